@@ -1,0 +1,1 @@
+"""The commands: thin entry points, one module each, that never import one another."""

@@ -1,0 +1,1 @@
+"""The pairmill pipeline: core (pure) → workers (stages) → assembly (Ray Data and the store)."""

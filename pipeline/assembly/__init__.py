@@ -1,0 +1,1 @@
+"""Composes the stages: the plan, the Ray Data flow and what surrounds them."""

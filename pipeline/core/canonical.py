@@ -1,0 +1,257 @@
+"""Foreign Arrow arrays turned into the exact column types of pairs v1, without row loops.
+
+Every function takes an array of any offset, chunk-free, and returns an array of the same length.
+What a type cannot be turned into raises :class:`Mismatch`; a *value* never raises: it becomes a
+null or a marked value, so that one bad row cannot fail the rows beside it. Bytes of media are
+shared with the input wherever Arrow can point at them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from schemas.pairs import MEDIA, MESSAGE
+
+_STEP = re.compile(r"\[(\d+)\]|\.([^.\[\]]+)")
+_PATH = re.compile(r"([^.\[\]]+)((?:\[\d+\]|\.[^.\[\]]+)*)")
+
+
+class Mismatch(Exception):
+    """A column cannot be read as what the mapping says; the message is for the user."""
+
+
+def root_of(path: str, schema: pa.Schema) -> str:
+    """The top-level column that ``path`` starts at: ``"response"`` for ``"response[0]"``.
+
+    A column whose whole name is ``path``, dots and all, wins over a path into another column.
+
+    Raises:
+        Mismatch: the path cannot be parsed, or its column is missing or repeated.
+    """
+    match = _PATH.fullmatch(path)
+    root = path if match is None or path in schema.names else match[1]
+    count = len(schema.get_all_field_indices(root))
+    if count == 1:
+        return root
+    if count > 1:
+        raise Mismatch(f"column {root!r} is there {count} times")
+    if match is None:
+        raise Mismatch(f"{path!r} is neither a column nor a path such as 'answers[0].text'")
+    raise Mismatch(f"column {root!r} is missing; columns there: {names(schema)}")
+
+
+def names(schema: pa.Schema) -> str:
+    """The schema's columns, for a message."""
+    return ", ".join(schema.names) or "none"
+
+
+def pick(batch: pa.RecordBatch, path: str) -> pa.Array:
+    """The array at ``path``: a column, or a part of one such as ``answers[0].text``.
+
+    A list too short for ``[n]`` and a null on the way give null.
+
+    Raises:
+        Mismatch: the path does not fit the batch's schema.
+    """
+    root = root_of(path, batch.schema)
+    array, where = batch.column(root), root
+    for index, name in _STEP.findall(path[len(root) :]):
+        if name:
+            if not pt.is_struct(array.type) or array.type.get_field_index(name) < 0:
+                raise Mismatch(f"column {where!r}: got {array.type}, expected a field {name!r}")
+            array, where = pc.struct_field(array, name), f"{where}.{name}"
+        else:
+            array, where = _element(array, int(index), where), f"{where}[{index}]"
+    return array
+
+
+def is_text(data_type: pa.DataType) -> bool:
+    """Whether :func:`text` takes this type without a cast of values."""
+    if pt.is_dictionary(data_type):
+        return is_text(data_type.value_type)
+    return bool(
+        pt.is_string(data_type) or pt.is_large_string(data_type) or pt.is_string_view(data_type)
+    )
+
+
+def text(array: pa.Array, path: str) -> pa.Array:
+    """Any string type as ``string``; a column that is null throughout as nulls."""
+    if not is_text(array.type) and not pt.is_null(array.type):
+        raise Mismatch(f"column {path!r}: got {array.type}, expected a string")
+    return _cast(array, pa.string())
+
+
+def label(array: pa.Array, path: str) -> pa.Array:
+    """Strings, integers and booleans as ``string``: what an id or a code may be stored as."""
+    if pt.is_integer(array.type) or pt.is_boolean(array.type):
+        return array.cast(pa.string())
+    if not is_text(array.type) and not pt.is_null(array.type):
+        raise Mismatch(f"column {path!r}: got {array.type}, expected a string or an integer")
+    return _cast(array, pa.string())
+
+
+def plain(array: pa.Array, path: str) -> pa.Array:
+    """Any single value (text, number, boolean, date) as ``string``, for metadata."""
+    if pt.is_nested(array.type) or _is_bytes(array.type) or pt.is_fixed_size_binary(array.type):
+        raise Mismatch(f"column {path!r}: got {array.type}, expected a text or a number")
+    return _cast(array, pa.string())
+
+
+def media(array: pa.Array, path: str) -> pa.Array:
+    """Encoded images or videos as ``list<struct<bytes, path>>``.
+
+    Takes one item a row or a list of them; an item is a struct of exactly ``bytes`` and ``path``,
+    encoded bytes, or a string path. A row with no item stays null.
+
+    Raises:
+        Mismatch: any other type.
+    """
+    if pt.is_null(array.type):
+        return pa.nulls(len(array), pa.list_(MEDIA))
+    if not _is_list(array.type):
+        return _one_item_lists(_media_items(array, path))
+    offsets, values, empty = _list_parts(array)
+    items = _media_items(values, path)
+    return pa.ListArray.from_arrays(offsets, items, type=pa.list_(MEDIA), mask=empty)
+
+
+def messages(array: pa.Array, path: str) -> pa.Array:
+    """A conversation as ``list<struct<role, content>>``.
+
+    Raises:
+        Mismatch: not a list of structs of exactly the strings ``role`` and ``content``.
+    """
+    kind = pa.list_(MESSAGE)
+    if pt.is_null(array.type):
+        return pa.nulls(len(array), kind)
+    value_type = array.type.value_type if _is_list(array.type) else None
+    if value_type is None or not _has_fields(value_type, {"role": is_text, "content": is_text}):
+        raise Mismatch(f"column {path!r}: got {array.type}, expected {kind}")
+    offsets, values, empty = _list_parts(array)
+    parts = [_cast(values.field(field.name), field.type) for field in MESSAGE]
+    turns = pa.StructArray.from_arrays(parts, fields=list(MESSAGE), mask=_nulls(values))
+    return pa.ListArray.from_arrays(offsets, turns, type=kind, mask=empty)
+
+
+def ranking(array: pa.Array, path: str) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """A pair of integer ranks as (rank of the first, rank of the second, number of ranks).
+
+    Raises:
+        Mismatch: not a list of integers.
+    """
+    if not _is_list(array.type) or not pt.is_integer(array.type.value_type):
+        raise Mismatch(f"column {path!r}: got {array.type}, expected a list of two integers")
+    return (
+        _element(array, 0, path),
+        _element(array, 1, path),
+        pc.list_value_length(_plain_list(array)),
+    )
+
+
+def _media_items(array: pa.Array, path: str) -> pa.Array:
+    """One media item for each value."""
+    kind = array.type
+    if pt.is_null(kind):
+        return pa.nulls(len(array), MEDIA)
+    if _is_bytes(kind):
+        parts = [_cast(array, pa.binary()), pa.nulls(len(array), pa.string())]
+    elif is_text(kind):
+        parts = [pa.nulls(len(array), pa.binary()), _cast(array, pa.string())]
+    elif _has_fields(kind, {"bytes": _is_bytes, "path": is_text}):
+        parts = [_cast(array.field(field.name), field.type) for field in MEDIA]
+    else:
+        raise Mismatch(
+            f"column {path!r}: got {kind}, expected media: struct<bytes, path>, "
+            f"binary or a string path, or a list of one of these"
+        )
+    return pa.StructArray.from_arrays(parts, fields=list(MEDIA), mask=_nulls(array))
+
+
+def _one_item_lists(items: pa.Array) -> pa.Array:
+    """Lists of one item each; null where the item is null.
+
+    A null list must own no values (Parquet cannot store hidden ones), so null items are left out.
+    """
+    kind = pa.list_(MEDIA)
+    if not items.null_count:
+        return pa.ListArray.from_arrays(pa.arange(0, len(items) + 1).cast(pa.int32()), items, kind)
+    ends = pc.cumulative_sum(items.is_valid().cast(pa.int32()))
+    offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends])
+    return pa.ListArray.from_arrays(offsets, items.drop_null(), kind, mask=_nulls(items))
+
+
+def _list_parts(array: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array | None]:
+    """(offsets from 0, the values they cut, mask of null lists or None) of any list array.
+
+    Values are a slice of the input's unless null lists hide some, which a result must not own.
+    """
+    array = _plain_list(array)
+    offsets = array.offsets
+    first, last = offsets[0].as_py(), offsets[-1].as_py()
+    owned = pc.sum(pc.list_value_length(array)).as_py() or 0
+    if owned == last - first:
+        return pc.subtract(offsets, offsets[0]), array.values, _nulls(array)
+    lengths = pc.fill_null(pc.list_value_length(array), 0)
+    offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)])
+    return offsets.cast(pa.int32()), array.flatten(), _nulls(array)
+
+
+def _element(array: pa.Array, index: int, path: str) -> pa.Array:
+    """``array[i][index]`` for each row i; null where the list is null or too short."""
+    if not _is_list(array.type):
+        raise Mismatch(f"column {path!r}: got {array.type}, expected a list")
+    array = _plain_list(array)
+    long_enough = pc.greater(pc.list_value_length(array), index)
+    starts = array.offsets.slice(0, len(array))
+    at = pc.if_else(long_enough, pc.add(starts.cast(pa.int64()), index), None)
+    return array.values.take(at.cast(pa.int64()))
+
+
+def _plain_list(array: pa.Array) -> pa.Array:
+    """Any list layout as ``list`` with 32-bit offsets."""
+    if pt.is_list(array.type):
+        return array
+    return _cast(array, pa.list_(array.type.value_type))
+
+
+def _cast(array: pa.Array, data_type: pa.DataType) -> pa.Array:
+    """A cast between layouts of one logical type, sharing value buffers where it can.
+
+    A slice of a buffer beyond 2 GiB has offsets that the narrow type cannot hold: it is copied
+    into a buffer of its own first.
+    """
+    if array.type == data_type:
+        return array
+    try:
+        return array.cast(data_type)
+    except pa.ArrowInvalid:
+        return array.take(pa.arange(0, len(array))).cast(data_type)
+
+
+def _nulls(array: pa.Array) -> pa.Array | None:
+    return array.is_null() if array.null_count else None
+
+
+def _is_list(data_type: pa.DataType) -> bool:
+    # Not list views: Arrow 26 casts a slice of one to the wrong lists.
+    return bool(
+        pt.is_list(data_type) or pt.is_large_list(data_type) or pt.is_fixed_size_list(data_type)
+    )
+
+
+def _is_bytes(data_type: pa.DataType) -> bool:
+    return bool(
+        pt.is_binary(data_type) or pt.is_large_binary(data_type) or pt.is_binary_view(data_type)
+    )
+
+
+def _has_fields(data_type: pa.DataType, tests: dict[str, Callable[[pa.DataType], bool]]) -> bool:
+    """Whether a struct has exactly these fields, in any order, each passing its test or null."""
+    if not pt.is_struct(data_type) or {field.name for field in data_type} != tests.keys():
+        return False
+    return all(pt.is_null(field.type) or tests[field.name](field.type) for field in data_type)

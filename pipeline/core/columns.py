@@ -1,0 +1,281 @@
+"""Column mapping: reads a foreign table of preference pairs as pairs v1.
+
+A mapping names, for each pairs-v1 column, where the foreign table holds it::
+
+    pair_id: id
+    prompt: query
+    images: image                       # bytes, HF struct, path, or a list of these
+    response_a: response[0]             # text, or {text: …, images: …, videos: …, model: …}
+    response_b: {text: answers.second, model: {const: gpt-x}}
+    gold: {ranking: human_ranking}      # or {column: Better, values: {Output1: a, Output2: b}}
+    source: {const: vl-rewardbench}
+    metadata: {fields: {set: query_source}}
+
+A column that is not mapped is read under its own name and must have exactly its pairs-v1 type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from pipeline.core import canonical
+from pipeline.core.canonical import Mismatch
+from pipeline.core.column_specs import (
+    Coded,
+    Column,
+    ColumnOnly,
+    Const,
+    Fields,
+    GoldConst,
+    GoldSource,
+    MetadataSource,
+    Ranking,
+    Response,
+    ResponseSource,
+    Source,
+    Spec,
+)
+from pipeline.core.errors import InputError
+from schemas.pairs import GOLD_VALUES, PAIRS, RESPONSE
+
+REQUIRED = ("pair_id", "response_a", "response_b")
+# A gold value that the mapping does not know keeps its text behind this mark, so that
+# `row_problems` reports it and it can never pass for a label.
+UNKNOWN_GOLD = "unknown: "
+_BATCH_BYTES = 2**30  # pieces that stay clear of the 2 GiB that 32-bit offsets can address
+
+
+class ColumnMapping(Spec):
+    """One source for each pairs-v1 column; the module's text shows the forms."""
+
+    pair_id: ColumnOnly | None = None
+    prompt: Source | None = None
+    messages: ColumnOnly | None = None
+    images: ColumnOnly | None = None
+    videos: ColumnOnly | None = None
+    response_a: ResponseSource | None = None
+    response_b: ResponseSource | None = None
+    gold: GoldSource | None = None
+    source: Source | None = None
+    metadata: MetadataSource | None = None
+
+    def needed(self, schema: pa.Schema) -> list[str]:
+        """Top-level columns of ``schema`` that :meth:`to_pairs` reads, in schema order."""
+        roots = set()
+        for name in PAIRS.names:
+            spec = self._spec(name)
+            for path in [name] if spec is None else spec.paths():
+                try:
+                    roots.add(canonical.root_of(path, schema))
+                except Mismatch:
+                    continue  # `check` and `to_pairs` report it
+        return [name for name in schema.names if name in roots]
+
+    def to_pairs(self, table: pa.Table | pa.RecordBatch) -> pa.Table:
+        """Maps foreign rows to exactly ``schemas.pairs.PAIRS``, row for row.
+
+        Types decide whether a table can be mapped; a bad value only spoils its own row, which
+        :func:`row_problems` then names.
+
+        Raises:
+            InputError: columns are missing or of a type that cannot be mapped; names all of them.
+        """
+        if isinstance(table, pa.RecordBatch):
+            table = pa.Table.from_batches([table])
+        batches = []
+        for batch in _pieces(table):
+            pairs, problems = self._map(batch)
+            if problems:
+                raise InputError("the columns do not fit pairs v1:\n  " + "\n  ".join(problems))
+            batches.append(pairs)
+        return pa.Table.from_batches(batches, PAIRS)
+
+    def check(self, schema: pa.Schema) -> list[str]:
+        """What stands between a table of ``schema`` and pairs v1, one line each; [] if nothing."""
+        return self._map(_no_rows(schema))[1]
+
+    def _spec(self, name: str) -> Spec | None:
+        spec: Spec | None = getattr(self, name)
+        return spec
+
+    def _map(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[str]]:
+        """The batch as pairs, and what is wrong with its types (those columns are then null)."""
+        columns, problems = [], []
+        for field in PAIRS:
+            try:
+                columns.append(_read(field, self._spec(field.name), batch))
+            except Mismatch as mismatch:
+                problems.append(f"{field.name}: {mismatch}")
+                columns.append(pa.nulls(batch.num_rows, field.type))
+        alternatives = ("prompt", "messages")
+        if all(self._spec(n) is None and n not in batch.schema.names for n in alternatives):
+            problems.append(_missing("'prompt' or 'messages'", batch.schema))
+        return pa.RecordBatch.from_arrays(columns, schema=PAIRS), problems
+
+
+def row_problems(pairs: pa.Table) -> pa.ChunkedArray:
+    """Why each row of a pairs-v1 table cannot be judged; null where it can.
+
+    Only what the row itself shows is looked at: not repeated ids, not unreadable media.
+    """
+    batches = [_batch_problems(batch) for batch in pairs.to_batches()]
+    return pa.chunked_array(batches, pa.string())
+
+
+def _batch_problems(pairs: pa.RecordBatch) -> pa.Array:
+    gold = pairs["gold"]
+    gold_known = pc.or_(gold.is_null(), pc.is_in(gold, pa.array(GOLD_VALUES)))
+    gold_text = pc.binary_join_element_wise("gold is not a, b, tie or null: ", gold, "")
+    no_prompt = pc.and_(_empty(pairs["prompt"]), _empty(pairs["messages"]))
+    rules = [
+        (_empty(pairs["pair_id"]), "pair_id is null or empty"),
+        (no_prompt, "neither prompt nor messages holds anything"),
+        (_no_content(pairs["response_a"]), "response_a has neither text nor media"),
+        (_no_content(pairs["response_b"]), "response_b has neither text nor media"),
+        (pc.invert(gold_known), gold_text),
+    ]
+    reason = pa.nulls(pairs.num_rows, pa.string())
+    for broken, text in reversed(rules):  # the first rule that is broken has the last word
+        reason = pc.if_else(broken, text, reason)
+    return reason
+
+
+def _read(field: pa.Field, spec: Spec | None, batch: pa.RecordBatch) -> pa.Array:
+    """One pairs-v1 column of exactly ``field.type``.
+
+    Raises:
+        Mismatch: the batch's schema does not give it.
+    """
+    match spec:
+        case None:
+            return _same_name(field, batch)
+        case Const() | GoldConst():
+            return pa.repeat(pa.scalar(spec.const, pa.string()), batch.num_rows)
+        case Response():
+            return _response(spec, batch)
+        case Ranking():
+            return _ranked(spec, batch)
+        case Coded():
+            return _recoded(spec, batch)
+        case Fields():
+            return _metadata(spec, batch)
+        case Column():
+            array = canonical.pick(batch, spec.column)
+            return _converted(field.name, array, spec.column)
+    raise AssertionError(f"no reader for {type(spec).__name__}")
+
+
+def _same_name(field: pa.Field, batch: pa.RecordBatch) -> pa.Array:
+    if field.name not in batch.schema.names:
+        if field.name in REQUIRED:
+            raise Mismatch(_missing(repr(field.name), batch.schema))
+        return pa.nulls(batch.num_rows, field.type)
+    array = batch.column(canonical.root_of(field.name, batch.schema))
+    if array.type != field.type:
+        raise Mismatch(
+            f"column {field.name!r}: got {array.type}, expected {field.type}; "
+            f"map it in the configuration if it is a foreign column"
+        )
+    return array.cast(field.type)  # equal types may still differ in the names of list items
+
+
+def _converted(name: str, array: pa.Array, path: str) -> pa.Array:
+    """A mapped column as what the pairs-v1 column (or part of a response) ``name`` holds."""
+    match name:
+        case "pair_id":
+            return canonical.label(array, path)
+        case "images" | "videos":
+            return canonical.media(array, path)
+        case "messages":
+            return canonical.messages(array, path)
+        case "metadata":
+            kind = PAIRS.field(name).type
+            if array.type != kind:
+                raise Mismatch(f"column {path!r}: got {array.type}, expected {kind}, or 'fields'")
+            return array.cast(kind)
+    return canonical.text(array, path)
+
+
+def _response(spec: Response, batch: pa.RecordBatch) -> pa.Array:
+    parts = []
+    for field in RESPONSE:
+        source: Spec | None = getattr(spec, field.name)
+        if source is None:
+            parts.append(pa.nulls(batch.num_rows, field.type))
+        else:
+            parts.append(_read(field, source, batch))
+    return pa.StructArray.from_arrays(parts, fields=list(RESPONSE))
+
+
+def _ranked(spec: Ranking, batch: pa.RecordBatch) -> pa.Array:
+    ranks = canonical.pick(batch, spec.ranking)
+    first, second, count = canonical.ranking(ranks, spec.ranking)
+    better = pc.if_else(
+        pc.less(first, second), "a", pc.if_else(pc.equal(first, second), "tie", "b")
+    )
+    readable = pc.fill_null(pc.and_(pc.equal(count, 2), better.is_valid()), False)
+    unreadable = pc.if_else(ranks.is_null(), pa.scalar(None, pa.string()), UNKNOWN_GOLD + "ranks")
+    return pc.if_else(readable, better, unreadable)
+
+
+def _recoded(spec: Coded, batch: pa.RecordBatch) -> pa.Array:
+    stored = canonical.label(canonical.pick(batch, spec.column), spec.column)
+    codes = pa.array(list(spec.values), pa.string())
+    index = pc.index_in(stored, codes, skip_nulls=True)
+    meanings = pa.array(list(spec.values.values()), pa.string())
+    unknown = pc.binary_join_element_wise(UNKNOWN_GOLD, stored, "")  # null where nothing is stored
+    return pc.if_else(index.is_valid(), meanings.take(index), unknown)
+
+
+def _metadata(spec: Fields, batch: pa.RecordBatch) -> pa.Array:
+    """``map<string, string>`` with every key in every row; a null value stays null."""
+    rows, keys = batch.num_rows, list(spec.fields)
+    columns = []
+    for source in spec.fields.values():
+        if isinstance(source, Const):
+            columns.append(pa.repeat(pa.scalar(source.const, pa.string()), rows))
+        else:
+            columns.append(canonical.plain(canonical.pick(batch, source.column), source.column))
+    slots = pa.arange(0, rows * len(keys))  # row by row, key by key
+    row = pc.divide(slots, len(keys))
+    key = pc.subtract(slots, pc.multiply(row, len(keys)))
+    values = pa.concat_arrays(columns).take(pc.add(pc.multiply(key, rows), row))
+    offsets = pc.multiply(pa.arange(0, rows + 1), len(keys)).cast(pa.int32())
+    return pa.MapArray.from_arrays(offsets, pa.array(keys, pa.string()).take(key), values)
+
+
+def _missing(name: str, schema: pa.Schema) -> str:
+    return f"required column {name} is missing; columns there: {canonical.names(schema)}"
+
+
+def _empty(column: pa.Array) -> pa.Array:
+    of_text = pt.is_string(column.type)
+    length = pc.binary_length(column) if of_text else pc.list_value_length(column)
+    return pc.equal(pc.fill_null(length, 0), 0)
+
+
+def _no_content(response: pa.Array) -> pa.Array:
+    text, images, videos = (
+        _empty(pc.struct_field(response, name)) for name in ("text", "images", "videos")
+    )
+    return pc.and_(text, pc.and_(images, videos))
+
+
+def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.nulls(0, f.type) for f in schema], schema=schema)
+
+
+def _pieces(table: pa.Table) -> Iterator[pa.RecordBatch]:
+    """The table in zero-copy batches, at least one, none too large for 32-bit offsets."""
+    waiting = table.to_batches()[::-1] or [_no_rows(table.schema)]
+    while waiting:
+        batch = waiting.pop()
+        if batch.num_rows > 1 and batch.nbytes > _BATCH_BYTES:
+            half = batch.num_rows // 2
+            waiting += [batch.slice(half), batch.slice(0, half)]
+        else:
+            yield batch

@@ -1,0 +1,246 @@
+"""The configuration of a labeling job: frozen models, one YAML file, overrides on top.
+
+What can change a verdict lives under ``judge`` and is fingerprinted; everything else (speed,
+resources, thresholds) can change without a single pair being judged again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.core.columns import ColumnMapping
+from pipeline.core.errors import ConfigError
+
+# Engine arguments that change verdicts: they belong to `judge`, where they are fingerprinted.
+VERDICT_ARGS = frozenset(
+    "model tokenizer revision tokenizer_revision dtype quantization max_model_len kv_cache_dtype "
+    "hf_overrides hf_config_path limit_mm_per_prompt mm_processor_kwargs seed lora_modules "
+    "enable_lora speculative_config chat_template generation_config logits_processors "
+    "rope_scaling load_format trust_remote_code".split()
+)
+
+
+class Frozen(BaseModel):
+    """Base of every configuration model: immutable, unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(Frozen):
+    """Which model judges, and at which precision.
+
+    Attributes:
+        name: ``tiny-judge`` (the embedded default), a Hugging Face id, or a local folder.
+        revision: the commit of a hub model; pin it, or the newest is resolved at every start.
+        args: further engine arguments that can change a verdict, such as ``kv_cache_dtype``.
+    """
+
+    name: str = "tiny-judge"
+    revision: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    quantization: str | None = None
+    max_model_len: int = Field(default=16_384, ge=64)
+    args: dict[str, Any] = {}
+
+
+class SamplingConfig(Frozen):
+    """How replies are sampled.
+
+    Attributes:
+        retry_temperature: used for a pair's third and later votes when ``temperature`` is 0,
+            since greedy decoding would repeat the unreadable reply word for word.
+        reply_prefix: text the reply is made to begin with: ``"<think>\\n"`` or nothing.
+    """
+
+    temperature: float = Field(default=0.2, ge=0)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    max_tokens: int = Field(default=4_096, ge=1)
+    retry_temperature: float = Field(default=0.7, gt=0)
+    reply_prefix: Literal["", "<think>\n"] = ""
+
+
+class MediaConfig(Frozen):
+    """How pictures reach the judge.
+
+    Attributes:
+        min_pixels, max_pixels: bounds of a picture's area after the aspect-preserving resize.
+        factor: both sides become multiples of it (patch size times merge size of the model).
+        max_images: most pictures of one pair.
+        max_bytes: a larger file is not decoded (``media_too_large``).
+        max_decoded_pixels: a picture that declares more is a decompression bomb.
+    """
+
+    min_pixels: int = Field(default=56 * 56, ge=1)
+    max_pixels: int = Field(default=1_280 * 28 * 28, ge=1)
+    factor: int = Field(default=28, ge=1)
+    max_images: int = Field(default=8, ge=1)
+    max_bytes: int = Field(default=64 * 2**20, ge=1)
+    max_decoded_pixels: int = Field(default=120_000_000, ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_pixels > self.max_pixels:
+            raise ValueError(f"min_pixels {self.min_pixels} > max_pixels {self.max_pixels}")
+        return self
+
+
+class VotesConfig(Frozen):
+    """How many replies a pair may cost, retries of unreadable ones included."""
+
+    max_votes: int = Field(default=6, ge=2)
+
+
+class JudgeConfig(Frozen):
+    """Everything that can change a verdict: this, whole, is the judge."""
+
+    format: Literal["pairwise_scores"] = "pairwise_scores"
+    model: ModelConfig = ModelConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    media: MediaConfig = MediaConfig()
+    votes: VotesConfig = VotesConfig()
+
+
+class EngineConfig(Frozen):
+    """How the judge is run; nothing here changes a verdict.
+
+    Attributes:
+        kind: ``vllm`` (CPU and GPU), ``transformers`` (portable reference) or ``scripted`` (tests).
+        max_num_seqs: most replies generated at once.
+        args: further engine arguments for speed, such as ``gpu_memory_utilization``.
+        request_timeout_s: a reply that takes longer is aborted and counts as unreadable.
+        decode_threads: threads beside the engine for media and tokenisation; 0 = one a core.
+        units_in_flight: units that one worker judges at once, so that the next unit fills the
+            engine while the last replies of the one before it are still being written.
+        script: the scripted engine's plan (tests only).
+    """
+
+    kind: Literal["vllm", "transformers", "scripted"] = "vllm"
+    tensor_parallel_size: int = Field(default=1, ge=1)
+    max_num_seqs: int = Field(default=256, ge=1)
+    args: dict[str, Any] = {}
+    env: dict[str, str] = {}
+    request_timeout_s: float = Field(default=600, gt=0)
+    decode_threads: int = Field(default=0, ge=0)
+    units_in_flight: int = Field(default=3, ge=1)
+    script: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _speed_only(self) -> Self:
+        if wrong := sorted(VERDICT_ARGS & self.args.keys()):
+            raise ValueError(
+                f"{wrong} can change verdicts: set them under judge.model (or judge.model.args)"
+            )
+        return self
+
+
+class InputConfig(Frozen):
+    """What is read.
+
+    Attributes:
+        columns: where foreign columns hold what pairs v1 asks for.
+        media_roots: URI prefixes that a pair's media paths may point into; always includes the
+            input itself. Relative paths are looked up under the first of them.
+        unit_rows, unit_bytes: most pairs, and most compressed bytes, of one unit of work.
+    """
+
+    columns: ColumnMapping = ColumnMapping()
+    media_roots: tuple[str, ...] = ()
+    unit_rows: int = Field(default=512, ge=1, le=4_096)
+    unit_bytes: int = Field(default=64 * 2**20, ge=2**16)
+
+
+class WorkersConfig(Frozen):
+    """The pool of judge actors, and what Ray is given on a single machine.
+
+    Attributes:
+        min, max: the pool grows and shrinks between them.
+        gpus, cpus: what each actor reserves (``gpus`` counts tensor parallelism in).
+        read_cpus: what each reader task reserves.
+        max_deaths: so many deaths of its worker make a unit suspect: it is split until the row
+            that kills is found (see ``pipeline.workers.suspects``).
+        max_start_failures: so many workers in a row may fail to start before the run ends.
+        local_cpus, local_object_store_mb: a private Ray instance's size when no cluster is given.
+        wave_units: most units planned into one Ray Data execution (bounds the driver's memory).
+    """
+
+    min: int = Field(default=1, ge=1)
+    max: int = Field(default=1, ge=1)
+    gpus: float = Field(default=1, ge=0)
+    cpus: float = Field(default=0, ge=0)
+    read_cpus: float = Field(default=0.5, gt=0)
+    max_deaths: int = Field(default=2, ge=1)
+    max_start_failures: int = Field(default=3, ge=0)
+    local_cpus: int | None = None
+    local_object_store_mb: int = Field(default=1_024, ge=80)
+    wave_units: int = Field(default=100_000, ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"workers.min {self.min} > workers.max {self.max}")
+        return self
+
+
+class QuarantineConfig(Frozen):
+    """How much may be quarantined before the job ends with exit code 4."""
+
+    max_fraction: float = Field(default=0.05, ge=0, le=1)
+    max_shards: int = Field(default=0, ge=0)
+
+
+class LabelConfig(Frozen):
+    """The whole configuration of ``python -m jobs.label``."""
+
+    judge: JudgeConfig = JudgeConfig()
+    engine: EngineConfig = EngineConfig()
+    input: InputConfig = InputConfig()
+    workers: WorkersConfig = WorkersConfig()
+    quarantine: QuarantineConfig = QuarantineConfig()
+    progress_seconds: float = Field(default=10, gt=0)
+
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def load_config(
+    model: type[Config], path: str | None, overrides: list[str]
+) -> Config:
+    """Reads a YAML file and applies ``a.b=value`` overrides (values are YAML too).
+
+    Raises:
+        ConfigError: the file or an override cannot be used; the message names key and value.
+    """
+    where = path or "built-in defaults"
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8")) if path else {}
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read configuration {path}: {error}") from error
+    data = {} if data is None else data
+    if not isinstance(data, dict):
+        raise ConfigError(f"configuration {where}: expected a mapping, got {type(data).__name__}")
+    for override in overrides:
+        _apply(data, override)
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(map(str, item['loc']))}: {item['msg']} (got {item['input']!r})"
+            for item in error.errors()
+        ]
+        raise ConfigError("\n".join([f"configuration {where}:", *lines])) from error
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted:
+        raise ConfigError(f"override {override!r}: expected key.path=value")
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        data = data.setdefault(parent, {})
+        if not isinstance(data, dict):
+            raise ConfigError(f"override {override!r}: {parent!r} is not a section")
+    data[last] = yaml.safe_load(text)

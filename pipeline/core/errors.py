@@ -1,0 +1,65 @@
+"""The errors a user can meet, each with the exit code of the job that shows it.
+
+Bugs are not here: they propagate as what they are.
+"""
+
+from __future__ import annotations
+
+from schemas.labels import Reason
+
+
+class PairmillError(Exception):
+    """An error that a user can act on; its message says what, where, got, expected, what to do."""
+
+    exit_code = 1
+
+
+class ConfigError(PairmillError):
+    """The configuration cannot be used."""
+
+    exit_code = 2
+
+
+class InputError(PairmillError):
+    """The input breaks the pairs contract as a whole (one bad row is quarantined instead)."""
+
+    exit_code = 2
+
+
+class StorageError(PairmillError):
+    """A URI cannot be read or written; names the URI and the cause, never a credential."""
+
+    exit_code = 2
+
+
+class EngineStartError(PairmillError):
+    """The judge's engine cannot be started with this configuration."""
+
+    exit_code = 2
+
+
+class EngineDeadError(PairmillError):
+    """The engine under a live worker died: the worker must be replaced."""
+
+
+class QuarantineError(PairmillError):
+    """More rows (or whole shards) were quarantined than the configuration allows."""
+
+    exit_code = 4
+
+
+class RowRejected(Exception):
+    """One row cannot be judged, for a reason that is stored with it.
+
+    Attributes:
+        reason: the quarantine reason of labels v1.
+        detail: what exactly was wrong, for people.
+    """
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type[RowRejected], tuple[Reason, str]]:
+        return RowRejected, (self.reason, self.detail)

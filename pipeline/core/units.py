@@ -1,0 +1,121 @@
+"""Units of work: row ranges of a shard, cut from its row groups minus what is done already."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+_PART_NAME = re.compile(r"(\d{9})-(\d{9})\.parquet")
+KEY_DIGITS = 32  # hex digits of a shard key that stand in object names
+
+
+@dataclass(frozen=True, order=True)
+class Unit:
+    """Rows ``[start, stop)`` of one version of a shard: what is judged and committed at once.
+
+    Attributes:
+        shard: path relative to the input root.
+        shard_key: identity of the shard's content (``fingerprint.shard_key``).
+    """
+
+    shard: str
+    shard_key: str
+    start: int
+    stop: int
+
+    @property
+    def rows(self) -> int:
+        """Number of pairs."""
+        return self.stop - self.start
+
+    @property
+    def name(self) -> str:
+        """The row range, as it stands in object names and in labels."""
+        return f"{self.start:09d}-{self.stop:09d}"
+
+    def part_key(self, judge_id: str) -> str:
+        """Where the unit's part is committed, under the output root."""
+        return f"{parts_prefix(judge_id, self.shard_key)}/{self.name}.parquet"
+
+    def attempts_prefix(self, judge_id: str) -> str:
+        """Where the marks of begun attempts stand, under the output root."""
+        return f"attempts/{judge_folder(judge_id)}/{self.shard_key[:KEY_DIGITS]}/{self.name}"
+
+    def split(self, pieces: int) -> list[Unit]:
+        """Cuts the unit into at most ``pieces`` nearly equal units."""
+        pieces = min(pieces, self.rows)
+        bounds = [self.start + self.rows * i // pieces for i in range(pieces + 1)]
+        return [
+            Unit(self.shard, self.shard_key, start, stop)
+            for start, stop in zip(bounds, bounds[1:], strict=False)
+        ]
+
+
+def judge_folder(judge_id: str) -> str:
+    """The folder name of a judge's objects."""
+    return f"judge={judge_id[:16]}"
+
+
+def parts_prefix(judge_id: str, shard_key: str) -> str:
+    """The folder of all parts of one shard version by one judge."""
+    return f"parts/{judge_folder(judge_id)}/{shard_key[:KEY_DIGITS]}"
+
+
+def committed_range(part_key: str) -> tuple[int, int] | None:
+    """The row range that a part's name states, or None if this is not a part."""
+    match = _PART_NAME.fullmatch(part_key.rpartition("/")[2])
+    return (int(match[1]), int(match[2])) if match else None
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """Rows and compressed bytes of one Parquet row group."""
+
+    rows: int
+    bytes: int
+
+
+def cut_ranges(
+    groups: Sequence[RowGroup], max_rows: int, max_bytes: int
+) -> list[tuple[int, int]]:
+    """Cuts a shard into row ranges of at most ``max_rows`` rows and about ``max_bytes`` bytes.
+
+    Small neighbouring row groups are joined; a large one is cut evenly. One row is the least.
+    """
+    ranges: list[tuple[int, int]] = []
+    start = row = held = 0
+    for group in groups:
+        fits = row - start + group.rows <= max_rows and held + group.bytes <= max_bytes
+        if not fits and row > start:
+            ranges.append((start, row))
+            start, held = row, 0
+        row, held = row + group.rows, held + group.bytes
+        if row - start > max_rows or held > max_bytes:  # one group, too large by itself
+            pieces = max(-(-(row - start) // max_rows), -(-held // max_bytes))
+            whole = Unit("", "", start, row).split(pieces)
+            ranges.extend((unit.start, unit.stop) for unit in whole)
+            start, held = row, 0
+    if row > start:
+        ranges.append((start, row))
+    return ranges
+
+
+def subtract(
+    ranges: Iterable[tuple[int, int]], done: Iterable[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """What of ``ranges`` no range of ``done`` covers: resume, whatever size units had before."""
+    done = sorted(done)
+    left: list[tuple[int, int]] = []
+    for start, stop in ranges:
+        for done_start, done_stop in done:
+            if done_stop <= start:
+                continue
+            if done_start >= stop:
+                break
+            if done_start > start:
+                left.append((start, done_start))
+            start = max(start, done_stop)
+        if start < stop:
+            left.append((start, stop))
+    return left

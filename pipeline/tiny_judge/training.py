@@ -1,0 +1,290 @@
+"""Trains the tiny judge from scratch on synthetic scenes.
+
+Progress is judged by exact replies on held-out scenes, by kind of question: the loss is tiny
+long before the last kind is learned.
+"""
+
+import json
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2VLImageProcessor
+
+from pipeline.tiny_judge.batched import BatchedJudge
+from pipeline.tiny_judge.blank_model import build_model, build_tokenizer, save_folder
+from pipeline.tiny_judge.layout import Layout
+from pipeline.tiny_judge.samples import Batch, Batches, load
+
+log = logging.getLogger(__name__)
+
+_PARITY_TOLERANCE: Final = 1e-3
+
+
+class NotLearning(RuntimeError):
+    """The loss did not fall early in a run, so going on would waste the machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Settings of a training run.
+
+    Attributes:
+        output: Hugging Face folder to write.
+        checkpoint: Folder for the state that ``resume`` goes on from.
+        resume: Start from the checkpoint, with a fresh learning-rate cycle.
+        steps: Steps of this run.
+        minutes: Wall-clock budget of this run; the learning rate is annealed within whichever
+            of steps and minutes runs out first.
+        target: Stop once every kind of question reaches this share of exact replies.
+        batch_size: Samples a step.
+        learning_rate: Peak of the cycle.
+        warmup: Steps of linear warm-up.
+        workers: Processes that render and tokenise.
+        seed: Seed of weights, samples and tokenizer.
+        evaluate_every: Steps between evaluations on held-out scenes.
+        evaluation_batches: Batches an evaluation.
+    """
+
+    output: Path
+    checkpoint: Path
+    resume: bool = False
+    steps: int = 20_000
+    minutes: float = 60.0
+    target: float = 0.999
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    warmup: int = 300
+    workers: int = 2
+    seed: int = 0
+    evaluate_every: int = 1_000
+    evaluation_batches: int = 8
+
+
+@dataclass
+class Progress:
+    """What a checkpoint remembers besides tensors."""
+
+    steps: int = 0
+    samples: int = 0
+    seconds: float = 0.0
+
+
+def train(config: TrainingConfig, device: torch.device) -> Progress:
+    """Train and write the Hugging Face folder.
+
+    Args:
+        config: The run.
+        device: Where to train.
+
+    Returns:
+        Totals over this run and those it resumed.
+
+    Raises:
+        NotLearning: If the loss has not fallen after the warm-up.
+    """
+    torch.manual_seed(config.seed)
+    torch.set_float32_matmul_precision("high")
+    tokenizer = build_tokenizer(config.seed)
+    save_folder(config.output, tokenizer, None)
+    layout = Layout.load(config.output)
+    model = build_model(layout).to(device)
+    log.info("%.3f M parameters", sum(p.numel() for p in model.parameters()) / 1e6)
+    optimizer = _optimizer(model, device)
+    progress = _restore(config, model, optimizer) if config.resume else Progress()
+    judge = BatchedJudge(model, layout.prefix())
+    held_out = list(
+        islice(load(Batches(config.output, 256, 1, held_out=True), 0), config.evaluation_batches)
+    )
+    check_parity(model, layout, held_out[0])
+    # A resumed run must not see the samples of the first one again.
+    stream = Batches(config.output, config.batch_size, config.seed + 1_000 * progress.steps)
+    _loop(config, judge, optimizer, iter(load(stream, config.workers)), held_out, progress)
+    save_checkpoint(config.checkpoint, model, optimizer, progress)
+    save_folder(config.output, tokenizer, model)
+    return progress
+
+
+def _loop(
+    config: TrainingConfig,
+    judge: BatchedJudge,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterator[Batch],
+    held_out: list[Batch],
+    progress: Progress,
+) -> None:
+    start, losses = time.monotonic(), []
+    waited, first_loss = 0.0, 0.0
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for step in range(config.steps):
+        spent = time.monotonic() - start
+        rate = _learning_rate(config, step, spent)
+        if rate <= 0:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        asked = time.monotonic()
+        batch = next(batches).to(judge.device)
+        waited += time.monotonic() - asked
+        loss = _loss(judge, batch)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        progress.steps, progress.samples = progress.steps + 1, progress.samples + len(batch.kinds)
+        losses.append(loss.detach())
+        if (step + 1) % 100 == 0 or step == 9:
+            mean = float(torch.stack(losses).mean())
+            losses = []
+            first_loss = first_loss or mean
+            log.info(
+                "step %d loss %.4f rate %.2e, %.1f steps/s, %.0f%% waiting for samples",
+                *(step + 1, mean, rate, (step + 1) / (time.monotonic() - start)),
+                100 * waited / (time.monotonic() - start),
+            )
+            if step + 1 == 1_000 and not config.resume and not mean < 0.3 * first_loss:
+                raise NotLearning(f"loss {mean:.3f} after {step + 1} steps, from {first_loss:.3f}")
+        if (step + 1) % config.evaluate_every == 0:
+            exact = exact_replies(judge, held_out)
+            log.info("step %d exact replies %s", step + 1, _shares(exact))
+            if min(exact.values()) >= config.target:
+                break
+    progress.seconds += time.monotonic() - start
+    log.info("final exact replies %s", _shares(exact_replies(judge, held_out)))
+
+
+def exact_replies(judge: BatchedJudge, batches: list[Batch]) -> dict[str, float]:
+    """Share of replies whose every token is the most likely one, by kind of question.
+
+    That is the share of greedy replies that equal the reference word for word.
+    """
+    right: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    for batch in batches:
+        moved = batch.to(judge.device)
+        with torch.no_grad(), torch.autocast(judge.device.type, torch.bfloat16):
+            logits = judge.logits(moved.pictures, moved.ids, moved.positions)
+        misses = torch.zeros(len(batch.kinds), device=judge.device)
+        misses.index_add_(0, moved.rows, (logits.argmax(-1) != moved.targets).float())
+        for kind, missed in zip(batch.kinds, misses.tolist(), strict=True):
+            total[kind] += 1
+            right[kind] += missed == 0
+    return {kind: right[kind] / total[kind] for kind in sorted(total)}
+
+
+def check_parity(
+    model: Qwen2_5_VLForConditionalGeneration, layout: Layout, batch: Batch, samples: int = 4
+) -> float:
+    """Hold the batched forward to Hugging Face's own, in float32.
+
+    Args:
+        model: The judge, on any device.
+        layout: Its prompt layout.
+        batch: Where samples come from.
+        samples: How many of them to compare.
+
+    Returns:
+        The largest absolute difference of logits.
+
+    Raises:
+        AssertionError: If it exceeds 1e-3.
+    """
+    few = batch.to(model.device)
+    length = few.ids.shape[1]
+    keep = few.rows < samples
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    with torch.no_grad():
+        judge = BatchedJudge(model, layout.prefix())
+        ours = judge.logits(few.pictures[:samples], few.ids[:samples], few.positions[keep])
+        theirs = _hugging_face_logits(model, layout, few, samples)[:, -length:]
+    torch.set_float32_matmul_precision(precision)
+    gap = float((ours - theirs.flatten(0, 1)[few.positions[keep]]).abs().max())
+    log.info("largest difference from Hugging Face's logits: %.1e", gap)
+    if not gap <= _PARITY_TOLERANCE:
+        raise AssertionError(f"batched logits differ by {gap:.2e}, allowed {_PARITY_TOLERANCE}")
+    return gap
+
+
+def _hugging_face_logits(
+    model: Qwen2_5_VLForConditionalGeneration, layout: Layout, batch: Batch, samples: int
+) -> Tensor:
+    images = Qwen2VLImageProcessor(min_pixels=3136, max_pixels=12845056)
+    seen = images(list(batch.pictures[:samples].cpu().numpy()), return_tensors="pt")
+    tokens = batch.pictures.shape[1] * batch.pictures.shape[2] // 28**2
+    front = [*layout.prefix(), *[layout.special("<|image_pad|>")] * tokens]
+    before = torch.tensor([front] * samples, device=model.device)
+    ids = torch.cat([before, batch.ids[:samples]], dim=1)
+    output: Any = model(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        mm_token_type_ids=(ids == layout.special("<|image_pad|>")).int(),
+        pixel_values=seen["pixel_values"].to(model.device),
+        image_grid_thw=seen["image_grid_thw"].to(model.device),
+    )
+    logits: Tensor = output.logits
+    return logits
+
+
+def save_checkpoint(
+    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+) -> None:
+    """Write weights, optimizer state and progress, each as one file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(model.state_dict(), folder / "model.pt")
+    torch.save(optimizer.state_dict(), folder / "optimizer.pt")
+    (folder / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
+
+
+def _restore(
+    config: TrainingConfig, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> Progress:
+    folder = config.checkpoint
+    model.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
+    if (folder / "optimizer.pt").exists():
+        optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
+    return Progress(**json.loads((folder / "progress.json").read_text(encoding="utf-8")))
+
+
+def _optimizer(
+    model: Qwen2_5_VLForConditionalGeneration, device: torch.device
+) -> torch.optim.Optimizer:
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": 0.05},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=device.type == "cuda")
+
+
+def _learning_rate(config: TrainingConfig, step: int, seconds: float) -> float:
+    """Linear warm-up, then a cosine to zero over the steps or the minutes, whichever end first."""
+    done = max(step / config.steps, seconds / (60 * config.minutes))
+    warm = min(1.0, (step + 1) / config.warmup)
+    return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done)) if done < 1 else 0.0
+
+
+def _loss(judge: BatchedJudge, batch: Batch) -> Tensor:
+    with torch.autocast(judge.device.type, torch.bfloat16):
+        logits = judge.logits(batch.pictures, batch.ids, batch.positions)
+    return F.cross_entropy(logits.float(), batch.targets)
+
+
+def _shares(shares: dict[str, float]) -> str:
+    return ", ".join(f"{kind} {share:.3f}" for kind, share in shares.items())
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of a folder, as the trainer saved it."""
+    return Tokenizer.from_file(str(folder / "tokenizer.json"))

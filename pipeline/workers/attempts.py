@@ -1,0 +1,38 @@
+"""Marks of begun attempts: how often a unit was being judged when its worker died.
+
+A mark is an empty object; nothing is ever deleted (the job needs no right to delete).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from pipeline.core.storage import Store
+from pipeline.core.units import Unit
+
+
+class Attempts:
+    """The attempts of one run at the units of one judge."""
+
+    def __init__(self, store: Store, judge_id: str, run_id: str) -> None:
+        """Keeps the marks in the output store."""
+        self._store, self._judge_id, self._run_id = store, judge_id, run_id
+
+    def deaths(self, unit: Unit) -> int:
+        """How many attempts at the unit surely ended with the death of their worker.
+
+        An attempt that this run began and must begin again died. Of an earlier run, the last
+        attempt is left out: that run itself may have been ended, the worker with it.
+        """
+        counts = self._counts(unit)
+        own = counts.pop(self._run_id, 0)
+        return own + sum(count - 1 for count in counts.values())
+
+    def begin(self, unit: Unit) -> None:
+        """Marks that an attempt begins now."""
+        number = self._counts(unit)[self._run_id]
+        self._store.put(f"{unit.attempts_prefix(self._judge_id)}/{self._run_id}.{number}", b"")
+
+    def _counts(self, unit: Unit) -> Counter[str]:
+        marks = self._store.list(unit.attempts_prefix(self._judge_id))
+        return Counter(mark.key.rpartition("/")[2].rpartition(".")[0] for mark in marks)

@@ -1,0 +1,124 @@
+"""What a judge asks of an engine: lay out a chat as a prompt, and reply to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL.Image import Image
+
+from pipeline.core.config import EngineConfig, JudgeConfig
+from pipeline.core.errors import ConfigError
+
+TINY_JUDGE = "tiny-judge"
+
+
+@dataclass(frozen=True)
+class Chat:
+    """One question to the judge, not laid out yet.
+
+    Attributes:
+        system: the system text.
+        user: the user's text, which follows the pictures.
+        images: RGB pictures, sized to multiples of the model's factor.
+        reply_prefix: what the reply is made to begin with.
+    """
+
+    system: str
+    user: str
+    images: tuple[Image, ...] = ()
+    reply_prefix: str = ""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A chat as an engine takes it.
+
+    Attributes:
+        token_ids: the prompt; one placeholder token for each picture.
+        images: the pictures, in the order of their placeholders.
+        length: tokens of the prompt once the placeholders are expanded.
+        chat: what was laid out.
+    """
+
+    token_ids: tuple[int, ...]
+    images: tuple[Image, ...]
+    length: int
+    chat: Chat
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How one reply is sampled; ``temperature`` 0 is greedy."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the engine wrote, the reply prefix not included.
+
+    Attributes:
+        finish_reason: ``"stop"``, or ``"length"`` if ``max_tokens`` cut it off.
+        cached_tokens: prompt tokens served from the prefix cache.
+    """
+
+    text: str
+    finish_reason: str | None
+    prompt_tokens: int
+    output_tokens: int
+    cached_tokens: int
+
+
+class Engine(Protocol):
+    """One loaded model. ``render`` may be called from many threads, ``reply`` from one loop."""
+
+    def render(self, chat: Chat) -> Rendered:
+        """Lays out a chat. Text is inert: it adds no turns, placeholders or special tokens."""
+
+    async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
+        """Replies to one prompt; cancelling the call aborts the request.
+
+        Raises:
+            EngineDeadError: the engine died and this worker must be replaced.
+        """
+
+    def close(self) -> None:
+        """Ends the engine and every process of its own."""
+
+
+def model_path(name: str) -> str:
+    """Where a model's files are: the embedded judge's folder, a local folder, or a hub id."""
+    if name == TINY_JUDGE:
+        return str(Path(__file__).parents[1] / "tiny_judge" / "weights")
+    return name
+
+
+def start_engine(judge: JudgeConfig, engine: EngineConfig) -> Engine:
+    """Starts the configured engine; only that engine's libraries are imported.
+
+    Raises:
+        EngineStartError: it cannot be started; the message says what to change.
+    """
+    if engine.kind == "vllm":
+        from pipeline.workers.vllm_engine import VllmEngine
+
+        return VllmEngine(judge, engine)
+    if engine.kind == "transformers":
+        from pipeline.workers.transformers_engine import TransformersEngine
+
+        return TransformersEngine(judge, engine)
+    if engine.kind == "scripted":
+        from pipeline.workers.scripted_engine import ScriptedEngine
+
+        return ScriptedEngine(judge, engine)
+    raise ConfigError(f"engine.kind {engine.kind!r}: expected vllm, transformers or scripted")
+
+
+def merged_args(judge: JudgeConfig, engine: EngineConfig) -> dict[str, Any]:
+    """The free engine arguments of both sections; those that change verdicts win."""
+    return {**engine.args, **judge.model.args}

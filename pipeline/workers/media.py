@@ -1,0 +1,158 @@
+"""Media: found inside the allowed roots, decoded once, normalised, and capped in pixels."""
+
+from __future__ import annotations
+
+import io
+import math
+import posixpath
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+from qwen_vl_utils import smart_resize
+
+from pipeline.core.config import MediaConfig
+from pipeline.core.errors import RowRejected, StorageError
+from pipeline.core.storage import Store
+from schemas.labels import Reason
+
+# Only raster formats with decoders that run no other program (Pillow would start one for EPS).
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
+
+
+class MediaStore:
+    """Reads media references: bytes as they are, paths only below the allowed roots."""
+
+    def __init__(self, roots: Sequence[str], max_bytes: int) -> None:
+        """Allows the folders ``roots``; relative paths are looked up in the first."""
+        self._stores = [Store(root) for root in roots]
+        self._max_bytes = max_bytes
+
+    def fetch(self, reference: Mapping[str, Any]) -> bytes:
+        """The bytes of ``{"bytes": …, "path": …}``.
+
+        Raises:
+            RowRejected: missing, outside the roots, or larger than ``max_bytes``.
+            StorageError: the store itself fails.
+        """
+        data: bytes | None = reference["bytes"]
+        path: str | None = reference["path"]
+        if data is None:
+            if not path:
+                raise RowRejected(Reason.MEDIA_MISSING, "the reference has neither bytes nor path")
+            return self._fetch_path(path)
+        if len(data) > self._max_bytes:
+            raise self._too_large("inline media", len(data))
+        return data
+
+    def _fetch_path(self, path: str) -> bytes:
+        store, key = self._locate(path)
+        try:
+            size = store.size(key)
+            if size is None:
+                raise RowRejected(Reason.MEDIA_MISSING, f"{store.path(key)} does not exist")
+            if size > self._max_bytes:
+                raise self._too_large(store.path(key), size)
+            return store.read(key)
+        except StorageError as error:
+            if isinstance(error.__cause__, PermissionError):
+                raise RowRejected(Reason.MEDIA_FORBIDDEN, str(error)) from error
+            if isinstance(error.__cause__, FileNotFoundError | IsADirectoryError):
+                raise RowRejected(Reason.MEDIA_MISSING, str(error)) from error
+            raise
+
+    def _locate(self, path: str) -> tuple[Store, str]:
+        scheme, separator, rest = path.partition("://")
+        if separator and scheme != "file":
+            full = f"{scheme}://{posixpath.normpath(rest)}"
+        elif path.startswith("/") or separator:
+            full = posixpath.normpath(rest if separator else path)
+        else:
+            full = _join(self._stores[0].uri, path)
+        for store in self._stores:
+            # A link inside a local root may lead out of it: compare where the path really ends.
+            real = str(Path(full).resolve()) if store.local and "://" not in full else full
+            root = str(Path(store.uri).resolve()) if store.local else store.uri
+            if real.startswith(root + "/"):
+                return store, real[len(root) + 1 :]
+        allowed = ", ".join(store.uri for store in self._stores)
+        raise RowRejected(
+            Reason.MEDIA_FORBIDDEN, f"{path!r} is outside of the allowed media roots ({allowed})"
+        )
+
+    def _too_large(self, what: str, size: int) -> RowRejected:
+        limit = f"the limit is {self._max_bytes:,} (judge.media.max_bytes)"
+        return RowRejected(Reason.MEDIA_TOO_LARGE, f"{what} has {size:,} bytes; {limit}")
+
+
+def _join(root: str, path: str) -> str:
+    scheme, separator, rest = root.rpartition("://")
+    return f"{scheme}{separator}{posixpath.normpath(posixpath.join(rest, path))}"
+
+
+def decode_image(data: bytes, limits: MediaConfig) -> Image.Image:
+    """Decodes a picture as the judge sees it: upright, RGB on white, resized into the limits.
+
+    Args:
+        data: an encoded picture.
+        limits: bounds of the result's area, its side factor, and of what may be decoded.
+
+    Returns:
+        An RGB picture; both sides are multiples of ``limits.factor``.
+
+    Raises:
+        RowRejected: no picture, damaged, or a decompression bomb.
+    """
+    if not data:
+        raise RowRejected(Reason.MEDIA_CORRUPT, "the picture has zero bytes")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            pixels = image.width * image.height
+            if pixels > limits.max_decoded_pixels:
+                raise RowRejected(
+                    Reason.MEDIA_TOO_LARGE,
+                    f"the picture declares {image.width}x{image.height} pixels; the limit is "
+                    f"{limits.max_decoded_pixels:,} (judge.media.max_decoded_pixels)",
+                )
+            # JPEG decodes at a fraction of its size for a fraction of the time; twice the target
+            # leaves the resize below enough to work with.
+            shrink = math.sqrt(limits.max_pixels / pixels) * 2
+            if shrink < 1:
+                image.draft("RGB", (int(image.width * shrink), int(image.height * shrink)))
+            upright = ImageOps.exif_transpose(image)
+            rgb = _rgb_on_white(upright)
+    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise RowRejected(Reason.MEDIA_CORRUPT, f"not a picture: {error}") from error
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError) as error:
+        # What Pillow's decoders raise for damaged files; anything else is a bug and propagates.
+        raise RowRejected(
+            Reason.MEDIA_CORRUPT, f"damaged picture: {type(error).__name__}: {error}"
+        ) from error
+    size = fit(rgb.width, rgb.height, limits)
+    return rgb if size == rgb.size else rgb.resize(size, Image.Resampling.BICUBIC)
+
+
+def fit(width: int, height: int, limits: MediaConfig) -> tuple[int, int]:
+    """Width and height after Qwen's aspect-preserving ``smart_resize``.
+
+    Raises:
+        RowRejected: the aspect ratio is beyond what the model takes (200).
+    """
+    try:
+        sides = smart_resize(height, width, limits.factor, limits.min_pixels, limits.max_pixels)
+    except ValueError as error:
+        raise RowRejected(Reason.MEDIA_CORRUPT, f"{width}x{height} picture: {error}") from error
+    # It rounds the short side of a narrow strip down to nothing: keep one patch.
+    tall, wide = (max(limits.factor, side) for side in sides)
+    return wide, tall
+
+
+def _rgb_on_white(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode == "I":
+        image = image.point(lambda value: value / 256).convert("L")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")

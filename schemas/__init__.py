@@ -1,0 +1,1 @@
+"""The data contracts of pairmill: pure pyarrow schemas, versioned, imported by everything."""

@@ -1,0 +1,42 @@
+"""pairs v1: one row is one multimodal preference pair to be judged.
+
+The media struct is nullable and bytes-first: exactly what Hugging Face's ``Image`` feature
+reads, so a pair shard loads in ``datasets`` with its pictures.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from schemas.contract import versioned
+
+MEDIA = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+MESSAGE = pa.struct([("role", pa.string()), ("content", pa.string())])
+RESPONSE = pa.struct(
+    [
+        ("text", pa.string()),
+        ("images", pa.list_(MEDIA)),
+        ("videos", pa.list_(MEDIA)),
+        ("model", pa.string()),
+    ]
+)
+
+GOLD_VALUES = ("a", "b", "tie")
+
+PAIRS = versioned(
+    "pairs/v1",
+    pa.schema(
+        [
+            ("pair_id", pa.string()),
+            ("prompt", pa.string()),  # the question, or null where `messages` holds a conversation
+            ("messages", pa.list_(MESSAGE)),
+            ("images", pa.list_(MEDIA)),
+            ("videos", pa.list_(MEDIA)),
+            ("response_a", RESPONSE),
+            ("response_b", RESPONSE),
+            ("gold", pa.string()),  # one of GOLD_VALUES, or null where no human has judged
+            ("source", pa.string()),
+            ("metadata", pa.map_(pa.string(), pa.string())),
+        ]
+    ),
+)

@@ -1,0 +1,233 @@
+"""The column mapping on the cases that a reader of its documentation would ask about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pydantic import ValidationError
+
+from pipeline.core.columns import UNKNOWN_GOLD, ColumnMapping, row_problems
+from pipeline.core.errors import InputError
+from schemas.pairs import MEDIA, PAIRS
+
+Row = dict[str, Any]
+
+
+def pairs_row(**changes: object) -> Row:
+    response = {"text": "t", "images": None, "videos": None, "model": None}
+    row = {"pair_id": "1", "prompt": "p", "response_a": response, "response_b": response}
+    return dict.fromkeys(PAIRS.names) | row | changes
+
+
+def pairs_table(*rows: Row) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), PAIRS)
+
+
+def foreign(**columns: pa.Array) -> pa.Table:
+    """A small table that an otherwise empty mapping reads, with some columns replaced."""
+    table = pairs_table(pairs_row())
+    for name, array in columns.items():
+        table = (
+            table.set_column(table.schema.names.index(name), name, array)
+            if name in table.schema.names
+            else table.append_column(name, array)
+        )
+    return table
+
+
+def test_pairs_v1_passes_through_unmapped() -> None:
+    table = pairs_table(pairs_row(images=[{"bytes": b"x", "path": None}], metadata=[("k", "v")]))
+    assert ColumnMapping().to_pairs(table).equals(table)
+    assert ColumnMapping().needed(table.schema) == PAIRS.names
+
+
+def test_absent_optional_columns_become_nulls() -> None:
+    table = pairs_table(pairs_row()).select(["response_b", "pair_id", "response_a", "prompt"])
+    assert ColumnMapping().to_pairs(table).to_pylist() == pairs_table(pairs_row()).to_pylist()
+
+
+def test_media_bytes_are_shared_with_the_input() -> None:
+    pictures = pa.array([{"bytes": b"abcd", "path": "p"}, {"bytes": b"efgh", "path": "q"}], MEDIA)
+    table = pairs_table(*[pairs_row()] * 2).drop_columns("images")
+    table = table.append_column("images", pictures)
+    mapped = ColumnMapping(images="images").to_pairs(table.slice(1))["images"].chunk(0)
+    assert mapped.to_pylist() == [[{"bytes": b"efgh", "path": "q"}]]
+    assert (
+        mapped.values.field("bytes").buffers()[2].address == pictures.field(0).buffers()[2].address
+    )
+
+
+def test_values_hidden_under_null_lists_are_dropped() -> None:
+    values = pa.array([b"a", b"hidden", b"c"])
+    hiding = pa.ListArray.from_arrays(
+        pa.array([0, 1, 2, 3], pa.int32()), values, mask=pa.array([False, True, False])
+    )
+    table = pairs_table(*[pairs_row()] * 3).drop_columns("images")
+    mapped = ColumnMapping(images="images").to_pairs(table.append_column("images", hiding))
+    column = mapped["images"].chunk(0)
+    assert column.values.field("bytes").to_pylist() == [b"a", b"c"]
+    assert column.offsets.to_pylist() == [0, 1, 1, 2]
+    assert [items and items[0]["bytes"] for items in column.to_pylist()] == [b"a", None, b"c"]
+
+
+def test_a_slice_far_into_a_large_buffer_is_narrowed() -> None:
+    far = 2**31 + 10
+    data = bytearray(16)
+    offsets = pa.array([far - 4, far], pa.int64()).buffers()[1]
+    # Only the last bytes of the value buffer exist: an address `far` before them stands in for
+    # a buffer of more than 2 GiB, of which nothing else is ever read.
+    tail = pa.py_buffer(data)
+    data[:4] = b"tail"
+    base = pa.foreign_buffer(tail.address - (far - 4), far, tail)
+    array = pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, base])
+    table = pairs_table(pairs_row()).drop_columns("images").append_column("images", array)
+    mapped = ColumnMapping(images="images").to_pairs(table)
+    assert mapped["images"].to_pylist() == [[{"bytes": b"tail", "path": None}]]
+
+
+@pytest.mark.parametrize(
+    ("ranks", "gold"),
+    [
+        ([0, 1], "a"),
+        ([1, 0], "b"),
+        ([2, 2], "tie"),
+        (None, None),
+        ([0], UNKNOWN_GOLD + "ranks"),
+        ([0, 1, 2], UNKNOWN_GOLD + "ranks"),
+        ([0, None], UNKNOWN_GOLD + "ranks"),
+        ([], UNKNOWN_GOLD + "ranks"),
+    ],
+)
+@pytest.mark.parametrize("kind", [pa.list_(pa.int64()), pa.large_list(pa.int8())])
+def test_gold_from_a_ranking(ranks: list[int] | None, gold: str | None, kind: pa.DataType) -> None:
+    table = foreign(order=pa.array([ranks], kind))
+    mapping = ColumnMapping.model_validate({"gold": {"ranking": "order"}})
+    assert mapping.to_pairs(table)["gold"].to_pylist() == [gold]
+
+
+@pytest.mark.parametrize(
+    ("stored", "values"),
+    [
+        (pa.array([True, False, None]), {True: "a", False: "b"}),
+        (pa.array([-2, 0, None], pa.int8()), {-2: "a", 0: "b"}),
+        (pa.array(["A", "B", None]).dictionary_encode(), {"A": "a", "B": "b"}),
+    ],
+)
+def test_gold_codes_of_other_types(stored: pa.Array, values: dict[object, str]) -> None:
+    table = pairs_table(*[pairs_row()] * 3).append_column("code", stored)
+    mapping = ColumnMapping.model_validate({"gold": {"column": "code", "values": values}})
+    assert mapping.to_pairs(table)["gold"].to_pylist() == ["a", "b", None]
+
+
+def test_a_whole_column_name_wins_over_a_path() -> None:
+    table = foreign(**{"a.b[0]": pa.array(["whole"]), "a": pa.array([{"b": ["part"]}])})
+    assert ColumnMapping(prompt="a.b[0]").to_pairs(table)["prompt"].to_pylist() == ["whole"]
+    table = table.drop_columns("a.b[0]")
+    assert ColumnMapping(prompt="a.b[0]").to_pairs(table)["prompt"].to_pylist() == ["part"]
+
+
+def test_messages_in_either_field_order() -> None:
+    turn = pa.struct([("content", pa.large_string()), ("role", pa.string())])
+    turns = pa.array([[{"content": "hi", "role": "user"}]], pa.list_(turn))
+    mapped = ColumnMapping(messages="turns").to_pairs(foreign(turns=turns))
+    assert mapped["messages"].to_pylist() == [[{"role": "user", "content": "hi"}]]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "columns", "problem"),
+    [
+        ({"prompt": "n[0]"}, {"n": pa.array([[1]])}, "column 'n[0]': got int64, expected a string"),
+        ({"prompt": "n[0]"}, {"n": pa.array([1])}, "column 'n': got int64, expected a list"),
+        ({"prompt": "n.x"}, {"n": pa.array([1])}, "column 'n': got int64, expected a field 'x'"),
+        ({"prompt": "gone"}, {}, "column 'gone' is missing; columns there: pair_id, prompt"),
+        ({"prompt": "a..b"}, {}, "'a..b' is neither a column nor a path"),
+        (
+            {"images": "n"},
+            {"n": pa.array([1.5])},
+            "got double, expected media: struct<bytes, path>",
+        ),
+        (
+            {"images": "n"},
+            {"n": pa.array([{"bytes": b"", "path": "", "extra": 1}])},
+            "expected media: struct<bytes, path>",
+        ),
+        ({"gold": {"ranking": "n"}}, {"n": pa.array([["0"]])}, "expected a list of two integers"),
+        ({"pair_id": "n"}, {"n": pa.array([1.5])}, "got double, expected a string or an integer"),
+        ({"messages": "n"}, {"n": pa.array(["hi"])}, "messages: column 'n': got string, expected"),
+        ({"metadata": "n"}, {"n": pa.array(["hi"])}, "got string, expected map<string, string"),
+        ({}, {"pair_id": pa.array([1])}, "column 'pair_id': got int64, expected string"),
+        ({}, {"prompt": pa.array(["x"], pa.large_string())}, "got large_string, expected string"),
+    ],
+)
+def test_types_that_do_not_fit(mapping: Row, columns: dict[str, pa.Array], problem: str) -> None:
+    table = foreign(**columns)
+    made = ColumnMapping.model_validate(mapping)
+    (found,) = made.check(table.schema)
+    assert problem in found
+    with pytest.raises(InputError) as raised:
+        made.to_pairs(table)
+    assert found in str(raised.value)
+
+
+def test_all_missing_columns_are_named_at_once() -> None:
+    schema = pa.schema([("query", pa.string())])
+    problems = ColumnMapping().check(schema)
+    assert [line.split(" is missing")[0] for line in problems] == [
+        "pair_id: required column 'pair_id'",
+        "response_a: required column 'response_a'",
+        "response_b: required column 'response_b'",
+        "required column 'prompt' or 'messages'",
+    ]
+    assert all(line.endswith("columns there: query") for line in problems)
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        {"promt": "x"},
+        {"pair_id": {"const": "same"}},
+        {"gold": {"column": "x", "values": {"A": "first"}}},
+        {"gold": {"const": "first"}},
+        {"response_a": {"model": "only"}},
+        {"prompt": ""},
+        {"metadata": {"fields": {}}},
+    ],
+)
+def test_mappings_that_mean_nothing_are_refused(mapping: Row) -> None:
+    with pytest.raises(ValidationError):
+        ColumnMapping.model_validate(mapping)
+
+
+def test_row_problems_name_the_first_thing_wrong() -> None:
+    empty: Row = {"text": "", "images": [], "videos": None, "model": "m"}
+    picture = {
+        "text": None,
+        "images": [{"bytes": b"x", "path": None}],
+        "videos": None,
+        "model": None,
+    }
+    table = pairs_table(
+        pairs_row(),
+        pairs_row(pair_id=None, gold="?"),
+        pairs_row(pair_id=""),
+        pairs_row(prompt=""),
+        pairs_row(prompt=None, messages=[{"role": "user", "content": "hi"}]),
+        pairs_row(response_a=empty),
+        pairs_row(response_b=None),
+        pairs_row(response_b=picture, gold="tie"),
+        pairs_row(gold="A"),
+    )
+    assert row_problems(pa.concat_tables([table.slice(0, 3), table.slice(3)])).to_pylist() == [
+        None,
+        "pair_id is null or empty",
+        "pair_id is null or empty",
+        "neither prompt nor messages holds anything",
+        None,
+        "response_a has neither text nor media",
+        "response_b has neither text nor media",
+        None,
+        "gold is not a, b, tie or null: A",
+    ]
+    assert len(row_problems(table.slice(0, 0))) == 0

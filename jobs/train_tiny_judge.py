@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--evaluate-every", type=int, default=1_000)
+    parser.add_argument("--evaluation-batches", type=int, default=8)
     parser.add_argument("--evaluate-only", action="store_true", help="needs vLLM")
     parser.add_argument("--pairs", type=int, default=1_000, help="held-out pairs to evaluate on")
     parser.add_argument("--report", type=Path, help="where the evaluation's JSON goes")

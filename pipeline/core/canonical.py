@@ -195,7 +195,7 @@ def _list_parts(array: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array | None]:
     first, last = offsets[0].as_py(), offsets[-1].as_py()
     owned = pc.sum(pc.list_value_length(array)).as_py() or 0
     if owned == last - first:
-        return pc.subtract(offsets, offsets[0]), array.values, _nulls(array)
+        return pc.subtract(offsets, offsets[0]), array.values.slice(first, owned), _nulls(array)
     lengths = pc.fill_null(pc.list_value_length(array), 0)
     offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)])
     return offsets.cast(pa.int32()), array.flatten(), _nulls(array)

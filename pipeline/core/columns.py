@@ -63,17 +63,23 @@ class ColumnMapping(Spec):
     source: Source | None = None
     metadata: MetadataSource | None = None
 
-    def needed(self, schema: pa.Schema) -> list[str]:
-        """Top-level columns of ``schema`` that :meth:`to_pairs` reads, in schema order."""
-        roots = set()
+    def uses(self, schema: pa.Schema) -> dict[str, list[str]]:
+        """Which pairs-v1 columns are made of each top-level column of ``schema``, in its order."""
+        uses: dict[str, list[str]] = {name: [] for name in schema.names}
         for name in PAIRS.names:
             spec = self._spec(name)
             for path in [name] if spec is None else spec.paths():
                 try:
-                    roots.add(canonical.root_of(path, schema))
+                    users = uses[canonical.root_of(path, schema)]
                 except Mismatch:
                     continue  # `check` and `to_pairs` report it
-        return [name for name in schema.names if name in roots]
+                if name not in users:
+                    users.append(name)
+        return uses
+
+    def needed(self, schema: pa.Schema) -> list[str]:
+        """Top-level columns of ``schema`` that :meth:`to_pairs` reads, in schema order."""
+        return [column for column, users in self.uses(schema).items() if users]
 
     def to_pairs(self, table: pa.Table | pa.RecordBatch) -> pa.Table:
         """Maps foreign rows to exactly ``schemas.pairs.PAIRS``, row for row.
@@ -93,6 +99,15 @@ class ColumnMapping(Spec):
                 raise InputError("the columns do not fit pairs v1:\n  " + "\n  ".join(problems))
             batches.append(pairs)
         return pa.Table.from_batches(batches, PAIRS)
+
+    def id_columns(self, schema: pa.Schema) -> list[str]:
+        """The top-level columns of ``schema`` that :meth:`pair_ids` reads."""
+        paths = ["pair_id"] if self.pair_id is None else self.pair_id.paths()
+        return [canonical.root_of(path, schema) for path in paths]
+
+    def pair_ids(self, batch: pa.RecordBatch) -> pa.StringArray:
+        """The pair ids alone, of a batch that needs no other column."""
+        return _read(PAIRS.field("pair_id"), self.pair_id, batch)
 
     def check(self, schema: pa.Schema) -> list[str]:
         """What stands between a table of ``schema`` and pairs v1, one line each; [] if nothing."""

@@ -17,10 +17,29 @@ from pipeline.core.errors import ConfigError
 
 # Engine arguments that change verdicts: they belong to `judge`, where they are fingerprinted.
 VERDICT_ARGS = frozenset(
-    "model tokenizer revision tokenizer_revision dtype quantization max_model_len kv_cache_dtype "
-    "hf_overrides hf_config_path limit_mm_per_prompt mm_processor_kwargs seed lora_modules "
-    "enable_lora speculative_config chat_template generation_config logits_processors "
-    "rope_scaling load_format trust_remote_code".split()
+    (
+        "model",
+        "tokenizer",
+        "revision",
+        "tokenizer_revision",
+        "dtype",
+        "quantization",
+        "max_model_len",
+        "kv_cache_dtype",
+        "hf_overrides",
+        "hf_config_path",
+        "limit_mm_per_prompt",
+        "mm_processor_kwargs",
+        "seed",
+        "enable_lora",
+        "lora_modules",
+        "speculative_config",
+        "chat_template",
+        "generation_config",
+        "logits_processors",
+        "load_format",
+        "trust_remote_code",
+    )
 )
 
 
@@ -44,7 +63,7 @@ class ModelConfig(Frozen):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     quantization: str | None = None
     max_model_len: int = Field(default=16_384, ge=64)
-    args: dict[str, Any] = {}
+    args: dict[str, Any] = Field(default_factory=dict)
 
 
 class SamplingConfig(Frozen):
@@ -121,12 +140,12 @@ class EngineConfig(Frozen):
     kind: Literal["vllm", "transformers", "scripted"] = "vllm"
     tensor_parallel_size: int = Field(default=1, ge=1)
     max_num_seqs: int = Field(default=256, ge=1)
-    args: dict[str, Any] = {}
-    env: dict[str, str] = {}
+    args: dict[str, Any] = Field(default_factory=dict)
+    env: dict[str, str] = Field(default_factory=dict)
     request_timeout_s: float = Field(default=600, gt=0)
     decode_threads: int = Field(default=0, ge=0)
     units_in_flight: int = Field(default=3, ge=1)
-    script: dict[str, Any] = {}
+    script: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _speed_only(self) -> Self:
@@ -206,9 +225,7 @@ class LabelConfig(Frozen):
 Config = TypeVar("Config", bound=BaseModel)
 
 
-def load_config(
-    model: type[Config], path: str | None, overrides: list[str]
-) -> Config:
+def load_config(model: type[Config], path: str | None, overrides: list[str]) -> Config:
     """Reads a YAML file and applies ``a.b=value`` overrides (values are YAML too).
 
     Raises:

@@ -47,7 +47,7 @@ class Unreadable:
 def parse_scores(
     reply: str, finish_reason: str | None, scale: tuple[int, int] = (1, 10)
 ) -> Verdict | Unreadable:
-    """Parses a pairwise-scores reply, such as ``<think>…</think><answer>3</answer><answer>8</answer>``.
+    """Parses a pairwise-scores reply: ``<think>…</think><answer>3</answer><answer>8</answer>``.
 
     Args:
         reply: the judge's text, from the start of its reasoning.

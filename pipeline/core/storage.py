@@ -151,7 +151,9 @@ class Store:
         except (OSError, ClientError, BotoCoreError) as error:
             hint = next((text for kind, text in _HINTS.items() if isinstance(error, kind)), "")
             cause = f"{type(error).__name__}: {error}"
-            raise StorageError(f"{self.path(key)}: {hint} ({cause})".replace(": (", ": ")) from error
+            raise StorageError(
+                f"{self.path(key)}: {hint} ({cause})".replace(": (", ": ")
+            ) from error
 
 
 class SourceFile(io.RawIOBase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ class Unit:
         bounds = [self.start + self.rows * i // pieces for i in range(pieces + 1)]
         return [
             Unit(self.shard, self.shard_key, start, stop)
-            for start, stop in zip(bounds, bounds[1:], strict=False)
+            for start, stop in itertools.pairwise(bounds)
         ]
 
 
@@ -76,9 +77,7 @@ class RowGroup:
     bytes: int
 
 
-def cut_ranges(
-    groups: Sequence[RowGroup], max_rows: int, max_bytes: int
-) -> list[tuple[int, int]]:
+def cut_ranges(groups: Sequence[RowGroup], max_rows: int, max_bytes: int) -> list[tuple[int, int]]:
     """Cuts a shard into row ranges of at most ``max_rows`` rows and about ``max_bytes`` bytes.
 
     Small neighbouring row groups are joined; a large one is cut evenly. One row is the least.

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration
 
+from pipeline.tiny_judge.layout import FACTOR
+
 Rotary: TypeAlias = tuple[Tensor, Tensor]
 
 _PATCH: Final = 14
@@ -50,7 +52,7 @@ class BatchedJudge:
             (n, vocabulary) logits.
         """
         seen = self.see(pictures)
-        rows, columns = pictures.shape[1] // 28, pictures.shape[2] // 28
+        rows, columns = pictures.shape[1] // FACTOR, pictures.shape[2] // FACTOR
         words = self.text.embed_tokens(ids)
         start = self.text.embed_tokens(self.prefix)
         rest = torch.cat([seen.to(words.dtype), words], dim=1)
@@ -110,9 +112,13 @@ class BatchedJudge:
         column = torch.arange(columns, device=self.device).repeat(rows)
         picture = split + torch.stack([torch.zeros_like(row), row, column])
         after = torch.arange(length, device=self.device) + split + max(rows, columns)
-        ids = torch.cat([before, picture, after.expand(3, -1)], dim=1)[:, None]
-        cos, sin = self.text.rotary_emb(torch.zeros(1, device=self.device), ids)
-        return cos, sin
+        ids = torch.cat([before, picture, after.expand(3, -1)], dim=1)
+        freqs = ids[..., None].float() * self.text.rotary_emb.inv_freq.float()
+        # Sections of the head turn by time, row and column in turn.
+        sections = self.text.config.rope_parameters["mrope_section"]
+        parts = [part[i % 3] for i, part in enumerate(freqs.split(sections, dim=-1))]
+        angles = torch.cat(parts, dim=-1).repeat(1, 2)
+        return angles.cos()[None], angles.sin()[None]
 
     def _compute_vision_rotary(self, rows: int, columns: int) -> Rotary:
         grid = torch.stack(

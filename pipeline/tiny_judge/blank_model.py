@@ -90,7 +90,9 @@ def build_model(layout: Layout) -> Qwen2_5_VLForConditionalGeneration:
         vision_end_token_id=special("<|vision_end|>"),
         tie_word_embeddings=True,
     )
-    return Qwen2_5_VLForConditionalGeneration(config)
+    build: Any = Qwen2_5_VLForConditionalGeneration
+    model: Qwen2_5_VLForConditionalGeneration = build(config)
+    return model
 
 
 def save_folder(
@@ -115,7 +117,8 @@ def save_folder(
     template = _CHAT_TEMPLATE.read_text(encoding="utf-8").removesuffix("\n")
     (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
     if model is not None:
-        served = copy.deepcopy(model).to(torch.bfloat16)
+        served: Any = copy.deepcopy(model)
+        served.to(torch.bfloat16)
         served.generation_config.eos_token_id = tokenizer.token_to_id("<|im_end|>")
         served.generation_config.pad_token_id = tokenizer.token_to_id("<|endoftext|>")
         served.save_pretrained(folder)

@@ -7,6 +7,7 @@ trained on exactly what it is served.
 import math
 import re
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Final
 
@@ -32,16 +33,20 @@ _PROMPTS: Final = Path(__file__).parents[1] / "core" / "prompts" / "pairwise_sco
 _FIELD: Final = re.compile(r"\{(question|answer_1|answer_2)\}")
 
 
+@cache
+def _read(name: str) -> str:
+    return (_PROMPTS / name).read_text(encoding="utf-8")
+
+
 def system_text() -> str:
     """The canonical system prompt for pairwise scores."""
-    return (_PROMPTS / "system.txt").read_text(encoding="utf-8")
+    return _read("system.txt")
 
 
 def user_text(question: str, answer_1: str, answer_2: str) -> str:
     """The user turn after the picture, filled in one pass so that braces in the text stay text."""
-    template = (_PROMPTS / "user.txt").read_text(encoding="utf-8")
     fields = {"question": question, "answer_1": answer_1, "answer_2": answer_2}
-    return "\n\n" + _FIELD.sub(lambda match: fields[match[1]], template)
+    return "\n\n" + _FIELD.sub(lambda match: fields[match[1]], _read("user.txt"))
 
 
 def fit(size: Size, min_pixels: int = MIN_PIXELS, max_pixels: int = MAX_PIXELS) -> Size:
@@ -109,15 +114,13 @@ class Layout:
 
     def suffix(self, question: str, answer_1: str, answer_2: str) -> list[int]:
         """Ids after the picture, up to where the reply starts."""
+        text = self.text(user_text(question, answer_1, answer_2))
+        return [self.special("<|vision_end|>"), *text, *self._turn]
+
+    @cached_property
+    def _turn(self) -> list[int]:
         start, end = self.special("<|im_start|>"), self.special("<|im_end|>")
-        return [
-            self.special("<|vision_end|>"),
-            *self.text(user_text(question, answer_1, answer_2)),
-            end,
-            *self.text("\n"),
-            start,
-            *self.text("assistant\n"),
-        ]
+        return [end, *self.text("\n"), start, *self.text("assistant\n")]
 
     def reply(self, text: str) -> list[int]:
         """Ids of a reply with its end of turn."""

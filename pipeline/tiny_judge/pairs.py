@@ -89,9 +89,7 @@ class ScenePair:
         return shown if order == "ab" else (shown[1], shown[0])
 
 
-def sample_pair(
-    rng: random.Random, held_out: bool = False, kind: Kind | None = None
-) -> ScenePair:
+def sample_pair(rng: random.Random, held_out: bool = False, kind: Kind | None = None) -> ScenePair:
     """Draw a pair whose wording carries no information about which answer is right.
 
     Args:
@@ -104,7 +102,7 @@ def sample_pair(
     grades = list(rng.choices(list(weights), list(weights.values()))[0])
     rng.shuffle(grades)
     value_a, value_b = (asked.draw(rng, grade) for grade in grades)
-    # Two different phrasings: equal claims are still two texts, and wording is independent of truth.
+    # Two different phrasings, whatever is claimed: equal claims are still two texts.
     wording_a, wording_b = rng.sample(range(asked.phrasings), 2)
     return ScenePair(
         asked, value_a, value_b, asked.say(value_a, wording_a), asked.say(value_b, wording_b)

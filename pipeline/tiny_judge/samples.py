@@ -1,8 +1,9 @@
 """Training batches: pairs, pictures and token ids, made by worker processes."""
 
 import io
+import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from pipeline.tiny_judge.layout import Layout, fit
+from pipeline.tiny_judge.layout import FACTOR, Layout, fit
 from pipeline.tiny_judge.pairs import Order, ScenePair, reference_reply, sample_pair
 from pipeline.tiny_judge.questions import Kind
 from pipeline.tiny_judge.scenes import Size, encode, render
@@ -25,7 +26,7 @@ _LARGEST: Final = 1_200
 _STEP: Final = 4
 _WIDEST: Final = 2.05
 # Shares of small, medium and large pictures: they look alike once resized, small ones are cheap.
-_AREAS: Final = ((40_000, 0.86), (200_000, 0.12), (2_000_000, 0.02))
+_AREAS: Final = ((32_000, 0.92), (160_000, 0.07), (2_000_000, 0.01))
 _JPEG_SHARE: Final = 0.35
 _QUALITIES: Final = (70, 95)
 
@@ -67,13 +68,21 @@ class Batch:
 
     def pin_memory(self) -> "Batch":
         """A copy in pinned memory, as the data loader asks for."""
-        tensors = (self.pictures, self.ids, self.positions, self.targets, self.rows)
-        return Batch(*(tensor.pin_memory() for tensor in tensors), self.kinds)
+        return self._map(Tensor.pin_memory)
 
     def to(self, device: torch.device) -> "Batch":
         """A copy on a device."""
-        tensors = (self.pictures, self.ids, self.positions, self.targets, self.rows)
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors), self.kinds)
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        return Batch(
+            change(self.pictures),
+            change(self.ids),
+            change(self.positions),
+            change(self.targets),
+            change(self.rows),
+            self.kinds,
+        )
 
 
 class Batches(IterableDataset[Batch]):
@@ -135,23 +144,22 @@ def resized(picture: Image.Image) -> Image.Image:
 
 
 @cache
-def sizes_for(grid: tuple[int, int]) -> tuple[tuple[Size, ...], ...]:
-    """Sizes of arriving pictures that are resized to a grid, by class of area."""
+def sizes_by_grid() -> dict[tuple[int, int], tuple[list[Size], ...]]:
+    """Sizes of arriving pictures by the grid they are resized to, then by class of area."""
+    sizes: dict[tuple[int, int], tuple[list[Size], ...]] = {
+        grid: tuple([] for _ in _AREAS) for grid in GRID_WEIGHTS
+    }
     sides = range(_SMALLEST, _LARGEST + 1, _STEP)
-    classes: list[list[Size]] = [[] for _ in _AREAS]
-    for width in sides:
-        for height in sides:
-            if max(width, height) > _WIDEST * min(width, height):
-                continue
+    for width, height in itertools.product(sides, sides):
+        if max(width, height) <= _WIDEST * min(width, height):
             fitted = fit((width, height))
-            if (fitted[0] // 28, fitted[1] // 28) == grid:
-                area = next(i for i, (most, _) in enumerate(_AREAS) if width * height <= most)
-                classes[area].append((width, height))
-    return tuple(tuple(sizes) for sizes in classes)
+            area = next(i for i, (most, _) in enumerate(_AREAS) if width * height <= most)
+            sizes[fitted[0] // FACTOR, fitted[1] // FACTOR][area].append((width, height))
+    return sizes
 
 
 def _arrive(rng: random.Random, pair: ScenePair, grid: tuple[int, int]) -> np.ndarray:
-    classes = [(c, share) for c, (_, share) in zip(sizes_for(grid), _AREAS, strict=True) if c]
+    classes = [(c, share) for c, (_, share) in zip(sizes_by_grid()[grid], _AREAS, strict=True) if c]
     sizes = rng.choices([c for c, _ in classes], [share for _, share in classes])[0]
     picture = render(pair.scene, rng, rng.choice(sizes))
     if rng.random() < _JPEG_SHARE:
@@ -165,7 +173,9 @@ def _pack(prompts: list[list[int]], replies: list[list[int]]) -> tuple[Tensor, .
     longest = max(len(p) + len(r) for p, r in zip(prompts, replies, strict=True))
     length = -(-longest // 8) * 8
     ids = torch.zeros(len(prompts), length, dtype=torch.long)
-    positions, targets, rows = [], [], []
+    positions: list[int] = []
+    targets: list[int] = []
+    rows: list[int] = []
     for row, (prompt, reply) in enumerate(zip(prompts, replies, strict=True)):
         ids[row, : len(prompt) + len(reply)] = torch.tensor(prompt + reply)
         first = row * length + len(prompt) - 1

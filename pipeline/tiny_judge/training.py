@@ -4,31 +4,29 @@ Progress is judged by exact replies on held-out scenes, by kind of question: the
 long before the last kind is learned.
 """
 
-import json
 import logging
 import math
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2VLImageProcessor
+from transformers import Qwen2_5_VLForConditionalGeneration
 
 from pipeline.tiny_judge.batched import BatchedJudge
 from pipeline.tiny_judge.blank_model import build_model, build_tokenizer, save_folder
+from pipeline.tiny_judge.checkpoint import TOKENIZER, Progress, restore, save
 from pipeline.tiny_judge.layout import Layout
+from pipeline.tiny_judge.parity import check_parity
 from pipeline.tiny_judge.samples import Batch, Batches, load
 
 log = logging.getLogger(__name__)
-
-_PARITY_TOLERANCE: Final = 1e-3
 
 
 class NotLearning(RuntimeError):
@@ -71,15 +69,6 @@ class TrainingConfig:
     evaluation_batches: int = 8
 
 
-@dataclass
-class Progress:
-    """What a checkpoint remembers besides tensors."""
-
-    steps: int = 0
-    samples: int = 0
-    seconds: float = 0.0
-
-
 def train(config: TrainingConfig, device: torch.device) -> Progress:
     """Train and write the Hugging Face folder.
 
@@ -95,13 +84,14 @@ def train(config: TrainingConfig, device: torch.device) -> Progress:
     """
     torch.manual_seed(config.seed)
     torch.set_float32_matmul_precision("high")
-    tokenizer = build_tokenizer(config.seed)
+    tokenizer = _tokenizer(config)
     save_folder(config.output, tokenizer, None)
     layout = Layout.load(config.output)
-    model = build_model(layout).to(device)
+    model = build_model(layout)
+    torch.nn.Module.to(model, device)
     log.info("%.3f M parameters", sum(p.numel() for p in model.parameters()) / 1e6)
     optimizer = _optimizer(model, device)
-    progress = _restore(config, model, optimizer) if config.resume else Progress()
+    progress = restore(config.checkpoint, model, optimizer) if config.resume else Progress()
     judge = BatchedJudge(model, layout.prefix())
     held_out = list(
         islice(load(Batches(config.output, 256, 1, held_out=True), 0), config.evaluation_batches)
@@ -110,7 +100,7 @@ def train(config: TrainingConfig, device: torch.device) -> Progress:
     # A resumed run must not see the samples of the first one again.
     stream = Batches(config.output, config.batch_size, config.seed + 1_000 * progress.steps)
     _loop(config, judge, optimizer, iter(load(stream, config.workers)), held_out, progress)
-    save_checkpoint(config.checkpoint, model, optimizer, progress)
+    save(config.checkpoint, model, optimizer, tokenizer, progress)
     save_folder(config.output, tokenizer, model)
     return progress
 
@@ -138,7 +128,7 @@ def _loop(
         waited += time.monotonic() - asked
         loss = _loss(judge, batch)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         progress.steps, progress.samples = progress.steps + 1, progress.samples + len(batch.kinds)
@@ -182,78 +172,10 @@ def exact_replies(judge: BatchedJudge, batches: list[Batch]) -> dict[str, float]
     return {kind: right[kind] / total[kind] for kind in sorted(total)}
 
 
-def check_parity(
-    model: Qwen2_5_VLForConditionalGeneration, layout: Layout, batch: Batch, samples: int = 4
-) -> float:
-    """Hold the batched forward to Hugging Face's own, in float32.
-
-    Args:
-        model: The judge, on any device.
-        layout: Its prompt layout.
-        batch: Where samples come from.
-        samples: How many of them to compare.
-
-    Returns:
-        The largest absolute difference of logits.
-
-    Raises:
-        AssertionError: If it exceeds 1e-3.
-    """
-    few = batch.to(model.device)
-    length = few.ids.shape[1]
-    keep = few.rows < samples
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    with torch.no_grad():
-        judge = BatchedJudge(model, layout.prefix())
-        ours = judge.logits(few.pictures[:samples], few.ids[:samples], few.positions[keep])
-        theirs = _hugging_face_logits(model, layout, few, samples)[:, -length:]
-    torch.set_float32_matmul_precision(precision)
-    gap = float((ours - theirs.flatten(0, 1)[few.positions[keep]]).abs().max())
-    log.info("largest difference from Hugging Face's logits: %.1e", gap)
-    if not gap <= _PARITY_TOLERANCE:
-        raise AssertionError(f"batched logits differ by {gap:.2e}, allowed {_PARITY_TOLERANCE}")
-    return gap
-
-
-def _hugging_face_logits(
-    model: Qwen2_5_VLForConditionalGeneration, layout: Layout, batch: Batch, samples: int
-) -> Tensor:
-    images = Qwen2VLImageProcessor(min_pixels=3136, max_pixels=12845056)
-    seen = images(list(batch.pictures[:samples].cpu().numpy()), return_tensors="pt")
-    tokens = batch.pictures.shape[1] * batch.pictures.shape[2] // 28**2
-    front = [*layout.prefix(), *[layout.special("<|image_pad|>")] * tokens]
-    before = torch.tensor([front] * samples, device=model.device)
-    ids = torch.cat([before, batch.ids[:samples]], dim=1)
-    output: Any = model(
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        mm_token_type_ids=(ids == layout.special("<|image_pad|>")).int(),
-        pixel_values=seen["pixel_values"].to(model.device),
-        image_grid_thw=seen["image_grid_thw"].to(model.device),
-    )
-    logits: Tensor = output.logits
-    return logits
-
-
-def save_checkpoint(
-    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
-) -> None:
-    """Write weights, optimizer state and progress, each as one file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save(model.state_dict(), folder / "model.pt")
-    torch.save(optimizer.state_dict(), folder / "optimizer.pt")
-    (folder / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
-
-
-def _restore(
-    config: TrainingConfig, model: torch.nn.Module, optimizer: torch.optim.Optimizer
-) -> Progress:
-    folder = config.checkpoint
-    model.load_state_dict(torch.load(folder / "model.pt", weights_only=True))
-    if (folder / "optimizer.pt").exists():
-        optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True))
-    return Progress(**json.loads((folder / "progress.json").read_text(encoding="utf-8")))
+def _tokenizer(config: TrainingConfig) -> Tokenizer:
+    if config.resume:
+        return Tokenizer.from_file(str(config.checkpoint / TOKENIZER))
+    return build_tokenizer(config.seed)
 
 
 def _optimizer(
@@ -283,8 +205,3 @@ def _loss(judge: BatchedJudge, batch: Batch) -> Tensor:
 
 def _shares(shares: dict[str, float]) -> str:
     return ", ".join(f"{kind} {share:.3f}" for kind, share in shares.items())
-
-
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a folder, as the trainer saved it."""
-    return Tokenizer.from_file(str(folder / "tokenizer.json"))

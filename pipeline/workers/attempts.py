@@ -12,27 +12,34 @@ from pipeline.core.units import Unit
 
 
 class Attempts:
-    """The attempts of one run at the units of one judge."""
+    """The attempts of one run at the units of one judge.
+
+    Attempts that shared their worker with other units and attempts that had it alone are kept
+    apart: only the latter prove anything about a unit.
+    """
 
     def __init__(self, store: Store, judge_id: str, run_id: str) -> None:
         """Keeps the marks in the output store."""
         self._store, self._judge_id, self._run_id = store, judge_id, run_id
 
-    def deaths(self, unit: Unit) -> int:
+    def deaths(self, unit: Unit, *, alone: bool) -> int:
         """How many attempts at the unit surely ended with the death of their worker.
 
         An attempt that this run began and must begin again died. Of an earlier run, the last
         attempt is left out: that run itself may have been ended, the worker with it.
         """
-        counts = self._counts(unit)
+        counts = self._counts(unit, alone)
         own = counts.pop(self._run_id, 0)
         return own + sum(count - 1 for count in counts.values())
 
-    def begin(self, unit: Unit) -> None:
+    def begin(self, unit: Unit, *, alone: bool) -> None:
         """Marks that an attempt begins now."""
-        number = self._counts(unit)[self._run_id]
-        self._store.put(f"{unit.attempts_prefix(self._judge_id)}/{self._run_id}.{number}", b"")
+        number = self._counts(unit, alone)[self._run_id]
+        self._store.put(f"{self._folder(unit, alone)}/{self._run_id}.{number}", b"")
 
-    def _counts(self, unit: Unit) -> Counter[str]:
-        marks = self._store.list(unit.attempts_prefix(self._judge_id))
+    def _folder(self, unit: Unit, alone: bool) -> str:
+        return f"{unit.attempts_prefix(self._judge_id)}/{'alone' if alone else 'shared'}"
+
+    def _counts(self, unit: Unit, alone: bool) -> Counter[str]:
+        marks = self._store.list(self._folder(unit, alone))
         return Counter(mark.key.rpartition("/")[2].rpartition(".")[0] for mark in marks)

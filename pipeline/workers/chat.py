@@ -81,7 +81,7 @@ class ChatRenderer:
     def _make_frame(self, n_images: int) -> list[list[int]]:
         content: list[dict[str, Any]] = [{"type": "image"} for _ in range(n_images)]
         content.append({"type": "text", "text": _USER})
-        messages = [
+        messages: list[dict[str, Any]] = [
             {"role": "system", "content": _SYSTEM},
             {"role": "user", "content": content if n_images else _USER},
         ]
@@ -96,4 +96,6 @@ class ChatRenderer:
                 "expected a template that shows both in order"
             )
         encode = self._tokenizer.backend_tokenizer.encode
-        return [list(encode(part, add_special_tokens=False).ids) for part in (before, between, after)]
+        return [
+            list(encode(part, add_special_tokens=False).ids) for part in (before, between, after)
+        ]

@@ -20,6 +20,7 @@ from pipeline.core.units import Unit
 from pipeline.core.voting import ORDERS, Decision, Vote, decide, next_orders, vote_seed
 from pipeline.workers.engine import Chat, Engine, Rendered, Reply, Sampling
 from pipeline.workers.media import MediaStore, decode_image
+from pipeline.workers.read_pairs import Pairs
 from schemas.labels import VERDICT, Reason, Status
 
 # Requests beyond what the engine generates at once, so that it never runs out of waiting ones.
@@ -57,7 +58,7 @@ class Judge:
         self._slots = asyncio.Semaphore(pairs_at_once)
 
     async def judge_unit(
-        self, unit: Unit, pairs: Sequence[Mapping[str, Any]], stamp: Mapping[str, Any]
+        self, unit: Unit, pairs: Pairs, stamp: Mapping[str, Any]
     ) -> list[dict[str, Any]]:
         """Judges the pairs of a unit; returns their labels v1 rows in the same order.
 
@@ -68,15 +69,12 @@ class Judge:
         """
         where = {"shard": unit.shard, "unit": unit.name, **stamp}
 
-        async def one(row: int, pair: Mapping[str, Any]) -> dict[str, Any]:
-            async with self._slots:
-                return await self.judge_pair(pair, {**where, "row": row})
+        async def one(offset: int) -> dict[str, Any]:
+            async with self._slots:  # before the row is taken out of Arrow: bounds memory
+                return await self.judge_pair(pairs[offset], {**where, "row": unit.start + offset})
 
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(one(unit.start + offset, pair))
-                for offset, pair in enumerate(pairs)
-            ]
+            tasks = [group.create_task(one(offset)) for offset in range(len(pairs))]
         return [task.result() for task in tasks]
 
     async def judge_pair(self, pair: Mapping[str, Any], where: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,9 +113,7 @@ class Judge:
         prompts = {}
         for order in ORDERS:
             first, second = answers if order == "ab" else reversed(answers)
-            user = self._prompt.fill(
-                question=question_of(pair), answer_1=first, answer_2=second
-            )
+            user = self._prompt.fill(question=question_of(pair), answer_1=first, answer_2=second)
             prefix = self._judge.sampling.reply_prefix
             prompts[order] = self._engine.render(Chat(self._prompt.system, user, images, prefix))
         longest = max(prompt.length for prompt in prompts.values())

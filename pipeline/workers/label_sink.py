@@ -36,7 +36,8 @@ def commit_part(store: Store, judge_id: str, unit: Unit, rows: Sequence[dict[str
     return store.create(unit.part_key(judge_id), buffer.getvalue().to_pybytes())
 
 
-def part_statuses(store: Store, judge_id: str, unit: Unit) -> pa.Table:
-    """The ``status`` and ``reason`` columns of a committed part."""
+def part_outcomes(store: Store, judge_id: str, unit: Unit) -> list[dict[str, Any]]:
+    """The rows of a committed part, with only ``status``, ``reason`` and ``votes``."""
     data = store.read(unit.part_key(judge_id))
-    return pq.read_table(pa.BufferReader(data), columns=["status", "reason", "votes"])
+    table = pq.read_table(pa.BufferReader(data), columns=["status", "reason", "votes"])
+    return list(table.to_pylist())

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
-from qwen_vl_utils import smart_resize
 
 from pipeline.core.config import MediaConfig
 from pipeline.core.errors import RowRejected, StorageError
@@ -19,6 +18,7 @@ from schemas.labels import Reason
 
 # Only raster formats with decoders that run no other program (Pillow would start one for EPS).
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
+MAX_ASPECT_RATIO = 200  # as in Qwen's smart_resize
 
 
 class MediaStore:
@@ -134,18 +134,27 @@ def decode_image(data: bytes, limits: MediaConfig) -> Image.Image:
 
 
 def fit(width: int, height: int, limits: MediaConfig) -> tuple[int, int]:
-    """Width and height after Qwen's aspect-preserving ``smart_resize``.
+    """Width and height after the aspect-preserving resize of Qwen's ``smart_resize``.
+
+    The same arithmetic as ``qwen_vl_utils.smart_resize`` (a test compares them), except that a
+    narrow strip keeps one patch where that rounds to nothing, and without importing torch.
 
     Raises:
-        RowRejected: the aspect ratio is beyond what the model takes (200).
+        RowRejected: the aspect ratio is beyond what the model takes.
     """
-    try:
-        sides = smart_resize(height, width, limits.factor, limits.min_pixels, limits.max_pixels)
-    except ValueError as error:
-        raise RowRejected(Reason.MEDIA_CORRUPT, f"{width}x{height} picture: {error}") from error
-    # It rounds the short side of a narrow strip down to nothing: keep one patch.
-    tall, wide = (max(limits.factor, side) for side in sides)
-    return wide, tall
+    if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
+        raise RowRejected(
+            Reason.MEDIA_CORRUPT, f"{width}x{height}: the aspect ratio is above {MAX_ASPECT_RATIO}"
+        )
+    factor = limits.factor
+    sides = [max(factor, round(side / factor) * factor) for side in (width, height)]
+    if math.prod(sides) > limits.max_pixels:
+        scale = math.sqrt(width * height / limits.max_pixels)
+        sides = [max(factor, int(side / scale / factor) * factor) for side in (width, height)]
+    elif math.prod(sides) < limits.min_pixels:
+        scale = math.sqrt(limits.min_pixels / (width * height))
+        sides = [math.ceil(side * scale / factor) * factor for side in (width, height)]
+    return sides[0], sides[1]
 
 
 def _rgb_on_white(image: Image.Image) -> Image.Image:

@@ -24,7 +24,9 @@ def guard_children() -> None:
         return
     marks = [f"{child.pid}:{child.create_time()}" for child in children]
     # The guard is left to itself: it ends with this process, by way of its standard input.
-    subprocess.Popen([sys.executable, __file__, *marks], stdin=subprocess.PIPE, start_new_session=True)
+    subprocess.Popen(
+        [sys.executable, __file__, *marks], stdin=subprocess.PIPE, start_new_session=True
+    )
 
 
 def end_processes(marks: list[str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -83,10 +84,29 @@ def read_units(store: Store, task: ShardTask, columns: ColumnMapping) -> Iterato
             position = end
 
 
-def pairs_of(unit_row: pa.Table) -> tuple[Unit, pa.StructArray]:
+class Pairs:
+    """The pairs of a unit, turned into Python rows one at a time: media stay in Arrow's memory."""
+
+    def __init__(self, rows: pa.StructArray) -> None:
+        """Wraps rows of ``READ_ROW``."""
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row: dict[str, Any] = self._rows[index].as_py()
+        return row
+
+    def part(self, start: int, stop: int) -> Pairs:
+        """Rows ``[start, stop)``, sharing memory."""
+        return Pairs(self._rows[start:stop])
+
+
+def unit_of(unit_row: pa.Table) -> tuple[Unit, Pairs]:
     """The unit and its pairs out of a one-row table of ``UNITS``; shares its memory."""
     row = {name: unit_row[name][0].as_py() for name in ("shard", "shard_key", "start", "stop")}
-    return Unit(**row), unit_row["pairs"].combine_chunks().flatten()
+    return Unit(**row), Pairs(unit_row["pairs"].combine_chunks().flatten())
 
 
 def _unit_row(unit: Unit, held: list[pa.Table]) -> pa.Table:
@@ -118,7 +138,8 @@ class _Ids:
         """Adds the defect of a repeated id to pairs that have none yet."""
         repeated = pa.array(self.note(pairs["pair_id"].to_pylist()))
         text = "pair_id repeats that of an earlier row of the shard"
-        defect = pc.coalesce(pairs["defect"], pc.if_else(repeated, text, pa.scalar(None, pa.string())))
+        none = pa.scalar(None, pa.string())
+        defect = pc.coalesce(pairs["defect"], pc.if_else(repeated, text, none))
         return pairs.set_column(pairs.num_columns - 1, "defect", defect)
 
 
@@ -129,7 +150,8 @@ class _GroupReader:
         self._source, self._columns = source, columns
         file = self._open()
         self._schema = file.schema_arrow
-        self._rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
+        self._rows: list[int] = [group.num_rows for group in groups]
         self._file = file
 
     @property

@@ -16,7 +16,7 @@ from pipeline.core.errors import EngineDeadError
 from pipeline.workers.engine import Chat, Rendered, Reply, Sampling
 
 Fault = Literal["kill", "die", "hang", "malformed", "truncated", "refused", "out_of_range", "flip"]
-_ANSWERS = re.compile(r"\[Assistant 1's Answer\]\n(.*)\n\n\[Assistant 2's Answer\]\n(.*)", re.DOTALL)
+_ANSWERS = re.compile(r"\[Assistant 1's Answer\]\n(.*)\n\n\[Assistant 2's Answer\]\n(.*)", re.S)
 _SCORE = re.compile(r"score=(\d+)")
 _REPLIES = {
     "malformed": ("<think>x</think> I like the second one.", "stop"),
@@ -42,7 +42,7 @@ class Script(Frozen):
 
     latency_s: float = Field(default=0, ge=0)
     start_s: float = Field(default=0, ge=0)
-    faults: dict[str, Fault] = {}
+    faults: dict[str, Fault] = Field(default_factory=dict)
     heal_after: int | None = None
 
 
@@ -52,7 +52,7 @@ class ScriptedEngine:
     def __init__(self, judge: JudgeConfig, engine: EngineConfig) -> None:
         """Reads ``engine.script``; nothing is loaded."""
         self._script = Script.model_validate(engine.script)
-        self._failed: dict[str, int] = {}
+        self._failed: dict[str, int] = Field(default_factory=dict)
 
     def render(self, chat: Chat) -> Rendered:
         """Counts a word as a token and a picture as one."""

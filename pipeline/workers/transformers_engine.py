@@ -32,8 +32,10 @@ class TransformersEngine:
         path, revision = model_path(judge.model.name), judge.model.revision
         options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
         try:
-            self._pictures = AutoImageProcessor.from_pretrained(path, **options)
-            self._model: Any = AutoModelForImageTextToText.from_pretrained(
+            processors: Any = AutoImageProcessor  # untyped in transformers
+            self._pictures = processors.from_pretrained(path, **options)
+            models: Any = AutoModelForImageTextToText
+            self._model = models.from_pretrained(
                 path, dtype=judge.model.dtype, **merged_args(judge, engine), **options
             )
         except (OSError, ValueError, TypeError) as error:
@@ -41,7 +43,7 @@ class TransformersEngine:
                 f"transformers cannot load {judge.model.name!r}: {error}; check judge.model"
             ) from error
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._model = self._model.to(device).eval()
+        self._model.to(device).eval()
         self._image_token = int(self._model.config.image_token_id)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="transformers")
 

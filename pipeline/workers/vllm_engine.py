@@ -68,7 +68,7 @@ class VllmEngine:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        inputs: dict[str, Any] = {"prompt_token_ids": list(prompt.token_ids)}
+        inputs: Any = {"prompt_token_ids": list(prompt.token_ids)}
         if prompt.images:
             inputs["multi_modal_data"] = {"image": list(prompt.images)}
         params = SamplingParams(

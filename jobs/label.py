@@ -1,0 +1,47 @@
+"""Labels preference pairs: ``python -m jobs.label --config FILE --input URI --output URI``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from pipeline.assembly.progress import Reporter
+from pipeline.assembly.run import label
+from pipeline.core.config import LabelConfig, load_config
+from pipeline.core.errors import PairmillError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the job; returns its exit code (0 done, 2 bad config or input, 4 quarantined)."""
+    options = _parser().parse_args(arguments)
+    try:
+        config = load_config(LabelConfig, options.config, options.set)
+        label(config, options.input, options.output, Reporter(), dry_run=options.dry_run)
+    except PairmillError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m jobs.label",
+        description="Judges every pair that this judge has not judged yet; safe to run again.",
+        epilog="exit codes: 0 done; 2 bad config, input or storage; 4 too many quarantined",
+    )
+    parser.add_argument("--config", metavar="FILE", help="YAML; built-in defaults without it")
+    parser.add_argument("--input", metavar="URI", required=True, help="folder of pair shards")
+    parser.add_argument("--output", metavar="URI", required=True, help="where labels go")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="override one setting, such as --set judge.sampling.temperature=0",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""Where a run's Ray is: the cluster that the job was submitted to, or a private instance."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from pipeline.core.config import WorkersConfig
+
+_MiB = 2**20
+
+
+@contextmanager
+def ray_session(workers: WorkersConfig) -> Iterator[None]:
+    """Connects to Ray for the length of a block.
+
+    Under ``ray job submit``, or wherever ``RAY_ADDRESS`` is set, that cluster is used. Otherwise
+    a private instance starts in a temporary folder, with a bounded object store, and ends with
+    the block. A machine without GPUs pretends to have as many as the pool may reserve, since
+    CPU engines are scheduled by the same rule.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    # Ray's own chatter goes to its log files; what went wrong reaches us as exceptions.
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if "RAY_ADDRESS" in os.environ:
+        ray.init(**quiet)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    # Short, for Unix sockets below it have at most 107 characters in their path.
+    folder = tempfile.mkdtemp(prefix="pairmill-", dir="/tmp")
+    try:
+        ray.init(
+            num_cpus=workers.local_cpus,
+            num_gpus=None if _has_gpu() else math.ceil(workers.max * workers.gpus),
+            object_store_memory=workers.local_object_store_mb * _MiB,
+            include_dashboard=False,
+            _temp_dir=folder,
+            **quiet,
+        )
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _has_gpu() -> bool:
+    return Path("/dev/nvidiactl").exists()

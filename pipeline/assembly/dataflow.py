@@ -1,0 +1,137 @@
+"""The flow on Ray Data: the only module that composes it.
+
+shard tasks → read_units (CPU tasks) → JudgeActor (one engine each; commits parts) → receipts
+"""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+from ray.exceptions import RayError
+
+from pipeline.assembly.plan import ShardPlan, ShardPlanner, map_threads
+from pipeline.core.config import WorkersConfig
+from pipeline.core.errors import PairmillError
+from pipeline.core.storage import Entry, Store
+from pipeline.workers.judge_actor import JudgeActor, RunSpec
+from pipeline.workers.read_pairs import ShardTask, read_units
+from pipeline.workers.receipts import Receipt, receipts_of
+
+_SHARDS_A_TASK = 128
+_SPOT_WAIT_S = 24 * 3600  # waiting for capacity is no failure
+
+
+def judge_shards(tasks: Sequence[ShardTask], spec: RunSpec) -> Iterator[Receipt]:
+    """Judges every unit of ``tasks``; yields a receipt when a unit is committed.
+
+    Raises:
+        PairmillError: a stage met an error that the user can act on.
+    """
+    for wave in waves(tasks, spec.config.workers.wave_units):
+        try:
+            for table in _flow(wave, spec).iter_batches(batch_size=None, batch_format="pyarrow"):
+                yield from receipts_of(table)
+        except RayError as error:
+            raise user_error(error) from error
+
+
+def waves(tasks: Sequence[ShardTask], most_units: int) -> Iterator[list[ShardTask]]:
+    """Groups shard tasks so that none but a single huge shard exceeds ``most_units``."""
+    wave: list[ShardTask] = []
+    units = 0
+    for task in tasks:
+        if wave and units + len(task.units) > most_units:
+            yield wave
+            wave, units = [], 0
+        wave.append(task)
+        units += len(task.units)
+    if wave:
+        yield wave
+
+
+def _flow(tasks: Sequence[ShardTask], spec: RunSpec) -> ray.data.Dataset:
+    workers = spec.config.workers
+    _configure(DataContext.get_current(), workers)
+    blocks = [pa.table({"task": pa.array([pickle.dumps(task)], pa.binary())}) for task in tasks]
+    in_flight = spec.config.engine.units_in_flight
+    pool = ActorPoolStrategy(
+        min_size=workers.min,
+        max_size=workers.max,
+        max_concurrent_calls_per_actor=in_flight,
+        max_tasks_in_flight_per_actor=in_flight + 1,  # the next unit's bytes arrive meanwhile
+    )
+    return (
+        ray.data.from_arrow(blocks)
+        .map_batches(
+            _Reader(spec),
+            batch_size=1,
+            batch_format="pyarrow",
+            num_cpus=workers.read_cpus,
+        )
+        .map_batches(
+            JudgeActor,
+            fn_constructor_args=(spec,),
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=pool,
+            num_gpus=workers.gpus,
+            num_cpus=workers.cpus,  # a GPU actor reserves a CPU unless told otherwise
+        )
+    )
+
+
+def _configure(context: DataContext, workers: WorkersConfig) -> None:
+    # One block for each unit: Ray would pack small units into one block, for one actor.
+    context.target_max_block_size = 1
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = False
+    context.max_consecutive_actor_init_deaths = workers.max_start_failures
+    context.execution_no_progress_timeout_s = _SPOT_WAIT_S
+
+
+class _Reader:
+    """The read stage as Ray Data calls it: shard tasks in, units out, one at a time."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        self._input_uri = spec.input_uri
+        self._columns = spec.config.input.columns
+        self.__name__ = "read_units"
+
+    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        store = Store(self._input_uri)
+        for data in batch["task"].to_pylist():
+            yield from read_units(store, pickle.loads(data), self._columns)
+
+
+def plan_shards_by_tasks(planner: ShardPlanner, entries: Sequence[Entry]) -> Iterable[ShardPlan]:
+    """Plans shards by Ray tasks, in order."""
+
+    @ray.remote(num_cpus=1)
+    def plan_some(some: Sequence[Entry]) -> list[ShardPlan]:
+        return list(map_threads(planner, some))
+
+    batches = [
+        entries[start : start + _SHARDS_A_TASK] for start in range(0, len(entries), _SHARDS_A_TASK)
+    ]
+    try:
+        results: list[list[ShardPlan]] = ray.get([plan_some.remote(batch) for batch in batches])
+    except RayError as error:
+        raise user_error(error) from error
+    return itertools.chain.from_iterable(results)
+
+
+def user_error(error: BaseException) -> BaseException:
+    """The error of ours that a Ray error wraps, or the Ray error itself."""
+    cause: BaseException | None = error
+    while cause is not None:
+        inner = getattr(cause, "cause", None)
+        for candidate in (cause, inner):
+            if isinstance(candidate, PairmillError):
+                return candidate
+        cause = cause.__cause__ or cause.__context__
+    return error

@@ -1,0 +1,42 @@
+"""Which weights will really run: a content hash of a folder, or the commit of a hub model."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from pipeline.core.config import ModelConfig
+from pipeline.core.errors import ConfigError
+from pipeline.core.fingerprint import folder_digest
+from pipeline.workers.engine import model_path
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def model_version(model: ModelConfig) -> str:
+    """The version that a judge's fingerprint names.
+
+    Raises:
+        ConfigError: there is no such model, or the hub cannot say its newest commit.
+    """
+    path = Path(model_path(model.name))
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ConfigError(f"judge.model.name: {path} has no config.json; is it a model?")
+        return f"sha256:{folder_digest(path)}"
+    if path.is_absolute() or model.name.startswith("."):
+        raise ConfigError(f"judge.model.name: there is no folder {path}")
+    if model.revision and _COMMIT.fullmatch(model.revision):
+        return f"commit:{model.revision}"
+    try:
+        commit = HfApi().model_info(model.name, revision=model.revision).sha
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        cause = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            f"judge.model.name {model.name!r}: the hub does not say its commit ({cause}); pin "
+            "judge.model.revision to a full commit hash, or name a local folder"
+        ) from error
+    return f"commit:{commit}"

@@ -1,0 +1,257 @@
+"""The plan: every shard's rows, minus the rows whose part this judge has committed.
+
+That one anti-join is resume after a crash, the nightly increment, and re-judging after a change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.core.config import InputConfig, JudgeConfig
+from pipeline.core.errors import InputError
+from pipeline.core.fingerprint import shard_key
+from pipeline.core.prompts import load_prompt
+from pipeline.core.storage import Entry, Store
+from pipeline.core.units import (
+    RowGroup,
+    Unit,
+    committed_range,
+    cut_ranges,
+    parts_prefix,
+    subtract,
+)
+from pipeline.workers.read_pairs import ShardTask
+
+_THREADS = 16
+_BYTES_PER_TOKEN = 4  # of English text, roughly; only for the estimate
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """What one shard holds and still needs.
+
+    Attributes:
+        rows: pairs in the shard.
+        defect: why the shard cannot be read at all, or None.
+        problems: what stands between its columns and pairs v1.
+        text_bytes: uncompressed bytes of its text columns.
+    """
+
+    entry: Entry
+    rows: int = 0
+    units: tuple[Unit, ...] = ()
+    defect: str | None = None
+    problems: tuple[str, ...] = ()
+    text_bytes: int = 0
+    images: int = 0
+
+    @property
+    def rows_to_do(self) -> int:
+        """Pairs that this judge has not judged yet."""
+        return sum(unit.rows for unit in self.units)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do."""
+
+    judge: JudgeConfig
+    shards: tuple[ShardPlan, ...] = field(repr=False)
+
+    @property
+    def tasks(self) -> list[ShardTask]:
+        """The shards that still have units to do."""
+        return [ShardTask(s.entry.key, s.entry.size, s.units) for s in self.shards if s.units]
+
+    @property
+    def bad_shards(self) -> list[ShardPlan]:
+        """Shards that cannot be read at all."""
+        return [shard for shard in self.shards if shard.defect]
+
+    @property
+    def rows(self) -> int:
+        """Pairs in all readable shards."""
+        return sum(shard.rows for shard in self.shards)
+
+    @property
+    def rows_to_do(self) -> int:
+        """Pairs to be judged by this run."""
+        return sum(shard.rows_to_do for shard in self.shards)
+
+    @property
+    def units(self) -> int:
+        """Units to be judged by this run."""
+        return sum(len(shard.units) for shard in self.shards)
+
+    def estimated_prompt_tokens(self) -> int:
+        """A rough count of prompt tokens to come, both orders, every picture at its cap."""
+        prompt = load_prompt(self.judge.format)
+        frame = (len(prompt.system) + len(prompt.user)) // _BYTES_PER_TOKEN
+        media = self.judge.media
+        total = 0.0
+        for shard in self.shards:
+            text = shard.text_bytes / _BYTES_PER_TOKEN + frame * shard.rows
+            pictures = shard.images * media.max_pixels / media.factor**2
+            total += 2 * (text + pictures) * shard.rows_to_do / max(1, shard.rows)
+        return round(total)
+
+    def summary(self) -> dict[str, int]:
+        """The plan in numbers."""
+        return {
+            "shards": len(self.shards),
+            "shards_to_do": len(self.tasks),
+            "shards_unreadable": len(self.bad_shards),
+            "units_to_do": self.units,
+            "pairs": self.rows,
+            "pairs_done": self.rows - self.rows_to_do,
+            "pairs_to_do": self.rows_to_do,
+            "judgments": 2 * self.rows_to_do,
+            "estimated_prompt_tokens": self.estimated_prompt_tokens(),
+        }
+
+
+@dataclass(frozen=True)
+class ShardPlanner:
+    """Plans shards one by one; small enough to be sent to other processes."""
+
+    source: Store
+    output: Store
+    config: InputConfig
+    judge_id: str
+
+    def __call__(self, entry: Entry) -> ShardPlan:
+        """Plans one shard (see :func:`plan_shard`)."""
+        return plan_shard(self.source, self.output, entry, self.config, self.judge_id)
+
+
+Spread = Callable[[ShardPlanner, Sequence[Entry]], Iterable[ShardPlan]]
+
+
+def open_input(uri: str) -> tuple[Store, str]:
+    """The input's root, and the prefix under it: a single shard's root is its folder."""
+    store = Store(uri)
+    if not store.uri.endswith(".parquet"):
+        return store, ""
+    root, _, name = store.uri.rpartition("/")
+    return Store(root), name
+
+
+def map_threads(planner: ShardPlanner, entries: Sequence[Entry]) -> Iterable[ShardPlan]:
+    """Plans shards in threads of this process, in order."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        yield from pool.map(planner, entries)
+
+
+def make_plan(
+    uri: str,
+    output: Store,
+    config: InputConfig,
+    judge: JudgeConfig,
+    judge_id: str,
+    spread: Spread = map_threads,
+) -> Plan:
+    """Plans a run.
+
+    Args:
+        uri: the input root, or a single shard.
+        output: the output root.
+        config: column mapping and unit size.
+        judge: the judge's configuration.
+        judge_id: the judge's fingerprint.
+        spread: plans many shards at once, in order; on a cluster, by tasks.
+
+    Raises:
+        InputError: there is no shard, or shards lack columns of pairs v1 (all are listed).
+        StorageError: the input or the output cannot be reached.
+    """
+    source, prefix = open_input(uri)
+    entries = list_shards(source, prefix)
+    shards = tuple(spread(ShardPlanner(source, output, config, judge_id), entries))
+    if broken := [shard for shard in shards if shard.problems]:
+        lines = [f"{source.path(s.entry.key)}: {text}" for s in broken for text in s.problems]
+        shown = "\n  ".join(lines[:20])
+        more = f"\n  and {len(lines) - 20} more" if len(lines) > 20 else ""
+        raise InputError(
+            f"{len(broken)} of {len(shards)} shards do not keep to pairs v1:\n  {shown}{more}\n"
+            "map foreign columns under input.columns, or rewrite the shards with jobs.ingest"
+        )
+    return Plan(judge, shards)
+
+
+def list_shards(source: Store, prefix: str = "") -> list[Entry]:
+    """The Parquet files under the input; hidden ones (``_…`` and ``.…``) are left out.
+
+    Raises:
+        InputError: there are none.
+    """
+    shards = [
+        entry
+        for entry in source.list(prefix)
+        if entry.key.endswith(".parquet")
+        and not any(part.startswith(("_", ".")) for part in entry.key.split("/"))
+    ]
+    if not shards:
+        where = source.path(prefix)
+        raise InputError(f"{where}: no *.parquet there; expected shards of pairs v1")
+    return shards
+
+
+def plan_shard(
+    source: Store, output: Store, entry: Entry, config: InputConfig, judge_id: str
+) -> ShardPlan:
+    """Plans one shard: reads its footer, cuts it, and subtracts what is committed."""
+    try:
+        footer = read_footer(source, entry)
+    except pa.ArrowException as error:
+        return ShardPlan(entry, defect=f"corrupt footer: {str(error).strip().splitlines()[0]}")
+    if problems := config.columns.check(footer.schema.to_arrow_schema()):
+        return ShardPlan(entry, problems=tuple(problems))
+    groups = [_row_group(footer, index) for index in range(footer.num_row_groups)]
+    ranges = cut_ranges(groups, config.unit_rows, config.unit_bytes)
+    key = shard_key(entry.key, entry.size, source.content_key(entry))
+    parts = output.list(parts_prefix(judge_id, key))
+    done = [found for part in parts if (found := committed_range(part.key))]
+    units = [Unit(entry.key, key, *bounds) for bounds in subtract(ranges, done)]
+    text_bytes, images = _volumes(footer)
+    return ShardPlan(entry, footer.num_rows, tuple(units), text_bytes=text_bytes, images=images)
+
+
+def read_footer(source: Store, entry: Entry) -> pq.FileMetaData:
+    """A shard's footer.
+
+    Raises:
+        pa.ArrowException: it is corrupt.
+        StorageError: the store fails.
+    """
+    file = source.open(entry.key, entry.size)
+    try:
+        return pq.read_metadata(pa.PythonFile(file, mode="r"))
+    except OSError as error:  # Arrow reports some corruption as OSError
+        if file.failure is not None:
+            raise file.failure from error
+        raise pa.ArrowInvalid(str(error)) from error
+
+
+def _row_group(footer: pq.FileMetaData, index: int) -> RowGroup:
+    group = footer.row_group(index)
+    size = sum(group.column(i).total_compressed_size for i in range(group.num_columns))
+    return RowGroup(group.num_rows, size)
+
+
+def _volumes(footer: pq.FileMetaData) -> tuple[int, int]:
+    """Bytes of text and number of pictures, as far as the footer tells."""
+    text = images = 0
+    for index in range(footer.num_row_groups):
+        group = footer.row_group(index)
+        for column in (group.column(i) for i in range(group.num_columns)):
+            path = column.path_in_schema.lower()
+            if path.endswith(".bytes"):
+                images += column.num_values
+            elif column.physical_type == "BYTE_ARRAY":
+                text += column.total_uncompressed_size
+    return text, images

@@ -1,0 +1,128 @@
+"""What an operator sees: a live bar on a terminal, one JSON line every N seconds otherwise."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from pipeline.workers.receipts import Tally
+from schemas.labels import Status
+
+
+class Reporter:
+    """Writes events: tables for people on a terminal, JSON lines for machines."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        """Writes to ``console``, standard output by default."""
+        self.console = console or Console(soft_wrap=True)
+
+    def event(self, name: str, fields: dict[str, Any]) -> None:
+        """Reports ``fields`` under the title ``name``."""
+        if not self.console.is_terminal:
+            self._line({"event": name, **fields})
+            return
+        table = Table(title=name, show_header=False, title_justify="left")
+        for key, value in fields.items():
+            shown = f"{value:,}" if isinstance(value, int | float) else str(value)
+            table.add_row(key.replace("_", " "), shown)
+        self.console.print(table)
+
+    def note(self, text: str) -> None:
+        """Reports one sentence."""
+        if self.console.is_terminal:
+            self.console.print(text, markup=False)
+        else:
+            self._line({"event": "note", "text": text})
+
+    def progress(self, total: int, every_seconds: float) -> RunProgress:
+        """The progress of a run over ``total`` pairs."""
+        return RunProgress(self, total, every_seconds)
+
+    def _line(self, fields: dict[str, Any]) -> None:
+        self.console.out(json.dumps(fields), highlight=False)
+
+
+class RunProgress:
+    """The live progress of one run; a context manager fed with the run's tally."""
+
+    def __init__(self, reporter: Reporter, total: int, every_seconds: float) -> None:
+        self._reporter, self._total, self._every = reporter, total, every_seconds
+        self._began = time.monotonic()
+        self._tally = Tally()
+        self._stop = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, daemon=True)
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("judging"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rates]}"),
+            TextColumn("elapsed"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=reporter.console,
+        )
+        self._task = self._bar.add_task("judging", total=total, rates="starting the engine")
+
+    def __enter__(self) -> Self:
+        if self._reporter.console.is_terminal:
+            self._bar.start()
+        else:
+            self._ticker.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        if self._ticker.is_alive():
+            self._ticker.join()
+        else:
+            self._bar.stop()
+
+    def update(self, tally: Tally) -> None:
+        """Shows the run's tally so far."""
+        self._tally = tally
+        now = self.figures()
+        rates = (
+            f"{now['pairs_per_s']:.1f} pairs/s  {now['output_tokens_per_s']:.0f} tokens/s  "
+            f"quarantined {now['quarantined']}"
+        )
+        self._bar.update(self._task, completed=tally.pairs, rates=rates)
+
+    def figures(self) -> dict[str, Any]:
+        """Pairs, rates (over the whole run so far) and estimated seconds left."""
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        pairs = self._tally.pairs
+        rate = pairs / seconds
+        return {
+            "pairs": pairs,
+            "pairs_total": self._total,
+            "pairs_per_s": round(rate, 2),
+            "output_tokens_per_s": round(self._tally.output_tokens / seconds, 1),
+            "quarantined": self._tally.statuses[Status.QUARANTINED],
+            "eta_s": round((self._total - pairs) / rate) if pairs else None,
+        }
+
+    def _tick(self) -> None:
+        while not self._stop.wait(self._every):
+            self._reporter.event("progress", self.figures())

@@ -1,0 +1,159 @@
+"""One labeling run: plan, judge, reconcile, and its record under the output root."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.assembly.cluster import ray_session
+from pipeline.assembly.dataflow import judge_shards, plan_shards_by_tasks
+from pipeline.assembly.model_version import model_version
+from pipeline.assembly.plan import (
+    Plan,
+    ShardPlan,
+    ShardPlanner,
+    make_plan,
+    map_threads,
+    open_input,
+)
+from pipeline.assembly.progress import Reporter
+from pipeline.core.config import LabelConfig
+from pipeline.core.errors import QuarantineError
+from pipeline.core.fingerprint import judge_card
+from pipeline.core.storage import Entry, Store
+from pipeline.core.units import judge_folder
+from pipeline.workers.judge_actor import RunSpec
+from pipeline.workers.receipts import Tally
+from schemas.labels import Status
+
+_MANY_SHARDS = 256  # from here on their footers are read by Ray tasks, not by threads
+
+
+@dataclass(frozen=True)
+class Run:
+    """A planned run.
+
+    Attributes:
+        card: the judge card; ``card["judge_id"]`` is the judge's fingerprint.
+    """
+
+    run_id: str
+    card: dict[str, Any]
+    plan: Plan
+    config: LabelConfig
+    input_uri: str
+    output: Store
+
+
+def label(
+    config: LabelConfig, input_uri: str, output_uri: str, reporter: Reporter, *, dry_run: bool
+) -> Tally:
+    """Labels every pair under ``input_uri`` that this judge has not labelled yet.
+
+    Args:
+        config: the job's configuration.
+        input_uri: a folder of shards, or one shard; a local path or ``s3://``.
+        output_uri: where parts, judge card and the run's record go.
+        reporter: told of the plan, the progress and the result.
+        dry_run: only plan.
+
+    Returns:
+        Counts over the rows judged by this run.
+
+    Raises:
+        PairmillError: with the exit code of the job (see ``pipeline.core.errors``).
+    """
+    card = judge_card(config.judge, model_version(config.judge.model))
+    output = Store(output_uri)
+    with ExitStack() as session:
+
+        def spread(planner: ShardPlanner, entries: Sequence[Entry]) -> Iterable[ShardPlan]:
+            if len(entries) < _MANY_SHARDS:
+                return map_threads(planner, entries)
+            session.enter_context(ray_session(config.workers))
+            return plan_shards_by_tasks(planner, entries)
+
+        plan = make_plan(input_uri, output, config.input, config.judge, card["judge_id"], spread)
+        run = Run(_run_id(), card, plan, config, open_input(input_uri)[0].uri, output)
+        reporter.event("plan", {"judge_id": card["judge_id"][:16], **plan.summary()})
+        for shard in plan.bad_shards:
+            reporter.note(f"unreadable shard, left out: {shard.entry.key}: {shard.defect}")
+        if dry_run:
+            return Tally()
+        if plan.units:
+            session.enter_context(ray_session(config.workers))
+        return _execute(run, reporter)
+
+
+def _execute(run: Run, reporter: Reporter) -> Tally:
+    began = time.monotonic()
+    tally = Tally()
+    if run.plan.units:
+        folder = judge_folder(run.card["judge_id"])
+        run.output.create(f"judges/{folder.removeprefix('judge=')}.json", _json(run.card))
+        spec = RunSpec(run.config, run.card["judge_id"], run.run_id, run.input_uri, run.output.uri)
+        with reporter.progress(run.plan.rows_to_do, run.config.progress_seconds) as progress:
+            for receipt in judge_shards(run.plan.tasks, spec):
+                tally.add(receipt.tally)
+                progress.update(tally)
+        if tally.pairs != run.plan.rows_to_do:
+            raise AssertionError(
+                f"run {run.run_id}: {run.plan.rows_to_do} rows planned, {tally.pairs} committed"
+            )
+    else:
+        reporter.note("nothing to judge: every row is labelled by this judge; no engine started")
+    record = _record(run, tally, time.monotonic() - began)
+    run.output.put(f"runs/{run.run_id}/run.json", _json(record))
+    reporter.event("done", {key: value for key, value in record.items() if key != "plan"})
+    _check_quarantine(run, tally)
+    return tally
+
+
+def _record(run: Run, tally: Tally, seconds: float) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "judge_id": run.card["judge_id"],
+        "input": run.input_uri,
+        "output": run.output.uri,
+        "seconds": round(seconds, 1),
+        "pairs": tally.pairs,
+        **{status: tally.statuses[status] for status in Status},
+        "quarantined_by_reason": dict(tally.reasons),
+        "judgments": tally.judgments,
+        "prompt_tokens": tally.prompt_tokens,
+        "output_tokens": tally.output_tokens,
+        "cached_tokens": tally.cached_tokens,
+        "unreadable_shards": {shard.entry.key: shard.defect for shard in run.plan.bad_shards},
+        "plan": run.plan.summary(),
+    }
+
+
+def _check_quarantine(run: Run, tally: Tally) -> None:
+    limits, bad_shards = run.config.quarantine, len(run.plan.bad_shards)
+    quarantined = tally.statuses[Status.QUARANTINED]
+    if bad_shards > limits.max_shards:
+        raise QuarantineError(
+            f"{bad_shards} shards are unreadable, quarantine.max_shards allows "
+            f"{limits.max_shards}: rewrite them or raise the limit; the rest is labelled"
+        )
+    if quarantined > limits.max_fraction * tally.pairs:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in tally.reasons.most_common())
+        raise QuarantineError(
+            f"{quarantined} of {tally.pairs} rows are quarantined ({reasons}), "
+            f"quarantine.max_fraction allows {limits.max_fraction:g}; the rest is labelled"
+        )
+
+
+def _run_id() -> str:
+    now = datetime.datetime.now(datetime.UTC)
+    return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, indent=2, sort_keys=True).encode()

@@ -1,0 +1,65 @@
+"""The worker: one process, one engine, one judge. A plain class; Ray makes it an actor."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipeline.core.config import LabelConfig
+from pipeline.core.errors import EngineDeadError
+from pipeline.core.storage import Store
+from pipeline.workers.engine import start_engine
+from pipeline.workers.judge import Judge
+from pipeline.workers.media import MediaStore
+from pipeline.workers.read_pairs import unit_of
+from pipeline.workers.receipts import receipt_table
+from pipeline.workers.unit_runner import UnitRunner
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What every worker of a run needs to know; small, and the same for all."""
+
+    config: LabelConfig
+    judge_id: str
+    run_id: str
+    input_uri: str
+    output_uri: str
+
+
+class JudgeActor:
+    """Judges units as they arrive, several at once, and answers each with its receipt."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        """Starts the engine.
+
+        Raises:
+            EngineStartError: it cannot be started.
+        """
+        config = spec.config
+        self._engine = start_engine(config.judge, config.engine)
+        roots = (spec.input_uri, *config.input.media_roots)
+        media = MediaStore(roots, config.judge.media.max_bytes)
+        judge = Judge(self._engine, config.judge, config.engine, media)
+        output = Store(spec.output_uri)
+        self._runner = UnitRunner(
+            judge, output, spec.judge_id, spec.run_id, config.workers.max_deaths
+        )
+
+    async def __call__(self, unit_row: pa.Table) -> AsyncIterator[pa.Table]:
+        """Judges the unit of a one-row table of ``UNITS``; yields a one-row receipt."""
+        unit, pairs = unit_of(unit_row)
+        try:
+            receipt = await self._runner.run(unit, pairs)
+        except EngineDeadError:
+            # A dead engine under a live actor would fail every task from here on. Without this
+            # process, Ray starts another one and gives it the units that this one had begun.
+            logger.exception("the engine died while judging %s %s", unit.shard, unit.name)
+            os._exit(1)
+        yield receipt_table(receipt)

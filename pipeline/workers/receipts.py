@@ -1,0 +1,67 @@
+"""Receipts: what became of a unit, as counts small enough to send to the driver."""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.core.units import Unit
+
+
+@dataclass
+class Tally:
+    """Counts over labels v1 rows; tallies add up."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    judgments: int = 0
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+    @property
+    def pairs(self) -> int:
+        """Rows counted."""
+        return self.statuses.total()
+
+    def count(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Counts rows of labels v1 (their status, reason and votes)."""
+        self.statuses.update(str(row["status"]) for row in rows)
+        self.reasons.update(str(row["reason"]) for row in rows if row["reason"])
+        for vote in (vote for row in rows for vote in row["votes"]):
+            self.judgments += 1
+            self.prompt_tokens += vote["prompt_tokens"]
+            self.output_tokens += vote["output_tokens"]
+            self.cached_tokens += vote["cached_tokens"]
+
+    def add(self, other: Tally) -> None:
+        """Adds another tally to this one."""
+        self.statuses += other.statuses
+        self.reasons += other.reasons
+        self.judgments += other.judgments
+        self.prompt_tokens += other.prompt_tokens
+        self.output_tokens += other.output_tokens
+        self.cached_tokens += other.cached_tokens
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of the rows of one unit."""
+
+    unit: Unit
+    tally: Tally
+
+
+def receipt_table(receipt: Receipt) -> pa.Table:
+    """A receipt as the one-row table that a worker answers with."""
+    return pa.table({"receipt": pa.array([pickle.dumps(receipt)], pa.binary())})
+
+
+def receipts_of(table: pa.Table) -> list[Receipt]:
+    """The receipts of a table made of :func:`receipt_table` rows."""
+    return [pickle.loads(data) for data in table["receipt"].to_pylist()]

@@ -1,0 +1,66 @@
+"""Makes pair shards for tests: rows of pairs v1 with real pictures in them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from pipeline.core.storage import Store
+from schemas.pairs import PAIRS
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (64, 48), kind: str = "PNG") -> bytes:
+    """An encoded picture whose pixels depend on ``seed``."""
+    image = Image.effect_noise(size, 20 + seed % 50).convert("RGB")
+    image.putpixel((0, 0), (seed % 256, seed // 256 % 256, 7))
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def response(text: str | None, **more: Any) -> dict[str, Any]:
+    """A response of pairs v1."""
+    return {"text": text, "images": None, "videos": None, "model": None} | more
+
+
+def pair(number: int, **more: Any) -> dict[str, Any]:
+    """Row ``number`` of pairs v1; the scripted engine prefers a, b or a tie, in turn."""
+    score_a, score_b = [(9, 2), (3, 8), (5, 5)][number % 3]
+    row: dict[str, Any] = {name: None for name in PAIRS.names}
+    row |= {
+        "pair_id": f"pair-{number}",
+        "prompt": f"What is in picture {number}?",
+        "images": [{"bytes": picture(number), "path": None}],
+        "response_a": response(f"Answer {number}, score={score_a}"),
+        "response_b": response(f"Reply {number}, score={score_b}"),
+        "source": "tests",
+    }
+    return row | more
+
+
+def shard_bytes(rows: list[dict[str, Any]], group_rows: int = 16, **options: Any) -> bytes:
+    """A pair shard with row groups of ``group_rows``."""
+    buffer = pa.BufferOutputStream()
+    table = pa.Table.from_pylist(rows, schema=PAIRS)
+    pq.write_table(table, buffer, row_group_size=group_rows, **options)
+    return bytes(buffer.getvalue())
+
+
+def write_shard(path: Path, rows: list[dict[str, Any]], group_rows: int = 16) -> None:
+    """Writes a pair shard to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(shard_bytes(rows, group_rows))
+
+
+def labels_of(output: str | Path) -> list[dict[str, Any]]:
+    """Every row of every part under an output root, sorted by shard and row."""
+    store = Store(str(output))
+    rows: list[dict[str, Any]] = []
+    for entry in store.list("parts"):
+        rows += pq.read_table(pa.BufferReader(store.read(entry.key))).to_pylist()
+    return sorted(rows, key=lambda row: (row["shard"], row["row"], row["judge_id"]))

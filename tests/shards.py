@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +44,28 @@ def pair(number: int, **more: Any) -> dict[str, Any]:
     return row | more
 
 
-def shard_bytes(rows: list[dict[str, Any]], group_rows: int = 16, **options: Any) -> bytes:
-    """A pair shard with row groups of ``group_rows``."""
+def shard_bytes(
+    rows: list[dict[str, Any]], group_rows: int | Sequence[int] = 16, **options: Any
+) -> bytes:
+    """A pair shard with row groups of ``group_rows``, or of exactly the sizes given."""
     buffer = pa.BufferOutputStream()
     table = pa.Table.from_pylist(rows, schema=PAIRS)
-    pq.write_table(table, buffer, row_group_size=group_rows, **options)
+    if isinstance(group_rows, int):
+        pq.write_table(table, buffer, row_group_size=group_rows, **options)
+        return bytes(buffer.getvalue())
+    if sum(group_rows) != len(rows):
+        raise ValueError(f"row groups of {group_rows} do not make {len(rows)} rows")
+    with pq.ParquetWriter(buffer, PAIRS, **options) as writer:
+        start = 0
+        for size in group_rows:
+            writer.write_table(table.slice(start, size), row_group_size=max(1, size))
+            start += size
     return bytes(buffer.getvalue())
 
 
-def write_shard(path: Path, rows: list[dict[str, Any]], group_rows: int = 16) -> None:
+def write_shard(
+    path: Path, rows: list[dict[str, Any]], group_rows: int | Sequence[int] = 16
+) -> None:
     """Writes a pair shard to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(shard_bytes(rows, group_rows))

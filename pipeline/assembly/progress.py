@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from pipeline.workers.receipts import Tally
+from pipeline.workers.receipts import Receipt, Tally
 from schemas.labels import Status
 
 
@@ -58,12 +58,16 @@ class Reporter:
 
 
 class RunProgress:
-    """The live progress of one run; a context manager fed with the run's tally."""
+    """The live progress of one run; a context manager fed with receipts.
+
+    Attributes:
+        tally: what the receipts so far add up to.
+    """
 
     def __init__(self, reporter: Reporter, total: int, every_seconds: float) -> None:
         self._reporter, self._total, self._every = reporter, total, every_seconds
-        self._began = time.monotonic()
-        self._tally = Tally()
+        self._judging_since: float | None = None
+        self.tally = Tally()
         self._stop = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True)
         self._bar = Progress(
@@ -99,27 +103,30 @@ class RunProgress:
         else:
             self._bar.stop()
 
-    def update(self, tally: Tally) -> None:
-        """Shows the run's tally so far."""
-        self._tally = tally
+    def update(self, receipt: Receipt) -> None:
+        """Counts a committed unit in."""
+        self.tally.add(receipt.tally)
+        began = time.monotonic() - receipt.seconds
+        self._judging_since = min(began, self._judging_since or began)
         now = self.figures()
         rates = (
             f"{now['pairs_per_s']:.1f} pairs/s  {now['output_tokens_per_s']:.0f} tokens/s  "
             f"quarantined {now['quarantined']}"
         )
-        self._bar.update(self._task, completed=tally.pairs, rates=rates)
+        self._bar.update(self._task, completed=self.tally.pairs, rates=rates)
 
     def figures(self) -> dict[str, Any]:
-        """Pairs, rates (over the whole run so far) and estimated seconds left."""
-        seconds = max(time.monotonic() - self._began, 1e-9)
-        pairs = self._tally.pairs
-        rate = pairs / seconds
+        """Pairs, rates since the first unit was begun, and estimated seconds left."""
+        since = self._judging_since
+        seconds = 0.0 if since is None else time.monotonic() - since
+        pairs = self.tally.pairs
+        rate = pairs / max(seconds, 1e-9)
         return {
             "pairs": pairs,
             "pairs_total": self._total,
             "pairs_per_s": round(rate, 2),
-            "output_tokens_per_s": round(self._tally.output_tokens / seconds, 1),
-            "quarantined": self._tally.statuses[Status.QUARANTINED],
+            "output_tokens_per_s": round(self.tally.output_tokens / max(seconds, 1e-9), 1),
+            "quarantined": self.tally.statuses[Status.QUARANTINED],
             "eta_s": round((self._total - pairs) / rate) if pairs else None,
         }
 

@@ -93,35 +93,36 @@ def label(
 
 def _execute(run: Run, reporter: Reporter) -> Tally:
     began = time.monotonic()
-    tally = Tally()
+    progress = reporter.progress(run.plan.rows_to_do, run.config.progress_seconds)
     if run.plan.units:
         folder = judge_folder(run.card["judge_id"])
         run.output.create(f"judges/{folder.removeprefix('judge=')}.json", _json(run.card))
         spec = RunSpec(run.config, run.card["judge_id"], run.run_id, run.input_uri, run.output.uri)
-        with reporter.progress(run.plan.rows_to_do, run.config.progress_seconds) as progress:
+        with progress:
             for receipt in judge_shards(run.plan.tasks, spec):
-                tally.add(receipt.tally)
-                progress.update(tally)
-        if tally.pairs != run.plan.rows_to_do:
-            raise AssertionError(
-                f"run {run.run_id}: {run.plan.rows_to_do} rows planned, {tally.pairs} committed"
-            )
+                progress.update(receipt)
     else:
         reporter.note("nothing to judge: every row is labelled by this judge; no engine started")
-    record = _record(run, tally, time.monotonic() - began)
+    tally = progress.tally
+    if tally.pairs != run.plan.rows_to_do:
+        raise AssertionError(
+            f"run {run.run_id}: {run.plan.rows_to_do} rows planned, {tally.pairs} committed"
+        )
+    record = _record(run, tally, time.monotonic() - began, progress.figures()["pairs_per_s"])
     run.output.put(f"runs/{run.run_id}/run.json", _json(record))
     reporter.event("done", {key: value for key, value in record.items() if key != "plan"})
     _check_quarantine(run, tally)
     return tally
 
 
-def _record(run: Run, tally: Tally, seconds: float) -> dict[str, Any]:
+def _record(run: Run, tally: Tally, seconds: float, pairs_per_s: float) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "judge_id": run.card["judge_id"],
         "input": run.input_uri,
         "output": run.output.uri,
         "seconds": round(seconds, 1),
+        "pairs_per_s": pairs_per_s,
         "pairs": tally.pairs,
         **{status: tally.statuses[status] for status in Status},
         "quarantined_by_reason": dict(tally.reasons),

@@ -83,7 +83,6 @@ def train(config: TrainingConfig, device: torch.device) -> Progress:
         NotLearning: If the loss has not fallen after the warm-up.
     """
     torch.manual_seed(config.seed)
-    torch.set_float32_matmul_precision("high")
     tokenizer = _tokenizer(config)
     save_folder(config.output, tokenizer, None)
     layout = Layout.load(config.output)
@@ -97,6 +96,7 @@ def train(config: TrainingConfig, device: torch.device) -> Progress:
         islice(load(Batches(config.output, 256, 1, held_out=True), 0), config.evaluation_batches)
     )
     check_parity(model, layout, held_out[0])
+    torch.set_float32_matmul_precision("high")
     # A resumed run must not see the samples of the first one again.
     stream = Batches(config.output, config.batch_size, config.seed + 1_000 * progress.steps)
     _loop(config, judge, optimizer, iter(load(stream, config.workers)), held_out, progress)

@@ -51,10 +51,15 @@ class Tally:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of the rows of one unit."""
+    """What became of the rows of one unit.
+
+    Attributes:
+        seconds: from the unit's arrival at its worker to its commit.
+    """
 
     unit: Unit
     tally: Tally
+    seconds: float
 
 
 def receipt_table(receipt: Receipt) -> pa.Table:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import signal
+from collections import Counter
 from typing import Literal
 
 from pydantic import Field
@@ -52,7 +53,7 @@ class ScriptedEngine:
     def __init__(self, judge: JudgeConfig, engine: EngineConfig) -> None:
         """Reads ``engine.script``; nothing is loaded."""
         self._script = Script.model_validate(engine.script)
-        self._failed: dict[str, int] = Field(default_factory=dict)
+        self._failed: Counter[str] = Counter()
 
     def render(self, chat: Chat) -> Rendered:
         """Counts a word as a token and a picture as one."""
@@ -80,7 +81,7 @@ class ScriptedEngine:
         return f"<think>\nI count {scores[0]} and {scores[1]}.\n</think>\n\n{verdict}", "stop"
 
     def _healed(self, marker: str) -> bool:
-        self._failed[marker] = self._failed.get(marker, 0) + 1
+        self._failed[marker] += 1
         after = self._script.heal_after
         return after is not None and self._failed[marker] > after
 

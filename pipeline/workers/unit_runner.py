@@ -9,6 +9,7 @@ alone ``max_deaths`` times. That row is quarantined; its neighbours are labelled
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -44,9 +45,10 @@ class UnitRunner:
         Raises:
             EngineDeadError: the worker must be replaced; the unit will be begun again.
         """
+        began = time.monotonic()
         tally = Tally()
         if await self._settled(unit, tally):  # a worker died after it had committed the unit
-            return Receipt(unit, tally)
+            return Receipt(unit, tally, time.monotonic() - began)
         deaths = await asyncio.to_thread(self._attempts.deaths, unit, alone=False)
         if deaths < self._max_deaths:
             async with self._turns.shared():
@@ -54,7 +56,7 @@ class UnitRunner:
         else:
             async with self._turns.alone():
                 await self._suspect(unit, pairs, tally)
-        return Receipt(unit, tally)
+        return Receipt(unit, tally, time.monotonic() - began)
 
     async def _suspect(self, unit: Unit, pairs: Pairs, tally: Tally) -> None:
         if await self._settled(unit, tally):

@@ -1,0 +1,63 @@
+"""The main job on the embedded judge: ``python -m jobs.demo`` (no GPU, no download)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.assembly.progress import Reporter
+from pipeline.assembly.run import label
+from pipeline.core.config import LabelConfig, load_config
+from pipeline.core.errors import PairmillError
+from pipeline.tiny_judge.corpus import write_scene_shards
+
+CONFIG = Path(__file__).parent / "configs" / "tiny-cpu.yaml"
+SHARDS, ROWS, SEED = 4, 64, 20_26
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Makes pair shards, labels them, and shows labels beside what is true."""
+    parser = argparse.ArgumentParser(prog="python -m jobs.demo", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("out/demo"), help="default: out/demo")
+    folder: Path = parser.parse_args(arguments).folder.absolute()
+    console = Console(soft_wrap=True)
+    write_scene_shards(folder / "pairs", SHARDS, ROWS, SEED)
+    console.print(f"pairs:  {folder / 'pairs'} ({SHARDS} shards of {ROWS} preference pairs)")
+    console.print(f"labels: {folder / 'labels'}")
+    try:
+        config = load_config(LabelConfig, str(CONFIG), [])
+        reporter = Reporter(console)
+        label(config, str(folder / "pairs"), str(folder / "labels"), reporter, dry_run=False)
+    except PairmillError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    _show(folder, console)
+    return 0
+
+
+def _show(folder: Path, console: Console) -> None:
+    shown = ["pair_id", "status", "preference", "margin", "rationale"]
+    labels = pa.dataset.dataset(folder / "labels" / "parts").to_table(columns=shown)
+    pairs = pa.dataset.dataset(folder / "pairs").to_table(columns=["pair_id", "gold"])
+    joined = labels.join(pairs, "pair_id").sort_by("pair_id").to_pylist()
+    decided = [row for row in joined if row["gold"] in ("a", "b")]
+    right = sum(row["preference"] == row["gold"] for row in decided)
+    table = Table(title="some labels", title_justify="left")
+    for column in ("status", "preference", "gold", "margin", "rationale"):
+        table.add_column(column)
+    for row in joined[:6]:
+        cells = (row["status"], row["preference"], row["gold"], row["margin"], row["rationale"])
+        table.add_row(*("" if cell is None else str(cell) for cell in cells))
+    console.print(table)
+    console.print(f"{right} of {len(decided)} pairs with a better answer are labelled right")
+    console.print("run it again: it finds every label made and starts no engine")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

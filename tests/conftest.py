@@ -1,0 +1,48 @@
+"""Fixtures that tests of the whole job share: one Ray, and a model that costs nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+# Read by Ray in this process and in every one that it starts.
+os.environ["RAY_DATA_PARQUET_FOOTER_NUM_ACTORS"] = "1"
+os.environ.pop("RAY_ADDRESS", None)
+
+_OBJECT_STORE_BYTES = 120 * 2**20
+
+
+@pytest.fixture(scope="session")
+def shared_ray() -> Iterator[str]:
+    """One Ray for all tests that run the job in this process; yields its address.
+
+    It pretends to have two GPUs, so that a pool of two workers fits.
+    """
+    folder = tempfile.mkdtemp(prefix="mill-", dir="/tmp")  # short: Unix sockets lie below it
+    context = ray.init(
+        num_cpus=2,
+        num_gpus=2,
+        object_store_memory=_OBJECT_STORE_BYTES,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        _temp_dir=folder,
+    )
+    yield str(context.address_info["gcs_address"])
+    ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder for the scripted engine, which only needs to have an identity."""
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "config.json").write_text('{"model_type": "scripted"}', encoding="utf-8")
+    return folder

@@ -59,8 +59,10 @@ def run_label(config: Path, source: object, output: object, *arguments: str) -> 
     stdout, stderr = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
         exit_code = main(label_arguments(config, source, output, *arguments))
-    events = [json.loads(line) for line in stdout.getvalue().splitlines()]
-    return Outcome(exit_code, events, stderr.getvalue())
+    lines = stdout.getvalue().splitlines()
+    noise = [line for line in lines if not line.startswith("{")]
+    assert noise == [], noise
+    return Outcome(exit_code, [json.loads(line) for line in lines], stderr.getvalue())
 
 
 def label_arguments(config: Path, source: object, output: object, *arguments: str) -> list[str]:

@@ -6,9 +6,10 @@ import logging
 import math
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,21 @@ def ray_session(workers: WorkersConfig) -> Iterator[None]:
     a private instance starts in a temporary folder, with a bounded object store, and ends with
     the block. A machine without GPUs pretends to have as many as the pool may reserve, since
     CPU engines are scheduled by the same rule.
+
+    Meanwhile ``sys.stdout`` is standard error: Ray prints what happens to its workers there,
+    whatever it is told, and standard output is read by machines.
     """
+    with redirect_stdout(sys.stderr), _connection(workers):
+        yield
+
+
+@contextmanager
+def _connection(workers: WorkersConfig) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
     # Ray's own chatter goes to its log files; what went wrong reaches us as exceptions.
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if "RAY_ADDRESS" in os.environ:
         ray.init(**quiet)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from ray.data import ActorPoolStrategy, DataContext
 from ray.exceptions import RayError
 
 from pipeline.assembly.plan import ShardPlan, ShardPlanner, map_threads
+from pipeline.core import errors
 from pipeline.core.config import WorkersConfig
 from pipeline.core.errors import PairmillError
 from pipeline.core.storage import Entry, Store
@@ -134,4 +136,9 @@ def user_error(error: BaseException) -> BaseException:
             if isinstance(candidate, PairmillError):
                 return candidate
         cause = cause.__cause__ or cause.__context__
+    # Of what a worker's constructor raised, Ray keeps nothing but the text.
+    if found := re.search(rf"^{errors.__name__}\.(\w+): (.*)", str(error), re.M | re.S):
+        kind = getattr(errors, found[1], None)
+        if isinstance(kind, type) and issubclass(kind, PairmillError):
+            return kind(found[2].strip())
     return error

@@ -207,11 +207,13 @@ def plan_shard(
     """Plans one shard: reads its footer, cuts it, and subtracts what is committed."""
     try:
         footer = read_footer(source, entry)
-    except pa.ArrowException as error:
+        problems = config.columns.check(footer.schema.to_arrow_schema())
+        groups = [_row_group(footer, index) for index in range(footer.num_row_groups)]
+        _check_counts(footer, groups)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         return ShardPlan(entry, defect=f"corrupt footer: {str(error).strip().splitlines()[0]}")
-    if problems := config.columns.check(footer.schema.to_arrow_schema()):
+    if problems:
         return ShardPlan(entry, problems=tuple(problems))
-    groups = [_row_group(footer, index) for index in range(footer.num_row_groups)]
     ranges = cut_ranges(groups, config.unit_rows, config.unit_bytes)
     key = shard_key(entry.key, entry.size, source.content_key(entry))
     parts = output.list(parts_prefix(judge_id, key))
@@ -241,6 +243,12 @@ def _row_group(footer: pq.FileMetaData, index: int) -> RowGroup:
     group = footer.row_group(index)
     size = sum(group.column(i).total_compressed_size for i in range(group.num_columns))
     return RowGroup(group.num_rows, size)
+
+
+def _check_counts(footer: pq.FileMetaData, groups: Sequence[RowGroup]) -> None:
+    rows = [group.rows for group in groups]
+    if sum(rows) != footer.num_rows or min(rows, default=0) < 0:
+        raise pa.ArrowInvalid(f"{footer.num_rows} rows, but row groups of {rows[:8]}")
 
 
 def _volumes(footer: pq.FileMetaData) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from types import TracebackType
@@ -29,7 +30,7 @@ class Reporter:
 
     def __init__(self, console: Console | None = None) -> None:
         """Writes to ``console``, standard output by default."""
-        self.console = console or Console(soft_wrap=True)
+        self.console = console or Console(file=sys.stdout, soft_wrap=True)
 
     def event(self, name: str, fields: dict[str, Any]) -> None:
         """Reports ``fields`` under the title ``name``."""
@@ -124,6 +125,7 @@ class RunProgress:
         return {
             "pairs": pairs,
             "pairs_total": self._total,
+            "judging_s": round(seconds, 2),
             "pairs_per_s": round(rate, 2),
             "output_tokens_per_s": round(self.tally.output_tokens / max(seconds, 1e-9), 1),
             "quarantined": self.tally.statuses[Status.QUARANTINED],

@@ -51,9 +51,22 @@ class Run:
     output: Store
 
 
+@dataclass(frozen=True)
+class RunResult:
+    """What a run did.
+
+    Attributes:
+        tally: counts over the rows it judged.
+        judging_seconds: from the beginning of its first unit to its last commit.
+    """
+
+    tally: Tally
+    judging_seconds: float
+
+
 def label(
     config: LabelConfig, input_uri: str, output_uri: str, reporter: Reporter, *, dry_run: bool
-) -> Tally:
+) -> RunResult:
     """Labels every pair under ``input_uri`` that this judge has not labelled yet.
 
     Args:
@@ -64,7 +77,7 @@ def label(
         dry_run: only plan.
 
     Returns:
-        Counts over the rows judged by this run.
+        Counts over the rows judged by this run, and how long judging took.
 
     Raises:
         PairmillError: with the exit code of the job (see ``pipeline.core.errors``).
@@ -85,13 +98,13 @@ def label(
         for shard in plan.bad_shards:
             reporter.note(f"unreadable shard, left out: {shard.entry.key}: {shard.defect}")
         if dry_run:
-            return Tally()
+            return RunResult(Tally(), 0)
         if plan.units:
             session.enter_context(ray_session(config.workers))
         return _execute(run, reporter)
 
 
-def _execute(run: Run, reporter: Reporter) -> Tally:
+def _execute(run: Run, reporter: Reporter) -> RunResult:
     began = time.monotonic()
     progress = reporter.progress(run.plan.rows_to_do, run.config.progress_seconds)
     if run.plan.units:
@@ -103,26 +116,27 @@ def _execute(run: Run, reporter: Reporter) -> Tally:
                 progress.update(receipt)
     else:
         reporter.note("nothing to judge: every row is labelled by this judge; no engine started")
-    tally = progress.tally
+    tally, figures = progress.tally, progress.figures()
     if tally.pairs != run.plan.rows_to_do:
         raise AssertionError(
             f"run {run.run_id}: {run.plan.rows_to_do} rows planned, {tally.pairs} committed"
         )
-    record = _record(run, tally, time.monotonic() - began, progress.figures()["pairs_per_s"])
+    record = _record(run, tally, time.monotonic() - began, figures)
     run.output.put(f"runs/{run.run_id}/run.json", _json(record))
     reporter.event("done", {key: value for key, value in record.items() if key != "plan"})
     _check_quarantine(run, tally)
-    return tally
+    return RunResult(tally, figures["judging_s"])
 
 
-def _record(run: Run, tally: Tally, seconds: float, pairs_per_s: float) -> dict[str, Any]:
+def _record(run: Run, tally: Tally, seconds: float, figures: dict[str, Any]) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "judge_id": run.card["judge_id"],
         "input": run.input_uri,
         "output": run.output.uri,
         "seconds": round(seconds, 1),
-        "pairs_per_s": pairs_per_s,
+        "judging_s": figures["judging_s"],
+        "pairs_per_s": figures["pairs_per_s"],
         "pairs": tally.pairs,
         **{status: tally.statuses[status] for status in Status},
         "quarantined_by_reason": dict(tally.reasons),

@@ -122,6 +122,15 @@ class JudgeConfig(Frozen):
     media: MediaConfig = MediaConfig()
     votes: VotesConfig = VotesConfig()
 
+    @model_validator(mode="after")
+    def _room_for_prompts(self) -> Self:
+        if self.sampling.max_tokens >= self.model.max_model_len:
+            raise ValueError(
+                f"sampling.max_tokens {self.sampling.max_tokens} leaves no room for a prompt in "
+                f"model.max_model_len {self.model.max_model_len}"
+            )
+        return self
+
 
 class EngineConfig(Frozen):
     """How the judge is run; nothing here changes a verdict.
@@ -234,7 +243,7 @@ def load_config(model: type[Config], path: str | None, overrides: list[str]) -> 
     where = path or "built-in defaults"
     try:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8")) if path else {}
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read configuration {path}: {error}") from error
     data = {} if data is None else data
     if not isinstance(data, dict):
@@ -260,4 +269,7 @@ def _apply(data: dict[str, Any], override: str) -> None:
         data = data.setdefault(parent, {})
         if not isinstance(data, dict):
             raise ConfigError(f"override {override!r}: {parent!r} is not a section")
-    data[last] = yaml.safe_load(text)
+    try:
+        data[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"override {override!r}: the value is not YAML: {error}") from error

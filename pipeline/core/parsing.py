@@ -17,7 +17,7 @@ THINK_END = "</think>"
 _THINK_START = "<think>"
 _SCORE = r"<answer>\s*([0-9]{1,3}(?:\.[0-9]{1,3})?)(?:\s*/\s*([0-9]{1,3}))?\s*</answer>"
 _TWO_SCORES = re.compile(rf"\s*{_SCORE}\s*{_SCORE}\s*", re.ASCII)
-_REFUSAL = re.compile(r"\s*(I'm sorry|I am sorry|I cannot|I can't|I am unable|I'm unable)\b", re.I)
+_REFUSAL = re.compile(r"\s*I(['\u2019]m sorry| am sorry| cannot| can['\u2019]t| am unable|['\u2019]m unable)\b", re.I)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def parse_scores(
     if finish_reason == "length":
         return Unreadable(Reason.TRUNCATED, "the reply reached max_tokens", rationale)
     if not closed:
-        if _REFUSAL.match(reply):
+        if _REFUSAL.match(rationale):
             return Unreadable(Reason.REFUSED, _excerpt(reply), rationale)
         return Unreadable(Reason.MALFORMED, f"no {THINK_END} in the reply", rationale)
     match = _TWO_SCORES.fullmatch(answer)

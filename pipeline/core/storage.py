@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pipeline.core.errors import StorageError
 
 SCHEMES = ("file", "s3")
+_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{12}\.tmp")  # a local write that is not committed yet
 _HINTS = {
     PermissionError: "access is denied: check the credentials in use and what they may do there",
     FileNotFoundError: "it does not exist: check bucket and path",
@@ -73,12 +75,7 @@ class Store:
         """
         base = self._join(prefix)
         with self._errors(prefix):
-            try:
-                found = self._fs.find(base, detail=True)
-            except FileNotFoundError:
-                if not self.local:
-                    raise  # s3fs: the bucket itself is missing
-                found = {}
+            found = _find_local(base) if self.local else self._fs.find(base, detail=True)
         strip = len(self._root)
         for path in sorted(found):
             info = found[path]
@@ -100,9 +97,10 @@ class Store:
         """The object's size in bytes, or None if there is no such object."""
         with self._errors(key):
             try:
-                return int(self._fs.info(self._join(key))["size"])
+                info = self._fs.info(self._join(key))
             except FileNotFoundError:
                 return None
+            return None if info["type"] == "directory" else int(info["size"])
 
     def open(self, key: str, size: int) -> SourceFile:
         """A seekable reader that tells a failing store from a corrupt file."""
@@ -151,9 +149,8 @@ class Store:
         except (OSError, ClientError, BotoCoreError) as error:
             hint = next((text for kind, text in _HINTS.items() if isinstance(error, kind)), "")
             cause = f"{type(error).__name__}: {error}"
-            raise StorageError(
-                f"{self.path(key)}: {hint} ({cause})".replace(": (", ": ")
-            ) from error
+            text = f"{hint} ({cause})" if hint else cause
+            raise StorageError(f"{self.path(key)}: {text}") from error
 
 
 class SourceFile(io.RawIOBase):
@@ -198,6 +195,25 @@ class SourceFile(io.RawIOBase):
             raise OSError(str(error)) from error
         self._position += len(data)
         return data
+
+
+def _find_local(base: str) -> dict[str, dict[str, Any]]:
+    """What ``find`` of fsspec gives, but with linked files, and with every error raised."""
+
+    def stop(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    if Path(base).is_file():
+        return {base: {"type": "file", "size": Path(base).stat().st_size}}
+    paths: list[Path] = []
+    for folder, _, names in os.walk(base, onerror=stop):
+        paths += [Path(folder, name) for name in names if not _TEMPORARY.fullmatch(name)]
+    found = {}
+    for path in paths:
+        with suppress(FileNotFoundError):  # gone since, or a dangling link
+            found[str(path)] = {"type": "file", "size": path.stat().st_size}
+    return found
 
 
 def _create_local(path: Path, data: bytes) -> bool:

@@ -3,6 +3,7 @@
 A judge that really looks is at chance when the picture is white or another pair's.
 """
 
+import io
 import json
 import logging
 import random
@@ -209,6 +210,4 @@ def _side(scores: Scores) -> Gold:
 
 
 def _through_jpeg(picture: Image.Image, quality: int) -> Image.Image:
-    import io
-
     return Image.open(io.BytesIO(encode(picture, "JPEG", quality))).convert("RGB")

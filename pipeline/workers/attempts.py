@@ -1,14 +1,18 @@
-"""Marks of begun attempts: how often a unit was being judged when its worker died.
+"""Marks of begun attempts: how often a worker died while it judged a unit, or as it started.
 
 A mark is an empty object; nothing is ever deleted (the job needs no right to delete).
 """
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from pipeline.core.errors import EngineStartError
 from pipeline.core.storage import Store
-from pipeline.core.units import Unit
+from pipeline.core.units import Unit, judge_folder
 
 
 class Attempts:
@@ -43,3 +47,38 @@ class Attempts:
     def _counts(self, unit: Unit, alone: bool) -> Counter[str]:
         marks = self._store.list(self._folder(unit, alone))
         return Counter(mark.key.rpartition("/")[2].rpartition(".")[0] for mark in marks)
+
+
+class Starts:
+    """The starts of a run's engines: an engine that kills its process must not do so for ever.
+
+    Ray replaces a process that dies as it starts without any limit.
+    """
+
+    def __init__(self, store: Store, judge_id: str, run_id: str) -> None:
+        """Keeps the marks in the output store."""
+        self._store = store
+        self._folder = f"attempts/{judge_folder(judge_id)}/starts/{run_id}"
+
+    @contextmanager
+    def watched(self, at_once: int, max_failures: int) -> Iterator[None]:
+        """Marks the beginning and the success of what happens in the block.
+
+        Args:
+            at_once: starts that may be going on at the same time.
+            max_failures: deaths allowed for each start that succeeded, and before the first.
+
+        Raises:
+            EngineStartError: more starts than that did not live to their end.
+        """
+        marks = Counter(mark.key.rpartition(".")[2] for mark in self._store.list(self._folder))
+        unfinished = marks["begun"] - marks["ready"]
+        if unfinished >= at_once + max_failures * (1 + marks["ready"]):
+            raise EngineStartError(
+                f"the worker's process died {unfinished} times while its engine started; look for "
+                "the cause (memory, drivers, engine.args) in the log of the last of them"
+            )
+        name = f"{self._folder}/{secrets.token_hex(8)}"
+        self._store.put(f"{name}.begun", b"")
+        yield
+        self._store.put(f"{name}.ready", b"")

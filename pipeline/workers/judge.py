@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.core.config import EngineConfig, JudgeConfig
-from pipeline.core.errors import RowRejected
+from pipeline.core.errors import EngineDeadError, RowRejected
 from pipeline.core.fingerprint import label_id, pair_hash
 from pipeline.core.parsing import Unreadable, parse_scores
 from pipeline.core.prompts import load_prompt
@@ -66,6 +66,10 @@ class Judge:
             unit: where the pairs come from.
             pairs: rows of pairs v1 with their ``defect``.
             stamp: ``judge_id`` and ``run_id``.
+
+        Raises:
+            EngineDeadError: the engine died; nothing of the unit is judged.
+            StorageError: the store of the media fails.
         """
         where = {"shard": unit.shard, "unit": unit.name, **stamp}
 
@@ -73,8 +77,13 @@ class Judge:
             async with self._slots:  # before the row is taken out of Arrow: bounds memory
                 return await self.judge_pair(pairs[offset], {**where, "row": unit.start + offset})
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(offset)) for offset in range(len(pairs))]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(offset)) for offset in range(len(pairs))]
+        except ExceptionGroup as failed:
+            # What the callers act on: a dead engine before anything else that broke with it.
+            deaths = [error for error in failed.exceptions if isinstance(error, EngineDeadError)]
+            raise (deaths or failed.exceptions)[0] from failed
         return [task.result() for task in tasks]
 
     async def judge_pair(self, pair: Mapping[str, Any], where: Mapping[str, Any]) -> dict[str, Any]:

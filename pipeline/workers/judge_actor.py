@@ -12,6 +12,7 @@ import pyarrow as pa
 from pipeline.core.config import LabelConfig
 from pipeline.core.errors import EngineDeadError
 from pipeline.core.storage import Store
+from pipeline.workers.attempts import Starts
 from pipeline.workers.engine import start_engine
 from pipeline.workers.judge import Judge
 from pipeline.workers.media import MediaStore
@@ -40,16 +41,18 @@ class JudgeActor:
         """Starts the engine.
 
         Raises:
-            EngineStartError: it cannot be started.
+            EngineStartError: it cannot be started, or starts have killed workers too often.
         """
-        config = spec.config
-        self._engine = start_engine(config.judge, config.engine)
+        config, workers = spec.config, spec.config.workers
+        output = Store(spec.output_uri)
+        starts = Starts(output, spec.judge_id, spec.run_id)
+        with starts.watched(workers.max, workers.max_start_failures):
+            self._engine = start_engine(config.judge, config.engine)
         roots = (spec.input_uri, *config.input.media_roots)
         media = MediaStore(roots, config.judge.media.max_bytes)
         judge = Judge(self._engine, config.judge, config.engine, media)
-        output = Store(spec.output_uri)
         self._runner = UnitRunner(
-            judge, output, spec.judge_id, spec.run_id, config.workers.max_deaths
+            judge, output, spec.judge_id, spec.run_id, workers.max_deaths
         )
 
     async def __call__(self, unit_row: pa.Table) -> AsyncIterator[pa.Table]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import posixpath
+import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pipeline.core.config import MediaConfig
 from pipeline.core.errors import RowRejected, StorageError
@@ -17,8 +20,30 @@ from pipeline.core.storage import Store
 from schemas.labels import Reason
 
 # Only raster formats with decoders that run no other program (Pillow would start one for EPS).
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_ASPECT_RATIO = 200  # as in Qwen's smart_resize
+# What Pillow's decoders raise for damaged files; anything else is a bug and propagates.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+    struct.error,
+    zlib.error,
+)
+# EXIF orientation, and what sets a picture upright that was stored with it.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class MediaStore:
@@ -58,11 +83,13 @@ class MediaStore:
         except StorageError as error:
             if isinstance(error.__cause__, PermissionError):
                 raise RowRejected(Reason.MEDIA_FORBIDDEN, str(error)) from error
-            if isinstance(error.__cause__, FileNotFoundError | IsADirectoryError):
+            if _no_such_file(error.__cause__):
                 raise RowRejected(Reason.MEDIA_MISSING, str(error)) from error
             raise
 
     def _locate(self, path: str) -> tuple[Store, str]:
+        if "\0" in path:
+            raise RowRejected(Reason.MEDIA_MISSING, f"{path[:200]!r} is not a path")
         scheme, separator, rest = path.partition("://")
         if separator and scheme != "file":
             full = f"{scheme}://{posixpath.normpath(rest)}"
@@ -72,7 +99,7 @@ class MediaStore:
             full = _join(self._stores[0].uri, path)
         for store in self._stores:
             # A link inside a local root may lead out of it: compare where the path really ends.
-            real = str(Path(full).resolve()) if store.local and "://" not in full else full
+            real = _resolved(full) if store.local and "://" not in full else full
             root = str(Path(store.uri).resolve()) if store.local else store.uri
             if real.startswith(root + "/"):
                 return store, real[len(root) + 1 :]
@@ -84,6 +111,20 @@ class MediaStore:
     def _too_large(self, what: str, size: int) -> RowRejected:
         limit = f"the limit is {self._max_bytes:,} (judge.media.max_bytes)"
         return RowRejected(Reason.MEDIA_TOO_LARGE, f"{what} has {size:,} bytes; {limit}")
+
+
+def _resolved(path: str) -> str:
+    try:
+        return str(Path(path).resolve())
+    except RuntimeError as error:
+        raise RowRejected(Reason.MEDIA_MISSING, f"{path}: links lead in a circle") from error
+
+
+def _no_such_file(cause: BaseException | None) -> bool:
+    """Whether the path is at fault, and not the store: what is there, if anything, is no file."""
+    if isinstance(cause, FileNotFoundError | IsADirectoryError | NotADirectoryError):
+        return True
+    return isinstance(cause, OSError) and cause.errno in (errno.ENAMETOOLONG, errno.ELOOP)
 
 
 def _join(root: str, path: str) -> str:
@@ -115,21 +156,21 @@ def decode_image(data: bytes, limits: MediaConfig) -> Image.Image:
                     f"the picture declares {image.width}x{image.height} pixels; the limit is "
                     f"{limits.max_decoded_pixels:,} (judge.media.max_decoded_pixels)",
                 )
+            size = _fit_upright(image, limits)
             # JPEG decodes at a fraction of its size for a fraction of the time; twice the target
             # leaves the resize below enough to work with.
             shrink = math.sqrt(limits.max_pixels / pixels) * 2
             if shrink < 1:
                 image.draft("RGB", (int(image.width * shrink), int(image.height * shrink)))
-            upright = ImageOps.exif_transpose(image)
-            rgb = _rgb_on_white(upright)
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+            rgb = _rgb_on_white(_upright(image))
+    except Image.DecompressionBombError as error:  # Pillow's own limit, where it is the lower
+        raise RowRejected(Reason.MEDIA_TOO_LARGE, str(error)) from error
+    except UnidentifiedImageError as error:
         raise RowRejected(Reason.MEDIA_CORRUPT, f"not a picture: {error}") from error
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError) as error:
-        # What Pillow's decoders raise for damaged files; anything else is a bug and propagates.
+    except _DAMAGE as error:
         raise RowRejected(
             Reason.MEDIA_CORRUPT, f"damaged picture: {type(error).__name__}: {error}"
         ) from error
-    size = fit(rgb.width, rgb.height, limits)
     return rgb if size == rgb.size else rgb.resize(size, Image.Resampling.BICUBIC)
 
 
@@ -157,9 +198,26 @@ def fit(width: int, height: int, limits: MediaConfig) -> tuple[int, int]:
     return sides[0], sides[1]
 
 
+def _orientation(image: Image.Image) -> int:
+    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+
+
+def _fit_upright(image: Image.Image, limits: MediaConfig) -> tuple[int, int]:
+    lies = _orientation(image) >= 5 and image.format != "TIFF"
+    return fit(*(reversed(image.size) if lies else image.size), limits)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    # Not ImageOps.exif_transpose: it writes the EXIF block anew, which fails where that is damaged.
+    image.load()  # TIFF turns itself while it loads, and drops the orientation
+    turn = _TURNS.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
 def _rgb_on_white(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
-        image = image.point(lambda value: value / 256).convert("L")
+        # By way of "I": Pillow has no arithmetic on big-endian pixels.
+        image = image.convert("I").point(lambda value: value / 256).convert("L")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")

@@ -23,7 +23,7 @@ from schemas.pairs import PAIRS
 
 BATCH_ROWS = 32  # rows decoded at a time: bounds memory, and what one bad page takes with it
 _BUFFER = 4 * 2**20  # bytes fetched at a time for each column
-_DECODE_ERRORS = (pa.ArrowException, OSError)
+_DECODE_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 # A pair, and why its row cannot be judged (null for a good row).
 READ_ROW = pa.struct([*PAIRS, pa.field("defect", pa.string())])
@@ -136,7 +136,7 @@ class _Ids:
 
     def mark(self, pairs: pa.Table) -> pa.Table:
         """Adds the defect of a repeated id to pairs that have none yet."""
-        repeated = pa.array(self.note(pairs["pair_id"].to_pylist()))
+        repeated = pa.array(self.note(pairs["pair_id"].to_pylist()), pa.bool_())
         text = "pair_id repeats that of an earlier row of the shard"
         none = pa.scalar(None, pa.string())
         defect = pc.coalesce(pairs["defect"], pc.if_else(repeated, text, none))
@@ -203,6 +203,7 @@ class _GroupReader:
     ) -> Iterator[pa.Table]:
         for batch in file.iter_batches(size, row_groups=[group], columns=columns):
             pairs = self._columns.to_pairs(batch)
+            pairs.validate(full=True)  # text that is not UTF-8 would fail far from here
             yield pairs.append_column("defect", row_problems(pairs))
 
     def _open(self) -> pq.ParquetFile:

@@ -7,13 +7,14 @@ import hashlib
 import os
 import re
 import signal
+import time
 from collections import Counter
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from pipeline.core.config import EngineConfig, Frozen, JudgeConfig
-from pipeline.core.errors import EngineDeadError
+from pipeline.core.errors import EngineDeadError, EngineStartError
 from pipeline.workers.engine import Chat, Rendered, Reply, Sampling
 
 Fault = Literal["kill", "die", "hang", "malformed", "truncated", "refused", "out_of_range", "flip"]
@@ -34,6 +35,7 @@ class Script(Frozen):
     Attributes:
         latency_s: seconds that a reply takes.
         start_s: seconds that the engine takes to start.
+        start_fault: what ends every start: ``kill`` SIGKILLs the process, ``refuse`` is an error.
         faults: a marker to look for in the user's text, and what happens to a request that
             contains it: ``kill`` SIGKILLs the process, ``die`` reports a dead engine, ``hang``
             never replies, ``flip`` always prefers the first answer shown.
@@ -43,6 +45,7 @@ class Script(Frozen):
 
     latency_s: float = Field(default=0, ge=0)
     start_s: float = Field(default=0, ge=0)
+    start_fault: Literal["kill", "refuse"] | None = None
     faults: dict[str, Fault] = Field(default_factory=dict)
     heal_after: int | None = None
 
@@ -51,9 +54,21 @@ class ScriptedEngine:
     """Scores an answer by the ``score=N`` it contains, or else by a hash of its text."""
 
     def __init__(self, judge: JudgeConfig, engine: EngineConfig) -> None:
-        """Reads ``engine.script``; nothing is loaded."""
-        self._script = Script.model_validate(engine.script)
+        """Reads ``engine.script``; nothing is loaded.
+
+        Raises:
+            EngineStartError: the script cannot be read, or plans this.
+        """
+        try:
+            self._script = Script.model_validate(engine.script)
+        except ValidationError as error:
+            raise EngineStartError(f"engine.script: {error}") from error
         self._failed: Counter[str] = Counter()
+        time.sleep(self._script.start_s)
+        if self._script.start_fault == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._script.start_fault == "refuse":
+            raise EngineStartError("the script plans that the engine cannot start")
 
     def render(self, chat: Chat) -> Rendered:
         """Counts a word as a token and a picture as one."""

@@ -1,0 +1,70 @@
+"""One real engine for the whole session: the tiny judge in vLLM on the CPU."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from jobs.demo import CONFIG
+from pipeline.core.config import LabelConfig, load_config
+from pipeline.workers.engine import Engine, Reply, Sampling, start_engine
+from pipeline.workers.judge import Judge
+from pipeline.workers.media import MediaStore
+
+Result = TypeVar("Result")
+GREEDY = Sampling(temperature=0, top_p=1, max_tokens=192, seed=0)
+
+
+class TinyJudge:
+    """The tiny judge on one engine, with an event loop of its own."""
+
+    def __init__(self, config: LabelConfig, folder: Path) -> None:
+        self.config = config
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+        self.engine: Engine = start_engine(config.judge, config.engine)
+        media = MediaStore([str(folder)], config.judge.media.max_bytes)
+        self.judge = Judge(self.engine, config.judge, config.engine, media)
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Runs a coroutine on the engine's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    def labels(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Judges rows of pairs v1, many at once."""
+        where = {"shard": "s", "unit": "u", "judge_id": "j", "run_id": "r", "row": 0}
+
+        async def all_rows() -> list[dict[str, Any]]:
+            pairs = [row | {"defect": None} for row in rows]
+            return await asyncio.gather(*(self.judge.judge_pair(p, where) for p in pairs))
+
+        return self.run(all_rows())
+
+    def replies(self, rows: list[dict[str, Any]]) -> list[Reply]:
+        """Greedy replies to both orders of each row."""
+        prepared = [self.judge.prepare(row | {"defect": None}) for row in rows]
+        prompts = [prompt for pair in prepared for prompt in pair.prompts.values()]
+
+        async def all_prompts() -> list[Reply]:
+            asked = [self.engine.reply(f"r{i}", p, GREEDY) for i, p in enumerate(prompts)]
+            return await asyncio.gather(*asked)
+
+        return self.run(all_prompts())
+
+
+def start_tiny(folder: Path, *overrides: str) -> TinyJudge:
+    """Starts the tiny judge as the demo configures it."""
+    return TinyJudge(load_config(LabelConfig, str(CONFIG), list(overrides)), folder)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyJudge]:
+    """The tiny judge in vLLM."""
+    judge = start_tiny(tmp_path_factory.mktemp("media"))
+    yield judge
+    judge.engine.close()

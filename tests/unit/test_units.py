@@ -1,0 +1,107 @@
+"""Units cover every row exactly once, whatever the row groups and whatever was done before."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.core.units import RowGroup, Unit, committed_range, cut_ranges, subtract
+
+GROUPS = st.lists(
+    st.builds(RowGroup, rows=st.integers(0, 50), bytes=st.integers(0, 1_000)), max_size=12
+)
+RANGES = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=10)
+
+
+@given(GROUPS, st.integers(1, 30), st.integers(100, 2_000))
+def test_cut_covers_every_row_once_within_the_limits(
+    groups: list[RowGroup], max_rows: int, max_bytes: int
+) -> None:
+    ranges = cut_ranges(groups, max_rows, max_bytes)
+    bounds = [0, *(stop for _, stop in ranges)]
+    assert ranges == list(pairwise(bounds))
+    assert bounds[-1] == sum(group.rows for group in groups)
+    assert all(0 < stop - start <= max_rows for start, stop in ranges)
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        ([], []),
+        ([(0, 0)], []),
+        ([(3, 10), (3, 10), (3, 10), (3, 10)], [(0, 9), (9, 12)]),  # small ones are joined
+        ([(10, 10)], [(0, 10)]),
+        ([(21, 10)], [(0, 7), (7, 14), (14, 21)]),  # a large one is cut evenly
+        ([(2, 10), (21, 10), (2, 10)], [(0, 2), (2, 9), (9, 16), (16, 23), (23, 25)]),
+        ([(8, 250)], [(0, 2), (2, 5), (5, 8)]),  # by bytes
+        ([(4, 60), (4, 60)], [(0, 4), (4, 8)]),
+        ([(1, 10_000)], [(0, 1)]),  # one row is the least
+        ([(0, 0), (5, 10), (0, 0), (5, 10), (0, 0)], [(0, 10)]),
+    ],
+)
+def test_cut(groups: list[tuple[int, int]], expected: list[tuple[int, int]]) -> None:
+    assert cut_ranges([RowGroup(*group) for group in groups], 10, 100) == expected
+
+
+def rows_of(ranges: list[tuple[int, int]]) -> list[int]:
+    return [row for start, stop in ranges for row in range(start, stop)]
+
+
+@given(st.lists(st.integers(1, 20), max_size=8), RANGES)
+def test_subtract_is_the_difference_of_rows(sizes: list[int], done: list[tuple[int, int]]) -> None:
+    bounds = [0]
+    for size in sizes:
+        bounds.append(bounds[-1] + size)
+    planned = list(pairwise(bounds))
+    done = [(min(pair), max(pair)) for pair in done]
+    left = subtract(planned, done)
+    assert rows_of(left) == sorted(set(rows_of(planned)) - set(rows_of(done)))
+    assert all(any(a <= start < stop <= b for a, b in planned) for start, stop in left)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 3_000), st.integers(1, 20))
+def test_split_is_whole_and_even(start: int, rows: int, pieces: int) -> None:
+    unit = Unit("s", "k", start, start + rows)
+    parts = unit.split(pieces)
+    assert len(parts) == min(pieces, rows)
+    assert [parts[0].start, *(part.stop for part in parts)] == [
+        start,
+        *(part.start for part in parts[1:]),
+        unit.stop,
+    ]
+    sizes = [part.rows for part in parts]
+    assert min(sizes) >= 1
+    assert max(sizes) - min(sizes) <= 1
+
+
+@given(st.integers(0, 999_999_000), st.integers(1, 999))
+def test_a_parts_name_states_its_rows(start: int, rows: int) -> None:
+    unit = Unit("a/b.parquet", "f" * 64, start, start + rows)
+    assert committed_range(unit.part_key("0" * 64)) == (start, start + rows)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ".000000000-000000008.parquet.0123456789ab.tmp",
+        "000000000-000000008.parquet.crc",
+        "x000000000-000000008.parquet",
+        "00-08.parquet",
+        "",
+    ],
+)
+def test_what_is_no_part(key: str) -> None:
+    assert committed_range(f"parts/judge=0/1/{key}") is None
+
+
+def test_object_names_of_judge_and_shard_version() -> None:
+    unit = Unit("s.parquet", "ab" * 32, 8, 16)
+    assert unit.part_key("cd" * 32) == (
+        f"parts/judge={'cd' * 8}/{'ab' * 16}/000000008-000000016.parquet"
+    )
+    assert unit.attempts_prefix("cd" * 32) == (
+        f"attempts/judge={'cd' * 8}/{'ab' * 16}/000000008-000000016"
+    )

@@ -21,6 +21,9 @@ RESPONSE = pa.struct(
     ]
 )
 
+# Key and value, as a struct: `datasets` cannot load Arrow's map type (which readers also accept).
+ENTRY = pa.struct([("key", pa.string()), ("value", pa.string())])
+
 GOLD_VALUES = ("a", "b", "tie")
 
 PAIRS = versioned(
@@ -36,7 +39,7 @@ PAIRS = versioned(
             ("response_b", RESPONSE),
             ("gold", pa.string()),  # one of GOLD_VALUES, or null where no human has judged
             ("source", pa.string()),
-            ("metadata", pa.map_(pa.string(), pa.string())),
+            ("metadata", pa.list_(ENTRY)),
         ]
     ),
 )

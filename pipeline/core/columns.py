@@ -40,12 +40,13 @@ from pipeline.core.column_specs import (
     Spec,
 )
 from pipeline.core.errors import InputError
-from schemas.pairs import GOLD_VALUES, PAIRS, RESPONSE
+from schemas.pairs import ENTRY, GOLD_VALUES, PAIRS, RESPONSE
 
 REQUIRED = ("pair_id", "response_a", "response_b")
 # A gold value that the mapping does not know keeps its text behind this mark, so that
 # `row_problems` reports it and it can never pass for a label.
 UNKNOWN_GOLD = "unknown: "
+_METADATA_MAP = pa.map_(pa.string(), pa.string())  # read as well: what other writers may use
 _BATCH_BYTES = 2**30  # pieces that stay clear of the 2 GiB that 32-bit offsets can address
 
 
@@ -190,6 +191,8 @@ def _same_name(field: pa.Field, batch: pa.RecordBatch) -> pa.Array:
             raise Mismatch(_missing(repr(field.name), batch.schema))
         return pa.nulls(batch.num_rows, field.type)
     array = batch.column(canonical.root_of(field.name, batch.schema))
+    if array.type == _METADATA_MAP and field.name == "metadata":
+        return array.cast(field.type)
     if array.type != field.type:
         raise Mismatch(
             f"column {field.name!r}: got {array.type}, expected {field.type}; "
@@ -209,8 +212,10 @@ def _converted(name: str, array: pa.Array, path: str) -> pa.Array:
             return canonical.messages(array, path)
         case "metadata":
             kind = PAIRS.field(name).type
-            if array.type != kind:
-                raise Mismatch(f"column {path!r}: got {array.type}, expected {kind}, or 'fields'")
+            if array.type not in (kind, _METADATA_MAP):
+                raise Mismatch(
+                    f"column {path!r}: got {array.type}, expected {_METADATA_MAP}, {kind} or 'fields'"
+                )
             return array.cast(kind)
     return canonical.text(array, path)
 
@@ -247,7 +252,7 @@ def _recoded(spec: Coded, batch: pa.RecordBatch) -> pa.Array:
 
 
 def _metadata(spec: Fields, batch: pa.RecordBatch) -> pa.Array:
-    """``map<string, string>`` with every key in every row; a null value stays null."""
+    """Entries with every key in every row; a null value stays null."""
     rows, keys = batch.num_rows, list(spec.fields)
     columns = []
     for source in spec.fields.values():
@@ -260,7 +265,10 @@ def _metadata(spec: Fields, batch: pa.RecordBatch) -> pa.Array:
     key = pc.subtract(slots, pc.multiply(row, len(keys)))
     values = pa.concat_arrays(columns).take(pc.add(pc.multiply(key, rows), row))
     offsets = pc.multiply(pa.arange(0, rows + 1), len(keys)).cast(pa.int32())
-    return pa.MapArray.from_arrays(offsets, pa.array(keys, pa.string()).take(key), values)
+    entries = pa.StructArray.from_arrays(
+        [pa.array(keys, pa.string()).take(key), values], fields=list(ENTRY)
+    )
+    return pa.ListArray.from_arrays(offsets, entries)
 
 
 def _missing(name: str, schema: pa.Schema) -> str:

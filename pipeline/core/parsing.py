@@ -17,7 +17,9 @@ THINK_END = "</think>"
 _THINK_START = "<think>"
 _SCORE = r"<answer>\s*([0-9]{1,3}(?:\.[0-9]{1,3})?)(?:\s*/\s*([0-9]{1,3}))?\s*</answer>"
 _TWO_SCORES = re.compile(rf"\s*{_SCORE}\s*{_SCORE}\s*", re.ASCII)
-_REFUSAL = re.compile(r"\s*I(['\u2019]m sorry| am sorry| cannot| can['\u2019]t| am unable|['\u2019]m unable)\b", re.I)
+_REFUSAL = re.compile(
+    r"\s*I(['\u2019]m sorry| am sorry| cannot| can['\u2019]t| am unable|['\u2019]m unable)\b", re.I
+)
 
 
 @dataclass(frozen=True)

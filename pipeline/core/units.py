@@ -90,7 +90,9 @@ def cut_ranges(groups: Sequence[RowGroup], max_rows: int, max_bytes: int) -> lis
             ranges.append((start, row))
             start, held = row, 0
         row, held = row + group.rows, held + group.bytes
-        if row > start and (row - start > max_rows or held > max_bytes):  # one group, too large by itself
+        if row > start and (
+            row - start > max_rows or held > max_bytes
+        ):  # one group, too large by itself
             pieces = max(-(-(row - start) // max_rows), -(-held // max_bytes))
             whole = Unit("", "", start, row).split(pieces)
             ranges.extend((unit.start, unit.stop) for unit in whole)

@@ -85,7 +85,7 @@ def vl_rewardbench_pair(row: Row) -> Row:
         "response_b": responses[1],
         "gold": "a" if first < second else "b" if second < first else "tie",
         "source": "vl-rewardbench",
-        "metadata": [("query_source", row["query_source"]), ("ground_truth", row["ground_truth"])],
+        "metadata": [{"key": k, "value": row[k]} for k in ("query_source", "ground_truth")],
     }
 
 
@@ -117,5 +117,5 @@ def rlaif_v_pair(row: Row, number: int) -> Row:
         "response_b": b,
         "gold": "a",
         "source": "RLAIF-V",
-        "metadata": [(name, row[name]) for name in kept],
+        "metadata": [{"key": name, "value": row[name]} for name in kept],
     }

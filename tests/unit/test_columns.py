@@ -38,9 +38,20 @@ def foreign(**columns: pa.Array) -> pa.Table:
 
 
 def test_pairs_v1_passes_through_unmapped() -> None:
-    table = pairs_table(pairs_row(images=[{"bytes": b"x", "path": None}], metadata=[("k", "v")]))
+    table = pairs_table(
+        pairs_row(images=[{"bytes": b"x", "path": None}], metadata=[{"key": "k", "value": "v"}])
+    )
     assert ColumnMapping().to_pairs(table).equals(table)
     assert ColumnMapping().needed(table.schema) == PAIRS.names
+
+
+def test_metadata_may_also_be_a_map() -> None:
+    table = pairs_table(pairs_row(metadata=[{"key": "k", "value": "v"}]))
+    kind = pa.map_(pa.string(), pa.string())
+    mapped = table.set_column(
+        table.schema.names.index("metadata"), "metadata", pa.array([[("k", "v")]], kind)
+    )
+    assert ColumnMapping().to_pairs(mapped).equals(table)
 
 
 def test_absent_optional_columns_become_nulls() -> None:

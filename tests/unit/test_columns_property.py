@@ -147,7 +147,10 @@ def expected(row: Row) -> Row:
         },
         "gold": gold(row["better"]),
         "source": "tests",
-        "metadata": [("q", row["question"]), ("n", key), ("fixed", "x")],
+        "metadata": [
+            {"key": name, "value": value}
+            for name, value in (("q", row["question"]), ("n", key), ("fixed", "x"))
+        ],
     }
 
 

@@ -199,7 +199,8 @@ def fit(width: int, height: int, limits: MediaConfig) -> tuple[int, int]:
 
 
 def _orientation(image: Image.Image) -> int:
-    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    value = image.getexif().get(ExifTags.Base.Orientation)
+    return value if isinstance(value, int) else 1
 
 
 def _fit_upright(image: Image.Image, limits: MediaConfig) -> tuple[int, int]:

@@ -86,7 +86,7 @@ GREY16 = b"\x80\x00" * 64
         (encoded(Image.new("1", (8, 8), 1)), (255, 255, 255)),
         (encoded(paletted(), transparency=0), (255, 255, 255)),
         (encoded(paletted()), (0, 0, 0)),
-        (encoded(Image.frombytes("I;16B", (8, 8), GREY16).convert("I;16")), (128, 128, 128)),
+        (encoded(Image.frombytes("I;16", (8, 8), GREY16[::-1])), (128, 128, 128)),
         (encoded(Image.frombytes("I;16B", (8, 8), GREY16), "TIFF"), (128, 128, 128)),
         (encoded(Image.new("CMYK", (8, 8), (0, 0, 0, 255)), "TIFF"), (0, 0, 0)),
         (encoded(Image.new("CMYK", (8, 8), (0, 0, 0, 0)), "JPEG"), (255, 255, 255)),

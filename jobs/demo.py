@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m jobs.demo", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("out/demo"), help="default: out/demo")
     folder: Path = parser.parse_args(arguments).folder.absolute()
-    console = Console(soft_wrap=True)
+    console = Console(file=sys.stdout, soft_wrap=True)  # Ray may not write there
     write_scene_shards(folder / "pairs", SHARDS, ROWS, SEED)
     console.print(f"pairs:  {folder / 'pairs'} ({SHARDS} shards of {ROWS} preference pairs)")
     console.print(f"labels: {folder / 'labels'}")

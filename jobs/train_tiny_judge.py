@@ -1,25 +1,53 @@
-"""Train the tiny judge, or evaluate one through vLLM.
+"""Train the tiny judge, or evaluate it as the product runs it.
 
     python -m jobs.train_tiny_judge --output out/tiny_judge --minutes 9 --workers 15
     python -m jobs.train_tiny_judge --output out/tiny_judge --minutes 8 --workers 15 --resume
     python -m jobs.train_tiny_judge --evaluate-only --report out/tiny_judge.json
 
 Training wants a GPU (some ten minutes each on an H100) and runs, slowly, without one. The
-evaluation runs on two CPU cores in about ten minutes, by default of the weights that ship.
+evaluation runs on two CPU cores in some minutes, by default of the weights that ship.
 """
 
+from __future__ import annotations
+
 import argparse
+import json
 import logging
 from pathlib import Path
 
-from pipeline.tiny_judge import WEIGHTS
+CONFIG = Path(__file__).parent / "configs" / "tiny-cpu.yaml"
 
 
 def main() -> None:
     """Parse the command line and run."""
+    options = vars(_parser().parse_args())
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    only, pairs, report = (options.pop(k) for k in ("evaluate_only", "pairs", "report"))
+    config, overrides = options.pop("config"), options.pop("set")
+    if only:
+        from pipeline.core.config import LabelConfig, load_config
+        from pipeline.tiny_judge.evaluation import evaluate
+
+        figures = evaluate(load_config(LabelConfig, config, overrides), pairs, options["seed"])
+        text = json.dumps(figures, indent=1)
+        logging.info("%s", text)
+        if report is not None:
+            report.write_text(text + "\n", encoding="utf-8")
+        return
+    import torch
+
+    from pipeline.tiny_judge.training import TrainingConfig, train
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    logging.info("%s", train(TrainingConfig(**options), device))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     # Training never writes over the weights that ship unless told to.
-    parser.add_argument("--output", type=Path, help="Hugging Face folder to write or evaluate")
+    parser.add_argument(
+        "--output", type=Path, default=Path("out/tiny_judge"), help="where to train"
+    )
     parser.add_argument("--checkpoint", type=Path, default=Path("out/tiny_judge_checkpoint"))
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     parser.add_argument("--steps", type=int, default=20_000)
@@ -35,22 +63,9 @@ def main() -> None:
     parser.add_argument("--evaluate-only", action="store_true", help="needs vLLM")
     parser.add_argument("--pairs", type=int, default=1_000, help="held-out pairs to evaluate on")
     parser.add_argument("--report", type=Path, help="where the evaluation's JSON goes")
-    options = vars(parser.parse_args())
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    only, pairs, report = (options.pop(k) for k in ("evaluate_only", "pairs", "report"))
-    options["output"] = options["output"] or (WEIGHTS if only else Path("out/tiny_judge"))
-    if only:
-        from pipeline.tiny_judge.evaluation import evaluate, write_report
-
-        write_report(evaluate(options["output"], pairs, options["seed"]), report)
-        return
-    import torch
-
-    from pipeline.tiny_judge.training import TrainingConfig, train
-
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    progress = train(TrainingConfig(**options), device)
-    logging.info("%s", progress)
+    parser.add_argument("--config", default=str(CONFIG), help="judge and engine to evaluate")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[])
+    return parser
 
 
 if __name__ == "__main__":

@@ -214,7 +214,8 @@ def _converted(name: str, array: pa.Array, path: str) -> pa.Array:
             kind = PAIRS.field(name).type
             if array.type not in (kind, _METADATA_MAP):
                 raise Mismatch(
-                    f"column {path!r}: got {array.type}, expected {_METADATA_MAP}, {kind} or 'fields'"
+                    f"column {path!r}: got {array.type}, expected {_METADATA_MAP} or {kind}, "
+                    "or give 'fields'"
                 )
             return array.cast(kind)
     return canonical.text(array, path)

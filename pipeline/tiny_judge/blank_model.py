@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from tokenizers.trainers import BpeTrainer
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from pipeline.tiny_judge.layout import SPECIAL_TOKENS, Layout, system_text, user_text
+from pipeline.tiny_judge.layout import PROMPT, SPECIAL_TOKENS, Layout, user_text
 from pipeline.tiny_judge.pairs import reference_reply, sample_pair
 
 _VOCABULARY: Final = 1_200
@@ -171,7 +171,7 @@ def _tokenizer_config(tokenizer: Tokenizer) -> dict[str, Any]:
 
 def _corpus(seed: int) -> list[str]:
     rng = random.Random(seed)
-    texts = [system_text()] * _SYSTEM_REPEATS + [string.printable]
+    texts = [PROMPT.system] * _SYSTEM_REPEATS + [string.printable]
     for _ in range(_CORPUS_PAIRS):
         pair = sample_pair(rng)
         texts.append(user_text(pair.question, pair.answer_a, pair.answer_b))

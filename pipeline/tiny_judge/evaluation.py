@@ -1,31 +1,31 @@
-"""Evaluates a tiny judge through vLLM on held-out scenes, with controls that it must fail.
+"""Evaluates a tiny judge on held-out scenes as the product runs it, with controls it must fail.
 
 A judge that really looks is at chance when the picture is white or another pair's.
 """
 
+import asyncio
 import io
-import json
-import logging
 import random
-import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from PIL import Image
 
-from pipeline.tiny_judge.engine import greedy_replies
-from pipeline.tiny_judge.pairs import Gold, Order, ScenePair, reference_reply, sample_pair
-from pipeline.tiny_judge.samples import resized
+from pipeline.core.config import LabelConfig
+from pipeline.core.parsing import parse_scores
+from pipeline.tiny_judge.pairs import Order, ScenePair, pair_row, reference_reply, sample_pair
 from pipeline.tiny_judge.scenes import Size, encode, render
-
-log = logging.getLogger(__name__)
+from pipeline.workers.engine import start_engine
+from pipeline.workers.judge import Judge
+from pipeline.workers.media import MediaStore
+from schemas.labels import VERDICT
+from schemas.pairs import PAIRS
 
 Control: TypeAlias = Literal["true", "blank", "shuffled"]
-Scores: TypeAlias = tuple[int, int]
 Report: TypeAlias = dict[str, Any]
 
 ORDERS: Final[tuple[Order, Order]] = ("ab", "ba")
@@ -41,53 +41,44 @@ _SIZES: Final[tuple[tuple[str, tuple[Size, ...]], ...]] = (
     ("2:1", ((200, 100), (400, 200), (1000, 500))),
     ("1:2", ((100, 200), (200, 400), (500, 1000))),
 )
-_REPLY: Final = re.compile(
-    r"<think>\n.*</think>\s*<answer>\s*(\d{1,2})\s*</answer>\s*<answer>\s*(\d{1,2})\s*</answer>\s*",
-    re.DOTALL,
-)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A held-out pair with its picture as it arrives."""
+    """A held-out pair with its encoded picture."""
 
     pair: ScenePair
-    picture: Image.Image
+    picture: bytes
     shape: str
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A case with the scores of each order, mapped back to (a, b); None if unreadable."""
+    """A case and its row of labels v1."""
 
     case: Case
-    scores: tuple[Scores | None, Scores | None]
-    exact: bool
+    label: dict[str, Any]
 
     @property
-    def sides(self) -> tuple[Gold | None, Gold | None]:
-        """The preferred side by each order."""
-        first, second = (None if s is None else _side(s) for s in self.scores)
-        return first, second
+    def called(self) -> str:
+        """``"a"`` or ``"b"``, or ``"tie"`` for everything that is no preference."""
+        return self.label["preference"] or "tie"
 
     @property
-    def label(self) -> Gold:
-        """The side on which both orders agree, else a tie."""
-        first, second = self.sides
-        return first if first is not None and first == second else "tie"
+    def right(self) -> bool:
+        """Whether the label is what is true of the scene."""
+        return self.called == self.case.pair.gold
 
-
-def parse_reply(text: str) -> Scores | None:
-    """Two scores of 1 to 10 after the reasoning and nothing else; None if the reply is not that."""
-    match = _REPLY.fullmatch(text)
-    if match is None:
-        return None
-    first, second = int(match[1]), int(match[2])
-    return (first, second) if 1 <= first <= 10 and 1 <= second <= 10 else None
+    @property
+    def exact(self) -> bool:
+        """Whether the rationale of each order is the reference's, word for word."""
+        given = {vote["order"]: vote["rationale"] for vote in self.label["votes"]}
+        wanted = {o: parse_scores(reference_reply(self.case.pair, o), None) for o in ORDERS}
+        return all(given.get(order) == wanted[order].rationale for order in ORDERS)
 
 
 def held_out_cases(count: int, seed: int) -> list[Case]:
-    """Draw held-out pairs with pictures of many sizes and aspects, a third of them as JPEG."""
+    """Draws held-out pairs with pictures of many sizes and aspects, a third of them as JPEG."""
     rng = random.Random(f"evaluation/{seed}")
     cases = []
     for index in range(count):
@@ -95,102 +86,106 @@ def held_out_cases(count: int, seed: int) -> list[Case]:
         shape, sizes = _SIZES[index % len(_SIZES)]
         picture = render(pair.scene, rng, rng.choice(sizes))
         if rng.random() < 1 / 3:
-            picture = _through_jpeg(picture, rng.randint(70, 95))
-        cases.append(Case(pair, picture, shape))
+            data = encode(picture, "JPEG", rng.randint(70, 95))
+        else:
+            data = encode(picture, "PNG")
+        cases.append(Case(pair, data, shape))
     return cases
 
 
-def evaluate(folder: Path, pairs: int, seed: int) -> Report:
-    """Judge held-out pairs in both orders, with true, blank and shuffled pictures.
+def evaluate(config: LabelConfig, pairs: int, seed: int) -> Report:
+    """Judges held-out pairs with true, blank and shuffled pictures.
 
     Args:
-        folder: The judge's Hugging Face folder.
-        pairs: Number of pairs.
-        seed: Seed of the cases.
+        config: judge and engine; greedy sampling makes the figures repeatable.
+        pairs: number of pairs for each control.
+        seed: seed of the cases.
 
     Returns:
         Figures by control; those of true pictures also by question, shape and grades.
     """
     cases = held_out_cases(pairs, seed)
-    controls: tuple[Control, ...] = ("true", "blank", "shuffled")
-    prompts = [
-        (case.pair, order, resized(picture))
-        for control in controls
-        for case, picture in zip(cases, _pictures(cases, control), strict=True)
-        for order in ORDERS
-    ]
-    start = time.monotonic()
-    replies = greedy_replies(folder, prompts)
-    seconds = time.monotonic() - start
-    report: Report = {"pairs": pairs, "seed": seed, "judgments_per_second": len(prompts) / seconds}
-    for index, control in enumerate(controls):
-        part = replies[2 * pairs * index : 2 * pairs * (index + 1)]
-        judged = [_judge(c, part[2 * i : 2 * i + 2]) for i, c in enumerate(cases)]
-        report[control] = summarise(judged)
-        if control == "true":
-            report["by question"] = _grouped(judged, lambda j: j.case.pair.kind)
-            report["by shape"] = _grouped(judged, lambda j: j.case.shape)
-            report["by grades"] = _grouped(judged, lambda j: "/".join(sorted(j.case.pair.grades)))
-            report["failures"] = _failures(judged, part)
+    engine = start_engine(config.judge, config.engine)
+    media = MediaStore([str(Path.cwd())], config.judge.media.max_bytes)
+    judge = Judge(engine, config.judge, config.engine, media)
+    report: Report = {"pairs": pairs, "seed": seed}
+    try:
+        judged = asyncio.run(_judge_all(judge, cases, report))
+    finally:
+        engine.close()
+    for control, results in judged.items():
+        report[control] = summarise(results)
+    true = judged["true"]
+    report["by question"] = _grouped(true, lambda j: j.case.pair.kind)
+    report["by shape"] = _grouped(true, lambda j: j.case.shape)
+    report["by grades"] = _grouped(true, lambda j: "/".join(sorted(j.case.pair.grades)))
+    report["failures"] = [_failure(j) for j in true if not j.right][:12]
     return report
 
 
 def summarise(judged: list[Judged]) -> Report:
     """The figures of one group of judged pairs; shares are None where nothing counts."""
     decidable = [j for j in judged if j.case.pair.gold != "tie"]
-    ties = [j for j in judged if j.case.pair.gold == "tie"]
-    decided = [j for j in decidable if j.label != "tie"]
+    decided = [j for j in decidable if j.called != "tie"]
     clear = [j for j in decided if set(j.case.pair.grades) == {"right", "wrong"}]
+    votes = [vote for j in judged for vote in j.label["votes"]]
     return {
         "pairs": len(judged),
-        "parsed": _share(s is not None for j in judged for s in j.scores),
-        "accuracy": _share(j.label == j.case.pair.gold for j in decidable),
+        "parsed": _share(vote["outcome"] == VERDICT for vote in votes),
+        "accuracy": _share(j.right for j in decidable),
         "decidable": len(decidable),
-        "ties called": _share(j.label == "tie" for j in ties),
+        "ties called": _share(j.right for j in judged if j.case.pair.gold == "tie"),
         "decided": len(decided),
-        "accuracy of decided": _share(j.label == j.case.pair.gold for j in decided),
+        "accuracy of decided": _share(j.right for j in decided),
         "decided right-or-wrong": len(clear),
-        "accuracy of decided right-or-wrong": _share(j.label == j.case.pair.gold for j in clear),
-        "orders agree": _share(j.sides[0] is not None and j.sides[0] == j.sides[1] for j in judged),
+        "accuracy of decided right-or-wrong": _share(j.right for j in clear),
+        "orders agree": _share(j.label["position_consistent"] is True for j in judged),
         "exact replies": _share(j.exact for j in judged),
     }
 
 
-def write_report(report: Report, path: Path | None) -> None:
-    """Log a report and, if a path is given, write it as JSON."""
-    text = json.dumps(report, indent=1)
-    log.info("%s", text)
-    if path is not None:
-        path.write_text(text + "\n", encoding="utf-8")
+async def _judge_all(
+    judge: Judge, cases: list[Case], report: Report
+) -> dict[Control, list[Judged]]:
+    judged: dict[Control, list[Judged]] = {}
+    controls: tuple[Control, ...] = ("true", "blank", "shuffled")
+    for control in controls:
+        began = time.monotonic()
+        pictures = _pictures(cases, control)
+        rows = [_row(case, picture) for case, picture in zip(cases, pictures, strict=True)]
+        where = {"shard": "", "unit": "", "row": 0, "judge_id": "", "run_id": ""}
+        labels = await asyncio.gather(*(judge.judge_pair(row, where) for row in rows))
+        judged[control] = [Judged(c, label) for c, label in zip(cases, labels, strict=True)]
+        report.setdefault("seconds", {})[control] = round(time.monotonic() - began, 1)
+    return judged
 
 
-def _pictures(cases: list[Case], control: Control) -> list[Image.Image]:
+def _row(case: Case, picture: bytes) -> dict[str, Any]:
+    nothing: dict[str, Any] = dict.fromkeys([*PAIRS.names, "defect"])
+    return nothing | pair_row(case.pair, "held-out", picture)
+
+
+def _pictures(cases: Sequence[Case], control: Control) -> list[bytes]:
     pictures = [case.picture for case in cases]
     if control == "blank":
-        return [Image.new("RGB", picture.size, "white") for picture in pictures]
+        return [_white(picture) for picture in pictures]
     # A third of the way round: far enough that kinds of questions and shapes are mixed.
     shift = len(pictures) // 3 if control == "shuffled" else 0
     return pictures[shift:] + pictures[:shift]
 
 
-def _judge(case: Case, replies: list[str]) -> Judged:
-    forward, backward = (parse_reply(reply) for reply in replies)
-    mapped = None if backward is None else (backward[1], backward[0])
-    wanted = [reference_reply(case.pair, order) for order in ORDERS]
-    return Judged(case, (forward, mapped), replies == wanted)
+def _white(picture: bytes) -> bytes:
+    with Image.open(io.BytesIO(picture)) as image:
+        return encode(Image.new("RGB", image.size, "white"), "PNG")
 
 
-def _failures(judged: list[Judged], replies: list[str], most: int = 12) -> list[Report]:
-    return [
-        {
-            "question": j.case.pair.question,
-            "shape": f"{j.case.shape} {j.case.picture.size}",
-            "wanted": reference_reply(j.case.pair),
-            "got": replies[2 * i : 2 * i + 2],
-        }
-        for i, j in enumerate(judged)
-        if j.label != j.case.pair.gold
-    ][:most]
+def _failure(judged: Judged) -> Report:
+    return {
+        "question": judged.case.pair.question,
+        "shape": judged.case.shape,
+        "wanted": reference_reply(judged.case.pair),
+        "got": [vote["rationale"] for vote in judged.label["votes"]],
+    }
 
 
 def _grouped(judged: list[Judged], key: Callable[[Judged], str]) -> dict[str, Report]:
@@ -203,11 +198,3 @@ def _grouped(judged: list[Judged], key: Callable[[Judged], str]) -> dict[str, Re
 def _share(outcomes: Iterable[bool]) -> float | None:
     counted = list(outcomes)
     return round(sum(counted) / len(counted), 4) if counted else None
-
-
-def _side(scores: Scores) -> Gold:
-    return "tie" if scores[0] == scores[1] else "a" if scores[0] > scores[1] else "b"
-
-
-def _through_jpeg(picture: Image.Image, quality: int) -> Image.Image:
-    return Image.open(io.BytesIO(encode(picture, "JPEG", quality))).convert("RGB")

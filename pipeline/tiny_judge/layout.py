@@ -1,18 +1,18 @@
 """What the judge is shown: the canonical prompt as token ids, and the picture's grid.
 
-The prompt text is the product's own (``core/prompts/pairwise_scores``), so that the judge is
+The prompt text is the product's own (``pipeline.core.prompts``), so that the judge is
 trained on exactly what it is served.
 """
 
-import math
-import re
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from tokenizers import Tokenizer
 
+from pipeline.core import pixels
+from pipeline.core.prompts import load_prompt
 from pipeline.tiny_judge import MAX_PIXELS, MIN_PIXELS
 from pipeline.tiny_judge.scenes import Size
 
@@ -29,46 +29,17 @@ SPECIAL_TOKENS: Final = (
 FACTOR: Final = 28
 """Pixels along the side of a merged token: patches of 14, merged two by two."""
 
-_PROMPTS: Final = Path(__file__).parents[1] / "core" / "prompts" / "pairwise_scores"
-_FIELD: Final = re.compile(r"\{(question|answer_1|answer_2)\}")
-
-
-@cache
-def _read(name: str) -> str:
-    return (_PROMPTS / name).read_text(encoding="utf-8")
-
-
-def system_text() -> str:
-    """The canonical system prompt for pairwise scores."""
-    return _read("system.txt")
+PROMPT: Final = load_prompt("pairwise_scores")
 
 
 def user_text(question: str, answer_1: str, answer_2: str) -> str:
-    """The user turn after the picture, filled in one pass so that braces in the text stay text."""
-    fields = {"question": question, "answer_1": answer_1, "answer_2": answer_2}
-    return "\n\n" + _FIELD.sub(lambda match: fields[match[1]], _read("user.txt"))
+    """The user turn after the picture, as the product fills it in."""
+    return "\n\n" + PROMPT.fill(question=question, answer_1=answer_1, answer_2=answer_2)
 
 
-def fit(size: Size, min_pixels: int = MIN_PIXELS, max_pixels: int = MAX_PIXELS) -> Size:
-    """Size after Qwen's ``smart_resize``: multiples of 28 within the bounds, aspect nearly kept.
-
-    Args:
-        size: Width and height in pixels.
-        min_pixels: Lower bound of the area.
-        max_pixels: Upper bound of the area.
-
-    Returns:
-        Width and height in pixels.
-    """
-    width, height = size
-    fitted = [max(FACTOR, round(side / FACTOR) * FACTOR) for side in size]
-    if fitted[0] * fitted[1] > max_pixels:
-        shrink = math.sqrt(width * height / max_pixels)
-        fitted = [max(FACTOR, math.floor(side / shrink / FACTOR) * FACTOR) for side in size]
-    elif fitted[0] * fitted[1] < min_pixels:
-        grow = math.sqrt(min_pixels / (width * height))
-        fitted = [math.ceil(side * grow / FACTOR) * FACTOR for side in size]
-    return fitted[0], fitted[1]
+def fit(size: Size) -> Size:
+    """Width and height of a picture as it is served: within the bounds, in multiples of 28."""
+    return pixels.fit(*size, factor=FACTOR, min_pixels=MIN_PIXELS, max_pixels=MAX_PIXELS)
 
 
 @dataclass(frozen=True)
@@ -104,7 +75,7 @@ class Layout:
         start, end = self.special("<|im_start|>"), self.special("<|im_end|>")
         return [
             start,
-            *self.text(f"system\n{system_text()}"),
+            *self.text(f"system\n{PROMPT.system}"),
             end,
             *self.text("\n"),
             start,

@@ -51,9 +51,7 @@ class JudgeActor:
         roots = (spec.input_uri, *config.input.media_roots)
         media = MediaStore(roots, config.judge.media.max_bytes)
         judge = Judge(self._engine, config.judge, config.engine, media)
-        self._runner = UnitRunner(
-            judge, output, spec.judge_id, spec.run_id, workers.max_deaths
-        )
+        self._runner = UnitRunner(judge, output, spec.judge_id, spec.run_id, workers.max_deaths)
 
     async def __call__(self, unit_row: pa.Table) -> AsyncIterator[pa.Table]:
         """Judges the unit of a one-row table of ``UNITS``; yields a one-row receipt."""

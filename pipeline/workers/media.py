@@ -14,6 +14,7 @@ from typing import Any
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from pipeline.core import pixels
 from pipeline.core.config import MediaConfig
 from pipeline.core.errors import RowRejected, StorageError
 from pipeline.core.storage import Store
@@ -21,7 +22,6 @@ from schemas.labels import Reason
 
 # Only raster formats with decoders that run no other program (Pillow would start one for EPS).
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-MAX_ASPECT_RATIO = 200  # as in Qwen's smart_resize
 # What Pillow's decoders raise for damaged files; anything else is a bug and propagates.
 _DAMAGE = (
     OSError,
@@ -149,8 +149,8 @@ def decode_image(data: bytes, limits: MediaConfig) -> Image.Image:
         raise RowRejected(Reason.MEDIA_CORRUPT, "the picture has zero bytes")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            pixels = image.width * image.height
-            if pixels > limits.max_decoded_pixels:
+            area = image.width * image.height
+            if area > limits.max_decoded_pixels:
                 raise RowRejected(
                     Reason.MEDIA_TOO_LARGE,
                     f"the picture declares {image.width}x{image.height} pixels; the limit is "
@@ -159,7 +159,7 @@ def decode_image(data: bytes, limits: MediaConfig) -> Image.Image:
             size = _fit_upright(image, limits)
             # JPEG decodes at a fraction of its size for a fraction of the time; twice the target
             # leaves the resize below enough to work with.
-            shrink = math.sqrt(limits.max_pixels / pixels) * 2
+            shrink = math.sqrt(limits.max_pixels / area) * 2
             if shrink < 1:
                 image.draft("RGB", (int(image.width * shrink), int(image.height * shrink)))
             rgb = _rgb_on_white(_upright(image))
@@ -175,27 +175,21 @@ def decode_image(data: bytes, limits: MediaConfig) -> Image.Image:
 
 
 def fit(width: int, height: int, limits: MediaConfig) -> tuple[int, int]:
-    """Width and height after the aspect-preserving resize of Qwen's ``smart_resize``.
-
-    The same arithmetic as ``qwen_vl_utils.smart_resize`` (a test compares them), except that a
-    narrow strip keeps one patch where that rounds to nothing, and without importing torch.
+    """Width and height after the aspect-preserving resize into the limits.
 
     Raises:
         RowRejected: the aspect ratio is beyond what the model takes.
     """
-    if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
-        raise RowRejected(
-            Reason.MEDIA_CORRUPT, f"{width}x{height}: the aspect ratio is above {MAX_ASPECT_RATIO}"
+    try:
+        return pixels.fit(
+            width,
+            height,
+            factor=limits.factor,
+            min_pixels=limits.min_pixels,
+            max_pixels=limits.max_pixels,
         )
-    factor = limits.factor
-    sides = [max(factor, round(side / factor) * factor) for side in (width, height)]
-    if math.prod(sides) > limits.max_pixels:
-        scale = math.sqrt(width * height / limits.max_pixels)
-        sides = [max(factor, int(side / scale / factor) * factor) for side in (width, height)]
-    elif math.prod(sides) < limits.min_pixels:
-        scale = math.sqrt(limits.min_pixels / (width * height))
-        sides = [math.ceil(side * scale / factor) * factor for side in (width, height)]
-    return sides[0], sides[1]
+    except ValueError as error:
+        raise RowRejected(Reason.MEDIA_CORRUPT, str(error)) from error
 
 
 def _orientation(image: Image.Image) -> int:
@@ -205,7 +199,8 @@ def _orientation(image: Image.Image) -> int:
 
 def _fit_upright(image: Image.Image, limits: MediaConfig) -> tuple[int, int]:
     lies = _orientation(image) >= 5 and image.format != "TIFF"
-    return fit(*(reversed(image.size) if lies else image.size), limits)
+    wide, tall = image.size
+    return fit(tall, wide, limits) if lies else fit(wide, tall, limits)
 
 
 def _upright(image: Image.Image) -> Image.Image:

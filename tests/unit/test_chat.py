@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -59,7 +60,7 @@ def test_text_adds_no_special_token(system: str, user: str, count: int) -> None:
 
 @given(HOSTILE)
 def test_text_is_read_back_as_it_was(text: str) -> None:
-    assert TOKENIZER.decode(RENDERER.encode(text)) == TOKENIZER.backend_tokenizer.normalizer.normalize_str(text) if TOKENIZER.backend_tokenizer.normalizer else text
+    assert TOKENIZER.decode(RENDERER.encode(text)) == unicodedata.normalize("NFC", text)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline.tiny_judge import MAX_PIXELS, MIN_PIXELS, WEIGHTS
-from pipeline.tiny_judge.layout import SPECIAL_TOKENS, Layout, fit, system_text, user_text
+from pipeline.tiny_judge.layout import PROMPT, SPECIAL_TOKENS, Layout, fit, user_text
 from pipeline.tiny_judge.pairs import SCORES, Order, pair_row, reference_reply, sample_pair
 from pipeline.tiny_judge.questions import Kind
 from pipeline.tiny_judge.samples import GRID_WEIGHTS
@@ -215,5 +215,5 @@ def test_prompt_holds_one_picture_slot_and_ends_where_the_reply_starts() -> None
     assert ids.count(layout.special("<|vision_start|>")) == 1
     assert ids.count(layout.special("<|vision_end|>")) == 1
     text = layout.tokenizer.decode(ids, skip_special_tokens=False)
-    assert text.startswith(f"<|im_start|>system\n{system_text()}<|im_end|>\n<|im_start|>user\n")
+    assert text.startswith(f"<|im_start|>system\n{PROMPT.system}<|im_end|>\n<|im_start|>user\n")
     assert text.endswith("<|im_end|>\n<|im_start|>assistant\n")

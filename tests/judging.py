@@ -1,0 +1,71 @@
+"""Judges pairs with the scripted engine in tests, without Ray."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.core.config import EngineConfig, JudgeConfig
+from pipeline.core.storage import Store
+from pipeline.core.units import Unit
+from pipeline.workers.engine import Chat, Rendered, Reply, Sampling
+from pipeline.workers.judge import Judge
+from pipeline.workers.media import MediaStore
+from pipeline.workers.read_pairs import READ_ROW, Pairs
+from pipeline.workers.scripted_engine import ScriptedEngine
+from pipeline.workers.unit_runner import UnitRunner
+from tests.shards import pair
+
+Row = dict[str, Any]
+JUDGE_ID = "ab" * 32
+
+
+class Recording(ScriptedEngine):
+    """The scripted engine, and what it was asked in which order."""
+
+    def __init__(self, judge: JudgeConfig, engine: EngineConfig) -> None:
+        super().__init__(judge, engine)
+        self.asked: list[tuple[Chat, Sampling]] = []
+
+    async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
+        self.asked.append((prompt.chat, sampling))
+        return await super().reply(request_id, prompt, sampling)
+
+
+def scripted(
+    script: Row | None = None, judge: Row | None = None, root: str = "/nowhere", **engine: Any
+) -> tuple[Judge, Recording]:
+    """A judge on a scripted engine."""
+    config = JudgeConfig.model_validate(judge or {})
+    how = EngineConfig(kind="scripted", script=script or {}, decode_threads=2, **engine)
+    recording = Recording(config, how)
+    return Judge(recording, config, how, MediaStore((root,), config.media.max_bytes)), recording
+
+
+def pairs_of(rows: list[Row]) -> Pairs:
+    """Rows as a worker gets them."""
+    return Pairs(pa.array([{"defect": None} | row for row in rows], READ_ROW))
+
+
+def text_pair(number: int, mark: str = "", **more: Any) -> Row:
+    """A pair without pictures; ``mark`` is in its prompt for the script to look for."""
+    return pair(number, images=None, prompt=f"Question {number}? {mark}") | more
+
+
+def unit(start: int, stop: int) -> Unit:
+    """Rows of the one shard of these tests."""
+    return Unit("s.parquet", "cd" * 32, start, stop)
+
+
+def judge_rows(judge: Judge, rows: list[Row], start: int = 0) -> list[Row]:
+    """The labels of some pairs, judged as one unit."""
+    stamp = {"judge_id": JUDGE_ID, "run_id": "run"}
+    where = unit(start, start + len(rows))
+    return asyncio.run(judge.judge_unit(where, pairs_of(rows), stamp))
+
+
+def runner(judge: Judge, output: Store, run_id: str = "run", max_deaths: int = 2) -> UnitRunner:
+    """A fresh worker's runner."""
+    return UnitRunner(judge, output, JUDGE_ID, run_id, max_deaths)

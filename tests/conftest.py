@@ -1,4 +1,4 @@
-"""Fixtures that tests of the whole job share: one Ray, and a model that costs nothing."""
+"""Fixtures that tests of the whole job share: one Ray, one S3 server, one model folder."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 import ray
+
+from tests.s3_server import S3Server, s3_server
+
+pytest.register_assert_rewrite("tests.labeling")
 
 # Read by Ray in this process and in every one that it starts.
 os.environ["RAY_DATA_PARQUET_FOOTER_NUM_ACTORS"] = "1"
@@ -25,8 +29,9 @@ def shared_ray() -> Iterator[str]:
 
     It pretends to have two GPUs, so that a pool of two workers fits.
     """
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # it is long, and hides the failure
     folder = tempfile.mkdtemp(prefix="mill-", dir="/tmp")  # short: Unix sockets lie below it
-    context = ray.init(
+    ray.init(
         num_cpus=2,
         num_gpus=2,
         object_store_memory=_OBJECT_STORE_BYTES,
@@ -35,9 +40,16 @@ def shared_ray() -> Iterator[str]:
         logging_level=logging.ERROR,
         _temp_dir=folder,
     )
-    yield str(context.address_info["gcs_address"])
+    yield str(ray.get_runtime_context().gcs_address)
     ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """One S3 server for all tests."""
+    with s3_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

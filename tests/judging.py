@@ -28,10 +28,14 @@ class Recording(ScriptedEngine):
     def __init__(self, judge: JudgeConfig, engine: EngineConfig) -> None:
         super().__init__(judge, engine)
         self.asked: list[tuple[Chat, Sampling]] = []
+        self.events: list[str] = []  # the user's text, when a reply begins and when it ends
 
     async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
         self.asked.append((prompt.chat, sampling))
-        return await super().reply(request_id, prompt, sampling)
+        self.events.append(prompt.chat.user)
+        reply = await super().reply(request_id, prompt, sampling)
+        self.events.append(prompt.chat.user)
+        return reply
 
 
 def scripted(

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from jobs.label import main
+from pipeline.core.config import WorkersConfig
 from pipeline.core.storage import Store
 from tests.shards import labels_of
 
@@ -111,7 +113,8 @@ def assert_exact(
         )
         for label in labels
     }
-    assert got == expected
+    assert got.keys() == expected.keys()
+    assert {k: (got[k], expected[k]) for k in got if got[k] != expected[k]} == {}
     return labels
 
 
@@ -134,10 +137,20 @@ def run_records(output: object) -> list[dict[str, Any]]:
     return [json.loads(store.read(e.key)) for e in store.list("runs") if "run.json" in e.key]
 
 
+def forbid_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on, the test fails if the job asks for Ray."""
+
+    def refuse(workers: WorkersConfig) -> None:
+        raise AssertionError("Ray was asked for")
+
+    monkeypatch.setattr("pipeline.assembly.run.ray_session", refuse)
+
+
 def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
         section = merged.get(key)
-        both = isinstance(section, dict) and isinstance(value, Mapping)
-        merged[key] = _merged(section, value) if both else value
+        if isinstance(section, dict) and isinstance(value, Mapping):
+            value = _merged(section, value)
+        merged[key] = value
     return merged

@@ -33,7 +33,7 @@ def response(text: str | None, **more: Any) -> dict[str, Any]:
 def pair(number: int, **more: Any) -> dict[str, Any]:
     """Row ``number`` of pairs v1; the scripted engine prefers a, b or a tie, in turn."""
     score_a, score_b = [(9, 2), (3, 8), (5, 5)][number % 3]
-    row: dict[str, Any] = {name: None for name in PAIRS.names}
+    row: dict[str, Any] = dict.fromkeys(PAIRS.names)
     row |= {
         "pair_id": f"pair-{number}",
         "prompt": f"What is in picture {number}?",

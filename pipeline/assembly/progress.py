@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -40,7 +41,7 @@ class Reporter:
         table = Table(title=name, show_header=False, title_justify="left")
         for key, value in fields.items():
             shown = f"{value:,}" if isinstance(value, int | float) else str(value)
-            table.add_row(key.replace("_", " "), shown)
+            table.add_row(key.replace("_", " "), escape(shown))
         self.console.print(table)
 
     def note(self, text: str) -> None:
@@ -99,7 +100,7 @@ class RunProgress:
         trace: TracebackType | None,
     ) -> None:
         self._stop.set()
-        if self._ticker.is_alive():
+        if self._ticker.ident is not None:
             self._ticker.join()
         else:
             self._bar.stop()

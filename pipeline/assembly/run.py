@@ -100,6 +100,9 @@ def label(
         if dry_run:
             return RunResult(Tally(), 0)
         if plan.units:
+            # First of all, so that an output that cannot be written starts nothing.
+            folder = judge_folder(card["judge_id"])
+            output.create(f"judges/{folder.removeprefix('judge=')}.json", _json(card))
             session.enter_context(ray_session(config.workers))
         return _execute(run, reporter)
 
@@ -108,8 +111,6 @@ def _execute(run: Run, reporter: Reporter) -> RunResult:
     began = time.monotonic()
     progress = reporter.progress(run.plan.rows_to_do, run.config.progress_seconds)
     if run.plan.units:
-        folder = judge_folder(run.card["judge_id"])
-        run.output.create(f"judges/{folder.removeprefix('judge=')}.json", _json(run.card))
         spec = RunSpec(run.config, run.card["judge_id"], run.run_id, run.input_uri, run.output.uri)
         with progress:
             for receipt in judge_shards(run.plan.tasks, spec):

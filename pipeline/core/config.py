@@ -189,7 +189,7 @@ class WorkersConfig(Frozen):
         gpus, cpus: what each actor reserves (``gpus`` counts tensor parallelism in).
         read_cpus: what each reader task reserves.
         max_deaths: so many deaths of its worker make a unit suspect: it is split until the row
-            that kills is found (see ``pipeline.workers.suspects``).
+            that kills is found (see ``pipeline.workers.unit_runner``).
         max_start_failures: so many workers in a row may fail to start before the run ends.
         local_cpus, local_object_store_mb: a private Ray instance's size when no cluster is given.
         wave_units: most units planned into one Ray Data execution (bounds the driver's memory).

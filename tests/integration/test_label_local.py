@@ -7,8 +7,6 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.core.config import WorkersConfig
 from tests.labeling import (
     Row,
     assert_exact,
     contents,
+    forbid_ray,
     label_arguments,
     run_label,
     run_records,
@@ -47,16 +45,6 @@ def corpus(tmp_path: Path) -> dict[str, list[Row]]:
 @pytest.fixture
 def config(tmp_path: Path, model: Path) -> Path:
     return write_config(tmp_path / "label.yaml", model)
-
-
-@contextmanager
-def _no_ray(workers: WorkersConfig) -> Iterator[None]:
-    raise AssertionError("Ray was asked for")
-    yield
-
-
-def forbid_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.assembly.run.ray_session", _no_ray)
 
 
 @pytest.mark.usefixtures("shared_ray")

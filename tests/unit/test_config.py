@@ -65,9 +65,7 @@ def test_overrides_win_over_the_file_and_are_yaml(tmp_path: Path) -> None:
         ("", ["judge.model.name=["], "the value is not YAML"),
     ],
 )
-def test_what_cannot_be_used(
-    tmp_path: Path, text: str, overrides: list[str], message: str
-) -> None:
+def test_what_cannot_be_used(tmp_path: Path, text: str, overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config(LabelConfig, write(tmp_path, text), overrides)
 

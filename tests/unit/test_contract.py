@@ -41,7 +41,10 @@ def test_rows_that_fit_come_back(values: list[tuple[str | None, int | None]]) ->
 
 
 def test_pairs_come_back() -> None:
-    rows: list[dict[str, Any]] = [pair(0), pair(1, metadata=[("k", "v")], gold="tie")]
+    rows: list[dict[str, Any]] = [
+        pair(0),
+        pair(1, metadata=[{"key": "k", "value": "v"}], gold="tie"),
+    ]
     assert table_of(rows, PAIRS).to_pylist() == rows
 
 

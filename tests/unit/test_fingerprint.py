@@ -19,6 +19,7 @@ from pipeline.core.fingerprint import (
     pair_hash,
     shard_key,
 )
+from pipeline.core.prompts import load_prompt
 from tests.shards import pair, response
 
 PARTS = st.lists(st.binary(max_size=6), max_size=4)
@@ -57,7 +58,7 @@ def test_model_version_parser_rendering_and_prompt_are_part_of_a_judge(
         with monkeypatch.context() as patch:
             patch.setattr(fingerprint, name, "other")
             ids.append(card())
-    prompt = fingerprint.load_prompt("pairwise_scores")
+    prompt = load_prompt("pairwise_scores")
     changed = type(prompt)(prompt.name, prompt.system + " ", prompt.user)
     monkeypatch.setattr(fingerprint, "load_prompt", lambda name: changed)
     ids.append(card())
@@ -67,9 +68,7 @@ def test_model_version_parser_rendering_and_prompt_are_part_of_a_judge(
 def test_a_judge_does_not_depend_on_the_order_of_its_arguments() -> None:
     args = {"a": 1, "b": {"c": 2, "d": 3}}
     turned = {"b": {"d": 3, "c": 2}, "a": 1}
-    ids = {
-        card(JudgeConfig.model_validate({"model": {"args": some}})) for some in (args, turned)
-    }
+    ids = {card(JudgeConfig.model_validate({"model": {"args": some}})) for some in (args, turned)}
     assert len(ids) == 1
 
 
@@ -77,7 +76,15 @@ def test_a_judge_does_not_depend_on_the_order_of_its_arguments() -> None:
     ("change", "same"),
     [
         ({}, True),
-        ({"pair_id": "other", "gold": "a", "source": "s", "metadata": [("k", "v")]}, True),
+        (
+            {
+                "pair_id": "other",
+                "gold": "a",
+                "source": "s",
+                "metadata": [{"key": "k", "value": "v"}],
+            },
+            True,
+        ),
         ({"response_a": response("Answer 0, score=9", model="m")}, True),
         ({"prompt": "another"}, False),
         ({"prompt": None, "messages": [{"role": "user", "content": "hi"}]}, False),
@@ -107,7 +114,9 @@ def test_shard_key_is_of_path_size_and_content() -> None:
 
 
 def test_label_id_is_of_pair_and_judge() -> None:
-    assert len({label_id("p", "j"), label_id("q", "j"), label_id("p", "k"), label_id("j", "p")}) == 4
+    assert (
+        len({label_id("p", "j"), label_id("q", "j"), label_id("p", "k"), label_id("j", "p")}) == 4
+    )
 
 
 def test_folder_digest_is_of_names_and_contents(tmp_path: Path) -> None:

@@ -90,7 +90,8 @@ def test_an_unreadable_reply_is_asked_again_within_the_budget(fault: str) -> Non
 
 def test_greedy_retries_are_sampled() -> None:
     judge, engine = scripted(
-        {"faults": {"MARK": "malformed"}}, {"sampling": {"temperature": 0, "retry_temperature": 0.6}}
+        {"faults": {"MARK": "malformed"}},
+        {"sampling": {"temperature": 0, "retry_temperature": 0.6}},
     )
     judge_rows(judge, [text_pair(0, "MARK")])
     assert [how.temperature for _, how in engine.asked] == [0, 0, 0.6, 0.6, 0.6, 0.6]

@@ -141,6 +141,7 @@ SEEDS = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # what Pillow thinks of it
 @given(st.sampled_from(SEEDS), st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255))))
 def test_damage_never_raises_anything_else(data: bytes, changes: list[tuple[int, int]]) -> None:
     damaged = bytearray(data)

@@ -24,7 +24,10 @@ TWO = "<answer>8</answer><answer>3</answer>"
         (f"{THINK}<answer>1</answer><answer>10</answer>", (1, 10)),
         (f"{THINK}<answer>5</answer><answer>5</answer>", (5, 5)),
         (f"<think>it says {TWO} itself</think><answer>2</answer><answer>9</answer>", (2, 9)),
-        (f"<think>it says </think>{TWO} itself</think><answer>2</answer><answer>9</answer>", (2, 9)),
+        (
+            f"<think>it says </think>{TWO} itself</think><answer>2</answer><answer>9</answer>",
+            (2, 9),
+        ),
     ],
 )
 def test_verdict(reply: str, scores: tuple[float, float]) -> None:

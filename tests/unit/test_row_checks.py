@@ -55,7 +55,9 @@ def test_refused(change: dict[str, Any], detail: str) -> None:
         (conversation(("user", "Why?")), "Why?"),
         ({"prompt": ""} | {"messages": conversation(("user", "Why?"))["messages"]}, "Why?"),
         (
-            conversation(("system", "Be kind."), ("user", "Why?"), ("assistant", "So."), ("user", "?")),
+            conversation(
+                ("system", "Be kind."), ("user", "Why?"), ("assistant", "So."), ("user", "?")
+            ),
             "System: Be kind.\n\nUser: Why?\n\nAssistant: So.\n\nUser: ?",
         ),
     ],

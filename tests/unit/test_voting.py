@@ -40,16 +40,16 @@ def test_decide_on_every_pair_of_votes(outcomes: tuple[str, str]) -> None:
     assert decision.margin == (margins[outcomes[0]] + margins[outcomes[1]]) / 2
     share = Counter(outcomes)
     assert decision.p_a_raw == (share["a"] + share["tie"] / 2) / 2
-    assert decision.confidence == max(share["a"] + share["tie"] / 2, share["b"] + share["tie"] / 2) / 2
+    assert (
+        decision.confidence == max(share["a"] + share["tie"] / 2, share["b"] + share["tie"] / 2) / 2
+    )
     if outcomes in (("a", "a"), ("b", "b")):
         assert (decision.status, decision.preference) == (Status.LABELED, outcomes[0])
     else:
         assert (decision.status, decision.preference) == (Status.TIE, None)
 
 
-@given(
-    st.integers(2, 8), st.lists(st.sampled_from((*SCORES, *UNREADABLE)), min_size=8, max_size=8)
-)
+@given(st.integers(2, 8), st.lists(st.sampled_from((*SCORES, *UNREADABLE)), min_size=8, max_size=8))
 def test_asking_until_decided_keeps_to_the_budget(budget: int, outcomes: list[str]) -> None:
     votes: list[Vote] = []
     while orders := next_orders(votes, budget):

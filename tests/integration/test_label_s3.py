@@ -1,0 +1,169 @@
+"""The job on a real S3 server: keys from the environment alone, and none may delete."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import s3fs
+from botocore.exceptions import ClientError
+
+from pipeline.core.storage import Store
+from tests.labeling import (
+    assert_exact,
+    contents,
+    forbid_ray,
+    label_arguments,
+    run_label,
+    write_config,
+)
+from tests.s3_server import ADMIN, BUCKET, JOB, READER, Key, S3Server
+from tests.shards import pair, picture, shard_bytes
+
+pytestmark = pytest.mark.s3
+ROOT = Path(__file__).parents[2]
+SOURCE = f"s3://{BUCKET}/in"
+
+UseKey = Callable[[Key], None]
+
+
+@pytest.fixture
+def use_key(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[UseKey]:
+    """Puts a key into the environment of this process, as an operator would."""
+
+    def use(key: Key) -> None:
+        for name, value in s3.environment(key).items():
+            monkeypatch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()  # it remembers the key before
+
+    use(JOB)
+    yield use
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def reference(path: str) -> list[dict[str, str | None]]:
+    return [{"bytes": None, "path": path}]
+
+
+def test_from_bucket_to_bucket(tmp_path: Path, model: Path, s3: S3Server, use_key: UseKey) -> None:
+    output = f"s3://{BUCKET}/out/first"
+    use_key(JOB)
+    with pytest.raises(ClientError, match="AccessDenied"):  # the proof that nothing is deleted
+        s3.client(JOB).delete_object(Bucket=BUCKET, Key="out/first/anything")
+    media = {
+        1: (f"{SOURCE}/pictures/one.png", None),
+        2: ("pictures/one.png", None),
+        3: (f"{SOURCE}/pictures/none.png", "media_missing"),
+        4: (f"s3://{BUCKET}/out/first/one.png", "media_forbidden"),
+        5: ("s3://other-bucket/in/pictures/one.png", "media_forbidden"),
+        6: ("../out/first/one.png", "media_forbidden"),
+        7: ("/etc/hostname", "media_forbidden"),
+    }
+    s3.put("in/pictures/one.png", picture(1))
+    s3.put("out/first/one.png", picture(1))
+    shards = {
+        "a.parquet": [pair(number) for number in range(50)],
+        "sub/b.parquet": [pair(number) for number in range(3)],
+    }
+    for number, (path, _) in media.items():
+        shards["a.parquet"][number] |= {"images": reference(path)}
+    for name, rows in shards.items():
+        s3.put(f"in/{name}", shard_bytes(rows, 11))
+
+    config = write_config(tmp_path / "label.yaml", model, {"quarantine": {"max_fraction": 0.5}})
+    command = [sys.executable, "-m", "jobs.label", *label_arguments(config, SOURCE, output)]
+    environment = os.environ | s3.environment(JOB)
+    job = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert job.returncode == 0, job.stderr
+    assert JOB.secret not in job.stdout + job.stderr
+    quarantined = {("a.parquet", number): reason for number, (_, reason) in media.items() if reason}
+    assert_exact(output, shards, quarantined)
+
+    # Finished: no part is written again. An object overwritten with the same bytes has the same
+    # etag, so the proof is its time.
+    before = contents(output, "parts")
+    times = written_at(s3, "out/first/parts")
+    again = run_label(config, SOURCE, output)
+    assert (again.exit_code, again.event("plan")["pairs_to_do"]) == (0, 0)
+    assert contents(output, "parts") == before
+    assert written_at(s3, "out/first/parts") == times
+
+
+def written_at(s3: S3Server, prefix: str) -> dict[str, object]:
+    """When each object was written."""
+    pages = s3.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
+    return {found["Key"]: found["LastModified"] for page in pages for found in page["Contents"]}
+
+
+@pytest.mark.parametrize(
+    ("key", "source", "output", "uri", "cause"),
+    [
+        (Key(JOB.access, "wrong-secret-5d2"), "in", "out/x", f"{SOURCE}: ", "access is denied"),
+        (Key("no-such-key", "secret-of-none"), "in", "out/x", f"{SOURCE}: ", "access is denied"),
+        (JOB, "in", "elsewhere", f"s3://{BUCKET}/elsewhere/", "access is denied"),
+        (READER, "in", "out/x", f"s3://{BUCKET}/out/x/", "access is denied"),
+        (JOB, "in/none", "out/x", f"{SOURCE}/none: ", "no *.parquet there"),
+        (ADMIN, "s3://no-bucket/in", "out/x", "s3://no-bucket/in: ", "it does not exist"),
+        (ADMIN, "in", "s3://no-bucket/out", "s3://no-bucket/out", "it does not exist"),
+    ],
+    ids=["secret", "key", "no-read", "no-write", "empty", "input-bucket", "output-bucket"],
+)
+def test_no_access_names_uri_and_cause_but_no_secret(
+    tmp_path: Path,
+    model: Path,
+    s3: S3Server,
+    use_key: UseKey,
+    monkeypatch: pytest.MonkeyPatch,
+    key: Key,
+    source: str,
+    output: str,
+    uri: str,
+    cause: str,
+) -> None:
+    forbid_ray(monkeypatch)
+    s3.put("in/a.parquet", shard_bytes([pair(1)]))
+    config = write_config(tmp_path / "label.yaml", model)
+    use_key(key)
+    where = [uri if "://" in uri else f"s3://{BUCKET}/{uri}" for uri in (source, output)]
+    outcome = run_label(config, *where)
+    assert outcome.exit_code == 2
+    (line,) = outcome.error.splitlines()
+    assert line.startswith(f"error: {uri}")
+    assert cause in line
+    assert key.secret not in outcome.error + str(outcome.events)
+
+
+def test_a_server_that_is_not_there(
+    tmp_path: Path, model: Path, use_key: UseKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_key(JOB)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    outcome = run_label(write_config(tmp_path / "c.yaml", model), SOURCE, f"s3://{BUCKET}/out/x")
+    assert (outcome.exit_code, outcome.events) == (2, [])
+    assert outcome.error.startswith(f"error: {SOURCE}: ")
+    assert "http://127.0.0.1:9" in outcome.error
+    assert JOB.secret not in outcome.error
+
+
+def test_of_many_that_create_an_object_one_wins(use_key: UseKey) -> None:
+    use_key(JOB)
+    store = Store(f"s3://{BUCKET}/out/race")
+    for number in range(5):
+        key = f"{number}.parquet"
+        bodies = [bytes([writer]) * 10_000 for writer in range(16)]
+
+        def create(body: bytes, key: str = key) -> bool:
+            return store.create(key, body)
+
+        with ThreadPoolExecutor(16) as threads:
+            won = list(threads.map(create, bodies))
+        assert won.count(True) == 1
+        assert store.read(key) == bodies[won.index(True)]
+        assert store.create(key, b"late") is False
+        assert store.read(key) == bodies[won.index(True)]

@@ -1,0 +1,99 @@
+"""Jobs as real processes: started in a session of their own, ended by a signal, and looked after."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[1]
+_PATIENCE_S = 120  # nothing here depends on how long something takes, but a hang must end
+
+
+@dataclass
+class Job:
+    """A running ``python -m jobs.label`` with its private Ray."""
+
+    process: subprocess.Popen[str]
+
+    def kill(self, how: signal.Signals = signal.SIGKILL) -> int:
+        """Sends a signal to the driver alone; returns its return code once every process of the
+        job is gone.
+
+        Raises:
+            AssertionError: the driver was not running, or its processes outlive it.
+        """
+        assert self.process.poll() is None, self.process.communicate()
+        temporary = self.ray_folders()
+        family = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.send_signal(how)
+        self.process.communicate()
+        wait_until(lambda: not any(process.is_running() for process in family))
+        for folder in temporary:
+            wait_until(lambda folder=folder: not processes_with(folder))  # type: ignore[misc]
+            shutil.rmtree(folder, ignore_errors=True)
+        return self.process.returncode
+
+    def ray_folders(self) -> set[str]:
+        """The temporary folders of the job's private Ray, if it has started."""
+        folders = set()
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                for argument in process.cmdline():
+                    name = argument.partition("/tmp/pairmill-")[2].partition("/")[0]
+                    if name:
+                        folders.add(f"/tmp/pairmill-{name}")
+        return folders
+
+
+@contextlib.contextmanager
+def started(
+    module: str, arguments: list[str], environment: Mapping[str, str] | None = None
+) -> Iterator[Job]:
+    """Runs ``python -m module`` beside the test; whatever is left of it is killed at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        env=os.environ | (environment or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    job = Job(process)
+    try:
+        yield job
+    finally:
+        if process.poll() is None:
+            job.kill()
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Waits for a condition.
+
+    Raises:
+        AssertionError: it has not come about after minutes.
+    """
+    end = time.monotonic() + _PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def processes_with(text: str) -> list[int]:
+    """The ids of all processes whose command line contains ``text``."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if any(text in argument for argument in process.cmdline()):
+                found.append(process.pid)
+    return found

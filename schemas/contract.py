@@ -34,7 +34,7 @@ def differences(got: pa.Schema, expected: pa.Schema) -> list[str]:
 
 
 def table_of(rows: list[dict[str, object]], schema: pa.Schema) -> pa.Table:
-    """Builds a table of exactly ``schema`` from rows; never widens, casts or drops a column.
+    """Builds a table of exactly ``schema`` from rows; never widens or drops a column.
 
     Raises:
         ContractError: a row has an unknown or missing column, or a value of another type.

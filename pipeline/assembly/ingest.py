@@ -25,7 +25,8 @@ from pipeline.assembly.ingest_shards import (
     refuse_existing,
 )
 from pipeline.assembly.ingest_source import OpenSource, SourceConfig, open_source
-from pipeline.core.columns import ColumnMapping, row_problems
+from pipeline.core.columns import ColumnMapping
+from pipeline.core.contract_checks import row_problems
 from pipeline.core.errors import ConfigError, InputError, QuarantineError, StorageError
 from pipeline.core.storage import Store
 

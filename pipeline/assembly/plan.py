@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.assembly.estimate import estimate_prompt_tokens
 from pipeline.core.config import InputConfig, JudgeConfig
 from pipeline.core.errors import InputError
 from pipeline.core.fingerprint import shard_key
-from pipeline.core.prompts import load_prompt
 from pipeline.core.storage import Entry, Store
 from pipeline.core.units import (
     RowGroup,
@@ -28,7 +28,6 @@ from pipeline.core.units import (
 from pipeline.workers.read_pairs import ShardTask
 
 _THREADS = 16
-_BYTES_PER_TOKEN = 4  # of English text, roughly; only for the estimate
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,6 @@ class ShardPlan:
         rows: pairs in the shard.
         defect: why the shard cannot be read at all, or None.
         problems: what stands between its columns and pairs v1.
-        text_bytes: uncompressed bytes of its text columns.
     """
 
     entry: Entry
@@ -47,8 +45,6 @@ class ShardPlan:
     units: tuple[Unit, ...] = ()
     defect: str | None = None
     problems: tuple[str, ...] = ()
-    text_bytes: int = 0
-    images: int = 0
 
     @property
     def rows_to_do(self) -> int:
@@ -58,10 +54,14 @@ class ShardPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will do."""
+    """What a run will do.
 
-    judge: JudgeConfig
+    Attributes:
+        prompt_tokens: estimated tokens of one prompt (see ``pipeline.assembly.estimate``).
+    """
+
     shards: tuple[ShardPlan, ...] = field(repr=False)
+    prompt_tokens: float = 0
 
     @property
     def tasks(self) -> list[ShardTask]:
@@ -88,18 +88,6 @@ class Plan:
         """Units to be judged by this run."""
         return sum(len(shard.units) for shard in self.shards)
 
-    def estimated_prompt_tokens(self) -> int:
-        """A rough count of prompt tokens to come, both orders, every picture at its cap."""
-        prompt = load_prompt(self.judge.format)
-        frame = (len(prompt.system) + len(prompt.user)) // _BYTES_PER_TOKEN
-        media = self.judge.media
-        total = 0.0
-        for shard in self.shards:
-            text = shard.text_bytes / _BYTES_PER_TOKEN + frame * shard.rows
-            pictures = shard.images * media.max_pixels / media.factor**2
-            total += 2 * (text + pictures) * shard.rows_to_do / max(1, shard.rows)
-        return round(total)
-
     def summary(self) -> dict[str, int]:
         """The plan in numbers."""
         return {
@@ -111,7 +99,7 @@ class Plan:
             "pairs_done": self.rows - self.rows_to_do,
             "pairs_to_do": self.rows_to_do,
             "judgments": 2 * self.rows_to_do,
-            "estimated_prompt_tokens": self.estimated_prompt_tokens(),
+            "estimated_prompt_tokens": round(2 * self.prompt_tokens * self.rows_to_do),
         }
 
 
@@ -170,6 +158,11 @@ def make_plan(
         StorageError: the input or the output cannot be reached.
     """
     source, prefix = open_input(uri)
+    if not prefix and f"{output.uri}/".startswith(f"{source.uri}/"):
+        raise InputError(
+            f"output {output.uri} lies inside of input {source.uri}: its labels would be taken "
+            "for shards; choose an output elsewhere"
+        )
     entries = list_shards(source, prefix)
     shards = tuple(spread(ShardPlanner(source, output, config, judge_id), entries))
     if broken := [shard for shard in shards if shard.problems]:
@@ -180,7 +173,11 @@ def make_plan(
             f"{len(broken)} of {len(shards)} shards do not keep to pairs v1:\n  {shown}{more}\n"
             "map foreign columns under input.columns, or rewrite the shards with jobs.ingest"
         )
-    return Plan(judge, shards)
+    plan = Plan(shards)
+    if not plan.tasks:
+        return plan
+    tokens = estimate_prompt_tokens(source, plan.tasks[0], config.columns, judge)
+    return replace(plan, prompt_tokens=tokens)
 
 
 def list_shards(source: Store, prefix: str = "") -> list[Entry]:
@@ -219,8 +216,7 @@ def plan_shard(
     parts = output.list(parts_prefix(judge_id, key))
     done = [found for part in parts if (found := committed_range(part.key))]
     units = [Unit(entry.key, key, *bounds) for bounds in subtract(ranges, done)]
-    text_bytes, images = _volumes(footer)
-    return ShardPlan(entry, footer.num_rows, tuple(units), text_bytes=text_bytes, images=images)
+    return ShardPlan(entry, footer.num_rows, tuple(units))
 
 
 def read_footer(source: Store, entry: Entry) -> pq.FileMetaData:
@@ -240,26 +236,13 @@ def read_footer(source: Store, entry: Entry) -> pq.FileMetaData:
 
 
 def _row_group(footer: pq.FileMetaData, index: int) -> RowGroup:
+    # Not the columns' own sizes: on some damaged footers pyarrow's column metadata does not raise
+    # but ends the process.
     group = footer.row_group(index)
-    size = sum(group.column(i).total_compressed_size for i in range(group.num_columns))
-    return RowGroup(group.num_rows, size)
+    return RowGroup(group.num_rows, group.total_byte_size)
 
 
 def _check_counts(footer: pq.FileMetaData, groups: Sequence[RowGroup]) -> None:
     rows = [group.rows for group in groups]
     if sum(rows) != footer.num_rows or min(rows, default=0) < 0:
         raise pa.ArrowInvalid(f"{footer.num_rows} rows, but row groups of {rows[:8]}")
-
-
-def _volumes(footer: pq.FileMetaData) -> tuple[int, int]:
-    """Bytes of text and number of pictures, as far as the footer tells."""
-    text = images = 0
-    for index in range(footer.num_row_groups):
-        group = footer.row_group(index)
-        for column in (group.column(i) for i in range(group.num_columns)):
-            path = column.path_in_schema.lower()
-            if path.endswith(".bytes"):
-                images += column.num_values
-            elif column.physical_type == "BYTE_ARRAY":
-                text += column.total_uncompressed_size
-    return text, images

@@ -82,7 +82,7 @@ def label(
     Raises:
         PairmillError: with the exit code of the job (see ``pipeline.core.errors``).
     """
-    card = judge_card(config.judge, model_version(config.judge.model))
+    card = judge_card(config.judge, model_version(config.judge.model), config.engine.kind)
     output = Store(output_uri)
     with ExitStack() as session:
 

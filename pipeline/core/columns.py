@@ -20,7 +20,6 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.types as pt
 
 from pipeline.core import canonical
 from pipeline.core.canonical import Mismatch
@@ -40,11 +39,11 @@ from pipeline.core.column_specs import (
     Spec,
 )
 from pipeline.core.errors import InputError
-from schemas.pairs import ENTRY, GOLD_VALUES, PAIRS, RESPONSE
+from schemas.pairs import ENTRY, PAIRS, RESPONSE
 
 REQUIRED = ("pair_id", "response_a", "response_b")
 # A gold value that the mapping does not know keeps its text behind this mark, so that
-# `row_problems` reports it and it can never pass for a label.
+# `contract_checks` reports it and it can never pass for a label.
 UNKNOWN_GOLD = "unknown: "
 _METADATA_MAP = pa.map_(pa.string(), pa.string())  # read as well: what other writers may use
 _BATCH_BYTES = 2**30  # pieces that stay clear of the 2 GiB that 32-bit offsets can address
@@ -86,7 +85,7 @@ class ColumnMapping(Spec):
         """Maps foreign rows to exactly ``schemas.pairs.PAIRS``, row for row.
 
         Types decide whether a table can be mapped; a bad value only spoils its own row, which
-        :func:`row_problems` then names.
+        :func:`pipeline.core.contract_checks.row_problems` then names.
 
         Raises:
             InputError: columns are missing or of a type that cannot be mapped; names all of them.
@@ -131,33 +130,6 @@ class ColumnMapping(Spec):
         if all(self._spec(n) is None and n not in batch.schema.names for n in alternatives):
             problems.append(_missing("'prompt' or 'messages'", batch.schema))
         return pa.RecordBatch.from_arrays(columns, schema=PAIRS), problems
-
-
-def row_problems(pairs: pa.Table) -> pa.ChunkedArray:
-    """Why each row of a pairs-v1 table cannot be judged; null where it can.
-
-    Only what the row itself shows is looked at: not repeated ids, not unreadable media.
-    """
-    batches = [_batch_problems(batch) for batch in pairs.to_batches()]
-    return pa.chunked_array(batches, pa.string())
-
-
-def _batch_problems(pairs: pa.RecordBatch) -> pa.Array:
-    gold = pairs["gold"]
-    gold_known = pc.or_(gold.is_null(), pc.is_in(gold, pa.array(GOLD_VALUES)))
-    gold_text = pc.binary_join_element_wise("gold is not a, b, tie or null: ", gold, "")
-    no_prompt = pc.and_(_empty(pairs["prompt"]), _empty(pairs["messages"]))
-    rules = [
-        (_empty(pairs["pair_id"]), "pair_id is null or empty"),
-        (no_prompt, "neither prompt nor messages holds anything"),
-        (_no_content(pairs["response_a"]), "response_a has neither text nor media"),
-        (_no_content(pairs["response_b"]), "response_b has neither text nor media"),
-        (pc.invert(gold_known), gold_text),
-    ]
-    reason = pa.nulls(pairs.num_rows, pa.string())
-    for broken, text in reversed(rules):  # the first rule that is broken has the last word
-        reason = pc.if_else(broken, text, reason)
-    return reason
 
 
 def _read(field: pa.Field, spec: Spec | None, batch: pa.RecordBatch) -> pa.Array:
@@ -274,19 +246,6 @@ def _metadata(spec: Fields, batch: pa.RecordBatch) -> pa.Array:
 
 def _missing(name: str, schema: pa.Schema) -> str:
     return f"required column {name} is missing; columns there: {canonical.names(schema)}"
-
-
-def _empty(column: pa.Array) -> pa.Array:
-    of_text = pt.is_string(column.type)
-    length = pc.binary_length(column) if of_text else pc.list_value_length(column)
-    return pc.equal(pc.fill_null(length, 0), 0)
-
-
-def _no_content(response: pa.Array) -> pa.Array:
-    text, images, videos = (
-        _empty(pc.struct_field(response, name)) for name in ("text", "images", "videos")
-    )
-    return pc.and_(text, pc.and_(images, videos))
 
 
 def _no_rows(schema: pa.Schema) -> pa.RecordBatch:

@@ -37,17 +37,19 @@ def folder_digest(folder: Path) -> str:
     return digest(*parts)
 
 
-def judge_card(judge: JudgeConfig, model_version: str) -> dict[str, Any]:
+def judge_card(judge: JudgeConfig, model_version: str, engine: str) -> dict[str, Any]:
     """Everything that can change a verdict, as stored in ``judges/<judge_id>.json``.
 
     Args:
         judge: the judge's configuration.
         model_version: the hub commit or the content hash of the weights that will really run.
+        engine: the kind of engine; kinds differ in the last bits, and with them in a verdict.
     """
     prompt = load_prompt(judge.format)
     card: dict[str, Any] = {
         "judge": judge.model_dump(mode="json"),
         "model_version": model_version,
+        "engine": engine,
         "prompt_sha256": digest(prompt.system, prompt.user),
         "parser": PARSER_VERSION,
         "rendering": RENDERING_VERSION,

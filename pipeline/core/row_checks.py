@@ -1,7 +1,7 @@
 """Whether a judging format can ask about a pair; each refusal is a quarantined row.
 
 What breaks the pairs contract itself is found before, for whole columns at a time
-(``columns.row_problems``).
+(``contract_checks.row_problems``).
 """
 
 from __future__ import annotations

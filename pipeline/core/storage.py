@@ -50,7 +50,7 @@ class Store:
         """Binds to ``uri``, a local path, ``file://…`` or ``s3://bucket/prefix``.
 
         Raises:
-            StorageError: the scheme is not supported.
+            StorageError: the scheme is not supported, or the path is ``/``.
         """
         scheme, separator, _ = uri.partition("://")
         if separator and scheme not in SCHEMES:
@@ -58,6 +58,8 @@ class Store:
         self.local = not separator or scheme == "file"
         self.uri = str(Path(uri.removeprefix("file://")).absolute()) if self.local else uri
         self.uri = self.uri.rstrip("/")
+        if not self.uri:
+            raise StorageError("/: the root of the file system is no store; name a folder")
         options: dict[str, Any] = {} if self.local else {"use_listings_cache": False}
         self._fs, self._root = fsspec.url_to_fs(self.uri, **options)
 

@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +16,7 @@ SIZES = ((224, 224), (320, 240), (240, 320), (640, 480), (300, 200), (160, 160))
 _GROUP_ROWS = 256
 
 
-def scene_rows(count: int, seed: int) -> list[dict[str, object]]:
+def scene_rows(count: int, seed: int) -> list[dict[str, Any]]:
     """Rows of pairs v1 about held-out scenes, none of which the tiny judge was trained on.
 
     Args:
@@ -23,7 +24,7 @@ def scene_rows(count: int, seed: int) -> list[dict[str, object]]:
         seed: the same seed gives the same rows, pictures included.
     """
     rng = random.Random(seed)
-    nothing: dict[str, object] = dict.fromkeys(PAIRS.names)
+    nothing: dict[str, Any] = dict.fromkeys(PAIRS.names)
     rows = []
     for number in range(count):
         pair = sample_pair(rng, held_out=True)

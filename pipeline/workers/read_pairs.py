@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.core.columns import ColumnMapping, row_problems
+from pipeline.core.columns import ColumnMapping
+from pipeline.core.contract_checks import row_problems
 from pipeline.core.errors import StorageError
 from pipeline.core.storage import SourceFile, Store
 from pipeline.core.units import Unit
@@ -82,6 +83,13 @@ def read_units(store: Store, task: ShardTask, columns: ColumnMapping) -> Iterato
                 yield _unit_row(units.pop(0), held)
                 held = []
             position = end
+
+
+def first_pairs(store: Store, task: ShardTask, columns: ColumnMapping) -> pa.Table:
+    """The first few pairs of a shard's first row group that has rows, with their defects."""
+    groups = _GroupReader(store.open(task.key, task.size), columns)
+    filled = next(group for group in range(groups.count) if groups.rows(group))
+    return next(groups.read(filled))
 
 
 class Pairs:

@@ -31,7 +31,7 @@ def test_parts_never_run_into_each_other(first: list[bytes], second: list[bytes]
 
 
 def card(judge: JudgeConfig | None = None, version: str = "v") -> str:
-    return str(judge_card(judge or JudgeConfig(), version)["judge_id"])
+    return str(judge_card(judge or JudgeConfig(), version, "vllm")["judge_id"])
 
 
 @pytest.mark.parametrize(

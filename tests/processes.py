@@ -1,4 +1,4 @@
-"""Jobs as real processes: started in a session of their own, ended by a signal, and looked after."""
+"""Jobs as real processes: in a session of their own, ended by a signal, and looked after."""
 
 from __future__ import annotations
 

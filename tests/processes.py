@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -16,6 +17,8 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).parents[1]
+# They look for their raylet once a minute and hold nothing meanwhile; all else must end by itself.
+_AGENTS = (["ray::DashboardAgent"], ["ray::RuntimeEnvAgent"])
 _PATIENCE_S = 120  # nothing here depends on how long something takes, but a hang must end
 
 
@@ -33,13 +36,18 @@ class Job:
             AssertionError: the driver was not running, or its processes outlive it.
         """
         assert self.process.poll() is None, self.process.communicate()
-        temporary = self.ray_folders()
-        family = psutil.Process(self.process.pid).children(recursive=True)
+        folders = self.ray_folders()
+        agents, others = [], []
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            (agents if process.cmdline()[:1] in _AGENTS else others).append(process)
         self.process.send_signal(how)
         self.process.communicate()
-        wait_until(lambda: not any(process.is_running() for process in family))
-        for folder in temporary:
-            wait_until(lambda folder=folder: not processes_with(folder))  # type: ignore[misc]
+        wait_until(lambda: not any(process.is_running() for process in others))
+        for agent in agents:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                agent.kill()
+        for folder in folders:
+            wait_until(functools.partial(_no_process_with, folder))
             shutil.rmtree(folder, ignore_errors=True)
         return self.process.returncode
 
@@ -97,3 +105,7 @@ def processes_with(text: str) -> list[int]:
             if any(text in argument for argument in process.cmdline()):
                 found.append(process.pid)
     return found
+
+
+def _no_process_with(text: str) -> bool:
+    return not processes_with(text)

@@ -24,7 +24,8 @@ from pipeline.assembly.progress import Reporter
 from pipeline.assembly.run import label
 from pipeline.core.config import LabelConfig
 from pipeline.core.storage import Store
-from pipeline.workers.engine import Engine, Rendered, Reply, Sampling, start_engine
+from pipeline.workers.engine import Engine, Rendered, Reply, Sampling
+from pipeline.workers.engine_start import start_engine
 from pipeline.workers.judge import Judge
 from pipeline.workers.media import MediaStore
 from pipeline.workers.read_pairs import read_units, unit_of

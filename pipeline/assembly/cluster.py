@@ -51,6 +51,9 @@ def _connection(workers: WorkersConfig) -> Iterator[None]:
         finally:
             ray.shutdown()
         return
+    # Of Ray's C++ side: one line says that restarted actors need their arguments (issue 53727), as
+    # if something were wrong; the driver holds them for as long as the run lasts.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     # Short, for Unix sockets below it have at most 107 characters in their path.
     folder = tempfile.mkdtemp(prefix="pairmill-", dir="/tmp")
     try:

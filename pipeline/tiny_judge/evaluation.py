@@ -19,7 +19,7 @@ from pipeline.core.config import LabelConfig
 from pipeline.core.parsing import parse_scores
 from pipeline.tiny_judge.pairs import Order, ScenePair, pair_row, reference_reply, sample_pair
 from pipeline.tiny_judge.scenes import Size, encode, render
-from pipeline.workers.engine import start_engine
+from pipeline.workers.engine_start import start_engine
 from pipeline.workers.judge import Judge
 from pipeline.workers.media import MediaStore
 from schemas.labels import VERDICT

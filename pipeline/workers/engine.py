@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from PIL.Image import Image
 
 from pipeline.core.config import EngineConfig, JudgeConfig
-from pipeline.core.errors import ConfigError
 
 TINY_JUDGE = "tiny-judge"
 
@@ -96,27 +95,6 @@ def model_path(name: str) -> str:
     if name == TINY_JUDGE:
         return str(Path(__file__).parents[1] / "tiny_judge" / "weights")
     return name
-
-
-def start_engine(judge: JudgeConfig, engine: EngineConfig) -> Engine:
-    """Starts the configured engine; only that engine's libraries are imported.
-
-    Raises:
-        EngineStartError: it cannot be started; the message says what to change.
-    """
-    if engine.kind == "vllm":
-        from pipeline.workers.vllm_engine import VllmEngine
-
-        return VllmEngine(judge, engine)
-    if engine.kind == "transformers":
-        from pipeline.workers.transformers_engine import TransformersEngine
-
-        return TransformersEngine(judge, engine)
-    if engine.kind == "scripted":
-        from pipeline.workers.scripted_engine import ScriptedEngine
-
-        return ScriptedEngine(judge, engine)
-    raise ConfigError(f"engine.kind {engine.kind!r}: expected vllm, transformers or scripted")
 
 
 def merged_args(judge: JudgeConfig, engine: EngineConfig) -> dict[str, Any]:

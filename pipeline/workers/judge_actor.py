@@ -13,7 +13,7 @@ from pipeline.core.config import LabelConfig
 from pipeline.core.errors import EngineDeadError
 from pipeline.core.storage import Store
 from pipeline.workers.attempts import Starts
-from pipeline.workers.engine import start_engine
+from pipeline.workers.engine_start import start_engine
 from pipeline.workers.judge import Judge
 from pipeline.workers.media import MediaStore
 from pipeline.workers.read_pairs import unit_of

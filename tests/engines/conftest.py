@@ -12,7 +12,8 @@ import pytest
 
 from jobs.demo import CONFIG
 from pipeline.core.config import LabelConfig, load_config
-from pipeline.workers.engine import Engine, Reply, Sampling, start_engine
+from pipeline.workers.engine import Engine, Reply, Sampling
+from pipeline.workers.engine_start import start_engine
 from pipeline.workers.judge import Judge
 from pipeline.workers.media import MediaStore
 

@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.core.config import EngineConfig, JudgeConfig
 from pipeline.core.errors import EngineDeadError, EngineStartError
-from pipeline.workers.engine import Chat, Reply, Sampling, start_engine
+from pipeline.workers.engine import Chat, Reply, Sampling
+from pipeline.workers.engine_start import start_engine
 from pipeline.workers.scripted_engine import ScriptedEngine
 from tests.judging import Row
 

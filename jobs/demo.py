@@ -13,7 +13,8 @@ from rich.table import Table
 
 from pipeline.assembly.progress import Reporter
 from pipeline.assembly.run import label
-from pipeline.core.config import LabelConfig, load_config
+from pipeline.core.config import LabelConfig
+from pipeline.core.config_file import load_config
 from pipeline.core.errors import PairmillError
 from pipeline.tiny_judge.corpus import write_scene_shards
 

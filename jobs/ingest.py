@@ -16,7 +16,7 @@ from pipeline.assembly.ingest import (
     ingest,
 )
 from pipeline.assembly.ingest_source import open_source
-from pipeline.core.config import load_config
+from pipeline.core.config_file import load_config
 from pipeline.core.errors import InputError, PairmillError
 
 

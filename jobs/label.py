@@ -7,7 +7,8 @@ import sys
 
 from pipeline.assembly.progress import Reporter
 from pipeline.assembly.run import label
-from pipeline.core.config import LabelConfig, load_config
+from pipeline.core.config import LabelConfig
+from pipeline.core.config_file import load_config
 from pipeline.core.errors import PairmillError
 
 
@@ -20,6 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     except PairmillError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command goes on where this run stopped\n")
+        return 130
     return 0
 
 

@@ -25,7 +25,8 @@ def main() -> None:
     only, pairs, report = (options.pop(k) for k in ("evaluate_only", "pairs", "report"))
     config, overrides = options.pop("config"), options.pop("set")
     if only:
-        from pipeline.core.config import LabelConfig, load_config
+        from pipeline.core.config import LabelConfig
+        from pipeline.core.config_file import load_config
         from pipeline.tiny_judge.evaluation import evaluate
 
         figures = evaluate(load_config(LabelConfig, config, overrides), pairs, options["seed"])

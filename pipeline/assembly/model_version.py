@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from pipeline.core.config import ModelConfig
 from pipeline.core.errors import ConfigError
@@ -32,11 +32,12 @@ def model_version(model: ModelConfig) -> str:
     if model.revision and _COMMIT.fullmatch(model.revision):
         return f"commit:{model.revision}"
     try:
-        commit = HfApi().model_info(model.name, revision=model.revision).sha
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        # Not the hub's model_info: its network errors are those of whatever client is installed.
+        config = hf_hub_download(model.name, "config.json", revision=model.revision)
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
         cause = str(error).strip().splitlines()[0]
         raise ConfigError(
             f"judge.model.name {model.name!r}: the hub does not say its commit ({cause}); pin "
             "judge.model.revision to a full commit hash, or name a local folder"
         ) from error
-    return f"commit:{commit}"
+    return f"commit:{Path(config).parent.name}"  # …/snapshots/<commit>/config.json

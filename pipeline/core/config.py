@@ -6,14 +6,11 @@ resources, thresholds) can change without a single pair being judged again.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.core.columns import ColumnMapping
-from pipeline.core.errors import ConfigError
 
 # Engine arguments that change verdicts: they belong to `judge`, where they are fingerprinted.
 VERDICT_ARGS = frozenset(
@@ -53,12 +50,12 @@ class ModelConfig(Frozen):
     """Which model judges, and at which precision.
 
     Attributes:
-        name: ``tiny-judge`` (the embedded default), a Hugging Face id, or a local folder.
+        name: a Hugging Face id, a local folder, or ``tiny-judge`` (the embedded one).
         revision: the commit of a hub model; pin it, or the newest is resolved at every start.
         args: further engine arguments that can change a verdict, such as ``kv_cache_dtype``.
     """
 
-    name: str = "tiny-judge"
+    name: str = "jongwooko/Flex-VL-7B"
     revision: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     quantization: str | None = None
@@ -230,46 +227,12 @@ class LabelConfig(Frozen):
     quarantine: QuarantineConfig = QuarantineConfig()
     progress_seconds: float = Field(default=10, gt=0)
 
-
-Config = TypeVar("Config", bound=BaseModel)
-
-
-def load_config(model: type[Config], path: str | None, overrides: list[str]) -> Config:
-    """Reads a YAML file and applies ``a.b=value`` overrides (values are YAML too).
-
-    Raises:
-        ConfigError: the file or an override cannot be used; the message names key and value.
-    """
-    where = path or "built-in defaults"
-    try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8")) if path else {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read configuration {path}: {error}") from error
-    data = {} if data is None else data
-    if not isinstance(data, dict):
-        raise ConfigError(f"configuration {where}: expected a mapping, got {type(data).__name__}")
-    for override in overrides:
-        _apply(data, override)
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        lines = [
-            f"  {'.'.join(map(str, item['loc']))}: {item['msg']} (got {item['input']!r})"
-            for item in error.errors()
-        ]
-        raise ConfigError("\n".join([f"configuration {where}:", *lines])) from error
-
-
-def _apply(data: dict[str, Any], override: str) -> None:
-    dotted, equals, text = override.partition("=")
-    if not equals or not dotted:
-        raise ConfigError(f"override {override!r}: expected key.path=value")
-    *parents, last = dotted.split(".")
-    for parent in parents:
-        data = data.setdefault(parent, {})
-        if not isinstance(data, dict):
-            raise ConfigError(f"override {override!r}: {parent!r} is not a section")
-    try:
-        data[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"override {override!r}: the value is not YAML: {error}") from error
+    @model_validator(mode="after")
+    def _enough_gpus(self) -> Self:
+        needed = self.engine.tensor_parallel_size
+        if 0 < self.workers.gpus < needed:
+            raise ValueError(
+                f"engine.tensor_parallel_size {needed} needs workers.gpus {needed}, "
+                f"got {self.workers.gpus:g}"
+            )
+        return self

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import pytest
 
 from jobs.demo import CONFIG
-from pipeline.core.config import LabelConfig, load_config
+from pipeline.core.config import LabelConfig
+from pipeline.core.config_file import load_config
 from pipeline.workers.engine import Engine, Reply, Sampling
 from pipeline.workers.engine_start import start_engine
 from pipeline.workers.judge import Judge

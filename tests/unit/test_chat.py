@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers import AutoTokenizer
 
-from pipeline.core.config import JudgeConfig
+from pipeline.core.config import JudgeConfig, ModelConfig
 from pipeline.core.errors import EngineStartError
 from pipeline.workers.chat import ChatRenderer
 from pipeline.workers.engine import Chat, model_path
 
-JUDGE = JudgeConfig()
+JUDGE = JudgeConfig(model=ModelConfig(name="tiny-judge"))
 RENDERER = ChatRenderer(JUDGE)
 TOKENIZER: Any = AutoTokenizer.from_pretrained(model_path(JUDGE.model.name))
 SPECIAL = set(TOKENIZER.all_special_ids) | set(TOKENIZER.get_added_vocab().values())

@@ -14,8 +14,8 @@ from pipeline.core.config import (
     LabelConfig,
     MediaConfig,
     WorkersConfig,
-    load_config,
 )
+from pipeline.core.config_file import load_config
 from pipeline.core.errors import ConfigError
 
 
@@ -86,6 +86,7 @@ def test_arguments_that_change_verdicts_belong_to_the_judge(name: str) -> None:
     [
         (MediaConfig, {"min_pixels": 100, "max_pixels": 99}),
         (WorkersConfig, {"min": 2, "max": 1}),
+        (LabelConfig, {"engine": {"tensor_parallel_size": 2}}),
         (JudgeConfig, {"model": {"max_model_len": 4096}, "sampling": {"max_tokens": 4096}}),
         (JudgeConfig, {"votes": {"max_votes": 1}}),  # both orders need one
     ],

@@ -1,0 +1,96 @@
+"""A worker node of a cluster dies in the middle of a run; the result is the same."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pipeline.core.storage import Store
+from tests.labeling import assert_exact, label_arguments, write_config
+from tests.processes import ROOT, processes_with, started, wait_until
+from tests.shards import labels_of, pair, write_shard
+
+
+@dataclass
+class Cluster:
+    """A head without GPUs and two worker nodes with one pretended GPU each."""
+
+    process: subprocess.Popen[str]
+    address: str
+    raylets: list[int]
+
+    def kill_node(self, number: int) -> None:
+        """SIGKILLs the raylet of a worker node and every process below it."""
+        raylet = psutil.Process(self.raylets[number])
+        family = [raylet, *raylet.children(recursive=True)]
+        for process in family:
+            process.send_signal(signal.SIGKILL)
+        wait_until(lambda: all(_dead(process) for process in family))
+
+
+def _dead(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    folder = tempfile.mkdtemp(prefix="mill-", dir="/tmp")
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.chaos.two_nodes"],
+        cwd=ROOT,
+        env=os.environ | {"RAY_TMPDIR": folder},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        address, *raylets = process.stdout.readline().split()
+        yield Cluster(process, address, [int(raylet) for raylet in raylets])
+        process.communicate()  # its standard input ends, and the cluster with it
+    for left in processes_with(folder):
+        os.kill(left, signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_node_is_lost(tmp_path: Path, model: Path, cluster: Cluster) -> None:
+    rows = [pair(number) for number in range(160)]
+    write_shard(tmp_path / "in" / "a.parquet", rows, 32)
+    changes: dict[str, Any] = {
+        "engine": {"script": {"latency_s": 0.2}},
+        "input": {"unit_rows": 8},
+        "workers": {"min": 2, "max": 2},
+    }
+    config = write_config(tmp_path / "label.yaml", model, changes)
+    output = tmp_path / "out"
+    store = Store(str(output))
+    arguments = label_arguments(config, tmp_path / "in", output)
+    with started("jobs.label", arguments, {"RAY_ADDRESS": cluster.address}) as job:
+
+        def both_at_work() -> bool:
+            assert job.process.poll() is None, job.process.communicate()
+            ready = [e for e in store.list("attempts") if e.key.endswith(".ready")]
+            return len(ready) == 2 and len(list(store.list("parts"))) >= 4
+
+        wait_until(both_at_work)
+        done = {(row["shard"], row["row"]) for row in labels_of(output)}
+        assert len(done) < len(rows)
+        cluster.kill_node(0)
+        out, error = job.process.communicate()
+    assert job.process.returncode == 0, error
+    assert '"pairs": 160' in out.splitlines()[-1]
+    assert_exact(output, {"a.parquet": rows})
+    # The engine of the lost node was not the other one: some unit was begun twice.
+    marks = [entry.key for entry in store.list("attempts") if "/starts/" not in entry.key]
+    assert len(marks) > len(list(store.list("parts")))

@@ -37,12 +37,13 @@ class Job:
         """
         assert self.process.poll() is None, self.process.communicate()
         folders = self.ray_folders()
-        agents, others = [], []
+        agents: list[psutil.Process] = []
+        others: list[psutil.Process] = []
         for process in psutil.Process(self.process.pid).children(recursive=True):
             (agents if process.cmdline()[:1] in _AGENTS else others).append(process)
         self.process.send_signal(how)
         self.process.communicate()
-        wait_until(lambda: not any(process.is_running() for process in others))
+        wait_until(lambda: all(dead(process) for process in others))
         for agent in agents:
             with contextlib.suppress(psutil.NoSuchProcess):
                 agent.kill()
@@ -95,6 +96,14 @@ def wait_until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
+
+
+def dead(process: psutil.Process) -> bool:
+    """Whether a process has ended, be it that nobody has asked for its exit status yet."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def processes_with(text: str) -> list[int]:

@@ -69,6 +69,7 @@ class RunProgress:
     def __init__(self, reporter: Reporter, total: int, every_seconds: float) -> None:
         self._reporter, self._total, self._every = reporter, total, every_seconds
         self._judging_since: float | None = None
+        self._last_receipt = 0.0
         self.tally = Tally()
         self._stop = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True)
@@ -108,7 +109,8 @@ class RunProgress:
     def update(self, receipt: Receipt) -> None:
         """Counts a committed unit in."""
         self.tally.add(receipt.tally)
-        began = time.monotonic() - receipt.seconds
+        self._last_receipt = time.monotonic()
+        began = self._last_receipt - receipt.seconds
         self._judging_since = min(began, self._judging_since or began)
         now = self.figures()
         rates = (
@@ -119,9 +121,9 @@ class RunProgress:
 
     def figures(self) -> dict[str, Any]:
         """Pairs, rates since the first unit was begun, and estimated seconds left."""
-        since = self._judging_since
-        seconds = 0.0 if since is None else time.monotonic() - since
-        pairs = self.tally.pairs
+        pairs, since = self.tally.pairs, self._judging_since
+        until = self._last_receipt if pairs >= self._total else time.monotonic()
+        seconds = 0.0 if since is None else until - since
         rate = pairs / max(seconds, 1e-9)
         return {
             "pairs": pairs,

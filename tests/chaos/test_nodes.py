@@ -18,7 +18,7 @@ import pytest
 
 from pipeline.core.storage import Store
 from tests.labeling import assert_exact, label_arguments, write_config
-from tests.processes import ROOT, processes_with, started, wait_until
+from tests.processes import ROOT, dead, processes_with, started, wait_until
 from tests.shards import labels_of, pair, write_shard
 
 
@@ -36,11 +36,7 @@ class Cluster:
         family = [raylet, *raylet.children(recursive=True)]
         for process in family:
             process.send_signal(signal.SIGKILL)
-        wait_until(lambda: all(_dead(process) for process in family))
-
-
-def _dead(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+        wait_until(lambda: all(dead(process) for process in family))
 
 
 @pytest.fixture

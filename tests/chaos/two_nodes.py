@@ -27,7 +27,7 @@ def main() -> None:
     sys.stdout.write(" ".join([cluster.address, *raylets]) + "\n")
     sys.stdout.flush()
     sys.stdin.read()
-    cluster.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -19,8 +20,11 @@ SHARDS, ROWS, PICTURE_BYTES = 8, 128, 400_000  # 400 MB through a store of 120 M
 def spilled_bytes() -> int:
     """What the object stores of the cluster have ever written to disk."""
     total = 0
-    for node in ray.nodes():
-        stats = node_stats(node["NodeManagerAddress"], node["NodeManagerPort"])
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    for node in nodes:
+        stats = node_stats(  # type: ignore[no-untyped-call]
+            node["NodeManagerAddress"], node["NodeManagerPort"]
+        )
         total += stats.store_stats.spilled_bytes_total
     return total
 

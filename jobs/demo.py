@@ -16,6 +16,7 @@ from pipeline.assembly.run import label
 from pipeline.core.config import LabelConfig
 from pipeline.core.config_file import load_config
 from pipeline.core.errors import PairmillError
+from pipeline.core.units import judge_folder
 from pipeline.tiny_judge.corpus import write_scene_shards
 
 CONFIG = Path(__file__).parent / "configs" / "tiny-cpu.yaml"
@@ -34,17 +35,18 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = load_config(LabelConfig, str(CONFIG), [])
         reporter = Reporter(console)
-        label(config, str(folder / "pairs"), str(folder / "labels"), reporter, dry_run=False)
+        labels = str(folder / "labels")
+        result = label(config, str(folder / "pairs"), labels, reporter, dry_run=False)
     except PairmillError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
-    _show(folder, console)
+    _show(folder, judge_folder(result.judge_id), console)
     return 0
 
 
-def _show(folder: Path, console: Console) -> None:
+def _show(folder: Path, judge: str, console: Console) -> None:
     shown = ["pair_id", "status", "preference", "margin", "rationale"]
-    labels = pa.dataset.dataset(folder / "labels" / "parts").to_table(columns=shown)
+    labels = pa.dataset.dataset(folder / "labels" / "parts" / judge).to_table(columns=shown)
     pairs = pa.dataset.dataset(folder / "pairs").to_table(columns=["pair_id", "gold"])
     joined = labels.join(pairs, "pair_id").sort_by("pair_id").to_pylist()
     decided = [row for row in joined if row["gold"] in ("a", "b")]

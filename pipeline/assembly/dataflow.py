@@ -102,12 +102,13 @@ class _Reader:
     def __init__(self, spec: RunSpec) -> None:
         self._input_uri = spec.input_uri
         self._columns = spec.config.input.columns
+        self._max_bytes = spec.config.input.unit_bytes
         self.__name__ = "read_units"
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         store = Store(self._input_uri)
         for data in batch["task"].to_pylist():
-            yield from read_units(store, pickle.loads(data), self._columns)
+            yield from read_units(store, pickle.loads(data), self._columns, self._max_bytes)
 
 
 def plan_shards_by_tasks(planner: ShardPlanner, entries: Sequence[Entry]) -> Iterable[ShardPlan]:

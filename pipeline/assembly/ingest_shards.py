@@ -1,7 +1,8 @@
 """Writes pairs as shards that later jobs read well: small row groups, checksums, no recompression.
 
-Row groups bound what a reader must hold, pages what a flipped bit can spoil. Media are compressed
-already and stored as they are; everything else is zstd.
+Row groups bound what a reader must hold and what a flipped bit can spoil: a page that cannot be
+decoded costs its rows and the rest of its row group. Media are compressed already and stored as
+they are; everything else is zstd.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from pipeline.core.storage import Store
 from schemas.pairs import PAIRS
 
 # Values between two looks at a page's size: with the default of 1,024 a page of pictures could
-# grow to a whole row group, and one flipped bit would spoil all of it.
+# grow to a whole row group, and one flipped bit would spoil all of it. With small pages the rows
+# before the damaged one are saved; those behind it are lost, as readers cannot skip a page.
 _WRITE_BATCH = 16
 
 

@@ -20,14 +20,14 @@ from pipeline.core.storage import Entry, Store
 from pipeline.core.units import (
     RowGroup,
     Unit,
-    committed_range,
     cut_ranges,
-    parts_prefix,
     subtract,
 )
+from pipeline.workers.label_sink import committed_ranges
 from pipeline.workers.read_pairs import ShardTask
 
 _THREADS = 16
+_SUFFIX = ".parquet"  # in any case
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,10 @@ Spread = Callable[[ShardPlanner, Sequence[Entry]], Iterable[ShardPlan]]
 def open_input(uri: str) -> tuple[Store, str]:
     """The input's root, and the prefix under it: a single shard's root is its folder."""
     store = Store(uri)
-    if not store.uri.endswith(".parquet"):
-        return store, ""
     root, _, name = store.uri.rpartition("/")
-    return Store(root), name
+    if not name.lower().endswith(_SUFFIX) or root == "s3:/":  # a bucket may be named so too
+        return store, ""
+    return Store(root or "/"), name
 
 
 def map_threads(planner: ShardPlanner, entries: Sequence[Entry]) -> Iterable[ShardPlan]:
@@ -158,11 +158,7 @@ def make_plan(
         StorageError: the input or the output cannot be reached.
     """
     source, prefix = open_input(uri)
-    if not prefix and f"{output.uri}/".startswith(f"{source.uri}/"):
-        raise InputError(
-            f"output {output.uri} lies inside of input {source.uri}: its labels would be taken "
-            "for shards; choose an output elsewhere"
-        )
+    _check_apart(source, prefix, output)
     entries = list_shards(source, prefix)
     shards = tuple(spread(ShardPlanner(source, output, config, judge_id), entries))
     if broken := [shard for shard in shards if shard.problems]:
@@ -181,7 +177,9 @@ def make_plan(
 
 
 def list_shards(source: Store, prefix: str = "") -> list[Entry]:
-    """The Parquet files under the input; hidden ones (``_…`` and ``.…``) are left out.
+    """The ``*.parquet`` files under the input, in upper or lower case.
+
+    Hidden ones (``_…`` and ``.…``) are left out.
 
     Raises:
         InputError: there are none.
@@ -189,13 +187,22 @@ def list_shards(source: Store, prefix: str = "") -> list[Entry]:
     shards = [
         entry
         for entry in source.list(prefix)
-        if entry.key.endswith(".parquet")
+        if entry.key.lower().endswith(_SUFFIX)
         and not any(part.startswith(("_", ".")) for part in entry.key.split("/"))
     ]
     if not shards:
         where = source.path(prefix)
         raise InputError(f"{where}: no *.parquet there; expected shards of pairs v1")
     return shards
+
+
+def _check_apart(source: Store, prefix: str, output: Store) -> None:
+    inside = f"{output.real_path()}/".startswith(f"{source.real_path(prefix)}/")
+    if inside and not (prefix and source.size(prefix) is not None):  # below a shard is no input
+        raise InputError(
+            f"output {output.uri} lies inside of input {source.path(prefix)}: its labels would be "
+            "taken for shards; choose an output elsewhere"
+        )
 
 
 def plan_shard(
@@ -213,8 +220,7 @@ def plan_shard(
         return ShardPlan(entry, problems=tuple(problems))
     ranges = cut_ranges(groups, config.unit_rows, config.unit_bytes)
     key = shard_key(entry.key, entry.size, source.content_key(entry))
-    parts = output.list(parts_prefix(judge_id, key))
-    done = [found for part in parts if (found := committed_range(part.key))]
+    done = committed_ranges(output, judge_id, key)
     units = [Unit(entry.key, key, *bounds) for bounds in subtract(ranges, done)]
     return ShardPlan(entry, footer.num_rows, tuple(units))
 

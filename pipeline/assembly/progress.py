@@ -15,9 +15,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    SpinnerColumn,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
@@ -74,15 +72,11 @@ class RunProgress:
         self._stop = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True)
         self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("judging"),
-            BarColumn(),
+            BarColumn(bar_width=10),  # all of it fits 80 columns
             MofNCompleteColumn(),
             TextColumn("{task.fields[rates]}"),
-            TextColumn("elapsed"),
-            TimeElapsedColumn(),
             TextColumn("ETA"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(compact=True),
             console=reporter.console,
         )
         self._task = self._bar.add_task("judging", total=total, rates="starting the engine")
@@ -114,7 +108,7 @@ class RunProgress:
         self._judging_since = min(began, self._judging_since or began)
         now = self.figures()
         rates = (
-            f"{now['pairs_per_s']:.1f} pairs/s  {now['output_tokens_per_s']:.0f} tokens/s  "
+            f"{now['pairs_per_s']:.1f} pairs/s {now['output_tokens_per_s']:.0f} tokens/s "
             f"quarantined {now['quarantined']}"
         )
         self._bar.update(self._task, completed=self.tally.pairs, rates=rates)

@@ -23,8 +23,8 @@ from pipeline.assembly.plan import (
     open_input,
 )
 from pipeline.assembly.progress import Reporter
+from pipeline.assembly.reconcile import check_coverage, check_quarantine
 from pipeline.core.config import LabelConfig
-from pipeline.core.errors import QuarantineError
 from pipeline.core.fingerprint import judge_card
 from pipeline.core.storage import Entry, Store
 from pipeline.core.units import judge_folder
@@ -56,10 +56,12 @@ class RunResult:
     """What a run did.
 
     Attributes:
+        judge_id: the judge's fingerprint.
         tally: counts over the rows it judged.
         judging_seconds: from the beginning of its first unit to its last commit.
     """
 
+    judge_id: str
     tally: Tally
     judging_seconds: float
 
@@ -98,7 +100,7 @@ def label(
         for shard in plan.bad_shards:
             reporter.note(f"unreadable shard, left out: {shard.entry.key}: {shard.defect}")
         if dry_run:
-            return RunResult(Tally(), 0)
+            return RunResult(card["judge_id"], Tally(), 0)
         if plan.units:
             # First of all, so that an output that cannot be written starts nothing.
             folder = judge_folder(card["judge_id"])
@@ -122,11 +124,12 @@ def _execute(run: Run, reporter: Reporter) -> RunResult:
         raise AssertionError(
             f"run {run.run_id}: {run.plan.rows_to_do} rows planned, {tally.pairs} committed"
         )
+    check_coverage(run.plan, run.output, run.card["judge_id"])
     record = _record(run, tally, time.monotonic() - began, figures)
     run.output.put(f"runs/{run.run_id}/run.json", _json(record))
     reporter.event("done", {key: value for key, value in record.items() if key != "plan"})
-    _check_quarantine(run, tally)
-    return RunResult(tally, figures["judging_s"])
+    check_quarantine(run.output, record, run.config.quarantine)
+    return RunResult(run.card["judge_id"], tally, figures["judging_s"])
 
 
 def _record(run: Run, tally: Tally, seconds: float, figures: dict[str, Any]) -> dict[str, Any]:
@@ -148,22 +151,6 @@ def _record(run: Run, tally: Tally, seconds: float, figures: dict[str, Any]) -> 
         "unreadable_shards": {shard.entry.key: shard.defect for shard in run.plan.bad_shards},
         "plan": run.plan.summary(),
     }
-
-
-def _check_quarantine(run: Run, tally: Tally) -> None:
-    limits, bad_shards = run.config.quarantine, len(run.plan.bad_shards)
-    quarantined = tally.statuses[Status.QUARANTINED]
-    if bad_shards > limits.max_shards:
-        raise QuarantineError(
-            f"{bad_shards} shards are unreadable, quarantine.max_shards allows "
-            f"{limits.max_shards}: rewrite them or raise the limit; the rest is labelled"
-        )
-    if quarantined > limits.max_fraction * tally.pairs:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in tally.reasons.most_common())
-        raise QuarantineError(
-            f"{quarantined} of {tally.pairs} rows are quarantined ({reasons}), "
-            f"quarantine.max_fraction allows {limits.max_fraction:g}; the rest is labelled"
-        )
 
 
 def _run_id() -> str:

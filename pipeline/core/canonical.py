@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from schemas.pairs import MEDIA, MESSAGE
+from schemas.pairs import ENTRY, MEDIA, MESSAGE, RESPONSE
 
 _STEP = re.compile(r"\[(\d+)\]|\.([^.\[\]]+)")
 _PATH = re.compile(r"([^.\[\]]+)((?:\[\d+\]|\.[^.\[\]]+)*)")
@@ -126,16 +126,36 @@ def messages(array: pa.Array, path: str) -> pa.Array:
     Raises:
         Mismatch: not a list of structs of exactly the strings ``role`` and ``content``.
     """
-    kind = pa.list_(MESSAGE)
+    return _text_structs(array, MESSAGE, f"column {path!r}: got {array.type}, expected ")
+
+
+def metadata(array: pa.Array, path: str) -> pa.Array:
+    """Metadata as ``list<struct<key, value>>``, of such a list or a map of strings."""
+    kind = array.type
+    if pt.is_map(kind):
+        array = array.cast(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)])))
+    refusal = f"column {path!r}: got {kind}, expected map<string, string> or "
+    return _text_structs(array, ENTRY, refusal)
+
+
+def response(array: pa.Array, path: str) -> pa.Array:
+    """A struct with ``text`` and any other fields of ``RESPONSE`` as that; the rest is null.
+
+    Raises:
+        Mismatch: any other type.
+    """
     if pt.is_null(array.type):
-        return pa.nulls(len(array), kind)
-    value_type = array.type.value_type if _is_list(array.type) else None
-    if value_type is None or not _has_fields(value_type, {"role": is_text, "content": is_text}):
-        raise Mismatch(f"column {path!r}: got {array.type}, expected {kind}")
-    offsets, values, empty = _list_parts(array)
-    parts = [_cast(values.field(field.name), field.type) for field in MESSAGE]
-    turns = pa.StructArray.from_arrays(parts, fields=list(MESSAGE), mask=_nulls(values))
-    return pa.ListArray.from_arrays(offsets, turns, type=kind, mask=empty)
+        return pa.nulls(len(array), RESPONSE)
+    fields = [field.name for field in array.type] if pt.is_struct(array.type) else []
+    known = {field.name for field in RESPONSE}
+    if "text" not in fields or len(set(fields)) < len(fields) or not known.issuperset(fields):
+        raise Mismatch(f"column {path!r}: got {array.type}, expected {RESPONSE}")
+    parts = []
+    for field in RESPONSE:
+        read = text if pt.is_string(field.type) else media
+        part = array.field(field.name) if field.name in fields else pa.nulls(len(array))
+        parts.append(read(part, f"{path}.{field.name}"))
+    return pa.StructArray.from_arrays(parts, fields=list(RESPONSE), mask=_nulls(array))
 
 
 def ranking(array: pa.Array, path: str) -> tuple[pa.Array, pa.Array, pa.Array]:
@@ -151,6 +171,26 @@ def ranking(array: pa.Array, path: str) -> tuple[pa.Array, pa.Array, pa.Array]:
         _element(array, 1, path),
         pc.list_value_length(_plain_list(array)),
     )
+
+
+def _text_structs(array: pa.Array, struct: pa.StructType, refusal: str) -> pa.Array:
+    """Lists of structs of strings as lists of exactly ``struct``.
+
+    Raises:
+        Mismatch: any other type; says ``refusal`` and the type expected.
+    """
+    kind = pa.list_(struct)
+    if pt.is_null(array.type):
+        return pa.nulls(len(array), kind)
+    stored = array.type.value_type if _is_list(array.type) else array.type
+    fits = pt.is_null(stored) or _has_fields(stored, {field.name: is_text for field in struct})
+    if not _is_list(array.type) or not fits:
+        raise Mismatch(f"{refusal}{kind}")
+    offsets, values, empty = _list_parts(array)
+    fields = [values if pt.is_null(stored) else values.field(field.name) for field in struct]
+    parts = [_cast(part, field.type) for part, field in zip(fields, struct, strict=True)]
+    items = pa.StructArray.from_arrays(parts, fields=list(struct), mask=_nulls(values))
+    return pa.ListArray.from_arrays(offsets, items, type=kind, mask=empty)
 
 
 def _media_items(array: pa.Array, path: str) -> pa.Array:
@@ -252,6 +292,6 @@ def _is_bytes(data_type: pa.DataType) -> bool:
 
 def _has_fields(data_type: pa.DataType, tests: dict[str, Callable[[pa.DataType], bool]]) -> bool:
     """Whether a struct has exactly these fields, in any order, each passing its test or null."""
-    if not pt.is_struct(data_type) or {field.name for field in data_type} != tests.keys():
+    if not pt.is_struct(data_type) or sorted(f.name for f in data_type) != sorted(tests):
         return False
     return all(pt.is_null(field.type) or tests[field.name](field.type) for field in data_type)

@@ -11,7 +11,8 @@ A mapping names, for each pairs-v1 column, where the foreign table holds it::
     source: {const: vl-rewardbench}
     metadata: {fields: {set: query_source}}
 
-A column that is not mapped is read under its own name and must have exactly its pairs-v1 type.
+A column that is not mapped is read under its own name. It must be of its pairs-v1 type in any
+layout: large and view types, dictionaries, other field orders, nulls throughout.
 """
 
 from __future__ import annotations
@@ -45,7 +46,6 @@ REQUIRED = ("pair_id", "response_a", "response_b")
 # A gold value that the mapping does not know keeps its text behind this mark, so that
 # `contract_checks` reports it and it can never pass for a label.
 UNKNOWN_GOLD = "unknown: "
-_METADATA_MAP = pa.map_(pa.string(), pa.string())  # read as well: what other writers may use
 _BATCH_BYTES = 2**30  # pieces that stay clear of the 2 GiB that 32-bit offsets can address
 
 
@@ -163,14 +163,19 @@ def _same_name(field: pa.Field, batch: pa.RecordBatch) -> pa.Array:
             raise Mismatch(_missing(repr(field.name), batch.schema))
         return pa.nulls(batch.num_rows, field.type)
     array = batch.column(canonical.root_of(field.name, batch.schema))
-    if array.type == _METADATA_MAP and field.name == "metadata":
-        return array.cast(field.type)
-    if array.type != field.type:
+    if array.type == field.type:
+        return array.cast(field.type)  # equal types may still differ in the names of list items
+    try:
+        if field.name == "pair_id":
+            return canonical.text(array, field.name)  # an id of another type must be mapped
+        if field.type == RESPONSE:
+            return canonical.response(array, field.name)
+        return _converted(field.name, array, field.name)
+    except Mismatch as mismatch:
         raise Mismatch(
             f"column {field.name!r}: got {array.type}, expected {field.type}; "
             f"map it in the configuration if it is a foreign column"
-        )
-    return array.cast(field.type)  # equal types may still differ in the names of list items
+        ) from mismatch
 
 
 def _converted(name: str, array: pa.Array, path: str) -> pa.Array:
@@ -183,13 +188,7 @@ def _converted(name: str, array: pa.Array, path: str) -> pa.Array:
         case "messages":
             return canonical.messages(array, path)
         case "metadata":
-            kind = PAIRS.field(name).type
-            if array.type not in (kind, _METADATA_MAP):
-                raise Mismatch(
-                    f"column {path!r}: got {array.type}, expected {_METADATA_MAP} or {kind}, "
-                    "or give 'fields'"
-                )
-            return array.cast(kind)
+            return canonical.metadata(array, path)
     return canonical.text(array, path)
 
 

@@ -169,7 +169,7 @@ class InputConfig(Frozen):
         columns: where foreign columns hold what pairs v1 asks for.
         media_roots: URI prefixes that a pair's media paths may point into; always includes the
             input itself. Relative paths are looked up under the first of them.
-        unit_rows, unit_bytes: most pairs, and most compressed bytes, of one unit of work.
+        unit_rows, unit_bytes: most pairs, and about the most bytes in memory, of one unit of work.
     """
 
     columns: ColumnMapping = ColumnMapping()

@@ -42,6 +42,10 @@ class EngineDeadError(PairmillError):
     """The engine under a live worker died: the worker must be replaced."""
 
 
+class ReconcileError(PairmillError):
+    """What is stored is not what was read: rows are missing or doubled."""
+
+
 class QuarantineError(PairmillError):
     """More rows (or whole shards) were quarantined than the configuration allows."""
 

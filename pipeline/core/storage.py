@@ -6,19 +6,21 @@ Credentials come from the default chain (environment, profile, pod identity) and
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import fsspec
 from botocore.exceptions import BotoCoreError, ClientError
+from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.core.errors import StorageError
 
@@ -27,6 +29,13 @@ _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{12}\.tmp")  # a local write that is not
 _HINTS = {
     PermissionError: "access is denied: check the credentials in use and what they may do there",
     FileNotFoundError: "it does not exist: check bucket and path",
+}
+_IN_THE_WAY = "a part of the path is a file and no folder: check the path"
+_LOCAL_HINTS = {
+    PermissionError: "access is denied: check who owns the folders of this path and who may write",
+    FileNotFoundError: "it does not exist and was not made: check the path",
+    NotADirectoryError: _IN_THE_WAY,
+    FileExistsError: _IN_THE_WAY,
 }
 
 
@@ -47,21 +56,23 @@ class Store:
     """
 
     def __init__(self, uri: str) -> None:
-        """Binds to ``uri``, a local path, ``file://…`` or ``s3://bucket/prefix``.
+        """Binds to ``uri``, a local path, ``file:///…`` or ``s3://bucket/prefix``.
 
         Raises:
-            StorageError: the scheme is not supported, or the path is ``/``.
+            StorageError: the scheme is not supported, or nothing below a root is named.
         """
-        scheme, separator, _ = uri.partition("://")
+        scheme, separator, rest = uri.partition("://")
         if separator and scheme not in SCHEMES:
             raise StorageError(f"{uri}: scheme {scheme!r} is not supported; use a path or s3://")
         self.local = not separator or scheme == "file"
-        self.uri = str(Path(uri.removeprefix("file://")).absolute()) if self.local else uri
-        self.uri = self.uri.rstrip("/")
-        if not self.uri:
-            raise StorageError("/: the root of the file system is no store; name a folder")
-        options: dict[str, Any] = {} if self.local else {"use_listings_cache": False}
-        self._fs, self._root = fsspec.url_to_fs(self.uri, **options)
+        if self.local:
+            self.uri = self._root = _local_root(uri)
+            self._fs: Any = LocalFileSystem()  # not by URI: fsspec takes `::` in one for a chain
+            return
+        if not rest.strip("/"):
+            raise StorageError(f"{uri}: no bucket is named; give s3://bucket/prefix")
+        self.uri = uri.rstrip("/")
+        self._fs, self._root = fsspec.url_to_fs(self.uri, use_listings_cache=False)
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         return Store, (self.uri,)
@@ -70,10 +81,15 @@ class Store:
         """The URI of ``key``, for messages."""
         return f"{self.uri}/{key}" if key else self.uri
 
+    def real_path(self, key: str = "") -> str:
+        """The URI of ``key`` with the links of a local path resolved, to compare places by."""
+        return str(Path(self.path(key)).resolve()) if self.local else self.path(key)
+
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """Every object under the folder ``prefix``, sorted by key; empty if there is none.
 
-        A root that is itself one object is listed with the empty key.
+        A root that is itself one object is listed with the empty key. Links of a local store are
+        followed, except those that lead back to a folder above them.
         """
         base = self._join(prefix)
         with self._errors(prefix):
@@ -149,7 +165,8 @@ class Store:
         try:
             yield
         except (OSError, ClientError, BotoCoreError) as error:
-            hint = next((text for kind, text in _HINTS.items() if isinstance(error, kind)), "")
+            hints = _LOCAL_HINTS if self.local else _HINTS
+            hint = next((text for kind, text in hints.items() if isinstance(error, kind)), "")
             cause = f"{type(error).__name__}: {error}"
             text = f"{hint} ({cause})" if hint else cause
             raise StorageError(f"{self.path(key)}: {text}") from error
@@ -199,8 +216,21 @@ class SourceFile(io.RawIOBase):
         return data
 
 
+def _local_root(uri: str) -> str:
+    """The absolute path without ``..``, double or trailing slashes of a local URI."""
+    path = uri.removeprefix("file://")
+    if not path:
+        raise StorageError("the path is empty: give a folder (. is this one) or s3://bucket/prefix")
+    if path != uri and not path.startswith("/"):
+        raise StorageError(f"{uri}: not an absolute path; give file:///folder or a plain path")
+    root = "/" + os.path.normpath(Path(path).absolute()).strip("/")
+    if root == "/":
+        raise StorageError("/: the root of the file system is no store; name a folder")
+    return root
+
+
 def _find_local(base: str) -> dict[str, dict[str, Any]]:
-    """What ``find`` of fsspec gives, but with linked files, and with every error raised."""
+    """What ``find`` of fsspec gives, but with what is linked, and with every error raised."""
 
     def stop(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
@@ -209,13 +239,26 @@ def _find_local(base: str) -> dict[str, dict[str, Any]]:
     if Path(base).is_file():
         return {base: {"type": "file", "size": Path(base).stat().st_size}}
     paths: list[Path] = []
-    for folder, _, names in os.walk(base, onerror=stop):
+    for folder, folders, names in os.walk(base, onerror=stop, followlinks=True):
+        folders[:] = [name for name in folders if not _leads_back(Path(folder, name), base)]
         paths += [Path(folder, name) for name in names if not _TEMPORARY.fullmatch(name)]
     found = {}
     for path in paths:
-        with suppress(FileNotFoundError):  # gone since, or a dangling link
+        try:
             found[str(path)] = {"type": "file", "size": path.stat().st_size}
+        except OSError as error:  # gone since, a dangling link, or one to itself
+            if error.errno not in (errno.ENOENT, errno.ELOOP):
+                raise
     return found
+
+
+def _leads_back(path: Path, base: str) -> bool:
+    """Whether a folder is a link to one that holds it, or holds one on the way to it."""
+    if not path.is_symlink():
+        return False
+    target, top = path.resolve(), Path(base)
+    way = [folder for folder in path.parents if folder.is_relative_to(top)]
+    return any(folder.resolve().is_relative_to(target) for folder in way)
 
 
 def _create_local(path: Path, data: bytes) -> bool:

@@ -71,7 +71,12 @@ def committed_range(part_key: str) -> tuple[int, int] | None:
 
 @dataclass(frozen=True)
 class RowGroup:
-    """Rows and compressed bytes of one Parquet row group."""
+    """Rows and bytes of one Parquet row group.
+
+    Attributes:
+        bytes: encoded but not compressed; a value that a dictionary holds counts once, however
+            many rows share it, so that decoded rows can be far larger.
+    """
 
     rows: int
     bytes: int
@@ -80,6 +85,7 @@ class RowGroup:
 def cut_ranges(groups: Sequence[RowGroup], max_rows: int, max_bytes: int) -> list[tuple[int, int]]:
     """Cuts a shard into row ranges of at most ``max_rows`` rows and about ``max_bytes`` bytes.
 
+    Bytes are the encoded ones of :class:`RowGroup`; the reader cuts what decoding makes too large.
     Small neighbouring row groups are joined; a large one is cut evenly. One row is the least.
     """
     ranges: list[tuple[int, int]] = []

@@ -74,7 +74,13 @@ class Reply:
 
 
 class Engine(Protocol):
-    """One loaded model. ``render`` may be called from many threads, ``reply`` from one loop."""
+    """One loaded model. ``render`` may be called from many threads, ``reply`` from one loop.
+
+    Attributes:
+        at_once: how many replies it writes at the same time; more requests wait their turn.
+    """
+
+    at_once: int
 
     def render(self, chat: Chat) -> Rendered:
         """Lays out a chat. Text is inert: it adds no turns, placeholders or special tokens."""

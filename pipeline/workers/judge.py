@@ -54,7 +54,7 @@ class Judge:
         self._threads = ThreadPoolExecutor(
             how.decode_threads or os.cpu_count() or 1, thread_name_prefix="prepare"
         )
-        pairs_at_once = max(1, round(how.max_num_seqs * _QUEUE_FACTOR / len(ORDERS)))
+        pairs_at_once = max(1, round(engine.at_once * _QUEUE_FACTOR / len(ORDERS)))
         self._slots = asyncio.Semaphore(pairs_at_once)
 
     async def judge_unit(

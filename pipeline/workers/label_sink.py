@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.core.storage import Store
-from pipeline.core.units import Unit
+from pipeline.core.units import Unit, committed_range, parts_prefix, subtract
 from schemas.contract import table_of
 from schemas.labels import LABELS
 
@@ -36,8 +37,25 @@ def commit_part(store: Store, judge_id: str, unit: Unit, rows: Sequence[dict[str
     return store.create(unit.part_key(judge_id), buffer.getvalue().to_pybytes())
 
 
-def part_outcomes(store: Store, judge_id: str, unit: Unit) -> list[dict[str, Any]]:
-    """The rows of a committed part, with only ``status``, ``reason`` and ``votes``."""
-    data = store.read(unit.part_key(judge_id))
-    table = pq.read_table(pa.BufferReader(data), columns=["status", "reason", "votes"])
-    return list(table.to_pylist())
+def committed_ranges(store: Store, judge_id: str, shard_key: str) -> list[tuple[int, int]]:
+    """The row ranges of a shard's committed parts, ascending."""
+    parts = store.list(parts_prefix(judge_id, shard_key))
+    return sorted(found for part in parts if (found := committed_range(part.key)))
+
+
+def uncommitted(store: Store, judge_id: str, unit: Unit) -> list[Unit]:
+    """What of a unit no part covers: the unit itself, unless another run was here."""
+    done = committed_ranges(store, judge_id, unit.shard_key)
+    left = subtract([(unit.start, unit.stop)], done)
+    return [replace(unit, start=start, stop=stop) for start, stop in left]
+
+
+def committed_outcomes(store: Store, judge_id: str, unit: Unit) -> list[dict[str, Any]]:
+    """``row``, ``status``, ``reason`` and ``votes`` of the unit's committed rows."""
+    rows: list[dict[str, Any]] = []
+    for start, stop in committed_ranges(store, judge_id, unit.shard_key):
+        if start < unit.stop and stop > unit.start:
+            data = store.read(replace(unit, start=start, stop=stop).part_key(judge_id))
+            columns = ["row", "status", "reason", "votes"]
+            rows += pq.read_table(pa.BufferReader(data), columns=columns).to_pylist()
+    return [row for row in rows if unit.start <= row["row"] < unit.stop]

@@ -166,7 +166,9 @@ def decode_image(data: bytes, limits: MediaConfig) -> Image.Image:
     except Image.DecompressionBombError as error:  # Pillow's own limit, where it is the lower
         raise RowRejected(Reason.MEDIA_TOO_LARGE, str(error)) from error
     except UnidentifiedImageError as error:
-        raise RowRejected(Reason.MEDIA_CORRUPT, f"not a picture: {error}") from error
+        raise RowRejected(
+            Reason.MEDIA_CORRUPT, f"not a picture: none of {', '.join(FORMATS)}"
+        ) from error
     except _DAMAGE as error:
         raise RowRejected(
             Reason.MEDIA_CORRUPT, f"damaged picture: {type(error).__name__}: {error}"

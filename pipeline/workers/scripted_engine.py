@@ -63,6 +63,7 @@ class ScriptedEngine:
             self._script = Script.model_validate(engine.script)
         except ValidationError as error:
             raise EngineStartError(f"engine.script: {error}") from error
+        self.at_once = engine.max_num_seqs
         self._failed: Counter[str] = Counter()
         time.sleep(self._script.start_s)
         if self._script.start_fault == "kill":

@@ -22,6 +22,8 @@ from pipeline.workers.engine import Chat, Rendered, Reply, Sampling, merged_args
 class TransformersEngine:
     """``generate`` of a Hugging Face model, in one thread beside the event loop."""
 
+    at_once = 1
+
     def __init__(self, judge: JudgeConfig, engine: EngineConfig) -> None:
         """Loads model and picture processor.
 

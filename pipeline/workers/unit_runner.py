@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.core.storage import Store
 from pipeline.core.units import Unit
 from pipeline.core.voting import Decision
 from pipeline.workers.attempts import Attempts
 from pipeline.workers.judge import Judge, label_row
-from pipeline.workers.label_sink import commit_part, part_outcomes
+from pipeline.workers.label_sink import commit_part, committed_outcomes, uncommitted
 from pipeline.workers.read_pairs import Pairs
 from pipeline.workers.receipts import Receipt, Tally
 from schemas.labels import Reason, Status
 
+Found = TypeVar("Found")
 PIECES = 8  # a suspect unit of 512 rows needs three cuts, and as many deaths, to find one row
 
 
@@ -72,10 +73,10 @@ class UnitRunner:
                 await self._suspect(piece, part, tally)
 
     async def _settled(self, unit: Unit, tally: Tally) -> bool:
-        key = unit.part_key(self._stamp["judge_id"])
-        if await asyncio.to_thread(self._output.size, key) is None:
+        if await self._in_store(uncommitted, unit):
             return False
-        tally.count(await self._committed(unit))
+        rows = await self._in_store(committed_outcomes, unit)
+        tally.count(rows)
         return True
 
     async def _attempt(self, unit: Unit, pairs: Pairs, tally: Tally, *, alone: bool) -> None:
@@ -83,13 +84,21 @@ class UnitRunner:
         await self._commit(unit, await self._judge.judge_unit(unit, pairs, self._stamp), tally)
 
     async def _commit(self, unit: Unit, rows: list[dict[str, Any]], tally: Tally) -> None:
-        judge_id = self._stamp["judge_id"]
-        if not await asyncio.to_thread(commit_part, self._output, judge_id, unit, rows):
-            rows = await self._committed(unit)  # another run was faster: its rows are the truth
+        left = await self._in_store(uncommitted, unit)
+        created = [await self._create(piece, _rows_of(piece, unit, rows)) for piece in left]
+        if left != [unit] or not all(created):  # another run was here: what is stored is the truth
+            rows = await self._in_store(committed_outcomes, unit)
         tally.count(rows)
 
-    async def _committed(self, unit: Unit) -> list[dict[str, Any]]:
-        return await asyncio.to_thread(part_outcomes, self._output, self._stamp["judge_id"], unit)
+    async def _create(self, unit: Unit, rows: list[dict[str, Any]]) -> bool:
+        return await asyncio.to_thread(
+            commit_part, self._output, self._stamp["judge_id"], unit, rows
+        )
+
+    async def _in_store(
+        self, look: Callable[[Store, str, Unit], list[Found]], unit: Unit
+    ) -> list[Found]:
+        return await asyncio.to_thread(look, self._output, self._stamp["judge_id"], unit)
 
     def _killer(self, unit: Unit, pair: Mapping[str, Any], deaths: int) -> dict[str, Any]:
         decision = Decision(
@@ -99,6 +108,11 @@ class UnitRunner:
         )
         where = {"shard": unit.shard, "unit": unit.name, "row": unit.start, **self._stamp}
         return label_row(pair, where, None, decision, [])
+
+
+def _rows_of(piece: Unit, unit: Unit, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    own = rows[piece.start - unit.start : piece.stop - unit.start]
+    return own if piece == unit else [row | {"unit": piece.name} for row in own]
 
 
 class _Turns:

@@ -9,10 +9,11 @@ import os
 from typing import Any
 
 from pipeline.core.config import EngineConfig, JudgeConfig
-from pipeline.core.errors import ConfigError, EngineDeadError, EngineStartError
+from pipeline.core.errors import ConfigError, EngineDeadError, EngineStartError, RowRejected
 from pipeline.workers.chat import ChatRenderer
 from pipeline.workers.engine import Chat, Rendered, Reply, Sampling, merged_args, model_path
 from pipeline.workers.orphans import guard_children
+from schemas.labels import Reason
 
 
 class VllmEngine:
@@ -25,6 +26,7 @@ class VllmEngine:
             EngineStartError: vLLM refuses the model or the arguments.
         """
         self._renderer = ChatRenderer(judge)
+        self.at_once = engine.max_num_seqs
         # Read by vLLM when it is imported; this process exists for this engine alone.
         os.environ.update(engine.env)
         from vllm import AsyncEngineArgs
@@ -41,9 +43,9 @@ class VllmEngine:
             "tensor_parallel_size": engine.tensor_parallel_size,
             "max_num_seqs": engine.max_num_seqs,
             "limit_mm_per_prompt": {"image": judge.media.max_images, "video": 0},
-            "trust_remote_code": False,
             "disable_log_stats": True,
             **merged_args(judge, engine),
+            "trust_remote_code": False,
         }
         try:
             self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
@@ -63,6 +65,7 @@ class VllmEngine:
 
         Raises:
             EngineDeadError: the engine core died.
+            RowRejected: vLLM refuses this one request.
             ConfigError: the model's processor sized a picture otherwise than ``judge.media``.
         """
         from vllm import SamplingParams
@@ -84,6 +87,8 @@ class VllmEngine:
                 final = output
         except self._vllm_dead as error:
             raise EngineDeadError(f"vLLM's engine core died: {error}") from error
+        except ValueError as error:
+            raise RowRejected(Reason.BAD_ROW, f"vLLM refuses the request: {error}") from error
         completion, prompt_tokens = final.outputs[0], len(final.prompt_token_ids)
         if prompt_tokens != prompt.length:
             raise ConfigError(

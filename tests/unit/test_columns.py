@@ -46,13 +46,56 @@ def test_pairs_v1_passes_through_unmapped() -> None:
     assert ColumnMapping().needed(table.schema) == PAIRS.names
 
 
-def test_metadata_may_also_be_a_map() -> None:
-    table = pairs_table(pairs_row(metadata=[{"key": "k", "value": "v"}]))
-    kind = pa.map_(pa.string(), pa.string())
-    mapped = table.set_column(
-        table.schema.names.index("metadata"), "metadata", pa.array([[("k", "v")]], kind)
-    )
-    assert ColumnMapping().to_pairs(mapped).equals(table)
+LARGE, VIEW, NULL = pa.large_string(), pa.string_view(), pa.null()
+CODES = pa.dictionary(pa.int32(), LARGE)
+PICTURE = pa.struct([("path", LARGE), ("bytes", pa.large_binary())])
+LAYOUTS: list[tuple[str, pa.DataType]] = [
+    *[(name, kind) for name in ("pair_id", "prompt", "gold") for kind in (LARGE, VIEW, CODES)],
+    ("images", pa.list_(PICTURE)),
+    ("images", pa.large_list(PICTURE)),
+    ("images", pa.list_(pa.struct([("bytes", pa.binary_view()), ("path", NULL)]))),
+    ("messages", pa.large_list(pa.struct([("content", CODES), ("role", VIEW)]))),
+    ("metadata", pa.large_list(pa.struct([("value", VIEW), ("key", CODES)]))),
+    *[("metadata", pa.map_(kind, kind)) for kind in (pa.string(), LARGE)],
+    ("response_a", pa.struct([("model", CODES), ("images", pa.list_(PICTURE)), ("text", LARGE)])),
+    ("response_a", pa.struct([(name, NULL) for name in ("text", "images", "videos", "model")])),
+    ("response_a", pa.struct([pa.field("text", VIEW, nullable=False)])),
+    *[(name, NULL) for name in PAIRS.names],
+    *[(name, pa.list_(NULL)) for name in ("messages", "images", "videos", "metadata")],
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), LAYOUTS, ids=str)
+def test_other_layouts_of_pairs_v1_are_read_unmapped(name: str, kind: pa.DataType) -> None:
+    cells: Row = {
+        "images": [{"bytes": b"x", "path": None}],
+        "messages": [{"role": "user", "content": "hi"}],
+        "metadata": [{"key": "k", "value": "v"}],
+        "response_a": {"text": "t", "images": [{"bytes": b"x", "path": "p"}], "model": "m"},
+    }
+    cell = cells.get(name, "a")
+    if kind in (NULL, pa.list_(NULL)):
+        cell = None if kind == NULL else []
+    elif name == "response_a":
+        cell = {f.name: None if f.type == NULL else cell[f.name] for f in kind}
+    array = pa.array([[("k", "v")] if pa.types.is_map(kind) else cell, None], kind)
+    expected = pairs_table(pairs_row(**{name: cell}), pairs_row(**{name: None}))
+    stored = expected.set_column(PAIRS.names.index(name), name, array)
+    assert ColumnMapping().check(stored.schema) == []
+    for start, rows in ((0, 2), (1, 1), (0, 0)):
+        mapped = ColumnMapping().to_pairs(stored.slice(start, rows))
+        mapped.validate(full=True)
+        assert mapped.to_pylist() == expected.slice(start, rows).to_pylist()
+
+
+def test_media_of_another_layout_share_their_bytes() -> None:
+    kind = pa.struct([("text", LARGE), ("images", pa.large_list(PICTURE))])
+    row = {"text": "t", "images": [{"path": "p", "bytes": b"abcd"}]}
+    stored = pa.array([row, row], kind)
+    mapped = ColumnMapping().to_pairs(foreign(response_a=stored[1:]))["response_a"].chunk(0)
+    before, after = (a.field("images").values.field("bytes") for a in (stored, mapped))
+    assert after.to_pylist() == [b"abcd"]
+    assert after.buffers()[2].address == before.buffers()[2].address
 
 
 def test_absent_optional_columns_become_nulls() -> None:
@@ -170,7 +213,13 @@ def test_messages_in_either_field_order() -> None:
         ({"messages": "n"}, {"n": pa.array(["hi"])}, "messages: column 'n': got string, expected"),
         ({"metadata": "n"}, {"n": pa.array(["hi"])}, "got string, expected map<string, string"),
         ({}, {"pair_id": pa.array([1])}, "column 'pair_id': got int64, expected string"),
-        ({}, {"prompt": pa.array(["x"], pa.large_string())}, "got large_string, expected string"),
+        ({}, {"prompt": pa.array([1])}, "prompt: column 'prompt': got int64, expected string"),
+        ({}, {"gold": pa.array([True])}, "column 'gold': got bool, expected string"),
+        ({}, {"response_a": pa.array(["x"])}, "column 'response_a': got string, expected struct<"),
+        ({}, {"response_a": pa.array([{"model": "m"}])}, "got struct<model: string>, expected "),
+        ({}, {"response_b": pa.array([{"text": "x", "score": 1}])}, "got struct<text: string, sc"),
+        ({}, {"response_b": pa.array([{"text": 1}])}, "got struct<text: int64>, expected struct<"),
+        ({}, {"metadata": pa.array([{"k": "v"}])}, "got struct<k: string>, expected list<"),
     ],
 )
 def test_types_that_do_not_fit(mapping: Row, columns: dict[str, pa.Array], problem: str) -> None:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.core.storage import Store
-from pipeline.workers.label_sink import commit_part, part_outcomes
+from pipeline.workers.label_sink import commit_part, committed_outcomes
 from schemas.contract import ContractError
 from schemas.labels import LABELS
 from tests.judging import JUDGE_ID, Row, judge_rows, scripted, text_pair, unit
@@ -30,8 +30,8 @@ def test_a_part_keeps_to_the_contract_and_reads_back(tmp_path: Path) -> None:
     assert table.schema.equals(LABELS)
     assert table.schema.metadata == LABELS.metadata
     assert table.to_pylist() == rows
-    outcomes = part_outcomes(store, JUDGE_ID, unit(2, 5))
-    assert outcomes == [{k: row[k] for k in ("status", "reason", "votes")} for row in rows]
+    outcomes = committed_outcomes(store, JUDGE_ID, unit(2, 5))
+    assert outcomes == [{k: row[k] for k in ("row", "status", "reason", "votes")} for row in rows]
 
 
 def test_the_first_commit_stays(tmp_path: Path) -> None:

@@ -179,6 +179,39 @@ def test_a_single_shard_as_input(world: World) -> None:
     assert world.ranges() == {"b.parquet": [(0, 16), (16, 20)]}  # the same shard in its folder
 
 
+def test_the_suffix_counts_in_any_case(world: World) -> None:
+    for name in ("a.PARQUET", "b.Parquet", "c.parq", "d.pq", "_e.PARQUET"):
+        world.write(name, 3)
+    assert set(world.ranges()) == {"a.PARQUET", "b.Parquet"}
+    assert set(world.ranges(uri=world.source / "a.PARQUET")) == {"a.PARQUET"}
+
+
+def test_shards_in_linked_folders_are_read(world: World, tmp_path: Path) -> None:
+    world.write("a.parquet", 3)
+    world.source.rename(tmp_path / "elsewhere")
+    world.source.mkdir()
+    (world.source / "linked").symlink_to(tmp_path / "elsewhere")
+    assert world.ranges() == {"linked/a.parquet": [(0, 3)]}
+
+
+@pytest.mark.parametrize("name", ["in", "in.parquet"])
+def test_an_output_inside_of_the_input_is_refused(tmp_path: Path, name: str) -> None:
+    world = World(tmp_path)
+    world.source = tmp_path / name
+    world.write("a.parquet", 3)
+    (tmp_path / "alias").symlink_to(world.source)
+    for output in (world.source, world.source / "out", tmp_path / "alias" / "out"):
+        world.output = Store(str(output))
+        with pytest.raises(InputError, match="lies inside of input"):
+            world.plan()
+    world.output = Store(str(world.source / "out"))
+    with pytest.raises(InputError, match="lies inside of input"):
+        world.plan(uri=tmp_path / "alias")
+    world.plan(uri=world.source / "a.parquet")  # a single shard: nothing else is read
+    world.output = Store(f"{world.source}-out")
+    assert len(world.plan().tasks) == 1
+
+
 @pytest.mark.parametrize("name", ["", "nowhere", "nowhere.parquet"])
 def test_no_shard_at_all(world: World, name: str) -> None:
     world.source.mkdir()

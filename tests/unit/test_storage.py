@@ -69,6 +69,22 @@ def test_list_shows_linked_files_but_no_unfinished_writes(store: Store, tmp_path
     ]
 
 
+def test_list_follows_linked_folders_but_none_that_leads_back(tmp_path: Path) -> None:
+    (tmp_path / "real" / "deep").mkdir(parents=True)
+    (tmp_path / "real" / "deep" / "shard").write_bytes(b"123")
+    root = tmp_path / "in"
+    root.mkdir()
+    (root / "one").symlink_to(tmp_path / "real")
+    (root / "two").symlink_to("one")
+    (tmp_path / "real" / "up").symlink_to(root)
+    (tmp_path / "real" / "deep" / "above").symlink_to(tmp_path)
+    (root / "self").symlink_to("self")
+    assert keys(Store(str(root))) == ["one/deep/shard", "two/deep/shard"]
+    assert keys(Store(str(root)), "two") == ["two/deep/shard"]
+    (tmp_path / "alias").symlink_to(root)
+    assert keys(Store(f"{tmp_path}/alias")) == ["one/deep/shard", "two/deep/shard"]
+
+
 def test_size_and_ranges(store: Store) -> None:
     store.put("data", DATA)
     assert store.size("data") == len(DATA)
@@ -91,16 +107,45 @@ def test_unsupported_scheme(uri: str) -> None:
 
 def test_uris_of_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    uris = {Store(uri).uri for uri in (str(tmp_path), f"{tmp_path}/", f"file://{tmp_path}", ".")}
-    assert uris == {str(tmp_path)}
+    plain = (str(tmp_path), f"{tmp_path}/", f"/{tmp_path}", f"{tmp_path}/a/..//", ".", "a/..")
+    uris = [*plain, f"file://{tmp_path}", f"file://{tmp_path}/./"]
+    assert {Store(uri).uri for uri in uris} == {str(tmp_path)}
     assert pickle.loads(pickle.dumps(Store("."))).uri == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("", "the path is empty: give a folder"),
+        ("file://", "the path is empty"),
+        ("file://some/folder", r"^file://some/folder: not an absolute path; give file:///"),
+        ("/", "the root of the file system"),
+        ("/tmp/..", "the root of the file system"),
+        ("s3://", "no bucket is named"),
+    ],
+)
+def test_uris_of_nothing(uri: str, words: str) -> None:
+    with pytest.raises(StorageError, match=words):
+        Store(uri)
+
+
+@pytest.mark.parametrize("name", ["a::b", "file::s3", "a[0]*?", "100%20"])
+def test_any_name_of_a_folder_is_plain(tmp_path: Path, name: str) -> None:
+    store = pickle.loads(pickle.dumps(Store(f"{tmp_path}/{name}")))
+    assert store.create(f"x/{name}", b"123")
+    assert (tmp_path / name / "x" / name).read_bytes() == b"123"
+    assert [(entry.key, entry.size) for entry in store.list()] == [(f"x/{name}", 3)]
+    assert store.read_range(f"x/{name}", 1, 3) == b"23"
+    assert store.size(f"x/{name}") == 3
 
 
 def test_errors_name_uri_and_cause(store: Store, tmp_path: Path) -> None:
     store.put("file", b"x")
     with pytest.raises(StorageError, match=rf"^{tmp_path}/no: it does not exist.*FileNotFound"):
         store.read("no")
-    with pytest.raises(StorageError, match=rf"^{tmp_path}/file/below: \S.*Error: ") as failure:
+    with pytest.raises(
+        StorageError, match=rf"^{tmp_path}/file/below: a part of the path is a"
+    ) as failure:
         store.create("file/below", b"x")
     assert isinstance(failure.value.__cause__, OSError)
 

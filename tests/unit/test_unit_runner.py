@@ -133,3 +133,24 @@ def test_an_interrupted_run_is_no_death(output: Store) -> None:
     healthy, _ = scripted()
     asyncio.run(runner(healthy, output, "four").run(unit(0, 1), rows(1)))
     assert reasons(output) == {0: None}
+
+
+def test_rows_that_another_run_committed_in_other_units_are_not_doubled(output: Store) -> None:
+    everything = rows(10)
+    slow, _ = scripted({"latency_s": 0.05})
+
+    async def both() -> None:
+        whole = asyncio.create_task(runner(slow, output, "a").run(unit(0, 10), everything))
+        await asyncio.sleep(0)  # the slow one has begun, and found nothing committed
+        for start, stop in ((2, 4), (7, 8)):
+            piece = everything.part(start, stop)
+            await runner(scripted()[0], output, "b").run(unit(start, stop), piece)
+        assert (await whole).tally.pairs == 10
+
+    asyncio.run(both())
+    labels = labels_of(output.uri)
+    assert [label["row"] for label in labels] == list(range(10))
+    assert [label["run_id"] for label in labels] == list("aabbaaabaa")
+    assert {label["unit"] for label in labels} == {
+        unit(*bounds).name for bounds in ((0, 2), (2, 4), (4, 7), (7, 8), (8, 10))
+    }

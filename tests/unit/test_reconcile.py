@@ -1,0 +1,88 @@
+"""At its end a run looks at what is really stored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.assembly.plan import Plan, ShardPlan
+from pipeline.assembly.reconcile import check_coverage, check_quarantine
+from pipeline.core.config import QuarantineConfig
+from pipeline.core.errors import QuarantineError, ReconcileError
+from pipeline.core.storage import Entry, Store
+from tests.judging import JUDGE_ID, unit
+
+SHARD = ShardPlan(Entry("s.parquet", 1, None), rows=10, units=(unit(4, 10),))
+
+
+def commit(output: Store, *ranges: tuple[int, int]) -> None:
+    for start, stop in ranges:
+        output.put(unit(start, stop).part_key(JUDGE_ID), b"")
+
+
+def test_parts_that_cover_a_shard_once_reconcile(tmp_path: Path) -> None:
+    output = Store(str(tmp_path))
+    commit(output, (4, 10), (0, 1), (1, 4))
+    check_coverage(Plan((SHARD,)), output, JUDGE_ID)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "message"),
+    [
+        ([(0, 4), (5, 10)], "rows 4 to 5 are in no part"),
+        ([(0, 4), (4, 9)], "rows 9 to 10 are in no part"),
+        ([(1, 10)], "rows 0 to 1 are in no part"),
+        ([(0, 6), (4, 10)], "rows 4 to 6 are in two parts"),
+        ([(0, 10), (2, 3)], "rows 2 to 10 are in two parts"),
+    ],
+)
+def test_gaps_and_overlaps_are_named(
+    tmp_path: Path, ranges: list[tuple[int, int]], message: str
+) -> None:
+    output = Store(str(tmp_path))
+    commit(output, *ranges)
+    with pytest.raises(ReconcileError, match=f"s.parquet: {message}"):
+        check_coverage(Plan((SHARD,)), output, JUDGE_ID)
+
+
+def record(run_id: str, pairs: int, quarantined: int, **more: Any) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "judge_id": JUDGE_ID,
+        "input": "/in",
+        "pairs": pairs,
+        "quarantined": quarantined,
+        "quarantined_by_reason": {"bad_row": quarantined},
+        "unreadable_shards": {},
+    } | more
+
+
+@pytest.mark.parametrize(
+    ("earlier", "now", "refused"),
+    [
+        ([], record("c", 100, 5), False),
+        ([], record("c", 100, 6), True),
+        ([record("a", 100, 50)], record("c", 0, 0), True),  # its retry must not hide a failure
+        ([record("a", 100, 50), record("b", 100, 0)], record("c", 0, 0), False),
+        ([record("a", 100, 50), record("b", 0, 0)], record("c", 0, 0), True),
+        ([record("a", 100, 50, judge_id="other")], record("c", 0, 0), False),
+        ([record("a", 100, 50, input="/else")], record("c", 0, 0), False),
+        ([record("a", 100, 50)], record("c", 10, 0), False),
+        ([], record("c", 10, 0, unreadable_shards={"x": "corrupt"}), True),
+    ],
+)
+def test_too_much_quarantine(
+    tmp_path: Path, earlier: list[dict[str, Any]], now: dict[str, Any], refused: bool
+) -> None:
+    output = Store(str(tmp_path))
+    for each in [*earlier, now]:
+        output.put(f"runs/{each['run_id']}/run.json", json.dumps(each).encode())
+    limits = QuarantineConfig(max_fraction=0.05)
+    if not refused:
+        check_quarantine(output, now, limits)
+        return
+    with pytest.raises(QuarantineError):
+        check_quarantine(output, now, limits)

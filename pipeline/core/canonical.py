@@ -267,6 +267,8 @@ def _cast(array: pa.Array, data_type: pa.DataType) -> pa.Array:
     """
     if array.type == data_type:
         return array
+    if pt.is_dictionary(array.type):  # Arrow 26 casts none of string views
+        return _cast(array.dictionary, data_type).take(array.indices)
     try:
         return array.cast(data_type)
     except pa.ArrowInvalid:

@@ -97,7 +97,8 @@ class GroupReader:
                 stored = max(0, column.data_page_offset - column.dictionary_page_offset)
                 inflation = column.total_uncompressed_size / max(1, column.total_compressed_size)
                 dictionary = min(int(stored * inflation), column.total_uncompressed_size)
-                shared = max(shared, dictionary)  # as if each row held all of it
+                items = -(-column.num_values // max(1, info.num_rows))  # of a list, in a row
+                shared = max(shared, dictionary * items)  # as if each item held all of it
         return min(BATCH_ROWS, max(1, _BATCH_BYTES // max(1, mean, shared)))
 
     def _batches(self, file: pq.ParquetFile, group: int, size: int) -> Iterator[pa.Table]:
@@ -156,7 +157,9 @@ def _unreadable(ids: list[str | None], why: str) -> pa.Table:
 
 def _bad_value(pairs: pa.Table | None, error: Exception) -> str:
     """The defect of a row that was decoded but does not make a valid pair."""
-    for name in PAIRS.names if pairs is not None else ():
+    if pairs is None:
+        return f"the row cannot be read as a pair: {_first_line(error)}"
+    for name in PAIRS.names:
         try:
             pairs[name].validate(full=True)
         except pa.ArrowInvalid as invalid:

@@ -51,6 +51,7 @@ CODES = pa.dictionary(pa.int32(), LARGE)
 PICTURE = pa.struct([("path", LARGE), ("bytes", pa.large_binary())])
 LAYOUTS: list[tuple[str, pa.DataType]] = [
     *[(name, kind) for name in ("pair_id", "prompt", "gold") for kind in (LARGE, VIEW, CODES)],
+    ("prompt", pa.dictionary(pa.int8(), VIEW)),
     ("images", pa.list_(PICTURE)),
     ("images", pa.large_list(PICTURE)),
     ("images", pa.list_(pa.struct([("bytes", pa.binary_view()), ("path", NULL)]))),
@@ -78,7 +79,10 @@ def test_other_layouts_of_pairs_v1_are_read_unmapped(name: str, kind: pa.DataTyp
         cell = None if kind == NULL else []
     elif name == "response_a":
         cell = {f.name: None if f.type == NULL else cell[f.name] for f in kind}
-    array = pa.array([[("k", "v")] if pa.types.is_map(kind) else cell, None], kind)
+    if pa.types.is_dictionary(kind):
+        array = pa.DictionaryArray.from_arrays([0, None], pa.array([cell], kind.value_type))
+    else:
+        array = pa.array([[("k", "v")] if pa.types.is_map(kind) else cell, None], kind)
     expected = pairs_table(pairs_row(**{name: cell}), pairs_row(**{name: None}))
     stored = expected.set_column(PAIRS.names.index(name), name, array)
     assert ColumnMapping().check(stored.schema) == []

@@ -13,30 +13,17 @@ from hypothesis import strategies as st
 
 from pipeline.core.columns import ColumnMapping
 from pipeline.core.errors import StorageError
-from pipeline.core.storage import Store
 from pipeline.core.units import Unit
 from pipeline.workers.read_pairs import ShardTask, read_units, unit_of
-from pipeline.workers.row_groups import BATCH_ROWS, GroupReader
+from pipeline.workers.row_groups import BATCH_ROWS
 from schemas.pairs import PAIRS
+from tests.memory_store import Memory
+from tests.memory_store import small_pair as small
 from tests.shards import pair, response, shard_bytes
 
 Row = dict[str, Any]
 KEY = "shard.parquet"
 PLENTY = 2**30  # bytes that no unit here reaches
-
-
-class Memory(Store):
-    """A store of one object in memory; it fails from read number ``fail_from`` on."""
-
-    def __init__(self, data: bytes, fail_from: float = float("inf")) -> None:
-        super().__init__("/memory")
-        self.data, self.reads, self.fail_from = data, 0, fail_from
-
-    def read_range(self, key: str, start: int, stop: int) -> bytes:
-        self.reads += 1
-        if self.reads > self.fail_from:
-            raise StorageError("the connection is lost")
-        return self.data[start:stop]
 
 
 def read(
@@ -50,10 +37,6 @@ def read(
     assert [unit for unit, _ in got] == list(units)
     assert [len(pairs) for _, pairs in got] == [unit.rows for unit in units]
     return {unit.start + i: pairs[i] for unit, pairs in got for i in range(len(pairs))}
-
-
-def small(number: int, **more: Any) -> Row:
-    return pair(number, images=None) | more
 
 
 ROWS = [small(number) for number in range(100)]
@@ -167,9 +150,9 @@ def test_other_text_that_is_not_utf8(column: str) -> None:
         }
 
     good = [pair(number) | {column: text("fine")[column]} for number in range(96)]
-    bad = [
-        row | ({column: text("MARK")[column]} if n in (3, 50) else {}) for n, row in enumerate(good)
-    ]
+    bad = list(good)
+    for number in (3, 50):
+        bad[number] = good[number] | {column: text("MARK")[column]}
     data = shard_bytes(bad, 48, compression="none", use_dictionary=False, write_statistics=False)
     assert data.count(b"MARK") == 2
     rows = read(Memory(data.replace(b"MARK", b"M\xffRK")), [(0, 40), (40, 96)])
@@ -237,75 +220,3 @@ def test_foreign_columns_are_mapped() -> None:
         (rows[n]["pair_id"], rows[n]["prompt"], rows[n]["response_b"]["text"]) for n in rows
     ] == [(str(n), f"q{n}", f"b{n}") for n in range(5, count)]
     assert defects(rows) == {}
-
-
-def pieces(data: bytes, ranges: list[tuple[int, int]], most: int) -> list[tuple[Unit, pa.Array]]:
-    """The units that come, with their pairs, when a unit may hold ``most`` bytes."""
-    units = tuple(Unit(KEY, "k", *bounds) for bounds in ranges)
-    task = ShardTask(KEY, len(data), units)
-    tables = read_units(Memory(data), task, ColumnMapping(), most)
-    return [(unit_of(table)[0], table["pairs"].combine_chunks().flatten()) for table in tables]
-
-
-def sharing(media: bytes, rows: int, *, group_rows: int = 2**20) -> bytes:
-    """A shard whose rows share one picture, stored once a row group."""
-    shared = [small(n, images=[{"bytes": media, "path": None}]) for n in range(rows)]
-    return shard_bytes(shared, group_rows, compression="none", dictionary_pagesize_limit=2**30)
-
-
-def test_a_unit_ends_early_where_decoded_rows_outgrow_it() -> None:
-    data = sharing(b"x" * 100_000, 300, group_rows=100)
-    assert len(data) < 500_000
-    planned = [(5, 120), (120, 121), (130, 290)]
-    got = pieces(data, planned, 2**20)
-    rows = [row for unit, _ in got for row in range(unit.start, unit.stop)]
-    assert rows == [row for bounds in planned for row in range(*bounds)]
-    assert all(
-        start <= unit.start < unit.stop <= stop
-        for unit, _ in got
-        for start, stop in planned
-        if start <= unit.start < stop
-    )
-    for unit, pairs in got:
-        assert pairs.field("pair_id").to_pylist() == [
-            f"pair-{n}" for n in range(unit.start, unit.stop)
-        ]
-        assert pairs.nbytes <= 2**20 * 5 // 4
-    assert len(got) <= 28  # full ones: 13 rows fit
-
-
-def test_one_row_is_the_least_of_a_unit() -> None:
-    got = pieces(sharing(b"x" * 1000, 5), [(0, 3), (3, 5)], 1)
-    assert [(unit.start, unit.stop) for unit, _ in got] == [(n, n + 1) for n in range(5)]
-
-
-def test_a_unit_just_over_its_bytes_stays_whole() -> None:
-    data = shard_bytes([pair(n) for n in range(20)])
-    ((_, pairs),) = pieces(data, [(0, 20)], PLENTY)
-    assert len(pieces(data, [(0, 20)], int(pairs.nbytes / 1.2))) == 1
-
-
-def test_rows_beyond_2_gib_that_share_one_picture() -> None:
-    planned, most, seen = (0, 450), 64 * 2**20, 0
-    data = sharing(b"x" * 5 * 2**20, 450)
-    task = ShardTask(KEY, len(data), (Unit(KEY, "k", *planned),))
-    for table in read_units(Memory(data), task, ColumnMapping(), most):
-        unit, pairs = unit_of(table)
-        assert unit.start == seen
-        assert len(pairs) == unit.rows <= 16
-        assert table.nbytes <= most * 5 // 4
-        assert pairs[0]["defect"] is None
-        seen = unit.stop
-    assert seen == 450
-
-
-def test_few_rows_are_decoded_at_a_time_where_they_are_large() -> None:
-    def largest(data: bytes) -> int:
-        store = Memory(data)
-        batches = GroupReader(store.open(KEY, len(data)), ColumnMapping()).read(0)
-        return max(batch.num_rows for batch in batches)
-
-    assert largest(sharing(b"x" * 8 * 2**20, 20)) in (7, 8)
-    assert largest(shard_bytes([small(0, prompt=f"{n}" * 2**20) for n in range(40)], 64)) == 32
-    big = [small(n, images=[{"bytes": b"%d" % n * 2**22, "path": None}]) for n in range(10, 40)]
-    assert largest(shard_bytes(big, 64, compression="none", use_dictionary=False)) in (7, 8)

@@ -68,9 +68,9 @@ def test_killers_are_found_and_their_neighbours_labelled(tmp_path: Path, model: 
     for number in killers:
         assert marks[f"{number:09d}-{number + 1:09d}", "alone"] == MAX_DEATHS
 
-    # Quarantine is an outcome like any other: it is not tried again.
+    # Quarantine is an outcome like any other: it is not tried again, and not forgotten either.
     again = run_label(config, tmp_path / "in", tmp_path / "out")
-    assert (again.exit_code, again.event("plan")["pairs_to_do"]) == (0, 0)
+    assert (again.exit_code, again.event("plan")["pairs_to_do"]) == (4, 0)
     assert attempts(tmp_path / "out") == marks
 
 

@@ -45,9 +45,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _show(folder: Path, judge: str, console: Console) -> None:
+    # Without threads: pyarrow 26 now and then aborts the process that ends after using them.
     shown = ["pair_id", "status", "preference", "margin", "rationale"]
-    labels = pa.dataset.dataset(folder / "labels" / "parts" / judge).to_table(columns=shown)
-    pairs = pa.dataset.dataset(folder / "pairs").to_table(columns=["pair_id", "gold"])
+    labels = pa.dataset.dataset(folder / "labels" / "parts" / judge).to_table(
+        columns=shown, use_threads=False
+    )
+    pairs = pa.dataset.dataset(folder / "pairs").to_table(
+        columns=["pair_id", "gold"], use_threads=False
+    )
     joined = labels.join(pairs, "pair_id").sort_by("pair_id").to_pylist()
     decided = [row for row in joined if row["gold"] in ("a", "b")]
     right = sum(row["preference"] == row["gold"] for row in decided)

@@ -60,7 +60,9 @@ class GroupReader:
         ids: list[str | None] = []
         try:
             columns = self._columns.id_columns(self._schema)
-            for batch in self._open().iter_batches(BATCH_ROWS, row_groups=[group], columns=columns):
+            for batch in self._open().iter_batches(
+                BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False
+            ):
                 ids += self._ids_of(batch)
         except _DECODE_ERRORS as error:
             self._corruption(error)
@@ -103,7 +105,11 @@ class GroupReader:
 
     def _batches(self, file: pq.ParquetFile, group: int, size: int) -> Iterator[pa.Table]:
         columns = self._columns.needed(self._schema)
-        for batch in file.iter_batches(size, row_groups=[group], columns=columns):
+        # Without threads: Ray runs many readers at once, and pyarrow 26 now and then aborts a
+        # process that ends after using them.
+        for batch in file.iter_batches(
+            size, row_groups=[group], columns=columns, use_threads=False
+        ):
             yield self._pairs(batch)
 
     def _pairs(self, batch: pa.RecordBatch) -> pa.Table:

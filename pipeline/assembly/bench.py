@@ -9,7 +9,7 @@ import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow.parquet as pq
 import ray
@@ -144,10 +144,11 @@ def write_heavy_shards(folder: Path, total_mb: int) -> int:
 
 
 def spilled_bytes() -> int:
-    """Bytes that this cluster's object stores have spilled to disk so far."""
-    api: Any = internal_api  # untyped in Ray
-    state = api.get_state_from_address(ray.get_runtime_context().gcs_address)
-    return int(api.get_memory_info_reply(state).store_stats.spilled_bytes_total)
+    """Bytes that this cluster's object stores have ever spilled to disk."""
+    api: Any = internal_api  # untyped in Ray, as are its nodes
+    nodes: list[dict[str, Any]] = cast(Any, ray).nodes()
+    stats = [api.node_stats(n["NodeManagerAddress"], n["NodeManagerPort"]) for n in nodes]
+    return sum(int(each.store_stats.spilled_bytes_total) for each in stats)
 
 
 def _raw(config: LabelConfig, input_uri: str) -> Rates:

@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Any
 
 import pytest
-import ray
-from ray._private.internal_api import node_stats
 
+from pipeline.assembly.bench import spilled_bytes
 from tests.labeling import assert_exact, run_label, write_config
 from tests.shards import pair, picture, shard_bytes
 
 MiB = 2**20
 SHARDS, ROWS, PICTURE_BYTES = 8, 128, 400_000  # 400 MB through a store of 120 MiB
-
-
-def spilled_bytes() -> int:
-    """What the object stores of the cluster have ever written to disk."""
-    total = 0
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    for node in nodes:
-        stats = node_stats(  # type: ignore[no-untyped-call]
-            node["NodeManagerAddress"], node["NodeManagerPort"]
-        )
-        total += stats.store_stats.spilled_bytes_total
-    return total
 
 
 @pytest.mark.usefixtures("shared_ray")

@@ -39,11 +39,17 @@ VERDICT = "verdict"  # the outcome of a vote whose reply was read; any other out
 
 VOTE = pa.struct(
     [
-        ("order", pa.string()),  # "ab" or "ba": which response the judge saw first
+        # The candidates in the order shown: "ab" or "ba" of a pair; of more candidates a
+        # permutation such as "dcba"; "a" of a single one.
+        ("order", pa.string()),
         ("seed", pa.int64()),
         ("score_a", pa.float64()),  # mapped back: always the score of response_a
         ("score_b", pa.float64()),
-        ("choice", pa.string()),  # "a", "b" or "tie" by this vote alone; null if unreadable
+        ("scores", pa.list_(pa.float64())),  # of every candidate, where there may be more than two
+        # The option chosen, mapped back: "a", "b", "both_good" or "both_bad"; null where the
+        # format asks for scores.
+        ("option", pa.string()),
+        ("choice", pa.string()),  # of a pair: "a", "b" or "tie" by this vote alone
         ("outcome", pa.string()),  # VERDICT, or the Reason why the reply could not be read
         ("finish_reason", pa.string()),
         ("rationale", pa.string()),
@@ -67,15 +73,18 @@ LABELS = versioned(
             ("status", pa.string()),
             ("reason", pa.string()),
             ("detail", pa.string()),
-            ("preference", pa.string()),  # "a" or "b", only where status is "labeled"
-            ("p_a", pa.float64()),
-            ("p_a_raw", pa.float64()),
+            ("preference", pa.string()),  # "a" or "b", only where a pair's status is "labeled"
+            ("tie_kind", pa.string()),  # "good" or "bad" where the votes for a tie say so
+            ("p_a", pa.float64()),  # calibrated on gold pairs; null without a calibration
+            ("p_a_raw", pa.float64()),  # share of votes for response_a, ties counting half
             ("margin", pa.float64()),  # mean of score_a - score_b over readable votes
-            ("confidence", pa.float64()),
-            ("position_consistent", pa.bool_()),
+            ("scores", pa.list_(pa.float64())),  # each candidate's mean over readable votes
+            ("confidence", pa.float64()),  # that the label is right (see pipeline.core.voting)
+            ("position_consistent", pa.bool_()),  # both orders, by themselves, say the same
             ("n_votes", pa.int32()),
             ("rationale", pa.string()),
             ("votes", pa.list_(VOTE)),
+            ("policy_id", pa.string()),  # of the policy and calibration that made the label
             ("judged_at", pa.timestamp("us", tz="UTC")),
             ("run_id", pa.string()),
         ]

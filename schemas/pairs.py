@@ -1,5 +1,8 @@
 """pairs v1: one row is one multimodal preference pair to be judged.
 
+Formats that score one candidate or rank several read ``candidates`` in place of the two
+responses, and are measured against ``gold_scores`` in place of ``gold``.
+
 The media struct is nullable and bytes-first: exactly what Hugging Face's ``Image`` feature
 reads, so a pair shard loads in ``datasets`` with its pictures.
 """
@@ -37,7 +40,9 @@ PAIRS = versioned(
             ("videos", pa.list_(MEDIA)),
             ("response_a", RESPONSE),
             ("response_b", RESPONSE),
+            ("candidates", pa.list_(RESPONSE)),  # one to score or several to rank; null of a pair
             ("gold", pa.string()),  # one of GOLD_VALUES, or null where no human has judged
+            ("gold_scores", pa.list_(pa.float64())),  # a human's, one for each candidate
             ("source", pa.string()),
             ("metadata", pa.list_(ENTRY)),
         ]

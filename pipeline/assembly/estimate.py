@@ -26,7 +26,7 @@ def estimate_prompt_tokens(
         columns: the input's column mapping.
         judge: prompt and pixel cap.
     """
-    prompt = load_prompt(judge.format)
+    prompt = load_prompt(judge.format, judge.candidates)
     frame = len(prompt.system) + len(prompt.user)
     picture = judge.media.max_pixels / judge.media.factor**2
     return statistics.fmean(

@@ -67,8 +67,8 @@ class SamplingConfig(Frozen):
     """How replies are sampled.
 
     Attributes:
-        retry_temperature: used for a pair's third and later votes when ``temperature`` is 0,
-            since greedy decoding would repeat the unreadable reply word for word.
+        retry_temperature: used after the first round of votes when ``temperature`` is 0, since
+            greedy decoding would repeat the same reply word for word.
         reply_prefix: text the reply is made to begin with: ``"<think>\\n"`` or nothing.
     """
 
@@ -79,15 +79,43 @@ class SamplingConfig(Frozen):
     reply_prefix: Literal["", "<think>\n"] = ""
 
 
+class VideoConfig(Frozen):
+    """How videos reach the judge: sampled, then resized like pictures, each within these caps.
+
+    Attributes:
+        fps: frames sampled a second of video.
+        min_frames, max_frames: bounds of their number, multiples of two (a temporal patch).
+        min_pixels, max_pixels: bounds of one frame's area after the aspect-preserving resize.
+        total_pixels: bound of the area of all frames of one video.
+        max_videos: most videos of one row, candidates' included; 0 for a model without video.
+    """
+
+    fps: float = Field(default=1.0, gt=0, le=30)
+    min_frames: int = Field(default=4, ge=2, multiple_of=2)
+    max_frames: int = Field(default=16, ge=2, multiple_of=2)
+    min_pixels: int = Field(default=56 * 56, ge=1)
+    max_pixels: int = Field(default=256 * 28 * 28, ge=1)
+    total_pixels: int = Field(default=4_096 * 28 * 28, ge=1)
+    max_videos: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_pixels > self.max_pixels:
+            raise ValueError(f"min_pixels {self.min_pixels} > max_pixels {self.max_pixels}")
+        if self.min_frames > self.max_frames:
+            raise ValueError(f"min_frames {self.min_frames} > max_frames {self.max_frames}")
+        return self
+
+
 class MediaConfig(Frozen):
-    """How pictures reach the judge.
+    """How pictures and videos reach the judge.
 
     Attributes:
         min_pixels, max_pixels: bounds of a picture's area after the aspect-preserving resize.
         factor: both sides become multiples of it (patch size times merge size of the model).
-        max_images: most pictures of one pair.
+        max_images: most pictures of one row, candidates' included.
         max_bytes: a larger file is not decoded (``media_too_large``).
-        max_decoded_pixels: a picture that declares more is a decompression bomb.
+        max_decoded_pixels: a picture (or a video's frame) that declares more is a bomb.
     """
 
     min_pixels: int = Field(default=56 * 56, ge=1)
@@ -96,6 +124,7 @@ class MediaConfig(Frozen):
     max_images: int = Field(default=8, ge=1)
     max_bytes: int = Field(default=64 * 2**20, ge=1)
     max_decoded_pixels: int = Field(default=120_000_000, ge=1)
+    video: VideoConfig = VideoConfig()
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -105,19 +134,72 @@ class MediaConfig(Frozen):
 
 
 class VotesConfig(Frozen):
-    """How many replies a pair may cost, retries of unreadable ones included."""
+    """How many replies a row may cost, and when they suffice (see ``pipeline.core.voting``).
 
-    max_votes: int = Field(default=6, ge=2)
+    Attributes:
+        min_votes, max_votes: bounds of a row's votes; unreadable replies count against the most.
+        prior, margin_scale, threshold, tie_threshold: of the rule that stops asking.
+    """
+
+    min_votes: int = Field(default=2, ge=1)
+    max_votes: int = Field(default=8, ge=1)
+    prior: float = Field(default=1.0, gt=0)
+    margin_scale: float = Field(default=0.0, ge=0)
+    threshold: float = Field(default=0.85, gt=0.5, lt=1)
+    tie_threshold: float = Field(default=0.85, gt=0.5, lt=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_votes > self.max_votes:
+            raise ValueError(f"min_votes {self.min_votes} > max_votes {self.max_votes}")
+        return self
+
+
+class PolicyConfig(Frozen):
+    """How votes become a label. Changes no vote, so it is no part of the judge: labels can be
+    derived again under another policy (``python -m jobs.derive``) without an engine.
+
+    Attributes:
+        undecided: what a pair becomes that its votes do not decide.
+        min_confidence: a label below this confidence becomes undecided.
+        prior, margin_scale, threshold, tie_threshold: as ``judge.votes`` has them unless given.
+    """
+
+    undecided: Literal["abstain", "tie"] = "abstain"
+    min_confidence: float = Field(default=0.0, ge=0, lt=1)
+    prior: float | None = Field(default=None, gt=0)
+    margin_scale: float | None = Field(default=None, ge=0)
+    threshold: float | None = Field(default=None, gt=0.5, lt=1)
+    tie_threshold: float | None = Field(default=None, gt=0.5, lt=1)
+
+
+FormatName = Literal["pairwise_scores", "pairwise_options", "single_score", "batch_ranking"]
+CandidateKind = Literal["text", "image", "edit", "video"]
 
 
 class JudgeConfig(Frozen):
-    """Everything that can change a verdict: this, whole, is the judge."""
+    """Everything that can change a verdict: this, whole, is the judge.
 
-    format: Literal["pairwise_scores"] = "pairwise_scores"
+    Attributes:
+        format: what the judge is asked for (see ``pipeline.core.formats``).
+        candidates: what is judged: texts, images made for a prompt, images edited from a source
+            image, or videos. Rows with other candidates are bad rows.
+    """
+
+    format: FormatName = "pairwise_scores"
+    candidates: CandidateKind = "text"
     model: ModelConfig = ModelConfig()
     sampling: SamplingConfig = SamplingConfig()
     media: MediaConfig = MediaConfig()
     votes: VotesConfig = VotesConfig()
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.format != "single_score" and self.votes.max_votes < 2:
+            raise ValueError("votes.max_votes must be at least 2: both orders are always judged")
+        if self.candidates == "video" and self.media.video.max_videos == 0:
+            raise ValueError("candidates: video needs media.video.max_videos of 1 or more")
+        return self
 
     @model_validator(mode="after")
     def _room_for_prompts(self) -> Self:
@@ -221,6 +303,7 @@ class LabelConfig(Frozen):
     """The whole configuration of ``python -m jobs.label``."""
 
     judge: JudgeConfig = JudgeConfig()
+    policy: PolicyConfig = PolicyConfig()
     engine: EngineConfig = EngineConfig()
     input: InputConfig = InputConfig()
     workers: WorkersConfig = WorkersConfig()

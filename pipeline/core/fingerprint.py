@@ -4,17 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.config import JudgeConfig
 from pipeline.core.parsing import PARSER_VERSION
 from pipeline.core.prompts import load_prompt
+from pipeline.core.voting import Rule
 
 # Raise with any change to how media are decoded or prompts laid out: both change verdicts.
-RENDERING_VERSION = "1"
+RENDERING_VERSION = "2"
 SHORT = 12  # hex digits in names that people read
+
+
+@dataclass(frozen=True)
+class Content:
+    """A text and encoded media: of a candidate, or of the context."""
+
+    text: str | None
+    images: tuple[bytes, ...] = ()
+    videos: tuple[bytes, ...] = ()
+
+    def hashed(self) -> dict[str, Any]:
+        """The content with every medium in place of which stands its hash."""
+        media = {"images": self.images, "videos": self.videos}
+        hashes = {
+            name: [hashlib.sha256(data).hexdigest() for data in each]
+            for name, each in media.items()
+        }
+        return {"text": self.text, **hashes}
 
 
 def digest(*parts: bytes | str) -> str:
@@ -45,12 +65,12 @@ def judge_card(judge: JudgeConfig, model_version: str, engine: str) -> dict[str,
         model_version: the hub commit or the content hash of the weights that will really run.
         engine: the kind of engine; kinds differ in the last bits, and with them in a verdict.
     """
-    prompt = load_prompt(judge.format)
+    prompt = load_prompt(judge.format, judge.candidates)
     card: dict[str, Any] = {
         "judge": judge.model_dump(mode="json"),
         "model_version": model_version,
         "engine": engine,
-        "prompt_sha256": digest(prompt.system, prompt.user),
+        "prompt_sha256": digest(prompt.system, prompt.user, prompt.answer),
         "parser": PARSER_VERSION,
         "rendering": RENDERING_VERSION,
     }
@@ -62,18 +82,28 @@ def shard_key(path: str, size: int, content: str) -> str:
     return digest(path, str(size), content)
 
 
-def pair_hash(pair: Mapping[str, Any], media: Iterable[bytes]) -> str:
+def policy_id(rule: Rule, calibration_id: str | None) -> str:
+    """Identity of what made a label of votes: the rule, and the calibration if there is one."""
+    return digest(json.dumps(asdict(rule), sort_keys=True), calibration_id or "")
+
+
+def pair_hash(pair: Mapping[str, Any], candidates: Sequence[Content], context: Content) -> str:
     """Identity of what is judged: canonical prompt, candidates, and the bytes of all media.
 
     Identifiers, gold, source and model names are left out: they do not change a verdict.
+
+    Args:
+        pair: a row of pairs v1.
+        candidates: text and media of each candidate, in the row's order.
+        context: the media that the question is about.
     """
-    text = {
+    content = {
         "prompt": pair["prompt"],
         "messages": pair["messages"],
-        "responses": [pair[name]["text"] for name in ("response_a", "response_b")],
+        "context": context.hashed(),
+        "candidates": [candidate.hashed() for candidate in candidates],
     }
-    hashes = [hashlib.sha256(data).hexdigest() for data in media]
-    return digest(json.dumps(text, sort_keys=True, ensure_ascii=False), *hashes)
+    return digest(json.dumps(content, sort_keys=True, ensure_ascii=False))
 
 
 def label_id(pair_hash_: str, judge_id: str) -> str:

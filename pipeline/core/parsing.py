@@ -8,26 +8,43 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from schemas.labels import Reason
 
-PARSER_VERSION = "pairwise_scores/1"  # part of the judge's fingerprint: raise it with any change
+PARSER_VERSION = "2"  # part of the judge's fingerprint: raise it with any change
 
 THINK_END = "</think>"
 _THINK_START = "<think>"
-_SCORE = r"<answer>\s*([0-9]{1,3}(?:\.[0-9]{1,3})?)(?:\s*/\s*([0-9]{1,3}))?\s*</answer>"
-_TWO_SCORES = re.compile(rf"\s*{_SCORE}\s*{_SCORE}\s*", re.ASCII)
+_SCORE = re.compile(
+    r"\s*<answer>\s*([0-9]{1,3}(?:\.[0-9]{1,3})?)(?:\s*/\s*([0-9]{1,3}))?\s*</answer>\s*", re.ASCII
+)
+_OPTION = re.compile(r"\s*<answer>\s*\[\[([AB=>\w\s]{1,40})\]\]\s*</answer>\s*", re.ASCII)
 _REFUSAL = re.compile(
     r"\s*I(['\u2019]m sorry| am sorry| cannot| can['\u2019]t| am unable|['\u2019]m unable)\b", re.I
 )
 
+Option = Literal["first", "second", "both_good", "both_bad"]
+_OPTIONS: dict[str, Option] = {
+    "A>B": "first",
+    "B>A": "second",
+    "A=B=GOOD": "both_good",
+    "A=B=BAD": "both_bad",
+}
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """The scores of the first and the second answer shown, and the reasoning before them."""
+    """What a reply says about the candidates in the order shown.
 
-    score_1: float
-    score_2: float
+    Attributes:
+        scores: one for each candidate; empty where the format asks for an option.
+        option: the option chosen; None where the format asks for scores.
+        rationale: the reasoning before the verdict.
+    """
+
+    scores: tuple[float, ...]
+    option: Option | None
     rationale: str
 
 
@@ -46,37 +63,80 @@ class Unreadable:
     rationale: str
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """What follows the reasoning."""
+
+    text: str
+    rationale: str
+
+    def unreadable(self) -> Unreadable:
+        reason = Reason.REFUSED if _REFUSAL.match(self.text) else Reason.MALFORMED
+        return Unreadable(reason, f"after {THINK_END}: {_excerpt(self.text)}", self.rationale)
+
+
 def parse_scores(
-    reply: str, finish_reason: str | None, scale: tuple[int, int] = (1, 10)
+    reply: str, finish_reason: str | None, count: int = 2, scale: tuple[int, int] = (1, 10)
 ) -> Verdict | Unreadable:
-    """Parses a pairwise-scores reply: ``<think>…</think><answer>3</answer><answer>8</answer>``.
+    """Parses a reply of scores: ``<think>…</think><answer>3</answer><answer>8</answer>``.
 
     Args:
         reply: the judge's text, from the start of its reasoning.
         finish_reason: the engine's word; ``"length"`` means that the reply was cut off.
+        count: how many candidates were shown; so many scores there must be.
         scale: the lowest and the highest score that the prompt allows.
     """
+    answer = _answer(reply, finish_reason)
+    if isinstance(answer, Unreadable):
+        return answer
+    found: list[re.Match[str]] = []
+    position = 0
+    while match := _SCORE.match(answer.text, position):
+        found.append(match)
+        position = match.end()
+    if position < len(answer.text) or len(found) != count:
+        return answer.unreadable()
+    low, high = scale
+    if any(match[2] is not None and int(match[2]) != high for match in found):
+        detail = f"expected scores out of {high}, got {_excerpt(answer.text)}"
+        return Unreadable(Reason.OUT_OF_RANGE, detail, answer.rationale)
+    scores = tuple(float(match[1]) for match in found)
+    if not all(low <= score <= high for score in scores):
+        got = ", ".join(f"{score:g}" for score in scores)
+        detail = f"expected scores from {low} to {high}, got {got}"
+        return Unreadable(Reason.OUT_OF_RANGE, detail, answer.rationale)
+    return Verdict(scores, None, answer.rationale)
+
+
+def parse_option(reply: str, finish_reason: str | None) -> Verdict | Unreadable:
+    """Parses a reply of one option: ``<think>…</think><answer>[[A>B]]</answer>``.
+
+    The options are ``A>B``, ``B>A``, ``A=B=Good`` and ``A=B=Bad``, in any case and spacing.
+    """
+    answer = _answer(reply, finish_reason)
+    if isinstance(answer, Unreadable):
+        return answer
+    match = _OPTION.fullmatch(answer.text)
+    if match is None:
+        return answer.unreadable()
+    option = _OPTIONS.get(re.sub(r"\s", "", match[1]).upper())
+    if option is None:
+        listed = ", ".join(_OPTIONS)
+        detail = f"expected one of {listed}, got {_excerpt(match[1])}"
+        return Unreadable(Reason.OUT_OF_RANGE, detail, answer.rationale)
+    return Verdict((), option, answer.rationale)
+
+
+def _answer(reply: str, finish_reason: str | None) -> _Answer | Unreadable:
     reasoning, closed, answer = reply.rpartition(THINK_END)
     rationale = (reasoning if closed else reply).strip().removeprefix(_THINK_START).strip()
     if finish_reason == "length":
         return Unreadable(Reason.TRUNCATED, "the reply reached max_tokens", rationale)
-    if not closed:
-        if _REFUSAL.match(rationale):
-            return Unreadable(Reason.REFUSED, _excerpt(reply), rationale)
-        return Unreadable(Reason.MALFORMED, f"no {THINK_END} in the reply", rationale)
-    match = _TWO_SCORES.fullmatch(answer)
-    if match is None:
-        reason = Reason.REFUSED if _REFUSAL.match(answer) else Reason.MALFORMED
-        return Unreadable(reason, f"after {THINK_END}: {_excerpt(answer)}", rationale)
-    low, high = scale
-    scores = float(match[1]), float(match[3])
-    if any(out_of is not None and int(out_of) != high for out_of in (match[2], match[4])):
-        detail = f"expected scores out of {high}, got {_excerpt(answer)}"
-        return Unreadable(Reason.OUT_OF_RANGE, detail, rationale)
-    if not all(low <= score <= high for score in scores):
-        detail = f"expected scores from {low} to {high}, got {scores[0]:g} and {scores[1]:g}"
-        return Unreadable(Reason.OUT_OF_RANGE, detail, rationale)
-    return Verdict(*scores, rationale)
+    if closed:
+        return _Answer(answer, rationale)
+    if _REFUSAL.match(rationale):
+        return Unreadable(Reason.REFUSED, _excerpt(reply), rationale)
+    return Unreadable(Reason.MALFORMED, f"no {THINK_END} in the reply", rationale)
 
 
 def _excerpt(text: str, limit: int = 120) -> str:

@@ -1,4 +1,4 @@
-"""Whether a judging format can ask about a pair; each refusal is a quarantined row.
+"""Whether a judging format can ask about a row; each refusal is a quarantined row.
 
 What breaks the pairs contract itself is found before, for whole columns at a time
 (``contract_checks.row_problems``).
@@ -6,40 +6,71 @@ What breaks the pairs contract itself is found before, for whole columns at a ti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.core.config import JudgeConfig
+from pipeline.core.config import CandidateKind, JudgeConfig
 from pipeline.core.errors import RowRejected
+from pipeline.core.fingerprint import Content
+from pipeline.core.formats import FORMATS
+from pipeline.core.votes import LETTERS
 from schemas.labels import Reason
 
 ROLES = ("system", "user", "assistant")
+RESPONSES = ("response_a", "response_b")
+# What a candidate of each kind must be made of, and what it must not hold.
+_MADE_OF: dict[CandidateKind, tuple[str, tuple[str, ...]]] = {
+    "text": ("text", ("images", "videos")),
+    "image": ("images", ("videos",)),
+    "edit": ("images", ("videos",)),
+    "video": ("videos", ("images",)),
+}
 
 
-def check_pair(pair: Mapping[str, Any], judge: JudgeConfig) -> None:
-    """Refuses a pair that the judge's format cannot ask about.
+def candidates_of(row: Mapping[str, Any], judge: JudgeConfig) -> list[Mapping[str, Any]]:
+    """The candidates that the judge's format asks about, in the row's order.
+
+    Args:
+        row: a row of pairs v1.
+        judge: its format, kind of candidates and media limits.
 
     Raises:
         RowRejected: bad_row, with what is wrong.
     """
-    question_of(pair)
-    texts = [response_text(pair, name) for name in ("response_a", "response_b")]
-    if texts[0] == texts[1]:
-        raise _bad("both responses are equal")
-    if pair["videos"]:
-        raise _bad(f"the pair has videos; the format {judge.format} reads pictures only")
-    if len(pair["images"] or ()) > judge.media.max_images:
-        limit = f"the limit is {judge.media.max_images} (judge.media.max_images)"
-        raise _bad(f"the pair has {len(pair['images'])} images; {limit}")
+    candidates = _responses(row, judge)
+    for name, candidate in candidates.items():
+        _check_candidate(name, candidate, judge.candidates)
+    if judge.candidates == "edit" and not row["images"]:
+        raise _bad("there is no source image in images; candidates: edit judges edits of one")
+    limits = {"images": judge.media.max_images, "videos": judge.media.video.max_videos}
+    settings = {"images": "judge.media.max_images", "videos": "judge.media.video.max_videos"}
+    for media, limit in limits.items():
+        holders = [row, *candidates.values()]
+        count = sum(len(holder[media] or ()) for holder in holders)
+        if count > limit:
+            raise _bad(f"the row has {count} {media}; the limit is {limit} ({settings[media]})")
+    return list(candidates.values())
 
 
-def question_of(pair: Mapping[str, Any]) -> str:
+def check_distinct(candidates: Sequence[Content]) -> None:
+    """Refuses candidates that are equal, media included.
+
+    Raises:
+        RowRejected: bad_row, with which.
+    """
+    for (i, first), (j, second) in itertools.combinations(enumerate(candidates), 2):
+        if first == second:
+            raise _bad(f"candidates {LETTERS[i]} and {LETTERS[j]} are equal")
+
+
+def question_of(row: Mapping[str, Any]) -> str:
     """The question as the judge reads it: the prompt, or a conversation with its roles named.
 
     Raises:
         RowRejected: there is neither, or a message without text or with an unknown role.
     """
-    prompt, messages = pair["prompt"], pair["messages"]
+    prompt, messages = row["prompt"], row["messages"]
     if prompt and messages:
         raise _bad("both prompt and messages are given, expected one of them")
     if prompt and prompt.strip():
@@ -56,20 +87,35 @@ def question_of(pair: Mapping[str, Any]) -> str:
     return str(messages[0]["content"]) if len(turns) == 1 else "\n\n".join(turns)
 
 
-def response_text(pair: Mapping[str, Any], name: str) -> str:
-    """The text of a response.
+def _responses(row: Mapping[str, Any], judge: JudgeConfig) -> dict[str, Mapping[str, Any]]:
+    least, most = FORMATS[judge.format].counts
+    if least == most == 2:
+        if row["candidates"]:
+            raise _bad(
+                f"the row has candidates; the format {judge.format} reads {' and '.join(RESPONSES)}"
+            )
+        return {name: row[name] for name in RESPONSES}
+    found = row["candidates"] or ()
+    if not least <= len(found) <= most:
+        expected = f"{least}" if least == most else f"{least} to {most}"
+        raise _bad(
+            f"the row has {len(found)} candidates; the format {judge.format} takes {expected}"
+        )
+    return {f"candidate {LETTERS[index]}": each for index, each in enumerate(found)}
 
-    Raises:
-        RowRejected: it is missing or empty, or the response is made of media.
-    """
-    response = pair[name]
-    if response is None:
+
+def _check_candidate(
+    name: str, candidate: Mapping[str, Any] | None, kind: CandidateKind
+) -> None:
+    if candidate is None:
         raise _bad(f"{name} is null")
-    if response["images"] or response["videos"]:
-        raise _bad(f"{name} has media; the format pairwise_scores reads text responses only")
-    if not response["text"] or not response["text"].strip():
-        raise _bad(f"{name} is empty")
-    return str(response["text"])
+    needed, forbidden = _MADE_OF[kind]
+    for media in forbidden:
+        if candidate[media]:
+            raise _bad(f"{name} has {media}; candidates: {kind} takes {needed} only")
+    content = candidate[needed]
+    if not content or (isinstance(content, str) and not content.strip()):
+        raise _bad(f"{name} is empty: it has no {needed}")
 
 
 def _bad(detail: str) -> RowRejected:

@@ -1,117 +1,251 @@
-"""From votes to a label: which votes a pair still needs, and what its votes say together."""
+"""From votes to a label: when the votes of a row suffice, and what they say together.
+
+The judge's verdict about a pair is random: each vote for ``a`` or ``b`` is evidence about the
+share of its votes that ``a`` would get in the long run. That share has a Beta posterior; a pair is
+decided once the posterior says with ``threshold`` probability that the share is on one side of one
+half. Whether it would mostly call a tie is decided likewise.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Literal
 
-from schemas.labels import VERDICT, Reason, Status
+from scipy.special import betainc
 
-ORDERS = ("ab", "ba")
+from pipeline.core.votes import Vote, readable_of
+from schemas.labels import Reason, Status
+
+Calibrated = Callable[[Sequence[Vote]], float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vote:
-    """One reply of the judge about a pair: its verdict, or why it has none.
+class Rule:
+    """How votes are counted, and how sure a label must be.
 
     Attributes:
-        order: which response the judge saw first, ``"ab"`` or ``"ba"``.
-        score_a: the score of response_a whatever the order, or None if the reply is unreadable.
-        outcome: ``VERDICT``, or the Reason why the reply could not be read.
-        prompt_tokens: length of the prompt, media included, in tokens.
-        cached_tokens: how many of them the engine served from its prefix cache.
+        prior: of the Beta prior, both sides alike; 1 is uniform.
+        margin_scale: score gap at which a vote counts three quarters for its side and one
+            quarter for the other; 0 counts every vote whole.
+        threshold: posterior probability that decides for a candidate.
+        tie_threshold: posterior probability, of mostly ties, that decides for a tie.
+        undecided: what a pair becomes that its votes do not decide.
+        min_confidence: a label below this confidence becomes undecided.
     """
 
-    order: str
-    seed: int
-    outcome: str
-    score_a: float | None = None
-    score_b: float | None = None
-    finish_reason: str | None = None
-    rationale: str = ""
-    detail: str = ""
-    prompt_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-
-    @property
-    def readable(self) -> bool:
-        """Whether the reply was a verdict."""
-        return self.outcome == VERDICT
-
-    @property
-    def margin(self) -> float:
-        """score_a - score_b; only of a readable vote."""
-        if self.score_a is None or self.score_b is None:
-            raise ValueError(f"an unreadable vote ({self.outcome}) has no margin")
-        return self.score_a - self.score_b
-
-    @property
-    def choice(self) -> str | None:
-        """``"a"``, ``"b"`` or ``"tie"`` by this vote alone; None if it is unreadable."""
-        if not self.readable:
-            return None
-        return "tie" if self.margin == 0 else "a" if self.margin > 0 else "b"
-
-    def as_row(self) -> dict[str, object]:
-        """The vote as labels v1 stores it."""
-        row = asdict(self)
-        del row["detail"]
-        return row | {"choice": self.choice}
+    prior: float = 1.0
+    margin_scale: float = 0.0
+    threshold: float = 0.85
+    tie_threshold: float = 0.85
+    undecided: Literal["abstain", "tie"] = "abstain"
+    min_confidence: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What the votes of a pair say together (see labels v1 for the fields)."""
+    """What the votes of a row say together (see labels v1 for the fields)."""
 
     status: Status
     preference: str | None = None
+    tie_kind: str | None = None
     reason: Reason | None = None
     detail: str | None = None
+    p_a: float | None = None
     p_a_raw: float | None = None
     margin: float | None = None
+    scores: tuple[float, ...] | None = None
     confidence: float | None = None
     position_consistent: bool | None = None
     rationale: str | None = None
 
 
-def vote_seed(pair_hash: str, number: int) -> int:
-    """The sampling seed of a pair's vote ``number``: the same in every run and sharding."""
-    digest = hashlib.sha256(f"{pair_hash}/{number}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1  # 31 bits: what every engine accepts
+@dataclass(frozen=True)
+class Evidence:
+    """The readable votes about a pair, counted.
 
-
-def next_orders(votes: Sequence[Vote], max_votes: int) -> tuple[str, ...]:
-    """The orders still to be asked: those without a readable vote, while the budget lasts."""
-    missing = [o for o in ORDERS if not any(v.readable and v.order == o for v in votes)]
-    return tuple(missing[: max(0, max_votes - len(votes))])
-
-
-def decide(votes: Sequence[Vote]) -> Decision:
-    """Decides a pair: both orders must agree, or it is a tie; without both, it is quarantined.
-
-    ``p_a_raw`` is the share of votes for response_a, ties counting half.
+    Attributes:
+        for_a, for_b: votes for each candidate, a tie half for each.
+        ties: votes that call a tie.
+        votes: how many there are.
     """
-    readable = [vote for vote in votes if vote.readable]
-    if {vote.order for vote in readable} != set(ORDERS):
-        failed = next(vote for vote in reversed(votes) if not vote.readable)
-        tried = f"{len(votes) - len(readable)} of {len(votes)} replies unreadable"
-        return Decision(
-            status=Status.QUARANTINED,
-            reason=Reason(failed.outcome),
-            detail=f"{tried}; last, order {failed.order}: {failed.detail}",
+
+    for_a: float
+    for_b: float
+    ties: int
+    votes: int
+
+    @classmethod
+    def of(cls, votes: Sequence[Vote], rule: Rule) -> Evidence:
+        """Counts the readable ones of ``votes``."""
+        readable = readable_of(votes)
+        for_a = sum(_for_a(vote, rule.margin_scale) for vote in readable)
+        ties = sum(vote.choice == "tie" for vote in readable)
+        return cls(for_a, len(readable) - for_a, ties, len(readable))
+
+    def p_prefers_a(self, rule: Rule) -> float:
+        """Posterior probability that the judge mostly prefers ``a``."""
+        return _above_half(self.for_a, self.for_b, rule.prior)
+
+    def p_ties(self, rule: Rule) -> float:
+        """Posterior probability that the judge mostly calls a tie."""
+        return _above_half(self.ties, self.votes - self.ties, rule.prior)
+
+    def outcome(self, rule: Rule) -> str | None:
+        """``"a"``, ``"b"`` or ``"tie"``; None if the votes do not decide."""
+        p_a = self.p_prefers_a(rule)
+        if max(p_a, 1 - p_a) >= rule.threshold:
+            return "a" if p_a > 0.5 else "b"
+        return "tie" if self.p_ties(rule) >= rule.tie_threshold else None
+
+    def decidable(self, rule: Rule, more: int) -> bool:
+        """Whether ``more`` votes, all for the same outcome, would decide."""
+        cases = (
+            replace(self, for_a=self.for_a + more),
+            replace(self, for_b=self.for_b + more),
+            replace(
+                self, for_a=self.for_a + more / 2, for_b=self.for_b + more / 2, ties=self.ties + more
+            ),
         )
+        total = self.votes + more
+        return any(replace(case, votes=total).outcome(rule) is not None for case in cases)
+
+
+def decide_pair(
+    votes: Sequence[Vote], rule: Rule, calibrated: Calibrated | None = None
+) -> Decision:
+    """Decides a pair by its readable votes, of which there is at least one of each order.
+
+    Args:
+        votes: every vote of the pair.
+        rule: how they are counted.
+        calibrated: gives the calibrated probability that a human prefers ``a``.
+
+    Returns:
+        labeled, tie or abstained. ``confidence`` is the calibrated probability of the preferred
+        candidate where there is one, else the posterior one of what was decided.
+    """
+    evidence, readable = Evidence.of(votes, rule), readable_of(votes)
+    posterior = evidence.p_prefers_a(rule)
+    p_a = calibrated(readable) if calibrated else None
+    outcome = evidence.outcome(rule)
+    confidence = max(posterior, 1 - posterior)
+    if outcome == "tie":
+        confidence = evidence.p_ties(rule)
+    elif outcome is not None and p_a is not None:
+        confidence = p_a if outcome == "a" else 1 - p_a
+    if outcome != "tie" and confidence < rule.min_confidence:
+        outcome = None
+    status = _status(outcome, rule)
     choices = [str(vote.choice) for vote in readable]
-    p_a = sum({"a": 1.0, "tie": 0.5, "b": 0.0}[choice] for choice in choices) / len(choices)
-    consistent = len(set(choices)) == 1
-    labeled = consistent and choices[0] != "tie"
+    agreeing = (vote for vote in readable if vote.choice == outcome)
     return Decision(
-        status=Status.LABELED if labeled else Status.TIE,
-        preference=choices[0] if labeled else None,
-        p_a_raw=p_a,
-        margin=sum(vote.margin for vote in readable) / len(readable),
-        confidence=max(p_a, 1 - p_a),
-        position_consistent=consistent,
+        status=status,
+        preference=outcome if status is Status.LABELED else None,
+        tie_kind=_tie_kind(readable) if status is Status.TIE else None,
+        p_a=p_a,
+        p_a_raw=fmean({"a": 1.0, "tie": 0.5, "b": 0.0}[choice] for choice in choices),
+        margin=_mean_margin(readable),
+        scores=mean_scores(readable),
+        confidence=confidence,
+        position_consistent=position_consistent(readable),
+        rationale=next(agreeing, readable[0]).rationale,
+    )
+
+
+def decide_ranking(votes: Sequence[Vote], rule: Rule) -> Decision:
+    """Decides a ranking: labeled if any two candidates are ordered, a tie if all are equal.
+
+    ``confidence`` is the mean over all pairs of candidates; :func:`pairs_of` has the pairs.
+    """
+    readable = readable_of(votes)
+    pairs = [decide_pair(pair, rule) for pair in pairs_of(readable).values()]
+    statuses = {pair.status for pair in pairs}
+    if Status.LABELED in statuses:
+        status = Status.LABELED
+    else:
+        status = Status.TIE if statuses == {Status.TIE} else Status.ABSTAINED
+    return Decision(
+        status=status,
+        scores=mean_scores(readable),
+        confidence=fmean(float(pair.confidence or 0) for pair in pairs),
+        position_consistent=all(pair.position_consistent for pair in pairs),
         rationale=readable[0].rationale,
     )
+
+
+def decide_single(votes: Sequence[Vote]) -> Decision:
+    """Labels a single candidate with the mean of its scores."""
+    readable = readable_of(votes)
+    return Decision(
+        status=Status.LABELED, scores=mean_scores(readable), rationale=readable[0].rationale
+    )
+
+
+def quarantined(votes: Sequence[Vote]) -> Decision:
+    """The decision about a row whose budget is spent before there was a verdict of every order."""
+    failed = [vote for vote in votes if not vote.readable]
+    tried = f"{len(failed)} of {len(votes)} replies unreadable"
+    return Decision(
+        status=Status.QUARANTINED,
+        reason=Reason(failed[-1].outcome),
+        detail=f"{tried}; last, order {failed[-1].order}: {failed[-1].detail}",
+    )
+
+
+def pairs_of(votes: Sequence[Vote]) -> dict[tuple[int, int], list[Vote]]:
+    """Votes about several candidates as votes about each two of them, by the two's numbers."""
+    count = len(votes[0].order) if votes else 0
+    return {
+        (first, second): [vote.between(first, second) for vote in votes]
+        for first, second in itertools.combinations(range(count), 2)
+    }
+
+
+def mean_scores(readable: Sequence[Vote]) -> tuple[float, ...] | None:
+    """Each candidate's mean score; None where the format has no scores."""
+    if not readable or not readable[0].scores:
+        return None
+    return tuple(fmean(scores) for scores in zip(*(v.scores for v in readable), strict=True))
+
+
+def position_consistent(readable: Sequence[Vote]) -> bool:
+    """Whether the votes of either order, by themselves, say the same about a pair."""
+    signs = {"a": 1, "tie": 0, "b": -1}
+    sums = Counter[str]()
+    for vote in readable:
+        sums[vote.order] += signs[str(vote.choice)]
+    return len({(total > 0) - (total < 0) for total in sums.values()}) == 1
+
+
+def _for_a(vote: Vote, margin_scale: float) -> float:
+    if margin_scale > 0 and vote.margin is not None:
+        return 1 / (1 + math.exp(-math.log(3) * vote.margin / margin_scale))
+    return {"a": 1.0, "tie": 0.5, "b": 0.0}[str(vote.choice)]
+
+
+def _above_half(wins: float, losses: float, prior: float) -> float:
+    # P(share > 1/2) under Beta(prior + wins, prior + losses), by the symmetry of betainc.
+    return float(betainc(prior + losses, prior + wins, 0.5))
+
+
+def _status(outcome: str | None, rule: Rule) -> Status:
+    if outcome in ("a", "b"):
+        return Status.LABELED
+    tie = outcome == "tie" or rule.undecided == "tie"
+    return Status.TIE if tie else Status.ABSTAINED
+
+
+def _tie_kind(readable: Sequence[Vote]) -> str | None:
+    options = Counter(vote.option for vote in readable)
+    good, bad = options["both_good"], options["both_bad"]
+    return None if good == bad else "good" if good > bad else "bad"
+
+
+def _mean_margin(readable: Sequence[Vote]) -> float | None:
+    margins = [vote.margin for vote in readable if vote.margin is not None]
+    return fmean(margins) if margins else None

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
-from PIL.Image import Image
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from pipeline.core.config import JudgeConfig
 from pipeline.core.errors import EngineStartError
-from pipeline.workers.engine import Chat, Rendered, model_path
+from pipeline.workers.engine import Chat, Clip, Part, Rendered, model_path
 
-_SYSTEM, _USER = "\ue000system\ue000", "\ue000user\ue000"  # private-use: in no chat template
+_SYSTEM, _TEXT = "\ue000system\ue000", "\ue000text\ue000"  # private-use: in no chat template
+_FRAMES_A_TOKEN = 2  # frames of a clip that share a temporal patch
+
+Kind = Literal["text", "image", "video"]
 
 
 class ChatRenderer:
@@ -43,24 +46,31 @@ class ChatRenderer:
         )
         self._inert.encode_special_tokens = True
         self._lock = threading.Lock()
-        self._frames: dict[int, list[list[int]]] = {}
+        self._frames: dict[tuple[Kind, ...], list[list[int]]] = {}
 
     def render(self, chat: Chat) -> Rendered:
-        """Lays out ``chat``; pictures come first, as Flex-Judge was trained."""
-        before, between, after = self._frame(len(chat.images))
-        user = f"\n\n{chat.user}" if chat.images else chat.user
-        ids = [*before, *self.encode(chat.system), *between, *self.encode(user), *after]
+        """Lays out ``chat``, its pictures and clips where they stand among the texts."""
+        texts = [chat.system, *(part for part in chat.parts if isinstance(part, str))]
+        frame = self._frame(tuple(_kind(part) for part in chat.parts))
+        ids: list[int] = []
+        for between, text in zip(frame, [*texts, None], strict=True):
+            ids += between
+            ids += [] if text is None else self.encode(text)
         ids += self.encode(chat.reply_prefix)
-        length = len(ids) + sum(self.image_tokens(image) - 1 for image in chat.images)
-        return Rendered(tuple(ids), chat.images, length, chat)
+        length = len(ids) + sum(self.media_tokens(p) - 1 for p in (*chat.images, *chat.clips))
+        return Rendered(tuple(ids), length, chat)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text, special tokens switched off."""
         return list(self._inert.encode(text, add_special_tokens=False).ids)
 
-    def image_tokens(self, image: Image) -> int:
-        """How many tokens a picture's placeholder expands to."""
-        return (image.width // self._factor) * (image.height // self._factor)
+    def media_tokens(self, part: Part) -> int:
+        """How many tokens the placeholder of a picture or a clip expands to."""
+        if isinstance(part, str):
+            raise TypeError("a text has no placeholder")
+        frames = part.frames if isinstance(part, Clip) else (part,)
+        area = (frames[0].width // self._factor) * (frames[0].height // self._factor)
+        return area * math.ceil(len(frames) / _FRAMES_A_TOKEN)
 
     @property
     def stop_token_ids(self) -> list[int]:
@@ -72,30 +82,37 @@ class ChatRenderer:
         """The text of a reply, special tokens left out."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
-    def _frame(self, n_images: int) -> list[list[int]]:
+    def _frame(self, kinds: tuple[Kind, ...]) -> list[list[int]]:
         with self._lock:
-            if n_images not in self._frames:
-                self._frames[n_images] = self._make_frame(n_images)
-            return self._frames[n_images]
+            if kinds not in self._frames:
+                self._frames[kinds] = self._make_frame(kinds)
+            return self._frames[kinds]
 
-    def _make_frame(self, n_images: int) -> list[list[int]]:
-        content: list[dict[str, Any]] = [{"type": "image"} for _ in range(n_images)]
-        content.append({"type": "text", "text": _USER})
+    def _make_frame(self, kinds: tuple[Kind, ...]) -> list[list[int]]:
+        """The token ids before, between and after the system text and the texts of a turn."""
+        content: list[dict[str, Any]] = [
+            {"type": kind} | ({"text": _TEXT} if kind == "text" else {}) for kind in kinds
+        ]
         messages: list[dict[str, Any]] = [
             {"role": "system", "content": _SYSTEM},
-            {"role": "user", "content": content if n_images else _USER},
+            # Of a plain text, templates of text-only models take nothing else.
+            {"role": "user", "content": _TEXT if kinds == ("text",) else content},
         ]
         text = self._tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True
         )
         before, system, rest = str(text).partition(_SYSTEM)
-        between, user, after = rest.partition(_USER)
-        if not system or not user:
+        frame = [before, *rest.split(_TEXT)]
+        if not system or len(frame) != 2 + kinds.count("text"):
             raise EngineStartError(
-                "the model's chat template drops or reorders the system or the user turn; "
+                "the model's chat template drops, repeats or reorders the system or the user turn; "
                 "expected a template that shows both in order"
             )
         encode = self._tokenizer.backend_tokenizer.encode
-        return [
-            list(encode(part, add_special_tokens=False).ids) for part in (before, between, after)
-        ]
+        return [list(encode(part, add_special_tokens=False).ids) for part in frame]
+
+
+def _kind(part: Part) -> Kind:
+    if isinstance(part, str):
+        return "text"
+    return "video" if isinstance(part, Clip) else "image"

@@ -14,20 +14,50 @@ TINY_JUDGE = "tiny-judge"
 
 
 @dataclass(frozen=True)
+class Clip:
+    """A video as the judge sees it.
+
+    Attributes:
+        frames: RGB pictures of one size, an even number of them, in order.
+        fps: how many of them there are for a second of video.
+    """
+
+    frames: tuple[Image, ...]
+    fps: float
+
+
+Part = str | Image | Clip
+
+
+@dataclass(frozen=True)
 class Chat:
     """One question to the judge, not laid out yet.
 
     Attributes:
         system: the system text.
-        user: the user's text, which follows the pictures.
-        images: RGB pictures, sized to multiples of the model's factor.
+        parts: the user's turn: texts, RGB pictures and clips in the order shown. Sides of
+            pictures are multiples of the model's factor.
         reply_prefix: what the reply is made to begin with.
     """
 
     system: str
-    user: str
-    images: tuple[Image, ...] = ()
+    parts: tuple[Part, ...]
     reply_prefix: str = ""
+
+    @property
+    def user(self) -> str:
+        """The texts of the user's turn."""
+        return "".join(part for part in self.parts if isinstance(part, str))
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The pictures, in the order shown."""
+        return tuple(part for part in self.parts if isinstance(part, Image))
+
+    @property
+    def clips(self) -> tuple[Clip, ...]:
+        """The clips, in the order shown."""
+        return tuple(part for part in self.parts if isinstance(part, Clip))
 
 
 @dataclass(frozen=True)
@@ -35,14 +65,12 @@ class Rendered:
     """A chat as an engine takes it.
 
     Attributes:
-        token_ids: the prompt; one placeholder token for each picture.
-        images: the pictures, in the order of their placeholders.
+        token_ids: the prompt; one placeholder token for each picture and clip.
         length: tokens of the prompt once the placeholders are expanded.
-        chat: what was laid out.
+        chat: what was laid out; its pictures and clips are in the order of their placeholders.
     """
 
     token_ids: tuple[int, ...]
-    images: tuple[Image, ...]
     length: int
     chat: Chat
 

@@ -5,41 +5,59 @@ from __future__ import annotations
 import asyncio
 import datetime
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from pipeline.core.config import EngineConfig, JudgeConfig
 from pipeline.core.errors import EngineDeadError, RowRejected
-from pipeline.core.fingerprint import label_id, pair_hash
-from pipeline.core.parsing import Unreadable, parse_scores
+from pipeline.core.fingerprint import Content, label_id, pair_hash
+from pipeline.core.formats import FORMATS, next_orders
+from pipeline.core.labeler import DECIDED, Labeler
 from pipeline.core.prompts import load_prompt
-from pipeline.core.row_checks import check_pair, question_of, response_text
+from pipeline.core.row_checks import candidates_of, check_distinct, question_of
 from pipeline.core.units import Unit
-from pipeline.core.voting import ORDERS, Decision, Vote, decide, next_orders, vote_seed
-from pipeline.workers.engine import Chat, Engine, Rendered, Reply, Sampling
+from pipeline.core.votes import LETTERS, Vote, mapped_back, round_orders, vote_seed
+from pipeline.core.voting import Decision
+from pipeline.workers.engine import Chat, Engine, Part, Rendered, Reply, Sampling
 from pipeline.workers.media import MediaStore, decode_image
 from pipeline.workers.read_pairs import Pairs
-from schemas.labels import VERDICT, Reason, Status
+from pipeline.workers.video import decode_video
+from schemas.labels import Reason, Status
 
+Result = TypeVar("Result")
 # Requests beyond what the engine generates at once, so that it never runs out of waiting ones.
 _QUEUE_FACTOR = 1.5
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A pair laid out for the judge: its identity, and one prompt for each order."""
+    """A row ready for the judge.
+
+    Attributes:
+        context: decoded media that the question is about.
+        answers: for each candidate, its decoded media and its text.
+        prompts: laid out so far, by order; those of the first round are there from the start.
+    """
 
     pair_hash: str
-    prompts: Mapping[str, Rendered]
+    question: str
+    context: tuple[Part, ...]
+    answers: tuple[tuple[Part, ...], ...]
+    prompts: dict[str, Rendered] = field(default_factory=dict)
 
 
 class Judge:
     """One judge on one engine; judges any number of pairs at once on one event loop."""
 
     def __init__(
-        self, engine: Engine, judge: JudgeConfig, how: EngineConfig, media: MediaStore
+        self,
+        engine: Engine,
+        judge: JudgeConfig,
+        how: EngineConfig,
+        media: MediaStore,
+        labeler: Labeler | None = None,
     ) -> None:
         """Binds a judge to a started engine.
 
@@ -48,14 +66,19 @@ class Judge:
             judge: what is judged and how.
             how: concurrency and time-outs.
             media: where the pairs' media are.
+            labeler: makes labels of votes; by default under the default policy.
         """
         self._engine, self._judge, self._how, self._media = engine, judge, how, media
-        self._prompt = load_prompt(judge.format)
+        self._labeler = labeler or Labeler.of(judge)
+        self._prompt = load_prompt(judge.format, judge.candidates)
+        self._format = FORMATS[judge.format]
         self._threads = ThreadPoolExecutor(
             how.decode_threads or os.cpu_count() or 1, thread_name_prefix="prepare"
         )
-        pairs_at_once = max(1, round(engine.at_once * _QUEUE_FACTOR / len(ORDERS)))
-        self._slots = asyncio.Semaphore(pairs_at_once)
+        replies_a_round = len(round_orders(self._format.counts[0], 0, ""))
+        self._slots = asyncio.Semaphore(
+            max(1, round(engine.at_once * _QUEUE_FACTOR / replies_a_round))
+        )
 
     async def judge_unit(
         self, unit: Unit, pairs: Pairs, stamp: Mapping[str, Any]
@@ -89,68 +112,99 @@ class Judge:
     async def judge_pair(self, pair: Mapping[str, Any], where: Mapping[str, Any]) -> dict[str, Any]:
         """Judges one pair: a label, a tie, or quarantined with its reason; never an exception
         for what is wrong with the pair itself."""
-        loop = asyncio.get_running_loop()
         votes: list[Vote] = []
         hashed: str | None = None
         try:
-            prepared = await loop.run_in_executor(self._threads, self.prepare, pair)
-            hashed = prepared.pair_hash
-            while orders := next_orders(votes, self._judge.votes.max_votes):
+            prepared = await self._in_thread(self.prepare, pair)
+            hashed, count = prepared.pair_hash, len(prepared.answers)
+            while orders := next_orders(
+                self._format, votes, self._judge.votes, count, prepared.pair_hash
+            ):
                 asked = [
                     self._ask(prepared, order, len(votes) + i) for i, order in enumerate(orders)
                 ]
                 votes += await asyncio.gather(*asked)
-            decision = decide(votes)
+            decision = self._labeler.decide(votes)
         except RowRejected as rejected:
             decision = Decision(
                 status=Status.QUARANTINED, reason=rejected.reason, detail=rejected.detail
             )
-        return label_row(pair, where, hashed, decision, votes)
+        return label_row(pair, where, hashed, decision, votes, self._labeler.policy_id)
 
     def prepare(self, pair: Mapping[str, Any]) -> Prepared:
-        """Checks, decodes and lays out a pair (CPU work, any thread).
+        """Checks and decodes a pair, and lays out its first round (CPU work, any thread).
 
         Raises:
             RowRejected: the pair cannot be judged.
         """
         if pair["defect"] is not None:
             raise RowRejected(Reason.BAD_ROW, pair["defect"])
-        check_pair(pair, self._judge)
-        media = [self._fetch(reference) for reference in pair["images"] or ()]
-        images = tuple(decode_image(data, self._judge.media) for data in media)
-        answers = [response_text(pair, name) for name in ("response_a", "response_b")]
-        prompts = {}
-        for order in ORDERS:
-            first, second = answers if order == "ab" else reversed(answers)
-            user = self._prompt.fill(question=question_of(pair), answer_1=first, answer_2=second)
-            prefix = self._judge.sampling.reply_prefix
-            prompts[order] = self._engine.render(Chat(self._prompt.system, user, images, prefix))
-        longest = max(prompt.length for prompt in prompts.values())
+        question, candidates = question_of(pair), candidates_of(pair, self._judge)
+        context = self._content(pair, None)
+        contents = [self._content(candidate, candidate["text"]) for candidate in candidates]
+        check_distinct(contents)
+        prepared = Prepared(
+            pair_hash(pair, contents, context),
+            question,
+            self._decoded(context),
+            tuple(self._decoded(content) for content in contents),
+        )
+        first = round_orders(len(contents), 0, prepared.pair_hash)
+        longest = max(self.prompt(prepared, order).length for order in first)
         limit = self._judge.model.max_model_len - self._judge.sampling.max_tokens
         if longest > limit:
             raise RowRejected(
                 Reason.TOO_LONG,
                 f"the prompt has {longest} tokens; max_model_len - max_tokens leaves {limit}",
             )
-        return Prepared(pair_hash(pair, media), prompts)
+        return prepared
 
-    def _fetch(self, reference: Mapping[str, Any] | None) -> bytes:
+    def prompt(self, prepared: Prepared, order: str) -> Rendered:
+        """The prompt that shows the candidates in ``order``; laid out once."""
+        if order not in prepared.prompts:
+            answers = [prepared.answers[LETTERS.index(letter)] for letter in order]
+            parts = self._prompt.fill(prepared.context, prepared.question, answers)
+            chat = Chat(self._prompt.system, parts, self._judge.sampling.reply_prefix)
+            prepared.prompts[order] = self._engine.render(chat)
+        return prepared.prompts[order]
+
+    def _content(self, holder: Mapping[str, Any], text: str | None) -> Content:
+        images, videos = (
+            tuple(self._fetch(reference, name) for reference in holder[name] or ())
+            for name in ("images", "videos")
+        )
+        return Content(text, images, videos)
+
+    def _fetch(self, reference: Mapping[str, Any] | None, name: str) -> bytes:
         if reference is None:
-            raise RowRejected(Reason.MEDIA_MISSING, "an entry of images is null")
+            raise RowRejected(Reason.MEDIA_MISSING, f"an entry of {name} is null")
         return self._media.fetch(reference)
+
+    def _decoded(self, content: Content) -> tuple[Part, ...]:
+        limits = self._judge.media
+        images = [decode_image(data, limits) for data in content.images]
+        clips = [decode_video(data, limits) for data in content.videos]
+        text = ["\n" * bool(images or clips) + content.text] if content.text else []
+        return (*images, *clips, *text)
+
+    async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
     async def _ask(self, prepared: Prepared, order: str, number: int) -> Vote:
         sampling = self._judge.sampling
         seed = vote_seed(prepared.pair_hash, number)
         temperature = sampling.temperature
-        if temperature == 0 and number >= len(ORDERS):
+        if temperature == 0 and number >= len(round_orders(len(order), 0, "")):
             temperature = sampling.retry_temperature
         how = Sampling(temperature, sampling.top_p, sampling.max_tokens, seed)
         request_id = f"{prepared.pair_hash[:16]}-{os.urandom(4).hex()}-{number}"
         limit = self._how.request_timeout_s
+        prompt = prepared.prompts.get(order)
+        if prompt is None:  # a later permutation of a ranking
+            prompt = await self._in_thread(self.prompt, prepared, order)
         try:
             async with asyncio.timeout(limit):
-                reply = await self._engine.reply(request_id, prepared.prompts[order], how)
+                reply = await self._engine.reply(request_id, prompt, how)
         except TimeoutError:
             detail = f"no reply within {limit:g} s (engine.request_timeout_s)"
             return Vote(order=order, seed=seed, outcome=Reason.TIMEOUT, detail=detail)
@@ -158,21 +212,16 @@ class Judge:
 
     def _read(self, order: str, seed: int, reply: Reply) -> Vote:
         text = self._judge.sampling.reply_prefix + reply.text
-        parsed = parse_scores(text, reply.finish_reason)
-        vote: dict[str, Any] = {
-            "order": order,
-            "seed": seed,
-            "finish_reason": reply.finish_reason,
-            "rationale": parsed.rationale,
-            "prompt_tokens": reply.prompt_tokens,
-            "output_tokens": reply.output_tokens,
-            "cached_tokens": reply.cached_tokens,
-        }
-        if isinstance(parsed, Unreadable):
-            return Vote(**vote, outcome=parsed.reason, detail=parsed.detail)
-        first, second = parsed.score_1, parsed.score_2
-        a, b = (first, second) if order == "ab" else (second, first)
-        return Vote(**vote, outcome=VERDICT, score_a=a, score_b=b)
+        read = self._format.parse(text, reply.finish_reason, len(order))
+        return Vote(
+            order=order,
+            seed=seed,
+            finish_reason=reply.finish_reason,
+            prompt_tokens=reply.prompt_tokens,
+            output_tokens=reply.output_tokens,
+            cached_tokens=reply.cached_tokens,
+            **mapped_back(read, order),
+        )
 
 
 def label_row(
@@ -181,6 +230,7 @@ def label_row(
     hashed: str | None,
     decision: Decision,
     votes: Sequence[Vote],
+    policy_id: str,
 ) -> dict[str, Any]:
     """A row of labels v1.
 
@@ -190,23 +240,17 @@ def label_row(
         hashed: the pair's hash; None where its media or text could not be read.
         decision: what the votes say.
         votes: every vote, unreadable ones included.
+        policy_id: of the policy and calibration by which it was decided.
     """
+    decided = {name: getattr(decision, name) for name in DECIDED}
     return {
         "label_id": label_id(hashed, where["judge_id"]) if hashed else None,
         "pair_id": pair["pair_id"],
         "pair_hash": hashed,
         **where,
-        "status": decision.status,
-        "reason": decision.reason,
-        "detail": decision.detail,
-        "preference": decision.preference,
-        "p_a": None,  # calibrated; only calibration fills it
-        "p_a_raw": decision.p_a_raw,
-        "margin": decision.margin,
-        "confidence": decision.confidence,
-        "position_consistent": decision.position_consistent,
+        **decided,
         "n_votes": len(votes),
-        "rationale": decision.rationale,
         "votes": [vote.as_row() for vote in votes],
+        "policy_id": policy_id,
         "judged_at": datetime.datetime.now(datetime.UTC),
     }

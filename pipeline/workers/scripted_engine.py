@@ -11,21 +11,21 @@ import time
 from collections import Counter
 from typing import Literal
 
+from PIL.Image import Image
 from pydantic import Field, ValidationError
 
 from pipeline.core.config import EngineConfig, Frozen, JudgeConfig
 from pipeline.core.errors import EngineDeadError, EngineStartError
-from pipeline.workers.engine import Chat, Rendered, Reply, Sampling
+from pipeline.workers.engine import Chat, Clip, Rendered, Reply, Sampling
 
 Fault = Literal["kill", "die", "hang", "malformed", "truncated", "refused", "out_of_range", "flip"]
-_ANSWERS = re.compile(r"\[Assistant 1's Answer\]\n(.*)\n\n\[Assistant 2's Answer\]\n(.*)", re.S)
+_ANSWER = re.compile(r"\n\n\[Assistant(?: \d+)?'s [A-Za-z ]+\]\n")
 _SCORE = re.compile(r"score=(\d+)")
 _REPLIES = {
     "malformed": ("<think>x</think> I like the second one.", "stop"),
     "truncated": ("<think>and then", "length"),
     "refused": ("I'm sorry, I cannot judge this.", "stop"),
     "out_of_range": ("<think>x</think><answer>0</answer><answer>11</answer>", "stop"),
-    "flip": ("<think>first one</think><answer>9</answer><answer>2</answer>", "stop"),
 }
 
 
@@ -51,7 +51,7 @@ class Script(Frozen):
 
 
 class ScriptedEngine:
-    """Scores an answer by the ``score=N`` it contains, or else by a hash of its text."""
+    """Scores an answer by the ``score=N`` it contains, or else by a hash of its content."""
 
     def __init__(self, judge: JudgeConfig, engine: EngineConfig) -> None:
         """Reads ``engine.script``; nothing is loaded.
@@ -73,28 +73,24 @@ class ScriptedEngine:
 
     def render(self, chat: Chat) -> Rendered:
         """Counts a word as a token and a picture as one."""
-        length = len(f"{chat.system} {chat.user}".split()) + len(chat.images)
-        return Rendered((), chat.images, length, chat)
+        length = len(f"{chat.system} {chat.user}".split()) + len(chat.images) + len(chat.clips)
+        return Rendered((), length, chat)
 
     async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
         """Replies after ``latency_s``, or does what the script plans for this text."""
         await asyncio.sleep(self._script.latency_s)
-        text, finish = self._write(prompt.chat)
+        scores = [_score(answer) for answer in _answers(prompt.chat)]
+        text, finish = _reply(prompt.chat.system, scores), "stop"
         for marker, fault in self._script.faults.items():
             if marker in prompt.chat.user and not self._healed(marker):
-                text, finish = await self._fail(fault)
+                if fault == "flip":
+                    text = _reply(prompt.chat.system, [9, *[2] * (len(scores) - 1)])
+                else:
+                    text, finish = await self._fail(fault)
         return Reply(text, finish, prompt.length, len(text.split()), 0)
 
     def close(self) -> None:
         """Nothing to end."""
-
-    def _write(self, chat: Chat) -> tuple[str, str]:
-        match = _ANSWERS.search(chat.user)
-        if match is None:
-            raise ValueError("the scripted engine judges pairs of text answers only")
-        scores = [_score(answer) for answer in match.groups()]
-        verdict = "".join(f"<answer>{score}</answer>" for score in scores)
-        return f"<think>\nI count {scores[0]} and {scores[1]}.\n</think>\n\n{verdict}", "stop"
 
     def _healed(self, marker: str) -> bool:
         self._failed[marker] += 1
@@ -109,6 +105,31 @@ class ScriptedEngine:
         if fault == "hang":
             await asyncio.Event().wait()
         return _REPLIES[fault]
+
+
+def _answers(chat: Chat) -> list[str]:
+    """The candidates' texts, every picture or clip in them as the hash of its pixels."""
+    text = "".join(part if isinstance(part, str) else _pixels(part) for part in chat.parts)
+    return _ANSWER.split(text)[1:]
+
+
+def _pixels(part: Image | Clip) -> str:
+    frames = part.frames if isinstance(part, Clip) else (part,)
+    return hashlib.sha256(b"".join(frame.tobytes() for frame in frames)).hexdigest()
+
+
+def _reply(system: str, scores: list[int]) -> str:
+    """Scores in the form that the system text asks for."""
+    counted = " and ".join(str(score) for score in scores)
+    if "[[A>B]]" in system:
+        first, second = scores
+        both = "A=B=Good" if first > 5 else "A=B=Bad"
+        verdict = f"[[{'A>B' if first > second else 'B>A' if first < second else both}]]"
+        verdict = f"<answer>{verdict}</answer>"
+    else:
+        most = 5 if "from 1 to 5" in system else 10
+        verdict = "".join(f"<answer>{min(score, most)}</answer>" for score in scores)
+    return f"<think>\nI count {counted}.\n</think>\n\n{verdict}"
 
 
 def _score(answer: str) -> int:

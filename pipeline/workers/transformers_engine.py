@@ -67,9 +67,9 @@ class TransformersEngine:
         ids = self.expand(prompt)
         inputs: dict[str, Any] = {"input_ids": torch.tensor([ids])}
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-        if prompt.images:
+        if prompt.chat.images:
             # Resized already, to the judge's own bounds.
-            inputs |= self._pictures(list(prompt.images), do_resize=False, return_tensors="pt")
+            inputs |= self._pictures(list(prompt.chat.images), do_resize=False, return_tensors="pt")
             inputs["mm_token_type_ids"] = (inputs["input_ids"] == self._image_token).int()
         greedy = sampling.temperature == 0
         how: dict[str, Any] = {"do_sample": not greedy}
@@ -95,7 +95,7 @@ class TransformersEngine:
 
     def expand(self, prompt: Rendered) -> list[int]:
         """The prompt's ids with each picture's placeholder repeated for its tokens."""
-        counts = iter([self._renderer.image_tokens(image) for image in prompt.images])
+        counts = iter([self._renderer.media_tokens(image) for image in prompt.chat.images])
         ids: list[int] = []
         for token in prompt.token_ids:
             ids += [token] * (next(counts) if token == self._image_token else 1)

@@ -72,8 +72,8 @@ class VllmEngine:
         from vllm.sampling_params import RequestOutputKind
 
         inputs: Any = {"prompt_token_ids": list(prompt.token_ids)}
-        if prompt.images:
-            inputs["multi_modal_data"] = {"image": list(prompt.images)}
+        if prompt.chat.images:
+            inputs["multi_modal_data"] = {"image": list(prompt.chat.images)}
         params = SamplingParams(
             temperature=sampling.temperature,
             top_p=sampling.top_p,

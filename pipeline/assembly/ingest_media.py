@@ -8,6 +8,7 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.core.canonical import list_parts
 from pipeline.core.errors import ConfigError
 from pipeline.core.storage import Store
 from schemas.pairs import MEDIA, PAIRS, RESPONSE
@@ -55,16 +56,20 @@ class MediaPaths:
     def _column(self, field: pa.Field, array: pa.Array) -> pa.Array:
         if field.name in ("images", "videos"):
             return self._media(array)
-        if field.type == RESPONSE:
-            parts = [self._column(part, array.field(part.name)) for part in RESPONSE]
-            mask = array.is_null() if array.null_count else None
-            return pa.StructArray.from_arrays(parts, fields=list(RESPONSE), mask=mask)
-        return array
+        if field.type == pa.list_(RESPONSE):
+            offsets, values, empty = list_parts(array, field.name)
+            return pa.ListArray.from_arrays(
+                offsets, self._response(values), type=field.type, mask=empty
+            )
+        return self._response(array) if field.type == RESPONSE else array
+
+    def _response(self, array: pa.Array) -> pa.Array:
+        parts = [self._column(part, array.field(part.name)) for part in RESPONSE]
+        mask = array.is_null() if array.null_count else None
+        return pa.StructArray.from_arrays(parts, fields=list(RESPONSE), mask=mask)
 
     def _media(self, array: pa.Array) -> pa.Array:
-        offsets = pc.subtract(array.offsets, array.offsets[0])
-        first, last = array.offsets[0].as_py(), array.offsets[-1].as_py()
-        items = array.values.slice(first, last - first)
+        offsets, items, empty = list_parts(array, "media")
         encoded, paths = (
             pc.struct_field(items, "bytes"),
             self._relative(pc.struct_field(items, "path")),
@@ -72,9 +77,9 @@ class MediaPaths:
         if self._inline and pc.any(pc.and_(encoded.is_null(), paths.is_valid())).as_py():
             pairs = zip(encoded.to_pylist(), paths.to_pylist(), strict=True)
             encoded = pa.array([self._bytes(data, path) for data, path in pairs], pa.binary())
-        masks = [a.is_null() if a.null_count else None for a in (items, array)]
-        items = pa.StructArray.from_arrays([encoded, paths], fields=list(MEDIA), mask=masks[0])
-        return pa.ListArray.from_arrays(offsets, items, type=array.type, mask=masks[1])
+        missing = items.is_null() if items.null_count else None
+        items = pa.StructArray.from_arrays([encoded, paths], fields=list(MEDIA), mask=missing)
+        return pa.ListArray.from_arrays(offsets, items, type=array.type, mask=empty)
 
     def _relative(self, paths: pa.Array) -> pa.Array:
         """Paths under the root without it; any others as they are."""

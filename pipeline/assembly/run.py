@@ -26,8 +26,8 @@ from pipeline.assembly.progress import Reporter
 from pipeline.assembly.reconcile import check_coverage, check_quarantine
 from pipeline.core.config import LabelConfig
 from pipeline.core.fingerprint import judge_card
+from pipeline.core.judge_cards import read_calibration, write_card
 from pipeline.core.storage import Entry, Store
-from pipeline.core.units import judge_folder
 from pipeline.workers.judge_actor import RunSpec
 from pipeline.workers.receipts import Tally
 from schemas.labels import Status
@@ -103,8 +103,7 @@ def label(
             return RunResult(card["judge_id"], Tally(), 0)
         if plan.units:
             # First of all, so that an output that cannot be written starts nothing.
-            folder = judge_folder(card["judge_id"])
-            output.create(f"judges/{folder.removeprefix('judge=')}.json", _json(card))
+            write_card(output, card)
             session.enter_context(ray_session(config.workers))
         return _execute(run, reporter)
 
@@ -113,7 +112,9 @@ def _execute(run: Run, reporter: Reporter) -> RunResult:
     began = time.monotonic()
     progress = reporter.progress(run.plan.rows_to_do, run.config.progress_seconds)
     if run.plan.units:
-        spec = RunSpec(run.config, run.card["judge_id"], run.run_id, run.input_uri, run.output.uri)
+        judge_id = run.card["judge_id"]
+        calibration = read_calibration(run.output, judge_id)
+        spec = RunSpec(run.config, calibration, judge_id, run.run_id, run.input_uri, run.output.uri)
         with progress:
             for receipt in judge_shards(run.plan.tasks, spec):
                 progress.update(receipt)

@@ -115,7 +115,7 @@ def media(array: pa.Array, path: str) -> pa.Array:
         return pa.nulls(len(array), pa.list_(MEDIA))
     if not _is_list(array.type):
         return _one_item_lists(_media_items(array, path))
-    offsets, values, empty = _list_parts(array)
+    offsets, values, empty = list_parts(array, path)
     items = _media_items(values, path)
     return pa.ListArray.from_arrays(offsets, items, type=pa.list_(MEDIA), mask=empty)
 
@@ -173,6 +173,27 @@ def ranking(array: pa.Array, path: str) -> tuple[pa.Array, pa.Array, pa.Array]:
     )
 
 
+def list_parts(array: pa.Array, path: str) -> tuple[pa.Array, pa.Array, pa.Array | None]:
+    """(offsets from 0, the values they cut, mask of null lists or None) of any list array.
+
+    Values are a slice of the input's unless null lists hide some, which a result must not own.
+
+    Raises:
+        Mismatch: it is no list.
+    """
+    if not _is_list(array.type):
+        raise Mismatch(f"column {path!r}: got {array.type}, expected a list")
+    array = _plain_list(array)
+    offsets = array.offsets
+    first, last = offsets[0].as_py(), offsets[-1].as_py()
+    owned = pc.sum(pc.list_value_length(array)).as_py() or 0
+    if owned == last - first:
+        return pc.subtract(offsets, offsets[0]), array.values.slice(first, owned), _nulls(array)
+    lengths = pc.fill_null(pc.list_value_length(array), 0)
+    offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)])
+    return offsets.cast(pa.int32()), array.flatten(), _nulls(array)
+
+
 def _text_structs(array: pa.Array, struct: pa.StructType, refusal: str) -> pa.Array:
     """Lists of structs of strings as lists of exactly ``struct``.
 
@@ -186,7 +207,7 @@ def _text_structs(array: pa.Array, struct: pa.StructType, refusal: str) -> pa.Ar
     fits = pt.is_null(stored) or _has_fields(stored, {field.name: is_text for field in struct})
     if not _is_list(array.type) or not fits:
         raise Mismatch(f"{refusal}{kind}")
-    offsets, values, empty = _list_parts(array)
+    offsets, values, empty = list_parts(array, refusal)
     fields = [values if pt.is_null(stored) else values.field(field.name) for field in struct]
     parts = [_cast(part, field.type) for part, field in zip(fields, struct, strict=True)]
     items = pa.StructArray.from_arrays(parts, fields=list(struct), mask=_nulls(values))
@@ -223,22 +244,6 @@ def _one_item_lists(items: pa.Array) -> pa.Array:
     ends = pc.cumulative_sum(items.is_valid().cast(pa.int32()))
     offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends])
     return pa.ListArray.from_arrays(offsets, items.drop_null(), kind, mask=_nulls(items))
-
-
-def _list_parts(array: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array | None]:
-    """(offsets from 0, the values they cut, mask of null lists or None) of any list array.
-
-    Values are a slice of the input's unless null lists hide some, which a result must not own.
-    """
-    array = _plain_list(array)
-    offsets = array.offsets
-    first, last = offsets[0].as_py(), offsets[-1].as_py()
-    owned = pc.sum(pc.list_value_length(array)).as_py() or 0
-    if owned == last - first:
-        return pc.subtract(offsets, offsets[0]), array.values.slice(first, owned), _nulls(array)
-    lengths = pc.fill_null(pc.list_value_length(array), 0)
-    offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)])
-    return offsets.cast(pa.int32()), array.flatten(), _nulls(array)
 
 
 def _element(array: pa.Array, index: int, path: str) -> pa.Array:

@@ -39,6 +39,14 @@ def _as_column(spec: object) -> object:
     return {"column": spec} if isinstance(spec, str) else spec
 
 
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _as_listed(spec: object) -> object:
+    return {"listed": spec} if isinstance(spec, list) else _as_column(spec)
+
+
 def _coded(values: object) -> object:
     """Codes as the text that the column's values are cast to: YAML has ints and booleans too."""
     if not isinstance(values, Mapping):
@@ -110,6 +118,51 @@ def _as_response(spec: object) -> object:
 
 # A plain source is short for {text: …}.
 ResponseSource = Annotated[Response, BeforeValidator(_as_response)]
+
+
+class Each(Response):
+    """A list of candidates: the parts of each, by paths within the items of the list ``each``."""
+
+    each: str = Field(min_length=1)
+
+    def paths(self) -> list[str]:
+        return [self.each]
+
+
+class Listed(Spec):
+    """A list of candidates, each from sources of its own."""
+
+    listed: list[ResponseSource] = Field(min_length=1)
+
+    def paths(self) -> list[str]:
+        return [path for source in self.listed for path in source.paths()]
+
+
+class EachScore(Spec):
+    """A score for each candidate: the number at ``score`` within the items of ``each``.
+
+    Several paths are averaged. Numbers may be stored as text; other text is no score.
+    """
+
+    each: str = Field(min_length=1)
+    score: Annotated[list[str], BeforeValidator(_as_list)] = Field(min_length=1)
+
+    def paths(self) -> list[str]:
+        return [self.each]
+
+
+class ListedScores(Spec):
+    """A score for each candidate, each from a column of its own."""
+
+    listed: list[ColumnOnly] = Field(min_length=1)
+
+    def paths(self) -> list[str]:
+        return [path for source in self.listed for path in source.paths()]
+
+
+# A plain list is short for {listed: …}.
+CandidatesSource = Annotated[Each | Listed | Column, BeforeValidator(_as_listed)]
+ScoresSource = Annotated[EachScore | ListedScores | Column, BeforeValidator(_as_listed)]
 
 
 class Fields(Spec):

@@ -8,6 +8,8 @@ A mapping names, for each pairs-v1 column, where the foreign table holds it::
     response_a: response[0]             # text, or {text: …, images: …, videos: …, model: …}
     response_b: {text: answers.second, model: {const: gpt-x}}
     gold: {ranking: human_ranking}      # or {column: Better, values: {Output1: a, Output2: b}}
+    candidates: {each: completions, text: response, model: model}   # or a list of responses
+    gold_scores: {each: completions, score: rating}                 # or a list of columns
     source: {const: vl-rewardbench}
     metadata: {fields: {set: query_source}}
 
@@ -22,27 +24,34 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.core import canonical
+from pipeline.core import canonical, list_columns
 from pipeline.core.canonical import Mismatch
 from pipeline.core.column_specs import (
+    CandidatesSource,
     Coded,
     Column,
     ColumnOnly,
     Const,
+    Each,
+    EachScore,
     Fields,
     GoldConst,
     GoldSource,
+    Listed,
+    ListedScores,
     MetadataSource,
     Ranking,
     Response,
     ResponseSource,
+    ScoresSource,
     Source,
     Spec,
 )
 from pipeline.core.errors import InputError
 from schemas.pairs import ENTRY, PAIRS, RESPONSE
 
-REQUIRED = ("pair_id", "response_a", "response_b")
+# One column of each group must be there: its first complete alternative is asked for.
+ALTERNATIVES = (("prompt", "messages"), ("response_a", "candidates"), ("response_b", "candidates"))
 # A gold value that the mapping does not know keeps its text behind this mark, so that
 # `contract_checks` reports it and it can never pass for a label.
 UNKNOWN_GOLD = "unknown: "
@@ -59,7 +68,9 @@ class ColumnMapping(Spec):
     videos: ColumnOnly | None = None
     response_a: ResponseSource | None = None
     response_b: ResponseSource | None = None
+    candidates: CandidatesSource | None = None
     gold: GoldSource | None = None
+    gold_scores: ScoresSource | None = None
     source: Source | None = None
     metadata: MetadataSource | None = None
 
@@ -126,9 +137,9 @@ class ColumnMapping(Spec):
             except Mismatch as mismatch:
                 problems.append(f"{field.name}: {mismatch}")
                 columns.append(pa.nulls(batch.num_rows, field.type))
-        alternatives = ("prompt", "messages")
-        if all(self._spec(n) is None and n not in batch.schema.names for n in alternatives):
-            problems.append(_missing("'prompt' or 'messages'", batch.schema))
+        for group in ALTERNATIVES:
+            if all(self._spec(n) is None and n not in batch.schema.names for n in group):
+                problems.append(_missing(" or ".join(map(repr, group)), batch.schema))
         return pa.RecordBatch.from_arrays(columns, schema=PAIRS), problems
 
 
@@ -143,6 +154,10 @@ def _read(field: pa.Field, spec: Spec | None, batch: pa.RecordBatch) -> pa.Array
             return _same_name(field, batch)
         case Const() | GoldConst():
             return pa.repeat(pa.scalar(spec.const, pa.string()), batch.num_rows)
+        case Each() | Listed():
+            return list_columns.candidates(spec, batch, _response)
+        case EachScore() | ListedScores():
+            return list_columns.scores(spec, batch)
         case Response():
             return _response(spec, batch)
         case Ranking():
@@ -159,7 +174,7 @@ def _read(field: pa.Field, spec: Spec | None, batch: pa.RecordBatch) -> pa.Array
 
 def _same_name(field: pa.Field, batch: pa.RecordBatch) -> pa.Array:
     if field.name not in batch.schema.names:
-        if field.name in REQUIRED:
+        if field.name == "pair_id":
             raise Mismatch(_missing(repr(field.name), batch.schema))
         return pa.nulls(batch.num_rows, field.type)
     array = batch.column(canonical.root_of(field.name, batch.schema))
@@ -185,6 +200,10 @@ def _converted(name: str, array: pa.Array, path: str) -> pa.Array:
             return canonical.label(array, path)
         case "images" | "videos":
             return canonical.media(array, path)
+        case "candidates":
+            return list_columns.stored_candidates(array, path)
+        case "gold_scores":
+            return list_columns.stored_scores(array, path)
         case "messages":
             return canonical.messages(array, path)
         case "metadata":

@@ -23,11 +23,14 @@ def _batch_problems(pairs: pa.RecordBatch) -> pa.Array:
     gold_known = pc.or_(gold.is_null(), pc.is_in(gold, pa.array(GOLD_VALUES)))
     gold_text = pc.binary_join_element_wise("gold is not a, b, tie or null: ", gold, "")
     no_prompt = pc.and_(_empty(pairs["prompt"]), _empty(pairs["messages"]))
+    # Where candidates are given, they stand in the place of the two responses.
+    pair = _empty(pairs["candidates"])
     rules = [
         (_empty(pairs["pair_id"]), "pair_id is null or empty"),
         (no_prompt, "neither prompt nor messages holds anything"),
-        (_no_content(pairs["response_a"]), "response_a has neither text nor media"),
-        (_no_content(pairs["response_b"]), "response_b has neither text nor media"),
+        (pc.and_(pair, _no_content(pairs["response_a"])), "response_a has neither text nor media"),
+        (pc.and_(pair, _no_content(pairs["response_b"])), "response_b has neither text nor media"),
+        (_unlike(pairs["gold_scores"], pairs["candidates"]), "gold_scores are not one a candidate"),
         (pc.invert(gold_known), gold_text),
     ]
     reason = pa.nulls(pairs.num_rows, pa.string())
@@ -40,6 +43,11 @@ def _empty(column: pa.Array) -> pa.Array:
     of_text = pt.is_string(column.type)
     length = pc.binary_length(column) if of_text else pc.list_value_length(column)
     return pc.equal(pc.fill_null(length, 0), 0)
+
+
+def _unlike(scores: pa.Array, candidates: pa.Array) -> pa.Array:
+    same = pc.equal(pc.list_value_length(scores), pc.fill_null(pc.list_value_length(candidates), 0))
+    return pc.invert(pc.fill_null(same, True))  # null scores are none
 
 
 def _no_content(response: pa.Array) -> pa.Array:

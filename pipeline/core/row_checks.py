@@ -104,9 +104,7 @@ def _responses(row: Mapping[str, Any], judge: JudgeConfig) -> dict[str, Mapping[
     return {f"candidate {LETTERS[index]}": each for index, each in enumerate(found)}
 
 
-def _check_candidate(
-    name: str, candidate: Mapping[str, Any] | None, kind: CandidateKind
-) -> None:
+def _check_candidate(name: str, candidate: Mapping[str, Any] | None, kind: CandidateKind) -> None:
     if candidate is None:
         raise _bad(f"{name} is null")
     needed, forbidden = _MADE_OF[kind]

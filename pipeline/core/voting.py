@@ -108,7 +108,10 @@ class Evidence:
             replace(self, for_a=self.for_a + more),
             replace(self, for_b=self.for_b + more),
             replace(
-                self, for_a=self.for_a + more / 2, for_b=self.for_b + more / 2, ties=self.ties + more
+                self,
+                for_a=self.for_a + more / 2,
+                for_b=self.for_b + more / 2,
+                ties=self.ties + more,
             ),
         )
         total = self.votes + more

@@ -80,6 +80,11 @@ class Judge:
             max(1, round(engine.at_once * _QUEUE_FACTOR / replies_a_round))
         )
 
+    @property
+    def policy_id(self) -> str:
+        """Identity of the policy and calibration that label the votes."""
+        return self._labeler.policy_id
+
     async def judge_unit(
         self, unit: Unit, pairs: Pairs, stamp: Mapping[str, Any]
     ) -> list[dict[str, Any]]:
@@ -129,7 +134,7 @@ class Judge:
             decision = Decision(
                 status=Status.QUARANTINED, reason=rejected.reason, detail=rejected.detail
             )
-        return label_row(pair, where, hashed, decision, votes, self._labeler.policy_id)
+        return label_row(pair, where, hashed, decision, votes, self.policy_id)
 
     def prepare(self, pair: Mapping[str, Any]) -> Prepared:
         """Checks and decodes a pair, and lays out its first round (CPU work, any thread).

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from pipeline.core.calibration import Calibration
 from pipeline.core.config import LabelConfig
 from pipeline.core.errors import EngineDeadError
+from pipeline.core.labeler import Labeler
 from pipeline.core.storage import Store
 from pipeline.workers.attempts import Starts
 from pipeline.workers.engine_start import start_engine
@@ -25,9 +27,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What every worker of a run needs to know; small, and the same for all."""
+    """What every worker of a run needs to know; small, and the same for all.
+
+    Attributes:
+        calibration: of this judge, from its card; None if it has none.
+    """
 
     config: LabelConfig
+    calibration: Calibration | None
     judge_id: str
     run_id: str
     input_uri: str
@@ -50,7 +57,8 @@ class JudgeActor:
             self._engine = start_engine(config.judge, config.engine)
         roots = (spec.input_uri, *config.input.media_roots)
         media = MediaStore(roots, config.judge.media.max_bytes)
-        judge = Judge(self._engine, config.judge, config.engine, media)
+        labeler = Labeler.of(config.judge, config.policy, spec.calibration)
+        judge = Judge(self._engine, config.judge, config.engine, media, labeler)
         self._runner = UnitRunner(judge, output, spec.judge_id, spec.run_id, workers.max_deaths)
 
     async def __call__(self, unit_row: pa.Table) -> AsyncIterator[pa.Table]:

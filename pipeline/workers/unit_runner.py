@@ -107,7 +107,7 @@ class UnitRunner:
             detail=f"its worker died {deaths} times while judging this row alone",
         )
         where = {"shard": unit.shard, "unit": unit.name, "row": unit.start, **self._stamp}
-        return label_row(pair, where, None, decision, [])
+        return label_row(pair, where, None, decision, [], self._judge.policy_id)
 
 
 def _rows_of(piece: Unit, unit: Unit, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

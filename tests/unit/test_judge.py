@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.core.errors import EngineDeadError, StorageError
 from pipeline.core.storage import Store
-from pipeline.core.voting import vote_seed
+from pipeline.core.votes import vote_seed
 from schemas.contract import table_of
 from schemas.labels import LABELS
 from tests.judging import JUDGE_ID, Row, judge_rows, scripted, text_pair

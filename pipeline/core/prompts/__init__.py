@@ -63,9 +63,7 @@ def load_prompt(format_: str, candidates: str) -> Prompt:
     return Prompt(system, user, answer)
 
 
-def _fill(
-    template: str, values: Mapping[str, Sequence[str | Media]]
-) -> list[str | Media]:
+def _fill(template: str, values: Mapping[str, Sequence[str | Media]]) -> list[str | Media]:
     pieces = _PLACEHOLDER.split(template)  # text, name, text, name, …, text
     filled: list[str | Media] = []
     for index, piece in enumerate(pieces):

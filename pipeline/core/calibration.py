@@ -7,6 +7,7 @@ probabilities, so calibration cannot favour a side.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -62,7 +63,7 @@ def features(votes: Sequence[Vote]) -> tuple[float, float, float]:
 def _interpolated(x: float, knots: Sequence[tuple[float, float]]) -> float:
     if x <= knots[0][0]:
         return knots[0][1]
-    for (x0, y0), (x1, y1) in zip(knots, knots[1:], strict=False):
+    for (x0, y0), (x1, y1) in itertools.pairwise(knots):
         if x <= x1:
             return y0 + (y1 - y0) * (x - x0) / (x1 - x0) if x1 > x0 else y1
     return knots[-1][1]

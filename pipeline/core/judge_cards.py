@@ -59,8 +59,8 @@ def parse_calibration(stored: object, judge_id: str) -> Calibration:
     if calibration.judge_id != judge_id:
         raise InputError(
             f"the calibration {calibration.calibration_id[:12]} was fitted to judge "
-            f"{calibration.judge_id[:16]}, expected {judge_id[:16]}: another judge's votes are worth "
-            "something else; fit one with jobs.calibrate"
+            f"{calibration.judge_id[:16]}, expected {judge_id[:16]}: another judge's votes are "
+            "worth something else; fit one with jobs.calibrate"
         )
     return calibration
 

@@ -104,18 +104,14 @@ class Evidence:
 
     def decidable(self, rule: Rule, more: int) -> bool:
         """Whether ``more`` votes, all for the same outcome, would decide."""
-        cases = (
-            replace(self, for_a=self.for_a + more),
-            replace(self, for_b=self.for_b + more),
-            replace(
-                self,
-                for_a=self.for_a + more / 2,
-                for_b=self.for_b + more / 2,
-                ties=self.ties + more,
-            ),
+        shares = ((more, 0.0, 0), (0.0, more, 0), (more / 2, more / 2, more))
+        return any(
+            Evidence(
+                self.for_a + for_a, self.for_b + for_b, self.ties + ties, self.votes + more
+            ).outcome(rule)
+            is not None
+            for for_a, for_b, ties in shares
         )
-        total = self.votes + more
-        return any(replace(case, votes=total).outcome(rule) is not None for case in cases)
 
 
 def decide_pair(

@@ -7,7 +7,6 @@ Candidates are named by letters: a pair's are ``a`` and ``b``, those of a rankin
 from __future__ import annotations
 
 import hashlib
-import random
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -118,8 +117,7 @@ def mapped_back(read: Verdict | Unreadable, order: str) -> dict[str, Any]:
 
 def vote_seed(pair_hash: str, number: int) -> int:
     """The sampling seed of a pair's vote ``number``: the same in every run and sharding."""
-    digest = hashlib.sha256(f"{pair_hash}/{number}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1  # 31 bits: what every engine accepts
+    return int.from_bytes(_hash(f"{pair_hash}/{number}")[:4], "big") >> 1  # as all engines accept
 
 
 def round_orders(count: int, round_number: int, pair_hash: str) -> tuple[str, ...]:
@@ -133,12 +131,14 @@ def round_orders(count: int, round_number: int, pair_hash: str) -> tuple[str, ..
     if count == 1:
         return (letters,)
     if count > 2 and round_number > 0:
-        shuffled = list(letters)
-        random.Random(f"{pair_hash}/{round_number}").shuffle(shuffled)
-        letters = "".join(shuffled)
+        letters = "".join(sorted(letters, key=lambda x: _hash(f"{pair_hash}/{round_number}/{x}")))
     return (letters, letters[::-1])
 
 
 def readable_of(votes: Sequence[Vote]) -> list[Vote]:
     """The votes whose replies were verdicts."""
     return [vote for vote in votes if vote.readable]
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()

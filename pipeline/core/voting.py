@@ -12,7 +12,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from statistics import fmean
 from typing import Literal
 
@@ -62,6 +62,11 @@ class Decision:
     confidence: float | None = None
     position_consistent: bool | None = None
     rationale: str | None = None
+
+    def as_row(self) -> dict[str, object]:
+        """The columns of labels v1 that a decision fills."""
+        row = {field.name: getattr(self, field.name) for field in fields(self)}
+        return row | {"scores": None if self.scores is None else list(self.scores)}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pipeline.core.config import EngineConfig, JudgeConfig
 from pipeline.core.errors import EngineDeadError, RowRejected
 from pipeline.core.fingerprint import Content, label_id, pair_hash
 from pipeline.core.formats import FORMATS, next_orders
-from pipeline.core.labeler import DECIDED, Labeler
+from pipeline.core.labeler import Labeler
 from pipeline.core.prompts import load_prompt
 from pipeline.core.row_checks import candidates_of, check_distinct, question_of
 from pipeline.core.units import Unit
@@ -247,13 +247,12 @@ def label_row(
         votes: every vote, unreadable ones included.
         policy_id: of the policy and calibration by which it was decided.
     """
-    decided = {name: getattr(decision, name) for name in DECIDED}
     return {
         "label_id": label_id(hashed, where["judge_id"]) if hashed else None,
         "pair_id": pair["pair_id"],
         "pair_hash": hashed,
         **where,
-        **decided,
+        **decision.as_row(),
         "n_votes": len(votes),
         "votes": [vote.as_row() for vote in votes],
         "policy_id": policy_id,

@@ -241,9 +241,9 @@ def test_all_missing_columns_are_named_at_once() -> None:
     problems = ColumnMapping().check(schema)
     assert [line.split(" is missing")[0] for line in problems] == [
         "pair_id: required column 'pair_id'",
-        "response_a: required column 'response_a'",
-        "response_b: required column 'response_b'",
         "required column 'prompt' or 'messages'",
+        "required column 'response_a' or 'candidates'",
+        "required column 'response_b' or 'candidates'",
     ]
     assert all(line.endswith("columns there: query") for line in problems)
 

@@ -42,6 +42,13 @@ MEDIA_FORMS: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
 ENCODED_TEXT = pa.dictionary(pa.int8(), pa.string())
 TEXT_TYPES = [pa.string(), pa.large_string(), pa.string_view(), ENCODED_TEXT]
 LISTS_OF_TEXT = [pa.list_(pa.string()), pa.large_list(pa.large_string())]
+STARS = st.none() | st.sampled_from(["5", " 2.5 ", "N/A", "", "-1", ".5", "1e3", "4."])
+COMPLETIONS = pa.struct(
+    [("said", pa.string()), ("by", pa.large_string()), ("stars", pa.string()), ("again", pa.int8())]
+)
+COMPLETION = st.none() | st.fixed_dictionaries(
+    {"said": TEXTS, "by": TEXTS, "stars": STARS, "again": st.none() | st.integers(-9, 9)}
+)
 CODES = {"first": "a", "second": "b", "same": "tie", "unclear": None}
 
 MAPPING = ColumnMapping.model_validate(
@@ -58,6 +65,8 @@ MAPPING = ColumnMapping.model_validate(
             "model": {"const": "m"},
         },
         "gold": {"column": "better", "values": CODES},
+        "candidates": {"each": "completions", "text": "said", "model": "by"},
+        "gold_scores": {"each": "completions", "score": ["stars", "again"]},
         "source": {"const": "tests"},
         "metadata": {"fields": {"q": "question", "n": "key", "fixed": {"const": "x"}}},
     }
@@ -82,6 +91,7 @@ def foreign_tables(draw: st.DrawFn) -> tuple[pa.Table, list[Row]]:
             info,
             st.none() | st.fixed_dictionaries({"other": TEXTS, "clips": MEDIA_FORMS[clips][1]}),
         ),
+        "completions": (pa.list_(COMPLETIONS), lists(COMPLETION)),
         "better": (pa.string(), st.none() | st.sampled_from([*CODES, "a", "nonsense"])),
         "unrelated": (pa.float64(), st.none() | st.floats(allow_nan=False)),
     }
@@ -124,7 +134,20 @@ def gold(code: str | None) -> str | None:
     return CODES[code] if code in CODES else UNKNOWN_GOLD + code
 
 
+def candidate(completion: Row | None) -> Row:
+    got = completion or {"said": None, "by": None}
+    return {"text": got["said"], "images": None, "videos": None, "model": got["by"]}
+
+
+def stars(completion: Row | None) -> float | None:
+    numbers = {"5": 5.0, " 2.5 ": 2.5, "-1": -1.0, ".5": 0.5, "4.": 4.0}
+    first = numbers.get((completion or {}).get("stars") or "")
+    again = (completion or {}).get("again")
+    return None if first is None or again is None else (first + again) / 2
+
+
 def expected(row: Row) -> Row:
+    completions = row["completions"]
     info = row["info"] or {"other": None, "clips": None}
     key = None if row["key"] is None else str(row["key"])
     return {
@@ -145,7 +168,9 @@ def expected(row: Row) -> Row:
             "videos": items(at(row["pile"], 1)),
             "model": "m",
         },
+        "candidates": None if completions is None else [candidate(c) for c in completions],
         "gold": gold(row["better"]),
+        "gold_scores": None if completions is None else [stars(c) for c in completions],
         "source": "tests",
         "metadata": [
             {"key": name, "value": value}

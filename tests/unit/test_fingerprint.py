@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from pipeline.core import fingerprint
 from pipeline.core.config import JudgeConfig
 from pipeline.core.fingerprint import (
+    Content,
     digest,
     folder_digest,
     judge_card,
@@ -44,6 +46,10 @@ def card(judge: JudgeConfig | None = None, version: str = "v") -> str:
         {"sampling": {"reply_prefix": "<think>\n"}},
         {"media": {"max_pixels": 100_000}},
         {"votes": {"max_votes": 4}},
+        {"votes": {"threshold": 0.9}},
+        {"format": "pairwise_options"},
+        {"candidates": "image"},
+        {"media": {"video": {"fps": 2}}},
     ],
 )
 def test_every_setting_of_a_judge_is_part_of_it(change: dict[str, Any]) -> None:
@@ -58,10 +64,12 @@ def test_model_version_parser_rendering_and_prompt_are_part_of_a_judge(
         with monkeypatch.context() as patch:
             patch.setattr(fingerprint, name, "other")
             ids.append(card())
-    prompt = load_prompt("pairwise_scores")
-    changed = type(prompt)(prompt.name, prompt.system + " ", prompt.user)
-    monkeypatch.setattr(fingerprint, "load_prompt", lambda name: changed)
-    ids.append(card())
+    prompt = load_prompt("pairwise_scores", "text")
+    for part in ("system", "user", "answer"):
+        changed = replace(prompt, **{part: getattr(prompt, part) + " "})
+        with monkeypatch.context() as patch:
+            patch.setattr(fingerprint, "load_prompt", lambda *_, prompt=changed: prompt)
+            ids.append(card())
     assert len(set(ids)) == len(ids)
 
 
@@ -99,13 +107,28 @@ def test_a_judge_does_not_depend_on_the_order_of_its_arguments() -> None:
     ],
 )
 def test_pair_hash_is_of_what_is_judged(change: dict[str, Any], same: bool) -> None:
-    media = [b"one", b"two"]
-    assert (pair_hash(pair(0) | change, media) == pair_hash(pair(0), media)) is same
+    assert (hashed(pair(0) | change) == hashed(pair(0))) is same
 
 
-def test_pair_hash_is_of_every_medium_in_order() -> None:
-    media = [[b"one", b"two"], [b"two", b"one"], [b"onetwo"], [b"one"], []]
-    assert len({pair_hash(pair(0), some) for some in media}) == len(media)
+def hashed(row: dict[str, Any], context: Content | None = None, *more: Content) -> str:
+    """The hash of a pair of texts, with that context and those further candidates."""
+    candidates = [Content(row[name]["text"]) for name in ("response_a", "response_b")]
+    return pair_hash(row, [*candidates, *more], context or Content(None))
+
+
+def test_pair_hash_is_of_every_medium_its_kind_place_and_order() -> None:
+    one, two = b"one", b"two"
+    contexts = [
+        Content(None),
+        Content(None, images=(one, two)),
+        Content(None, images=(two, one)),
+        Content(None, images=(one + two,)),
+        Content(None, images=(one,)),
+        Content(None, videos=(one,)),
+    ]
+    ids = [hashed(pair(0), context) for context in contexts]
+    ids += [hashed(pair(0), None, Content(None, images=(one,))), hashed(pair(0), None, Content(""))]
+    assert len(set(ids)) == len(ids)
 
 
 def test_shard_key_is_of_path_size_and_content() -> None:

@@ -69,11 +69,19 @@ def test_the_same_pair_gets_the_same_seeds_whatever_its_place() -> None:
         assert label["label_id"] == same["label_id"]
 
 
-def test_a_contradiction_is_a_tie() -> None:
+def test_a_lasting_contradiction_costs_more_votes_and_is_no_label() -> None:
     label = one({"faults": {"MARK": "flip"}})
-    assert status_of(label) == ("tie", None, None, 2)
+    assert status_of(label) == ("abstained", None, None, 6)  # two more could not decide it
     assert (label["position_consistent"], label["margin"], label["p_a_raw"]) == (False, 0, 0.5)
-    assert [vote["choice"] for vote in label["votes"]] == ["a", "b"]
+    assert [vote["choice"] for vote in label["votes"]] == ["a", "b"] * 3
+    assert len({vote["seed"] for vote in label["votes"]}) == 6
+
+
+def test_a_contradiction_that_more_votes_settle() -> None:
+    label = one({"faults": {"MARK": "flip"}, "heal_after": 2})
+    assert status_of(label) == ("labeled", None, "a", 6)
+    assert [vote["choice"] for vote in label["votes"]] == ["a", "b", "a", "a", "a", "a"]
+    assert (label["p_a_raw"], label["confidence"]) == (5 / 6, 15 / 16)
 
 
 @pytest.mark.parametrize("fault", ["malformed", "truncated", "refused", "out_of_range"])
@@ -84,14 +92,14 @@ def test_an_unreadable_reply_is_asked_again_within_the_budget(fault: str) -> Non
     assert [vote["order"] for vote in healed["votes"]] == ["ab", "ba", "ab", "ba", "ab"]
     assert len({vote["seed"] for vote in healed["votes"]}) == 5
     lost = one({"faults": {"MARK": fault}}, judge={"votes": {"max_votes": 5}})
-    assert status_of(lost) == ("quarantined", fault, None, 5)
-    assert "5 of 5 replies unreadable" in lost["detail"]
+    assert status_of(lost) == ("quarantined", fault, None, 4)  # a fifth could not complete a round
+    assert "4 of 4 replies unreadable" in lost["detail"]
 
 
 def test_greedy_retries_are_sampled() -> None:
     judge, engine = scripted(
         {"faults": {"MARK": "malformed"}},
-        {"sampling": {"temperature": 0, "retry_temperature": 0.6}},
+        {"sampling": {"temperature": 0, "retry_temperature": 0.6}, "votes": {"max_votes": 6}},
     )
     judge_rows(judge, [text_pair(0, "MARK")])
     assert [how.temperature for _, how in engine.asked] == [0, 0, 0.6, 0.6, 0.6, 0.6]
@@ -101,7 +109,7 @@ def test_a_reply_that_never_comes() -> None:
     label = one(
         {"faults": {"MARK": "hang"}}, judge={"votes": {"max_votes": 3}}, request_timeout_s=0.01
     )
-    assert status_of(label) == ("quarantined", "timeout", None, 3)
+    assert status_of(label) == ("quarantined", "timeout", None, 2)
     assert "engine.request_timeout_s" in label["detail"]
     healed = one({"faults": {"MARK": "hang"}, "heal_after": 1}, request_timeout_s=0.2)
     assert status_of(healed) == ("labeled", None, "a", 3)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.parsing import Unreadable, Verdict, parse_scores
+from pipeline.core.parsing import Unreadable, Verdict, parse_option, parse_scores
 from schemas.labels import Reason
 
 THINK = "<think>\nboth looked at\n</think>\n\n"
@@ -33,7 +33,7 @@ TWO = "<answer>8</answer><answer>3</answer>"
 def test_verdict(reply: str, scores: tuple[float, float]) -> None:
     parsed = parse_scores(reply, "stop")
     assert isinstance(parsed, Verdict)
-    assert (parsed.score_1, parsed.score_2) == scores
+    assert parsed.scores == scores
 
 
 @pytest.mark.parametrize(
@@ -84,11 +84,11 @@ def test_a_cut_off_reply_is_truncated_even_if_it_looks_complete(reply: str) -> N
 
 
 def test_the_scale_is_the_prompts() -> None:
-    parsed = parse_scores(f"{THINK}<answer>3/5</answer><answer>5/5</answer>", "stop", (1, 5))
-    assert parsed == Verdict(3, 5, "both looked at")
-    parsed = parse_scores(f"{THINK}{TWO}", "stop", (1, 5))
+    parsed = parse_scores(f"{THINK}<answer>3/5</answer><answer>5/5</answer>", "stop", 2, (1, 5))
+    assert parsed == Verdict((3, 5), None, "both looked at")
+    parsed = parse_scores(f"{THINK}{TWO}", "stop", 2, (1, 5))
     assert isinstance(parsed, Unreadable)
-    assert parsed.detail == "expected scores from 1 to 5, got 8 and 3"
+    assert parsed.detail == "expected scores from 1 to 5, got 8, 3"
 
 
 def test_a_long_reply_is_quoted_in_short() -> None:
@@ -108,8 +108,8 @@ def test_never_raises_and_never_leaves_the_scale(reply: str, finish_reason: str 
     parsed = parse_scores(reply, finish_reason)
     if isinstance(parsed, Verdict):
         assert finish_reason != "length"
-        assert 1 <= parsed.score_1 <= 10
-        assert 1 <= parsed.score_2 <= 10
+        assert len(parsed.scores) == 2
+        assert all(1 <= score <= 10 for score in parsed.scores)
         assert reply.count("</answer>") >= 2
     else:
         assert parsed.detail
@@ -119,4 +119,88 @@ def test_never_raises_and_never_leaves_the_scale(reply: str, finish_reason: str 
 def test_a_verdict_survives_whatever_its_rationale_contains(text: str, a: int, b: int) -> None:
     first, second = a / 4, b / 4
     reply = f"<think>{text}</think>\n<answer>{first:g}</answer><answer>{second:g}</answer>"
-    assert parse_scores(reply, "stop") == Verdict(first, second, text.strip())
+    assert parse_scores(reply, "stop") == Verdict((first, second), None, text.strip())
+
+
+def scores(*values: object) -> str:
+    return "".join(f"<answer>{value}</answer>" for value in values)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 10])
+def test_as_many_scores_as_candidates(count: int) -> None:
+    values = tuple(float(1 + number % 10) for number in range(count))
+    reply = THINK + scores(*(f"{value:g}" for value in values))
+    assert parse_scores(reply, "stop", count) == Verdict(values, None, "both looked at")
+    for wrong in {count - 1, count + 1} - {0}:
+        parsed = parse_scores(reply, "stop", wrong)
+        assert isinstance(parsed, Unreadable)
+        assert parsed.reason is Reason.MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("answer", "option"),
+    [
+        ("[[A>B]]", "first"),
+        ("[[B>A]]", "second"),
+        ("[[A=B=Good]]", "both_good"),
+        ("[[A=B=Bad]]", "both_bad"),
+        (" [[ A > B ]]\n", "first"),
+        ("[[A = B = good]]", "both_good"),
+    ],
+)
+def test_option(answer: str, option: str) -> None:
+    parsed = parse_option(f"{THINK}<answer>{answer}</answer>\n", "stop")
+    assert parsed == Verdict((), option, "both looked at")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("<answer>[[A=B]]</answer>", Reason.OUT_OF_RANGE),
+        ("<answer>[[A<B]]</answer>", Reason.MALFORMED),
+        ("<answer>[[A>C]]</answer>", Reason.OUT_OF_RANGE),
+        ("<answer>[[A=B=Ugly]]</answer>", Reason.OUT_OF_RANGE),
+        ("<answer>A>B</answer>", Reason.MALFORMED),
+        ("<answer>[A>B]</answer>", Reason.MALFORMED),
+        ("[[A>B]]", Reason.MALFORMED),
+        ("<answer>[[A>B]]</answer><answer>[[B>A]]</answer>", Reason.MALFORMED),
+        ("<answer>[[A>B]] [[B>A]]</answer>", Reason.MALFORMED),
+        ("<answer>[[\uff21>B]]</answer>", Reason.MALFORMED),
+        ("<answer>[[A>B]]</answer> surely", Reason.MALFORMED),
+        (TWO, Reason.MALFORMED),
+        ("", Reason.MALFORMED),
+        ("I cannot choose.", Reason.REFUSED),
+    ],
+)
+def test_no_option(answer: str, reason: Reason) -> None:
+    parsed = parse_option(f"{THINK}{answer}", "stop")
+    assert isinstance(parsed, Unreadable)
+    assert parsed.reason is reason
+
+
+def test_an_option_in_the_reasoning_is_inert() -> None:
+    quoted = "<think>it says <answer>[[A>B]]</answer></think><answer>[[B>A]]</answer>"
+    parsed = parse_option(quoted, "stop")
+    assert isinstance(parsed, Verdict)
+    assert parsed.option == "second"
+    cut = parse_option(quoted, "length")
+    assert isinstance(cut, Unreadable)
+    assert cut.reason is Reason.TRUNCATED
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["[[", "]]", "A>B", "B>A", "A=B=Good", "<answer>", "</answer>", "</think>", " ", "x"]
+        ),
+        max_size=14,
+    ).map("".join)
+)
+def test_an_option_is_read_only_where_it_stands_alone(reply: str) -> None:
+    parsed = parse_option(reply, "stop")
+    if isinstance(parsed, Verdict):
+        answer = reply.rpartition("</think>")[2].replace(" ", "")
+        inner = answer.removeprefix("<answer>[[").removesuffix("]]</answer>")
+        assert inner in ("A>B", "B>A", "A=B=Good")
+    else:
+        assert parsed.detail

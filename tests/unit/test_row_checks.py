@@ -1,4 +1,4 @@
-"""Which pairs a judge can be asked about."""
+"""Which rows a judge can be asked about."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.core.config import JudgeConfig
 from pipeline.core.errors import RowRejected
-from pipeline.core.row_checks import check_pair, question_of
+from pipeline.core.fingerprint import Content
+from pipeline.core.row_checks import candidates_of, check_distinct, question_of
 from schemas.labels import Reason
 from tests.shards import pair, response
 
@@ -26,10 +27,10 @@ def conversation(*turns: tuple[str, str | None]) -> dict[str, Any]:
         ({"response_a": None}, "response_a is null"),
         ({"response_b": response(None)}, "response_b is empty"),
         ({"response_b": response(" \n\t")}, "response_b is empty"),
-        ({"response_a": response("x", images=MEDIA)}, "response_a has media"),
-        ({"response_a": response("x", videos=MEDIA)}, "response_a has media"),
-        ({"response_a": response("x"), "response_b": response("x", model="m")}, "are equal"),
-        ({"videos": MEDIA}, "reads pictures only"),
+        ({"response_a": response("x", images=MEDIA)}, "response_a has images; candidates: text"),
+        ({"response_a": response("x", videos=MEDIA)}, "response_a has videos; candidates: text"),
+        ({"candidates": [response("x")]}, "has candidates; the format pairwise_scores reads resp"),
+        ({"videos": MEDIA}, r"1 videos; the limit is 0 \(judge.media.video.max_videos\)"),
         ({"images": MEDIA * 9}, r"9 images; the limit is 8 \(judge.media.max_images\)"),
         ({"prompt": None}, "prompt is empty, and there are no messages"),
         ({"prompt": "  ", "messages": []}, "prompt is empty, and there are no messages"),
@@ -43,7 +44,7 @@ def conversation(*turns: tuple[str, str | None]) -> dict[str, Any]:
 )
 def test_refused(change: dict[str, Any], detail: str) -> None:
     with pytest.raises(RowRejected, match=detail) as refusal:
-        check_pair(pair(0) | change, JudgeConfig())
+        ask(pair(0) | change)
     assert refusal.value.reason is Reason.BAD_ROW
 
 
@@ -64,10 +65,98 @@ def test_refused(change: dict[str, Any], detail: str) -> None:
 )
 def test_the_question(change: dict[str, Any], question: str) -> None:
     asked = pair(0) | change
-    check_pair(asked, JudgeConfig())
+    ask(asked)
     assert question_of(asked) == question
 
 
 def test_images_up_to_the_limit_and_none_at_all() -> None:
     for images in (MEDIA * 8, [], None):
-        check_pair(pair(0, images=images), JudgeConfig())
+        ask(pair(0, images=images))
+
+
+def ask(row: dict[str, Any], **judge: Any) -> list[Any]:
+    """Checks a row as the judge does before it fetches media."""
+    question_of(row)
+    return candidates_of(row, JudgeConfig.model_validate(judge))
+
+
+def media_pair(kind: str, **more: Any) -> dict[str, Any]:
+    candidate = response(None) | {kind: MEDIA}
+    return pair(0) | {"images": None, "response_a": candidate, "response_b": candidate} | more
+
+
+VIDEO = {"candidates": "video", "media": {"video": {"max_videos": 2}}}
+
+
+@pytest.mark.parametrize(
+    ("judge", "row"),
+    [
+        ({"candidates": "image"}, media_pair("images")),
+        ({"candidates": "image"}, media_pair("images", images=MEDIA)),
+        ({"candidates": "edit"}, media_pair("images", images=MEDIA)),
+        (VIDEO, media_pair("videos", images=MEDIA)),
+        ({"candidates": "image", "format": "pairwise_options"}, media_pair("images")),
+    ],
+)
+def test_candidates_made_of_media(judge: dict[str, Any], row: dict[str, Any]) -> None:
+    assert ask(row, **judge) == [row["response_a"], row["response_b"]]
+
+
+@pytest.mark.parametrize(
+    ("judge", "row", "detail"),
+    [
+        ({"candidates": "image"}, pair(0), "response_a is empty: it has no images"),
+        ({"candidates": "image"}, media_pair("videos"), "response_a has videos; candidates: image"),
+        ({"candidates": "edit"}, media_pair("images"), "no source image"),
+        (VIDEO, media_pair("images"), "response_a has images; candidates: video takes videos"),
+        (VIDEO, media_pair("videos", videos=MEDIA), "3 videos; the limit is 2"),
+        (
+            {"candidates": "image", "media": {"max_images": 2}},
+            media_pair("images", images=MEDIA),
+            "3 images; the limit is 2",
+        ),
+    ],
+)
+def test_other_candidates_are_refused(
+    judge: dict[str, Any], row: dict[str, Any], detail: str
+) -> None:
+    with pytest.raises(RowRejected, match=detail):
+        ask(row, **judge)
+
+
+@pytest.mark.parametrize(
+    ("format_", "count", "takes"),
+    [
+        ("batch_ranking", 0, "2 to 10"),
+        ("batch_ranking", 1, "2 to 10"),
+        ("batch_ranking", 2, None),
+        ("batch_ranking", 10, None),
+        ("batch_ranking", 12, "2 to 10"),
+        ("single_score", 0, "1"),
+        ("single_score", 1, None),
+        ("single_score", 2, "1"),
+    ],
+)
+def test_how_many_candidates_a_format_takes(format_: str, count: int, takes: str | None) -> None:
+    candidates = [response(f"answer {number}") for number in range(count)]
+    row = pair(0) | {"response_a": None, "response_b": None, "candidates": candidates}
+    if takes is None:
+        assert ask(row, format=format_) == candidates
+        return
+    detail = f"the row has {count} candidates; the format {format_} takes {takes}"
+    with pytest.raises(RowRejected, match=detail):
+        ask(row, format=format_)
+
+
+def test_a_bad_one_among_candidates_is_named() -> None:
+    for bad, detail in ((None, "candidate b is null"), (response(""), "candidate b is empty")):
+        row = pair(0) | {"candidates": [response("x"), bad]}
+        with pytest.raises(RowRejected, match=detail):
+            ask(row, format="batch_ranking")
+
+
+def test_equal_candidates() -> None:
+    some = [Content("x"), Content("y"), Content("x", images=(b"1",)), Content("x")]
+    check_distinct(some[:3])
+    with pytest.raises(RowRejected, match="candidates a and d are equal"):
+        check_distinct(some)

@@ -1,94 +1,231 @@
-"""Which votes are asked for, and what they say together."""
+"""What the votes of a pair, a ranking and a single candidate say together."""
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections import Counter
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.voting import ORDERS, Vote, decide, next_orders, vote_seed
+from pipeline.core.config import PolicyConfig, VotesConfig
+from pipeline.core.formats import FORMATS, decide, label_rule, stop_rule
+from pipeline.core.votes import Vote
+from pipeline.core.voting import Evidence, Rule, decide_pair, pairs_of, position_consistent
 from schemas.labels import VERDICT, Reason, Status
 
 SCORES = {"a": (7.0, 4.0), "b": (2.0, 9.0), "tie": (5.0, 5.0)}
 UNREADABLE = (Reason.MALFORMED, Reason.TIMEOUT)
+OUTCOMES = st.sampled_from(("a", "b", "tie"))
+RULE = Rule()
 
 
-def vote(order: str, outcome: str) -> Vote:
+def vote(order: str, outcome: str, scores: tuple[float, ...] | None = None) -> Vote:
     """A vote for ``a``, ``b`` or ``tie``, or an unreadable one."""
     if outcome not in SCORES:
         return Vote(order=order, seed=1, outcome=outcome, detail=f"detail of {order}")
-    a, b = SCORES[outcome]
-    return Vote(order=order, seed=1, outcome=VERDICT, score_a=a, score_b=b, rationale=outcome)
-
-
-@pytest.mark.parametrize("outcomes", list(itertools.product((*SCORES, *UNREADABLE), repeat=2)))
-def test_decide_on_every_pair_of_votes(outcomes: tuple[str, str]) -> None:
-    decision = decide([vote(order, o) for order, o in zip(ORDERS, outcomes, strict=True)])
-    if set(outcomes) & set(UNREADABLE):
-        last = max(i for i, o in enumerate(outcomes) if o in UNREADABLE)
-        assert decision.status is Status.QUARANTINED
-        assert decision.reason == outcomes[last]
-        assert str(decision.detail).endswith(f"order {ORDERS[last]}: detail of {ORDERS[last]}")
-        assert (decision.preference, decision.p_a_raw, decision.margin) == (None, None, None)
-        return
-    assert decision.reason is None
-    assert decision.position_consistent is (outcomes[0] == outcomes[1])
-    margins = {"a": 3.0, "b": -7.0, "tie": 0.0}
-    assert decision.margin == (margins[outcomes[0]] + margins[outcomes[1]]) / 2
-    share = Counter(outcomes)
-    assert decision.p_a_raw == (share["a"] + share["tie"] / 2) / 2
-    assert (
-        decision.confidence == max(share["a"] + share["tie"] / 2, share["b"] + share["tie"] / 2) / 2
+    return Vote(
+        order=order, seed=1, outcome=VERDICT, scores=scores or SCORES[outcome], rationale=outcome
     )
-    if outcomes in (("a", "a"), ("b", "b")):
-        assert (decision.status, decision.preference) == (Status.LABELED, outcomes[0])
-    else:
-        assert (decision.status, decision.preference) == (Status.TIE, None)
 
 
-@given(st.integers(2, 8), st.lists(st.sampled_from((*SCORES, *UNREADABLE)), min_size=8, max_size=8))
-def test_asking_until_decided_keeps_to_the_budget(budget: int, outcomes: list[str]) -> None:
-    votes: list[Vote] = []
-    while orders := next_orders(votes, budget):
-        votes += [vote(o, outcomes[len(votes) + i]) for i, o in enumerate(orders)]
-    assert len(votes) <= budget
-    assert [v.order for v in votes[:2]] == list(ORDERS)
-    readable = Counter(v.order for v in votes if v.readable)
-    assert max(readable.values(), default=0) <= 1  # nothing is asked again that was answered
-    complete = set(readable) == set(ORDERS)
-    assert complete or len(votes) == budget
-    assert (decide(votes).status is Status.QUARANTINED) is not complete
+def votes_of(outcomes: Sequence[str]) -> list[Vote]:
+    """Votes in swap-balanced order."""
+    return [vote(("ab", "ba")[number % 2], outcome) for number, outcome in enumerate(outcomes)]
 
 
-def test_an_answered_order_is_not_asked_again() -> None:
-    votes = [vote("ab", "a"), vote("ba", Reason.MALFORMED)]
-    assert next_orders(votes, 6) == ("ba",)
-    assert next_orders(votes, 2) == ()
-    assert next_orders([*votes, vote("ba", "a")], 6) == ()
+def p_above_half(wins: int, losses: int) -> Fraction:
+    """P(share > 1/2) under a uniform prior, exactly: a binomial tail."""
+    total = wins + losses + 1
+    return Fraction(sum(math.comb(total, k) for k in range(wins + 1)), 2**total)
 
 
-@pytest.mark.parametrize("outcome", [*SCORES, *UNREADABLE])
-def test_choice_and_stored_row(outcome: str) -> None:
-    cast = vote("ba", outcome)
-    expected = outcome if outcome in SCORES else None
-    row = cast.as_row()
-    assert (cast.choice, row["choice"], row["order"]) == (expected, expected, "ba")
-    assert "detail" not in row
-    if expected is None:
-        with pytest.raises(ValueError, match="no margin"):
-            _ = cast.margin
+@pytest.mark.parametrize(
+    ("outcomes", "status", "preference"),
+    [
+        ("aa", Status.LABELED, "a"),  # 7/8
+        ("bb", Status.LABELED, "b"),
+        ("ab", Status.ABSTAINED, None),
+        ("aaab", Status.ABSTAINED, None),  # 13/16
+        ("aaaaab", Status.LABELED, "a"),  # 15/16
+        ("aaaabb", Status.ABSTAINED, None),
+        ("aaaaaabb", Status.LABELED, "a"),  # 466/512
+        ("aaaaabbb", Status.ABSTAINED, None),
+    ],
+)
+def test_a_preference_needs_a_posterior(
+    outcomes: str, status: Status, preference: str | None
+) -> None:
+    decision = decide_pair(votes_of(outcomes), RULE)
+    assert (decision.status, decision.preference) == (status, preference)
+    wins, losses = outcomes.count("a"), outcomes.count("b")
+    expected = p_above_half(max(wins, losses), min(wins, losses))
+    assert decision.confidence == pytest.approx(float(expected), abs=1e-12)
+    assert decision.p_a_raw == wins / len(outcomes)
 
 
-@given(st.text(max_size=64), st.integers(0, 100))
-def test_seeds_depend_on_pair_and_number_alone(pair_hash: str, number: int) -> None:
-    seed = vote_seed(pair_hash, number)
-    assert seed == vote_seed(pair_hash, number)
-    assert 0 <= seed < 2**31
+def test_ties() -> None:
+    agreed = decide_pair(votes_of(["tie", "tie"]), RULE)
+    assert (agreed.status, agreed.confidence) == (Status.TIE, pytest.approx(7 / 8))
+    assert (agreed.p_a_raw, agreed.margin, agreed.position_consistent) == (0.5, 0, True)
+    mixed = decide_pair(votes_of(["tie", "a"]), RULE)
+    assert (mixed.status, mixed.preference, mixed.p_a_raw) == (Status.ABSTAINED, None, 0.75)
+    called = decide_pair(votes_of("ab"), Rule(undecided="tie"))
+    assert (called.status, called.preference) == (Status.TIE, None)
 
 
-def test_seeds_are_stable_across_releases_and_distinct() -> None:
-    assert vote_seed("0" * 64, 0) == 696_943_203
-    assert len({vote_seed(f"{pair:064x}", n) for pair in range(50) for n in range(6)}) == 300
+@given(st.lists(OUTCOMES, min_size=2, max_size=12), st.sampled_from([0.0, 0.5, 2.0]))
+def test_exchanging_the_candidates_exchanges_the_label(
+    outcomes: list[str], margin_scale: float
+) -> None:
+    rule = Rule(margin_scale=margin_scale)
+    votes = votes_of(outcomes)
+    turned = [
+        vote(v.order[::-1], {"a": "b", "b": "a"}.get(str(v.choice), "tie"), v.scores[::-1])
+        for v in votes
+    ]
+    one, other = decide_pair(votes, rule), decide_pair(turned, rule)
+    assert other.status is one.status
+    assert other.preference == {"a": "b", "b": "a", None: None}[one.preference]
+    assert other.confidence == pytest.approx(one.confidence)
+    assert other.p_a_raw == pytest.approx(1 - float(one.p_a_raw or 0))
+    assert other.margin == pytest.approx(-float(one.margin or 0))
+
+
+@given(st.lists(OUTCOMES, min_size=1, max_size=14), st.randoms(use_true_random=False))
+def test_the_order_of_arrival_changes_nothing(outcomes: list[str], random: Any) -> None:
+    votes = votes_of(outcomes)
+    shuffled = random.sample(votes, len(votes))
+    ours, theirs = decide_pair(votes, RULE), decide_pair(shuffled, RULE)
+    assert (ours.status, ours.preference, ours.position_consistent) == (
+        theirs.status,
+        theirs.preference,
+        theirs.position_consistent,
+    )
+    assert ours.confidence == theirs.confidence
+    counts = Counter(outcomes)
+    share = (counts["a"] + counts["tie"] / 2) / len(outcomes)
+    assert ours.p_a_raw == pytest.approx(share)
+
+
+def test_small_gaps_count_for_less_where_a_scale_is_given() -> None:
+    near = [vote("ab", "a", (7, 6)), vote("ba", "a", (7, 6))]
+    clear = [vote("ab", "a", (9, 2)), vote("ba", "a", (9, 2))]
+    rule = Rule(margin_scale=1)
+    assert Evidence.of(near, rule).for_a == pytest.approx(1.5)
+    assert Evidence.of(clear, rule).for_a == pytest.approx(2 / (1 + 3**-7))
+    assert decide_pair(near, rule).status is Status.ABSTAINED
+    assert decide_pair(clear, rule).preference == "a"
+    assert decide_pair(near, RULE).preference == "a"
+
+
+@given(st.lists(OUTCOMES, max_size=8), st.integers(0, 6), st.sampled_from([0.75, 0.85, 0.9, 0.97]))
+def test_undecidable_means_that_no_continuation_decides(
+    outcomes: list[str], more: int, threshold: float
+) -> None:
+    rule = Rule(threshold=threshold, tie_threshold=threshold)
+    votes = votes_of(outcomes)
+    endings = [[outcome] * more for outcome in ("a", "b", "tie")]
+    decided = any(
+        Evidence.of([*votes, *votes_of(ending)], rule).outcome(rule) for ending in endings
+    )
+    assert Evidence.of(votes, rule).decidable(rule, more) is decided
+
+
+def test_orders_that_contradict_each_other() -> None:
+    first_slot = [vote("ab", "a"), vote("ba", "b")] * 2
+    assert position_consistent(first_slot) is False
+    assert position_consistent([vote("ab", "a"), vote("ba", "a"), vote("ab", "b")]) is False
+    assert position_consistent([vote("ab", "a")] * 2 + [vote("ab", "b"), vote("ba", "a")]) is True
+    assert position_consistent([vote("ab", "tie"), vote("ba", "tie")]) is True
+    assert position_consistent([vote("ab", "tie"), vote("ba", "a")]) is False
+
+
+def test_the_rationale_is_of_a_vote_that_agrees() -> None:
+    outcomes = ["b", "a", "a", "a", "a", "a"]
+    assert decide_pair(votes_of(outcomes), RULE).rationale == "a"
+
+
+def test_a_calibrated_probability_is_the_confidence_and_may_undecide() -> None:
+    votes = votes_of("aa")
+    decision = decide_pair(votes, RULE, lambda _: 0.7)
+    assert (decision.p_a, decision.p_a_raw, decision.confidence) == (0.7, 1.0, 0.7)
+    assert decision.preference == "a"
+    doubted = decide_pair(votes, Rule(min_confidence=0.8), lambda _: 0.7)
+    assert (doubted.status, doubted.preference, doubted.p_a) == (Status.ABSTAINED, None, 0.7)
+    for_b = decide_pair(votes_of("bb"), RULE, lambda _: 0.1)
+    assert (for_b.preference, for_b.confidence) == ("b", pytest.approx(0.9))
+
+
+def test_options_say_which_kind_of_tie() -> None:
+    def chosen(*options: str) -> list[Vote]:
+        return [
+            Vote(order=("ab", "ba")[i % 2], seed=1, outcome=VERDICT, option=option)
+            for i, option in enumerate(options)
+        ]
+
+    good = decide_pair(chosen("both_good", "both_good", "both_bad", "both_good"), RULE)
+    assert (good.status, good.tie_kind, good.margin, good.scores) == (
+        Status.TIE,
+        "good",
+        None,
+        None,
+    )
+    even = decide_pair(chosen("both_good", "both_bad"), RULE)
+    assert (even.status, even.tie_kind) == (Status.TIE, None)
+    better = decide_pair(chosen("a", "a"), RULE)
+    assert (better.preference, better.tie_kind, better.p_a_raw) == ("a", None, 1.0)
+
+
+def ranked(order: str, *scores: float) -> Vote:
+    return Vote(order=order, seed=1, outcome=VERDICT, scores=scores, rationale=order)
+
+
+def test_a_ranking_is_its_pairs() -> None:
+    votes = [ranked("abc", 9, 5, 5), ranked("cba", 8, 5, 6)]
+    between = pairs_of(votes)
+    assert {pair: [(v.order, v.scores) for v in some] for pair, some in between.items()} == {
+        (0, 1): [("ab", (9, 5)), ("ba", (8, 5))],
+        (0, 2): [("ab", (9, 5)), ("ba", (8, 6))],
+        (1, 2): [("ab", (5, 5)), ("ba", (5, 6))],
+    }
+    decision = FORMATS["batch_ranking"].decide(votes, RULE, None)
+    assert (decision.status, decision.scores) == (Status.LABELED, (8.5, 5, 5.5))
+    assert decision.confidence == pytest.approx((7 / 8 + 7 / 8 + 11 / 16) / 3, abs=0.1)
+    assert decision.position_consistent is False
+    same = FORMATS["batch_ranking"].decide([ranked("ab", 5, 5), ranked("ba", 5, 5)], RULE, None)
+    assert same.status is Status.TIE
+    torn = FORMATS["batch_ranking"].decide([ranked("ab", 9, 1), ranked("ba", 1, 9)], RULE, None)
+    assert torn.status is Status.ABSTAINED
+
+
+def test_a_single_score_is_the_mean() -> None:
+    votes = [ranked("a", 4), ranked("a", 3)]
+    decision = FORMATS["single_score"].decide(votes, RULE, None)
+    assert (decision.status, decision.scores, decision.preference) == (Status.LABELED, (3.5,), None)
+
+
+@pytest.mark.parametrize("failed", UNREADABLE)
+def test_without_a_verdict_of_either_order_the_row_is_quarantined(failed: Reason) -> None:
+    votes = [vote("ab", "a"), vote("ba", failed), vote("ba", failed)]
+    decision = decide(FORMATS["pairwise_scores"], votes, RULE)
+    assert (decision.status, decision.reason) == (Status.QUARANTINED, failed)
+    assert decision.detail == "2 of 3 replies unreadable; last, order ba: detail of ba"
+    assert (decision.preference, decision.p_a_raw, decision.margin) == (None, None, None)
+    assert decide(FORMATS["pairwise_scores"], [*votes, vote("ba", "a")], RULE).preference == "a"
+
+
+def test_a_policy_overrides_the_judges_own_rule() -> None:
+    votes = VotesConfig(prior=0.5, threshold=0.9, margin_scale=2)
+    same = label_rule(votes, PolicyConfig())
+    assert same == stop_rule(votes)
+    assert same == Rule(prior=0.5, threshold=0.9, margin_scale=2)
+    policy = PolicyConfig(threshold=0.6, undecided="tie", min_confidence=0.7)
+    other = label_rule(votes, policy)
+    assert other == Rule(
+        prior=0.5, threshold=0.6, margin_scale=2, undecided="tie", min_confidence=0.7
+    )

@@ -1,14 +1,144 @@
-"""How well a judge's labels agree with gold, and how far its probabilities can be trusted."""
+"""How well a judge's labels agree with gold, and how far its probabilities can be trusted.
+
+The classes are statistics in the sense of :mod:`pipeline.core.resampling`: built of one value a
+row, evaluated under weights of the rows. Rows that a statistic is not about are masked out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from pipeline.core.resampling import Floats, Ints, divided
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Kappa:
+    """Cohen's kappa between two codings of the rows.
+
+    Attributes:
+        first, second: codes from 0, shape (rows,); a negative one leaves its row out.
+    """
+
+    first: Ints
+    second: Ints
+
+    @property
+    def support(self) -> int:
+        """Rows with both codes."""
+        return int(np.count_nonzero(self._there))
+
+    @property
+    def _there(self) -> Bools:
+        return np.asarray((self.first >= 0) & (self.second >= 0))
+
+    def __call__(self, weights: Floats) -> Floats:
+        """Kappa under each row of ``weights``; NaN where both codings are one and constant."""
+        there = self._there
+        first, second = self.first[there], self.second[there]
+        codes = int(max(first.max(), second.max())) + 1
+        table = (weights[:, there] @ np.eye(codes * codes)[first * codes + second]).reshape(
+            -1, codes, codes
+        )
+        total = table.sum((1, 2))
+        agreed = divided(np.trace(table, axis1=1, axis2=2), total)
+        chance = divided((table.sum(1) * table.sum(2)).sum(1), total**2)
+        return divided(agreed - chance, 1 - chance)
+
+
+@dataclass(frozen=True)
+class CalibrationError:
+    """Expected calibration error, by bins of equal width over [0, 1].
+
+    Attributes:
+        p: stated probabilities, shape (rows,); NaN leaves a row out.
+        outcome: what happened, in [0, 1].
+    """
+
+    p: Floats
+    outcome: Floats
+    bins: int = 10
+
+    @property
+    def support(self) -> int:
+        """Rows with a probability."""
+        return int(np.count_nonzero(~np.isnan(self.p)))
+
+    def __call__(self, weights: Floats) -> Floats:
+        """The error under each row of ``weights``."""
+        there = ~np.isnan(self.p)
+        bins = np.eye(self.bins)[_bin_of(self.p[there], self.bins)]
+        gap = (self.p[there] - self.outcome[there])[:, None]
+        weights = weights[:, there]
+        return divided(np.abs(weights @ (bins * gap)).sum(1), weights.sum(1))
+
+
+@dataclass(frozen=True)
+class RiskArea:
+    """Area under the risk-coverage curve: the mean, over rows, of the share of wrong ones among
+    those that are at least as confident.
+
+    Attributes:
+        confidence: shape (rows,); NaN leaves a row out.
+        wrong: in [0, 1].
+    """
+
+    confidence: Floats
+    wrong: Floats
+
+    @property
+    def support(self) -> int:
+        """Rows with a confidence."""
+        return int(np.count_nonzero(~np.isnan(self.confidence)))
+
+    def __call__(self, weights: Floats) -> Floats:
+        """The area under each row of ``weights``."""
+        order, last = _by_confidence(self.confidence)
+        accepted = weights[:, order]
+        risk = divided(
+            np.cumsum(accepted * self.wrong[order], axis=1)[:, last],
+            np.cumsum(accepted, axis=1)[:, last],
+        )
+        return divided((accepted * np.nan_to_num(risk)).sum(1), accepted.sum(1))
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Pearson's correlation; of ranks, Spearman's.
+
+    Attributes:
+        x, y: shape (rows,); a NaN in either leaves its row out.
+    """
+
+    x: Floats
+    y: Floats
+
+    @property
+    def support(self) -> int:
+        """Rows with both values."""
+        return int(np.count_nonzero(~np.isnan(self.x + self.y)))
+
+    def __call__(self, weights: Floats) -> Floats:
+        """The correlation under each row of ``weights``; NaN where either value is constant."""
+        there = ~np.isnan(self.x + self.y)
+        weights = weights[:, there]
+        # Centred first: sums of squares of large numbers would lose the digits that matter.
+        x, y = (value[there] - value[there].mean() for value in (self.x, self.y))
+        total = weights.sum(1)
+        mean_x, mean_y = divided(weights @ x, total), divided(weights @ y, total)
+        cross = divided(weights @ (x * y), total) - mean_x * mean_y
+        spread_x, spread_y = (
+            divided(weights @ value**2, total) - centre**2
+            for value, centre in ((x, mean_x), (y, mean_y))
+        )
+        constant = (spread_x < 1e-12) | (spread_y < 1e-12)
+        return np.where(constant, np.nan, divided(cross, np.sqrt(np.abs(spread_x * spread_y))))
 
 
 def brier_score(p: Sequence[float] | Floats, outcome: Sequence[float] | Floats) -> float:
@@ -44,7 +174,7 @@ def expected_calibration_error(
 
 def calibration_curve(
     p: Sequence[float] | Floats, outcome: Sequence[float] | Floats, bins: int = 10
-) -> tuple[Floats, Floats, NDArray[np.int64]]:
+) -> tuple[Floats, Floats, Ints]:
     """Stated against observed preference for ``a``, by bins of equal width; empty ones left out.
 
     Not sklearn's function of that name: gold ties make outcomes of one half.
@@ -58,12 +188,39 @@ def calibration_curve(
     if bins < 1:
         raise ValueError(f"bins: got {bins}, expected at least 1")
     p_, outcome_ = _checked(p, outcome)
-    index = np.minimum((p_ * bins).astype(np.int64), bins - 1)
+    index = _bin_of(p_, bins)
     count = np.bincount(index, minlength=bins)
     there = count > 0
     stated = np.bincount(index, p_, bins)[there] / count[there]
     observed = np.bincount(index, outcome_, bins)[there] / count[there]
     return stated, observed, count[there]
+
+
+def risk_coverage(confidence: Floats, wrong: Floats, rows: int) -> tuple[Floats, Floats]:
+    """The share of wrong labels among the most confident ones, for every coverage there is.
+
+    Args:
+        confidence: of each decided row.
+        wrong: in [0, 1], of each decided row.
+        rows: all rows, undecided ones included: what coverage is a share of.
+
+    Returns:
+        Coverage, ascending, and risk, shape (different confidences,).
+    """
+    order, last = _by_confidence(confidence)
+    ends = np.unique(last)
+    return (ends + 1) / rows, (np.cumsum(wrong[order]) / np.arange(1, len(order) + 1))[ends]
+
+
+def _by_confidence(confidence: Floats) -> tuple[Ints, Ints]:
+    """Rows from the most confident down; for each the place of the last that is as confident."""
+    order = np.argsort(-confidence, kind="stable")[: np.count_nonzero(~np.isnan(confidence))]
+    descending = -confidence[order]
+    return order, np.searchsorted(descending, descending, side="right") - 1
+
+
+def _bin_of(p: Floats, bins: int) -> Ints:
+    return np.minimum((p * bins).astype(np.int64), bins - 1)
 
 
 def _checked(*values: Any) -> list[Floats]:

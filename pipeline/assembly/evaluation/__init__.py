@@ -1,0 +1,1 @@
+"""Evaluation of a judge on gold pairs: benchmarks, figures of agreement, controls, reports."""

@@ -1,0 +1,178 @@
+"""Bootstrap intervals of any statistic over rows, for many statistics at once.
+
+A resample is a row of weights: how often each row was drawn. A statistic maps weights of shape
+(resamples, rows) to values of shape (resamples,), so that thousands of resamples are a few matrix
+products; with all weights one it is the plain statistic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+LEVEL = 0.95
+RESAMPLES = 2_000
+_CELLS = 2_000_000  # weights in memory at a time
+
+
+class Statistic(Protocol):
+    """A figure about rows.
+
+    Attributes:
+        support: how many rows it is about.
+    """
+
+    @property
+    def support(self) -> int:
+        """How many rows it is about."""
+
+    def __call__(self, weights: Floats) -> Floats:
+        """Its value for each row of ``weights`` (resamples, rows); NaN where it has none."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic with its bootstrap interval.
+
+    Attributes:
+        value: of all rows; None where it is not defined.
+        low, high: 95 % percentile interval. It always holds ``value``: a biased statistic (a
+            calibration error, say) may lie outside of all its resamples.
+        rows: how many rows it is about.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    rows: int
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of sums: of a share or a mean, the rows it is not about have denominator 0.
+
+    Attributes:
+        numerator, denominator: shape (rows,).
+    """
+
+    numerator: Floats
+    denominator: Floats
+
+    @property
+    def support(self) -> int:
+        """Rows with a denominator."""
+        return int(np.count_nonzero(self.denominator))
+
+    def __call__(self, weights: Floats) -> Floats:
+        """The ratio under each row of ``weights``."""
+        return divided(weights @ self.numerator, weights @ self.denominator)
+
+
+def mean(values: Sequence[float | None]) -> Ratio:
+    """The mean of one value a row; None leaves a row out."""
+    return pooled([(0.0, 0.0) if value is None else (float(value), 1.0) for value in values])
+
+
+def pooled(parts: Sequence[tuple[float, float]]) -> Ratio:
+    """A ratio of sums over rows, each with its part of numerator and denominator."""
+    table = np.asarray(parts, np.float64).reshape(-1, 2)
+    return Ratio(table[:, 0], table[:, 1])
+
+
+@dataclass(frozen=True)
+class Within:
+    """A statistic of some of the rows.
+
+    Attributes:
+        rows: their indices.
+        inner: built of those rows alone.
+    """
+
+    rows: Ints
+    inner: Statistic
+
+    @property
+    def support(self) -> int:
+        """That of the inner statistic."""
+        return self.inner.support
+
+    def __call__(self, weights: Floats) -> Floats:
+        """The inner statistic under the weights of its rows."""
+        return self.inner(weights[:, self.rows])
+
+
+@dataclass(frozen=True)
+class Macro:
+    """The plain mean of several statistics, such as one of each category."""
+
+    parts: tuple[Statistic, ...]
+
+    @property
+    def support(self) -> int:
+        """Rows of all parts together."""
+        return sum(part.support for part in self.parts)
+
+    def __call__(self, weights: Floats) -> Floats:
+        """The mean under each row of ``weights``; parts without a value are left out."""
+        values = np.stack([part(weights) for part in self.parts if part.support])
+        there = ~np.isnan(values)
+        return divided(np.where(there, values, 0).sum(0), there.sum(0).astype(np.float64))
+
+
+def estimates(
+    statistics: Mapping[str, Statistic], rows: int, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Estimate]:
+    """Every statistic over the same ``rows`` rows, with its interval.
+
+    Args:
+        statistics: by name; all are evaluated on the same resamples.
+        rows: number of rows.
+        resamples: how many to draw; 0 gives no intervals.
+        seed: the same seed draws the same resamples.
+    """
+    everything = np.ones((1, rows))
+    drawn: dict[str, list[Floats]] = {name: [] for name in statistics}
+    rng = np.random.default_rng(seed)
+    chunk = max(1, _CELLS // max(1, rows))
+    for start in range(0, resamples if rows else 0, chunk):
+        weights = _weights(rng, min(chunk, resamples - start), rows)
+        for name, statistic in statistics.items():
+            if statistic.support:
+                drawn[name].append(statistic(weights))
+    return {
+        name: _estimate(statistic, everything, drawn[name])
+        for name, statistic in statistics.items()
+    }
+
+
+def _weights(rng: np.random.Generator, resamples: int, rows: int) -> Floats:
+    drawn = rng.integers(rows, size=(resamples, rows))
+    cells = drawn + rows * np.arange(resamples)[:, None]
+    counts = np.bincount(cells.ravel(), minlength=resamples * rows)
+    return counts.reshape(resamples, rows).astype(np.float64)
+
+
+def _estimate(statistic: Statistic, everything: Floats, drawn: list[Floats]) -> Estimate:
+    value = float(statistic(everything)[0]) if statistic.support else np.nan
+    if np.isnan(value):
+        return Estimate(None, None, None, statistic.support)
+    values = np.concatenate(drawn) if drawn else np.empty(0)
+    values = values[~np.isnan(values)]
+    if not values.size:
+        return Estimate(value, None, None, statistic.support)
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(value, min(float(low), value), max(float(high), value), statistic.support)
+
+
+def divided(numerator: Floats, denominator: Floats) -> Floats:
+    """The quotient; NaN where the denominator is 0."""
+    result = np.full(np.shape(numerator), np.nan)
+    np.divide(numerator, denominator, out=result, where=denominator != 0)
+    return result

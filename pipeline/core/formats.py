@@ -31,15 +31,15 @@ MOST_CANDIDATES = 10  # a longer list is beyond what a judge keeps apart, and wh
 
 
 class Format(Protocol):
-    """One judging format.
+    """One judging format."""
 
-    Attributes:
-        counts: how many candidates it takes, least and most.
-        scale: the lowest and the highest score, or None without scores.
-    """
+    @property
+    def counts(self) -> tuple[int, int]:
+        """The least and the most candidates that it takes."""
 
-    counts: tuple[int, int]
-    scale: tuple[int, int] | None
+    @property
+    def scale(self) -> tuple[int, int] | None:
+        """The lowest and the highest score, or None without scores."""
 
     def parse(self, reply: str, finish_reason: str | None, count: int) -> Verdict | Unreadable:
         """Reads a reply about ``count`` candidates."""

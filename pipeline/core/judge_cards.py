@@ -12,14 +12,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.core.calibration import Calibration
-from pipeline.core.errors import InputError
+from pipeline.core.config import JudgeConfig
+from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.storage import Store
 from pipeline.core.units import judge_folder
+
+_FOLDER = "judges"
 
 
 def card_key(judge_id: str) -> str:
     """Where a judge's card is, under the output root."""
-    return f"judges/{judge_folder(judge_id).removeprefix('judge=')}.json"
+    return f"{_FOLDER}/{judge_folder(judge_id).removeprefix('judge=')}.json"
 
 
 def write_card(output: Store, card: dict[str, Any]) -> None:
@@ -28,11 +31,53 @@ def write_card(output: Store, card: dict[str, Any]) -> None:
 
 
 def read_card(output: Store, judge_id: str) -> dict[str, Any] | None:
-    """A judge's card; None if this output has none."""
-    if output.size(card_key(judge_id)) is None:
-        return None
-    card: dict[str, Any] = json.loads(output.read(card_key(judge_id)))
-    return card
+    """A judge's card; None if this output has none.
+
+    Raises:
+        InputError: it is no card.
+    """
+    key = card_key(judge_id)
+    return None if output.size(key) is None else _card(output, key)
+
+
+def find_card(output: Store, judge: str) -> dict[str, Any]:
+    """The card of the only judge of an output whose id begins with ``judge``.
+
+    Raises:
+        ConfigError: there is none, or more than one; the message lists all.
+    """
+    keys = [entry.key for entry in output.list(_FOLDER) if entry.key.endswith(".json")]
+    cards = [_card(output, key) for key in keys]
+    found = [card for card in cards if card["judge_id"].startswith(judge.removeprefix("judge="))]
+    if len(found) == 1:
+        return found[0]
+    if not cards:
+        raise ConfigError(
+            f"{output.path(_FOLDER)}: there is no judge card; expected an output of jobs.label"
+        )
+    listed = "\n  ".join(
+        f"{card['judge_id'][:16]}  {card['judge']['model']['name']}, {card['judge']['format']}"
+        for card in cards
+    )
+    raise ConfigError(
+        f"judge {judge!r}: {len(found) or 'none'} of the judges of {output.uri} begins so, "
+        f"expected one; there are\n  {listed}"
+    )
+
+
+def judge_of(card: dict[str, Any]) -> JudgeConfig:
+    """The judge's configuration.
+
+    Raises:
+        InputError: it is not one of this version of the software.
+    """
+    try:
+        return JudgeConfig.model_validate(card["judge"])
+    except ValidationError as error:
+        raise InputError(
+            f"the card of judge {card['judge_id'][:16]} cannot be used ({_problems(error)}): "
+            "use the version of this software that wrote it, or label again"
+        ) from error
 
 
 def read_calibration(output: Store, judge_id: str) -> Calibration | None:
@@ -43,11 +88,31 @@ def read_calibration(output: Store, judge_id: str) -> Calibration | None:
     """
     card = read_card(output, judge_id)
     stored = card.get("calibration") if card else None
-    return None if stored is None else parse_calibration(stored, judge_id)
+    where = output.path(card_key(judge_id))
+    return None if stored is None else parse_calibration(stored, judge_id, where)
 
 
-def parse_calibration(stored: object, judge_id: str) -> Calibration:
+def load_calibration(uri: str, judge_id: str) -> Calibration:
+    """A calibration from a file: its JSON, or a judge card that holds one.
+
+    Raises:
+        InputError: it cannot be read, or was fitted to another judge.
+        StorageError: there is no such file.
+    """
+    folder, _, name = uri.rpartition("/")
+    stored = _parsed(Store(folder or ("/" if uri.startswith("/") else ".")).read(name), uri)
+    if isinstance(stored, dict):
+        stored = stored.get("calibration", stored)
+    return parse_calibration(stored, judge_id, uri)
+
+
+def parse_calibration(stored: object, judge_id: str, where: str = "calibration") -> Calibration:
     """A calibration as it is stored, held against the judge that is to use it.
+
+    Args:
+        stored: its JSON, parsed.
+        judge_id: the judge.
+        where: where it was found, for messages.
 
     Raises:
         InputError: it cannot be read, or was fitted to another judge.
@@ -55,10 +120,12 @@ def parse_calibration(stored: object, judge_id: str) -> Calibration:
     try:
         calibration = Calibration.model_validate(stored)
     except ValidationError as error:
-        raise InputError(f"this is no calibration: {error}; fit one with jobs.calibrate") from error
+        raise InputError(
+            f"{where}: this is no calibration ({_problems(error)}); fit one with jobs.calibrate"
+        ) from error
     if calibration.judge_id != judge_id:
         raise InputError(
-            f"the calibration {calibration.calibration_id[:12]} was fitted to judge "
+            f"{where}: the calibration {calibration.calibration_id[:12]} was fitted to judge "
             f"{calibration.judge_id[:16]}, expected {judge_id[:16]}: another judge's votes are "
             "worth something else; fit one with jobs.calibrate"
         )
@@ -79,6 +146,27 @@ def put_calibration(output: Store, calibration: Calibration) -> None:
         )
     card["calibration"] = calibration.model_dump(mode="json")
     output.put(card_key(calibration.judge_id), _json(card))
+
+
+def _card(output: Store, key: str) -> dict[str, Any]:
+    card = _parsed(output.read(key), output.path(key))
+    if not isinstance(card, dict) or not {"judge_id", "judge"} <= card.keys():
+        raise InputError(f"{output.path(key)}: this is no judge card; restore or remove it")
+    return card
+
+
+def _parsed(data: bytes, where: str) -> object:
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise InputError(f"{where}: not JSON ({error})") from error
+
+
+def _problems(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(map(str, item['loc']))}: {item['msg']}".removeprefix(": ")
+        for item in error.errors()[:4]
+    )
 
 
 def _json(value: dict[str, Any]) -> bytes:

@@ -42,7 +42,7 @@ def candidates_of(row: Mapping[str, Any], judge: JudgeConfig) -> list[Mapping[st
     for name, candidate in candidates.items():
         _check_candidate(name, candidate, judge.candidates)
     if judge.candidates == "edit" and not row["images"]:
-        raise _bad("there is no source image in images; candidates: edit judges edits of one")
+        raise _bad("there is no source image in images, which judge.candidates 'edit' needs")
     limits = {"images": judge.media.max_images, "videos": judge.media.video.max_videos}
     settings = {"images": "judge.media.max_images", "videos": "judge.media.video.max_videos"}
     for media, limit in limits.items():
@@ -110,7 +110,7 @@ def _check_candidate(name: str, candidate: Mapping[str, Any] | None, kind: Candi
     needed, forbidden = _MADE_OF[kind]
     for media in forbidden:
         if candidate[media]:
-            raise _bad(f"{name} has {media}; candidates: {kind} takes {needed} only")
+            raise _bad(f"{name} has {media}; judge.candidates {kind!r} takes {needed} only")
     content = candidate[needed]
     if not content or (isinstance(content, str) and not content.strip()):
         raise _bad(f"{name} is empty: it has no {needed}")

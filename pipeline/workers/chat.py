@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from PIL.Image import Image
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from pipeline.core.config import JudgeConfig
@@ -57,17 +58,16 @@ class ChatRenderer:
             ids += between
             ids += [] if text is None else self.encode(text)
         ids += self.encode(chat.reply_prefix)
-        length = len(ids) + sum(self.media_tokens(p) - 1 for p in (*chat.images, *chat.clips))
+        media: tuple[Image | Clip, ...] = (*chat.images, *chat.clips)
+        length = len(ids) + sum(self.media_tokens(part) - 1 for part in media)
         return Rendered(tuple(ids), length, chat)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text, special tokens switched off."""
         return list(self._inert.encode(text, add_special_tokens=False).ids)
 
-    def media_tokens(self, part: Part) -> int:
+    def media_tokens(self, part: Image | Clip) -> int:
         """How many tokens the placeholder of a picture or a clip expands to."""
-        if isinstance(part, str):
-            raise TypeError("a text has no placeholder")
         frames = part.frames if isinstance(part, Clip) else (part,)
         area = (frames[0].width // self._factor) * (frames[0].height // self._factor)
         return area * math.ceil(len(frames) / _FRAMES_A_TOKEN)

@@ -69,8 +69,8 @@ def bad_rows(outside: Path) -> list[tuple[Row, str | None, str]]:
         ({"response_a": None}, "bad_row", "response_a has neither"),
         ({"response_b": response("")}, "bad_row", "response_b has neither"),
         ({"response_b": response(" \t")}, "bad_row", "response_b is empty"),
-        ({"response_b": response("x", images=image(b"x"))}, "bad_row", "response_b has media"),
-        (dict.fromkeys(RESPONSES, response("same")), "bad_row", "both responses are equal"),
+        ({"response_b": response("x", images=image(b"x"))}, "bad_row", "response_b has images"),
+        (dict.fromkeys(RESPONSES, response("same")), "bad_row", "candidates a and b are equal"),
         ({"gold": "c"}, "bad_row", "gold is not a, b, tie or null: c"),
         # Looks bad, is fine.
         ({"prompt": HOSTILE}, None, ""),

@@ -30,8 +30,8 @@ def group(*texts: str, **more: Any) -> Row:
     return pair(0) | nothing | {"candidates": [response(text) for text in texts]} | more
 
 
-def judged(row: Row, script: Row | None = None, **judge: Any) -> Row:
-    (label,) = judge_rows(scripted(script, judge)[0], [row])
+def judged(row: Row, script: Row | None = None, judge: Row | None = None, **more: Any) -> Row:
+    (label,) = judge_rows(scripted(script, (judge or {}) | more)[0], [row])
     assert table_of([label], LABELS).num_rows == 1
     return label
 
@@ -108,19 +108,19 @@ def test_a_conversation_is_judged_by_its_last_turn() -> None:
 
 def test_a_single_score_takes_one_candidate_and_no_order() -> None:
     judge = {"format": "single_score", "votes": {"min_votes": 2, "max_votes": 4}}
-    label = judged(group("x score=4"), **judge)
+    label = judged(group("x score=4"), judge=judge)
     assert (label["status"], label["preference"], label["scores"]) == ("labeled", None, [4.0])
     assert [(v["order"], v["score_a"], v["score_b"], v["scores"]) for v in label["votes"]] == [
         ("a", 4, None, None)
     ] * 2
     assert len({vote["seed"] for vote in label["votes"]}) == 2
-    two = judged(group("x score=4", "y score=2"), **judge)
+    two = judged(group("x score=4", "y score=2"), judge=judge)
     assert (two["reason"], two["n_votes"]) == ("bad_row", 0)
 
 
 def test_a_single_score_beyond_its_scale_is_asked_again_and_then_quarantined() -> None:
     judge = {"format": "single_score", "votes": {"min_votes": 1, "max_votes": 3}}
-    label = judged(group("x MARK"), {"faults": {"MARK": "out_of_range"}}, **judge)
+    label = judged(group("x MARK"), {"faults": {"MARK": "out_of_range"}}, judge)
     assert (label["status"], label["reason"], label["n_votes"]) == ("quarantined", "malformed", 3)
 
 
@@ -140,7 +140,7 @@ def test_a_ranking_scores_every_candidate() -> None:
 def test_a_ranking_asks_more_permutations_where_orders_contradict() -> None:
     row = group("x score=2 MARK", "y score=5", "z score=2")
     judge = {"format": "batch_ranking", "votes": {"max_votes": 6}}
-    label = judged(row, {"faults": {"MARK": "flip"}, "heal_after": 2}, **judge)
+    label = judged(row, {"faults": {"MARK": "flip"}, "heal_after": 2}, judge)
     orders = [vote["order"] for vote in label["votes"]]
     assert orders[:4] == ["abc", "cba", *round_orders(3, 1, label["pair_hash"])]
     assert label["votes"][0]["scores"] == [9, 2, 2]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.parsing import Unreadable, Verdict, parse_option, parse_scores
+from pipeline.core.parsing import Option, Unreadable, Verdict, parse_option, parse_scores
 from schemas.labels import Reason
 
 THINK = "<think>\nboth looked at\n</think>\n\n"
@@ -148,7 +148,7 @@ def test_as_many_scores_as_candidates(count: int) -> None:
         ("[[A = B = good]]", "both_good"),
     ],
 )
-def test_option(answer: str, option: str) -> None:
+def test_option(answer: str, option: Option) -> None:
     parsed = parse_option(f"{THINK}<answer>{answer}</answer>\n", "stop")
     assert parsed == Verdict((), option, "both looked at")
 

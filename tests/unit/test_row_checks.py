@@ -27,8 +27,14 @@ def conversation(*turns: tuple[str, str | None]) -> dict[str, Any]:
         ({"response_a": None}, "response_a is null"),
         ({"response_b": response(None)}, "response_b is empty"),
         ({"response_b": response(" \n\t")}, "response_b is empty"),
-        ({"response_a": response("x", images=MEDIA)}, "response_a has images; candidates: text"),
-        ({"response_a": response("x", videos=MEDIA)}, "response_a has videos; candidates: text"),
+        (
+            {"response_a": response("x", images=MEDIA)},
+            "response_a has images; judge.candidates 'text' takes text",
+        ),
+        (
+            {"response_a": response("x", videos=MEDIA)},
+            "response_a has videos; judge.candidates 'text' takes text",
+        ),
         ({"candidates": [response("x")]}, "has candidates; the format pairwise_scores reads resp"),
         ({"videos": MEDIA}, r"1 videos; the limit is 0 \(judge.media.video.max_videos\)"),
         ({"images": MEDIA * 9}, r"9 images; the limit is 8 \(judge.media.max_images\)"),
@@ -106,9 +112,17 @@ def test_candidates_made_of_media(judge: dict[str, Any], row: dict[str, Any]) ->
     ("judge", "row", "detail"),
     [
         ({"candidates": "image"}, pair(0), "response_a is empty: it has no images"),
-        ({"candidates": "image"}, media_pair("videos"), "response_a has videos; candidates: image"),
+        (
+            {"candidates": "image"},
+            media_pair("videos"),
+            "response_a has videos; judge.candidates 'image'",
+        ),
         ({"candidates": "edit"}, media_pair("images"), "no source image"),
-        (VIDEO, media_pair("images"), "response_a has images; candidates: video takes videos"),
+        (
+            VIDEO,
+            media_pair("images"),
+            "response_a has images; judge.candidates 'video' takes videos",
+        ),
         (VIDEO, media_pair("videos", videos=MEDIA), "3 videos; the limit is 2"),
         (
             {"candidates": "image", "media": {"max_images": 2}},

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.config import VotesConfig
 from pipeline.core.formats import FORMATS, next_orders
-from pipeline.core.parsing import Unreadable, Verdict
+from pipeline.core.parsing import Option, Unreadable, Verdict
 from pipeline.core.votes import LETTERS, Vote, mapped_back, round_orders, vote_seed
 from schemas.labels import VERDICT, VOTE, Reason
 
@@ -144,15 +144,15 @@ def test_scores_are_mapped_back(
     ("order", "option", "choice"),
     [("ab", "first", "a"), ("ba", "first", "b"), ("ab", "second", "b"), ("ba", "second", "a")],
 )
-def test_options_are_mapped_back(order: str, option: str, choice: str) -> None:
-    read = Verdict((), option, "")  # type: ignore[arg-type]
+def test_options_are_mapped_back(order: str, option: Option, choice: str) -> None:
+    read = Verdict((), option, "")
     cast = Vote(order=order, seed=1, **mapped_back(read, order))
     assert (cast.option, cast.choice, cast.margin, cast.scores) == (choice, choice, None, ())
 
 
 @pytest.mark.parametrize("option", ["both_good", "both_bad"])
-def test_options_for_both_are_ties(option: str) -> None:
-    read = Verdict((), option, "")  # type: ignore[arg-type]
+def test_options_for_both_are_ties(option: Option) -> None:
+    read = Verdict((), option, "")
     cast = Vote(order="ba", seed=1, **mapped_back(read, "ba"))
     assert (cast.option, cast.choice) == (option, "tie")
 

@@ -49,7 +49,11 @@ class Prompt:
             name = f"Assistant {number}" if len(answers) > 1 else "Assistant"
             blocks += ["\n\n"] if blocks else []
             blocks += _fill(self.answer, {"assistant": [name], "answer": answer})
-        values = {"context": context, "question": [question], "answers": blocks}
+        values: dict[str, Sequence[str | Media]] = {
+            "context": context,
+            "question": [question],
+            "answers": blocks,
+        }
         return _joined(_fill(self.user, values))
 
 

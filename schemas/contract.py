@@ -33,6 +33,16 @@ def differences(got: pa.Schema, expected: pa.Schema) -> list[str]:
     return lines
 
 
+def version_problems(got: pa.Schema, expected: pa.Schema) -> list[str]:
+    """Why a stored schema is not that version of a contract; empty where it is."""
+    stamp, version = (
+        (schema.metadata or {}).get(VERSION_KEY, b"no contract").decode()
+        for schema in (got, expected)
+    )
+    other = [f"it says that it keeps to {stamp}, expected {version}"] if stamp != version else []
+    return other + differences(got, expected)
+
+
 def table_of(rows: list[dict[str, object]], schema: pa.Schema) -> pa.Table:
     """Builds a table of exactly ``schema`` from rows; never widens or drops a column.
 

@@ -6,15 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from pipeline.assembly.plan import list_shards, open_input
 from pipeline.core.config import InputConfig
 from pipeline.core.errors import InputError
 from pipeline.core.fingerprint import shard_key
 from pipeline.core.storage import Entry, Store
 from pipeline.core.units import parts_prefix
+from pipeline.workers.label_sink import read_part
 from pipeline.workers.row_groups import GroupReader
 
 _MEDIA = ("images", "videos")
@@ -67,9 +65,7 @@ def read_judged(
 def read_labels(output: Store, judge_id: str, shard_key_: str) -> Iterator[dict[str, Any]]:
     """The rows of labels v1 of one version of a shard, part by part."""
     for part in output.list(parts_prefix(judge_id, shard_key_)):
-        data = output.read(part.key)
-        table = pq.read_table(pa.BufferReader(data), use_threads=False)
-        yield from table.to_pylist()
+        yield from read_part(output, part.key).to_pylist()
 
 
 def _pairs(source: Store, entry: Entry, config: InputConfig) -> Iterator[dict[str, Any]]:

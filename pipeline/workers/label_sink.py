@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.core.errors import InputError
 from pipeline.core.storage import Store
 from pipeline.core.units import Unit, committed_range, parts_prefix, subtract
-from schemas.contract import table_of
+from schemas.contract import table_of, version_problems
 from schemas.labels import LABELS
 
 
@@ -31,10 +32,48 @@ def commit_part(store: Store, judge_id: str, unit: Unit, rows: Sequence[dict[str
     """
     if [row["row"] for row in rows] != list(range(unit.start, unit.stop)):
         raise AssertionError(f"{unit}: got {len(rows)} rows that are not exactly its own")
+    return store.create(unit.part_key(judge_id), part_bytes([table_of(list(rows), LABELS)]))
+
+
+def part_bytes(tables: Iterable[pa.Table]) -> bytes:
+    """Tables of labels v1 as one part; only one of them need be in memory at a time."""
     buffer = pa.BufferOutputStream()
-    table = table_of(list(rows), LABELS)
-    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
-    return store.create(unit.part_key(judge_id), buffer.getvalue().to_pybytes())
+    options = {"compression": "zstd", "write_page_checksum": True}
+    with pq.ParquetWriter(buffer, LABELS, **options) as writer:
+        for table in tables:
+            writer.write_table(table)
+    return bytes(buffer.getvalue())
+
+
+def read_part(store: Store, key: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """A stored part.
+
+    Args:
+        store: an output store.
+        key: of the part.
+        columns: which columns to read; all of labels v1 by default.
+
+    Raises:
+        InputError: it is not a part, is corrupt, or keeps to another version of the contract.
+        StorageError: the store fails.
+    """
+    data = pa.BufferReader(store.read(key))
+    try:
+        file = pq.ParquetFile(data, page_checksum_verification=True)
+        problems = version_problems(file.schema_arrow, LABELS)
+        # Without threads: pyarrow 26 now and then aborts a process that ends after using them.
+        table = None if problems else file.read(columns, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        cause = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{store.path(key)}: corrupt part ({cause}); remove it, and run jobs.label again"
+        ) from error
+    if problems:
+        raise InputError(
+            f"{store.path(key)}: not a part of this version:\n  " + "\n  ".join(problems) + "\n"
+            "use the version of this software that wrote it, or another output"
+        )
+    return table
 
 
 def committed_ranges(store: Store, judge_id: str, shard_key: str) -> list[tuple[int, int]]:

@@ -111,13 +111,16 @@ class IngestReport:
 
 
 def ingest(
-    config: IngestConfig, on_shard: Callable[[str, int], None] = lambda key, size: None
+    config: IngestConfig,
+    on_shard: Callable[[str, int], None] = lambda key, size: None,
+    source: OpenSource | None = None,
 ) -> IngestReport:
     """Reads the source and writes its shards.
 
     Args:
         config: the job's configuration.
         on_shard: told each shard's key and size in bytes once it is written.
+        source: what to read in place of ``config.source``, which then only names it.
 
     Raises:
         ConfigError: the output holds shards of this name; the source is none that can be read.
@@ -127,7 +130,7 @@ def ingest(
     store, name = Store(config.output), config.shard_name()
     if not config.overwrite:
         refuse_existing(store, name)
-    source = open_source(config.source)
+    source = source or open_source(config.source)
     if problems := column_problems(config, source):
         lines = "\n  ".join(problems)
         raise InputError(f"{source.name}: the columns do not fit pairs v1:\n  {lines}")

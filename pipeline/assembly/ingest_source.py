@@ -48,7 +48,7 @@ class SourceConfig(BaseModel):
             return self.data_dir
         if files is not None:
             return _folder_of(files if isinstance(files, str) else files[0])
-        return None if self.path in BUILDERS or _is_hub_id(self.path) else _folder_of(self.path)
+        return None if self.path in BUILDERS or is_hub_id(self.path) else _folder_of(self.path)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ def open_source(config: SourceConfig) -> OpenSource:
     try:
         dataset = datasets.load_dataset(builder, split=config.split, streaming=True, **arguments)
         # Pictures pass through as the bytes they are stored as: no decoding, no second loss.
-        dataset = dataset.decode(False)
+        # Where the columns are not known beforehand (CSV, a JSON array), no picture is among them.
+        if dataset.features is not None:
+            dataset = dataset.decode(False)
         first = next(dataset.with_format("arrow").iter(batch_size=1), None)
     except _ERRORS as error:
         raise InputError(f"{name}: cannot be opened: {error}") from error
@@ -107,7 +109,7 @@ def open_source(config: SourceConfig) -> OpenSource:
 
 def _arguments(config: SourceConfig) -> tuple[str, dict[str, Any]]:
     """The builder or hub id, and the arguments, for `load_dataset`."""
-    if _is_hub_id(config.path):
+    if is_hub_id(config.path):
         given = config.model_dump(exclude={"path", "split"}, exclude_none=True)
         if isinstance(config.data_files, tuple):
             given["data_files"] = list(config.data_files)
@@ -132,7 +134,8 @@ def _local(builder: str, split: str, files: list[str]) -> tuple[str, dict[str, A
     return builder, arguments
 
 
-def _is_hub_id(path: str) -> bool:
+def is_hub_id(path: str) -> bool:
+    """Whether a path is the id of a hub set, and no local file."""
     is_file = Path(path).exists() or Path(path).suffix in _SUFFIXES
     return _HUB_ID.fullmatch(path) is not None and not is_file
 

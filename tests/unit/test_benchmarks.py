@@ -1,0 +1,326 @@
+"""Every benchmark loader, on generated files in the exact public schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.assembly.evaluation.benchmarks import BENCHMARKS, find_benchmark
+from pipeline.assembly.evaluation.benchmarks.load import Loaded, Request, load_benchmark
+from pipeline.core.config import JudgeConfig
+from pipeline.core.errors import ConfigError, InputError, QuarantineError
+from tests import public_benchmarks as made
+from tests.shards import picture
+
+Row = made.Row
+
+
+def load(name: str, data: object, output: Path, **more: object) -> tuple[Loaded, list[Row]]:
+    """Loads a benchmark; returns what was said, and all pairs in order."""
+    request = Request(data=str(data), **more)  # type: ignore[arg-type]
+    loaded = load_benchmark(find_benchmark(name), request, str(output))
+    rows: list[Row] = []
+    for shard in sorted(output.glob("*.parquet")):
+        rows += pq.read_table(shard).to_pylist()
+    return loaded, rows
+
+
+def metadata(row: Row) -> dict[str, str]:
+    return {entry["key"]: entry["value"] for entry in row["metadata"] or ()}
+
+
+def categories(name: str, rows: list[Row]) -> list[tuple[str, ...]]:
+    return [BENCHMARKS[name].categories(row) for row in rows]
+
+
+def test_vl_rewardbench(tmp_path: Path) -> None:
+    rows = [made.vl_rewardbench(index) for index in range(11)]
+    made.write_parquet(tmp_path / "in/data/test-00000-of-00001.parquet", rows, "vl-rewardbench")
+    (tmp_path / "in/README.md").write_text("card")
+
+    loaded, pairs = load("vl-rewardbench", tmp_path / "in", tmp_path / "out")
+
+    assert (len(pairs), loaded.media_root) == (11, None)
+    assert [pair["gold"] for pair in pairs] == [["a", "b", "tie"][i % 3] for i in range(11)]
+    assert pairs[4]["response_a"] | {"images": None, "videos": None} == {
+        "text": rows[4]["response"][0],
+        "images": None,
+        "videos": None,
+        "model": "model-x",
+    }
+    assert pairs[4]["images"] == [rows[4]["image"]]
+    assert [pair["prompt"] for pair in pairs] == [row["query"] for row in rows]
+    assert categories("vl-rewardbench", pairs)[:5] == [
+        ("hallucination",),
+        ("reasoning",),
+        ("general",),
+        ("hallucination",),
+        ("general",),
+    ]
+
+
+@pytest.mark.parametrize("folder", ["image", "images", "."])
+@pytest.mark.parametrize("human", ["human", "human_answer"])
+def test_mllm_as_a_judge_pair(tmp_path: Path, folder: str, human: str) -> None:
+    rows = [made.mllm("pair", index) for index in range(7)]
+    rows = [row | {human: row.pop("human")} for row in rows]
+    made.write_jsonl(tmp_path / "in/pair.jsonl", rows)
+    made.write_jsonl(tmp_path / "in/batch.jsonl", [made.mllm("batch", 0)])  # beside it
+    made.write_pictures(tmp_path / "in" / folder, [f"{n}.png" for n in range(4)])
+
+    _, pairs = load("mllm-as-a-judge-pair", tmp_path / "in", tmp_path / "out")
+
+    assert [pair["gold"] for pair in pairs] == ["a", "b", "tie", "a", "b", "tie", "a"]
+    assert pairs[5]["images"][0]["bytes"] == picture(1)
+    assert pairs[5]["response_b"]["text"] == rows[5]["answer2"]["answer"]
+    assert pairs[5]["response_b"]["model"] == "g"
+    assert pairs[5]["pair_id"] == "mllm-as-a-judge-pair-15"
+    assert categories("mllm-as-a-judge-pair", pairs)[:2] == [("coco",), ("math",)]
+
+
+def test_mllm_as_a_judge_score_with_scores_as_numbers_and_as_text(tmp_path: Path) -> None:
+    rows = [made.mllm("score", index) for index in range(9)]
+    made.write_jsonl(tmp_path / "in/Benchmark/score.jsonl", rows)
+    made.write_pictures(tmp_path / "in/image", [f"{n}.png" for n in range(4)])
+
+    _, pairs = load("mllm-as-a-judge-score", tmp_path / "in/Benchmark", tmp_path / "out")
+
+    assert [pair["gold_scores"] for pair in pairs] == [[float(1 + i % 5)] for i in range(9)]
+    assert [len(pair["candidates"]) for pair in pairs] == [1] * 9
+    assert pairs[3]["candidates"][0]["text"] == rows[3]["answer"]
+    assert pairs[3]["images"][0]["bytes"] == picture(3)
+
+
+def test_mllm_as_a_judge_batch(tmp_path: Path) -> None:
+    rows = [made.mllm("batch", index) for index in range(6)]
+    rows[5]["answers"] = rows[5]["answers"][:3]
+    rows[5]["human_answer"] = "BCA"
+    made.write_jsonl(tmp_path / "batch.jsonl", rows)
+    made.write_pictures(tmp_path / "image", [f"{n}.png" for n in range(4)])
+
+    _, pairs = load("mllm-as-a-judge-batch", tmp_path / "batch.jsonl", tmp_path / "out")
+
+    for row, pair in zip(rows, pairs, strict=True):
+        best_first = sorted("ABCD"[: len(row["answers"])], key=row["human_answer"].index)
+        scores = dict(zip("ABCD", pair["gold_scores"], strict=False))
+        assert sorted(scores, key=lambda letter: -scores[letter]) == best_first
+        assert [c["text"] for c in pair["candidates"]] == [a["answer"] for a in row["answers"]]
+    assert pairs[5]["gold_scores"] == [1.0, 3.0, 2.0]
+
+
+@pytest.mark.parametrize("layout", ["folders", "files"])
+def test_mj_bench_reads_each_perspective(tmp_path: Path, layout: str) -> None:
+    for count, split in [(5, "alignment"), (3, "safety"), (4, "quality"), (2, "bias")]:
+        name = f"{split}/0.parquet" if layout == "folders" else f"data/{split}-00000-of-1.parquet"
+        made.write_parquet(
+            tmp_path / "in" / name, [made.mj_bench(i) for i in range(count)], "mj-bench"
+        )
+
+    _, pairs = load("mj-bench", tmp_path / "in", tmp_path / "out")
+
+    found = categories("mj-bench", pairs)
+    assert sorted(found) == [("alignment",)] * 5 + [("artifact",)] * 4 + [("safety",)] * 3
+    first = next(pair for pair in pairs if pair["pair_id"] == "mj-bench-alignment-000000003")
+    assert first["gold"] == "b"
+    assert first["response_a"]["images"] == [made.image(6)]
+    assert first["response_b"]["images"] == [made.image(7)]
+    assert (first["prompt"], first["images"]) == ("A drawing of 3 apples", None)
+
+    _, bias = load("mj-bench", tmp_path / "in", tmp_path / "bias", split="bias")
+    assert categories("mj-bench", bias) == [("bias",)] * 2
+
+
+def test_mj_bench_needs_to_know_which_perspective_a_file_is(tmp_path: Path) -> None:
+    file = tmp_path / "in/part.parquet"
+    made.write_parquet(file, [made.mj_bench(0)], "mj-bench")
+
+    with pytest.raises(ConfigError, match=r"alignment, safety, quality: say --split"):
+        load("mj-bench", file, tmp_path / "out")
+    _, pairs = load("mj-bench", file, tmp_path / "out", split="safety")
+    assert categories("mj-bench", pairs) == [("safety",)]
+
+
+def test_mj_bench_as_json_with_paths(tmp_path: Path) -> None:
+    rows = [
+        {"caption": "x", "image0": f"images/{i}a.png", "image1": f"images/{i}b.png", "label": i}
+        for i in range(2)
+    ]
+    made.write_json(tmp_path / "safety/nsfw.json", rows)
+    made.write_pictures(tmp_path, ["images/0a.png", "images/0b.png", "images/1a.png"])
+    made.write_pictures(tmp_path, ["images/0a.png", "images/0b.png", "images/1a.png"])
+
+    loaded, pairs = load("mj-bench", tmp_path, tmp_path / "out", split="safety")
+
+    assert pairs[0]["response_b"]["images"][0]["bytes"] == picture(1)
+    assert pairs[1]["response_b"]["images"][0] == {"bytes": None, "path": "images/1b.png"}
+    assert sum(loaded.reports["mj-bench-safety"].media_problems.values()) == 1
+
+
+@pytest.mark.parametrize("task", ["image", "edit"])
+def test_genai_bench_pictures(tmp_path: Path, task: str) -> None:
+    name = f"genai-bench-{task}"
+    config = {"image": "image_generation", "edit": "image_edition"}[task]
+    rows = [made.genai(task, index) for index in range(6)]
+    for split, count in [("test", 2), ("test_v1", 6), ("train_v1", 1)]:
+        made.write_parquet(tmp_path / f"in/{config}/{split}-0-of-1.parquet", rows[:count], name)
+    made.write_parquet(
+        tmp_path / "in/video_generation/test_v1-0.parquet",
+        [made.genai("video", 0)],
+        "genai-bench-video",
+    )
+
+    _, pairs = load(name, tmp_path / "in", tmp_path / "out")
+
+    assert [pair["gold"] for pair in pairs] == ["a", "b", "tie", "tie", "a", "b"]
+    assert [metadata(pair)["vote_type"] for pair in pairs[:4]] == list(made.VOTES)
+    assert pairs[1]["response_b"]["images"] == [made.image(3)]
+    assert pairs[1]["response_b"]["model"] == "PixArt"
+    if task == "image":
+        assert (pairs[1]["prompt"], pairs[1]["images"]) == ("1 cats", None)
+    else:
+        assert pairs[1]["images"] == [made.image(901)]
+        assert pairs[1]["prompt"] == (
+            "Make them dogs.\n\nThe source image shows: 1 cats\n\n"
+            "The edited image should show: 1 dogs"
+        )
+
+
+def test_genai_bench_videos_are_looked_up_by_name(tmp_path: Path) -> None:
+    rows = [made.genai("video", index) for index in range(3)]
+    made.write_parquet(tmp_path / "in/test_v1.parquet", rows, "genai-bench-video")
+    for index in range(3):
+        for side in "lr":
+            file = tmp_path / f"clips/{side}{index}.mp4"
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(b"video")
+
+    loaded, pairs = load(
+        "genai-bench-video", tmp_path / "in", tmp_path / "out", media=str(tmp_path / "clips")
+    )
+
+    assert loaded.media_root == str(tmp_path / "clips")
+    assert pairs[2]["response_b"]["videos"] == [{"bytes": None, "path": "r2.mp4"}]
+
+
+def test_multimodal_rewardbench(tmp_path: Path) -> None:
+    rows = [made.multimodal_rewardbench(index) for index in range(6)]
+    made.write_json(tmp_path / "data/all_data.json", rows)
+    made.write_json(tmp_path / "data/original_data/nocaps.json", [{"image_id": 1}])
+    made.write_pictures(tmp_path / "data", [row["Image"] for row in rows])
+
+    _, pairs = load("multimodal-rewardbench", tmp_path, tmp_path / "out")
+
+    assert [pair["gold"] for pair in pairs] == ["a", "b"] * 3
+    assert pairs[3]["images"][0]["bytes"] == picture(3)
+    assert pairs[3]["response_a"]["text"] == rows[3]["Output1"]
+    assert categories("multimodal-rewardbench", pairs)[:3] == [
+        ("correctness",),
+        ("safety", "safety/bias"),
+        ("reasoning", "reasoning/math"),
+    ]
+
+
+def test_videogen_rewardbench(tmp_path: Path) -> None:
+    rows = [made.videogen_rewardbench(index) for index in range(5)]
+    made.write_csv(tmp_path / "videogen-rewardbench.csv", rows)
+    for row in rows:
+        for name in (row["path_A"], row["path_B"]):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(b"video")
+
+    loaded, pairs = load("videogen-rewardbench", tmp_path, tmp_path / "out")
+
+    assert loaded.media_root == str(tmp_path)
+    assert [pair["gold"] for pair in pairs] == ["a", "b", "tie", "a", "b"]
+    assert pairs[1]["response_b"]["videos"] == [{"bytes": None, "path": "videos/minimax/1.mp4"}]
+    assert pairs[1]["response_b"]["model"] == "minimax"
+    assert metadata(pairs[1]) == {"VQ": "B", "MQ": "same", "TA": "A", "Overall": "B"}
+
+
+def test_the_limit_is_of_each_part_and_the_same_data_gives_the_same_shards(tmp_path: Path) -> None:
+    for split in ("alignment", "safety", "quality"):
+        made.write_parquet(
+            tmp_path / f"in/{split}/0.parquet", [made.mj_bench(i) for i in range(5)], "mj-bench"
+        )
+    _, pairs = load("mj-bench", tmp_path / "in", tmp_path / "out", limit=2)
+    assert len(pairs) == 6
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+    load("mj-bench", tmp_path / "in", tmp_path / "out", limit=2)
+
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_missing_columns_are_named_with_those_found_and_expected(tmp_path: Path) -> None:
+    rows = [{"id": 1, "instruction": "x", "image": "0.png", "answers": [], "human": "A"}]
+    made.write_jsonl(tmp_path / "batch.jsonl", rows)
+
+    with pytest.raises(InputError) as raised:
+        load("mllm-as-a-judge-batch", tmp_path, tmp_path / "out")
+
+    text = str(raised.value)
+    assert "columns are missing: image_path, original_dataset" in text
+    assert "found id, instruction, image, answers, human" in text
+    assert "expected id, instruction, image_path, original_dataset, human, answers" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "said"),
+    [
+        ("mllm-as-a-judge-pair", made.mllm("pair", 0) | {"human": "first"}, "unknown: first"),
+        ("mllm-as-a-judge-score", made.mllm("score", 0) | {"human": "good"}, "unknown: 'good'"),
+        ("mllm-as-a-judge-score", made.mllm("score", 0) | {"human": 9}, "unknown: 9"),
+        ("mllm-as-a-judge-batch", made.mllm("batch", 0) | {"human_answer": "ABC"}, "'ABC'"),
+        ("multimodal-rewardbench", made.multimodal_rewardbench(0) | {"Better": "1"}, "unknown: 1"),
+    ],
+)
+def test_a_gold_value_of_another_coding_is_named(
+    tmp_path: Path, name: str, row: Row, said: str
+) -> None:
+    made.write_json(tmp_path / "in.json", [row])
+    made.write_pictures(tmp_path, ["0.png", "images/nocaps/0.png"])
+
+    with pytest.raises(QuarantineError, match=said):
+        load(name, tmp_path / "in.json", tmp_path / "out")
+
+
+def test_media_that_are_nowhere_are_named_with_the_places_looked_at(tmp_path: Path) -> None:
+    made.write_jsonl(tmp_path / "in/pair.jsonl", [made.mllm("pair", 2)])
+
+    with pytest.raises(InputError, match=r"such as '2\.png', not in .*/in/image, .*--media"):
+        load("mllm-as-a-judge-pair", tmp_path / "in", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("nowhere/at/all", "no such file or folder, and no hub id"),
+        (".", r"expected data files of one kind .* got a\.csv, b\.jsonl"),
+    ],
+)
+def test_data_that_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("x\n1\n")
+    (tmp_path / "b.jsonl").write_text("{}\n")
+
+    with pytest.raises(ConfigError, match=said):
+        load("vl-rewardbench", data, tmp_path / "out")
+
+
+def test_an_unknown_benchmark_is_told_those_known() -> None:
+    with pytest.raises(ConfigError, match=r"'mmlu' is not known; known are vl-rewardbench, .*mj-b"):
+        find_benchmark("mmlu")
+
+
+def test_a_judge_of_another_format_is_told_what_to_set() -> None:
+    judge = JudgeConfig(format="pairwise_options", candidates="text")
+
+    BENCHMARKS["vl-rewardbench"].check_judge(judge)
+    with pytest.raises(ConfigError, match=r"--set judge\.format=single_score --set judge\.cand"):
+        BENCHMARKS["mllm-as-a-judge-score"].check_judge(judge)
+    with pytest.raises(ConfigError, match=r"judge\.format=pairwise_options .*candidates=image"):
+        BENCHMARKS["genai-bench-image"].check_judge(judge)

@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,7 @@ def assert_exact(
     output: object,
     shards: Mapping[str, Sequence[Row]],
     quarantined: Mapping[tuple[str, int], str] | None = None,
+    abstained: Collection[tuple[str, int]] = (),
 ) -> list[Row]:
     """Asserts that every input row has exactly one label, and the right one.
 
@@ -94,6 +95,7 @@ def assert_exact(
         output: the output root.
         shards: the rows of each shard.
         quarantined: the reason of each row that must be in quarantine.
+        abstained: the rows whose votes must decide nothing.
 
     Returns:
         The labels, sorted by shard and row.
@@ -103,6 +105,7 @@ def assert_exact(
         for number, row in enumerate(rows):
             reason = (quarantined or {}).get((shard, number))
             verdict = ("quarantined", None) if reason else verdict_of(row)
+            verdict = ("abstained", None) if (shard, number) in abstained else verdict
             expected[shard, number] = (row["pair_id"], *verdict, reason)
     labels = labels_of(str(output))
     counts = Counter((label["shard"], label["row"]) for label in labels)

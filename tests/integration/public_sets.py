@@ -75,7 +75,7 @@ def vl_rewardbench_pair(row: Row) -> Row:
         for text, model in zip(row["response"], models, strict=True)
     ]
     first, second = row["human_ranking"]
-    return {
+    return dict.fromkeys(PAIRS.names) | {
         "pair_id": row["id"],
         "prompt": row["query"],
         "messages": None,

@@ -106,7 +106,7 @@ def test_all_shards_that_break_the_contract_are_named_at_once(tmp_path: Path, mo
     (tmp_path / "in").mkdir()
     numbers = pa.array([1], pa.int64())
     broken = {
-        "column.parquet": table.drop_columns("response_b"),
+        "column.parquet": table.drop_columns(["response_b", "candidates"]),
         "type.parquet": table.set_column(0, "pair_id", numbers),
         "prompt.parquet": table.drop_columns(["prompt", "messages"]),
     }
@@ -118,7 +118,7 @@ def test_all_shards_that_break_the_contract_are_named_at_once(tmp_path: Path, mo
     first, *lines, last = outcome.error.splitlines()
     assert first == "error: 3 of 4 shards do not keep to pairs v1:"
     problems = [
-        "column.parquet: response_b: required column 'response_b' is missing",
+        "column.parquet: required column 'response_b' or 'candidates' is missing",
         "prompt.parquet: required column 'prompt' or 'messages' is missing",
         "type.parquet: pair_id: column 'pair_id': got int64, expected string",
     ]

@@ -16,6 +16,7 @@ from pipeline.workers.label_sink import read_part
 from pipeline.workers.row_groups import GroupReader
 
 _MEDIA = ("images", "videos")
+_NO_MEDIA: dict[str, None] = dict.fromkeys(_MEDIA)
 
 
 @dataclass(frozen=True)
@@ -72,4 +73,8 @@ def _pairs(source: Store, entry: Entry, config: InputConfig) -> Iterator[dict[st
     groups = GroupReader(source.open(entry.key, entry.size), config.columns)
     for group in range(groups.count):
         for table in groups.read(group):
-            yield from table.drop_columns(list(_MEDIA)).to_pylist()
+            for pair in table.drop_columns(list(_MEDIA)).to_pylist():
+                responses = (pair["response_a"], pair["response_b"], *(pair["candidates"] or ()))
+                for response in filter(None, responses):
+                    response.update(_NO_MEDIA)
+                yield pair

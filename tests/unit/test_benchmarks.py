@@ -76,7 +76,7 @@ def test_mllm_as_a_judge_pair(tmp_path: Path, folder: str, human: str) -> None:
     assert pairs[5]["images"][0]["bytes"] == picture(1)
     assert pairs[5]["response_b"]["text"] == rows[5]["answer2"]["answer"]
     assert pairs[5]["response_b"]["model"] == "g"
-    assert pairs[5]["pair_id"] == "mllm-as-a-judge-pair-15"
+    assert pairs[5]["pair_id"] == "mllm-as-a-judge-pair-000000005"
     assert categories("mllm-as-a-judge-pair", pairs)[:2] == [("coco",), ("math",)]
 
 
@@ -263,7 +263,7 @@ def test_missing_columns_are_named_with_those_found_and_expected(tmp_path: Path)
     text = str(raised.value)
     assert "columns are missing: image_path, original_dataset" in text
     assert "found id, instruction, image, answers, human" in text
-    assert "expected id, instruction, image_path, original_dataset, human, answers" in text
+    assert "expected instruction, image_path, original_dataset, human, answers" in text
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,6 @@ class Benchmark:
         formats, candidates: the judges that it can measure.
         renames: columns that another release of the set calls differently: new name by old.
         prepare: what the mapping cannot say, done to each table before it is mapped.
-        row_ids: whether ids are made, because the set has none.
         inline: whether media files are read into the shards (not videos: many rows share one).
         categories: the categories of a pair, widest first.
         extra: further figures about judged pairs.
@@ -97,7 +96,6 @@ class Benchmark:
     candidates: CandidateKind = "text"
     renames: Mapping[str, str] = field(default_factory=dict)
     prepare: Callable[[pa.Table, Part], pa.Table] = _as_it_is
-    row_ids: bool = False
     inline: bool = True
     categories: Callable[[Row], tuple[str, ...]] = _no_category
     extra: Callable[[Sequence[JudgedPair]], dict[str, Statistic]] = _nothing

@@ -101,7 +101,6 @@ def _task(
         parts=(Part(name, "test_v1", config, hints=(config, "test_v1")),),
         formats=_FORMATS,
         candidates=candidates,
-        row_ids=True,
         published=(
             Published("four_way", None, figures[0], note=_SINGLE),
             Published("four_way", None, figures[1], note=_SEVEN),

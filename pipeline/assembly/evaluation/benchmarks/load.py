@@ -82,7 +82,8 @@ def load_benchmark(benchmark: Benchmark, request: Request, output: str) -> Loade
             output=output,
             columns=mapping,
             name=part.name,
-            row_ids=part.name if benchmark.row_ids else None,
+            # Ids of public sets repeat, and a repeated id is a bad row.
+            row_ids=part.name,
             limit=request.limit,
             media_root=root,
             inline_media=benchmark.inline and root is not None,
@@ -130,7 +131,8 @@ def _media_root(
         InputError: it is not given, and the first rows' media are in none of the usual places.
     """
     folder = config.folder()
-    rows = _with_ids(benchmark, next(source.tables(), source.schema.empty_table()))
+    rows = next(source.tables(), source.schema.empty_table())
+    rows = rows.append_column("pair_id", pa.nulls(rows.num_rows, pa.string()))  # as `ingest` will
     if given is not None or mapping.check(rows.schema):  # `ingest` reports what does not fit
         return given
     paths = _media_paths(mapping.to_pairs(rows.slice(0, _PROBED)))
@@ -145,13 +147,6 @@ def _media_root(
         f"{source.name}: the data names media files such as {paths[0]!r}, {looked}: say with "
         "--media in which folder the paths start"
     )
-
-
-def _with_ids(benchmark: Benchmark, table: pa.Table) -> pa.Table:
-    """The table with the ids that `ingest` will make."""
-    if not benchmark.row_ids or "pair_id" in table.column_names:
-        return table
-    return table.append_column("pair_id", pa.nulls(table.num_rows, pa.string()))
 
 
 def _media_paths(pairs: pa.Table) -> list[str]:

@@ -50,7 +50,6 @@ MJ_BENCH = Benchmark(
     required=("caption", "image0", "image1", "label"),
     columns=_columns,
     candidates="image",
-    row_ids=True,
     categories=_categories,
     published=(
         Published("accuracy", "alignment", 0.5816, note=_NOTE),

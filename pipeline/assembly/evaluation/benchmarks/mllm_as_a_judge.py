@@ -24,39 +24,37 @@ from pipeline.core.columns import UNKNOWN_GOLD
 from pipeline.core.votes import LETTERS
 
 _RENAMES = {"human_answer": "human"}
-_EACH = ("id", "instruction", "image_path", "original_dataset", "human")
+_EACH = ("instruction", "image_path", "original_dataset", "human")
 
 
 def _question(names: frozenset[str]) -> dict[str, Any]:
     return {"prompt": "instruction", "images": "image_path", "source": "original_dataset"} | (
-        metadata_of(names, "original_dataset", "id")
+        metadata_of(names, "id", "original_pair_id", "score_id")
     )
 
 
 def _pair_columns(names: frozenset[str], part: Part) -> dict[str, Any]:
     a, b = ({"text": f"{name}.answer", "model": f"{name}.name"} for name in ("answer1", "answer2"))
     gold = {"column": "human", "values": {"A": "a", "B": "b", "C": "tie"}}
-    return _question(names) | {"pair_id": "row_id", "response_a": a, "response_b": b, "gold": gold}
+    return _question(names) | {"response_a": a, "response_b": b, "gold": gold}
 
 
 def _score_columns(names: frozenset[str], part: Part) -> dict[str, Any]:
     answer = {"text": "answer", **({"model": "name"} if "name" in names else {})}
     scores = {"candidates": [answer], "gold_scores": ["human"], "gold": "unreadable_gold"}
-    return _question(names) | scores | {"pair_id": "row_id"}
+    return _question(names) | scores
 
 
 def _batch_columns(names: frozenset[str], part: Part) -> dict[str, Any]:
     answers = {"each": "answers", "text": "answer", "model": "name"}
     scores = {"gold_scores": "human_scores", "gold": "unreadable_gold"}
-    return _question(names) | scores | {"pair_id": "row_id", "candidates": answers}
+    return _question(names) | scores | {"candidates": answers}
 
 
-def _with_ids(table: pa.Table, part: Part) -> pa.Table:
-    """Ids that say which setting they are of: its numbers begin at 0 in each."""
-    stored = next((n for n in ("pair_id", "score_id", "id") if n in table.column_names), None)
-    numbers = table[stored].to_pylist() if stored else [None] * table.num_rows
-    ids = [None if number is None else f"{part.name}-{number}" for number in numbers]
-    return table.append_column("row_id", pa.array(ids, pa.string()))
+def _pair_table(table: pa.Table, part: Part) -> pa.Table:
+    """Its own ids under another name: rows get ids that are of one form in every benchmark."""
+    names = ["original_pair_id" if name == "pair_id" else name for name in table.column_names]
+    return table.rename_columns(names)
 
 
 def _score_table(table: pa.Table, part: Part) -> pa.Table:
@@ -66,9 +64,7 @@ def _score_table(table: pa.Table, part: Part) -> pa.Table:
         scores.append(score)
         unreadable.append(None if score or stored is None else f"{UNKNOWN_GOLD}{stored!r}")
     table = _replaced(table, "human", pa.array(scores, pa.float64()))
-    return _with_ids(
-        table.append_column("unreadable_gold", pa.array(unreadable, pa.string())), part
-    )
+    return table.append_column("unreadable_gold", pa.array(unreadable, pa.string()))
 
 
 def _batch_table(table: pa.Table, part: Part) -> pa.Table:
@@ -79,9 +75,7 @@ def _batch_table(table: pa.Table, part: Part) -> pa.Table:
         scores.append(read)
         unreadable.append(None if read or stored is None else f"{UNKNOWN_GOLD}{stored!r}")
     table = table.append_column("human_scores", pa.array(scores, pa.list_(pa.float64())))
-    return _with_ids(
-        table.append_column("unreadable_gold", pa.array(unreadable, pa.string())), part
-    )
+    return table.append_column("unreadable_gold", pa.array(unreadable, pa.string()))
 
 
 def ranked_scores(ranking: str, count: int) -> list[float] | None:
@@ -120,7 +114,7 @@ MLLM_PAIR = Benchmark(
     required=(*_EACH, "answer1", "answer2"),
     renames=_RENAMES,
     columns=_pair_columns,
-    prepare=_with_ids,
+    prepare=_pair_table,
     categories=_categories,
     published=(
         Published("macro_accuracy", None, 0.538, 0.423, "with ties, majority of three votes"),

@@ -15,20 +15,20 @@ from pipeline.assembly.evaluation.judged import metadata
 
 def _columns(names: frozenset[str], part: Part) -> dict[str, Any]:
     return {
-        "pair_id": "ID",
         "prompt": "Text",
         "images": "Image",
         "response_a": "Output1",
         "response_b": "Output2",
         "gold": {"column": "Better", "values": {"Output1": "a", "Output2": "b"}},
         "source": {"const": "multimodal-rewardbench"},
-        **metadata_of(names, "Category"),
+        **metadata_of(names, "ID", "Category"),
     }
 
 
 def _categories(pair: Row) -> tuple[str, ...]:
-    category = metadata(pair).get("Category") or "uncategorised"
-    origin = (pair["pair_id"] or "").lower()
+    stored = metadata(pair)
+    category = stored.get("Category") or "uncategorised"
+    origin = (stored["ID"] or "").lower()
     if category == "safety":
         return category, "safety/bias" if origin.startswith("pairs") else "safety/toxicity"
     if category == "reasoning":

@@ -83,7 +83,6 @@ VIDEOGEN_REWARDBENCH = Benchmark(
     columns=_columns,
     candidates="video",
     prepare=_table,
-    row_ids=True,
     inline=False,
     extra=_dimensions,
 )

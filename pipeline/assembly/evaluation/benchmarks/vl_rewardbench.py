@@ -17,6 +17,7 @@ from pipeline.assembly.evaluation.benchmarks.benchmark import (
     Row,
     metadata_of,
 )
+from pipeline.assembly.evaluation.judged import metadata
 
 # By the id up to its first dash or underscore; every other id is VLFeedback's: general.
 _CATEGORY = {
@@ -32,19 +33,18 @@ _CATEGORY = {
 def _columns(names: frozenset[str], part: Part) -> dict[str, Any]:
     models = [{"model": f"models[{index}]"} if "models" in names else {} for index in (0, 1)]
     return {
-        "pair_id": "id",
         "prompt": "query",
         "images": "image",
         "response_a": {"text": "response[0]", **models[0]},
         "response_b": {"text": "response[1]", **models[1]},
         "gold": {"ranking": "human_ranking"},
         "source": "query_source" if "query_source" in names else {"const": "vl-rewardbench"},
-        **metadata_of(names, "ground_truth"),
+        **metadata_of(names, "id", "ground_truth"),
     }
 
 
 def _categories(pair: Row) -> tuple[str, ...]:
-    prefix = re.split("[-_]", pair["pair_id"] or "")[0]
+    prefix = re.split("[-_]", metadata(pair)["id"] or "")[0]
     return (_CATEGORY.get(prefix, "general"),)
 
 

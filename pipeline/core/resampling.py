@@ -126,6 +126,23 @@ class Macro:
         return divided(np.where(there, values, 0).sum(0), there.sum(0).astype(np.float64))
 
 
+@dataclass(frozen=True)
+class Difference:
+    """One statistic less another, both about the same rows."""
+
+    first: Statistic
+    second: Statistic
+
+    @property
+    def support(self) -> int:
+        """Rows that both are about, at most."""
+        return min(self.first.support, self.second.support)
+
+    def __call__(self, weights: Floats) -> Floats:
+        """The difference under each row of ``weights``."""
+        return self.first(weights) - self.second(weights)
+
+
 def estimates(
     statistics: Mapping[str, Statistic], rows: int, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Estimate]:

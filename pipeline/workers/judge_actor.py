@@ -55,7 +55,7 @@ class JudgeActor:
         starts = Starts(output, spec.judge_id, spec.run_id)
         with starts.watched(workers.max, workers.max_start_failures):
             self._engine = start_engine(config.judge, config.engine)
-        roots = (spec.input_uri, *config.input.media_roots)
+        roots = (*config.input.media_roots, spec.input_uri)  # the first one's are relative paths
         media = MediaStore(roots, config.judge.media.max_bytes)
         labeler = Labeler.of(config.judge, config.policy, spec.calibration)
         judge = Judge(self._engine, config.judge, config.engine, media, labeler)

@@ -1,0 +1,44 @@
+"""Gold pairs with their media, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.assembly.evaluation.judged import has_gold
+from pipeline.assembly.plan import list_shards, open_input
+from pipeline.core.config import FormatName, InputConfig
+from pipeline.workers.row_groups import GroupReader
+
+
+@dataclass(frozen=True)
+class GoldRow:
+    """A row of pairs v1, media included.
+
+    Attributes:
+        place: its shard, relative to the input root, and its number in it.
+    """
+
+    place: tuple[str, int]
+    pair: dict[str, Any]
+
+
+def gold_rows(input_uri: str, config: InputConfig, format_: FormatName) -> Iterator[GoldRow]:
+    """Every pair that a human has judged as the format needs it, in input order.
+
+    Raises:
+        InputError: there is no shard.
+        StorageError: the store fails.
+    """
+    source, prefix = open_input(input_uri)
+    for entry in list_shards(source, prefix):
+        groups = GroupReader(source.open(entry.key, entry.size), config.columns)
+        number = 0
+        for group in range(groups.count):
+            for table in groups.read(group):
+                names = [name for name in table.column_names if name != "defect"]
+                for pair in table.select(names).to_pylist():
+                    if has_gold(pair, format_):
+                        yield GoldRow((entry.key, number), pair)
+                    number += 1

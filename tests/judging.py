@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.core.config import EngineConfig, JudgeConfig
+from pipeline.core.labeler import Labeler
 from pipeline.core.storage import Store
 from pipeline.core.units import Unit
 from pipeline.workers.engine import Chat, Rendered, Reply, Sampling
@@ -39,13 +40,18 @@ class Recording(ScriptedEngine):
 
 
 def scripted(
-    script: Row | None = None, judge: Row | None = None, root: str = "/nowhere", **engine: Any
+    script: Row | None = None,
+    judge: Row | None = None,
+    root: str = "/nowhere",
+    labeler: Labeler | None = None,
+    **engine: Any,
 ) -> tuple[Judge, Recording]:
     """A judge on a scripted engine."""
     config = JudgeConfig.model_validate(judge or {})
     how = EngineConfig(kind="scripted", script=script or {}, decode_threads=2, **engine)
     recording = Recording(config, how)
-    return Judge(recording, config, how, MediaStore((root,), config.media.max_bytes)), recording
+    media = MediaStore((root,), config.media.max_bytes)
+    return Judge(recording, config, how, media, labeler), recording
 
 
 def pairs_of(rows: list[Row]) -> Pairs:

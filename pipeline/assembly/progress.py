@@ -49,9 +49,9 @@ class Reporter:
         else:
             self._line({"event": "note", "text": text})
 
-    def progress(self, total: int, every_seconds: float) -> RunProgress:
+    def progress(self, run_id: str, total: int, every_seconds: float) -> RunProgress:
         """The progress of a run over ``total`` pairs."""
-        return RunProgress(self, total, every_seconds)
+        return RunProgress(self, run_id, total, every_seconds)
 
     def _line(self, fields: dict[str, Any]) -> None:
         self.console.out(json.dumps(fields), highlight=False)
@@ -64,11 +64,11 @@ class RunProgress:
         tally: what the receipts so far add up to.
     """
 
-    def __init__(self, reporter: Reporter, total: int, every_seconds: float) -> None:
+    def __init__(self, reporter: Reporter, run_id: str, total: int, every_seconds: float) -> None:
         self._reporter, self._total, self._every = reporter, total, every_seconds
         self._judging_since: float | None = None
         self._last_receipt = 0.0
-        self.tally = Tally()
+        self.tally = Tally(run_id)
         self._stop = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True)
         self._bar = Progress(

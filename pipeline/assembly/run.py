@@ -100,7 +100,7 @@ def label(
         for shard in plan.bad_shards:
             reporter.note(f"unreadable shard, left out: {shard.entry.key}: {shard.defect}")
         if dry_run:
-            return RunResult(card["judge_id"], Tally(), 0)
+            return RunResult(card["judge_id"], Tally(run.run_id), 0)
         if plan.units:
             # First of all, so that an output that cannot be written starts nothing.
             write_card(output, card)
@@ -110,7 +110,7 @@ def label(
 
 def _execute(run: Run, reporter: Reporter) -> RunResult:
     began = time.monotonic()
-    progress = reporter.progress(run.plan.rows_to_do, run.config.progress_seconds)
+    progress = reporter.progress(run.run_id, run.plan.rows_to_do, run.config.progress_seconds)
     if run.plan.units:
         judge_id = run.card["judge_id"]
         calibration = read_calibration(run.output, judge_id)
@@ -144,6 +144,7 @@ def _record(run: Run, tally: Tally, seconds: float, figures: dict[str, Any]) -> 
         "pairs_per_s": figures["pairs_per_s"],
         "pairs": tally.pairs,
         **{status: tally.statuses[status] for status in Status},
+        "reused": tally.reused,
         "quarantined_by_reason": dict(tally.reasons),
         "judgments": tally.judgments,
         "prompt_tokens": tally.prompt_tokens,

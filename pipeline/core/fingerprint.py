@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.core.config import JudgeConfig
 from pipeline.core.parsing import PARSER_VERSION
 from pipeline.core.prompts import load_prompt
+from pipeline.core.units import PATH_DIGITS
 from pipeline.core.voting import Rule
 
 # Raise with any change to how media are decoded or prompts laid out: both change verdicts.
@@ -78,8 +79,11 @@ def judge_card(judge: JudgeConfig, model_version: str, engine: str) -> dict[str,
 
 
 def shard_key(path: str, size: int, content: str) -> str:
-    """Identity of one version of a shard: path relative to the input root, size, etag or hash."""
-    return digest(path, str(size), content)
+    """Identity of one version of a shard: path relative to the input root, size, etag or hash.
+
+    It begins with what all versions of the path share (see ``units.versions_prefix``).
+    """
+    return digest(path)[:PATH_DIGITS] + digest(path, str(size), content)[PATH_DIGITS:]
 
 
 def policy_id(rule: Rule, calibration_id: str | None) -> str:

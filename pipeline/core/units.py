@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 _PART_NAME = re.compile(r"(\d{9})-(\d{9})\.parquet")
-KEY_DIGITS = 32  # hex digits of a shard key that stand in object names
+# Hex digits of a shard key that stand in object names: of its path, and of its version.
+PATH_DIGITS, VERSION_DIGITS = 16, 32
 
 
 @dataclass(frozen=True, order=True)
@@ -41,7 +42,7 @@ class Unit:
 
     def attempts_prefix(self, judge_id: str) -> str:
         """Where the marks of begun attempts stand, under the output root."""
-        return f"attempts/{judge_folder(judge_id)}/{self.shard_key[:KEY_DIGITS]}/{self.name}"
+        return f"attempts/{judge_folder(judge_id)}/{_folders(self.shard_key)}/{self.name}"
 
     def split(self, pieces: int) -> list[Unit]:
         """Cuts the unit into at most ``pieces`` nearly equal units."""
@@ -60,7 +61,17 @@ def judge_folder(judge_id: str) -> str:
 
 def parts_prefix(judge_id: str, shard_key: str) -> str:
     """The folder of all parts of one shard version by one judge."""
-    return f"parts/{judge_folder(judge_id)}/{shard_key[:KEY_DIGITS]}"
+    return f"parts/{judge_folder(judge_id)}/{_folders(shard_key)}"
+
+
+def versions_prefix(judge_id: str, shard_key: str) -> str:
+    """The folder of all parts of all versions of a shard's path by one judge."""
+    return f"parts/{judge_folder(judge_id)}/{shard_key[:PATH_DIGITS]}"
+
+
+def _folders(shard_key: str) -> str:
+    path, version = shard_key[:PATH_DIGITS], shard_key[PATH_DIGITS:]
+    return f"{path}/{version[:VERSION_DIGITS]}"
 
 
 def committed_range(part_key: str) -> tuple[int, int] | None:

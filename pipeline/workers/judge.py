@@ -7,45 +7,26 @@ import datetime
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pipeline.core.config import EngineConfig, JudgeConfig
 from pipeline.core.errors import EngineDeadError, RowRejected
-from pipeline.core.fingerprint import Content, label_id, pair_hash
+from pipeline.core.fingerprint import label_id
 from pipeline.core.formats import FORMATS, next_orders
 from pipeline.core.labeler import Labeler
-from pipeline.core.prompts import load_prompt
-from pipeline.core.row_checks import candidates_of, check_distinct, question_of
 from pipeline.core.units import Unit
-from pipeline.core.votes import LETTERS, Vote, mapped_back, round_orders, vote_seed
+from pipeline.core.votes import Vote, mapped_back, round_orders, vote_seed
 from pipeline.core.voting import Decision
-from pipeline.workers.engine import Chat, Engine, Part, Rendered, Reply, Sampling
-from pipeline.workers.media import MediaStore, decode_image
+from pipeline.workers.earlier_labels import NONE, EarlierLabels
+from pipeline.workers.engine import Engine, Reply, Sampling
+from pipeline.workers.media import MediaStore
+from pipeline.workers.prompting import Prepared, Prompting
 from pipeline.workers.read_pairs import Pairs
-from pipeline.workers.video import decode_video
 from schemas.labels import Reason, Status
 
 Result = TypeVar("Result")
 # Requests beyond what the engine generates at once, so that it never runs out of waiting ones.
 _QUEUE_FACTOR = 1.5
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A row ready for the judge.
-
-    Attributes:
-        context: decoded media that the question is about.
-        answers: for each candidate, its decoded media and its text.
-        prompts: laid out so far, by order; those of the first round are there from the start.
-    """
-
-    pair_hash: str
-    question: str
-    context: tuple[Part, ...]
-    answers: tuple[tuple[Part, ...], ...]
-    prompts: dict[str, Rendered] = field(default_factory=dict)
 
 
 class Judge:
@@ -68,9 +49,9 @@ class Judge:
             media: where the pairs' media are.
             labeler: makes labels of votes; by default under the default policy.
         """
-        self._engine, self._judge, self._how, self._media = engine, judge, how, media
+        self._engine, self._judge, self._how = engine, judge, how
         self._labeler = labeler or Labeler.of(judge)
-        self._prompt = load_prompt(judge.format, judge.candidates)
+        self._prompting = Prompting(engine, judge, media)
         self._format = FORMATS[judge.format]
         self._threads = ThreadPoolExecutor(
             how.decode_threads or os.cpu_count() or 1, thread_name_prefix="prepare"
@@ -86,7 +67,11 @@ class Judge:
         return self._labeler.policy_id
 
     async def judge_unit(
-        self, unit: Unit, pairs: Pairs, stamp: Mapping[str, Any]
+        self,
+        unit: Unit,
+        pairs: Pairs,
+        stamp: Mapping[str, Any],
+        earlier: EarlierLabels = NONE,
     ) -> list[dict[str, Any]]:
         """Judges the pairs of a unit; returns their labels v1 rows in the same order.
 
@@ -94,6 +79,7 @@ class Judge:
             unit: where the pairs come from.
             pairs: rows of pairs v1 with their ``defect``.
             stamp: ``judge_id`` and ``run_id``.
+            earlier: labels of earlier versions of the shard, to be taken over.
 
         Raises:
             EngineDeadError: the engine died; nothing of the unit is judged.
@@ -103,7 +89,8 @@ class Judge:
 
         async def one(offset: int) -> dict[str, Any]:
             async with self._slots:  # before the row is taken out of Arrow: bounds memory
-                return await self.judge_pair(pairs[offset], {**where, "row": unit.start + offset})
+                place = {**where, "row": unit.start + offset}
+                return await self.judge_pair(pairs[offset], place, earlier)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -114,17 +101,24 @@ class Judge:
             raise (deaths or failed.exceptions)[0] from failed
         return [task.result() for task in tasks]
 
-    async def judge_pair(self, pair: Mapping[str, Any], where: Mapping[str, Any]) -> dict[str, Any]:
+    async def judge_pair(
+        self,
+        pair: Mapping[str, Any],
+        where: Mapping[str, Any],
+        earlier: EarlierLabels = NONE,
+    ) -> dict[str, Any]:
         """Judges one pair: a label, a tie, or quarantined with its reason; never an exception
         for what is wrong with the pair itself."""
         votes: list[Vote] = []
-        hashed: str | None = None
+        pair_hash: str | None = None
         try:
-            prepared = await self._in_thread(self.prepare, pair)
-            hashed, count = prepared.pair_hash, len(prepared.answers)
-            while orders := next_orders(
-                self._format, votes, self._judge.votes, count, prepared.pair_hash
-            ):
+            row = await self._in_thread(self._prompting.identify, pair)
+            pair_hash = row.pair_hash
+            if found := earlier.find(pair_hash):
+                return self._taken_over(found, pair, where)
+            prepared = await self._in_thread(self._prompting.prepare, row)
+            count = len(prepared.answers)
+            while orders := next_orders(self._format, votes, self._judge.votes, count, pair_hash):
                 asked = [
                     self._ask(prepared, order, len(votes) + i) for i, order in enumerate(orders)
                 ]
@@ -134,7 +128,7 @@ class Judge:
             decision = Decision(
                 status=Status.QUARANTINED, reason=rejected.reason, detail=rejected.detail
             )
-        return label_row(pair, where, hashed, decision, votes, self.policy_id)
+        return label_row(pair, where, pair_hash, decision, votes, self.policy_id)
 
     def prepare(self, pair: Mapping[str, Any]) -> Prepared:
         """Checks and decodes a pair, and lays out its first round (CPU work, any thread).
@@ -142,55 +136,18 @@ class Judge:
         Raises:
             RowRejected: the pair cannot be judged.
         """
-        if pair["defect"] is not None:
-            raise RowRejected(Reason.BAD_ROW, pair["defect"])
-        question, candidates = question_of(pair), candidates_of(pair, self._judge)
-        context = self._content(pair, None)
-        contents = [self._content(candidate, candidate["text"]) for candidate in candidates]
-        check_distinct(contents)
-        prepared = Prepared(
-            pair_hash(pair, contents, context),
-            question,
-            self._decoded(context),
-            tuple(self._decoded(content) for content in contents),
-        )
-        first = round_orders(len(contents), 0, prepared.pair_hash)
-        longest = max(self.prompt(prepared, order).length for order in first)
-        limit = self._judge.model.max_model_len - self._judge.sampling.max_tokens
-        if longest > limit:
-            raise RowRejected(
-                Reason.TOO_LONG,
-                f"the prompt has {longest} tokens; max_model_len - max_tokens leaves {limit}",
-            )
-        return prepared
+        return self._prompting.prepare(self._prompting.identify(pair))
 
-    def prompt(self, prepared: Prepared, order: str) -> Rendered:
-        """The prompt that shows the candidates in ``order``; laid out once."""
-        if order not in prepared.prompts:
-            answers = [prepared.answers[LETTERS.index(letter)] for letter in order]
-            parts = self._prompt.fill(prepared.context, prepared.question, answers)
-            chat = Chat(self._prompt.system, parts, self._judge.sampling.reply_prefix)
-            prepared.prompts[order] = self._engine.render(chat)
-        return prepared.prompts[order]
-
-    def _content(self, holder: Mapping[str, Any], text: str | None) -> Content:
-        images, videos = (
-            tuple(self._fetch(reference, name) for reference in holder[name] or ())
-            for name in ("images", "videos")
-        )
-        return Content(text, images, videos)
-
-    def _fetch(self, reference: Mapping[str, Any] | None, name: str) -> bytes:
-        if reference is None:
-            raise RowRejected(Reason.MEDIA_MISSING, f"an entry of {name} is null")
-        return self._media.fetch(reference)
-
-    def _decoded(self, content: Content) -> tuple[Part, ...]:
-        limits = self._judge.media
-        images = [decode_image(data, limits) for data in content.images]
-        clips = [decode_video(data, limits) for data in content.videos]
-        text = ["\n" * bool(images or clips) + content.text] if content.text else []
-        return (*images, *clips, *text)
+    def _taken_over(
+        self, label: dict[str, Any], pair: Mapping[str, Any], where: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """A label of an earlier version of the shard: the same votes, under today's policy."""
+        place = {name: where[name] for name in ("shard", "unit", "row")}
+        row = label | place | {"pair_id": pair["pair_id"]}
+        if label["status"] == Status.QUARANTINED:
+            return row
+        decision = self._labeler.decide([Vote.from_row(vote) for vote in label["votes"]])
+        return row | decision.as_row() | {"policy_id": self.policy_id}
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
@@ -206,7 +163,7 @@ class Judge:
         limit = self._how.request_timeout_s
         prompt = prepared.prompts.get(order)
         if prompt is None:  # a later permutation of a ranking
-            prompt = await self._in_thread(self.prompt, prepared, order)
+            prompt = await self._in_thread(self._prompting.prompt, prepared, order)
         try:
             async with asyncio.timeout(limit):
                 reply = await self._engine.reply(request_id, prompt, how)

@@ -90,11 +90,11 @@ def uncommitted(store: Store, judge_id: str, unit: Unit) -> list[Unit]:
 
 
 def committed_outcomes(store: Store, judge_id: str, unit: Unit) -> list[dict[str, Any]]:
-    """``row``, ``status``, ``reason`` and ``votes`` of the unit's committed rows."""
+    """Row, status, reason, votes and run of the unit's committed rows."""
     rows: list[dict[str, Any]] = []
     for start, stop in committed_ranges(store, judge_id, unit.shard_key):
         if start < unit.stop and stop > unit.start:
             data = store.read(replace(unit, start=start, stop=stop).part_key(judge_id))
-            columns = ["row", "status", "reason", "votes"]
+            columns = ["row", "status", "reason", "votes", "run_id"]
             rows += pq.read_table(pa.BufferReader(data), columns=columns).to_pylist()
     return [row for row in rows if unit.start <= row["row"] < unit.stop]

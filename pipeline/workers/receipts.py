@@ -15,8 +15,17 @@ from pipeline.core.units import Unit
 
 @dataclass
 class Tally:
-    """Counts over labels v1 rows; tallies add up."""
+    """Counts over labels v1 rows; tallies add up.
 
+    Attributes:
+        run_id: only this run's own votes are counted.
+        reused: rows whose votes another run gave, of the same unit or of an earlier version of
+            the shard.
+        judgments: votes, unreadable ones included.
+    """
+
+    run_id: str
+    reused: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     judgments: int = 0
@@ -30,17 +39,20 @@ class Tally:
         return self.statuses.total()
 
     def count(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Counts rows of labels v1 (their status, reason and votes)."""
+        """Counts rows of labels v1 (their status, reason, votes and run)."""
         self.statuses.update(str(row["status"]) for row in rows)
         self.reasons.update(str(row["reason"]) for row in rows if row["reason"])
-        for vote in (vote for row in rows for vote in row["votes"]):
+        own = [row for row in rows if row["run_id"] == self.run_id]
+        self.reused += len(rows) - len(own)
+        for vote in (vote for row in own for vote in row["votes"]):
             self.judgments += 1
             self.prompt_tokens += vote["prompt_tokens"]
             self.output_tokens += vote["output_tokens"]
             self.cached_tokens += vote["cached_tokens"]
 
     def add(self, other: Tally) -> None:
-        """Adds another tally to this one."""
+        """Adds another tally of the same run to this one."""
+        self.reused += other.reused
         self.statuses += other.statuses
         self.reasons += other.reasons
         self.judgments += other.judgments

@@ -18,6 +18,7 @@ from pipeline.core.storage import Store
 from pipeline.core.units import Unit
 from pipeline.core.voting import Decision
 from pipeline.workers.attempts import Attempts
+from pipeline.workers.earlier_labels import EarlierVersions
 from pipeline.workers.judge import Judge, label_row
 from pipeline.workers.label_sink import commit_part, committed_outcomes, uncommitted
 from pipeline.workers.read_pairs import Pairs
@@ -38,6 +39,7 @@ class UnitRunner:
         self._judge, self._output, self._max_deaths = judge, output, max_deaths
         self._stamp = {"judge_id": judge_id, "run_id": run_id}
         self._attempts = Attempts(output, judge_id, run_id)
+        self._earlier = EarlierVersions(output, judge_id)
         self._turns = _Turns()
 
     async def run(self, unit: Unit, pairs: Pairs) -> Receipt:
@@ -47,7 +49,7 @@ class UnitRunner:
             EngineDeadError: the worker must be replaced; the unit will be begun again.
         """
         began = time.monotonic()
-        tally = Tally()
+        tally = Tally(self._stamp["run_id"])
         if await self._settled(unit, tally):  # a worker died after it had committed the unit
             return Receipt(unit, tally, time.monotonic() - began)
         deaths = await asyncio.to_thread(self._attempts.deaths, unit, alone=False)
@@ -81,7 +83,9 @@ class UnitRunner:
 
     async def _attempt(self, unit: Unit, pairs: Pairs, tally: Tally, *, alone: bool) -> None:
         await asyncio.to_thread(self._attempts.begin, unit, alone=alone)
-        await self._commit(unit, await self._judge.judge_unit(unit, pairs, self._stamp), tally)
+        earlier = await asyncio.to_thread(self._earlier.of, unit)
+        rows = await self._judge.judge_unit(unit, pairs, self._stamp, earlier)
+        await self._commit(unit, rows, tally)
 
     async def _commit(self, unit: Unit, rows: list[dict[str, Any]], tally: Tally) -> None:
         left = await self._in_store(uncommitted, unit)

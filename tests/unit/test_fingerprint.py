@@ -134,6 +134,7 @@ def test_pair_hash_is_of_every_medium_its_kind_place_and_order() -> None:
 def test_shard_key_is_of_path_size_and_content() -> None:
     keys = {shard_key("a", 1, "x"), shard_key("b", 1, "x"), shard_key("a", 2, "x")}
     assert len(keys | {shard_key("a", 1, "y")}) == 4
+    assert shard_key("a", 1, "x")[:16] == shard_key("a", 2, "y")[:16] != shard_key("b", 1, "x")[:16]
 
 
 def test_label_id_is_of_pair_and_judge() -> None:

@@ -31,7 +31,8 @@ def test_a_part_keeps_to_the_contract_and_reads_back(tmp_path: Path) -> None:
     assert table.schema.metadata == LABELS.metadata
     assert table.to_pylist() == rows
     outcomes = committed_outcomes(store, JUDGE_ID, unit(2, 5))
-    assert outcomes == [{k: row[k] for k in ("row", "status", "reason", "votes")} for row in rows]
+    columns = ("row", "status", "reason", "votes", "run_id")
+    assert outcomes == [{k: row[k] for k in columns} for row in rows]
 
 
 def test_the_first_commit_stays(tmp_path: Path) -> None:

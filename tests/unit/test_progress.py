@@ -26,7 +26,7 @@ def reporter(terminal: bool = False) -> tuple[Reporter, io.StringIO]:
 
 def receipt(pairs: int, quarantined: int = 0, seconds: float = 1.0) -> Receipt:
     statuses = Counter(labeled=pairs - quarantined, quarantined=quarantined)
-    return Receipt(unit(0, pairs), Tally(statuses, output_tokens=10 * pairs), seconds)
+    return Receipt(unit(0, pairs), Tally("run", 0, statuses, output_tokens=10 * pairs), seconds)
 
 
 HOSTILE: dict[str, Any] = {"shard": "a[/b].parquet\n", "text": "é" * 500, "n": 1_234, "x": None}
@@ -54,7 +54,7 @@ def test_events_are_tables_on_a_terminal() -> None:
 
 def test_figures() -> None:
     events, _ = reporter()
-    progress = events.progress(total=40, every_seconds=60)
+    progress = events.progress("run", total=40, every_seconds=60)
     before = progress.figures()
     assert (before["pairs"], before["pairs_per_s"], before["eta_s"]) == (0, 0, None)
     progress.update(receipt(8, quarantined=1, seconds=1_000))
@@ -79,7 +79,7 @@ def test_a_line_comes_every_so_many_seconds_and_ends_with_the_run() -> None:
             return written
 
     events.console.file = Watched()
-    with events.progress(total=40, every_seconds=0.001) as progress:
+    with events.progress("run", total=40, every_seconds=0.001) as progress:
         progress.update(receipt(8))
         assert two.wait(60)
     lines = out.getvalue().splitlines()
@@ -90,14 +90,14 @@ def test_a_line_comes_every_so_many_seconds_and_ends_with_the_run() -> None:
 def test_nothing_but_json_is_written_whatever_the_timing() -> None:
     events, out = reporter()
     for _ in range(50):
-        with pytest.raises(KeyError), events.progress(total=1, every_seconds=1e-9):
+        with pytest.raises(KeyError), events.progress("run", total=1, every_seconds=1e-9):
             raise KeyError
     assert all(line.startswith('{"event"') for line in out.getvalue().splitlines())
 
 
 def test_the_bar_on_a_terminal() -> None:
     events, out = reporter(terminal=True)
-    with events.progress(total=40, every_seconds=60) as progress:
+    with events.progress("run", total=40, every_seconds=60) as progress:
         progress.update(receipt(8, quarantined=3))
     assert "8/40" in out.getvalue()
     assert "quarantined 3" in out.getvalue()

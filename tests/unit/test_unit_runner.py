@@ -50,8 +50,10 @@ def test_a_committed_unit_is_not_judged_again(output: Store) -> None:
     judge, engine = scripted()
     second = asyncio.run(runner(judge, output, "other").run(unit(0, 10), rows(10)))
     assert engine.asked == []
-    assert second.tally == first.tally
-    assert second.tally.judgments == 20
+    assert second.tally.statuses == first.tally.statuses
+    # What another run judged is there and was not paid for by this one.
+    assert (first.tally.judgments, first.tally.reused) == (20, 0)
+    assert (second.tally.judgments, second.tally.output_tokens, second.tally.reused) == (0, 0, 10)
     assert {entry.key: output.read(entry.key) for entry in output.list()} == before
 
 

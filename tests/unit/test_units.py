@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.units import RowGroup, Unit, committed_range, cut_ranges, subtract
+from pipeline.core.units import (
+    RowGroup,
+    Unit,
+    committed_range,
+    cut_ranges,
+    subtract,
+    versions_prefix,
+)
 
 GROUPS = st.lists(
     st.builds(RowGroup, rows=st.integers(0, 50), bytes=st.integers(0, 1_000)), max_size=12
@@ -97,11 +104,13 @@ def test_what_is_no_part(key: str) -> None:
     assert committed_range(f"parts/judge=0/1/{key}") is None
 
 
-def test_object_names_of_judge_and_shard_version() -> None:
-    unit = Unit("s.parquet", "ab" * 32, 8, 16)
+def test_object_names_of_judge_path_and_shard_version() -> None:
+    unit = Unit("s.parquet", "ab" * 8 + "ef" * 24, 8, 16)
+    judge, path, version = "cd" * 8, "ab" * 8, "ef" * 16
+    assert versions_prefix("cd" * 32, unit.shard_key) == f"parts/judge={judge}/{path}"
     assert unit.part_key("cd" * 32) == (
-        f"parts/judge={'cd' * 8}/{'ab' * 16}/000000008-000000016.parquet"
+        f"parts/judge={judge}/{path}/{version}/000000008-000000016.parquet"
     )
     assert unit.attempts_prefix("cd" * 32) == (
-        f"attempts/judge={'cd' * 8}/{'ab' * 16}/000000008-000000016"
+        f"attempts/judge={judge}/{path}/{version}/000000008-000000016"
     )

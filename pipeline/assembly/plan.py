@@ -16,14 +16,18 @@ from pipeline.assembly.estimate import estimate_prompt_tokens
 from pipeline.core.config import InputConfig, JudgeConfig
 from pipeline.core.errors import InputError
 from pipeline.core.fingerprint import shard_key
+from pipeline.core.formats import FORMATS
 from pipeline.core.storage import Entry, Store
 from pipeline.core.units import (
     RowGroup,
     Unit,
+    committed_range,
     cut_ranges,
+    parts_prefix,
     subtract,
+    versions_prefix,
 )
-from pipeline.workers.label_sink import committed_ranges
+from pipeline.core.votes import round_orders
 from pipeline.workers.read_pairs import ShardTask
 
 _THREADS = 16
@@ -36,6 +40,8 @@ class ShardPlan:
 
     Attributes:
         rows: pairs in the shard.
+        changed: whether this judge has labels of an earlier version of it, which rows that did
+            not change take over.
         defect: why the shard cannot be read at all, or None.
         problems: what stands between its columns and pairs v1.
     """
@@ -43,6 +49,7 @@ class ShardPlan:
     entry: Entry
     rows: int = 0
     units: tuple[Unit, ...] = ()
+    changed: bool = False
     defect: str | None = None
     problems: tuple[str, ...] = ()
 
@@ -57,10 +64,12 @@ class Plan:
     """What a run will do.
 
     Attributes:
+        votes: least and most votes of a pair.
         prompt_tokens: estimated tokens of one prompt (see ``pipeline.assembly.estimate``).
     """
 
     shards: tuple[ShardPlan, ...] = field(repr=False)
+    votes: tuple[int, int]
     prompt_tokens: float = 0
 
     @property
@@ -89,17 +98,22 @@ class Plan:
         return sum(len(shard.units) for shard in self.shards)
 
     def summary(self) -> dict[str, int]:
-        """The plan in numbers."""
+        """The plan in numbers; of changed shards, only the rows that changed are judged."""
+        changed = [shard for shard in self.shards if shard.units and shard.changed]
+        least, most = self.votes
         return {
             "shards": len(self.shards),
             "shards_to_do": len(self.tasks),
+            "shards_changed": len(changed),
             "shards_unreadable": len(self.bad_shards),
             "units_to_do": self.units,
             "pairs": self.rows,
             "pairs_done": self.rows - self.rows_to_do,
             "pairs_to_do": self.rows_to_do,
-            "judgments": 2 * self.rows_to_do,
-            "estimated_prompt_tokens": round(2 * self.prompt_tokens * self.rows_to_do),
+            "pairs_of_changed_shards": sum(shard.rows_to_do for shard in changed),
+            "judgments_at_least": least * self.rows_to_do,
+            "judgments_at_most": most * self.rows_to_do,
+            "estimated_prompt_tokens": round(least * self.prompt_tokens * self.rows_to_do),
         }
 
 
@@ -169,7 +183,8 @@ def make_plan(
             f"{len(broken)} of {len(shards)} shards do not keep to pairs v1:\n  {shown}{more}\n"
             "map foreign columns under input.columns, or rewrite the shards with jobs.ingest"
         )
-    plan = Plan(shards)
+    a_round = len(round_orders(FORMATS[judge.format].counts[0], 0, ""))
+    plan = Plan(shards, (max(a_round, judge.votes.min_votes), judge.votes.max_votes))
     if not plan.tasks:
         return plan
     tokens = estimate_prompt_tokens(source, plan.tasks[0], config.columns, judge)
@@ -220,9 +235,13 @@ def plan_shard(
         return ShardPlan(entry, problems=tuple(problems))
     ranges = cut_ranges(groups, config.unit_rows, config.unit_bytes)
     key = shard_key(entry.key, entry.size, source.content_key(entry))
-    done = committed_ranges(output, judge_id, key)
+    own = parts_prefix(judge_id, key) + "/"
+    parts = [part.key for part in output.list(versions_prefix(judge_id, key))]
+    ours = [part for part in parts if part.startswith(own)]
+    done = [found for part in ours if (found := committed_range(part))]
     units = [Unit(entry.key, key, *bounds) for bounds in subtract(ranges, done)]
-    return ShardPlan(entry, footer.num_rows, tuple(units))
+    changed = any(committed_range(part) for part in set(parts).difference(ours))
+    return ShardPlan(entry, footer.num_rows, tuple(units), changed)
 
 
 def read_footer(source: Store, entry: Entry) -> pq.FileMetaData:

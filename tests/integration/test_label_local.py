@@ -111,11 +111,13 @@ def test_dry_run_writes_nothing_and_starts_nothing(
     assert (outcome.exit_code, outcome.error) == (0, "")
     (plan,) = outcome.events
     assert plan["estimated_prompt_tokens"] > 0
-    assert {key: plan[key] for key in ("shards", "units_to_do", "pairs_to_do", "judgments")} == {
+    assert {
+        key: plan[key] for key in ("shards", "units_to_do", "pairs_to_do", "judgments_at_least")
+    } == {
         "shards": 3,
         "units_to_do": 6,
         "pairs_to_do": 112,
-        "judgments": 224,
+        "judgments_at_least": 224,
     }
     assert not (tmp_path / "out").exists()
 

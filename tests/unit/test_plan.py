@@ -57,7 +57,7 @@ def test_a_new_input_is_to_do_whole(world: World) -> None:
         "deep/a.parquet": [(0, 5)],
     }
     summary = plan.summary()
-    assert (summary["pairs"], summary["pairs_to_do"], summary["judgments"]) == (45, 45, 90)
+    assert (summary["pairs"], summary["pairs_to_do"], summary["judgments_at_least"]) == (45, 45, 90)
     assert (summary["shards"], summary["shards_to_do"], summary["units_to_do"]) == (2, 2, 4)
     assert summary["estimated_prompt_tokens"] > 45 * 2 * 200
 
@@ -88,8 +88,15 @@ def test_a_changed_shard_is_to_do_again_and_the_others_are_not(world: World) -> 
     world.write("a.parquet", 20)
     world.write("b.parquet", 20)
     world.commit()
+    assert world.plan().summary()["shards_changed"] == 0
     world.write("b.parquet", 20, first=1)
-    assert world.ranges() == {"b.parquet": [(0, 16), (16, 20)]}
+    world.write("c.parquet", 3)
+    assert world.ranges() == {"b.parquet": [(0, 16), (16, 20)], "c.parquet": [(0, 3)]}
+    summary = world.plan().summary()
+    assert (summary["shards_to_do"], summary["shards_changed"]) == (2, 1)
+    assert (summary["pairs_to_do"], summary["pairs_of_changed_shards"]) == (23, 20)
+    world.commit()
+    assert world.plan().summary()["shards_changed"] == 0
 
 
 def test_other_objects_among_the_parts_mean_nothing(world: World) -> None:

@@ -26,7 +26,7 @@ def commit(output: Store, *ranges: tuple[int, int]) -> None:
 def test_parts_that_cover_a_shard_once_reconcile(tmp_path: Path) -> None:
     output = Store(str(tmp_path))
     commit(output, (4, 10), (0, 1), (1, 4))
-    check_coverage(Plan((SHARD,)), output, JUDGE_ID)
+    check_coverage(Plan((SHARD,), (2, 8)), output, JUDGE_ID)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_gaps_and_overlaps_are_named(
     output = Store(str(tmp_path))
     commit(output, *ranges)
     with pytest.raises(ReconcileError, match=f"s.parquet: {message}"):
-        check_coverage(Plan((SHARD,)), output, JUDGE_ID)
+        check_coverage(Plan((SHARD,), (2, 8)), output, JUDGE_ID)
 
 
 def record(run_id: str, pairs: int, quarantined: int, **more: Any) -> dict[str, Any]:

@@ -60,8 +60,8 @@ def find_card(output: Store, judge: str) -> dict[str, Any]:
         for card in cards
     )
     raise ConfigError(
-        f"judge {judge!r}: {len(found) or 'none'} of the judges of {output.uri} begins so, "
-        f"expected one; there are\n  {listed}"
+        f"judge {judge!r}: the ids of {len(found)} judges under {output.uri} begin so, expected "
+        f"exactly one; there are\n  {listed}"
     )
 
 

@@ -125,13 +125,13 @@ def test_no_side_is_favoured(method: str) -> None:
 def test_a_judge_that_only_likes_the_first_slot_is_worth_nothing() -> None:
     votes = [scored("ab", 8, 3), scored("ba", 3, 8)]
     fitted = fit([gold_votes(n, votes, float(n % 2)) for n in range(40)])
-    assert fitted.weights == (0, 0, 0)
+    assert fitted.weights == (0.0, 0.0, 0.0)
     assert fitted.p_a([scored("ab", 9, 1), scored("ba", 9, 1)]) == 0.5
 
 
 def test_a_judge_that_says_the_opposite_of_gold_is_not_turned_round() -> None:
     fitted = fit(judged(200, lambda gap: WRONG))
-    assert fitted.weights == (0, 0, 0)
+    assert fitted.weights == (0.0, 0.0, 0.0)
     assert fitted.figures["brier"] < fitted.figures["brier_raw"]
 
 

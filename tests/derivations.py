@@ -1,0 +1,86 @@
+"""An output with a judge's card and parts, made of given votes, for tests of derivation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.core.config import JudgeConfig
+from pipeline.core.fingerprint import digest, judge_card
+from pipeline.core.judge_cards import write_card
+from pipeline.core.labeler import Labeler
+from pipeline.core.storage import Store
+from pipeline.core.units import Unit
+from pipeline.core.votes import Vote
+from pipeline.core.voting import Decision
+from pipeline.workers.judge import label_row
+from pipeline.workers.label_sink import commit_part
+from schemas.contract import table_of
+from schemas.labels import LABELS, Reason, Status
+
+Row = dict[str, Any]
+BROKEN = Decision(status=Status.QUARANTINED, reason=Reason.MEDIA_CORRUPT, detail="no picture")
+
+
+def rows_of(
+    votes: Sequence[list[Vote] | None],
+    labeler: Labeler,
+    judge_id: str = "ab" * 32,
+    start: int = 0,
+    shard: str = "s.parquet",
+) -> list[Row]:
+    """Rows of labels v1 with these votes, as a judge makes them; None is a row it cannot read."""
+    rows = []
+    for number, cast in enumerate(votes, start):
+        where = {
+            "shard": shard,
+            "unit": Unit("", "", start, start + len(votes)).name,
+            "row": number,
+            "judge_id": judge_id,
+            "run_id": "run",
+        }
+        hashed = None if cast is None else digest(shard, str(number))
+        decision = BROKEN if cast is None else labeler.decide(cast)
+        pair = {"pair_id": f"pair-{number}"}
+        rows.append(label_row(pair, where, hashed, decision, cast or [], labeler.policy_id))
+    return rows
+
+
+def table(votes: Sequence[list[Vote] | None], labeler: Labeler) -> pa.Table:
+    """The same as a table."""
+    return table_of(list(rows_of(votes, labeler)), LABELS)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """An output where one judge has labelled shards of rows with given votes."""
+
+    output: Store
+    judge: JudgeConfig
+    judge_id: str
+
+    @classmethod
+    def at(cls, uri: str, **judge: Any) -> Labelled:
+        """An output with the judge's card."""
+        config = JudgeConfig.model_validate(judge)
+        card = judge_card(config, "v1", "scripted")
+        output = Store(uri)
+        write_card(output, card)
+        return cls(output, config, card["judge_id"])
+
+    def part(
+        self,
+        votes: Sequence[list[Vote] | None],
+        start: int = 0,
+        shard: str = "s.parquet",
+        labeler: Labeler | None = None,
+    ) -> str:
+        """Commits a part of rows with these votes; returns its key."""
+        unit = Unit(shard, digest(shard), start, start + len(votes))
+        labeler = labeler or Labeler.of(self.judge)
+        rows = rows_of(votes, labeler, self.judge_id, start, shard)
+        assert commit_part(self.output, self.judge_id, unit, rows)
+        return unit.part_key(self.judge_id)

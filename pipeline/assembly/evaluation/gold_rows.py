@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from pipeline.assembly.evaluation.judged import has_gold
+from pipeline.assembly.ingest_shards import ShardConfig, ShardWriter
 from pipeline.assembly.plan import list_shards, open_input
 from pipeline.core.config import FormatName, InputConfig
+from pipeline.core.storage import Store
 from pipeline.workers.row_groups import GroupReader
+from schemas.pairs import PAIRS
 
 
 @dataclass(frozen=True)
@@ -42,3 +48,15 @@ def gold_rows(input_uri: str, config: InputConfig, format_: FormatName) -> Itera
                     if has_gold(pair, format_):
                         yield GoldRow((entry.key, number), pair)
                     number += 1
+
+
+def write_first(rows: Iterator[GoldRow], limit: int, output: str) -> None:
+    """Writes the first ``limit`` gold pairs as shards; the same pairs give the same shards.
+
+    Raises:
+        StorageError: the store fails.
+    """
+    writer = ShardWriter(Store(output), "first", ShardConfig(), lambda key, size: None)
+    for row in itertools.islice(rows, limit):
+        writer.add(pa.Table.from_pylist([row.pair], schema=PAIRS))
+    writer.close()

@@ -24,12 +24,23 @@ FAMILIES: dict[FormatName, Family] = {
     "single_score": "score",
     "batch_ranking": "ranking",
 }
-# The figure that says most about each family, and whether more of it is better.
-HEADLINE: dict[Family, tuple[str, bool]] = {
-    "pair": ("accuracy", True),
-    "score": ("pearson", True),
-    "ranking": ("pair_accuracy", True),
+_HEADLINES: dict[Family, tuple[str, ...]] = {
+    "pair": ("accuracy", "accuracy_decided"),
+    "score": ("pearson",),
+    "ranking": ("pair_accuracy",),
 }
+# Figures of which benchmarks publish the mean over their categories.
+MACRO = (
+    "accuracy",
+    "accuracy_half",
+    "accuracy_decided",
+    "accuracy_no_gold_ties",
+    "pearson",
+    "spearman",
+    "edit_distance",
+    "kendall_tau",
+    "pair_accuracy",
+)
 LENGTH_MATCHED = 0.1  # texts whose lengths differ by less than this share of the longer one
 _UNREADABLE = {
     "votes_malformed": Reason.MALFORMED,
@@ -37,6 +48,11 @@ _UNREADABLE = {
     "votes_refused": Reason.REFUSED,
     "votes_out_of_range": Reason.OUT_OF_RANGE,
 }
+
+
+def headline(family: Family) -> tuple[str, ...]:
+    """The figures that say most about a judge of this family, the first before all."""
+    return _HEADLINES[family]
 
 
 def statistics(rows: Sequence[JudgedPair], family: Family) -> dict[str, Statistic]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from jobs.derive import main
 from pipeline.core.config import JudgeConfig
 from pipeline.core.fingerprint import digest, judge_card
 from pipeline.core.judge_cards import write_card
@@ -20,6 +22,7 @@ from pipeline.workers.judge import label_row
 from pipeline.workers.label_sink import commit_part
 from schemas.contract import table_of
 from schemas.labels import LABELS, Reason, Status
+from tests.calibrations import scored
 
 Row = dict[str, Any]
 BROKEN = Decision(status=Status.QUARANTINED, reason=Reason.MEDIA_CORRUPT, detail="no picture")
@@ -84,3 +87,24 @@ class Labelled:
         rows = rows_of(votes, labeler, self.judge_id, start, shard)
         assert commit_part(self.output, self.judge_id, unit, rows)
         return unit.part_key(self.judge_id)
+
+
+def cast(count: int, scores: tuple[float, float] = (9.0, 2.0)) -> list[Vote]:
+    """Votes in swap-balanced order, all with the same scores."""
+    return [scored(("ab", "ba")[number % 2], *scores) for number in range(count)]
+
+
+def three_parts(output: Path) -> Labelled:
+    """Three parts of two shards: nine rows, one of them quarantined and one undecided."""
+    labelled = Labelled.at(str(output))
+    for_b = (2.0, 9.0)
+    labelled.part([cast(2), cast(4), None])
+    labelled.part([cast(2, for_b), cast(4, for_b)], start=3)
+    undecided = [*cast(1), *cast(2, for_b)[1:]]
+    labelled.part([cast(6), cast(2), undecided, cast(2)], shard="sub/t.parquet")
+    return labelled
+
+
+def run_derive(made: Labelled, *arguments: str) -> int:
+    """Runs ``jobs.derive`` on an output; returns its exit code."""
+    return main(["--output", made.output.uri, "--judge", made.judge_id[:8], *arguments])

@@ -3,7 +3,8 @@
 Original parts are only read. What is derived stands under ``derived/judge=…/policy=…/``, under
 the names of the original parts (of all versions of a shard that have some);
 ``policy=…-pairs/`` holds the pairs of a ranking judge's groups.
-A part that is there is not derived again: a run that was ended goes on where it stopped.
+What is there is not derived again, unless rows of its part were judged again since: a run that
+was ended goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -31,6 +32,7 @@ from pipeline.workers.label_sink import part_bytes, read_part
 
 _THREADS = 4  # most time goes into Python; threads hide the store's latency
 _WAVE = 256  # parts between two notes of progress
+_READ = ["row", "run_id", "status", "scores"]
 
 
 @dataclass
@@ -93,27 +95,33 @@ class Derivation:
             ReconcileError: what is stored has not the part's rows.
         """
         key = self.key(part)
-        if key in self.done:
-            groups = read_part(self.source, part, ["row", "status", "scores"])
-        else:
-            groups = read_part(self.source, part)
+        there = key in self.done
+        labels = read_part(self.source, part, _READ if there else None)
+        rows_in = labels.select(_READ).to_pylist()
+        expected = Counter[tuple[int, str]]()
+        for row in rows_in:
+            expected[_place(row)] += number_of_pairs(row) if self.pairs else 1
+        rows_out = self._stored(key) if there else []
+        if Counter(map(_place, rows_out)) != expected:  # or rows of the part were tried again since
+            labels = read_part(self.source, part) if there else labels
             made = pairs_of_groups if self.pairs else _derived
-            self.target.create(key, part_bytes(made(groups, self.labeler)))
-            groups = groups.select(["row", "status", "scores"])
-        rows_in = groups.to_pylist()
-        rows_out = read_part(self.target, key, ["row", "status"]).to_pylist()
-        expected = {row["row"]: number_of_pairs(row) if self.pairs else 1 for row in rows_in}
-        if Counter(row["row"] for row in rows_out) != expected:
+            self.target.put(key, part_bytes(made(labels, self.labeler)))
+            rows_out = self._stored(key)
+        if Counter(map(_place, rows_out)) != expected:
             raise ReconcileError(
-                f"{self.target.path(key)}: got {len(rows_out)} rows, expected "
-                f"{sum(expected.values())} of the {len(rows_in)} in {self.source.path(part)}; "
-                "remove the derived part and run again"
+                f"{self.target.path(key)}: got {len(rows_out)} rows, expected {expected.total()} "
+                f"of the {len(rows_in)} in {self.source.path(part)}; was another run writing "
+                "there? run again"
             )
         counts = Counts(1, len(rows_in), len(rows_out), _statuses(rows_in), _statuses(rows_out))
         if not self.pairs:
             both = zip(rows_in, rows_out, strict=True)
             counts.moved = Counter((old["status"], new["status"]) for old, new in both)
         return counts
+
+    def _stored(self, key: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = read_part(self.target, key, _READ).to_pylist()
+        return rows
 
 
 def derive(
@@ -217,6 +225,10 @@ def _calibration(source: Store, judge_id: str, choice: str) -> Calibration | Non
 
 def _derived(table: pa.Table, labeler: Labeler) -> Iterator[pa.Table]:
     yield derived(table, labeler)
+
+
+def _place(row: Mapping[str, Any]) -> tuple[int, str]:
+    return row["row"], row["run_id"]
 
 
 def _statuses(rows: Sequence[dict[str, Any]]) -> Counter[str]:

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.resampling import Floats, Ints, divided
+from pipeline.core.resampling import Floats, Ints, OfSums, divided
 
 Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Kappa:
+class Kappa(OfSums):
     """Cohen's kappa between two codings of the rows.
 
     Attributes:
@@ -32,20 +32,21 @@ class Kappa:
     @property
     def support(self) -> int:
         """Rows with both codes."""
-        return int(np.count_nonzero(self._there))
+        return int(np.count_nonzero((self.first >= 0) & (self.second >= 0)))
 
     @property
-    def _there(self) -> Bools:
-        return np.asarray((self.first >= 0) & (self.second >= 0))
+    def columns(self) -> Floats:
+        """One column for each cell of the table of both codings."""
+        codes = int(max(self.first.max(), self.second.max())) + 1
+        there = (self.first >= 0) & (self.second >= 0)
+        cells = np.where(there, self.first * codes + self.second, 0)
+        table: Floats = np.eye(codes * codes)[cells] * there[:, None]
+        return table
 
-    def __call__(self, weights: Floats) -> Floats:
-        """Kappa under each row of ``weights``; NaN where both codings are one and constant."""
-        there = self._there
-        first, second = self.first[there], self.second[there]
-        codes = int(max(first.max(), second.max())) + 1
-        table = (weights[:, there] @ np.eye(codes * codes)[first * codes + second]).reshape(
-            -1, codes, codes
-        )
+    def of_sums(self, sums: Floats) -> Floats:
+        """Kappa; NaN where both codings are one and constant."""
+        codes = round(sums.shape[1] ** 0.5)
+        table = sums.reshape(-1, codes, codes)
         total = table.sum((1, 2))
         agreed = divided(np.trace(table, axis1=1, axis2=2), total)
         chance = divided((table.sum(1) * table.sum(2)).sum(1), total**2)
@@ -53,7 +54,7 @@ class Kappa:
 
 
 @dataclass(frozen=True)
-class CalibrationError:
+class CalibrationError(OfSums):
     """Expected calibration error, by bins of equal width over [0, 1].
 
     Attributes:
@@ -70,13 +71,17 @@ class CalibrationError:
         """Rows with a probability."""
         return int(np.count_nonzero(~np.isnan(self.p)))
 
-    def __call__(self, weights: Floats) -> Floats:
-        """The error under each row of ``weights``."""
+    @property
+    def columns(self) -> Floats:
+        """Stated less observed, a column for each bin; and the rows."""
         there = ~np.isnan(self.p)
-        bins = np.eye(self.bins)[_bin_of(self.p[there], self.bins)]
-        gap = (self.p[there] - self.outcome[there])[:, None]
-        weights = weights[:, there]
-        return divided(np.abs(weights @ (bins * gap)).sum(1), weights.sum(1))
+        p = np.where(there, self.p, 0.0)
+        gaps = np.eye(self.bins)[_bin_of(p, self.bins)] * ((p - self.outcome) * there)[:, None]
+        return np.concatenate([gaps, there[:, None]], axis=1)
+
+    def of_sums(self, sums: Floats) -> Floats:
+        """The error."""
+        return divided(np.abs(sums[:, :-1]).sum(1), sums[:, -1])
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ class RiskArea:
 
 
 @dataclass(frozen=True)
-class Correlation:
+class Correlation(OfSums):
     """Pearson's correlation; of ranks, Spearman's.
 
     Attributes:
@@ -124,21 +129,20 @@ class Correlation:
         """Rows with both values."""
         return int(np.count_nonzero(~np.isnan(self.x + self.y)))
 
-    def __call__(self, weights: Floats) -> Floats:
-        """The correlation under each row of ``weights``; NaN where either value is constant."""
+    @property
+    def columns(self) -> Floats:
+        """Rows, both values, their squares and their product."""
         there = ~np.isnan(self.x + self.y)
-        weights = weights[:, there]
-        # Centred first: sums of squares of large numbers would lose the digits that matter.
-        x, y = (value[there] - value[there].mean() for value in (self.x, self.y))
-        total = weights.sum(1)
-        mean_x, mean_y = divided(weights @ x, total), divided(weights @ y, total)
-        cross = divided(weights @ (x * y), total) - mean_x * mean_y
-        spread_x, spread_y = (
-            divided(weights @ value**2, total) - centre**2
-            for value, centre in ((x, mean_x), (y, mean_y))
-        )
+        # Centred: sums of squares of large numbers would lose the digits that matter.
+        x, y = (np.where(there, v - v[there].mean(), 0) for v in (self.x, self.y))
+        return np.stack([there.astype(np.float64), x, y, x * x, y * y, x * y], axis=1)
+
+    def of_sums(self, sums: Floats) -> Floats:
+        """The correlation; NaN where either value is constant."""
+        x, y, xx, yy, xy = (divided(sums[:, i], sums[:, 0]) for i in range(1, 6))
+        spread_x, spread_y = xx - x * x, yy - y * y
         constant = (spread_x < 1e-12) | (spread_y < 1e-12)
-        return np.where(constant, np.nan, divided(cross, np.sqrt(np.abs(spread_x * spread_y))))
+        return np.where(constant, np.nan, divided(xy - x * y, np.sqrt(np.abs(spread_x * spread_y))))
 
 
 def brier_score(p: Sequence[float] | Floats, outcome: Sequence[float] | Floats) -> float:

@@ -54,8 +54,25 @@ class Estimate:
     rows: int
 
 
+class OfSums:
+    """A statistic that is a function of weighted sums of columns: many share one matrix product."""
+
+    @property
+    def columns(self) -> Floats:
+        """What is summed, shape (rows, columns)."""
+        raise NotImplementedError
+
+    def of_sums(self, sums: Floats) -> Floats:
+        """The statistic of sums, shape (resamples, columns)."""
+        raise NotImplementedError
+
+    def __call__(self, weights: Floats) -> Floats:
+        """Its value under each row of ``weights``."""
+        return self.of_sums(weights @ self.columns)
+
+
 @dataclass(frozen=True)
-class Ratio:
+class Ratio(OfSums):
     """A ratio of sums: of a share or a mean, the rows it is not about have denominator 0.
 
     Attributes:
@@ -70,9 +87,14 @@ class Ratio:
         """Rows with a denominator."""
         return int(np.count_nonzero(self.denominator))
 
-    def __call__(self, weights: Floats) -> Floats:
-        """The ratio under each row of ``weights``."""
-        return divided(weights @ self.numerator, weights @ self.denominator)
+    @property
+    def columns(self) -> Floats:
+        """Both parts."""
+        return np.stack([self.numerator, self.denominator], axis=1)
+
+    def of_sums(self, sums: Floats) -> Floats:
+        """The ratio."""
+        return divided(sums[:, 0], sums[:, 1])
 
 
 def mean(values: Sequence[float | None]) -> Ratio:
@@ -154,17 +176,31 @@ def estimates(
         resamples: how many to draw; 0 gives no intervals.
         seed: the same seed draws the same resamples.
     """
-    everything = np.ones((1, rows))
-    drawn: dict[str, list[Floats]] = {name: [] for name in statistics}
+    defined = {name: statistic for name, statistic in statistics.items() if statistic.support}
+    of_sums = {name: each for name, each in defined.items() if isinstance(each, OfSums)}
+    columns = [each.columns for each in of_sums.values()]
+    table = np.concatenate(columns, axis=1) if columns else np.empty((rows, 0))
+    ends = np.cumsum([each.shape[1] for each in columns])[:-1]
+
+    def values(weights: Floats) -> dict[str, Floats]:
+        parts = np.split(weights @ table, ends, axis=1) if columns else []
+        found = {name: of_sums[name].of_sums(p) for name, p in zip(of_sums, parts, strict=True)}
+        others = defined.keys() - of_sums.keys()
+        return found | {name: defined[name](weights) for name in others}
+
     rng = np.random.default_rng(seed)
     chunk = max(1, _CELLS // max(1, rows))
-    for start in range(0, resamples if rows else 0, chunk):
-        weights = _weights(rng, min(chunk, resamples - start), rows)
-        for name, statistic in statistics.items():
-            if statistic.support:
-                drawn[name].append(statistic(weights))
+    drawn = [
+        values(_weights(rng, min(chunk, resamples - start), rows))
+        for start in range(0, resamples if defined else 0, chunk)
+    ]
+    plain = values(np.ones((1, rows)))
     return {
-        name: _estimate(statistic, everything, drawn[name])
+        name: _estimate(
+            float(plain[name][0]) if name in defined else np.nan,
+            np.concatenate([np.empty(0), *(each[name] for each in drawn if name in defined)]),
+            statistic.support,
+        )
         for name, statistic in statistics.items()
     }
 
@@ -176,16 +212,14 @@ def _weights(rng: np.random.Generator, resamples: int, rows: int) -> Floats:
     return counts.reshape(resamples, rows).astype(np.float64)
 
 
-def _estimate(statistic: Statistic, everything: Floats, drawn: list[Floats]) -> Estimate:
-    value = float(statistic(everything)[0]) if statistic.support else np.nan
+def _estimate(value: float, drawn: Floats, rows: int) -> Estimate:
     if np.isnan(value):
-        return Estimate(None, None, None, statistic.support)
-    values = np.concatenate(drawn) if drawn else np.empty(0)
-    values = values[~np.isnan(values)]
-    if not values.size:
-        return Estimate(value, None, None, statistic.support)
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(value, min(float(low), value), max(float(high), value), statistic.support)
+        return Estimate(None, None, None, rows)
+    drawn = drawn[~np.isnan(drawn)]
+    if not drawn.size:
+        return Estimate(value, None, None, rows)
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(value, min(float(low), value), max(float(high), value), rows)
 
 
 def divided(numerator: Floats, denominator: Floats) -> Floats:

@@ -57,12 +57,16 @@ def headline(family: Family) -> tuple[str, ...]:
 
 def statistics(rows: Sequence[JudgedPair], family: Family) -> dict[str, Statistic]:
     """Every figure about ``rows``, by name (``pipeline.assembly.evaluation.titles`` explains)."""
-    specific = {"pair": _pair, "score": _score, "ranking": _ranking}[family]
-    found = {**specific(rows), **_common(rows)}
+    votes = [say.votes_of(row) for row in rows]
+    if family == "pair":
+        found = _pair(rows, votes)
+    else:
+        found = _score(rows) if family == "score" else _ranking(rows)
+    found |= _common(rows, votes)
     return {name: statistic for name, statistic in found.items() if statistic.support}
 
 
-def _pair(rows: Sequence[JudgedPair]) -> dict[str, Statistic]:
+def _pair(rows: Sequence[JudgedPair], votes: Sequence[list[Vote]]) -> dict[str, Statistic]:
     outcome = np.array([say.outcome_of(row) for row in rows])
     p = _floats([say.probability(row) for row in rows])
     # Confidence is in a decision: abstentions have none to rank by.
@@ -70,7 +74,6 @@ def _pair(rows: Sequence[JudgedPair]) -> dict[str, Statistic]:
     pairs = list(zip(rows, answered, strict=True))
     confidence = _floats([row.label["confidence"] if ok else None for row, ok in pairs])
     codes = {"a": 0, "b": 1, "tie": 2}
-    votes = [say.votes_of(row) for row in rows]
     return {
         "accuracy": mean([say.right(row) for row in rows]),
         "accuracy_half": mean([say.right_or_half(row) for row in rows]),
@@ -131,8 +134,7 @@ def _ranking(rows: Sequence[JudgedPair]) -> dict[str, Statistic]:
     }
 
 
-def _common(rows: Sequence[JudgedPair]) -> dict[str, Statistic]:
-    votes = [say.votes_of(row) for row in rows]
+def _common(rows: Sequence[JudgedPair], votes: Sequence[list[Vote]]) -> dict[str, Statistic]:
     failures = {
         name: pooled([(float(sum(v.outcome == reason for v in each)), len(each)) for each in votes])
         for name, reason in _UNREADABLE.items()

@@ -80,14 +80,21 @@ class SamplingConfig(Frozen):
 
 
 class VideoConfig(Frozen):
-    """How videos reach the judge: sampled, then resized like pictures, each within these caps.
+    """How videos reach the judge: sampled as qwen-vl-utils does it, then resized like pictures.
 
     Attributes:
         fps: frames sampled a second of video.
-        min_frames, max_frames: bounds of their number, multiples of two (a temporal patch).
+        min_frames, max_frames: bounds of their number, multiples of two (a temporal patch); a
+            video of fewer frames gives what it has, an even number.
         min_pixels, max_pixels: bounds of one frame's area after the aspect-preserving resize.
-        total_pixels: bound of the area of all frames of one video.
+        total_pixels: bound of the area of all sampled frames of one video together.
         max_videos: most videos of one row, candidates' included; 0 for a model without video.
+        max_seconds: a longer video is not sampled (``media_too_large``). Positions in time grow
+            with it, and must stay within what the model has room for.
+        max_source_frames: neither is one of more frames.
+        max_decoded_pixels: nor one where the frames that have to be decoded to reach the sampled
+            ones (those since the key frame before each) have a larger area together. The default
+            is some 40 s of one core: 10 minutes of 720p without key frames.
     """
 
     fps: float = Field(default=1.0, gt=0, le=30)
@@ -97,6 +104,9 @@ class VideoConfig(Frozen):
     max_pixels: int = Field(default=256 * 28 * 28, ge=1)
     total_pixels: int = Field(default=4_096 * 28 * 28, ge=1)
     max_videos: int = Field(default=0, ge=0)
+    max_seconds: float = Field(default=3_600, gt=0)
+    max_source_frames: int = Field(default=216_000, ge=1)
+    max_decoded_pixels: int = Field(default=20_000_000_000, ge=1)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -104,6 +114,11 @@ class VideoConfig(Frozen):
             raise ValueError(f"min_pixels {self.min_pixels} > max_pixels {self.max_pixels}")
         if self.min_frames > self.max_frames:
             raise ValueError(f"min_frames {self.min_frames} > max_frames {self.max_frames}")
+        if self.min_pixels * self.max_frames > self.total_pixels:
+            raise ValueError(
+                f"total_pixels {self.total_pixels} is less than max_frames {self.max_frames} of "
+                f"min_pixels {self.min_pixels}"
+            )
         return self
 
 
@@ -138,14 +153,16 @@ class VotesConfig(Frozen):
 
     Attributes:
         min_votes, max_votes: bounds of a row's votes; unreadable replies count against the most.
-        prior, margin_scale, threshold, tie_threshold: of the rule that stops asking.
+        prior, margin_scale, threshold, tie_threshold: of the rule that stops asking. With the
+            defaults two votes more for one side suffice, unless their score gaps are small: see
+            ``infra/benchmarks`` for what that costs and saves.
     """
 
     min_votes: int = Field(default=2, ge=1)
     max_votes: int = Field(default=8, ge=1)
     prior: float = Field(default=1.0, gt=0)
-    margin_scale: float = Field(default=0.0, ge=0)
-    threshold: float = Field(default=0.85, gt=0.5, lt=1)
+    margin_scale: float = Field(default=1.0, ge=0)
+    threshold: float = Field(default=0.65, gt=0.5, lt=1)
     tie_threshold: float = Field(default=0.85, gt=0.5, lt=1)
 
     @model_validator(mode="after")

@@ -12,10 +12,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from pipeline.core.config import JudgeConfig
 from pipeline.core.errors import EngineStartError
+from pipeline.core.frames import FRAMES_A_PATCH
 from pipeline.workers.engine import Chat, Clip, Part, Rendered, model_path
 
 _SYSTEM, _TEXT = "\ue000system\ue000", "\ue000text\ue000"  # private-use: in no chat template
-_FRAMES_A_TOKEN = 2  # frames of a clip that share a temporal patch
 
 Kind = Literal["text", "image", "video"]
 
@@ -70,7 +70,7 @@ class ChatRenderer:
         """How many tokens the placeholder of a picture or a clip expands to."""
         frames = part.frames if isinstance(part, Clip) else (part,)
         area = (frames[0].width // self._factor) * (frames[0].height // self._factor)
-        return area * math.ceil(len(frames) / _FRAMES_A_TOKEN)
+        return area * math.ceil(len(frames) / FRAMES_A_PATCH)
 
     @property
     def stop_token_ids(self) -> list[int]:

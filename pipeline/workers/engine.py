@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL.Image import Image
 
 from pipeline.core.config import EngineConfig, JudgeConfig
@@ -129,6 +131,11 @@ def model_path(name: str) -> str:
     if name == TINY_JUDGE:
         return str(Path(__file__).parents[1] / "tiny_judge" / "weights")
     return name
+
+
+def frames_of(clip: Clip) -> NDArray[np.uint8]:
+    """The frames of a clip as models' processors take them: (frames, height, width, 3)."""
+    return np.stack([np.asarray(frame) for frame in clip.frames])
 
 
 def merged_args(judge: JudgeConfig, engine: EngineConfig) -> dict[str, Any]:

@@ -162,7 +162,7 @@ def decode_image(data: bytes, limits: MediaConfig) -> Image.Image:
             shrink = math.sqrt(limits.max_pixels / area) * 2
             if shrink < 1:
                 image.draft("RGB", (int(image.width * shrink), int(image.height * shrink)))
-            rgb = _rgb_on_white(_upright(image))
+            rgb = rgb_on_white(_upright(image))
     except Image.DecompressionBombError as error:  # Pillow's own limit, where it is the lower
         raise RowRejected(Reason.MEDIA_TOO_LARGE, str(error)) from error
     except UnidentifiedImageError as error:
@@ -212,7 +212,8 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _rgb_on_white(image: Image.Image) -> Image.Image:
+def rgb_on_white(image: Image.Image) -> Image.Image:
+    """A picture of any mode as RGB, what is transparent composited on white."""
     if image.mode.startswith("I;16") or image.mode == "I":
         # By way of "I": Pillow has no arithmetic on big-endian pixels.
         image = image.convert("I").point(lambda value: value / 256).convert("L")

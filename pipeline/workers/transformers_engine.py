@@ -1,22 +1,36 @@
 """The judge's engine on plain transformers: the model card's other path, one reply at a time.
 
 Slow and portable: the reference that greedy vLLM replies must equal. For models of the
-Qwen2.5-VL family, whose picture placeholder expands to one token per merged patch.
+Qwen2.5-VL family, whose placeholders expand to one token per merged patch.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import torch
-from transformers import AutoImageProcessor, AutoModelForImageTextToText
+from PIL.Image import Image
+from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoVideoProcessor
 
 from pipeline.core.config import EngineConfig, JudgeConfig
 from pipeline.core.errors import EngineStartError
+from pipeline.core.frames import FRAMES_A_PATCH
 from pipeline.workers.chat import ChatRenderer
-from pipeline.workers.engine import Chat, Rendered, Reply, Sampling, merged_args, model_path
+from pipeline.workers.engine import (
+    Chat,
+    Clip,
+    Rendered,
+    Reply,
+    Sampling,
+    frames_of,
+    merged_args,
+    model_path,
+)
+from pipeline.workers.mrope import Grid, positions
 
 
 class TransformersEngine:
@@ -25,7 +39,7 @@ class TransformersEngine:
     at_once = 1
 
     def __init__(self, judge: JudgeConfig, engine: EngineConfig) -> None:
-        """Loads model and picture processor.
+        """Loads the model and what makes tensors of pictures and clips.
 
         Raises:
             EngineStartError: transformers refuses the model.
@@ -34,8 +48,10 @@ class TransformersEngine:
         path, revision = model_path(judge.model.name), judge.model.revision
         options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
         try:
-            processors: Any = AutoImageProcessor  # untyped in transformers
-            self._pictures = processors.from_pretrained(path, **options)
+            pictures: Any = AutoImageProcessor  # untyped in transformers
+            self._pictures = pictures.from_pretrained(path, **options)
+            videos: Any = AutoVideoProcessor
+            self._videos = videos.from_pretrained(path, cap_pixels_per_frame=False, **options)
             models: Any = AutoModelForImageTextToText
             self._model = models.from_pretrained(
                 path, dtype=judge.model.dtype, **merged_args(judge, engine), **options
@@ -46,7 +62,9 @@ class TransformersEngine:
             ) from error
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._model.to(device).eval()
+        self._factor = judge.media.factor
         self._image_token = int(self._model.config.image_token_id)
+        self._video_token = int(self._model.config.video_token_id)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="transformers")
 
     def render(self, chat: Chat) -> Rendered:
@@ -64,13 +82,13 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def _generate(self, prompt: Rendered, sampling: Sampling) -> Reply:
-        ids = self.expand(prompt)
+        ids, grids = self.expand(prompt)
         inputs: dict[str, Any] = {"input_ids": torch.tensor([ids])}
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-        if prompt.chat.images:
-            # Resized already, to the judge's own bounds.
-            inputs |= self._pictures(list(prompt.chat.images), do_resize=False, return_tensors="pt")
-            inputs["mm_token_type_ids"] = (inputs["input_ids"] == self._image_token).int()
+        # One row counts tokens for the mask, three say where they stand: (4, 1, tokens).
+        counted, places = torch.arange(len(ids))[None], torch.from_numpy(positions(grids))
+        inputs["position_ids"] = torch.cat([counted, places])[:, None]
+        inputs |= self._media(prompt.chat)
         greedy = sampling.temperature == 0
         how: dict[str, Any] = {"do_sample": not greedy}
         if not greedy:
@@ -93,10 +111,39 @@ class TransformersEngine:
             cached_tokens=0,
         )
 
-    def expand(self, prompt: Rendered) -> list[int]:
-        """The prompt's ids with each picture's placeholder repeated for its tokens."""
-        counts = iter([self._renderer.media_tokens(image) for image in prompt.chat.images])
+    def expand(self, prompt: Rendered) -> tuple[list[int], list[Grid]]:
+        """The prompt's ids with every placeholder repeated for its tokens, and their grids."""
+        media: dict[int, Iterator[Image | Clip]] = {
+            self._image_token: iter(prompt.chat.images),
+            self._video_token: iter(prompt.chat.clips),
+        }
         ids: list[int] = []
+        grids: list[Grid] = []
         for token in prompt.token_ids:
-            ids += [token] * (next(counts) if token == self._image_token else 1)
-        return ids
+            grids.append(self._grid(next(media[token])) if token in media else Grid())
+            ids += [token] * grids[-1].tokens
+        return ids, grids
+
+    def _grid(self, part: Image | Clip) -> Grid:
+        if not isinstance(part, Clip):
+            return Grid(1, part.height // self._factor, part.width // self._factor)
+        frame = part.frames[0]
+        # In single precision, as the processor hands it to vLLM.
+        seconds = float(np.float32(FRAMES_A_PATCH / part.fps))
+        return Grid(
+            len(part.frames) // FRAMES_A_PATCH,
+            frame.height // self._factor,
+            frame.width // self._factor,
+            seconds * self._model.config.vision_config.tokens_per_second,
+        )
+
+    def _media(self, chat: Chat) -> dict[str, Any]:
+        """Pixels and grids, as the model's own processors make them; resized already."""
+        how: dict[str, Any] = {"do_resize": False, "return_tensors": "pt"}
+        inputs: dict[str, Any] = {}
+        if chat.images:
+            inputs |= self._pictures(list(chat.images), **how)
+        if chat.clips:
+            clips = [frames_of(clip) for clip in chat.clips]
+            inputs |= self._videos(clips, do_sample_frames=False, return_metadata=False, **how)
+        return inputs

@@ -11,9 +11,27 @@ from typing import Any
 from pipeline.core.config import EngineConfig, JudgeConfig
 from pipeline.core.errors import ConfigError, EngineDeadError, EngineStartError, RowRejected
 from pipeline.workers.chat import ChatRenderer
-from pipeline.workers.engine import Chat, Rendered, Reply, Sampling, merged_args, model_path
+from pipeline.workers.engine import (
+    Chat,
+    Clip,
+    Rendered,
+    Reply,
+    Sampling,
+    frames_of,
+    merged_args,
+    model_path,
+)
 from pipeline.workers.orphans import guard_children
 from schemas.labels import Reason
+
+# Clips reach the engine sampled and sized, and are to stay so: by itself the model's processor
+# would enlarge small frames to 128 tokens. A clip of the wrong size is told by its length.
+_AS_SAMPLED: dict[str, Any] = {
+    "videos_kwargs": {
+        "do_sample_frames": False,
+        "size": {"shortest_edge": 1, "longest_edge": 2**40},
+    }
+}
 
 
 class VllmEngine:
@@ -34,6 +52,7 @@ class VllmEngine:
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
         self._vllm_dead: type[Exception] = VllmDeadError
+        free = merged_args(judge, engine)
         arguments: dict[str, Any] = {
             "model": model_path(judge.model.name),
             "revision": judge.model.revision,
@@ -42,11 +61,19 @@ class VllmEngine:
             "max_model_len": judge.model.max_model_len,
             "tensor_parallel_size": engine.tensor_parallel_size,
             "max_num_seqs": engine.max_num_seqs,
-            "limit_mm_per_prompt": {"image": judge.media.max_images, "video": 0},
+            "limit_mm_per_prompt": {
+                "image": judge.media.max_images,
+                "video": judge.media.video.max_videos,
+            },
             "disable_log_stats": True,
-            **merged_args(judge, engine),
+            **free,
+            "mm_processor_kwargs": _AS_SAMPLED | free.get("mm_processor_kwargs", {}),
             "trust_remote_code": False,
         }
+        drops = judge.media.video.max_videos > 0 and _drops_metadata()
+        if drops:
+            # Of cached clips it would ask no metadata, and then refuse those of the others.
+            arguments["mm_processor_cache_gb"] = 0
         try:
             self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         except (TypeError, ValueError, OSError, RuntimeError) as error:
@@ -54,6 +81,7 @@ class VllmEngine:
                 f"vLLM cannot start {judge.model.name!r}: {type(error).__name__}: {error}; "
                 "check judge.model, engine.args and the memory there is"
             ) from error
+        self._drops_metadata = drops and self._llm.model_config.hf_config.model_type == "qwen2_5_vl"
         guard_children()
 
     def render(self, chat: Chat) -> Rendered:
@@ -66,14 +94,13 @@ class VllmEngine:
         Raises:
             EngineDeadError: the engine core died.
             RowRejected: vLLM refuses this one request.
-            ConfigError: the model's processor sized a picture otherwise than ``judge.media``.
+            ConfigError: the model's processor sized a picture or clip otherwise than
+                ``judge.media``.
         """
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        inputs: Any = {"prompt_token_ids": list(prompt.token_ids)}
-        if prompt.chat.images:
-            inputs["multi_modal_data"] = {"image": list(prompt.chat.images)}
+        inputs: Any = {"prompt_token_ids": list(prompt.token_ids), **self._media(prompt.chat)}
         params = SamplingParams(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
@@ -106,3 +133,39 @@ class VllmEngine:
     def close(self) -> None:
         """Ends the engine core and its workers."""
         self._llm.shutdown()
+
+    def _media(self, chat: Chat) -> dict[str, Any]:
+        """Pictures and clips, each kind in the order of its placeholders."""
+        media: dict[str, Any] = {}
+        if chat.images:
+            media["image"] = list(chat.images)
+        if not chat.clips:
+            return {"multi_modal_data": media} if media else {}
+        metadata = [_metadata(clip) for clip in chat.clips]
+        sampled = {"do_sample_frames": False}
+        media["video"] = [
+            (frames_of(clip), known | sampled)
+            for clip, known in zip(chat.clips, metadata, strict=True)
+        ]
+        inputs: dict[str, Any] = {"multi_modal_data": media}
+        if self._drops_metadata:
+            inputs["mm_processor_kwargs"] = {"videos_kwargs": {"video_metadata": metadata}}
+        return inputs
+
+
+def _drops_metadata() -> bool:
+    """Whether this vLLM (0.26 to 0.30) keeps from Qwen2.5-VL's processor how fast a clip is."""
+    from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLProcessingInfo
+
+    return "get_data_parser" not in vars(Qwen2_5_VLProcessingInfo)
+
+
+def _metadata(clip: Clip) -> dict[str, Any]:
+    """What tells the model's processor that these are all frames of a clip of ``clip.fps``."""
+    count = len(clip.frames)
+    return {
+        "fps": clip.fps,
+        "total_num_frames": count,
+        "frames_indices": list(range(count)),
+        "duration": count / clip.fps,
+    }

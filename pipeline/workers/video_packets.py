@@ -1,0 +1,155 @@
+"""Opens encoded videos and lists their frames, decoding nothing.
+
+Headers are not believed: frames are counted by their packets. Only containers that hold their
+media themselves are opened; a playlist would make the decoder open other files.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from pipeline.core.config import MediaConfig
+from pipeline.core.errors import RowRejected
+from pipeline.workers.cut_short import cut_short
+from schemas.labels import Reason
+
+# What is read: names of demuxers, as ffmpeg splits and matches them.
+CONTAINERS = ("mov", "mp4", "matroska", "webm", "avi", "gif", "mpegts", "mpeg", "flv", "ogg", "asf")
+_HEADER_TOLERANCE = 0.01  # a header's frame rate is exact where it is about right
+
+
+class Packet(NamedTuple):
+    """A coded frame: its place in the file, its time, and whether decoding can start there."""
+
+    position: int
+    pts: int | None
+    key: bool
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The frames of a video by their packets.
+
+    Attributes:
+        packets: one for each frame, in the file's order.
+        times: when each frame is shown, in the stream's time base and in order; None where the
+            container does not say, and frames have to be decoded to be counted.
+        rate: frames a second; 0 where nothing tells.
+        area: pixels of a frame.
+    """
+
+    packets: tuple[Packet, ...]
+    times: tuple[int, ...] | None
+    rate: float
+    area: int
+
+
+@contextmanager
+def opened(data: bytes, limits: MediaConfig) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Opens a video for one thread, from memory.
+
+    Raises:
+        RowRejected: no video, or frames that are too large; from the body, where it is damaged.
+    """
+    most = limits.max_decoded_pixels
+    options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "none"}
+    try:
+        with av.open(io.BytesIO(data), "r", options=options, metadata_errors="ignore") as container:
+            stream = container.streams.best("video")
+            # A song's cover is no video.
+            if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
+                kinds = ", ".join(sorted({each.type for each in container.streams})) or "nothing"
+                raise corrupt(f"the file has no video stream, only {kinds}")
+            decoder: Any = stream.codec_context
+            if decoder is None:
+                raise corrupt("there is no decoder for the video's codec")
+            if decoder.width * decoder.height > most:
+                raise too_large(
+                    f"the video declares frames of {decoder.width}x{decoder.height} pixels",
+                    f"{most:,} (judge.media.max_decoded_pixels)",
+                )
+            decoder.thread_count = 1  # threads are across pairs
+            decoder.options = {"max_pixels": str(most)}  # frames may grow later
+            yield container, stream
+    except av.FFmpegError as error:
+        text = error.strerror or type(error).__name__
+        raise corrupt(f"damaged, or no video in {', '.join(CONTAINERS)}: {text}") from error
+
+
+def list_frames(data: bytes, limits: MediaConfig) -> Timeline:
+    """Reads the packets of a video.
+
+    Raises:
+        RowRejected: no video, damaged, cut short, or too large.
+    """
+    if cut_short(data):
+        raise corrupt("the file ends before its container says: it was cut short")
+    with opened(data, limits) as (container, stream):
+        header_rate = stream.average_rate or stream.guessed_rate
+        base = stream.time_base or Fraction(1)
+        area = stream.codec_context.width * stream.codec_context.height
+        packets, last = _scan(container.demux(stream), limits.video.max_source_frames)
+    if not packets:
+        raise corrupt("the video has no frame")
+    known = [packet.pts for packet in packets if packet.pts is not None]
+    times = tuple(sorted(known)) if len(set(known)) == len(packets) else None
+    return Timeline(tuple(packets), times, _rate(times, last, base, header_rate), area)
+
+
+def is_gap(packet: Any) -> bool:
+    """Whether a packet only repeats a frame; the empty one at the end has no time."""
+    return not packet.size and packet.dts is not None
+
+
+def corrupt(detail: str) -> RowRejected:
+    """What is raised of a damaged video."""
+    return RowRejected(Reason.MEDIA_CORRUPT, detail)
+
+
+def too_large(what: str, limit: str) -> RowRejected:
+    """What is raised of a video beyond a limit."""
+    return RowRejected(Reason.MEDIA_TOO_LARGE, f"{what}; the limit is {limit}")
+
+
+def _scan(demuxed: Iterable[Any], most: int) -> tuple[list[Packet], int | None]:
+    """The packets that show a frame, and how long the last one is shown."""
+    packets: list[Packet] = []
+    latest, duration = None, None
+    for position, packet in enumerate(demuxed):
+        if packet.is_corrupt:
+            raise corrupt(f"the packet of frame {len(packets):,} is damaged or cut short")
+        if not packet.size or packet.is_discard:  # the end, a gap, what is cut off by an edit
+            continue
+        packets.append(Packet(position, packet.pts, packet.is_keyframe))
+        if packet.pts is not None and (latest is None or packet.pts > latest):
+            latest, duration = packet.pts, packet.duration
+        if len(packets) > most:
+            raise too_large(
+                "the video has more frames", f"{most:,} (judge.media.video.max_source_frames)"
+            )
+    return packets, duration
+
+
+def _rate(
+    times: Sequence[int] | None, last: int | None, base: Fraction, header: Fraction | None
+) -> float:
+    """Frames a second: the header's where the times bear it out, or else the times' own."""
+    stated = float(header) if header else 0.0
+    if not times:
+        return stated
+    span = times[-1] - times[0]
+    span += last or (span // (len(times) - 1) if len(times) > 1 else 0)
+    if span <= 0:
+        return stated
+    measured = len(times) / float(span * base)
+    return stated if abs(stated - measured) <= _HEADER_TOLERANCE * measured else measured

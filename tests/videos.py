@@ -1,0 +1,97 @@
+"""Makes small real videos for tests, with frames that tell which they are."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import av
+from PIL import Image
+
+Picture = Image.Image
+_BITS = 6  # a frame's number is drawn as so many bars
+
+
+def numbered(number: int, size: tuple[int, int] = (96, 64)) -> Picture:
+    """A picture that shows a number in bars of black and white; ``number_of`` reads it."""
+    bars = Image.new("L", (_BITS, 1))
+    bars.putdata([255 * (number >> bit & 1) for bit in range(_BITS)])
+    return bars.resize(size, Image.Resampling.NEAREST).convert("RGB")
+
+
+def number_of(picture: Picture) -> int:
+    """The number that a picture shows, whatever became of it on the way."""
+    grey = picture.convert("L")
+    spots = [((2 * bit + 1) * grey.width // (2 * _BITS), grey.height // 2) for bit in range(_BITS)]
+    values: list[Any] = [grey.getpixel(spot) for spot in spots]
+    return sum((value > 127) << bit for bit, value in enumerate(values))
+
+
+def video(
+    pictures: Iterable[Picture],
+    container: str = "mp4",
+    codec: str = "libx264",
+    *,
+    pixels: str = "yuv420p",
+    rate: int | Fraction = 10,
+    times: Sequence[int] | None = None,
+    key_every: int | None = None,
+    options: dict[str, str] | None = None,
+) -> bytes:
+    """An encoded video.
+
+    Args:
+        pictures: its frames, of one size.
+        container, codec, pixels: as ffmpeg names them.
+        rate: frames a second.
+        times: of each frame, in 1/rate seconds; by default one after the other.
+        key_every: frames from one key frame to the next, at most.
+        options: of the encoder.
+    """
+    buffer = io.BytesIO()
+    quiet = {"libx265": {"x265-params": "log-level=none"}}.get(codec, {})
+    with av.open(buffer, "w", format=container) as output:
+        stream: Any = output.add_stream(codec, rate=rate, options=quiet | (options or {}))
+        stream.pix_fmt = pixels
+        if key_every:
+            stream.codec_context.gop_size = key_every
+        for index, picture in enumerate(pictures):
+            if not index:
+                stream.width, stream.height = picture.size
+            frames: Any = av.VideoFrame  # partly untyped
+            frame = frames.from_image(picture)
+            frame.pts = times[index] if times else index
+            frame.time_base = 1 / Fraction(rate)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def clip(count: int, size: tuple[int, int] = (96, 64), first: int = 0, **how: Any) -> bytes:
+    """A video of ``count`` numbered frames."""
+    return video((numbered(first + index, size) for index in range(count)), **how)
+
+
+def sound() -> bytes:
+    """An mp4 with sound and no picture."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as output:
+        stream: Any = output.add_stream("aac", rate=44_100)
+        frame = av.AudioFrame(format="fltp", layout="mono", samples=1_024)
+        frame.sample_rate = 44_100
+        for plane in frame.planes:
+            plane.update(bytes(plane.buffer_size))
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def turned(mp4: bytes, a: int, b: int, c: int, d: int) -> bytes:
+    """An mp4 whose header asks players to show it through the matrix [[a, b], [c, d]]."""
+    place = mp4.index(b"tkhd") + 44
+    one = 1 << 16
+    matrix = struct.pack(">9i", a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30)
+    return mp4[:place] + matrix + mp4[place + len(matrix) :]

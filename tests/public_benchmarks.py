@@ -147,8 +147,8 @@ def mllm(setting: str, index: int) -> Row:
     }
     if setting == "pair":
         a, b = scored(index)
-        answers = {"answer1": {"name": "llava", "answer": a}, "answer2": {"name": "g", "answer": b}}
-        return row | {"pair_id": 3 * index, **answers, "human": "ABC"[index % 3]}
+        both = {"answer1": {"name": "llava", "answer": a}, "answer2": {"name": "g", "answer": b}}
+        return row | {"pair_id": 3 * index, **both, "human": "ABC"[index % 3]}
     if setting == "score":
         score = 1 + index % 5
         human = score if index % 2 else str(score)  # as it is published: some are text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -39,7 +41,7 @@ def plain(statistic: Statistic, rows: int) -> float:
     return float(statistic(np.ones((1, rows)))[0])
 
 
-def repeated(values: NDArray[np.float64], weights: list[int]) -> NDArray[np.float64]:
+def repeated(values: NDArray[Any], weights: list[int]) -> NDArray[Any]:
     """Each value as often as its weight says."""
     return np.repeat(values, weights)
 
@@ -92,7 +94,7 @@ def test_weights_are_how_often_a_row_was_drawn() -> None:
     weights = [0, 3, 1, 2, 0, 1, 1, 4]
     first, second = rng.integers(0, 3, (2, 8))
     p, outcome = rng.random(8), rng.integers(0, 3, 8) / 2
-    pairs = [
+    pairs: list[tuple[Statistic, Statistic]] = [
         (Kappa(first, second), Kappa(repeated(first, weights), repeated(second, weights))),
         (
             CalibrationError(p, outcome, 4),
@@ -153,7 +155,7 @@ def test_means_ratios_parts_and_differences() -> None:
     shares = mean([1, 0, None, 1])
     votes = pooled([(1, 4), (0, 0), (2, 2), (0, 6)])
     some = Within(np.array([0, 1]), mean([1, 0]))
-    values = {
+    values: dict[str, Any] = {
         "mean": (plain(shares, 4), shares.support),
         "pooled": (plain(votes, 4), votes.support),
         "macro": (plain(Macro((shares, some)), 4), Macro((shares, some)).support),
@@ -180,7 +182,7 @@ def test_a_mean_has_the_interval_of_the_central_limit() -> None:
 def test_intervals_hold_the_point_and_repeat(rows: list[tuple[float, bool]], seed: int) -> None:
     p = np.array([p for p, _ in rows])
     outcome = np.array([float(x) for _, x in rows])
-    wanted = {
+    wanted: dict[str, Statistic] = {
         "mean": mean(p.tolist()),
         "ece": CalibrationError(p, outcome),
         "aurc": RiskArea(p, outcome),

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.assembly.evaluation.benchmarks import BENCHMARKS, find_benchmark
-from pipeline.assembly.evaluation.benchmarks.load import Loaded, Request, load_benchmark
+from pipeline.assembly.evaluation.benchmarks.load import Loaded, load_benchmark
+from pipeline.assembly.evaluation.benchmarks.locate import Request
 from pipeline.core.config import JudgeConfig
 from pipeline.core.errors import ConfigError, InputError, QuarantineError
 from tests import public_benchmarks as made

@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 import pyarrow as pa
 from PIL import ExifTags, Image
 
-from pipeline.assembly.evaluation.gold_rows import GoldRow, gold_rows
+from pipeline.assembly.evaluation.gold_rows import GoldRow, gold_rows, windows
 from pipeline.assembly.ingest_shards import ShardConfig, ShardWriter
 from pipeline.assembly.plan import open_input
 from pipeline.core.config import InputConfig, JudgeConfig
@@ -32,7 +32,6 @@ from schemas.pairs import PAIRS
 Control = Literal["blank-image", "shuffled-image", "swap-text"]
 CONTROLS: tuple[Control, ...] = get_args(Control)
 SEED = 20_26
-_WINDOW_ROWS, _WINDOW_BYTES = 256, 128 * 2**20  # rows that exchange their pictures
 _SWAPPED = {"a": "b", "b": "a"}
 Change = Callable[[list[GoldRow]], Iterator[GoldRow]]
 
@@ -91,10 +90,10 @@ def write_control(
         "swap-text": swapped,
     }
     writer = ShardWriter(Store(output), control, ShardConfig(), lambda key, size: None)
-    for window in _windows(gold_rows(input_uri, config, judge.format)):
-        for row in changes[control](window):
-            made.places.append(row.place)
-            writer.add(pa.Table.from_pylist([row.pair], schema=PAIRS))
+    for window in windows(gold_rows(input_uri, config, judge.format)):
+        rows = list(changes[control](window))
+        made.places += [row.place for row in rows]
+        writer.add(pa.Table.from_pylist([row.pair for row in rows], schema=PAIRS))
     writer.close()
     if not made.places:
         why = ", ".join(f"{count} {reason}" for reason, count in made.left_out.items())
@@ -218,19 +217,6 @@ class _Pictures:
         data = self._store.fetch(item or {"bytes": None, "path": None})
         decode_image(data, self._judge.media)
         return {"bytes": data, "path": None}
-
-
-def _windows(rows: Iterator[GoldRow]) -> Iterator[list[GoldRow]]:
-    window: list[GoldRow] = []
-    held = 0
-    for row in rows:
-        window.append(row)
-        held += sum(len(item["bytes"] or b"") for item in row.pair["images"] or () if item)
-        if len(window) >= _WINDOW_ROWS or held >= _WINDOW_BYTES:
-            yield window
-            window, held = [], 0
-    if window:
-        yield window
 
 
 def _digest(sets: Sequence[Sequence[dict[str, Any]]]) -> str:

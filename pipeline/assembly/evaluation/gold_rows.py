@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from pipeline.core.config import FormatName, InputConfig
 from pipeline.core.storage import Store
 from pipeline.workers.row_groups import GroupReader
 from schemas.pairs import PAIRS
+
+_ROWS, _BYTES = 256, 128 * 2**20  # of a window
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,20 @@ def gold_rows(input_uri: str, config: InputConfig, format_: FormatName) -> Itera
                     number += 1
 
 
+def windows(rows: Iterable[GoldRow]) -> Iterator[list[GoldRow]]:
+    """The rows in lists of about the same size, which bounds what is in memory."""
+    window: list[GoldRow] = []
+    held = 0
+    for row in rows:
+        window.append(row)
+        held += sum(len(item["bytes"] or b"") for item in row.pair["images"] or () if item)
+        if len(window) >= _ROWS or held >= _BYTES:
+            yield window
+            window, held = [], 0
+    if window:
+        yield window
+
+
 def write_first(rows: Iterator[GoldRow], limit: int, output: str) -> None:
     """Writes the first ``limit`` gold pairs as shards; the same pairs give the same shards.
 
@@ -57,6 +73,6 @@ def write_first(rows: Iterator[GoldRow], limit: int, output: str) -> None:
         StorageError: the store fails.
     """
     writer = ShardWriter(Store(output), "first", ShardConfig(), lambda key, size: None)
-    for row in itertools.islice(rows, limit):
-        writer.add(pa.Table.from_pylist([row.pair], schema=PAIRS))
+    for window in windows(itertools.islice(rows, limit)):
+        writer.add(pa.Table.from_pylist([row.pair for row in window], schema=PAIRS))
     writer.close()

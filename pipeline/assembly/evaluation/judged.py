@@ -63,6 +63,14 @@ def probability(judged: JudgedPair) -> float | None:
     return None if p is None else float(p)
 
 
+def confidence(judged: JudgedPair) -> float | None:
+    """The label's confidence; None of a pair without a decision, which has none to rank by.
+
+    Rounded: the same votes for ``a`` and for ``b`` must not differ in the last bits.
+    """
+    return round(judged.label["confidence"], 9) if label_of(judged) in _WORTH else None
+
+
 def four_way(judged: JudgedPair) -> float | None:
     """Whether the label is GenAI-Bench's human vote; None of a pair without one.
 

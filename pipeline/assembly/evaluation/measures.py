@@ -69,10 +69,7 @@ def statistics(rows: Sequence[JudgedPair], family: Family) -> dict[str, Statisti
 def _pair(rows: Sequence[JudgedPair], votes: Sequence[list[Vote]]) -> dict[str, Statistic]:
     outcome = np.array([say.outcome_of(row) for row in rows])
     p = _floats([say.probability(row) for row in rows])
-    # Confidence is in a decision: abstentions have none to rank by.
-    answered = [say.label_of(row) in ("a", "b", "tie") for row in rows]
-    pairs = list(zip(rows, answered, strict=True))
-    confidence = _floats([row.label["confidence"] if ok else None for row, ok in pairs])
+    confidence = _floats([say.confidence(row) for row in rows])
     codes = {"a": 0, "b": 1, "tie": 2}
     return {
         "accuracy": mean([say.right(row) for row in rows]),

@@ -139,7 +139,7 @@ def _curves(rows: Sequence[JudgedPair]) -> dict[str, Any]:
         }
     if answered:
         coverage, risk = risk_coverage(
-            np.array([row.label["confidence"] for row in answered]),
+            np.array([say.confidence(row) for row in answered], np.float64),
             np.array([1 - say.right(row) for row in answered]),
             len(rows),
         )

@@ -10,6 +10,7 @@ from pipeline.assembly.run import label
 from pipeline.core.config import LabelConfig
 from pipeline.core.config_file import load_config
 from pipeline.core.errors import PairmillError
+from pipeline.workers.retries import parse_reasons
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -17,7 +18,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         config = load_config(LabelConfig, options.config, options.set)
-        label(config, options.input, options.output, Reporter(), dry_run=options.dry_run)
+        label(
+            config,
+            options.input,
+            options.output,
+            Reporter(),
+            dry_run=options.dry_run,
+            retries=parse_reasons(options.retry_quarantined),
+        )
     except PairmillError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
@@ -36,6 +44,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", metavar="FILE", help="YAML; built-in defaults without it")
     parser.add_argument("--input", metavar="URI", required=True, help="folder of pair shards")
     parser.add_argument("--output", metavar="URI", required=True, help="where labels go")
+    parser.add_argument(
+        "--retry-quarantined",
+        metavar="REASON",
+        nargs="*",
+        help="judge quarantined rows again: those of these reasons, or all of them",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     parser.add_argument(
         "--set",

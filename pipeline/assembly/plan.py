@@ -29,7 +29,9 @@ from pipeline.core.units import (
 )
 from pipeline.core.votes import round_orders
 from pipeline.workers.read_pairs import ShardTask
+from pipeline.workers.retries import Retries
 
+NO_RETRIES = Retries(frozenset(), "")
 _THREADS = 16
 _SUFFIX = ".parquet"  # in any case
 
@@ -40,6 +42,8 @@ class ShardPlan:
 
     Attributes:
         rows: pairs in the shard.
+        retried: quarantined rows among its units that are tried again; the other rows of those
+            units are done.
         changed: whether this judge has labels of an earlier version of it, which rows that did
             not change take over.
         defect: why the shard cannot be read at all, or None.
@@ -49,13 +53,14 @@ class ShardPlan:
     entry: Entry
     rows: int = 0
     units: tuple[Unit, ...] = ()
+    retried: int = 0
     changed: bool = False
     defect: str | None = None
     problems: tuple[str, ...] = ()
 
     @property
     def rows_to_do(self) -> int:
-        """Pairs that this judge has not judged yet."""
+        """Pairs of the units that are to do."""
         return sum(unit.rows for unit in self.units)
 
 
@@ -111,6 +116,7 @@ class Plan:
             "pairs_done": self.rows - self.rows_to_do,
             "pairs_to_do": self.rows_to_do,
             "pairs_of_changed_shards": sum(shard.rows_to_do for shard in changed),
+            "pairs_to_retry": sum(shard.retried for shard in self.shards),
             "judgments_at_least": least * self.rows_to_do,
             "judgments_at_most": most * self.rows_to_do,
             "estimated_prompt_tokens": round(least * self.prompt_tokens * self.rows_to_do),
@@ -125,10 +131,38 @@ class ShardPlanner:
     output: Store
     config: InputConfig
     judge_id: str
+    retries: Retries
 
     def __call__(self, entry: Entry) -> ShardPlan:
-        """Plans one shard (see :func:`plan_shard`)."""
-        return plan_shard(self.source, self.output, entry, self.config, self.judge_id)
+        """Plans one shard: reads its footer, cuts it, and subtracts what is committed."""
+        try:
+            footer = read_footer(self.source, entry)
+            problems = self.config.columns.check(footer.schema.to_arrow_schema())
+            groups = [_row_group(footer, index) for index in range(footer.num_row_groups)]
+            _check_counts(footer, groups)
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            defect = f"corrupt footer: {str(error).strip().splitlines()[0]}"
+            return ShardPlan(entry, defect=defect)
+        if problems:
+            return ShardPlan(entry, problems=tuple(problems))
+        ranges = cut_ranges(groups, self.config.unit_rows, self.config.unit_bytes)
+        key = shard_key(entry.key, entry.size, self.source.content_key(entry))
+        own, changed = self._parts(key)
+        again = {part: n for part in own if (n := self.retries.pending(self.output, part))}
+        bounds = [*subtract(ranges, own.values()), *(own[part] for part in again)]
+        units = tuple(Unit(entry.key, key, *each) for each in sorted(bounds))
+        return ShardPlan(entry, footer.num_rows, units, sum(again.values()), changed)
+
+    def _parts(self, key: str) -> tuple[dict[str, tuple[int, int]], bool]:
+        """The row ranges of a shard version's parts, and whether an earlier version has some."""
+        folder = parts_prefix(self.judge_id, key) + "/"
+        found = {
+            part.key: rows
+            for part in self.output.list(versions_prefix(self.judge_id, key))
+            if (rows := committed_range(part.key))
+        }
+        own = {part: rows for part, rows in found.items() if part.startswith(folder)}
+        return own, len(own) < len(found)
 
 
 Spread = Callable[[ShardPlanner, Sequence[Entry]], Iterable[ShardPlan]]
@@ -156,6 +190,7 @@ def make_plan(
     judge: JudgeConfig,
     judge_id: str,
     spread: Spread = map_threads,
+    retries: Retries = NO_RETRIES,
 ) -> Plan:
     """Plans a run.
 
@@ -166,6 +201,7 @@ def make_plan(
         judge: the judge's configuration.
         judge_id: the judge's fingerprint.
         spread: plans many shards at once, in order; on a cluster, by tasks.
+        retries: quarantined rows that are tried again.
 
     Raises:
         InputError: there is no shard, or shards lack columns of pairs v1 (all are listed).
@@ -174,7 +210,7 @@ def make_plan(
     source, prefix = open_input(uri)
     _check_apart(source, prefix, output)
     entries = list_shards(source, prefix)
-    shards = tuple(spread(ShardPlanner(source, output, config, judge_id), entries))
+    shards = tuple(spread(ShardPlanner(source, output, config, judge_id, retries), entries))
     if broken := [shard for shard in shards if shard.problems]:
         lines = [f"{source.path(s.entry.key)}: {text}" for s in broken for text in s.problems]
         shown = "\n  ".join(lines[:20])
@@ -218,30 +254,6 @@ def _check_apart(source: Store, prefix: str, output: Store) -> None:
             f"output {output.uri} lies inside of input {source.path(prefix)}: its labels would be "
             "taken for shards; choose an output elsewhere"
         )
-
-
-def plan_shard(
-    source: Store, output: Store, entry: Entry, config: InputConfig, judge_id: str
-) -> ShardPlan:
-    """Plans one shard: reads its footer, cuts it, and subtracts what is committed."""
-    try:
-        footer = read_footer(source, entry)
-        problems = config.columns.check(footer.schema.to_arrow_schema())
-        groups = [_row_group(footer, index) for index in range(footer.num_row_groups)]
-        _check_counts(footer, groups)
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        return ShardPlan(entry, defect=f"corrupt footer: {str(error).strip().splitlines()[0]}")
-    if problems:
-        return ShardPlan(entry, problems=tuple(problems))
-    ranges = cut_ranges(groups, config.unit_rows, config.unit_bytes)
-    key = shard_key(entry.key, entry.size, source.content_key(entry))
-    own = parts_prefix(judge_id, key) + "/"
-    parts = [part.key for part in output.list(versions_prefix(judge_id, key))]
-    ours = [part for part in parts if part.startswith(own)]
-    done = [found for part in ours if (found := committed_range(part))]
-    units = [Unit(entry.key, key, *bounds) for bounds in subtract(ranges, done)]
-    changed = any(committed_range(part) for part in set(parts).difference(ours))
-    return ShardPlan(entry, footer.num_rows, tuple(units), changed)
 
 
 def read_footer(source: Store, entry: Entry) -> pq.FileMetaData:

@@ -30,7 +30,8 @@ from pipeline.core.judge_cards import read_calibration, write_card
 from pipeline.core.storage import Entry, Store
 from pipeline.workers.judge_actor import RunSpec
 from pipeline.workers.receipts import Tally
-from schemas.labels import Status
+from pipeline.workers.retries import Retries
+from schemas.labels import Reason, Status
 
 _MANY_SHARDS = 256  # from here on their footers are read by Ray tasks, not by threads
 
@@ -40,15 +41,21 @@ class Run:
     """A planned run.
 
     Attributes:
+        retries: the rows that it tries again, and its run id.
         card: the judge card; ``card["judge_id"]`` is the judge's fingerprint.
     """
 
-    run_id: str
+    retries: Retries
     card: dict[str, Any]
     plan: Plan
     config: LabelConfig
     input_uri: str
     output: Store
+
+    @property
+    def run_id(self) -> str:
+        """The run's identity; begins with its time."""
+        return self.retries.run_id
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,13 @@ class RunResult:
 
 
 def label(
-    config: LabelConfig, input_uri: str, output_uri: str, reporter: Reporter, *, dry_run: bool
+    config: LabelConfig,
+    input_uri: str,
+    output_uri: str,
+    reporter: Reporter,
+    *,
+    dry_run: bool,
+    retries: frozenset[Reason] = frozenset(),
 ) -> RunResult:
     """Labels every pair under ``input_uri`` that this judge has not labelled yet.
 
@@ -77,6 +90,7 @@ def label(
         output_uri: where parts, judge card and the run's record go.
         reporter: told of the plan, the progress and the result.
         dry_run: only plan.
+        retries: rows that are quarantined for one of these reasons are judged again.
 
     Returns:
         Counts over the rows judged by this run, and how long judging took.
@@ -94,8 +108,9 @@ def label(
             session.enter_context(ray_session(config.workers))
             return plan_shards_by_tasks(planner, entries)
 
-        plan = make_plan(input_uri, output, config.input, config.judge, card["judge_id"], spread)
-        run = Run(_run_id(), card, plan, config, open_input(input_uri)[0].uri, output)
+        again, judge_id = Retries(retries, _run_id()), card["judge_id"]
+        plan = make_plan(input_uri, output, config.input, config.judge, judge_id, spread, again)
+        run = Run(again, card, plan, config, open_input(input_uri)[0].uri, output)
         reporter.event("plan", {"judge_id": card["judge_id"][:16], **plan.summary()})
         for shard in plan.bad_shards:
             reporter.note(f"unreadable shard, left out: {shard.entry.key}: {shard.defect}")
@@ -114,7 +129,15 @@ def _execute(run: Run, reporter: Reporter) -> RunResult:
     if run.plan.units:
         judge_id = run.card["judge_id"]
         calibration = read_calibration(run.output, judge_id)
-        spec = RunSpec(run.config, calibration, judge_id, run.run_id, run.input_uri, run.output.uri)
+        spec = RunSpec(
+            run.config,
+            calibration,
+            judge_id,
+            run.run_id,
+            run.input_uri,
+            run.output.uri,
+            run.retries.reasons,
+        )
         with progress:
             for receipt in judge_shards(run.plan.tasks, spec):
                 progress.update(receipt)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.core.storage import Store
 from pipeline.core.units import Unit, committed_range, parts_prefix, versions_prefix
+from pipeline.workers.label_sink import read_part
 
 _SHARDS_HELD = 2  # a worker's units come shard by shard, and several at once
 
@@ -36,6 +36,12 @@ class EarlierLabels:
 
 
 NONE = EarlierLabels(None, {})
+
+
+def labels_of(rows: pa.Table) -> EarlierLabels:
+    """Labels to take over, out of rows of labels v1."""
+    hashes = rows["pair_hash"].to_pylist()
+    return EarlierLabels(rows, {found: place for place, found in enumerate(hashes) if found})
 
 
 class EarlierVersions:
@@ -69,8 +75,4 @@ class EarlierVersions:
         ]
         if not keys:
             return NONE
-        rows = pa.concat_tables(
-            pq.read_table(pa.BufferReader(self._store.read(key)), use_threads=False) for key in keys
-        )
-        hashes = rows["pair_hash"].to_pylist()
-        return EarlierLabels(rows, {found: place for place, found in enumerate(hashes) if found})
+        return labels_of(pa.concat_tables(read_part(self._store, key) for key in keys))

@@ -21,6 +21,7 @@ from pipeline.workers.media import MediaStore
 from pipeline.workers.read_pairs import unit_of
 from pipeline.workers.receipts import receipt_table
 from pipeline.workers.unit_runner import UnitRunner
+from schemas.labels import Reason
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class RunSpec:
 
     Attributes:
         calibration: of this judge, from its card; None if it has none.
+        retries: committed rows that are quarantined for one of these are judged again.
     """
 
     config: LabelConfig
@@ -39,6 +41,7 @@ class RunSpec:
     run_id: str
     input_uri: str
     output_uri: str
+    retries: frozenset[Reason] = frozenset()
 
 
 class JudgeActor:
@@ -59,7 +62,9 @@ class JudgeActor:
         media = MediaStore(roots, config.judge.media.max_bytes)
         labeler = Labeler.of(config.judge, config.policy, spec.calibration)
         judge = Judge(self._engine, config.judge, config.engine, media, labeler)
-        self._runner = UnitRunner(judge, output, spec.judge_id, spec.run_id, workers.max_deaths)
+        self._runner = UnitRunner(
+            judge, output, spec.judge_id, spec.run_id, workers.max_deaths, spec.retries
+        )
 
     async def __call__(self, unit_row: pa.Table) -> AsyncIterator[pa.Table]:
         """Judges the unit of a one-row table of ``UNITS``; yields a one-row receipt."""

@@ -30,9 +30,21 @@ def commit_part(store: Store, judge_id: str, unit: Unit, rows: Sequence[dict[str
         ContractError: a row does not fit labels v1. Nothing is written.
         StorageError: the store refuses.
     """
+    return store.create(unit.part_key(judge_id), _whole_part(unit, rows))
+
+
+def replace_part(store: Store, judge_id: str, unit: Unit, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes a part anew, in one PUT: readers see the old part or the new one.
+
+    Only for quarantined rows that are tried again; raises as :func:`commit_part` does.
+    """
+    store.put(unit.part_key(judge_id), _whole_part(unit, rows))
+
+
+def _whole_part(unit: Unit, rows: Sequence[dict[str, Any]]) -> bytes:
     if [row["row"] for row in rows] != list(range(unit.start, unit.stop)):
         raise AssertionError(f"{unit}: got {len(rows)} rows that are not exactly its own")
-    return store.create(unit.part_key(judge_id), part_bytes([table_of(list(rows), LABELS)]))
+    return part_bytes([table_of(list(rows), LABELS)])
 
 
 def part_bytes(tables: Iterable[pa.Table]) -> bytes:

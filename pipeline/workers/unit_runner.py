@@ -20,9 +20,15 @@ from pipeline.core.voting import Decision
 from pipeline.workers.attempts import Attempts
 from pipeline.workers.earlier_labels import EarlierVersions
 from pipeline.workers.judge import Judge, label_row
-from pipeline.workers.label_sink import commit_part, committed_outcomes, uncommitted
+from pipeline.workers.label_sink import (
+    commit_part,
+    committed_outcomes,
+    replace_part,
+    uncommitted,
+)
 from pipeline.workers.read_pairs import Pairs
 from pipeline.workers.receipts import Receipt, Tally
+from pipeline.workers.retries import Retries
 from schemas.labels import Reason, Status
 
 Found = TypeVar("Found")
@@ -33,9 +39,16 @@ class UnitRunner:
     """Runs units on one judge; several at once, a suspect one alone."""
 
     def __init__(
-        self, judge: Judge, output: Store, judge_id: str, run_id: str, max_deaths: int
+        self,
+        judge: Judge,
+        output: Store,
+        judge_id: str,
+        run_id: str,
+        max_deaths: int,
+        retries: frozenset[Reason] = frozenset(),
     ) -> None:
-        """Binds a judge to the output store of a run."""
+        """Binds a judge to the output store of a run; ``retries`` are tried again."""
+        self._retries = Retries(retries, run_id)
         self._judge, self._output, self._max_deaths = judge, output, max_deaths
         self._stamp = {"judge_id": judge_id, "run_id": run_id}
         self._attempts = Attempts(output, judge_id, run_id)
@@ -50,7 +63,9 @@ class UnitRunner:
         """
         began = time.monotonic()
         tally = Tally(self._stamp["run_id"])
-        if await self._settled(unit, tally):  # a worker died after it had committed the unit
+        if not await self._in_store(uncommitted, unit):
+            # Its rows are to be tried again, or a worker died after it had committed the unit.
+            await self._again(unit, pairs, tally)
             return Receipt(unit, tally, time.monotonic() - began)
         deaths = await asyncio.to_thread(self._attempts.deaths, unit, alone=False)
         if deaths < self._max_deaths:
@@ -60,6 +75,18 @@ class UnitRunner:
             async with self._turns.alone():
                 await self._suspect(unit, pairs, tally)
         return Receipt(unit, tally, time.monotonic() - began)
+
+    async def _again(self, unit: Unit, pairs: Pairs, tally: Tally) -> None:
+        """Tries a committed unit's rows again; one that keeps killing its worker is left as is."""
+        async with self._turns.shared():
+            kept = await self._in_store(self._retries.kept, unit)
+            deaths = await asyncio.to_thread(self._attempts.deaths, unit, alone=False)
+            if kept is not None and deaths < self._max_deaths:
+                await asyncio.to_thread(self._attempts.begin, unit, alone=False)
+                rows = await self._judge.judge_unit(unit, pairs, self._stamp, kept)
+                judge_id = self._stamp["judge_id"]
+                await asyncio.to_thread(replace_part, self._output, judge_id, unit, rows)
+        tally.count(await self._in_store(committed_outcomes, unit))
 
     async def _suspect(self, unit: Unit, pairs: Pairs, tally: Tally) -> None:
         if await self._settled(unit, tally):
@@ -99,9 +126,7 @@ class UnitRunner:
             commit_part, self._output, self._stamp["judge_id"], unit, rows
         )
 
-    async def _in_store(
-        self, look: Callable[[Store, str, Unit], list[Found]], unit: Unit
-    ) -> list[Found]:
+    async def _in_store(self, look: Callable[[Store, str, Unit], Found], unit: Unit) -> Found:
         return await asyncio.to_thread(look, self._output, self._stamp["judge_id"], unit)
 
     def _killer(self, unit: Unit, pair: Mapping[str, Any], deaths: int) -> dict[str, Any]:

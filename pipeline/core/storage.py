@@ -6,12 +6,8 @@ Credentials come from the default chain (environment, profile, pod identity) and
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import io
 import os
-import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,10 +18,12 @@ import fsspec
 from botocore.exceptions import BotoCoreError, ClientError
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.core import local_files
 from pipeline.core.errors import StorageError
+from pipeline.core.source_file import SourceFile
+from pipeline.core.uploads import LocalSink, S3Sink, Upload
 
 SCHEMES = ("file", "s3")
-_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{12}\.tmp")  # a local write that is not committed yet
 _HINTS = {
     PermissionError: "access is denied: check the credentials in use and what they may do there",
     FileNotFoundError: "it does not exist: check bucket and path",
@@ -46,6 +44,14 @@ class Entry:
     key: str
     size: int
     etag: str | None
+
+
+@dataclass(frozen=True)
+class Version:
+    """The content of an object, and the tag that tells it from other contents of its key."""
+
+    data: bytes
+    tag: str
 
 
 class Store:
@@ -93,7 +99,7 @@ class Store:
         """
         base = self._join(prefix)
         with self._errors(prefix):
-            found = _find_local(base) if self.local else self._fs.find(base, detail=True)
+            found = local_files.find(base) if self.local else self._fs.find(base, detail=True)
         strip = len(self._root)
         for path in sorted(found):
             info = found[path]
@@ -131,24 +137,74 @@ class Store:
         """
         with self._errors(key):
             if self.local:
-                return _create_local(Path(self._join(key)), data)
-            try:
-                self._fs.pipe_file(self._join(key), data, mode="create")
-            except FileExistsError:
-                return False
-            except OSError as error:
-                if _code(error) not in ("PreconditionFailed", "ConditionalRequestConflict"):
-                    raise
-                return False
-            return True
+                return local_files.create(Path(self._join(key)), data)
+            from pipeline.core import s3_objects
+
+            return s3_objects.create(self._fs, self._join(key), data)
 
     def put(self, key: str, data: bytes) -> None:
         """Writes an object in one PUT, replacing what is there."""
         with self._errors(key):
             if self.local:
-                _replace_local(Path(self._join(key)), data)
+                local_files.replace(Path(self._join(key)), data)
             else:
                 self._fs.pipe_file(self._join(key), data)
+
+    def read_version(self, key: str) -> Version | None:
+        """An object and what tells its versions apart; None if there is no such object."""
+        with self._errors(key):
+            if self.local:
+                path = Path(self._join(key))
+                data = path.read_bytes() if path.exists() else None
+                return None if data is None else Version(data, local_files.version(data))
+            from pipeline.core import s3_objects
+
+            found = s3_objects.read(self._fs, self._join(key))
+            return None if found is None else Version(*found)
+
+    def swap(self, key: str, data: bytes, expected: Version | None) -> Version | None:
+        """Writes an object only if it is still as it was read: a compare-and-swap.
+
+        Of many that swap the same version at once, exactly one wins, on this machine or any other.
+        An object that is swapped must be written in no other way.
+
+        Args:
+            key: the object.
+            data: what to write; must hold something of the writer's own, since where the answer to
+                a PUT is lost, finding ``data`` in place is how the writer learns that it won.
+            expected: what ``read_version`` or an earlier swap gave; None to create the object.
+
+        Returns:
+            The new version; None if another was there, and nothing was written.
+        """
+        tag = expected.tag if expected else None
+        with self._errors(key):
+            if self.local:
+                new = local_files.swap(Path(self._join(key)), data, tag)
+            else:
+                from pipeline.core import s3_objects
+
+                new = s3_objects.swap(self._fs, self._join(key), data, tag)
+        return None if new is None else Version(data, new)
+
+    def upload(self, key: str) -> Upload:
+        """Begins to write a large object piece by piece; see :class:`Upload`."""
+        path = self._join(key)
+        with self._errors(key):
+            sink = LocalSink(Path(path)) if self.local else S3Sink(self._fs, path)
+        return Upload(self.path(key), sink, lambda: self._errors(key))
+
+    def delete(self, key: str) -> None:
+        """Removes an object; none is no error. Needs a right that labeling does without."""
+        with self._errors(key):
+            if self.local:
+                Path(self._join(key)).unlink(missing_ok=True)
+            else:
+                self._fs.rm_file(self._join(key))
+
+    def filesystem(self, key: str) -> tuple[Any, str]:
+        """The fsspec file system and the path in it, for libraries that read by themselves."""
+        return self._fs, self._join(key)
 
     def content_key(self, entry: Entry) -> str:
         """What tells one version of an object from the next: its etag, or its content's hash."""
@@ -172,50 +228,6 @@ class Store:
             raise StorageError(f"{self.path(key)}: {text}") from error
 
 
-class SourceFile(io.RawIOBase):
-    """A seekable object that remembers the store's failure, if there was one.
-
-    Parquet reports a bad page and a lost connection both as OSError; the first belongs into
-    quarantine, the second must be raised. ``failure`` tells them apart.
-    """
-
-    def __init__(self, store: Store, key: str, size: int) -> None:
-        super().__init__()
-        self.failure: StorageError | None = None
-        self.name = store.path(key)
-        self._store, self._key, self._size, self._position = store, key, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def size(self) -> int:
-        """The object's size in bytes."""
-        return self._size
-
-    def read(self, size: int = -1) -> bytes:
-        stop = self._size if size < 0 else min(self._size, self._position + size)
-        if stop <= self._position:
-            return b""
-        try:
-            data = self._store.read_range(self._key, self._position, stop)
-        except StorageError as error:
-            self.failure = error
-            raise OSError(str(error)) from error
-        self._position += len(data)
-        return data
-
-
 def _local_root(uri: str) -> str:
     """The absolute path without ``..``, double or trailing slashes of a local URI."""
     path = uri.removeprefix("file://")
@@ -227,67 +239,3 @@ def _local_root(uri: str) -> str:
     if root == "/":
         raise StorageError("/: the root of the file system is no store; name a folder")
     return root
-
-
-def _find_local(base: str) -> dict[str, dict[str, Any]]:
-    """What ``find`` of fsspec gives, but with what is linked, and with every error raised."""
-
-    def stop(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
-            raise error
-
-    if Path(base).is_file():
-        return {base: {"type": "file", "size": Path(base).stat().st_size}}
-    paths: list[Path] = []
-    for folder, folders, names in os.walk(base, onerror=stop, followlinks=True):
-        folders[:] = [name for name in folders if not _leads_back(Path(folder, name), base)]
-        paths += [Path(folder, name) for name in names if not _TEMPORARY.fullmatch(name)]
-    found = {}
-    for path in paths:
-        try:
-            found[str(path)] = {"type": "file", "size": path.stat().st_size}
-        except OSError as error:  # gone since, a dangling link, or one to itself
-            if error.errno not in (errno.ENOENT, errno.ELOOP):
-                raise
-    return found
-
-
-def _leads_back(path: Path, base: str) -> bool:
-    """Whether a folder is a link to one that holds it, or holds one on the way to it."""
-    if not path.is_symlink():
-        return False
-    target, top = path.resolve(), Path(base)
-    way = [folder for folder in path.parents if folder.is_relative_to(top)]
-    return any(folder.resolve().is_relative_to(target) for folder in way)
-
-
-def _create_local(path: Path, data: bytes) -> bool:
-    temporary = _write_temporary(path, data)
-    try:
-        os.link(temporary, path)  # atomic, and fails where the name is taken
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
-    return True
-
-
-def _replace_local(path: Path, data: bytes) -> None:
-    _write_temporary(path, data).replace(path)
-
-
-def _write_temporary(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
-    with temporary.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    return temporary
-
-
-def _code(error: BaseException) -> str | None:
-    cause = error.__cause__
-    if isinstance(cause, ClientError):
-        return str(cause.response.get("Error", {}).get("Code"))
-    return None

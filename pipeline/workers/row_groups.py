@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.core.columns import ColumnMapping
 from pipeline.core.contract_checks import row_problems
 from pipeline.core.errors import StorageError
-from pipeline.core.storage import SourceFile
+from pipeline.core.source_file import SourceFile
 from schemas.pairs import PAIRS
 
 BATCH_ROWS = 32  # most rows decoded at a time

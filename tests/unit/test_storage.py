@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import StorageError
-from pipeline.core.storage import SourceFile, Store
+from pipeline.core.source_file import SourceFile
+from pipeline.core.storage import Store
 
 DATA = bytes(range(256)) * 5
 

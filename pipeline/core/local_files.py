@@ -1,0 +1,104 @@
+"""A local folder as an object store: atomic writes, and listings that follow links."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import IO, Any
+
+# What is no object: a write that is not committed yet, and the lock of an object that is swapped.
+_HIDDEN = re.compile(r"\..*\.(?:[0-9a-f]{12}\.tmp|lock)")
+
+
+def find(base: str) -> dict[str, dict[str, Any]]:
+    """What ``find`` of fsspec gives, but with what is linked, and with every error raised."""
+
+    def stop(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    if Path(base).is_file():
+        return {base: {"type": "file", "size": Path(base).stat().st_size}}
+    paths: list[Path] = []
+    for folder, folders, names in os.walk(base, onerror=stop, followlinks=True):
+        folders[:] = [name for name in folders if not _leads_back(Path(folder, name), base)]
+        paths += [Path(folder, name) for name in names if not _HIDDEN.fullmatch(name)]
+    found = {}
+    for path in paths:
+        try:
+            found[str(path)] = {"type": "file", "size": path.stat().st_size}
+        except OSError as error:  # gone since, a dangling link, or one to itself
+            if error.errno not in (errno.ENOENT, errno.ELOOP):
+                raise
+    return found
+
+
+def _leads_back(path: Path, base: str) -> bool:
+    """Whether a folder is a link to one that holds it, or holds one on the way to it."""
+    if not path.is_symlink():
+        return False
+    target, top = path.resolve(), Path(base)
+    way = [folder for folder in path.parents if folder.is_relative_to(top)]
+    return any(folder.resolve().is_relative_to(target) for folder in way)
+
+
+def create(path: Path, data: bytes) -> bool:
+    """Writes a file unless it exists; True if this call created it."""
+    temporary = _write_temporary(path, data)
+    try:
+        os.link(temporary, path)  # atomic, and fails where the name is taken
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    return True
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Writes a file in place of what is there, atomically."""
+    _write_temporary(path, data).replace(path)
+
+
+def version(data: bytes) -> str:
+    """What tells one content of a file from another."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def swap(path: Path, data: bytes, expected: str | None) -> str | None:
+    """Writes a file if its version is the expected one (None: if it does not exist).
+
+    The lock is the kernel's, on an open file: it ends with the process, however that ends. The
+    file system must know ``flock``, as local ones and NFS do.
+
+    Returns:
+        The new version; None if another was there, and nothing was written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (path.parent / f".{path.name}.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = version(path.read_bytes()) if path.exists() else None
+        if found != expected:
+            return None
+        replace(path, data)
+    return version(data)
+
+
+def temporary(path: Path) -> tuple[Path, IO[bytes]]:
+    """A new file beside ``path``, in no listing, to be filled and renamed to it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
+    return place, place.open("xb")
+
+
+def _write_temporary(path: Path, data: bytes) -> Path:
+    place, file = temporary(path)
+    with file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return place

@@ -88,14 +88,13 @@ def _calibration(axes: Axes, report: Mapping[str, Any], rows: Sequence[JudgedPai
     axes.plot(curve["stated"], curve["observed"], color=PLAIN)
     axes.scatter(curve["stated"], curve["observed"], s=sizes, color=PLAIN, alpha=0.6)
     for x, y, count in zip(curve["stated"], curve["observed"], curve["pairs"], strict=True):
-        side = -15 if x > 0.5 else 15
         axes.annotate(
             f"{count}",
             (x, y),
-            (side, 0),
+            (-9, -9) if x > 0.9 else (9, -9),
             textcoords="offset points",
-            ha="right" if side < 0 else "left",
-            va="center",
+            ha="right" if x > 0.9 else "left",
+            va="top",
         )
     kind = "calibrated" if report["judge"]["calibrated_on"] else "share of votes, not calibrated"
     axes.set(
@@ -195,7 +194,12 @@ def _scores(axes: Axes, report: Mapping[str, Any], rows: Sequence[JudgedPair]) -
     if not by_human:
         return
     humans = sorted(by_human)
-    axes.boxplot([by_human[human] for human in humans], positions=humans, widths=0.4)
+    axes.boxplot(
+        [by_human[human] for human in humans],
+        positions=humans,
+        widths=0.4,
+        medianprops={"color": PLAIN},
+    )
     axes.plot(humans, humans, color=QUIET, linestyle="--", label="equal")
     axes.set_xticks(humans, [f"{human:g}\n({len(by_human[human])})" for human in humans])
     axes.legend(frameon=False, loc="upper left")

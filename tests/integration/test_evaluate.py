@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
-from jobs.evaluate import main
 from pipeline.core.config import WorkersConfig
 from pipeline.core.judge_cards import put_calibration
 from pipeline.core.storage import Store
-from tests import public_benchmarks as made
 from tests.calibrations import calibration
-from tests.labeling import contents, forbid_ray, write_config
+from tests.evaluating import config_for, gold_pairs, report_of, run, value
+from tests.labeling import contents, forbid_ray
 from tests.shards import labels_of, pair, write_shard
-from tests.videos import numbered, video
 
 FIGURES = {
     "bias",
@@ -33,46 +25,6 @@ FIGURES = {
     "risk_coverage",
     "votes",
 }
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How the job ended: exit code, standard output and standard error."""
-
-    exit_code: int
-    output: str
-    error: str
-
-
-def run(*arguments: object) -> Outcome:
-    stdout, stderr = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
-        exit_code = main([str(argument) for argument in arguments])
-    return Outcome(exit_code, stdout.getvalue(), stderr.getvalue())
-
-
-def report_of(output: Path, name: str) -> tuple[dict[str, Any], Path]:
-    """The only report of an evaluation, and its folder."""
-    (file,) = (output / "evaluations" / name).glob("*/evaluation.json")
-    return json.loads(file.read_text()), file.parent
-
-
-def value(report: Mapping[str, Any], figure: str) -> Any:
-    return report["overall"][figure]["value"]
-
-
-def config_for(tmp_path: Path, model: Path, **changes: Any) -> Path:
-    return write_config(tmp_path / "judge.yaml", model, changes)
-
-
-def gold_pairs(count: int) -> list[dict[str, Any]]:
-    """Pairs that the judge gets right, but for every fifth, whose gold is another one."""
-    better = {0: "a", 1: "b", 2: "tie"}
-    rows = []
-    for number in range(count):
-        gold = better[(number + (number % 5 == 4)) % 3]
-        rows.append(pair(number, gold=gold, source=f"set-{number % 2}"))
-    return rows
 
 
 @pytest.mark.usefixtures("shared_ray")
@@ -186,121 +138,6 @@ def test_too_many_quarantined_pairs_are_reported_and_end_with_their_exit_code(
     assert value(report, "quarantined") == 0.2
     assert report["quarantined_by_reason"] == {"malformed": 2}
     assert "2 of 10 rows are quarantined" in report["warnings"][0]
-
-
-@pytest.mark.usefixtures("shared_ray")
-def test_vl_rewardbench_beside_what_was_published(tmp_path: Path, model: Path) -> None:
-    rows = [made.vl_rewardbench(index) for index in range(20)]
-    rows += rows[:1]  # public ids repeat: this row's answers differ
-    rows[20] = rows[20] | {"response": ["other, score=1", "yet another, score=7"]}
-    made.write_parquet(tmp_path / "in/test-0-of-1.parquet", rows, "vl-rewardbench")
-    config, output = config_for(tmp_path, model), tmp_path / "out"
-
-    outcome = run(
-        *("--config", config, "--benchmark", "vl-rewardbench"),
-        *("--data", tmp_path / "in", "--output", output, "--control", "swap-text"),
-    )
-
-    assert outcome.exit_code == 0, outcome.error
-    report, _ = report_of(output, "vl-rewardbench")
-    assert (report["pairs"], value(report, "accuracy")) == (21, pytest.approx(20 / 21))
-    categories = report["slices"]["category"]
-    assert {name: each["accuracy"]["rows"] for name, each in categories.items()} == {
-        "general": 8,
-        "hallucination": 9,
-        "reasoning": 4,
-    }
-    assert value(report, "macro_accuracy") == pytest.approx((1 + 8 / 9 + 1) / 3)
-    overall, *others = report["published"]
-    assert (overall["flex"], overall["base"]) == (0.486, 0.363)
-    assert overall["measured"] == report["overall"]["accuracy"]
-    assert [entry["category"] for entry in others] == ["general", "hallucination", "reasoning"]
-    assert others[1]["measured"] == categories["hallucination"]["accuracy"]
-    assert "Flex-VL-7B, published" in outcome.output
-
-
-@pytest.mark.usefixtures("shared_ray")
-def test_genai_bench_with_options_about_images(tmp_path: Path, model: Path) -> None:
-    rows = [made.genai("image", index) for index in range(12)]
-    made.write_parquet(
-        tmp_path / "in/image_generation/test_v1-0-of-1.parquet", rows, "genai-bench-image"
-    )
-    config, output = config_for(tmp_path, model), tmp_path / "out"
-    command = ["--config", config, "--benchmark", "genai-bench-image", "--data", tmp_path / "in"]
-    command += ["--output", output, "--control", "blank-image"]
-
-    refused = run(*command)
-    outcome = run(
-        *command, "--set", "judge.format=pairwise_options", "--set", "judge.candidates=image"
-    )
-
-    assert refused.exit_code == 2
-    assert "--set judge.format=pairwise_scores --set judge.candidates=image" in refused.error
-    assert outcome.exit_code == 0, outcome.error
-    report, _ = report_of(output, "genai-bench-image")
-    assert report["overall"]["four_way"]["rows"] == 12
-    assert value(report, "quarantined") == 0
-    assert [entry["flex"] for entry in report["published"]] == [0.4332, 0.4634]
-    # White candidates are judged, not refused as equal; the engine sees the same pixels twice.
-    (blank,) = report["controls"]
-    assert blank["pairs"] == 12
-    white = [label for label in labels_of(output) if label["shard"].startswith("blank-image")]
-    assert {label["status"] for label in white} == {"tie"}
-
-
-@pytest.mark.usefixtures("shared_ray")
-def test_videogen_rewardbench_reads_videos_where_they_are(tmp_path: Path, model: Path) -> None:
-    rows = [made.videogen_rewardbench(index) for index in range(3)]
-    made.write_csv(tmp_path / "in/videogen-rewardbench.csv", rows)
-    for number, name in enumerate(row[side] for row in rows for side in ("path_A", "path_B")):
-        file = tmp_path / "in" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(video([numbered(number)] * 4))
-    settings = ("judge.candidates=video", "judge.media.video.max_videos=2")
-
-    outcome = run(
-        *("--config", config_for(tmp_path, model), "--benchmark", "videogen-rewardbench"),
-        *("--data", tmp_path / "in", "--output", tmp_path / "out"),
-        *(part for setting in settings for part in ("--set", setting)),
-    )
-
-    assert outcome.exit_code == 0, outcome.error
-    report, _ = report_of(tmp_path / "out", "videogen-rewardbench")
-    assert (report["pairs"], value(report, "quarantined")) == (3, 0)
-    assert {name for name in report["overall"] if "with" in name} == {
-        f"{dimension}_with{out}_ties"
-        for dimension in ("VQ", "MQ", "TA", "Overall")
-        for out in ("", "out")
-    }
-
-
-@pytest.mark.usefixtures("shared_ray")
-def test_scores_and_rankings_of_mllm_as_a_judge(tmp_path: Path, model: Path) -> None:
-    made.write_pictures(tmp_path / "in/image", [f"{n}.png" for n in range(4)])
-    made.write_jsonl(tmp_path / "in/score.jsonl", [made.mllm("score", n) for n in range(15)])
-    made.write_jsonl(tmp_path / "in/batch.jsonl", [made.mllm("batch", n) for n in range(9)])
-    config, output = config_for(tmp_path, model), tmp_path / "out"
-
-    for setting, format_ in (("score", "single_score"), ("batch", "batch_ranking")):
-        outcome = run(
-            *("--config", config, "--benchmark", f"mllm-as-a-judge-{setting}"),
-            *("--data", tmp_path / "in", "--output", output),
-            *("--set", f"judge.format={format_}", "--control", "shuffled-image"),
-        )
-        assert outcome.exit_code == 0, outcome.error
-
-    scores, folder = report_of(output, "mllm-as-a-judge-score")
-    assert (value(scores, "pearson"), value(scores, "mae")) == (pytest.approx(1), 0)
-    assert value(scores, "macro_pearson") == pytest.approx(1)
-    assert scores["published"][0]["measured"] == scores["overall"]["macro_pearson"]
-    assert {f.stem for f in (folder / "figures").glob("*.png")} == {"controls", "scores", "votes"}
-    assert scores["controls"][0]["figures"]["pearson_difference"]["value"] == pytest.approx(0)
-    assert scores["controls"][0]["warning"] is not None
-
-    ranks, folder = report_of(output, "mllm-as-a-judge-batch")
-    assert (value(ranks, "edit_distance"), value(ranks, "kendall_tau")) == (0, pytest.approx(1))
-    assert value(ranks, "pair_accuracy") == 1
-    assert {f.stem for f in (folder / "figures").glob("*.png")} == {"controls", "rankings", "votes"}
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,6 @@ import pytest
 from pipeline.assembly.evaluation.benchmarks import BENCHMARKS, find_benchmark
 from pipeline.assembly.evaluation.benchmarks.load import Loaded, load_benchmark
 from pipeline.assembly.evaluation.benchmarks.locate import Request
-from pipeline.core.config import JudgeConfig
-from pipeline.core.errors import ConfigError, InputError, QuarantineError
 from tests import public_benchmarks as made
 from tests.shards import picture
 
@@ -133,16 +131,6 @@ def test_mj_bench_reads_each_perspective(tmp_path: Path, layout: str) -> None:
     assert categories("mj-bench", bias) == [("bias",)] * 2
 
 
-def test_mj_bench_needs_to_know_which_perspective_a_file_is(tmp_path: Path) -> None:
-    file = tmp_path / "in/part.parquet"
-    made.write_parquet(file, [made.mj_bench(0)], "mj-bench")
-
-    with pytest.raises(ConfigError, match=r"alignment, safety, quality: say --split"):
-        load("mj-bench", file, tmp_path / "out")
-    _, pairs = load("mj-bench", file, tmp_path / "out", split="safety")
-    assert categories("mj-bench", pairs) == [("safety",)]
-
-
 def test_mj_bench_as_json_with_paths(tmp_path: Path) -> None:
     rows = [
         {"caption": "x", "image0": f"images/{i}a.png", "image1": f"images/{i}b.png", "label": i}
@@ -252,76 +240,3 @@ def test_the_limit_is_of_each_part_and_the_same_data_gives_the_same_shards(tmp_p
     load("mj-bench", tmp_path / "in", tmp_path / "out", limit=2)
 
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
-
-
-def test_missing_columns_are_named_with_those_found_and_expected(tmp_path: Path) -> None:
-    rows = [{"id": 1, "instruction": "x", "image": "0.png", "answers": [], "human": "A"}]
-    made.write_jsonl(tmp_path / "batch.jsonl", rows)
-
-    with pytest.raises(InputError) as raised:
-        load("mllm-as-a-judge-batch", tmp_path, tmp_path / "out")
-
-    text = str(raised.value)
-    assert "columns are missing: image_path, original_dataset" in text
-    assert "found id, instruction, image, answers, human" in text
-    assert "expected instruction, image_path, original_dataset, human, answers" in text
-
-
-@pytest.mark.parametrize(
-    ("name", "row", "said"),
-    [
-        ("mllm-as-a-judge-pair", made.mllm("pair", 0) | {"human": "first"}, "unknown: first"),
-        ("mllm-as-a-judge-score", made.mllm("score", 0) | {"human": "good"}, "unknown: 'good'"),
-        ("mllm-as-a-judge-score", made.mllm("score", 0) | {"human": 9}, "unknown: 9"),
-        ("mllm-as-a-judge-batch", made.mllm("batch", 0) | {"human_answer": "ABC"}, "'ABC'"),
-        ("multimodal-rewardbench", made.multimodal_rewardbench(0) | {"Better": "1"}, "unknown: 1"),
-    ],
-)
-def test_a_gold_value_of_another_coding_is_named(
-    tmp_path: Path, name: str, row: Row, said: str
-) -> None:
-    made.write_json(tmp_path / "in.json", [row])
-    made.write_pictures(tmp_path, ["0.png", "images/nocaps/0.png"])
-
-    with pytest.raises(QuarantineError, match=said):
-        load(name, tmp_path / "in.json", tmp_path / "out")
-
-
-def test_media_that_are_nowhere_are_named_with_the_places_looked_at(tmp_path: Path) -> None:
-    made.write_jsonl(tmp_path / "in/pair.jsonl", [made.mllm("pair", 2)])
-
-    with pytest.raises(InputError, match=r"such as '2\.png', not in .*/in/image, .*--media"):
-        load("mllm-as-a-judge-pair", tmp_path / "in", tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    ("data", "said"),
-    [
-        ("nowhere/at/all", "no such file or folder, and no hub id"),
-        (".", r"expected data files of one kind .* got a\.csv, b\.jsonl"),
-    ],
-)
-def test_data_that_cannot_be_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str, said: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.csv").write_text("x\n1\n")
-    (tmp_path / "b.jsonl").write_text("{}\n")
-
-    with pytest.raises(ConfigError, match=said):
-        load("vl-rewardbench", data, tmp_path / "out")
-
-
-def test_an_unknown_benchmark_is_told_those_known() -> None:
-    with pytest.raises(ConfigError, match=r"'mmlu' is not known; known are vl-rewardbench, .*mj-b"):
-        find_benchmark("mmlu")
-
-
-def test_a_judge_of_another_format_is_told_what_to_set() -> None:
-    judge = JudgeConfig(format="pairwise_options", candidates="text")
-
-    BENCHMARKS["vl-rewardbench"].check_judge(judge)
-    with pytest.raises(ConfigError, match=r"--set judge\.format=single_score --set judge\.cand"):
-        BENCHMARKS["mllm-as-a-judge-score"].check_judge(judge)
-    with pytest.raises(ConfigError, match=r"judge\.format=pairwise_options .*candidates=image"):
-        BENCHMARKS["genai-bench-image"].check_judge(judge)

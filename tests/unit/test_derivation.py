@@ -20,7 +20,7 @@ from schemas.labels import LABELS, Reason
 from tests.calibrations import CHOSEN, SCORED, SCORES, calibration, chosen, pair_votes, scored
 from tests.derivations import table
 
-STRICT = PolicyConfig(threshold=0.95)
+STRICT = PolicyConfig(threshold=0.95, margin_scale=0)  # counts every vote whole
 CALIBRATION = calibration("ab" * 32)
 
 

@@ -52,6 +52,24 @@ class QuarantineError(PairmillError):
     exit_code = 4
 
 
+class LeaseHeldError(PairmillError):
+    """Another run does the same work on this output right now."""
+
+    exit_code = 5
+
+
+class LeaseLostError(PairmillError):
+    """This run stalled for so long that another may have taken its lease: it must stop."""
+
+    exit_code = 5
+
+
+class PublishConflictError(PairmillError):
+    """Another run published while this one was about to: nothing of this one is visible."""
+
+    exit_code = 5
+
+
 class RowRejected(Exception):
     """One row cannot be judged, for a reason that is stored with it.
 

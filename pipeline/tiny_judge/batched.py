@@ -1,8 +1,8 @@
 """The judge's forward pass over whole batches, with Hugging Face's own modules and weights.
 
 Hugging Face's forward loops over pictures in Python and recomputes positions for every sample;
-for a model this small that dominates the time. Here all pictures of a batch share one grid, so
-the vision tower runs batched and positions are computed once, and the constant start of the
+for a model this small that dominates the time. Here all pictures of one size run through the
+vision tower together, positions come from the worker processes, and the constant start of the
 prompt runs once a batch (attention is causal). ``parity`` holds it to Hugging Face's result.
 """
 
@@ -12,9 +12,10 @@ from typing import Any, Final, TypeAlias
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention.bias import causal_lower_right
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from pipeline.tiny_judge.layout import FACTOR
+from pipeline.tiny_judge.samples import Batch
 
 Rotary: TypeAlias = tuple[Tensor, Tensor]
 
@@ -25,57 +26,47 @@ _STD: Final = (0.26862954, 0.26130258, 0.27577711)
 
 
 class BatchedJudge:
-    """Runs a judge on batches whose pictures have one size.
+    """Runs a judge on batches of one task.
 
     Args:
         model: The judge; its parameters are used in place and receive gradients.
-        prefix: Ids of the constant start of the prompt, up to the picture.
     """
 
-    def __init__(self, model: Qwen2_5_VLForConditionalGeneration, prefix: list[int]) -> None:
+    def __init__(self, model: Qwen2_5_VLForConditionalGeneration) -> None:
         self.vision: Any = model.model.visual
         self.text: Any = model.model.language_model
         self.device = model.device
-        self.prefix = torch.tensor([prefix], device=self.device)
-        self._rotary = cache(self._compute_rotary)
         self._vision_rotary = cache(self._compute_vision_rotary)
 
-    def logits(self, pictures: Tensor, ids: Tensor, positions: Tensor) -> Tensor:
-        """Next-token logits at chosen positions.
-
-        Args:
-            pictures: uint8 (batch, height, width, 3), already of a size the judge is served.
-            ids: (batch, length) ids after the picture, padded on the right with any id.
-            positions: (n,) indices into the flattened (batch, length).
-
-        Returns:
-            (n, vocabulary) logits.
-        """
-        seen = self.see(pictures)
-        rows, columns = pictures.shape[1] // FACTOR, pictures.shape[2] // FACTOR
-        words = self.text.embed_tokens(ids)
-        start = self.text.embed_tokens(self.prefix)
-        rest = torch.cat([seen.to(words.dtype), words], dim=1)
-        rotary = self._rotary(rows, columns, ids.shape[1])
-        hidden = self._read(start, rest, rotary)[:, seen.shape[1] :]
-        chosen = hidden.reshape(-1, hidden.shape[-1])[positions]
+    def logits(self, batch: Batch) -> Tensor:
+        """Next-token logits (n, vocabulary) at the batch's positions."""
+        words = self.text.embed_tokens(batch.ids)
+        start = self.text.embed_tokens(batch.prefix[None])
+        flat = words.flatten(0, 1)
+        for seen in batch.seen:
+            tokens = self.see(seen.frames).flatten(0, 1)
+            flat = flat.index_copy(0, seen.slots, tokens.to(flat.dtype))
+        first = torch.arange(len(batch.prefix), device=self.device).expand(3, 1, -1)
+        early, late = self._rotary(first), self._rotary(batch.places)
+        hidden = self._read(start, flat.view_as(words), early, late)
+        chosen = hidden.flatten(0, 1).index_select(0, batch.positions)
         return F.linear(_norm(self.text.norm, chosen), self.text.embed_tokens.weight)
 
-    def see(self, pictures: Tensor) -> Tensor:
-        """Merged picture tokens (batch, tokens, hidden) of uint8 pictures (batch, h, w, 3)."""
-        batch, height, width, _ = pictures.shape
+    def see(self, frames: Tensor) -> Tensor:
+        """Merged tokens (patches, tokens, hidden) of uint8 frames (patches, 1 or 2, h, w, 3)."""
+        batch, together, height, width, _ = frames.shape
         rows, columns = height // _PATCH, width // _PATCH
         mean = torch.tensor(_MEAN, device=self.device)
         std = torch.tensor(_STD, device=self.device)
-        pixels = (pictures.float() / 255 - mean) / std
+        pixels = (frames.float() / 255 - mean) / std
         tiled = pixels.view(
-            batch, rows // _MERGE, _MERGE, _PATCH, columns // _MERGE, _MERGE, _PATCH, 3
+            *(batch, together, rows // _MERGE, _MERGE, _PATCH, columns // _MERGE, _MERGE, _PATCH, 3)
         )
-        # Patches in merge order: blocks of two by two, channels before pixels.
-        patches = tiled.permute(0, 1, 4, 2, 5, 7, 3, 6).reshape(batch, rows * columns, 3, -1)
+        # Patches in merge order: blocks of two by two; channels, then frames, then pixels.
+        patches = tiled.permute(0, 2, 5, 3, 6, 8, 1, 4, 7).flatten(1, 4).flatten(4)
         # A still picture fills both frames of a temporal patch.
-        patches = patches[:, :, :, None].expand(-1, -1, -1, 2, -1).flatten(2)
-        hidden = F.linear(patches, self.vision.patch_embed.proj.weight.flatten(1))
+        patches = patches.expand(-1, -1, -1, 2, -1) if together == 1 else patches
+        hidden = F.linear(patches.flatten(2), self.vision.patch_embed.proj.weight.flatten(1))
         rotary = self._vision_rotary(rows, columns)
         for block in self.vision.blocks:
             hidden = hidden + _look(block.attn, _norm(block.norm1, hidden), rotary)
@@ -85,12 +76,8 @@ class BatchedJudge:
         out: Tensor = merger.mlp(merged)
         return out
 
-    def _read(self, start: Tensor, rest: Tensor, rotary: Rotary) -> Tensor:
-        split, length = start.shape[1], rest.shape[1]
-        early = (rotary[0][:, :split], rotary[1][:, :split])
-        late = (rotary[0][:, split:], rotary[1][:, split:])
-        mask = torch.ones(length, split + length, dtype=torch.bool, device=self.device)
-        mask = mask.tril(split)
+    def _read(self, start: Tensor, rest: Tensor, early: Rotary, late: Rotary) -> Tensor:
+        mask = causal_lower_right(rest.shape[1], start.shape[1] + rest.shape[1])
         for layer in self.text.layers:
             attention = layer.self_attn
             first = _project(attention, _norm(layer.input_layernorm, start), early)
@@ -105,20 +92,14 @@ class BatchedJudge:
             rest = rest + layer.mlp(_norm(layer.post_attention_layernorm, rest))
         return rest
 
-    def _compute_rotary(self, rows: int, columns: int, length: int) -> Rotary:
-        split = self.prefix.shape[1]
-        before = torch.arange(split, device=self.device).expand(3, -1)
-        row = torch.arange(rows, device=self.device).repeat_interleave(columns)
-        column = torch.arange(columns, device=self.device).repeat(rows)
-        picture = split + torch.stack([torch.zeros_like(row), row, column])
-        after = torch.arange(length, device=self.device) + split + max(rows, columns)
-        ids = torch.cat([before, picture, after.expand(3, -1)], dim=1)
-        freqs = ids[..., None].float() * self.text.rotary_emb.inv_freq.float()
+    def _rotary(self, places: Tensor) -> Rotary:
+        """Cosines and sines (batch, length, head) of positions (3, batch, length)."""
+        freqs = places[..., None].float() * self.text.rotary_emb.inv_freq.float()
         # Sections of the head turn by time, row and column in turn.
         sections = self.text.config.rope_parameters["mrope_section"]
         parts = [part[i % 3] for i, part in enumerate(freqs.split(sections, dim=-1))]
-        angles = torch.cat(parts, dim=-1).repeat(1, 2)
-        return angles.cos()[None], angles.sin()[None]
+        angles = torch.cat(parts, dim=-1).repeat(1, 1, 2)
+        return angles.cos(), angles.sin()
 
     def _compute_vision_rotary(self, rows: int, columns: int) -> Rotary:
         grid = torch.stack(

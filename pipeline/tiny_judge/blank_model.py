@@ -12,13 +12,14 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from tokenizers.trainers import BpeTrainer
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from pipeline.tiny_judge.layout import PROMPT, SPECIAL_TOKENS, Layout, user_text
-from pipeline.tiny_judge.pairs import reference_reply, sample_pair
+from pipeline.core.prompts import load_prompt
+from pipeline.tiny_judge.layout import SPECIAL_TOKENS, TOKENS_A_SECOND, Layout, Slot, parts_of
+from pipeline.tiny_judge.tasks import TASKS
 
-_VOCABULARY: Final = 1_200
-_CORPUS_PAIRS: Final = 20_000
-# Weighs the system prompt so that its words become single tokens: the prompt is most of the input.
-_SYSTEM_REPEATS: Final = 500
+_VOCABULARY: Final = 1_600
+_CASES_A_TASK: Final = 600
+# Weighs the system prompts so that their words become single tokens: they are most of the input.
+_SYSTEM_REPEATS: Final = 50
 
 # Qwen's own pre-tokenizer.
 _SPLIT: Final = (
@@ -60,7 +61,7 @@ def build_model(layout: Layout) -> Qwen2_5_VLForConditionalGeneration:
             "vocab_size": -(-layout.tokenizer.get_vocab_size() // 8) * 8,
             "hidden_size": 192,
             "intermediate_size": 512,
-            "num_hidden_layers": 3,
+            "num_hidden_layers": 4,
             "num_attention_heads": 3,
             "num_key_value_heads": 1,
             "max_position_embeddings": 4096,
@@ -83,6 +84,7 @@ def build_model(layout: Layout) -> Qwen2_5_VLForConditionalGeneration:
             "out_hidden_size": 192,
             "fullatt_block_indexes": [0, 1, 2],
             "window_size": 112,
+            "tokens_per_second": TOKENS_A_SECOND,
         },
         image_token_id=special("<|image_pad|>"),
         video_token_id=special("<|video_pad|>"),
@@ -113,6 +115,7 @@ def save_folder(
     (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}\n", encoding="utf-8")
     _write_json(folder / "tokenizer_config.json", _tokenizer_config(tokenizer))
     _write_json(folder / "preprocessor_config.json", _PICTURES)
+    _write_json(folder / "video_preprocessor_config.json", _PICTURES | _CLIPS)
     # A template's last newline would become part of the prompt.
     template = _CHAT_TEMPLATE.read_text(encoding="utf-8").removesuffix("\n")
     (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
@@ -137,6 +140,13 @@ _PICTURES: Final[dict[str, Any]] = {
     "merge_size": 2,
     "image_mean": [0.48145466, 0.4578275, 0.40821073],
     "image_std": [0.26862954, 0.26130258, 0.27577711],
+}
+
+
+# Clips arrive sampled as well.
+_CLIPS: Final[dict[str, Any]] = {
+    "video_processor_type": "Qwen2VLVideoProcessor",
+    "do_sample_frames": False,
 }
 
 
@@ -171,12 +181,16 @@ def _tokenizer_config(tokenizer: Tokenizer) -> dict[str, Any]:
 
 def _corpus(seed: int) -> list[str]:
     rng = random.Random(seed)
-    texts = [PROMPT.system] * _SYSTEM_REPEATS + [string.printable]
-    for _ in range(_CORPUS_PAIRS):
-        pair = sample_pair(rng)
-        texts.append(user_text(pair.question, pair.answer_a, pair.answer_b))
-        texts.append(reference_reply(pair))
-    return [*texts, *(["system\n", "user\n", "assistant\n"] * _SYSTEM_REPEATS)]
+    texts = [string.printable, *(["system\n", "user\n", "assistant\n"] * _SYSTEM_REPEATS)]
+    for task in TASKS:
+        texts += [load_prompt(task.format, task.made_of).system] * _SYSTEM_REPEATS
+        for _ in range(_CASES_A_TASK):
+            case = task.draw(rng)
+            slots = [Slot(1, 1)] * (len(case.context) + len(case.candidates))
+            parts = parts_of(case, slots, case.order)
+            texts += [part for part in parts if isinstance(part, str)]
+            texts.append(case.reply(case.order))
+    return texts
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -5,18 +5,20 @@ draw treats the values of an attribute alike, hence P(truth x, wrong y) = P(trut
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from pipeline.tiny_judge.scenes import COLOURS, SHAPES, Scene, Thing, sample_scene
+from pipeline.tiny_judge.wordings import ANSWERS, QUESTIONS
 
-Kind: TypeAlias = Literal["colour", "shape", "count", "relation", "description"]
+SceneKind: TypeAlias = Literal["colour", "shape", "count", "relation", "description"]
+Kind: TypeAlias = SceneKind | Literal["direction", "mover", "list"]
 Grade: TypeAlias = Literal["right", "partly", "wrong"]
 Value: TypeAlias = tuple[str, ...]
 """An answer as attributes: ``("red",)``, or ``("red", "circle")`` for a description."""
 
-KIND_WEIGHTS: Final[dict[Kind, float]] = {
+KIND_WEIGHTS: Final[dict[SceneKind, float]] = {
     "colour": 0.16,
     "shape": 0.22,
     "count": 0.12,
@@ -29,90 +31,37 @@ SIDES: Final = ("left-most", "right-most", "highest", "lowest")
 # Half of the wrong values are those of another thing in the scene: the hard distractors.
 _DISTRACTOR_SHARE: Final = 0.5
 
-_QUESTIONS: Final[dict[Kind, tuple[str, ...]]] = {
-    "colour": (
-        "What colour is the {shape}?",
-        "Which colour does the {shape} have?",
-        "Tell me the colour of the {shape}.",
-    ),
-    "shape": (
-        "What shape is the {colour} object?",
-        "Which shape does the {colour} object have?",
-        "Name the shape of the {colour} object.",
-    ),
-    "count": (
-        "How many objects are there?",
-        "How many objects are in the picture?",
-        "Count the objects.",
-    ),
-    "relation": (
-        "Is the {a} to the left or to the right of the {b}?",
-        "On which side of the {b} is the {a}, left or right?",
-        "Where is the {a}, seen from the {b}: left or right?",
-    ),
-    "description": (
-        "Describe the {side} object: colour and shape.",
-        "What are the colour and the shape of the {side} object?",
-        "Which object is the {side} one? Give its colour and shape.",
-    ),
-}
-_ANSWERS: Final[dict[Kind, tuple[str, ...]]] = {
-    "colour": (
-        "It is {x}.",
-        "The {shape} is {x}.",
-        "The colour is {x}.",
-        "I would say {x}.",
-        "{X}.",
-    ),
-    "shape": (
-        "It is a {x}.",
-        "The {colour} object is a {x}.",
-        "That is a {x}.",
-        "I can see a {x}.",
-        "A {x}.",
-    ),
-    "count": (
-        "I count {x}.",
-        "The number of objects is {x}.",
-        "I can see {x} in the picture.",
-        "The count is {x}.",
-        "{X}.",
-    ),
-    "relation": (
-        "It is on the {x}.",
-        "The {a} is to the {x} of the {b}.",
-        "To the {x}.",
-        "On the {x} side.",
-        "{X}.",
-    ),
-    "description": (
-        "It is a {x}.",
-        "The {side} object is a {x}.",
-        "That is a {x}.",
-        "I can see a {x} there.",
-        "A {x}.",
-    ),
+_DOMAINS: Final[dict[SceneKind, tuple[tuple[str, ...], ...]]] = {
+    "colour": (COLOURS,),
+    "shape": (SHAPES,),
+    "count": (NUMBERS,),
+    "relation": (("left", "right"),),
+    "description": (COLOURS, SHAPES),
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Question:
-    """A question about one scene.
+    """A question with one right answer.
 
     Attributes:
-        scene: The scene it asks about.
         kind: What it asks for.
         text: The question as asked.
+        seen: What there is to see, in words.
+        evidence: Sentences that lead from what is seen to the answer; may be empty.
         truth: The right answer.
-        evidence: Sentences that lead from the description to the answer; may be empty.
-        names: What the templates of answers may mention.
+        domains: The values that each attribute of an answer can have.
+        near: Answers about other things that can be seen.
+        names: What the wordings of answers may mention.
     """
 
-    scene: Scene
     kind: Kind
     text: str
-    truth: Value
+    seen: str
     evidence: str
+    truth: Value
+    domains: tuple[tuple[str, ...], ...]
+    near: tuple[Value, ...]
     names: dict[str, str]
 
     def grade(self, value: Value) -> Grade:
@@ -123,13 +72,13 @@ class Question:
     def say(self, value: Value, phrasing: int) -> str:
         """Word an answer in one of the phrasings, 0 to ``phrasings - 1``."""
         said = " ".join(value)
-        template = _ANSWERS[self.kind][phrasing]
+        template = ANSWERS[self.kind][phrasing]
         return template.format(x=said, X=said.capitalize(), **self.names)
 
     @property
     def phrasings(self) -> int:
         """Number of ways to word an answer."""
-        return len(_ANSWERS[self.kind])
+        return len(ANSWERS[self.kind])
 
     def draw(self, rng: random.Random, grade: Grade) -> Value:
         """Draw an answer of the given grade.
@@ -144,34 +93,27 @@ class Question:
             kept = rng.randrange(2)
             wrong = self.draw(rng, "wrong")
             return (self.truth[0], wrong[1]) if kept == 0 else (wrong[0], self.truth[1])
-        near = [v for v in self._others() if self.grade(v) == "wrong"]
+        near = [v for v in self.near if self.grade(v) == "wrong"]
         if near and rng.random() < _DISTRACTOR_SHARE:
             return rng.choice(near)
         return tuple(
             rng.choice([v for v in values if v != true])
-            for values, true in zip(self._domains(), self.truth, strict=True)
+            for values, true in zip(self.domains, self.truth, strict=True)
         )
 
-    def _domains(self) -> tuple[tuple[str, ...], ...]:
-        return {
-            "colour": (COLOURS,),
-            "shape": (SHAPES,),
-            "count": (NUMBERS,),
-            "relation": (("left", "right"),),
-            "description": (COLOURS, SHAPES),
-        }[self.kind]
 
-    def _others(self) -> list[Value]:
-        values: dict[Kind, Callable[[Thing], Value]] = {
-            "colour": lambda thing: (thing.colour,),
-            "shape": lambda thing: (thing.shape,),
-            "description": lambda thing: (thing.colour, thing.shape),
-        }
-        value = values.get(self.kind)
-        return [value(thing) for thing in self.scene.things] if value else []
+def draw_scene(rng: random.Random, held_out: bool, least: int = 1) -> Scene:
+    """Draw a scene of the wanted split, of ``least`` to three things, counts alike."""
+    count = rng.randint(least, 3)
+    while True:
+        scene = sample_scene(rng, count)
+        if scene.held_out == held_out:
+            return scene
 
 
-def sample_question(rng: random.Random, held_out: bool, kind: Kind | None = None) -> Question:
+def sample_question(
+    rng: random.Random, held_out: bool, kind: SceneKind | None = None
+) -> tuple[Scene, Question]:
     """Draw a scene of the wanted split and a question that it answers unambiguously.
 
     Args:
@@ -179,16 +121,21 @@ def sample_question(rng: random.Random, held_out: bool, kind: Kind | None = None
         held_out: Which split of the scenes to draw from.
         kind: The kind of question; drawn by ``KIND_WEIGHTS`` if None.
     """
-    kind = kind or rng.choices(list(KIND_WEIGHTS), list(KIND_WEIGHTS.values()))[0]
+    kind = kind or draw_kind(rng)
     # The count is fixed before scenes are rejected, so that counts stay uniform.
     count = rng.randint(2 if kind == "relation" else 1, 3)
     while True:
         scene = sample_scene(rng, count)
-        if scene.held_out == held_out and (question := _ask(rng, scene, kind)) is not None:
-            return question
+        if scene.held_out == held_out and (question := ask(rng, scene, kind)) is not None:
+            return scene, question
 
 
-def _ask(rng: random.Random, scene: Scene, kind: Kind) -> Question | None:
+def draw_kind(rng: random.Random) -> SceneKind:
+    """Draw a kind of question by ``KIND_WEIGHTS``."""
+    return rng.choices(list(KIND_WEIGHTS), list(KIND_WEIGHTS.values()))[0]
+
+
+def ask(rng: random.Random, scene: Scene, kind: SceneKind) -> Question | None:
     """Ask a random question of the kind; None if the scene gives no single answer to it."""
     target = rng.choice(scene.things)
     others = [thing for thing in scene.things if thing is not target]
@@ -207,7 +154,7 @@ def _ask(rng: random.Random, scene: Scene, kind: Kind) -> Question | None:
         # Without this step the model of this size never learns to look a shape up by its colour.
         evidence = f" The {target.name} is at {target.place}."
     elif kind == "relation":
-        base = rng.choice(others)
+        base = rng.choice(others) if others else target
         all_names = [thing.name for thing in scene.things]
         if base.column == target.column or len(set(all_names)) < len(all_names):
             return None
@@ -220,8 +167,24 @@ def _ask(rng: random.Random, scene: Scene, kind: Kind) -> Question | None:
             return None
         truth = (target.colour, target.shape)
         names = {"side": side}
-    text = rng.choice(_QUESTIONS[kind]).format(**names)
-    return Question(scene, kind, text, truth, evidence, names)
+    return Question(
+        kind=kind,
+        text=rng.choice(QUESTIONS[kind]).format(**names),
+        seen=scene.describe(),
+        evidence=evidence,
+        truth=truth,
+        domains=_DOMAINS[kind],
+        near=_values(scene.things, kind),
+        names=names,
+    )
+
+
+def _values(things: Sequence[Thing], kind: SceneKind) -> tuple[Value, ...]:
+    if kind == "colour":
+        return tuple((thing.colour,) for thing in things)
+    if kind == "shape":
+        return tuple((thing.shape,) for thing in things)
+    return tuple((t.colour, t.shape) for t in things) if kind == "description" else ()
 
 
 def _is_extreme(target: Thing, others: list[Thing], side: str) -> bool:

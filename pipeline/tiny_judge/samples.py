@@ -1,70 +1,63 @@
-"""Training batches: pairs, pictures and token ids, made by worker processes."""
+"""Training batches: cases, pictures and token ids, made by worker processes."""
 
-import io
 import itertools
+import os
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
-from PIL import Image
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from pipeline.tiny_judge.layout import FACTOR, Layout, fit
-from pipeline.tiny_judge.pairs import Order, ScenePair, reference_reply, sample_pair
-from pipeline.tiny_judge.questions import Kind
-from pipeline.tiny_judge.scenes import Size, encode, render
+from pipeline.core.frames import FRAMES_A_PATCH
+from pipeline.tiny_judge.arrivals import Arrival, draw_arrival
+from pipeline.tiny_judge.cases import Case, Shown
+from pipeline.tiny_judge.layout import Laid, Layout
+from pipeline.tiny_judge.tasks import TASKS, WEIGHTS_OF_TASKS, Task
 
-# Sides of pictures as they arrive, in pixels, and the widest aspect that is trained.
-_SMALLEST: Final = 84
-_LARGEST: Final = 1_200
-_STEP: Final = 4
-_WIDEST: Final = 2.05
-# Shares of small, medium and large pictures: they look alike once resized, small ones are cheap.
-_AREAS: Final = ((32_000, 0.92), (160_000, 0.07), (2_000_000, 0.01))
-_JPEG_SHARE: Final = 0.35
-_QUALITIES: Final = (70, 95)
+_ROUND_TO = 16  # lengths are padded to multiples of it
 
-GRID_WEIGHTS: Final[dict[tuple[int, int], float]] = {
-    (4, 4): 0.22,
-    (5, 4): 0.15,
-    (4, 5): 0.15,
-    (6, 3): 0.11,
-    (3, 6): 0.11,
-    (5, 3): 0.09,
-    (3, 5): 0.09,
-    (4, 3): 0.03,
-    (3, 4): 0.03,
-    (7, 3): 0.01,
-    (3, 7): 0.01,
-}
-"""Grids (columns, rows of merged tokens) that the picture bounds produce, and their shares."""
+
+@dataclass(frozen=True)
+class Seen:
+    """The temporal patches of a batch that have one size.
+
+    Attributes:
+        frames: uint8 (patches, 1 of a picture or 2 of a clip, height, width, 3).
+        slots: (patches * tokens,) where their merged tokens go, in the flattened ids.
+    """
+
+    frames: Tensor
+    slots: Tensor
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch; all pictures have one size.
+    """One batch of cases of one task.
 
     Attributes:
-        pictures: uint8 (batch, height, width, 3).
-        ids: int64 (batch, length), ids after the picture, padded on the right.
+        prefix: (prefix,) ids of the start of every prompt.
+        ids: (batch, length) ids after the prefix, padded on the right.
+        places: (3, batch, length) their M-RoPE positions.
         positions: (n,) indices into the flattened ids whose next token belongs to a reply.
         targets: (n,) those next tokens.
         rows: (n,) the sample that each position belongs to.
-        kinds: The kind of question of each sample.
+        seen: Pictures and clips by size.
+        task: What the cases are.
     """
 
-    pictures: Tensor
+    prefix: Tensor
     ids: Tensor
+    places: Tensor
     positions: Tensor
     targets: Tensor
     rows: Tensor
-    kinds: list[Kind]
+    seen: tuple[Seen, ...]
+    task: Task
 
     def pin_memory(self) -> "Batch":
         """A copy in pinned memory, as the data loader asks for."""
@@ -75,59 +68,56 @@ class Batch:
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        return Batch(
-            change(self.pictures),
-            change(self.ids),
-            change(self.positions),
-            change(self.targets),
-            change(self.rows),
-            self.kinds,
-        )
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed = {k: change(v) if isinstance(v, Tensor) else v for k, v in named.items()}
+        seen = tuple(Seen(change(s.frames), change(s.slots)) for s in self.seen)
+        return Batch(**changed | {"seen": seen})
 
 
 class Batches(IterableDataset[Batch]):
-    """An endless stream of batches; every worker draws its own.
+    """A stream of batches, each of one task; every worker draws its own.
 
     Args:
         folder: Where the tokenizer is.
         batch_size: Samples a batch.
         seed: Seed of the stream.
-        held_out: Which split of the scenes to draw from.
+        weights: How often each of ``TASKS`` is drawn, in shared memory: may change meanwhile.
     """
 
-    def __init__(self, folder: Path, batch_size: int, seed: int, held_out: bool = False) -> None:
+    def __init__(self, folder: Path, batch_size: int, seed: int, weights: Tensor) -> None:
         self.folder, self.batch_size = folder, batch_size
-        self.seed, self.held_out = seed, held_out
+        self.seed, self.weights = seed, weights
 
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
-        rng = random.Random(f"{self.seed}/{worker.id if worker else 0}/{self.held_out}")
+        rng = random.Random(f"{self.seed}/{worker.id if worker else 0}")
         layout = Layout.load(self.folder)
         while True:
-            yield self._batch(rng, layout)
-
-    def _batch(self, rng: random.Random, layout: Layout) -> Batch:
-        grid = rng.choices(list(GRID_WEIGHTS), list(GRID_WEIGHTS.values()))[0]
-        pictures, pairs, prompts, replies = [], [], [], []
-        for _ in range(self.batch_size):
-            pair = sample_pair(rng, self.held_out)
-            order: Order = rng.choice(("ab", "ba"))
-            pairs.append(pair)
-            pictures.append(_arrive(rng, pair, grid))
-            prompts.append(layout.suffix(pair.question, *pair.answers(order)))
-            replies.append(layout.reply(reference_reply(pair, order)))
-        ids, positions, targets, rows = _pack(prompts, replies)
-        return Batch(
-            torch.from_numpy(np.stack(pictures)),
-            ids,
-            positions,
-            targets,
-            rows,
-            [pair.kind for pair in pairs],
-        )
+            task = rng.choices(TASKS, self.weights.tolist())[0]
+            yield draw_batch(rng, layout, task, self.batch_size)
 
 
-def load(batches: Batches, workers: int) -> DataLoader[Batch]:
+class HeldOut(IterableDataset[Batch]):
+    """One batch of every task about held-out scenes, for evaluations while training."""
+
+    def __init__(self, folder: Path, batch_size: int) -> None:
+        self.folder, self.batch_size = folder, batch_size
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        first, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        layout = Layout.load(self.folder)
+        for task in TASKS[first::step]:
+            rng = random.Random(f"held out/{task.name}")
+            yield draw_batch(rng, layout, task, self.batch_size, held_out=True)
+
+
+def base_weights() -> Tensor:
+    """How often training draws each of ``TASKS`` at first, in shared memory."""
+    return torch.tensor([WEIGHTS_OF_TASKS[task] for task in TASKS]).share_memory_()
+
+
+def load(batches: IterableDataset[Batch], workers: int) -> DataLoader[Batch]:
     """A loader that keeps worker processes ahead of the training loop."""
     return DataLoader(
         batches,
@@ -135,51 +125,109 @@ def load(batches: Batches, workers: int) -> DataLoader[Batch]:
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
+        # The one process that feeds the GPU comes first.
+        worker_init_fn=_give_way,
     )
 
 
-def resized(picture: Image.Image) -> Image.Image:
-    """The picture as it is served: aspect kept, bicubic, within the judge's pixel bounds."""
-    return picture.resize(fit(picture.size), Image.Resampling.BICUBIC)
+def _give_way(_: int) -> None:
+    os.nice(10)
 
 
-@cache
-def sizes_by_grid() -> dict[tuple[int, int], tuple[list[Size], ...]]:
-    """Sizes of arriving pictures by the grid they are resized to, then by class of area."""
-    sizes: dict[tuple[int, int], tuple[list[Size], ...]] = {
-        grid: tuple([] for _ in _AREAS) for grid in GRID_WEIGHTS
-    }
-    sides = range(_SMALLEST, _LARGEST + 1, _STEP)
-    for width, height in itertools.product(sides, sides):
-        if max(width, height) <= _WIDEST * min(width, height):
-            fitted = fit((width, height))
-            area = next(i for i, (most, _) in enumerate(_AREAS) if width * height <= most)
-            sizes[fitted[0] // FACTOR, fitted[1] // FACTOR][area].append((width, height))
-    return sizes
+def draw_batch(
+    rng: random.Random, layout: Layout, task: Task, size: int, held_out: bool = False
+) -> Batch:
+    """Draw a batch of cases with their pictures; all have media of the same sizes."""
+    cases = _alike(rng, task, size, held_out)
+    arrivals = [draw_arrival(rng, shown) for shown in _shown(cases[0])]
+    prefix = layout.prefix(task.format, task.made_of)
+    laid: list[Laid] = []
+    pictures: list[list[NDArray[np.uint8]]] = [[] for _ in arrivals]
+    for case in cases:
+        laid.append(layout.lay_out(case, [a.slot for a in arrivals], case.order, len(prefix)))
+        for stack, arrival, shown in zip(pictures, arrivals, _shown(case), strict=True):
+            stack.append(arrival.frames(rng, shown))
+    ids, places, positions, targets, rows = _pack(laid)
+    return Batch(
+        torch.tensor(prefix),
+        ids,
+        places,
+        positions,
+        targets,
+        rows,
+        _by_size(arrivals, pictures, laid, ids.shape[1]),
+        task,
+    )
 
 
-def _arrive(rng: random.Random, pair: ScenePair, grid: tuple[int, int]) -> np.ndarray:
-    classes = [(c, share) for c, (_, share) in zip(sizes_by_grid()[grid], _AREAS, strict=True) if c]
-    sizes = rng.choices([c for c, _ in classes], [share for _, share in classes])[0]
-    picture = render(pair.scene, rng, rng.choice(sizes))
-    if rng.random() < _JPEG_SHARE:
-        coded = encode(picture, "JPEG", rng.randint(*_QUALITIES))
-        picture = Image.open(io.BytesIO(coded)).convert("RGB")
-    return np.asarray(resized(picture))
+def _alike(rng: random.Random, task: Task, size: int, held_out: bool) -> list[Case]:
+    """Cases that show the same kinds of media in the same places, as the first one drawn."""
+    first = task.draw(rng, held_out)
+    kinds = [type(shown) for shown in _shown(first)]
+    cases = [first]
+    while len(cases) < size:
+        case = task.draw(rng, held_out, len(first.candidates))
+        if [type(shown) for shown in _shown(case)] == kinds:
+            cases.append(case)
+    return cases
 
 
-def _pack(prompts: list[list[int]], replies: list[list[int]]) -> tuple[Tensor, ...]:
-    """Pad to one length (a multiple of eight) and index the tokens that the loss looks at."""
-    longest = max(len(p) + len(r) for p, r in zip(prompts, replies, strict=True))
-    length = -(-longest // 8) * 8
-    ids = torch.zeros(len(prompts), length, dtype=torch.long)
-    positions: list[int] = []
+def _shown(case: Case) -> list[Shown]:
+    """What the pictures and clips of a case show, in the order of their placeholders."""
+    made = (c.shown for c in case.candidates if c.shown is not None)
+    return [*case.context, *made]
+
+
+def _by_size(
+    arrivals: Sequence[Arrival],
+    pictures: Sequence[Sequence[NDArray[np.uint8]]],
+    laid: Sequence[Laid],
+    length: int,
+) -> tuple[Seen, ...]:
+    """Frames of one size together, and where the tokens of each go."""
+    frames: dict[tuple[int, ...], list[NDArray[np.uint8]]] = {}
+    slots: dict[tuple[int, ...], list[NDArray[np.int64]]] = {}
+    for number, (arrival, stack) in enumerate(zip(arrivals, pictures, strict=True)):
+        slot = arrival.slot
+        together = 1 if slot.frames is None else FRAMES_A_PATCH
+        block = np.stack(stack)
+        block = block.reshape(-1, together, *block.shape[2:])
+        starts = np.array([row * length + each.media[number] for row, each in enumerate(laid)])
+        where = starts[:, None] + np.arange(slot.tokens)
+        key = block.shape[1:]
+        frames.setdefault(key, []).append(block)
+        slots.setdefault(key, []).append(where.reshape(-1))
+    return tuple(
+        Seen(
+            torch.from_numpy(np.concatenate(frames[key])),
+            torch.from_numpy(np.concatenate(slots[key])),
+        )
+        for key in frames
+    )
+
+
+def _pack(laid: Sequence[Laid]) -> tuple[Tensor, ...]:
+    """Pad to one length and index the tokens that the loss looks at."""
+    longest = max(len(each.ids) for each in laid)
+    length = -(-longest // _ROUND_TO) * _ROUND_TO
+    ids = np.zeros((len(laid), length), dtype=np.int64)
+    places = np.zeros((3, len(laid), length), dtype=np.int64)
+    positions: list[range] = []
     targets: list[int] = []
-    rows: list[int] = []
-    for row, (prompt, reply) in enumerate(zip(prompts, replies, strict=True)):
-        ids[row, : len(prompt) + len(reply)] = torch.tensor(prompt + reply)
-        first = row * length + len(prompt) - 1
-        positions += range(first, first + len(reply))
+    rows: list[list[int]] = []
+    for row, each in enumerate(laid):
+        ids[row, : len(each.ids)] = each.ids
+        places[:, row, : len(each.ids)] = each.places
+        reply = each.ids[each.reply :]
+        first = row * length + each.reply - 1
+        positions.append(range(first, first + len(reply)))
         targets += reply
-        rows += [row] * len(reply)
-    return ids, torch.tensor(positions), torch.tensor(targets), torch.tensor(rows)
+        rows.append([row] * len(reply))
+    flat = itertools.chain.from_iterable
+    return (
+        torch.from_numpy(ids),
+        torch.from_numpy(places),
+        torch.tensor(list(flat(positions))),
+        torch.tensor(targets),
+        torch.tensor(list(flat(rows))),
+    )

@@ -10,9 +10,11 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 SHAPES: Final = ("circle", "square", "triangle")
@@ -31,6 +33,7 @@ _RGB: Final = {
 _HELD_OUT_ONE_IN: Final = 8
 _SMALLEST_SIDE: Final = 24
 _LARGEST_SIDE: Final = 8_192
+_BANK: Final = 1 << 18
 
 Format: TypeAlias = Literal["PNG", "JPEG"]
 Size: TypeAlias = tuple[int, int]
@@ -86,13 +89,17 @@ class Scene:
     @property
     def held_out(self) -> bool:
         """Whether the scene is kept from training: about one in eight, by a hash of its things."""
-        text = ";".join(f"{t.shape},{t.colour},{t.cell}" for t in self.things)
-        digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "big") % _HELD_OUT_ONE_IN == 0
+        return is_held_out(";".join(f"{t.shape},{t.colour},{t.cell}" for t in self.things))
 
     def describe(self) -> str:
         """The scene in words, in raster order."""
         return ", ".join(f"a {thing.name} at {thing.place}" for thing in self.things)
+
+
+def is_held_out(text: str) -> bool:
+    """Whether what the text stands for is kept from training."""
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % _HELD_OUT_ONE_IN == 0
 
 
 def sample_scene(rng: random.Random, count: int) -> Scene:
@@ -120,19 +127,8 @@ def render(scene: Scene, rng: random.Random, size: Size = (112, 112)) -> Image.I
     Raises:
         ValueError: If a side is out of range.
     """
-    width, height = size
-    if not all(_SMALLEST_SIDE <= side <= _LARGEST_SIDE for side in size):
-        raise ValueError(
-            f"cannot render {width}x{height}: each side must be {_SMALLEST_SIDE} to "
-            f"{_LARGEST_SIDE} pixels"
-        )
-    base = rng.randint(222, 250)
-    background = tuple(base + rng.randint(-9, 5) for _ in range(3))
-    picture = Image.new("RGB", size, background)
-    draw = ImageDraw.Draw(picture)
-    for thing in scene.things:
-        _draw_thing(draw, thing, rng, width / 3, height / 3)
-    return _with_noise(picture, rng)
+    canvas = Canvas(rng, size)
+    return canvas.picture(rng, [canvas.sketch(rng, thing) for thing in scene.things])
 
 
 def encode(picture: Image.Image, format: Format = "PNG", quality: int = 90) -> bytes:
@@ -151,39 +147,86 @@ def encode(picture: Image.Image, format: Format = "PNG", quality: int = 90) -> b
     return buffer.getvalue()
 
 
-def _draw_thing(
-    draw: ImageDraw.ImageDraw,
-    thing: Thing,
-    rng: random.Random,
-    cell_width: float,
-    cell_height: float,
-) -> None:
-    radius = min(cell_width, cell_height) * rng.uniform(0.31, 0.43)
-    # The centre may move as far as the thing stays inside its cell.
-    x = (thing.column + 0.5) * cell_width + rng.uniform(-1, 1) * 0.8 * (cell_width / 2 - radius)
-    y = (thing.row + 0.5) * cell_height + rng.uniform(-1, 1) * 0.8 * (cell_height / 2 - radius)
-    colour = tuple(min(255, max(0, c + rng.randint(-22, 22))) for c in _RGB[thing.colour])
-    if thing.shape == "circle":
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
-        return
-    corners = 4 if thing.shape == "square" else 3
-    # Corners lie on a circle a little wider than the radius, so that areas look alike.
-    reach = radius * (1.22 if corners == 4 else 1.15)
-    tilt = math.radians(rng.uniform(-8, 8)) - math.pi / 2 + (math.pi / 4 if corners == 4 else 0)
-    draw.polygon(_regular_polygon(x, y, reach, corners, tilt), fill=colour)
+@dataclass(frozen=True)
+class Sketch:
+    """How one thing is drawn: its outline in pixels, and its colour."""
+
+    shape: str
+    colour: tuple[int, ...]
+    x: float
+    y: float
+    radius: float
+    tilt: float
+
+    def draw(self, draw: ImageDraw.ImageDraw) -> None:
+        """Fill the outline."""
+        if self.shape == "circle":
+            box = (self.x - self.radius, self.y - self.radius)
+            draw.ellipse((*box, self.x + self.radius, self.y + self.radius), fill=self.colour)
+            return
+        corners = 4 if self.shape == "square" else 3
+        # Corners lie on a circle a little wider than the radius, so that areas look alike.
+        reach = self.radius * (1.22 if corners == 4 else 1.15)
+        start = self.tilt - math.pi / 2 + (math.pi / 4 if corners == 4 else 0)
+        angles = (start + 2 * math.pi * i / corners for i in range(corners))
+        outline = [(self.x + reach * math.cos(a), self.y + reach * math.sin(a)) for a in angles]
+        draw.polygon(outline, fill=self.colour)
 
 
-def _regular_polygon(
-    x: float, y: float, reach: float, corners: int, tilt: float
-) -> Sequence[tuple[float, float]]:
-    angles = (tilt + 2 * math.pi * i / corners for i in range(corners))
-    return [(x + reach * math.cos(a), y + reach * math.sin(a)) for a in angles]
+class Canvas:
+    """An empty picture: its size, its background and the strength of its noise.
+
+    Attributes:
+        cell: Width and height of a cell of the grid, in pixels.
+    """
+
+    def __init__(self, rng: random.Random, size: Size) -> None:
+        """Draws a background.
+
+        Raises:
+            ValueError: If a side is not within 24 to 8,192 pixels.
+        """
+        if not all(_SMALLEST_SIDE <= side <= _LARGEST_SIDE for side in size):
+            raise ValueError(
+                f"cannot render {size[0]}x{size[1]}: each side must be {_SMALLEST_SIDE} to "
+                f"{_LARGEST_SIDE} pixels"
+            )
+        base = rng.randint(222, 250)
+        self._background = tuple(base + rng.randint(-9, 5) for _ in range(3))
+        self._noise = rng.randint(0, 12)
+        self._size = size
+        self.cell = (size[0] / 3, size[1] / 3)
+
+    def sketch(self, rng: random.Random, thing: Thing) -> Sketch:
+        """A thing with jitter, wholly inside its cell."""
+        width, height = self.cell
+        radius = min(self.cell) * rng.uniform(0.31, 0.43)
+        # The centre may move as far as the thing stays inside its cell.
+        x = (thing.column + 0.5) * width + rng.uniform(-1, 1) * 0.8 * (width / 2 - radius)
+        y = (thing.row + 0.5) * height + rng.uniform(-1, 1) * 0.8 * (height / 2 - radius)
+        colour = tuple(min(255, max(0, c + rng.randint(-22, 22))) for c in _RGB[thing.colour])
+        return Sketch(thing.shape, colour, x, y, radius, math.radians(rng.uniform(-8, 8)))
+
+    def picture(self, rng: random.Random, sketches: Sequence[Sketch]) -> Image.Image:
+        """The sketches on the background, with fresh noise."""
+        picture = Image.new("RGB", self._size, self._background)
+        draw = ImageDraw.Draw(picture)
+        for sketch in sketches:
+            sketch.draw(draw)
+        return _with_noise(picture, rng, self._noise) if self._noise else picture
 
 
-def _with_noise(picture: Image.Image, rng: random.Random) -> Image.Image:
-    strength = rng.randint(0, 12)
-    noise_rng = np.random.default_rng(rng.getrandbits(64))
-    pixels = np.asarray(picture, dtype=np.int16)
-    noise = noise_rng.integers(-strength, strength + 1, pixels.shape[:2], dtype=np.int16)
-    noisy = np.clip(pixels + noise[:, :, None], 0, 255).astype(np.uint8)
-    return Image.fromarray(noisy)
+@cache
+def _noise_bank(strength: int) -> NDArray[np.int16]:
+    rng = np.random.default_rng(strength)
+    return rng.integers(-strength, strength + 1, 2 * _BANK, dtype=np.int16)
+
+
+def _with_noise(picture: Image.Image, rng: random.Random, strength: int) -> Image.Image:
+    # A window of a bank: drawing noise anew would take longer than everything else together.
+    start = rng.randrange(_BANK)
+    pixels = np.asarray(picture)
+    count = pixels.shape[0] * pixels.shape[1]
+    noise = np.resize(_noise_bank(strength)[start : start + min(count, _BANK)], pixels.shape[:2])
+    noisy = pixels + noise[:, :, None]
+    return Image.fromarray(np.clip(noisy, 0, 255, out=noisy).astype(np.uint8))

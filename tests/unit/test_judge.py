@@ -17,6 +17,8 @@ from schemas.labels import LABELS
 from tests.judging import JUDGE_ID, Row, judge_rows, scripted, text_pair
 from tests.shards import pair, picture, response
 
+WHOLE_VOTES = {"threshold": 0.85, "margin_scale": 0}  # counted by hand
+
 
 def status_of(label: Row) -> tuple[Any, ...]:
     return label["status"], label["reason"], label["preference"], label["n_votes"]
@@ -71,14 +73,19 @@ def test_the_same_pair_gets_the_same_seeds_whatever_its_place() -> None:
 
 def test_a_lasting_contradiction_costs_more_votes_and_is_no_label() -> None:
     label = one({"faults": {"MARK": "flip"}})
-    assert status_of(label) == ("abstained", None, None, 6)  # two more could not decide it
+    assert status_of(label) == ("abstained", None, None, 8)  # the whole budget
     assert (label["position_consistent"], label["margin"], label["p_a_raw"]) == (False, 0, 0.5)
-    assert [vote["choice"] for vote in label["votes"]] == ["a", "b"] * 3
-    assert len({vote["seed"] for vote in label["votes"]}) == 6
+    assert [vote["choice"] for vote in label["votes"]] == ["a", "b"] * 4
+    assert len({vote["seed"] for vote in label["votes"]}) == 8
+
+
+def test_no_vote_is_asked_for_that_could_not_decide() -> None:
+    label = one({"faults": {"MARK": "flip"}}, judge={"votes": WHOLE_VOTES})
+    assert status_of(label) == ("abstained", None, None, 6)  # five to three would not decide
 
 
 def test_a_contradiction_that_more_votes_settle() -> None:
-    label = one({"faults": {"MARK": "flip"}, "heal_after": 2})
+    label = one({"faults": {"MARK": "flip"}, "heal_after": 2}, judge={"votes": WHOLE_VOTES})
     assert status_of(label) == ("labeled", None, "a", 6)
     assert [vote["choice"] for vote in label["votes"]] == ["a", "b", "a", "a", "a", "a"]
     assert (label["p_a_raw"], label["confidence"]) == (5 / 6, 15 / 16)

@@ -1,0 +1,97 @@
+"""Publishes labels: ``python -m jobs.publish --input URI --output URI``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict
+
+from pipeline.assembly.progress import Reporter
+from pipeline.assembly.snapshots.config import PublishJobConfig
+from pipeline.assembly.snapshots.publish import publish
+from pipeline.assembly.snapshots.retention import retain
+from pipeline.assembly.snapshots.rollback import roll_back
+from pipeline.assembly.snapshots.summary import listing, publication_fields
+from pipeline.core.config_file import load_config
+from pipeline.core.errors import ConfigError, PairmillError
+from pipeline.core.run_ids import new_run_id
+from pipeline.core.storage import Store
+
+_BLOCKED = 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the job; returns its exit code (see ``--help``)."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options, Reporter())
+    except PairmillError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; readers see what they saw; run the same command again\n")
+        return 130
+
+
+def _run(options: argparse.Namespace, reporter: Reporter) -> int:
+    overrides = [*options.set, *["publish.allow_missing=true"] * options.allow_missing]
+    whole = load_config(PublishJobConfig, options.config, overrides)
+    config, run_id, output = whole.publish, new_run_id(), Store(options.output)
+    if not (options.input or options.rollback or options.list or options.keep is not None):
+        raise ConfigError("nothing to do: give --input to publish, --rollback, --list or --keep")
+    if options.input and options.rollback:
+        raise ConfigError("--input publishes and --rollback goes back: give one of the two")
+    done = None
+    if options.input:
+        limit, judge = whole.quarantine.max_shards, options.judge
+        done = publish(options.input, output, judge, config, reporter, run_id, max_bad_shards=limit)
+    if options.rollback:
+        done = roll_back(output, options.rollback, config, reporter, run_id)
+    if done is not None:
+        reporter.event("published" if done.live else "blocked", publication_fields(done, output))
+    if options.keep is not None:
+        kept = retain(output, options.keep, config, reporter, run_id)
+        reporter.event("retention", asdict(kept))
+    if options.list:
+        for fields in listing(output):
+            reporter.event("snapshot", fields)
+    return 0 if done is None or done.live else _BLOCKED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m jobs.publish",
+        description="Publishes the labels of the input as it is now: compacts one judge's parts "
+        "into an immutable snapshot, and swaps snapshots/LATEST.json, which readers follow. Safe "
+        "to run again at any point: readers see the snapshot before or the new one.",
+        epilog="exit codes: 0 done; 1 rows do not reconcile; 2 bad config, input or storage; "
+        "3 the gate has refused this snapshot; 4 too many unreadable shards; 5 another run "
+        "publishes, or was faster",
+    )
+    add = parser.add_argument
+    add("--input", metavar="URI", help="the pairs, as they were labelled; publishes")
+    add("--output", metavar="URI", required=True, help="the output of jobs.label")
+    add("--judge", metavar="ID", default="", help="the judge's id, or how it begins; the only one")
+    add("--allow-missing", action="store_true", help="publish though rows have no label yet")
+    add("--rollback", metavar="ID", help="make this snapshot live again, once all is verified")
+    add(
+        "--keep",
+        metavar="N",
+        type=int,
+        help="then remove all but the newest N, the live one and "
+        "the one before it; needs the right to delete",
+    )
+    add("--list", action="store_true", help="then list the snapshots")
+    add("--config", metavar="FILE", help="YAML of a labeling job, with a publish section")
+    add(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="override one setting, such as --set publish.file_mb=512",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

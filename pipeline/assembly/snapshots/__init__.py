@@ -1,0 +1,1 @@
+"""Snapshots: published, immutable sets of labels that readers find through ``LATEST.json``."""

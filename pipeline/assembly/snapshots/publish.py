@@ -1,0 +1,225 @@
+"""Publishes the labels of one judge: compact, manifest, gate, then the swap of ``LATEST.json``.
+
+A snapshot's id is derived from what goes in (judge, shards, versions of their parts, layout), so
+that publishing the same twice writes nothing, and a publisher that was killed goes on in the same
+folder. Its files and then its manifest are written before anybody can find them; the swap is what
+makes them visible, all at once. Whoever loses the swap has changed nothing that readers see.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipeline.assembly.lease import Lease, take_lease
+from pipeline.assembly.progress import Reporter
+from pipeline.assembly.snapshots.compact import compact
+from pipeline.assembly.snapshots.config import PublishConfig
+from pipeline.assembly.snapshots.inventory import Inventory, check_inventory, take_inventory
+from pipeline.assembly.snapshots.manifests import (
+    LATEST_KEY,
+    Latest,
+    folder_of,
+    has_manifest,
+    manifest_key,
+    read_latest,
+    read_manifest,
+)
+from pipeline.core.errors import PublishConflictError
+from pipeline.core.judge_cards import find_card
+from pipeline.core.storage import Store, Version
+from schemas.manifest import OUTCOMES, Manifest
+from schemas.snapshots import TABLES, contract_of
+
+LEASE = "publish"
+_LAYOUT = 1  # raise with any change to which bytes a snapshot's files hold
+_ID_DIGITS = 16
+_PROGRESS_S = 10
+
+# Looks at a complete snapshot that is not live yet, and says in `passed` whether it may be; what
+# else it says is kept in the manifest.
+Gate = Callable[[Store, Manifest], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What came of publishing.
+
+    Attributes:
+        manifest: of the snapshot; ``manifest.blocked`` if the gate refused it.
+        live: whether readers get it now.
+        changed: whether it was another one before.
+    """
+
+    manifest: Manifest
+    live: bool
+    changed: bool
+
+
+def publish(
+    input_uri: str,
+    output: Store,
+    judge: str,
+    config: PublishConfig,
+    reporter: Reporter,
+    run_id: str,
+    *,
+    max_bad_shards: int = 0,
+    gate: Gate | None = None,
+) -> Publication:
+    """Publishes the labels that a judge gave the input as it is now.
+
+    Args:
+        input_uri: the pairs, as they were labelled.
+        output: the output root of the labeling jobs.
+        judge: the judge's id, or how it begins.
+        config: how the snapshot is written.
+        reporter: told what is done.
+        run_id: of this run.
+        max_bad_shards: so many shards of the input may be unreadable.
+        gate: may keep the snapshot from going live; it stays as a candidate then.
+
+    Raises:
+        ReconcileError: rows of the input are in no part, or in two.
+        LeaseHeldError: another publisher is at work.
+        PublishConflictError: another publisher was faster.
+        PairmillError: see ``pipeline.core.errors``.
+    """
+    card = find_card(output, judge)
+    with take_lease(output, LEASE, run_id, ttl_s=config.lease_s, waiting=reporter.note) as lease:
+        before, version = read_latest(output)
+        inventory = take_inventory(input_uri, output, card["judge_id"])
+        check_inventory(
+            inventory, output, allow_missing=config.allow_missing, max_defects=max_bad_shards
+        )
+        snapshot_id = _snapshot_id(inventory, config)
+        if has_manifest(output, snapshot_id):
+            manifest = read_manifest(output, snapshot_id)
+            reporter.note(f"snapshot {snapshot_id} is there: these labels were compacted before")
+        else:
+            candidate = _candidate(snapshot_id, inventory, card, before, run_id)
+            manifest = _write(candidate, inventory, output, config, reporter, lease)
+        if before is not None and before.snapshot_id == snapshot_id:
+            return Publication(manifest, live=True, changed=False)
+        manifest = _gated(manifest, output, gate, lease)
+        if manifest.blocked:
+            return Publication(manifest, live=False, changed=False)
+        lease.check()
+        swap_latest(output, snapshot_id, before, version, run_id)
+    return Publication(manifest, live=True, changed=True)
+
+
+def swap_latest(
+    output: Store,
+    snapshot_id: str,
+    before: Latest | None,
+    version: Version | None,
+    run_id: str,
+    *,
+    rollback: bool = False,
+) -> Latest:
+    """Makes a snapshot live, unless another was made so since ``version`` was read.
+
+    Raises:
+        PublishConflictError: another was.
+        StorageError: the store fails.
+    """
+    latest = Latest(
+        snapshot_id=snapshot_id,
+        manifest=manifest_key(snapshot_id),
+        published_at=_now(),
+        published_by=run_id,
+        previous=before.snapshot_id if before else None,
+        rollback=rollback,
+    )
+    if output.swap(LATEST_KEY, latest.as_json(), version) is None:
+        now, _ = read_latest(output)
+        other = f"{now.snapshot_id}, published by run {now.published_by}" if now else "gone"
+        raise PublishConflictError(
+            f"{output.path(LATEST_KEY)}: expected {before.snapshot_id if before else 'none'}, got "
+            f"{other} while this run was publishing {snapshot_id}; readers see nothing of this "
+            "run; run again if its labels are still wanted"
+        )
+    return latest
+
+
+def _snapshot_id(inventory: Inventory, config: PublishConfig) -> str:
+    contracts = {name: contract_of(name) for name in TABLES}
+    layout = [_LAYOUT, contracts, config.file_mb, config.row_group_mb]
+    return inventory.content_id(layout)[:_ID_DIGITS]
+
+
+def _candidate(
+    snapshot_id: str,
+    inventory: Inventory,
+    card: Mapping[str, Any],
+    before: Latest | None,
+    run_id: str,
+) -> Manifest:
+    """The manifest of a snapshot of which nothing is written yet."""
+    return Manifest(
+        snapshot_id=snapshot_id,
+        created_at=_now(),
+        created_by=run_id,
+        parent=before.snapshot_id if before else None,
+        judge=card,
+        policy_ids=(),
+        run_ids=(),
+        schemas={name: contract_of(name) for name in TABLES},
+        input=inventory.input_uri,
+        rows=sum(shard.rows for shard in inventory.shards),
+        counts={},
+        shards=(),
+        files=(),
+    )
+
+
+def _write(
+    candidate: Manifest,
+    inventory: Inventory,
+    output: Store,
+    config: PublishConfig,
+    reporter: Reporter,
+    lease: Lease,
+) -> Manifest:
+    told = time.monotonic()
+
+    def step(rows: int) -> None:
+        nonlocal told
+        lease.check()
+        if time.monotonic() - told > _PROGRESS_S:
+            told = time.monotonic()
+            reporter.event("compacting", {"rows": rows, "rows_total": candidate.rows})
+
+    written = compact(inventory, output, folder_of(candidate.snapshot_id), config, step)
+    manifest = replace(
+        candidate,
+        policy_ids=tuple(sorted(written.policy_ids)),
+        run_ids=tuple(sorted(written.run_ids)),
+        counts={outcome: written.counts[outcome] for outcome in OUTCOMES},
+        shards=written.shards,
+        files=written.files,
+    )
+    lease.check()
+    output.put(manifest_key(manifest.snapshot_id), manifest.to_json())
+    return manifest
+
+
+def _gated(manifest: Manifest, output: Store, gate: Gate | None, lease: Lease) -> Manifest:
+    """The manifest with what the gate says now; a snapshot that is not live may be gated again."""
+    if gate is None:
+        return manifest
+    said = json.loads(json.dumps(dict(gate(output, manifest))))
+    if said != manifest.gate:
+        manifest = replace(manifest, gate=said)
+        lease.check()
+        output.put(manifest_key(manifest.snapshot_id), manifest.to_json())
+    return manifest
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

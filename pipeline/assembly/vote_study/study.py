@@ -1,0 +1,192 @@
+"""The simulation: every way of asking on every population, and what bounds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+import numpy as np
+from scipy.stats import t as student
+
+from pipeline.assembly.vote_study import noise
+from pipeline.assembly.vote_study.bounds import best_curve, wald_votes
+from pipeline.assembly.vote_study.exact import Enumeration
+from pipeline.assembly.vote_study.noise import TYPICAL, Population
+from pipeline.assembly.vote_study.outcome import Outcome
+from pipeline.assembly.vote_study.replay import Replay, sample_pairs
+from pipeline.assembly.vote_study.strategies import (
+    MAJORITY,
+    Asking,
+    OneOrder,
+    Strategy,
+    adaptive,
+    fixed,
+)
+
+REFERENCE = fixed(8)
+AIM = 0.4  # share of the reference's votes
+CAPS = (8, 16)
+RATES = (0.05, 0.10, 0.15, 0.20, 0.25, 0.30)
+SEEDS = 5
+
+FIXED: tuple[Strategy, ...] = (OneOrder(), *(fixed(count) for count in (2, 4, 6, 8, 12, 16)))
+DEFAULTS: tuple[Asking, ...] = tuple(adaptive(cap) for cap in CAPS)
+# By margin scale: the curves along which only the threshold changes. The label is what the
+# majority says, so that a high threshold is not charged for the labels that it withholds.
+THRESHOLDS = {0.0: (0.65, 0.75, 0.8, 0.85, 0.9), 1.0: (0.6, 0.65, 0.7, 0.75), 2.0: (0.6, 0.65)}
+KNOBS: tuple[Asking, ...] = (
+    *(adaptive(8, 0.85, 0, prior) for prior in (0.5, 1, 2)),
+    *(adaptive(8, label_threshold=threshold) for threshold in (0.75, 0.8, 0.85)),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of asking on one population.
+
+    Attributes:
+        behind: accuracy less that of ``REFERENCE``.
+        intervals: half widths at 95 % of what was sampled (Student's t over the seeds); empty of
+            what is exact.
+        method: ``check`` is a sampled row of a population that is also computed exactly.
+    """
+
+    population: str
+    strategy: str
+    method: Literal["exact", "sampled", "check"]
+    outcome: Outcome
+    behind: float
+    intervals: dict[str, float]
+
+    def flat(self) -> dict[str, Any]:
+        """The row for JSON."""
+        values = {key: round(value, 5) for key, value in asdict(self.outcome).items()}
+        rounded = {key: round(value, 5) for key, value in self.intervals.items()}
+        where = {"population": self.population, "strategy": self.strategy, "method": self.method}
+        return {**where, **values, "behind": round(self.behind, 5), "intervals": rounded}
+
+
+def curve(cap: int, margin_scale: float) -> list[Asking]:
+    """Ways of asking that differ in their threshold."""
+    steps = THRESHOLDS[margin_scale]
+    return [adaptive(cap, step, margin_scale, label_threshold=MAJORITY) for step in steps]
+
+
+def populations() -> list[Population]:
+    """Those whose votes carry no margins, computed exactly."""
+    typical, clear = noise.mixed(TYPICAL), noise.flips(0.15)
+    return [
+        *(noise.flips(rate) for rate in RATES),
+        *(noise.mixed(rate) for rate in RATES),
+        typical,
+        *(noise.mixed(TYPICAL, bias=bias) for bias in (0.5, 1.0, 1.5)),
+        *(each.with_unreadable(share) for each in (clear, typical) for share in (0.02, 0.1)),
+    ]
+
+
+def scored_populations() -> list[Population]:
+    """Those whose votes carry margins, sampled."""
+    hard = noise.scores(2, 2)
+    return [
+        *(noise.scores(level) for level in (1, 2, 3)),
+        noise.scores(1, 2),
+        hard,
+        noise.scores(2, 2, slot=1),
+        *(hard.with_unreadable(share) for share in (0.02, 0.1)),
+        noise.empty_margins(),
+    ]
+
+
+def simulate(seed: int, pairs: int) -> dict[str, Any]:
+    """Everything the simulation says, for JSON.
+
+    Args:
+        seed: the first of ``SEEDS`` consecutive seeds.
+        pairs: how many pairs are sampled for each seed and population.
+    """
+    flat = [*FIXED, *DEFAULTS, *KNOBS, *(way for cap in CAPS for way in curve(cap, 0.0))]
+    curves = [way for cap in CAPS for scale in THRESHOLDS for way in curve(cap, scale)]
+    seeds = range(seed, seed + SEEDS)
+    rows = list(enumerated(populations(), flat))
+    for population in scored_populations():
+        rows += sampled(population, [*FIXED, *DEFAULTS, *curves], seeds, pairs)
+    check = sampled(noise.mixed(TYPICAL), [*FIXED, *DEFAULTS], seeds, pairs)
+    rows += [replace(row, method="check") for row in check]
+    return {
+        "seeds": [seed, seed + SEEDS - 1],
+        "sampled_pairs_a_seed": pairs,
+        "default": DEFAULTS[0].name,
+        "rows": [row.flat() for row in rows],
+        "bounds": bounds(rows),
+    }
+
+
+def enumerated(populations: Sequence[Population], strategies: Sequence[Strategy]) -> Iterable[Row]:
+    """Exact rows, of votes without margins."""
+    known = [Enumeration(strategy) for strategy in strategies]
+    reference = Enumeration(REFERENCE)
+    for population in populations:
+        aim = reference.outcome(population).accuracy
+        for each in known:
+            outcome = each.outcome(population)
+            behind = outcome.accuracy - aim
+            yield Row(population.name, each.strategy.name, "exact", outcome, behind, {})
+
+
+def sampled(
+    population: Population, strategies: Sequence[Strategy], seeds: Sequence[int], pairs: int
+) -> Iterable[Row]:
+    """Sampled rows: within a seed every way of asking gets the same replies."""
+    known = [Replay(strategy) for strategy in strategies]
+    reference = Replay(REFERENCE)
+    drawn: list[list[Outcome]] = [[] for _ in known]
+    aims = []
+    for seed in seeds:
+        asked = sample_pairs(population, pairs, seed)
+        aims.append(reference.outcome(asked).accuracy)
+        for outcomes, each in zip(drawn, known, strict=True):
+            outcomes.append(each.outcome(asked))
+    for outcomes, each in zip(drawn, known, strict=True):
+        behind = [o.accuracy - aim for o, aim in zip(outcomes, aims, strict=True)]
+        columns = {f.name: [getattr(o, f.name) for o in outcomes] for f in fields(Outcome)}
+        mean = Outcome(**{name: float(np.mean(values)) for name, values in columns.items()})
+        intervals = {name: _half_width(columns[name]) for name in ("accuracy", "votes")}
+        intervals["behind"] = _half_width(behind)
+        name = each.strategy.name
+        yield Row(population.name, name, "sampled", mean, float(np.mean(behind)), intervals)
+
+
+def bounds(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """For each exact population with readable votes, the fewest votes that reach the reference.
+
+    ``wald`` (where all votes are alike) is for any test; ``best`` for one that asks in rounds,
+    knows the population and sees the votes without margins.
+    """
+    found = []
+    reached = {(row.population, row.strategy): row.outcome.accuracy for row in rows}
+    for population in populations():
+        if population.unreadable:
+            continue
+        aim = reached[population.name, REFERENCE.name]
+        points = best_curve(population)
+        votes, accuracy = zip(*points, strict=True)
+        limit = AIM * REFERENCE.most
+        entry: dict[str, Any] = {
+            "population": population.name,
+            "best_votes": round(float(np.interp(aim, accuracy, votes)), 2),
+            "best_behind_at_aim": round(float(np.interp(limit, votes, accuracy)) - aim, 5),
+            "curve": [[round(x, 4), round(y, 5)] for x, y in points],
+        }
+        if population.name.startswith("flips"):
+            wrong = float(population.choices()[0, 0, 1])
+            entry["wald_votes"] = round(wald_votes(wrong, 1 - aim), 2)
+        found.append(entry)
+    return found
+
+
+def _half_width(values: Sequence[float]) -> float:
+    quantile = float(student.ppf(0.975, len(values) - 1))
+    spread = float(np.std(values, ddof=1))
+    return float(quantile * spread / math.sqrt(len(values)))

@@ -1,0 +1,169 @@
+"""An input whose shards are labelled by given votes, to publish from: no engine, no Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.publish import main
+from pipeline.assembly.progress import Reporter
+from pipeline.assembly.snapshots.config import PublishConfig
+from pipeline.assembly.snapshots.manifests import LATEST_KEY, folder_of
+from pipeline.assembly.snapshots.publish import Publication, publish
+from pipeline.assembly.snapshots.reader import open_manifest, open_snapshot
+from pipeline.core.fingerprint import shard_key
+from pipeline.core.labeler import Labeler
+from pipeline.core.storage import Store
+from pipeline.core.units import Unit
+from pipeline.core.votes import Vote
+from pipeline.workers.label_sink import commit_part
+from schemas.labels import Status
+from schemas.manifest import Manifest
+from tests.calibrations import scored
+from tests.derivations import Labelled, Row, rows_of
+
+QUIET = Reporter()
+SMALL = PublishConfig(file_mb=0.03, row_group_mb=0.03, lease_s=2)
+
+# a, b, a tie, an abstention, and a row that cannot be read.
+_CAST: list[list[Vote] | None] = [
+    [scored("ab", 9, 2), scored("ba", 9, 2)],
+    [scored("ab", 3, 8), scored("ba", 3, 8)],
+    [scored("ab", 5, 5), scored("ba", 5, 5), scored("ab", 5, 5), scored("ba", 5, 5)],
+    [scored("ab", 9, 2), scored("ba", 2, 9)],
+    None,
+]
+
+Place = tuple[str, int]
+
+
+@dataclass
+class Mill:
+    """An input, an output, and what must be published of them.
+
+    Attributes:
+        shards: the labels of every shard of the input as it is now, by name.
+    """
+
+    source: Store
+    made: Labelled
+    shards: dict[str, list[Row]] = field(default_factory=dict)
+
+    @classmethod
+    def at(cls, uri: str, **judge: Any) -> Mill:
+        """An empty input and an output with a judge's card, below ``uri``."""
+        return cls(Store(f"{uri}/in"), Labelled.at(f"{uri}/out", **judge))
+
+    @property
+    def output(self) -> Store:
+        return self.made.output
+
+    def shard(self, name: str, count: int, seed: int = 0, label: bool = True) -> None:
+        """Writes a shard, in place of its earlier version, and labels all of its rows."""
+        table = pa.table({"pair_id": [f"{seed}-{name}-{number}" for number in range(count)]})
+        buffer = pa.BufferOutputStream()
+        pq.write_table(table, buffer)
+        self.source.put(name, bytes(buffer.getvalue()))
+        self.shards[name] = []
+        if label:
+            self.label(name, 0, count, seed=seed)
+
+    def label(self, name: str, start: int, stop: int, seed: int = 0, unit_rows: int = 16) -> None:
+        """Labels rows of a shard, in units."""
+        (entry,) = self.source.list(name)
+        key = shard_key(name, entry.size, self.source.content_key(entry))
+        for first in range(start, stop, unit_rows):
+            unit = Unit(name, key, first, min(stop, first + unit_rows))
+            cast = [_CAST[(seed + row) % len(_CAST)] for row in range(unit.start, unit.stop)]
+            rows = rows_of(cast, Labeler.of(self.made.judge), self.made.judge_id, first, name)
+            for row in rows:
+                row["pair_id"] = f"{seed}-{name}-{row['row']}"
+            assert commit_part(self.output, self.made.judge_id, unit, rows)
+            self.shards[name] += rows
+
+    def drop(self, name: str) -> None:
+        """Removes a shard from the input."""
+        self.source.delete(name)
+        del self.shards[name]
+
+    def publish(
+        self, config: PublishConfig = SMALL, run_id: str = "run", **how: Any
+    ) -> Publication:
+        return publish(self.source.uri, self.output, "", config, QUIET, run_id, **how)
+
+    def expected(self, table: str) -> list[Row]:
+        """The rows that a table must have, in order."""
+        rows = [row for name in sorted(self.shards) for row in self.shards[name]]
+        if table == "votes":
+            return [
+                {name: row[name] for name in ("label_id", "pair_id", "shard", "row")}
+                | {"vote": number, **vote}
+                for row in rows
+                for number, vote in enumerate(row["votes"])
+            ]
+        quarantined = table == "quarantine"
+        return [
+            {name: value for name, value in row.items() if name != "votes"}
+            for row in rows
+            if (row["status"] == Status.QUARANTINED) == quarantined
+        ]
+
+
+def live_rows(output: Store, table: str = "labels", which: str = "LATEST") -> list[Row]:
+    """The rows of a table of a snapshot, as a reader gets them."""
+    rows: list[Row] = (
+        open_snapshot(output.uri, which, table).to_table(use_threads=False).to_pylist()
+    )
+    return rows
+
+
+def assert_live_is(mill: Mill) -> Manifest:
+    """Asserts that readers get exactly the labels of the input as it is now."""
+    for table in ("labels", "quarantine", "votes"):
+        assert live_rows(mill.output, table) == mill.expected(table)
+    manifest = open_manifest(mill.output)
+    assert manifest.rows == sum(map(len, mill.shards.values()))
+    return manifest
+
+
+def latest_of(output: Store) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(output.read(LATEST_KEY))
+    return record
+
+
+def files_under(output: Store, snapshot_id: str) -> dict[str, bytes]:
+    """Every object of a snapshot except its manifest, whose time differs."""
+    folder = folder_of(snapshot_id)
+    return {
+        entry.key.removeprefix(f"{folder}/"): output.read(entry.key)
+        for entry in output.list(folder)
+        if not entry.key.endswith("manifest.json")
+    }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job did: its exit code, its events by name, and what it wrote to standard error."""
+
+    exit_code: int
+    events: list[dict[str, Any]]
+    error: str
+
+    def event(self, name: str) -> dict[str, Any]:
+        (found,) = (event for event in self.events if event["event"] == name)
+        return found
+
+
+def run_publish(output: Store, *arguments: str) -> Outcome:
+    """``python -m jobs.publish`` in this process."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        exit_code = main(["--output", output.uri, *arguments])
+    events = [json.loads(line) for line in stdout.getvalue().splitlines()]
+    return Outcome(exit_code, events, stderr.getvalue())

@@ -9,9 +9,33 @@ from fractions import Fraction
 from typing import Any
 
 import av
+import numpy as np
 from PIL import Image
 
+from pipeline.core.config import MediaConfig
+
+WEBM: dict[str, Any] = {"container": "webm", "codec": "libvpx-vp9"}
+GIF: dict[str, Any] = {"container": "gif", "codec": "gif", "pixels": "rgb8"}
+AVI: dict[str, Any] = {"container": "avi", "codec": "mpeg4"}
+FRAGMENTS: dict[str, Any] = {"output": {"movflags": "frag_keyframe+empty_moov"}}
+FORMATS: dict[str, dict[str, Any]] = {
+    "mp4": {},
+    "mp4 with open GOPs": {"options": {"x264-params": "open-gop=1:bframes=3"}},
+    "mp4 without key frames": {"options": {"x264-params": "intra-refresh=1"}},
+    "mp4 in fragments": FRAGMENTS,
+    "mp4 of AV1": {"codec": "libsvtav1"},
+    "webm": WEBM,
+    "webm of VP8": {"container": "webm", "codec": "libvpx"},
+    "matroska": {"container": "matroska"},
+    "avi": AVI,
+    "avi without times": {"container": "avi"},
+    "gif": GIF,
+    "mpegts": {"container": "mpegts"},
+    "mov": {"container": "mov", "codec": "prores_ks", "pixels": "yuv422p10le"},
+}
+
 Picture = Image.Image
+_FORMATS = {"RGB": "rgb24", "RGBA": "rgba"}
 _BITS = 6  # a frame's number is drawn as so many bars
 
 
@@ -40,6 +64,7 @@ def video(
     times: Sequence[int] | None = None,
     key_every: int | None = None,
     options: dict[str, str] | None = None,
+    output: dict[str, str] | None = None,
 ) -> bytes:
     """An encoded video.
 
@@ -49,12 +74,11 @@ def video(
         rate: frames a second.
         times: of each frame, in 1/rate seconds; by default one after the other.
         key_every: frames from one key frame to the next, at most.
-        options: of the encoder.
+        options, output: of the encoder and of the container.
     """
     buffer = io.BytesIO()
-    quiet = {"libx265": {"x265-params": "log-level=none"}}.get(codec, {})
-    with av.open(buffer, "w", format=container) as output:
-        stream: Any = output.add_stream(codec, rate=rate, options=quiet | (options or {}))
+    with av.open(buffer, "w", format=container, options=output or {}) as file:
+        stream: Any = file.add_stream(codec, rate=rate, options=options or {})
         stream.pix_fmt = pixels
         if key_every:
             stream.codec_context.gop_size = key_every
@@ -62,11 +86,12 @@ def video(
             if not index:
                 stream.width, stream.height = picture.size
             frames: Any = av.VideoFrame  # partly untyped
-            frame = frames.from_image(picture)
+            # Not from_image: that drops what is transparent.
+            frame = frames.from_ndarray(np.asarray(picture), format=_FORMATS[picture.mode])
             frame.pts = times[index] if times else index
             frame.time_base = 1 / Fraction(rate)
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
     return buffer.getvalue()
 
 
@@ -95,3 +120,9 @@ def turned(mp4: bytes, a: int, b: int, c: int, d: int) -> bytes:
     one = 1 << 16
     matrix = struct.pack(">9i", a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30)
     return mp4[:place] + matrix + mp4[place + len(matrix) :]
+
+
+def as_it_is(**of_video: Any) -> MediaConfig:
+    """Limits that leave frames as they are, unless told otherwise."""
+    free = {"min_pixels": 1, "max_pixels": 10**8, "total_pixels": 10**10}
+    return MediaConfig.model_validate({"factor": 1, "video": free | of_video})

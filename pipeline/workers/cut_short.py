@@ -1,4 +1,7 @@
-"""Files that end before their container says: ffmpeg reads these formats as if they were whole."""
+"""Files that end before their container says.
+
+What is missing may be whole frames, which ffmpeg reads as if they had never been there.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,33 @@ _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
 def cut_short(data: bytes) -> bool:
-    """Whether a Matroska (WebM) or GIF file ends before it says."""
+    """Whether an MP4 or QuickTime, Matroska or WebM, AVI or GIF file lacks its end.
+
+    Of other containers (an MPEG stream may begin and end anywhere) nothing tells.
+    """
     if data.startswith(b"GIF8"):
         return not data.rstrip(b"\0\r\n").endswith(b";")
-    if not data.startswith(_EBML):
-        return False
+    if data.startswith(b"RIFF"):
+        return 8 + int.from_bytes(data[4:8], "little") > len(data)
+    if data.startswith(_EBML):
+        return _segment_ends_after(data)
+    return _box_ends_after(data)
+
+
+def _box_ends_after(data: bytes) -> bool:
+    """Whether the last of a file's boxes is larger than what is left for it."""
+    at = 0
+    while len(data) - at >= 8 and data[at + 4 : at + 8].isalnum():
+        size, least = int.from_bytes(data[at : at + 4], "big"), 8
+        if size == 1:  # the size follows
+            size, least = int.from_bytes(data[at + 8 : at + 16], "big"), 16
+        if size < least:  # 0: to the end of the file; less is none
+            return False
+        at += size
+    return at > len(data)
+
+
+def _segment_ends_after(data: bytes) -> bool:
     header, start = _size(data, len(_EBML))
     at = start + (header or 0)
     if data[at : at + 4] != _SEGMENT:

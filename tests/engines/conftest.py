@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ import pytest
 from jobs.demo import CONFIG
 from pipeline.core.config import LabelConfig
 from pipeline.core.config_file import load_config
-from pipeline.workers.engine import Engine, Reply, Sampling
+from pipeline.workers.engine import Chat, Engine, Reply, Sampling
 from pipeline.workers.engine_start import start_engine
 from pipeline.workers.judge import Judge
 from pipeline.workers.media import MediaStore
@@ -47,6 +47,15 @@ class TinyJudge:
 
         return self.run(all_rows())
 
+    def answers(self, chats: Iterable[Chat]) -> list[Reply]:
+        """Greedy replies to chats, one after the other; the length must be as it was computed."""
+        replies = []
+        for number, chat in enumerate(chats):
+            prompt = self.engine.render(chat)
+            replies.append(self.run(self.engine.reply(f"c{number}", prompt, GREEDY)))
+            assert replies[-1].prompt_tokens == prompt.length
+        return replies
+
     def replies(self, rows: list[dict[str, Any]]) -> list[Reply]:
         """Greedy replies to both orders of each row."""
         prepared = [self.judge.prepare(row | {"defect": None}) for row in rows]
@@ -59,9 +68,13 @@ class TinyJudge:
         return self.run(all_prompts())
 
 
+# More media a row than the demo's judge is asked about.
+MEDIA = ("judge.media.max_images=4", "judge.media.video.max_videos=3")
+
+
 def start_tiny(folder: Path, *overrides: str) -> TinyJudge:
-    """Starts the tiny judge as the demo configures it."""
-    return TinyJudge(load_config(LabelConfig, str(CONFIG), list(overrides)), folder)
+    """Starts the tiny judge as the demo configures it, with room for more media."""
+    return TinyJudge(load_config(LabelConfig, str(CONFIG), [*MEDIA, *overrides]), folder)
 
 
 @pytest.fixture(scope="session")

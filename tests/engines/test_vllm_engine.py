@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 from transformers import AutoTokenizer
 
+from pipeline.core.errors import ConfigError
 from pipeline.tiny_judge import WEIGHTS
 from pipeline.tiny_judge.corpus import scene_rows
-from tests.engines.conftest import TinyJudge
+from pipeline.workers.engine import Chat, Clip
+from tests.engines.conftest import GREEDY, TinyJudge
+from tests.videos import clip, numbered
 
 pytestmark = pytest.mark.engine
 HOSTILE = (
@@ -39,3 +42,23 @@ def test_hostile_text_reaches_the_engine_as_text(tiny: TinyJudge) -> None:
     assert [t for t in prepared.prompts["ab"].token_ids if t in special] == framing
     label = tiny.labels([hostile])[0]  # the engine takes it: no placeholder without a picture
     assert label["n_votes"] >= 2
+
+
+def test_a_clip_of_a_size_that_the_model_changes_is_an_error_of_the_configuration(
+    tiny: TinyJudge,
+) -> None:
+    frames = tuple(numbered(number, (100, 84)) for number in range(2))  # 100: no multiple of 28
+    prompt = tiny.engine.render(Chat("Judge.", (Clip(frames, 1.0), "What?")))
+    with pytest.raises(ConfigError, match=r"tokens in the engine, .* by judge\.media"):
+        tiny.run(tiny.engine.reply("odd", prompt, GREEDY))
+
+
+def test_a_video_of_a_row_reaches_the_engine(tiny: TinyJudge) -> None:
+    videos = [{"bytes": clip(20), "path": None}, {"bytes": clip(8, (64, 96)), "path": None}]
+    row = scene_rows(1, seed=14)[0] | {"videos": videos}
+    votes = tiny.labels([row])[0]["votes"]
+    prompts = tiny.judge.prepare(row | {"defect": None}).prompts
+    assert len(prompts["ab"].chat.clips) == 2
+    assert [vote["prompt_tokens"] for vote in votes[:2]] == [
+        prompts[order].length for order in ("ab", "ba")
+    ]

@@ -1,0 +1,155 @@
+"""Videos that cannot be judged: each ends as a rejected row that says why, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.core.config import MediaConfig
+from pipeline.core.errors import RowRejected
+from pipeline.workers.video import decode_video
+from schemas.labels import Reason
+from tests.shards import picture
+from tests.videos import (
+    AVI,
+    FORMATS,
+    FRAGMENTS,
+    GIF,
+    WEBM,
+    as_it_is,
+    clip,
+    sound,
+    turned,
+)
+
+
+def refusal(data: bytes, media: MediaConfig | None = None) -> RowRejected:
+    with pytest.raises(RowRejected) as raised:
+        decode_video(data, media or as_it_is())
+    return raised.value
+
+
+def test_decoding_begins_at_key_frames() -> None:
+    # Frames 0 and 59 are shown: from key frames 0 and 50 these are 1 + 10 frames to decode.
+    media = as_it_is(min_frames=2, max_frames=2, max_decoded_pixels=11 * 96 * 64)
+    as_told = {"sc_threshold": "0"}  # no other key frames
+    assert len(decode_video(clip(60, key_every=10, options=as_told), media).frames) == 2
+    refused = refusal(clip(60, key_every=60, options=as_told), media)
+    assert refused.reason is Reason.MEDIA_TOO_LARGE
+    assert refused.detail == (
+        "60 frames of 6,144 pixels would have to be decoded to reach those shown; the limit is "
+        "67,584 pixels (judge.media.video.max_decoded_pixels)"
+    )
+
+
+CUT = {
+    "mp4": clip(30, key_every=10),
+    "mp4 in fragments": clip(30, key_every=10, **FRAGMENTS),
+    "webm": clip(30, key_every=10, **WEBM),
+    "matroska": clip(30, key_every=10, container="matroska"),
+    "gif": clip(30, **GIF),
+    "avi": clip(30, **AVI),
+}
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.95])
+@pytest.mark.parametrize("kind", CUT)
+def test_a_file_that_is_cut_short_is_corrupt(kind: str, share: float) -> None:
+    assert len(decode_video(CUT[kind], as_it_is()).frames) == 4
+    cut = CUT[kind][: int(share * len(CUT[kind]))]
+    assert refusal(cut).reason is Reason.MEDIA_CORRUPT
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "zero bytes"),
+        (b"not a video", "damaged, or no video in mov, mp4"),
+        (picture(1), "damaged, or no video in"),
+        (picture(1, kind="JPEG"), "damaged, or no video in"),
+        (sound(), "no video stream, only audio"),
+        (clip(4, (804, 4), codec="mpeg4"), "804x4: the aspect ratio is above 200"),
+    ],
+    ids=range(6),
+)
+def test_what_is_no_video(data: bytes, message: str) -> None:
+    refused = refusal(data)
+    assert refused.reason is Reason.MEDIA_CORRUPT
+    assert message in refused.detail
+
+
+@pytest.mark.parametrize(
+    "playlist",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{path}\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile {path}\n",
+    ],
+)
+def test_a_playlist_opens_no_other_file(playlist: str, tmp_path: Path) -> None:
+    (tmp_path / "secret.mp4").write_bytes(clip(4))
+    listing = playlist.format(path=tmp_path / "secret.mp4")
+    assert refusal(listing.encode()).reason is Reason.MEDIA_CORRUPT
+
+
+@pytest.mark.parametrize(
+    ("media", "message"),
+    [
+        (
+            MediaConfig(max_decoded_pixels=96 * 64 - 1),
+            "the video declares frames of 96x64 pixels; the limit is 6,143 "
+            "(judge.media.max_decoded_pixels)",
+        ),
+        (
+            as_it_is(max_source_frames=19),
+            "the video has more frames; the limit is 19 (judge.media.video.max_source_frames)",
+        ),
+        (
+            as_it_is(max_seconds=1.5),
+            "the video lasts 2.0 s; the limit is 1.5 s (judge.media.video.max_seconds)",
+        ),
+    ],
+    ids=range(3),
+)
+@pytest.mark.parametrize("kind", ["mp4", "gif"])
+def test_what_is_too_large(kind: str, media: MediaConfig, message: str) -> None:
+    refused = refusal(clip(20, **FORMATS[kind]), media)
+    assert (refused.reason, refused.detail) == (Reason.MEDIA_TOO_LARGE, message)
+
+
+def test_frames_that_grow_beyond_the_limit() -> None:
+    small, large = (clip(12, size, container="mpegts") for size in ((96, 64), (1_920, 1_280)))
+    media = as_it_is().model_copy(update={"max_decoded_pixels": 10_000})
+    assert refusal(small + large, media).reason is Reason.MEDIA_CORRUPT
+
+
+SEEDS = [
+    clip(8),
+    clip(8, **WEBM),
+    clip(8, container="matroska"),
+    clip(8, **AVI),
+    clip(8, **GIF),
+    clip(8, **FRAGMENTS),
+    clip(8, container="mpegts"),
+    turned(clip(8), 0, 1, -1, 0),
+]
+CHANGES = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(SEEDS), CHANGES, st.floats(0, 1))
+def test_damage_never_raises_anything_else(data: bytes, changes: Any, near: float) -> None:
+    damaged = bytearray(data)
+    for position, value in changes:
+        damaged[int(position * near) % len(damaged)] = value
+    media = as_it_is(max_decoded_pixels=10**7).model_copy(update={"max_decoded_pixels": 10**6})
+    try:
+        decoded = decode_video(bytes(damaged), media)
+    except RowRejected as rejected:
+        assert rejected.reason in (Reason.MEDIA_CORRUPT, Reason.MEDIA_TOO_LARGE)  # noqa: PT017
+    else:
+        assert len(decoded.frames) % 2 == 0
+        assert decoded.fps > 0

@@ -1,11 +1,11 @@
 """Train the tiny judge, or evaluate it as the product runs it.
 
-    python -m jobs.train_tiny_judge --output out/tiny_judge --minutes 9 --workers 15
-    python -m jobs.train_tiny_judge --output out/tiny_judge --minutes 8 --workers 15 --resume
+    python -m jobs.train_tiny_judge --output out/tiny_judge --minutes 9 --workers 14
+    python -m jobs.train_tiny_judge --output out/tiny_judge --minutes 9 --workers 14 --resume
     python -m jobs.train_tiny_judge --evaluate-only --report out/tiny_judge.json
 
 Training wants a GPU (some ten minutes each on an H100) and runs, slowly, without one. The
-evaluation runs on two CPU cores in some minutes, by default of the weights that ship.
+evaluation runs on two CPU cores in some ten minutes, by default of the weights that ship.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ def main() -> None:
     """Parse the command line and run."""
     options = vars(_parser().parse_args())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    only, pairs, report = (options.pop(k) for k in ("evaluate_only", "pairs", "report"))
+    only, report = options.pop("evaluate_only"), options.pop("report")
+    rows, task = options.pop("rows"), options.pop("task")
     config, overrides = options.pop("config"), options.pop("set")
     if only:
         from pipeline.core.config import LabelConfig
         from pipeline.core.config_file import load_config
         from pipeline.tiny_judge.evaluation import evaluate
 
-        figures = evaluate(load_config(LabelConfig, config, overrides), pairs, options["seed"])
+        figures = evaluate(load_config(LabelConfig, config, overrides), rows, options["seed"], task)
         text = json.dumps(figures, indent=1)
         logging.info("%s", text)
         if report is not None:
@@ -64,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--evaluate-every", type=int, default=1_000)
     parser.add_argument("--evaluation-samples", type=int, default=256)
     parser.add_argument("--evaluate-only", action="store_true", help="needs vLLM")
-    parser.add_argument("--pairs", type=int, default=1_000, help="held-out pairs to evaluate on")
+    parser.add_argument("--rows", type=int, default=200, help="held-out rows of each task")
+    parser.add_argument("--task", help="evaluate this task only, such as pairwise_options/image")
     parser.add_argument("--report", type=Path, help="where the evaluation's JSON goes")
     parser.add_argument("--config", default=str(CONFIG), help="judge and engine to evaluate")
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[])

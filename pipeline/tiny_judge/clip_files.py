@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import av
 from PIL import Image
@@ -32,11 +32,14 @@ def encode_clip(frames: Sequence[Image.Image], fps: int, format_: ClipFormat = "
         )
         return buffer.getvalue()
     buffer = io.BytesIO()
+    make_frame: Any = av.VideoFrame.from_image  # untyped in av
     with av.open(buffer, "w", format="mp4") as file:
-        stream = file.add_stream("libx264", rate=Fraction(fps), options={"crf": "18", "threads": "1"})
+        stream = file.add_stream(
+            "libx264", rate=Fraction(fps), options={"crf": "18", "threads": "1"}
+        )
         stream.width, stream.height = frames[0].size
         stream.pix_fmt = "yuv420p"
         for frame in frames:
-            file.mux(stream.encode(av.VideoFrame.from_image(frame)))
+            file.mux(stream.encode(make_frame(frame)))
         file.mux(stream.encode())
     return buffer.getvalue()

@@ -93,9 +93,7 @@ def _moved(cell: int, down: int, across: int) -> int | None:
     return 3 * row + column if 0 <= row < 3 and 0 <= column < 3 else None
 
 
-def render_motion(
-    motion: Motion, rng: random.Random, size: Size, frames: int
-) -> list[Image.Image]:
+def render_motion(motion: Motion, rng: random.Random, size: Size, frames: int) -> list[Image.Image]:
     """Draw the frames of a clip, evenly spaced from start to end.
 
     Args:

@@ -20,9 +20,7 @@ _PATCH: Final = 14
 _MERGE: Final = 2
 
 
-def check_parity(
-    model: Qwen2_5_VLForConditionalGeneration, layout: Layout, batch: Batch
-) -> float:
+def check_parity(model: Qwen2_5_VLForConditionalGeneration, layout: Layout, batch: Batch) -> float:
     """Hold the batched forward to Hugging Face's own, in float32.
 
     Args:
@@ -104,9 +102,7 @@ def _flattened(frames: Tensor) -> list[Tensor]:
     processor = Qwen2VLImageProcessor(do_resize=False)
     patches = []
     for pair in frames.expand(-1, FRAMES_A_PATCH, -1, -1, -1):
-        both = [
-            processor([frame.numpy()], return_tensors="pt")["pixel_values"] for frame in pair
-        ]
+        both = [processor([frame.numpy()], return_tensors="pt")["pixel_values"] for frame in pair]
         # Each holds its frame twice: (patches, channels * frames * pixels).
         first, second = (one.view(len(one), 3, FRAMES_A_PATCH, -1) for one in both)
         patches.append(torch.stack([first[:, :, 0], second[:, :, 1]], dim=2).flatten(1))

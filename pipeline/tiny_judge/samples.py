@@ -4,8 +4,9 @@ import itertools
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,10 +69,16 @@ class Batch:
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        named = {field.name: getattr(self, field.name) for field in fields(self)}
-        changed = {k: change(v) if isinstance(v, Tensor) else v for k, v in named.items()}
-        seen = tuple(Seen(change(s.frames), change(s.slots)) for s in self.seen)
-        return Batch(**changed | {"seen": seen})
+        return Batch(
+            change(self.prefix),
+            change(self.ids),
+            change(self.places),
+            change(self.positions),
+            change(self.targets),
+            change(self.rows),
+            tuple(Seen(change(s.frames), change(s.slots)) for s in self.seen),
+            self.task,
+        )
 
 
 class Batches(IterableDataset[Batch]):
@@ -114,7 +121,9 @@ class HeldOut(IterableDataset[Batch]):
 
 def base_weights() -> Tensor:
     """How often training draws each of ``TASKS`` at first, in shared memory."""
-    return torch.tensor([WEIGHTS_OF_TASKS[task] for task in TASKS]).share_memory_()
+    weights: Any = torch.tensor([WEIGHTS_OF_TASKS[task] for task in TASKS])
+    shared: Tensor = weights.share_memory_()  # untyped in torch
+    return shared
 
 
 def load(batches: IterableDataset[Batch], workers: int) -> DataLoader[Batch]:

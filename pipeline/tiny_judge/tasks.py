@@ -22,9 +22,7 @@ class Task:
         """Such as ``pairwise_scores/text/picture``."""
         return f"{self.format}/{self.made_of}/{self.about}"
 
-    def draw(
-        self, rng: random.Random, held_out: bool = False, count: int | None = None
-    ) -> Case:
+    def draw(self, rng: random.Random, held_out: bool = False, count: int | None = None) -> Case:
         """Draw a case of this task.
 
         Args:
@@ -51,12 +49,13 @@ _CONTEXTS: Final[dict[Context, float]] = {
     "turns": 0.12,
     "clip": 0.22,
 }
+_PROMPT: Final[dict[Context, float]] = {"prompt": 1.0}
 
 WEIGHTS_OF_TASKS: Final[dict[Task, float]] = {
     Task(format_, made_of, about): weight * share
     for format_, kinds in _FORMATS.items()
     for made_of, weight in kinds.items()
-    for about, share in (_CONTEXTS if made_of == "text" else {"prompt": 1.0}).items()
+    for about, share in (_CONTEXTS if made_of == "text" else _PROMPT).items()
 }
 """How often training draws each task."""
 

@@ -13,9 +13,7 @@ log = logging.getLogger(__name__)
 
 
 @torch.no_grad()
-def warm_start(
-    model: Qwen2_5_VLForConditionalGeneration, layout: Layout, folder: Path
-) -> None:
+def warm_start(model: Qwen2_5_VLForConditionalGeneration, layout: Layout, folder: Path) -> None:
     """Copy what fits from the judge in ``folder``.
 
     Parameters of equal name and shape are copied, and the embeddings of tokens that both

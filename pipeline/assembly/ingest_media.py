@@ -8,7 +8,7 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.core.canonical import list_parts
+from pipeline.core.arrow_layouts import list_parts
 from pipeline.core.errors import ConfigError
 from pipeline.core.storage import Store
 from schemas.pairs import MEDIA, PAIRS, RESPONSE

@@ -16,8 +16,8 @@ from typing import Literal, Self
 
 from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
-from pipeline.core.config import Frozen
 from pipeline.core.fingerprint import digest
+from pipeline.core.frozen import Frozen
 from pipeline.core.votes import Vote, readable_of
 
 FEATURES = ("mean_margin", "vote_share", "net_votes")

@@ -15,14 +15,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from pipeline.core.arrow_layouts import (
+    Mismatch,
+    cast,
+    element,
+    is_list,
+    is_text,
+    list_parts,
+    nulls,
+    plain_list,
+)
 from schemas.pairs import ENTRY, MEDIA, MESSAGE, RESPONSE
 
 _STEP = re.compile(r"\[(\d+)\]|\.([^.\[\]]+)")
 _PATH = re.compile(r"([^.\[\]]+)((?:\[\d+\]|\.[^.\[\]]+)*)")
-
-
-class Mismatch(Exception):
-    """A column cannot be read as what the mapping says; the message is for the user."""
 
 
 def root_of(path: str, schema: pa.Schema) -> str:
@@ -66,24 +72,15 @@ def pick(batch: pa.RecordBatch, path: str) -> pa.Array:
                 raise Mismatch(f"column {where!r}: got {array.type}, expected a field {name!r}")
             array, where = pc.struct_field(array, name), f"{where}.{name}"
         else:
-            array, where = _element(array, int(index), where), f"{where}[{index}]"
+            array, where = element(array, int(index), where), f"{where}[{index}]"
     return array
-
-
-def is_text(data_type: pa.DataType) -> bool:
-    """Whether :func:`text` takes this type without a cast of values."""
-    if pt.is_dictionary(data_type):
-        return is_text(data_type.value_type)
-    return bool(
-        pt.is_string(data_type) or pt.is_large_string(data_type) or pt.is_string_view(data_type)
-    )
 
 
 def text(array: pa.Array, path: str) -> pa.Array:
     """Any string type as ``string``; a column that is null throughout as nulls."""
     if not is_text(array.type) and not pt.is_null(array.type):
         raise Mismatch(f"column {path!r}: got {array.type}, expected a string")
-    return _cast(array, pa.string())
+    return cast(array, pa.string())
 
 
 def label(array: pa.Array, path: str) -> pa.Array:
@@ -92,14 +89,14 @@ def label(array: pa.Array, path: str) -> pa.Array:
         return array.cast(pa.string())
     if not is_text(array.type) and not pt.is_null(array.type):
         raise Mismatch(f"column {path!r}: got {array.type}, expected a string or an integer")
-    return _cast(array, pa.string())
+    return cast(array, pa.string())
 
 
 def plain(array: pa.Array, path: str) -> pa.Array:
     """Any single value (text, number, boolean, date) as ``string``, for metadata."""
     if pt.is_nested(array.type) or _is_bytes(array.type) or pt.is_fixed_size_binary(array.type):
         raise Mismatch(f"column {path!r}: got {array.type}, expected a text or a number")
-    return _cast(array, pa.string())
+    return cast(array, pa.string())
 
 
 def media(array: pa.Array, path: str) -> pa.Array:
@@ -113,7 +110,7 @@ def media(array: pa.Array, path: str) -> pa.Array:
     """
     if pt.is_null(array.type):
         return pa.nulls(len(array), pa.list_(MEDIA))
-    if not _is_list(array.type):
+    if not is_list(array.type):
         return _one_item_lists(_media_items(array, path))
     offsets, values, empty = list_parts(array, path)
     items = _media_items(values, path)
@@ -155,7 +152,7 @@ def response(array: pa.Array, path: str) -> pa.Array:
         read = text if pt.is_string(field.type) else media
         part = array.field(field.name) if field.name in fields else pa.nulls(len(array))
         parts.append(read(part, f"{path}.{field.name}"))
-    return pa.StructArray.from_arrays(parts, fields=list(RESPONSE), mask=_nulls(array))
+    return pa.StructArray.from_arrays(parts, fields=list(RESPONSE), mask=nulls(array))
 
 
 def ranking(array: pa.Array, path: str) -> tuple[pa.Array, pa.Array, pa.Array]:
@@ -164,34 +161,13 @@ def ranking(array: pa.Array, path: str) -> tuple[pa.Array, pa.Array, pa.Array]:
     Raises:
         Mismatch: not a list of integers.
     """
-    if not _is_list(array.type) or not pt.is_integer(array.type.value_type):
+    if not is_list(array.type) or not pt.is_integer(array.type.value_type):
         raise Mismatch(f"column {path!r}: got {array.type}, expected a list of two integers")
     return (
-        _element(array, 0, path),
-        _element(array, 1, path),
-        pc.list_value_length(_plain_list(array)),
+        element(array, 0, path),
+        element(array, 1, path),
+        pc.list_value_length(plain_list(array)),
     )
-
-
-def list_parts(array: pa.Array, path: str) -> tuple[pa.Array, pa.Array, pa.Array | None]:
-    """(offsets from 0, the values they cut, mask of null lists or None) of any list array.
-
-    Values are a slice of the input's unless null lists hide some, which a result must not own.
-
-    Raises:
-        Mismatch: it is no list.
-    """
-    if not _is_list(array.type):
-        raise Mismatch(f"column {path!r}: got {array.type}, expected a list")
-    array = _plain_list(array)
-    offsets = array.offsets
-    first, last = offsets[0].as_py(), offsets[-1].as_py()
-    owned = pc.sum(pc.list_value_length(array)).as_py() or 0
-    if owned == last - first:
-        return pc.subtract(offsets, offsets[0]), array.values.slice(first, owned), _nulls(array)
-    lengths = pc.fill_null(pc.list_value_length(array), 0)
-    offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)])
-    return offsets.cast(pa.int32()), array.flatten(), _nulls(array)
 
 
 def _text_structs(array: pa.Array, struct: pa.StructType, refusal: str) -> pa.Array:
@@ -203,14 +179,14 @@ def _text_structs(array: pa.Array, struct: pa.StructType, refusal: str) -> pa.Ar
     kind = pa.list_(struct)
     if pt.is_null(array.type):
         return pa.nulls(len(array), kind)
-    stored = array.type.value_type if _is_list(array.type) else array.type
+    stored = array.type.value_type if is_list(array.type) else array.type
     fits = pt.is_null(stored) or _has_fields(stored, {field.name: is_text for field in struct})
-    if not _is_list(array.type) or not fits:
+    if not is_list(array.type) or not fits:
         raise Mismatch(f"{refusal}{kind}")
     offsets, values, empty = list_parts(array, refusal)
     fields = [values if pt.is_null(stored) else values.field(field.name) for field in struct]
-    parts = [_cast(part, field.type) for part, field in zip(fields, struct, strict=True)]
-    items = pa.StructArray.from_arrays(parts, fields=list(struct), mask=_nulls(values))
+    parts = [cast(part, field.type) for part, field in zip(fields, struct, strict=True)]
+    items = pa.StructArray.from_arrays(parts, fields=list(struct), mask=nulls(values))
     return pa.ListArray.from_arrays(offsets, items, type=kind, mask=empty)
 
 
@@ -220,17 +196,17 @@ def _media_items(array: pa.Array, path: str) -> pa.Array:
     if pt.is_null(kind):
         return pa.nulls(len(array), MEDIA)
     if _is_bytes(kind):
-        parts = [_cast(array, pa.binary()), pa.nulls(len(array), pa.string())]
+        parts = [cast(array, pa.binary()), pa.nulls(len(array), pa.string())]
     elif is_text(kind):
-        parts = [pa.nulls(len(array), pa.binary()), _cast(array, pa.string())]
+        parts = [pa.nulls(len(array), pa.binary()), cast(array, pa.string())]
     elif _has_fields(kind, {"bytes": _is_bytes, "path": is_text}):
-        parts = [_cast(array.field(field.name), field.type) for field in MEDIA]
+        parts = [cast(array.field(field.name), field.type) for field in MEDIA]
     else:
         raise Mismatch(
             f"column {path!r}: got {kind}, expected media: struct<bytes, path>, "
             f"binary or a string path, or a list of one of these"
         )
-    return pa.StructArray.from_arrays(parts, fields=list(MEDIA), mask=_nulls(array))
+    return pa.StructArray.from_arrays(parts, fields=list(MEDIA), mask=nulls(array))
 
 
 def _one_item_lists(items: pa.Array) -> pa.Array:
@@ -243,52 +219,7 @@ def _one_item_lists(items: pa.Array) -> pa.Array:
         return pa.ListArray.from_arrays(pa.arange(0, len(items) + 1).cast(pa.int32()), items, kind)
     ends = pc.cumulative_sum(items.is_valid().cast(pa.int32()))
     offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends])
-    return pa.ListArray.from_arrays(offsets, items.drop_null(), kind, mask=_nulls(items))
-
-
-def _element(array: pa.Array, index: int, path: str) -> pa.Array:
-    """``array[i][index]`` for each row i; null where the list is null or too short."""
-    if not _is_list(array.type):
-        raise Mismatch(f"column {path!r}: got {array.type}, expected a list")
-    array = _plain_list(array)
-    long_enough = pc.greater(pc.list_value_length(array), index)
-    starts = array.offsets.slice(0, len(array))
-    at = pc.if_else(long_enough, pc.add(starts.cast(pa.int64()), index), None)
-    return array.values.take(at.cast(pa.int64()))
-
-
-def _plain_list(array: pa.Array) -> pa.Array:
-    """Any list layout as ``list`` with 32-bit offsets."""
-    if pt.is_list(array.type):
-        return array
-    return _cast(array, pa.list_(array.type.value_type))
-
-
-def _cast(array: pa.Array, data_type: pa.DataType) -> pa.Array:
-    """A cast between layouts of one logical type, sharing value buffers where it can.
-
-    A slice of a buffer beyond 2 GiB has offsets that the narrow type cannot hold: it is copied
-    into a buffer of its own first.
-    """
-    if array.type == data_type:
-        return array
-    if pt.is_dictionary(array.type):  # Arrow 26 casts none of string views
-        return _cast(array.dictionary, data_type).take(array.indices)
-    try:
-        return array.cast(data_type)
-    except pa.ArrowInvalid:
-        return array.take(pa.arange(0, len(array))).cast(data_type)
-
-
-def _nulls(array: pa.Array) -> pa.Array | None:
-    return array.is_null() if array.null_count else None
-
-
-def _is_list(data_type: pa.DataType) -> bool:
-    # Not list views: Arrow 26 casts a slice of one to the wrong lists.
-    return bool(
-        pt.is_list(data_type) or pt.is_large_list(data_type) or pt.is_fixed_size_list(data_type)
-    )
+    return pa.ListArray.from_arrays(offsets, items.drop_null(), kind, mask=nulls(items))
 
 
 def _is_bytes(data_type: pa.DataType) -> bool:

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.core import canonical, list_columns
-from pipeline.core.canonical import Mismatch
+from pipeline.core.arrow_layouts import Mismatch
 from pipeline.core.column_specs import (
     CandidatesSource,
     Coded,

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from pipeline.core import canonical
-from pipeline.core.canonical import Mismatch
+from pipeline.core.arrow_layouts import Mismatch, is_text, list_parts
 from pipeline.core.column_specs import (
     CandidatesSource,
     Each,
@@ -57,7 +57,7 @@ def stored_candidates(array: pa.Array, path: str) -> pa.Array:
     kind = pa.list_(RESPONSE)
     if pt.is_null(array.type):
         return pa.nulls(len(array), kind)
-    offsets, values, empty = canonical.list_parts(array, path)
+    offsets, values, empty = list_parts(array, path)
     return pa.ListArray.from_arrays(
         offsets, canonical.response(values, path), type=kind, mask=empty
     )
@@ -88,7 +88,7 @@ def stored_scores(array: pa.Array, path: str) -> pa.Array:
     kind = pa.list_(pa.float64())
     if pt.is_null(array.type):
         return pa.nulls(len(array), kind)
-    offsets, values, empty = canonical.list_parts(array, path)
+    offsets, values, empty = list_parts(array, path)
     return pa.ListArray.from_arrays(offsets, _numbers(values, path), type=kind, mask=empty)
 
 
@@ -99,12 +99,12 @@ def _items(array: pa.Array, path: str) -> tuple[pa.Array, pa.RecordBatch, pa.Arr
     """
     if pt.is_struct(array.type):
         fields = [(field.name, array.field(field.name)) for field in array.type]
-        parts = [canonical.list_parts(column, f"{path}.{name}") for name, column in fields]
+        parts = [list_parts(column, f"{path}.{name}") for name, column in fields]
         if not parts or any(not part[0].equals(parts[0][0]) for part in parts):
             raise Mismatch(f"column {path!r}: got {array.type}, expected lists of one length")
         columns = {name: part[1] for (name, _), part in zip(fields, parts, strict=True)}
         return parts[0][0], pa.RecordBatch.from_pydict(columns), parts[0][2]
-    offsets, values, empty = canonical.list_parts(array, path)
+    offsets, values, empty = list_parts(array, path)
     if not pt.is_struct(values.type):
         raise Mismatch(f"column {path!r}: got {array.type}, expected a list of structs")
     columns = {field.name: pc.struct_field(values, field.name) for field in values.type}
@@ -112,7 +112,7 @@ def _items(array: pa.Array, path: str) -> tuple[pa.Array, pa.RecordBatch, pa.Arr
 
 
 def _numbers(array: pa.Array, path: str) -> pa.Array:
-    if canonical.is_text(array.type):
+    if is_text(array.type):
         text = array.cast(pa.string())
         numeric = pc.match_substring_regex(text, _NUMBER)
         return pc.utf8_trim_whitespace(pc.if_else(numeric, text, None)).cast(pa.float64())

@@ -1,7 +1,8 @@
 """The tiny judge: a two-million-parameter Qwen2.5-VL that judges pairs about synthetic scenes.
 
-It ships as package data, so that the demo, the tests and the CPU benchmark run the whole path
-with a real engine and a judge that really looks at the picture. It is no judge of anything else.
+It ships as package data, so that the demo, the tests and the CPU benchmark run the whole path,
+in every judging format, with a real engine and a judge that really looks at pictures and clips.
+It is no judge of anything else.
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ WEIGHTS: Final = Path(__file__).parent / "weights"
 
 MIN_PIXELS: Final = 9_000
 MAX_PIXELS: Final = 17_500
-"""Bounds of the picture after resizing, in pixels: 12 to 21 merged tokens of 28 x 28.
+"""Bounds of a picture or a frame after resizing, in pixels: 12 to 21 merged tokens of 28 x 28.
 
 The vision tower was trained on these grids only, so media must be resized within these bounds.
 """

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 from av.video.frame import VideoFrame
 
-from pipeline.core.config import MediaConfig
+from pipeline.core.media_config import MediaConfig
 from pipeline.workers.video_packets import (
     Packet,
     corrupt,

@@ -15,8 +15,8 @@ from typing import Any
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pipeline.core import pixels
-from pipeline.core.config import MediaConfig
 from pipeline.core.errors import RowRejected, StorageError
+from pipeline.core.media_config import MediaConfig
 from pipeline.core.storage import Store
 from schemas.labels import Reason
 

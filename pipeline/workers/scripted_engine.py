@@ -14,8 +14,9 @@ from typing import Literal
 from PIL.Image import Image
 from pydantic import Field, ValidationError
 
-from pipeline.core.config import EngineConfig, Frozen, JudgeConfig
+from pipeline.core.config import EngineConfig, JudgeConfig
 from pipeline.core.errors import EngineDeadError, EngineStartError
+from pipeline.core.frozen import Frozen
 from pipeline.workers.engine import Chat, Clip, Rendered, Reply, Sampling
 
 Fault = Literal["kill", "die", "hang", "malformed", "truncated", "refused", "out_of_range", "flip"]

@@ -11,8 +11,8 @@ from av.video.frame import VideoFrame
 from PIL import Image
 
 from pipeline.core import pixels
-from pipeline.core.config import MediaConfig
 from pipeline.core.frames import sample_frames
+from pipeline.core.media_config import MediaConfig
 from pipeline.workers.engine import Clip
 from pipeline.workers.frame_reader import FrameReader
 from pipeline.workers.media import rgb_on_white

@@ -18,8 +18,8 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from pipeline.core.config import MediaConfig
 from pipeline.core.errors import RowRejected
+from pipeline.core.media_config import MediaConfig
 from pipeline.workers.cut_short import cut_short
 from schemas.labels import Reason
 

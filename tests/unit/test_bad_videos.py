@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.config import MediaConfig
 from pipeline.core.errors import RowRejected
+from pipeline.core.media_config import MediaConfig
 from pipeline.workers.video import decode_video
 from schemas.labels import Reason
 from tests.shards import picture

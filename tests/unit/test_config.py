@@ -8,15 +8,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipeline.core.config import (
-    EngineConfig,
-    JudgeConfig,
-    LabelConfig,
-    MediaConfig,
-    WorkersConfig,
-)
+from pipeline.core.config import EngineConfig, JudgeConfig, LabelConfig, WorkersConfig
 from pipeline.core.config_file import load_config
 from pipeline.core.errors import ConfigError
+from pipeline.core.media_config import MediaConfig
 
 
 def write(folder: Path, text: str) -> str:

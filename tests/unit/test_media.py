@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
 
-from pipeline.core.config import MediaConfig
 from pipeline.core.errors import RowRejected
+from pipeline.core.media_config import MediaConfig
 from pipeline.workers.media import decode_image, fit
 from schemas.labels import Reason
 from tests.shards import picture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.core.config import MediaConfig, VideoConfig
+from pipeline.core.media_config import MediaConfig, VideoConfig
 from pipeline.tiny_judge import MAX_PIXELS, MIN_PIXELS
 from pipeline.tiny_judge.arrivals import GRID_WEIGHTS
 from pipeline.tiny_judge.clip_files import ClipFormat, encode_clip

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from qwen_vl_utils.vision_process import smart_nframes
 
-from pipeline.core.config import MediaConfig
 from pipeline.core.frames import sample_frames
+from pipeline.core.media_config import MediaConfig
 from pipeline.workers.engine import Clip
 from pipeline.workers.frame_reader import FrameReader
 from pipeline.workers.video import decode_video

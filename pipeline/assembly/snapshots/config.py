@@ -7,7 +7,8 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from pipeline.assembly.lease import TTL_S
-from pipeline.core.config import Frozen, LabelConfig
+from pipeline.core.config import LabelConfig
+from pipeline.core.frozen import Frozen
 
 
 class PublishConfig(Frozen):

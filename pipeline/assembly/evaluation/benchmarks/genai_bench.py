@@ -19,7 +19,7 @@ from pipeline.assembly.evaluation.benchmarks.benchmark import (
     Published,
     metadata_of,
 )
-from pipeline.core.canonical import is_text
+from pipeline.core.arrow_layouts import is_text
 from pipeline.core.config import CandidateKind, FormatName
 
 _FORMATS: tuple[FormatName, ...] = ("pairwise_options", "pairwise_scores")

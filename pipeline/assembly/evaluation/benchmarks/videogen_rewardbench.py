@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from pipeline.assembly.evaluation.benchmarks.benchmark import Benchmark, Part, metadata_of
 from pipeline.assembly.evaluation.judged import metadata
 from pipeline.assembly.gold import JudgedPair
-from pipeline.core.canonical import is_text
+from pipeline.core.arrow_layouts import is_text
 from pipeline.core.rank_agreement import TieThresholdAccuracy
 from pipeline.core.resampling import Statistic, Within, mean
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from pipeline.core.errors import StorageError
-
-if TYPE_CHECKING:
-    from pipeline.core.storage import Store
 
 
 class SourceFile(io.RawIOBase):
@@ -18,11 +15,12 @@ class SourceFile(io.RawIOBase):
     quarantine, the second must be raised. ``failure`` tells them apart.
     """
 
-    def __init__(self, store: Store, key: str, size: int) -> None:
+    def __init__(self, name: str, size: int, read_range: Callable[[int, int], bytes]) -> None:
+        """Wraps an object of ``size`` bytes, whose bytes ``[start, stop)`` ``read_range`` gives."""
         super().__init__()
         self.failure: StorageError | None = None
-        self.name = store.path(key)
-        self._store, self._key, self._size, self._position = store, key, size, 0
+        self.name = name
+        self._size, self._read_range, self._position = size, read_range, 0
 
     def readable(self) -> bool:
         return True
@@ -47,7 +45,7 @@ class SourceFile(io.RawIOBase):
         if stop <= self._position:
             return b""
         try:
-            data = self._store.read_range(self._key, self._position, stop)
+            data = self._read_range(self._position, stop)
         except StorageError as error:
             self.failure = error
             raise OSError(str(error)) from error

@@ -6,6 +6,7 @@ Credentials come from the default chain (environment, profile, pod identity) and
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Iterator
@@ -128,7 +129,7 @@ class Store:
 
     def open(self, key: str, size: int) -> SourceFile:
         """A seekable reader that tells a failing store from a corrupt file."""
-        return SourceFile(self, key, size)
+        return SourceFile(self.path(key), size, functools.partial(self.read_range, key))
 
     def create(self, key: str, data: bytes) -> bool:
         """Writes an object in one PUT unless it exists; True if this call created it.

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import StorageError
-from pipeline.core.source_file import SourceFile
 from pipeline.core.storage import Store
 
 DATA = bytes(range(256)) * 5
@@ -161,7 +160,7 @@ def test_a_folder_that_cannot_be_listed_is_an_error(store: Store, tmp_path: Path
 def test_source_file_reads_like_the_bytes(reads: list[tuple[int, int]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Store, "read_range", lambda self, key, start, stop: DATA[start:stop])
-        source, expected = SourceFile(Store("."), "data", len(DATA)), io.BytesIO(DATA)
+        source, expected = Store(".").open("data", len(DATA)), io.BytesIO(DATA)
         for offset, size in reads:
             assert source.seek(offset) == expected.seek(offset)
             assert source.read(size) == expected.read(size)

@@ -81,15 +81,15 @@ class VotesConfig(Frozen):
     Attributes:
         min_votes, max_votes: bounds of a row's votes; unreadable replies count against the most.
         prior, margin_scale, threshold, tie_threshold: of the rule that stops asking. With the
-            defaults two votes more for one side suffice, unless their score gaps are small: see
-            ``infra/benchmarks`` for what that costs and saves.
+            defaults a lead of two votes decides, and a vote with a tie beside it does not: see
+            ``infra/benchmarks/votes_2026-11-25.md`` for what that saves and costs.
     """
 
     min_votes: int = Field(default=2, ge=1)
     max_votes: int = Field(default=8, ge=1)
     prior: float = Field(default=1.0, gt=0)
-    margin_scale: float = Field(default=1.0, ge=0)
-    threshold: float = Field(default=0.65, gt=0.5, lt=1)
+    margin_scale: float = Field(default=0.0, ge=0)
+    threshold: float = Field(default=0.74, gt=0.5, lt=1)
     tie_threshold: float = Field(default=0.85, gt=0.5, lt=1)
 
     @model_validator(mode="after")

@@ -33,7 +33,7 @@ def draw_simulation(figures: dict[str, Any], path: Path) -> None:
     canvas = Figure(figsize=(15, 8.5), layout="constrained")
     for axes, name in zip(canvas.subplots(2, 3).flat, _SIMULATED, strict=True):
         rows = [row for row in figures["rows"] if row["population"] == name]
-        _draw(axes, rows, bounds.get(name), 0.0 if name in bounds else _SCALE)
+        _draw(axes, rows, bounds.get(name))
         axes.set_title(name)
     _finish(canvas, "Simulated judges: accuracy against votes")
     canvas.savefig(path, dpi=110)
@@ -43,19 +43,17 @@ def draw_stored(rows: Sequence[dict[str, Any]], title: str, path: Path) -> None:
     """The stored votes of a real judge."""
     canvas = Figure(figsize=(8, 5.5), layout="constrained")
     axes = canvas.subplots()
-    _draw(axes, rows, None, _SCALE)
+    _draw(axes, rows, None)
     _finish(canvas, title)
     canvas.savefig(path, dpi=110)
 
 
-def _draw(
-    axes: Axes, rows: Sequence[dict[str, Any]], bound: list[list[float]] | None, scale: float
-) -> None:
-    by_name = {row["strategy"]: row for row in rows if row["method"] != "check"}
+def _draw(axes: Axes, rows: Sequence[dict[str, Any]], bound: list[list[float]] | None) -> None:
+    by_name = {row["strategy"]: row for row in rows if row["method"] in ("exact", "stored")}
     fixed = [by_name[way.name] for way in FIXED]
     _line(axes, fixed, "k.-", "fixed number of votes (1 = one order)")
     for cap in CAPS:
-        ways = [by_name[way.name] for way in curve(cap, scale)]
+        ways = [by_name[way.name] for way in curve(cap, _SCALE)]
         label = f"adaptive, cap {cap}, rising threshold"
         _line(axes, ways, "o--", label, color=_COLOURS[cap], markersize=4, alpha=0.7)
     for way, cap in zip(DEFAULTS, CAPS, strict=True):
@@ -69,7 +67,7 @@ def _draw(
     reference = by_name[REFERENCE.name]["accuracy"]
     axes.axhline(100 * reference, color="0.6", linewidth=0.8)
     axes.axvline(_LIMIT, color="tab:red", linewidth=0.8, label=f"40 % of 8 votes ({_LIMIT:g})")
-    axes.annotate("accuracy of fixed 8", (16.4, 100 * reference), ha="right", va="bottom",
+    axes.annotate("accuracy of fixed 8", (16.4, 100 * reference), ha="right", va="top",
                   fontsize=8, color="0.4")  # fmt: skip
     axes.set_xlim(0.5, 16.5)
 

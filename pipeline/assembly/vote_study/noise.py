@@ -35,6 +35,7 @@ TYPICAL = 0.136  # the average repeat-flip rate published (arXiv 2606.13685)
 CONCENTRATION = 2.0
 TRUE_TIES = 0.1
 _POINTS = 200  # quantiles of a latent variable
+_ERRORS = 9  # those of the judge's own error
 _SCORES = np.arange(1, 11)
 GAPS = np.arange(-9, 10)
 
@@ -95,7 +96,7 @@ def empty_margins(mean: float = TYPICAL) -> Population:
 def scores(noise: float, own_error: float = 0.0, slot: float = 0.0) -> Population:
     """Scores with noise ``s``, an error ``t`` of the judge's own and a bonus for the first slot."""
     quantiles = norm.ppf((np.arange(_POINTS) + 0.5) / _POINTS)
-    errors = norm.ppf((np.arange(25) + 0.5) / 25) if own_error else np.zeros(1)
+    errors = norm.ppf((np.arange(_ERRORS) + 0.5) / _ERRORS) if own_error else np.zeros(1)
     gap, error = (grid.ravel() for grid in np.meshgrid(2 * quantiles, own_error * errors))
     seen = gap + error
     gaps = np.stack([_score_gaps(seen + shift, noise) for shift in (slot, -slot)], axis=1)

@@ -35,10 +35,10 @@ FIXED: tuple[Strategy, ...] = (OneOrder(), *(fixed(count) for count in (2, 4, 6,
 DEFAULTS: tuple[Asking, ...] = tuple(adaptive(cap) for cap in CAPS)
 # By margin scale: the curves along which only the threshold changes. The label is what the
 # majority says, so that a high threshold is not charged for the labels that it withholds.
-THRESHOLDS = {0.0: (0.65, 0.75, 0.8, 0.85, 0.9), 1.0: (0.6, 0.65, 0.7, 0.75), 2.0: (0.6, 0.65)}
+THRESHOLDS = {0.0: (0.65, 0.74, 0.8, 0.85, 0.9), 1.0: (0.65, 0.7, 0.74), 2.0: (0.65, 0.7)}
 KNOBS: tuple[Asking, ...] = (
     *(adaptive(8, 0.85, 0, prior) for prior in (0.5, 1, 2)),
-    *(adaptive(8, label_threshold=threshold) for threshold in (0.75, 0.8, 0.85)),
+    *(adaptive(8, label_threshold=threshold) for threshold in (0.8, 0.85)),
 )
 
 
@@ -75,28 +75,22 @@ def curve(cap: int, margin_scale: float) -> list[Asking]:
 
 
 def populations() -> list[Population]:
-    """Those whose votes carry no margins, computed exactly."""
-    typical, clear = noise.mixed(TYPICAL), noise.flips(0.15)
+    """The judges whose replies can all be read."""
     return [
         *(noise.flips(rate) for rate in RATES),
-        *(noise.mixed(rate) for rate in RATES),
-        typical,
+        *(noise.mixed(rate) for rate in (*RATES, TYPICAL)),
         *(noise.mixed(TYPICAL, bias=bias) for bias in (0.5, 1.0, 1.5)),
-        *(each.with_unreadable(share) for each in (clear, typical) for share in (0.02, 0.1)),
-    ]
-
-
-def scored_populations() -> list[Population]:
-    """Those whose votes carry margins, sampled."""
-    hard = noise.scores(2, 2)
-    return [
         *(noise.scores(level) for level in (1, 2, 3)),
-        noise.scores(1, 2),
-        hard,
+        *(noise.scores(level, 2) for level in (1, 2)),
         noise.scores(2, 2, slot=1),
-        *(hard.with_unreadable(share) for share in (0.02, 0.1)),
         noise.empty_margins(),
     ]
+
+
+def unreadable_populations() -> list[Population]:
+    """The same of three judges that are not always readable."""
+    judges = (noise.flips(0.15), noise.mixed(TYPICAL), noise.scores(2, 2))
+    return [judge.with_unreadable(share) for judge in judges for share in (0.02, 0.1)]
 
 
 def simulate(seed: int, pairs: int) -> dict[str, Any]:
@@ -106,14 +100,17 @@ def simulate(seed: int, pairs: int) -> dict[str, Any]:
         seed: the first of ``SEEDS`` consecutive seeds.
         pairs: how many pairs are sampled for each seed and population.
     """
-    flat = [*FIXED, *DEFAULTS, *KNOBS, *(way for cap in CAPS for way in curve(cap, 0.0))]
-    curves = [way for cap in CAPS for scale in THRESHOLDS for way in curve(cap, scale)]
     seeds = range(seed, seed + SEEDS)
-    rows = list(enumerated(populations(), flat))
-    for population in scored_populations():
-        rows += sampled(population, [*FIXED, *DEFAULTS, *curves], seeds, pairs)
-    check = sampled(noise.mixed(TYPICAL), [*FIXED, *DEFAULTS], seeds, pairs)
-    rows += [replace(row, method="check") for row in check]
+    main, readable = [*FIXED, *DEFAULTS], populations()
+    flat = [way for cap in CAPS for way in curve(cap, 0.0)]
+    weighing = [way for cap in CAPS for scale in THRESHOLDS if scale for way in curve(cap, scale)]
+    rows = list(enumerated(readable, [*main, *KNOBS, *flat]))
+    rows += enumerated(unreadable_populations(), [OneOrder(), fixed(2), REFERENCE, *DEFAULTS])
+    for population in readable:
+        if population.scored:
+            rows += sampled(population, weighing, seeds, pairs)
+    for population in (noise.mixed(TYPICAL), noise.scores(2, 2).with_unreadable(0.1)):
+        rows += [replace(r, method="check") for r in sampled(population, main, seeds, pairs)]
     return {
         "seeds": [seed, seed + SEEDS - 1],
         "sampled_pairs_a_seed": pairs,
@@ -124,7 +121,7 @@ def simulate(seed: int, pairs: int) -> dict[str, Any]:
 
 
 def enumerated(populations: Sequence[Population], strategies: Sequence[Strategy]) -> Iterable[Row]:
-    """Exact rows, of votes without margins."""
+    """Exact rows, of ways that do not weigh votes by their margins."""
     known = [Enumeration(strategy) for strategy in strategies]
     reference = Enumeration(REFERENCE)
     for population in populations:
@@ -159,7 +156,7 @@ def sampled(
 
 
 def bounds(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """For each exact population with readable votes, the fewest votes that reach the reference.
+    """For each population without votes for a tie, the fewest votes that reach the reference.
 
     ``wald`` (where all votes are alike) is for any test; ``best`` for one that asks in rounds,
     knows the population and sees the votes without margins.
@@ -167,8 +164,8 @@ def bounds(rows: Sequence[Row]) -> list[dict[str, Any]]:
     found = []
     reached = {(row.population, row.strategy): row.outcome.accuracy for row in rows}
     for population in populations():
-        if population.unreadable:
-            continue
+        if population.choices()[..., 2].any():
+            continue  # votes for a tie are beyond the bound
         aim = reached[population.name, REFERENCE.name]
         points = best_curve(population)
         votes, accuracy = zip(*points, strict=True)

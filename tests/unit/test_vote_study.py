@@ -1,0 +1,276 @@
+"""The study of ways of asking: exact where it says so, and the product's own rule throughout."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy.stats import binom
+
+from pipeline.assembly.vote_study import bench, study
+from pipeline.assembly.vote_study.bounds import best_curve, wald_votes
+from pipeline.assembly.vote_study.exact import Enumeration, unreadable, voted
+from pipeline.assembly.vote_study.noise import Population, empty_margins, flips, mixed, scores
+from pipeline.assembly.vote_study.outcome import Outcome
+from pipeline.assembly.vote_study.real import replayed, vote_figures
+from pipeline.assembly.vote_study.replay import MOST, AskedPair, Replay, sample_pairs
+from pipeline.assembly.vote_study.strategies import (
+    MAJORITY,
+    OneOrder,
+    Strategy,
+    adaptive,
+    fixed,
+)
+from pipeline.core.votes import Vote
+from schemas.labels import VERDICT
+
+WAYS: list[Strategy] = [
+    OneOrder(),
+    fixed(2),
+    fixed(8),
+    adaptive(8),
+    adaptive(16, 0.85, 0, label_threshold=MAJORITY),
+    adaptive(8, 0.7, 3, prior=0.5),
+]
+
+
+def asked(way: Strategy, reply: Callable[[int, str], Vote]) -> list[Vote]:
+    """Asks as the product does, without anything remembered."""
+    votes: list[Vote] = []
+    while orders := way.orders(votes):
+        votes += [reply(len(votes) + i, order) for i, order in enumerate(orders)]
+    return votes
+
+
+@pytest.mark.parametrize("wrong", [0.05, 0.3])
+def test_flips_have_the_closed_forms_of_one_both_and_fixed(wrong: float) -> None:
+    one, both, eight = (Enumeration(w).outcome(flips(wrong)) for w in WAYS[:3])
+    right, split = 1 - wrong, 2 * wrong * (1 - wrong)
+    assert (one.accuracy, one.undecided, one.votes) == pytest.approx((right, 0, 1))
+    assert both.accuracy == pytest.approx(right)
+    assert both.among_decided == pytest.approx(right**2 / (right**2 + wrong**2))
+    assert (both.undecided, both.votes) == pytest.approx((split, 2))
+    even = binom.pmf(4, 8, wrong)
+    assert eight.accuracy == pytest.approx(binom.cdf(3, 8, wrong) + even / 2)
+    assert (eight.undecided, eight.votes) == pytest.approx((even, 8))
+
+
+@pytest.mark.parametrize("wrong", [0.1, 0.25])
+def test_the_default_stops_at_a_lead_of_two(wrong: float) -> None:
+    outcome = Enumeration(adaptive(8)).outcome(flips(wrong))
+    split, right = 2 * wrong * (1 - wrong), 1 - wrong
+    assert outcome.votes == pytest.approx(2 * (1 + split + split**2 + split**3))
+    assert outcome.undecided == pytest.approx(split**4)
+    assert outcome.among_decided == pytest.approx(right**2 / (right**2 + wrong**2))
+
+
+@pytest.mark.parametrize("way", [adaptive(8, 0.85, 0), adaptive(4, 0.65, 0), fixed(4), OneOrder()])
+@pytest.mark.parametrize("lost", [0.0, 0.2])
+def test_merged_counts_equal_every_single_sequence(way: Strategy, lost: float) -> None:
+    population = mixed(0.2, true_ties=0.3, bias=1.0).with_unreadable(lost)
+    rows = [40, 190, 250, 401]  # of either side, clear and unclear, and a true tie
+    few = Population(
+        "few", np.full(4, 0.25), population.gold[rows], population.gaps[rows], False, lost
+    )
+    if lost and way.most > 4:
+        way = adaptive(4, 0.85, 0)  # four outcomes a vote: keep the sequences few
+    found = Enumeration(way).outcome(few)
+    right = decided = spent = retries = 0.0
+    for row in range(4):
+        for votes, chance in _sequences(way, few, row):
+            preference = way.decision(votes).preference
+            gold = {1: "a", -1: "b", 0: "tie"}[int(few.gold[row])]
+            right += chance * (preference == gold) / 3
+            decided += chance * (preference is not None and gold != "tie") / 3
+            spent += chance * len(votes) / 4
+            retries += chance * sum(not vote.readable for vote in votes) / 4
+    assert found.accuracy == pytest.approx(right + (1 - decided) / 2)
+    assert found.undecided == pytest.approx(1 - decided)
+    assert (found.votes, found.retries) == pytest.approx((spent, retries))
+
+
+def _sequences(
+    way: Strategy, population: Population, row: int
+) -> Iterator[tuple[list[Vote], float]]:
+    readable = 1 - population.unreadable
+    chances = population.choices()[row]
+
+    def step(votes: list[Vote], chance: float) -> Iterator[tuple[list[Vote], float]]:
+        orders = way.orders(votes)
+        if not orders:
+            yield votes, chance
+            return
+        for said in itertools.product("abx" if population.unreadable else "ab", repeat=len(orders)):
+            after, left = list(votes), chance
+            for order, choice in zip(orders, said, strict=True):
+                if choice == "x":
+                    after, left = [*after, unreadable(order)], left * population.unreadable
+                else:
+                    number = int(order == "ba"), "ab".index(choice)
+                    after, left = [*after, voted(order, choice)], left * readable * chances[number]
+            yield from step(after, left)
+
+    return step([], 1.0)
+
+
+@pytest.mark.parametrize("population", [scores(2, 1), mixed(0.25), empty_margins()])
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+def test_a_replay_with_memory_equals_the_product_without(
+    way: Strategy, population: Population
+) -> None:
+    replay = Replay(way)
+    for pair in sample_pairs(population.with_unreadable(0.1), 60, seed=7):
+
+        def stored(number: int, order: str, pair: AskedPair = pair) -> Vote:
+            assert pair.votes[number].order == order  # a prefix of what the largest budget asks
+            return pair.votes[number]
+
+        votes = asked(way, stored)
+        decision, count = replay.of(pair)
+        assert count == len(votes)
+        fresh = way.decision(votes)
+        assert (decision.status, decision.preference) == (fresh.status, fresh.preference)
+
+
+REPLIES = st.lists(
+    st.sampled_from([(7, 7), (9, 2), (2, 9), (6, 5), (5, 6), (8, 5), None]),
+    min_size=MOST,
+    max_size=MOST,
+)
+
+
+@settings(max_examples=60)
+@given(
+    REPLIES,
+    st.sampled_from([8, 16]),
+    st.sampled_from([0.6, 0.65, 0.85]),
+    st.sampled_from([0.0, 1.0]),
+)
+def test_adaptive_never_asks_more_than_fixed_or_its_budget(
+    replies: Sequence[tuple[int, int] | None], cap: int, threshold: float, scale: float
+) -> None:
+    def reply(number: int, order: str) -> Vote:
+        said = replies[number]
+        if said is None:
+            return unreadable(order)
+        return Vote(order=order, seed=0, outcome=VERDICT, scores=(float(said[0]), float(said[1])))
+
+    votes = asked(adaptive(cap, threshold, scale), reply)
+    most = asked(fixed(cap), reply)
+    assert len(votes) <= len(most) <= cap
+    assert votes == most[: len(votes)]
+
+
+@pytest.mark.parametrize(
+    "population", [flips(0.2), mixed(0.136), mixed(0.3, bias=1.5), scores(1), scores(2, 2, 1)]
+)
+def test_populations_are_distributions_and_favour_no_side(population: Population) -> None:
+    assert population.weight.sum() == pytest.approx(1)
+    assert population.gaps.sum(-1) == pytest.approx(np.ones(population.gaps.shape[:2]))
+    assert float(population.weight @ population.gold) == pytest.approx(0)
+    for_a = population.weight @ population.choices().mean(1)
+    assert for_a[0] == pytest.approx(for_a[1])
+
+
+@pytest.mark.parametrize("mean", [0.05, 0.136, 0.3])
+def test_mixed_flip_rates_have_their_mean(mean: float) -> None:
+    assert Enumeration(OneOrder()).outcome(mixed(mean)).accuracy == pytest.approx(
+        1 - mean, abs=1e-3
+    )
+
+
+def test_bias_towards_the_first_slot_is_larger_where_the_gap_is_small() -> None:
+    plain, biased = mixed(0.136).choices(), mixed(0.136, bias=1.0).choices()
+    shift = np.log(biased[..., 0] / biased[..., 1]) - np.log(plain[..., 0] / plain[..., 1])
+    logit = np.abs(np.log(plain[:, 0, 0] / plain[:, 0, 1]))
+    assert shift[:, 0] == pytest.approx(1 + np.exp(-logit), abs=1e-5)
+    assert shift[:, 1] == pytest.approx(-1 - np.exp(-logit), abs=1e-5)
+
+
+@pytest.mark.parametrize("way", [fixed(8), adaptive(8), adaptive(16)], ids=lambda way: way.name)
+def test_sampled_votes_agree_with_the_exact_figures(way: Strategy) -> None:
+    population, count = mixed(0.136), 2_000
+    exact = Enumeration(way).outcome(population)
+    found = Replay(way).outcome(sample_pairs(population, count, seed=3))
+    assert found.accuracy == pytest.approx(exact.accuracy, abs=4 * 0.5 / (0.9 * count) ** 0.5)
+    assert found.votes == pytest.approx(exact.votes, abs=4 * 3 / count**0.5)
+
+
+def test_the_same_seed_gives_the_same_votes_and_another_others() -> None:
+    first, again, other = (sample_pairs(scores(2), 20, seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize("population", [flips(0.1), flips(0.3), mixed(0.136), mixed(0.2, bias=1.0)])
+def test_no_way_of_asking_beats_the_bound(population: Population) -> None:
+    votes, accuracy = zip(*best_curve(population), strict=True)
+    for way in [fixed(8), *study.DEFAULTS, *study.curve(8, 0.0), *study.curve(16, 0.0)]:
+        outcome = Enumeration(way).outcome(population)
+        assert outcome.accuracy <= np.interp(outcome.votes, votes, accuracy) + 1e-4
+
+
+def test_walds_bound_is_what_a_lead_costs() -> None:
+    wrong, lead = 0.2, 3
+    error = wrong**lead / (wrong**lead + (1 - wrong) ** lead)
+    assert wald_votes(wrong, error) == pytest.approx(lead * (1 - 2 * error) / (1 - 2 * wrong))
+
+
+def test_stored_votes_are_counted_and_compared_pair_by_pair() -> None:
+    pairs = sample_pairs(scores(2).with_unreadable(0.05), 50, seed=1)
+    rows = {row["strategy"]: row for row in replayed([OneOrder(), fixed(8)], fixed(8), pairs, 1)}
+    assert rows["fixed 8"]["intervals"]["behind"] == [0.0, 0.0]
+    assert rows["one order"]["votes"] == 1.0
+    gold = [pair.gold for pair in pairs]
+    right = [pair.votes[0].choice == pair.gold for pair in pairs]
+    undecided = [pair.votes[0].choice in (None, "tie") for pair in pairs]
+    assert "tie" not in gold
+    assert rows["one order"]["accuracy"] == pytest.approx(
+        (sum(right) + sum(undecided) / 2) / 50, abs=1e-5
+    )
+    shares = vote_figures(pairs)
+    assert sum(shares.values()) == pytest.approx(1, abs=1e-3)
+    lost = sum(not vote.readable for pair in pairs for vote in pair.votes)
+    assert shares["unreadable"] == pytest.approx(
+        lost / sum(len(pair.votes) for pair in pairs), abs=1e-4
+    )
+
+
+def test_the_benchmark_draws_and_writes_what_it_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [flips(0.1), flips(0.3), mixed(0.136), mixed(0.136, bias=1.0), scores(1, 2), scores(2, 2)]
+    monkeypatch.setattr(study, "populations", lambda: few)
+    monkeypatch.setattr(study, "unreadable_populations", lambda: [flips(0.15).with_unreadable(0.1)])
+    figures = json.loads(json.dumps(bench.bench_votes(tmp_path, seed=5, pairs=4)))
+    assert figures["seeds"] == [5, 9]
+    methods = {(row["population"], row["strategy"]): row["method"] for row in figures["rows"]}
+    assert methods["flips 10%", "fixed 8"] == "exact"
+    assert methods["scores, noise 2, own error 2", study.DEFAULTS[0].name] == "exact"
+    assert methods["scores, noise 2, own error 2", study.curve(8, 1.0)[0].name] == "sampled"
+    (flip,) = [bound for bound in figures["bounds"] if bound["population"] == "flips 10%"]
+    aim = binom.cdf(3, 8, 0.1) + binom.pmf(4, 8, 0.1) / 2
+    assert flip["wald_votes"] == pytest.approx(wald_votes(0.1, 1 - aim), abs=0.01)
+    with Image.open(tmp_path / "votes_simulated.png") as picture:
+        assert min(picture.size) > 800
+
+
+def test_undecided_pairs_count_one_half() -> None:
+    nothing = [AskedPair("a", tuple(unreadable(o) for o in ("ab", "ba") * 8))] * 3
+    outcome = Replay(adaptive(8)).outcome(nothing)
+    assert outcome == Outcome(
+        accuracy=0.5,
+        among_decided=0.5,
+        undecided=1.0,
+        quarantined=1.0,
+        forced=0.0,
+        votes=8.0,
+        retries=8.0,
+    )

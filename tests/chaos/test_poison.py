@@ -103,7 +103,7 @@ def test_replies_that_never_become_a_verdict_are_quarantined(tmp_path: Path, mod
         votes = [(vote["order"], vote["outcome"]) for vote in labels[number]["votes"]]
         assert votes == [("ab", reason), ("ba", reason)] * 4
     assert labels[8]["position_consistent"] is False
-    assert [vote["choice"] for vote in labels[8]["votes"]] == ["a", "b"] * 3
+    assert [vote["choice"] for vote in labels[8]["votes"]] == ["a", "b"] * 4
 
 
 @pytest.mark.usefixtures("shared_ray")

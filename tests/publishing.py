@@ -64,7 +64,9 @@ class Mill:
     def output(self) -> Store:
         return self.made.output
 
-    def shard(self, name: str, count: int, seed: int = 0, label: bool = True) -> None:
+    def shard(
+        self, name: str, count: int, seed: int = 0, label: bool = True, unit_rows: int = 16
+    ) -> None:
         """Writes a shard, in place of its earlier version, and labels all of its rows."""
         table = pa.table({"pair_id": [f"{seed}-{name}-{number}" for number in range(count)]})
         buffer = pa.BufferOutputStream()
@@ -72,7 +74,7 @@ class Mill:
         self.source.put(name, bytes(buffer.getvalue()))
         self.shards[name] = []
         if label:
-            self.label(name, 0, count, seed=seed)
+            self.label(name, 0, count, seed, unit_rows)
 
     def label(self, name: str, start: int, stop: int, seed: int = 0, unit_rows: int = 16) -> None:
         """Labels rows of a shard, in units."""

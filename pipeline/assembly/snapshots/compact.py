@@ -71,7 +71,8 @@ def compact(
         }
         for shard, rows in _read_ahead(inventory, output):
             step(sum(result.counts.values()))
-            counts = Counter(str(status) for status in rows["status"].to_pylist())
+            found = pc.value_counts(rows["status"]).to_pylist()
+            counts = Counter({str(each["values"]): int(each["counts"]) for each in found})
             of_shards[shard.key] += counts
             result.counts += counts
             result.policy_ids |= set(pc.unique(rows["policy_id"]).to_pylist()) - {None}
@@ -128,11 +129,12 @@ def _read_ahead(inventory: Inventory, output: Store) -> Iterator[tuple[Shard, pa
 
 def _read(output: Store, shard: Shard, part: Part, judge_id: str) -> pa.Table:
     table = read_part(output, part.key)
+    rows = pa.chunked_array([pa.array(range(part.start, part.stop), pa.int64())])
     same = (
-        table["row"].to_pylist() == list(range(part.start, part.stop))
-        and table["shard"].to_pylist() == [shard.entry.key] * table.num_rows
-        and table["judge_id"].to_pylist() == [judge_id] * table.num_rows
-        and set(table["status"].to_pylist()) <= set(OUTCOMES) - {MISSING}
+        table["row"].equals(rows)
+        and pc.unique(table["shard"]).to_pylist() == [shard.entry.key]
+        and pc.unique(table["judge_id"]).to_pylist() == [judge_id]
+        and set(pc.unique(table["status"]).to_pylist()) <= set(OUTCOMES) - {MISSING}
     )
     if not same:
         raise InputError(

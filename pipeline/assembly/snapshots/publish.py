@@ -222,4 +222,5 @@ def _gated(manifest: Manifest, output: Store, gate: Gate | None, lease: Lease) -
 
 
 def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    # Snapshots are ordered by it.
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")

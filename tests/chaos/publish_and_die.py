@@ -1,0 +1,100 @@
+"""Publishes in forked processes, each ended by SIGKILL at one of its steps.
+
+Reads a line of JSON for each process: ``source``, ``output``, and ``die_at``, the number of the
+step (from 0) before which it kills itself, or null. Answers with a line of JSON: the signal that
+ended the process, or null; its exit code, or null; and the steps that it came to.
+
+A step is a write that somebody else can see, the first byte of a file that nobody sees yet, or the
+end. Forked, so that each takes no second to start; nothing here uses a thread before it forks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.assembly.progress import Reporter
+from pipeline.assembly.snapshots.publish import publish
+from pipeline.core import s3_objects  # noqa: F401 (here, not in every process: it takes a second)
+from pipeline.core.run_ids import new_run_id
+from pipeline.core.storage import Store
+from pipeline.core.uploads import Upload
+from tests.publishing import SMALL
+
+_LEASE_S = 60.0  # longer than any test: no renewal is among the steps
+
+
+class Steps:
+    """Counts the steps of this process, tells them, and kills the process before one."""
+
+    def __init__(self, die_at: int | None, tell: int) -> None:
+        self._die_at, self._tell, self._count = die_at, tell, 0
+
+    def step(self, name: str) -> None:
+        """The process comes to a step."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        if self._count == self._die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._count += 1
+        os.write(self._tell, f"{name}\n".encode())
+
+    def watch(self, kind: type, method: str, name: Callable[..., str | None]) -> None:
+        """Makes every call of a method a step; ``name`` may say that a call is none."""
+        original = getattr(kind, method)
+
+        def stepped(*arguments: Any, **options: Any) -> Any:
+            shown = name(*arguments)
+            if shown is not None:
+                self.step(shown)
+            return original(*arguments, **options)
+
+        setattr(kind, method, stepped)
+
+
+def run(request: dict[str, Any], tell: int) -> None:
+    """Publishes in this process."""
+    output = Store(request["output"])
+    steps = Steps(request["die_at"], tell)
+    for method in ("create", "put", "swap"):
+        steps.watch(Store, method, lambda store, key, *_, method=method: f"{method} {key}")
+    steps.watch(
+        Upload, "write", lambda file, _: None if file.tell() else f"begin {_key(file, output)}"
+    )
+    steps.watch(Upload, "commit", lambda file: f"commit {_key(file, output)}")
+    config = SMALL.model_copy(update={"lease_s": _LEASE_S})
+    publish(request["source"], output, "", config, Reporter(), new_run_id())
+    steps.step("end")
+
+
+def _key(file: Upload, output: Store) -> str:
+    return file.name.removeprefix(f"{output.uri}/")
+
+
+def main() -> None:
+    """Serves requests until there are none."""
+    for line in sys.stdin:
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(read)
+            os.dup2(2, 1)  # what it reports is no answer
+            run(json.loads(line), write)
+            os._exit(0)
+        os.close(write)
+        with os.fdopen(read) as told:
+            steps = told.read().splitlines()
+        _, status = os.waitpid(child, 0)
+        died = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+        sys.stdout.write(json.dumps({"signal": died, "exit": code, "steps": steps}) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The publisher is killed at every step: readers get the snapshot before or the new one, whole."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import s3fs
+
+from pipeline.assembly.lease import LeaseRecord
+from pipeline.assembly.snapshots.manifests import snapshot_ids
+from pipeline.core.storage import Store
+from tests.derivations import Labelled
+from tests.processes import ROOT
+from tests.publishing import Mill, assert_live_is, files_under, latest_of
+from tests.s3_server import BUCKET, JOB, S3Server
+
+LEASE = "leases/publish.json"
+Ask = Callable[[Mill, int | None], dict[str, Any]]
+
+
+@contextmanager
+def publisher(environment: Mapping[str, str]) -> Iterator[Ask]:
+    """A process that publishes in processes of its own, which die where they are told to."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.chaos.publish_and_die"],
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None
+        assert stdout is not None
+
+        def ask(mill: Mill, die_at: int | None) -> dict[str, Any]:
+            request = {"source": mill.source.uri, "output": mill.output.uri, "die_at": die_at}
+            stdin.write(json.dumps(request) + "\n")
+            stdin.flush()
+            answer: dict[str, Any] = json.loads(stdout.readline())
+            return answer
+
+        yield ask
+        stdin.close()
+
+
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
+def place(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Where the input is, and the environment that reaches it."""
+    if request.param == "local":
+        yield str(tmp_path), {}
+        return
+    server: S3Server = request.getfixturevalue("s3")
+    environment = server.environment(JOB)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield f"s3://{BUCKET}/out/kill", environment
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def copied(mill: Mill, uri: str) -> Mill:
+    """The same input with a copy of the output, as it is now."""
+    made = Labelled(Store(uri), mill.made.judge, mill.made.judge_id)
+    for entry in mill.output.list():
+        if entry.key.startswith(("snapshots/LATEST", "leases/")):
+            found = mill.output.read_version(entry.key)
+            assert found is not None
+            assert made.output.swap(entry.key, found.data, None) is not None
+        else:
+            made.output.put(entry.key, mill.output.read(entry.key))
+    return Mill(mill.source, made, dict(mill.shards))
+
+
+def let_the_lease_expire(output: Store) -> None:
+    """What time does to the lease of a dead holder."""
+    found = output.read_version(LEASE)
+    if found is not None:
+        past = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC).isoformat()
+        record = replace(LeaseRecord.parse(found.data, LEASE), expires=past)
+        assert output.swap(LEASE, record.as_json(), found) is not None
+
+
+def test_killed_at_every_step(place: tuple[str, Mapping[str, str]]) -> None:
+    uri, environment = place
+    before = Mill.at(uri)
+    for number in range(3):
+        before.shard(f"{number}.parquet", 40, seed=number)
+    old = before.publish().manifest
+    shards = dict(before.shards)
+    before.shard("1.parquet", 33, seed=7)
+    after = dict(before.shards)
+
+    with publisher(environment) as ask:
+        whole = copied(before, f"{uri}/whole")
+        done = ask(whole, None)
+        assert (done["signal"], done["exit"]) == (None, 0)
+        new = assert_live_is(whole)
+        folder = f"snapshots/{new.snapshot_id}"
+        written = [
+            f"{step} {folder}/{file.path}" for file in new.files for step in ("begin", "commit")
+        ]
+        assert sorted(done["steps"]) == sorted(
+            [
+                *written,
+                f"put {folder}/manifest.json",
+                "swap snapshots/LATEST.json",
+                *["swap leases/publish.json"] * 2,  # taken, released
+                "end",
+            ]
+        )
+        steps = done["steps"]
+        assert steps.index(f"put {folder}/manifest.json") == len(written) + 1  # last but the swap
+        published = steps.index("swap snapshots/LATEST.json")
+
+        # On S3, where a process takes seconds to connect, only around what readers follow.
+        first = published - 1 if environment else 0
+        for number in range(first, len(steps)):
+            mill = copied(before, f"{uri}/killed-{number}")
+            died = ask(mill, number)
+            assert (died["signal"], died["exit"]) == (signal.SIGKILL, None)
+            assert died["steps"] == steps[:number]
+            visible = number > published
+            mill.shards = after if visible else shards
+            assert_live_is(mill)
+            live = new.snapshot_id if visible else old.snapshot_id
+            assert latest_of(mill.output)["snapshot_id"] == live
+            whole_ones = {name for name, has in snapshot_ids(mill.output).items() if has}
+            manifest_is_there = number > len(written) + 1
+            assert whole_ones == {old.snapshot_id, *[new.snapshot_id] * manifest_is_there}
+
+            let_the_lease_expire(mill.output)
+            again = ask(mill, None)
+            assert (again["signal"], again["exit"]) == (None, 0)
+            mill.shards = after
+            assert assert_live_is(mill).files == new.files
+            assert files_under(mill.output, new.snapshot_id) == files_under(
+                whole.output, new.snapshot_id
+            )

@@ -1,0 +1,227 @@
+"""Publishing from and to local folders: what a snapshot holds, and what is no snapshot."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.assembly.snapshots.config import PublishConfig
+from pipeline.assembly.snapshots.manifests import read_manifest
+from pipeline.core.errors import InputError, QuarantineError, ReconcileError
+from pipeline.core.fingerprint import shard_key
+from pipeline.core.units import Unit
+from pipeline.workers.label_sink import commit_part, replace_part
+from tests.derivations import Labelled
+from tests.labeling import contents
+from tests.publishing import (
+    SMALL,
+    Mill,
+    assert_live_is,
+    files_under,
+    latest_of,
+    live_rows,
+    run_publish,
+)
+
+
+def test_readers_get_exactly_the_labels_of_the_input(mill: Mill) -> None:
+    published = mill.publish()
+    assert (published.live, published.changed) == (True, True)
+    manifest = assert_live_is(mill)
+    assert manifest == published.manifest
+    assert manifest.counts == {
+        "labeled": 32, "tie": 17, "abstained": 17, "quarantined": 16, "missing": 0,
+    }  # fmt: skip
+    assert {shard.path: shard.rows for shard in manifest.shards} == {
+        "a.parquet": 45, "sub/b.parquet": 30, "z.parquet": 7,
+    }  # fmt: skip
+    for shard in manifest.shards:
+        (entry,) = mill.source.list(shard.path)
+        assert shard.content == mill.source.content_key(entry)
+        statuses = [row["status"] for row in mill.shards[shard.path]]
+        assert shard.counts == {name: statuses.count(name) for name in shard.counts}
+    assert manifest.judge["judge_id"] == mill.made.judge_id
+    assert (manifest.run_ids, len(manifest.policy_ids)) == (("run",), 1)
+    assert (manifest.parent, manifest.gate, manifest.input) == (None, None, mill.source.uri)
+    files = files_under(mill.output, manifest.snapshot_id)
+    assert files.keys() == {file.path for file in manifest.files}
+    for file in manifest.files:
+        data = files[file.path]
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (file.bytes, file.sha256)
+        assert pq.read_metadata(pa.BufferReader(data)).num_rows == file.rows
+
+
+def test_files_are_of_the_size_asked_for(mill: Mill) -> None:
+    mill.shard("more.parquet", 300, unit_rows=50)
+    manifest = mill.publish(PublishConfig(file_mb=0.03, row_group_mb=0.01, lease_s=60)).manifest
+    assert_live_is(mill)
+    files = files_under(mill.output, manifest.snapshot_id)
+    for table in ("labels", "votes"):
+        *full, _ = manifest.files_of(table)
+        assert len(full) >= 1
+        for file in full:
+            footer = pq.read_metadata(pa.BufferReader(files[file.path]))
+            groups = [footer.row_group(n) for n in range(footer.num_row_groups)]
+            *before, last = [sum(g.column(c).total_compressed_size for c in range(g.num_columns))
+                             for g in groups]  # fmt: skip
+            assert sum(before) < 0.03 * 2**20 <= 4 + sum(before) + last
+            assert file.bytes > 0.03 * 2**20
+
+
+def test_the_same_labels_give_the_same_bytes_and_the_same_id(mill: Mill, tmp_path: Path) -> None:
+    first = mill.publish().manifest
+    twin = Mill(mill.source, Labelled.at(str(tmp_path / "twin")), mill.shards)
+    for entry in mill.output.list("parts"):
+        twin.output.put(entry.key, mill.output.read(entry.key))
+    second = twin.publish().manifest
+    assert second.snapshot_id == first.snapshot_id
+    assert files_under(twin.output, second.snapshot_id) == files_under(
+        mill.output, first.snapshot_id
+    )
+
+
+def test_publishing_the_same_again_writes_nothing(mill: Mill) -> None:
+    mill.publish()
+    before = contents(mill.output.uri, "snapshots")
+    again = mill.publish()
+    assert (again.live, again.changed) == (True, False)
+    assert contents(mill.output.uri, "snapshots") == before
+
+
+def test_changed_new_and_deleted_shards(mill: Mill) -> None:
+    first = mill.publish().manifest
+    mill.shard("a.parquet", 20, seed=5)
+    mill.shard("new.parquet", 9, seed=3)
+    mill.drop("z.parquet")
+    second = mill.publish().manifest
+    assert_live_is(mill)
+    assert second.parent == first.snapshot_id
+    assert latest_of(mill.output)["previous"] == first.snapshot_id
+    # The first is as it was.
+    assert len(live_rows(mill.output, which=first.snapshot_id)) == 82 - first.counts["quarantined"]
+
+
+def test_a_part_that_was_judged_again_makes_a_new_snapshot(mill: Mill) -> None:
+    first = mill.publish().manifest
+    (entry,) = mill.source.list("z.parquet")
+    key = shard_key("z.parquet", entry.size, mill.source.content_key(entry))
+    for row in mill.shards["z.parquet"]:
+        row["run_id"] = "retry"
+    unit = Unit("z.parquet", key, 0, 7)
+    replace_part(mill.output, mill.made.judge_id, unit, mill.shards["z.parquet"])
+    second = mill.publish().manifest
+    assert_live_is(mill)
+    assert second.snapshot_id != first.snapshot_id
+    assert second.run_ids == ("retry", "run")
+
+
+def test_rows_without_a_label_are_named(mill: Mill) -> None:
+    mill.shard("c.parquet", 40, label=False)
+    mill.label("c.parquet", 8, 16)
+    mill.label("c.parquet", 30, 35)
+    with pytest.raises(ReconcileError) as refusal:
+        mill.publish()
+    lines = str(refusal.value).splitlines()
+    rows = [line.strip() for line in lines if line.startswith("  ")]
+    assert rows == [f"c.parquet: rows {span}" for span in ("0 to 7", "16 to 29", "35 to 39")]
+    assert "--allow-missing" in lines[-1]
+    assert list(mill.output.list("snapshots")) == []
+
+    outcome = run_publish(mill.output, "--input", mill.source.uri, "--allow-missing")
+    assert outcome.exit_code == 0
+    assert outcome.event("published")["missing"] == 27
+    assert assert_live_count(mill) == 82 + 13
+    manifest = read_manifest(mill.output, outcome.event("published")["snapshot"])
+    (shard,) = (shard for shard in manifest.shards if shard.path == "c.parquet")
+    assert (shard.rows, shard.counts["missing"]) == (40, 27)
+
+
+def assert_live_count(mill: Mill) -> int:
+    return sum(len(live_rows(mill.output, table)) for table in ("labels", "quarantine"))
+
+
+def test_rows_in_two_parts_are_named(mill: Mill) -> None:
+    mill.label("a.parquet", 10, 20)
+    with pytest.raises(ReconcileError, match=r"two parts[\s\S]*a.parquet: rows 10 to 15"):
+        mill.publish()
+
+
+def test_an_unreadable_shard(mill: Mill) -> None:
+    mill.source.put("bad.parquet", b"PAR1 but no more")
+    with pytest.raises(QuarantineError, match=r"1 shards .*max_shards allows 0") as refusal:
+        mill.publish()
+    assert "bad.parquet: corrupt footer" in str(refusal.value)
+    mill.publish(max_bad_shards=1)
+    manifest = assert_live_is(mill)
+    (shard,) = (shard for shard in manifest.shards if shard.defect)
+    assert (shard.path, shard.rows) == ("bad.parquet", 0)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "foreign"])
+def test_a_part_that_is_not_what_it_says(mill: Mill, damage: str) -> None:
+    part = next(entry.key for entry in mill.output.list("parts"))
+    data = bytearray(mill.output.read(part))
+    if damage == "flipped":
+        data[len(data) // 3] ^= 0xFF
+    else:
+        other = next(e.key for e in mill.output.list("parts") if e.key.split("/")[2] not in part)
+        data = bytearray(mill.output.read(other))
+    mill.output.put(part, bytes(data))
+    words = "corrupt part" if damage == "flipped" else "got other rows"
+    with pytest.raises(InputError, match=rf"{part}: .*{words}"):
+        mill.publish()
+    assert [entry.key for entry in mill.output.list("snapshots")] == []
+
+
+def test_which_judge(mill: Mill) -> None:
+    other = Mill(mill.source, Labelled.at(mill.output.uri, votes={"max_votes": 4}))
+    source = ("--input", mill.source.uri)
+    both = run_publish(mill.output, *source)
+    assert both.exit_code == 2
+    assert other.made.judge_id[:16] in both.error
+    assert mill.made.judge_id[:16] in both.error
+    unlabelled = run_publish(mill.output, *source, "--judge", other.made.judge_id[:8])
+    assert unlabelled.exit_code == 1
+    assert "z.parquet: rows 0 to 6" in unlabelled.error
+    assert run_publish(mill.output, *source, "--judge", mill.made.judge_id[:8]).exit_code == 0
+    assert_live_is(mill)
+
+
+def test_no_more_than_a_few_parts_are_held(mill: Mill, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        mill.shard(f"more-{number}.parquet", 160)
+    begun = itertools.count(1)
+    ahead: list[int] = []
+    written: list[int] = []
+    from pipeline.assembly.snapshots import compact
+
+    read, write = compact._read, compact._write
+
+    def counted_read(*arguments: Any) -> pa.Table:
+        ahead.append(next(begun) - len(written))
+        return read(*arguments)
+
+    def counted_write(*arguments: Any) -> None:
+        write(*arguments)
+        written.append(1)
+
+    monkeypatch.setattr(compact, "_read", counted_read)
+    monkeypatch.setattr(compact, "_write", counted_write)
+    mill.publish(SMALL)
+    assert len(written) == len(ahead) >= 40
+    assert max(ahead) <= 8
+
+
+def test_commit_needs_the_shard_as_it_is_now(mill: Mill) -> None:
+    (entry,) = mill.source.list("a.parquet")
+    stale = shard_key("a.parquet", entry.size, "an older version")
+    rows = mill.shards["a.parquet"][:16]
+    assert commit_part(mill.output, mill.made.judge_id, Unit("a.parquet", stale, 0, 16), rows)
+    mill.publish()
+    assert_live_is(mill)

@@ -58,7 +58,7 @@ def test_a_committed_unit_is_not_judged_again(output: Store) -> None:
 
 
 def test_a_slower_run_reports_what_the_faster_committed(output: Store) -> None:
-    flipping, _ = scripted({"faults": {"Question": "flip"}, "latency_s": 0.05})
+    flipping, _ = scripted({"faults": {"Question": "flip"}, "latency_s": 1})
 
     async def race() -> tuple[int, int]:
         slow = asyncio.create_task(runner(flipping, output, "slow").run(unit(0, 6), rows(6)))
@@ -139,7 +139,7 @@ def test_an_interrupted_run_is_no_death(output: Store) -> None:
 
 def test_rows_that_another_run_committed_in_other_units_are_not_doubled(output: Store) -> None:
     everything = rows(10)
-    slow, _ = scripted({"latency_s": 0.05})
+    slow, _ = scripted({"latency_s": 1})
 
     async def both() -> None:
         whole = asyncio.create_task(runner(slow, output, "a").run(unit(0, 10), everything))

@@ -5,14 +5,15 @@ every sixth of its time to live; releasing it writes a released record, so that 
 is needed.
 
 **Who takes it.** A free lease, or one whose stored expiry has passed, is taken at once. One that
-seems held is watched: once it is renewed its holder is alive, and the contender gives up; if it
-stays unchanged for a whole time to live by the contender's own clock, its holder is dead, whatever
-the clocks say. So a run that is started again right after its first process died goes on by
-itself, after one time to live at most.
+seems held is watched: once it is renewed or released its holder is alive, and the contender gives
+up, so that of runs at the same time exactly one does the work. If it stays unchanged for a whole
+time to live by the contender's own clock, its holder is dead, whatever the clocks say. So a run
+that is started again right after its first process died goes on by itself, after one time to live
+at most.
 
 **Clocks.** The only clock that two machines compare is the stored expiry. A live holder's is at
 least two thirds of the time to live ahead (it has missed one renewal at worst), so that clocks may
-differ by so much (80 s of the default 120) before a live lease looks expired. A clock that is
+differ by so much (40 s of the default 60) before a live lease looks expired. A clock that is
 behind costs a contender waiting, never the holder its lease. The holder itself counts by its
 monotonic clock from before its last successful renewal, and stops when its time is up, whether it
 can reach the store or not.
@@ -40,7 +41,7 @@ from typing import Self
 from pipeline.core.errors import InputError, LeaseHeldError, LeaseLostError, StorageError
 from pipeline.core.storage import Store, Version
 
-TTL_S = 120.0
+TTL_S = 60.0
 _RENEWALS = 6  # in one time to live
 _POLLS = 24  # of a contender, in one time to live
 
@@ -214,9 +215,10 @@ def take_lease(
     since, told = time.monotonic(), False
     while True:
         held = LeaseRecord.parse(found.data, where) if found else None
-        renewed = found is not None and (first is None or found.tag != first.tag)
-        if held is not None and renewed and not held.released:
-            raise LeaseHeldError(f"{_held(where, held)}; wait for it, or stop it")
+        alive = found is not None and (first is None or found.tag != first.tag)
+        if held is not None and alive:
+            ended = "it has just ended: run again" if held.released else "wait for it, or stop it"
+            raise LeaseHeldError(f"{_held(where, held)}; {ended}")
         silent = held is not None and time.monotonic() - since >= held.ttl_s
         if held is None or held.released or held.expired or silent:
             begun = time.monotonic()

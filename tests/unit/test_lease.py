@@ -67,6 +67,13 @@ def test_the_second_is_told_who_holds_it_and_until_when(store: Store) -> None:
     assert note.startswith(f"{store.path(KEY)}: the lease is held by run run-1")
 
 
+def test_a_holder_that_ends_meanwhile_was_alive_too(store: Store) -> None:
+    lease = take_lease(store, "nightly", "run-1", ttl_s=LONG)
+    with pytest.raises(LeaseHeldError, match=r"held by run run-1 .* it has just ended: run again"):
+        take_lease(store, "nightly", "run-2", ttl_s=LONG, waiting=lambda _: lease.release())
+    assert (stored(store)["run_id"], stored(store)["released"]) == ("run-1", True)
+
+
 def test_of_many_that_want_it_one_gets_it(store: Store) -> None:
     def take(number: int) -> Lease | None:
         try:

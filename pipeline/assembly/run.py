@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import json
-import secrets
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -27,6 +25,7 @@ from pipeline.assembly.reconcile import check_coverage, check_quarantine
 from pipeline.core.config import LabelConfig
 from pipeline.core.fingerprint import judge_card
 from pipeline.core.judge_cards import read_calibration, write_card
+from pipeline.core.run_ids import new_run_id
 from pipeline.core.storage import Entry, Store
 from pipeline.workers.judge_actor import RunSpec
 from pipeline.workers.receipts import Tally
@@ -108,7 +107,7 @@ def label(
             session.enter_context(ray_session(config.workers))
             return plan_shards_by_tasks(planner, entries)
 
-        again, judge_id = Retries(retries, _run_id()), card["judge_id"]
+        again, judge_id = Retries(retries, new_run_id()), card["judge_id"]
         plan = make_plan(input_uri, output, config.input, config.judge, judge_id, spread, again)
         run = Run(again, card, plan, config, open_input(input_uri)[0].uri, output)
         reporter.event("plan", {"judge_id": card["judge_id"][:16], **plan.summary()})
@@ -176,11 +175,6 @@ def _record(run: Run, tally: Tally, seconds: float, figures: dict[str, Any]) -> 
         "unreadable_shards": {shard.entry.key: shard.defect for shard in run.plan.bad_shards},
         "plan": run.plan.summary(),
     }
-
-
-def _run_id() -> str:
-    now = datetime.datetime.now(datetime.UTC)
-    return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
 def _json(value: dict[str, Any]) -> bytes:

@@ -255,6 +255,8 @@ def test_the_benchmark_draws_and_writes_what_it_computed(
     assert methods["flips 10%", "fixed 8"] == "exact"
     assert methods["scores, noise 2, own error 2", study.DEFAULTS[0].name] == "exact"
     assert methods["scores, noise 2, own error 2", study.curve(8, 1.0)[0].name] == "sampled"
+    (typical,) = [bound for bound in figures["bounds"] if bound["population"] == "mixed 13.6%"]
+    assert typical["best_votes"] == 3.9  # of the exact accuracy, not of the sampled check's
     (flip,) = [bound for bound in figures["bounds"] if bound["population"] == "flips 10%"]
     aim = binom.cdf(3, 8, 0.1) + binom.pmf(4, 8, 0.1) / 2
     assert flip["wald_votes"] == pytest.approx(wald_votes(0.1, 1 - aim), abs=0.01)

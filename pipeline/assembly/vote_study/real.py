@@ -14,8 +14,8 @@ from pipeline.assembly.progress import Reporter
 from pipeline.assembly.run import label
 from pipeline.assembly.vote_study.outcome import Outcome, summed
 from pipeline.assembly.vote_study.replay import MOST, AskedPair, Replay
-from pipeline.assembly.vote_study.strategies import Strategy
-from pipeline.core.config import LabelConfig, VotesConfig
+from pipeline.assembly.vote_study.strategies import Strategy, fixed
+from pipeline.core.config import LabelConfig
 from pipeline.core.storage import Store
 from pipeline.core.votes import Vote
 
@@ -38,8 +38,7 @@ def ask_all(
     Returns:
         The judge's id, and the pairs that have votes.
     """
-    votes = VotesConfig(min_votes=MOST, max_votes=MOST)
-    judge = config.judge.model_copy(update={"votes": votes})
+    judge = config.judge.model_copy(update={"votes": fixed(MOST).votes})
     whole = config.model_copy(update={"judge": judge})
     result = label(whole, input_uri, output_uri, reporter, dry_run=False)
     judged = read_judged(input_uri, whole.input, Store(output_uri), result.judge_id)

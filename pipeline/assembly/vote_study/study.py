@@ -162,7 +162,8 @@ def bounds(rows: Sequence[Row]) -> list[dict[str, Any]]:
     knows the population and sees the votes without margins.
     """
     found = []
-    reached = {(row.population, row.strategy): row.outcome.accuracy for row in rows}
+    exact = [row for row in rows if row.method == "exact"]
+    reached = {(row.population, row.strategy): row.outcome.accuracy for row in exact}
     for population in populations():
         if population.choices()[..., 2].any():
             continue  # votes for a tie are beyond the bound

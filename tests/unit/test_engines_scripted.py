@@ -29,7 +29,7 @@ def ask(scripted: ScriptedEngine, first: str, second: str, question: str = "Why?
         f"[Question]\n{question}\n\n[Assistant 1's Answer]\n{first}\n\n"
         f"[Assistant 2's Answer]\n{second}"
     )
-    return asyncio.run(scripted.reply("id", scripted.render(Chat("s", user)), HOW))
+    return asyncio.run(scripted.reply("id", scripted.render(Chat("s", (user,))), HOW))
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import argparse
 import sys
 
 from pipeline.assembly.calibrate import calibrate
+from pipeline.assembly.job_config import MillConfig
 from pipeline.assembly.progress import Reporter
-from pipeline.core.config import LabelConfig
 from pipeline.core.config_file import load_config
 from pipeline.core.errors import PairmillError
 
@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         calibrate(
-            load_config(LabelConfig, options.config, options.set),
+            load_config(MillConfig, options.config, options.set),
             options.input,
             options.output,
             Reporter(),

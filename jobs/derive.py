@@ -6,8 +6,9 @@ import argparse
 import sys
 
 from pipeline.assembly.derive import derive
+from pipeline.assembly.job_config import MillConfig
 from pipeline.assembly.progress import Reporter
-from pipeline.core.config import LabelConfig, PolicyConfig
+from pipeline.core.config import PolicyConfig
 from pipeline.core.config_file import load_config
 from pipeline.core.errors import ConfigError, PairmillError
 
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _policy(path: str | None, overrides: list[str]) -> PolicyConfig:
     if wrong := [text for text in overrides if not text.startswith("policy.")]:
         raise ConfigError(f"--set {wrong[0]}: no vote is changed here; expected policy.key=value")
-    return load_config(LabelConfig, path, overrides).policy
+    return load_config(MillConfig, path, overrides).policy
 
 
 def _parser() -> argparse.ArgumentParser:

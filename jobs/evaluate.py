@@ -19,8 +19,8 @@ from pipeline.assembly.evaluation.evaluate import Task, evaluate, evaluation_fol
 from pipeline.assembly.evaluation.present import print_report
 from pipeline.assembly.evaluation.publish import store_report
 from pipeline.assembly.evaluation.report import make_report
+from pipeline.assembly.job_config import MillConfig
 from pipeline.assembly.progress import Reporter
-from pipeline.core.config import LabelConfig
 from pipeline.core.config_file import load_config
 from pipeline.core.errors import ConfigError, PairmillError
 from pipeline.core.storage import Store
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the job; returns its exit code (0 done, 2 bad config or input, 4 quarantined)."""
     options = _parser().parse_args(arguments)
     try:
-        config, task = load_config(LabelConfig, options.config, options.set), _task(options)
+        config, task = load_config(MillConfig, options.config, options.set), _task(options)
         # Standard output is for the report; what the labeling runs say goes beside it.
         reporter = Reporter(Console(file=sys.stderr, soft_wrap=True))
         result = evaluate(config, task, options.output, reporter)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
+from pipeline.assembly.job_config import MillConfig
 from pipeline.assembly.progress import Reporter
 from pipeline.assembly.run import label
-from pipeline.core.config import LabelConfig
 from pipeline.core.config_file import load_config
 from pipeline.core.errors import PairmillError
 from pipeline.workers.retries import parse_reasons
@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the job; returns its exit code (0 done, 2 bad config or input, 4 quarantined)."""
     options = _parser().parse_args(arguments)
     try:
-        config = load_config(LabelConfig, options.config, options.set)
+        config = load_config(MillConfig, options.config, options.set)
         label(
             config,
             options.input,

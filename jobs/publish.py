@@ -6,8 +6,8 @@ import argparse
 import sys
 from dataclasses import asdict
 
+from pipeline.assembly.job_config import MillConfig
 from pipeline.assembly.progress import Reporter
-from pipeline.assembly.snapshots.config import PublishJobConfig
 from pipeline.assembly.snapshots.publish import publish
 from pipeline.assembly.snapshots.retention import retain
 from pipeline.assembly.snapshots.rollback import roll_back
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, reporter: Reporter) -> int:
     overrides = [*options.set, *["publish.allow_missing=true"] * options.allow_missing]
-    whole = load_config(PublishJobConfig, options.config, overrides)
+    whole = load_config(MillConfig, options.config, overrides)
     config, run_id, output = whole.publish, new_run_id(), Store(options.output)
     if not (options.input or options.rollback or options.list or options.keep is not None):
         raise ConfigError("nothing to do: give --input to publish, --rollback, --list or --keep")

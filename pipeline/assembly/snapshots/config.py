@@ -7,7 +7,6 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from pipeline.assembly.lease import TTL_S
-from pipeline.core.config import LabelConfig
 from pipeline.core.frozen import Frozen
 
 
@@ -33,12 +32,3 @@ class PublishConfig(Frozen):
         if self.row_group_mb > self.file_mb:
             raise ValueError(f"row_group_mb {self.row_group_mb:g} > file_mb {self.file_mb:g}")
         return self
-
-
-class PublishJobConfig(LabelConfig):
-    """The configuration of ``python -m jobs.publish``: a labeling job's, with one section more.
-
-    Of a labeling job's sections, ``quarantine.max_shards`` is what counts here.
-    """
-
-    publish: PublishConfig = PublishConfig()

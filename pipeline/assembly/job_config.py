@@ -1,0 +1,15 @@
+"""One configuration for the jobs that work on one output: label, publish, and what follows."""
+
+from __future__ import annotations
+
+from pipeline.assembly.snapshots.config import PublishConfig
+from pipeline.core.config import LabelConfig
+
+
+class MillConfig(LabelConfig):
+    """A labeling job's configuration, with a section for each later step.
+
+    Every one of these jobs reads the same YAML file and takes from it what concerns it.
+    """
+
+    publish: PublishConfig = PublishConfig()

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import ray
-from ray.data import ActorPoolStrategy, DataContext
+from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 from ray.exceptions import RayError
 
 from pipeline.assembly.plan import ShardPlan, ShardPlanner, map_threads
@@ -26,6 +26,8 @@ from pipeline.workers.receipts import Receipt, receipts_of
 
 _SHARDS_A_TASK = 128
 _SPOT_WAIT_S = 24 * 3600  # waiting for capacity is no failure
+_READ_SHARE = 0.4  # of the object store, for units that no worker has taken yet
+_UNITS_A_READER = 3  # two that it has handed over and one in the making
 
 
 def judge_shards(tasks: Sequence[ShardTask], spec: RunSpec) -> Iterator[Receipt]:
@@ -74,6 +76,7 @@ def _flow(tasks: Sequence[ShardTask], spec: RunSpec) -> ray.data.Dataset:
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=workers.read_cpus,
+            compute=TaskPoolStrategy(readers(_store_bytes(), spec.config.input.unit_bytes)),
         )
         .map_batches(
             JudgeActor,
@@ -85,6 +88,20 @@ def _flow(tasks: Sequence[ShardTask], spec: RunSpec) -> ray.data.Dataset:
             num_cpus=workers.cpus,  # a GPU actor reserves a CPU unless told otherwise
         )
     )
+
+
+def readers(store_bytes: float, unit_bytes: int) -> int:
+    """How many shards may be read at once.
+
+    Ray bounds what readers hand over once it has seen how large units are. Until then, and above
+    all while engines start, it begins as many as there are CPUs, which would spill to disk.
+    """
+    return max(1, int(store_bytes * _READ_SHARE / (_UNITS_A_READER * unit_bytes)))
+
+
+def _store_bytes() -> float:
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return float(resources.get("object_store_memory", 0))
 
 
 def _configure(context: DataContext, workers: WorkersConfig) -> None:

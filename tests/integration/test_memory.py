@@ -30,7 +30,8 @@ def test_nothing_is_spilled(tmp_path: Path, model: Path) -> None:
         path.write_bytes(shard_bytes(rows, 32))
         shards[path.name] = [pair(number * ROWS + row, images=None) for row in range(ROWS)]
     changes = {
-        "engine": {"script": {"latency_s": 0.05}},
+        # Readers are ahead of an engine that takes its time to start, as real ones do.
+        "engine": {"script": {"latency_s": 0.05, "start_s": 5}},
         "input": {"unit_rows": 64, "unit_bytes": 16 * MiB},
     }
     before = spilled_bytes()

@@ -6,15 +6,18 @@ export PYTHON VENV
 
 BIN := $(VENV)/bin
 
-.PHONY: env demo test test-fast lint
+.PHONY: env test-tools demo test test-fast lint
 
 env:
 	@infra/setup_env.sh
 
+test-tools: env
+	@infra/setup_test_tools.sh
+
 demo: env
 	$(BIN)/python -m jobs.demo
 
-test: env
+test: env test-tools
 	$(BIN)/python -m pytest
 
 test-fast: env

@@ -15,7 +15,7 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 from ray.exceptions import RayError
 
-from pipeline.assembly.plan import ShardPlan, ShardPlanner, map_threads
+from pipeline.assembly.shard_planner import ShardPlan, ShardPlanner, map_threads
 from pipeline.core import errors
 from pipeline.core.config import WorkersConfig
 from pipeline.core.errors import PairmillError

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from pipeline.assembly.plan import Plan, ShardPlan
+from pipeline.assembly.plan import Plan
+from pipeline.assembly.shard_planner import ShardPlan
 from pipeline.core.config import QuarantineConfig
 from pipeline.core.errors import QuarantineError, ReconcileError
 from pipeline.core.storage import Store

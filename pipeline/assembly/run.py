@@ -12,16 +12,10 @@ from typing import Any
 from pipeline.assembly.cluster import ray_session
 from pipeline.assembly.dataflow import judge_shards, plan_shards_by_tasks
 from pipeline.assembly.model_version import model_version
-from pipeline.assembly.plan import (
-    Plan,
-    ShardPlan,
-    ShardPlanner,
-    make_plan,
-    map_threads,
-    open_input,
-)
+from pipeline.assembly.plan import Plan, make_plan, open_input
 from pipeline.assembly.progress import Reporter
 from pipeline.assembly.reconcile import check_coverage, check_quarantine
+from pipeline.assembly.shard_planner import ShardPlan, ShardPlanner, map_threads
 from pipeline.core.config import LabelConfig
 from pipeline.core.fingerprint import judge_card
 from pipeline.core.judge_cards import read_calibration, write_card

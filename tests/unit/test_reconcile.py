@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.assembly.plan import Plan, ShardPlan
+from pipeline.assembly.plan import Plan
 from pipeline.assembly.reconcile import check_coverage, check_quarantine
+from pipeline.assembly.shard_planner import ShardPlan
 from pipeline.core.config import QuarantineConfig
 from pipeline.core.errors import QuarantineError, ReconcileError
 from pipeline.core.storage import Entry, Store

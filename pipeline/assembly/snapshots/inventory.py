@@ -15,7 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.assembly.plan import list_shards, open_input, read_footer
+from pipeline.assembly.plan import list_shards, open_input
+from pipeline.assembly.shard_planner import read_footer
 from pipeline.core.errors import QuarantineError, ReconcileError
 from pipeline.core.fingerprint import digest, shard_key
 from pipeline.core.storage import Entry, Store

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pipeline.assembly.gate.config import GateConfig
+from pipeline.assembly.quality.config import QualityConfig
 from pipeline.assembly.snapshots.config import PublishConfig
 from pipeline.core.config import LabelConfig
 
@@ -13,3 +15,5 @@ class MillConfig(LabelConfig):
     """
 
     publish: PublishConfig = PublishConfig()
+    quality: QualityConfig = QualityConfig()
+    gate: GateConfig = GateConfig()

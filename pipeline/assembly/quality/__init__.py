@@ -1,0 +1,1 @@
+"""The quality of a snapshot: measured once when it is published, kept in its ``quality.json``."""

@@ -1,0 +1,119 @@
+"""quality/v1: what is written is read back, and what contradicts itself is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from schemas.contract import ContractError
+from schemas.manifest import OUTCOMES
+from schemas.quality import HISTOGRAMS, RATES, TOKENS, Agreement, Drift, Histogram, Quality, Rate
+
+_NOTHING = Rate(None, None, None, 0)
+
+
+def quality(**changes: Any) -> Quality:
+    """Ten rows, of which two are quarantined."""
+    made = Quality(
+        snapshot_id="s",
+        judge_id="j",
+        format="pairwise_scores",
+        rows=10,
+        counts=dict.fromkeys(OUTCOMES, 0) | {"labeled": 8, "quarantined": 2},
+        quarantined_by_reason={"truncated": 2},
+        votes=20,
+        votes_by_outcome={"verdict": 16, "truncated": 4},
+        tokens=dict.fromkeys(TOKENS, 7),
+        calibrated=False,
+        rates=dict.fromkeys(RATES, _NOTHING) | {"tie": Rate(0.0, 0.0, 0.3, 8)},
+        histograms={name: Histogram((0.0, 1.0, 2.0), (3, 5)) for name in HISTOGRAMS},
+        gold=None,
+        canary=Agreement(
+            "/gold", 8, ((1, 2, 3, 0, 0), (0,) * 5, (0, 0, 0, 1, 1)), (0.5,), (1,), (6,)
+        ),
+        drift=Drift("before", "", False, Rate(0.1, 0.0, 0.2, 8), _NOTHING),
+        notes=("no gold",),
+    )
+    return replace(made, **changes)
+
+
+def test_read_back() -> None:
+    made = quality()
+    assert Quality.parse(made.to_json(), "q") == made
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rows": 11}, "counts: they sum to 10, expected 11"),
+        ({"votes": 19}, "votes_by_outcome: they sum to 20, expected 19"),
+        ({"quarantined_by_reason": {}}, "quarantined_by_reason: they sum to 0, expected 2"),
+        ({"rates": {}}, "rates are []"),
+        (
+            {"rates": dict.fromkeys(RATES, Rate(0.5, 0.6, 0.7, 1))},
+            "tie: low, value, high and n are Rate(value=0.5, low=0.6, high=0.7, n=1)",
+        ),
+        (
+            {"rates": dict.fromkeys(RATES, Rate(None, None, None, 3))},
+            "tie: low, value, high and n are Rate(value=None, low=None, high=None, n=3)",
+        ),
+        (
+            {"histograms": dict.fromkeys(HISTOGRAMS, Histogram((0.0,), (1,)))},
+            "histogram margin: 1 edges",
+        ),
+        (
+            {"gold": Agreement("/gold", 1, ((1,),))},
+            "gold: the confusion has rows of [1] columns",
+        ),
+    ],
+)
+def test_contradictions_are_never_written(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ContractError) as error:
+        quality(**changes).to_json()
+    assert message in str(error.value)
+
+
+def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    *parents, last = path.split(".")
+
+    def change(stored: dict[str, Any]) -> None:
+        for parent in parents:
+            stored = stored[parent]
+        stored[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_set("version", "quality/v2"), "its version is 'quality/v2', expected 'quality/v1'"),
+        (_set("rows", "10"), "Quality.rows is '10', not int"),
+        (_set("rows", True), "Quality.rows is True, not int"),
+        (_set("rates.tie.n", 1.5), "Rate.n is 1.5, not int"),
+        (_set("rates.tie.value", float("nan")), "Rate.value is nan, not float | None"),
+        (_set("rates.tie", {}), "Rate has [], expected ['high', 'low', 'n', 'value']"),
+        (_set("more", 1), "Quality has ["),
+        (_set("canary.confusion", [["a"]]), "Agreement.confusion is [['a']]"),
+        (_set("rows", 9), "counts: they sum to 10, expected 9"),
+    ],
+)
+def test_what_does_not_keep_to_it_is_refused(
+    change: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    stored = json.loads(quality().to_json())
+    change(stored)
+    with pytest.raises(ContractError) as error:
+        Quality.parse(json.dumps(stored).encode(), "/out/quality.json")
+    assert str(error.value).startswith("/out/quality.json: ")
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("data", [b"", b"[1]", b"{"])
+def test_what_is_no_object_is_refused(data: bytes) -> None:
+    with pytest.raises(ContractError):
+        Quality.parse(data, "q")

@@ -6,8 +6,11 @@ import argparse
 import sys
 from dataclasses import asdict
 
+from pipeline.assembly.gate.gate import gate_for
+from pipeline.assembly.gate.present import gate_summary
 from pipeline.assembly.job_config import MillConfig
 from pipeline.assembly.progress import Reporter
+from pipeline.assembly.quality.measure import measure_again, quality_fields
 from pipeline.assembly.snapshots.publish import publish
 from pipeline.assembly.snapshots.retention import retain
 from pipeline.assembly.snapshots.rollback import roll_back
@@ -37,18 +40,35 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> int:
     overrides = [*options.set, *["publish.allow_missing=true"] * options.allow_missing]
     whole = load_config(MillConfig, options.config, overrides)
     config, run_id, output = whole.publish, new_run_id(), Store(options.output)
-    if not (options.input or options.rollback or options.list or options.keep is not None):
-        raise ConfigError("nothing to do: give --input to publish, --rollback, --list or --keep")
+    asked = (options.input, options.rollback, options.measure, options.list)
+    if not any(asked) and options.keep is None:
+        wanted = "--input to publish, --rollback, --measure, --keep or --list"
+        raise ConfigError(f"nothing to do: give {wanted}")
     if options.input and options.rollback:
         raise ConfigError("--input publishes and --rollback goes back: give one of the two")
     done = None
     if options.input:
-        limit, judge = whole.quarantine.max_shards, options.judge
-        done = publish(options.input, output, judge, config, reporter, run_id, max_bad_shards=limit)
+        done = publish(
+            options.input,
+            output,
+            options.judge,
+            config,
+            reporter,
+            run_id,
+            max_bad_shards=whole.quarantine.max_shards,
+            gate=gate_for(whole.gate, whole.quality, whole.input),
+        )
     if options.rollback:
         done = roll_back(output, options.rollback, config, reporter, run_id)
     if done is not None:
         reporter.event("published" if done.live else "blocked", publication_fields(done, output))
+        if (summary := gate_summary(done.manifest)) and done.live:
+            reporter.note(summary)
+        elif summary:
+            sys.stderr.write(f"{summary}\n")
+    if options.measure:
+        measured = measure_again(output, options.measure, whole.quality, whole.input)
+        reporter.event("measured", quality_fields(measured))
     if options.keep is not None:
         kept = retain(output, options.keep, config, reporter, run_id)
         reporter.event("retention", asdict(kept))
@@ -62,8 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m jobs.publish",
         description="Publishes the labels of the input as it is now: compacts one judge's parts "
-        "into an immutable snapshot, and swaps snapshots/LATEST.json, which readers follow. Safe "
-        "to run again at any point: readers see the snapshot before or the new one.",
+        "into an immutable snapshot, measures it, and swaps snapshots/LATEST.json, which readers "
+        "follow, unless a threshold of the gate forbids it. Safe to run again at any point: "
+        "readers see the snapshot before or the new one.",
         epilog="exit codes: 0 done; 1 rows do not reconcile; 2 bad config, input or storage; "
         "3 the gate has refused this snapshot; 4 too many unreadable shards; 5 another run "
         "publishes, or was faster",
@@ -81,8 +102,13 @@ def _parser() -> argparse.ArgumentParser:
         help="then remove all but the newest N, the live one and "
         "the one before it; needs the right to delete",
     )
+    add("--measure", metavar="ID", help="measure this snapshot again: its quality.json")
     add("--list", action="store_true", help="then list the snapshots")
-    add("--config", metavar="FILE", help="YAML of a labeling job, with a publish section")
+    add(
+        "--config",
+        metavar="FILE",
+        help="YAML of a labeling job, with sections publish, quality and gate",
+    )
     add(
         "--set",
         metavar="KEY=VALUE",

@@ -118,7 +118,15 @@ class ColumnMapping(Spec):
 
     def pair_ids(self, batch: pa.RecordBatch) -> pa.StringArray:
         """The pair ids alone, of a batch that needs no other column."""
-        return _read(PAIRS.field("pair_id"), self.pair_id, batch)
+        return self.one("pair_id", batch)
+
+    def one(self, name: str, batch: pa.RecordBatch) -> pa.Array:
+        """One pairs-v1 column alone, of a batch that has the columns it :meth:`uses`.
+
+        Raises:
+            Mismatch: they cannot be mapped.
+        """
+        return _read(PAIRS.field(name), self._spec(name), batch)
 
     def check(self, schema: pa.Schema) -> list[str]:
         """What stands between a table of ``schema`` and pairs v1, one line each; [] if nothing."""

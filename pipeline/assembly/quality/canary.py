@@ -1,13 +1,25 @@
-"""Where the canaries of a run are: gold pairs that it judged again, mixed with the corpus."""
+"""The canaries of a run: gold pairs that it judged again, mixed with the corpus."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import pyarrow as pa
+
+from pipeline.assembly.gold import JudgedPair, read_judged
 from pipeline.core.config import InputConfig
+from pipeline.core.errors import InputError
+from pipeline.core.quality.counts import LABEL_COLUMNS
+from pipeline.core.quality.gold import of_groups, of_pairs
+from pipeline.core.quality.tally import Tally
 from pipeline.core.storage import Store
+from pipeline.core.units import judge_folder
+from schemas.snapshots import SNAPSHOT_LABELS
 
 FOLDER = "canaries"
+CANARY = "canary"  # how their counts are called
 
 
 @dataclass(frozen=True)
@@ -22,9 +34,50 @@ class Canary:
 
     run_id: str
     input_uri: str
-    input: InputConfig = InputConfig()
+    input: InputConfig
 
 
 def canary_root(output: Store, run_id: str) -> Store:
     """What is an output root to the canaries of a run: their parts are laid out as any."""
     return Store(output.path(f"{FOLDER}/{run_id}"))
+
+
+def newest_canary_run(output: Store, judge_id: str) -> str | None:
+    """The last run that has judged canaries with this judge; run ids begin with their time."""
+    folder = f"/parts/{judge_folder(judge_id)}/"
+    runs = {
+        entry.key.removeprefix(f"{FOLDER}/").partition("/")[0]
+        for entry in output.list(FOLDER)
+        if folder in entry.key
+    }
+    return max(runs, default=None)
+
+
+def count_canaries(output: Store, canary: Canary, judge_id: str, *, ranked: bool) -> Tally:
+    """The run's labels of its canaries beside their gold.
+
+    Args:
+        output: the output root.
+        canary: which run's.
+        judge_id: the judge that must have labelled them.
+        ranked: whether gold are scores of ranked groups.
+
+    Raises:
+        InputError: no canary has both gold and a label of this judge in this run.
+        StorageError: the store fails.
+    """
+    root = canary_root(output, canary.run_id)
+    try:
+        judged = read_judged(canary.input_uri, canary.input, root, judge_id)
+    except InputError as error:
+        raise InputError(f"no canary of run {canary.run_id} can be used: {error}") from error
+    rows = [{name: pair.label[name] for name in LABEL_COLUMNS} for pair in judged]
+    schema = pa.schema([SNAPSHOT_LABELS.field(name) for name in LABEL_COLUMNS])
+    table = pa.Table.from_pylist(rows, schema=schema)
+    if ranked:
+        return of_groups(CANARY, table, _gold(judged, "gold_scores"))
+    return of_pairs(CANARY, table, pa.array(_gold(judged, "gold"), pa.string()))
+
+
+def _gold(judged: Sequence[JudgedPair], name: str) -> list[Any]:
+    return [pair.pair[name] for pair in judged]

@@ -1,0 +1,51 @@
+"""The gate of publishing: measures a candidate and says whether readers may get it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from pipeline.assembly.gate.checks import check_all
+from pipeline.assembly.gate.config import GateConfig
+from pipeline.assembly.quality.canary import Canary
+from pipeline.assembly.quality.config import QualityConfig
+from pipeline.assembly.quality.measure import measure
+from pipeline.assembly.snapshots.manifests import read_latest
+from pipeline.assembly.snapshots.publish import Gate
+from pipeline.core.config import InputConfig
+from pipeline.core.storage import Store
+from schemas.manifest import Manifest
+
+
+def gate_for(
+    config: GateConfig,
+    quality: QualityConfig,
+    input_config: InputConfig,
+    canary: Canary | None = None,
+) -> Gate:
+    """The gate that ``publish`` asks about a candidate.
+
+    It measures the candidate, writes its ``quality.json``, and checks every threshold; without
+    thresholds it measures all the same, so that the next snapshot's drift has something to be
+    measured against, and lets everything pass. Drift is against the snapshot that is live then.
+
+    Args:
+        config: the thresholds.
+        quality: how the candidate is measured.
+        input_config: how the corpus is read.
+        canary: the canaries that the run judged again, if it did.
+    """
+
+    def gate(output: Store, manifest: Manifest) -> Mapping[str, Any]:
+        latest, _ = read_latest(output)
+        against = manifest.parent if latest is None else latest.snapshot_id
+        measured = measure(output, manifest, quality, input_config, against=against, canary=canary)
+        checks = check_all(measured, config)
+        return {
+            "passed": all(check.passed for check in checks),
+            "checks": [asdict(check) for check in checks],
+            "against": against,
+        }
+
+    return gate

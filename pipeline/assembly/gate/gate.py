@@ -26,9 +26,10 @@ def gate_for(
 ) -> Gate:
     """The gate that ``publish`` asks about a candidate.
 
-    It measures the candidate, writes its ``quality.json``, and checks every threshold; without
-    thresholds it measures all the same, so that the next snapshot's drift has something to be
-    measured against, and lets everything pass. Drift is against the snapshot that is live then.
+    It measures the candidate, writes its ``quality.json``, and checks every threshold. Drift is
+    against the snapshot that is live then. Without thresholds it measures all the same, so that
+    the next snapshot's drift has something to be measured against, and what an earlier gate said
+    stands: leaving the configuration out does not let a blocked snapshot pass.
 
     Args:
         config: the thresholds.
@@ -41,6 +42,8 @@ def gate_for(
         latest, _ = read_latest(output)
         against = manifest.parent if latest is None else latest.snapshot_id
         measured = measure(output, manifest, quality, input_config, against=against, canary=canary)
+        if manifest.gate is not None and not config.active:
+            return manifest.gate
         checks = check_all(measured, config)
         return {
             "passed": all(check.passed for check in checks),

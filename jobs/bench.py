@@ -12,7 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.assembly.bench import bench_memory, bench_pipeline
+from pipeline.assembly.bench.memory import bench_memory
+from pipeline.assembly.bench.pipeline_job import bench_pipeline
 from pipeline.assembly.vote_study.bench import bench_stored_votes, bench_votes
 from pipeline.assembly.vote_study.tables import comparison, markdown, ways
 from pipeline.core.config import LabelConfig

@@ -15,11 +15,12 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 from ray.exceptions import RayError
 
+from pipeline.assembly.committed import CommittedShard
 from pipeline.assembly.shard_planner import ShardPlan, ShardPlanner, map_threads
 from pipeline.core import errors
 from pipeline.core.config import WorkersConfig
 from pipeline.core.errors import PairmillError
-from pipeline.core.storage import Entry, Store
+from pipeline.core.storage import Store
 from pipeline.workers.judge_actor import JudgeActor, RunSpec
 from pipeline.workers.read_pairs import ShardTask, read_units
 from pipeline.workers.receipts import Receipt, receipts_of
@@ -128,15 +129,17 @@ class _Reader:
             yield from read_units(store, pickle.loads(data), self._columns, self._max_bytes)
 
 
-def plan_shards_by_tasks(planner: ShardPlanner, entries: Sequence[Entry]) -> Iterable[ShardPlan]:
+def plan_shards_by_tasks(
+    planner: ShardPlanner, shards: Sequence[CommittedShard]
+) -> Iterable[ShardPlan]:
     """Plans shards by Ray tasks, in order."""
 
     @ray.remote(num_cpus=1)
-    def plan_some(some: Sequence[Entry]) -> list[ShardPlan]:
+    def plan_some(some: Sequence[CommittedShard]) -> list[ShardPlan]:
         return list(map_threads(planner, some))
 
     batches = [
-        entries[start : start + _SHARDS_A_TASK] for start in range(0, len(entries), _SHARDS_A_TASK)
+        shards[start : start + _SHARDS_A_TASK] for start in range(0, len(shards), _SHARDS_A_TASK)
     ]
     try:
         results: list[list[ShardPlan]] = ray.get([plan_some.remote(batch) for batch in batches])

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from pipeline.assembly.committed import CommittedShard, committed_shards
 from pipeline.assembly.estimate import estimate_prompt_tokens
 from pipeline.assembly.shard_planner import ShardPlan, ShardPlanner, Spread, map_threads
+from pipeline.assembly.snapshots.manifests import read_latest, read_manifest
 from pipeline.core.config import InputConfig, JudgeConfig
 from pipeline.core.errors import InputError
 from pipeline.core.formats import FORMATS
@@ -114,9 +116,34 @@ def make_plan(
         StorageError: the input or the output cannot be reached.
     """
     source, prefix = open_input(uri)
+    return plan_shards(source, prefix, output, config, judge, judge_id, spread, retries)
+
+
+def plan_shards(
+    source: Store,
+    prefix: str,
+    output: Store,
+    config: InputConfig,
+    judge: JudgeConfig,
+    judge_id: str,
+    spread: Spread = map_threads,
+    retries: Retries = NO_RETRIES,
+) -> Plan:
+    """Plans the shards under a prefix of a store; otherwise as :func:`make_plan`."""
     _check_apart(source, prefix, output)
     entries = list_shards(source, prefix)
-    shards = tuple(spread(ShardPlanner(source, output, config, judge_id, retries), entries))
+    planned: dict[str, ShardPlan] = {}
+    rest: list[CommittedShard] = []
+    rows = {} if retries.reasons else published_rows(output)
+    for shard in committed_shards(source, output, judge_id, entries):
+        known = rows.get(shard.key)
+        if known and shard.covers(known):  # of none, nothing is known by its parts
+            planned[shard.entry.key] = ShardPlan(shard.entry, known, changed=shard.changed)
+        else:
+            rest.append(shard)
+    for plan_ in spread(ShardPlanner(source, output, config, judge_id, retries), rest):
+        planned[plan_.entry.key] = plan_
+    shards = tuple(planned[entry.key] for entry in entries)
     if broken := [shard for shard in shards if shard.problems]:
         lines = [f"{source.path(s.entry.key)}: {text}" for s in broken for text in s.problems]
         shown = "\n  ".join(lines[:20])
@@ -131,6 +158,22 @@ def make_plan(
         return plan
     tokens = estimate_prompt_tokens(source, plan.tasks[0], config.columns, judge)
     return replace(plan, prompt_tokens=tokens)
+
+
+def published_rows(output: Store) -> dict[str, int]:
+    """How many rows the shards of the live snapshot have, by shard key; empty without one.
+
+    They spare the footers of shards that are the same as then: a key stands for path, size and
+    content. A shard counts as done only where its parts hold exactly so many rows, so that a
+    manifest which is missing, unreadable, or of other shards costs time and no rows.
+    """
+    try:
+        latest, _ = read_latest(output)
+        manifest = read_manifest(output, latest.snapshot_id) if latest else None
+    except InputError:  # whoever publishes will be told of it
+        return {}
+    shards = manifest.shards if manifest else ()
+    return {shard.shard_key: shard.rows for shard in shards if shard.defect is None}
 
 
 def list_shards(source: Store, prefix: str = "") -> list[Entry]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.assembly.cluster import ray_session
+from pipeline.assembly.committed import CommittedShard
 from pipeline.assembly.dataflow import judge_shards, plan_shards_by_tasks
 from pipeline.assembly.model_version import model_version
 from pipeline.assembly.plan import Plan, make_plan, open_input
@@ -20,7 +21,7 @@ from pipeline.core.config import LabelConfig
 from pipeline.core.fingerprint import judge_card
 from pipeline.core.judge_cards import read_calibration, write_card
 from pipeline.core.run_ids import new_run_id
-from pipeline.core.storage import Entry, Store
+from pipeline.core.storage import Store
 from pipeline.workers.judge_actor import RunSpec
 from pipeline.workers.receipts import Tally
 from pipeline.workers.retries import Retries
@@ -95,11 +96,11 @@ def label(
     output = Store(output_uri)
     with ExitStack() as session:
 
-        def spread(planner: ShardPlanner, entries: Sequence[Entry]) -> Iterable[ShardPlan]:
-            if len(entries) < _MANY_SHARDS:
-                return map_threads(planner, entries)
+        def spread(planner: ShardPlanner, shards: Sequence[CommittedShard]) -> Iterable[ShardPlan]:
+            if len(shards) < _MANY_SHARDS:
+                return map_threads(planner, shards)
             session.enter_context(ray_session(config.workers))
-            return plan_shards_by_tasks(planner, entries)
+            return plan_shards_by_tasks(planner, shards)
 
         again, judge_id = Retries(retries, new_run_id()), card["judge_id"]
         plan = make_plan(input_uri, output, config.input, config.judge, judge_id, spread, again)

@@ -9,21 +9,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.assembly.committed import THREADS, CommittedShard
 from pipeline.core.config import InputConfig
-from pipeline.core.fingerprint import shard_key
 from pipeline.core.storage import Entry, Store
-from pipeline.core.units import (
-    RowGroup,
-    Unit,
-    committed_range,
-    cut_ranges,
-    parts_prefix,
-    subtract,
-    versions_prefix,
-)
+from pipeline.core.units import RowGroup, Unit, cut_ranges, subtract
 from pipeline.workers.retries import Retries
-
-_THREADS = 16
 
 
 @dataclass(frozen=True)
@@ -64,49 +54,41 @@ class ShardPlanner:
     judge_id: str
     retries: Retries
 
-    def __call__(self, entry: Entry) -> ShardPlan:
+    def __call__(self, shard: CommittedShard) -> ShardPlan:
         """Plans one shard: reads its footer, cuts it, and subtracts what is committed."""
+        entry = shard.entry
         try:
-            footer = read_footer(self.source, entry)
-            problems = self.config.columns.check(footer.schema.to_arrow_schema())
-            groups = [_row_group(footer, index) for index in range(footer.num_row_groups)]
-            _check_counts(footer, groups)
+            file = open_shard(self.source, entry)
+            problems = self.config.columns.check(file.schema_arrow)
+            groups = _row_groups(file.metadata)
         except (pa.ArrowException, UnicodeDecodeError) as error:
             defect = f"corrupt footer: {str(error).strip().splitlines()[0]}"
             return ShardPlan(entry, defect=defect)
         if problems:
             return ShardPlan(entry, problems=tuple(problems))
         ranges = cut_ranges(groups, self.config.unit_rows, self.config.unit_bytes)
-        key = shard_key(entry.key, entry.size, self.source.content_key(entry))
-        own, changed = self._parts(key)
-        again = {part: n for part in own if (n := self.retries.pending(self.output, part))}
-        bounds = [*subtract(ranges, own.values()), *(own[part] for part in again)]
-        units = tuple(Unit(entry.key, key, *each) for each in sorted(bounds))
-        return ShardPlan(entry, footer.num_rows, units, sum(again.values()), changed)
+        own = [Unit(entry.key, shard.key, *rows) for rows in shard.ranges]
+        again = {unit: n for unit in own if (n := self._pending(unit))}
+        left = subtract(ranges, shard.ranges)
+        units = sorted([*(Unit(entry.key, shard.key, *rows) for rows in left), *again])
+        rows = file.metadata.num_rows
+        return ShardPlan(entry, rows, tuple(units), sum(again.values()), shard.changed)
 
-    def _parts(self, key: str) -> tuple[dict[str, tuple[int, int]], bool]:
-        """The row ranges of a shard version's parts, and whether an earlier version has some."""
-        folder = parts_prefix(self.judge_id, key) + "/"
-        found = {
-            part.key: rows
-            for part in self.output.list(versions_prefix(self.judge_id, key))
-            if (rows := committed_range(part.key))
-        }
-        own = {part: rows for part, rows in found.items() if part.startswith(folder)}
-        return own, len(own) < len(found)
+    def _pending(self, unit: Unit) -> int:
+        return self.retries.pending(self.output, unit.part_key(self.judge_id))
 
 
-Spread = Callable[[ShardPlanner, Sequence[Entry]], Iterable[ShardPlan]]
+Spread = Callable[[ShardPlanner, Sequence[CommittedShard]], Iterable[ShardPlan]]
 
 
-def map_threads(planner: ShardPlanner, entries: Sequence[Entry]) -> Iterable[ShardPlan]:
+def map_threads(planner: ShardPlanner, shards: Sequence[CommittedShard]) -> Iterable[ShardPlan]:
     """Plans shards in threads of this process, in order."""
-    with ThreadPoolExecutor(_THREADS) as pool:
-        yield from pool.map(planner, entries)
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield from pool.map(planner, shards)
 
 
-def read_footer(source: Store, entry: Entry) -> pq.FileMetaData:
-    """A shard's footer.
+def open_shard(source: Store, entry: Entry) -> pq.ParquetFile:
+    """A shard of which the footer is read.
 
     Raises:
         pa.ArrowException: it is corrupt.
@@ -114,11 +96,28 @@ def read_footer(source: Store, entry: Entry) -> pq.FileMetaData:
     """
     file = source.open(entry.key, entry.size)
     try:
-        return pq.read_metadata(pa.PythonFile(file, mode="r"))
+        return pq.ParquetFile(pa.PythonFile(file, mode="r"))
     except OSError as error:  # Arrow reports some corruption as OSError
         if file.failure is not None:
             raise file.failure from error
         raise pa.ArrowInvalid(str(error)) from error
+
+
+def read_footer(source: Store, entry: Entry) -> pq.FileMetaData:
+    """A shard's footer; raises as :func:`open_shard` does.
+
+    Its ``schema`` refers back to it: many footers whose schema was looked at fill the memory until
+    the garbage collector comes. A file's ``schema_arrow`` does not.
+    """
+    return open_shard(source, entry).metadata
+
+
+def _row_groups(footer: pq.FileMetaData) -> list[RowGroup]:
+    groups = [_row_group(footer, index) for index in range(footer.num_row_groups)]
+    rows = [group.rows for group in groups]
+    if sum(rows) != footer.num_rows or min(rows, default=0) < 0:
+        raise pa.ArrowInvalid(f"{footer.num_rows} rows, but row groups of {rows[:8]}")
+    return groups
 
 
 def _row_group(footer: pq.FileMetaData, index: int) -> RowGroup:
@@ -126,9 +125,3 @@ def _row_group(footer: pq.FileMetaData, index: int) -> RowGroup:
     # but ends the process.
     group = footer.row_group(index)
     return RowGroup(group.num_rows, group.total_byte_size)
-
-
-def _check_counts(footer: pq.FileMetaData, groups: Sequence[RowGroup]) -> None:
-    rows = [group.rows for group in groups]
-    if sum(rows) != footer.num_rows or min(rows, default=0) < 0:
-        raise pa.ArrowInvalid(f"{footer.num_rows} rows, but row groups of {rows[:8]}")

@@ -15,8 +15,13 @@ from typing import IO, Any
 _HIDDEN = re.compile(r"\..*\.(?:[0-9a-f]{12}\.tmp|lock)")
 
 
-def find(base: str) -> dict[str, dict[str, Any]]:
-    """What ``find`` of fsspec gives, but with what is linked, and with every error raised."""
+def find(base: str, start: str = "") -> dict[str, dict[str, Any]]:
+    """What ``find`` of fsspec gives, but with what is linked, and with every error raised.
+
+    Args:
+        base: a folder, or one file.
+        start: what names of files and folders in ``base`` itself begin with.
+    """
 
     def stop(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
@@ -26,6 +31,9 @@ def find(base: str) -> dict[str, dict[str, Any]]:
         return {base: {"type": "file", "size": Path(base).stat().st_size}}
     paths: list[Path] = []
     for folder, folders, names in os.walk(base, onerror=stop, followlinks=True):
+        if folder == base and start:
+            folders[:] = [name for name in folders if name.startswith(start)]
+            names = [name for name in names if name.startswith(start)]
         folders[:] = [name for name in folders if not _leads_back(Path(folder, name), base)]
         paths += [Path(folder, name) for name in names if not _HIDDEN.fullmatch(name)]
     found = {}

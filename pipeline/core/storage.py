@@ -92,15 +92,22 @@ class Store:
         """The URI of ``key`` with the links of a local path resolved, to compare places by."""
         return str(Path(self.path(key)).resolve()) if self.local else self.path(key)
 
-    def list(self, prefix: str = "") -> Iterator[Entry]:
+    def list(self, prefix: str = "", start: str = "") -> Iterator[Entry]:
         """Every object under the folder ``prefix``, sorted by key; empty if there is none.
 
         A root that is itself one object is listed with the empty key. Links of a local store are
         followed, except those that lead back to a folder above them.
+
+        Args:
+            prefix: the folder.
+            start: what their path below the folder begins with, within its first name.
         """
         base = self._join(prefix)
         with self._errors(prefix):
-            found = local_files.find(base) if self.local else self._fs.find(base, detail=True)
+            if self.local:
+                found = local_files.find(base, start)
+            else:
+                found = self._fs.find(base, detail=True, prefix=start)
         strip = len(self._root)
         for path in sorted(found):
             info = found[path]

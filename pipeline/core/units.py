@@ -59,14 +59,19 @@ def judge_folder(judge_id: str) -> str:
     return f"judge={judge_id[:16]}"
 
 
+def judge_parts_prefix(judge_id: str) -> str:
+    """The folder of all parts of a judge, in which every shard's path has one."""
+    return f"parts/{judge_folder(judge_id)}"
+
+
 def parts_prefix(judge_id: str, shard_key: str) -> str:
     """The folder of all parts of one shard version by one judge."""
-    return f"parts/{judge_folder(judge_id)}/{_folders(shard_key)}"
+    return f"{judge_parts_prefix(judge_id)}/{_folders(shard_key)}"
 
 
 def versions_prefix(judge_id: str, shard_key: str) -> str:
     """The folder of all parts of all versions of a shard's path by one judge."""
-    return f"parts/{judge_folder(judge_id)}/{shard_key[:PATH_DIGITS]}"
+    return f"{judge_parts_prefix(judge_id)}/{shard_key[:PATH_DIGITS]}"
 
 
 def _folders(shard_key: str) -> str:

@@ -55,6 +55,8 @@ def test_list_is_sorted_relative_and_below_the_prefix(store: Store, tmp_path: Pa
     assert keys(store, "nowhere") == []
     assert keys(Store(f"{tmp_path}/nowhere")) == []
     assert [entry.size for entry in store.list("b")] == [3, 3, 5]
+    assert [entry.key for entry in store.list("", "b")] == ["b/1", "b/2", "b/c/0", "bb/1"]
+    assert [entry.key for entry in store.list("b", "c")] == ["b/c/0"]
 
 
 def test_list_shows_linked_files_but_no_unfinished_writes(store: Store, tmp_path: Path) -> None:

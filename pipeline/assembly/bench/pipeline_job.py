@@ -1,4 +1,4 @@
-"""Benchmarks of the main job; every figure is a ratio or a median taken within one run."""
+"""The whole job against the bare engine on the same requests."""
 
 from __future__ import annotations
 
@@ -8,18 +8,11 @@ import os
 import statistics
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import pyarrow.parquet as pq
-import ray
-from PIL import Image
-from ray._private import internal_api
 from rich.console import Console
 
-from pipeline.assembly.cluster import ray_session
 from pipeline.assembly.plan import make_plan, open_input
-from pipeline.assembly.process_tree import ProcessTreeMemory
 from pipeline.assembly.progress import Reporter
 from pipeline.assembly.run import label
 from pipeline.core.config import LabelConfig
@@ -29,8 +22,6 @@ from pipeline.workers.engine_start import start_engine
 from pipeline.workers.judge import Judge
 from pipeline.workers.media import MediaStore
 from pipeline.workers.read_pairs import read_units, unit_of
-from schemas.contract import table_of
-from schemas.pairs import PAIRS
 
 _MiB = 2**20
 
@@ -93,64 +84,6 @@ def bench_pipeline(
     }
 
 
-def bench_memory(config: LabelConfig, folder: Path, total_mb: int) -> dict[str, Any]:
-    """Streams ``total_mb`` MiB of pictures through the job; reports spilling and peak memory.
-
-    The engine is the scripted one, slow enough that pictures pile up before it.
-    """
-    pairs = write_heavy_shards(folder / "pairs", total_mb)
-    output = folder / f"labels-{time.time_ns()}"
-    with ray_session(config.workers), ProcessTreeMemory() as memory:
-        began = time.monotonic()
-        result = label(config, str(folder / "pairs"), str(output), _silent(), dry_run=False)
-        seconds = time.monotonic() - began
-        spilled = spilled_bytes()
-    return {
-        "benchmark": "memory",
-        "picture_mb": total_mb,
-        "object_store_mb": config.workers.local_object_store_mb,
-        "pairs": pairs,
-        "labels": result.tally.pairs,
-        "spilled_mb": round(spilled / _MiB, 1),
-        "peak_process_tree_mb": round(memory.peak_bytes / _MiB),
-        "processes_at_peak": memory.peak_processes,
-        "seconds": round(seconds, 1),
-    }
-
-
-def write_heavy_shards(folder: Path, total_mb: int) -> int:
-    """Writes pair shards of about 1 MiB of picture a pair, 128 pairs each; returns the pairs."""
-    folder.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    Image.effect_noise((600, 600), 90).convert("RGB").save(buffer, "PNG")
-    picture = buffer.getvalue() + os.urandom(max(0, _MiB - buffer.tell()))
-    answer: dict[str, Any] = {"images": None, "videos": None, "model": None}
-    nothing: dict[str, Any] = dict.fromkeys(PAIRS.names)
-    for start in range(0, total_mb, 128):
-        rows = [
-            nothing
-            | {
-                "pair_id": f"heavy-{number}",
-                "prompt": "Which one?",
-                "images": [{"bytes": picture, "path": None}],
-                "response_a": answer | {"text": f"first of {number}"},
-                "response_b": answer | {"text": f"second of {number}"},
-            }
-            for number in range(start, min(start + 128, total_mb))
-        ]
-        path = folder / f"heavy-{start:06d}.parquet"
-        pq.write_table(table_of(rows, PAIRS), path, row_group_size=32, compression="none")
-    return total_mb
-
-
-def spilled_bytes() -> int:
-    """Bytes that this cluster's object stores have ever spilled to disk."""
-    api: Any = internal_api  # untyped in Ray, as are its nodes
-    nodes: list[dict[str, Any]] = cast(Any, ray).nodes()
-    stats = [api.node_stats(n["NodeManagerAddress"], n["NodeManagerPort"]) for n in nodes]
-    return sum(int(each.store_stats.spilled_bytes_total) for each in stats)
-
-
 def _raw(config: LabelConfig, input_uri: str) -> Rates:
     engine = start_engine(config.judge, config.engine)
     try:
@@ -183,11 +116,11 @@ async def _raw_replies(config: LabelConfig, input_uri: str, engine: Engine) -> R
 
 
 def _job(config: LabelConfig, input_uri: str, output_uri: str) -> Rates:
-    reporter = _silent()
+    reporter = silent()
     result = label(config, input_uri, output_uri, reporter, dry_run=False)
     tally = result.tally
     return Rates(tally.pairs, tally.judgments, tally.output_tokens, result.judging_seconds)
 
 
-def _silent() -> Reporter:
+def silent() -> Reporter:
     return Reporter(Console(file=io.StringIO()))

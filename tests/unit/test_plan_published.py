@@ -1,0 +1,160 @@
+"""What is published spares footers; a manifest that is no help loses no rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.assembly.plan import Plan, plan_shards
+from pipeline.assembly.snapshots.manifests import LATEST_KEY, Latest, manifest_key
+from pipeline.core.config import InputConfig, JudgeConfig
+from pipeline.core.fingerprint import shard_key
+from pipeline.core.storage import Store
+from pipeline.core.units import Unit
+from pipeline.workers.retries import Retries
+from schemas.labels import Reason
+from schemas.manifest import OUTCOMES, InputShard, Manifest, SnapshotFile
+from tests.judging import JUDGE_ID, text_pair
+from tests.shards import write_shard
+
+ROWS = {"a.parquet": 40, "b.parquet": 20, "c.parquet": 5}
+
+
+class Watched(Store):
+    """A store that remembers which objects were read."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri)
+        self.opened: set[str] = set()
+
+    def read_range(self, key: str, start: int, stop: int) -> bytes:
+        self.opened.add(key)
+        return super().read_range(key, start, stop)
+
+
+class Night:
+    """Three shards, and the manifest of a snapshot that holds them."""
+
+    def __init__(self, root: Path) -> None:
+        self.source, self.output = Watched(str(root / "in")), Store(str(root / "out"))
+        for name, rows in ROWS.items():
+            self.write(name, rows)
+
+    def write(self, name: str, rows: int) -> None:
+        write_shard(Path(self.source.uri) / name, [text_pair(n) for n in range(rows)], 8)
+
+    def key(self, name: str) -> str:
+        (entry,) = self.source.list(name)
+        return shard_key(name, entry.size, self.source.content_key(entry))
+
+    def commit(self, name: str, *ranges: tuple[int, int]) -> None:
+        for rows in ranges:
+            self.output.put(Unit(name, self.key(name), *rows).part_key(JUDGE_ID), b"")
+
+    def manifest(self) -> Manifest:
+        counts = dict.fromkeys(OUTCOMES, 0)
+        shards = [
+            InputShard(name, 1, "", self.key(name), rows, counts | {"labeled": rows})
+            for name, rows in ROWS.items()
+        ]
+        return _totalled(tuple(shards))
+
+    def publish(self, manifest: Manifest) -> None:
+        latest = Latest("one", manifest_key("one"), "2026-01-01", "run", None)
+        self.output.put(manifest_key("one"), manifest.to_json())
+        self.output.put(LATEST_KEY, latest.as_json())
+
+    def plan(self, **how: Any) -> Plan:
+        self.source.opened.clear()
+        config = InputConfig(unit_rows=16)
+        return plan_shards(self.source, "", self.output, config, JudgeConfig(), JUDGE_ID, **how)
+
+    def ranges(self) -> dict[str, list[tuple[int, int]]]:
+        return {t.key: [(unit.start, unit.stop) for unit in t.units] for t in self.plan().tasks}
+
+
+def _totalled(shards: tuple[InputShard, ...]) -> Manifest:
+    rows = sum(shard.rows for shard in shards)
+    return Manifest(
+        snapshot_id="one",
+        created_at="2026-01-01",
+        created_by="run",
+        parent=None,
+        judge={},
+        policy_ids=(),
+        run_ids=(),
+        schemas={},
+        input="in",
+        rows=rows,
+        counts=dict.fromkeys(OUTCOMES, 0) | {"labeled": rows},
+        shards=shards,
+        files=(SnapshotFile("labels", "labels/0.parquet", rows, 0, ""),),
+    )
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Night:
+    made = Night(tmp_path)
+    made.commit("a.parquet", (0, 16), (16, 40))
+    made.commit("b.parquet", (0, 20))
+    made.commit("c.parquet", (0, 5))
+    return made
+
+
+def test_only_footers_of_shards_that_are_not_done_are_read(night: Night) -> None:
+    assert night.plan().rows_to_do == 0
+    assert night.source.opened == set(ROWS)
+    night.publish(night.manifest())
+    plan = night.plan()
+    assert (night.source.opened, plan.rows, plan.rows_to_do) == (set(), 65, 0)
+    assert [shard.rows for shard in plan.shards] == list(ROWS.values())
+    night.write("b.parquet", 21)
+    night.write("d.parquet", 3)
+    assert night.ranges() == {"b.parquet": [(0, 16), (16, 21)], "d.parquet": [(0, 3)]}
+    assert night.source.opened == {"b.parquet", "d.parquet"}
+
+
+def test_rows_that_are_tried_again_are_looked_for_in_every_part(night: Night) -> None:
+    night.publish(night.manifest())
+    night.plan(retries=Retries(frozenset(), "run"))
+    assert night.source.opened == set()
+    # The parts of this test hold nothing, which is what is told when they are read.
+    with pytest.raises(Exception, match="corrupt part"):
+        night.plan(retries=Retries(frozenset(Reason), "run"))
+
+
+def _rows(manifest: Manifest, count: Callable[[int], int]) -> Manifest:
+    """A manifest whose shards have other numbers of rows, and that reconciles all the same."""
+    shards = tuple(
+        replace(
+            shard, rows=count(shard.rows), counts={**shard.counts, "labeled": count(shard.rows)}
+        )
+        for shard in manifest.shards
+    )
+    return _totalled(shards)
+
+
+@pytest.mark.parametrize(
+    "kind", ["fewer", "more", "none", "no manifest", "no JSON", "other version"]
+)
+def test_a_manifest_that_is_wrong_loses_no_rows(tmp_path: Path, kind: str) -> None:
+    night = Night(tmp_path)
+    night.commit("a.parquet", (0, 16))
+    night.commit("b.parquet", (0, 20))
+    counts = {"fewer": lambda rows: rows - 1, "more": lambda rows: rows + 1, "none": lambda _: 0}
+    night.publish(_rows(night.manifest(), counts.get(kind, lambda rows: rows)))
+    stored = Path(night.output.uri) / manifest_key("one")
+    if kind == "no manifest":
+        stored.unlink()
+    if kind == "no JSON":
+        stored.write_text("{", encoding="utf-8")
+    if kind == "other version":
+        stored.write_text(json.dumps({"version": "manifest/v9"}), encoding="utf-8")
+    left = {"a.parquet": [(16, 32), (32, 40)], "c.parquet": [(0, 5)]}
+    assert night.ranges() == left
+    assert night.plan().rows == 65

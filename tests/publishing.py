@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -56,7 +56,7 @@ class Mill:
     shards: dict[str, list[Row]] = field(default_factory=dict)
 
     @classmethod
-    def at(cls, uri: str, **judge: Any) -> Mill:
+    def at(cls, uri: str, **judge: Any) -> Self:
         """An empty input and an output with a judge's card, below ``uri``."""
         return cls(Store(f"{uri}/in"), Labelled.at(f"{uri}/out", **judge))
 

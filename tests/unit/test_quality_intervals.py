@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,23 +142,33 @@ def test_the_same_histogram_has_not_drifted() -> None:
     assert ends(stability_index([5, 80, 15], [5, 80, 15]))[:2] == (0.0, 0.0)
 
 
-@pytest.mark.parametrize("n", [25, 200, 5_000])
-def test_chance_alone_is_no_drift(n: int) -> None:
-    """Two samples of one population: the lower end says so, though the index itself is large."""
+_BEFORE = np.array([3, 1, 0.5, 0.5, 2, 0.5, 0.5, 1, 2, 4.0]) / 15
+_NOW = np.array([2, 1, 0.5, 0.5, 2, 0.5, 0.5, 1, 2, 5.0]) / 15
+
+
+@pytest.mark.parametrize(("n", "m"), [(25, 40), (200, 5_000), (100_000, 100_000)])
+@pytest.mark.parametrize("now", [_BEFORE, _NOW])
+def test_the_index_holds_the_true_one(n: int, m: int, now: Any) -> None:
+    """Though the index of small samples is large by chance alone."""
+    truth = float(((now - _BEFORE) * np.log(now / _BEFORE)).sum())
     rng = np.random.default_rng(n)
-    shares = np.array([3, 1, 0.5, 0.5, 2, 0.5, 0.5, 1, 2, 4.0])
-    shares /= shares.sum()
-    drawn = [stability_index(*rng.multinomial(n, shares, 2).tolist()) for _ in range(60)]
-    assert sum(ends(rate)[0] > 0.1 for rate in drawn) == 0
+    drawn = [
+        ends(
+            stability_index(rng.multinomial(n, _BEFORE).tolist(), rng.multinomial(m, now).tolist())
+        )
+        for _ in range(300)
+    ]
+    assert fmean(low > truth for low, _, _ in drawn) < 0.05
+    assert fmean(high < truth for _, _, high in drawn) < 0.07
     if n == 25:
-        assert fmean(ends(rate)[1] for rate in drawn) > 0.3
+        assert fmean(value for _, value, _ in drawn) > 0.3
 
 
 def test_a_drift_is_seen() -> None:
     before, now = [100, 100, 100, 700], [400, 300, 200, 100]
     low, value, high = ends(stability_index(before, now))
-    assert low > 0.5
-    assert low < value < high
+    assert value == pytest.approx(1.872, abs=0.01)
+    assert 1.5 < low < value < high < 2.3
 
 
 def ends(rate: Rate) -> tuple[float, float, float]:

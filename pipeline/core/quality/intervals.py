@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
+from scipy.special import chdtr, chndtrinc
 
-from pipeline.core.resampling import LEVEL, RESAMPLES, Floats, Ints
+from pipeline.core.resampling import LEVEL, Ints
 from schemas.quality import Rate
 
 NOTHING = Rate(None, None, None, 0)
@@ -67,33 +68,34 @@ def stability_index(before: Sequence[int], now: Sequence[int]) -> Rate:
     """Population stability index of two histograms over the same bins, with an interval.
 
     PSI = Σ (q - p) ln(q / p) over the bins that either has, p and q being the shares of each, with
-    half a count added to each of these bins. Two samples of one population have a PSI above 0, of
-    about (bins - 1) (1/n + 1/m). A plain bootstrap would add that bias once more; the reflected
-    ("basic") interval takes it off: its lower end is 0 where the two differ only by chance.
+    half a count added to each of these bins. It lies above the true index, since chance makes any
+    two samples differ: times nm / (n + m) it is about a noncentral chi-square variable of one
+    degree of freedom less than bins, whose noncentrality is the true index times the same. The
+    interval is that of the noncentrality, so that its lower end is 0 where chance explains all.
     """
     first, second = np.asarray(before, np.float64), np.asarray(now, np.float64)
     n, m = int(first.sum()), int(second.sum())
     if not n or not m:
         return NOTHING
     there = (first > 0) | (second > 0)
-    first, second = first[there], second[there]
-    value = float(_psi(first[None], second[None])[0])
-    rng = np.random.default_rng(0)
-    drawn = _psi(
-        rng.multinomial(n, first / n, RESAMPLES).astype(np.float64),
-        rng.multinomial(m, second / m, RESAMPLES).astype(np.float64),
-    )
-    low, high = 2 * value - np.quantile(drawn, [(1 + LEVEL) / 2, (1 - LEVEL) / 2])
-    return Rate(value, max(0.0, min(value, float(low))), max(value, float(high)), min(n, m))
-
-
-def _psi(first: Floats, second: Floats) -> Floats:
     p, q = (
-        (counts + _SMOOTHING) / (counts + _SMOOTHING).sum(axis=1, keepdims=True)
+        (counts[there] + _SMOOTHING) / (counts[there] + _SMOOTHING).sum()
         for counts in (first, second)
     )
-    index: Floats = ((q - p) * np.log(q / p)).sum(axis=1)
-    return index
+    value = float(((q - p) * np.log(q / p)).sum())
+    scale = n * m / (n + m)
+    low, high = (
+        _noncentrality(value * scale, int(there.sum()) - 1, tail) / scale
+        for tail in ((1 + LEVEL) / 2, (1 - LEVEL) / 2)
+    )
+    return Rate(value, min(value, low), max(value, high), min(n, m))
+
+
+def _noncentrality(x: float, freedom: int, tail: float) -> float:
+    """Of the noncentral chi-square distribution that has the share ``tail`` up to ``x``."""
+    if freedom == 0 or chdtr(freedom, x) <= tail:  # even the central one has no more
+        return 0.0
+    return float(chndtrinc(x, freedom, tail))
 
 
 def _wilson(part: int, whole: int, independent: float) -> Rate:

@@ -1,0 +1,134 @@
+"""Labelled pairs with gold, texts and all kinds of votes, to measure snapshots of."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.assembly.quality.canary import Canary, canary_root
+from pipeline.core.config import InputConfig
+from pipeline.core.fingerprint import shard_key
+from pipeline.core.labeler import Labeler
+from pipeline.core.storage import Store
+from pipeline.core.units import Unit
+from pipeline.core.votes import Vote
+from pipeline.workers.label_sink import commit_part
+from schemas.labels import VERDICT
+from schemas.quality import TOKENS
+from tests.calibrations import scored
+from tests.derivations import Row, rows_of
+from tests.publishing import Mill
+from tests.shards import pair, response, shard_bytes
+
+Cast = list[Vote] | None
+
+
+@dataclass
+class Corpus(Mill):
+    """A mill whose input has gold and texts.
+
+    Attributes:
+        pairs: the rows of every shard of the input, by name.
+    """
+
+    pairs: dict[str, list[Row]] = field(default_factory=dict)
+
+    def write(
+        self, name: str, pairs: list[Row], votes: Sequence[Cast], group_rows: int = 1_000
+    ) -> None:
+        """Writes a shard, in place of its earlier version, and labels its rows by these votes."""
+        self.pairs[name] = pairs
+        put(self.source, name, pairs, group_rows)
+        self.shards[name] = label(self, self.output, self.source, name, votes)
+
+    def canary(self, run_id: str, pairs: list[Row], votes: Sequence[Cast]) -> Canary:
+        """Writes canaries, and what a run has judged them to be."""
+        gold = Store(f"{self.source.uri}-canaries")
+        put(gold, "gold.parquet", pairs)
+        label(self, canary_root(self.output, run_id), gold, "gold.parquet", votes)
+        return Canary(run_id, gold.uri, InputConfig())
+
+
+def put(store: Store, name: str, pairs: list[Row], group_rows: int = 1_000) -> None:
+    """Writes a shard of pairs v1."""
+    store.put(name, shard_bytes(pairs, group_rows))
+
+
+def label(
+    mill: Mill, output: Store, source: Store, name: str, votes: Sequence[Cast], unit_rows: int = 16
+) -> list[Row]:
+    """Commits the labels of a shard, in units."""
+    (entry,) = source.list(name)
+    key = shard_key(name, entry.size, source.content_key(entry))
+    rows: list[Row] = []
+    for start in range(0, len(votes), unit_rows):
+        unit = Unit(name, key, start, min(len(votes), start + unit_rows))
+        cast = votes[start : unit.stop]
+        made = rows_of(cast, Labeler.of(mill.made.judge), mill.made.judge_id, start, name)
+        assert commit_part(output, mill.made.judge_id, unit, made)
+        rows += made
+    return rows
+
+
+def text_pair(number: int, gold: str | None, a: str | None, b: str | None) -> Row:
+    """A pair of texts without pictures."""
+    texts = {"response_a": response(a), "response_b": response(b)}
+    return pair(number, images=None, gold=gold, **texts)
+
+
+def random_pairs(rng: random.Random, count: int) -> list[Row]:
+    """Pairs of texts of all lengths, most of them with gold."""
+
+    def text() -> str | None:
+        return rng.choice((None, "", "ä" * rng.randint(1, 40), "x" * rng.randint(1, 9)))
+
+    golds = ("a", "b", "tie", None)
+    return [text_pair(number, rng.choice(golds), text(), text()) for number in range(count)]
+
+
+def random_votes(rng: random.Random, count: int, favour: float = 0.5) -> list[Cast]:
+    """Votes of every kind about pairs; some rows have none, and some none that can be read.
+
+    Args:
+        rng: source of chance.
+        count: rows.
+        favour: how often a row's votes lean to a.
+    """
+
+    def vote(order: str, lean: float) -> Vote:
+        tokens: dict[str, Any] = {f"{name}_tokens": rng.randint(0, 300) for name in TOKENS}
+        if rng.random() < 0.1:
+            return Vote(
+                order=order, seed=1, outcome=rng.choice(("truncated", "malformed")), **tokens
+            )
+        sides = [(9.0, 2.0), (2.0, 9.0)] if rng.random() < lean else [(2.0, 9.0), (9.0, 2.0)]
+        scores = sides[rng.random() < 0.15] if rng.random() < 0.8 else (5.0, 5.0)
+        return Vote(order=order, seed=1, outcome=VERDICT, scores=scores, **tokens)
+
+    def row() -> Cast:
+        if rng.random() < 0.1:
+            return None
+        if rng.random() < 0.2:
+            return [scored(order, 5, 5) for order in ("ab", "ba", "ab", "ba")]
+        lean = float(rng.random() < favour)
+        return [vote(order, lean) for order in ("ab", "ba") * rng.randint(1, 3)]
+
+    return [row() for _ in range(count)]
+
+
+def ranking(orders: tuple[str, ...], *scores: float) -> list[Vote]:
+    """Votes about several candidates that all give the same scores."""
+    return [Vote(order=order, seed=1, outcome=VERDICT, scores=scores) for order in orders]
+
+
+def every_pair(corpus: Corpus) -> list[tuple[Row, Row]]:
+    """Each pair of the input beside its row of labels v1."""
+    names = sorted(corpus.shards)
+    return list(
+        itertools.chain.from_iterable(
+            zip(corpus.pairs[name], corpus.shards[name], strict=True) for name in names
+        )
+    )

@@ -6,6 +6,7 @@ import argparse
 import sys
 from dataclasses import asdict
 
+from pipeline.assembly.command import run_command
 from pipeline.assembly.gate.gate import gate_for
 from pipeline.assembly.gate.present import gate_summary
 from pipeline.assembly.job_config import MillConfig
@@ -16,7 +17,7 @@ from pipeline.assembly.snapshots.retention import retain
 from pipeline.assembly.snapshots.rollback import roll_back
 from pipeline.assembly.snapshots.summary import listing, publication_fields
 from pipeline.core.config_file import load_config
-from pipeline.core.errors import ConfigError, PairmillError
+from pipeline.core.errors import ConfigError
 from pipeline.core.run_ids import new_run_id
 from pipeline.core.storage import Store
 
@@ -26,14 +27,10 @@ _BLOCKED = 3
 def main(arguments: list[str] | None = None) -> int:
     """Runs the job; returns its exit code (see ``--help``)."""
     options = _parser().parse_args(arguments)
-    try:
-        return _run(options, Reporter())
-    except PairmillError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; readers see what they saw; run the same command again\n")
-        return 130
+    return run_command(
+        lambda: _run(options, Reporter()),
+        "interrupted; readers see what they saw; run the same command again",
+    )
 
 
 def _run(options: argparse.Namespace, reporter: Reporter) -> int:
@@ -56,7 +53,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> int:
             reporter,
             run_id,
             max_bad_shards=whole.quarantine.max_shards,
-            gate=gate_for(whole.gate, whole.quality, whole.input),
+            gate=gate_for(whole.gate, whole.quality, whole.input, reporter=reporter),
         )
     if options.rollback:
         done = roll_back(output, options.rollback, config, reporter, run_id)
@@ -67,7 +64,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> int:
         elif summary:
             sys.stderr.write(f"{summary}\n")
     if options.measure:
-        measured = measure_again(output, options.measure, whole.quality, whole.input)
+        measured = measure_again(output, options.measure, whole.quality, whole.input, reporter)
         reporter.event("measured", quality_fields(measured))
     if options.keep is not None:
         kept = retain(output, options.keep, config, reporter, run_id)

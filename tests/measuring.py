@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.assembly.quality.canary import Canary, canary_root
+from pipeline.assembly.quality.config import QualityConfig
+from pipeline.assembly.quality.measure import measure, read_quality
 from pipeline.core.config import InputConfig
 from pipeline.core.fingerprint import shard_key
 from pipeline.core.labeler import Labeler
@@ -17,12 +19,14 @@ from pipeline.core.units import Unit
 from pipeline.core.votes import Vote
 from pipeline.workers.label_sink import commit_part
 from schemas.labels import VERDICT
-from schemas.quality import TOKENS
+from schemas.manifest import Manifest
+from schemas.quality import TOKENS, Quality, Rate
 from tests.calibrations import scored
 from tests.derivations import Row, rows_of
 from tests.publishing import Mill
 from tests.shards import pair, response, shard_bytes
 
+ALL = QualityConfig(length_groups=100, threads=3)
 Cast = list[Vote] | None
 
 
@@ -50,6 +54,14 @@ class Corpus(Mill):
         put(gold, "gold.parquet", pairs)
         label(self, canary_root(self.output, run_id), gold, "gold.parquet", votes)
         return Canary(run_id, gold.uri, InputConfig())
+
+
+def random_corpus(uri: str) -> Corpus:
+    """Three shards, each of one row group, whose labels take several row groups and files."""
+    made, rng = Corpus.at(uri), random.Random(5)
+    for name, count in (("a.parquet", 90), ("b/c.parquet", 61), ("d.parquet", 3)):
+        made.write(name, random_pairs(rng, count), random_votes(rng, count))
+    return made
 
 
 def put(store: Store, name: str, pairs: list[Row], group_rows: int = 1_000) -> None:
@@ -132,3 +144,23 @@ def every_pair(corpus: Corpus) -> list[tuple[Row, Row]]:
             zip(corpus.pairs[name], corpus.shards[name], strict=True) for name in names
         )
     )
+
+
+def measured(corpus: Corpus, config: QualityConfig = ALL, **how: Any) -> Quality:
+    """Publishes, measures, and reads back what is stored."""
+    manifest = corpus.publish().manifest
+    quality = measure_it(corpus, manifest, config, **how)
+    assert read_quality(corpus.output, manifest.snapshot_id) == quality
+    return quality
+
+
+def measure_it(
+    corpus: Corpus, manifest: Manifest, config: QualityConfig = ALL, **how: Any
+) -> Quality:
+    how = {"against": None, "columns": InputConfig()} | how
+    return measure(corpus.output, manifest, config, **how)
+
+
+def counts(rate: Rate) -> tuple[int, int]:
+    """Numerator and denominator of a rate."""
+    return round((rate.value or 0) * rate.n), rate.n

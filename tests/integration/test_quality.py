@@ -4,108 +4,41 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipeline.assembly.evaluation.measures import statistics
+from pipeline.assembly.gold import JudgedPair
 from pipeline.assembly.quality.config import QualityConfig
-from pipeline.assembly.quality.measure import measure, quality_key, read_quality
+from pipeline.assembly.quality.measure import quality_key, read_quality
 from pipeline.assembly.snapshots.manifests import folder_of
 from pipeline.assembly.snapshots.publish import publish
 from pipeline.core.config import InputConfig
-from pipeline.core.errors import InputError
 from pipeline.core.quality.intervals import stability_index
-from schemas.manifest import OUTCOMES, Manifest
-from schemas.quality import Quality, Rate
-from tests.derivations import Row
+from schemas.manifest import OUTCOMES
 from tests.measuring import (
     Corpus,
+    counts,
     every_pair,
     label,
-    put,
+    measure_it,
+    measured,
+    random_corpus,
     random_pairs,
     random_votes,
     ranking,
     text_pair,
 )
 from tests.publishing import QUIET, SMALL, run_publish
-from tests.shards import pair
-
-ALL = QualityConfig(length_groups=100, threads=3)
+from tests.recounting import recount, said
 
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Corpus:
-    """Three shards, each of one row group, whose labels take several row groups and files."""
-    made, rng = Corpus.at(str(tmp_path)), random.Random(5)
-    for name, count in (("a.parquet", 90), ("b/c.parquet", 61), ("d.parquet", 3)):
-        made.write(name, random_pairs(rng, count), random_votes(rng, count))
-    return made
-
-
-def measured(corpus: Corpus, config: QualityConfig = ALL, **how: Any) -> Quality:
-    """Publishes, measures, and reads back what is stored."""
-    manifest = corpus.publish().manifest
-    quality = measure_it(corpus, manifest, config, **how)
-    assert read_quality(corpus.output, manifest.snapshot_id) == quality
-    return quality
-
-
-def measure_it(
-    corpus: Corpus, manifest: Manifest, config: QualityConfig = ALL, **how: Any
-) -> Quality:
-    how = {"against": None, "columns": InputConfig()} | how
-    return measure(corpus.output, manifest, config, **how)
-
-
-def counts(rate: Rate) -> tuple[int, int]:
-    """Numerator and denominator of a rate."""
-    return round((rate.value or 0) * rate.n), rate.n
-
-
-def said(row: Row) -> str:
-    return str(row["preference"] if row["status"] == "labeled" else row["status"])
-
-
-def tally(flags: list[bool]) -> tuple[int, int]:
-    return sum(flags), len(flags)
-
-
-def recount(pairs: list[tuple[Row, Row]]) -> dict[str, tuple[int, int]]:
-    """Every rate but those of canaries, from raw rows."""
-    rows = [row for _, row in pairs]
-    judged = [row for row in rows if row["status"] != "quarantined"]
-    votes = [vote for row in rows for vote in row["votes"]]
-    sided = [vote for vote in votes if vote["choice"] in ("a", "b")]
-    labeled = [(pair, row) for pair, row in pairs if row["status"] == "labeled"]
-    gold = [(pair["gold"], said(row)) for pair, row in pairs if pair["gold"]]
-
-    def longer(pair: Row) -> str | None:
-        a, b = (len(pair[name]["text"] or "") for name in ("response_a", "response_b"))
-        return None if 0 in (a, b) or a == b else "a" if a > b else "b"
-
-    differ = [(longer(pair), pair, row) for pair, row in pairs if longer(pair)]
-    return {
-        "tie": tally([row["status"] == "tie" for row in judged]),
-        "abstain": tally([row["status"] == "abstained" for row in judged]),
-        "quarantine": tally([row["status"] == "quarantined" for row in rows]),
-        "truncation": tally([vote["outcome"] == "truncated" for vote in votes]),
-        "unreadable": tally([vote["outcome"] != "verdict" for vote in votes]),
-        "position_consistency": tally([bool(row["position_consistent"]) for row in judged]),
-        "first_slot_wins": tally([vote["choice"] == vote["order"][0] for vote in sided]),
-        "preference_a": tally([row["preference"] == "a" for _, row in labeled]),
-        "longer_wins": tally(
-            [row["preference"] == side for side, _, row in differ if row["status"] == "labeled"]
-        ),
-        "gold_longer_wins": tally(
-            [pair["gold"] == side for side, pair, _ in differ if pair["gold"] in ("a", "b")]
-        ),
-        "gold_agreement": tally([g == s for g, s in gold if {g, s} <= {"a", "b"}]),
-        "gold_agreement_all": tally([g == s for g, s in gold]),
-    }
+    return random_corpus(str(tmp_path))
 
 
 def test_every_figure_equals_a_recount_of_the_raw_rows(corpus: Corpus) -> None:
@@ -141,6 +74,13 @@ def test_every_figure_equals_a_recount_of_the_raw_rows(corpus: Corpus) -> None:
     assert quality.gold.confusion == tuple(
         tuple(table[gold, label] for label in labels) for gold in ("a", "b", "tie")
     )
+    # In the terms of a judge's evaluation.
+    gold = [JudgedPair(pair, row) for pair, row in pairs if pair["gold"]]
+    figures = statistics(gold, "pair")
+    for name, term in (("agreement", "accuracy_decided"), ("agreement_all", "accuracy")):
+        (value,) = figures[term](np.ones((1, len(gold))))
+        assert quality.rates[f"gold_{name}"].value == pytest.approx(value)
+        assert quality.rates[f"gold_{name}"].n == figures[term].support
     assert (quality.gold.source, quality.gold.pairs) == (
         corpus.source.uri,
         sum(pair["gold"] is not None for pair, _ in pairs),
@@ -209,96 +149,6 @@ def test_foreign_columns_are_read_as_they_are_mapped(tmp_path: Path) -> None:
     # As pairs v1, they have neither gold nor texts.
     plain = measured(made)
     assert (plain.gold, plain.rates["longer_wins"].n, plain.notes) == (None, 0, ())
-
-
-def test_ranked_groups_agree_by_the_pairs_that_a_human_orders(tmp_path: Path) -> None:
-    made = Corpus.at(str(tmp_path), format="batch_ranking")
-    golds = [[3.0, 2.0, 1.0], [1.0, 1.0, 2.0], None, [1.0, 2.0, 3.0]]
-    pairs = [pair(number, images=None, gold_scores=gold) for number, gold in enumerate(golds)]
-    cast = ranking(("abc", "cba"), 9, 2, 2), ranking(("abc", "cba"), 1, 2, 3)
-    made.write("r.parquet", pairs, [cast[0], cast[1], cast[0], None])
-    quality = measured(made)
-    # The first orders three pairs and leaves one of them equal, the second two; the last has none.
-    assert counts(quality.rates["gold_agreement"]) == (4, 4)
-    assert counts(quality.rates["gold_agreement_all"]) == (4, 8)
-    assert quality.gold is not None
-    assert (quality.gold.pairs, quality.gold.confusion) == (3, None)
-    assert counts(quality.rates["quarantine"]) == (1, 4)
-    assert counts(quality.rates["position_consistency"]) == (3, 3)
-    assert_no_pairs(quality)
-
-
-def test_single_scores_have_no_agreement(tmp_path: Path) -> None:
-    made = Corpus.at(str(tmp_path), format="single_score")
-    pairs = [pair(number, images=None, gold_scores=[4.0]) for number in range(3)]
-    made.write("s.parquet", pairs, [ranking(("a",), 7), ranking(("a",), 3), None])
-    quality = measured(made)
-    assert (quality.gold, quality.rates["position_consistency"].n) == (None, 0)
-    assert counts(quality.rates["tie"]) == (0, 2)
-    assert counts(quality.rates["unreadable"]) == (0, 2)
-    assert_no_pairs(quality)
-
-
-def assert_no_pairs(quality: Quality) -> None:
-    """What is said of pairs is not said: there are none."""
-    for name in ("preference_a", "longer_wins", "first_slot_wins"):
-        assert quality.rates[name] == Rate(None, None, None, 0)
-    assert sum(quality.histograms["p_a"].counts) == sum(quality.histograms["margin"].counts) == 0
-
-
-@pytest.mark.parametrize("format_", ["pairwise_scores", "batch_ranking", "single_score"])
-def test_a_snapshot_without_rows_has_no_figures(tmp_path: Path, format_: str) -> None:
-    made = Corpus.at(str(tmp_path), format=format_)
-    made.write("empty.parquet", [], [])
-    quality = measured(made)
-    assert (quality.rows, quality.votes, quality.gold, quality.notes) == (0, 0, None, ())
-    assert set(quality.rates.values()) == {Rate(None, None, None, 0)}
-
-
-def test_a_snapshot_of_quarantined_rows_has_no_figures_but_that(tmp_path: Path) -> None:
-    made, rng = Corpus.at(str(tmp_path)), random.Random(8)
-    made.write("a.parquet", random_pairs(rng, 20), [None] * 20)
-    quality = measured(made)
-    measured_on = {name: rate.n for name, rate in quality.rates.items() if rate.n}
-    gold = sum(pair["gold"] is not None for pair in made.pairs["a.parquet"])
-    assert measured_on == {"quarantine": 20, "gold_agreement_all": gold}
-    assert counts(quality.rates["gold_agreement_all"]) == (0, gold)
-
-
-def test_the_input_may_have_changed_or_be_unreadable_since(corpus: Corpus) -> None:
-    manifest = corpus.publish().manifest
-    whole = measure_it(corpus, manifest)
-    put(corpus.source, "a.parquet", [text_pair(0, "a", "x", "y")])
-    (entry,) = corpus.source.list("d.parquet")
-    damaged = bytearray(corpus.source.read("d.parquet"))
-    damaged[4 : entry.size // 2] = bytes(entry.size // 2 - 4)
-    corpus.source.put("d.parquet", bytes(damaged))
-    rest = measure_it(corpus, manifest)
-    pairs = list(zip(corpus.pairs["b/c.parquet"], corpus.shards["b/c.parquet"], strict=True))
-    expected = recount(pairs)
-    for name in ("gold_agreement", "gold_agreement_all", "longer_wins"):
-        assert counts(rest.rates[name]) == expected[name]
-    assert rest.rates["tie"] == whole.rates["tie"]
-    (note,) = rest.notes
-    assert note == (
-        "gold and texts of 2 shards are not known, such as a.parquet: it is gone or another one "
-        "since the snapshot was made"
-    )
-
-
-def test_a_snapshot_that_is_damaged_is_not_measured(corpus: Corpus) -> None:
-    manifest = corpus.publish().manifest
-    file = manifest.files_of("labels")[0]
-    key = f"{folder_of(manifest.snapshot_id)}/{file.path}"
-    whole = corpus.output.read(key)
-    corpus.output.put(key, whole[:4] + bytes(len(whole) // 2) + whole[4 + len(whole) // 2 :])
-    with pytest.raises(InputError, match=f"{file.path}: corrupt"):
-        measure_it(corpus, manifest)
-    corpus.output.put(key, whole)
-    other = dict(manifest.counts)
-    other["tie"], other["abstained"] = other["abstained"] + 1, other["tie"] - 1
-    with pytest.raises(InputError, match=r"its files hold .*, expected .* by its manifest"):
-        measure_it(corpus, replace(manifest, counts=other))
 
 
 def test_drift_is_measured_by_the_figures_of_the_other_alone(corpus: Corpus) -> None:

@@ -28,6 +28,7 @@ class GateConfig(Frozen):
             longer_wins: 0.75
             p_a_psi: 0.25
             preference_a_change: 0.05
+          min_n: 30
 
     A figure is a draw: another night's votes give another one. So its 95 % interval decides, and
     not the figure. By default a check fails only where the whole interval is beyond the threshold:
@@ -39,7 +40,8 @@ class GateConfig(Frozen):
         at_least: by metric (``METRICS``), what it must not fall below.
         at_most: by metric, what it must not exceed; ``preference_a_change`` counts either way.
         strict: metrics of which the worse end of the interval must keep to the threshold.
-        min_n: fewer rows, pairs or votes than this are nothing to measure on.
+        min_n: fewer rows, pairs or votes than this are nothing to measure on. Of very few, no
+            failure can be clear: where none of 3 is right, the interval still reaches up to 0.56.
     """
 
     at_least: dict[str, float] = Field(default_factory=dict)

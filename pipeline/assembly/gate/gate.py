@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.assembly.gate.checks import check_all
 from pipeline.assembly.gate.config import GateConfig
+from pipeline.assembly.progress import Reporter
 from pipeline.assembly.quality.canary import Canary
 from pipeline.assembly.quality.config import QualityConfig
 from pipeline.assembly.quality.measure import measure
@@ -23,6 +24,7 @@ def gate_for(
     quality: QualityConfig,
     input_config: InputConfig,
     canary: Canary | None = None,
+    reporter: Reporter | None = None,
 ) -> Gate:
     """The gate that ``publish`` asks about a candidate.
 
@@ -36,12 +38,21 @@ def gate_for(
         quality: how the candidate is measured.
         input_config: how the corpus is read.
         canary: the canaries that the run judged again, if it did.
+        reporter: told now and then how far the measuring is.
     """
 
     def gate(output: Store, manifest: Manifest) -> Mapping[str, Any]:
         latest, _ = read_latest(output)
         against = manifest.parent if latest is None else latest.snapshot_id
-        measured = measure(output, manifest, quality, input_config, against=against, canary=canary)
+        measured = measure(
+            output,
+            manifest,
+            quality,
+            input_config,
+            against=against,
+            canary=canary,
+            reporter=reporter,
+        )
         if manifest.gate is not None and not config.active:
             return manifest.gate
         checks = check_all(measured, config)

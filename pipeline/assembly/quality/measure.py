@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.assembly.progress import Reporter
 from pipeline.assembly.quality.canary import CANARY, Canary, count_canaries
 from pipeline.assembly.quality.config import QualityConfig
 from pipeline.assembly.quality.rows import GOLD, count_rows, format_of
@@ -20,6 +23,8 @@ from pipeline.core.storage import Store
 from schemas.contract import ContractError
 from schemas.manifest import Manifest
 from schemas.quality import TOKENS, Drift, Histogram, Quality, Rate
+
+_PROGRESS_S = 10
 
 
 def quality_key(snapshot_id: str) -> str:
@@ -51,6 +56,7 @@ def measure(
     *,
     against: str | None,
     canary: Canary | None = None,
+    reporter: Reporter | None = None,
 ) -> Quality:
     """Measures a snapshot, and writes its ``quality.json``.
 
@@ -61,6 +67,7 @@ def measure(
         columns: how the corpus is read.
         against: the snapshot whose figures drift is measured against; only these are read.
         canary: the canaries of a run.
+        reporter: told now and then how far it is.
 
     Raises:
         InputError: a file of the snapshot is corrupt or holds other rows than the manifest says,
@@ -68,7 +75,7 @@ def measure(
         StorageError: the store fails.
     """
     source = Source(manifest, columns.columns)
-    tally = count_rows(output, manifest, config, source)
+    tally = count_rows(output, manifest, config, source, _telling(reporter, manifest.rows))
     notes = source.notes()
     if canary is not None:
         try:
@@ -83,7 +90,11 @@ def measure(
 
 
 def measure_again(
-    output: Store, snapshot: str, config: QualityConfig, columns: InputConfig
+    output: Store,
+    snapshot: str,
+    config: QualityConfig,
+    columns: InputConfig,
+    reporter: Reporter | None = None,
 ) -> Quality:
     """Measures a snapshot that is there already, against the one that was live before it.
 
@@ -92,14 +103,14 @@ def measure_again(
     Args:
         output: the output root.
         snapshot: its id, or how that begins.
-        config, columns: as :func:`measure` takes them.
+        config, columns, reporter: as :func:`measure` takes them.
 
     Raises:
         ConfigError: there is no such snapshot.
         InputError, StorageError: as :func:`measure` raises them.
     """
     manifest = read_manifest(output, find_snapshot(output, snapshot))
-    return measure(output, manifest, config, columns, against=manifest.parent)
+    return measure(output, manifest, config, columns, against=manifest.parent, reporter=reporter)
 
 
 def quality_fields(quality: Quality) -> dict[str, Any]:
@@ -116,6 +127,18 @@ def quality_fields(quality: Quality) -> dict[str, Any]:
         **{name: None if value is None else round(value, 4) for name, value in drift.items()},
         "notes": "; ".join(filter(None, (*quality.notes, quality.drift.detail))),
     }
+
+
+def _telling(reporter: Reporter | None, total: int) -> Callable[[int], None]:
+    told = time.monotonic()
+
+    def step(rows: int) -> None:
+        nonlocal told
+        if reporter is not None and time.monotonic() - told > _PROGRESS_S:
+            told = time.monotonic()
+            reporter.event("measuring", {"rows": rows, "rows_total": total})
+
+    return step
 
 
 def _quality(

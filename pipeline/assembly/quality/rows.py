@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -36,8 +36,21 @@ def format_of(manifest: Manifest) -> str:
     return str(manifest.judge["judge"]["format"])
 
 
-def count_rows(output: Store, manifest: Manifest, config: QualityConfig, source: Source) -> Tally:
+def count_rows(
+    output: Store,
+    manifest: Manifest,
+    config: QualityConfig,
+    source: Source,
+    step: Callable[[int], None],
+) -> Tally:
     """The counts of a whole snapshot.
+
+    Args:
+        output: the output root.
+        manifest: of the snapshot.
+        config: how much is read.
+        source: what the snapshot was made of.
+        step: called with the rows counted so far, again and again; may raise to stop.
 
     Raises:
         InputError: a file is corrupt, or holds other rows than the manifest says.
@@ -67,6 +80,7 @@ def count_rows(output: Store, manifest: Manifest, config: QualityConfig, source:
     ):
         for part in map_groups(output, manifest, table, columns, count, config.threads):
             tally.add(part)
+            step(_rows(tally))
     got = {status.value: tally.numbers[f"status/{status}"] for status in Status}
     expected = {status.value: manifest.counts[status] for status in Status}
     if got != expected:
@@ -75,6 +89,10 @@ def count_rows(output: Store, manifest: Manifest, config: QualityConfig, source:
             f"{expected} by its manifest; remove its folder and publish again"
         )
     return tally
+
+
+def _rows(tally: Tally) -> int:
+    return sum(tally.numbers[f"status/{status}"] for status in Status)
 
 
 def _by_shard(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:

@@ -14,11 +14,11 @@ from rich.table import Table
 
 from pipeline.assembly.bench.memory import bench_memory
 from pipeline.assembly.bench.pipeline_job import bench_pipeline
+from pipeline.assembly.command import run_command
 from pipeline.assembly.vote_study.bench import bench_stored_votes, bench_votes
 from pipeline.assembly.vote_study.tables import comparison, markdown, ways
 from pipeline.core.config import LabelConfig
 from pipeline.core.config_file import load_config
-from pipeline.core.errors import PairmillError
 from pipeline.tiny_judge.corpus import write_scene_shards
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -28,11 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one benchmark."""
     options = _parser().parse_args(arguments)
     options.folder = options.folder.absolute()
-    try:
-        figures: dict[str, Any] = options.run(options)
-    except PairmillError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
+    return run_command(lambda: _run(options), "interrupted; no figures are written")
+
+
+def _run(options: argparse.Namespace) -> int:
+    figures: dict[str, Any] = options.run(options)
     figures |= {"machine": platform.machine(), "command": " ".join(["jobs.bench", *sys.argv[1:]])}
     path = options.folder / f"{options.benchmark}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

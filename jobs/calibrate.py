@@ -6,27 +6,27 @@ import argparse
 import sys
 
 from pipeline.assembly.calibrate import calibrate
+from pipeline.assembly.command import run_command
 from pipeline.assembly.job_config import MillConfig
 from pipeline.assembly.progress import Reporter
 from pipeline.core.config_file import load_config
-from pipeline.core.errors import PairmillError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the job; returns its exit code (0 done, 2 bad config, gold or storage)."""
     options = _parser().parse_args(arguments)
-    try:
-        calibrate(
-            load_config(MillConfig, options.config, options.set),
-            options.input,
-            options.output,
-            Reporter(),
-            method=options.method,
-            folds=options.folds,
-        )
-    except PairmillError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
+    return run_command(lambda: _run(options), "interrupted; nothing is stored; run it again")
+
+
+def _run(options: argparse.Namespace) -> int:
+    calibrate(
+        load_config(MillConfig, options.config, options.set),
+        options.input,
+        options.output,
+        Reporter(),
+        method=options.method,
+        folds=options.folds,
+    )
     return 0
 
 

@@ -11,11 +11,11 @@ import pyarrow.dataset
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.assembly.command import run_command
 from pipeline.assembly.progress import Reporter
 from pipeline.assembly.run import label
 from pipeline.core.config import LabelConfig
 from pipeline.core.config_file import load_config
-from pipeline.core.errors import PairmillError
 from pipeline.core.units import judge_folder
 from pipeline.tiny_judge.corpus import write_scene_shards
 
@@ -28,18 +28,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m jobs.demo", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("out/demo"), help="default: out/demo")
     folder: Path = parser.parse_args(arguments).folder.absolute()
+    return run_command(lambda: _run(folder), "interrupted; run it again: it goes on")
+
+
+def _run(folder: Path) -> int:
     console = Console(file=sys.stdout, soft_wrap=True)  # Ray may not write there
     write_scene_shards(folder / "pairs", SHARDS, ROWS, SEED)
     console.print(f"pairs:  {folder / 'pairs'} ({SHARDS} shards of {ROWS} preference pairs)")
     console.print(f"labels: {folder / 'labels'}")
-    try:
-        config = load_config(LabelConfig, str(CONFIG), [])
-        reporter = Reporter(console)
-        labels = str(folder / "labels")
-        result = label(config, str(folder / "pairs"), labels, reporter, dry_run=False)
-    except PairmillError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
+    config = load_config(LabelConfig, str(CONFIG), [])
+    labels = str(folder / "labels")
+    result = label(config, str(folder / "pairs"), labels, Reporter(console), dry_run=False)
     _show(folder, judge_folder(result.judge_id), console)
     return 0
 

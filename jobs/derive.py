@@ -5,33 +5,33 @@ from __future__ import annotations
 import argparse
 import sys
 
+from pipeline.assembly.command import run_command
 from pipeline.assembly.derive import derive
 from pipeline.assembly.job_config import MillConfig
 from pipeline.assembly.progress import Reporter
 from pipeline.core.config import PolicyConfig
 from pipeline.core.config_file import load_config
-from pipeline.core.errors import ConfigError, PairmillError
+from pipeline.core.errors import ConfigError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the job; returns its exit code (0 done, 1 does not reconcile, 2 bad config or input)."""
     options = _parser().parse_args(arguments)
-    try:
-        derive(
-            options.output,
-            options.judge,
-            _policy(options.config, options.set),
-            Reporter(),
-            calibration=options.calibration,
-            to_uri=options.to,
-            pairs=options.pairs,
-        )
-    except PairmillError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command goes on where this run stopped\n")
-        return 130
+    return run_command(
+        lambda: _run(options), "interrupted; the same command goes on where this run stopped"
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    derive(
+        options.output,
+        options.judge,
+        _policy(options.config, options.set),
+        Reporter(),
+        calibration=options.calibration,
+        to_uri=options.to,
+        pairs=options.pairs,
+    )
     return 0
 
 

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 from rich.console import Console
 
+from pipeline.assembly.command import run_command
 from pipeline.assembly.evaluation.benchmarks import BENCHMARKS, find_benchmark
 from pipeline.assembly.evaluation.benchmarks.locate import Request
 from pipeline.assembly.evaluation.controls import CONTROLS
@@ -22,32 +23,31 @@ from pipeline.assembly.evaluation.report import make_report
 from pipeline.assembly.job_config import MillConfig
 from pipeline.assembly.progress import Reporter
 from pipeline.core.config_file import load_config
-from pipeline.core.errors import ConfigError, PairmillError
+from pipeline.core.errors import ConfigError
 from pipeline.core.storage import Store
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the job; returns its exit code (0 done, 2 bad config or input, 4 quarantined)."""
     options = _parser().parse_args(arguments)
-    try:
-        config, task = load_config(MillConfig, options.config, options.set), _task(options)
-        # Standard output is for the report; what the labeling runs say goes beside it.
-        reporter = Reporter(Console(file=sys.stderr, soft_wrap=True))
-        result = evaluate(config, task, options.output, reporter)
-        report = make_report(config, task, result)
-        output, folder = Store(options.output), evaluation_folder(task, result.card)
-        store_report(report, result.rows, output, folder)
-        console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140)
-        print_report(report, console)
-        console.print(f"written to {output.path(folder)}", soft_wrap=True, highlight=False)
-        if result.failures:
-            raise result.failures[0]
-    except PairmillError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command goes on where this run stopped\n")
-        return 130
+    return run_command(
+        lambda: _run(options), "interrupted; the same command goes on where this run stopped"
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    config, task = load_config(MillConfig, options.config, options.set), _task(options)
+    # Standard output is for the report; what the labeling runs say goes beside it.
+    reporter = Reporter(Console(file=sys.stderr, soft_wrap=True))
+    result = evaluate(config, task, options.output, reporter)
+    report = make_report(config, task, result)
+    output, folder = Store(options.output), evaluation_folder(task, result.card)
+    store_report(report, result.rows, output, folder)
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140)
+    print_report(report, console)
+    console.print(f"written to {output.path(folder)}", soft_wrap=True, highlight=False)
+    if result.failures:
+        raise result.failures[0]
     return 0
 
 

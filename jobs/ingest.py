@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from pipeline.assembly.command import run_command
 from pipeline.assembly.ingest import (
     IngestConfig,
     check_report,
@@ -17,7 +18,7 @@ from pipeline.assembly.ingest import (
 )
 from pipeline.assembly.ingest_source import open_source
 from pipeline.core.config_file import load_config
-from pipeline.core.errors import InputError, PairmillError
+from pipeline.core.errors import InputError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,12 +37,14 @@ def main(arguments: list[str] | None = None) -> int:
         *([f"output={given.output}"] if given.output else []),
         *(["inline_media=true"] if given.inline_media else []),
     ]
-    try:
-        config = load_config(IngestConfig, given.config, overrides)
-        _show_columns(config) if given.dry_run else _ingest(config)
-    except PairmillError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
+    return run_command(
+        lambda: _run(given, overrides), "interrupted; to begin anew, add overwrite=true"
+    )
+
+
+def _run(given: argparse.Namespace, overrides: list[str]) -> int:
+    config = load_config(IngestConfig, given.config, overrides)
+    _show_columns(config) if given.dry_run else _ingest(config)
     return 0
 
 

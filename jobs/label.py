@@ -5,33 +5,32 @@ from __future__ import annotations
 import argparse
 import sys
 
+from pipeline.assembly.command import run_command
 from pipeline.assembly.job_config import MillConfig
 from pipeline.assembly.progress import Reporter
 from pipeline.assembly.run import label
 from pipeline.core.config_file import load_config
-from pipeline.core.errors import PairmillError
 from pipeline.workers.retries import parse_reasons
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the job; returns its exit code (0 done, 2 bad config or input, 4 quarantined)."""
     options = _parser().parse_args(arguments)
-    try:
-        config = load_config(MillConfig, options.config, options.set)
-        label(
-            config,
-            options.input,
-            options.output,
-            Reporter(),
-            dry_run=options.dry_run,
-            retries=parse_reasons(options.retry_quarantined),
-        )
-    except PairmillError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command goes on where this run stopped\n")
-        return 130
+    return run_command(
+        lambda: _run(options), "interrupted; the same command goes on where this run stopped"
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    config = load_config(MillConfig, options.config, options.set)
+    label(
+        config,
+        options.input,
+        options.output,
+        Reporter(),
+        dry_run=options.dry_run,
+        retries=parse_reasons(options.retry_quarantined),
+    )
     return 0
 
 

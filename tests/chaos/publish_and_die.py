@@ -18,14 +18,19 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from pipeline.assembly.gate.config import GateConfig
+from pipeline.assembly.gate.gate import gate_for
 from pipeline.assembly.progress import Reporter
+from pipeline.assembly.quality.config import QualityConfig
 from pipeline.assembly.snapshots.publish import publish
 from pipeline.core import s3_objects  # noqa: F401 (here, not in every process: it takes a second)
+from pipeline.core.config import InputConfig
 from pipeline.core.run_ids import new_run_id
 from pipeline.core.storage import Store
 from pipeline.core.uploads import Upload
 from tests.publishing import SMALL
 
+GATE = gate_for(GateConfig(at_most={"tie": 0.9}), QualityConfig(), InputConfig())
 _LEASE_S = 60.0  # longer than any test: no renewal is among the steps
 
 
@@ -68,7 +73,7 @@ def run(request: dict[str, Any], tell: int) -> None:
     )
     steps.watch(Upload, "commit", lambda file: f"commit {_key(file, output)}")
     config = SMALL.model_copy(update={"lease_s": _LEASE_S})
-    publish(request["source"], output, "", config, Reporter(), new_run_id())
+    publish(request["source"], output, "", config, Reporter(), new_run_id(), gate=GATE)
     steps.step("end")
 
 

@@ -20,6 +20,7 @@ import s3fs
 from pipeline.assembly.lease import LeaseRecord
 from pipeline.assembly.snapshots.manifests import snapshot_ids
 from pipeline.core.storage import Store
+from tests.chaos.publish_and_die import GATE
 from tests.derivations import Labelled
 from tests.processes import ROOT
 from tests.publishing import Mill, assert_live_is, files_under, latest_of
@@ -100,7 +101,7 @@ def test_killed_at_every_step(place: tuple[str, Mapping[str, str]]) -> None:
     before = Mill.at(uri)
     for number in range(3):
         before.shard(f"{number}.parquet", 40, seed=number)
-    old = before.publish().manifest
+    old = before.publish(gate=GATE).manifest
     shards = dict(before.shards)
     before.shard("1.parquet", 33, seed=7)
     after = dict(before.shards)
@@ -117,14 +118,16 @@ def test_killed_at_every_step(place: tuple[str, Mapping[str, str]]) -> None:
         assert sorted(done["steps"]) == sorted(
             [
                 *written,
-                f"put {folder}/manifest.json",
+                *[f"put {folder}/manifest.json"] * 2,  # with what the gate says the second time
+                f"put {folder}/quality.json",
                 "swap snapshots/LATEST.json",
                 *["swap leases/publish.json"] * 2,  # taken, released
                 "end",
             ]
         )
         steps = done["steps"]
-        assert steps.index(f"put {folder}/manifest.json") == len(written) + 1  # last but the swap
+        assert steps.index(f"put {folder}/manifest.json") == len(written) + 1  # last of the files
+        assert steps.index(f"put {folder}/quality.json") == len(written) + 2
         published = steps.index("swap snapshots/LATEST.json")
 
         # On S3, where a process takes seconds to connect, only around what readers follow.

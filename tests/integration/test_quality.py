@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,12 @@ def test_canaries_are_those_of_the_run_alone(corpus: Corpus) -> None:
     pairs = [text_pair(number, gold, "x", "y") for number, gold in enumerate("aaaab")]
     earlier = corpus.canary("run-1", pairs, [right] * 5)
     now = corpus.canary("run-2", pairs, [right, right, wrong, None, wrong])
-    for canary, decided, of_all in ((earlier, (4, 5), (4, 5)), (now, (3, 4), (3, 5))):
+    last = replace(earlier, run_id=None)
+    for canary, decided, of_all in (
+        (earlier, (4, 5), (4, 5)),
+        (now, (3, 4), (3, 5)),
+        (last, (3, 4), (3, 5)),
+    ):
         quality = measured(corpus, canary=canary)
         assert counts(quality.rates["canary_agreement"]) == decided
         assert counts(quality.rates["canary_agreement_all"]) == of_all
@@ -105,7 +111,12 @@ def test_canaries_that_were_not_judged_are_a_note(corpus: Corpus) -> None:
     quality = measured(corpus, canary=canary)
     assert (quality.canary, quality.rates["canary_agreement"].n) == (None, 0)
     assert quality.notes[0].startswith("no canary of run run-1 can be used: ")
-    assert "0 of them with gold" not in quality.notes[0]
+    assert "4 rows, " in quality.notes[0]
+    quality = measured(corpus, canary=replace(canary, run_id=None))
+    assert quality.notes == (
+        f"{corpus.output.uri}/canaries: no run has judged canaries with judge "
+        f"{quality.judge_id[:16]}; jobs.nightly does, from canary.input",
+    )
 
 
 def test_a_sample_of_row_groups_gives_the_lengths(tmp_path: Path) -> None:
@@ -209,3 +220,21 @@ def test_a_snapshot_is_measured_again_by_the_job(corpus: Corpus) -> None:
         assert stored is not None
         assert event["tie"] == round(stored.rates["tie"].value or 0, 4)
     assert run_publish(corpus.output, "--measure", "nope").exit_code == 2
+
+
+@pytest.mark.parametrize("damage", [None, b"{}"])
+def test_measuring_again_keeps_the_canaries_and_mends_the_rest(
+    corpus: Corpus, damage: bytes | None
+) -> None:
+    canary = corpus.canary("run-1", random_pairs(random.Random(1), 20), [None] * 20)
+    whole = measured(corpus, canary=canary)
+    assert whole.canary is not None
+    if damage is not None:
+        corpus.output.put(quality_key(whole.snapshot_id), damage)
+    assert run_publish(corpus.output, "--measure", whole.snapshot_id).exit_code == 0
+    again = read_quality(corpus.output, whole.snapshot_id)
+    if damage is None:
+        assert again == whole
+    else:
+        assert again is not None
+        assert (again.canary, again.rates["tie"]) == (None, whole.rates["tie"])

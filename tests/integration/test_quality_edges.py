@@ -13,7 +13,7 @@ import pytest
 from pipeline.assembly.quality.tables import map_groups
 from pipeline.assembly.snapshots.manifests import folder_of
 from pipeline.core.errors import InputError
-from schemas.quality import Quality, Rate
+from schemas.quality import RATES, Quality, Rate
 from tests.measuring import (
     Corpus,
     counts,
@@ -107,6 +107,31 @@ def test_the_input_may_have_changed_or_be_unreadable_since(corpus: Corpus) -> No
         "gold and texts of 2 shards are not known, such as a.parquet: it is gone or another one "
         "since the snapshot was made"
     )
+
+
+def test_a_shard_of_the_same_size_is_not_taken_for_the_same(corpus: Corpus) -> None:
+    manifest = corpus.publish().manifest
+    whole = corpus.source.read("b/c.parquet")
+    other = [row | {"prompt": row["prompt"].upper()} for row in corpus.pairs["b/c.parquet"]]
+    put(corpus.source, "b/c.parquet", other)
+    assert len(corpus.source.read("b/c.parquet")) == len(whole)
+    (note,) = measure_it(corpus, manifest).notes
+    assert note.startswith("gold and texts of 1 shards are not known, such as b/c.parquet: it is ")
+
+
+def test_without_its_input_a_snapshot_has_the_figures_of_its_own(corpus: Corpus) -> None:
+    manifest = corpus.publish().manifest
+    whole = measure_it(corpus, manifest)
+    for name in list(corpus.shards):
+        corpus.drop(name)
+    rest = measure_it(corpus, manifest)
+    assert (rest.gold, len(rest.notes)) == (None, 1)
+    assert {name for name in RATES if rest.rates[name] != whole.rates[name]} == {
+        "gold_agreement",
+        "gold_agreement_all",
+        "longer_wins",
+        "gold_longer_wins",
+    }
 
 
 def test_a_snapshot_that_is_damaged_is_not_measured(corpus: Corpus) -> None:

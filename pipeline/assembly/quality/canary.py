@@ -27,12 +27,13 @@ class Canary:
     """The canaries of one run.
 
     Attributes:
-        run_id: of the run that judged them; their parts lie under :func:`canary_root`.
+        run_id: of the run that judged them, whose parts lie under :func:`canary_root`; None for
+            the last run that judged canaries with the snapshot's judge.
         input_uri: the gold pairs.
         input: how these are read.
     """
 
-    run_id: str
+    run_id: str | None
     input_uri: str
     input: InputConfig
 
@@ -66,11 +67,16 @@ def count_canaries(output: Store, canary: Canary, judge_id: str, *, ranked: bool
         InputError: no canary has both gold and a label of this judge in this run.
         StorageError: the store fails.
     """
-    root = canary_root(output, canary.run_id)
+    run_id = canary.run_id or newest_canary_run(output, judge_id)
+    if run_id is None:
+        raise InputError(
+            f"{output.path(FOLDER)}: no run has judged canaries with judge {judge_id[:16]}; "
+            "jobs.nightly does, from canary.input"
+        )
     try:
-        judged = read_judged(canary.input_uri, canary.input, root, judge_id)
+        judged = read_judged(canary.input_uri, canary.input, canary_root(output, run_id), judge_id)
     except InputError as error:
-        raise InputError(f"no canary of run {canary.run_id} can be used: {error}") from error
+        raise InputError(f"no canary of run {run_id} can be used: {error}") from error
     rows = [{name: pair.label[name] for name in LABEL_COLUMNS} for pair in judged]
     schema = pa.schema([SNAPSHOT_LABELS.field(name) for name in LABEL_COLUMNS])
     table = pa.Table.from_pylist(rows, schema=schema)

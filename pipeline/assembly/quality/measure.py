@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.assembly.progress import Reporter
@@ -70,21 +70,10 @@ def measure(
         reporter: told now and then how far it is.
 
     Raises:
-        InputError: a file of the snapshot is corrupt or holds other rows than the manifest says,
-            or the input has no shard.
+        InputError: a file of the snapshot is corrupt, or holds other rows than the manifest says.
         StorageError: the store fails.
     """
-    source = Source(manifest, columns.columns)
-    tally = count_rows(output, manifest, config, source, _telling(reporter, manifest.rows))
-    notes = source.notes()
-    if canary is not None:
-        try:
-            ranked = format_of(manifest) == "batch_ranking"
-            judge_id = manifest.judge["judge_id"]
-            tally.add(count_canaries(output, canary, judge_id, ranked=ranked))
-        except InputError as error:
-            notes.append(str(error))
-    quality = _quality(manifest, tally, canary, _Before.find(output, against), notes)
+    quality = _measured(output, manifest, config, columns, against, canary, reporter)
     output.put(quality_key(manifest.snapshot_id), quality.to_json())
     return quality
 
@@ -98,7 +87,7 @@ def measure_again(
 ) -> Quality:
     """Measures a snapshot that is there already, against the one that was live before it.
 
-    Its canaries, which are a run's and not a snapshot's, are not measured again.
+    What was measured on canaries stays as it is: they are a run's, and not the snapshot's.
 
     Args:
         output: the output root.
@@ -110,7 +99,16 @@ def measure_again(
         InputError, StorageError: as :func:`measure` raises them.
     """
     manifest = read_manifest(output, find_snapshot(output, snapshot))
-    return measure(output, manifest, config, columns, against=manifest.parent, reporter=reporter)
+    try:
+        earlier = read_quality(output, manifest.snapshot_id)
+    except InputError:  # of another version, or damaged: this is what measures it anew
+        earlier = None
+    quality = _measured(output, manifest, config, columns, manifest.parent, None, reporter)
+    if earlier is not None and earlier.canary is not None:
+        canary = {name: rate for name, rate in earlier.rates.items() if name.startswith(CANARY)}
+        quality = replace(quality, canary=earlier.canary, rates={**quality.rates, **canary})
+    output.put(quality_key(manifest.snapshot_id), quality.to_json())
+    return quality
 
 
 def quality_fields(quality: Quality) -> dict[str, Any]:
@@ -127,6 +125,28 @@ def quality_fields(quality: Quality) -> dict[str, Any]:
         **{name: None if value is None else round(value, 4) for name, value in drift.items()},
         "notes": "; ".join(filter(None, (*quality.notes, quality.drift.detail))),
     }
+
+
+def _measured(
+    output: Store,
+    manifest: Manifest,
+    config: QualityConfig,
+    columns: InputConfig,
+    against: str | None,
+    canary: Canary | None,
+    reporter: Reporter | None,
+) -> Quality:
+    source = Source(manifest, columns.columns)
+    tally = count_rows(output, manifest, config, source, _telling(reporter, manifest.rows))
+    notes = source.notes()
+    if canary is not None:
+        try:
+            ranked = format_of(manifest) == "batch_ranking"
+            judge_id = manifest.judge["judge_id"]
+            tally.add(count_canaries(output, canary, judge_id, ranked=ranked))
+        except InputError as error:
+            notes.append(str(error))
+    return _quality(manifest, tally, canary, _Before.find(output, against), notes)
 
 
 def _telling(reporter: Reporter | None, total: int) -> Callable[[int], None]:

@@ -18,6 +18,7 @@ from pipeline.core.arrow_layouts import Mismatch
 from pipeline.core.canonical import root_of
 from pipeline.core.column_specs import Column, Response
 from pipeline.core.columns import ColumnMapping
+from pipeline.core.errors import InputError
 from pipeline.core.quality.counts import floats
 from pipeline.core.resampling import Floats
 from pipeline.core.storage import Entry
@@ -27,6 +28,7 @@ from schemas.pairs import PAIRS
 
 _KEPT = 32  # shards whose gold is kept: rows of a few shards are counted at a time
 _BATCH_ROWS = 1_024
+_CHANGED = "it is gone or another one since the snapshot was made"
 _UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError, Mismatch)
 
 
@@ -57,13 +59,15 @@ class Source:
         """Lists the input.
 
         Raises:
-            InputError: the input has no shard.
             StorageError: it cannot be reached.
         """
         self.unread: dict[str, str] = {}
         self._store, prefix = open_input(manifest.input)
         self._columns = columns
-        entries = {entry.key: entry for entry in list_shards(self._store, prefix)}
+        try:
+            entries = {entry.key: entry for entry in list_shards(self._store, prefix)}
+        except InputError:  # none is left, and the snapshot has figures without them
+            entries = {}
         self._shards = {shard.path: shard for shard in manifest.shards if shard.rows}
         self._entries = {
             path: entries[path]
@@ -71,7 +75,7 @@ class Source:
             if path in entries and _same(shard, entries[path])
         }
         for path in self._shards.keys() - self._entries.keys():
-            self.unread[path] = "it is gone or another one since the snapshot was made"
+            self.unread[path] = _CHANGED
         self._gold: OrderedDict[tuple[str, str], Future[pa.Array | None]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -158,6 +162,9 @@ class Source:
             file = pq.ParquetFile(pa.PythonFile(source, mode="r"), page_checksum_verification=True)
             stored = _stored(columns, wanted, file.schema_arrow)
             if stored is None:
+                return 0, []
+            if entry.etag is None and self._store.content_key(entry) != self._shards[path].content:
+                self.unread[path] = _CHANGED  # of the same size as before
                 return 0, []
             groups = list(range(file.num_row_groups))
             groups = groups if group is None else [group % len(groups)]

@@ -26,6 +26,7 @@ from tests.derivations import Row, rows_of
 from tests.publishing import Mill
 from tests.shards import pair, response, shard_bytes
 
+_UNIT_ROWS = 16
 ALL = QualityConfig(length_groups=100, threads=3)
 Cast = list[Vote] | None
 
@@ -41,12 +42,17 @@ class Corpus(Mill):
     pairs: dict[str, list[Row]] = field(default_factory=dict)
 
     def write(
-        self, name: str, pairs: list[Row], votes: Sequence[Cast], group_rows: int = 1_000
+        self,
+        name: str,
+        pairs: list[Row],
+        votes: Sequence[Cast],
+        group_rows: int = 1_000,
+        labeler: Labeler | None = None,
     ) -> None:
         """Writes a shard, in place of its earlier version, and labels its rows by these votes."""
         self.pairs[name] = pairs
         put(self.source, name, pairs, group_rows)
-        self.shards[name] = label(self, self.output, self.source, name, votes)
+        self.shards[name] = label(self, self.output, self.source, name, votes, labeler)
 
     def canary(self, run_id: str, pairs: list[Row], votes: Sequence[Cast]) -> Canary:
         """Writes canaries, and what a run has judged them to be."""
@@ -70,16 +76,22 @@ def put(store: Store, name: str, pairs: list[Row], group_rows: int = 1_000) -> N
 
 
 def label(
-    mill: Mill, output: Store, source: Store, name: str, votes: Sequence[Cast], unit_rows: int = 16
+    mill: Mill,
+    output: Store,
+    source: Store,
+    name: str,
+    votes: Sequence[Cast],
+    labeler: Labeler | None = None,
 ) -> list[Row]:
     """Commits the labels of a shard, in units."""
+    labeler = labeler or Labeler.of(mill.made.judge)
     (entry,) = source.list(name)
     key = shard_key(name, entry.size, source.content_key(entry))
     rows: list[Row] = []
-    for start in range(0, len(votes), unit_rows):
-        unit = Unit(name, key, start, min(len(votes), start + unit_rows))
+    for start in range(0, len(votes), _UNIT_ROWS):
+        unit = Unit(name, key, start, min(len(votes), start + _UNIT_ROWS))
         cast = votes[start : unit.stop]
-        made = rows_of(cast, Labeler.of(mill.made.judge), mill.made.judge_id, start, name)
+        made = rows_of(cast, labeler, mill.made.judge_id, start, name)
         assert commit_part(output, mill.made.judge_id, unit, made)
         rows += made
     return rows

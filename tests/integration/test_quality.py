@@ -18,8 +18,10 @@ from pipeline.assembly.quality.measure import quality_key, read_quality
 from pipeline.assembly.snapshots.manifests import folder_of
 from pipeline.assembly.snapshots.publish import publish
 from pipeline.core.config import InputConfig
+from pipeline.core.labeler import Labeler
 from pipeline.core.quality.intervals import stability_index
 from schemas.manifest import OUTCOMES
+from tests.calibrations import calibration
 from tests.measuring import (
     Corpus,
     counts,
@@ -205,6 +207,29 @@ def test_another_judge_is_said_and_compared(corpus: Corpus) -> None:
     assert second.drift.judge_changed
     assert second.drift.detail == f"the judge is another one ({first.judge_id[:16]} before)"
     assert second.drift.p_a_psi.value is not None
+
+
+def test_probabilities_are_calibrated_or_said_not_to_be(tmp_path: Path) -> None:
+    made, rng = Corpus.at(str(tmp_path)), random.Random(12)
+    fitted = calibration(made.made.judge_id, weights=(0.2, 1.5, 0.4))
+    labeler = Labeler.of(made.made.judge, None, fitted)
+    pairs, votes = random_pairs(rng, 60), random_votes(rng, 60)
+    made.write("a.parquet", pairs, votes)
+    raw = measured(made)
+    made.write("b.parquet", pairs, votes, labeler=labeler)
+    mixed = measured(made, against=raw.snapshot_id)
+    judged = sum(row["status"] != "quarantined" for row in made.shards["b.parquet"])
+    assert (raw.calibrated, mixed.calibrated, mixed.drift.detail) == (False, False, "")
+    assert mixed.notes == (
+        f"{judged} of {2 * judged} probabilities are calibrated, the rest are not",
+    )
+    made.drop("a.parquet")
+    whole = measured(made, against=raw.snapshot_id)
+    assert (whole.calibrated, whole.notes) == (True, ())
+    assert whole.drift.detail == "p_a is calibrated, and was the share of votes before"
+    p = [row["p_a"] for row in made.shards["b.parquet"] if row["p_a"] is not None]
+    expected = [sum(low <= x < low + 0.1 for x in p) for low in np.arange(10) / 10]
+    assert whole.histograms["p_a"].counts == tuple(expected)
 
 
 def test_a_snapshot_is_measured_again_by_the_job(corpus: Corpus) -> None:

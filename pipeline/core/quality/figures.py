@@ -64,8 +64,8 @@ def drift(
     if judge_changed:
         said.append(f"the judge is another one ({before.judge_id[:16]} before)")
     if before.calibrated != calibrated:
-        kinds = ("votes' shares", "calibrated")
-        said.append(f"p_a is of {kinds[calibrated]}, before of {kinds[before.calibrated]}")
+        kinds = ("the share of votes", "calibrated")
+        said.append(f"p_a is {kinds[calibrated]}, and was {kinds[before.calibrated]} before")
     same_bins = other.edges == bins["p_a"].edges
     if not same_bins:
         said.append("p_a was counted in other bins before: its index is not measured")

@@ -19,7 +19,7 @@ from pipeline.core.config_file import load_config
 from pipeline.core.units import judge_folder
 from pipeline.tiny_judge.corpus import write_scene_shards
 
-CONFIG = Path(__file__).parent / "configs" / "tiny-cpu.yaml"
+CONFIG = Path(__file__).parent / "configs" / "cpu.yaml"
 SHARDS, ROWS, SEED = 4, 64, 20_26
 
 

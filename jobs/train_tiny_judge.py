@@ -15,7 +15,7 @@ import json
 import logging
 from pathlib import Path
 
-CONFIG = Path(__file__).parent / "configs" / "tiny-cpu.yaml"
+CONFIG = Path(__file__).parent / "configs" / "cpu.yaml"
 
 
 def main() -> None:

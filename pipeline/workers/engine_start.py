@@ -5,14 +5,30 @@ from __future__ import annotations
 from pipeline.core.config import EngineConfig, JudgeConfig
 from pipeline.core.errors import ConfigError
 from pipeline.workers.engine import Engine
+from pipeline.workers.forced_lengths import ForcedLengths
 
 
 def start_engine(judge: JudgeConfig, engine: EngineConfig) -> Engine:
     """Starts the configured engine.
 
+    A real engine takes from ``engine.script`` only ``reply_tokens``, which benchmarks set: the
+    mean of reply lengths that are forced (see :mod:`pipeline.workers.forced_lengths`).
+
     Raises:
         EngineStartError: it cannot be started; the message says what to change.
     """
+    if engine.kind == "scripted" or not engine.script:
+        return _start(judge, engine)
+    mean = engine.script.get("reply_tokens")
+    if engine.script.keys() != {"reply_tokens"} or not isinstance(mean, int) or mean < 1:
+        raise ConfigError(
+            f"engine.script {engine.script}: engine.kind {engine.kind!r} takes nothing but "
+            "reply_tokens, a positive number; the rest is the scripted engine's"
+        )
+    return ForcedLengths(_start(judge, engine), mean)
+
+
+def _start(judge: JudgeConfig, engine: EngineConfig) -> Engine:
     if engine.kind == "vllm":
         from pipeline.workers.vllm_engine import VllmEngine
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
+import random
 import re
 import signal
 import time
@@ -35,6 +37,7 @@ class Script(Frozen):
 
     Attributes:
         latency_s: seconds that a reply takes.
+        latency_sigma: of the logarithm of that time, which depends on the prompt; 0 = all alike.
         start_s: seconds that the engine takes to start.
         start_fault: what ends every start: ``kill`` SIGKILLs the process, ``refuse`` is an error.
         faults: a marker to look for in the user's text, and what happens to a request that
@@ -45,6 +48,7 @@ class Script(Frozen):
     """
 
     latency_s: float = Field(default=0, ge=0)
+    latency_sigma: float = Field(default=0, ge=0)
     start_s: float = Field(default=0, ge=0)
     start_fault: Literal["kill", "refuse"] | None = None
     faults: dict[str, Fault] = Field(default_factory=dict)
@@ -65,6 +69,7 @@ class ScriptedEngine:
         except ValidationError as error:
             raise EngineStartError(f"engine.script: {error}") from error
         self.at_once = engine.max_num_seqs
+        self._places = asyncio.Semaphore(self.at_once)  # as a real engine's: others wait
         self._failed: Counter[str] = Counter()
         time.sleep(self._script.start_s)
         if self._script.start_fault == "kill":
@@ -79,7 +84,8 @@ class ScriptedEngine:
 
     async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
         """Replies after ``latency_s``, or does what the script plans for this text."""
-        await asyncio.sleep(self._script.latency_s)
+        async with self._places:
+            await asyncio.sleep(self._latency(prompt))
         scores = [_score(answer) for answer in _answers(prompt.chat)]
         text, finish = _reply(prompt.chat.system, scores), "stop"
         for marker, fault in self._script.faults.items():
@@ -92,6 +98,14 @@ class ScriptedEngine:
 
     def close(self) -> None:
         """Nothing to end."""
+
+    def _latency(self, prompt: Rendered) -> float:
+        """Lognormal with the mean ``latency_s``, from the prompt's text alone."""
+        sigma = self._script.latency_sigma
+        if not sigma:
+            return self._script.latency_s
+        normal = random.Random(prompt.chat.user).gauss(0, sigma)
+        return self._script.latency_s * math.exp(normal - sigma**2 / 2)
 
     def _healed(self, marker: str) -> bool:
         self._failed[marker] += 1

@@ -66,8 +66,14 @@ def bench_incremental(
         "unit_rows": InputConfig().unit_rows,
         "threads": THREADS,
         "request_s": REQUEST_S,
-        "rows": rows,
-        "extrapolated": [_extrapolated(rows, share, extrapolate_to) for share in shares],
+        "rows": [*rows, *(_extrapolated(rows, share, extrapolate_to) for share in shares)],
+        "notes": [
+            "corpora are described, not stored: measured is the plan's own work, in one process",
+            f"bucket s: with {REQUEST_S:g} s for each request, {THREADS} at a time",
+            "published: unchanged shards are in the live snapshot, which spares their footers; "
+            "where not, nothing was published yet",
+            f"{extrapolate_to:,} units: extrapolated from the two largest corpora by a line",
+        ],
     }
 
 
@@ -107,7 +113,9 @@ def _extrapolated(rows: Sequence[dict[str, Any]], share: float, units: int) -> d
     known = [row for row in rows if row["new"] == share and row["published"]][-2:]
     return {
         "units": units,
+        "shards": round(known[-1]["shards"] * units / known[-1]["units"]),
         "new": share,
+        "published": True,
         **{name: _line(known, name, units) for name in ("seconds", "driver_mb", "bucket_s")},
         "requests": {
             kind: _line([{**row, kind: row["requests"][kind]} for row in known], kind, units)

@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
 import statistics
-import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 
-from pipeline.assembly.plan import make_plan, open_input
+from pipeline.assembly.bench.requests import Rates, ask_all, prompts_of
+from pipeline.assembly.bench.timeline import Timeline, committed_timeline
 from pipeline.assembly.progress import Reporter
 from pipeline.assembly.run import label
 from pipeline.core.config import LabelConfig
 from pipeline.core.storage import Store
-from pipeline.workers.engine import Engine, Rendered, Reply, Sampling
 from pipeline.workers.engine_start import start_engine
-from pipeline.workers.judge import Judge
-from pipeline.workers.media import MediaStore
-from pipeline.workers.read_pairs import read_units, unit_of
-
-_MiB = 2**20
-
-
-@dataclass(frozen=True)
-class Rates:
-    """What was done in how long, the engine's start left out."""
-
-    pairs: int
-    judgments: int
-    output_tokens: int
-    seconds: float
-
-    def row(self) -> dict[str, float]:
-        """The rates as a row of a table."""
-        return {
-            "pairs_per_s": round(self.pairs / self.seconds, 2),
-            "judgments_per_s": round(self.judgments / self.seconds, 2),
-            "output_tokens_per_s": round(self.output_tokens / self.seconds, 1),
-            "seconds": round(self.seconds, 2),
-        }
 
 
 def bench_pipeline(
@@ -60,67 +34,74 @@ def bench_pipeline(
         repeats: how often each side runs.
 
     Returns:
-        ``raw``, ``pipeline`` (medians) and ``ratio`` of their pairs/s.
+        ``raw``, ``pipeline`` (medians) and ``ratio`` of their judgments/s.
     """
-    raw, job = [], []
+    raw, job, lines = [], [], []
     for number in range(repeats):
-        raw.append(_raw(config, input_uri))
-        job.append(_job(config, input_uri, f"{output_uri}/{number}"))
-    medians = {
-        name: {key: statistics.median(run.row()[key] for run in runs) for key in runs[0].row()}
-        for name, runs in (("raw", raw), ("pipeline", job))
-    }
-    ratios = [
-        ours.row()["pairs_per_s"] / bare.row()["pairs_per_s"]
-        for ours, bare in zip(job, raw, strict=True)
-    ]
+        raw.append(run_raw(config, input_uri))
+        rates, line = run_job(config, input_uri, f"{output_uri}/{number}")
+        job.append(rates)
+        lines.append(line)
+    ratios = [ratio_of(ours, bare) for ours, bare in zip(job, raw, strict=True)]
     return {
         "benchmark": "pipeline",
-        **medians,
+        "rows": [
+            {"side": "bare engine", **median_row(raw)},
+            {"side": "whole job", **median_row(job)},
+        ],
         "pairs": raw[0].pairs,
+        "repeats": repeats,
         "ratio": round(statistics.median(ratios), 3),
         "ratios": [round(ratio, 3) for ratio in ratios],
+        "first_label_s": statistics.median(line.first_label_s for line in lines),
+        "tail_s": statistics.median(line.tail_s for line in lines),
+        "steady_pairs_per_s": statistics.median(line.steady_per_s for line in lines),
+        "labels_by_second": lines[-1].by_second,
         "cores": os.cpu_count(),
+        "notes": [
+            "medians; ratio: judgments/s of the job over those of the bare engine, run by run",
+            "first_label_s: from the first label's unit reaching its worker to that label; "
+            "tail_s: the last tenth of the labels",
+        ],
     }
 
 
-def _raw(config: LabelConfig, input_uri: str) -> Rates:
+def run_raw(config: LabelConfig, input_uri: str) -> Rates:
+    """The bare engine, given every prompt at once."""
     engine = start_engine(config.judge, config.engine)
     try:
-        return asyncio.run(_raw_replies(config, input_uri, engine))
+        prompts = prompts_of(config, input_uri, engine)
+        return ask_all(engine, prompts, config.judge.sampling)
     finally:
         engine.close()
 
 
-async def _raw_replies(config: LabelConfig, input_uri: str, engine: Engine) -> Rates:
-    source, _ = open_input(input_uri)
-    media = MediaStore([source.uri], config.judge.media.max_bytes)
-    judge = Judge(engine, config.judge, config.engine, media)
-    plan = make_plan(input_uri, Store("/nonexistent"), config.input, config.judge, "raw")
-    prompts: list[Rendered] = []
-    for task in plan.tasks:
-        for table in read_units(source, task, config.input.columns, config.input.unit_bytes):
-            _, pairs = unit_of(table)
-            for index in range(len(pairs)):
-                prompts.extend(judge.prepare(pairs[index]).prompts.values())
-    how = config.judge.sampling
-    sampling = Sampling(how.temperature, how.top_p, how.max_tokens, seed=0)
-    await engine.reply("warm-up", prompts[0], sampling)
-    began = time.monotonic()
-    replies: list[Reply] = await asyncio.gather(
-        *(engine.reply(f"raw-{i}", prompt, sampling) for i, prompt in enumerate(prompts))
-    )
-    seconds = time.monotonic() - began
-    tokens = sum(reply.output_tokens for reply in replies)
-    return Rates(len(prompts) // 2, len(prompts), tokens, seconds)
-
-
-def _job(config: LabelConfig, input_uri: str, output_uri: str) -> Rates:
-    reporter = silent()
-    result = label(config, input_uri, output_uri, reporter, dry_run=False)
+def run_job(config: LabelConfig, input_uri: str, output_uri: str) -> tuple[Rates, Timeline]:
+    """The whole labeling job, in this process and its Ray."""
+    result = label(config, input_uri, output_uri, silent(), dry_run=False)
     tally = result.tally
-    return Rates(tally.pairs, tally.judgments, tally.output_tokens, result.judging_seconds)
+    rates = Rates(
+        tally.pairs,
+        tally.judgments,
+        tally.output_tokens,
+        result.judging_seconds,
+        tally.prompt_tokens,
+        tally.cached_tokens,
+    )
+    return rates, committed_timeline(Store(output_uri), result.judge_id, result.judging_seconds)
+
+
+def median_row(runs: Sequence[Rates]) -> dict[str, float]:
+    """The medians of several runs."""
+    rows = [run.row() for run in runs]
+    return {name: statistics.median(row[name] for row in rows) for name in rows[0]}
+
+
+def ratio_of(ours: Rates, other: Rates) -> float:
+    """Judgments/s of one run over those of another: pairs may cost more votes than two."""
+    return (ours.judgments / ours.seconds) / (other.judgments / other.seconds)
 
 
 def silent() -> Reporter:
+    """A reporter whose reports nobody sees."""
     return Reporter(Console(file=io.StringIO()))

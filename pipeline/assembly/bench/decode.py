@@ -1,0 +1,191 @@
+"""What pictures and clips cost the CPU beside the engine, and how many cores a GPU needs for it."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from transformers import AutoImageProcessor, AutoVideoProcessor
+
+from pipeline.core.config import JudgeConfig
+from pipeline.core.media_config import MediaConfig
+from pipeline.workers.engine import Clip, frames_of, model_path
+from pipeline.workers.media import decode_image
+from pipeline.workers.video import decode_video
+
+Work = Callable[[], object]
+EncodeClip = Callable[[Sequence[Image.Image], int], bytes]
+_SIDES = {"448²": (448, 448), "1 MP": (1152, 864), "4 MP": (2304, 1728)}
+_CLIP_SIDES, _CLIP_FPS, _CLIP_FRAMES = (640, 360), 8, 64
+_SHOWN = 8
+_JPEG_QUALITY = 90
+
+
+@dataclass(frozen=True)
+class _Medium:
+    """One encoded medium, and what is to be done with it.
+
+    Attributes:
+        decode: as this software does, to what the judge sees.
+        process: what the model's own processor does after it, inside of vLLM.
+    """
+
+    name: str
+    bytes: int
+    decode: Work
+    process: Work
+
+
+def bench_decode(
+    judge: JudgeConfig, encode_clip: EncodeClip, seconds: float, judgments_per_s: float
+) -> dict[str, Any]:
+    """Decodes media again and again, on one thread and on as many as there are cores.
+
+    Args:
+        judge: its ``media`` says how large pictures and clips are shown.
+        encode_clip: makes a video file of frames at so many a second.
+        seconds: of each measurement.
+        judgments_per_s: of the GPU that is to be kept busy; two judgments a pair.
+    """
+    cores = os.cpu_count() or 1
+    rows = []
+    for medium in _media(judge, encode_clip):
+        alone = _cpu_seconds(medium.decode, seconds)
+        processor = _cpu_seconds(medium.process, seconds)
+        together = _rate(medium.decode, seconds, cores)
+        needed = judgments_per_s / 2 * (alone + processor)
+        rows.append(
+            {
+                "medium": medium.name,
+                "kilobytes": round(medium.bytes / 1_000),
+                "decode_ms": round(alone * 1_000, 2),
+                "processor_ms": round(processor * 1_000, 2),
+                "pairs_per_s_a_core": round(1 / (alone + processor), 1),
+                "decoded_per_s_all_cores": round(together, 1),
+                "threads_scale": round(together * alone / cores, 2),
+                "cores_a_gpu": round(needed, 2),
+            }
+        )
+    return {
+        "benchmark": "decode",
+        "rows": rows,
+        "cores": cores,
+        "judgments_per_s": judgments_per_s,
+        "notes": [
+            "one medium a pair, decoded once for both orders; CPU time, not wall time",
+            "processor: the model's own (resize, normalise, patches), inside of vLLM; once a pair "
+            "if vLLM's processor cache holds it until the second order, else twice",
+            f"cores a GPU: decode and processor at {judgments_per_s:g} judgments/s, 2 a pair",
+        ],
+    }
+
+
+def _media(judge: JudgeConfig, encode_clip: EncodeClip) -> list[_Medium]:
+    where = model_path(judge.model.name)
+    images, videos = (_loaded(kind, where) for kind in (AutoImageProcessor, AutoVideoProcessor))
+    found = []
+    for name, size in _SIDES.items():
+        data = _jpeg(size)
+        shown = decode_image(data, judge.media)
+        decode, process = _image(data, judge.media), _pass(images, shown)
+        found.append(_Medium(f"JPEG {name}", len(data), decode, process))
+    limits = _eight_frames(judge.media)
+    data = encode_clip(_pan(), _CLIP_FPS)
+    clip = decode_video(data, limits)
+    if len(clip.frames) != _SHOWN:
+        raise AssertionError(f"{len(clip.frames)} frames shown, expected {_SHOWN}")
+    name = f"H.264 {_CLIP_SIDES[0]}x{_CLIP_SIDES[1]}, {_SHOWN} of {_CLIP_FRAMES} frames"
+
+    def decode_clip() -> object:
+        return decode_video(data, limits)
+
+    return [*found, _Medium(name, len(data), decode_clip, _pass_clip(videos, clip))]
+
+
+def _loaded(kind: Any, where: str) -> Any:
+    return kind.from_pretrained(where)
+
+
+def _pan() -> list[Image.Image]:
+    """Frames of a camera that moves over a picture."""
+    wide, tall = _CLIP_SIDES
+    scene = _noise((wide + 4 * _CLIP_FRAMES, tall), 1)
+    return [scene.crop((4 * n, 0, 4 * n + wide, tall)) for n in range(_CLIP_FRAMES)]
+
+
+def _eight_frames(media: MediaConfig) -> MediaConfig:
+    eight = {"fps": _SHOWN * _CLIP_FPS / _CLIP_FRAMES, "min_frames": _SHOWN, "max_frames": _SHOWN}
+    return media.model_copy(update={"video": media.video.model_copy(update=eight)})
+
+
+def _image(data: bytes, limits: MediaConfig) -> Work:
+    return lambda: decode_image(data, limits)
+
+
+def _pass(processor: Any, shown: Image.Image) -> Work:
+    return lambda: processor(images=[shown], return_tensors="pt")
+
+
+def _pass_clip(processor: Any, clip: Clip) -> Work:
+    def work() -> object:
+        size = {"shortest_edge": 1, "longest_edge": 2**40}
+        return processor(
+            videos=[frames_of(clip)], do_sample_frames=False, size=size, return_tensors="pt"
+        )
+
+    return work
+
+
+def _jpeg(size: tuple[int, int]) -> bytes:
+    buffer = io.BytesIO()
+    _noise(size, 1).save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def _noise(size: tuple[int, int], seed: int) -> Image.Image:
+    """Smooth noise: compresses about as photographs do, a byte or two for three pixels."""
+    coarse = np.random.default_rng(seed).integers(
+        0, 256, (size[1] // 6, size[0] // 6, 3), dtype=np.uint8
+    )
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+
+
+def _cpu_seconds(work: Work, seconds: float) -> float:
+    """CPU seconds of this process for one call, on one thread of torch's."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        work()
+        began, cpu, calls = time.monotonic(), time.process_time(), 0
+        while time.monotonic() - began < seconds or not calls:
+            work()
+            calls += 1
+        return (time.process_time() - cpu) / calls
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _rate(work: Work, seconds: float, threads: int) -> float:
+    """Calls a second by several threads at once."""
+    stop = time.monotonic() + seconds
+
+    def loop(_: int) -> int:
+        calls = 0
+        while time.monotonic() < stop:
+            work()
+            calls += 1
+        return calls
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(threads) as pool:
+        calls: Sequence[int] = list(pool.map(loop, range(threads)))
+    return sum(calls) / (time.monotonic() - began)

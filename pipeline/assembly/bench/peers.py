@@ -1,0 +1,167 @@
+"""The whole job against its peers on the same requests: the bare engine, and ray.data.llm."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pipeline.assembly.bench.pipeline_job import median_row, ratio_of, run_job, run_raw
+from pipeline.assembly.bench.requests import Rates, prompts_of
+from pipeline.assembly.cluster import ray_session
+from pipeline.core.config import LabelConfig
+from pipeline.core.errors import ConfigError
+from pipeline.workers.chat import ChatRenderer
+from pipeline.workers.engine import Chat, Rendered, Reply, Sampling, merged_args, model_path
+
+_BATCH, _BATCHES_AT_ONCE = 64, 20  # its best on an H200
+Row = dict[str, Any]
+
+
+def bench_peers(
+    config: LabelConfig, input_uri: str, output_uri: str, repeats: int
+) -> dict[str, Any]:
+    """Runs each side in turn; engines' starts are left out of all.
+
+    Of ``ray.data.llm`` the clock runs from when its engine takes up the first request to when it
+    has replied to the last; it gets the same token ids and pictures, prepared before.
+
+    Args:
+        config: of the job.
+        input_uri: pair shards.
+        output_uri: an empty place; each repeat writes into a folder of its own.
+        repeats: how often each side runs.
+    """
+    absent = why_no_ray_data_llm()
+    sides: dict[str, Callable[[int], Rates]] = {
+        "bare engine": lambda _: run_raw(config, input_uri),
+        "whole job": lambda n: run_job(config, input_uri, f"{output_uri}/{n}")[0],
+    }
+    if absent is None:
+        sides["ray.data.llm"] = lambda _: _ray_data_llm(config, input_uri)
+    runs: dict[str, list[Rates]] = {name: [] for name in sides}
+    for number in range(repeats):
+        for name, run in sides.items():
+            runs[name].append(run(number))
+    rows = [{"side": name, **median_row(some)} for name, some in runs.items()]
+    ours = runs["whole job"]
+    ratios = {
+        name: [round(ratio_of(a, b), 3) for a, b in zip(ours, some, strict=True)]
+        for name, some in runs.items()
+        if name != "whole job"
+    }
+    tuned = f"ray.data.llm with batches of {_BATCH}, {_BATCHES_AT_ONCE} at once"
+    return {
+        "benchmark": "peers",
+        "rows": rows,
+        "repeats": repeats,
+        "ratio_of_whole_job_to": {name: statistics.median(each) for name, each in ratios.items()},
+        "ratios": ratios,
+        "ray_data_llm": absent or tuned,
+        "notes": [f"ray.data.llm was left out: {absent}"] if absent else [tuned],
+    }
+
+
+def why_no_ray_data_llm() -> str | None:
+    """Why ``ray.data.llm`` cannot be used beside the installed vLLM; None if it can.
+
+    Ray imports what moved in vLLM 0.32 only when a run begins, which is too late to be told.
+    """
+    try:
+        importlib.import_module("ray.data.llm")
+        importlib.import_module("vllm.entrypoints.chat_utils")
+    except ImportError as error:
+        return f"it cannot be used beside this vLLM ({type(error).__name__}: {error})"
+    return None
+
+
+def _ray_data_llm(config: LabelConfig, input_uri: str) -> Rates:
+    import ray
+    from ray.data.llm import build_processor, vLLMEngineProcessorConfig
+
+    if config.judge.media.video.max_videos:
+        raise ConfigError("ray.data.llm: compare without clips (judge.media.video.max_videos=0)")
+    rows = [_row(prompt) for prompt in prompts_of(config, input_uri, _LayoutOnly(config))]
+    how = config.judge.sampling
+    processor = build_processor(
+        vLLMEngineProcessorConfig(
+            model_source=model_path(config.judge.model.name),
+            engine_kwargs={
+                "dtype": config.judge.model.dtype,
+                "quantization": config.judge.model.quantization,
+                "max_model_len": config.judge.model.max_model_len,
+                "max_num_seqs": config.engine.max_num_seqs,
+                "limit_mm_per_prompt": {"image": config.judge.media.max_images},
+                **merged_args(config.judge, config.engine),
+            },
+            runtime_env={"env_vars": config.engine.env},
+            batch_size=_BATCH,
+            max_concurrent_batches=_BATCHES_AT_ONCE,
+            concurrency=1,
+            log_engine_metrics=False,
+            chat_template_stage=False,
+            tokenize_stage=False,
+            detokenize_stage=False,
+        ),
+        preprocess=_Preprocess(how.temperature, how.top_p, how.max_tokens),
+        postprocess=_postprocess,
+    )
+    with ray_session(config.workers):
+        replied: list[Row] = processor(ray.data.from_items(rows)).take_all()
+    began = min(row["began"] for row in replied)
+    seconds = max(row["ended"] for row in replied) - began
+    tokens = sum(row["output_tokens"] for row in replied)
+    return Rates(len(replied) // 2, len(replied), tokens, seconds)
+
+
+class _Preprocess:
+    """Makes its engine's request out of a row; pictures are decoded in its own stage."""
+
+    def __init__(self, temperature: float, top_p: float, max_tokens: int) -> None:
+        self._params = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
+
+    def __call__(self, row: Row) -> Row:
+        images = [Image.open(io.BytesIO(data)).convert("RGB") for data in row["images"]]
+        more = {"multimodal_data": {"image": images}} if images else {}
+        ids = np.asarray(row["token_ids"]).tolist()
+        return {"tokenized_prompt": ids, "sampling_params": dict(self._params), **more}
+
+
+def _postprocess(row: Row) -> Row:
+    now = time.time()
+    taken = float(row["time_taken_llm"])
+    return {"began": now - taken, "ended": now, "output_tokens": int(row["num_generated_tokens"])}
+
+
+def _row(prompt: Rendered) -> Row:
+    return {"token_ids": list(prompt.token_ids), "images": [_png(p) for p in prompt.chat.images]}
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+class _LayoutOnly:
+    """An engine that only lays out prompts: ray.data.llm starts one of its own."""
+
+    at_once = 1
+
+    def __init__(self, config: LabelConfig) -> None:
+        self._renderer = ChatRenderer(config.judge)
+
+    def render(self, chat: Chat) -> Rendered:
+        return self._renderer.render(chat)
+
+    async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
+        raise AssertionError(f"{request_id}: this engine only lays out prompts")
+
+    def close(self) -> None:
+        """Nothing to end."""

@@ -1,0 +1,97 @@
+"""The requests of a benchmark: the prompts of real pairs, and how fast they are replied to."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.assembly.plan import make_plan, open_input
+from pipeline.core.config import LabelConfig, SamplingConfig
+from pipeline.core.storage import Store
+from pipeline.workers.engine import Engine, Rendered, Reply, Sampling
+from pipeline.workers.judge import Judge
+from pipeline.workers.media import MediaStore
+from pipeline.workers.read_pairs import read_units, unit_of
+
+_VERDICT = "</answer>"
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What was done in how long, the engine's start left out.
+
+    Attributes:
+        prompt_tokens, cached_tokens: of all prompts, and what of them came from the prefix cache.
+        after_verdict: share of the replies' characters that follow the last verdict, where a
+            reply has one; None where replies are not looked at.
+    """
+
+    pairs: int
+    judgments: int
+    output_tokens: int
+    seconds: float
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    after_verdict: float | None = None
+
+    def row(self) -> dict[str, float]:
+        """The rates as a row of a table."""
+        return {
+            "pairs_per_s": round(self.pairs / self.seconds, 2),
+            "judgments_per_s": round(self.judgments / self.seconds, 2),
+            "output_tokens_per_s": round(self.output_tokens / self.seconds, 1),
+            "output_tokens_a_judgment": round(self.output_tokens / max(self.judgments, 1), 1),
+            "cached_share": round(self.cached_tokens / max(self.prompt_tokens, 1), 3),
+            "seconds": round(self.seconds, 2),
+        } | ({} if self.after_verdict is None else {"after_verdict": self.after_verdict})
+
+
+def prompts_of(config: LabelConfig, input_uri: str, engine: Engine) -> list[Rendered]:
+    """Both orders of every pair, beside each other as the job asks them."""
+    source, _ = open_input(input_uri)
+    media = MediaStore([*config.input.media_roots, source.uri], config.judge.media.max_bytes)
+    judge = Judge(engine, config.judge, config.engine, media)
+    plan = make_plan(input_uri, Store("/nonexistent"), config.input, config.judge, "raw")
+    prompts: list[Rendered] = []
+    for task in plan.tasks:
+        for table in read_units(source, task, config.input.columns, config.input.unit_bytes):
+            _, pairs = unit_of(table)
+            for index in range(len(pairs)):
+                prompts.extend(judge.prepare(pairs[index]).prompts.values())
+    return prompts
+
+
+def ask_all(engine: Engine, prompts: Sequence[Rendered], how: SamplingConfig) -> Rates:
+    """Gives an engine every prompt at once, after one to warm it up."""
+    sampling = Sampling(how.temperature, how.top_p, how.max_tokens, seed=0)
+    return asyncio.run(_ask_all(engine, prompts, sampling))
+
+
+async def _ask_all(engine: Engine, prompts: Sequence[Rendered], sampling: Sampling) -> Rates:
+    await engine.reply("warm-up", prompts[-1], sampling)
+    began = time.monotonic()
+    replies: list[Reply] = await asyncio.gather(
+        *(engine.reply(f"raw-{i}", prompt, sampling) for i, prompt in enumerate(prompts))
+    )
+    return rates_of(replies, time.monotonic() - began)
+
+
+def rates_of(replies: Sequence[Reply], seconds: float) -> Rates:
+    """The rates of replies to both orders of pairs."""
+    return Rates(
+        pairs=len(replies) // 2,
+        judgments=len(replies),
+        output_tokens=sum(reply.output_tokens for reply in replies),
+        seconds=seconds,
+        prompt_tokens=sum(reply.prompt_tokens for reply in replies),
+        cached_tokens=sum(reply.cached_tokens for reply in replies),
+        after_verdict=_after_verdict([reply.text for reply in replies]),
+    )
+
+
+def _after_verdict(texts: Sequence[str]) -> float:
+    after = sum(len(text) - text.rindex(_VERDICT) for text in texts if _VERDICT in text)
+    ends = len(_VERDICT) * sum(_VERDICT in text for text in texts)
+    return round((after - ends) / max(1, sum(map(len, texts))), 4)

@@ -1,0 +1,55 @@
+"""When labels came, read from the labels themselves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from statistics import quantiles
+
+from pipeline.core.storage import Store
+from pipeline.core.units import committed_range, judge_parts_prefix
+from pipeline.workers.label_sink import read_part
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The pace of a run.
+
+    Attributes:
+        first_label_s: until the first label, from when the first unit reached its worker.
+        tail_s: how long the last tenth of the labels took.
+        steady_per_s: labels a second in the middle half of the run's labels.
+        by_second: labels in each second.
+    """
+
+    first_label_s: float
+    tail_s: float
+    steady_per_s: float
+    by_second: tuple[int, ...]
+
+
+def committed_timeline(output: Store, judge_id: str, judging_seconds: float) -> Timeline:
+    """The pace of the only run of an output.
+
+    Args:
+        output: where it wrote.
+        judge_id: of its judge.
+        judging_seconds: from when its first unit reached a worker to its last commit.
+    """
+    times = sorted(
+        moment.timestamp()
+        for part in output.list(judge_parts_prefix(judge_id))
+        if committed_range(part.key)
+        for moment in read_part(output, part.key, ["judged_at"])["judged_at"].to_pylist()
+    )
+    first, last = times[0], times[-1]
+    # A label's time is before its unit's commit, so that this is from the first label at most.
+    waited = max(0.0, judging_seconds - (last - first))
+    early, _, late = quantiles(times, n=4) if len(times) > 1 else (first, first, first)
+    seconds = Counter(int(moment - first) for moment in times)
+    return Timeline(
+        first_label_s=round(waited, 2),
+        tail_s=round(last - times[int(len(times) * 0.9)], 2),
+        steady_per_s=round(len(times) / 2 / max(late - early, 1e-9), 2),
+        by_second=tuple(seconds[second] for second in range(int(last - first) + 1)),
+    )

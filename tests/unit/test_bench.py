@@ -1,0 +1,129 @@
+"""The benchmarks: their arithmetic, and their command line on what costs little."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import io
+import json
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+from rich.console import Console
+
+from jobs.bench import main
+from pipeline.assembly.bench.incremental import Case, plan_once
+from pipeline.assembly.bench.scaling import write_text_shards
+from pipeline.assembly.bench.tables import print_figures
+from pipeline.assembly.bench.timeline import Timeline, committed_timeline
+from pipeline.core.config import EngineConfig, JudgeConfig
+from pipeline.core.errors import ConfigError
+from pipeline.core.storage import Store
+from pipeline.workers.engine import Chat, Rendered, Reply, Sampling
+from pipeline.workers.engine_start import start_engine
+from pipeline.workers.forced_lengths import ForcedLengths
+from pipeline.workers.label_sink import commit_part
+from tests.judging import JUDGE_ID, judge_rows, scripted, text_pair, unit
+
+
+def test_a_plan_of_an_unchanged_corpus_reads_no_footer() -> None:
+    asked = {
+        share: plan_once(Case(units=4_096, shard_units=4, new=share))["requests"]
+        for share in (0, 0.5)
+    }
+    # One page of 1,024 shards after the first thousand, and one listing for each first digit.
+    assert asked[0] == {"LIST": 2 + 16, "GET": 2, "HEAD": 1}
+    assert asked[0.5]["LIST"] == 2 + 16
+    assert asked[0.5]["GET"] >= 2 + 512
+    without = plan_once(Case(units=4_096, shard_units=4, new=0, published=False))["requests"]
+    assert without == {"LIST": 2 + 16, "GET": 1 + 1_024, "HEAD": 0}
+
+
+def test_the_pace_of_a_run_is_read_from_its_labels(tmp_path: Path) -> None:
+    store, began = Store(str(tmp_path)), datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    rows = judge_rows(scripted()[0], [text_pair(number) for number in range(40)])
+    for row in rows:  # a label every half second
+        row["judged_at"] = began + datetime.timedelta(seconds=row["row"] / 2)
+    commit_part(store, JUDGE_ID, unit(0, 40), rows)
+    expected = Timeline(first_label_s=3.5, tail_s=1.5, steady_per_s=1.95, by_second=(2,) * 20)
+    assert committed_timeline(store, JUDGE_ID, 23.0) == expected
+
+
+class Endless:
+    """An engine that writes as many tokens as it may."""
+
+    at_once = 1
+
+    def render(self, chat: Chat) -> Rendered:
+        return Rendered((), 1, chat)
+
+    async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
+        return Reply("x", "length", 1, sampling.max_tokens, 0)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def test_forced_lengths_are_of_the_prompt_and_have_the_mean() -> None:
+    engine = ForcedLengths(Endless(), 550)
+
+    def lengths(most: int) -> list[int]:
+        chats = [Chat("system", (f"question {number}",)) for number in range(2_000)]
+        how = Sampling(0, 1, most, 0)
+        return [
+            asyncio.run(engine.reply("", engine.render(chat), how)).output_tokens for chat in chats
+        ]
+
+    found = lengths(10_000)
+    assert found == lengths(10_000)
+    assert fmean(found) == pytest.approx(550, rel=0.03)
+    assert lengths(600) == [min(length, 600) for length in found]
+
+
+@pytest.mark.parametrize("script", [{"latency_s": 1}, {"reply_tokens": 0}, {"reply_tokens": "x"}])
+def test_a_real_engine_takes_no_other_script(script: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="takes nothing but reply_tokens"):
+        start_engine(JudgeConfig(), EngineConfig(kind="vllm", script=script))
+
+
+def test_figures_are_shown_as_a_table_that_is_not_cut_short() -> None:
+    figures = {
+        "benchmark": "peers",
+        "rows": [{"side": "ours", "rate": 12.5, "requests": {"LIST": 1_234}}, {"side": "theirs"}],
+        "ratio": 1.0,
+        "notes": ["a note"],
+    }
+    written = io.StringIO()
+    print_figures(figures, "out.json", Console(file=written, width=220))
+    lines = [line.split() for line in written.getvalue().splitlines() if line.strip()]
+    assert lines[0] == ["peers"]
+    assert lines[1] == ["side", "rate", "requests.LIST"]
+    assert lines[3:5] == [["ours", "12.5", "1,234"], ["theirs", "-", "-"]]
+    assert lines[5:] == [["ratio:", "1"], ["*", "a", "note"], ["all", "of", "it:", "out.json"]]
+
+
+def test_settings_are_compared_in_processes_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_text_shards(tmp_path / "pairs", 8)
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text("broken: ['engine.script.start_fault=refuse']", encoding="utf-8")
+    arguments = ["engine", "--input", str(tmp_path / "pairs"), "--repeats", "1"]
+    arguments += ["--config", "jobs/configs/bench-scaling.yaml", "--sweep", str(sweep)]
+    written = tmp_path / "deep" / "engine.json"
+    assert main([*arguments, "--folder", str(tmp_path), "--json", str(written)]) == 0
+    good, broken = json.loads(written.read_text(encoding="utf-8"))["rows"]
+    assert (good["setting"], good["against_base"], good["cached_share"]) == ("as configured", 1, 0)
+    assert broken["error"] == "the script plans that the engine cannot start"
+    assert str(written) in capsys.readouterr().out
+
+
+def test_a_wrong_setting_is_told_before_anything_is_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text("typo: ['engine.max_num_sequences=1']", encoding="utf-8")
+    arguments = ["engine", "--input", str(tmp_path), "--sweep", str(sweep)]
+    assert main([*arguments, "--folder", str(tmp_path)]) == 2
+    assert "max_num_sequences" in capsys.readouterr().err

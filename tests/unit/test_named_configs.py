@@ -1,0 +1,52 @@
+"""The configurations that are shipped: all can be read, and those of one judge are one judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.assembly.bench.engine_sweep import BASE, read_sweep
+from pipeline.assembly.job_config import MillConfig
+from pipeline.core.config_file import load_config
+from pipeline.core.errors import ConfigError
+from pipeline.core.fingerprint import judge_card
+
+CONFIGS = Path("jobs/configs")
+MACHINES = ("h200-bf16", "h200-fp8", "a100-80g", "l40s", "cpu")
+SWEEPS = {"bench-engine-cpu": "cpu", "bench-engine-gpu": "h200-bf16"}
+
+
+def config_of(name: str, *overrides: str) -> MillConfig:
+    return load_config(MillConfig, str(CONFIGS / f"{name}.yaml"), list(overrides))
+
+
+def judge_of(name: str) -> str:
+    config = config_of(name)
+    return str(judge_card(config.judge, "weights", config.engine.kind)["judge_id"])
+
+
+def test_machines_of_one_precision_share_a_judge() -> None:
+    judges = {name: judge_of(name) for name in MACHINES}
+    assert judges["h200-bf16"] == judges["a100-80g"] == judge_of("flex-vl-7b")
+    assert judges["h200-fp8"] == judges["l40s"]
+    assert len(set(judges.values())) == 3
+    full = config_of("h200-bf16").judge.model_dump()
+    full["model"]["quantization"] = "fp8"
+    assert config_of("h200-fp8").judge.model_dump() == full
+
+
+@pytest.mark.parametrize(("sweep", "base"), SWEEPS.items())
+def test_every_setting_of_a_sweep_changes_the_configuration(sweep: str, base: str) -> None:
+    settings = read_sweep(str(CONFIGS / f"{sweep}.yaml"))
+    assert BASE not in settings
+    configs = [config_of(base), *(config_of(base, *each) for each in settings.values())]
+    assert len({config.model_dump_json() for config in configs}) == len(settings) + 1
+
+
+@pytest.mark.parametrize("text", ["- a=1", "name: a=1", "name: [1]", "name: [a", ""])
+def test_what_is_no_sweep_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"sweep\.yaml"):
+        read_sweep(str(path))

@@ -17,6 +17,7 @@ from pipeline.assembly.plan import Plan, make_plan, open_input
 from pipeline.assembly.progress import Reporter
 from pipeline.assembly.reconcile import check_coverage, check_quarantine
 from pipeline.assembly.shard_planner import ShardPlan, ShardPlanner, map_threads
+from pipeline.assembly.steps import Step, untold
 from pipeline.core.config import LabelConfig
 from pipeline.core.fingerprint import judge_card
 from pipeline.core.judge_cards import read_calibration, write_card
@@ -75,6 +76,8 @@ def label(
     *,
     dry_run: bool,
     retries: frozenset[Reason] = frozenset(),
+    run_id: str | None = None,
+    step: Step = untold,
 ) -> RunResult:
     """Labels every pair under ``input_uri`` that this judge has not labelled yet.
 
@@ -85,6 +88,8 @@ def label(
         reporter: told of the plan, the progress and the result.
         dry_run: only plan.
         retries: rows that are quarantined for one of these reasons are judged again.
+        run_id: the run's identity; a new one by default.
+        step: told of the steps ``plan`` and ``label``.
 
     Returns:
         Counts over the rows judged by this run, and how long judging took.
@@ -102,22 +107,25 @@ def label(
             session.enter_context(ray_session(config.workers))
             return plan_shards_by_tasks(planner, shards)
 
-        again, judge_id = Retries(retries, new_run_id()), card["judge_id"]
-        plan = make_plan(input_uri, output, config.input, config.judge, judge_id, spread, again)
-        run = Run(again, card, plan, config, open_input(input_uri)[0].uri, output)
-        reporter.event("plan", {"judge_id": card["judge_id"][:16], **plan.summary()})
-        for shard in plan.bad_shards:
-            reporter.note(f"unreadable shard, left out: {shard.entry.key}: {shard.defect}")
+        with step("plan") as told:
+            again, judge_id = Retries(retries, run_id or new_run_id()), card["judge_id"]
+            plan = make_plan(input_uri, output, config.input, config.judge, judge_id, spread, again)
+            run = Run(again, card, plan, config, open_input(input_uri)[0].uri, output)
+            told.update({"judge_id": judge_id, **plan.summary()})
+            reporter.event("plan", {**told, "judge_id": judge_id[:16]})
+            for shard in plan.bad_shards:
+                reporter.note(f"unreadable shard, left out: {shard.entry.key}: {shard.defect}")
         if dry_run:
-            return RunResult(card["judge_id"], Tally(run.run_id), 0)
-        if plan.units:
-            # First of all, so that an output that cannot be written starts nothing.
-            write_card(output, card)
-            session.enter_context(ray_session(config.workers))
-        return _execute(run, reporter)
+            return RunResult(judge_id, Tally(run.run_id), 0)
+        with step("label") as told:
+            if plan.units:
+                # First of all, so that an output that cannot be written starts nothing.
+                write_card(output, card)
+                session.enter_context(ray_session(config.workers))
+            return _execute(run, reporter, told)
 
 
-def _execute(run: Run, reporter: Reporter) -> RunResult:
+def _execute(run: Run, reporter: Reporter, told: dict[str, Any]) -> RunResult:
     began = time.monotonic()
     progress = reporter.progress(run.run_id, run.plan.rows_to_do, run.config.progress_seconds)
     if run.plan.units:
@@ -145,6 +153,7 @@ def _execute(run: Run, reporter: Reporter) -> RunResult:
     check_coverage(run.plan, run.output, run.card["judge_id"])
     record = _record(run, tally, time.monotonic() - began, figures)
     run.output.put(f"runs/{run.run_id}/run.json", _json(record))
+    told.update({name: record[name] for name in ("pairs", *Status, "reused", "judging_s")})
     reporter.event("done", {key: value for key, value in record.items() if key != "plan"})
     check_quarantine(run.output, record, run.config.quarantine)
     return RunResult(run.card["judge_id"], tally, figures["judging_s"])

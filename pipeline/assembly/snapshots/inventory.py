@@ -77,6 +77,11 @@ class Inventory:
     judge_id: str
     shards: tuple[Shard, ...]
 
+    @property
+    def rows(self) -> int:
+        """Of all shards."""
+        return sum(shard.rows for shard in self.shards)
+
     def content_id(self, layout: Any) -> str:
         """Identity of a snapshot of this, whole: the same rows in the same files give the same."""
         shards = [

@@ -36,6 +36,10 @@ class Latest:
     previous: str | None
     rollback: bool = False
 
+    def withdrew(self, snapshot_id: str) -> bool:
+        """Whether it was made live by going back from this snapshot."""
+        return self.rollback and self.previous == snapshot_id
+
     def as_json(self) -> bytes:
         """The record as it is stored."""
         return json.dumps(asdict(self), indent=2).encode()

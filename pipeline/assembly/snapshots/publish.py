@@ -29,6 +29,7 @@ from pipeline.assembly.snapshots.manifests import (
     read_latest,
     read_manifest,
 )
+from pipeline.assembly.steps import Step, untold
 from pipeline.core.errors import PublishConflictError
 from pipeline.core.judge_cards import find_card
 from pipeline.core.storage import Store, Version
@@ -70,6 +71,8 @@ def publish(
     *,
     max_bad_shards: int = 0,
     gate: Gate | None = None,
+    keep_withdrawn: bool = False,
+    step: Step = untold,
 ) -> Publication:
     """Publishes the labels that a judge gave the input as it is now.
 
@@ -82,6 +85,10 @@ def publish(
         run_id: of this run.
         max_bad_shards: so many shards of the input may be unreadable.
         gate: may keep the snapshot from going live; it stays as a candidate then.
+        keep_withdrawn: whether a snapshot that somebody has just rolled back from stays so; what
+            a person asks for by name is published.
+        step: told of the steps ``reconcile``, ``compact``, ``gate`` and ``publish``, as far as
+            there is something to do.
 
     Raises:
         ReconcileError: rows of the input are in no part, or in two.
@@ -92,24 +99,35 @@ def publish(
     card = find_card(output, judge)
     with take_lease(output, LEASE, run_id, ttl_s=config.lease_s, waiting=reporter.note) as lease:
         before, version = read_latest(output)
-        inventory = take_inventory(input_uri, output, card["judge_id"])
-        check_inventory(
-            inventory, output, allow_missing=config.allow_missing, max_defects=max_bad_shards
-        )
+        with step("reconcile") as told:
+            inventory = take_inventory(input_uri, output, card["judge_id"])
+            check_inventory(
+                inventory, output, allow_missing=config.allow_missing, max_defects=max_bad_shards
+            )
+            told |= {"shards": len(inventory.shards), "rows": inventory.rows}
         snapshot_id = _snapshot_id(inventory, config)
         if has_manifest(output, snapshot_id):
             manifest = read_manifest(output, snapshot_id)
             reporter.note(f"snapshot {snapshot_id} is there: these labels were compacted before")
         else:
             candidate = _candidate(snapshot_id, inventory, card, before, run_id)
-            manifest = _write(candidate, inventory, output, config, reporter, lease)
+            with step("compact") as told:
+                manifest = _write(candidate, inventory, output, config, reporter, lease)
+                told |= {"snapshot_id": snapshot_id, "files": len(manifest.files)}
         if before is not None and before.snapshot_id == snapshot_id:
             return Publication(manifest, live=True, changed=False)
-        manifest = _gated(manifest, output, gate, lease)
+        if keep_withdrawn and before is not None and before.withdrew(snapshot_id):
+            return Publication(manifest, live=False, changed=False)
+        if gate is not None:
+            with step("gate") as told:
+                manifest = _gated(manifest, output, gate, lease)
+                told |= manifest.gate or {}
         if manifest.blocked:
             return Publication(manifest, live=False, changed=False)
-        lease.check()
-        swap_latest(output, snapshot_id, before, version, run_id)
+        with step("publish") as told:
+            lease.check()
+            swap_latest(output, snapshot_id, before, version, run_id)
+            told |= {"snapshot_id": snapshot_id, "before": before and before.snapshot_id}
     return Publication(manifest, live=True, changed=True)
 
 
@@ -171,7 +189,7 @@ def _candidate(
         run_ids=(),
         schemas={name: contract_of(name) for name in TABLES},
         input=inventory.input_uri,
-        rows=sum(shard.rows for shard in inventory.shards),
+        rows=inventory.rows,
         counts={},
         shards=(),
         files=(),
@@ -209,10 +227,8 @@ def _write(
     return manifest
 
 
-def _gated(manifest: Manifest, output: Store, gate: Gate | None, lease: Lease) -> Manifest:
+def _gated(manifest: Manifest, output: Store, gate: Gate, lease: Lease) -> Manifest:
     """The manifest with what the gate says now; a snapshot that is not live may be gated again."""
-    if gate is None:
-        return manifest
     said = json.loads(json.dumps(dict(gate(output, manifest))))
     if said != manifest.gate:
         manifest = replace(manifest, gate=said)

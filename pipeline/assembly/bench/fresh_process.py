@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -18,10 +19,17 @@ _RESET_PEAK = "5"  # see proc_pid_clear_refs(5)
 def in_fresh_process(
     work: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
 ) -> Result:
-    """Calls ``work`` (a module's function) in a new interpreter, so that nothing is warm."""
+    """Calls ``work`` (a module's function) in a new interpreter, so that nothing is warm.
+
+    What the process prints goes to standard error: standard output is for the figures.
+    """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_print_to_stderr) as pool:
         return pool.submit(work, *arguments, **named).result()
+
+
+def _print_to_stderr() -> None:
+    os.dup2(2, 1)  # the descriptor itself: engines and their processes write there too
 
 
 class PeakMemory:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+_MOST_SHOWN = 12
 _WIDTH = 220  # no column is cut short
 
 
@@ -65,6 +66,8 @@ def _shown(value: Any) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:,.3f}".rstrip("0").rstrip(".")
+    if isinstance(value, Sized) and not isinstance(value, str) and len(value) > _MOST_SHOWN:
+        return f"{len(value)} values, in the JSON"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return value if isinstance(value, str) else json.dumps(value)

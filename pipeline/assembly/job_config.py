@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pipeline.assembly.export.config import ExportConfig
 from pipeline.assembly.gate.config import GateConfig
+from pipeline.assembly.nightly.config import NightlyConfig
 from pipeline.assembly.quality.config import QualityConfig
 from pipeline.assembly.snapshots.config import PublishConfig
 from pipeline.core.config import LabelConfig
@@ -17,3 +19,5 @@ class MillConfig(LabelConfig):
     publish: PublishConfig = PublishConfig()
     quality: QualityConfig = QualityConfig()
     gate: GateConfig = GateConfig()
+    export: ExportConfig = ExportConfig()
+    nightly: NightlyConfig = NightlyConfig()

@@ -1,0 +1,66 @@
+"""Which exports there can be: what a format holds against what a judge has labelled."""
+
+from __future__ import annotations
+
+from pipeline.assembly.export.config import ExportConfig, MediaMode
+from pipeline.assembly.export.formats import FORMATS, able
+from pipeline.core.config import JudgeConfig
+from pipeline.core.errors import ConfigError
+from pipeline.core.formats import FORMATS as ANSWERS
+
+
+def check_permitted(config: ExportConfig, judge: JudgeConfig) -> None:
+    """Refuses what cannot be.
+
+    Args:
+        config: of the export.
+        judge: that made the labels.
+
+    Raises:
+        ConfigError: the format cannot hold these labels; names those that can.
+    """
+    format_, kind = FORMATS[config.format], judge.candidates
+    if format_.holds == "pairs" and ANSWERS[judge.format].counts != (2, 2):
+        raise ConfigError(
+            f"format {format_.name}: it holds pairs, and the judge of this snapshot gives scores "
+            f"to candidates ({judge.format}); formats that can hold these: "
+            + able(lambda each: each.holds == "scores")
+        )
+    if format_.holds == "scores" and judge.format == "pairwise_options":
+        raise ConfigError(
+            f"format {format_.name}: it holds scores, and the judge of this snapshot chooses "
+            "options and gives none; formats that can hold its labels: "
+            + able(lambda each: each.holds == "pairs" and kind in each.candidates)
+        )
+    if kind not in format_.candidates:
+        raise ConfigError(
+            f"format {format_.name}: it cannot hold responses that are made of {_made_of(kind)}, "
+            f"as those of this snapshot are; formats that can: "
+            + able(lambda each: kind in each.candidates)
+        )
+    if config.selection.ties == "keep" and not format_.ties:
+        raise ConfigError(
+            f"export.selection.ties=keep: {format_.trainer} has no place for a tie; formats that "
+            "have: " + able(lambda each: each.ties)
+        )
+    mode = config.media.mode
+    if mode is not None and format_.media and mode not in format_.media:
+        raise ConfigError(
+            f"export.media.mode={mode}: expected {' or '.join(format_.media)} for {format_.name}; "
+            f"formats that take {mode}: " + able(lambda each: mode in each.media)
+        )
+
+
+def modes_of(config: ExportConfig) -> dict[str, MediaMode]:
+    """How pictures and videos are written, those that the format holds."""
+    format_ = FORMATS[config.format]
+    if not format_.media:
+        return {}
+    mode = config.media.mode or format_.media[0]
+    of_videos: MediaMode = "files" if mode == "inline" and not format_.inline_videos else mode
+    modes: dict[str, MediaMode] = {"images": mode} if format_.images else {}
+    return modes | ({"videos": of_videos} if format_.videos else {})
+
+
+def _made_of(kind: str) -> str:
+    return {"video": "videos"}.get(kind, "pictures")

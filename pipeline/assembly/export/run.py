@@ -1,0 +1,268 @@
+"""Exports a snapshot for a trainer: look at all shards, decide, write parts, then the record.
+
+An export's folder is named by snapshot, format and what deviates from the defaults; which rows are
+in which file follows from these and nothing else. A run that was ended goes on with the parts that
+are missing; the same export again does nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.assembly.cluster import ray_session
+from pipeline.assembly.export.card import card_of
+from pipeline.assembly.export.config import ExportConfig
+from pipeline.assembly.export.flow import map_tasks
+from pipeline.assembly.export.formats import FORMATS, able
+from pipeline.assembly.export.part_writer import PartSpec, WriteStage
+from pipeline.assembly.export.parts import PartReceipt, cut_parts
+from pipeline.assembly.export.permitted import check_permitted, modes_of
+from pipeline.assembly.export.record import NAME, ExportRecord
+from pipeline.assembly.export.rules import HAS_IMAGES, HAS_VIDEOS
+from pipeline.assembly.export.selecting import Selected, Selection
+from pipeline.assembly.export.survey import Surveyor
+from pipeline.assembly.export.trainer_format import Layout, Shape
+from pipeline.assembly.plan import list_shards, open_input
+from pipeline.assembly.progress import Reporter
+from pipeline.assembly.quality.measure import read_quality
+from pipeline.assembly.snapshots.manifests import LATEST, find_snapshot, live, read_manifest
+from pipeline.core.config import InputConfig, WorkersConfig
+from pipeline.core.errors import ConfigError, InputError, ReconcileError
+from pipeline.core.fingerprint import digest
+from pipeline.core.judge_cards import judge_of
+from pipeline.core.storage import Store
+from schemas.manifest import Manifest
+
+FOLDER = "exports"
+CARD = "README.md"
+_LAYOUT = 1  # raise with any change to which rows or bytes an export's files hold
+_PROGRESS_S = 10
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What came of an export.
+
+    Attributes:
+        changed: False if it was there already.
+    """
+
+    record: ExportRecord
+    changed: bool
+
+
+def export_snapshot(
+    output: Store,
+    input_uri: str | None,
+    snapshot: str,
+    config: ExportConfig,
+    reporter: Reporter,
+    *,
+    columns: InputConfig | None = None,
+    workers: WorkersConfig | None = None,
+) -> ExportResult:
+    """Exports a snapshot.
+
+    Args:
+        output: the output root of the labeling jobs; the export lands in it.
+        input_uri: the pairs; by default where the snapshot says that they were.
+        snapshot: ``LATEST``, or a snapshot's id, or how it begins.
+        config: format, selection and the rest.
+        reporter: told what is done.
+        columns: the ``input`` section that the pairs were labelled with.
+        workers: for Ray on a single machine.
+
+    Raises:
+        ConfigError: there is no such snapshot, or the format cannot hold its labels.
+        InputError: shards changed since it was made, or no row passes the selection.
+        StorageError: a store fails; the export is not there then.
+        PairmillError: see ``pipeline.core.errors``.
+    """
+    manifest = find_manifest(output, snapshot)
+    check_permitted(config, judge_of(dict(manifest.judge)))
+    export = _Export(output, input_uri, manifest, config, columns or InputConfig(), reporter)
+    if (record := export.existing()) is not None:
+        return ExportResult(record, changed=False)
+    with ray_session(workers or WorkersConfig()):
+        return ExportResult(export.run(), changed=True)
+
+
+def find_manifest(output: Store, snapshot: str) -> Manifest:
+    """The manifest of the snapshot that is asked for.
+
+    Raises:
+        ConfigError: there is no such snapshot, or the gate refused it.
+        InputError: nothing is published.
+    """
+    which = live(output).snapshot_id if snapshot == LATEST else find_snapshot(output, snapshot)
+    manifest = read_manifest(output, which)
+    if manifest.blocked:
+        raise ConfigError(
+            f"snapshot {which} was refused by the gate, so that its labels are not exported; "
+            "choose another (jobs.publish --list)"
+        )
+    return manifest
+
+
+class _Export:
+    """One export of one snapshot."""
+
+    def __init__(
+        self,
+        output: Store,
+        input_uri: str | None,
+        manifest: Manifest,
+        config: ExportConfig,
+        columns: InputConfig,
+        reporter: Reporter,
+    ) -> None:
+        self._output, self._manifest, self._config = output, manifest, config
+        self._columns, self._reporter = columns, reporter
+        self._source, self._prefix = open_input(input_uri or manifest.input)
+        self._judge = judge_of(dict(manifest.judge))
+        self._told = time.monotonic()
+        asked = config.model_dump(mode="json", exclude_defaults=True, exclude={"format", "card"})
+        layout = json.dumps([_LAYOUT, asked], sort_keys=True)
+        suffix = f"-{digest(layout)[:8]}" if asked else ""
+        self._folder = f"{FOLDER}/{manifest.snapshot_id}/{config.format}{suffix}"
+        mapping = columns.columns.model_dump_json(exclude_none=True)
+        self._id = digest(manifest.snapshot_id, config.format, layout, mapping)
+
+    def existing(self) -> ExportRecord | None:
+        """The record of the same export if it is there.
+
+        Raises:
+            ConfigError: another one is in its place.
+        """
+        key = f"{self._folder}/{NAME}"
+        if self._output.size(key) is None:
+            return None
+        record = ExportRecord.parse(self._output.read(key), self._output.path(key))
+        if record.export_id == self._id:
+            return record
+        raise ConfigError(
+            f"{self._output.path(self._folder)}: this export was made with other input.columns, or "
+            "by another version of this software; remove the folder to make it anew"
+        )
+
+    def run(self) -> ExportRecord:
+        """Looks at all shards, writes all parts, then the record."""
+        columns, root = self._columns.columns, self._source.uri
+        surveyor = Surveyor(self._output.uri, root, columns, self._config)
+        entries = list_shards(self._source, self._prefix)
+        selection = Selection(self._manifest, entries, self._config, surveyor)
+        selected = selection.run(self._step)
+        if not selected.kept.count():
+            raise self._nothing(selected.dropped)
+        shape = self._shape(selected)
+        size, rows = self._config.file_mb * 2**20, self._config.file_rows
+        parts = list(cut_parts(selection.rows(selected), size, rows))
+        receipts = []
+        for receipt in map_tasks(parts, WriteStage(self._spec(shape, selected))):
+            receipts.append(receipt)
+            self._step("parts", len(receipts), len(parts))
+        receipts.sort(key=lambda receipt: receipt.number)
+        return self._finish(self._record(selected, receipts), shape)
+
+    def _shape(self, selected: Selected) -> Shape:
+        return Shape(
+            images=selected.images,
+            videos=selected.videos,
+            candidates=self._judge.candidates,
+            margin=self._judge.format == "pairwise_scores",
+            media=modes_of(self._config).get("images", "inline"),
+        )
+
+    def _spec(self, shape: Shape, selected: Selected) -> PartSpec:
+        return PartSpec(
+            export_id=self._id,
+            output_uri=self._output.uri,
+            folder=self._folder,
+            input_uri=self._source.uri,
+            media_roots=(*self._columns.media_roots, self._source.uri),
+            max_media_bytes=self._judge.media.max_bytes,
+            modes=modes_of(self._config),
+            columns=self._columns.columns,
+            config=self._config,
+            shape=shape,
+            balance=selected.balance,
+        )
+
+    def _record(self, selected: Selected, receipts: Sequence[PartReceipt]) -> ExportRecord:
+        kept, dropped, sources = Counter[str](), Counter(selected.dropped), Counter[str]()
+        details: dict[str, str] = {}
+        for receipt in receipts:
+            kept, dropped = kept + receipt.kept, dropped + receipt.dropped
+            sources += receipt.sources
+            details = {**receipt.details, **details}
+        if (found := kept.total() + dropped.total()) != self._manifest.rows:
+            raise ReconcileError(
+                f"{found} rows were exported or dropped, expected {self._manifest.rows}, those of "
+                f"snapshot {self._manifest.snapshot_id}; nothing of this export is to be used"
+            )
+        files = [
+            {"tier": tier, "split": split, **record}
+            for receipt in receipts
+            for tier, split, record in receipt.files
+        ]
+        uncertainty = math.fsum(receipt.uncertainty for receipt in receipts)
+        return ExportRecord(
+            export_id=self._id,
+            snapshot_id=self._manifest.snapshot_id,
+            judge_id=self._manifest.judge["judge_id"],
+            folder=self._folder,
+            input=self._source.path(self._prefix),
+            config=self._config.model_dump(mode="json"),
+            rows=self._manifest.rows,
+            kept=dict(sorted(kept.items())),
+            dropped=dict(sorted(dropped.items())),
+            details=dict(sorted(details.items())),
+            epsilon=round(uncertainty / max(1, kept.total()), 6),
+            longer=sum(receipt.longer for receipt in receipts),
+            shorter=sum(receipt.shorter for receipt in receipts),
+            sources=dict(sorted(sources.items())),
+            files=sorted(files, key=lambda file: file["path"]),
+            beside=(),
+        )
+
+    def _finish(self, record: ExportRecord, shape: Shape) -> ExportRecord:
+        """Writes what stands beside the rows, and the record last of all."""
+        if not record.total:
+            raise self._nothing(record.dropped)
+        format_, layout = FORMATS[record.format], Layout(shape, record.layout_files())
+        beside = format_.beside(layout)
+        quality = read_quality(self._output, record.snapshot_id)
+        card = card_of(record, self._manifest, self._config, layout, quality)
+        for path, data in {**beside, CARD: card.encode()}.items():
+            self._output.put(f"{self._folder}/{path}", data)
+        record = replace(record, beside=tuple(sorted([*beside, CARD])))
+        self._output.put(f"{self._folder}/{NAME}", record.to_json())
+        return record
+
+    def _nothing(self, dropped: Mapping[str, int]) -> InputError:
+        counted = ", ".join(f"{count:,} {reason}" for reason, count in sorted(dropped.items()))
+        name, advice = self._config.format, "ask for less (export.selection)"
+        if dropped.get(HAS_IMAGES) or dropped.get(HAS_VIDEOS):
+            advice = (
+                f"{name} holds texts alone: take a format that holds pictures "
+                f"({able(lambda each: each.images)}), or export these rows without what they are "
+                "about (export.media.strip=true)"
+            )
+            if FORMATS[name].images:
+                advice = f"{name} holds no videos; formats that do: " + able(
+                    lambda each: each.videos
+                )
+        return InputError(
+            f"no row of snapshot {self._manifest.snapshot_id} is left to export: of "
+            f"{self._manifest.rows:,} rows are dropped {counted}; {advice}"
+        )
+
+    def _step(self, what: str, done: int, total: int) -> None:
+        if time.monotonic() - self._told > _PROGRESS_S:
+            self._told = time.monotonic()
+            self._reporter.event("exporting", {what: done, f"{what}_total": total})

@@ -1,0 +1,169 @@
+"""A corpus of pairs that is labelled by given votes and published, to export from: no engine."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.export import main
+from pipeline.assembly.snapshots.publish import publish
+from pipeline.core.fingerprint import Content, pair_hash, shard_key
+from pipeline.core.labeler import Labeler
+from pipeline.core.storage import Store
+from pipeline.core.units import Unit
+from pipeline.core.votes import Vote
+from pipeline.workers.judge import label_row
+from pipeline.workers.label_sink import commit_part
+from schemas.manifest import Manifest
+from tests.calibrations import scored
+from tests.derivations import BROKEN, Labelled
+from tests.publishing import QUIET, SMALL
+from tests.shards import shard_bytes
+
+Row = dict[str, Any]
+Votes = list[Vote] | None
+
+FOR_A = [scored("ab", 9, 2), scored("ba", 9, 2)]
+FOR_B = [scored("ab", 3, 8), scored("ba", 3, 8)]
+TIE = [scored(order, 5, 5) for order in ("ab", "ba", "ab", "ba")]
+TORN = [scored("ab", 9, 2), scored("ba", 2, 9)]  # abstained: each order says the opposite
+
+
+def media_bytes(roots: Path, medium: Mapping[str, Any]) -> bytes:
+    """The bytes of a medium of a pair; paths are relative to ``roots``."""
+    data: bytes | None = medium["bytes"]
+    return (roots / medium["path"]).read_bytes() if data is None else data
+
+
+@dataclass
+class Corpus:
+    """An input and an output of labels.
+
+    Attributes:
+        pairs: the rows of every shard.
+        labels: and their labels.
+    """
+
+    root: str
+    made: Labelled
+    pairs: dict[str, list[Row]] = field(default_factory=dict)
+    labels: dict[str, list[Row]] = field(default_factory=dict)
+
+    @classmethod
+    def at(cls, root: object, **judge: Any) -> Corpus:
+        """An empty one, with a judge's card."""
+        return cls(str(root), Labelled.at(f"{root}/labels", **judge))
+
+    @property
+    def source(self) -> Store:
+        return Store(f"{self.root}/pairs")
+
+    @property
+    def output(self) -> Store:
+        return self.made.output
+
+    def shard(
+        self, name: str, rows: list[Row], votes: Sequence[Votes], group_rows: int = 16
+    ) -> None:
+        """Writes a shard and labels its rows by these votes; None is a row in quarantine."""
+        self.source.put(name, shard_bytes(rows, group_rows))
+        (entry,) = self.source.list(name)
+        key = shard_key(name, entry.size, self.source.content_key(entry))
+        unit = Unit(name, key, 0, len(rows))
+        labeler = Labeler.of(self.made.judge)
+        labels = []
+        for number, (row, cast) in enumerate(zip(rows, votes, strict=True)):
+            where = {"shard": name, "unit": unit.name, "row": number}
+            where |= {"judge_id": self.made.judge_id, "run_id": "run"}
+            hashed = None if cast is None else self._hash(row)
+            decision = BROKEN if cast is None else labeler.decide(cast)
+            labels.append(label_row(row, where, hashed, decision, cast or [], labeler.policy_id))
+        assert commit_part(self.output, self.made.judge_id, unit, labels)
+        self.pairs[name], self.labels[name] = rows, labels
+
+    def publish(self, **how: Any) -> Manifest:
+        done = publish(f"{self.root}/pairs", self.output, "", SMALL, QUIET, "run", **how)
+        return done.manifest
+
+    def joined(self) -> list[tuple[Row, Row]]:
+        """Every pair with its label, in order."""
+        return [
+            (pair, label)
+            for name in sorted(self.pairs)
+            for pair, label in zip(self.pairs[name], self.labels[name], strict=True)
+        ]
+
+    def labelled(self, status: str = "labeled") -> list[tuple[Row, Row]]:
+        """The pairs with such a label."""
+        return [(pair, label) for pair, label in self.joined() if label["status"] == status]
+
+    def _hash(self, row: Row) -> str:
+        roots = Path(self.root) / "pairs"
+
+        def content(holder: Mapping[str, Any], text: str | None) -> Content:
+            images, videos = (
+                tuple(media_bytes(roots, each) for each in holder[kind] or ())
+                for kind in ("images", "videos")
+            )
+            return Content(text, images, videos)
+
+        responses = row["candidates"] or [row["response_a"], row["response_b"]]
+        candidates = [content(each, each["text"]) for each in responses]
+        return pair_hash(row, candidates, content(row, None))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the job ended, with what it reported."""
+
+    exit_code: int
+    events: list[Row]
+    error: str
+
+    def event(self, name: str = "exported") -> Row:
+        (found,) = (event for event in self.events if event["event"] == name)
+        return found
+
+
+def run_export(output: Store, *arguments: str) -> Outcome:
+    """``python -m jobs.export`` in this process."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        exit_code = main(["--output", output.uri, *arguments])
+    events = [json.loads(line) for line in stdout.getvalue().splitlines()]
+    return Outcome(exit_code, events, stderr.getvalue())
+
+
+def settings(**values: Any) -> list[str]:
+    """``export`` settings as arguments; ``a__b=1`` sets ``export.a.b``."""
+    pairs = ((name.replace("__", "."), value) for name, value in values.items())
+    return [
+        word for name, value in pairs for word in ("--set", f"export.{name}={json.dumps(value)}")
+    ]
+
+
+def export_rows(output: Store, folder: str, split: str = "*", tier: str = "") -> list[Row]:
+    """The rows of an export by its own list of files, in order."""
+    record = json.loads(output.read(f"{folder}/export.json"))
+    rows: list[Row] = []
+    for file in record["files"]:
+        data = output.read(f"{folder}/{file['path']}")
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (file["bytes"], file["sha256"])
+        if split not in ("*", file["split"]) or tier != file["tier"]:
+            continue
+        if file["path"].endswith(".jsonl"):
+            found = [json.loads(line) for line in data.decode().splitlines()]
+        else:
+            found = pq.read_table(pa.BufferReader(data)).to_pylist()
+        assert len(found) == file["rows"]
+        rows += found
+    return rows

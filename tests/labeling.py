@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,9 +58,14 @@ def write_config(path: Path, model: Path, changes: Mapping[str, Any] | None = No
 
 def run_label(config: Path, source: object, output: object, *arguments: str) -> Outcome:
     """Runs ``jobs.label`` in this process; every line it prints must be a JSON object."""
+    return run_job(main, label_arguments(config, source, output, *arguments))
+
+
+def run_job(main: Callable[[list[str]], int], arguments: list[str]) -> Outcome:
+    """Runs a job in this process; every line it prints must be a JSON object."""
     stdout, stderr = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
-        exit_code = main(label_arguments(config, source, output, *arguments))
+        exit_code = main(arguments)
     lines = stdout.getvalue().splitlines()
     noise = [line for line in lines if not line.startswith("{")]
     assert noise == [], noise
@@ -68,7 +73,7 @@ def run_label(config: Path, source: object, output: object, *arguments: str) -> 
 
 
 def label_arguments(config: Path, source: object, output: object, *arguments: str) -> list[str]:
-    """The command line of ``jobs.label``."""
+    """The command line of ``jobs.label`` or ``jobs.nightly``."""
     where = ["--input", str(source), "--output", str(output)]
     return ["--config", str(config), *where, *arguments]
 

@@ -87,8 +87,8 @@ def publish(
         gate: may keep the snapshot from going live; it stays as a candidate then.
         keep_withdrawn: whether a snapshot that somebody has just rolled back from stays so; what
             a person asks for by name is published.
-        step: told of the steps ``reconcile``, ``compact``, ``gate`` and ``publish``, as far as
-            there is something to do.
+        step: told of the steps ``reconcile`` and ``compact``, and of ``gate`` and ``publish`` as
+            far as it comes.
 
     Raises:
         ReconcileError: rows of the input are in no part, or in two.
@@ -106,14 +106,16 @@ def publish(
             )
             told |= {"shards": len(inventory.shards), "rows": inventory.rows}
         snapshot_id = _snapshot_id(inventory, config)
-        if has_manifest(output, snapshot_id):
-            manifest = read_manifest(output, snapshot_id)
-            reporter.note(f"snapshot {snapshot_id} is there: these labels were compacted before")
-        else:
-            candidate = _candidate(snapshot_id, inventory, card, before, run_id)
-            with step("compact") as told:
+        with step("compact") as told:
+            if known := has_manifest(output, snapshot_id):
+                manifest = read_manifest(output, snapshot_id)
+                reporter.note(
+                    f"snapshot {snapshot_id} is there: these labels were compacted before"
+                )
+            else:
+                candidate = _candidate(snapshot_id, inventory, card, before, run_id)
                 manifest = _write(candidate, inventory, output, config, reporter, lease)
-                told |= {"snapshot_id": snapshot_id, "files": len(manifest.files)}
+            told |= {"snapshot_id": snapshot_id, "there_already": known}
         if before is not None and before.snapshot_id == snapshot_id:
             return Publication(manifest, live=True, changed=False)
         if keep_withdrawn and before is not None and before.withdrew(snapshot_id):

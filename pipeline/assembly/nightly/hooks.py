@@ -1,0 +1,87 @@
+"""Hooks: an operator's commands, each run once for every change of ``LATEST.json``.
+
+Which of them have ended well is kept beside the record of the run that made the change, so that a
+night that was killed, or whose hook failed, leaves the rest to the next one. A hook that was
+killed with its night is run again: hooks must bear that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+
+from pipeline.assembly.nightly.config import Hook, NightlyConfig
+from pipeline.assembly.progress import Reporter
+from pipeline.assembly.snapshots.manifests import Latest
+from pipeline.core.errors import PairmillError
+from pipeline.core.storage import Store
+
+_STDERR = 2  # standard output is read by machines
+
+
+class HookError(PairmillError):
+    """A hook failed; the snapshot is live all the same."""
+
+
+class Hooks:
+    """The hooks of one output and one change of what is live there."""
+
+    def __init__(self, config: NightlyConfig, output: Store, latest: Latest) -> None:
+        """Looks which of them are still to be run."""
+        self._config, self._output, self._latest = config, output, latest
+        self._key = f"runs/{latest.published_by}/hooks.json"
+        self._done: list[list[str]] = []
+        if output.size(self._key) is not None:
+            self._done = json.loads(output.read(self._key))["done"]
+
+    @property
+    def pending(self) -> list[Hook]:
+        """Those that have not ended well yet, in order."""
+        return [hook for hook in self._config.hooks if list(hook) not in self._done]
+
+    def run(self, input_uri: str, run_id: str, reporter: Reporter) -> None:
+        """Runs what is pending, in order.
+
+        Raises:
+            HookError: one failed; those behind it were not run.
+        """
+        environment = {
+            "PAIRMILL_INPUT": input_uri,
+            "PAIRMILL_OUTPUT": self._output.uri,
+            "PAIRMILL_SNAPSHOT": self._latest.snapshot_id,
+            "PAIRMILL_RUN_ID": run_id,
+        }
+        for hook in self.pending:
+            reporter.note(f"hook: {_shown(hook)}")
+            if (problem := self._problem(hook, os.environ | environment)) is not None:
+                raise HookError(
+                    f"hook {_shown(hook)} {problem}; what it said is in this job's log; snapshot "
+                    f"{self._latest.snapshot_id} is live all the same; the same command runs the "
+                    "hook again, and those behind it"
+                )
+            self._done.append(list(hook))
+            record = {"snapshot_id": self._latest.snapshot_id, "done": self._done}
+            self._output.put(self._key, json.dumps(record, indent=1).encode())
+
+    def _problem(self, hook: Hook, environment: dict[str, str]) -> str | None:
+        seconds = self._config.hook_seconds
+        try:
+            done = subprocess.run(
+                hook,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=_STDERR,
+                timeout=seconds,
+                check=False,
+            )
+        except OSError as error:
+            return f"cannot be run ({error})"
+        except subprocess.TimeoutExpired:
+            return f"was killed: it took more than {seconds:g} s (nightly.hook_seconds)"
+        return f"ended with exit code {done.returncode}" if done.returncode else None
+
+
+def _shown(hook: Sequence[str]) -> str:
+    return json.dumps(list(hook), ensure_ascii=False)

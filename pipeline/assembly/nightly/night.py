@@ -1,0 +1,194 @@
+"""One night: lease → plan → label → reconcile → compact → gate → publish → hooks → report.
+
+Each step finds for itself what is done already, so that a night which was ended anywhere is
+finished by running the same command again: labeling goes by the parts that exist, publishing by
+the snapshot's identity, hooks by what they have left behind.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from pipeline.assembly.gate.gate import gate_for
+from pipeline.assembly.gate.present import gate_summary
+from pipeline.assembly.job_config import MillConfig
+from pipeline.assembly.lease import Lease, take_lease
+from pipeline.assembly.nightly.hooks import Hooks
+from pipeline.assembly.nightly.record import NightRecord, NightState
+from pipeline.assembly.plan import open_input
+from pipeline.assembly.progress import Reporter
+from pipeline.assembly.run import label
+from pipeline.assembly.snapshots.manifests import live
+from pipeline.assembly.snapshots.publish import Publication, publish
+from pipeline.assembly.snapshots.retention import retain
+from pipeline.assembly.snapshots.summary import publication_fields
+from pipeline.core.errors import LeaseLostError, PairmillError, StorageError
+from pipeline.core.run_ids import new_run_id
+from pipeline.core.storage import Store
+from schemas.labels import Reason
+
+LEASE = "nightly"
+BLOCKED = 3
+_BUG = 1
+
+
+def run_night(
+    config: MillConfig,
+    input_uri: str,
+    output_uri: str,
+    reporter: Reporter,
+    *,
+    retries: frozenset[Reason] = frozenset(),
+) -> int:
+    """Brings the labels and the snapshot of an output up to its input.
+
+    Args:
+        config: of all steps.
+        input_uri: a folder of shards, or one shard.
+        output_uri: where everything goes.
+        reporter: told what is done.
+        retries: rows that are quarantined for one of these reasons are judged again.
+
+    Returns:
+        The exit code: 0, or 3 where the gate refused the snapshot.
+
+    Raises:
+        LeaseHeldError: another night works on this output; nothing is recorded.
+        PairmillError: a step failed, which the record and the report say too.
+    """
+    output, run_id = Store(output_uri), new_run_id()
+    ttl_s = config.nightly.lease_s
+    with take_lease(output, LEASE, run_id, ttl_s=ttl_s, waiting=reporter.note) as lease:
+        record = NightRecord(output, run_id, open_input(input_uri)[0].uri)
+        night = _Night(config, input_uri, output, reporter, run_id, record, lease)
+        return night.run(retries)
+
+
+class _Night:
+    """A night that has the lease."""
+
+    def __init__(
+        self,
+        config: MillConfig,
+        input_uri: str,
+        output: Store,
+        reporter: Reporter,
+        run_id: str,
+        record: NightRecord,
+        lease: Lease,
+    ) -> None:
+        self._config, self._input_uri, self._output = config, input_uri, output
+        self._reporter, self._run_id = reporter, run_id
+        self._record, self._lease = record, lease
+
+    def run(self, retries: frozenset[Reason]) -> int:
+        """All steps; however they end, the record says it, and so does the report."""
+        with self._ends():
+            judge_id = self._label(retries)
+            done = self._publish(judge_id)
+            self._after(done)
+        exit_code = 0 if done.live or not done.manifest.blocked else BLOCKED
+        self._record.end(_state(done), exit_code)
+        self._reporter.event("night", self._record.summary())
+        return exit_code
+
+    @contextmanager
+    def _ends(self) -> Iterator[None]:
+        """Records what ends the night before its time."""
+        try:
+            yield
+        except BaseException as error:
+            exit_code = error.exit_code if isinstance(error, PairmillError) else _BUG
+            stopped = isinstance(error, LeaseLostError | KeyboardInterrupt)
+            with suppress(StorageError):  # what ended it is what must be told
+                self._record.end("stopped" if stopped else "failed", exit_code)
+            raise
+
+    def _label(self, retries: frozenset[Reason]) -> str:
+        result = label(
+            self._config,
+            self._input_uri,
+            self._output.uri,
+            self._reporter,
+            dry_run=False,
+            retries=retries,
+            run_id=self._run_id,
+            step=self._record.step,
+        )
+        self._lease.check()
+        return result.judge_id
+
+    def _publish(self, judge_id: str) -> Publication:
+        config = self._config
+        done = publish(
+            self._input_uri,
+            self._output,
+            judge_id,
+            config.publish,
+            self._reporter,
+            self._run_id,
+            max_bad_shards=config.quarantine.max_shards,
+            gate=gate_for(config.gate, config.quality, config.input, reporter=self._reporter),
+            keep_withdrawn=True,
+            step=self._record.step,
+        )
+        self._record.snapshot_id = done.manifest.snapshot_id
+        self._reporter.event(
+            "published" if done.live else "not published", publication_fields(done, self._output)
+        )
+        if why := _why_not_published(done):
+            self._record.skip_unreached(("gate", "publish"), why)
+        if summary := gate_summary(done.manifest):
+            if done.manifest.blocked:
+                sys.stderr.write(f"{summary}\n")
+            elif done.changed:
+                self._reporter.note(summary)
+        self._lease.check()
+        return done
+
+    def _after(self, done: Publication) -> None:
+        if not done.live:
+            if self._config.nightly.hooks:
+                self._record.skip("hooks", "nothing new is live")
+            return
+        self._hooks()
+        if (keep := self._config.nightly.keep) is not None:
+            with self._record.step("retention") as told:
+                publish_config = self._config.publish
+                kept = retain(self._output, keep, publish_config, self._reporter, self._run_id)
+                told |= {"kept": kept.kept, "removed": [*kept.removed, *kept.leftovers]}
+
+    def _hooks(self) -> None:
+        if not self._config.nightly.hooks:
+            return
+        hooks = Hooks(self._config.nightly, self._output, live(self._output))
+        if not (pending := hooks.pending):
+            self._record.skip("hooks", "all of them have run for this snapshot")
+            return
+        with self._record.step("hooks") as told:
+            told["hooks"] = [list(hook) for hook in pending]
+            hooks.run(self._input_uri, self._run_id, self._reporter)
+            self._lease.check()
+
+
+def _why_not_published(done: Publication) -> str | None:
+    if done.changed:
+        return None
+    if done.live:
+        return "this snapshot is live already"
+    if done.manifest.blocked:
+        return "the gate has refused the snapshot"
+    return (
+        "somebody has rolled back from this snapshot: it stays so until its labels or its input "
+        "change; jobs.publish publishes it all the same"
+    )
+
+
+def _state(done: Publication) -> NightState:
+    if done.changed:
+        return "published"
+    if done.live:
+        return "unchanged"
+    return "blocked" if done.manifest.blocked else "withdrawn"

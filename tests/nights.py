@@ -1,0 +1,36 @@
+"""Runs ``jobs.nightly`` in tests, and reads what a night leaves behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jobs.nightly import main
+from pipeline.core.storage import Store
+from tests.labeling import Outcome, label_arguments, run_job
+
+
+def run_nightly(config: Path, source: object, output: object, *arguments: str) -> Outcome:
+    """Runs ``jobs.nightly`` in this process."""
+    return run_job(main, label_arguments(config, source, output, *arguments))
+
+
+def nights(output: object) -> list[dict[str, Any]]:
+    """The records of all nights, oldest first."""
+    store = Store(str(output))
+    keys = [entry.key for entry in store.list("runs") if entry.key.endswith("/nightly.json")]
+    found = [json.loads(store.read(key)) for key in keys]
+    return sorted(found, key=lambda night: str(night["started_at"]))
+
+
+def steps_of(night: dict[str, Any]) -> dict[str, str]:
+    """The state of each step of a night, in order."""
+    return {step["name"]: step["state"] for step in night["steps"]}
+
+
+def detail_of(night: dict[str, Any], name: str) -> dict[str, Any]:
+    """What a step of a night says."""
+    (found,) = (step["detail"] for step in night["steps"] if step["name"] == name)
+    detail: dict[str, Any] = found
+    return detail

@@ -49,11 +49,12 @@ class Corpus:
     """An input and an output of labels.
 
     Attributes:
+        source: where the pairs are.
         pairs: the rows of every shard.
         labels: and their labels.
     """
 
-    root: str
+    source: Store
     made: Labelled
     pairs: dict[str, list[Row]] = field(default_factory=dict)
     labels: dict[str, list[Row]] = field(default_factory=dict)
@@ -61,11 +62,7 @@ class Corpus:
     @classmethod
     def at(cls, root: object, **judge: Any) -> Corpus:
         """An empty one, with a judge's card."""
-        return cls(str(root), Labelled.at(f"{root}/labels", **judge))
-
-    @property
-    def source(self) -> Store:
-        return Store(f"{self.root}/pairs")
+        return cls(Store(f"{root}/pairs"), Labelled.at(f"{root}/labels", **judge))
 
     @property
     def output(self) -> Store:
@@ -91,7 +88,7 @@ class Corpus:
         self.pairs[name], self.labels[name] = rows, labels
 
     def publish(self, **how: Any) -> Manifest:
-        done = publish(f"{self.root}/pairs", self.output, "", SMALL, QUIET, "run", **how)
+        done = publish(self.source.uri, self.output, "", SMALL, QUIET, "run", **how)
         return done.manifest
 
     def joined(self) -> list[tuple[Row, Row]]:
@@ -107,7 +104,7 @@ class Corpus:
         return [(pair, label) for pair, label in self.joined() if label["status"] == status]
 
     def _hash(self, row: Row) -> str:
-        roots = Path(self.root) / "pairs"
+        roots = Path(self.source.uri)
 
         def content(holder: Mapping[str, Any], text: str | None) -> Content:
             images, videos = (
@@ -134,13 +131,20 @@ class Outcome:
         return found
 
 
-def run_export(output: Store, *arguments: str) -> Outcome:
+def run_export(output: Store | None, *arguments: str) -> Outcome:
     """``python -m jobs.export`` in this process."""
+    where = ["--output", output.uri] if output else []
     stdout, stderr = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
-        exit_code = main(["--output", output.uri, *arguments])
+        exit_code = main([*where, *arguments])
     events = [json.loads(line) for line in stdout.getvalue().splitlines()]
     return Outcome(exit_code, events, stderr.getvalue())
+
+
+def folder_of(done: Outcome, output: Store) -> str:
+    """The key of the folder of what was exported."""
+    assert done.error == ""
+    return str(done.event()["folder"]).removeprefix(f"{output.uri}/")
 
 
 def settings(**values: Any) -> list[str]:

@@ -7,9 +7,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
 from huggingface_hub import CommitOperationAdd, HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,  # type: ignore[attr-defined]  # of its HTTP library, whichever that is
+    LocalTokenNotFoundError,
+)
 
 from pipeline.assembly.export.media import FOLDER
 from pipeline.assembly.export.record import NAME, ExportRecord
@@ -56,7 +60,7 @@ def push(output: Store, record: ExportRecord, repo: str, *, private: bool) -> di
         raise ConfigError(f"--push-to-hub {repo}: no token: set HF_TOKEN ({error})") from error
     except HfHubHTTPError as error:
         raise _refused(api, repo, error) from error
-    except (httpx.HTTPError, OSError) as error:
+    except (HTTPError, OSError) as error:
         raise StorageError(
             f"{api.endpoint}: the hub cannot be reached ({type(error).__name__}: {error}); nothing "
             "of this export can be seen there; run the same command again"

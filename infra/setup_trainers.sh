@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Makes an environment for each trainer whose own code reads our exports in tests/trainers. Each lies
+# over the development environment: its own releases of what the trainer pins, torch from below.
+#
+#   VENV=.venv infra/setup_trainers.sh [trl] [llama-factory] [ms-swift]     (default: all)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+VENV=$(realpath "${VENV:-.venv}")
+TRAINERS=${TRAINERS:-$VENV/trainers}
+site=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+
+install() { # install NAME "packages that bring what they need" "packages that must not (torch)"
+    local place=$TRAINERS/$1 log=$TRAINERS/$1.log start=$SECONDS stamp
+    stamp=$({ echo "$@"; cat "$VENV/stamp"; } | sha256sum | cut -d' ' -f1)
+    if [[ -f $place/stamp && $(<"$place/stamp") == "$stamp" ]]; then
+        return
+    fi
+    printf '  %-52s' "$1"
+    rm -rf "$place"
+    mkdir -p "$TRAINERS"
+    local own
+    {
+        "$VENV/bin/python" -m venv --without-pip "$place"
+        own=$("$place/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+        local pip=("$VENV/bin/python" -m pip install --disable-pip-version-check --no-input
+            --progress-bar off --target "$own")
+        # shellcheck disable=SC2086
+        { [[ -z $2 ]] || "${pip[@]}" $2; } && "${pip[@]}" --no-deps $3
+        echo "$site" >"$own/below.pth"
+    } >"$log" 2>&1 || {
+        printf 'failed\n'
+        tail -n 20 "$log" >&2
+        echo "error: the environment of $1 cannot be made; the whole log is in $log" >&2
+        exit 1
+    }
+    echo "$stamp" >"$place/stamp"
+    printf '%4d s\n' $((SECONDS - start))
+}
+
+for trainer in "${@:-trl llama-factory ms-swift}"; do
+    for name in $trainer; do
+        case $name in
+        trl) install trl "" "trl==1.16.0 accelerate==1.15.0" ;;
+        llama-factory)
+            install llama-factory \
+                "transformers==5.6.0 datasets==4.0.0 omegaconf tyro<0.9 sentencepiece" \
+                "llamafactory==0.9.5 peft==0.18.1 accelerate==1.11.0 trl==0.24.0"
+            ;;
+        ms-swift)
+            install ms-swift \
+                "datasets==4.8.4 modelscope>=1.23 json-repair dacite addict" \
+                "ms-swift==4.6.0 peft==0.18.1 accelerate==1.15.0 trl==0.29.0"
+            ;;
+        *)
+            echo "error: $name: expected trl, llama-factory or ms-swift" >&2
+            exit 2
+            ;;
+        esac
+    done
+done

@@ -1,0 +1,310 @@
+"""Exports of published labels: every row is the snapshot's, once, or is counted with its reason."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+import s3fs
+from PIL import Image
+
+from pipeline.core.storage import Store
+from tests.derivations import Labelled
+from tests.exporting import (
+    FOR_A,
+    FOR_B,
+    TIE,
+    TORN,
+    Corpus,
+    Row,
+    export_rows,
+    folder_of,
+    run_export,
+    settings,
+)
+from tests.labeling import contents
+from tests.processes import ROOT
+from tests.s3_server import ADMIN, BUCKET, JOB, S3Server
+from tests.shards import pair, picture, response
+
+CAST = [FOR_A, FOR_B, TIE, TORN, None]
+
+
+def fill(made: Corpus) -> Corpus:
+    """Three shards of rows with a picture each, with all kinds of labels; published."""
+    for name, first, count in (
+        ("a.parquet", 0, 40),
+        ("sub/b.parquet", 40, 23),
+        ("z.parquet", 9, 7),
+    ):
+        rows = [pair(number, pair_id=f"{name}-{number}") for number in range(first, first + count)]
+        made.shard(name, rows, [CAST[number % 5] for number in range(count)])
+    made.publish()
+    return made
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    return fill(Corpus.at(tmp_path))
+
+
+def dpo_row(row: Row, label: Row) -> Row:
+    """What TRL must get of a labeled pair."""
+    better, worse = ("a", "b") if label["preference"] == "a" else ("b", "a")
+    scores = {"a": [9.0, 3.0], "b": [2.0, 8.0]}
+    number = 0 if better == "a" else 1
+    return {
+        "prompt": [{"role": "user", "content": row["prompt"]}],
+        "chosen": [{"role": "assistant", "content": row[f"response_{better}"]["text"]}],
+        "rejected": [{"role": "assistant", "content": row[f"response_{worse}"]["text"]}],
+        "images": row["images"],
+        "pair_id": row["pair_id"],
+        "confidence": label["confidence"],
+        "margin": scores[better][number] - scores[worse][number],
+    }
+
+
+def by_id(rows: list[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: str(row["pair_id"]))
+
+
+def test_every_labeled_pair_is_there_and_loads_with_its_picture(
+    corpus: Corpus, shared_ray: str, tmp_path: Path
+) -> None:
+    done = run_export(corpus.output, *settings(validation=0.3, file_rows=12))
+    assert (done.exit_code, done.error) == (0, "")
+    folder = folder_of(done, corpus.output)
+    rows = export_rows(corpus.output, folder)
+    assert by_id(rows) == by_id([dpo_row(*each) for each in corpus.labelled()])
+    event = done.event()
+    assert (event["rows"], event["kept"]) == (70, 30)
+    dropped = {"abstained": 13, "quarantined": 13, "tie": 14}
+    assert {name: event[f"dropped_{name}"] for name in dropped} == dropped
+
+    sides = {split: export_rows(corpus.output, folder, split) for split in ("train", "validation")}
+    prompts = [{row["prompt"][0]["content"] for row in rows} for rows in sides.values()]
+    assert all(prompts)
+    assert prompts[0].isdisjoint(prompts[1])
+
+    place = corpus.output.path(folder)
+    loaded = datasets.load_dataset(place, cache_dir=str(tmp_path / "cache"))
+    assert {split: len(rows) for split, rows in sides.items()} == loaded.num_rows
+    first = loaded["train"][0]
+    (image,) = first["images"]
+    assert isinstance(image, Image.Image)
+    original = Image.open(io.BytesIO(sides["train"][0]["images"][0]["bytes"]))
+    assert image.tobytes() == original.tobytes()
+
+
+def test_the_same_again_does_nothing_and_an_interrupted_one_goes_on(
+    corpus: Corpus, shared_ray: str
+) -> None:
+    arguments = ("--format", "trl-dpo", *settings(file_rows=8))
+    folder = folder_of(run_export(corpus.output, *arguments), corpus.output)
+    whole = contents(corpus.output.uri, folder)
+    again = run_export(corpus.output, *arguments)
+    assert again.event()["state"] == "there already"
+    assert contents(corpus.output.uri, folder) == whole
+
+    # As it is where a run ended before the second part: no record, card, receipt nor file of it.
+    lost = [f"{folder}/{name}" for name in ("export.json", "README.md", "_parts/00001.json")]
+    lost += [key for key in whole if key.endswith("-00001.parquet")]
+    for key in lost:
+        corpus.output.delete(key)
+    assert run_export(corpus.output, *arguments).event()["state"] == "new"
+    resumed = contents(corpus.output.uri, folder)
+    assert {key: data for key, (_, data) in resumed.items()} == {
+        key: data for key, (_, data) in whole.items()
+    }
+    rewritten = {key for key, (version, _) in resumed.items() if version != whole[key][0]}
+    assert rewritten == set(lost)
+
+
+def texts(number: int, **more: Any) -> Row:
+    return pair(number, images=None, **more)
+
+
+def test_selection(tmp_path: Path, shared_ray: str) -> None:
+    made = Corpus.at(tmp_path)
+    votes, rows = [], []
+    for number in range(120):
+        better_is_longer = number % 4 != 0
+        a = f"{number} is right" + " indeed" * better_is_longer
+        b = f"{number} is wrong {'!' * 3}"
+        if number % 10 == 0:  # nearly identical
+            a, b = f"Number {number}.", f"number  {number}. "
+        rows.append(
+            texts(number, prompt=f"{number % 40}?", response_a=response(a), response_b=response(b))
+        )
+        votes.append(FOR_A if number % 3 else [*FOR_A, *FOR_A])
+    for shard in range(3):
+        part = slice(40 * shard, 40 * shard + 40)
+        made.shard(f"{shard}.parquet", rows[part], votes[part])
+    made.publish()
+    confidences = sorted({label["confidence"] for _, label in made.joined()})
+    assert len(confidences) == 2  # of two votes, and of four
+
+    def export(**selection: Any) -> tuple[Row, list[Row]]:
+        chosen = {f"selection__{name}": value for name, value in selection.items()}
+        done = run_export(made.output, "--format", "trl-reward", *settings(**chosen))
+        assert done.error == ""
+        record = json.loads(made.output.read(f"{folder_of(done, made.output)}/export.json"))
+        assert sum(record["kept"].values()) + sum(record["dropped"].values()) == 120
+        return record, export_rows(made.output, record["folder"])
+
+    record, found = export(min_confidence=confidences[1], max_similarity=1.0)
+    expected = [n for n in range(120) if n % 3 == 0 and n % 10]
+    assert {row["pair_id"] for row in found} == {f"pair-{n}" for n in expected}
+    assert record["dropped"] == {"low_confidence": 80, "near_identical": 4}
+    assert record["epsilon"] == pytest.approx(1 - confidences[1], abs=1e-6)
+
+    record, found = export(max_per_prompt=2)
+    assert record["dropped"] == {"over_prompt_cap": 40}
+    counts: dict[str, int] = {}
+    for row in found:
+        question = row["chosen"][0]["content"]
+        counts[question] = counts.get(question, 0) + 1
+    assert counts == {f"{number}?": 2 for number in range(40)}
+
+    record, found = export(balance_length=True)
+    lengths = [
+        len(row["chosen"][-1]["content"]) - len(row["rejected"][-1]["content"]) for row in found
+    ]
+    longer, shorter = (sum(sign * length > 0 for length in lengths) for sign in (1, -1))
+    assert (record["longer"], record["shorter"]) == (longer, shorter)
+    before = [sign_of(row) for row in rows]
+    assert shorter == before.count(-1)
+    assert before.count(1) > 2 * shorter
+    assert 0.35 < longer / (longer + shorter) < 0.65
+
+    record, _ = export(tiers={"sure": confidences[1], "rest": 0.5})
+    tiers = {path.split("/")[0] for path in (file["path"] for file in record["files"])}
+    assert tiers == {"sure", "rest"}
+    sure = export_rows(made.output, record["folder"], tier="sure")
+    assert {row["confidence"] for row in sure} == {confidences[1]}
+    assert len(sure) == 40
+    loaded = datasets.load_dataset(
+        made.output.path(record["folder"]), "sure", cache_dir=str(tmp_path / "cache")
+    )
+    assert sum(loaded.num_rows.values()) == 40
+
+
+def sign_of(row: Row) -> int:
+    """Whether response a, the better one, is the longer one."""
+    a, b = (len(row[name]["text"]) for name in ("response_a", "response_b"))
+    return (a > b) - (a < b)
+
+
+def test_media_by_path(tmp_path: Path, shared_ray: str) -> None:
+    made = Corpus.at(tmp_path)
+    folder = Path(made.source.uri) / "img"
+    folder.mkdir(parents=True)
+    for number in range(6):
+        (folder / f"{number}.png").write_bytes(picture(number))
+    rows = [pair(n, images=[{"bytes": None, "path": f"img/{n}.png"}]) for n in range(6)]
+    made.shard("a.parquet", rows, [FOR_A] * 6)
+    made.publish()
+    (folder / "1.png").unlink()
+    (folder / "2.png").write_bytes(picture(99))
+    strict = run_export(made.output, *settings(media__strict=True, validation=0))
+    assert strict.exit_code == 2
+    assert "row 1: media_missing: " in strict.error
+
+    done = run_export(made.output, *settings(validation=0))
+    found = export_rows(made.output, folder_of(done, made.output))
+    assert [row["images"] for row in found] == [
+        [{"bytes": picture(number), "path": None}] for number in (0, 3, 4, 5)
+    ]
+    record = json.loads(made.output.read(f"{folder_of(done, made.output)}/export.json"))
+    assert record["dropped"] == {"media_changed": 1, "media_missing": 1}
+    assert "a.parquet, row 2: a medium is not what it was" in record["details"]["media_changed"]
+
+    # Beside the rows, named by their content.
+    done = run_export(made.output, "--format", "llama-factory", *settings(validation=0))
+    key = folder_of(done, made.output)
+    paths = [row["images"] for row in export_rows(made.output, key)]
+    assert [made.output.read(f"{key}/{path}") for (path,) in paths] == [
+        picture(number) for number in (0, 3, 4, 5)
+    ]
+    # Left where they are: nothing is looked at.
+    done = run_export(made.output, *settings(validation=0, media__mode="references"))
+    found = export_rows(made.output, folder_of(done, made.output))
+    assert [row["images"] for row in found] == [row["images"] for row in rows]
+
+
+def test_pictures_as_responses(tmp_path: Path, shared_ray: str) -> None:
+    made = Corpus.at(tmp_path, candidates="image")
+    rows = []
+    for number in range(4):
+        a, b = ([{"bytes": picture(10 * number + i), "path": None}] for i in (1, 2))
+        answers = {"response_a": response(None, images=a), "response_b": response(None, images=b)}
+        rows.append(texts(number, **answers))
+    made.shard("a.parquet", rows, [FOR_A, FOR_B, FOR_A, FOR_B])
+    made.publish()
+    refused = run_export(made.output, "--format", "trl-dpo")
+    assert refused.exit_code == 2
+    assert "formats that can: ms-swift, jsonl, pointwise" in refused.error
+    done = run_export(made.output, "--format", "ms-swift", *settings(validation=0))
+    key = folder_of(done, made.output)
+    found = export_rows(made.output, key)
+    sides = [
+        [[made.output.read(f"{key}/{path}") for path in row[name]] for row in found]
+        for name in ("images", "rejected_images")
+    ]
+    assert sides == [
+        [[picture(10 * number + 1 + number % 2)] for number in range(4)],
+        [[picture(10 * number + 2 - number % 2)] for number in range(4)],
+    ]
+
+
+def test_scores_of_single_responses(corpus: Corpus, shared_ray: str) -> None:
+    done = run_export(corpus.output, "--format", "pointwise", *settings(validation=0))
+    assert done.event()["kept"] == 44  # ties have scores as good as others
+    found = export_rows(corpus.output, folder_of(done, corpus.output))
+    got = [(row["pair_id"], row["response"], row["score"], row["rank"]) for row in found]
+    assert got == [
+        (
+            row["pair_id"],
+            row[f"response_{letter}"]["text"],
+            score,
+            int(score < max(label["scores"])),
+        )
+        for row, label in corpus.joined()
+        if label["status"] in ("labeled", "tie")
+        for letter, score in zip("ab", label["scores"], strict=True)
+    ]
+
+
+@pytest.mark.s3
+def test_on_s3(
+    s3: S3Server, tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3.environment(ADMIN).items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()  # it remembers the key before
+    root = f"s3://{BUCKET}/out/export"
+    made = fill(Corpus(Store(f"s3://{BUCKET}/in/export"), Labelled.at(root)))
+    uri = f"{root}/snapshots/{made.publish().snapshot_id}"
+    # A process of its own, with a key that may neither delete nor write the input.
+    command = [sys.executable, "-m", "jobs.export", "--snapshot", uri, "--format", "llama-factory"]
+    environment = os.environ | s3.environment(JOB)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    event = json.loads(done.stdout.splitlines()[-1])
+    key = event["folder"].removeprefix(f"{root}/")
+    found = export_rows(made.output, key)
+    assert [row["pair_id"] for row in by_id(found)] == [
+        row["pair_id"] for row in by_id([pair for pair, _ in corpus.labelled()])
+    ]
+    pictures = {row["pair_id"]: row["images"][0]["bytes"] for row, _ in corpus.labelled()}
+    for row in found:
+        (path,) = row["images"]
+        assert made.output.read(f"{key}/{path}") == pictures[row["pair_id"]]
+    s3fs.S3FileSystem.clear_instance_cache()

@@ -1,0 +1,235 @@
+"""What each trainer's format makes of a row, written out by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from pipeline.assembly.export.config import ExportConfig
+from pipeline.assembly.export.examples import Answer, Example
+from pipeline.assembly.export.formats import FORMATS
+from pipeline.assembly.export.permitted import check_permitted, modes_of
+from pipeline.assembly.export.placeholders import escaped, placed
+from pipeline.assembly.export.trainer_format import Layout, Shape
+from pipeline.core.config import JudgeConfig
+from pipeline.core.errors import ConfigError
+from schemas.contract import table_of
+
+PICTURE = {"bytes": b"\x89PNG", "path": None}
+FILE = {"bytes": None, "path": "media/ab/ab.png"}
+USER = {"role": "user", "content": "Is <image> in it?"}
+LABEL: dict[str, Any] = {
+    **{"label_id": "f0", "status": "labeled", "preference": "b", "confidence": 0.875},
+    **{"margin": -3.5, "p_a": 0.1, "p_a_raw": 0.0, "position_consistent": True, "n_votes": 2},
+    **{"tie_kind": None, "rationale": "b sees it"},
+}
+EXAMPLE = Example(
+    pair_id="p1",
+    prompt=[USER],
+    images=[PICTURE],
+    videos=[],
+    answers=[Answer("a", "No <video>.", score=4.0), Answer("b", "Yes.", model="m", score=7.5)],
+    label=LABEL,
+    source="tests",
+)
+FACTS = {"pair_id": "p1", "confidence": 0.875}
+SEEN = Shape(images=True)
+TEXT = Shape()
+
+
+def said(text: str) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": text}]
+
+
+def row_of(name: str, example: Example, shape: Shape) -> dict[str, Any]:
+    """The only row, which must keep to the format's own schema."""
+    (row,) = FORMATS[name].rows(example, shape)
+    table_of([row], FORMATS[name].schema(shape))
+    return row
+
+
+def test_trl_dpo_has_plain_texts_and_the_pictures_beside_them() -> None:
+    expected: dict[str, Any] = {"prompt": [USER], "chosen": said("Yes.")}
+    expected |= {"rejected": said("No <video>."), "images": [PICTURE], "margin": 3.5, **FACTS}
+    assert row_of("trl-dpo", EXAMPLE, SEEN) == expected
+    no_picture = row_of("trl-dpo", replace(EXAMPLE, images=[]), SEEN)
+    assert no_picture["images"] == []  # and not null, which TRL counts as a picture
+    assert "images" not in row_of("trl-dpo", EXAMPLE, TEXT)
+
+
+def test_trl_reward_has_whole_conversations_and_a_margin_where_there_are_scores() -> None:
+    expected = {"chosen": [USER, *said("Yes.")], "rejected": [USER, *said("No <video>.")]}
+    assert row_of("trl-reward", EXAMPLE, TEXT) == expected | {"margin": 3.5, **FACTS}
+    assert row_of("trl-reward", EXAMPLE, Shape(margin=False)) == expected | FACTS
+
+
+def test_llama_factory_counts_placeholders_so_literal_ones_are_escaped() -> None:
+    row = row_of(
+        "llama-factory", replace(EXAMPLE, images=[FILE]), Shape(images=True, media="files")
+    )
+    assert row == FACTS | {
+        "conversations": [{"from": "human", "value": "<image>Is <image > in it?"}],
+        "chosen": {"from": "gpt", "value": "Yes."},
+        "rejected": {"from": "gpt", "value": "No <video >."},
+        "images": ["media/ab/ab.png"],
+    }
+    assert row_of("llama-factory", EXAMPLE, SEEN)["images"] == [PICTURE]
+
+
+def test_llama_factory_says_where_its_splits_are() -> None:
+    files = {(tier, split): [f"{tier}/{split}/00000.parquet"] for tier, split in SPLITS}
+    stored = FORMATS["llama-factory"].beside(Layout(Shape(images=True, videos=True), files))
+    columns = {name: name for name in ("chosen", "rejected", "images", "videos")}
+    expected = {
+        "file_name": "high/train",
+        "formatting": "sharegpt",
+        "ranking": True,
+        "columns": {"messages": "conversations", **columns},
+    }
+    info = json.loads(stored["dataset_info.json"])
+    assert list(info) == ["pairmill_high_train", "pairmill_high_validation", "pairmill_low_train"]
+    assert info["pairmill_high_train"] == expected
+
+
+SPLITS = [("high", "train"), ("high", "validation"), ("low", "train")]
+
+
+def test_ms_swift() -> None:
+    assert row_of("ms-swift", EXAMPLE, SEEN) == FACTS | {
+        "messages": [{"role": "user", "content": "<image>Is <image > in it?"}, *said("Yes.")],
+        "rejected_response": "No <video >.",
+        "images": [PICTURE],
+        "margin": 3.5,
+    }
+
+
+def test_ms_swift_takes_pictures_as_responses() -> None:
+    answers = [Answer("a", "", images=[FILE]), Answer("b", "", images=[FILE | {"path": "b.png"}])]
+    example = replace(EXAMPLE, images=[], answers=answers)
+    shape = Shape(candidates="image", media="files")
+    prompt = {"role": "user", "content": "Is <image > in it?"}
+    assert row_of("ms-swift", example, shape) == FACTS | {
+        "messages": [prompt, *said("<image>")],
+        "images": ["b.png"],
+        "rejected_messages": [prompt, *said("<image>")],
+        "rejected_images": ["media/ab/ab.png"],
+        "margin": 3.5,
+    }
+
+
+def test_openrlhf_and_nemo_rl() -> None:
+    chosen, rejected = said("Yes."), said("No <video>.")
+    expected = {"prompt": [USER], "chosen": chosen, "rejected": rejected, "margin": 3.5}
+    assert row_of("openrlhf", EXAMPLE, TEXT) == expected | FACTS
+    completions = [{"rank": 0, "completion": chosen}, {"rank": 1, "completion": rejected}]
+    expected = {"context": [USER], "completions": completions}
+    assert row_of("nemo-rl", EXAMPLE, TEXT) == expected | FACTS
+
+
+def test_verl() -> None:
+    assert row_of("verl-rl", EXAMPLE, SEEN) == {
+        "data_source": "tests",
+        "prompt": [{"role": "user", "content": "<image>Is <image > in it?"}],
+        "images": [PICTURE],
+        "ability": "preference",
+        "reward_model": {"style": "model", "ground_truth": "Yes."},
+        "extra_info": {"split": "train", "rejected": "No <video>.", "margin": 3.5, **FACTS},
+    }
+
+
+def test_jsonl_holds_ties_and_everything_else() -> None:
+    tie = LABEL | {"status": "tie", "preference": None, "margin": 0.0, "tie_kind": "bad"}
+    row = row_of("jsonl", replace(EXAMPLE, label=tie, videos=[FILE]), SEEN)
+    empty: dict[str, Any] = {"images": [], "videos": [], "model": None}
+    assert row == FACTS | {
+        "label_id": "f0",
+        "prompt": [USER],
+        "images": ["data:image/*;base64,iVBORw=="],
+        "videos": ["media/ab/ab.png"],
+        "response_a": empty | {"text": "No <video>.", "score": 4.0},
+        "response_b": empty | {"text": "Yes.", "score": 7.5, "model": "m"},
+        **{"status": "tie", "preference": None, "chosen": None, "rejected": None, "margin": None},
+        **{"p_a": 0.1, "p_a_raw": 0.0, "position_consistent": True, "n_votes": 2},
+        **{"tie_kind": "bad", "rationale": "b sees it", "source": "tests"},
+    }
+    row = row_of("jsonl", EXAMPLE, SEEN)
+    assert (row["chosen"], row["rejected"], row["margin"]) == ("Yes.", "No <video>.", 3.5)
+
+
+def test_pointwise_has_a_row_for_each_response() -> None:
+    rows = FORMATS["pointwise"].rows(EXAMPLE, SEEN)
+    table_of(rows, FORMATS["pointwise"].schema(SEEN))
+    common = FACTS | {"prompt": [USER], "images": [PICTURE], "n_votes": 2}
+    assert rows == [
+        common
+        | {"response": "No <video>.", "score": 4.0, "rank": 1, "candidate": "a", "model": None},
+        common | {"response": "Yes.", "score": 7.5, "rank": 0, "candidate": "b", "model": "m"},
+    ]
+
+
+def test_placeholders_stand_in_the_first_turn_of_the_user() -> None:
+    turns = ["system", "user", "assistant", "user"]
+    messages = [{"role": role, "content": f"{role} <image>"} for role in turns]
+    assert [each["content"] for each in placed(messages, 2, 1)] == [
+        "system <image >",
+        "<image><image><video>user <image >",
+        "assistant <image >",
+        "user <image >",
+    ]
+    assert escaped("<images> < image> <bbox>") == "<images> < image> <bbox >"
+
+
+@pytest.mark.parametrize("name", ["trl-dpo", "pointwise", "verl-rl"])
+def test_features_are_what_every_release_of_datasets_reads(name: str) -> None:
+    schema = FORMATS[name].schema(SEEN)
+    features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+    assert features["images"] == [{"_type": "Image"}]  # a JSON list: "List" crashes 2.19
+    text = {"dtype": "string", "_type": "Value"}
+    assert features["prompt"] == [{"role": text, "content": text}]
+    assert list(features) == schema.names
+    kind = schema.field("images").type
+    assert kind == pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+
+
+@pytest.mark.parametrize(
+    ("name", "judge", "message"),
+    [
+        ("trl-dpo", {"candidates": "image"}, "made of pictures, .*: ms-swift, jsonl, pointwise$"),
+        ("openrlhf", {"format": "single_score"}, "gives scores to candidates .*: pointwise$"),
+        ("jsonl", {"format": "batch_ranking"}, "gives scores to candidates .*: pointwise$"),
+        ("pointwise", {"format": "pairwise_options"}, "chooses options .*: trl-dpo, .*, jsonl$"),
+    ],
+)
+def test_labels_that_a_format_cannot_hold(name: Any, judge: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_permitted(ExportConfig(format=name), JudgeConfig.model_validate(judge))
+
+
+def test_settings_that_a_format_does_not_take() -> None:
+    def check(**config: Any) -> None:
+        check_permitted(ExportConfig.model_validate(config), JudgeConfig())
+
+    with pytest.raises(ConfigError, match=r"ties=keep: NeMo-RL has no .*: jsonl, pointwise$"):
+        check(format="nemo-rl", selection={"ties": "keep"})
+    with pytest.raises(ConfigError, match=r"mode=files: expected inline or references for trl-dpo"):
+        check(media={"mode": "files"})
+    check(format="openrlhf", media={"mode": "files"})  # it has no media that could be anywhere
+    check(format="jsonl", selection={"ties": "keep"}, media={"mode": "inline"})
+
+
+def test_how_media_are_written() -> None:
+    def modes(name: str, mode: str | None = None) -> dict[str, str]:
+        return dict(
+            modes_of(ExportConfig.model_validate({"format": name, "media": {"mode": mode}}))
+        )
+
+    assert modes("trl-dpo") == {"images": "inline"}
+    assert modes("openrlhf") == {}
+    assert modes("llama-factory") == {"images": "files", "videos": "files"}
+    # Trainers take videos as paths, whatever they do with pictures.
+    assert modes("llama-factory", "inline") == {"images": "inline", "videos": "files"}
+    assert modes("jsonl", "inline") == {"images": "inline", "videos": "inline"}

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from pipeline.assembly.committed import CommittedShard, committed_shards
 from pipeline.assembly.estimate import estimate_prompt_tokens
+from pipeline.assembly.live_shards import Kind, LiveShards
 from pipeline.assembly.shard_planner import ShardPlan, ShardPlanner, Spread, map_threads
-from pipeline.assembly.snapshots.manifests import read_latest, read_manifest
 from pipeline.core.config import InputConfig, JudgeConfig
 from pipeline.core.errors import InputError
 from pipeline.core.formats import FORMATS
@@ -29,11 +29,15 @@ class Plan:
 
     Attributes:
         votes: least and most votes of a pair.
+        judge_id: who is to judge.
+        live: what is published of this input.
         prompt_tokens: estimated tokens of one prompt (see ``pipeline.assembly.estimate``).
     """
 
     shards: tuple[ShardPlan, ...] = field(repr=False)
     votes: tuple[int, int]
+    judge_id: str
+    live: LiveShards
     prompt_tokens: float = 0
 
     @property
@@ -62,19 +66,33 @@ class Plan:
         return sum(len(shard.units) for shard in self.shards)
 
     def summary(self) -> dict[str, int]:
-        """The plan in numbers; of changed shards, only the rows that changed are judged."""
-        changed = [shard for shard in self.shards if shard.units and shard.changed]
+        """The plan in numbers.
+
+        A shard that is to do is new, changed (only the rows that changed are judged), stale (its
+        labels are of another judge) or unfinished. What was deleted leaves the next snapshot.
+        """
+        kinds: dict[Kind, list[ShardPlan]] = {"new": [], "changed": [], "stale": []}
+        kinds["unfinished"] = []
+        for shard in self.shards:
+            if shard.units:
+                kinds[self.live.kind(shard, self.judge_id)].append(shard)
+        deleted, rows = self.live.gone({shard.entry.key for shard in self.shards})
         least, most = self.votes
         return {
             "shards": len(self.shards),
             "shards_to_do": len(self.tasks),
-            "shards_changed": len(changed),
+            **{f"shards_{kind}": len(some) for kind, some in kinds.items()},
+            "shards_deleted": deleted,
             "shards_unreadable": len(self.bad_shards),
             "units_to_do": self.units,
             "pairs": self.rows,
             "pairs_done": self.rows - self.rows_to_do,
             "pairs_to_do": self.rows_to_do,
-            "pairs_of_changed_shards": sum(shard.rows_to_do for shard in changed),
+            **{
+                f"pairs_of_{kind}_shards": sum(shard.rows_to_do for shard in some)
+                for kind, some in kinds.items()
+            },
+            "pairs_of_deleted_shards": rows,
             "pairs_to_retry": sum(shard.retried for shard in self.shards),
             "judgments_at_least": least * self.rows_to_do,
             "judgments_at_most": most * self.rows_to_do,
@@ -134,9 +152,12 @@ def plan_shards(
     entries = list_shards(source, prefix)
     planned: dict[str, ShardPlan] = {}
     rest: list[CommittedShard] = []
-    rows = {} if retries.reasons else published_rows(output)
+    live = LiveShards.of(output)
     for shard in committed_shards(source, output, judge_id, entries):
-        known = rows.get(shard.key)
+        # What is published spares the footers of shards that are the same as then: a key stands
+        # for path, size and content. Done is only what parts hold exactly so many rows of, so that
+        # a manifest which is missing, unreadable, or of other shards costs time and no rows.
+        known = None if retries.reasons else live.rows.get(shard.key)
         if known and shard.covers(known):  # of none, nothing is known by its parts
             planned[shard.entry.key] = ShardPlan(shard.entry, known, changed=shard.changed)
         else:
@@ -153,27 +174,12 @@ def plan_shards(
             "map foreign columns under input.columns, or rewrite the shards with jobs.ingest"
         )
     a_round = len(round_orders(FORMATS[judge.format].counts[0], 0, ""))
-    plan = Plan(shards, (max(a_round, judge.votes.min_votes), judge.votes.max_votes))
+    votes = (max(a_round, judge.votes.min_votes), judge.votes.max_votes)
+    plan = Plan(shards, votes, judge_id, live.about(source.path(prefix)))
     if not plan.tasks:
         return plan
     tokens = estimate_prompt_tokens(source, plan.tasks[0], config.columns, judge)
     return replace(plan, prompt_tokens=tokens)
-
-
-def published_rows(output: Store) -> dict[str, int]:
-    """How many rows the shards of the live snapshot have, by shard key; empty without one.
-
-    They spare the footers of shards that are the same as then: a key stands for path, size and
-    content. A shard counts as done only where its parts hold exactly so many rows, so that a
-    manifest which is missing, unreadable, or of other shards costs time and no rows.
-    """
-    try:
-        latest, _ = read_latest(output)
-        manifest = read_manifest(output, latest.snapshot_id) if latest else None
-    except InputError:  # whoever publishes will be told of it
-        return {}
-    shards = manifest.shards if manifest else ()
-    return {shard.shard_key: shard.rows for shard in shards if shard.defect is None}
 
 
 def list_shards(source: Store, prefix: str = "") -> list[Entry]:

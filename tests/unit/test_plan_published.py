@@ -119,6 +119,43 @@ def test_only_footers_of_shards_that_are_not_done_are_read(night: Night) -> None
     assert night.source.opened == {"b.parquet", "d.parquet"}
 
 
+def test_the_plan_says_why_each_shard_is_to_do(night: Night) -> None:
+    published = replace(night.manifest(), input=night.source.uri, judge={"judge_id": JUDGE_ID})
+    night.publish(published)
+    assert _kinds(night) == {}
+    night.write("a.parquet", 41)  # changed
+    (Path(night.source.uri) / "b.parquet").unlink()  # deleted
+    night.write("d.parquet", 3)  # new
+    assert _kinds(night) == {"changed": (1, 41), "new": (1, 3), "deleted": (1, 20)}
+    night.commit("a.parquet", (0, 16))
+    night.commit("d.parquet", (0, 2))
+    assert _kinds(night) == {"changed": (1, 25), "new": (1, 1), "deleted": (1, 20)}
+
+    night.publish(replace(published, judge={"judge_id": "another"}))
+    assert _kinds(night) == {"stale": (1, 25), "new": (1, 1), "deleted": (1, 20)}
+    night.publish(replace(published, input="another/in"))  # its paths say nothing
+    assert _kinds(night) == {"changed": (1, 25), "new": (1, 1)}
+
+
+def test_a_published_shard_of_which_rows_are_left_is_unfinished(tmp_path: Path) -> None:
+    night = Night(tmp_path)
+    night.commit("a.parquet", (0, 40))
+    night.commit("c.parquet", (0, 5))
+    published = replace(night.manifest(), input=night.source.uri, judge={"judge_id": JUDGE_ID})
+    night.publish(published)
+    assert _kinds(night) == {"unfinished": (1, 20)}
+
+
+def _kinds(night: Night) -> dict[str, tuple[int, int]]:
+    """Shards and pairs of each kind that the plan tells."""
+    found = night.plan().summary()
+    kinds = ("new", "changed", "stale", "unfinished", "deleted")
+    counts = {kind: (found[f"shards_{kind}"], found[f"pairs_of_{kind}_shards"]) for kind in kinds}
+    assert found["shards_to_do"] == sum(counts[kind][0] for kind in kinds[:4])
+    assert found["pairs_to_do"] == sum(counts[kind][1] for kind in kinds[:4])
+    return {kind: count for kind, count in counts.items() if count != (0, 0)}
+
+
 def test_rows_that_are_tried_again_are_looked_for_in_every_part(night: Night) -> None:
     night.publish(night.manifest())
     night.plan(retries=Retries(frozenset(), "run"))

@@ -1,0 +1,75 @@
+"""The shards of the live snapshot, as a plan compares the input with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Self
+
+from pipeline.assembly.shard_planner import ShardPlan
+from pipeline.assembly.snapshots.manifests import read_latest, read_manifest
+from pipeline.core.errors import InputError
+from pipeline.core.storage import Store
+from schemas.manifest import Manifest
+
+# Why a shard has rows to do: nobody knows it yet; its content changed; its labels are of another
+# judge; rows of it are left, or are tried again.
+Kind = Literal["new", "changed", "stale", "unfinished"]
+
+
+@dataclass(frozen=True)
+class LiveShards:
+    """Of the live snapshot, what a plan needs; empty where there is none that can be read.
+
+    Attributes:
+        input_uri: whose shards they are.
+        judge_id: who labelled them.
+        keys: by path, what tells a version of the shard from others.
+        rows: how many rows a readable shard has, by that key.
+    """
+
+    input_uri: str = ""
+    judge_id: str = ""
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    rows: Mapping[str, int] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, output: Store) -> Self:
+        """Reads them from the manifest.
+
+        Raises:
+            StorageError: the store fails.
+        """
+        try:
+            latest, _ = read_latest(output)
+            manifest = read_manifest(output, latest.snapshot_id) if latest else None
+        except InputError:  # whoever publishes will be told of it
+            return cls()
+        return cls() if manifest is None else cls._of(manifest)
+
+    @classmethod
+    def _of(cls, manifest: Manifest) -> Self:
+        return cls(
+            manifest.input,
+            manifest.judge.get("judge_id", ""),
+            {shard.path: shard.shard_key for shard in manifest.shards},
+            {shard.shard_key: shard.rows for shard in manifest.shards if shard.defect is None},
+        )
+
+    def about(self, input_uri: str) -> Self:
+        """The same, if they are of this input; paths of another one say nothing."""
+        return self if self.input_uri == input_uri else type(self)()
+
+    def kind(self, shard: ShardPlan, judge_id: str) -> Kind:
+        """Why a shard has units to do for a judge."""
+        path, key = shard.entry.key, shard.units[0].shard_key
+        if path not in self.keys:
+            return "changed" if shard.changed else "new"
+        if self.judge_id != judge_id:
+            return "stale"
+        return "unfinished" if self.keys[path] == key and not shard.changed else "changed"
+
+    def gone(self, paths: set[str]) -> tuple[int, int]:
+        """How many shards and rows of them are not among these paths any more."""
+        deleted = [key for path, key in self.keys.items() if path not in paths]
+        return len(deleted), sum(self.rows.get(key, 0) for key in deleted)

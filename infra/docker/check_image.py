@@ -11,7 +11,7 @@ import importlib
 import sys
 from typing import Any
 
-MODULES = ("ray", "vllm", "pipeline", "jobs.label")
+MODULES = ("ray", "vllm", "pipeline", "jobs.nightly")
 _GIB = 2**30
 
 

@@ -25,7 +25,7 @@ class cuda:
 def image(tmp_path: Path) -> Path:
     """An image in which everything can be imported, and one GPU of 40 GiB is visible."""
     (tmp_path / "jobs").mkdir()
-    for name in ("ray", "vllm", "pipeline", "jobs/__init__", "jobs/label"):
+    for name in ("ray", "vllm", "pipeline", "jobs/__init__", "jobs/nightly"):
         (tmp_path / f"{name}.py").write_text("__version__ = '1.2'\n", encoding="utf-8")
     (tmp_path / "torch.py").write_text(_TORCH.format(count=1, gib=40), encoding="utf-8")
     return tmp_path
@@ -50,7 +50,7 @@ def test_an_image_that_has_everything(image: Path) -> None:
         "ray 1.2",
         "vllm 1.2",
         "pipeline 1.2",
-        "jobs.label 1.2",
+        "jobs.nightly 1.2",
         "GPU 0: Test GPU, 40 GiB",
         "this image can judge",
     ]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jobs import label
-from pipeline.core.config import LabelConfig
+from jobs import nightly
+from pipeline.assembly.job_config import MillConfig
 from pipeline.core.config_file import load_config
 from tests.infra.manifests import KUBERAY, OVERLAYS, ROOT, Manifest, one, project, rendered
 
@@ -55,15 +55,15 @@ def test_the_command_is_one_that_the_job_accepts(tmp_path: Path, overlay: str) -
     done = run_script(tmp_path, script, values)
     assert done.returncode == 0, done.stderr
     module, *arguments = done.stdout.splitlines()[1:]
-    assert module == "jobs.label"
-    options = label._parser().parse_args(arguments)
+    assert module == "jobs.nightly"
+    options = nightly._parser().parse_args(arguments)
     assert options.config == "/etc/pairmill/judge.yaml"
     assert options.input == values["PAIRMILL_INPUT"]
     assert options.output == values["PAIRMILL_OUTPUT"]
     # The configuration that is mounted, with the overlay's settings, asks for what there is.
     path = tmp_path / "judge.yaml"
     path.write_text(one(manifests, "ConfigMap", "pairmill-judge")["data"]["judge.yaml"])
-    config = load_config(LabelConfig, str(path), options.set)
+    config = load_config(MillConfig, str(path), options.set)
     group = gpu_group(overlay)
     assert config.workers.max * config.workers.gpus == group["maxReplicas"]
     assert config.workers.gpus == 1
@@ -78,9 +78,9 @@ def test_a_job_without_input_says_what_is_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_judge_is_the_repositorys(overlay: str) -> None:
+def test_the_configuration_is_the_repositorys(overlay: str) -> None:
     data = one(rendered(overlay), "ConfigMap", "pairmill-judge")["data"]
-    source = ROOT / "jobs" / "configs" / "flex-vl-7b.yaml"
+    source = ROOT / "jobs" / "configs" / "nightly.yaml"
     assert data == {"judge.yaml": source.read_text(encoding="utf-8")}
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs import label
-from pipeline.core.config import LabelConfig
+from jobs import nightly
+from pipeline.assembly.job_config import MillConfig
 from pipeline.core.config_file import load_config
 from tests.infra.manifests import ROOT, run
 
@@ -100,8 +100,8 @@ def test_every_setting_is_known_and_set_once(name: str) -> None:
 
 def test_the_command_is_one_that_the_job_accepts() -> None:
     python, flag, module, *arguments = command(environment())
-    assert (python, flag, module) == ("/opt/pairmill/bin/python", "-m", "jobs.label")
-    options = label._parser().parse_args(arguments)
+    assert (python, flag, module) == ("/opt/pairmill/bin/python", "-m", "jobs.nightly")
+    options = nightly._parser().parse_args(arguments)
     assert options.input == "/var/lib/pairmill/pairs"
     assert options.output == "/var/lib/pairmill/labels"
     # What the service's head tells to install is what it reads.
@@ -109,7 +109,7 @@ def test_the_command_is_one_that_the_job_accepts() -> None:
     assert options.config == f"/etc/pairmill/{source.name}"
     text = (LOCAL / "pairmill-nightly.service").read_text(encoding="utf-8")
     assert f"install -D -m 644 jobs/configs/{source.name} infra/local/pairmill.env " in text
-    config = load_config(LabelConfig, str(source), options.set)
+    config = load_config(MillConfig, str(source), options.set)
     assert config.workers.max == 1
 
 
@@ -134,7 +134,7 @@ def test_it_is_confined() -> None:
 def test_what_trying_again_cannot_change_is_not_tried_again() -> None:
     settings = service()
     assert settings["Restart"] == "on-failure"
-    assert settings["RestartPreventExitStatus"].split() == ["2", "4", "5"]
+    assert settings["RestartPreventExitStatus"].split() == ["2", "3", "4", "5"]
     # Three runs of seven hours end before the next night begins.
     limits = dict(read("pairmill-nightly.service")["Unit"])
     hours = int(settings["TimeoutStartSec"].removesuffix("h"))

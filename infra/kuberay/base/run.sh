@@ -5,8 +5,8 @@ set -euo pipefail
 
 read -ra more <<<"${PAIRMILL_ARGS:-}"
 # exec: the job itself takes the SIGTERM of `ray job stop`.
-exec python3 -m jobs.label \
+exec python3 -m jobs.nightly \
     --config /etc/pairmill/judge.yaml \
     --input "${PAIRMILL_INPUT:?set it in job.env: a folder of pair shards}" \
-    --output "${PAIRMILL_OUTPUT:?set it in job.env: where labels go}" \
+    --output "${PAIRMILL_OUTPUT:?set it in job.env: where labels and snapshots go}" \
     "${more[@]}"

@@ -6,7 +6,10 @@ export PYTHON VENV
 
 BIN := $(VENV)/bin
 
-.PHONY: env test-tools demo test test-fast lint
+# Whose own code reads our exports in `make test-trainers`; each has its own environment.
+TRAINERS ?= trl llama-factory ms-swift
+
+.PHONY: env test-tools demo test test-fast test-trainers lint
 
 env:
 	@infra/setup_env.sh
@@ -22,6 +25,13 @@ test: env test-tools
 
 test-fast: env
 	$(BIN)/python -m pytest tests/unit
+
+test-trainers: env
+	@infra/setup_trainers.sh $(TRAINERS)
+	@for trainer in $(TRAINERS); do \
+	    $(VENV)/trainers/$$trainer/bin/python -m pytest \
+	        tests/trainers/test_$$(echo $$trainer | tr - _).py || exit 1; \
+	done
 
 lint: env
 	$(BIN)/ruff check .

@@ -7,18 +7,18 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 VENV=$(realpath "${VENV:-.venv}")
-TRAINERS=${TRAINERS:-$VENV/trainers}
+FOLDER=$VENV/trainers
 site=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 install() { # install NAME "packages that bring what they need" "packages that must not (torch)"
-    local place=$TRAINERS/$1 log=$TRAINERS/$1.log start=$SECONDS stamp
+    local place=$FOLDER/$1 log=$FOLDER/$1.log start=$SECONDS stamp
     stamp=$({ echo "$@"; cat "$VENV/stamp"; } | sha256sum | cut -d' ' -f1)
     if [[ -f $place/stamp && $(<"$place/stamp") == "$stamp" ]]; then
         return
     fi
     printf '  %-52s' "$1"
     rm -rf "$place"
-    mkdir -p "$TRAINERS"
+    mkdir -p "$FOLDER"
     local own
     {
         "$VENV/bin/python" -m venv --without-pip "$place"

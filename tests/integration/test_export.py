@@ -13,6 +13,7 @@ from typing import Any
 import datasets
 import pytest
 import s3fs
+from huggingface_hub import DatasetCard
 from PIL import Image
 
 from pipeline.core.storage import Store
@@ -31,6 +32,7 @@ from tests.exporting import (
 )
 from tests.labeling import contents
 from tests.processes import ROOT
+from tests.publishing import run_publish
 from tests.s3_server import ADMIN, BUCKET, JOB, S3Server
 from tests.shards import pair, picture, response
 
@@ -125,6 +127,49 @@ def test_the_same_again_does_nothing_and_an_interrupted_one_goes_on(
     }
     rewritten = {key for key, (version, _) in resumed.items() if version != whole[key][0]}
     assert rewritten == set(lost)
+
+
+def test_the_card(corpus: Corpus, shared_ray: str) -> None:
+    arguments = settings(validation=0.3)
+    folder = folder_of(run_export(corpus.output, *arguments), corpus.output)
+    rows = {key: data for key, (_, data) in contents(corpus.output.uri, folder).items()}
+    card = DatasetCard.load(Path(corpus.output.path(f"{folder}/README.md")))
+    header = card.data.to_dict()
+    assert (header["license"], header["size_categories"]) == ("unknown", ["n<1K"])
+    assert header["configs"] == [
+        {
+            "config_name": "default",
+            "data_files": [
+                {"split": split, "path": [f"{split}-00000.parquet"]}
+                for split in ("train", "validation")
+            ],
+        }
+    ]
+    record = json.loads(rows[f"{folder}/export.json"])
+    confidences = [label["confidence"] for _, label in corpus.labelled()]
+    epsilon = 1 - sum(confidences) / len(confidences)
+    assert record["epsilon"] == pytest.approx(epsilon, abs=1e-6)
+    for text in (
+        "| train | ",
+        f"**ε = {epsilon:g}**",
+        f'loss_type="robust", label_smoothing={epsilon:g}, max_length=None',
+        "[jongwooko/Flex-VL-7B](https://huggingface.co/jongwooko/Flex-VL-7B)",
+        "| `abstained` | has no label: its votes contradict each other | 13 |",
+        "The snapshot was not measured.",
+    ):
+        assert text in card.text
+
+    # Measured since, and with a license: the card alone is written anew.
+    snapshot = record["snapshot_id"]
+    assert run_publish(corpus.output, "--measure", snapshot).exit_code == 0
+    license_ = settings(card__license="cc-by-4.0")
+    assert run_export(corpus.output, *arguments, *license_).event()["state"] == "new"
+    renewed = {key: data for key, (_, data) in contents(corpus.output.uri, folder).items()}
+    changed = {key.removeprefix(f"{folder}/") for key in rows if renewed[key] != rows[key]}
+    assert changed == {"README.md", "export.json"}
+    card = DatasetCard.load(Path(corpus.output.path(f"{folder}/README.md")))
+    assert card.data.license == "cc-by-4.0"
+    assert "| tie | ties, of judged rows | 0.246 | " in card.text  # 14 of 57
 
 
 def texts(number: int, **more: Any) -> Row:

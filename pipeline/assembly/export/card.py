@@ -24,7 +24,6 @@ def card_of(
     record: ExportRecord,
     manifest: Manifest,
     config: ExportConfig,
-    layout: Layout,
     quality: Quality | None,
 ) -> str:
     """The card as Markdown with the YAML header that the hub reads.
@@ -33,9 +32,9 @@ def card_of(
         record: the export, except for what stands beside its rows.
         manifest: of the snapshot.
         config: of the export.
-        layout: its files.
         quality: the snapshot's figures, if it was measured.
     """
+    layout = record.layout()
     header = yaml.safe_dump(
         _header(record, config.card, layout), sort_keys=False, allow_unicode=True
     )

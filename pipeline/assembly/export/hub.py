@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitOperationAdd, HfApi
-from huggingface_hub.errors import (
+from huggingface_hub.errors import (  # type: ignore[attr-defined]  # its HTTP library is no part of its face
     HfHubHTTPError,
     HFValidationError,
-    HTTPError,  # type: ignore[attr-defined]  # of its HTTP library, whichever that is
+    HTTPError,
     LocalTokenNotFoundError,
 )
 

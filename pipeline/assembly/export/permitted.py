@@ -43,6 +43,12 @@ def check_permitted(config: ExportConfig, judge: JudgeConfig) -> None:
             f"export.selection.ties=keep: {format_.trainer} has no place for a tie; formats that "
             "have: " + able(lambda each: each.ties)
         )
+    compares = config.selection.max_similarity is not None or config.selection.balance_length
+    if compares and ANSWERS[judge.format].counts != (2, 2):
+        raise ConfigError(
+            "export.selection.max_similarity and balance_length compare the two responses of a "
+            f"pair, and this judge gives scores to candidates ({judge.format}); leave them out"
+        )
     mode = config.media.mode
     if mode is not None and format_.media and mode not in format_.media:
         raise ConfigError(

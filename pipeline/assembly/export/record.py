@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from pipeline.assembly.export.trainer_format import Layout, Shape
 from pipeline.core.errors import InputError
 
 VERSION = "export/v1"
@@ -22,6 +23,7 @@ class ExportRecord:
         folder: under the output root.
         input: where the pairs were read.
         config: as it was asked for.
+        shape: what its rows have in common (``trainer_format.Shape``).
         rows: of the snapshot; ``kept`` and ``dropped`` rows add up to it.
         kept: rows by ``<tier>/<split>``; the tier is empty where there are none.
         dropped: rows by reason; of some reasons ``details`` has an example.
@@ -38,6 +40,7 @@ class ExportRecord:
     folder: str
     input: str
     config: Mapping[str, Any]
+    shape: Mapping[str, Any]
     rows: int
     kept: Mapping[str, int]
     dropped: Mapping[str, int]
@@ -59,12 +62,12 @@ class ExportRecord:
         """All kept rows."""
         return sum(self.kept.values())
 
-    def layout_files(self) -> dict[tuple[str, str], list[str]]:
-        """The paths of each tier and split."""
+    def layout(self) -> Layout:
+        """Its files by tier and split."""
         found: dict[tuple[str, str], list[str]] = {}
         for file in self.files:
             found.setdefault((file["tier"], file["split"]), []).append(file["path"])
-        return found
+        return Layout(Shape(**self.shape), found)
 
     def to_json(self) -> bytes:
         """The record as it is stored."""

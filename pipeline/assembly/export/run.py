@@ -12,7 +12,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from pipeline.assembly.cluster import ray_session
 from pipeline.assembly.export.card import card_of
@@ -26,7 +26,7 @@ from pipeline.assembly.export.record import NAME, ExportRecord
 from pipeline.assembly.export.rules import HAS_IMAGES, HAS_VIDEOS
 from pipeline.assembly.export.selecting import Selected, Selection
 from pipeline.assembly.export.survey import Surveyor
-from pipeline.assembly.export.trainer_format import Layout, Shape
+from pipeline.assembly.export.trainer_format import Shape
 from pipeline.assembly.plan import list_shards, open_input
 from pipeline.assembly.progress import Reporter
 from pipeline.assembly.quality.measure import read_quality
@@ -86,8 +86,8 @@ def export_snapshot(
     manifest = find_manifest(output, snapshot)
     check_permitted(config, judge_of(dict(manifest.judge)))
     export = _Export(output, input_uri, manifest, config, columns or InputConfig(), reporter)
-    if (record := export.existing()) is not None:
-        return ExportResult(record, changed=False)
+    if (there := export.existing()) is not None:
+        return there
     with ray_session(workers or WorkersConfig()):
         return ExportResult(export.run(), changed=True)
 
@@ -133,8 +133,8 @@ class _Export:
         mapping = columns.columns.model_dump_json(exclude_none=True)
         self._id = digest(manifest.snapshot_id, config.format, layout, mapping)
 
-    def existing(self) -> ExportRecord | None:
-        """The record of the same export if it is there.
+    def existing(self) -> ExportResult | None:
+        """The same export if it is there, its card renewed if that is to say something else.
 
         Raises:
             ConfigError: another one is in its place.
@@ -144,7 +144,11 @@ class _Export:
             return None
         record = ExportRecord.parse(self._output.read(key), self._output.path(key))
         if record.export_id == self._id:
-            return record
+            card = self._config.model_dump(mode="json")["card"]
+            if record.config["card"] == card:
+                return ExportResult(record, changed=False)
+            record = replace(record, config={**record.config, "card": card})
+            return ExportResult(self._finish(record), changed=True)
         raise ConfigError(
             f"{self._output.path(self._folder)}: this export was made with other input.columns, or "
             "by another version of this software; remove the folder to make it anew"
@@ -167,7 +171,7 @@ class _Export:
             receipts.append(receipt)
             self._step("parts", len(receipts), len(parts))
         receipts.sort(key=lambda receipt: receipt.number)
-        return self._finish(self._record(selected, receipts), shape)
+        return self._finish(self._record(selected, receipts, shape))
 
     def _shape(self, selected: Selected) -> Shape:
         return Shape(
@@ -193,7 +197,9 @@ class _Export:
             balance=selected.balance,
         )
 
-    def _record(self, selected: Selected, receipts: Sequence[PartReceipt]) -> ExportRecord:
+    def _record(
+        self, selected: Selected, receipts: Sequence[PartReceipt], shape: Shape
+    ) -> ExportRecord:
         kept, dropped, sources = Counter[str](), Counter(selected.dropped), Counter[str]()
         details: dict[str, str] = {}
         for receipt in receipts:
@@ -218,6 +224,7 @@ class _Export:
             folder=self._folder,
             input=self._source.path(self._prefix),
             config=self._config.model_dump(mode="json"),
+            shape=asdict(shape),
             rows=self._manifest.rows,
             kept=dict(sorted(kept.items())),
             dropped=dict(sorted(dropped.items())),
@@ -230,14 +237,13 @@ class _Export:
             beside=(),
         )
 
-    def _finish(self, record: ExportRecord, shape: Shape) -> ExportRecord:
+    def _finish(self, record: ExportRecord) -> ExportRecord:
         """Writes what stands beside the rows, and the record last of all."""
         if not record.total:
             raise self._nothing(record.dropped)
-        format_, layout = FORMATS[record.format], Layout(shape, record.layout_files())
-        beside = format_.beside(layout)
+        beside = FORMATS[record.format].beside(record.layout())
         quality = read_quality(self._output, record.snapshot_id)
-        card = card_of(record, self._manifest, self._config, layout, quality)
+        card = card_of(record, self._manifest, self._config, quality)
         for path, data in {**beside, CARD: card.encode()}.items():
             self._output.put(f"{self._folder}/{path}", data)
         record = replace(record, beside=tuple(sorted([*beside, CARD])))

@@ -11,6 +11,7 @@ from pipeline.assembly.gate.gate import gate_for
 from pipeline.assembly.gate.present import gate_summary
 from pipeline.assembly.job_config import MillConfig
 from pipeline.assembly.progress import Reporter
+from pipeline.assembly.quality.canary import Canary
 from pipeline.assembly.quality.measure import measure_again, quality_fields
 from pipeline.assembly.snapshots.publish import publish
 from pipeline.assembly.snapshots.retention import retain
@@ -45,6 +46,8 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> int:
         raise ConfigError("--input publishes and --rollback goes back: give one of the two")
     done = None
     if options.input:
+        gold = whole.canary.input
+        canary = Canary(None, gold, whole.canary.read_as(whole.input)) if gold else None
         done = publish(
             options.input,
             output,
@@ -53,7 +56,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> int:
             reporter,
             run_id,
             max_bad_shards=whole.quarantine.max_shards,
-            gate=gate_for(whole.gate, whole.quality, whole.input, reporter=reporter),
+            gate=gate_for(whole.gate, whole.quality, whole.input, canary, reporter),
         )
     if options.rollback:
         done = roll_back(output, options.rollback, config, reporter, run_id)

@@ -184,6 +184,21 @@ def test_canaries_of_the_run_pass_and_block(corpus: Corpus) -> None:
     assert (passed.blocked, latest_of(corpus.output)["snapshot_id"]) == (False, blocked.snapshot_id)
 
 
+def test_the_job_asks_the_canaries_of_the_last_run(corpus: Corpus) -> None:
+    rng = random.Random(5)
+    pairs = random_pairs(rng, 40)
+    corpus.canary("run-1", pairs, [None] * 40)
+    canary = corpus.canary("run-2", pairs, random_votes(rng, 40))
+    asked = ("--set", f"canary.input={canary.input_uri}")
+    outcome = job(corpus, {"at_least": {"canary_agreement_all": 1.0}}, *asked)
+    assert outcome.exit_code == 3
+    quality = read_quality(corpus.output, outcome.event("blocked")["snapshot"])
+    assert quality is not None
+    rate = quality.rates["canary_agreement_all"]
+    assert rate.value
+    assert f"  canary_agreement_all: got {rate.value:.4g} (95 % interval " in outcome.error
+
+
 def publish_through(corpus: Corpus, config: dict[str, Any], canary: Any) -> Manifest:
     gate = gate_for(GateConfig.model_validate(config), QualityConfig(), InputConfig(), canary)
     return corpus.publish(gate=gate).manifest

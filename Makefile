@@ -30,7 +30,7 @@ test-trainers: env
 	@infra/setup_trainers.sh $(TRAINERS)
 	@for trainer in $(TRAINERS); do \
 	    $(VENV)/trainers/$$trainer/bin/python -m pytest \
-	        tests/trainers/test_$$(echo $$trainer | tr - _).py || exit 1; \
+	        tests/trainers/test_$$(echo $$trainer | tr - _)*.py || exit 1; \
 	done
 
 lint: env

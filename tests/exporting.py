@@ -69,10 +69,17 @@ class Corpus:
         return self.made.output
 
     def shard(
-        self, name: str, rows: list[Row], votes: Sequence[Votes], group_rows: int = 16
+        self, name: str, rows: list[Row], votes: Sequence[Votes], stored: bytes | None = None
     ) -> None:
-        """Writes a shard and labels its rows by these votes; None is a row in quarantine."""
-        self.source.put(name, shard_bytes(rows, group_rows))
+        """Writes a shard and labels its rows by these votes; None is a row in quarantine.
+
+        Args:
+            name: of the shard.
+            rows: as pairs v1.
+            votes: of each row.
+            stored: the shard, where it holds the rows in foreign columns.
+        """
+        self.source.put(name, stored or shard_bytes(rows))
         (entry,) = self.source.list(name)
         key = shard_key(name, entry.size, self.source.content_key(entry))
         unit = Unit(name, key, 0, len(rows))

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import s3fs
 from huggingface_hub import DatasetCard
@@ -325,6 +327,31 @@ def test_scores_of_single_responses(corpus: Corpus, shared_ray: str) -> None:
         if label["status"] in ("labeled", "tie")
         for letter, score in zip("ab", label["scores"], strict=True)
     ]
+
+
+def test_foreign_columns(tmp_path: Path, shared_ray: str) -> None:
+    columns = {
+        **{"pair_id": "id", "prompt": "question", "images": "image"},
+        **{"response_a": {"text": "answers[0]"}, "response_b": {"text": "answers[1]"}},
+    }
+    rows = [pair(number, pair_id=str(number), source=None) for number in range(40)]
+    foreign = {
+        "id": list(range(40)),
+        "question": [row["prompt"] for row in rows],
+        "image": [row["images"][0]["bytes"] for row in rows],
+        "answers": [[row[f"response_{letter}"]["text"] for letter in "ab"] for row in rows],
+    }
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.table(foreign), buffer, row_group_size=7)
+    made = Corpus.at(tmp_path)
+    made.shard("a.parquet", rows, [CAST[n % 5] for n in range(40)], bytes(buffer.getvalue()))
+    made.publish()
+    config = tmp_path / "mill.yaml"
+    export = {"validation": 0, "selection": {"max_per_prompt": 1, "max_similarity": 0.99}}
+    config.write_text(json.dumps({"input": {"columns": columns}, "export": export}))
+    done = run_export(made.output, "--config", str(config))
+    found = export_rows(made.output, folder_of(done, made.output))
+    assert found == [dpo_row(*each) for each in made.labelled()]
 
 
 @pytest.mark.s3

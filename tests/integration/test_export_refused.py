@@ -124,5 +124,7 @@ def test_a_full_disk_leaves_no_export(corpus: Corpus, most: int) -> None:
         assert "export.json" in {path.name for path in left}
     else:
         assert done.returncode == 2
-        assert "train-00000.parquet: OSError: [Errno 27] File too large" in done.stderr
+        message = "train-00000.parquet: OSError: [Errno 27] File too large\n"
+        assert done.stderr.startswith("error: ")
+        assert done.stderr.endswith(message), done.stderr
         assert left == []

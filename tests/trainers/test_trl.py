@@ -31,6 +31,12 @@ def policy() -> Any:
     return build(AutoConfig.from_pretrained(WEIGHTS)).float()
 
 
+def processor() -> Any:
+    """What goes with it."""
+    load: Any = AutoProcessor
+    return load.from_pretrained(WEIGHTS)
+
+
 def losses(trainer: Any) -> list[float]:
     """The loss of every step."""
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -63,13 +69,12 @@ def test_dpo_learns_from_an_export_with_pictures(
     record = json.loads((folder / "export.json").read_text())
     data = datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
     assert sum(data.num_rows.values()) == 56
-    processor: Any = AutoProcessor
     robust = {"loss_type": "robust", "label_smoothing": record["epsilon"], "max_length": None}
     trainer = trl.DPOTrainer(
         policy(),
         args=arguments(trl.DPOConfig, tmp_path, steps=12, beta=0.5, **robust),
         train_dataset=data["train"],
-        processing_class=processor.from_pretrained(WEIGHTS),
+        processing_class=processor(),
     )
     batch = next(iter(trainer.get_train_dataloader()))
     assert batch["image_grid_thw"].shape[0] == 8  # four pictures, for both sides

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any, TypedDict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.core.errors import StorageError
 from pipeline.core.storage import Store
 from schemas.contract import table_of
 
@@ -70,6 +72,10 @@ class RowFile:
 
     def abort(self) -> None:
         """Gives the file up; nothing of it stays."""
+        if self._parquet is not None:  # a writer that is left open writes when it is collected
+            with suppress(StorageError, OSError, pa.ArrowException):
+                self._parquet.close()
+            self._parquet.is_open = False
         self._upload.abort()
 
     def _flush(self) -> None:

@@ -118,15 +118,15 @@ class _Reader:
     """The read stage as Ray Data calls it: shard tasks in, units out, one at a time."""
 
     def __init__(self, spec: RunSpec) -> None:
-        self._input_uri = spec.input_uri
-        self._columns = spec.config.input.columns
-        self._max_bytes = spec.config.input.unit_bytes
+        self._corpora = spec.corpora
         self.__name__ = "read_units"
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        store = Store(self._input_uri)
         for data in batch["task"].to_pylist():
-            yield from read_units(store, pickle.loads(data), self._columns, self._max_bytes)
+            task: ShardTask = pickle.loads(data)
+            corpus = self._corpora[task.corpus]
+            columns, most = corpus.config.columns, corpus.config.unit_bytes
+            yield from read_units(Store(corpus.uri), task, columns, most)
 
 
 def plan_shards_by_tasks(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.assembly.export.config import ExportConfig
 from pipeline.assembly.gate.config import GateConfig
-from pipeline.assembly.nightly.config import NightlyConfig
+from pipeline.assembly.nightly.config import CanaryConfig, NightlyConfig
 from pipeline.assembly.quality.config import QualityConfig
 from pipeline.assembly.snapshots.config import PublishConfig
 from pipeline.core.config import LabelConfig
@@ -20,4 +20,5 @@ class MillConfig(LabelConfig):
     quality: QualityConfig = QualityConfig()
     gate: GateConfig = GateConfig()
     export: ExportConfig = ExportConfig()
+    canary: CanaryConfig = CanaryConfig()
     nightly: NightlyConfig = NightlyConfig()

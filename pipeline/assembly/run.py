@@ -9,10 +9,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.assembly.canaries import Canaries, plan_canaries
 from pipeline.assembly.cluster import ray_session
 from pipeline.assembly.committed import CommittedShard
 from pipeline.assembly.dataflow import judge_shards, plan_shards_by_tasks
 from pipeline.assembly.model_version import model_version
+from pipeline.assembly.nightly.config import CanaryConfig
 from pipeline.assembly.plan import Plan, make_plan, open_input
 from pipeline.assembly.progress import Reporter
 from pipeline.assembly.reconcile import check_coverage, check_quarantine
@@ -46,11 +48,17 @@ class Run:
     config: LabelConfig
     input_uri: str
     output: Store
+    canaries: Canaries | None
 
     @property
     def run_id(self) -> str:
         """The run's identity; begins with its time."""
         return self.retries.run_id
+
+    @property
+    def canary_rows(self) -> int:
+        """How many canaries it judges."""
+        return self.canaries.plan.rows_to_do if self.canaries else 0
 
 
 @dataclass(frozen=True)
@@ -61,11 +69,13 @@ class RunResult:
         judge_id: the judge's fingerprint.
         tally: counts over the rows it judged.
         judging_seconds: from the beginning of its first unit to its last commit.
+        canaries: counts over its canaries.
     """
 
     judge_id: str
     tally: Tally
     judging_seconds: float
+    canaries: Tally
 
 
 def label(
@@ -77,6 +87,7 @@ def label(
     dry_run: bool,
     retries: frozenset[Reason] = frozenset(),
     run_id: str | None = None,
+    canary: CanaryConfig | None = None,
     step: Step = untold,
 ) -> RunResult:
     """Labels every pair under ``input_uri`` that this judge has not labelled yet.
@@ -89,6 +100,7 @@ def label(
         dry_run: only plan.
         retries: rows that are quarantined for one of these reasons are judged again.
         run_id: the run's identity; a new one by default.
+        canary: gold pairs to be judged among the others, if there are any others to judge.
         step: told of the steps ``plan`` and ``label``.
 
     Returns:
@@ -110,13 +122,16 @@ def label(
         with step("plan") as told:
             again, judge_id = Retries(retries, run_id or new_run_id()), card["judge_id"]
             plan = make_plan(input_uri, output, config.input, config.judge, judge_id, spread, again)
-            run = Run(again, card, plan, config, open_input(input_uri)[0].uri, output)
-            told.update({"judge_id": judge_id, **plan.summary()})
+            of_run = (config, output, again.run_id, judge_id, reporter)
+            canaries = plan_canaries(canary, *of_run) if plan.units else None
+            source = open_input(input_uri)[0].uri
+            run = Run(again, card, plan, config, source, output, canaries)
+            told.update({"judge_id": judge_id, **plan.summary(), "canaries": run.canary_rows})
             reporter.event("plan", {**told, "judge_id": judge_id[:16]})
             for shard in plan.bad_shards:
                 reporter.note(f"unreadable shard, left out: {shard.entry.key}: {shard.defect}")
         if dry_run:
-            return RunResult(judge_id, Tally(run.run_id), 0)
+            return RunResult(judge_id, Tally(run.run_id), 0, Tally(run.run_id))
         with step("label") as told:
             if plan.units:
                 # First of all, so that an output that cannot be written starts nothing.
@@ -128,6 +143,7 @@ def label(
 def _execute(run: Run, reporter: Reporter, told: dict[str, Any]) -> RunResult:
     began = time.monotonic()
     progress = reporter.progress(run.run_id, run.plan.rows_to_do, run.config.progress_seconds)
+    canaries = Tally(run.run_id)
     if run.plan.units:
         judge_id = run.card["judge_id"]
         calibration = read_calibration(run.output, judge_id)
@@ -139,27 +155,36 @@ def _execute(run: Run, reporter: Reporter, told: dict[str, Any]) -> RunResult:
             run.input_uri,
             run.output.uri,
             run.retries.reasons,
+            run.canaries.corpus if run.canaries else None,
         )
+        tasks = run.canaries.among(run.plan) if run.canaries else run.plan.tasks
         with progress:
-            for receipt in judge_shards(run.plan.tasks, spec):
-                progress.update(receipt)
+            for receipt in judge_shards(tasks, spec):
+                if receipt.corpus:
+                    canaries.add(receipt.tally)
+                else:
+                    progress.update(receipt)
     else:
         reporter.note("nothing to judge: every row is labelled by this judge; no engine started")
     tally, figures = progress.tally, progress.figures()
-    if tally.pairs != run.plan.rows_to_do:
+    planned = (run.plan.rows_to_do, run.canary_rows)
+    if (tally.pairs, canaries.pairs) != planned:
         raise AssertionError(
-            f"run {run.run_id}: {run.plan.rows_to_do} rows planned, {tally.pairs} committed"
+            f"run {run.run_id}: {planned} rows and canaries planned, {tally.pairs} and "
+            f"{canaries.pairs} committed"
         )
     check_coverage(run.plan, run.output, run.card["judge_id"])
-    record = _record(run, tally, time.monotonic() - began, figures)
+    record = _record(run, tally, canaries, time.monotonic() - began, figures)
     run.output.put(f"runs/{run.run_id}/run.json", _json(record))
     told.update({name: record[name] for name in ("pairs", *Status, "reused", "judging_s")})
     reporter.event("done", {key: value for key, value in record.items() if key != "plan"})
     check_quarantine(run.output, record, run.config.quarantine)
-    return RunResult(run.card["judge_id"], tally, figures["judging_s"])
+    return RunResult(run.card["judge_id"], tally, figures["judging_s"], canaries)
 
 
-def _record(run: Run, tally: Tally, seconds: float, figures: dict[str, Any]) -> dict[str, Any]:
+def _record(
+    run: Run, tally: Tally, canaries: Tally, seconds: float, figures: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "judge_id": run.card["judge_id"],
@@ -176,6 +201,8 @@ def _record(run: Run, tally: Tally, seconds: float, figures: dict[str, Any]) -> 
         "prompt_tokens": tally.prompt_tokens,
         "output_tokens": tally.output_tokens,
         "cached_tokens": tally.cached_tokens,
+        "canaries": canaries.pairs,
+        "canary_judgments": canaries.judgments,
         "unreadable_shards": {shard.entry.key: shard.defect for shard in run.plan.bad_shards},
         "plan": run.plan.summary(),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import datetime
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -65,6 +66,12 @@ class Judge:
     def policy_id(self) -> str:
         """Identity of the policy and calibration that label the votes."""
         return self._labeler.policy_id
+
+    def elsewhere(self, media: MediaStore) -> Judge:
+        """The same judge, threads and slots included, of pairs whose media are elsewhere."""
+        other = copy.copy(self)
+        other._prompting = Prompting(self._engine, self._judge, media)
+        return other
 
     async def judge_unit(
         self,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from pipeline.core.calibration import Calibration
-from pipeline.core.config import LabelConfig
+from pipeline.core.config import InputConfig, LabelConfig
 from pipeline.core.errors import EngineDeadError
 from pipeline.core.labeler import Labeler
 from pipeline.core.storage import Store
@@ -18,7 +18,7 @@ from pipeline.workers.attempts import Starts
 from pipeline.workers.engine_start import start_engine
 from pipeline.workers.judge import Judge
 from pipeline.workers.media import MediaStore
-from pipeline.workers.read_pairs import unit_of
+from pipeline.workers.read_pairs import corpus_of, unit_of
 from pipeline.workers.receipts import receipt_table
 from pipeline.workers.unit_runner import UnitRunner
 from schemas.labels import Reason
@@ -27,10 +27,20 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Corpus:
+    """Pairs that a run judges, how they are read, and the root that their parts lie under."""
+
+    uri: str
+    output_uri: str
+    config: InputConfig
+
+
+@dataclass(frozen=True)
 class RunSpec:
     """What every worker of a run needs to know; small, and the same for all.
 
     Attributes:
+        canaries: pairs that are judged among the others, and kept apart.
         calibration: of this judge, from its card; None if it has none.
         retries: committed rows that are quarantined for one of these are judged again.
     """
@@ -42,6 +52,13 @@ class RunSpec:
     input_uri: str
     output_uri: str
     retries: frozenset[Reason] = frozenset()
+    canaries: Corpus | None = None
+
+    @property
+    def corpora(self) -> list[Corpus]:
+        """Everything that the run judges; tasks and units name one by its place here."""
+        own = Corpus(self.input_uri, self.output_uri, self.config.input)
+        return [own] if self.canaries is None else [own, self.canaries]
 
 
 class JudgeActor:
@@ -58,22 +75,30 @@ class JudgeActor:
         starts = Starts(output, spec.judge_id, spec.run_id)
         with starts.watched(workers.max, workers.max_start_failures):
             self._engine = start_engine(config.judge, config.engine)
-        roots = (*config.input.media_roots, spec.input_uri)  # the first one's are relative paths
-        media = MediaStore(roots, config.judge.media.max_bytes)
         labeler = Labeler.of(config.judge, config.policy, spec.calibration)
-        judge = Judge(self._engine, config.judge, config.engine, media, labeler)
-        self._runner = UnitRunner(
-            judge, output, spec.judge_id, spec.run_id, workers.max_deaths, spec.retries
-        )
+        own, *others = spec.corpora
+        judge = Judge(self._engine, config.judge, config.engine, _media(own, config), labeler)
+        ids = (spec.judge_id, spec.run_id, workers.max_deaths)
+        runner = UnitRunner(judge, output, *ids, spec.retries)
+        self._runners = [runner]
+        for corpus in others:
+            its_judge, store = judge.elsewhere(_media(corpus, config)), Store(corpus.output_uri)
+            self._runners.append(UnitRunner(its_judge, store, *ids, beside=runner))
 
     async def __call__(self, unit_row: pa.Table) -> AsyncIterator[pa.Table]:
         """Judges the unit of a one-row table of ``UNITS``; yields a one-row receipt."""
         unit, pairs = unit_of(unit_row)
+        corpus = corpus_of(unit_row)
         try:
-            receipt = await self._runner.run(unit, pairs)
+            receipt = await self._runners[corpus].run(unit, pairs)
         except EngineDeadError:
             # A dead engine under a live actor would fail every task from here on. Without this
             # process, Ray starts another one and gives it the units that this one had begun.
             logger.exception("the engine died while judging %s %s", unit.shard, unit.name)
             os._exit(1)
-        yield receipt_table(receipt)
+        yield receipt_table(replace(receipt, corpus=corpus))
+
+
+def _media(corpus: Corpus, config: LabelConfig) -> MediaStore:
+    roots = (*corpus.config.media_roots, corpus.uri)  # the first one's are relative paths
+    return MediaStore(roots, config.judge.media.max_bytes)

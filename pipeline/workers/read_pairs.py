@@ -30,6 +30,7 @@ UNITS = pa.schema(
         ("shard_key", pa.string()),
         ("start", pa.int64()),
         ("stop", pa.int64()),
+        ("corpus", pa.int8()),
         ("pairs", pa.list_(READ_ROW)),
     ]
 )
@@ -37,11 +38,18 @@ UNITS = pa.schema(
 
 @dataclass(frozen=True)
 class ShardTask:
-    """What is to be read of one shard: ``units``, ascending and without overlap."""
+    """What is to be read of one shard: ``units``, ascending and without overlap.
 
-    key: str  # object key under the input root
-    size: int  # bytes
+    Attributes:
+        key: object key under the input root.
+        size: bytes.
+        corpus: which of a run's inputs it belongs to.
+    """
+
+    key: str
+    size: int
     units: tuple[Unit, ...]
+    corpus: int = 0
 
 
 def read_units(
@@ -89,7 +97,7 @@ def read_units(
                 if cut == end < unit.stop:
                     size += held[-1].nbytes
                     break
-                whole = _unit_row(replace(unit, stop=cut), held)
+                whole = _unit_row(replace(unit, stop=cut), task.corpus, held)
                 held, size = [], 0
                 units[:1] = [replace(unit, start=cut)] if cut < unit.stop else []
                 yield whole
@@ -128,6 +136,11 @@ def unit_of(unit_row: pa.Table) -> tuple[Unit, Pairs]:
     return Unit(**row), Pairs(unit_row["pairs"].combine_chunks().flatten())
 
 
+def corpus_of(unit_row: pa.Table) -> int:
+    """Which of a run's inputs the unit of a one-row table of ``UNITS`` belongs to."""
+    return int(unit_row["corpus"][0].as_py())
+
+
 def _fitting(rows: pa.Table, room: int) -> int:
     """How many of the first rows take at most ``room`` bytes."""
     if rows.nbytes <= room:
@@ -135,12 +148,13 @@ def _fitting(rows: pa.Table, room: int) -> int:
     return bisect.bisect_right(range(1, rows.num_rows), room, key=lambda n: rows[:n].nbytes)
 
 
-def _unit_row(unit: Unit, held: list[pa.Table]) -> pa.Table:
+def _unit_row(unit: Unit, corpus: int, held: list[pa.Table]) -> pa.Table:
     pairs = pa.concat_tables(held).to_struct_array().combine_chunks().cast(READ_ROW)
     if len(pairs) != unit.rows:
         raise AssertionError(f"{unit}: {len(pairs)} rows read, {unit.rows} planned")
-    values = [unit.shard, unit.shard_key, unit.start, unit.stop]
-    columns = [pa.array([value]) for value in values]
+    values = [unit.shard, unit.shard_key, unit.start, unit.stop, corpus]
+    fields = zip(UNITS, values, strict=False)
+    columns = [pa.array([value], field.type) for field, value in fields]
     whole = pa.ListArray.from_arrays(pa.array([0, len(pairs)], pa.int32()), pairs)
     return pa.Table.from_arrays([*columns, whole], schema=UNITS)
 

@@ -67,11 +67,13 @@ class Receipt:
 
     Attributes:
         seconds: from the unit's arrival at its worker to its commit.
+        corpus: which of the run's inputs the unit belongs to.
     """
 
     unit: Unit
     tally: Tally
     seconds: float
+    corpus: int = 0
 
 
 def receipt_table(receipt: Receipt) -> pa.Table:

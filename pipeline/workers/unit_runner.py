@@ -46,14 +46,18 @@ class UnitRunner:
         run_id: str,
         max_deaths: int,
         retries: frozenset[Reason] = frozenset(),
+        beside: UnitRunner | None = None,
     ) -> None:
-        """Binds a judge to the output store of a run; ``retries`` are tried again."""
+        """Binds a judge to the output store of a run; ``retries`` are tried again.
+
+        A runner ``beside`` another one, of other pairs on the same engine, takes turns with it.
+        """
         self._retries = Retries(retries, run_id)
         self._judge, self._output, self._max_deaths = judge, output, max_deaths
         self._stamp = {"judge_id": judge_id, "run_id": run_id}
         self._attempts = Attempts(output, judge_id, run_id)
         self._earlier = EarlierVersions(output, judge_id)
-        self._turns = _Turns()
+        self._turns: _Turns = beside._turns if beside else _Turns()
 
     async def run(self, unit: Unit, pairs: Pairs) -> Receipt:
         """Judges and commits a unit, or finds it committed.

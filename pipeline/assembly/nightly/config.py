@@ -1,4 +1,4 @@
-"""What a night does beside labeling and publishing."""
+"""What a night does beside labeling and publishing, and its canaries."""
 
 from __future__ import annotations
 
@@ -7,9 +7,30 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from pipeline.assembly.lease import TTL_S
+from pipeline.core.columns import ColumnMapping
+from pipeline.core.config import InputConfig
 from pipeline.core.frozen import Frozen
 
 Hook = tuple[str, ...]
+
+
+class CanaryConfig(Frozen):
+    """Gold pairs that every night which judges at all judges anew, among its other pairs.
+
+    Attributes:
+        input: a folder of shards, or one shard; none means no canaries.
+        columns: where foreign columns hold what pairs v1 asks for; by itself, and not as
+            ``input.columns`` has it.
+        media_roots: as ``input.media_roots``, of the canaries.
+    """
+
+    input: str | None = None
+    columns: ColumnMapping = ColumnMapping()
+    media_roots: tuple[str, ...] = ()
+
+    def read_as(self, corpus: InputConfig) -> InputConfig:
+        """How canaries are read: cut as the corpus is."""
+        return corpus.model_copy(update={"columns": self.columns, "media_roots": self.media_roots})
 
 
 class NightlyConfig(Frozen):

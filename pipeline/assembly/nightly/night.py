@@ -19,7 +19,8 @@ from pipeline.assembly.nightly.hooks import Hooks
 from pipeline.assembly.nightly.record import NightRecord, NightState
 from pipeline.assembly.plan import open_input
 from pipeline.assembly.progress import Reporter
-from pipeline.assembly.run import label
+from pipeline.assembly.quality.canary import Canary
+from pipeline.assembly.run import RunResult, label
 from pipeline.assembly.snapshots.manifests import live
 from pipeline.assembly.snapshots.publish import Publication, publish
 from pipeline.assembly.snapshots.retention import retain
@@ -86,8 +87,7 @@ class _Night:
     def run(self, retries: frozenset[Reason]) -> int:
         """All steps; however they end, the record says it, and so does the report."""
         with self._ends():
-            judge_id = self._label(retries)
-            done = self._publish(judge_id)
+            done = self._publish(self._label(retries))
             self._after(done)
         exit_code = 0 if done.live or not done.manifest.blocked else BLOCKED
         self._record.end(_state(done), exit_code)
@@ -106,7 +106,7 @@ class _Night:
                 self._record.end("stopped" if stopped else "failed", exit_code)
             raise
 
-    def _label(self, retries: frozenset[Reason]) -> str:
+    def _label(self, retries: frozenset[Reason]) -> RunResult:
         result = label(
             self._config,
             self._input_uri,
@@ -115,22 +115,27 @@ class _Night:
             dry_run=False,
             retries=retries,
             run_id=self._run_id,
+            canary=self._config.canary,
             step=self._record.step,
         )
         self._lease.check()
-        return result.judge_id
+        return result
 
-    def _publish(self, judge_id: str) -> Publication:
-        config = self._config
+    def _publish(self, labeled: RunResult) -> Publication:
+        config, canary = self._config, None
+        if config.canary.input is not None:
+            # Of a night that judged nothing, the last that did answers.
+            run_id = self._run_id if labeled.canaries.pairs else None
+            canary = Canary(run_id, config.canary.input, config.canary.read_as(config.input))
         done = publish(
             self._input_uri,
             self._output,
-            judge_id,
+            labeled.judge_id,
             config.publish,
             self._reporter,
             self._run_id,
             max_bad_shards=config.quarantine.max_shards,
-            gate=gate_for(config.gate, config.quality, config.input, reporter=self._reporter),
+            gate=gate_for(config.gate, config.quality, config.input, canary, self._reporter),
             keep_withdrawn=True,
             step=self._record.step,
         )

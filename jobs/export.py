@@ -12,6 +12,7 @@ from pipeline.assembly.export.present import export_fields, locate
 from pipeline.assembly.job_config import MillConfig
 from pipeline.assembly.progress import Reporter
 from pipeline.core.config_file import load_config
+from pipeline.core.errors import ConfigError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, reporter: Reporter) -> int:
     output, snapshot = locate(options.output, options.snapshot)
+    if options.push_to_hub and len(options.format or []) > 1:
+        raise ConfigError("--push-to-hub takes one --format: a dataset of the hub has one card")
     for name in options.format or [None]:
         chosen = [f"export.format={name}"] if name else []
         whole = load_config(MillConfig, options.config, [*options.set, *chosen])
@@ -63,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         help="LATEST, an id or how it begins, or the URI of a snapshot's folder",
     )
     add("--output", metavar="URI", help="the output of jobs.label and jobs.publish")
-    add("--format", choices=sorted(FORMATS), nargs="+", help="for which trainers")
+    add("--format", metavar="NAME", nargs="+", help=f"for which trainers: {', '.join(FORMATS)}")
     add("--input", metavar="URI", help="the pairs, if they are not where the snapshot says")
     add("--config", metavar="FILE", help="YAML of a labeling job, with a section export")
     add(

@@ -40,9 +40,9 @@ def test_texts_alone(talks: Corpus, shared_ray: str, tmp_path: Path) -> None:
         for row in found[split]
         if "Be brief." in found["tokenizer"].decode(row["chosen_input_ids"])
     ]
-    assert text.index("A?") < text.index("B.") < text.index("C?") < text.index("No idea, 0") or (
-        text.index("C?") < text.index("Certainly: 0")
-    )
+    said = ["Be brief.", "A?", "B.", "C?", "Certainly: 0."]
+    places = [text.index(each) for each in said]
+    assert places == sorted(places)
 
 
 def loaded(folder: Path, tmp_path: Path) -> dict[str, Any]:

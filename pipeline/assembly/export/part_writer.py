@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.assembly.export import rules
-from pipeline.assembly.export.config import ExportConfig, MediaMode
 from pipeline.assembly.export.examples import (
     Answer,
     Example,
@@ -19,13 +18,11 @@ from pipeline.assembly.export.examples import (
     messages_of,
     prompt_number,
 )
-from pipeline.assembly.export.formats import FORMATS
 from pipeline.assembly.export.joined_rows import JoinedRows, misjoined
 from pipeline.assembly.export.media import ExportMedia, MediaDropped, MisjoinedError, Shown
+from pipeline.assembly.export.part_spec import PartSpec
 from pipeline.assembly.export.parts import Part, PartReceipt, Piece
 from pipeline.assembly.export.row_file import RowFile
-from pipeline.assembly.export.trainer_format import Shape, TrainerFormat
-from pipeline.core.columns import ColumnMapping
 from pipeline.core.errors import InputError
 from pipeline.core.fingerprint import digest
 from pipeline.core.storage import Store
@@ -35,48 +32,6 @@ _LABEL_COLUMNS = (
     *("margin", "scores", "confidence"),
 )
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Balance:
-    """Which rows the balance of lengths drops.
-
-    Attributes:
-        sign: of the majority (see ``rules.length_sign``).
-        share: of them that stays.
-    """
-
-    sign: int
-    share: float
-
-
-@dataclass(frozen=True)
-class PartSpec:
-    """What every writer needs to know; the same for all parts of an export.
-
-    Attributes:
-        folder: the export's, under the output root.
-        input_uri: the root of the shards, and ``media_roots`` where paths of media may point.
-        max_media_bytes: of one medium.
-        modes: how pictures and videos are written, those that are.
-    """
-
-    export_id: str
-    output_uri: str
-    folder: str
-    input_uri: str
-    media_roots: tuple[str, ...]
-    max_media_bytes: int
-    modes: Mapping[str, MediaMode]
-    columns: ColumnMapping
-    config: ExportConfig
-    shape: Shape
-    balance: Balance | None = None
-
-    @property
-    def format(self) -> TrainerFormat:
-        """The trainer's format."""
-        return FORMATS[self.config.format]
 
 
 def write_part(spec: PartSpec, part: Part) -> PartReceipt:
@@ -160,12 +115,14 @@ class _Writing:
 
     def finish(self) -> PartReceipt:
         """Completes all files."""
-        for (tier, split), file in sorted(self.files.items()):
-            self.receipt.files.append((tier, split, file.finish()))
+        for tier, split in sorted(self.files):
+            record = self.files[tier, split].finish()
+            del self.files[tier, split]
+            self.receipt.files.append((tier, split, record))
         return self.receipt
 
     def abort(self) -> None:
-        """Gives up all files."""
+        """Gives up all files that are not complete."""
         for file in self.files.values():
             file.abort()
 

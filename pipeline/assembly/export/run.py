@@ -11,19 +11,20 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from pipeline.assembly.cluster import ray_session
 from pipeline.assembly.export.card import card_of
 from pipeline.assembly.export.config import ExportConfig
 from pipeline.assembly.export.flow import map_tasks
-from pipeline.assembly.export.formats import FORMATS, able
-from pipeline.assembly.export.part_writer import PartSpec, WriteStage
+from pipeline.assembly.export.formats import FORMATS
+from pipeline.assembly.export.nothing_left import nothing_left
+from pipeline.assembly.export.part_spec import PartSpec
+from pipeline.assembly.export.part_writer import WriteStage
 from pipeline.assembly.export.parts import PartReceipt, cut_parts
 from pipeline.assembly.export.permitted import check_permitted, modes_of
 from pipeline.assembly.export.record import NAME, ExportRecord
-from pipeline.assembly.export.rules import HAS_IMAGES, HAS_VIDEOS
 from pipeline.assembly.export.selecting import Selected, Selection
 from pipeline.assembly.export.survey import Surveyor
 from pipeline.assembly.export.trainer_format import Shape
@@ -32,7 +33,7 @@ from pipeline.assembly.progress import Reporter
 from pipeline.assembly.quality.measure import read_quality
 from pipeline.assembly.snapshots.manifests import LATEST, find_snapshot, live, read_manifest
 from pipeline.core.config import InputConfig, WorkersConfig
-from pipeline.core.errors import ConfigError, InputError, ReconcileError
+from pipeline.core.errors import ConfigError, ReconcileError
 from pipeline.core.fingerprint import digest
 from pipeline.core.judge_cards import judge_of
 from pipeline.core.storage import Store
@@ -162,7 +163,7 @@ class _Export:
         selection = Selection(self._manifest, entries, self._config, surveyor)
         selected = selection.run(self._step)
         if not selected.kept.count():
-            raise self._nothing(selected.dropped)
+            raise nothing_left(self._manifest, self._config.format, selected.dropped, {})
         shape = self._shape(selected)
         size, rows = self._config.file_mb * 2**20, self._config.file_rows
         parts = list(cut_parts(selection.rows(selected), size, rows))
@@ -240,7 +241,8 @@ class _Export:
     def _finish(self, record: ExportRecord) -> ExportRecord:
         """Writes what stands beside the rows, and the record last of all."""
         if not record.total:
-            raise self._nothing(record.dropped)
+            dropped, details = record.dropped, record.details
+            raise nothing_left(self._manifest, record.format, dropped, details)
         beside = FORMATS[record.format].beside(record.layout())
         quality = read_quality(self._output, record.snapshot_id)
         card = card_of(record, self._manifest, self._config, quality)
@@ -249,24 +251,6 @@ class _Export:
         record = replace(record, beside=tuple(sorted([*beside, CARD])))
         self._output.put(f"{self._folder}/{NAME}", record.to_json())
         return record
-
-    def _nothing(self, dropped: Mapping[str, int]) -> InputError:
-        counted = ", ".join(f"{count:,} {reason}" for reason, count in sorted(dropped.items()))
-        name, advice = self._config.format, "ask for less (export.selection)"
-        if dropped.get(HAS_IMAGES) or dropped.get(HAS_VIDEOS):
-            advice = (
-                f"{name} holds texts alone: take a format that holds pictures "
-                f"({able(lambda each: each.images)}), or export these rows without what they are "
-                "about (export.media.strip=true)"
-            )
-            if FORMATS[name].images:
-                advice = f"{name} holds no videos; formats that do: " + able(
-                    lambda each: each.videos
-                )
-        return InputError(
-            f"no row of snapshot {self._manifest.snapshot_id} is left to export: of "
-            f"{self._manifest.rows:,} rows are dropped {counted}; {advice}"
-        )
 
     def _step(self, what: str, done: int, total: int) -> None:
         if time.monotonic() - self._told > _PROGRESS_S:

@@ -12,7 +12,7 @@ from pipeline.assembly.export import rules
 from pipeline.assembly.export.config import ExportConfig
 from pipeline.assembly.export.flow import map_tasks
 from pipeline.assembly.export.labels import LABELED, shard_labels
-from pipeline.assembly.export.part_writer import Balance
+from pipeline.assembly.export.part_spec import Balance
 from pipeline.assembly.export.parts import ShardRows
 from pipeline.assembly.export.prompt_cap import PromptCap
 from pipeline.assembly.export.row_bits import RowBits

@@ -27,7 +27,7 @@ from schemas.manifest import Manifest
 from tests.calibrations import scored
 from tests.derivations import BROKEN, Labelled
 from tests.publishing import QUIET, SMALL
-from tests.shards import shard_bytes
+from tests.shards import pair, shard_bytes
 
 Row = dict[str, Any]
 Votes = list[Vote] | None
@@ -178,3 +178,44 @@ def export_rows(output: Store, folder: str, split: str = "*", tier: str = "") ->
         assert len(found) == file["rows"]
         rows += found
     return rows
+
+
+CAST = [FOR_A, FOR_B, TIE, TORN, None]
+
+
+def fill(made: Corpus) -> Corpus:
+    """Three shards of rows with a picture each, with all kinds of labels; published."""
+    for name, first, count in (
+        ("a.parquet", 0, 40),
+        ("sub/b.parquet", 40, 23),
+        ("z.parquet", 9, 7),
+    ):
+        rows = [pair(number, pair_id=f"{name}-{number}") for number in range(first, first + count)]
+        made.shard(name, rows, [CAST[number % 5] for number in range(count)])
+    made.publish()
+    return made
+
+
+def dpo_row(row: Row, label: Row) -> Row:
+    """What TRL must get of a labeled pair."""
+    better, worse = ("a", "b") if label["preference"] == "a" else ("b", "a")
+    scores = {"a": [9.0, 3.0], "b": [2.0, 8.0]}
+    number = 0 if better == "a" else 1
+    return {
+        "prompt": [{"role": "user", "content": row["prompt"]}],
+        "chosen": [{"role": "assistant", "content": row[f"response_{better}"]["text"]}],
+        "rejected": [{"role": "assistant", "content": row[f"response_{worse}"]["text"]}],
+        "images": row["images"],
+        "pair_id": row["pair_id"],
+        "confidence": label["confidence"],
+        "margin": scores[better][number] - scores[worse][number],
+    }
+
+
+def by_id(rows: list[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: str(row["pair_id"]))
+
+
+def texts(number: int, **more: Any) -> Row:
+    """A pair without pictures."""
+    return pair(number, images=None, **more)

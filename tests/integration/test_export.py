@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,69 +11,31 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import s3fs
 from huggingface_hub import DatasetCard
 from PIL import Image
 
-from pipeline.core.storage import Store
-from tests.derivations import Labelled
 from tests.exporting import (
+    CAST,
     FOR_A,
-    FOR_B,
-    TIE,
-    TORN,
     Corpus,
     Row,
+    by_id,
+    dpo_row,
     export_rows,
+    fill,
     folder_of,
     run_export,
     settings,
+    texts,
 )
 from tests.labeling import contents
-from tests.processes import ROOT
 from tests.publishing import run_publish
-from tests.s3_server import ADMIN, BUCKET, JOB, S3Server
-from tests.shards import pair, picture, response
-
-CAST = [FOR_A, FOR_B, TIE, TORN, None]
-
-
-def fill(made: Corpus) -> Corpus:
-    """Three shards of rows with a picture each, with all kinds of labels; published."""
-    for name, first, count in (
-        ("a.parquet", 0, 40),
-        ("sub/b.parquet", 40, 23),
-        ("z.parquet", 9, 7),
-    ):
-        rows = [pair(number, pair_id=f"{name}-{number}") for number in range(first, first + count)]
-        made.shard(name, rows, [CAST[number % 5] for number in range(count)])
-    made.publish()
-    return made
+from tests.shards import pair, response
 
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Corpus:
     return fill(Corpus.at(tmp_path))
-
-
-def dpo_row(row: Row, label: Row) -> Row:
-    """What TRL must get of a labeled pair."""
-    better, worse = ("a", "b") if label["preference"] == "a" else ("b", "a")
-    scores = {"a": [9.0, 3.0], "b": [2.0, 8.0]}
-    number = 0 if better == "a" else 1
-    return {
-        "prompt": [{"role": "user", "content": row["prompt"]}],
-        "chosen": [{"role": "assistant", "content": row[f"response_{better}"]["text"]}],
-        "rejected": [{"role": "assistant", "content": row[f"response_{worse}"]["text"]}],
-        "images": row["images"],
-        "pair_id": row["pair_id"],
-        "confidence": label["confidence"],
-        "margin": scores[better][number] - scores[worse][number],
-    }
-
-
-def by_id(rows: list[Row]) -> list[Row]:
-    return sorted(rows, key=lambda row: str(row["pair_id"]))
 
 
 def test_every_labeled_pair_is_there_and_loads_with_its_picture(
@@ -174,8 +133,10 @@ def test_the_card(corpus: Corpus, shared_ray: str) -> None:
     assert "| tie | ties, of judged rows | 0.246 | " in card.text  # 14 of 57
 
 
-def texts(number: int, **more: Any) -> Row:
-    return pair(number, images=None, **more)
+def sign_of(row: Row) -> int:
+    """Whether response a, the better one, is the longer one."""
+    a, b = (len(row[name]["text"]) for name in ("response_a", "response_b"))
+    return (a > b) - (a < b)
 
 
 def test_selection(tmp_path: Path, shared_ray: str) -> None:
@@ -243,74 +204,6 @@ def test_selection(tmp_path: Path, shared_ray: str) -> None:
     assert sum(loaded.num_rows.values()) == 40
 
 
-def sign_of(row: Row) -> int:
-    """Whether response a, the better one, is the longer one."""
-    a, b = (len(row[name]["text"]) for name in ("response_a", "response_b"))
-    return (a > b) - (a < b)
-
-
-def test_media_by_path(tmp_path: Path, shared_ray: str) -> None:
-    made = Corpus.at(tmp_path)
-    folder = Path(made.source.uri) / "img"
-    folder.mkdir(parents=True)
-    for number in range(6):
-        (folder / f"{number}.png").write_bytes(picture(number))
-    rows = [pair(n, images=[{"bytes": None, "path": f"img/{n}.png"}]) for n in range(6)]
-    made.shard("a.parquet", rows, [FOR_A] * 6)
-    made.publish()
-    (folder / "1.png").unlink()
-    (folder / "2.png").write_bytes(picture(99))
-    strict = run_export(made.output, *settings(media__strict=True, validation=0))
-    assert strict.exit_code == 2
-    assert "row 1: media_missing: " in strict.error
-
-    done = run_export(made.output, *settings(validation=0))
-    found = export_rows(made.output, folder_of(done, made.output))
-    assert [row["images"] for row in found] == [
-        [{"bytes": picture(number), "path": None}] for number in (0, 3, 4, 5)
-    ]
-    record = json.loads(made.output.read(f"{folder_of(done, made.output)}/export.json"))
-    assert record["dropped"] == {"media_changed": 1, "media_missing": 1}
-    assert "a.parquet, row 2: a medium is not what it was" in record["details"]["media_changed"]
-
-    # Beside the rows, named by their content.
-    done = run_export(made.output, "--format", "llama-factory", *settings(validation=0))
-    key = folder_of(done, made.output)
-    paths = [row["images"] for row in export_rows(made.output, key)]
-    assert [made.output.read(f"{key}/{path}") for (path,) in paths] == [
-        picture(number) for number in (0, 3, 4, 5)
-    ]
-    # Left where they are: nothing is looked at.
-    done = run_export(made.output, *settings(validation=0, media__mode="references"))
-    found = export_rows(made.output, folder_of(done, made.output))
-    assert [row["images"] for row in found] == [row["images"] for row in rows]
-
-
-def test_pictures_as_responses(tmp_path: Path, shared_ray: str) -> None:
-    made = Corpus.at(tmp_path, candidates="image")
-    rows = []
-    for number in range(4):
-        a, b = ([{"bytes": picture(10 * number + i), "path": None}] for i in (1, 2))
-        answers = {"response_a": response(None, images=a), "response_b": response(None, images=b)}
-        rows.append(texts(number, **answers))
-    made.shard("a.parquet", rows, [FOR_A, FOR_B, FOR_A, FOR_B])
-    made.publish()
-    refused = run_export(made.output, "--format", "trl-dpo")
-    assert refused.exit_code == 2
-    assert "formats that can: ms-swift, jsonl, pointwise" in refused.error
-    done = run_export(made.output, "--format", "ms-swift", *settings(validation=0))
-    key = folder_of(done, made.output)
-    found = export_rows(made.output, key)
-    sides = [
-        [[made.output.read(f"{key}/{path}") for path in row[name]] for row in found]
-        for name in ("images", "rejected_images")
-    ]
-    assert sides == [
-        [[picture(10 * number + 1 + number % 2)] for number in range(4)],
-        [[picture(10 * number + 2 - number % 2)] for number in range(4)],
-    ]
-
-
 def test_scores_of_single_responses(corpus: Corpus, shared_ray: str) -> None:
     done = run_export(corpus.output, "--format", "pointwise", *settings(validation=0))
     assert done.event()["kept"] == 44  # ties have scores as good as others
@@ -352,31 +245,3 @@ def test_foreign_columns(tmp_path: Path, shared_ray: str) -> None:
     done = run_export(made.output, "--config", str(config))
     found = export_rows(made.output, folder_of(done, made.output))
     assert found == [dpo_row(*each) for each in made.labelled()]
-
-
-@pytest.mark.s3
-def test_on_s3(
-    s3: S3Server, tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in s3.environment(ADMIN).items():
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()  # it remembers the key before
-    root = f"s3://{BUCKET}/out/export"
-    made = fill(Corpus(Store(f"s3://{BUCKET}/in/export"), Labelled.at(root)))
-    uri = f"{root}/snapshots/{made.publish().snapshot_id}"
-    # A process of its own, with a key that may neither delete nor write the input.
-    command = [sys.executable, "-m", "jobs.export", "--snapshot", uri, "--format", "llama-factory"]
-    environment = os.environ | s3.environment(JOB)
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    event = json.loads(done.stdout.splitlines()[-1])
-    key = event["folder"].removeprefix(f"{root}/")
-    found = export_rows(made.output, key)
-    assert [row["pair_id"] for row in by_id(found)] == [
-        row["pair_id"] for row in by_id([pair for pair, _ in corpus.labelled()])
-    ]
-    pictures = {row["pair_id"]: row["images"][0]["bytes"] for row, _ in corpus.labelled()}
-    for row in found:
-        (path,) = row["images"]
-        assert made.output.read(f"{key}/{path}") == pictures[row["pair_id"]]
-    s3fs.S3FileSystem.clear_instance_cache()

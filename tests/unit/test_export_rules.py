@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 from collections import Counter, defaultdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +20,14 @@ from pipeline.assembly.export.config import ExportConfig, SelectionConfig
 from pipeline.assembly.export.examples import in_validation, prompt_number
 from pipeline.assembly.export.formats import FORMATS
 from pipeline.assembly.export.labels import LabelFile, ShardLabels
+from pipeline.assembly.export.leftovers import sweep
 from pipeline.assembly.export.parts import ShardRows, cut_parts
 from pipeline.assembly.export.prompt_cap import RECORD, PromptCap
 from pipeline.assembly.export.row_bits import RowBits
 from pipeline.assembly.export.rules import label_reasons, length_sign, near_identical
 from pipeline.assembly.export.survey import ShardJob
+from pipeline.assembly.job_config import MillConfig
+from pipeline.core.config_file import load_config
 from pipeline.core.storage import Entry
 from tests.shards import pair
 
@@ -147,6 +152,25 @@ def test_the_cap_keeps_the_rows_with_the_smallest_draws() -> None:
         beyond = [row for found in cap.beyond() for row in found.tolist()]
     assert sorted(beyond) == expected
     assert max(Counter(p for p, _, row in rows if row not in set(beyond)).values()) == 4
+
+
+def test_what_a_killed_run_left_in_a_folder_that_is_read_whole(tmp_path: Path) -> None:
+    names = ["train/00000.parquet", "train/.00000.parquet.0123456789ab.tmp", "README.md"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1, 1))
+    sweep(tmp_path, ["train/00000.parquet"])
+    found = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")]
+    assert sorted(found) == ["README.md", "train/00000.parquet"]
+
+
+def test_the_example_configuration_is_one() -> None:
+    example = Path(__file__).parents[2] / "jobs" / "configs" / "export.yaml"
+    config = load_config(MillConfig, str(example), [])
+    assert config.export.selection == SelectionConfig(
+        min_confidence=0.7, position_consistent_only=True
+    )
 
 
 def shard(number: int, groups: list[tuple[int, int]], kept: list[int]) -> ShardRows:

@@ -29,6 +29,7 @@ class LlamaFactory(TrainerFormat):
     videos = True
     media = ("files", "inline", "references")
     alternating = True
+    whole_folders = True
 
     def schema(self, shape: Shape) -> pa.Schema:
         columns = [("conversations", pa.list_(_TURN)), ("chosen", _TURN), ("rejected", _TURN)]

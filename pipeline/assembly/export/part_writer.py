@@ -46,8 +46,8 @@ def write_part(spec: PartSpec, part: Part) -> PartReceipt:
         return done
     writing = _Writing(spec, part.number, output)
     try:
-        for piece in part.pieces:
-            writing.write(piece)
+        for _, pieces in itertools.groupby(part.pieces, lambda piece: piece.entry.key):
+            writing.write(list(pieces))
         receipt = writing.finish()
     except BaseException:
         writing.abort()
@@ -98,9 +98,9 @@ class _Writing:
         source = Store(spec.input_uri)
         self._rows = JoinedRows(self.output, source, spec.columns, label_columns)
 
-    def write(self, piece: Piece) -> None:
-        """Writes the kept rows of a piece."""
-        for row in self._rows.read(piece):
+    def write(self, pieces: Sequence[Piece]) -> None:
+        """Writes the kept rows of pieces of one shard."""
+        for row in self._rows.read(pieces):
             try:
                 self._write(row.pair, row.label)
             except MisjoinedError as error:

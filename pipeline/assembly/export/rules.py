@@ -86,21 +86,17 @@ def label_reasons(
 def near_identical(first: str, second: str, threshold: float) -> bool:
     """Whether two responses are more alike than a pair to learn from should be."""
     first, second = _plain(first), _plain(second)
-    return first == second or (threshold < 1 and _similarity(first, second) >= threshold)
+    if first == second or threshold == 1:
+        return first == second
+    counts = [max(0, len(text) - _GRAM + 1) for text in (first, second)]
+    if 2 * min(counts) < threshold * sum(counts) or not all(counts):  # too different in length
+        return False
+    # Dice: of the character trigrams of both texts, the share that they have in common.
+    return 2 * (_grams(first) & _grams(second)).total() >= threshold * sum(counts)
 
 
 def _plain(text: str) -> str:
     return _SPACES.sub(" ", unicodedata.normalize("NFKC", text)).strip().casefold()
-
-
-def _similarity(first: str, second: str) -> float:
-    """Of the character trigrams of both texts, the share that they have in common (Dice)."""
-    shorter, longer = sorted((len(first), len(second)))
-    counts = [max(0, length - _GRAM + 1) for length in (shorter, longer)]
-    if not all(counts):
-        return 0.0
-    common = (_grams(first) & _grams(second)).total()
-    return 2 * common / sum(counts)
 
 
 def _grams(text: str) -> Counter[str]:

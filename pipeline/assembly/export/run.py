@@ -13,12 +13,14 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from pipeline.assembly.cluster import ray_session
 from pipeline.assembly.export.card import card_of
 from pipeline.assembly.export.config import ExportConfig
 from pipeline.assembly.export.flow import map_tasks
 from pipeline.assembly.export.formats import FORMATS
+from pipeline.assembly.export.leftovers import sweep
 from pipeline.assembly.export.nothing_left import nothing_left
 from pipeline.assembly.export.part_spec import PartSpec
 from pipeline.assembly.export.part_writer import WriteStage
@@ -243,7 +245,11 @@ class _Export:
         if not record.total:
             dropped, details = record.dropped, record.details
             raise nothing_left(self._manifest, record.format, dropped, details)
-        beside = FORMATS[record.format].beside(record.layout())
+        format_ = FORMATS[record.format]
+        if format_.whole_folders and self._output.local:
+            place = Path(self._output.path(self._folder))
+            sweep(place, [file["path"] for file in record.files])
+        beside = format_.beside(record.layout())
         quality = read_quality(self._output, record.snapshot_id)
         card = card_of(record, self._manifest, self._config, quality)
         for path, data in {**beside, CARD: card.encode()}.items():

@@ -63,6 +63,7 @@ class TrainerFormat(abc.ABC):
         inline_videos: whether videos may be in the rows; otherwise they are paths.
         ties: whether it holds pairs of which neither is better.
         alternating: whether a prompt must begin with the user (or the system) and alternate.
+        whole_folders: whether the trainer reads every file of a folder.
         label_columns: columns of the label that it needs besides those that all do.
     """
 
@@ -77,6 +78,7 @@ class TrainerFormat(abc.ABC):
     inline_videos: ClassVar[bool] = False
     ties: ClassVar[bool] = False
     alternating: ClassVar[bool] = False
+    whole_folders: ClassVar[bool] = False
     label_columns: ClassVar[tuple[str, ...]] = ()
 
     @abc.abstractmethod

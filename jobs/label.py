@@ -9,6 +9,7 @@ from pipeline.assembly.command import run_command
 from pipeline.assembly.job_config import MillConfig
 from pipeline.assembly.progress import Reporter
 from pipeline.assembly.run import label
+from pipeline.assembly.stop import stop_on_sigterm
 from pipeline.core.config_file import load_config
 from pipeline.workers.retries import parse_reasons
 
@@ -23,14 +24,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     config = load_config(MillConfig, options.config, options.set)
-    label(
-        config,
-        options.input,
-        options.output,
-        Reporter(),
-        dry_run=options.dry_run,
-        retries=parse_reasons(options.retry_quarantined),
-    )
+    with stop_on_sigterm() as stop:
+        label(
+            config,
+            options.input,
+            options.output,
+            Reporter(),
+            dry_run=options.dry_run,
+            retries=parse_reasons(options.retry_quarantined),
+            stop=stop,
+        )
     return 0
 
 
@@ -38,7 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m jobs.label",
         description="Judges every pair that this judge has not judged yet; safe to run again.",
-        epilog="exit codes: 0 done; 2 bad config, input or storage; 4 too many quarantined",
+        epilog="exit codes: 0 done; 2 bad config, input or storage; 4 too many quarantined; "
+        "143 stopped by SIGTERM: run it again, and it goes on",
     )
     parser.add_argument("--config", metavar="FILE", help="YAML; built-in defaults without it")
     parser.add_argument("--input", metavar="URI", required=True, help="folder of pair shards")

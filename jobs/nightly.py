@@ -10,6 +10,7 @@ from pipeline.assembly.job_config import MillConfig
 from pipeline.assembly.nightly.night import run_night
 from pipeline.assembly.progress import Reporter
 from pipeline.assembly.run import label
+from pipeline.assembly.stop import stop_on_sigterm
 from pipeline.core.config_file import load_config
 from pipeline.workers.retries import parse_reasons
 
@@ -28,7 +29,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.dry_run:
         label(config, *where, Reporter(), dry_run=True, retries=retries)
         return 0
-    return run_night(config, *where, Reporter(), retries=retries)
+    with stop_on_sigterm() as stop:
+        return run_night(config, *where, Reporter(), retries=retries, stop=stop)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,8 +6,10 @@ import logging
 import math
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 import ray
 
 from pipeline.core.config import WorkersConfig
+from pipeline.core.errors import StoppedError
 
 _MiB = 2**20
 
@@ -37,6 +40,27 @@ def ray_session(workers: WorkersConfig) -> Iterator[None]:
 
 
 @contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """What is to happen on SIGTERM stays as it was: Ray's would end the driver where it stands.
+
+    Where it was the system's, Ray's is better: it ends a private Ray too.
+
+    Raises:
+        StoppedError: SIGTERM came while Ray's way was in force.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    if before is signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    try:
+        yield
+    except SystemExit as ended:
+        raise StoppedError("stopped by SIGTERM while Ray started; run it again") from ended
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def _connection(workers: WorkersConfig) -> Iterator[None]:
     if ray.is_initialized():
         yield
@@ -45,7 +69,8 @@ def _connection(workers: WorkersConfig) -> Iterator[None]:
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if "RAY_ADDRESS" in os.environ:
-        ray.init(**quiet)
+        with _own_sigterm():
+            ray.init(**quiet)
         try:
             yield
         finally:
@@ -57,14 +82,15 @@ def _connection(workers: WorkersConfig) -> Iterator[None]:
     # Short, for Unix sockets below it have at most 107 characters in their path.
     folder = tempfile.mkdtemp(prefix="pairmill-", dir="/tmp")
     try:
-        ray.init(
-            num_cpus=workers.local_cpus,
-            num_gpus=None if _has_gpu() else math.ceil(workers.max * workers.gpus),
-            object_store_memory=workers.local_object_store_mb * _MiB,
-            include_dashboard=False,
-            _temp_dir=folder,
-            **quiet,
-        )
+        with _own_sigterm():
+            ray.init(
+                num_cpus=workers.local_cpus,
+                num_gpus=None if _has_gpu() else math.ceil(workers.max * workers.gpus),
+                object_store_memory=workers.local_object_store_mb * _MiB,
+                include_dashboard=False,
+                _temp_dir=folder,
+                **quiet,
+            )
         yield
     finally:
         ray.shutdown()

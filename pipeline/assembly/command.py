@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from pipeline.core.errors import PairmillError
+from pipeline.core.errors import PairmillError, StoppedError
 
 _INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
 
@@ -22,6 +22,9 @@ def run_command(body: Callable[[], int], interrupted: str) -> int:
     """
     try:
         return body()
+    except StoppedError as stopped:  # no error: it did what it was told
+        sys.stderr.write(f"{stopped}\n")
+        return stopped.exit_code
     except PairmillError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

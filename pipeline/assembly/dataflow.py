@@ -9,6 +9,7 @@ import itertools
 import pickle
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import pyarrow as pa
 import ray
@@ -17,6 +18,8 @@ from ray.exceptions import RayError
 
 from pipeline.assembly.committed import CommittedShard
 from pipeline.assembly.shard_planner import ShardPlan, ShardPlanner, map_threads
+from pipeline.assembly.stop import Stop
+from pipeline.assembly.stop_watch import StopBudgetOver, StopWatch
 from pipeline.core import errors
 from pipeline.core.config import WorkersConfig
 from pipeline.core.errors import PairmillError
@@ -24,6 +27,7 @@ from pipeline.core.storage import Store
 from pipeline.workers.judge_actor import JudgeActor, RunSpec
 from pipeline.workers.read_pairs import ShardTask, read_units
 from pipeline.workers.receipts import Receipt, receipts_of
+from pipeline.workers.stop_mark import StopMark
 
 _SHARDS_A_TASK = 128
 _SPOT_WAIT_S = 24 * 3600  # waiting for capacity is no failure
@@ -31,16 +35,26 @@ _READ_SHARE = 0.4  # of the object store, for units that no worker has taken yet
 _UNITS_A_READER = 3  # two that it has handed over and one in the making
 
 
-def judge_shards(tasks: Sequence[ShardTask], spec: RunSpec) -> Iterator[Receipt]:
+def judge_shards(tasks: Sequence[ShardTask], spec: RunSpec, stop: Stop) -> Iterator[Receipt]:
     """Judges every unit of ``tasks``; yields a receipt when a unit is committed.
+
+    Ends early once ``stop`` is asked: when what was in flight is committed, at the latest after
+    ``workers.stop_seconds``.
 
     Raises:
         PairmillError: a stage met an error that the user can act on.
     """
     for wave in waves(tasks, spec.config.workers.wave_units):
+        if stop.asked:
+            return
+        flow = _flow(wave, spec)
+        watch = partial(StopWatch, stop, spec)  # Ray Data calls it without arguments
+        flow.context.custom_execution_callback_classes = [watch]  # type: ignore[list-item]
         try:
-            for table in _flow(wave, spec).iter_batches(batch_size=None, batch_format="pyarrow"):
+            for table in flow.iter_batches(batch_size=None, batch_format="pyarrow"):
                 yield from receipts_of(table)
+        except StopBudgetOver:
+            return
         except RayError as error:
             raise user_error(error) from error
 
@@ -119,14 +133,18 @@ class _Reader:
 
     def __init__(self, spec: RunSpec) -> None:
         self._corpora = spec.corpora
+        self._stop = StopMark(Store(spec.output_uri), spec.run_id)
         self.__name__ = "read_units"
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         for data in batch["task"].to_pylist():
+            if self._stop.seen():  # there may be many left
+                return
             task: ShardTask = pickle.loads(data)
             corpus = self._corpora[task.corpus]
             columns, most = corpus.config.columns, corpus.config.unit_bytes
-            yield from read_units(Store(corpus.uri), task, columns, most)
+            units = read_units(Store(corpus.uri), task, columns, most)
+            yield from itertools.takewhile(lambda unit: not self._stop.seen(), units)
 
 
 def plan_shards_by_tasks(

@@ -20,6 +20,7 @@ from pipeline.assembly.progress import Reporter
 from pipeline.assembly.reconcile import check_coverage, check_quarantine
 from pipeline.assembly.shard_planner import ShardPlan, ShardPlanner, map_threads
 from pipeline.assembly.steps import Step, untold
+from pipeline.assembly.stop import Stop
 from pipeline.core.config import LabelConfig
 from pipeline.core.fingerprint import judge_card
 from pipeline.core.judge_cards import read_calibration, write_card
@@ -89,6 +90,7 @@ def label(
     run_id: str | None = None,
     canary: CanaryConfig | None = None,
     step: Step = untold,
+    stop: Stop | None = None,
 ) -> RunResult:
     """Labels every pair under ``input_uri`` that this judge has not labelled yet.
 
@@ -102,13 +104,16 @@ def label(
         run_id: the run's identity; a new one by default.
         canary: gold pairs to be judged among the others, if there are any others to judge.
         step: told of the steps ``plan`` and ``label``.
+        stop: asked between steps, and while pairs are judged, whether to end.
 
     Returns:
         Counts over the rows judged by this run, and how long judging took.
 
     Raises:
+        StoppedError: ``stop`` was asked before everything was labelled.
         PairmillError: with the exit code of the job (see ``pipeline.core.errors``).
     """
+    stop = stop or Stop()
     card = judge_card(config.judge, model_version(config.judge.model), config.engine.kind)
     output = Store(output_uri)
     with ExitStack() as session:
@@ -133,14 +138,15 @@ def label(
         if dry_run:
             return RunResult(judge_id, Tally(run.run_id), 0, Tally(run.run_id))
         with step("label") as told:
+            stop.check("nothing is judged yet")
             if plan.units:
                 # First of all, so that an output that cannot be written starts nothing.
                 write_card(output, card)
                 session.enter_context(ray_session(config.workers))
-            return _execute(run, reporter, told)
+            return _execute(run, reporter, told, stop)
 
 
-def _execute(run: Run, reporter: Reporter, told: dict[str, Any]) -> RunResult:
+def _execute(run: Run, reporter: Reporter, told: dict[str, Any], stop: Stop) -> RunResult:
     began = time.monotonic()
     progress = reporter.progress(run.run_id, run.plan.rows_to_do, run.config.progress_seconds)
     canaries = Tally(run.run_id)
@@ -159,7 +165,7 @@ def _execute(run: Run, reporter: Reporter, told: dict[str, Any]) -> RunResult:
         )
         tasks = run.canaries.among(run.plan) if run.canaries else run.plan.tasks
         with progress:
-            for receipt in judge_shards(tasks, spec):
+            for receipt in judge_shards(tasks, spec, stop):
                 if receipt.corpus:
                     canaries.add(receipt.tally)
                 else:
@@ -168,25 +174,41 @@ def _execute(run: Run, reporter: Reporter, told: dict[str, Any]) -> RunResult:
         reporter.note("nothing to judge: every row is labelled by this judge; no engine started")
     tally, figures = progress.tally, progress.figures()
     planned = (run.plan.rows_to_do, run.canary_rows)
+    seconds = time.monotonic() - began
+    if (tally.pairs, canaries.pairs) != planned and stop.asked:
+        record = _record(run, "stopped", tally, canaries, seconds, figures)
+        _keep(run, record, reporter, told)
+        stop.check(f"{tally.pairs} of {planned[0]} pairs to do are labelled and committed")
     if (tally.pairs, canaries.pairs) != planned:
         raise AssertionError(
             f"run {run.run_id}: {planned} rows and canaries planned, {tally.pairs} and "
             f"{canaries.pairs} committed"
         )
     check_coverage(run.plan, run.output, run.card["judge_id"])
-    record = _record(run, tally, canaries, time.monotonic() - began, figures)
-    run.output.put(f"runs/{run.run_id}/run.json", _json(record))
-    told.update({name: record[name] for name in ("pairs", *Status, "reused", "judging_s")})
-    reporter.event("done", {key: value for key, value in record.items() if key != "plan"})
+    record = _record(run, "done", tally, canaries, seconds, figures)
+    _keep(run, record, reporter, told)
     check_quarantine(run.output, record, run.config.quarantine)
     return RunResult(run.card["judge_id"], tally, figures["judging_s"], canaries)
 
 
+def _keep(run: Run, record: dict[str, Any], reporter: Reporter, told: dict[str, Any]) -> None:
+    """Stores and tells a run's record."""
+    run.output.put(f"runs/{run.run_id}/run.json", _json(record))
+    told.update({name: record[name] for name in ("pairs", *Status, "reused", "judging_s")})
+    reporter.event(record["state"], {k: v for k, v in record.items() if k not in ("plan", "state")})
+
+
 def _record(
-    run: Run, tally: Tally, canaries: Tally, seconds: float, figures: dict[str, Any]
+    run: Run,
+    state: str,
+    tally: Tally,
+    canaries: Tally,
+    seconds: float,
+    figures: dict[str, Any],
 ) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
+        "state": state,
         "judge_id": run.card["judge_id"],
         "input": run.input_uri,
         "output": run.output.uri,

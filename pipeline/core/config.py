@@ -216,6 +216,9 @@ class WorkersConfig(Frozen):
         max_start_failures: so many workers in a row may fail to start before the run ends.
         local_cpus, local_object_store_mb: a private Ray instance's size when no cluster is given.
         wave_units: most units planned into one Ray Data execution (bounds the driver's memory).
+        stop_seconds: after SIGTERM, pairs in flight have so long to be judged and committed; the
+            rest is left to the next run. Must be less than what whoever stops the job waits before
+            SIGKILL (``RAY_JOB_STOP_WAIT_TIME_S``, systemd's ``TimeoutStopSec``).
     """
 
     min: int = Field(default=1, ge=1)
@@ -228,6 +231,7 @@ class WorkersConfig(Frozen):
     local_cpus: int | None = None
     local_object_store_mb: int = Field(default=1_024, ge=80)
     wave_units: int = Field(default=100_000, ge=1)
+    stop_seconds: float = Field(default=90, ge=0)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

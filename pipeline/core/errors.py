@@ -64,6 +64,12 @@ class LeaseLostError(PairmillError):
     exit_code = 5
 
 
+class StoppedError(PairmillError):
+    """SIGTERM has asked this command to end; what is committed stays, and it can go on."""
+
+    exit_code = 143  # as shells have it: 128 and the number of SIGTERM
+
+
 class PublishConflictError(PairmillError):
     """Another run published while this one was about to: nothing of this one is visible."""
 

@@ -6,7 +6,7 @@ import asyncio
 import copy
 import datetime
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -28,6 +28,10 @@ from schemas.labels import Reason, Status
 Result = TypeVar("Result")
 # Requests beyond what the engine generates at once, so that it never runs out of waiting ones.
 _QUEUE_FACTOR = 1.5
+
+
+async def _never() -> bool:
+    return False
 
 
 class Judge:
@@ -79,14 +83,18 @@ class Judge:
         pairs: Pairs,
         stamp: Mapping[str, Any],
         earlier: EarlierLabels = NONE,
+        stopping: Callable[[], Awaitable[bool]] = _never,
     ) -> list[dict[str, Any]]:
         """Judges the pairs of a unit; returns their labels v1 rows in the same order.
+
+        Once ``stopping``, no further pair is begun: the rows are those of the first pairs only.
 
         Args:
             unit: where the pairs come from.
             pairs: rows of pairs v1 with their ``defect``.
             stamp: ``judge_id`` and ``run_id``.
             earlier: labels of earlier versions of the shard, to be taken over.
+            stopping: asked before each pair.
 
         Raises:
             EngineDeadError: the engine died; nothing of the unit is judged.
@@ -94,8 +102,10 @@ class Judge:
         """
         where = {"shard": unit.shard, "unit": unit.name, **stamp}
 
-        async def one(offset: int) -> dict[str, Any]:
+        async def one(offset: int) -> dict[str, Any] | None:
             async with self._slots:  # before the row is taken out of Arrow: bounds memory
+                if await stopping():
+                    return None
                 place = {**where, "row": unit.start + offset}
                 return await self.judge_pair(pairs[offset], place, earlier)
 
@@ -106,7 +116,12 @@ class Judge:
             # What the callers act on: a dead engine before anything else that broke with it.
             deaths = [error for error in failed.exceptions if isinstance(error, EngineDeadError)]
             raise (deaths or failed.exceptions)[0] from failed
-        return [task.result() for task in tasks]
+        rows: list[dict[str, Any]] = []
+        for task in tasks:
+            if (row := task.result()) is None:
+                break
+            rows.append(row)
+        return rows
 
     async def judge_pair(
         self,

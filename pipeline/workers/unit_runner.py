@@ -12,13 +12,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pipeline.core.storage import Store
 from pipeline.core.units import Unit
 from pipeline.core.voting import Decision
 from pipeline.workers.attempts import Attempts
-from pipeline.workers.earlier_labels import EarlierVersions
+from pipeline.workers.earlier_labels import EarlierLabels, EarlierVersions
 from pipeline.workers.judge import Judge, label_row
 from pipeline.workers.label_sink import (
     commit_part,
@@ -29,6 +30,7 @@ from pipeline.workers.label_sink import (
 from pipeline.workers.read_pairs import Pairs
 from pipeline.workers.receipts import Receipt, Tally
 from pipeline.workers.retries import Retries
+from pipeline.workers.stop_mark import StopMark
 from schemas.labels import Reason, Status
 
 Found = TypeVar("Found")
@@ -58,15 +60,21 @@ class UnitRunner:
         self._attempts = Attempts(output, judge_id, run_id)
         self._earlier = EarlierVersions(output, judge_id)
         self._turns: _Turns = beside._turns if beside else _Turns()
+        self._stop: StopMark = beside._stop if beside else StopMark(output, run_id)
 
     async def run(self, unit: Unit, pairs: Pairs) -> Receipt:
         """Judges and commits a unit, or finds it committed.
+
+        Once the run is to stop, the receipt counts what was judged of the unit until then: its
+        first rows, which are committed, or none.
 
         Raises:
             EngineDeadError: the worker must be replaced; the unit will be begun again.
         """
         began = time.monotonic()
         tally = Tally(self._stamp["run_id"])
+        if await self._stop.noticed():
+            return Receipt(unit, tally, 0)
         if not await self._in_store(uncommitted, unit):
             # Its rows are to be tried again, or a worker died after it had committed the unit.
             await self._again(unit, pairs, tally)
@@ -87,13 +95,15 @@ class UnitRunner:
             deaths = await asyncio.to_thread(self._attempts.deaths, unit, alone=False)
             if kept is not None and deaths < self._max_deaths:
                 await asyncio.to_thread(self._attempts.begin, unit, alone=False)
-                rows = await self._judge.judge_unit(unit, pairs, self._stamp, kept)
+                rows = await self._judge_rows(unit, pairs, kept)
+                if len(rows) < unit.rows:  # the run stops: the part stays as it is
+                    return
                 judge_id = self._stamp["judge_id"]
                 await asyncio.to_thread(replace_part, self._output, judge_id, unit, rows)
         tally.count(await self._in_store(committed_outcomes, unit))
 
     async def _suspect(self, unit: Unit, pairs: Pairs, tally: Tally) -> None:
-        if await self._settled(unit, tally):
+        if await self._stop.noticed() or await self._settled(unit, tally):
             return
         deaths = await asyncio.to_thread(self._attempts.deaths, unit, alone=True)
         if deaths == 0 or (unit.rows == 1 and deaths < self._max_deaths):
@@ -115,8 +125,15 @@ class UnitRunner:
     async def _attempt(self, unit: Unit, pairs: Pairs, tally: Tally, *, alone: bool) -> None:
         await asyncio.to_thread(self._attempts.begin, unit, alone=alone)
         earlier = await asyncio.to_thread(self._earlier.of, unit)
-        rows = await self._judge.judge_unit(unit, pairs, self._stamp, earlier)
-        await self._commit(unit, rows, tally)
+        if rows := await self._judge_rows(unit, pairs, earlier):
+            await self._commit(replace(unit, stop=unit.start + len(rows)), rows, tally)
+
+    async def _judge_rows(
+        self, unit: Unit, pairs: Pairs, earlier: EarlierLabels
+    ) -> list[dict[str, Any]]:
+        """The unit's rows; only the first ones if the run is to stop meanwhile."""
+        stopping = self._stop.noticed
+        return await self._judge.judge_unit(unit, pairs, self._stamp, earlier, stopping)
 
     async def _commit(self, unit: Unit, rows: list[dict[str, Any]], tally: Tally) -> None:
         left = await self._in_store(uncommitted, unit)
@@ -145,7 +162,7 @@ class UnitRunner:
 
 def _rows_of(piece: Unit, unit: Unit, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     own = rows[piece.start - unit.start : piece.stop - unit.start]
-    return own if piece == unit else [row | {"unit": piece.name} for row in own]
+    return [row | {"unit": piece.name} for row in own]
 
 
 class _Turns:

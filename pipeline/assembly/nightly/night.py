@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from pipeline.assembly.export import export_snapshot
+from pipeline.assembly.export.present import export_fields
 from pipeline.assembly.gate.gate import gate_for
 from pipeline.assembly.gate.present import gate_summary
 from pipeline.assembly.job_config import MillConfig
@@ -25,7 +27,8 @@ from pipeline.assembly.snapshots.manifests import live
 from pipeline.assembly.snapshots.publish import Publication, publish
 from pipeline.assembly.snapshots.retention import retain
 from pipeline.assembly.snapshots.summary import publication_fields
-from pipeline.core.errors import LeaseLostError, PairmillError, StorageError
+from pipeline.assembly.stop import Stop
+from pipeline.core.errors import LeaseLostError, PairmillError, StoppedError, StorageError
 from pipeline.core.run_ids import new_run_id
 from pipeline.core.storage import Store
 from schemas.labels import Reason
@@ -42,6 +45,7 @@ def run_night(
     reporter: Reporter,
     *,
     retries: frozenset[Reason] = frozenset(),
+    stop: Stop | None = None,
 ) -> int:
     """Brings the labels and the snapshot of an output up to its input.
 
@@ -51,6 +55,7 @@ def run_night(
         output_uri: where everything goes.
         reporter: told what is done.
         retries: rows that are quarantined for one of these reasons are judged again.
+        stop: asked between steps, and while pairs are judged, whether to end.
 
     Returns:
         The exit code: 0, or 3 where the gate refused the snapshot.
@@ -61,9 +66,12 @@ def run_night(
     """
     output, run_id = Store(output_uri), new_run_id()
     ttl_s = config.nightly.lease_s
-    with take_lease(output, LEASE, run_id, ttl_s=ttl_s, waiting=reporter.note) as lease:
+    stop = stop or Stop()
+    with take_lease(
+        output, LEASE, run_id, ttl_s=ttl_s, waiting=reporter.note, on_lost=stop.ask
+    ) as lease:
         record = NightRecord(output, run_id, open_input(input_uri)[0].uri)
-        night = _Night(config, input_uri, output, reporter, run_id, record, lease)
+        night = _Night(config, input_uri, output, reporter, run_id, record, lease, stop)
         return night.run(retries)
 
 
@@ -79,14 +87,15 @@ class _Night:
         run_id: str,
         record: NightRecord,
         lease: Lease,
+        stop: Stop,
     ) -> None:
         self._config, self._input_uri, self._output = config, input_uri, output
         self._reporter, self._run_id = reporter, run_id
-        self._record, self._lease = record, lease
+        self._record, self._lease, self._stop = record, lease, stop
 
     def run(self, retries: frozenset[Reason]) -> int:
         """All steps; however they end, the record says it, and so does the report."""
-        with self._ends():
+        with self._ends(), self._lease_first():
             done = self._publish(self._label(retries))
             self._after(done)
         exit_code = 0 if done.live or not done.manifest.blocked else BLOCKED
@@ -101,9 +110,18 @@ class _Night:
             yield
         except BaseException as error:
             exit_code = error.exit_code if isinstance(error, PairmillError) else _BUG
-            stopped = isinstance(error, LeaseLostError | KeyboardInterrupt)
+            stopped = isinstance(error, LeaseLostError | StoppedError | KeyboardInterrupt)
             with suppress(StorageError):  # what ended it is what must be told
                 self._record.end("stopped" if stopped else "failed", exit_code)
+            raise
+
+    @contextmanager
+    def _lease_first(self) -> Iterator[None]:
+        """Whoever loses the lease is asked to stop: says why."""
+        try:
+            yield
+        except StoppedError:
+            self._lease.check()
             raise
 
     def _label(self, retries: frozenset[Reason]) -> RunResult:
@@ -117,8 +135,9 @@ class _Night:
             run_id=self._run_id,
             canary=self._config.canary,
             step=self._record.step,
+            stop=self._stop,
         )
-        self._lease.check()
+        self._check("all pairs are labelled, and nothing is published")
         return result
 
     def _publish(self, labeled: RunResult) -> Publication:
@@ -150,20 +169,42 @@ class _Night:
                 sys.stderr.write(f"{summary}\n")
             elif done.changed:
                 self._reporter.note(summary)
-        self._lease.check()
+        self._check("publishing has ended")
         return done
 
     def _after(self, done: Publication) -> None:
+        nightly = self._config.nightly
         if not done.live:
-            if self._config.nightly.hooks:
-                self._record.skip("hooks", "nothing new is live")
+            for name, wanted in (("exports", nightly.exports), ("hooks", nightly.hooks)):
+                if wanted:
+                    self._record.skip(name, "nothing new is live")
             return
+        self._exports(done.manifest.snapshot_id)
         self._hooks()
-        if (keep := self._config.nightly.keep) is not None:
+        if (keep := nightly.keep) is not None:
             with self._record.step("retention") as told:
                 publish_config = self._config.publish
                 kept = retain(self._output, keep, publish_config, self._reporter, self._run_id)
                 told |= {"kept": kept.kept, "removed": [*kept.removed, *kept.leftovers]}
+
+    def _exports(self, snapshot_id: str) -> None:
+        if not self._config.nightly.exports:
+            return
+        with self._record.step("exports") as told:
+            told["exports"] = []
+            for config in self._config.nightly.exports:
+                result = export_snapshot(
+                    self._output,
+                    self._input_uri,
+                    snapshot_id,
+                    config,
+                    self._reporter,
+                    columns=self._config.input,
+                    workers=self._config.workers,
+                )
+                self._reporter.event("exported", export_fields(result, self._output))
+                told["exports"].append({"folder": result.record.folder, "new": result.changed})
+                self._check("exports have begun")
 
     def _hooks(self) -> None:
         if not self._config.nightly.hooks:
@@ -175,7 +216,12 @@ class _Night:
         with self._record.step("hooks") as told:
             told["hooks"] = [list(hook) for hook in pending]
             hooks.run(self._input_uri, self._run_id, self._reporter)
-            self._lease.check()
+            self._check("the hooks have run")
+
+    def _check(self, done: str) -> None:
+        """Ends the night between two steps if it must; ``done`` says how far it has come."""
+        self._lease.check()
+        self._stop.check(done)
 
 
 def _why_not_published(done: Publication) -> str | None:

@@ -14,6 +14,7 @@ import pytest
 from huggingface_hub import DatasetCard
 from PIL import Image
 
+from tests.calibrations import scored
 from tests.exporting import (
     CAST,
     FOR_A,
@@ -219,6 +220,33 @@ def test_scores_of_single_responses(corpus: Corpus, shared_ray: str) -> None:
         for row, label in corpus.joined()
         if label["status"] in ("labeled", "tie")
         for letter, score in zip("ab", label["scores"], strict=True)
+    ]
+
+
+@pytest.mark.parametrize("format_", ["single_score", "batch_ranking"])
+def test_scores_of_candidates(tmp_path: Path, shared_ray: str, format_: Any) -> None:
+    made = Corpus.at(tmp_path, format=format_)
+    single = format_ == "single_score"
+    rows, votes = [], []
+    for number in range(5):
+        answers = [response(f"{number}{letter}") for letter in ("a" if single else "abc")]
+        none = {"response_a": None, "response_b": None}
+        rows.append(pair(number, candidates=answers, **none))
+        scores = [float(number % 4 + 1)] if single else [number + 1.0, 9.0, 2.0]
+        orders = ("a", "a") if single else ("abc", "cba")
+        votes.append([scored(order, *scores) for order in orders])
+    made.shard("a.parquet", rows, votes)
+    made.publish()
+    refused = run_export(made.output, "--format", "trl-reward")
+    assert "formats that can hold these: pointwise" in refused.error
+    done = run_export(made.output, "--format", "pointwise", *settings(validation=0))
+    found = export_rows(made.output, folder_of(done, made.output))
+    got = [(row["response"], row["score"], row["rank"], row["candidate"]) for row in found]
+    assert got == [
+        (f"{number}{letter}", score, sum(other > score for other in scores), letter)
+        for number in range(5)
+        for scores in [[number % 4 + 1.0] if single else [number + 1.0, 9.0, 2.0]]
+        for letter, score in zip("abc", scores, strict=False)
     ]
 
 

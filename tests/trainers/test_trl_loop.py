@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def preferred_rightly(model: Any, rows: list[Row]) -> float:
 
 @pytest.mark.engine
 def test_a_policy_prefers_the_better_answers_more_often_than_before(
-    shared_ray: str, tmp_path: Path
+    shared_ray: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     held_out = comparisons(80, seed=2)
     write_shard(tmp_path / "pairs" / "a.parquet", comparisons(160, seed=1))
@@ -110,5 +111,6 @@ def test_a_policy_prefers_the_better_answers_more_often_than_before(
     )
     trainer.train()
     after = preferred_rightly(model, held_out)
+    record_property("preferred rightly", (before, after))
     assert after > before + 0.15, (before, after)
     assert after > 0.7, (before, after)

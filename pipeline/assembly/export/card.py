@@ -98,12 +98,13 @@ def _contents(record: ExportRecord, config: ExportConfig) -> Iterator[str]:
         first = [tier, f"{tiers[tier]:g}"] if tiers else []
         rows.append([*first, split, f"{count:,}"])
     yield _table(head, rows)
-    yield (
-        "\nRows of one prompt are all in the same split.\n\n"
-        f"**ε = {record.epsilon:g}** is the mean of 1 - confidence over these rows: the share of "
-        "labels that the judge itself expects to be wrong, and so the label smoothing to train "
-        "with.\n\n"
-    )
+    yield "\nRows of one prompt are all in the same split.\n\n"
+    if record.epsilon is not None and FORMATS[record.format].holds == "pairs":
+        yield (
+            f"**ε = {record.epsilon:g}** is the mean of 1 - confidence over these rows: the share "
+            "of labels that the judge itself expects to be wrong, and so the label smoothing to "
+            "train with.\n\n"
+        )
     if differ := record.longer + record.shorter:
         yield (
             f"The longer response is the better one in {record.longer:,} of the {differ:,} rows "
@@ -116,7 +117,7 @@ def _contents(record: ExportRecord, config: ExportConfig) -> Iterator[str]:
 def _usage(record: ExportRecord, layout: Layout) -> Iterator[str]:
     text = FORMATS[record.format].usage(layout)
     yield "`FOLDER` is this folder, or its name on the hub.\n\n" if "FOLDER" in text else ""
-    yield text.replace("EPSILON", f"{record.epsilon:g}")
+    yield text if record.epsilon is None else text.replace("EPSILON", f"{record.epsilon:g}")
 
 
 def _judge(manifest: Manifest) -> Iterator[str]:

@@ -182,7 +182,9 @@ class _Writing:
     def _count(self, example: Example) -> None:
         receipt = self.receipt
         receipt.kept[f"{example.tier}/{example.split}"] += 1
-        receipt.uncertainty += 1 - (example.label["confidence"] or 0.0)
+        if example.confidence is not None:
+            receipt.uncertainty += 1 - example.confidence
+            receipt.sure += 1
         receipt.sources[example.source or ""] += 1
         if example.label["preference"] is not None:
             sign = rules.length_sign(example.chosen.text, example.rejected.text)

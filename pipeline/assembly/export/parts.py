@@ -62,7 +62,7 @@ class PartReceipt:
         kept: rows of the snapshot that were exported, by ``<tier>/<split>``.
         dropped: rows by reason.
         details: of some dropped rows, what was wrong, by reason.
-        uncertainty: sum of 1 - confidence over the kept rows.
+        uncertainty: sum of 1 - confidence over the kept rows that have one, ``sure`` of them.
         longer, shorter: kept rows whose better response is the longer or the shorter one.
         sources: kept rows by their ``source``.
         files: with tier and split of each.
@@ -74,6 +74,7 @@ class PartReceipt:
     dropped: Counter[str] = field(default_factory=Counter)
     details: dict[str, str] = field(default_factory=dict)
     uncertainty: float = 0.0
+    sure: int = 0
     longer: int = 0
     shorter: int = 0
     sources: Counter[str] = field(default_factory=Counter)

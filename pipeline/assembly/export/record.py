@@ -27,7 +27,7 @@ class ExportRecord:
         rows: of the snapshot; ``kept`` and ``dropped`` rows add up to it.
         kept: rows by ``<tier>/<split>``; the tier is empty where there are none.
         dropped: rows by reason; of some reasons ``details`` has an example.
-        epsilon: mean of 1 - confidence over the kept rows.
+        epsilon: mean of 1 - confidence over the kept rows; None where labels have none.
         longer, shorter: kept rows whose better response is the longer or the shorter one.
         sources: kept rows by their ``source``.
         files: path, tier, split, rows, bytes and SHA-256 of each.
@@ -45,7 +45,7 @@ class ExportRecord:
     kept: Mapping[str, int]
     dropped: Mapping[str, int]
     details: Mapping[str, str]
-    epsilon: float
+    epsilon: float | None
     longer: int
     shorter: int
     sources: Mapping[str, int]

@@ -220,6 +220,7 @@ class _Export:
             for tier, split, record in receipt.files
         ]
         uncertainty = math.fsum(receipt.uncertainty for receipt in receipts)
+        sure = sum(receipt.sure for receipt in receipts)
         return ExportRecord(
             export_id=self._id,
             snapshot_id=self._manifest.snapshot_id,
@@ -232,7 +233,7 @@ class _Export:
             kept=dict(sorted(kept.items())),
             dropped=dict(sorted(dropped.items())),
             details=dict(sorted(details.items())),
-            epsilon=round(uncertainty / max(1, kept.total()), 6),
+            epsilon=round(uncertainty / sure, 6) if sure else None,
             longer=sum(receipt.longer for receipt in receipts),
             shorter=sum(receipt.shorter for receipt in receipts),
             sources=dict(sorted(sources.items())),

@@ -16,6 +16,7 @@ from tests.derivations import Labelled
 from tests.exporting import (
     FOR_A,
     FOR_B,
+    WITHOUT_RAY,
     Corpus,
     by_id,
     export_rows,
@@ -106,9 +107,8 @@ def test_on_s3(
     s3fs.S3FileSystem.clear_instance_cache()  # it remembers the key before
     root = f"s3://{BUCKET}/out/export"
     made = fill(Corpus(Store(f"s3://{BUCKET}/in/export"), Labelled.at(root)))
-    uri = f"{root}/snapshots/{made.publish().snapshot_id}"
     # A process of its own, with a key that may neither delete nor write the input.
-    command = [sys.executable, "-m", "jobs.export", "--snapshot", uri, "--format", "llama-factory"]
+    command = [sys.executable, "-c", WITHOUT_RAY, "--snapshot", root, "--format", "llama-factory"]
     environment = os.environ | s3.environment(JOB)
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

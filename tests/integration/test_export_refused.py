@@ -10,9 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.exporting import FOR_A, TORN, Corpus, export_rows, folder_of, run_export, settings
+from tests.exporting import (
+    FOR_A,
+    TORN,
+    WITHOUT_RAY,
+    Corpus,
+    export_rows,
+    folder_of,
+    run_export,
+    settings,
+)
 from tests.processes import ROOT
-from tests.shards import pair, picture, shard_bytes
+from tests.shards import pair, shard_bytes
 
 
 @pytest.fixture
@@ -84,47 +93,43 @@ def test_another_mapping_than_the_pairs_were_labelled_with(corpus: Corpus, share
     assert "give the input.columns" in done.error
 
 
-# An export without Ray, whose own files a full disk would hit first.
-WRITE = """
-import contextlib, pickle, sys
-import pyarrow as pa
-from pipeline.assembly.export import run, selecting
-
-def map_here(tasks, stage):
-    for task in tasks:
-        batch = pa.table({"task": pa.array([pickle.dumps(task)], pa.large_binary())})
-        for table in stage(batch):
-            yield from map(pickle.loads, table["result"].to_pylist())
-
-run.map_tasks = selecting.map_tasks = map_here
-run.ray_session = lambda workers: contextlib.nullcontext()
-from jobs.export import main
-sys.exit(main(["--output", sys.argv[1]]))
-"""
-
-
-@pytest.mark.parametrize("most", [1_000_000, 20_000])
-def test_a_full_disk_leaves_no_export(corpus: Corpus, most: int) -> None:
-    """No file may grow beyond ``most`` bytes; the system refuses more, as on a full disk."""
-    big = [pair(n, images=[{"bytes": picture(n, (200, 150)), "path": None}]) for n in range(4)]
-    corpus.shard("c.parquet", big, [FOR_A] * 4)
-    corpus.publish()
-
-    def limit() -> None:
+def test_a_full_disk_leaves_no_export(corpus: Corpus) -> None:
+    def limit() -> None:  # no file may grow beyond; the system refuses more, as on a full disk
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
-    command = [sys.executable, "-c", WRITE, corpus.output.uri]
+    command = [sys.executable, "-c", WITHOUT_RAY, "--output", corpus.output.uri]
     done = subprocess.run(
         command, cwd=ROOT, preexec_fn=limit, capture_output=True, text=True, check=False
     )
-    left = [path for path in Path(corpus.output.uri).glob("exports/**/*") if path.is_file()]
-    if most > 400_000:
-        assert (done.returncode, done.stderr) == (0, "")
-        assert "export.json" in {path.name for path in left}
-    else:
-        assert done.returncode == 2
-        message = "train-00000.parquet: OSError: [Errno 27] File too large\n"
-        assert done.stderr.startswith("error: ")
-        assert done.stderr.endswith(message), done.stderr
-        assert left == []
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    message = "train-00000.parquet: OSError: [Errno 27] File too large\n"
+    assert done.stderr.endswith(message), done.stderr
+    folder = Path(corpus.output.uri) / "exports"
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+
+
+def test_a_killed_export_is_not_there_and_is_finished_by_the_next(
+    tmp_path: Path, shared_ray: str
+) -> None:
+    made = Corpus.at(tmp_path)
+    rows = [pair(number, pair_id=f"{number}") for number in range(640)]
+    made.shard("a.parquet", rows, [FOR_A] * 640)
+    made.publish()
+    arguments = ("--format", "trl-dpo", *settings(file_rows=16))
+    command = [sys.executable, "-c", WITHOUT_RAY, "--output", made.output.uri, *arguments]
+    process = subprocess.Popen(command, cwd=ROOT)
+    while not any("_parts/" in entry.key for entry in made.output.list("exports")):
+        assert process.poll() is None
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    keys = [entry.key for entry in made.output.list("exports")]
+    assert 1 <= sum("_parts/" in key for key in keys) < 40
+    assert not any(key.endswith("export.json") for key in keys)
+    first = made.output.read(next(key for key in keys if key.endswith("train-00000.parquet")))
+
+    folder = folder_of(run_export(made.output, *arguments), made.output)
+    found = export_rows(made.output, folder)
+    assert sorted(int(row["pair_id"]) for row in found) == list(range(640))
+    assert made.output.read(f"{folder}/train-00000.parquet") == first

@@ -85,7 +85,8 @@ def test_pictures_as_responses(tmp_path: Path, shared_ray: str) -> None:
     refused = run_export(made.output, "--format", "trl-dpo")
     assert refused.exit_code == 2
     assert "formats that can: ms-swift, jsonl, pointwise" in refused.error
-    done = run_export(made.output, "--format", "ms-swift", *settings(validation=0))
+    files = settings(validation=0, media__mode="files")
+    done = run_export(made.output, "--format", "ms-swift", *files)
     key = folder_of(done, made.output)
     found = export_rows(made.output, key)
     sides = [

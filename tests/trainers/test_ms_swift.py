@@ -64,7 +64,7 @@ def test_pictures_as_responses(
     folder = exported(made, "ms-swift", validation=0)
     found = [TemplateInputs.from_dict(row) for row in loaded(folder, monkeypatch, tmp_path)]
     sides = [
-        [(folder / getattr(each, side).images[0]["path"]).read_bytes() for each in found]
+        [getattr(each, side).images[0]["bytes"] for each in found]
         for side in ("chosen", "rejected")
     ]
     assert sides == [

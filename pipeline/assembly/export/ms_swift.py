@@ -28,7 +28,7 @@ class MsSwift(TrainerFormat):
     candidates = frozenset({"text", "image", "edit", "video"})
     images = True
     videos = True
-    media = ("files", "inline", "references")
+    media = ("inline", "files", "references")  # files need ROOT_IMAGE_DIR to be found
 
     def schema(self, shape: Shape) -> pa.Schema:
         media = {}
@@ -65,14 +65,15 @@ class MsSwift(TrainerFormat):
     def usage(self, layout: Layout) -> str:
         train = [f"FOLDER/{path}" for path in layout.of_split("train")]
         more = " …" if len(train) > 1 else ""
+        by_path = layout.shape.media == "files" or _clips(layout.shape)
         return (
             "```sh\n"
-            "export ROOT_IMAGE_DIR=FOLDER\n"
-            f"swift rlhf --rlhf_type dpo --loss_type robust --label_smoothing EPSILON \\\n"
+            + "export ROOT_IMAGE_DIR=FOLDER  # where paths of media begin\n" * by_path
+            + "swift rlhf --rlhf_type dpo --loss_type robust --label_smoothing EPSILON \\\n"
             f"    --dataset {train[0] if train else 'FOLDER/train-00000.parquet'}{more} …\n```\n\n"
-            "Paths of media are relative to this folder. Reward models (`--rlhf_type rm`) use "
-            "`margin`, which is on the judge's scale. A tag such as `<image>` that stood in a text "
-            "has a space in it (`<image >`), since every `<image>` counts as a picture."
+            "Reward models (`--rlhf_type rm`) use `margin`, which is on the judge's scale. A tag "
+            "such as `<image>` that stood in a text has a space in it (`<image >`), since every "
+            "`<image>` counts as a picture."
         )
 
     def _media(

@@ -1,7 +1,11 @@
-"""The driver is killed again and again; what it committed stays, and nothing is doubled."""
+"""The driver is killed or told to stop at any moment; what is committed stays, nothing is doubled.
+
+Killed, it leaves what was in flight to be judged again. Told to stop, it leaves nothing so.
+"""
 
 from __future__ import annotations
 
+import json
 import signal
 from collections import Counter
 from pathlib import Path
@@ -20,7 +24,7 @@ from tests.labeling import (
     write_config,
 )
 from tests.processes import Job, processes_with, started, wait_until
-from tests.shards import pair, write_shard
+from tests.shards import labels_of, pair, write_shard
 
 UNIT_ROWS, IN_FLIGHT = 8, 3
 
@@ -32,7 +36,7 @@ def keys(output: Path, prefix: str) -> list[str]:
 def attempts(output: Path) -> Counter[str]:
     """How often each unit was begun, by its shard and row range."""
     folders = [key.split("/") for key in keys(output, "attempts")]
-    return Counter("/".join(folder[2:4]) for folder in folders if folder[2] != "starts")
+    return Counter("/".join(folder[2:5]) for folder in folders if folder[2] != "starts")
 
 
 def committed(output: Path) -> set[str]:
@@ -70,12 +74,11 @@ def test_killed_at_any_moment_and_run_again(tmp_path: Path, model: Path) -> None
     config = write_config(tmp_path / "label.yaml", model, changes)
     arguments = label_arguments(config, source, output)
     slow_start = ["--set", "engine.script.start_s=600"]
-    killed, stopped = (signal.SIGKILL, -9), (signal.SIGTERM, 15)  # Ray exits with the number
+    killed = (signal.SIGKILL, -9)
     moments = [
         (slow_start, "attempts", 1, killed),  # the engine is starting
         ([], "parts", 1, killed),  # its first part has just appeared
         ([], "parts", 4, killed),  # some more
-        ([], "parts", 2, stopped),  # as `ray job stop` does
     ]
     for more, prefix, count, (how, expected) in moments:
         parts, begun, done = contents(output, "parts"), attempts(output), committed(output)
@@ -108,3 +111,60 @@ def test_killed_at_any_moment_and_run_again(tmp_path: Path, model: Path) -> None
     # As if nothing had happened.
     assert run_label(config, source, tmp_path / "calm").exit_code == 0
     assert without_run(assert_exact(tmp_path / "calm", shards)) == without_run(labels)
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_told_to_stop_it_commits_what_is_in_flight(tmp_path: Path, model: Path) -> None:
+    source, output = tmp_path / "in", tmp_path / "out"
+    shards = {"a.parquet": [pair(number) for number in range(120)]}
+    write_shard(source / "a.parquet", shards["a.parquet"], 60)
+    changes = {
+        "engine": {"script": {"latency_s": 0.25}, "units_in_flight": 2, "max_num_seqs": 4},
+        "input": {"unit_rows": 30},
+    }
+    config = write_config(tmp_path / "label.yaml", model, changes)
+    arguments = label_arguments(config, source, output)
+    with started("jobs.label", arguments) as job:
+        # Of two units of 30 pairs each that are in flight, three pairs are judged at once.
+        wait_for(job, output, "parts", 1)
+        wait_until(lambda: len(attempts(output)) >= 3)
+        job.process.send_signal(signal.SIGTERM)
+        stdout, stderr = job.process.communicate()
+    assert job.process.returncode == 143, stderr
+    labels = labels_of(str(output))
+    (record,) = run_records(output)
+    assert (record["state"], record["pairs"]) == ("stopped", len(labels))
+    assert 30 < record["pairs"] < 90  # not two units more
+    assert stderr.splitlines()[-2:] == [
+        "SIGTERM: finishing what is in flight; once more ends it at once",
+        f"stopped by SIGTERM: {len(labels)} of 120 pairs to do are labelled and committed; "
+        "the same command goes on from there",
+    ]
+    assert json.loads(stdout.splitlines()[-1])["event"] == "stopped"
+
+    # Not one pair was judged in vain, and none is judged again.
+    last = run_label(config, source, output)
+    assert (last.exit_code, last.error) == (0, "")
+    assert last.event("done")["pairs"] == 120 - len(labels)
+    assert_exact(output, shards)
+    assert [run["state"] for run in run_records(output)] == ["stopped", "done"]
+    assert record["judgments"] + last.event("done")["judgments"] == 240
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_told_to_stop_what_takes_too_long_is_dropped(tmp_path: Path, model: Path) -> None:
+    source, output = tmp_path / "in", tmp_path / "out"
+    rows = [pair(number) for number in range(20)]
+    write_shard(source / "a.parquet", rows, 20)
+    changes = {"engine": {"script": {"faults": {"What is in": "hang"}}}}
+    config = write_config(tmp_path / "label.yaml", model, changes)
+    arguments = label_arguments(config, source, output, "--set", "workers.stop_seconds=1")
+    with started("jobs.label", arguments) as job:
+        wait_until(lambda: attempts(output).total() == 1)
+        job.process.send_signal(signal.SIGTERM)
+        _, stderr = job.process.communicate()
+    assert job.process.returncode == 143, stderr
+    assert "stopped by SIGTERM: 0 of 20 pairs" in stderr.splitlines()[-1]
+    assert committed(output) == set()
+    (record,) = run_records(output)
+    assert (record["state"], record["pairs"]) == ("stopped", 0)

@@ -18,6 +18,7 @@ from pipeline.assembly.nightly.config import CanaryConfig
 from pipeline.assembly.plan import Plan, make_plan, open_input
 from pipeline.assembly.progress import Reporter
 from pipeline.assembly.reconcile import check_coverage, check_quarantine
+from pipeline.assembly.run_metrics import RunMetrics
 from pipeline.assembly.shard_planner import ShardPlan, ShardPlanner, map_threads
 from pipeline.assembly.steps import Step, untold
 from pipeline.assembly.stop import Stop
@@ -26,7 +27,9 @@ from pipeline.core.fingerprint import judge_card
 from pipeline.core.judge_cards import read_calibration, write_card
 from pipeline.core.run_ids import new_run_id
 from pipeline.core.storage import Store
+from pipeline.workers.attempts import Starts
 from pipeline.workers.judge_actor import RunSpec
+from pipeline.workers.ray_recorder import RayRecorder
 from pipeline.workers.receipts import Tally
 from pipeline.workers.retries import Retries
 from schemas.labels import Reason, Status
@@ -164,8 +167,11 @@ def _execute(run: Run, reporter: Reporter, told: dict[str, Any], stop: Stop) -> 
             run.canaries.corpus if run.canaries else None,
         )
         tasks = run.canaries.among(run.plan) if run.canaries else run.plan.tasks
-        with progress:
+        starts = Starts(run.output, judge_id, run.run_id)
+        metrics = RunMetrics(RayRecorder(judge_id), run.plan.rows_to_do, starts)
+        with progress, metrics:
             for receipt in judge_shards(tasks, spec, stop):
+                metrics.count(receipt)
                 if receipt.corpus:
                     canaries.add(receipt.tally)
                 else:

@@ -60,6 +60,10 @@ class Starts:
         self._store = store
         self._folder = f"attempts/{judge_folder(judge_id)}/starts/{run_id}"
 
+    def counts(self) -> Counter[str]:
+        """How many starts were ``begun``, and how many of them became ``ready``."""
+        return Counter(mark.key.rpartition(".")[2] for mark in self._store.list(self._folder))
+
     @contextmanager
     def watched(self, at_once: int, max_failures: int) -> Iterator[None]:
         """Marks the beginning and the success of what happens in the block.
@@ -71,7 +75,7 @@ class Starts:
         Raises:
             EngineStartError: more starts than that did not live to their end.
         """
-        marks = Counter(mark.key.rpartition(".")[2] for mark in self._store.list(self._folder))
+        marks = self.counts()
         unfinished = marks["begun"] - marks["ready"]
         if unfinished >= at_once + max_failures * (1 + marks["ready"]):
             raise EngineStartError(

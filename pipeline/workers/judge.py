@@ -18,6 +18,7 @@ from pipeline.core.labeler import Labeler
 from pipeline.core.units import Unit
 from pipeline.core.votes import Vote, mapped_back, round_orders, vote_seed
 from pipeline.core.voting import Decision
+from pipeline.workers.activity import Activity
 from pipeline.workers.earlier_labels import NONE, EarlierLabels
 from pipeline.workers.engine import Engine, Reply, Sampling
 from pipeline.workers.media import MediaStore
@@ -35,7 +36,11 @@ async def _never() -> bool:
 
 
 class Judge:
-    """One judge on one engine; judges any number of pairs at once on one event loop."""
+    """One judge on one engine; judges any number of pairs at once on one event loop.
+
+    Attributes:
+        activity: what it is at.
+    """
 
     def __init__(
         self,
@@ -44,6 +49,7 @@ class Judge:
         how: EngineConfig,
         media: MediaStore,
         labeler: Labeler | None = None,
+        activity: Activity | None = None,
     ) -> None:
         """Binds a judge to a started engine.
 
@@ -53,7 +59,9 @@ class Judge:
             how: concurrency and time-outs.
             media: where the pairs' media are.
             labeler: makes labels of votes; by default under the default policy.
+            activity: told what goes on.
         """
+        self.activity = activity or Activity()
         self._engine, self._judge, self._how = engine, judge, how
         self._labeler = labeler or Labeler.of(judge)
         self._prompting = Prompting(engine, judge, media)
@@ -107,7 +115,8 @@ class Judge:
                 if await stopping():
                     return None
                 place = {**where, "row": unit.start + offset}
-                return await self.judge_pair(pairs[offset], place, earlier)
+                with self.activity.pair():
+                    return await self.judge_pair(pairs[offset], place, earlier)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -172,7 +181,8 @@ class Judge:
         return row | decision.as_row() | {"policy_id": self.policy_id}
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        with self.activity.stage("decode"):
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
     async def _ask(self, prepared: Prepared, order: str, number: int) -> Vote:
         sampling = self._judge.sampling
@@ -188,7 +198,8 @@ class Judge:
             prompt = await self._in_thread(self._prompting.prompt, prepared, order)
         try:
             async with asyncio.timeout(limit):
-                reply = await self._engine.reply(request_id, prompt, how)
+                with self.activity.request():
+                    reply = await self._engine.reply(request_id, prompt, how)
         except TimeoutError:
             detail = f"no reply within {limit:g} s (engine.request_timeout_s)"
             return Vote(order=order, seed=seed, outcome=Reason.TIMEOUT, detail=detail)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
@@ -14,16 +16,20 @@ from pipeline.core.config import InputConfig, LabelConfig
 from pipeline.core.errors import EngineDeadError
 from pipeline.core.labeler import Labeler
 from pipeline.core.storage import Store
+from pipeline.workers.activity import Activity
 from pipeline.workers.attempts import Starts
 from pipeline.workers.engine_start import start_engine
 from pipeline.workers.judge import Judge
 from pipeline.workers.media import MediaStore
+from pipeline.workers.metrics import ENGINE_START_SECONDS
+from pipeline.workers.ray_recorder import RayRecorder
 from pipeline.workers.read_pairs import corpus_of, unit_of
 from pipeline.workers.receipts import receipt_table
 from pipeline.workers.unit_runner import UnitRunner
 from schemas.labels import Reason
 
 logger = logging.getLogger(__name__)
+_TICK_S = 5
 
 
 @dataclass(frozen=True)
@@ -73,11 +79,16 @@ class JudgeActor:
         config, workers = spec.config, spec.config.workers
         output = Store(spec.output_uri)
         starts = Starts(output, spec.judge_id, spec.run_id)
+        recorder, began = RayRecorder(spec.judge_id), time.monotonic()
         with starts.watched(workers.max, workers.max_start_failures):
             self._engine = start_engine(config.judge, config.engine)
+        recorder.set(ENGINE_START_SECONDS, time.monotonic() - began)
+        self._activity = Activity(recorder)
+        threading.Thread(target=self._tick, name="idle seconds", daemon=True).start()
         labeler = Labeler.of(config.judge, config.policy, spec.calibration)
         own, *others = spec.corpora
-        judge = Judge(self._engine, config.judge, config.engine, _media(own, config), labeler)
+        how = (config.judge, config.engine, _media(own, config))
+        judge = Judge(self._engine, *how, labeler, self._activity)
         ids = (spec.judge_id, spec.run_id, workers.max_deaths)
         runner = UnitRunner(judge, output, *ids, spec.retries)
         self._runners = [runner]
@@ -97,6 +108,11 @@ class JudgeActor:
             logger.exception("the engine died while judging %s %s", unit.shard, unit.name)
             os._exit(1)
         yield receipt_table(replace(receipt, corpus=corpus))
+
+    def _tick(self) -> None:
+        while True:
+            time.sleep(_TICK_S)
+            self._activity.tick()
 
 
 def _media(corpus: Corpus, config: LabelConfig) -> MediaStore:

@@ -21,14 +21,14 @@ class Tally:
         run_id: only this run's own votes are counted.
         reused: rows whose votes another run gave, of the same unit or of an earlier version of
             the shard.
-        judgments: votes, unreadable ones included.
+        votes: by outcome, unreadable ones included.
     """
 
     run_id: str
     reused: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    judgments: int = 0
+    votes: Counter[str] = field(default_factory=Counter)
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
@@ -38,6 +38,11 @@ class Tally:
         """Rows counted."""
         return self.statuses.total()
 
+    @property
+    def judgments(self) -> int:
+        """Votes counted, unreadable ones included."""
+        return self.votes.total()
+
     def count(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Counts rows of labels v1 (their status, reason, votes and run)."""
         self.statuses.update(str(row["status"]) for row in rows)
@@ -45,7 +50,7 @@ class Tally:
         own = [row for row in rows if row["run_id"] == self.run_id]
         self.reused += len(rows) - len(own)
         for vote in (vote for row in own for vote in row["votes"]):
-            self.judgments += 1
+            self.votes[str(vote["outcome"])] += 1
             self.prompt_tokens += vote["prompt_tokens"]
             self.output_tokens += vote["output_tokens"]
             self.cached_tokens += vote["cached_tokens"]
@@ -55,7 +60,7 @@ class Tally:
         self.reused += other.reused
         self.statuses += other.statuses
         self.reasons += other.reasons
-        self.judgments += other.judgments
+        self.votes += other.votes
         self.prompt_tokens += other.prompt_tokens
         self.output_tokens += other.output_tokens
         self.cached_tokens += other.cached_tokens
@@ -68,12 +73,14 @@ class Receipt:
     Attributes:
         seconds: from the unit's arrival at its worker to its commit.
         corpus: which of the run's inputs the unit belongs to.
+        deaths: attempts at the unit that were lost with their worker before.
     """
 
     unit: Unit
     tally: Tally
     seconds: float
     corpus: int = 0
+    deaths: int = 0
 
 
 def receipt_table(receipt: Receipt) -> pa.Table:

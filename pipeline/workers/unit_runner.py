@@ -71,10 +71,14 @@ class UnitRunner:
         Raises:
             EngineDeadError: the worker must be replaced; the unit will be begun again.
         """
-        began = time.monotonic()
         tally = Tally(self._stamp["run_id"])
         if await self._stop.noticed():
             return Receipt(unit, tally, 0)
+        with self._judge.activity.unit():
+            return await self._run(unit, pairs, tally)
+
+    async def _run(self, unit: Unit, pairs: Pairs, tally: Tally) -> Receipt:
+        began = time.monotonic()
         if not await self._in_store(uncommitted, unit):
             # Its rows are to be tried again, or a worker died after it had committed the unit.
             await self._again(unit, pairs, tally)
@@ -86,7 +90,7 @@ class UnitRunner:
         else:
             async with self._turns.alone():
                 await self._suspect(unit, pairs, tally)
-        return Receipt(unit, tally, time.monotonic() - began)
+        return Receipt(unit, tally, time.monotonic() - began, deaths=deaths)
 
     async def _again(self, unit: Unit, pairs: Pairs, tally: Tally) -> None:
         """Tries a committed unit's rows again; one that keeps killing its worker is left as is."""
@@ -126,7 +130,8 @@ class UnitRunner:
         await asyncio.to_thread(self._attempts.begin, unit, alone=alone)
         earlier = await asyncio.to_thread(self._earlier.of, unit)
         if rows := await self._judge_rows(unit, pairs, earlier):
-            await self._commit(replace(unit, stop=unit.start + len(rows)), rows, tally)
+            with self._judge.activity.stage("commit"):
+                await self._commit(replace(unit, stop=unit.start + len(rows)), rows, tally)
 
     async def _judge_rows(
         self, unit: Unit, pairs: Pairs, earlier: EarlierLabels

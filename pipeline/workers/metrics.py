@@ -1,0 +1,132 @@
+"""The metrics of a run: every name that is exported, in one table, and who may record them.
+
+Ray exports each as ``ray_<name>`` on every node's metrics port, with the labels that it adds itself
+(``NodeAddress``, ``WorkerId``, …). ``judge`` is the beginning of the judge's id. What a run has
+committed is counted by its driver, exactly, from the receipts; what goes on at the moment is
+recorded by the workers, and a worker that is killed takes up to ten seconds of it along.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        name: as code says it; see :attr:`exported`.
+        text: what it is, for people.
+        labels: besides ``judge``, which all have.
+        bounds: of a histogram's buckets.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    text: str
+    labels: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = ()
+
+    @property
+    def exported(self) -> tuple[str, ...]:
+        """The names under which Prometheus sees it."""
+        name = f"ray_{self.name}"
+        if self.kind == "histogram":
+            return (f"{name}_bucket", f"{name}_count", f"{name}_sum")
+        return (name,)
+
+
+# Of the driver.
+PAIRS = Metric("pairmill_pairs_total", "counter", "Pairs committed.", ("outcome",))
+QUARANTINED = Metric("pairmill_quarantined_total", "counter", "Pairs quarantined.", ("reason",))
+REUSED = Metric("pairmill_reused_total", "counter", "Pairs labelled by votes of an earlier run.")
+VOTES = Metric(
+    "pairmill_votes_total",
+    "counter",
+    "Votes of committed pairs: verdict, or why the reply could not be read.",
+    ("outcome",),
+)
+TOKENS = Metric(
+    "pairmill_tokens_total",
+    "counter",
+    "Tokens of committed votes: prompt, output, and those of the prompt that were cached.",
+    ("kind",),
+)
+CANARIES = Metric("pairmill_canaries_total", "counter", "Canaries committed.", ("outcome",))
+DEATHS = Metric(
+    "pairmill_unit_deaths_total",
+    "counter",
+    "Times that committed units were begun before and lost with their worker.",
+)
+UNIT_SECONDS = Metric(
+    "pairmill_unit_seconds",
+    "histogram",
+    "From a unit's arrival at its worker to its commit.",
+    bounds=(1, 3, 10, 30, 60, 120, 300, 600, 1_800),
+)
+PAIRS_TO_DO = Metric("pairmill_run_pairs", "gauge", "Pairs that the run has planned.")
+PAIRS_LEFT = Metric("pairmill_run_pairs_left", "gauge", "Pairs that the run has still to commit.")
+ENGINE_STARTS = Metric(
+    "pairmill_run_engine_starts",
+    "gauge",
+    "Engine starts of the run so far: begun, and those of them that became ready.",
+    ("state",),
+)
+# Of the workers.
+JUDGMENTS = Metric(
+    "pairmill_judgments_total",
+    "counter",
+    "Replies that the engine has given, also about pairs that were lost and judged again.",
+)
+UNITS_IN_FLIGHT = Metric("pairmill_units_in_flight", "gauge", "Units that the worker is at.")
+PAIRS_IN_FLIGHT = Metric("pairmill_pairs_in_flight", "gauge", "Pairs that the worker is at.")
+REQUESTS_IN_FLIGHT = Metric(
+    "pairmill_requests_in_flight",
+    "gauge",
+    "Replies that the engine owes, waiting ones included.",
+)
+ENGINE_IDLE = Metric(
+    "pairmill_engine_idle_seconds_total",
+    "counter",
+    "Seconds in which a started engine owed no reply: its GPU had nothing to do.",
+)
+STAGE_SECONDS = Metric(
+    "pairmill_stage_seconds_total",
+    "counter",
+    "read: seconds that the worker had no unit; decode, engine, commit: seconds that pairs, "
+    "replies and units spent there, those at the same time added up.",
+    ("stage",),
+)
+ENGINE_START_SECONDS = Metric(
+    "pairmill_engine_start_seconds", "gauge", "How long this worker's engine took to start."
+)
+
+METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
+
+
+class Recorder(Protocol):
+    """Takes up what is measured; may be called from any thread."""
+
+    def add(self, metric: Metric, value: float, **labels: str) -> None:
+        """Adds to a counter."""
+
+    def set(self, metric: Metric, value: float, **labels: str) -> None:
+        """Sets a gauge."""
+
+    def observe(self, metric: Metric, value: float, **labels: str) -> None:
+        """Puts a value into a histogram."""
+
+
+class Unrecorded:
+    """Measures for nobody."""
+
+    def add(self, metric: Metric, value: float, **labels: str) -> None:
+        """Nothing."""
+
+    def set(self, metric: Metric, value: float, **labels: str) -> None:
+        """Nothing."""
+
+    def observe(self, metric: Metric, value: float, **labels: str) -> None:
+        """Nothing."""

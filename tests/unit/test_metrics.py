@@ -1,0 +1,148 @@
+"""What is recorded equals what is stored, and idleness is what a clock says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pipeline.assembly.run_metrics import RunMetrics
+from pipeline.core.config import EngineConfig, JudgeConfig
+from pipeline.core.errors import EngineDeadError
+from pipeline.core.storage import Store
+from pipeline.workers import metrics
+from pipeline.workers.activity import Activity
+from pipeline.workers.attempts import Starts
+from pipeline.workers.judge import Judge
+from pipeline.workers.media import MediaStore
+from pipeline.workers.receipts import Receipt, Tally
+from pipeline.workers.scripted_engine import ScriptedEngine
+from tests.judging import JUDGE_ID, pairs_of, runner, scripted, text_pair, unit
+from tests.recording import Recorded
+from tests.shards import labels_of
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_names_say_what_they_count() -> None:
+    assert len(metrics.METRICS) == len({metric.name for metric in metrics.METRICS}) == 18
+    for metric in metrics.METRICS:
+        assert metric.name.startswith("pairmill_")
+        assert metric.name.endswith("_total") == (metric.kind == "counter"), metric.name
+        assert bool(metric.bounds) == (metric.kind == "histogram"), metric.name
+        assert metric.text.endswith("."), metric.name
+    assert metrics.UNIT_SECONDS.exported == (
+        "ray_pairmill_unit_seconds_bucket",
+        "ray_pairmill_unit_seconds_count",
+        "ray_pairmill_unit_seconds_sum",
+    )
+    assert metrics.PAIRS.exported == ("ray_pairmill_pairs_total",)
+
+
+def test_idle_seconds_are_those_without_a_request() -> None:
+    recorded, clock = Recorded(), Clock()
+    activity = Activity(recorded, clock)
+    clock.now += 5  # ready, and nothing to do
+    with activity.unit():
+        clock.now += 3  # a unit, but nothing asked yet
+        with activity.request():
+            clock.now += 20
+            with activity.request():
+                clock.now += 2
+            assert recorded.last(metrics.REQUESTS_IN_FLIGHT) == 1
+            activity.tick()
+            clock.now += 1
+        clock.now += 4
+        activity.tick()
+        clock.now += 6
+        activity.tick()
+    assert recorded.sum(metrics.ENGINE_IDLE) == 5 + 3 + 4 + 6
+    assert recorded.sum(metrics.STAGE_SECONDS, stage="read") == 5
+    assert recorded.sum(metrics.STAGE_SECONDS, stage="engine") == 23 + 2
+    assert recorded.sum(metrics.JUDGMENTS) == 2
+    clock.now += 8
+    activity.tick()
+    assert recorded.sum(metrics.STAGE_SECONDS, stage="read") == 5 + 8
+    assert recorded.last(metrics.UNITS_IN_FLIGHT) == 0
+
+
+def test_a_worker_counts_what_it_does(tmp_path: Path) -> None:
+    recorded, config = Recorded(), JudgeConfig()
+    how = EngineConfig(kind="scripted", decode_threads=2, max_num_seqs=8)
+    media = MediaStore(("/nowhere",), 1)
+    engine = ScriptedEngine(config, how)
+    judge = Judge(engine, config, how, media, activity=Activity(recorded))
+    output = Store(str(tmp_path))
+    pairs = pairs_of([text_pair(number) for number in range(30)])
+    asyncio.run(runner(judge, output).run(unit(0, 30), pairs))
+    votes = [vote for label in labels_of(output.uri) for vote in label["votes"]]
+    assert recorded.sum(metrics.JUDGMENTS) == len(votes) == 60
+    in_flight = (metrics.UNITS_IN_FLIGHT, metrics.PAIRS_IN_FLIGHT, metrics.REQUESTS_IN_FLIGHT)
+    assert [recorded.last(metric) for metric in in_flight] == [0, 0, 0]
+    assert [recorded.highest[metric.name, ()] for metric in in_flight] == [1, 6, 12]
+    for stage in ("decode", "engine", "commit"):
+        assert recorded.sum(metrics.STAGE_SECONDS, stage=stage) > 0
+
+
+def test_what_a_driver_counts_is_what_is_stored(tmp_path: Path) -> None:
+    output, recorded = Store(str(tmp_path)), Recorded()
+    script = {"faults": {"BAD": "malformed", "CUT": "truncated"}}
+    marks = {3: "BAD", 7: "CUT", 8: "CUT"}
+    rows = [text_pair(number, marks.get(number, "")) for number in range(20)]
+    work = runner(scripted(script)[0], output)
+    with RunMetrics(recorded, 25, Starts(output, JUDGE_ID, "run")) as counted:
+        counted.count(asyncio.run(work.run(unit(0, 12), pairs_of(rows[:12]))))
+        counted.count(asyncio.run(work.run(unit(12, 20), pairs_of(rows[12:]))))
+    labels = labels_of(output.uri)
+    votes = [vote for label in labels for vote in label["votes"]]
+    got = {key: value for key, value in recorded.sums.items() if value}
+    expected = Counter[tuple[str, tuple[tuple[str, str], ...]]]()
+    for label in labels:
+        expected["pairmill_pairs_total", (("outcome", label["status"]),)] += 1
+        if label["reason"]:
+            expected["pairmill_quarantined_total", (("reason", label["reason"]),)] += 1
+    for vote in votes:
+        expected["pairmill_votes_total", (("outcome", vote["outcome"]),)] += 1
+        for kind in ("prompt", "output"):
+            expected["pairmill_tokens_total", (("kind", kind),)] += vote[f"{kind}_tokens"]
+    assert got == expected
+    assert expected["pairmill_quarantined_total", (("reason", "truncated"),)] == 2
+    assert recorded.last(metrics.PAIRS_TO_DO) == 25
+    assert recorded.last(metrics.PAIRS_LEFT) == 5
+    assert len(recorded.observed["pairmill_unit_seconds", ()]) == 2
+
+
+def test_canaries_and_reused_labels_are_counted_apart(tmp_path: Path) -> None:
+    recorded, starts = Recorded(), Starts(Store(str(tmp_path)), JUDGE_ID, "run")
+    with RunMetrics(recorded, 9, starts) as counted:
+        tally = Tally("run", 2, Counter(labeled=3, tie=1), votes=Counter(verdict=4))
+        counted.count(Receipt(unit(0, 4), tally, 1.0))
+        counted.count(Receipt(unit(0, 4), tally, 1.0, corpus=1))
+    assert recorded.sum(metrics.PAIRS, outcome="labeled") == 3
+    assert recorded.sum(metrics.CANARIES, outcome="labeled") == 3
+    assert recorded.sum(metrics.VOTES, outcome="verdict") == 8
+    assert recorded.sum(metrics.REUSED) == 2
+    assert recorded.last(metrics.PAIRS_LEFT) == 5
+
+
+def test_deaths_and_starts_are_counted(tmp_path: Path) -> None:
+    output, recorded = Store(str(tmp_path)), Recorded()
+    starts = Starts(output, JUDGE_ID, "run")
+    pairs = pairs_of([text_pair(number, "KILLER") for number in range(3)])
+    with starts.watched(1, 3), pytest.raises(EngineDeadError):
+        dying = runner(scripted({"faults": {"KILLER": "die"}})[0], output)
+        asyncio.run(dying.run(unit(0, 3), pairs))
+    with pytest.raises(RuntimeError), starts.watched(1, 3):
+        raise RuntimeError("does not become ready")
+    with RunMetrics(recorded, 3, starts) as counted:
+        counted.count(asyncio.run(runner(scripted()[0], output).run(unit(0, 3), pairs)))
+    assert recorded.sum(metrics.DEATHS) == 1
+    assert recorded.last(metrics.ENGINE_STARTS, state="begun") == 2
+    assert recorded.last(metrics.ENGINE_STARTS, state="ready") == 1

@@ -8,6 +8,7 @@ import sys
 from pipeline.assembly.command import run_command
 from pipeline.assembly.job_config import MillConfig
 from pipeline.assembly.nightly.night import run_night
+from pipeline.assembly.nightly.outcome import outcome_told
 from pipeline.assembly.progress import Reporter
 from pipeline.assembly.run import label
 from pipeline.assembly.stop import stop_on_sigterm
@@ -29,8 +30,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.dry_run:
         label(config, *where, Reporter(), dry_run=True, retries=retries)
         return 0
-    with stop_on_sigterm() as stop:
-        return run_night(config, *where, Reporter(), retries=retries, stop=stop)
+    with stop_on_sigterm() as stop, outcome_told(config.metrics) as outcome:
+        outcome.exit_code = run_night(config, *where, Reporter(), retries=retries, stop=stop)
+    return outcome.exit_code
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -18,6 +18,7 @@ pytest.register_assert_rewrite("tests.labeling")
 
 # Read by Ray in this process and in every one that it starts.
 os.environ["RAY_DATA_PARQUET_FOOTER_NUM_ACTORS"] = "1"
+os.environ["RAY_metrics_report_interval_ms"] = "1000"  # noqa: SIM112
 os.environ.pop("RAY_ADDRESS", None)
 
 _OBJECT_STORE_BYTES = 120 * 2**20

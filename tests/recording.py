@@ -10,6 +10,7 @@ from pipeline.workers.metrics import Metric
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
 _SAMPLE = re.compile(r"^(ray_pairmill_\w+)\{(.*)\} (\S+)$", re.M)
+_OWN_LABELS = ("outcome", "reason", "kind", "stage", "state", "le")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -55,9 +56,7 @@ def scrape(port: int, judge: str) -> dict[tuple[str, str], float]:
     found: defaultdict[tuple[str, str], float] = defaultdict(float)
     for name, labels, value in _SAMPLE.findall(text):
         of = dict(_LABEL.findall(labels))
-        own = [
-            of[key] for key in ("outcome", "reason", "kind", "stage", "state", "le") if key in of
-        ]
+        own = [of[key] for key in _OWN_LABELS if key in of]
         if of["judge"] == judge[:12]:
             found[name, "".join(own)] += float(value)
     return dict(found)

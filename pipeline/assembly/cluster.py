@@ -89,6 +89,7 @@ def _connection(workers: WorkersConfig) -> Iterator[None]:
                 object_store_memory=workers.local_object_store_mb * _MiB,
                 include_dashboard=False,
                 _temp_dir=folder,
+                _metrics_export_port=workers.local_metrics_port,
                 **quiet,
             )
         yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline.assembly.export.config import ExportConfig
 from pipeline.assembly.gate.config import GateConfig
 from pipeline.assembly.nightly.config import CanaryConfig, NightlyConfig
+from pipeline.assembly.nightly.outcome import MetricsConfig
 from pipeline.assembly.quality.config import QualityConfig
 from pipeline.assembly.snapshots.config import PublishConfig
 from pipeline.core.config import LabelConfig
@@ -22,3 +23,4 @@ class MillConfig(LabelConfig):
     export: ExportConfig = ExportConfig()
     canary: CanaryConfig = CanaryConfig()
     nightly: NightlyConfig = NightlyConfig()
+    metrics: MetricsConfig = MetricsConfig()

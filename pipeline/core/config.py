@@ -215,6 +215,7 @@ class WorkersConfig(Frozen):
             that kills is found (see ``pipeline.workers.unit_runner``).
         max_start_failures: so many workers in a row may fail to start before the run ends.
         local_cpus, local_object_store_mb: a private Ray instance's size when no cluster is given.
+        local_metrics_port: where that exports metrics for Prometheus; any free port by default.
         wave_units: most units planned into one Ray Data execution (bounds the driver's memory).
         stop_seconds: after SIGTERM, pairs in flight have so long to be judged and committed; the
             rest is left to the next run. Must be less than what whoever stops the job waits before
@@ -230,6 +231,7 @@ class WorkersConfig(Frozen):
     max_start_failures: int = Field(default=3, ge=0)
     local_cpus: int | None = None
     local_object_store_mb: int = Field(default=1_024, ge=80)
+    local_metrics_port: int | None = Field(default=None, ge=1, le=65_535)
     wave_units: int = Field(default=100_000, ge=1)
     stop_seconds: float = Field(default=90, ge=0)
 

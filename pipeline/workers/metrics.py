@@ -1,9 +1,9 @@
 """The metrics of a run: every name that is exported, in one table, and who may record them.
 
-Ray exports each as ``ray_<name>`` on every node's metrics port, with the labels that it adds itself
-(``NodeAddress``, ``WorkerId``, …). ``judge`` is the beginning of the judge's id. What a run has
-committed is counted by its driver, exactly, from the receipts; what goes on at the moment is
-recorded by the workers, and a worker that is killed takes up to ten seconds of it along.
+Ray exports most of them as ``ray_<name>`` on every node's metrics port, with the labels that it
+adds itself (``NodeAddress``, ``WorkerId``, …). ``judge`` is the beginning of the judge's id. What a
+run has committed is counted by its driver, exactly, from the receipts; what goes on at the moment
+is recorded by the workers, and one that is killed takes up to ten seconds of it along.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ class Metric:
     Attributes:
         name: as code says it; see :attr:`exported`.
         text: what it is, for people.
-        labels: besides ``judge``, which all have.
+        labels: besides ``judge``, which all of Ray's have.
         bounds: of a histogram's buckets.
+        by_ray: whether Ray exports it.
     """
 
     name: str
@@ -28,11 +29,12 @@ class Metric:
     text: str
     labels: tuple[str, ...] = ()
     bounds: tuple[float, ...] = ()
+    by_ray: bool = True
 
     @property
     def exported(self) -> tuple[str, ...]:
         """The names under which Prometheus sees it."""
-        name = f"ray_{self.name}"
+        name = f"ray_{self.name}" if self.by_ray else self.name
         if self.kind == "histogram":
             return (f"{name}_bucket", f"{name}_count", f"{name}_sum")
         return (name,)
@@ -101,6 +103,26 @@ STAGE_SECONDS = Metric(
 )
 ENGINE_START_SECONDS = Metric(
     "pairmill_engine_start_seconds", "gauge", "How long this worker's engine took to start."
+)
+
+# Of the last night, left behind for the time in which nothing runs.
+NIGHT_SUCCEEDED = Metric(
+    "pairmill_night_success_timestamp_seconds",
+    "gauge",
+    "When the last night that ended well did so.",
+    by_ray=False,
+)
+NIGHT_ENDED = Metric(
+    "pairmill_night_end_timestamp_seconds", "gauge", "When the last night ended.", by_ray=False
+)
+NIGHT_SECONDS = Metric(
+    "pairmill_night_seconds", "gauge", "How long the last night took.", by_ray=False
+)
+NIGHT_EXIT_CODE = Metric(
+    "pairmill_night_exit_code",
+    "gauge",
+    "How the last night ended: 0 well, 3 refused by the gate, 143 stopped; see jobs.nightly.",
+    by_ray=False,
 )
 
 METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

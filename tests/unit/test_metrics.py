@@ -32,7 +32,7 @@ class Clock:
 
 
 def test_names_say_what_they_count() -> None:
-    assert len(metrics.METRICS) == len({metric.name for metric in metrics.METRICS}) == 18
+    assert len(metrics.METRICS) == len({metric.name for metric in metrics.METRICS}) == 22
     for metric in metrics.METRICS:
         assert metric.name.startswith("pairmill_")
         assert metric.name.endswith("_total") == (metric.kind == "counter"), metric.name
@@ -136,8 +136,8 @@ def test_deaths_and_starts_are_counted(tmp_path: Path) -> None:
     output, recorded = Store(str(tmp_path)), Recorded()
     starts = Starts(output, JUDGE_ID, "run")
     pairs = pairs_of([text_pair(number, "KILLER") for number in range(3)])
+    dying = runner(scripted({"faults": {"KILLER": "die"}})[0], output)
     with starts.watched(1, 3), pytest.raises(EngineDeadError):
-        dying = runner(scripted({"faults": {"KILLER": "die"}})[0], output)
         asyncio.run(dying.run(unit(0, 3), pairs))
     with pytest.raises(RuntimeError), starts.watched(1, 3):
         raise RuntimeError("does not become ready")

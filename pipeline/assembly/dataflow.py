@@ -32,6 +32,7 @@ from pipeline.workers.stop_mark import StopMark
 _SHARDS_A_TASK = 128
 _SPOT_WAIT_S = 24 * 3600  # waiting for capacity is no failure
 _READ_SHARE = 0.4  # of the object store, for units that no worker has taken yet
+_POOL_GROWS_AT = 1.0  # units in flight over units that all workers may judge at once
 _UNITS_A_READER = 3  # two that it has handed over and one in the making
 
 
@@ -124,6 +125,8 @@ def _configure(context: DataContext, workers: WorkersConfig) -> None:
     context.target_max_block_size = 1
     context.enable_progress_bars = False
     context.execution_options.preserve_order = False
+    # Ray's own 1.75 is beyond what workers may have in flight here: the pool would never grow.
+    context.autoscaling_config.actor_pool_util_upscaling_threshold = _POOL_GROWS_AT
     context.max_consecutive_actor_init_deaths = workers.max_start_failures
     context.execution_no_progress_timeout_s = _SPOT_WAIT_S
 

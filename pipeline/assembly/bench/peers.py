@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pipeline.assembly.bench.fresh_process import in_fresh_process
 from pipeline.assembly.bench.pipeline_job import median_row, ratio_of, run_job, run_raw
 from pipeline.assembly.bench.requests import Rates, prompts_of
 from pipeline.assembly.cluster import ray_session
@@ -40,11 +41,11 @@ def bench_peers(
     """
     absent = why_no_ray_data_llm()
     sides: dict[str, Callable[[int], Rates]] = {
-        "bare engine": lambda _: run_raw(config, input_uri),
+        "bare engine": lambda _: in_fresh_process(run_raw, config, input_uri),
         "whole job": lambda n: run_job(config, input_uri, f"{output_uri}/{n}")[0],
     }
     if absent is None:
-        sides["ray.data.llm"] = lambda _: _ray_data_llm(config, input_uri)
+        sides["ray.data.llm"] = lambda _: in_fresh_process(_ray_data_llm, config, input_uri)
     runs: dict[str, list[Rates]] = {name: [] for name in sides}
     for number in range(repeats):
         for name, run in sides.items():

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from pipeline.assembly.bench.fresh_process import in_fresh_process
 from pipeline.assembly.bench.requests import Rates, ask_all, prompts_of
 from pipeline.assembly.bench.timeline import Timeline, committed_timeline
 from pipeline.assembly.progress import Reporter
@@ -38,7 +39,7 @@ def bench_pipeline(
     """
     raw, job, lines = [], [], []
     for number in range(repeats):
-        raw.append(run_raw(config, input_uri))
+        raw.append(in_fresh_process(run_raw, config, input_uri))
         rates, line = run_job(config, input_uri, f"{output_uri}/{number}")
         job.append(rates)
         lines.append(line)
@@ -67,7 +68,7 @@ def bench_pipeline(
 
 
 def run_raw(config: LabelConfig, input_uri: str) -> Rates:
-    """The bare engine, given every prompt at once."""
+    """The bare engine, given every prompt at once; best in a process of its own."""
     engine = start_engine(config.judge, config.engine)
     try:
         prompts = prompts_of(config, input_uri, engine)

@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from pipeline.assembly.export.config import ExportConfig
 from pipeline.assembly.lease import TTL_S
 from pipeline.core.columns import ColumnMapping
 from pipeline.core.config import InputConfig
@@ -44,6 +45,7 @@ class NightlyConfig(Frozen):
             - [sh, -c, 'curl --fail --data "$PAIRMILL_SNAPSHOT" https://ci.example/labels']
 
     Attributes:
+        exports: each as the section ``export`` has it; of every snapshot that is live, once.
         hooks: run in order once ``LATEST.json`` has changed, with ``PAIRMILL_INPUT``,
             ``PAIRMILL_OUTPUT``, ``PAIRMILL_SNAPSHOT`` and ``PAIRMILL_RUN_ID`` in their environment.
             The first that fails ends the night with exit code 1; the snapshot stays live, and the
@@ -54,6 +56,7 @@ class NightlyConfig(Frozen):
         lease_s: a night that has not been heard of for so long is taken for dead.
     """
 
+    exports: tuple[ExportConfig, ...] = ()
     hooks: tuple[Hook, ...] = ()
     hook_seconds: float = Field(default=3_600, gt=0)
     keep: int | None = Field(default=None, ge=1)

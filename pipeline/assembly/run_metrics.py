@@ -25,7 +25,7 @@ from pipeline.workers.metrics import (
 )
 from pipeline.workers.receipts import Receipt
 
-_LOOK_S = 10.0
+_LOOK_S = 5.0
 
 
 class RunMetrics:
@@ -81,3 +81,4 @@ class RunMetrics:
                 counts = self._starts.counts()
                 for state in ("begun", "ready"):
                     self._recorder.set(ENGINE_STARTS, counts[state], state=state)
+            self._recorder.repeat()

@@ -83,7 +83,7 @@ class JudgeActor:
         with starts.watched(workers.max, workers.max_start_failures):
             self._engine = start_engine(config.judge, config.engine)
         recorder.set(ENGINE_START_SECONDS, time.monotonic() - began)
-        self._activity = Activity(recorder)
+        self._activity, self._recorder = Activity(recorder), recorder
         threading.Thread(target=self._tick, name="idle seconds", daemon=True).start()
         labeler = Labeler.of(config.judge, config.policy, spec.calibration)
         own, *others = spec.corpora
@@ -113,6 +113,7 @@ class JudgeActor:
         while True:
             time.sleep(_TICK_S)
             self._activity.tick()
+            self._recorder.repeat()
 
 
 def _media(corpus: Corpus, config: LabelConfig) -> MediaStore:

@@ -140,6 +140,9 @@ class Recorder(Protocol):
     def observe(self, metric: Metric, value: float, **labels: str) -> None:
         """Puts a value into a histogram."""
 
+    def repeat(self) -> None:
+        """Sets all gauges anew: to be called every few seconds, since old ones are forgotten."""
+
 
 class Unrecorded:
     """Measures for nobody."""
@@ -151,4 +154,7 @@ class Unrecorded:
         """Nothing."""
 
     def observe(self, metric: Metric, value: float, **labels: str) -> None:
+        """Nothing."""
+
+    def repeat(self) -> None:
         """Nothing."""

@@ -18,6 +18,7 @@ class RayRecorder:
         """Records for one judge."""
         self._judge = judge_id[:_JUDGE_DIGITS]
         self._made: dict[Metric, Counter | Gauge | Histogram] = {}
+        self._gauges: dict[tuple[Metric, tuple[tuple[str, str], ...]], float] = {}
         self._lock = threading.Lock()
 
     def add(self, metric: Metric, value: float, **labels: str) -> None:
@@ -28,6 +29,8 @@ class RayRecorder:
 
     def set(self, metric: Metric, value: float, **labels: str) -> None:
         """Sets a gauge."""
+        with self._lock:
+            self._gauges[metric, tuple(labels.items())] = value
         if isinstance(made := self._of(metric), Gauge):
             made.set(value, self._tags(labels))
 
@@ -35,6 +38,13 @@ class RayRecorder:
         """Puts a value into a histogram."""
         if isinstance(made := self._of(metric), Histogram):
             made.observe(value, self._tags(labels))
+
+    def repeat(self) -> None:
+        """Sets all gauges anew: Ray's agents forget what is not set for two of their intervals."""
+        with self._lock:
+            gauges = list(self._gauges.items())
+        for (metric, labels), value in gauges:
+            self.set(metric, value, **dict(labels))
 
     def _tags(self, labels: dict[str, str]) -> dict[str, str]:
         return {"judge": self._judge, **labels}

@@ -1,0 +1,96 @@
+"""A real job's metrics, as Prometheus reads them from a Ray node."""
+
+from __future__ import annotations
+
+import threading
+import urllib.request
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import ray
+
+from pipeline.workers.metrics import METRICS
+from tests.infra.promql import RAY_OWN
+from tests.labeling import run_label, write_config
+from tests.processes import wait_until
+from tests.recording import scrape
+from tests.shards import labels_of, pair, write_shard
+
+Found = dict[tuple[str, str], float]
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_a_job_is_counted_exactly_and_its_workers_are_seen(tmp_path: Path, model: Path) -> None:
+    rows = [pair(number) for number in range(60)]
+    for number in (5, 6):
+        rows[number] |= {"prompt": f"What is in picture {number}? CUT"}
+    write_shard(tmp_path / "in" / "a.parquet", rows, 20)
+    script = {"latency_s": 0.5, "faults": {"CUT": "truncated"}}
+    changes = {"engine": {"script": script}, "input": {"unit_rows": 20}}
+    config = write_config(
+        tmp_path / "label.yaml", model, {**changes, "quarantine": {"max_fraction": 1}}
+    )
+    (node,) = ray.nodes()  # type: ignore[no-untyped-call]
+    port, during, ended = int(node["MetricsExportPort"]), Found(), threading.Event()
+
+    def watch(judge: list[str]) -> None:
+        while not ended.wait(0.2):
+            for folder in (tmp_path / "out" / "judges").glob("*.json"):
+                judge[:] = [folder.stem]
+                during.update(scrape(port, folder.stem))
+
+    judge = [""]
+    watching = threading.Thread(target=watch, args=(judge,))
+    watching.start()
+    outcome = run_label(config, tmp_path / "in", tmp_path / "out")
+    ended.set()
+    watching.join()
+    assert (outcome.exit_code, outcome.error) == (0, "")
+
+    labels = labels_of(str(tmp_path / "out"))
+    votes = [vote for label in labels for vote in label["votes"]]
+    expected = Counter[tuple[str, str]]()
+    for label in labels:
+        expected["ray_pairmill_pairs_total", label["status"]] += 1
+        if label["reason"]:
+            expected["ray_pairmill_quarantined_total", label["reason"]] += 1
+    for vote in votes:
+        expected["ray_pairmill_votes_total", vote["outcome"]] += 1
+        expected["ray_pairmill_tokens_total", "prompt"] += vote["prompt_tokens"]
+        expected["ray_pairmill_tokens_total", "output"] += vote["output_tokens"]
+    expected["ray_pairmill_unit_seconds_count", ""] = 3
+    expected["ray_pairmill_run_pairs", ""] = 60
+    expected["ray_pairmill_run_engine_starts", "begun"] = 1
+    expected["ray_pairmill_run_engine_starts", "ready"] = 1
+    assert expected["ray_pairmill_quarantined_total", "truncated"] == 2
+
+    found = Found()
+
+    def reported() -> bool:
+        found.update(scrape(port, judge[0]))
+        return found.get(("ray_pairmill_run_pairs_left", "")) == 0
+
+    wait_until(reported)
+    wait_until(lambda: reported() and expected.items() <= found.items())
+    counters = {metric.exported[0] for metric in METRICS if metric.kind == "counter"}
+    driver = {"pairs", "quarantined", "votes", "tokens"}
+    of_driver = {name for name in counters if name.split("_")[2] in driver}
+    assert {k: v for k, v in found.items() if k[0] in of_driver and v} == {
+        k: v for k, v in expected.items() if k[0] in of_driver
+    }
+
+    # A worker takes the last second along when it is ended, so it has counted no more than that.
+    assert 0 < during["ray_pairmill_judgments_total", ""] <= len(votes)
+    assert during["ray_pairmill_engine_start_seconds", ""] >= 0
+    assert during["ray_pairmill_engine_idle_seconds_total", ""] > 0
+    for stage in ("read", "decode", "engine"):
+        assert during["ray_pairmill_stage_seconds_total", stage] > 0
+    names = {name for name, _ in (*during, *found)}
+    exported = {name for metric in METRICS if metric.by_ray for name in metric.exported}
+    assert names <= exported
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as reply:
+        text = reply.read().decode()
+    assert [name for name in RAY_OWN if f"\n{name}{{" not in text] == []
+    never = {"reused", "unit_deaths", "canaries"}  # there were none
+    assert exported - names == {f"ray_pairmill_{name}_total" for name in never}

@@ -38,6 +38,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> int:
     overrides = [*options.set, *["publish.allow_missing=true"] * options.allow_missing]
     whole = load_config(MillConfig, options.config, overrides)
     config, run_id, output = whole.publish, new_run_id(), Store(options.output)
+    reporter = reporter.of_run(run_id)
     asked = (options.input, options.rollback, options.measure, options.list)
     if not any(asked) and options.keep is None:
         wanted = "--input to publish, --rollback, --measure, --keep or --list"

@@ -20,6 +20,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from pipeline.core.logs import timestamp
 from pipeline.workers.receipts import Receipt, Tally
 from schemas.labels import Status
 
@@ -27,9 +28,14 @@ from schemas.labels import Status
 class Reporter:
     """Writes events: tables for people on a terminal, JSON lines for machines."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        """Writes to ``console``, standard output by default."""
+    def __init__(self, console: Console | None = None, run_id: str | None = None) -> None:
+        """Writes to ``console``, standard output by default, and of which run in JSON lines."""
         self.console = console or Console(file=sys.stdout, soft_wrap=True)
+        self._of = {} if run_id is None else {"run_id": run_id}
+
+    def of_run(self, run_id: str) -> Reporter:
+        """The same, of a run."""
+        return Reporter(self.console, run_id)
 
     def event(self, name: str, fields: dict[str, Any]) -> None:
         """Reports ``fields`` under the title ``name``."""
@@ -54,7 +60,8 @@ class Reporter:
         return RunProgress(self, run_id, total, every_seconds)
 
     def _line(self, fields: dict[str, Any]) -> None:
-        self.console.out(json.dumps(fields), highlight=False)
+        line = {"time": timestamp(), **self._of, **fields}
+        self.console.out(json.dumps(line), highlight=False)
 
 
 class RunProgress:

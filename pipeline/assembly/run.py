@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -25,6 +26,7 @@ from pipeline.assembly.stop import Stop
 from pipeline.core.config import LabelConfig
 from pipeline.core.fingerprint import judge_card
 from pipeline.core.judge_cards import read_calibration, write_card
+from pipeline.core.logs import logging_of
 from pipeline.core.run_ids import new_run_id
 from pipeline.core.storage import Store
 from pipeline.workers.attempts import Starts
@@ -127,8 +129,10 @@ def label(
             session.enter_context(ray_session(config.workers))
             return plan_shards_by_tasks(planner, shards)
 
+        again, judge_id = Retries(retries, run_id or new_run_id()), card["judge_id"]
+        reporter = reporter.of_run(again.run_id)
+        session.enter_context(logging_of(again.run_id, logging.WARNING))
         with step("plan") as told:
-            again, judge_id = Retries(retries, run_id or new_run_id()), card["judge_id"]
             plan = make_plan(input_uri, output, config.input, config.judge, judge_id, spread, again)
             of_run = (config, output, again.run_id, judge_id, reporter)
             canaries = plan_canaries(canary, *of_run) if plan.units else None

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from pipeline.core.calibration import Calibration
 from pipeline.core.config import InputConfig, LabelConfig
 from pipeline.core.errors import EngineDeadError
 from pipeline.core.labeler import Labeler
+from pipeline.core.logs import about, logging_of, said
 from pipeline.core.storage import Store
 from pipeline.workers.activity import Activity
 from pipeline.workers.attempts import Starts
@@ -77,12 +79,17 @@ class JudgeActor:
             EngineStartError: it cannot be started, or starts have killed workers too often.
         """
         config, workers = spec.config, spec.config.workers
+        # For as long as the process lives: its standard error is its log file in Ray.
+        self._logging = ExitStack()
+        self._logging.enter_context(logging_of(spec.run_id, logging.INFO))
         output = Store(spec.output_uri)
         starts = Starts(output, spec.judge_id, spec.run_id)
         recorder, began = RayRecorder(spec.judge_id), time.monotonic()
         with starts.watched(workers.max, workers.max_start_failures):
             self._engine = start_engine(config.judge, config.engine)
-        recorder.set(ENGINE_START_SECONDS, time.monotonic() - began)
+        seconds = round(time.monotonic() - began, 3)
+        logger.info("engine started", extra=said(kind=config.engine.kind, seconds=seconds))
+        recorder.set(ENGINE_START_SECONDS, seconds)
         self._activity, self._recorder = Activity(recorder), recorder
         threading.Thread(target=self._tick, name="idle seconds", daemon=True).start()
         labeler = Labeler.of(config.judge, config.policy, spec.calibration)
@@ -100,13 +107,14 @@ class JudgeActor:
         """Judges the unit of a one-row table of ``UNITS``; yields a one-row receipt."""
         unit, pairs = unit_of(unit_row)
         corpus = corpus_of(unit_row)
-        try:
-            receipt = await self._runners[corpus].run(unit, pairs)
-        except EngineDeadError:
-            # A dead engine under a live actor would fail every task from here on. Without this
-            # process, Ray starts another one and gives it the units that this one had begun.
-            logger.exception("the engine died while judging %s %s", unit.shard, unit.name)
-            os._exit(1)
+        with about(shard=unit.shard, unit=unit.name):
+            try:
+                receipt = await self._runners[corpus].run(unit, pairs)
+            except EngineDeadError:
+                # A dead engine under a live actor would fail every task from here on. Without this
+                # process, Ray starts another one and gives it the units that this one had begun.
+                logger.exception("the engine died")
+                os._exit(1)
         yield receipt_table(replace(receipt, corpus=corpus))
 
     def _tick(self) -> None:

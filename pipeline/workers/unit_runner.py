@@ -9,12 +9,14 @@ alone ``max_deaths`` times. That row is quarantined; its neighbours are labelled
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from pipeline.core.logs import said
 from pipeline.core.storage import Store
 from pipeline.core.units import Unit
 from pipeline.core.voting import Decision
@@ -33,6 +35,7 @@ from pipeline.workers.retries import Retries
 from pipeline.workers.stop_mark import StopMark
 from schemas.labels import Reason, Status
 
+logger = logging.getLogger(__name__)
 Found = TypeVar("Found")
 PIECES = 8  # a suspect unit of 512 rows needs three cuts, and as many deaths, to find one row
 
@@ -75,7 +78,9 @@ class UnitRunner:
         if await self._stop.noticed():
             return Receipt(unit, tally, 0)
         with self._judge.activity.unit():
-            return await self._run(unit, pairs, tally)
+            receipt = await self._run(unit, pairs, tally)
+        logger.info("unit done", extra=said(pairs=tally.pairs, seconds=round(receipt.seconds, 1)))
+        return receipt
 
     async def _run(self, unit: Unit, pairs: Pairs, tally: Tally) -> Receipt:
         began = time.monotonic()
@@ -88,6 +93,7 @@ class UnitRunner:
             async with self._turns.shared():
                 await self._attempt(unit, pairs, tally, alone=False)
         else:
+            logger.warning("its worker died with it; it has it alone", extra=said(deaths=deaths))
             async with self._turns.alone():
                 await self._suspect(unit, pairs, tally)
         return Receipt(unit, tally, time.monotonic() - began, deaths=deaths)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ RECORDED = {rule["record"] for rule in RULES if "record" in rule}
 TESTS: list[dict[str, Any]] = yaml.safe_load(
     (FOLDER / "rules_test.yaml").read_text(encoding="utf-8")
 )["tests"]
-_LOCAL = ROOT / ".venv" / "tools" / "promtool"
+_LOCAL = Path(sys.executable).parents[1] / "tools" / "promtool"
 PROMTOOL = shutil.which("promtool") or (str(_LOCAL) if _LOCAL.exists() else None)
 needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is missing: make test-tools")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import urllib.request
 from collections import Counter
@@ -86,6 +87,7 @@ def test_a_job_is_counted_exactly_and_its_workers_are_seen(tmp_path: Path, model
     assert during["ray_pairmill_engine_idle_seconds_total", ""] > 0
     for stage in ("read", "decode", "engine"):
         assert during["ray_pairmill_stage_seconds_total", stage] > 0
+    worker_says_what_it_does(outcome.event("done")["run_id"])
     names = {name for name, _ in (*during, *found)}
     exported = {name for metric in METRICS if metric.by_ray for name in metric.exported}
     assert names <= exported
@@ -94,3 +96,16 @@ def test_a_job_is_counted_exactly_and_its_workers_are_seen(tmp_path: Path, model
     assert [name for name in RAY_OWN if f"\n{name}{{" not in text] == []
     never = {"reused", "unit_deaths", "canaries"}  # there were none
     assert exported - names == {f"ray_pairmill_{name}_total" for name in never}
+
+
+def worker_says_what_it_does(run_id: str) -> None:
+    """Its log, a file of Ray's, has JSON lines of this run."""
+    logs = Path("/tmp").glob("mill-*/session_latest/logs/worker-*.err")
+    lines = [line for log in logs for line in log.read_text(errors="replace").splitlines()]
+    records = [json.loads(line) for line in lines if line.startswith("{") and run_id in line]
+    assert {record["run_id"] for record in records} == {run_id}
+    done = {r["unit"]: r["pairs"] for r in records if r["message"] == "unit done"}
+    units = ("000000000-000000020", "000000020-000000040", "000000040-000000060")
+    assert done == dict.fromkeys(units, 20)
+    assert {r["shard"] for r in records if "unit" in r} == {"a.parquet"}
+    assert [r["kind"] for r in records if r["message"] == "engine started"] == ["scripted"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import json
 import threading
@@ -36,9 +37,13 @@ def test_events_are_one_json_line_each() -> None:
     events, out = reporter()
     events.event("plan", HOSTILE)
     events.note("[bold]as it is[/] " * 20)
-    first, second = [json.loads(line) for line in out.getvalue().splitlines()]
+    events.of_run("r1").event("done", {"n": 1})
+    first, second, third = [json.loads(line) for line in out.getvalue().splitlines()]
+    times = [datetime.datetime.fromisoformat(line.pop("time")) for line in (first, second, third)]
+    assert times == sorted(times)
     assert first == {"event": "plan", **HOSTILE}
     assert second == {"event": "note", "text": "[bold]as it is[/] " * 20}
+    assert third == {"event": "done", "n": 1, "run_id": "r1"}
 
 
 def test_events_are_tables_on_a_terminal() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from pipeline.assembly.export import export_snapshot
 from pipeline.assembly.export.present import export_fields
@@ -65,6 +66,7 @@ def run_night(
         PairmillError: a step failed, which the record and the report say too.
     """
     output, run_id = Store(output_uri), new_run_id()
+    reporter = reporter.of_run(run_id)
     ttl_s = config.nightly.lease_s
     stop = stop or Stop()
     with take_lease(
@@ -125,7 +127,7 @@ class _Night:
             raise
 
     def _label(self, retries: frozenset[Reason]) -> RunResult:
-        result = label(
+        return label(
             self._config,
             self._input_uri,
             self._output.uri,
@@ -134,11 +136,9 @@ class _Night:
             retries=retries,
             run_id=self._run_id,
             canary=self._config.canary,
-            step=self._record.step,
+            step=self._step,
             stop=self._stop,
         )
-        self._check("all pairs are labelled, and nothing is published")
-        return result
 
     def _publish(self, labeled: RunResult) -> Publication:
         config, canary = self._config, None
@@ -156,7 +156,7 @@ class _Night:
             max_bad_shards=config.quarantine.max_shards,
             gate=gate_for(config.gate, config.quality, config.input, canary, self._reporter),
             keep_withdrawn=True,
-            step=self._record.step,
+            step=self._step,
         )
         self._record.snapshot_id = done.manifest.snapshot_id
         self._reporter.event(
@@ -169,7 +169,6 @@ class _Night:
                 sys.stderr.write(f"{summary}\n")
             elif done.changed:
                 self._reporter.note(summary)
-        self._check("publishing has ended")
         return done
 
     def _after(self, done: Publication) -> None:
@@ -182,7 +181,7 @@ class _Night:
         self._exports(done.manifest.snapshot_id)
         self._hooks()
         if (keep := nightly.keep) is not None:
-            with self._record.step("retention") as told:
+            with self._step("retention") as told:
                 publish_config = self._config.publish
                 kept = retain(self._output, keep, publish_config, self._reporter, self._run_id)
                 told |= {"kept": kept.kept, "removed": [*kept.removed, *kept.leftovers]}
@@ -190,7 +189,7 @@ class _Night:
     def _exports(self, snapshot_id: str) -> None:
         if not self._config.nightly.exports:
             return
-        with self._record.step("exports") as told:
+        with self._step("exports") as told:
             told["exports"] = []
             for config in self._config.nightly.exports:
                 result = export_snapshot(
@@ -204,7 +203,6 @@ class _Night:
                 )
                 self._reporter.event("exported", export_fields(result, self._output))
                 told["exports"].append({"folder": result.record.folder, "new": result.changed})
-                self._check("exports have begun")
 
     def _hooks(self) -> None:
         if not self._config.nightly.hooks:
@@ -213,15 +211,17 @@ class _Night:
         if not (pending := hooks.pending):
             self._record.skip("hooks", "all of them have run for this snapshot")
             return
-        with self._record.step("hooks") as told:
+        with self._step("hooks") as told:
             told["hooks"] = [list(hook) for hook in pending]
             hooks.run(self._input_uri, self._run_id, self._reporter)
-            self._check("the hooks have run")
 
-    def _check(self, done: str) -> None:
-        """Ends the night between two steps if it must; ``done`` says how far it has come."""
+    @contextmanager
+    def _step(self, name: str) -> Iterator[dict[str, Any]]:
+        """A step of the record, before which the night ends if it must."""
         self._lease.check()
-        self._stop.check(done)
+        self._stop.check(f"{name} was the next step")
+        with self._record.step(name) as told:
+            yield told
 
 
 def _why_not_published(done: Publication) -> str | None:

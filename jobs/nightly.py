@@ -28,7 +28,7 @@ def _run(options: argparse.Namespace) -> int:
     config = load_config(MillConfig, options.config, options.set)
     where, retries = (options.input, options.output), parse_reasons(options.retry_quarantined)
     if options.dry_run:
-        label(config, *where, Reporter(), dry_run=True, retries=retries)
+        label(config, *where, Reporter(), dry_run=True, retries=retries, canary=config.canary)
         return 0
     with stop_on_sigterm() as stop, outcome_told(config.metrics) as outcome:
         outcome.exit_code = run_night(config, *where, Reporter(), retries=retries, stop=stop)

@@ -70,6 +70,10 @@ class S3Server:
         """Writes an object of the bucket."""
         self.client().put_object(Bucket=BUCKET, Key=key, Body=data)
 
+    def remove(self, key: str) -> None:
+        """Removes an object of the bucket that is no output."""
+        self.client().delete_object(Bucket=BUCKET, Key=key)
+
 
 @contextlib.contextmanager
 def s3_server() -> Iterator[S3Server]:
@@ -142,7 +146,7 @@ def _forbid_deletes(server: S3Server) -> None:
         "Effect": "Deny",
         "Principal": "*",
         "Action": ["s3:DeleteObject", "s3:DeleteObjectVersion"],
-        "Resource": [f"arn:aws:s3:::{BUCKET}/*"],
+        "Resource": [f"arn:aws:s3:::{BUCKET}/out/*"],
     }
     policy = {"Version": "2012-10-17", "Statement": [deny]}
     server.client().put_bucket_policy(Bucket=BUCKET, Policy=json.dumps(policy))

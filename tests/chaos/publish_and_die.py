@@ -62,10 +62,9 @@ class Steps:
         setattr(kind, method, stepped)
 
 
-def run(request: dict[str, Any], tell: int) -> None:
+def run(request: dict[str, Any], steps: Steps) -> None:
     """Publishes in this process."""
     output = Store(request["output"])
-    steps = Steps(request["die_at"], tell)
     for method in ("create", "put", "swap"):
         steps.watch(Store, method, lambda store, key, *_, method=method: f"{method} {key}")
     steps.watch(
@@ -81,7 +80,7 @@ def _key(file: Upload, output: Store) -> str:
     return file.name.removeprefix(f"{output.uri}/")
 
 
-def main() -> None:
+def serve(run: Callable[[dict[str, Any], Steps], None]) -> None:
     """Serves requests until there are none."""
     for line in sys.stdin:
         read, write = os.pipe()
@@ -89,7 +88,8 @@ def main() -> None:
         if child == 0:
             os.close(read)
             os.dup2(2, 1)  # what it reports is no answer
-            run(json.loads(line), write)
+            request = json.loads(line)
+            run(request, Steps(request["die_at"], write))
             os._exit(0)
         os.close(write)
         with os.fdopen(read) as told:
@@ -102,4 +102,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(run)

@@ -2,59 +2,25 @@
 
 from __future__ import annotations
 
-import datetime
-import json
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import s3fs
 
-from pipeline.assembly.lease import LeaseRecord
 from pipeline.assembly.snapshots.manifests import snapshot_ids
 from pipeline.core.storage import Store
+from tests.chaos.dying import dying, let_leases_expire
 from tests.chaos.publish_and_die import GATE
 from tests.derivations import Labelled
-from tests.processes import ROOT
 from tests.publishing import Mill, assert_live_is, files_under, latest_of
 from tests.s3_server import BUCKET, JOB, S3Server
 
-LEASE = "leases/publish.json"
-Ask = Callable[[Mill, int | None], dict[str, Any]]
 
-
-@contextmanager
-def publisher(environment: Mapping[str, str]) -> Iterator[Ask]:
-    """A process that publishes in processes of its own, which die where they are told to."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.chaos.publish_and_die"],
-        cwd=ROOT,
-        env=os.environ | environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        stdin, stdout = process.stdin, process.stdout
-        assert stdin is not None
-        assert stdout is not None
-
-        def ask(mill: Mill, die_at: int | None) -> dict[str, Any]:
-            request = {"source": mill.source.uri, "output": mill.output.uri, "die_at": die_at}
-            stdin.write(json.dumps(request) + "\n")
-            stdin.flush()
-            answer: dict[str, Any] = json.loads(stdout.readline())
-            return answer
-
-        yield ask
-        stdin.close()
+def request(mill: Mill, die_at: int | None) -> dict[str, Any]:
+    return {"source": mill.source.uri, "output": mill.output.uri, "die_at": die_at}
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
@@ -87,15 +53,6 @@ def copied(mill: Mill, uri: str) -> Mill:
     return Mill(mill.source, made, dict(mill.shards))
 
 
-def let_the_lease_expire(output: Store) -> None:
-    """What time does to the lease of a dead holder."""
-    found = output.read_version(LEASE)
-    if found is not None:
-        past = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC).isoformat()
-        record = replace(LeaseRecord.parse(found.data, LEASE), expires=past)
-        assert output.swap(LEASE, record.as_json(), found) is not None
-
-
 def test_killed_at_every_step(place: tuple[str, Mapping[str, str]]) -> None:
     uri, environment = place
     before = Mill.at(uri)
@@ -106,9 +63,9 @@ def test_killed_at_every_step(place: tuple[str, Mapping[str, str]]) -> None:
     before.shard("1.parquet", 33, seed=7)
     after = dict(before.shards)
 
-    with publisher(environment) as ask:
+    with dying("tests.chaos.publish_and_die", environment) as ask:
         whole = copied(before, f"{uri}/whole")
-        done = ask(whole, None)
+        done = ask(request(whole, None))
         assert (done["signal"], done["exit"]) == (None, 0)
         new = assert_live_is(whole)
         folder = f"snapshots/{new.snapshot_id}"
@@ -134,7 +91,7 @@ def test_killed_at_every_step(place: tuple[str, Mapping[str, str]]) -> None:
         first = published - 1 if environment else 0
         for number in range(first, len(steps)):
             mill = copied(before, f"{uri}/killed-{number}")
-            died = ask(mill, number)
+            died = ask(request(mill, number))
             assert (died["signal"], died["exit"]) == (signal.SIGKILL, None)
             assert died["steps"] == steps[:number]
             visible = number > published
@@ -146,8 +103,8 @@ def test_killed_at_every_step(place: tuple[str, Mapping[str, str]]) -> None:
             manifest_is_there = number > len(written) + 1
             assert whole_ones == {old.snapshot_id, *[new.snapshot_id] * manifest_is_there}
 
-            let_the_lease_expire(mill.output)
-            again = ask(mill, None)
+            let_leases_expire(mill.output)
+            again = ask(request(mill, None))
             assert (again["signal"], again["exit"]) == (None, 0)
             mill.shards = after
             assert assert_live_is(mill).files == new.files

@@ -109,6 +109,8 @@ def test_a_canary_that_kills_its_worker_harms_nothing_else(
     changes = {
         "canary": {"input": str(tmp_path / "canaries")},
         "engine": {"script": {"faults": {"<poison>": "kill"}}},
+        "input": {"unit_rows": 4},  # canaries are cut as finely: few deaths find the row
+        "workers": {"max_deaths": 1},
     }
     config = write_config(tmp_path / "night.yaml", model, changes)
     outcome = run_nightly(config, source, output)

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.publish import main as publish_main
-from pipeline.assembly.lease import take_lease
+from pipeline.assembly.job_config import MillConfig
+from pipeline.assembly.nightly.night import run_night
+from pipeline.assembly.plan import Plan
 from pipeline.assembly.snapshots.manifests import LATEST_KEY
+from pipeline.assembly.stop import Stop
+from pipeline.core.config_file import load_config
+from pipeline.core.errors import StoppedError
 from pipeline.core.storage import Store
-from tests.labeling import assert_exact, contents, forbid_ray, run_job, write_config
+from tests.labeling import (
+    assert_exact,
+    contents,
+    forbid_ray,
+    label_arguments,
+    run_job,
+    write_config,
+)
 from tests.nights import detail_of, nights, run_nightly, steps_of
-from tests.publishing import latest_of, live_rows
+from tests.processes import started, wait_until
+from tests.publishing import QUIET, latest_of, live_rows
 from tests.shards import pair, write_shard
 
 Row = dict[str, Any]
@@ -57,26 +72,37 @@ def test_a_night_publishes_and_a_quiet_one_starts_nothing(
     tmp_path: Path, model: Path, corpus: dict[str, list[Row]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
-    config = write_config(tmp_path / "night.yaml", model)
+    exports = {"nightly": {"exports": [{"format": "jsonl"}]}}
+    config = write_config(tmp_path / "night.yaml", model, exports)
     outcome = run_nightly(config, source, output)
     assert (outcome.exit_code, outcome.error) == (0, "")
     assert_exact(output, corpus)
     assert published(output) == rows_of(corpus)
     (first,) = nights(output)
-    assert steps_of(first) == dict.fromkeys(DONE, "done")
+    assert steps_of(first) == dict.fromkeys([*DONE, "exports"], "done")
+    (export,) = detail_of(first, "exports")["exports"]
+    assert export["new"]
+    record = json.loads((output / export["folder"] / "export.json").read_text())
+    assert record["snapshot_id"] == first["snapshot_id"]
     assert (first["state"], first["exit_code"]) == ("published", 0)
     assert first["snapshot_id"] == latest_of(Store(str(output)))["snapshot_id"]
     assert latest_of(Store(str(output)))["published_by"] == first["run_id"]
     assert (output / "runs" / first["run_id"] / "run.json").exists()
 
     forbid_ray(monkeypatch)
-    before = {**contents(output, "snapshots"), **contents(output, "parts")}
+    kept = ("snapshots", "parts", "exports")
+    before = [contents(output, folder) for folder in kept]
     outcome = run_nightly(config, source, output)
     assert (outcome.exit_code, outcome.error) == (0, "")
-    assert {**contents(output, "snapshots"), **contents(output, "parts")} == before
+    assert [contents(output, folder) for folder in kept] == before
     second = nights(output)[-1]
     assert second["state"] == "unchanged"
-    assert steps_of(second) == dict.fromkeys(DONE, "done") | dict.fromkeys(DONE[4:], "skipped")
+    assert steps_of(second) == dict.fromkeys(DONE, "done") | {
+        "gate": "skipped",
+        "publish": "skipped",
+        "exports": "done",
+    }
+    assert not detail_of(second, "exports")["exports"][0]["new"]
     assert second["snapshot_id"] == first["snapshot_id"]
     assert second["judge_id"] == first["judge_id"]
 
@@ -207,14 +233,61 @@ def test_what_was_rolled_back_from_comes_back_only_with_other_labels(
 
 
 def test_of_two_nights_the_second_says_who_is_at_work(
+    tmp_path: Path, model: Path, shared_ray: str, corpus: dict[str, list[Row]]
+) -> None:
+    source, output = tmp_path / "in", tmp_path / "out"
+    slow = {"engine": {"script": {"latency_s": 0.3}}, "nightly": {"lease_s": 6}}
+    config = write_config(tmp_path / "night.yaml", model, slow)
+    store, key = Store(str(output)), "leases/nightly.json"
+    environment = {"RAY_ADDRESS": shared_ray}
+    with started("jobs.nightly", label_arguments(config, source, output), environment) as first:
+        wait_until(lambda: store.size(key) is not None)
+        record = json.loads(store.read(key))
+        outcome = run_nightly(config, source, output)
+        assert first.process.wait() == 0
+    assert outcome.exit_code == 5
+    assert f"the lease is held by run {record['run_id']} on host" in outcome.error
+    assert re.search(r", until 20\d\d-[^ ]+ unless it is renewed; wait for it", outcome.error)
+    (night,) = nights(output)  # who was not let in leaves nothing
+    assert (night["run_id"], night["state"]) == (record["run_id"], "published")
+    assert published(output) == rows_of(corpus)
+
+
+@pytest.mark.usefixtures("shared_ray", "corpus")
+def test_a_night_that_loses_its_lease_publishes_nothing(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    store, key = Store(str(output)), "leases/nightly.json"
+
+    def stolen(planned: Plan, *rest: Any) -> None:  # at the end of labeling
+        found = store.read_version(key)
+        assert found is not None
+        other = json.loads(found.data) | {"token": "other", "run_id": "the-other"}
+        assert store.swap(key, json.dumps(other).encode(), found) is not None
+        (thread,) = [t for t in threading.enumerate() if t.name == f"lease {key}"]
+        thread.join()  # it finds out as it renews, and ends
+
+    monkeypatch.setattr("pipeline.assembly.run.check_coverage", stolen)
+    config = write_config(tmp_path / "night.yaml", model, {"nightly": {"lease_s": 3}})
+    outcome = run_nightly(config, tmp_path / "in", output)
+    assert outcome.exit_code == 5
+    assert "it is now held by run the-other on host" in outcome.error
+    (night,) = nights(output)
+    assert (night["state"], night["exit_code"]) == ("stopped", 5)
+    assert steps_of(night) == {"plan": "done", "label": "done"}
+    assert store.size(LATEST_KEY) is None
+
+
+def test_asked_to_stop_a_night_ends_before_its_next_step(
     tmp_path: Path, model: Path, corpus: dict[str, list[Row]]
 ) -> None:
     assert corpus
-    output = tmp_path / "out"
-    config = write_config(tmp_path / "night.yaml", model, {"nightly": {"lease_s": 3}})
-    with take_lease(Store(str(output)), "nightly", "the-other-night", ttl_s=3):
-        outcome = run_nightly(config, tmp_path / "in", output)
-    assert outcome.exit_code == 5
-    assert "the lease is held by run the-other-night on host" in outcome.error
-    assert "until 20" in outcome.error
-    assert nights(output) == []
+    stop = Stop()
+    stop.ask()
+    whole = load_config(MillConfig, str(write_config(tmp_path / "night.yaml", model)), [])
+    source, output = tmp_path / "in", tmp_path / "out"
+    with pytest.raises(StoppedError, match="plan was the next step; the same command goes on"):
+        run_night(whole, str(source), str(output), QUIET, stop=stop)
+    (night,) = nights(output)
+    assert (night["state"], night["exit_code"], night["steps"]) == ("stopped", 143, [])

@@ -1,0 +1,55 @@
+"""Processes that kill themselves at a step that they are told, and what time does afterwards."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from pipeline.assembly.lease import LeaseRecord
+from pipeline.core.storage import Store
+from tests.processes import ROOT
+
+Ask = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+
+@contextmanager
+def dying(module: str, environment: Mapping[str, str]) -> Iterator[Ask]:
+    """A process that does each request in a process of its own, which dies where it is told to."""
+    with subprocess.Popen(
+        [sys.executable, "-m", module],
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None
+        assert stdout is not None
+
+        def ask(request: Mapping[str, Any]) -> dict[str, Any]:
+            stdin.write(json.dumps(request) + "\n")
+            stdin.flush()
+            answer: dict[str, Any] = json.loads(stdout.readline())
+            return answer
+
+        yield ask
+        stdin.close()
+
+
+def let_leases_expire(output: Store) -> None:
+    """What time does to the leases of dead holders."""
+    for entry in list(output.list("leases")):
+        found = output.read_version(entry.key)
+        assert found is not None
+        past = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC).isoformat()
+        record = replace(LeaseRecord.parse(found.data, entry.key), expires=past)
+        assert output.swap(entry.key, record.as_json(), found) is not None

@@ -91,11 +91,16 @@ def test_a_job_is_counted_exactly_and_its_workers_are_seen(tmp_path: Path, model
     names = {name for name, _ in (*during, *found)}
     exported = {name for metric in METRICS if metric.by_ray for name in metric.exported}
     assert names <= exported
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as reply:
-        text = reply.read().decode()
-    assert [name for name in RAY_OWN if f"\n{name}{{" not in text] == []
+    for name in RAY_OWN:  # its gauges come and go between two of its reports
+        wait_until(lambda name=name: name in names_at(port))  # type: ignore[misc]
     never = {"reused", "unit_deaths", "canaries"}  # there were none
     assert exported - names == {f"ray_pairmill_{name}_total" for name in never}
+
+
+def names_at(port: int) -> set[str]:
+    """Everything that a node exports at the moment."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as reply:
+        return {line.partition("{")[0] for line in reply.read().decode().splitlines()}
 
 
 def worker_says_what_it_does(run_id: str) -> None:

@@ -11,10 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.assembly.shard_planner import read_footer
 from pipeline.assembly.snapshots.config import PublishConfig
 from pipeline.assembly.snapshots.manifests import read_manifest
 from pipeline.core.errors import InputError, QuarantineError, ReconcileError
 from pipeline.core.fingerprint import shard_key
+from pipeline.core.storage import Entry, Store
 from pipeline.core.units import Unit
 from pipeline.workers.label_sink import commit_part, replace_part
 from tests.derivations import Labelled
@@ -105,6 +107,29 @@ def test_changed_new_and_deleted_shards(mill: Mill) -> None:
     assert latest_of(mill.output)["previous"] == first.snapshot_id
     # The first is as it was.
     assert len(live_rows(mill.output, which=first.snapshot_id)) == 82 - first.counts["quarantined"]
+
+
+def test_footers_of_what_is_published_are_not_read_again(
+    mill: Mill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = mill.publish().manifest
+    mill.shard("a.parquet", 20, seed=5)
+    read: list[str] = []
+
+    def watched(source: Store, entry: Entry) -> Any:
+        read.append(entry.key)
+        return read_footer(source, entry)
+
+    monkeypatch.setattr("pipeline.assembly.snapshots.inventory.read_footer", watched)
+    assert mill.publish().manifest.parent == first.snapshot_id
+    assert read == ["a.parquet"]
+    assert_live_is(mill)
+    # Where parts do not hold what the snapshot says, the shard itself is asked.
+    (part,) = (e.key for e in mill.output.list("parts") if Unit("", "", 0, 7).name in e.key)
+    mill.output.delete(part)
+    with pytest.raises(ReconcileError, match=r"z\.parquet: rows 0 to 6"):
+        mill.publish()
+    assert read == ["a.parquet", "z.parquet"]
 
 
 def test_a_part_that_was_judged_again_makes_a_new_snapshot(mill: Mill) -> None:

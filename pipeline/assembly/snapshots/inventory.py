@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.assembly.live_shards import LiveShards
 from pipeline.assembly.plan import list_shards, open_input
 from pipeline.assembly.shard_planner import read_footer
 from pipeline.core.errors import QuarantineError, ReconcileError
@@ -94,15 +95,23 @@ class Inventory:
 def take_inventory(input_uri: str, output: Store, judge_id: str) -> Inventory:
     """Lists the input's shards as they are now, and the judge's parts of each.
 
+    Footers are read of those that the live snapshot does not hold in this version, or of which
+    parts do not hold exactly the rows that it says.
+
     Raises:
         InputError: there is no shard.
         StorageError: the input or the output cannot be reached.
     """
     source, prefix = open_input(input_uri)
+    published = LiveShards.of(output).rows
 
     def look(entry: Entry) -> Shard:
         content = source.content_key(entry)
         key = shard_key(entry.key, entry.size, content)
+        if known := published.get(key):
+            shard = Shard(entry, content, key, known, _parts(output, judge_id, key))
+            if not shard.missing and not shard.doubled:
+                return shard
         try:
             rows = read_footer(source, entry).num_rows
         except (pa.ArrowException, UnicodeDecodeError) as error:

@@ -18,7 +18,7 @@ from pipeline.assembly.plan import Plan
 from pipeline.assembly.snapshots.manifests import LATEST_KEY
 from pipeline.assembly.stop import Stop
 from pipeline.core.config_file import load_config
-from pipeline.core.errors import StoppedError
+from pipeline.core.errors import InputError, StoppedError, StorageError
 from pipeline.core.storage import Store
 from tests.labeling import (
     assert_exact,
@@ -277,6 +277,29 @@ def test_a_night_that_loses_its_lease_publishes_nothing(
     assert (night["state"], night["exit_code"]) == ("stopped", 5)
     assert steps_of(night) == {"plan": "done", "label": "done"}
     assert store.size(LATEST_KEY) is None
+
+
+def test_a_night_that_fails_is_reported_and_its_own_error_is_what_is_told(
+    tmp_path: Path, model: Path, corpus: dict[str, list[Row]]
+) -> None:
+    assert corpus
+    seen: list[tuple[str, str, str | None]] = []
+
+    def report(output: Store, run_id: str, snapshot_id: str | None) -> None:
+        (night,) = nights(output.uri)
+        seen.append((night["state"], night["steps"][-1]["name"], snapshot_id))
+        assert (run_id, night["exit_code"]) == (night["run_id"], 2)
+        raise StorageError("the report cannot be written")
+
+    changes = {"canary": {"input": str(tmp_path / "nowhere")}}
+    whole = load_config(MillConfig, str(write_config(tmp_path / "night.yaml", model, changes)), [])
+    where = (str(tmp_path / "in"), str(tmp_path / "out"))
+    with pytest.raises(InputError, match=r"nowhere: no \*\.parquet there"):
+        run_night(whole, *where, QUIET, report=report)
+    assert seen == [("failed", "plan", None)]
+    (night,) = nights(tmp_path / "out")
+    assert steps_of(night) == {"plan": "failed", "report": "failed"}
+    assert detail_of(night, "report") == {"error": "the report cannot be written"}
 
 
 def test_asked_to_stop_a_night_ends_before_its_next_step(

@@ -8,25 +8,23 @@ the snapshot's identity, hooks by what they have left behind.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
-from pipeline.assembly.export import export_snapshot
-from pipeline.assembly.export.present import export_fields
 from pipeline.assembly.gate.gate import gate_for
 from pipeline.assembly.gate.present import gate_summary
 from pipeline.assembly.job_config import MillConfig
 from pipeline.assembly.lease import Lease, take_lease
-from pipeline.assembly.nightly.hooks import Hooks
+from pipeline.assembly.nightly.follow_up import FollowUp
+from pipeline.assembly.nightly.outcome import exit_code_of
 from pipeline.assembly.nightly.record import NightRecord, NightState
 from pipeline.assembly.plan import open_input
 from pipeline.assembly.progress import Reporter
 from pipeline.assembly.quality.canary import Canary
 from pipeline.assembly.run import RunResult, label
-from pipeline.assembly.snapshots.manifests import live
 from pipeline.assembly.snapshots.publish import Publication, publish
-from pipeline.assembly.snapshots.retention import retain
 from pipeline.assembly.snapshots.summary import publication_fields
 from pipeline.assembly.stop import Stop
 from pipeline.core.errors import LeaseLostError, PairmillError, StoppedError, StorageError
@@ -36,7 +34,10 @@ from schemas.labels import Reason
 
 LEASE = "nightly"
 BLOCKED = 3
-_BUG = 1
+
+# Reports on a night that has ended, be it badly: its output, its run id, and the snapshot that it
+# made or found, if it came so far.
+Report = Callable[[Store, str, str | None], None]
 
 
 def run_night(
@@ -47,6 +48,7 @@ def run_night(
     *,
     retries: frozenset[Reason] = frozenset(),
     stop: Stop | None = None,
+    report: Report | None = None,
 ) -> int:
     """Brings the labels and the snapshot of an output up to its input.
 
@@ -57,6 +59,7 @@ def run_night(
         reporter: told what is done.
         retries: rows that are quarantined for one of these reasons are judged again.
         stop: asked between steps, and while pairs are judged, whether to end.
+        report: called last of all, also where a step failed; not where the night was told to stop.
 
     Returns:
         The exit code: 0, or 3 where the gate refused the snapshot.
@@ -73,36 +76,35 @@ def run_night(
         output, LEASE, run_id, ttl_s=ttl_s, waiting=reporter.note, on_lost=stop.ask
     ) as lease:
         record = NightRecord(output, run_id, open_input(input_uri)[0].uri)
-        night = _Night(config, input_uri, output, reporter, run_id, record, lease, stop)
+        night = _Night(config, input_uri, output, reporter, run_id, record, lease, stop, report)
         return night.run(retries)
 
 
+@dataclass
 class _Night:
     """A night that has the lease."""
 
-    def __init__(
-        self,
-        config: MillConfig,
-        input_uri: str,
-        output: Store,
-        reporter: Reporter,
-        run_id: str,
-        record: NightRecord,
-        lease: Lease,
-        stop: Stop,
-    ) -> None:
-        self._config, self._input_uri, self._output = config, input_uri, output
-        self._reporter, self._run_id = reporter, run_id
-        self._record, self._lease, self._stop = record, lease, stop
+    config: MillConfig
+    input_uri: str
+    output: Store
+    reporter: Reporter
+    run_id: str
+    record: NightRecord
+    lease: Lease
+    stop: Stop
+    report: Report | None
+    reported: bool = False
 
     def run(self, retries: frozenset[Reason]) -> int:
         """All steps; however they end, the record says it, and so does the report."""
-        with self._ends(), self._lease_first():
-            done = self._publish(self._label(retries))
-            self._after(done)
-        exit_code = 0 if done.live or not done.manifest.blocked else BLOCKED
-        self._record.end(_state(done), exit_code)
-        self._reporter.event("night", self._record.summary())
+        with self._ends():
+            with self._lease_first():
+                done = self._publish(self._label(retries))
+                self._follow_up(done)
+            exit_code = 0 if done.live or not done.manifest.blocked else BLOCKED
+            self.record.end(_state(done), exit_code)
+            self._write_report()
+        self.reporter.event("night", self.record.summary())
         return exit_code
 
     @contextmanager
@@ -111,11 +113,22 @@ class _Night:
         try:
             yield
         except BaseException as error:
-            exit_code = error.exit_code if isinstance(error, PairmillError) else _BUG
             stopped = isinstance(error, LeaseLostError | StoppedError | KeyboardInterrupt)
             with suppress(StorageError):  # what ended it is what must be told
-                self._record.end("stopped" if stopped else "failed", exit_code)
+                self.record.end("stopped" if stopped else "failed", exit_code_of(error))
+            if not stopped:
+                with suppress(PairmillError):
+                    self._write_report()
+            self.reporter.event("night", self.record.summary())
             raise
+
+    def _write_report(self) -> None:
+        """The report, once; of a report that failed, the record says why."""
+        if self.report is None or self.reported:
+            return
+        self.reported = True
+        with self.record.step("report"):
+            self.report(self.output, self.run_id, self.record.snapshot_id)
 
     @contextmanager
     def _lease_first(self) -> Iterator[None]:
@@ -123,104 +136,67 @@ class _Night:
         try:
             yield
         except StoppedError:
-            self._lease.check()
+            self.lease.check()
             raise
 
     def _label(self, retries: frozenset[Reason]) -> RunResult:
         return label(
-            self._config,
-            self._input_uri,
-            self._output.uri,
-            self._reporter,
+            self.config,
+            self.input_uri,
+            self.output.uri,
+            self.reporter,
             dry_run=False,
             retries=retries,
-            run_id=self._run_id,
-            canary=self._config.canary,
+            run_id=self.run_id,
+            canary=self.config.canary,
             step=self._step,
-            stop=self._stop,
+            stop=self.stop,
         )
 
     def _publish(self, labeled: RunResult) -> Publication:
-        config, canary = self._config, None
+        config, canary = self.config, None
         if config.canary.input is not None:
             # Of a night that judged nothing, the last that did answers.
-            run_id = self._run_id if labeled.canaries.pairs else None
+            run_id = self.run_id if labeled.canaries.pairs else None
             canary = Canary(run_id, config.canary.input, config.canary.read_as(config.input))
         done = publish(
-            self._input_uri,
-            self._output,
+            self.input_uri,
+            self.output,
             labeled.judge_id,
             config.publish,
-            self._reporter,
-            self._run_id,
+            self.reporter,
+            self.run_id,
             max_bad_shards=config.quarantine.max_shards,
-            gate=gate_for(config.gate, config.quality, config.input, canary, self._reporter),
+            gate=gate_for(config.gate, config.quality, config.input, canary, self.reporter),
             keep_withdrawn=True,
             step=self._step,
         )
-        self._record.snapshot_id = done.manifest.snapshot_id
-        self._reporter.event(
-            "published" if done.live else "not published", publication_fields(done, self._output)
+        self.reporter.event(
+            "published" if done.live else "not published", publication_fields(done, self.output)
         )
         if why := _why_not_published(done):
-            self._record.skip_unreached(("gate", "publish"), why)
+            self.record.skip_unreached(("gate", "publish"), why)
         if summary := gate_summary(done.manifest):
             if done.manifest.blocked:
                 sys.stderr.write(f"{summary}\n")
             elif done.changed:
-                self._reporter.note(summary)
+                self.reporter.note(summary)
         return done
 
-    def _after(self, done: Publication) -> None:
-        nightly = self._config.nightly
-        if not done.live:
-            for name, wanted in (("exports", nightly.exports), ("hooks", nightly.hooks)):
-                if wanted:
-                    self._record.skip(name, "nothing new is live")
-            return
-        self._exports(done.manifest.snapshot_id)
-        self._hooks()
-        if (keep := nightly.keep) is not None:
-            with self._step("retention") as told:
-                publish_config = self._config.publish
-                kept = retain(self._output, keep, publish_config, self._reporter, self._run_id)
-                told |= {"kept": kept.kept, "removed": [*kept.removed, *kept.leftovers]}
-
-    def _exports(self, snapshot_id: str) -> None:
-        if not self._config.nightly.exports:
-            return
-        with self._step("exports") as told:
-            told["exports"] = []
-            for config in self._config.nightly.exports:
-                result = export_snapshot(
-                    self._output,
-                    self._input_uri,
-                    snapshot_id,
-                    config,
-                    self._reporter,
-                    columns=self._config.input,
-                    workers=self._config.workers,
-                )
-                self._reporter.event("exported", export_fields(result, self._output))
-                told["exports"].append({"folder": result.record.folder, "new": result.changed})
-
-    def _hooks(self) -> None:
-        if not self._config.nightly.hooks:
-            return
-        hooks = Hooks(self._config.nightly, self._output, live(self._output))
-        if not (pending := hooks.pending):
-            self._record.skip("hooks", "all of them have run for this snapshot")
-            return
-        with self._step("hooks") as told:
-            told["hooks"] = [list(hook) for hook in pending]
-            hooks.run(self._input_uri, self._run_id, self._reporter)
+    def _follow_up(self, done: Publication) -> None:
+        of_night = (self.config, self.input_uri, self.output, self.reporter, self.run_id)
+        follow_up = FollowUp(*of_night, self.record)
+        if done.live:
+            follow_up.run(self._step)
+        else:
+            follow_up.leave_out()
 
     @contextmanager
     def _step(self, name: str) -> Iterator[dict[str, Any]]:
         """A step of the record, before which the night ends if it must."""
-        self._lease.check()
-        self._stop.check(f"{name} was the next step")
-        with self._record.step(name) as told:
+        self.lease.check()
+        self.stop.check(f"{name} was the next step")
+        with self.record.step(name) as told:
             yield told
 
 

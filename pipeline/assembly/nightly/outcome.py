@@ -69,12 +69,13 @@ def outcome_told(config: MetricsConfig) -> Iterator[Outcome]:
     except LeaseHeldError:
         raise
     except BaseException as error:
-        _tell(config, began, _exit_code(error))
+        _tell(config, began, exit_code_of(error))
         raise
     _tell(config, began, outcome.exit_code)
 
 
-def _exit_code(error: BaseException) -> int:
+def exit_code_of(error: BaseException) -> int:
+    """The exit code of a night that an error ends."""
     if isinstance(error, PairmillError):
         return error.exit_code
     return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else _BUG

@@ -41,7 +41,8 @@ class NightRecord:
     def step(self, name: str) -> Iterator[dict[str, Any]]:
         """Records a step when it ends; what is put into the yielded object is its detail.
 
-        A step whose detail says that something has not ``passed`` is blocked.
+        A step whose detail says that something has not ``passed`` is blocked; a ``judge_id`` or
+        ``snapshot_id`` in it is the night's from then on.
         """
         began, detail = time.monotonic(), dict[str, Any]()
         try:
@@ -53,6 +54,7 @@ class NightRecord:
             raise
         state: StepState = "blocked" if detail.get("passed") is False else "done"
         self._judge_id = detail.get("judge_id", self._judge_id)
+        self.snapshot_id = detail.get("snapshot_id", self.snapshot_id)
         self._add(name, state, time.monotonic() - began, detail)
 
     def skip(self, name: str, why: str) -> None:

@@ -6,9 +6,9 @@ import argparse
 import sys
 
 from pipeline.assembly.command import run_command
-from pipeline.assembly.export import export_snapshot
 from pipeline.assembly.export.formats import FORMATS
 from pipeline.assembly.export.present import export_fields, locate
+from pipeline.assembly.export.run import export_snapshot
 from pipeline.assembly.job_config import MillConfig
 from pipeline.assembly.progress import Reporter
 from pipeline.core.config_file import load_config

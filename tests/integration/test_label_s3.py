@@ -27,7 +27,7 @@ from tests.shards import pair, picture, shard_bytes
 
 pytestmark = pytest.mark.s3
 ROOT = Path(__file__).parents[2]
-SOURCE = f"s3://{BUCKET}/in"
+SOURCE = f"s3://{BUCKET}/in/first"  # other tests have folders of their own
 
 UseKey = Callable[[Key], None]
 
@@ -64,7 +64,7 @@ def test_from_bucket_to_bucket(tmp_path: Path, model: Path, s3: S3Server, use_ke
         6: ("../out/first/one.png", "media_forbidden"),
         7: ("/etc/hostname", "media_forbidden"),
     }
-    s3.put("in/pictures/one.png", picture(1))
+    s3.put("in/first/pictures/one.png", picture(1))
     s3.put("out/first/one.png", picture(1))
     shards = {
         "a.parquet": [pair(number) for number in range(50)],
@@ -73,7 +73,7 @@ def test_from_bucket_to_bucket(tmp_path: Path, model: Path, s3: S3Server, use_ke
     for number, (path, _) in media.items():
         shards["a.parquet"][number] |= {"images": reference(path)}
     for name, rows in shards.items():
-        s3.put(f"in/{name}", shard_bytes(rows, 11))
+        s3.put(f"in/first/{name}", shard_bytes(rows, 11))
 
     config = write_config(tmp_path / "label.yaml", model, {"quarantine": {"max_fraction": 0.5}})
     command = [sys.executable, "-m", "jobs.label", *label_arguments(config, SOURCE, output)]
@@ -103,13 +103,25 @@ def written_at(s3: S3Server, prefix: str) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("key", "source", "output", "uri", "cause"),
     [
-        (Key(JOB.access, "wrong-secret-5d2"), "in", "out/x", f"{SOURCE}: ", "access is denied"),
-        (Key("no-such-key", "secret-of-none"), "in", "out/x", f"{SOURCE}: ", "access is denied"),
-        (JOB, "in", "elsewhere", f"s3://{BUCKET}/elsewhere/", "access is denied"),
-        (READER, "in", "out/x", f"s3://{BUCKET}/out/x/", "access is denied"),
-        (JOB, "in/none", "out/x", f"{SOURCE}/none: ", "no *.parquet there"),
+        (
+            Key(JOB.access, "wrong-secret-5d2"),
+            "in/first",
+            "out/x",
+            f"{SOURCE}: ",
+            "access is denied",
+        ),
+        (
+            Key("no-such-key", "secret-of-none"),
+            "in/first",
+            "out/x",
+            f"{SOURCE}: ",
+            "access is denied",
+        ),
+        (JOB, SOURCE, "elsewhere", f"s3://{BUCKET}/elsewhere/", "access is denied"),
+        (READER, SOURCE, "out/x", f"s3://{BUCKET}/out/x/", "access is denied"),
+        (JOB, f"{SOURCE}/none", "out/x", f"{SOURCE}/none: ", "no *.parquet there"),
         (ADMIN, "s3://no-bucket/in", "out/x", "s3://no-bucket/in: ", "it does not exist"),
-        (ADMIN, "in", "s3://no-bucket/out", "s3://no-bucket/out", "it does not exist"),
+        (ADMIN, SOURCE, "s3://no-bucket/out", "s3://no-bucket/out", "it does not exist"),
     ],
     ids=["secret", "key", "no-read", "no-write", "empty", "input-bucket", "output-bucket"],
 )
@@ -126,7 +138,7 @@ def test_no_access_names_uri_and_cause_but_no_secret(
     cause: str,
 ) -> None:
     forbid_ray(monkeypatch)
-    s3.put("in/a.parquet", shard_bytes([pair(1)]))
+    s3.put("in/first/a.parquet", shard_bytes([pair(1)]))
     config = write_config(tmp_path / "label.yaml", model)
     use_key(key)
     where = [uri if "://" in uri else f"s3://{BUCKET}/{uri}" for uri in (source, output)]

@@ -29,7 +29,8 @@ from pipeline.assembly.export.record import ExportRecord
 from pipeline.core.storage import Store
 
 hub._MEDIA_A_COMMIT = 1
-record = ExportRecord("id", "5na9", "judge", "exports/5na9/trl-dpo", "in", {"format": "trl-dpo"}, {}, 1,
+record = ExportRecord(
+    "id", "5na9", "judge", "exports/5na9/trl-dpo", "in", {"format": "trl-dpo"}, {}, 1,
     {"/train": 1}, {}, {}, 0.1, 0, 0, {}, [{"path": "train-00000.parquet"}], ["README.md"])
 
 def push():

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.assembly.live_shards import LiveShards
 from pipeline.assembly.plan import Plan
 from pipeline.assembly.reconcile import check_coverage, check_quarantine
 from pipeline.assembly.shard_planner import ShardPlan
@@ -17,6 +18,7 @@ from pipeline.core.storage import Entry, Store
 from tests.judging import JUDGE_ID, unit
 
 SHARD = ShardPlan(Entry("s.parquet", 1, None), rows=10, units=(unit(4, 10),))
+PLAN = Plan((SHARD,), (2, 8), JUDGE_ID, LiveShards())
 
 
 def commit(output: Store, *ranges: tuple[int, int]) -> None:
@@ -27,7 +29,7 @@ def commit(output: Store, *ranges: tuple[int, int]) -> None:
 def test_parts_that_cover_a_shard_once_reconcile(tmp_path: Path) -> None:
     output = Store(str(tmp_path))
     commit(output, (4, 10), (0, 1), (1, 4))
-    check_coverage(Plan((SHARD,), (2, 8)), output, JUDGE_ID)
+    check_coverage(PLAN, output, JUDGE_ID)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +48,7 @@ def test_gaps_and_overlaps_are_named(
     output = Store(str(tmp_path))
     commit(output, *ranges)
     with pytest.raises(ReconcileError, match=f"s.parquet: {message}"):
-        check_coverage(Plan((SHARD,), (2, 8)), output, JUDGE_ID)
+        check_coverage(PLAN, output, JUDGE_ID)
 
 
 def record(run_id: str, pairs: int, quarantined: int, **more: Any) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.assembly.export import export_snapshot
 from pipeline.assembly.export.present import export_fields
+from pipeline.assembly.export.run import export_snapshot
 from pipeline.assembly.job_config import MillConfig
 from pipeline.assembly.nightly.hooks import Hooks
 from pipeline.assembly.nightly.record import NightRecord

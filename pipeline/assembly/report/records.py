@@ -1,0 +1,196 @@
+"""What is known of a run: its records, its snapshot, and the metrics of the runs before it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.assembly.snapshots.manifests import (
+    LATEST,
+    Latest,
+    find_snapshot,
+    folder_of,
+    live,
+    manifests,
+    read_latest,
+    read_manifest,
+)
+from pipeline.core.errors import InputError
+from pipeline.core.storage import Store
+from schemas.manifest import Manifest
+
+METRICS_VERSION = "metrics/v1"
+_RUNS = "runs"
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Records:
+    """Everything that a report says about a run, except for its sample of pairs.
+
+    Attributes:
+        run: what labeling did (``run.json``); None of a run that did not come so far.
+        nightly: which steps ran (``nightly.json``); None of a job that ran by itself.
+        manifest: the snapshot; None of a run that has published nothing.
+        quality: what ``quality.json`` says of the snapshot, where there is one.
+        latest: which snapshot is live.
+        earlier: ``metrics.json`` of the runs before this one on the same input, oldest first.
+    """
+
+    output: Store
+    run_id: str
+    input_uri: str
+    run: Record | None
+    nightly: Record | None
+    manifest: Manifest | None
+    quality: Record | None
+    latest: Latest | None
+    earlier: Sequence[Record]
+
+    @property
+    def judge_id(self) -> str | None:
+        """Whose labels these are."""
+        for record in (self.run, self.nightly):
+            if record is not None and record.get("judge_id"):
+                return str(record["judge_id"])
+        return None if self.manifest is None else str(self.manifest.judge["judge_id"])
+
+    @property
+    def started_at(self) -> str | None:
+        """When the run began, UTC in ISO 8601."""
+        if self.nightly is not None:
+            return str(self.nightly["started_at"])
+        return time_of(self.run_id)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether readers get the snapshot."""
+        snapshot = self.manifest.snapshot_id if self.manifest else None
+        return self.latest is not None and self.latest.snapshot_id == snapshot
+
+
+def read_records(
+    output: Store, input_uri: str, run_id: str, snapshot_id: str | None, most_runs: int
+) -> Records:
+    """Reads what there is of a run.
+
+    Args:
+        output: the output root.
+        input_uri: the pairs that it was about.
+        run_id: the run.
+        snapshot_id: the snapshot that it made or found, or ``LATEST``; None to find it.
+        most_runs: how many runs a trend shows.
+
+    Raises:
+        InputError: there is no record of the run, or one cannot be read.
+        StorageError: the store fails.
+    """
+    run, nightly = (_read(output, f"{_RUNS}/{run_id}/{n}.json") for n in ("run", "nightly"))
+    if run is None and (labeled := _labeling_run(nightly)):
+        run = _read(output, f"{_RUNS}/{labeled}/run.json")
+    manifest = _manifest(output, run_id, snapshot_id, run, nightly)
+    if run is None and nightly is None and (manifest is None or manifest.created_by != run_id):
+        raise InputError(
+            f"{output.path(_RUNS)}: there is no record of run {run_id!r}; there are "
+            f"{', '.join(run_ids(output)[-10:]) or 'none'}"
+        )
+    quality_key = f"{folder_of(manifest.snapshot_id)}/quality.json" if manifest else None
+    return Records(
+        output=output,
+        run_id=run_id,
+        input_uri=input_uri,
+        run=run,
+        nightly=nightly,
+        manifest=manifest,
+        quality=_read(output, quality_key) if quality_key else None,
+        latest=read_latest(output)[0],
+        earlier=_earlier(output, input_uri, run_id, most_runs - 1),
+    )
+
+
+def run_ids(output: Store) -> list[str]:
+    """The runs that have left a record, oldest first."""
+    records = ("run.json", "nightly.json")
+    names = (entry.key.split("/") for entry in output.list(_RUNS))
+    return sorted({name[1] for name in names if len(name) == 3 and name[2] in records})
+
+
+def newest_run(output: Store) -> str:
+    """The newest run that has left a record.
+
+    Raises:
+        InputError: there is none.
+    """
+    if found := run_ids(output):
+        return found[-1]
+    raise InputError(
+        f"{output.path(_RUNS)}: no run has left a record there; expected an output of jobs.label"
+    )
+
+
+def time_of(run_id: str) -> str | None:
+    """The time that a run's name begins with, in ISO 8601; None of a name of another make."""
+    try:
+        begun = datetime.datetime.strptime(run_id[:15], "%Y%m%dT%H%M%S")
+    except ValueError:
+        return None
+    return begun.replace(tzinfo=datetime.UTC).isoformat()
+
+
+def _labeling_run(nightly: Record | None) -> str | None:
+    """The run under whose name a nightly run has labelled, if that is another one."""
+    for step in (nightly or {}).get("steps", ()):
+        if step["name"] == "label":
+            found: str | None = (step.get("detail") or {}).get("run_id")
+            return found
+    return None
+
+
+def _manifest(
+    output: Store, run_id: str, snapshot_id: str | None, run: Record | None, nightly: Record | None
+) -> Manifest | None:
+    """The snapshot asked for; else the one that the run made, or that was live for want of work."""
+    if snapshot_id is None and nightly is not None:
+        snapshot_id = nightly.get("snapshot_id")
+        if snapshot_id is None:
+            return None
+    if snapshot_id is not None:
+        known = live(output).snapshot_id if snapshot_id == LATEST else snapshot_id
+        return read_manifest(output, find_snapshot(output, known))
+    found = None
+    for manifest in manifests(output):
+        if run_id == manifest.created_by or run_id in manifest.run_ids:
+            found = manifest
+    if found is None and run is not None and run["pairs"] == 0:
+        latest, _ = read_latest(output)
+        return None if latest is None else read_manifest(output, latest.snapshot_id)
+    return found
+
+
+def _earlier(output: Store, input_uri: str, run_id: str, most: int) -> list[Record]:
+    found: list[Record] = []
+    keys = [entry.key for entry in output.list(_RUNS) if entry.key.endswith("/metrics.json")]
+    for key in reversed(keys):  # run ids begin with their time
+        if key.split("/")[1] >= run_id:
+            continue
+        metrics = _read(output, key) or {}
+        if metrics.get("version") == METRICS_VERSION and metrics.get("input") == input_uri:
+            found.append(metrics)
+        if len(found) == most:
+            break
+    return found[::-1]
+
+
+def _read(output: Store, key: str) -> Record | None:
+    if output.size(key) is None:
+        return None
+    try:
+        found = json.loads(output.read(key))
+    except ValueError as error:
+        raise InputError(f"{output.path(key)}: not JSON ({error}); restore it") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{output.path(key)}: a JSON {type(found).__name__}, expected an object")
+    return found

@@ -7,6 +7,7 @@ from pipeline.assembly.gate.config import GateConfig
 from pipeline.assembly.nightly.config import CanaryConfig, NightlyConfig
 from pipeline.assembly.nightly.outcome import MetricsConfig
 from pipeline.assembly.quality.config import QualityConfig
+from pipeline.assembly.report.config import ReportConfig
 from pipeline.assembly.snapshots.config import PublishConfig
 from pipeline.core.config import LabelConfig
 
@@ -24,3 +25,4 @@ class MillConfig(LabelConfig):
     canary: CanaryConfig = CanaryConfig()
     nightly: NightlyConfig = NightlyConfig()
     metrics: MetricsConfig = MetricsConfig()
+    report: ReportConfig = ReportConfig()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from pipeline.assembly.report.config import ReportConfig
@@ -15,20 +16,24 @@ from pipeline.assembly.report.outcome import State
 from pipeline.assembly.report.records import METRICS_VERSION, Record, Records
 from schemas.labels import Status
 from schemas.manifest import MISSING, OUTCOMES
+from schemas.quality import Drift, Quality, Rate
 
 MEANINGS = {
     "version": METRICS_VERSION,
     "run_id": "the run",
     "started_at": "when it began, UTC in ISO 8601",
-    "state": "published, blocked, nothing_to_do, labeled, not_live or failed",
+    "state": "published, nothing_to_do, labeled, not_live, withdrawn, blocked, failed, stopped "
+    "or unfinished",
     "exit_code": "of the nightly job",
     "input": "URI of the pairs",
     "judge_id": "fingerprint of the judge",
     "snapshot_id": "the snapshot that was made or found",
+    "live_snapshot_id": "the snapshot that readers got when this was written",
     "scope": "what the counts are about: the snapshot, or (nothing published) the run",
     "rows": "input rows; the sum of rows_labeled, _tie, _abstained, _quarantined and _missing",
     "rows_<outcome>": "rows by what became of them",
     "quarantined_<reason>": "rows in quarantine by reason",
+    "plan_<name>": "shards, units and pairs that the run found and planned",
     "run_pairs": "rows committed by this run; the sum of run_<status>",
     "run_<status>": "of these, by what became of them",
     "run_reused": "of these, rows whose votes an earlier run gave",
@@ -39,17 +44,24 @@ MEANINGS = {
     "run_judgments": "votes asked for, unreadable ones included",
     "run_<kind>_tokens": "prompt, output and cached (prefix cache) tokens",
     "run_votes_per_pair": "votes a row that was judged",
+    "run_canaries": "canaries that it judged",
+    "run_canary_judgments": "votes asked for about them",
     "step_<name>_seconds": "of each step of the nightly job",
+    "votes": "of the snapshot",
+    "votes_<outcome>": "of these, by what became of them",
+    "tokens_<kind>": "of these: prompt, output and cached ones",
     "rate_<name>": "a share of quality.json, 0 to 1",
     "rate_<name>_low": "lower end of its 95 % interval",
     "rate_<name>_high": "upper end",
     "rate_<name>_n": "what it was measured on",
-    "drift_<name>": "change against the parent snapshot, from quality.json",
+    "drift_against": "the snapshot that drift is measured against",
+    "drift_judge_changed": "whether that is another judge's",
+    "drift_<name>": "the drift's figure, and with _low, _high and _n as a rate has them",
     "gate_passed": "whether the gate let the snapshot go live; null without a gate",
     "gate_checks": "how many checks it made",
     "gate_failed": "how many of them failed",
     "cost_gpu_hours": "GPUs times hours of the labeling run",
-    "cost_usd": "what these cost at report.gpu_usd_per_hour",
+    "cost_usd": "what these cost at report.gpu_usd_per_hour; null where that is not configured",
     "cost_usd_per_1000_labels": "for labels, ties and abstentions that this run judged itself",
 }
 
@@ -68,14 +80,15 @@ def make_metrics(records: Records, state: State, config: ReportConfig) -> dict[s
         "run_id": records.run_id,
         "started_at": records.started_at,
         "state": state.name,
-        "exit_code": None if nightly is None else nightly.get("exit_code"),
+        "exit_code": None if nightly is None else nightly["exit_code"],
         "input": records.input_uri,
         "judge_id": records.judge_id,
         "snapshot_id": None if manifest is None else manifest.snapshot_id,
+        "live_snapshot_id": None if records.latest is None else records.latest.snapshot_id,
         **_counts(records),
         **_of_run(records.run),
         **_of_steps(nightly),
-        **_of_quality(records.quality or {}),
+        **_of_quality(records.quality),
         **_of_gate(records),
         **_cost(records.run, config),
     }
@@ -83,7 +96,7 @@ def make_metrics(records: Records, state: State, config: ReportConfig) -> dict[s
 
 def metrics_json(metrics: Mapping[str, Any]) -> bytes:
     """Metrics as they are stored."""
-    return json.dumps(metrics, indent=1).encode()
+    return json.dumps(metrics, indent=1, allow_nan=False).encode()
 
 
 def _counts(records: Records) -> dict[str, Any]:
@@ -91,7 +104,7 @@ def _counts(records: Records) -> dict[str, Any]:
     if records.manifest is not None:
         counts: Mapping[str, int] = records.manifest.counts
         scope, rows = "snapshot", records.manifest.rows
-        reasons = (records.quality or {}).get("quarantined_by_reason", {})
+        reasons = records.quality.quarantined_by_reason if records.quality else {}
     elif records.run is not None:
         counts = {name: records.run.get(name, 0) for name in OUTCOMES} | {MISSING: 0}
         scope, rows = "run", records.run["pairs"]
@@ -111,6 +124,7 @@ def _of_run(run: Record | None) -> dict[str, Any]:
         return {}
     judging, judged = run["judging_s"], run["pairs"] - run["reused"]
     return {
+        **{f"plan_{name}": count for name, count in run["plan"].items()},
         "run_pairs": run["pairs"],
         **{f"run_{status}": run[status] for status in Status},
         "run_reused": run["reused"],
@@ -121,38 +135,46 @@ def _of_run(run: Record | None) -> dict[str, Any]:
         "run_judgments": run["judgments"],
         **{f"run_{kind}_tokens": run[f"{kind}_tokens"] for kind in ("prompt", "output", "cached")},
         "run_votes_per_pair": _ratio(run["judgments"], judged),
+        "run_canaries": run["canaries"],
+        "run_canary_judgments": run["canary_judgments"],
     }
 
 
 def _of_steps(nightly: Record | None) -> dict[str, Any]:
     steps = (nightly or {}).get("steps", ())
-    return {f"step_{step['name']}_seconds": step.get("seconds") for step in steps}
+    return {f"step_{step['name']}_seconds": step["seconds"] for step in steps}
 
 
-def _of_quality(quality: Record) -> dict[str, Any]:
-    found = {}
-    for name, rate in quality.get("rates", {}).items():
-        found[f"rate_{name}"] = rate["value"]
-        found |= {f"rate_{name}_{part}": rate[part] for part in ("low", "high", "n")}
-    return found | _flat("drift", quality.get("drift") or {})
+def _of_quality(quality: Quality | None) -> dict[str, Any]:
+    if quality is None:
+        return {}
+    found: dict[str, Any] = {"votes": quality.votes}
+    found |= {f"votes_{outcome}": count for outcome, count in quality.votes_by_outcome.items()}
+    found |= {f"tokens_{kind}": count for kind, count in quality.tokens.items()}
+    for name, rate in quality.rates.items():
+        found |= _rate(f"rate_{name}", rate)
+    return found | _drift(quality.drift)
 
 
-def _flat(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of nested objects, their names joined."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            found |= _flat(f"{prefix}_{name}", value)
-        elif value is None or isinstance(value, int | float):
-            found[f"{prefix}_{name}"] = value
-    return found
+def _drift(drift: Drift) -> dict[str, Any]:
+    return {
+        "drift_against": drift.against,
+        "drift_judge_changed": drift.judge_changed,
+        **_rate("drift_p_a_psi", drift.p_a_psi),
+        **_rate("drift_preference_a_change", drift.preference_a_change),
+    }
+
+
+def _rate(name: str, rate: Rate) -> dict[str, Any]:
+    parts = asdict(rate)
+    return {name: parts.pop("value")} | {f"{name}_{part}": value for part, value in parts.items()}
 
 
 def _of_gate(records: Records) -> dict[str, Any]:
     gate = records.manifest.gate if records.manifest else None
-    if gate is None:
+    checks = (gate or {}).get("checks", ())
+    if gate is None or not checks:
         return {"gate_passed": None}
-    checks = gate.get("checks", ())
     failed = sum(not check["passed"] for check in checks)
     return {"gate_passed": gate["passed"], "gate_checks": len(checks), "gate_failed": failed}
 

@@ -1,14 +1,24 @@
-"""How a run ended, in one word and one sentence."""
+"""How a run ended: in one word, in one sentence, and what to do about it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pipeline.assembly.report.records import Record, Records
+from pipeline.assembly.report.records import Records
 
-StateName = Literal["failed", "blocked", "nothing_to_do", "published", "not_live", "labeled"]
+StateName = Literal[
+    "published",
+    "nothing_to_do",
+    "labeled",
+    "not_live",
+    "withdrawn",
+    "blocked",
+    "failed",
+    "stopped",
+    "unfinished",
+]
 Tone = Literal["good", "bad", "plain"]
 
 
@@ -18,53 +28,84 @@ class State:
 
     Attributes:
         title: for the head of the report.
-        text: what it means for readers of the labels, and what to do.
-        failed_checks: of the gate, where it refused the snapshot.
+        text: what happened, and what readers of the labels get.
+        to_do: what the operator is to do; empty where there is nothing.
+        error: what a step that failed said.
     """
 
     name: StateName
     tone: Tone
     title: str
     text: str
-    failed_checks: Sequence[Mapping[str, Any]] = ()
+    to_do: str = ""
+    error: str = ""
 
 
 def state_of(records: Records) -> State:
-    """What a run came to; the first that applies of failed, blocked, and how far it came."""
-    manifest = records.manifest
-    if (failed := _failed_step(records.nightly)) is not None:
-        return State("failed", "bad", f"Step {failed['name']} failed", _why(failed, records))
-    if manifest is not None and manifest.gate is not None and manifest.blocked:
-        checks = [check for check in manifest.gate.get("checks", ()) if not check["passed"]]
+    """What a run came to: what the night says, else what can be told from what it left."""
+    return _ended_early(records) or _of_snapshot(records)
+
+
+def _ended_early(records: Records) -> State | None:
+    """Of a run that did not come to its end."""
+    nightly, live = records.nightly or {}, _live_text(records)
+    again = "Run the same command again: it goes on where this run ended."
+    failed = _failed_step(nightly)
+    if failed is not None:
+        why = str((failed.get("detail") or {}).get("error") or "Its log says why.")
+        title = f"Failed: step {failed['name']}"
+        to_do = f"Mend what the message names. {again}"
+        return State("failed", "bad", title, live, to_do, why)
+    only_report = any(step["state"] == "failed" for step in nightly.get("steps", ()))
+    if nightly.get("state") == "failed" and not only_report:
+        return State("failed", "bad", "Failed", live, f"Its log says why. {again}")
+    run_state = (records.run or {}).get("state")
+    if nightly.get("state") == "stopped" or run_state == "stopped":
+        text = f"It was told to stop; {records.judged:,} rows were committed before. {live}"
+        return State("stopped", "plain", "Stopped before its end", text, again)
+    if nightly.get("state") == "running":
+        text = f"It is still at work, or was killed before its end. {live}"
+        to_do = "If it was killed, run the same command again: it goes on where it ended."
+        return State("unfinished", "plain", "Not finished", text, to_do)
+    return None
+
+
+def _of_snapshot(records: Records) -> State:
+    manifest, live = records.manifest, _live_text(records)
+    if manifest is not None and manifest.blocked and not records.is_live:
+        checks = (manifest.gate or {}).get("checks", ())
+        failed = [check["metric"] for check in checks if not check["passed"]]
         text = (
-            f"Snapshot {manifest.snapshot_id} is kept as a candidate. {_live_text(records)} "
-            "Look into what the checks name, then publish again or change their thresholds."
+            f"{len(failed)} of {len(checks)} checks failed: {', '.join(failed)}. Snapshot "
+            f"{manifest.snapshot_id} is kept as a candidate. {live}"
         )
-        return State("blocked", "bad", "Blocked by the gate", text, checks)
-    judged_nothing = records.run is None or records.run["pairs"] == 0
+        to_do = (
+            "Look at the checks and at the sample below. If the labels are right all the same, "
+            "change the thresholds (gate.at_least, gate.at_most) and run the same command again."
+        )
+        return State("blocked", "bad", "Blocked by the gate", text, to_do)
     made = manifest is not None and records.run_id in (manifest.created_by, *manifest.run_ids)
-    if judged_nothing and not made:
-        text = f"Every row is labelled by this judge; no engine was started. {_live_text(records)}"
+    if records.judged == 0 and not made and (manifest is None or records.is_live):
+        text = f"Every row is labelled by this judge already: no engine was started. {live}"
         return State("nothing_to_do", "plain", "Nothing to do", text)
     if manifest is None:
-        text = f"The labels are parts under {records.output.uri}; nothing is published yet."
-        return State("labeled", "plain", "Labelled, not published", text)
+        text = f"The labels are under {records.output.path('parts')}. {live}"
+        return State("labeled", "plain", "Labelled, not published", text, "jobs.publish does it.")
     if records.is_live:
-        text = f"Readers get snapshot {manifest.snapshot_id}."
-        return State("published", "good", "Published", text)
-    text = f"Snapshot {manifest.snapshot_id} is complete. {_live_text(records)}"
+        return State("published", "good", "Published", live)
+    if records.latest is not None and records.latest.withdrew(manifest.snapshot_id):
+        text = f"Somebody has rolled back from snapshot {manifest.snapshot_id}. {live}"
+        to_do = "It stays so until labels or input change; jobs.publish publishes it all the same."
+        return State("withdrawn", "plain", "Withdrawn", text, to_do)
+    text = f"Snapshot {manifest.snapshot_id} is complete, and another one is live. {live}"
     return State("not_live", "plain", "Not live", text)
 
 
-def _failed_step(nightly: Record | None) -> Mapping[str, Any] | None:
-    steps = (nightly or {}).get("steps", ())
-    return next((step for step in steps if step["state"] == "failed"), None)
-
-
-def _why(step: Mapping[str, Any], records: Records) -> str:
-    detail = step.get("detail") or {}
-    why = str(detail.get("error") or "Its log says why.")
-    return f"{why} {_live_text(records)} The same command goes on where this run stopped."
+def _failed_step(nightly: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The step that ended the night; a report that failed before does not count in this one."""
+    steps = nightly.get("steps", ())
+    failed = (step for step in steps if step["state"] == "failed" and step["name"] != "report")
+    return next(failed, None)
 
 
 def _live_text(records: Records) -> str:

@@ -8,19 +8,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.assembly.plan import open_input
+from pipeline.assembly.quality.measure import read_quality
 from pipeline.assembly.snapshots.manifests import (
     LATEST,
     Latest,
     find_snapshot,
-    folder_of,
     live,
     manifests,
     read_latest,
     read_manifest,
 )
 from pipeline.core.errors import InputError
+from pipeline.core.judge_cards import read_card
 from pipeline.core.storage import Store
 from schemas.manifest import Manifest
+from schemas.quality import Quality
 
 METRICS_VERSION = "metrics/v1"
 _RUNS = "runs"
@@ -32,31 +35,33 @@ class Records:
     """Everything that a report says about a run, except for its sample of pairs.
 
     Attributes:
+        input_uri: the root of the pairs; None where nothing says it.
         run: what labeling did (``run.json``); None of a run that did not come so far.
         nightly: which steps ran (``nightly.json``); None of a job that ran by itself.
         manifest: the snapshot; None of a run that has published nothing.
         quality: what ``quality.json`` says of the snapshot, where there is one.
+        card: the judge's.
         latest: which snapshot is live.
         earlier: ``metrics.json`` of the runs before this one on the same input, oldest first.
+        problems: what could not be read, and why.
     """
 
     output: Store
     run_id: str
-    input_uri: str
+    input_uri: str | None
     run: Record | None
     nightly: Record | None
     manifest: Manifest | None
-    quality: Record | None
+    quality: Quality | None
+    card: Record | None
     latest: Latest | None
     earlier: Sequence[Record]
+    problems: Sequence[str] = ()
 
     @property
     def judge_id(self) -> str | None:
         """Whose labels these are."""
-        for record in (self.run, self.nightly):
-            if record is not None and record.get("judge_id"):
-                return str(record["judge_id"])
-        return None if self.manifest is None else str(self.manifest.judge["judge_id"])
+        return None if self.card is None else str(self.card["judge_id"])
 
     @property
     def started_at(self) -> str | None:
@@ -71,15 +76,20 @@ class Records:
         snapshot = self.manifest.snapshot_id if self.manifest else None
         return self.latest is not None and self.latest.snapshot_id == snapshot
 
+    @property
+    def judged(self) -> int:
+        """Rows that the run has committed."""
+        return 0 if self.run is None else int(self.run["pairs"])
+
 
 def read_records(
-    output: Store, input_uri: str, run_id: str, snapshot_id: str | None, most_runs: int
+    output: Store, input_uri: str | None, run_id: str, snapshot_id: str | None, most_runs: int
 ) -> Records:
     """Reads what there is of a run.
 
     Args:
         output: the output root.
-        input_uri: the pairs that it was about.
+        input_uri: the pairs that it was about; None for those that its records name.
         run_id: the run.
         snapshot_id: the snapshot that it made or found, or ``LATEST``; None to find it.
         most_runs: how many runs a trend shows.
@@ -89,15 +99,23 @@ def read_records(
         StorageError: the store fails.
     """
     run, nightly = (_read(output, f"{_RUNS}/{run_id}/{n}.json") for n in ("run", "nightly"))
-    if run is None and (labeled := _labeling_run(nightly)):
-        run = _read(output, f"{_RUNS}/{labeled}/run.json")
     manifest = _manifest(output, run_id, snapshot_id, run, nightly)
     if run is None and nightly is None and (manifest is None or manifest.created_by != run_id):
         raise InputError(
             f"{output.path(_RUNS)}: there is no record of run {run_id!r}; there are "
             f"{', '.join(run_ids(output)[-10:]) or 'none'}"
         )
-    quality_key = f"{folder_of(manifest.snapshot_id)}/quality.json" if manifest else None
+    if input_uri is None:
+        named = [record["input"] for record in (run, nightly) if record is not None]
+        input_uri = next(iter([*named, *([manifest.input] if manifest else [])]), None)
+    else:
+        input_uri = open_input(input_uri)[0].uri
+    quality, problems = None, []
+    if manifest is not None:
+        try:
+            quality = read_quality(output, manifest.snapshot_id)
+        except InputError as error:
+            problems.append(str(error))
     return Records(
         output=output,
         run_id=run_id,
@@ -105,9 +123,11 @@ def read_records(
         run=run,
         nightly=nightly,
         manifest=manifest,
-        quality=_read(output, quality_key) if quality_key else None,
+        quality=quality,
+        card=_card(output, run, nightly, manifest),
         latest=read_latest(output)[0],
         earlier=_earlier(output, input_uri, run_id, most_runs - 1),
+        problems=problems,
     )
 
 
@@ -127,7 +147,8 @@ def newest_run(output: Store) -> str:
     if found := run_ids(output):
         return found[-1]
     raise InputError(
-        f"{output.path(_RUNS)}: no run has left a record there; expected an output of jobs.label"
+        f"{output.path(_RUNS)}: no run has left a record there; expected an output of jobs.label "
+        "or jobs.nightly"
     )
 
 
@@ -140,21 +161,12 @@ def time_of(run_id: str) -> str | None:
     return begun.replace(tzinfo=datetime.UTC).isoformat()
 
 
-def _labeling_run(nightly: Record | None) -> str | None:
-    """The run under whose name a nightly run has labelled, if that is another one."""
-    for step in (nightly or {}).get("steps", ()):
-        if step["name"] == "label":
-            found: str | None = (step.get("detail") or {}).get("run_id")
-            return found
-    return None
-
-
 def _manifest(
     output: Store, run_id: str, snapshot_id: str | None, run: Record | None, nightly: Record | None
 ) -> Manifest | None:
     """The snapshot asked for; else the one that the run made, or that was live for want of work."""
     if snapshot_id is None and nightly is not None:
-        snapshot_id = nightly.get("snapshot_id")
+        snapshot_id = nightly["snapshot_id"]
         if snapshot_id is None:
             return None
     if snapshot_id is not None:
@@ -170,7 +182,18 @@ def _manifest(
     return found
 
 
-def _earlier(output: Store, input_uri: str, run_id: str, most: int) -> list[Record]:
+def _card(
+    output: Store, run: Record | None, nightly: Record | None, manifest: Manifest | None
+) -> Record | None:
+    """The judge card: of the snapshot, or of the run's judge."""
+    if manifest is not None:
+        return manifest.judge
+    ids = [record["judge_id"] for record in (run, nightly) if record is not None]
+    known = next(filter(None, ids), None)
+    return None if known is None else read_card(output, known)
+
+
+def _earlier(output: Store, input_uri: str | None, run_id: str, most: int) -> list[Record]:
     found: list[Record] = []
     keys = [entry.key for entry in output.list(_RUNS) if entry.key.endswith("/metrics.json")]
     for key in reversed(keys):  # run ids begin with their time

@@ -7,7 +7,7 @@ turn until enough are drawn.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -108,17 +108,16 @@ def draw(
 
     Args:
         source: the input root.
-        shards: those that have rows.
+        shards: those to draw from, each of which has rows.
         labels: reads their labels.
         columns: where foreign columns hold what pairs v1 asks for.
         config: how many, and what may be read for them.
         seed: another one draws other rows.
     """
-    chosen = sorted(shards, key=lambda shard: digest(seed, shard.path))[: config.shards]
     candidates: list[tuple[str, _Block, Row, frozenset[str]]] = []
-    for shard in chosen:
-        room = config.read_mb * 2**20 / len(chosen)
-        for block in _blocks(source, shard, columns, room, _MOST_ROWS // len(chosen), seed):
+    for shard in shards:
+        room = config.read_mb * 2**20 / len(shards)
+        for block in _blocks(source, shard, columns, room, _MOST_ROWS // len(shards), seed):
             gold = block.gold()
             for label in labels.rows(shard.path, shard.key, block.start, block.stop):
                 kinds = kinds_of(label, gold[label["row"] - block.start], config.low_confidence)
@@ -132,8 +131,13 @@ def draw(
         pair = block.pair(label["row"])
         problem = block.problem if pair is None else pair["defect"]
         specimens.append(Specimen(label, pair, problem, kinds))
-    _add_votes(labels, specimens, {shard.path: shard.key for shard in chosen})
+    _add_votes(labels, specimens, {shard.path: shard.key for shard in shards})
     return sorted(specimens, key=lambda s: (s.label["shard"], s.label["row"]))
+
+
+def in_drawn_order(paths: Iterable[str], seed: str) -> list[str]:
+    """Paths of shards in the order in which they are drawn."""
+    return sorted(paths, key=lambda path: digest(seed, path))
 
 
 def _in_turns(kinds: Sequence[frozenset[str]], most: int) -> list[int]:
@@ -161,6 +165,7 @@ def _blocks(
     source: Store, shard: ShardRef, columns: ColumnMapping, room: float, rows: int, seed: str
 ) -> Iterator[_Block]:
     """Row groups of a shard, as far as bytes and rows allow; at least some rows."""
+    read = 0
     try:
         groups = _open(source, shard, columns)
         starts = [sum(map(groups.rows, range(group))) for group in range(groups.count)]
@@ -175,9 +180,11 @@ def _blocks(
                 room, rows = room - table.nbytes, rows - table.num_rows
                 if room <= 0 or rows <= 0:
                     break
+            read += 1
             yield block
     except (StorageError, InputError, pa.ArrowException) as error:
-        yield _Block(shard, 0, min(shard.rows, _UNREAD_ROWS), problem=str(error))
+        if not read:
+            yield _Block(shard, 0, min(shard.rows, _UNREAD_ROWS), problem=str(error))
 
 
 def _open(source: Store, shard: ShardRef, columns: ColumnMapping) -> GroupReader:

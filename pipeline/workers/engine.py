@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from pipeline.core.config import EngineConfig, JudgeConfig
+from pipeline.core.endings import Ending
 
 TINY_JUDGE = "tiny-judge"
 
@@ -79,12 +80,18 @@ class Rendered:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How one reply is sampled; ``temperature`` 0 is greedy."""
+    """How one reply is sampled.
+
+    Attributes:
+        temperature: 0 is greedy.
+        ending: where it is over even if the model would go on; None leaves it to the model.
+    """
 
     temperature: float
     top_p: float
     max_tokens: int
     seed: int
+    ending: Ending | None = None
 
 
 @dataclass(frozen=True)

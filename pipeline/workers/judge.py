@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from pipeline.core.config import EngineConfig, JudgeConfig
+from pipeline.core.endings import ending_of
 from pipeline.core.errors import EngineDeadError, RowRejected
 from pipeline.core.fingerprint import label_id
 from pipeline.core.formats import FORMATS, next_orders
@@ -190,12 +191,13 @@ class Judge:
         temperature = sampling.temperature
         if temperature == 0 and number >= len(round_orders(len(order), 0, "")):
             temperature = sampling.retry_temperature
-        how = Sampling(temperature, sampling.top_p, sampling.max_tokens, seed)
         request_id = f"{prepared.pair_hash[:16]}-{os.urandom(4).hex()}-{number}"
         limit = self._how.request_timeout_s
         prompt = prepared.prompts.get(order)
         if prompt is None:  # a later permutation of a ranking
             prompt = await self._in_thread(self._prompting.prompt, prepared, order)
+        ending = ending_of(self._judge, len(order), prompt.chat.user)
+        how = Sampling(temperature, sampling.top_p, sampling.max_tokens, seed, ending)
         try:
             async with asyncio.timeout(limit):
                 with self.activity.request():

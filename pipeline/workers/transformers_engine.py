@@ -83,6 +83,7 @@ class TransformersEngine:
     @torch.inference_mode()
     def _generate(self, prompt: Rendered, sampling: Sampling) -> Reply:
         ids, grids = self.expand(prompt)
+        start = len(ids)
         inputs: dict[str, Any] = {"input_ids": torch.tensor([ids])}
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
         # One row counts tokens for the mask, three say where they stand: (4, 1, tokens).
@@ -99,17 +100,26 @@ class TransformersEngine:
             max_new_tokens=sampling.max_tokens,
             eos_token_id=self._renderer.stop_token_ids,
             repetition_penalty=1.0,  # what vLLM does unless told otherwise
+            stopping_criteria=[lambda ids, _: self._over(ids[0, start:], sampling)],
             **how,
         )
-        new = output[0, len(ids) :].tolist()
-        ended = bool(new) and new[-1] in self._renderer.stop_token_ids
+        new = output[0, start:].tolist()
+        text = self._renderer.decode(new)
+        cut = sampling.ending.cut(text) if sampling.ending else None
+        ended = cut is not None or (bool(new) and new[-1] in self._renderer.stop_token_ids)
         return Reply(
-            text=self._renderer.decode(new),
+            text=cut or text,
             finish_reason="stop" if ended else "length",
-            prompt_tokens=len(ids),
+            prompt_tokens=start,
             output_tokens=len(new),
             cached_tokens=0,
         )
+
+    def _over(self, written: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+        """Whether the one reply has its verdict."""
+        ending = sampling.ending
+        cut = ending.cut(self._renderer.decode(written.tolist())) if ending else None
+        return torch.tensor([cut is not None], device=written.device)
 
     def expand(self, prompt: Rendered) -> tuple[list[int], list[Grid]]:
         """The prompt's ids with every placeholder repeated for its tokens, and their grids."""

@@ -6,6 +6,7 @@ The only module that imports vllm.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.core.config import EngineConfig, JudgeConfig
@@ -97,15 +98,51 @@ class VllmEngine:
             ConfigError: the model's processor sized a picture or clip otherwise than
                 ``judge.media``.
         """
+        first = last = await self._generate(request_id, prompt, sampling, [])
+        written, text = list(first.outputs[0].token_ids), first.outputs[0].text
+        prompt_tokens = len(first.prompt_token_ids)
+        if prompt_tokens != prompt.length:
+            raise ConfigError(
+                f"the prompt has {prompt_tokens} tokens in the engine, {prompt.length} by "
+                "judge.media: its factor or pixel bounds do not fit the model's processor"
+            )
+        ending = sampling.ending
+        # What looks like the end may be a quotation in the reasoning: on from there.
+        while ending and last.outputs[0].stop_reason in ending.texts and ending.cut(text) is None:
+            if len(written) == sampling.max_tokens:
+                last.outputs[0].finish_reason = "length"
+                break
+            more_id = f"{request_id}-{len(written)}"
+            last = await self._generate(more_id, prompt, sampling, written)
+            written += last.outputs[0].token_ids
+            whole = self._renderer.decode(written)
+            text = ending.cut(whole) or whole
+        return Reply(
+            text=text,
+            finish_reason=last.outputs[0].finish_reason,
+            prompt_tokens=prompt_tokens,
+            output_tokens=len(written),
+            cached_tokens=first.num_cached_tokens or 0,
+        )
+
+    async def _generate(
+        self, request_id: str, prompt: Rendered, sampling: Sampling, written: Sequence[int]
+    ) -> Any:
+        """One run of a prompt and what is ``written`` of the reply to it, to the next ending."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        inputs: Any = {"prompt_token_ids": list(prompt.token_ids), **self._media(prompt.chat)}
+        inputs: Any = {
+            "prompt_token_ids": [*prompt.token_ids, *written],
+            **self._media(prompt.chat),
+        }
         params = SamplingParams(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
-            max_tokens=sampling.max_tokens,
+            max_tokens=sampling.max_tokens - len(written),
             seed=sampling.seed if sampling.temperature > 0 else None,
+            stop=list(sampling.ending.texts) if sampling.ending else None,
+            include_stop_str_in_output=True,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         final: Any = None
@@ -116,19 +153,7 @@ class VllmEngine:
             raise EngineDeadError(f"vLLM's engine core died: {error}") from error
         except ValueError as error:
             raise RowRejected(Reason.BAD_ROW, f"vLLM refuses the request: {error}") from error
-        completion, prompt_tokens = final.outputs[0], len(final.prompt_token_ids)
-        if prompt_tokens != prompt.length:
-            raise ConfigError(
-                f"the prompt has {prompt_tokens} tokens in the engine, {prompt.length} by "
-                "judge.media: its factor or pixel bounds do not fit the model's processor"
-            )
-        return Reply(
-            text=completion.text,
-            finish_reason=completion.finish_reason,
-            prompt_tokens=prompt_tokens,
-            output_tokens=len(completion.token_ids),
-            cached_tokens=final.num_cached_tokens or 0,
-        )
+        return final
 
     def close(self) -> None:
         """Ends the engine core and its workers."""

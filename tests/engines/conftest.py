@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,8 @@ import pytest
 from jobs.demo import CONFIG
 from pipeline.core.config import LabelConfig
 from pipeline.core.config_file import load_config
-from pipeline.workers.engine import Chat, Engine, Reply, Sampling
+from pipeline.core.endings import ending_of
+from pipeline.workers.engine import Chat, Engine, Rendered, Reply, Sampling
 from pipeline.workers.engine_start import start_engine
 from pipeline.workers.judge import Judge
 from pipeline.workers.media import MediaStore
@@ -57,12 +59,15 @@ class TinyJudge:
         return replies
 
     def replies(self, rows: list[dict[str, Any]]) -> list[Reply]:
-        """Greedy replies to both orders of each row."""
+        """Greedy replies to both orders of each row, ended as the job ends them."""
         prepared = [self.judge.prepare(row | {"defect": None}) for row in rows]
         prompts = [prompt for pair in prepared for prompt in pair.prompts.values()]
 
+        def how(prompt: Rendered) -> Sampling:
+            return replace(GREEDY, ending=ending_of(self.config.judge, 2, prompt.chat.user))
+
         async def all_prompts() -> list[Reply]:
-            asked = [self.engine.reply(f"r{i}", p, GREEDY) for i, p in enumerate(prompts)]
+            asked = [self.engine.reply(f"r{i}", p, how(p)) for i, p in enumerate(prompts)]
             return await asyncio.gather(*asked)
 
         return self.run(all_prompts())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from transformers import AutoTokenizer
 
+from pipeline.core.endings import ending_of
 from pipeline.core.errors import ConfigError
 from pipeline.tiny_judge import WEIGHTS
 from pipeline.tiny_judge.corpus import scene_rows
@@ -23,6 +26,33 @@ def test_the_second_order_is_served_from_the_prefix_cache(tiny: TinyJudge) -> No
     votes = tiny.labels(scene_rows(1, seed=11))[0]["votes"]
     tiny_block = 128  # tokens: vLLM caches whole blocks only
     assert votes[1]["cached_tokens"] >= tiny_block
+
+
+def test_nothing_is_written_after_the_verdict(tiny: TinyJudge) -> None:
+    rows = scene_rows(4, seed=15)
+    tokenizer = AutoTokenizer.from_pretrained(WEIGHTS)
+    for reply in tiny.replies(rows):
+        assert reply.finish_reason == "stop"
+        assert reply.text.endswith("</answer>")
+        assert reply.output_tokens == len(tokenizer.encode(reply.text, add_special_tokens=False))
+
+
+def test_a_reply_goes_on_where_its_reasoning_only_looks_like_a_verdict(tiny: TinyJudge) -> None:
+    prepared = tiny.judge.prepare(scene_rows(1, seed=16)[0] | {"defect": None})
+    prompt = prepared.prompts["ab"]
+    ending = ending_of(tiny.config.judge, 2, prompt.chat.user)
+    assert ending is not None
+    often = replace(ending, texts=(*ending.texts, "\n"))
+    expected, got = (
+        tiny.run(tiny.engine.reply("goes on", prompt, replace(GREEDY, ending=some)))
+        for some in (ending, often)
+    )
+    assert expected.text.count("\n") > 2
+    assert got.text == expected.text
+    assert (got.output_tokens, got.finish_reason) == (expected.output_tokens, "stop")
+    short = replace(GREEDY, ending=often, max_tokens=expected.output_tokens - 4)
+    cut = tiny.run(tiny.engine.reply("cut off", prompt, short))
+    assert (cut.output_tokens, cut.finish_reason) == (short.max_tokens, "length")
 
 
 def test_a_prompt_beyond_the_models_limit_is_quarantined(tiny: TinyJudge) -> None:

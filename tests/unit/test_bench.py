@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from jobs.bench import main
+from pipeline.assembly.bench.engine_sweep import run_setting
 from pipeline.assembly.bench.incremental import Case, plan_once
 from pipeline.assembly.bench.scaling import write_text_shards
 from pipeline.assembly.bench.tables import print_figures
@@ -26,18 +27,20 @@ from pipeline.workers.forced_lengths import ForcedLengths
 from pipeline.workers.label_sink import commit_part
 from tests.judging import JUDGE_ID, judge_rows, scripted, text_pair, unit
 
+WAITING = "jobs/configs/bench-scaling.yaml"  # the scripted engine
+
 
 def test_a_plan_of_an_unchanged_corpus_reads_no_footer() -> None:
-    asked = {
-        share: plan_once(Case(units=4_096, shard_units=4, new=share))["requests"]
-        for share in (0, 0.5)
-    }
-    # One page of 1,024 shards after the first thousand, and one listing for each first digit.
-    assert asked[0] == {"LIST": 2 + 16, "GET": 2, "HEAD": 1}
-    assert asked[0.5]["LIST"] == 2 + 16
-    assert asked[0.5]["GET"] >= 2 + 512
-    without = plan_once(Case(units=4_096, shard_units=4, new=0, published=False))["requests"]
-    assert without == {"LIST": 2 + 16, "GET": 1 + 1_024, "HEAD": 0}
+    def asked(shards: int, new: float = 0, *, published: bool = True) -> dict[str, int]:
+        requests: dict[str, int] = plan_once(Case(shards, 1, new, published))["requests"]
+        return requests
+
+    estimate = 32  # a column chunk each of the pairs that tell how long prompts are
+    # A second page after the first thousand shards, and one listing for each first digit.
+    assert asked(1_024) == {"LIST": 2 + 16, "GET": 2, "HEAD": 1}
+    assert asked(256) == {"LIST": 1 + 16, "GET": 2, "HEAD": 1}
+    assert asked(256, 0.5) == {"LIST": 1 + 16, "GET": 2 + 128 + estimate, "HEAD": 1}
+    assert asked(256, published=False) == {"LIST": 1 + 16, "GET": 1 + 256, "HEAD": 0}
 
 
 def test_the_pace_of_a_run_is_read_from_its_labels(tmp_path: Path) -> None:
@@ -68,12 +71,12 @@ class Endless:
 def test_forced_lengths_are_of_the_prompt_and_have_the_mean() -> None:
     engine = ForcedLengths(Endless(), 550)
 
+    async def replies(how: Sampling) -> list[int]:
+        prompts = [engine.render(Chat("system", (f"question {n}",))) for n in range(2_000)]
+        return [(await engine.reply("", prompt, how)).output_tokens for prompt in prompts]
+
     def lengths(most: int) -> list[int]:
-        chats = [Chat("system", (f"question {number}",)) for number in range(2_000)]
-        how = Sampling(0, 1, most, 0)
-        return [
-            asyncio.run(engine.reply("", engine.render(chat), how)).output_tokens for chat in chats
-        ]
+        return asyncio.run(replies(Sampling(0, 1, most, 0)))
 
     found = lengths(10_000)
     assert found == lengths(10_000)
@@ -103,20 +106,22 @@ def test_figures_are_shown_as_a_table_that_is_not_cut_short() -> None:
     assert lines[5:] == [["ratio:", "1"], ["*", "a", "note"], ["all", "of", "it:", "out.json"]]
 
 
-def test_settings_are_compared_in_processes_of_their_own(
+def test_a_setting_is_measured_in_a_process_of_its_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_text_shards(tmp_path / "pairs", 8)
-    sweep = tmp_path / "sweep.yaml"
-    sweep.write_text("broken: ['engine.script.start_fault=refuse']", encoding="utf-8")
     arguments = ["engine", "--input", str(tmp_path / "pairs"), "--repeats", "1"]
-    arguments += ["--config", "jobs/configs/bench-scaling.yaml", "--sweep", str(sweep)]
+    arguments += ["--config", WAITING, "--folder", str(tmp_path)]
     written = tmp_path / "deep" / "engine.json"
-    assert main([*arguments, "--folder", str(tmp_path), "--json", str(written)]) == 0
-    good, broken = json.loads(written.read_text(encoding="utf-8"))["rows"]
+    assert main([*arguments, "--json", str(written)]) == 0
+    (good,) = json.loads(written.read_text(encoding="utf-8"))["rows"]
     assert (good["setting"], good["against_base"], good["cached_share"]) == ("as configured", 1, 0)
-    assert broken["error"] == "the script plans that the engine cannot start"
     assert str(written) in capsys.readouterr().out
+
+
+def test_a_setting_that_does_not_start_is_a_row_of_its_own(tmp_path: Path) -> None:
+    broken = run_setting(WAITING, ["engine.script.start_fault=refuse"], str(tmp_path))
+    assert broken == {"error": "the script plans that the engine cannot start"}
 
 
 def test_a_wrong_setting_is_told_before_anything_is_run(

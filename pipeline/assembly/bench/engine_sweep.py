@@ -60,7 +60,7 @@ def bench_engine(
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in every}
     for _ in range(repeats):
         for name, settings in every.items():
-            runs[name].append(in_fresh_process(_run, config_path, settings, input_uri))
+            runs[name].append(in_fresh_process(run_setting, config_path, settings, input_uri))
     rows = [{"setting": name} | _middle(some) for name, some in runs.items()]
     base = rows[0].get("judgments_per_s")
     for row in rows:
@@ -74,14 +74,15 @@ def bench_engine(
     }
 
 
-def _run(config_path: str, overrides: Sequence[str], input_uri: str) -> dict[str, Any]:
+def run_setting(config_path: str, overrides: Sequence[str], input_uri: str) -> dict[str, Any]:
+    """The rates of one setting, or the error with which its engine ends."""
     config = load_config(LabelConfig, config_path, list(overrides))
     began = time.monotonic()
     try:
         engine = start_engine(config.judge, config.engine)
         started = time.monotonic() - began
         prompts = prompts_of(config, input_uri, engine)
-        rates = ask_all(engine, prompts, config.judge.sampling)
+        rates = ask_all(engine, prompts, config.judge)
     except (EngineStartError, EngineDeadError) as error:
         return {"error": str(error).splitlines()[0][:200]}
     engine.close()

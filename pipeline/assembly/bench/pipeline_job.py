@@ -72,7 +72,7 @@ def run_raw(config: LabelConfig, input_uri: str) -> Rates:
     engine = start_engine(config.judge, config.engine)
     try:
         prompts = prompts_of(config, input_uri, engine)
-        return ask_all(engine, prompts, config.judge.sampling)
+        return ask_all(engine, prompts, config.judge)
     finally:
         engine.close()
 

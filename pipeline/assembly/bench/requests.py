@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.assembly.plan import make_plan, open_input
-from pipeline.core.config import LabelConfig, SamplingConfig
+from pipeline.core.config import JudgeConfig, LabelConfig
+from pipeline.core.endings import ending_of
 from pipeline.core.storage import Store
 from pipeline.workers.engine import Engine, Rendered, Reply, Sampling
 from pipeline.workers.judge import Judge
@@ -63,17 +64,23 @@ def prompts_of(config: LabelConfig, input_uri: str, engine: Engine) -> list[Rend
     return prompts
 
 
-def ask_all(engine: Engine, prompts: Sequence[Rendered], how: SamplingConfig) -> Rates:
+def ask_all(engine: Engine, prompts: Sequence[Rendered], judge: JudgeConfig) -> Rates:
     """Gives an engine every prompt at once, after one to warm it up."""
-    sampling = Sampling(how.temperature, how.top_p, how.max_tokens, seed=0)
-    return asyncio.run(_ask_all(engine, prompts, sampling))
+    return asyncio.run(_ask_all(engine, prompts, judge))
 
 
-async def _ask_all(engine: Engine, prompts: Sequence[Rendered], sampling: Sampling) -> Rates:
-    await engine.reply("warm-up", prompts[-1], sampling)
+async def _ask_all(engine: Engine, prompts: Sequence[Rendered], judge: JudgeConfig) -> Rates:
+    how = judge.sampling
+
+    async def ask(request_id: str, prompt: Rendered) -> Reply:
+        ending = ending_of(judge, 2, prompt.chat.user)
+        sampling = Sampling(how.temperature, how.top_p, how.max_tokens, 0, ending)
+        return await engine.reply(request_id, prompt, sampling)
+
+    await ask("warm-up", prompts[-1])
     began = time.monotonic()
-    replies: list[Reply] = await asyncio.gather(
-        *(engine.reply(f"raw-{i}", prompt, sampling) for i, prompt in enumerate(prompts))
+    replies = await asyncio.gather(
+        *(ask(f"raw-{number}", prompt) for number, prompt in enumerate(prompts))
     )
     return rates_of(replies, time.monotonic() - began)
 

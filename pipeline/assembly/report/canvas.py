@@ -13,7 +13,7 @@ from pipeline.assembly.report.scales import Scale, Unit, tick_label, ticks
 
 WIDTH = 360
 LETTER = 6.4  # about the width of a letter at an axis
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 22, 38
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 24, 24, 40
 Spot = tuple[float, float]
 
 
@@ -34,12 +34,13 @@ class Canvas:
         left: float = _LEFT,
         top: float = _TOP,
         bottom: float = _BOTTOM,
+        right: float = _RIGHT,
         width: float = WIDTH,
     ) -> None:
         """An empty chart between the given ends of its axes."""
         self._parts: list[Markup] = []
         self._width, self._height = width, height
-        self.left, self.right = left, width - _RIGHT
+        self.left, self.right = left, width - right
         self.top, self.bottom = top, height - bottom
         self.x = Scale(*x, self.left, self.right)
         self.y = Scale(*y, self.bottom, self.top)
@@ -49,8 +50,8 @@ class Canvas:
         for value in ticks(self.y.low, self.y.high, most):
             at = self.y(value)
             self.line([(self.left, at), (self.right, at)], "grid")
-            self.text(self.left - 6, at + 4, tick_label(value, unit), "end")
-        self.text(self.left, self.top - 9, title, "start", "title")
+            self.text(self.left - 9, at + 4, tick_label(value, unit), "end")
+        self.text(self.left, self.top - 12, title, "start", "title")
 
     def x_axis(self, unit: Unit | None, title: str) -> None:
         """The base line, round values if there is a unit, and what they are of."""
@@ -64,7 +65,7 @@ class Canvas:
         """One value of the x axis."""
         at = self.x(value)
         self.line([(at, self.bottom), (at, self.bottom + 4)], "base")
-        self.text(at, self.bottom + 16, text, "middle")
+        self.text(at, self.bottom + 18, text, "middle")
 
     def line(self, spots: Sequence[Spot], kind: str = "line") -> None:
         listed = " ".join(f"{x:g},{y:g}" for x, y in spots)

@@ -64,7 +64,7 @@ def columns(names: Sequence[str], counts: Sequence[int], x: str, y: str) -> Mark
     for place, (name, count) in enumerate(zip(names, counts, strict=True)):
         canvas.bar(place - 0.38, place + 0.38, count, f"{name}: {count:,}")
         if place % every == 0:
-            canvas.text(canvas.x(place), canvas.bottom + 16, name, "middle")
+            canvas.text(canvas.x(place), canvas.bottom + 18, name, "middle")
         if count and len(names) <= 9:
             canvas.text(canvas.x(place), canvas.y(count) - 4, f"{count:,}", "middle", "value")
     canvas.x_axis(None, x)
@@ -87,8 +87,8 @@ def bars(names: Sequence[str], counts: Sequence[int], what: str) -> Markup:
 
 def intervals(points: Sequence[Point], x: str, even: float | None = None) -> Markup:
     """Shares with their intervals, one below the other; ``even`` is where no bias would be."""
-    step = 34
-    canvas = Canvas(step * len(points) + 56, (0, 1), (0, 1), left=16 + LETTER * 19)
+    step, left = 28, 16 + LETTER * max(len(point.label) for point in points)
+    canvas = Canvas(step * len(points) + 64, (0, 1), (0, 1), left=left)
     for place, point in enumerate(points):
         y = canvas.top + step * (place + 0.5)
         canvas.text(canvas.left - 8, y + 4, point.label, "end", "name")
@@ -98,12 +98,15 @@ def intervals(points: Sequence[Point], x: str, even: float | None = None) -> Mar
         if point.low is not None and point.high is not None:
             canvas.line([(canvas.x(point.low), y), (canvas.x(point.high), y)], "whisker")
         canvas.dot(canvas.x(point.value), y, 4.5, f"{point.label}: {with_interval(point)}")
-        canvas.text(canvas.x(point.value), y - 9, shown(point.value, "share"), "middle", "value")
+        high, low = canvas.x(point.high or point.value), canvas.x(point.low or point.value)
+        inside = high + 9 + LETTER * 6 < canvas.right
+        place_of = (high + 9, "start") if inside else (low - 9, "end")
+        canvas.text(place_of[0], y + 4, shown(point.value, "share"), place_of[1], "value")
     canvas.x_axis("share", x)
     if even is not None:
         at = canvas.x(even)
         canvas.line([(at, canvas.top), (at, canvas.bottom)], "reference")
-        canvas.text(at, canvas.top - 6, "no bias", "middle")
+        canvas.text(at, canvas.top - 8, "no bias", "middle")
     listed = "; ".join(f"{point.label}: {with_interval(point)}" for point in points)
     return canvas.svg(f"{x}: {listed}")
 
@@ -119,7 +122,7 @@ def calibration(stated: Sequence[float], observed: Sequence[float], pairs: Seque
     texts = []
     for (x, y), p, q, count in zip(places, stated, observed, pairs, strict=True):
         texts.append(f"stated {shown(p, 'share')}, observed {shown(q, 'share')}, {count:,} pairs")
-        canvas.dot(x, y, 3 + 5 * (count / max(pairs)) ** 0.5, texts[-1])
+        canvas.dot(x, y, 2.5 + 3.5 * (count / max(pairs)) ** 0.5, texts[-1])
     return canvas.svg("Calibration: " + "; ".join(texts))
 
 
@@ -142,7 +145,7 @@ def shares_by_bin(
             f"{edges[number]:.2g} to {edges[number + 1]:.2g} times as long: "
             f"{shown(share, 'share')} of {count:,}"
         )
-        radius = 2.5 + 4.5 * (count / max(counts)) ** 0.5
+        radius = 2 + 3.5 * (count / max(counts)) ** 0.5
         canvas.dot(canvas.x(place), canvas.y(share), radius, texts[-1])
     return canvas.svg("Preference for a by length: " + "; ".join(texts))
 
@@ -174,7 +177,7 @@ def trend(points: Sequence[Point], unit: Unit, y: str) -> Markup:
 
 def mark(point: Point, threshold: float | None = None) -> Markup:
     """A share with its interval in the space of a table's cell; the numbers stand beside it."""
-    canvas = Canvas(18, (0, 1), (0, 1), left=6, top=2, bottom=2, width=120)
+    canvas = Canvas(18, (0, 1), (0, 1), left=6, right=6, top=2, bottom=2, width=120)
     middle = 9.0
     canvas.line([(canvas.left, middle), (canvas.right, middle)], "grid")
     if threshold is not None:

@@ -73,7 +73,7 @@ def biases(quality: Quality) -> list[Figure]:
     names = {
         "first_slot_wins": "shown first wins",
         "longer_wins": "longer text wins",
-        "gold_longer_wins": "… say humans",
+        "gold_longer_wins": "longer wins, humans",
         "preference_a": "prefers a",
     }
     points = [rate_point(label, quality.rates[name]) for name, label in names.items()]

@@ -99,14 +99,15 @@ def chips(specimens: Sequence[Specimen]) -> list[Chip]:
 def cards(
     specimens: Sequence[Specimen], thumbnails: Thumbnails | None, config: GalleryConfig
 ) -> list[Card]:
-    """The pairs, in the order of shards and rows.
+    """The pairs, seldom kinds first, and of each kind in the order of shards and rows.
 
     Args:
         specimens: what was drawn.
         thumbnails: makes them; None where nothing of the input can be read.
         config: how much of a text is shown.
     """
-    return [_card(specimen, thumbnails, config) for specimen in specimens]
+    ordered = sorted(specimens, key=lambda s: min(map(KINDS.index, s.kinds)))
+    return [_card(specimen, thumbnails, config) for specimen in ordered]
 
 
 def fit(text: str | None, most: int) -> Text | None:
@@ -157,11 +158,15 @@ def _facts(label: Mapping[str, Any], pair: Mapping[str, Any] | None) -> list[tup
             None if confidence is None else shown(confidence, "share"),
         ),
         ("p(a)", None if p_a is None else shown(p_a, "share")),
-        ("margin", None if label["margin"] is None else f"{label['margin']:+.3g}"),
+        ("margin", None if label["margin"] is None else _signed(label["margin"])),
         ("votes", None if label["n_votes"] is None else str(label["n_votes"])),
         ("source", pair["source"] if pair else None),
     ]
     return [(name, fitted.text) for name, value in values if (fitted := fit(value, 80))]
+
+
+def _signed(margin: float) -> str:
+    return f"{margin:+.3g}" if margin else "0"
 
 
 def _prompt(pair: Mapping[str, Any]) -> str | None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.dataset as ds
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from pipeline.assembly.snapshots.reader import open_snapshot
+from pipeline.assembly.snapshots.manifests import folder_of
+from pipeline.core.errors import InputError
 from pipeline.core.storage import Store
 from pipeline.core.units import committed_range, parts_prefix
 from pipeline.workers.label_sink import read_part
@@ -31,28 +37,47 @@ class LabelRows(Protocol):
 
 
 class SnapshotRows:
-    """Of a snapshot: labels, ties, abstentions and quarantined rows alike."""
+    """Of a snapshot: labels, ties, abstentions and quarantined rows alike.
+
+    Its tables stand in the order of shards and rows, so that a shard's rows are found by halving:
+    of thousands of files a dozen footers are read, and of a file the row groups that hold them.
+    """
 
     def __init__(self, output: Store, manifest: Manifest) -> None:
-        """Opens the tables of a snapshot."""
-        open_ = (
-            open_snapshot(output.uri, manifest.snapshot_id, n) for n in ("labels", "quarantine")
-        )
-        self._tables = list(open_)
-        self._votes = open_snapshot(output.uri, manifest.snapshot_id, "votes")
+        """Binds to the files of a snapshot; reads nothing yet."""
+        folder = folder_of(manifest.snapshot_id)
+        self._tables = {
+            table: [
+                _File(output, f"{folder}/{file.path}", file.bytes)
+                for file in manifest.files_of(table)
+                if file.rows
+            ]
+            for table in ("labels", "quarantine", "votes")
+        }
 
     def rows(self, shard: str, key: str, start: int, stop: int) -> list[Row]:
-        wanted = (ds.field("row") >= start) & (ds.field("row") < stop)
-        found = [_scan(table, shard, wanted, _PLAIN) for table in self._tables]
-        return sorted((row for rows in found for row in rows), key=lambda row: int(row["row"]))
+        found: list[Row] = []
+        for table in ("labels", "quarantine"):
+            for rows in self._of_shard(table, shard, start, stop):
+                inside = pc.and_(pc.greater_equal(rows["row"], start), pc.less(rows["row"], stop))
+                found += rows.filter(inside).select(_PLAIN).to_pylist()
+        return sorted(found, key=lambda row: int(row["row"]))
 
     def votes(self, shard: str, key: str, rows: Collection[int]) -> dict[int, list[Row]]:
+        if not rows:
+            return {}
+        wanted = pa.array(sorted(rows), pa.int64())
         found: dict[int, list[Row]] = defaultdict(list)
-        for vote in _scan(self._votes, shard, ds.field("row").isin(list(rows)), None):
-            found[vote["row"]].append(vote)
-        return {
-            row: sorted(votes, key=lambda vote: int(vote["vote"])) for row, votes in found.items()
-        }
+        for votes in self._of_shard("votes", shard, min(rows), max(rows) + 1):
+            for vote in votes.filter(pc.is_in(votes["row"], wanted)).to_pylist():
+                found[vote["row"]].append(vote)
+        return dict(found)
+
+    def _of_shard(self, table: str, shard: str, start: int, stop: int) -> Iterator[pa.Table]:
+        files = self._tables[table]
+        first = bisect_left(files, shard, key=lambda file: file.last_shard)
+        for file in itertools.takewhile(lambda file: file.first_shard <= shard, files[first:]):
+            yield from file.of_shard(shard, start, stop)
 
 
 class PartRows:
@@ -72,7 +97,7 @@ class PartRows:
             return {}
         found: dict[int, list[Row]] = {}
         for table in self._parts(key, min(rows), max(rows) + 1, ["row", "votes"]):
-            chosen = table.filter(pa.compute.is_in(table["row"], wanted))
+            chosen = table.filter(pc.is_in(table["row"], wanted))
             found |= {row["row"]: row["votes"] or [] for row in chosen.to_pylist()}
         return found
 
@@ -83,9 +108,58 @@ class PartRows:
         return [read_part(self._output, name, columns) for _, name in inside]
 
 
-def _scan(
-    table: ds.Dataset, shard: str, wanted: ds.Expression, columns: list[str] | None
-) -> list[Row]:
-    chosen = (ds.field("shard") == shard) & wanted
-    found: list[Row] = table.to_table(columns, filter=chosen, use_threads=False).to_pylist()
-    return found
+@dataclass(frozen=True)
+class _File:
+    """A file of a snapshot's table that has rows; its footer is read once, when it is needed."""
+
+    output: Store
+    key: str
+    size: int
+
+    @property
+    def first_shard(self) -> str:
+        return str(self._ends(0, "shard")[0])
+
+    @property
+    def last_shard(self) -> str:
+        return str(self._ends(self._footer.num_row_groups - 1, "shard")[1])
+
+    def of_shard(self, shard: str, start: int, stop: int) -> Iterator[pa.Table]:
+        """The rows of a shard in row groups that may hold its rows ``[start, stop)``."""
+        for group in range(self._footer.num_row_groups):
+            first, last = self._ends(group, "shard")
+            least, most = self._ends(group, "row")
+            if first <= shard <= last and (first < last or (least < stop and most >= start)):
+                rows = self._read(
+                    lambda file, group=group: file.read_row_group(group, use_threads=False)
+                )
+                yield rows.filter(pc.equal(rows["shard"], shard))
+
+    def _ends(self, group: int, column: str) -> tuple[Any, Any]:
+        """The least and the greatest value of a column."""
+        found = self._footer.row_group(group).column(self._columns[column]).statistics
+        if found is None or not found.has_min_max:
+            raise InputError(f"{self.output.path(self.key)}: not written by this software")
+        return found.min, found.max
+
+    @cached_property
+    def _columns(self) -> dict[str, int]:
+        schema = self._footer.schema
+        return {schema.column(n).path: n for n in range(len(schema))}
+
+    @cached_property
+    def _footer(self) -> pq.FileMetaData:
+        return self._read(lambda file: file.metadata)
+
+    def _read(self, what: Any) -> Any:
+        source = self.output.open(self.key, self.size)
+        try:
+            opened = pa.PythonFile(source, mode="r")
+            return what(pq.ParquetFile(opened, page_checksum_verification=True))
+        except (pa.ArrowException, OSError) as error:
+            if source.failure is not None:
+                raise source.failure from error
+            raise InputError(
+                f"{self.output.path(self.key)}: corrupt ({str(error).strip().splitlines()[0]}); "
+                "restore the object, or remove its snapshot's folder and publish again"
+            ) from error

@@ -19,7 +19,7 @@ from pipeline.assembly.report.gallery import Card, cards, chips
 from pipeline.assembly.report.gallery_source import Sample
 from pipeline.assembly.report.outcome import State
 from pipeline.assembly.report.records import Record, Records
-from pipeline.assembly.report.scales import shown
+from pipeline.assembly.report.scales import Unit, shown
 from pipeline.assembly.report.words import DRIFT, OUTCOMES, RATES
 from schemas.labels import Status
 from schemas.manifest import MISSING
@@ -28,6 +28,7 @@ from schemas.quality import AGREEMENT_LABELS, Agreement, Rate
 from schemas.quality import RATES as MEANINGS
 
 _RULES = {"at_least": "at least", "at_most": "at most"}
+_INDEX = "p_a_psi"  # the one figure that is no share
 _SHADES = 5  # of a cell of the confusion table
 
 
@@ -35,6 +36,7 @@ _SHADES = 5  # of a cell of the confusion table
 class Measured:
     """A figure with its interval, as a row of a table."""
 
+    name: str
     title: str
     meaning: str
     value: str
@@ -148,30 +150,30 @@ def _rates(records: Records) -> list[Measured]:
         return []
     before = records.earlier[-1] if records.earlier else {}
     found = [
-        _measured(title, MEANINGS[name], quality.rates[name], before.get(f"rate_{name}"))
+        _measured(name, title, MEANINGS[name], quality.rates[name], before.get(f"rate_{name}"))
         for name, title in RATES.items()
     ]
     against = f"against snapshot {quality.drift.against}" if quality.drift.against else ""
     said = "; ".join(filter(None, (against, quality.drift.detail)))
     for name, title in DRIFT.items():
         rate: Rate = getattr(quality.drift, name)
-        found.append(_measured(title, said, rate, before.get(f"drift_{name}"), name == "p_a_psi"))
+        found.append(_measured(name, title, said, rate, before.get(f"drift_{name}")))
     return found
 
 
-def _measured(
-    title: str, meaning: str, rate: Rate, before: float | None, plain: bool = False
-) -> Measured:
-    unit = "number" if plain else "share"
-    low, high = shown(rate.low, unit), shown(rate.high, unit)  # type: ignore[arg-type]
+def _measured(name: str, title: str, meaning: str, rate: Rate, before: float | None) -> Measured:
+    plain = name == _INDEX
+    unit: Unit = "number" if plain else "share"
+    low, high = shown(rate.low, unit), shown(rate.high, unit)
     negative = rate.low is not None and rate.low < 0
     return Measured(
+        name=name,
         title=title,
         meaning=meaning,
-        value=shown(rate.value, unit),  # type: ignore[arg-type]
+        value=shown(rate.value, unit),
         interval="" if rate.low is None else f"{low} to {high}",
         n=f"{rate.n:,}",
-        before=shown(before, unit),  # type: ignore[arg-type]
+        before=shown(before, unit),
         mark=Markup("")
         if rate.value is None or negative or plain
         else mark(figures.rate_point(title, rate)),
@@ -184,7 +186,7 @@ def _checks(records: Records) -> list[dict[str, Any]]:
     checks: Sequence[Mapping[str, Any]] = (gate or {}).get("checks", ())
     found = []
     for check in sorted(checks, key=lambda check: bool(check["passed"])):
-        unit: Any = "number" if check["metric"] == "p_a_psi" else "share"
+        unit: Unit = "number" if check["metric"] == _INDEX else "share"
         name = check["metric"]
         title = RATES.get(name) or DRIFT.get(name) or name
         point = Point(title, *(check[part] for part in ("value", "low", "high")))

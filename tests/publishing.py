@@ -97,6 +97,8 @@ class Mill:
     def publish(
         self, config: PublishConfig = SMALL, run_id: str = "run", **how: Any
     ) -> Publication:
+        """Publishes; by default the gate lets everything pass."""
+        how = {"gate": lambda output, manifest: {"passed": True}} | how
         return publish(self.source.uri, self.output, "", config, QUIET, run_id, **how)
 
     def expected(self, table: str) -> list[Row]:

@@ -50,7 +50,8 @@ def test_readers_get_exactly_the_labels_of_the_input(mill: Mill) -> None:
         assert shard.counts == {name: statuses.count(name) for name in shard.counts}
     assert manifest.judge["judge_id"] == mill.made.judge_id
     assert (manifest.run_ids, len(manifest.policy_ids)) == (("run",), 1)
-    assert (manifest.parent, manifest.gate, manifest.input) == (None, None, mill.source.uri)
+    passed = {"passed": True}
+    assert (manifest.parent, manifest.gate, manifest.input) == (None, passed, mill.source.uri)
     files = files_under(mill.output, manifest.snapshot_id)
     assert files.keys() == {file.path for file in manifest.files}
     for file in manifest.files:

@@ -75,6 +75,37 @@ def test_rollback_and_forward(mill: Mill) -> None:
     assert latest_of(mill.output)["snapshot_id"] == third
 
 
+def test_gone_back_from_in_two_steps_stays_so(mill: Mill) -> None:
+    first, second, third = three_snapshots(mill)
+    for snapshot in (second, first):
+        assert run_publish(mill.output, "--rollback", snapshot).exit_code == 0
+    assert latest_of(mill.output)["withdrawn"] == [third]
+    again = mill.publish(keep_withdrawn=True)
+    assert (again.manifest.snapshot_id, again.live) == (third, False)
+    assert latest_of(mill.output)["snapshot_id"] == first
+    assert run_publish(mill.output, "--rollback", third).exit_code == 0
+    assert mill.publish(keep_withdrawn=True).live
+    assert_live_is(mill)
+
+
+def test_no_rollback_to_what_no_gate_has_seen(mill: Mill) -> None:
+    first = mill.publish().manifest.snapshot_id
+    mill.shard("new.parquet", 9)
+
+    def die(output: Store, manifest: Manifest) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mill.publish(gate=die)
+    listed = run_publish(mill.output, "--list").events
+    (candidate,) = (event["snapshot"] for event in listed if event["state"] == "never gated")
+    back = run_publish(mill.output, "--rollback", candidate)
+    assert back.exit_code == 2
+    assert "no gate has looked at it: its publisher was ended before that" in back.error
+    assert f"jobs.publish --input {mill.source.uri}" in back.error
+    assert latest_of(mill.output)["snapshot_id"] == first
+
+
 @pytest.mark.parametrize("damage", ["gone", "cut", "flipped", "manifest"])
 def test_no_rollback_to_a_damaged_snapshot(mill: Mill, damage: str) -> None:
     first, _, third = three_snapshots(mill)

@@ -27,6 +27,7 @@ class Latest:
         published_by: the run that did it.
         previous: the snapshot that was live before, or None.
         rollback: whether this went back to an earlier snapshot.
+        withdrawn: what was gone back from by the rollbacks before, if this is one of several.
     """
 
     snapshot_id: str
@@ -35,10 +36,11 @@ class Latest:
     published_by: str
     previous: str | None
     rollback: bool = False
+    withdrawn: tuple[str, ...] = ()
 
     def withdrew(self, snapshot_id: str) -> bool:
-        """Whether it was made live by going back from this snapshot."""
-        return self.rollback and self.previous == snapshot_id
+        """Whether it was made live by going back from this snapshot, be it in several steps."""
+        return self.rollback and snapshot_id in (self.previous, *self.withdrawn)
 
     def as_json(self) -> bytes:
         """The record as it is stored."""
@@ -143,8 +145,9 @@ def manifests(output: Store) -> Iterator[Manifest]:
 
 def _latest(data: bytes, output: Store) -> Latest:
     try:
-        return Latest(**json.loads(data))
-    except (ValueError, TypeError) as error:
+        stored = json.loads(data)
+        return Latest(**stored | {"withdrawn": tuple(stored.get("withdrawn", ()))})
+    except (ValueError, TypeError, AttributeError) as error:
         raise InputError(
             f"{output.path(LATEST_KEY)}: cannot be read ({error}); use the version of this "
             "software that wrote it, or restore the object"

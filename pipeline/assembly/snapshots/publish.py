@@ -148,6 +148,7 @@ def swap_latest(
         PublishConflictError: another was.
         StorageError: the store fails.
     """
+    left = (before.previous, *before.withdrawn) if rollback and before and before.rollback else ()
     latest = Latest(
         snapshot_id=snapshot_id,
         manifest=manifest_key(snapshot_id),
@@ -155,6 +156,7 @@ def swap_latest(
         published_by=run_id,
         previous=before.snapshot_id if before else None,
         rollback=rollback,
+        withdrawn=tuple(sorted({name for name in left if name and name != snapshot_id})),
     )
     if output.swap(LATEST_KEY, latest.as_json(), version) is None:
         now, _ = read_latest(output)

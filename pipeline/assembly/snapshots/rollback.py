@@ -36,7 +36,7 @@ def roll_back(
         run_id: of this run.
 
     Raises:
-        ConfigError: there is no such snapshot, or the gate refused it.
+        ConfigError: there is no such snapshot, the gate refused it, or was never asked about it.
         ReconcileError: a file is not what the manifest says.
         LeaseHeldError: another publisher is at work.
     """
@@ -47,8 +47,15 @@ def roll_back(
             return Publication(manifest, live=True, changed=False)
         if manifest.blocked:
             raise ConfigError(
-                f"snapshot {manifest.snapshot_id} was refused by the gate and was never live; "
-                "choose one that was (jobs.publish --list)"
+                f"snapshot {manifest.snapshot_id} was refused by the gate; choose another one "
+                "(jobs.publish --list), or publish it with other thresholds"
+            )
+        if manifest.gate is None:
+            raise ConfigError(
+                f"snapshot {manifest.snapshot_id} was never live, and no gate has looked at it: "
+                "its publisher was ended before that; choose one that is kept or live "
+                "(jobs.publish --list), or publish what it was made of: jobs.publish --input "
+                f"{manifest.input}"
             )
         reporter.note(f"checking {len(manifest.files)} files, {manifest.total_bytes:,} bytes")
         verify_files(output, manifest)

@@ -53,4 +53,6 @@ def listing(output: Store) -> Iterator[dict[str, Any]]:
 def _state(manifest: Manifest, live: str | None) -> str:
     if manifest.snapshot_id == live:
         return "live"
+    if manifest.gate is None:
+        return "never gated"
     return "refused by the gate" if manifest.blocked else "kept"

@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from pipeline.assembly.report.canvas import LETTER, Canvas, Spot
+from pipeline.assembly.report.points import Point, with_interval
 from pipeline.assembly.report.scales import Unit, bounds, shown, tick_label
 
 _HEIGHT = 200
-
-
-@dataclass(frozen=True)
-class Point:
-    """A value, of a run or of a kind, with its interval where there is one.
-
-    Attributes:
-        mark: of a run: whether it is the first of another judge.
-    """
-
-    label: str
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    mark: bool = False
 
 
 def histogram(
@@ -157,8 +142,9 @@ def trend(points: Sequence[Point], unit: Unit, y: str) -> Markup:
     """
     known = [p for p in points if p.value is not None]
     spread = [v for p in known for v in (p.value, p.low, p.high) if v is not None]
-    canvas = Canvas(148, (0, max(1, len(points) - 1)), bounds(spread, unit), bottom=26)
-    canvas.y_axis(unit, y, most=3)
+    end = max(1, len(points) - 1)
+    canvas = Canvas(138, (-0.03 * end, 1.03 * end), bounds(spread, unit), top=10, bottom=26)
+    canvas.y_axis(unit, "", most=4)
     for place, point in enumerate(points):
         if point.mark:
             at = canvas.x(place - 0.5)
@@ -191,14 +177,6 @@ def mark(point: Point, threshold: float | None = None) -> Markup:
     return canvas.svg(f"{point.label}: {with_interval(point)}")
 
 
-def with_interval(point: Point, unit: Unit = "share") -> str:
-    """A value and its interval, in words."""
-    if point.low is None or point.high is None:
-        return shown(point.value, unit)
-    low, high = shown(point.low, unit), shown(point.high, unit)
-    return f"{shown(point.value, unit)} ({low} to {high})"
-
-
 def _draw_stretch(
     canvas: Canvas, stretch: Sequence[tuple[int, Point]], unit: Unit, last: int
 ) -> None:
@@ -219,7 +197,7 @@ def _draw_stretch(
     canvas.line(spots)
     for (place, point), (x, y) in zip(stretch, spots, strict=True):
         title = f"{point.label}: {with_interval(point, unit)}"
-        canvas.dot(x, y, 4 if place == last else 2.4, title)
+        canvas.dot(x, y, 4.5 if place == last else 3, title)
 
 
 def _stretches(points: Sequence[Point]) -> list[list[tuple[int, Point]]]:

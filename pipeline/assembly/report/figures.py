@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from pipeline.assembly.report import charts
-from pipeline.assembly.report.charts import Point
+from pipeline.assembly.report.points import Point
 from pipeline.assembly.report.words import SPEED, TRENDS
 from schemas.quality import Histogram, Quality, Rate
 

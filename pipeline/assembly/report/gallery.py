@@ -22,7 +22,7 @@ _RATIONALE_CHARS = 4_000
 
 @dataclass(frozen=True)
 class Text:
-    """A text of somebody's, made fit to be shown.
+    """A text of somebody's that is not empty, made fit to be shown.
 
     Attributes:
         cut: of how many characters only the first are shown; 0 of a whole text.
@@ -112,7 +112,7 @@ def cards(
 
 def fit(text: str | None, most: int) -> Text | None:
     """A text without what would break a page, cut to so many characters."""
-    if text is None:
+    if not text:
         return None
     whole = _UNFIT.sub("\N{REPLACEMENT CHARACTER}", text)
     return Text(whole) if len(whole) <= most else Text(whole[:most], len(whole))

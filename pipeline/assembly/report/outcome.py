@@ -48,7 +48,7 @@ def state_of(records: Records) -> State:
 
 def _ended_early(records: Records) -> State | None:
     """Of a run that did not come to its end."""
-    nightly, live = records.nightly or {}, _live_text(records)
+    nightly, live = records.nightly or {}, _live_text(records, still=True)
     again = "Run the same command again: it goes on where this run ended."
     failed = _failed_step(nightly)
     if failed is not None:
@@ -77,7 +77,7 @@ def _of_snapshot(records: Records) -> State:
         failed = [check["metric"] for check in checks if not check["passed"]]
         text = (
             f"{len(failed)} of {len(checks)} checks failed: {', '.join(failed)}. Snapshot "
-            f"{manifest.snapshot_id} is kept as a candidate. {live}"
+            f"{manifest.snapshot_id} is kept as a candidate. {_live_text(records, still=True)}"
         )
         to_do = (
             "Look at the checks and at the sample below. If the labels are right all the same, "
@@ -108,7 +108,7 @@ def _failed_step(nightly: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return next(failed, None)
 
 
-def _live_text(records: Records) -> str:
+def _live_text(records: Records, still: bool = False) -> str:
     if records.latest is None:
         return "Nothing is published yet."
-    return f"Readers get snapshot {records.latest.snapshot_id}."
+    return f"Readers {'still ' * still}get snapshot {records.latest.snapshot_id}."

@@ -13,11 +13,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.assembly.report import figures
-from pipeline.assembly.report.charts import Point, mark
+from pipeline.assembly.report.charts import mark
 from pipeline.assembly.report.config import ReportConfig
 from pipeline.assembly.report.gallery import Card, cards, chips
 from pipeline.assembly.report.gallery_source import Sample
 from pipeline.assembly.report.outcome import State
+from pipeline.assembly.report.points import Point
 from pipeline.assembly.report.records import Record, Records
 from pipeline.assembly.report.scales import Unit, shown
 from pipeline.assembly.report.words import DRIFT, OUTCOMES, RATES

@@ -63,13 +63,16 @@ class Scale:
 
 
 def bounds(values: Sequence[float], unit: Unit) -> tuple[float, float]:
-    """The ends of an axis that shows values with some room, and shares never beyond 0 and 1."""
+    """The ends of an axis that shows values with some room.
+
+    Shares never go beyond 0 and 1; amounts begin at 0, so that heights can be compared.
+    """
     low, high = min(values), max(values)
     room = 0.12 * (high - low) or (0.02 if unit == "share" else 0.1 * abs(high) or 1)
     low, high = low - room, high + room
     if unit == "share":
         return max(0.0, low), min(1.0, high)
-    return (max(0.0, low) if min(values) >= 0 else low), high
+    return (0.0 if min(values) >= 0 else low), high
 
 
 def _duration(seconds: float) -> str:

@@ -6,6 +6,9 @@ export PYTHON VENV
 
 BIN := $(VENV)/bin
 
+# Two processes; what shares an engine or a Ray stays in one of them (tests/conftest.py).
+PARALLEL ?= -n 2 --dist loadgroup
+
 # Whose own code reads our exports in `make test-trainers`; each has its own environment.
 TRAINERS ?= trl llama-factory ms-swift
 
@@ -21,10 +24,10 @@ demo: env
 	$(BIN)/python -m jobs.demo
 
 test: env test-tools
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-fast: env
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest $(PARALLEL) tests/unit
 
 test-trainers: env
 	@infra/setup_trainers.sh $(TRAINERS)

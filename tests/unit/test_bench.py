@@ -49,7 +49,7 @@ def test_the_pace_of_a_run_is_read_from_its_labels(tmp_path: Path) -> None:
     for row in rows:  # a label every half second
         row["judged_at"] = began + datetime.timedelta(seconds=row["row"] / 2)
     commit_part(store, JUDGE_ID, unit(0, 40), rows)
-    expected = Timeline(first_label_s=3.5, tail_s=1.5, steady_per_s=1.95, by_second=(2,) * 20)
+    expected = Timeline(3.5, 1.5, 1.95, by_second=(2,) * 20, first_at=began.timestamp())
     assert committed_timeline(store, JUDGE_ID, 23.0) == expected
 
 

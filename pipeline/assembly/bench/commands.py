@@ -46,10 +46,12 @@ def _run_engine(options: argparse.Namespace) -> Figures:
 
 
 def _run_pipeline(options: argparse.Namespace) -> Figures:
+    from pipeline.assembly.bench.figures import draw_pipeline
     from pipeline.assembly.bench.pipeline_job import bench_pipeline
 
     output = _fresh(options.folder, "labels")
-    return bench_pipeline(_config(options), _scenes(options), output, options.repeats)
+    figures = bench_pipeline(_config(options), _scenes(options), output, options.repeats)
+    return figures | {"pictures": draw_pipeline(figures, options.folder)}
 
 
 def _run_peers(options: argparse.Namespace) -> Figures:
@@ -66,9 +68,10 @@ def _run_decode(options: argparse.Namespace) -> Figures:
 
 
 def _run_scaling(options: argparse.Namespace) -> Figures:
+    from pipeline.assembly.bench.figures import draw_scaling
     from pipeline.assembly.bench.scaling import bench_scaling
 
-    return bench_scaling(
+    figures = bench_scaling(
         _config(options),
         options.folder / "scaling",
         sorted(options.engines),
@@ -76,6 +79,7 @@ def _run_scaling(options: argparse.Namespace) -> Figures:
         options.seconds,
         options.driver_units,
     )
+    return figures | {"pictures": draw_scaling(figures, options.folder)}
 
 
 def _run_memory(options: argparse.Namespace) -> Figures:

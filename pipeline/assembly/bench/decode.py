@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -67,6 +68,7 @@ def bench_decode(
                 "kilobytes": round(medium.bytes / 1_000),
                 "decode_ms": round(alone * 1_000, 2),
                 "processor_ms": round(processor * 1_000, 2),
+                "cpu_s_1000_pairs": round((alone + processor) * 1_000, 1),
                 "pairs_per_s_a_core": round(1 / (alone + processor), 1),
                 "decoded_per_s_all_cores": round(together, 1),
                 "threads_scale": round(together * alone / cores, 2),
@@ -79,7 +81,9 @@ def bench_decode(
         "cores": cores,
         "judgments_per_s": judgments_per_s,
         "notes": [
-            "one medium a pair, decoded once for both orders; CPU time, not wall time",
+            "one medium a pair, decoded once for both orders; medians of CPU time, not wall time",
+            "threads_scale: decoded on all cores over what so many cores could by that CPU time; "
+            "less on a machine that does something else meanwhile",
             "processor: the model's own (resize, normalise, patches), inside of vLLM; once a pair "
             "if vLLM's processor cache holds it until the second order, else twice",
             f"cores a GPU: decode and processor at {judgments_per_s:g} judgments/s, 2 a pair",
@@ -89,7 +93,8 @@ def bench_decode(
 
 def _media(judge: JudgeConfig, encode_clip: EncodeClip) -> list[_Medium]:
     where = model_path(judge.model.name)
-    images, videos = (_loaded(kind, where) for kind in (AutoImageProcessor, AutoVideoProcessor))
+    images = _loaded(AutoImageProcessor, where)
+    videos = _loaded(AutoVideoProcessor, where, cap_pixels_per_frame=False)
     found = []
     for name, size in _SIDES.items():
         data = _jpeg(size)
@@ -109,8 +114,8 @@ def _media(judge: JudgeConfig, encode_clip: EncodeClip) -> list[_Medium]:
     return [*found, _Medium(name, len(data), decode_clip, _pass_clip(videos, clip))]
 
 
-def _loaded(kind: Any, where: str) -> Any:
-    return kind.from_pretrained(where)
+def _loaded(kind: Any, where: str, **how: Any) -> Any:
+    return kind.from_pretrained(where, **how)
 
 
 def _pan() -> list[Image.Image]:
@@ -165,11 +170,13 @@ def _cpu_seconds(work: Work, seconds: float) -> float:
     torch.set_num_threads(1)
     try:
         work()
-        began, cpu, calls = time.monotonic(), time.process_time(), 0
+        calls: list[float] = []
+        began = time.monotonic()
         while time.monotonic() - began < seconds or not calls:
+            cpu = time.process_time()
             work()
-            calls += 1
-        return (time.process_time() - cpu) / calls
+            calls.append(time.process_time() - cpu)
+        return statistics.median(calls)
     finally:
         torch.set_num_threads(threads)
 

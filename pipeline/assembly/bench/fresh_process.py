@@ -21,15 +21,17 @@ def in_fresh_process(
 ) -> Result:
     """Calls ``work`` (a module's function) in a new interpreter, so that nothing is warm.
 
-    What the process prints goes to standard error: standard output is for the figures.
+    What the process prints goes to standard error: standard output is for the figures. Of vLLM's
+    own logs only errors are shown, unless ``VLLM_LOGGING_LEVEL`` asks for more.
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=_print_to_stderr) as pool:
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_begin) as pool:
         return pool.submit(work, *arguments, **named).result()
 
 
-def _print_to_stderr() -> None:
+def _begin() -> None:
     os.dup2(2, 1)  # the descriptor itself: engines and their processes write there too
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # it would tell a screenful of settings
 
 
 class PeakMemory:

@@ -6,13 +6,12 @@ import io
 import os
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pyarrow.parquet as pq
-import ray
 from PIL import Image
-from ray._private import internal_api
 
+from pipeline.assembly.bench.object_store import created_bytes, spilled_bytes
 from pipeline.assembly.bench.pipeline_job import silent
 from pipeline.assembly.bench.process_cpu import ProcessTreeCpu
 from pipeline.assembly.cluster import ray_session
@@ -91,20 +90,3 @@ def write_heavy_shards(folder: Path, total_mb: int) -> int:
             use_dictionary=False,
         )
     return total_mb
-
-
-def spilled_bytes() -> int:
-    """Bytes that this cluster's object stores have ever spilled to disk."""
-    return sum(int(each.spilled_bytes_total) for each in _store_stats())
-
-
-def created_bytes() -> int:
-    """Bytes of all objects that were ever put into this cluster's object stores."""
-    return sum(int(each.cumulative_created_bytes) for each in _store_stats())
-
-
-def _store_stats() -> list[Any]:
-    api: Any = internal_api  # untyped in Ray, as are its nodes
-    nodes: list[dict[str, Any]] = cast(Any, ray).nodes()
-    stats = [api.node_stats(n["NodeManagerAddress"], n["NodeManagerPort"]) for n in nodes]
-    return [each.store_stats for each in stats]

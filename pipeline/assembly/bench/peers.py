@@ -15,6 +15,7 @@ from PIL import Image
 from pipeline.assembly.bench.fresh_process import in_fresh_process
 from pipeline.assembly.bench.pipeline_job import median_row, ratio_of, run_job, run_raw
 from pipeline.assembly.bench.requests import Rates, prompts_of
+from pipeline.assembly.bench.timeline import steady_rate
 from pipeline.assembly.cluster import ray_session
 from pipeline.core.config import LabelConfig
 from pipeline.core.errors import ConfigError
@@ -42,7 +43,7 @@ def bench_peers(
     absent = why_no_ray_data_llm()
     sides: dict[str, Callable[[int], Rates]] = {
         "bare engine": lambda _: in_fresh_process(run_raw, config, input_uri),
-        "whole job": lambda n: run_job(config, input_uri, f"{output_uri}/{n}")[0],
+        "whole job": lambda n: run_job(config, input_uri, f"{output_uri}/{n}").rates,
     }
     if absent is None:
         sides["ray.data.llm"] = lambda _: in_fresh_process(_ray_data_llm, config, input_uri)
@@ -118,7 +119,8 @@ def _ray_data_llm(config: LabelConfig, input_uri: str) -> Rates:
     began = min(row["began"] for row in replied)
     seconds = max(row["ended"] for row in replied) - began
     tokens = sum(row["output_tokens"] for row in replied)
-    return Rates(len(replied) // 2, len(replied), tokens, seconds)
+    steady = steady_rate([row["ended"] for row in replied])
+    return Rates(len(replied) // 2, len(replied), tokens, seconds, steady)
 
 
 class _Preprocess:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.assembly.bench.timeline import steady_rate
 from pipeline.assembly.plan import make_plan, open_input
 from pipeline.core.config import JudgeConfig, LabelConfig
 from pipeline.core.endings import ending_of
@@ -24,6 +25,7 @@ class Rates:
     """What was done in how long, the engine's start left out.
 
     Attributes:
+        steady_judgments_per_s: in the middle half of the replies.
         prompt_tokens, cached_tokens: of all prompts, and what of them came from the prefix cache.
         after_verdict: share of the replies' characters that follow the last verdict, where a
             reply has one; None where replies are not looked at.
@@ -33,6 +35,7 @@ class Rates:
     judgments: int
     output_tokens: int
     seconds: float
+    steady_judgments_per_s: float
     prompt_tokens: int = 0
     cached_tokens: int = 0
     after_verdict: float | None = None
@@ -42,6 +45,7 @@ class Rates:
         return {
             "pairs_per_s": round(self.pairs / self.seconds, 2),
             "judgments_per_s": round(self.judgments / self.seconds, 2),
+            "steady_judgments_per_s": round(self.steady_judgments_per_s, 2),
             "output_tokens_per_s": round(self.output_tokens / self.seconds, 1),
             "output_tokens_a_judgment": round(self.output_tokens / max(self.judgments, 1), 1),
             "cached_share": round(self.cached_tokens / max(self.prompt_tokens, 1), 3),
@@ -72,26 +76,23 @@ def ask_all(engine: Engine, prompts: Sequence[Rendered], judge: JudgeConfig) -> 
 async def _ask_all(engine: Engine, prompts: Sequence[Rendered], judge: JudgeConfig) -> Rates:
     how = judge.sampling
 
-    async def ask(request_id: str, prompt: Rendered) -> Reply:
+    async def ask(request_id: str, prompt: Rendered) -> tuple[Reply, float]:
         ending = ending_of(judge, 2, prompt.chat.user)
         sampling = Sampling(how.temperature, how.top_p, how.max_tokens, 0, ending)
-        return await engine.reply(request_id, prompt, sampling)
+        return await engine.reply(request_id, prompt, sampling), time.monotonic()
 
     await ask("warm-up", prompts[-1])
     began = time.monotonic()
-    replies = await asyncio.gather(
+    ended = await asyncio.gather(
         *(ask(f"raw-{number}", prompt) for number, prompt in enumerate(prompts))
     )
-    return rates_of(replies, time.monotonic() - began)
-
-
-def rates_of(replies: Sequence[Reply], seconds: float) -> Rates:
-    """The rates of replies to both orders of pairs."""
+    seconds, replies = time.monotonic() - began, [reply for reply, _ in ended]
     return Rates(
         pairs=len(replies) // 2,
         judgments=len(replies),
         output_tokens=sum(reply.output_tokens for reply in replies),
         seconds=seconds,
+        steady_judgments_per_s=steady_rate([when for _, when in ended]),
         prompt_tokens=sum(reply.prompt_tokens for reply in replies),
         cached_tokens=sum(reply.cached_tokens for reply in replies),
         after_verdict=_after_verdict([reply.text for reply in replies]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import quantiles
 
@@ -20,12 +21,20 @@ class Timeline:
         tail_s: how long the last tenth of the labels took.
         steady_per_s: labels a second in the middle half of the run's labels.
         by_second: labels in each second.
+        first_at: the time of the first label.
     """
 
     first_label_s: float
     tail_s: float
     steady_per_s: float
     by_second: tuple[int, ...]
+    first_at: float
+
+
+def steady_rate(times: Sequence[float]) -> float:
+    """How many there are a second in the middle half of them."""
+    early, _, late = quantiles(times, n=4) if len(times) > 1 else (0.0, 0.0, 0.0)
+    return len(times) / 2 / max(late - early, 1e-9)
 
 
 def committed_timeline(output: Store, judge_id: str, judging_seconds: float) -> Timeline:
@@ -45,11 +54,11 @@ def committed_timeline(output: Store, judge_id: str, judging_seconds: float) -> 
     first, last = times[0], times[-1]
     # A label's time is before its unit's commit, so that this is from the first label at most.
     waited = max(0.0, judging_seconds - (last - first))
-    early, _, late = quantiles(times, n=4) if len(times) > 1 else (first, first, first)
     seconds = Counter(int(moment - first) for moment in times)
     return Timeline(
         first_label_s=round(waited, 2),
         tail_s=round(last - times[int(len(times) * 0.9)], 2),
-        steady_per_s=round(len(times) / 2 / max(late - early, 1e-9), 2),
+        steady_per_s=round(steady_rate(times), 2),
         by_second=tuple(seconds[second] for second in range(int(last - first) + 1)),
+        first_at=first,
     )

@@ -1,0 +1,91 @@
+"""Figures of benchmarks, as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+_OURS, _ENGINE, _QUIET = "#33658a", "#c8553d", "#8d99ae"
+_DPI = 110
+_STAGES = {
+    "prepare": "prepare: fetch, decode, lay out (a pair)",
+    "engine": "engine: one reply (both orders at once)",
+    "commit": "commit: write the part (a unit)",
+}
+
+
+def draw_pipeline(figures: Mapping[str, Any], folder: Path) -> list[str]:
+    """Throughput over time, and where a pair's time goes; returns the files' names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    canvas = _figure(8, 5)
+    labels, owed = canvas.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+    _throughput(labels, figures)
+    if figures["in_flight"]:
+        owed.step(*zip(*figures["in_flight"], strict=True), where="post", color=_ENGINE)
+    owed.set(ylabel="replies owed\nby the engine", xlabel="seconds since the first label", ylim=0)
+    names = [_saved(canvas, folder / "pipeline_throughput.png")]
+    canvas = _figure(8, 2.6)
+    _waterfall(canvas.subplots(), figures["pair_s"])
+    return [*names, _saved(canvas, folder / "pipeline_waterfall.png")]
+
+
+def draw_scaling(figures: Mapping[str, Any], folder: Path) -> list[str]:
+    """Pairs a second by engines, and the pool as its backlog grows and shrinks."""
+    canvas = _figure(11, 4)
+    rates, pool = canvas.subplots(1, 2)
+    rows = figures["rows"]
+    counts = [row["engines"] for row in rows]
+    rates.plot(counts, [row["linear_pairs_per_s"] for row in rows], "--", color=_QUIET,
+               label="linear")  # fmt: skip
+    rates.plot(counts, [row["steady_pairs_per_s"] for row in rows], "o-", color=_OURS,
+               label="steady")  # fmt: skip
+    rates.set(xlabel="engines that only wait", ylabel="pairs/s", xlim=0, ylim=0)
+    rates.legend(frameon=False)
+    pool.step(*zip(*figures["autoscaling"]["changes_at_s"], strict=True), where="post",
+              color=_OURS)  # fmt: skip
+    pool.set(xlabel="seconds", ylabel="workers alive", ylim=0, title="autoscaling")
+    return [_saved(canvas, folder / "scaling.png")]
+
+
+def _throughput(axes: Axes, figures: Mapping[str, Any]) -> None:
+    seconds: Sequence[int] = figures["labels_by_second"]
+    axes.step(
+        range(len(seconds)), seconds, where="post", color=_OURS, label="labels, the whole job"
+    )
+    bare, job = figures["rows"]
+    for row, colour, style in ((bare, _ENGINE, "--"), (job, _OURS, ":")):
+        rate = row["steady_judgments_per_s"] * row["pairs_per_s"] / row["judgments_per_s"]
+        axes.axhline(rate, color=colour, linestyle=style, label=f"{row['side']}, steady")
+    axes.set(ylabel="pairs/s", ylim=0)
+    axes.legend(frameon=False, loc="lower center", ncols=3)
+
+
+def _waterfall(axes: Axes, seconds: Mapping[str, float]) -> None:
+    begun = 0.0
+    for place, stage in enumerate(_STAGES):
+        took = seconds[stage]
+        axes.barh(place, took, left=begun, color=_ENGINE if stage == "engine" else _OURS)
+        axes.annotate(f"{took:.3f} s", (begun + took, place), (4, 0), textcoords="offset points",
+                      va="center")  # fmt: skip
+        begun += took
+    axes.set_yticks(range(len(_STAGES)), list(_STAGES.values()))
+    axes.invert_yaxis()
+    axes.set(xlabel="seconds, means", xlim=(0, begun * 1.12))
+
+
+def _figure(wide: float, tall: float) -> Figure:
+    canvas = Figure(figsize=(wide, tall), layout="constrained")
+    FigureCanvasAgg(canvas)
+    return canvas
+
+
+def _saved(canvas: Figure, path: Path) -> str:
+    for axes in canvas.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+    canvas.savefig(path, dpi=_DPI)
+    return path.name

@@ -1,0 +1,86 @@
+"""What the workers of a run say of themselves, read every second where Prometheus would read it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self, cast
+
+import ray
+
+from pipeline.workers.metrics import REQUESTS_IN_FLIGHT, STAGE_SECONDS
+
+_LINE = re.compile(r"(ray_pairmill_\w+)\{([^}]*)\} (\S+)")
+_STAGE = re.compile(r'[Ss]tage="(\w+)"')
+
+
+def report_every_second() -> None:
+    """Makes a Ray that this process starts later on export new values every second."""
+    os.environ.setdefault("RAY_metrics_report_interval_ms", "1000")
+
+
+def metrics_urls() -> list[str]:
+    """Where the nodes that there are now export their metrics; Ray must run."""
+    nodes: list[dict[str, Any]] = cast(Any, ray).nodes()  # untyped in Ray
+    return [
+        f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics" for node in nodes
+    ]
+
+
+class WorkerWatch:
+    """Watches the workers while a block runs.
+
+    Attributes:
+        in_flight: replies that engines owed, by the time of the clock.
+    """
+
+    def __init__(self, urls: Sequence[str], every_seconds: float = 1) -> None:
+        """Reads these pages every so many seconds."""
+        self._urls, self._every = urls, every_seconds
+        self.in_flight: list[tuple[float, int]] = []
+        self._seconds: dict[tuple[str, str], float] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def stage_seconds(self) -> dict[str, float]:
+        """Seconds of each stage, of all workers; each takes its last second with it."""
+        sums = Counter[str]()
+        for (stage, _), seconds in self._seconds.items():
+            sums[stage] += seconds  # type: ignore[assignment]
+        return dict(sums)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every):
+            for url in self._urls:
+                with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=10) as page:
+                    self._take(page.read().decode())
+
+    def _take(self, page: str) -> None:
+        owed = []
+        for name, labels, value in _LINE.findall(page):
+            if name == STAGE_SECONDS.exported[0] and (stage := _STAGE.search(labels)):
+                self._seconds[stage[1], labels] = float(value)
+            if name == REQUESTS_IN_FLIGHT.exported[0]:
+                owed.append(float(value))
+        if owed:
+            self.in_flight.append((time.time(), round(sum(owed))))

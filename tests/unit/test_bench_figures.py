@@ -1,0 +1,65 @@
+"""What benchmarks read of a run while it runs, and the pictures they draw of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+from pipeline.assembly.bench.figures import draw_pipeline, draw_scaling
+from pipeline.assembly.bench.worker_watch import WorkerWatch
+
+PAGE = """# HELP ray_pairmill_stage_seconds_total what workers spend
+ray_pairmill_stage_seconds_total{WorkerId="a",judge="j",stage="engine"} 12.5
+ray_pairmill_stage_seconds_total{WorkerId="b",judge="j",stage="engine"} 2.5
+ray_pairmill_stage_seconds_total{WorkerId="b",judge="j",stage="commit"} 1e-1
+ray_pairmill_requests_in_flight{WorkerId="a",judge="j"} 64.0
+ray_pairmill_requests_in_flight{WorkerId="b",judge="j"} 32.0
+ray_pairmill_units_in_flight{WorkerId="b",judge="j"} 3.0
+"""
+
+
+class Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(PAGE.encode())
+
+    def log_message(self, *arguments: object) -> None:
+        """Says nothing."""
+
+
+def test_workers_are_read_from_what_their_nodes_export() -> None:
+    with HTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        began = time.time()
+        urls = ["http://127.0.0.1:1/gone", f"http://127.0.0.1:{server.server_port}/metrics"]
+        with WorkerWatch(urls, every_seconds=0.01) as watch:
+            while not watch.in_flight:
+                time.sleep(0.01)
+        server.shutdown()
+    assert watch.stage_seconds() == {"engine": 15, "commit": 0.1}
+    assert {count for _, count in watch.in_flight} == {96}
+    assert watch.in_flight[0][0] >= began
+
+
+def test_figures_are_drawn(tmp_path: Path) -> None:
+    sides = [
+        {"side": side, "pairs_per_s": 27, "judgments_per_s": 54, "steady_judgments_per_s": 56}
+        for side in ("bare engine", "whole job")
+    ]
+    pipeline = {
+        "rows": sides,
+        "labels_by_second": (20, 30, 25),
+        "in_flight": [(-0.5, 0), (0.5, 96), (1.5, 96)],
+        "pair_s": {"prepare": 0.03, "engine": 1.6, "commit": 0.04},
+    }
+    scaling = {
+        "rows": [{"engines": 1, "linear_pairs_per_s": 15, "steady_pairs_per_s": 14.8}],
+        "autoscaling": {"changes_at_s": [(0, 0), (5.1, 1), (9, 2)]},
+    }
+    names = [*draw_pipeline(pipeline, tmp_path), *draw_scaling(scaling, tmp_path)]
+    assert names == ["pipeline_throughput.png", "pipeline_waterfall.png", "scaling.png"]
+    for name in names:
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")

@@ -8,7 +8,9 @@ from typing import Any
 
 from jobs.nightly import main
 from pipeline.core.storage import Store
-from tests.labeling import Outcome, label_arguments, run_job
+from tests.labeling import Outcome, Row, label_arguments, run_job
+from tests.publishing import live_rows
+from tests.shards import pair, write_shard
 
 
 def run_nightly(config: Path, source: object, output: object, *arguments: str) -> Outcome:
@@ -34,3 +36,26 @@ def detail_of(night: dict[str, Any], name: str) -> dict[str, Any]:
     (found,) = (step["detail"] for step in night["steps"] if step["name"] == name)
     detail: dict[str, Any] = found
     return detail
+
+
+def write_corpus(source: Path) -> dict[str, list[Row]]:
+    """Writes two shards; returns their rows."""
+    shards = {
+        "a.parquet": [pair(n) for n in range(40)],
+        "b.parquet": [pair(n) for n in range(40, 60)],
+    }
+    for name, rows in shards.items():
+        write_shard(source / name, rows)
+    return shards
+
+
+def published(output: Path) -> list[tuple[str, int]]:
+    """Shard and row of every row of the live snapshot, in order."""
+    store = Store(str(output))
+    rows = [*live_rows(store), *live_rows(store, "quarantine")]
+    return sorted((row["shard"], row["row"]) for row in rows)
+
+
+def rows_of(shards: dict[str, list[Row]]) -> list[tuple[str, int]]:
+    """Shard and row of every row of an input, in order."""
+    return sorted((name, n) for name, rows in shards.items() for n in range(len(rows)))

@@ -192,6 +192,7 @@ def take_lease(
     ttl_s: float = TTL_S,
     waiting: Callable[[str], None] = lambda text: None,
     on_lost: Callable[[], None] | None = None,
+    while_waiting: Callable[[], None] = lambda: None,
 ) -> Lease:
     """Takes a lease, and renews it in a thread until it is released.
 
@@ -204,6 +205,7 @@ def take_lease(
         waiting: told once, for people, if the holder may be dead and this waits to learn it.
         on_lost: called in the renewing thread when the lease is lost; :meth:`Lease.check` raises
             from then on.
+        while_waiting: called again and again while this waits; may raise to end it.
 
     Raises:
         LeaseHeldError: a live run holds it; says which, and until when.
@@ -230,6 +232,7 @@ def take_lease(
             if not told:
                 waiting(f"{_held(where, held)}; looking whether it still is")
             told = True
+            while_waiting()
             time.sleep(held.ttl_s / _POLLS)
         found = store.read_version(key)
 

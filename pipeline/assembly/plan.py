@@ -46,6 +46,11 @@ class Plan:
         return [ShardTask(s.entry.key, s.entry.size, s.units) for s in self.shards if s.units]
 
     @property
+    def paths(self) -> frozenset[str]:
+        """Of all shards."""
+        return frozenset(shard.entry.key for shard in self.shards)
+
+    @property
     def bad_shards(self) -> list[ShardPlan]:
         """Shards that cannot be read at all."""
         return [shard for shard in self.shards if shard.defect]

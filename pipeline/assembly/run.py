@@ -76,12 +76,14 @@ class RunResult:
         tally: counts over the rows it judged.
         judging_seconds: from the beginning of its first unit to its last commit.
         canaries: counts over its canaries.
+        shards: the paths of all shards that it planned.
     """
 
     judge_id: str
     tally: Tally
     judging_seconds: float
     canaries: Tally
+    shards: frozenset[str]
 
 
 def label(
@@ -143,7 +145,7 @@ def label(
             for shard in plan.bad_shards:
                 reporter.note(f"unreadable shard, left out: {shard.entry.key}: {shard.defect}")
         if dry_run:
-            return RunResult(judge_id, Tally(run.run_id), 0, Tally(run.run_id))
+            return RunResult(judge_id, Tally(run.run_id), 0, Tally(run.run_id), plan.paths)
         with step("label") as told:
             stop.check("nothing is judged yet")
             if plan.units:
@@ -198,7 +200,8 @@ def _execute(run: Run, reporter: Reporter, told: dict[str, Any], stop: Stop) -> 
     record = _record(run, "done", tally, canaries, seconds, figures)
     _keep(run, record, reporter, told)
     check_quarantine(run.output, record, run.config.quarantine)
-    return RunResult(run.card["judge_id"], tally, figures["judging_s"], canaries)
+    judging_s = figures["judging_s"]
+    return RunResult(run.card["judge_id"], tally, judging_s, canaries, run.plan.paths)
 
 
 def _keep(run: Run, record: dict[str, Any], reporter: Reporter, told: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from pipeline.assembly.quality.config import QualityConfig
 from pipeline.assembly.quality.measure import measure
 from pipeline.assembly.snapshots.manifests import read_latest
 from pipeline.assembly.snapshots.publish import Gate
+from pipeline.assembly.stop import Stop
 from pipeline.core.config import InputConfig
 from pipeline.core.storage import Store
 from schemas.manifest import Manifest
@@ -25,6 +26,7 @@ def gate_for(
     input_config: InputConfig,
     canary: Canary | None = None,
     reporter: Reporter | None = None,
+    stop: Stop | None = None,
 ) -> Gate:
     """The gate that ``publish`` asks about a candidate.
 
@@ -39,6 +41,7 @@ def gate_for(
         input_config: how the corpus is read.
         canary: the canaries that the run judged again, if it did.
         reporter: told now and then how far the measuring is.
+        stop: asked all the while whether to end.
     """
 
     def gate(output: Store, manifest: Manifest) -> Mapping[str, Any]:
@@ -52,6 +55,7 @@ def gate_for(
             against=against,
             canary=canary,
             reporter=reporter,
+            stop=stop,
         )
         if manifest.gate is not None and not config.active:
             return manifest.gate

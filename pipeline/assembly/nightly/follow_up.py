@@ -11,6 +11,7 @@ from pipeline.assembly.progress import Reporter
 from pipeline.assembly.snapshots.manifests import live
 from pipeline.assembly.snapshots.retention import retain
 from pipeline.assembly.steps import Step
+from pipeline.assembly.stop import Stop
 from pipeline.core.storage import Store
 
 
@@ -25,8 +26,10 @@ class FollowUp:
         reporter: Reporter,
         run_id: str,
         record: NightRecord,
+        stop: Stop,
     ) -> None:
         """Binds to a night, whose record is told what need not be done."""
+        self._stop = stop
         self._config, self._nightly = config, config.nightly
         self._input_uri, self._output = input_uri, output
         self._reporter, self._run_id, self._record = reporter, run_id, record
@@ -42,6 +45,7 @@ class FollowUp:
 
         Raises:
             HookError: a hook failed.
+            StoppedError: the night was told to stop.
             PairmillError: an export failed, or old snapshots cannot be removed.
         """
         if self._nightly.exports:
@@ -79,4 +83,5 @@ class FollowUp:
             return
         with step("hooks") as told:
             told["hooks"] = [list(hook) for hook in pending]
-            hooks.run(self._input_uri, self._run_id, self._reporter)
+            stop_seconds = self._config.workers.stop_seconds
+            hooks.run(self._input_uri, self._run_id, self._reporter, self._stop, stop_seconds)

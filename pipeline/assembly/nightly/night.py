@@ -73,7 +73,13 @@ def run_night(
     ttl_s = config.nightly.lease_s
     stop = stop or Stop()
     with take_lease(
-        output, LEASE, run_id, ttl_s=ttl_s, waiting=reporter.note, on_lost=stop.ask
+        output,
+        LEASE,
+        run_id,
+        ttl_s=ttl_s,
+        waiting=reporter.note,
+        on_lost=stop.ask,
+        while_waiting=lambda: stop.check("another night's lease was being watched"),
     ) as lease:
         record = NightRecord(output, run_id, open_input(input_uri)[0].uri)
         night = _Night(config, input_uri, output, reporter, run_id, record, lease, stop, report)
@@ -167,9 +173,13 @@ class _Night:
             self.reporter,
             self.run_id,
             max_bad_shards=config.quarantine.max_shards,
-            gate=gate_for(config.gate, config.quality, config.input, canary, self.reporter),
+            gate=gate_for(
+                config.gate, config.quality, config.input, canary, self.reporter, self.stop
+            ),
             keep_withdrawn=True,
+            shards=labeled.shards,
             step=self._step,
+            stop=self.stop,
         )
         self.reporter.event(
             "published" if done.live else "not published", publication_fields(done, self.output)
@@ -185,7 +195,7 @@ class _Night:
 
     def _follow_up(self, done: Publication) -> None:
         of_night = (self.config, self.input_uri, self.output, self.reporter, self.run_id)
-        follow_up = FollowUp(*of_night, self.record)
+        follow_up = FollowUp(*of_night, self.record, self.stop)
         if done.live:
             follow_up.run(self._step)
         else:

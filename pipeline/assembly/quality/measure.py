@@ -13,6 +13,7 @@ from pipeline.assembly.quality.config import QualityConfig
 from pipeline.assembly.quality.rows import GOLD, count_rows, format_of
 from pipeline.assembly.quality.source import Source
 from pipeline.assembly.snapshots.manifests import find_snapshot, folder_of, read_manifest
+from pipeline.assembly.stop import Stop
 from pipeline.core.config import InputConfig
 from pipeline.core.errors import InputError
 from pipeline.core.quality.figures import drift, histograms, rates
@@ -57,6 +58,7 @@ def measure(
     against: str | None,
     canary: Canary | None = None,
     reporter: Reporter | None = None,
+    stop: Stop | None = None,
 ) -> Quality:
     """Measures a snapshot, and writes its ``quality.json``.
 
@@ -68,12 +70,14 @@ def measure(
         against: the snapshot whose figures drift is measured against; only these are read.
         canary: the canaries of a run.
         reporter: told now and then how far it is.
+        stop: asked all the while whether to end.
 
     Raises:
+        StoppedError: ``stop`` was asked; nothing is written.
         InputError: a file of the snapshot is corrupt, or holds other rows than the manifest says.
         StorageError: the store fails.
     """
-    quality = _measured(output, manifest, config, columns, against, canary, reporter)
+    quality = _measured(output, manifest, config, columns, against, canary, reporter, stop)
     output.put(quality_key(manifest.snapshot_id), quality.to_json())
     return quality
 
@@ -135,9 +139,11 @@ def _measured(
     against: str | None,
     canary: Canary | None,
     reporter: Reporter | None,
+    stop: Stop | None = None,
 ) -> Quality:
     source = Source(manifest, columns.columns)
-    tally = count_rows(output, manifest, config, source, _telling(reporter, manifest.rows))
+    step = _telling(reporter, stop or Stop(), manifest.rows)
+    tally = count_rows(output, manifest, config, source, step)
     notes = source.notes()
     if canary is not None:
         try:
@@ -149,11 +155,12 @@ def _measured(
     return _quality(manifest, tally, canary, _Before.find(output, against), notes)
 
 
-def _telling(reporter: Reporter | None, total: int) -> Callable[[int], None]:
+def _telling(reporter: Reporter | None, stop: Stop, total: int) -> Callable[[int], None]:
     told = time.monotonic()
 
     def step(rows: int) -> None:
         nonlocal told
+        stop.check("the snapshot was being measured")
         if reporter is not None and time.monotonic() - told > _PROGRESS_S:
             told = time.monotonic()
             reporter.event("measuring", {"rows": rows, "rows_total": total})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,7 +18,7 @@ import pyarrow as pa
 from pipeline.assembly.live_shards import LiveShards
 from pipeline.assembly.plan import list_shards, open_input
 from pipeline.assembly.shard_planner import read_footer
-from pipeline.core.errors import QuarantineError, ReconcileError
+from pipeline.core.errors import InputError, QuarantineError, ReconcileError
 from pipeline.core.fingerprint import digest, shard_key
 from pipeline.core.storage import Entry, Store
 from pipeline.core.units import committed_range, parts_prefix
@@ -72,16 +72,25 @@ class Shard:
 
 @dataclass(frozen=True)
 class Inventory:
-    """Everything that a snapshot is made of."""
+    """Everything that a snapshot is made of.
+
+    Attributes:
+        later: how many shards have come since these were labelled, and are left to the next one.
+    """
 
     input_uri: str
     judge_id: str
     shards: tuple[Shard, ...]
+    later: int = 0
 
     @property
     def rows(self) -> int:
         """Of all shards."""
         return sum(shard.rows for shard in self.shards)
+
+    def summary(self) -> dict[str, int]:
+        """The inventory in numbers."""
+        return {"shards": len(self.shards), "rows": self.rows, "shards_came_later": self.later}
 
     def content_id(self, layout: Any) -> str:
         """Identity of a snapshot of this, whole: the same rows in the same files give the same."""
@@ -92,14 +101,22 @@ class Inventory:
         return digest(json.dumps([self.judge_id, layout, shards], sort_keys=True))
 
 
-def take_inventory(input_uri: str, output: Store, judge_id: str) -> Inventory:
+def take_inventory(
+    input_uri: str, output: Store, judge_id: str, wanted: Collection[str] | None = None
+) -> Inventory:
     """Lists the input's shards as they are now, and the judge's parts of each.
 
     Footers are read of those that the live snapshot does not hold in this version, or of which
     parts do not hold exactly the rows that it says.
 
+    Args:
+        input_uri: a folder of shards, or one shard.
+        output: the output root.
+        judge_id: whose parts.
+        wanted: paths of shards; all by default. Others are only counted.
+
     Raises:
-        InputError: there is no shard.
+        InputError: there is no shard, or none of those wanted.
         StorageError: the input or the output cannot be reached.
     """
     source, prefix = open_input(input_uri)
@@ -119,9 +136,16 @@ def take_inventory(input_uri: str, output: Store, judge_id: str) -> Inventory:
             return Shard(entry, content, key, 0, defect=defect)
         return Shard(entry, content, key, rows, _parts(output, judge_id, key))
 
+    there = list_shards(source, prefix)
+    entries = [entry for entry in there if wanted is None or entry.key in wanted]
+    if not entries:
+        raise InputError(
+            f"{source.path(prefix)}: all of its {len(there)} shards came after the plan was made, "
+            "and none that was planned is left: was the folder replaced meanwhile? run again"
+        )
     with ThreadPoolExecutor(_THREADS) as pool:
-        shards = tuple(pool.map(look, list_shards(source, prefix)))
-    return Inventory(source.path(prefix), judge_id, shards)
+        shards = tuple(pool.map(look, entries))
+    return Inventory(source.path(prefix), judge_id, shards, len(there) - len(entries))
 
 
 def check_inventory(
@@ -155,8 +179,9 @@ def check_inventory(
         judge = inventory.judge_id[:16]
         raise ReconcileError(
             f"{len(missing)} row ranges of {inventory.input_uri} have no label of judge {judge} "
-            f"under {output.uri}:{_listed(missing)}\nfinish jobs.label with this judge, or allow "
-            "it (--allow-missing)"
+            f"under {output.uri}:{_listed(missing)}\nwere shards written anew since they were "
+            "labelled? jobs.nightly or jobs.label, run again, labels what is left; jobs.publish "
+            "--allow-missing publishes without"
         )
 
 

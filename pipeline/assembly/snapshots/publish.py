@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +30,7 @@ from pipeline.assembly.snapshots.manifests import (
     read_manifest,
 )
 from pipeline.assembly.steps import Step, untold
+from pipeline.assembly.stop import Stop
 from pipeline.core.errors import PublishConflictError
 from pipeline.core.judge_cards import find_card
 from pipeline.core.storage import Store, Version
@@ -72,7 +73,9 @@ def publish(
     max_bad_shards: int = 0,
     gate: Gate | None = None,
     keep_withdrawn: bool = False,
+    shards: Collection[str] | None = None,
     step: Step = untold,
+    stop: Stop | None = None,
 ) -> Publication:
     """Publishes the labels that a judge gave the input as it is now.
 
@@ -87,8 +90,10 @@ def publish(
         gate: may keep the snapshot from going live; it stays as a candidate then.
         keep_withdrawn: whether a snapshot that somebody has just rolled back from stays so; what
             a person asks for by name is published.
+        shards: those to publish; all by default. Others have come since these were labelled.
         step: told of the steps ``reconcile`` and ``compact``, and of ``gate`` and ``publish`` as
             far as it comes.
+        stop: asked, while rows are written, whether to end.
 
     Raises:
         ReconcileError: rows of the input are in no part, or in two.
@@ -100,11 +105,11 @@ def publish(
     with take_lease(output, LEASE, run_id, ttl_s=config.lease_s, waiting=reporter.note) as lease:
         before, version = read_latest(output)
         with step("reconcile") as told:
-            inventory = take_inventory(input_uri, output, card["judge_id"])
+            inventory = take_inventory(input_uri, output, card["judge_id"], shards)
             check_inventory(
                 inventory, output, allow_missing=config.allow_missing, max_defects=max_bad_shards
             )
-            told |= {"shards": len(inventory.shards), "rows": inventory.rows}
+            told |= inventory.summary()
         snapshot_id = _snapshot_id(inventory, config)
         with step("compact") as told:
             if known := has_manifest(output, snapshot_id):
@@ -114,7 +119,8 @@ def publish(
                 )
             else:
                 candidate = _candidate(snapshot_id, inventory, card, before, run_id)
-                manifest = _write(candidate, inventory, output, config, reporter, lease)
+                each = _each_part(lease, stop or Stop(), reporter, inventory.rows)
+                manifest = _write(candidate, inventory, output, config, lease, each)
             told |= {"snapshot_id": snapshot_id, "there_already": known}
         if before is not None and before.snapshot_id == snapshot_id:
             return Publication(manifest, live=True, changed=False)
@@ -205,19 +211,10 @@ def _write(
     inventory: Inventory,
     output: Store,
     config: PublishConfig,
-    reporter: Reporter,
     lease: Lease,
+    each: Callable[[int], None],
 ) -> Manifest:
-    told = time.monotonic()
-
-    def step(rows: int) -> None:
-        nonlocal told
-        lease.check()
-        if time.monotonic() - told > _PROGRESS_S:
-            told = time.monotonic()
-            reporter.event("compacting", {"rows": rows, "rows_total": candidate.rows})
-
-    written = compact(inventory, output, folder_of(candidate.snapshot_id), config, step)
+    written = compact(inventory, output, folder_of(candidate.snapshot_id), config, each)
     manifest = replace(
         candidate,
         policy_ids=tuple(sorted(written.policy_ids)),
@@ -229,6 +226,20 @@ def _write(
     lease.check()
     output.put(manifest_key(manifest.snapshot_id), manifest.to_json())
     return manifest
+
+
+def _each_part(lease: Lease, stop: Stop, reporter: Reporter, total: int) -> Callable[[int], None]:
+    told = time.monotonic()
+
+    def step(rows: int) -> None:
+        nonlocal told
+        lease.check()
+        stop.check("a snapshot was being written, and nobody sees it yet")
+        if time.monotonic() - told > _PROGRESS_S:
+            told = time.monotonic()
+            reporter.event("compacting", {"rows": rows, "rows_total": total})
+
+    return step
 
 
 def _gated(manifest: Manifest, output: Store, gate: Gate, lease: Lease) -> Manifest:

@@ -1,0 +1,155 @@
+"""How nights end before their time, and what happens to a night while it runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.assembly.job_config import MillConfig
+from pipeline.assembly.lease import take_lease
+from pipeline.assembly.nightly.night import run_night
+from pipeline.assembly.plan import Plan
+from pipeline.assembly.snapshots.manifests import LATEST_KEY
+from pipeline.assembly.stop import Stop
+from pipeline.core.config_file import load_config
+from pipeline.core.errors import InputError, StoppedError, StorageError
+from pipeline.core.storage import Store
+from tests.labeling import Row, label_arguments, write_config
+from tests.nights import detail_of, nights, published, rows_of, run_nightly, steps_of, write_corpus
+from tests.processes import started, wait_until
+from tests.publishing import QUIET, Mill
+from tests.shards import pair, write_shard
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> dict[str, list[Row]]:
+    """Two shards."""
+    return write_corpus(tmp_path / "in")
+
+
+def test_of_two_nights_the_second_says_who_is_at_work(
+    tmp_path: Path, model: Path, shared_ray: str, corpus: dict[str, list[Row]]
+) -> None:
+    source, output = tmp_path / "in", tmp_path / "out"
+    slow = {"engine": {"script": {"latency_s": 0.3}}, "nightly": {"lease_s": 6}}
+    config = write_config(tmp_path / "night.yaml", model, slow)
+    store, key = Store(str(output)), "leases/nightly.json"
+    environment = {"RAY_ADDRESS": shared_ray}
+    with started("jobs.nightly", label_arguments(config, source, output), environment) as first:
+        wait_until(lambda: store.size(key) is not None)
+        record = json.loads(store.read(key))
+        outcome = run_nightly(config, source, output)
+        assert first.process.wait() == 0
+    assert outcome.exit_code == 5
+    assert f"the lease is held by run {record['run_id']} on host" in outcome.error
+    assert re.search(r", until 20\d\d-[^ ]+ unless it is renewed; wait for it", outcome.error)
+    (night,) = nights(output)  # who was not let in leaves nothing
+    assert (night["run_id"], night["state"]) == (record["run_id"], "published")
+    assert published(output) == rows_of(corpus)
+
+
+@pytest.mark.usefixtures("shared_ray", "corpus")
+def test_a_night_that_loses_its_lease_publishes_nothing(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    store, key = Store(str(output)), "leases/nightly.json"
+
+    def stolen(planned: Plan, *rest: Any) -> None:  # at the end of labeling
+        found = store.read_version(key)
+        assert found is not None
+        other = json.loads(found.data) | {"token": "other", "run_id": "the-other"}
+        assert store.swap(key, json.dumps(other).encode(), found) is not None
+        (thread,) = [t for t in threading.enumerate() if t.name == f"lease {key}"]
+        thread.join()  # it finds out as it renews, and ends
+
+    monkeypatch.setattr("pipeline.assembly.run.check_coverage", stolen)
+    config = write_config(tmp_path / "night.yaml", model, {"nightly": {"lease_s": 3}})
+    outcome = run_nightly(config, tmp_path / "in", output)
+    assert outcome.exit_code == 5
+    assert "it is now held by run the-other on host" in outcome.error
+    (night,) = nights(output)
+    assert (night["state"], night["exit_code"]) == ("stopped", 5)
+    assert steps_of(night) == {"plan": "done", "label": "done"}
+    assert store.size(LATEST_KEY) is None
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_shards_that_come_during_a_night_are_the_next_one_s(
+    tmp_path: Path, model: Path, corpus: dict[str, list[Row]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, output = tmp_path / "in", tmp_path / "out"
+    late = [pair(number) for number in range(70, 77)]
+
+    def comes(planned: Plan, *rest: Any) -> None:  # at the end of labeling
+        write_shard(source / "late.parquet", late)
+
+    config = write_config(tmp_path / "night.yaml", model)
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.assembly.run.check_coverage", comes)
+        outcome = run_nightly(config, source, output)
+    assert (outcome.exit_code, outcome.error) == (0, "")
+    assert published(output) == rows_of(corpus)
+    told = detail_of(nights(output)[-1], "reconcile")
+    assert told == {"shards": 2, "rows": 60, "shards_came_later": 1}
+    assert run_nightly(config, source, output).exit_code == 0
+    assert published(output) == rows_of(corpus | {"late.parquet": late})
+
+
+def test_an_input_that_was_replaced_whole_during_a_night_is_not_published(mill: Mill) -> None:
+    with pytest.raises(InputError, match="all of its 3 shards came after the plan was made"):
+        mill.publish(shards=frozenset({"gone.parquet"}))
+    assert mill.output.size(LATEST_KEY) is None
+
+
+def test_a_night_that_fails_is_reported_and_its_own_error_is_what_is_told(
+    tmp_path: Path, model: Path, corpus: dict[str, list[Row]]
+) -> None:
+    assert corpus
+    seen: list[tuple[str, str, str | None]] = []
+
+    def report(output: Store, run_id: str, snapshot_id: str | None) -> None:
+        (night,) = nights(output.uri)
+        seen.append((night["state"], night["steps"][-1]["name"], snapshot_id))
+        assert (run_id, night["exit_code"]) == (night["run_id"], 2)
+        raise StorageError("the report cannot be written")
+
+    changes = {"canary": {"input": str(tmp_path / "nowhere")}}
+    whole = load_config(MillConfig, str(write_config(tmp_path / "night.yaml", model, changes)), [])
+    where = (str(tmp_path / "in"), str(tmp_path / "out"))
+    with pytest.raises(InputError, match=r"nowhere: no \*\.parquet there"):
+        run_night(whole, *where, QUIET, report=report)
+    assert seen == [("failed", "plan", None)]
+    (night,) = nights(tmp_path / "out")
+    assert steps_of(night) == {"plan": "failed", "report": "failed"}
+    assert detail_of(night, "report") == {"error": "the report cannot be written"}
+
+
+def test_asked_to_stop_a_night_ends_before_its_next_step(
+    tmp_path: Path, model: Path, corpus: dict[str, list[Row]]
+) -> None:
+    assert corpus
+    stop = Stop()
+    stop.ask()
+    whole = load_config(MillConfig, str(write_config(tmp_path / "night.yaml", model)), [])
+    source, output = tmp_path / "in", tmp_path / "out"
+    with pytest.raises(StoppedError, match="plan was the next step; the same command goes on"):
+        run_night(whole, str(source), str(output), QUIET, stop=stop)
+    (night,) = nights(output)
+    assert (night["state"], night["exit_code"], night["steps"]) == ("stopped", 143, [])
+
+
+def test_asked_to_stop_while_it_waits_for_a_lease_a_night_ends(tmp_path: Path, model: Path) -> None:
+    output, stop = tmp_path / "out", Stop()
+    write_corpus(tmp_path / "in")
+    whole = load_config(MillConfig, str(write_config(tmp_path / "night.yaml", model)), [])
+    take_lease(Store(str(output)), "nightly", "other", ttl_s=600)
+    stop.ask()
+    with pytest.raises(StoppedError, match="another night's lease was being watched"):
+        run_night(whole, str(tmp_path / "in"), str(output), QUIET, stop=stop)
+    assert nights(output) == []

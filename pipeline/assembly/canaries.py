@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.assembly.nightly.config import CanaryConfig
-from pipeline.assembly.plan import Plan, make_plan
+from pipeline.assembly.plan import Plan, make_plan, open_input
 from pipeline.assembly.progress import Reporter
 from pipeline.assembly.quality.canary import canary_root
 from pipeline.core.config import LabelConfig
@@ -66,7 +66,8 @@ def plan_canaries(
         reporter.note(f"unreadable canaries, left out: {shard.entry.key}: {shard.defect}")
     if not plan.rows_to_do:
         return None
-    return Canaries(Corpus(config.input, root.uri, how), root, plan)
+    source, _ = open_input(config.input)
+    return Canaries(Corpus(source.uri, root.uri, how), root, plan)
 
 
 def _cut(plan: Plan, pieces: int) -> Iterator[ShardTask]:

@@ -18,7 +18,7 @@ from typing import Any
 import ray
 
 from pipeline.core.config import WorkersConfig
-from pipeline.core.errors import StoppedError
+from pipeline.core.errors import ConfigError, StoppedError
 
 _MiB = 2**20
 
@@ -61,6 +61,20 @@ def _own_sigterm() -> Iterator[None]:
 
 
 @contextmanager
+def _cluster_errors(address: str) -> Iterator[None]:
+    try:
+        yield
+    except ConnectionError as error:
+        causes = str(error.__cause__ or error).strip().splitlines() or [str(error)]
+        cause = next((line for line in causes if "Error: " in line), causes[-1])
+        raise ConfigError(
+            f"RAY_ADDRESS={address}: this Ray cluster cannot be used ({cause[:300]}); expected one "
+            "that runs and, where it asks for a token, RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; "
+            "without RAY_ADDRESS a private Ray is started"
+        ) from error
+
+
+@contextmanager
 def _connection(workers: WorkersConfig) -> Iterator[None]:
     if ray.is_initialized():
         yield
@@ -69,7 +83,7 @@ def _connection(workers: WorkersConfig) -> Iterator[None]:
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if "RAY_ADDRESS" in os.environ:
-        with _own_sigterm():
+        with _own_sigterm(), _cluster_errors(os.environ["RAY_ADDRESS"]):
             ray.init(**quiet)
         try:
             yield

@@ -27,6 +27,7 @@ from pipeline.core.storage import Store
 from pipeline.workers.judge_actor import JudgeActor, RunSpec
 from pipeline.workers.read_pairs import ShardTask, read_units
 from pipeline.workers.receipts import Receipt, receipts_of
+from pipeline.workers.same_version import of_planned_version
 from pipeline.workers.stop_mark import StopMark
 
 _SHARDS_A_TASK = 128
@@ -146,7 +147,8 @@ class _Reader:
             task: ShardTask = pickle.loads(data)
             corpus = self._corpora[task.corpus]
             columns, most = corpus.config.columns, corpus.config.unit_bytes
-            units = read_units(Store(corpus.uri), task, columns, most)
+            store = Store(corpus.uri)
+            units = of_planned_version(store, task, read_units(store, task, columns, most))
             yield from itertools.takewhile(lambda unit: not self._stop.seen(), units)
 
 

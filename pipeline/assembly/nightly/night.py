@@ -27,7 +27,14 @@ from pipeline.assembly.run import RunResult, label
 from pipeline.assembly.snapshots.publish import Publication, publish
 from pipeline.assembly.snapshots.summary import publication_fields
 from pipeline.assembly.stop import Stop
-from pipeline.core.errors import LeaseLostError, PairmillError, StoppedError, StorageError
+from pipeline.core.errors import (
+    LeaseHeldError,
+    LeaseLostError,
+    PairmillError,
+    PublishConflictError,
+    StoppedError,
+    StorageError,
+)
 from pipeline.core.run_ids import new_run_id
 from pipeline.core.storage import Store
 from schemas.labels import Reason
@@ -165,22 +172,27 @@ class _Night:
             # Of a night that judged nothing, the last that did answers.
             run_id = self.run_id if labeled.canaries.pairs else None
             canary = Canary(run_id, config.canary.input, config.canary.read_as(config.input))
-        done = publish(
-            self.input_uri,
-            self.output,
-            labeled.judge_id,
-            config.publish,
-            self.reporter,
-            self.run_id,
-            max_bad_shards=config.quarantine.max_shards,
-            gate=gate_for(
-                config.gate, config.quality, config.input, canary, self.reporter, self.stop
-            ),
-            keep_withdrawn=True,
-            shards=labeled.shards,
-            step=self._step,
-            stop=self.stop,
-        )
+        try:
+            done = publish(
+                self.input_uri,
+                self.output,
+                labeled.judge_id,
+                config.publish,
+                self.reporter,
+                self.run_id,
+                max_bad_shards=config.quarantine.max_shards,
+                gate=gate_for(
+                    config.gate, config.quality, config.input, canary, self.reporter, self.stop
+                ),
+                keep_withdrawn=True,
+                shards=labeled.shards,
+                step=self._step,
+                stop=self.stop,
+            )
+        except LeaseHeldError as held:
+            raise PublishConflictError(
+                f"{held}; what was labelled stays, and the same command publishes it"
+            ) from held
         self.reporter.event(
             "published" if done.live else "not published", publication_fields(done, self.output)
         )

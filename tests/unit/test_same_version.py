@@ -1,0 +1,68 @@
+"""A shard that is written anew while it is read is not labelled as what was planned."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.columns import ColumnMapping
+from pipeline.core.errors import StorageError
+from pipeline.core.fingerprint import shard_key
+from pipeline.core.storage import Store
+from pipeline.core.units import Unit
+from pipeline.workers.read_pairs import ShardTask, read_units, unit_of
+from pipeline.workers.same_version import of_planned_version
+from tests.shards import pair, shard_bytes
+
+NAME = "a.parquet"
+ROWS = [pair(n, images=None) for n in range(8)]
+OTHER = [pair(n, images=None, prompt=f"What is on picture {n}?") for n in range(8)]
+
+
+def planned(store: Store) -> ShardTask:
+    """The shard as it is now, in two units."""
+    (entry,) = store.list(NAME)
+    key = shard_key(NAME, entry.size, store.content_key(entry))
+    return ShardTask(NAME, entry.size, (Unit(NAME, key, 0, 4), Unit(NAME, key, 4, 8)))
+
+
+def test_a_shard_of_equal_size_with_other_rows_is_not_read_as_the_planned_one(
+    tmp_path: Path,
+) -> None:
+    store, file = Store(str(tmp_path)), tmp_path / NAME
+    file.write_bytes(shard_bytes(ROWS, 4))
+    task = planned(store)
+
+    def read() -> list[int]:
+        units = read_units(store, task, ColumnMapping(), 2**20)
+        return [unit_of(row)[0].start for row in of_planned_version(store, task, units)]
+
+    assert read() == [0, 4]
+    other = shard_bytes(OTHER, 4)
+    assert len(other) == task.size
+    file.write_bytes(other)
+    with pytest.raises(StorageError, match=r"a\.parquet: the shard was written anew or removed"):
+        read()
+    file.unlink()
+    with pytest.raises(StorageError, match="written anew or removed since the plan was made"):
+        read()
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_units_read_before_a_shard_changed_are_kept(tmp_path: Path, gone: bool) -> None:
+    store, file = Store(str(tmp_path)), tmp_path / NAME
+    file.write_bytes(shard_bytes(ROWS, 4))
+    task = planned(store)
+    units = of_planned_version(store, task, read_units(store, task, ColumnMapping(), 2**20))
+    assert unit_of(next(units))[0] == task.units[0]
+    scratch = tmp_path / "scratch"
+    scratch.write_bytes(shard_bytes(OTHER, 4))
+    os.utime(scratch, ns=(file.stat().st_mtime_ns, file.stat().st_mtime_ns))
+    if gone:
+        file.unlink()
+    else:
+        scratch.replace(file)  # of equal size and time
+    with pytest.raises(StorageError):
+        next(units)

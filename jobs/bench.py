@@ -1,4 +1,4 @@
-"""Benchmarks: ``python -m jobs.bench BENCHMARK``; prints a table, writes JSON."""
+"""Benchmarks: ``python -m jobs.bench BENCHMARK``; each prints a table and writes JSON."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     except PairmillError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
-    figures |= {"machine": platform.machine(), "command": " ".join(["jobs.bench", *given])}
+    figures |= {"machine": platform.machine(), "command": " ".join(["python -m jobs.bench", *given])}
     path: Path = options.json or options.folder / f"{options.command.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(figures, indent=2), encoding="utf-8")

@@ -29,7 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     except PairmillError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
-    figures |= {"machine": platform.machine(), "command": " ".join(["python -m jobs.bench", *given])}
+    command = " ".join(["python -m jobs.bench", *given])
+    figures |= {"machine": platform.machine(), "command": command}
     path: Path = options.json or options.folder / f"{options.command.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(figures, indent=2), encoding="utf-8")

@@ -85,8 +85,8 @@ def bench_pipeline(
             "tail_s: the last tenth of the labels",
             "object store: bytes put into Ray's, by its own statistics; input: the shards' files",
             "pair_s: mean seconds; prepare: a pair's media and layout, waiting for a thread "
-            "included; engine: one reply, waiting for a place included; commit: a unit's part; less "
-            "what a worker did in its last second, so have more units than two or three",
+            "included; engine: one reply, waiting for a place included; commit: a unit's part; "
+            "less what a worker did in its last second, so have more units than two or three",
         ],
     }
 

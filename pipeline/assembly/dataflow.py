@@ -176,7 +176,8 @@ def user_error(error: BaseException) -> BaseException:
     cause: BaseException | None = error
     while cause is not None:
         inner = getattr(cause, "cause", None)
-        for candidate in (cause, inner):
+        # What Ray makes of one of ours is of our kind too, but its text is a traceback.
+        for candidate in (inner, cause):
             if isinstance(candidate, PairmillError):
                 return candidate
         cause = cause.__cause__ or cause.__context__

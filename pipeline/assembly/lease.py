@@ -219,8 +219,11 @@ def take_lease(
         held = LeaseRecord.parse(found.data, where) if found else None
         alive = found is not None and (first is None or found.tag != first.tag)
         if held is not None and alive:
-            ended = "it has just ended: run again" if held.released else "wait for it, or stop it"
-            raise LeaseHeldError(f"{_held(where, held)}; {ended}")
+            if held.released:
+                raise LeaseHeldError(
+                    f"{where}: {held.holder} held the lease, and has just ended: run again"
+                )
+            raise LeaseHeldError(f"{_held(where, held)}; wait for it, or stop it")
         silent = held is not None and time.monotonic() - since >= held.ttl_s
         if held is None or held.released or held.expired or silent:
             begun = time.monotonic()

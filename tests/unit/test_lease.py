@@ -69,7 +69,7 @@ def test_the_second_is_told_who_holds_it_and_until_when(store: Store) -> None:
 
 def test_a_holder_that_ends_meanwhile_was_alive_too(store: Store) -> None:
     lease = take_lease(store, "nightly", "run-1", ttl_s=LONG)
-    with pytest.raises(LeaseHeldError, match=r"held by run run-1 .* it has just ended: run again"):
+    with pytest.raises(LeaseHeldError, match=r"run run-1 on .* has just ended: run again"):
         take_lease(store, "nightly", "run-2", ttl_s=LONG, waiting=lambda _: lease.release())
     assert (stored(store)["run_id"], stored(store)["released"]) == ("run-1", True)
 

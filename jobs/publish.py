@@ -93,9 +93,18 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--input", metavar="URI", help="the pairs, as they were labelled; publishes")
     add("--output", metavar="URI", required=True, help="the output of jobs.label")
-    add("--judge", metavar="ID", default="", help="the judge's id, or how it begins; the only one")
+    add(
+        "--judge",
+        metavar="ID",
+        default="",
+        help="whose labels: its id, or how that begins; of one judge, its own",
+    )
     add("--allow-missing", action="store_true", help="publish though rows have no label yet")
-    add("--rollback", metavar="ID", help="make this snapshot live again, once all is verified")
+    add(
+        "--rollback",
+        metavar="ID",
+        help="make this snapshot live again, once its files are verified",
+    )
     add(
         "--keep",
         metavar="N",
@@ -103,8 +112,8 @@ def _parser() -> argparse.ArgumentParser:
         help="then remove all but the newest N, the live one and "
         "the one before it; needs the right to delete",
     )
-    add("--measure", metavar="ID", help="measure this snapshot again: its quality.json")
-    add("--list", action="store_true", help="then list the snapshots")
+    add("--measure", metavar="ID", help="measure this snapshot again, into its quality.json")
+    add("--list", action="store_true", help="list the snapshots, when all else is done")
     add(
         "--config",
         metavar="FILE",

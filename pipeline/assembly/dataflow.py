@@ -181,9 +181,9 @@ def user_error(error: BaseException) -> BaseException:
             if isinstance(candidate, PairmillError):
                 return candidate
         cause = cause.__cause__ or cause.__context__
-    # Of what a worker's constructor raised, Ray keeps nothing but the text.
+    # Of what a worker raised, Ray may keep nothing but the text.
     if found := re.search(rf"^{errors.__name__}\.(\w+): (.*)", str(error), re.M | re.S):
         kind = getattr(errors, found[1], None)
         if isinstance(kind, type) and issubclass(kind, PairmillError):
-            return kind(found[2].strip())
+            return kind(found[2].partition("\n\n")[0].strip())  # behind it, Ray goes on
     return error

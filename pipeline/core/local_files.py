@@ -105,8 +105,12 @@ def temporary(path: Path) -> tuple[Path, IO[bytes]]:
 
 def _write_temporary(path: Path, data: bytes) -> Path:
     place, file = temporary(path)
-    with file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:  # such as on a full disk, which must not be filled further
+        place.unlink(missing_ok=True)
+        raise
     return place

@@ -6,6 +6,7 @@ Credentials come from the default chain (environment, profile, pod identity) and
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import os
@@ -30,6 +31,7 @@ _HINTS = {
     FileNotFoundError: "it does not exist: check bucket and path",
 }
 _IN_THE_WAY = "a part of the path is a file and no folder: check the path"
+_FULL = "the disk is full, or a quota is used up: make room, and run again"
 _LOCAL_HINTS = {
     PermissionError: "access is denied: check who owns the folders of this path and who may write",
     FileNotFoundError: "it does not exist and was not made: check the path",
@@ -231,6 +233,8 @@ class Store:
         except (OSError, ClientError, BotoCoreError) as error:
             hints = _LOCAL_HINTS if self.local else _HINTS
             hint = next((text for kind, text in hints.items() if isinstance(error, kind)), "")
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                hint = _FULL
             cause = f"{type(error).__name__}: {error}"
             text = f"{hint} ({cause})" if hint else cause
             raise StorageError(f"{self.path(key)}: {text}") from error

@@ -47,7 +47,8 @@ class LocalSink:
         self._temporary.replace(self._path)
 
     def abort(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # a full disk refuses what is still in its buffer
+            self._file.close()
         self._temporary.unlink(missing_ok=True)
 
 

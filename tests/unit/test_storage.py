@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -181,3 +183,20 @@ def test_source_file_remembers_that_the_store_failed(store: Store, tmp_path: Pat
     with pytest.raises(OSError, match="does not exist"):
         source.read(4)
     assert isinstance(source.failure, StorageError)
+
+
+def test_a_full_disk_is_named_and_not_filled_further(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="a: the disk is full, or a quota is used up: make room"):
+        store.put("a", DATA)
+    upload = store.upload("b")
+    upload.write(DATA)
+    with pytest.raises(StorageError, match="b: the disk is full"):
+        upload.commit()
+    upload.abort()
+    assert list(tmp_path.iterdir()) == []

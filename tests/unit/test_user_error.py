@@ -25,6 +25,15 @@ def test_an_error_of_ours_comes_without_what_ray_adds() -> None:
     assert user_error(outer) is ours
 
 
+def test_of_an_error_of_which_only_the_text_is_left_that_of_ray_is_cut_off() -> None:
+    text = (
+        "ray::MapWorker.submit()\npipeline.core.errors.StorageError: out/a: the disk is full:\n"
+        "  make room\n\nThe above exception was the direct cause of the following exception:\n"
+    )
+    found = user_error(RayError(text))
+    assert (type(found), str(found)) == (StorageError, "out/a: the disk is full:\n  make room")
+
+
 def test_a_bug_stays_what_it_is() -> None:
     raised = raised_by_ray(KeyError("x"))
     assert user_error(raised) is raised

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.core.errors import StorageError
+from pipeline.core.errors import ReconcileError
 from pipeline.core.fingerprint import shard_key
 from pipeline.core.storage import Entry, Store
 from pipeline.workers.read_pairs import ShardTask
@@ -28,7 +28,7 @@ def of_planned_version(
         units: read from it as this goes on.
 
     Raises:
-        StorageError: it was written anew, or removed; the unit that was just read is left out.
+        ReconcileError: it was written anew, or removed; the unit that was just read is left out.
     """
     entry, planned = _look(store, task.key), task.units[0].shard_key
     first = _trace(store, entry)
@@ -56,8 +56,8 @@ def _trace(store: Store, entry: Entry | None) -> tuple[object, ...]:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _changed(store: Store, task: ShardTask) -> StorageError:
-    return StorageError(
+def _changed(store: Store, task: ShardTask) -> ReconcileError:
+    return ReconcileError(
         f"{store.path(task.key)}: the shard was written anew or removed since the plan was made; "
         "what was judged of it before that is kept; run again"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.columns import ColumnMapping
-from pipeline.core.errors import StorageError
+from pipeline.core.errors import ReconcileError
 from pipeline.core.fingerprint import shard_key
 from pipeline.core.storage import Store
 from pipeline.core.units import Unit
@@ -43,10 +43,10 @@ def test_a_shard_of_equal_size_with_other_rows_is_not_read_as_the_planned_one(
     other = shard_bytes(OTHER, 4)
     assert len(other) == task.size
     file.write_bytes(other)
-    with pytest.raises(StorageError, match=r"a\.parquet: the shard was written anew or removed"):
+    with pytest.raises(ReconcileError, match=r"a\.parquet: the shard was written anew or removed"):
         read()
     file.unlink()
-    with pytest.raises(StorageError, match="written anew or removed since the plan was made"):
+    with pytest.raises(ReconcileError, match="written anew or removed since the plan was made"):
         read()
 
 
@@ -64,5 +64,5 @@ def test_units_read_before_a_shard_changed_are_kept(tmp_path: Path, gone: bool) 
         file.unlink()
     else:
         scratch.replace(file)  # of equal size and time
-    with pytest.raises(StorageError):
+    with pytest.raises(ReconcileError):
         next(units)

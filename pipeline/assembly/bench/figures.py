@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 _OURS, _ENGINE, _QUIET = "#33658a", "#c8553d", "#8d99ae"
 _DPI = 110
@@ -48,6 +49,7 @@ def draw_scaling(figures: Mapping[str, Any], folder: Path) -> list[str]:
     rates.legend(frameon=False)
     pool.step(*zip(*figures["autoscaling"]["changes_at_s"], strict=True), where="post",
               color=_OURS)  # fmt: skip
+    pool.yaxis.set_major_locator(MaxNLocator(integer=True))
     pool.set(xlabel="seconds", ylabel="workers alive", ylim=0, title="autoscaling")
     return [_saved(canvas, folder / "scaling.png")]
 

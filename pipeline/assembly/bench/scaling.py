@@ -63,6 +63,8 @@ def bench_scaling(
             "machine; everything else is the real job",
             "steady: the middle half of the labels; whole: from the first unit's arrival to the "
             "last commit, so with the first and the last replies, in which engines are not full",
+            "linear: what engines do whose places are always taken; against first: over the rate of "
+            "the first row, as many times as there are engines",
             "cpu: all processes, Ray's start included; a lost node is in tests/chaos/test_nodes.py",
         ],
     }
@@ -80,21 +82,24 @@ def bench_engines(
         rate: judgments/s that one engine can reach.
         seconds: that a run takes if it scales.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for count in engines:
         pairs = max(1, round(rate / 2 * count * seconds))
         write_text_shards(folder / f"pairs-{pairs}", pairs)
         sized = _config(config, rate, count, count)
         where = (str(folder / f"pairs-{pairs}"), str(folder / f"labels-{os.urandom(4).hex()}"))
         run = in_fresh_process(_run, sized, *where)
-        linear = count * rate / 2
+        linear, steady = count * rate / 2, run["steady_per_s"]
+        first = rows[0] if rows else {"engines": count, "steady_pairs_per_s": steady}
+        multiple = first["steady_pairs_per_s"] * count / first["engines"]
         rows.append(
             {
                 "engines": count,
                 "pairs": pairs,
                 "linear_pairs_per_s": linear,
-                "steady_pairs_per_s": run["steady_per_s"],
-                "steady_efficiency": round(run["steady_per_s"] / linear, 3),
+                "steady_pairs_per_s": steady,
+                "steady_efficiency": round(steady / linear, 3),
+                "against_first": round(steady / multiple, 3),
                 "whole_efficiency": round(pairs / run["judging_s"] / linear, 3),
                 **{name: run[name] for name in ("driver_cpu_s", "tree_cpu_s_1000_pairs")},
                 **{name: run[name] for name in ("driver_mb", "tree_mb", "start_s")},

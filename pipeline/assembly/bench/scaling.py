@@ -63,8 +63,8 @@ def bench_scaling(
             "machine; everything else is the real job",
             "steady: the middle half of the labels; whole: from the first unit's arrival to the "
             "last commit, so with the first and the last replies, in which engines are not full",
-            "linear: what engines do whose places are always taken; against first: over the rate of "
-            "the first row, as many times as there are engines",
+            "linear: what engines do whose places are always taken; against first: over the rate "
+            "of the first row, as many times as there are engines",
             "cpu: all processes, Ray's start included; a lost node is in tests/chaos/test_nodes.py",
         ],
     }

@@ -1,0 +1,232 @@
+"""What a report says of a run: its state, its metrics, and its texts, made fit for a page."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.assembly.report import figures
+from pipeline.assembly.report.config import ReportConfig
+from pipeline.assembly.report.gallery import fit
+from pipeline.assembly.report.metrics import MEANINGS, make_metrics, metrics_json
+from pipeline.assembly.report.outcome import state_of
+from pipeline.assembly.report.records import Records
+from pipeline.assembly.report.scales import ticks
+from pipeline.assembly.snapshots.manifests import Latest, manifest_key
+from pipeline.core.storage import Store
+from schemas.labels import Status
+from schemas.manifest import OUTCOMES
+from schemas.quality import HISTOGRAMS, Drift, Histogram
+from tests.qualities import NOTHING, quality
+from tests.unit.test_manifest import manifest_of
+
+COUNTS = dict.fromkeys(OUTCOMES, 0) | {"labeled": 8, "quarantined": 2}
+CHECK = {"metric": "tie", "passed": True}
+RUN: dict[str, Any] = {
+    "state": "done",
+    "judge_id": "j",
+    "input": "/in",
+    "seconds": 180.0,
+    "judging_s": 50.0,
+    "pairs_per_s": 0.2,
+    "pairs": 10,
+    **{status: COUNTS[status] for status in Status},
+    "reused": 3,
+    "quarantined_by_reason": {"truncated": 2},
+    "judgments": 28,
+    "prompt_tokens": 1_000,
+    "output_tokens": 400,
+    "cached_tokens": 600,
+    "canaries": 4,
+    "canary_judgments": 8,
+    "plan": {"shards": 1, "pairs": 10},
+}
+NIGHT: dict[str, Any] = {
+    "started_at": "2026-01-02T03:04:05+00:00",
+    "state": "published",
+    "exit_code": 0,
+    "judge_id": "j",
+    "snapshot_id": "ab12",
+    "steps": [{"name": "label", "state": "done", "seconds": 181.0, "detail": {}}],
+}
+
+
+def latest(snapshot_id: str = "ab12", **more: Any) -> Latest:
+    return Latest(snapshot_id, manifest_key(snapshot_id), "2026-01-02", "run", None, **more)
+
+
+def records(tmp_path: Path, **changes: Any) -> Records:
+    """A night that has published."""
+    made = Records(
+        output=Store(str(tmp_path)),
+        run_id="run",
+        input_uri="/in",
+        run=RUN,
+        nightly=NIGHT,
+        manifest=manifest_of([COUNTS], {"passed": True, "checks": [CHECK, CHECK]}),
+        quality=quality(),
+        card={"judge_id": "j"},
+        latest=latest(),
+        earlier=(),
+    )
+    return replace(made, **changes)
+
+
+def metrics_of(made: Records, **config: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        metrics_json(make_metrics(made, state_of(made), ReportConfig(**config)))
+    )
+    return found
+
+
+def test_metrics_are_flat_and_each_has_a_meaning(tmp_path: Path) -> None:
+    found = metrics_of(records(tmp_path), gpu_usd_per_hour=2.0)
+    assert {name: v for name, v in found.items() if isinstance(v, list | dict)} == {}
+    patterns = {
+        name: re.compile(re.sub(r"<\w+>", r"\\w+", name.replace("_", r"\_"))) for name in MEANINGS
+    }
+    unknown = [n for n in found if not any(p.fullmatch(n) for p in patterns.values())]
+    assert unknown == []
+    unused = [n for n, p in patterns.items() if not any(p.fullmatch(key) for key in found)]
+    assert unused == []
+
+
+def test_counts_reconcile(tmp_path: Path) -> None:
+    found = metrics_of(records(tmp_path))
+    assert found["rows"] == 10 == sum(found[f"rows_{outcome}"] for outcome in OUTCOMES)
+    assert found["run_pairs"] == 10 == sum(found[f"run_{status}"] for status in Status)
+    assert found["quarantined_truncated"] == found["rows_quarantined"] == 2
+    assert found["scope"] == "snapshot"
+    alone = metrics_of(records(tmp_path, manifest=None, quality=None, nightly=None))
+    assert alone["scope"] == "run"
+    assert alone["rows"] == 10 == sum(alone[f"rows_{outcome}"] for outcome in OUTCOMES)
+
+
+def test_figures_of_speed_and_cost(tmp_path: Path) -> None:
+    found = metrics_of(records(tmp_path), gpu_usd_per_hour=3.0, gpus=8)
+    assert found["run_output_tokens_per_s"] == 8.0
+    assert found["run_votes_per_pair"] == 4.0  # 28 votes of 10 rows, 3 of which were taken over
+    assert found["cost_gpu_hours"] == pytest.approx(8 * 180 / 3_600)
+    assert found["cost_usd"] == pytest.approx(1.2)
+    assert found["cost_usd_per_1000_labels"] == pytest.approx(240)  # of 10 - 2 - 3 labels
+    assert metrics_of(records(tmp_path))["cost_usd_per_1000_labels"] is None
+    idle = {**RUN, "pairs": 0, "judging_s": 0.0, "reused": 0, "judgments": 0}
+    found = metrics_of(records(tmp_path, run=idle), gpu_usd_per_hour=3.0)
+    assert (found["cost_usd"], found["cost_usd_per_1000_labels"]) == (0, None)
+    assert found["run_pairs_per_s"] is None
+
+
+BLOCKED = manifest_of([COUNTS], {"passed": False, "checks": [{**CHECK, "passed": False}, CHECK]})
+IDLE = {**RUN, "pairs": 0}
+OTHERS = replace(manifest_of([COUNTS]), created_by="another")
+
+
+def _night(state: str, *steps: tuple[str, str]) -> dict[str, Any]:
+    made = [{"name": n, "state": s, "seconds": 1, "detail": {"error": f"{n}!"}} for n, s in steps]
+    return {**NIGHT, "state": state, "steps": made}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "said"),
+    [
+        ({}, "published", "Readers get snapshot ab12."),
+        ({"nightly": None}, "published", "Readers get snapshot ab12."),
+        ({"manifest": OTHERS, "run": IDLE}, "nothing_to_do", "no engine was started"),
+        (
+            {"manifest": BLOCKED, "latest": latest("old")},
+            "blocked",
+            "1 of 2 checks failed: tie. Snapshot ab12 is kept as a candidate. Readers still get "
+            "snapshot old.",
+        ),
+        ({"manifest": BLOCKED, "latest": None}, "blocked", "Nothing is published yet."),
+        ({"manifest": None, "nightly": None, "latest": None}, "labeled", "/parts"),
+        ({"latest": latest("new")}, "not_live", "another one is live"),
+        (
+            {"latest": replace(latest("old"), previous="ab12", rollback=True)},
+            "withdrawn",
+            "rolled back from snapshot ab12",
+        ),
+        ({"nightly": _night("failed", ("plan", "done"), ("label", "failed"))}, "failed", "still"),
+        ({"nightly": _night("failed", ("publish", "done"))}, "failed", "Readers still get"),
+        ({"nightly": _night("published", ("report", "failed"))}, "published", "Readers get"),
+        ({"nightly": _night("stopped"), "manifest": None}, "stopped", "10 rows were committed"),
+        ({"nightly": None, "run": {**RUN, "state": "stopped"}}, "stopped", "told to stop"),
+        ({"nightly": _night("running")}, "unfinished", "was killed"),
+    ],
+)
+def test_states(tmp_path: Path, changes: dict[str, Any], name: str, said: str) -> None:
+    state = state_of(records(tmp_path, **changes))
+    assert state.name == name
+    assert said in state.text
+
+
+def test_a_failed_step_says_why(tmp_path: Path) -> None:
+    state = state_of(records(tmp_path, nightly=_night("failed", ("label", "failed"))))
+    assert (state.title, state.error) == ("Failed: step label", "label!")
+    assert "same command" in state.to_do
+
+
+def test_figures_without_anything_to_draw_say_so() -> None:
+    empty = quality(
+        rows=0,
+        counts=dict.fromkeys(OUTCOMES, 0),
+        quarantined_by_reason={},
+        rates=dict.fromkeys(quality().rates, NOTHING),
+        histograms={name: Histogram((0.0, 1.0), (0,)) for name in HISTOGRAMS},
+        canary=None,
+        drift=Drift(None, "", False, NOTHING, NOTHING),
+    )
+    drawn = [*figures.distributions(empty), *figures.biases(empty)]
+    drawn += [figures.calibration_figure(empty, name) for name in ("gold", "canary")]
+    assert [figure.title for figure in drawn if figure.chart is not None] == []
+    assert all(figure.text for figure in drawn)
+
+
+def test_trends_leave_gaps_and_mark_another_judge() -> None:
+    runs = [
+        {"started_at": f"2026-01-0{day}T03:04:05", "judge_id": judge, "rate_tie": value}
+        for day, (judge, value) in enumerate([("j", 0.1), ("j", None), ("k", 0.3)], 1)
+    ]
+    points = figures.trend_points(runs, "rate_tie")
+    assert [(point.label, point.value, point.mark) for point in points] == [
+        ("01-01 03:04", 0.1, False),
+        ("01-02 03:04", None, False),
+        ("01-03 03:04", 0.3, True),
+    ]
+    (figure,) = figures.trends(runs, {"rate_tie": ("ties", "share"), "nobody": ("?", "share")})
+    assert "ties over 3 runs: 10.0 % on 01-01 03:04, 30.0 % on 01-03 03:04" in str(figure.chart)
+
+
+def test_names_in_figures_are_escaped() -> None:
+    made = quality(quarantined_by_reason={'"><script>': 2})
+    (chart,) = [f.chart for f in figures.distributions(made) if f.title == "Quarantine by reason"]
+    assert "<script>" not in str(chart)
+    assert str(chart).count("&lt;script&gt;") == 3  # its label, its hint, and the words
+
+
+def test_texts_are_made_fit() -> None:
+    assert fit("", 100) is fit(None, 100) is None
+    made = fit("a\0b\u202ec\n\td", 100)
+    assert made is not None
+    assert (made.text, made.cut) == ("a\ufffdb\ufffdc\n\td", 0)
+    made = fit("x" * 101, 100)
+    assert made is not None
+    assert (made.text, made.cut) == ("x" * 100, 101)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.0, 1.0, [0, 0.25, 0.5, 0.75, 1]),
+        (0.0, 7.0, [0, 2, 4, 6]),
+        (-10.0, 10.0, [-10, -5, 0, 5, 10]),
+        (3.0, 3.0, [3]),
+    ],
+)
+def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None:
+    assert ticks(low, high) == expected

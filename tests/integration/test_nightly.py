@@ -43,7 +43,7 @@ def test_a_night_publishes_and_a_quiet_one_starts_nothing(
     assert_exact(output, corpus)
     assert published(output) == rows_of(corpus)
     (first,) = nights(output)
-    assert steps_of(first) == dict.fromkeys([*DONE, "exports"], "done")
+    assert steps_of(first) == dict.fromkeys([*DONE, "exports", "report"], "done")
     (export,) = detail_of(first, "exports")["exports"]
     assert export["new"]
     record = json.loads((output / export["folder"] / "export.json").read_text())
@@ -65,6 +65,7 @@ def test_a_night_publishes_and_a_quiet_one_starts_nothing(
         "gate": "skipped",
         "publish": "skipped",
         "exports": "done",
+        "report": "done",
     }
     assert not detail_of(second, "exports")["exports"][0]["new"]
     assert second["snapshot_id"] == first["snapshot_id"]
@@ -91,7 +92,7 @@ def test_too_many_quarantined_are_labelled_and_not_published(
     assert Store(str(output)).size(LATEST_KEY) is None
     for night in nights(output):
         assert (night["state"], night["exit_code"]) == ("failed", 4)
-        assert steps_of(night) == {"plan": "done", "label": "failed"}
+        assert steps_of(night) == {"plan": "done", "label": "failed", "report": "done"}
         assert said in detail_of(night, "label")["error"]
     outcome = run_nightly(config, source, output, "--set", "quarantine.max_fraction=0.1")
     assert (outcome.exit_code, outcome.error) == (0, "")
@@ -120,6 +121,7 @@ def test_a_blocked_night_leaves_readers_and_hooks_alone(
         "gate": "blocked",
         "publish": "skipped",
         "hooks": "skipped",
+        "report": "done",
     }
     assert f"snapshot {blocked['snapshot_id']} is blocked" in outcome.error
     assert "tie" in outcome.error

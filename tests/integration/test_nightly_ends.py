@@ -130,6 +130,28 @@ def test_a_night_that_fails_is_reported_and_its_own_error_is_what_is_told(
     assert detail_of(night, "report") == {"error": "the report cannot be written"}
 
 
+@pytest.mark.usefixtures("shared_ray")
+def test_a_report_that_fails_hides_nothing(
+    tmp_path: Path, model: Path, corpus: dict[str, list[Row]]
+) -> None:
+    assert corpus
+
+    def report(output: Store, run_id: str, snapshot_id: str | None) -> None:
+        raise StorageError("the report cannot be written")
+
+    config = str(write_config(tmp_path / "night.yaml", model))
+    where = (str(tmp_path / "in"), str(tmp_path / "out"))
+    blocking = load_config(MillConfig, config, ["gate.at_most.tie=0.05"])
+    assert run_night(blocking, *where, QUIET, report=report) == 3
+    with pytest.raises(StorageError, match="the report cannot be written"):
+        run_night(load_config(MillConfig, config, []), *where, QUIET, report=report)
+    blocked, published = nights(tmp_path / "out")
+    assert (blocked["state"], blocked["exit_code"]) == ("blocked", 3)
+    assert (published["state"], published["exit_code"]) == ("published", 2)
+    for night in (blocked, published):
+        assert steps_of(night)["report"] == "failed"
+
+
 def test_asked_to_stop_a_night_ends_before_its_next_step(
     tmp_path: Path, model: Path, corpus: dict[str, list[Row]]
 ) -> None:

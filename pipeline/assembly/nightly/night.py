@@ -110,15 +110,30 @@ class _Night:
 
     def run(self, retries: frozenset[Reason]) -> int:
         """All steps; however they end, the record says it, and so does the report."""
-        with self._ends():
-            with self._lease_first():
-                done = self._publish(self._label(retries))
-                self._follow_up(done)
-            exit_code = 0 if done.live or not done.manifest.blocked else BLOCKED
-            self.record.end(_state(done), exit_code)
-            self._write_report()
-        self.reporter.event("night", self.record.summary())
+        with self._ends(), self._lease_first():
+            done = self._publish(self._label(retries))
+            self._follow_up(done)
+        exit_code = 0 if done.live or not done.manifest.blocked else BLOCKED
+        self._end(_state(done), exit_code)
         return exit_code
+
+    def _end(self, state: NightState, exit_code: int) -> None:
+        """Records what the night came to, and reports it.
+
+        Where the report alone fails, labels and readers are as the state says; the exit code is
+        the error's, unless the night has one of its own.
+        """
+        self.record.end(state, exit_code)
+        try:
+            self._write_report()
+        except PairmillError as error:
+            if exit_code:
+                self.reporter.note(f"the report failed: {error}")
+                return
+            self.record.end(state, error.exit_code)
+            raise
+        finally:
+            self.reporter.event("night", self.record.summary())
 
     @contextmanager
     def _ends(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ from schemas.labels import VERDICT, Status
 # What no page can hold, or what would reorder the text around it.
 _UNFIT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _RATIONALE_CHARS = 4_000
+_NAME_CHARS = 200
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Side:
 
     name: str
     text: Text | None
-    model: str | None
+    model: Text | None
     pictures: Sequence[Thumbnail]
     score: str | None
     preferred: bool
@@ -126,8 +127,8 @@ def _card(specimen: Specimen, thumbnails: Thumbnails | None, config: GalleryConf
     problems = ". ".join(dict.fromkeys(filter(None, (said, specimen.problem))))
     pictures = thumbnails.of(pair, "the prompt") if thumbnails and pair else ()
     return Card(
-        place=f"{label['shard']}, row {label['row']:,}",
-        pair_id=fit(label["pair_id"], 120) or Text("(no id)"),
+        place=_UNFIT.sub("\N{REPLACEMENT CHARACTER}", f"{label['shard']}, row {label['row']:,}"),
+        pair_id=fit(label["pair_id"], _NAME_CHARS) or Text("(no id)"),
         kinds=" ".join(sorted(specimen.kinds)),
         status=label["status"],
         outcome=_outcome(label),
@@ -162,7 +163,7 @@ def _facts(label: Mapping[str, Any], pair: Mapping[str, Any] | None) -> list[tup
         ("votes", None if label["n_votes"] is None else str(label["n_votes"])),
         ("source", pair["source"] if pair else None),
     ]
-    return [(name, fitted.text) for name, value in values if (fitted := fit(value, 80))]
+    return [(name, fitted.text) for name, value in values if (fitted := fit(value, _NAME_CHARS))]
 
 
 def _signed(margin: float) -> str:
@@ -189,7 +190,7 @@ def _sides(
             Side(
                 name=name,
                 text=fit(response.get("text"), most),
-                model=response.get("model"),
+                model=fit(response.get("model"), _NAME_CHARS),
                 pictures=thumbnails.of(response, f"response {name}")
                 if thumbnails and response
                 else (),

@@ -56,8 +56,7 @@ def _ended_early(records: Records) -> State | None:
         title = f"Failed: step {failed['name']}"
         to_do = f"Mend what the message names. {again}"
         return State("failed", "bad", title, live, to_do, why)
-    only_report = any(step["state"] == "failed" for step in nightly.get("steps", ()))
-    if nightly.get("state") == "failed" and not only_report:
+    if nightly.get("state") == "failed":
         return State("failed", "bad", "Failed", live, f"Its log says why. {again}")
     run_state = (records.run or {}).get("state")
     if nightly.get("state") == "stopped" or run_state == "stopped":

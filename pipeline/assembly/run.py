@@ -148,9 +148,10 @@ def label(
             return RunResult(judge_id, Tally(run.run_id), 0, Tally(run.run_id), plan.paths)
         with step("label") as told:
             stop.check("nothing is judged yet")
+            # First of all, so that an output that cannot be written starts nothing; also without
+            # rows, since what is published of none has a judge too.
+            write_card(output, card)
             if plan.units:
-                # First of all, so that an output that cannot be written starts nothing.
-                write_card(output, card)
                 session.enter_context(ray_session(config.workers))
             return _execute(run, reporter, told, stop)
 

@@ -19,7 +19,7 @@ from pipeline.assembly.stop import Stop
 from pipeline.core.config_file import load_config
 from pipeline.core.errors import InputError, StoppedError, StorageError
 from pipeline.core.storage import Store
-from tests.labeling import Row, label_arguments, write_config
+from tests.labeling import Row, forbid_ray, label_arguments, write_config
 from tests.nights import detail_of, nights, published, rows_of, run_nightly, steps_of, write_corpus
 from tests.processes import started, wait_until
 from tests.publishing import QUIET, Mill
@@ -175,3 +175,22 @@ def test_asked_to_stop_while_it_waits_for_a_lease_a_night_ends(tmp_path: Path, m
     with pytest.raises(StoppedError, match="another night's lease was being watched"):
         run_night(whole, str(tmp_path / "in"), str(output), QUIET, stop=stop)
     assert nights(output) == []
+
+
+def test_a_night_that_cannot_publish_as_somebody_else_does_says_who(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbid_ray(monkeypatch)
+    source, output, metrics = tmp_path / "in", tmp_path / "out", tmp_path / "night.prom"
+    write_shard(source / "empty.parquet", [])
+    changes = {"metrics": {"textfile": str(metrics)}}
+    config = write_config(tmp_path / "night.yaml", model, changes)
+    with take_lease(Store(str(output)), "publish", "the-other", ttl_s=3):
+        outcome = run_nightly(config, source, output)
+    assert outcome.exit_code == 5
+    assert "the lease is held by run the-other on host" in outcome.error
+    assert "what was labelled stays, and the same command publishes it" in outcome.error
+    assert "pairmill_night_exit_code 5\n" in metrics.read_text()  # nobody else tells of this night
+    assert nights(output)[-1]["state"] == "failed"
+    assert run_nightly(config, source, output).exit_code == 0
+    assert published(output) == []

@@ -79,7 +79,8 @@ def test_runs_that_end_badly_are_reported_too(
     assert run_nightly(config, source, output).exit_code == 4
     markup, text, metrics = newest(output)
     assert (metrics["state"], metrics["exit_code"]) == ("failed", 4)
-    assert "Failed: step label Nothing is published yet. 2 of 20 rows are quarantined" in text
+    assert "Failed: step label Nothing is published yet." in text
+    assert "2 of 20 rows are quarantined (refused 2)" in text
     assert "20 rows = 12 labelled 60.0 % + 6 ties 30.0 % + 0 abstained + 2 quarantined" in text
     assert markup.count("<article ") == 20  # out of the parts, to see what is wrong
 

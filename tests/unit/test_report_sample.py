@@ -6,25 +6,28 @@ import base64
 import io
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from pipeline.assembly.report.config import GalleryConfig
+from pipeline.assembly.report.config import GalleryConfig, ReportConfig
 from pipeline.assembly.report.gallery_source import Sample, draw_sample
 from pipeline.assembly.report.label_rows import SnapshotRows
 from pipeline.assembly.report.records import read_records
 from pipeline.assembly.report.thumbnails import Thumbnails
+from pipeline.assembly.report.write import write_report
 from pipeline.assembly.snapshots.config import PublishConfig
 from pipeline.core.config import InputConfig
 from pipeline.core.media_config import MediaConfig
 from pipeline.core.source_file import SourceFile
 from pipeline.core.storage import Store
+from pipeline.core.votes import Vote
 from pipeline.workers.media import MediaStore
-from tests.measuring import Corpus, random_corpus, random_pairs, random_votes, text_pair
-from tests.publishing import live_rows
-from tests.shards import picture
+from tests.measuring import Corpus, random_corpus, random_pairs, random_votes, ranking, text_pair
+from tests.publishing import QUIET, live_rows
+from tests.shards import pair, picture, response
 
 KINDS = {"labeled", "tie", "abstained", "quarantined"}
 
@@ -145,3 +148,24 @@ def test_thumbnails_are_small_and_end_where_their_share_does(tmp_path: Path) -> 
     gone = {"images": [{"bytes": None, "path": "gone.png"}], "videos": None}
     (missing,) = Thumbnails(media, limits, config).of(gone, "x")
     assert "gone.png does not exist" in missing.missing
+
+
+@pytest.mark.parametrize(
+    ("judge_format", "cast", "expected"),
+    [
+        ("batch_ranking", [ranking(("abc", "cba"), 9, 2, 4), None], ["9", "2", "4"]),
+        ("single_score", [ranking(("a",), 7), None], ["7"]),
+    ],
+)
+def test_other_formats_show_all_their_candidates(
+    tmp_path: Path, judge_format: str, cast: list[list[Vote] | None], expected: list[str]
+) -> None:
+    corpus = Corpus.at(str(tmp_path), format=judge_format)
+    of_row = {"response_a": None, "response_b": None, "images": None}
+    candidates = [response(f"answer {n}") for n in range(len(expected))]
+    corpus.write("s.parquet", [pair(n, **of_row, candidates=candidates) for n in range(2)], cast)
+    corpus.publish()
+    write_report(corpus.output, None, "run", None, ReportConfig(), QUIET)
+    page = corpus.output.read("runs/run/report.html").decode()
+    assert re.findall(r"mean score ([\d.]+)<", page) == expected
+    assert page.count("answer 0") == 2

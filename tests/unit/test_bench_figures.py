@@ -59,7 +59,8 @@ def test_figures_are_drawn(tmp_path: Path) -> None:
         "rows": [{"engines": 1, "linear_pairs_per_s": 15, "steady_pairs_per_s": 14.8}],
         "autoscaling": {"changes_at_s": [(0, 0), (5.1, 1), (9, 2)]},
     }
-    names = [*draw_pipeline(pipeline, tmp_path), *draw_scaling(scaling, tmp_path)]
+    folder = tmp_path / "of its own"
+    names = [*draw_pipeline(pipeline, folder), *draw_scaling(scaling, folder)]
     assert names == ["pipeline_throughput.png", "pipeline_waterfall.png", "scaling.png"]
     for name in names:
-        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")

@@ -22,7 +22,6 @@ _STAGES = {
 
 def draw_pipeline(figures: Mapping[str, Any], folder: Path) -> list[str]:
     """Throughput over time, and where a pair's time goes; returns the files' names."""
-    folder.mkdir(parents=True, exist_ok=True)
     canvas = _figure(8, 5)
     labels, owed = canvas.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     _throughput(labels, figures)
@@ -89,5 +88,6 @@ def _figure(wide: float, tall: float) -> Figure:
 def _saved(canvas: Figure, path: Path) -> str:
     for axes in canvas.axes:
         axes.spines[["top", "right"]].set_visible(False)
+    path.parent.mkdir(parents=True, exist_ok=True)
     canvas.savefig(path, dpi=_DPI)
     return path.name

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import s3fs
 
 from pipeline.core.storage import Store
 from tests.labeling import forbid_ray, run_label, write_config
+from tests.measuring import random_corpus
 from tests.nights import nights, run_nightly, steps_of
+from tests.publishing import latest_of, run_publish
 from tests.reporting import newest_report, run_report
+from tests.s3_server import BUCKET, JOB, S3Server
 from tests.shards import pair, write_shard
 
 STRICT = ("--set", "gate.at_most.tie=0.05")
@@ -118,3 +122,20 @@ def test_no_run_is_an_error_that_says_what_there_is(tmp_path: Path) -> None:
     outcome = run_report(tmp_path, "--run", "two")
     assert outcome.exit_code == 2
     assert "there is no record of run 'two'; there are one" in outcome.error
+
+
+@pytest.mark.s3
+def test_on_s3(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in s3.environment(JOB).items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()  # it remembers the key before
+    corpus = random_corpus(f"s3://{BUCKET}/out/test_report")
+    assert run_publish(corpus.output, "--input", corpus.source.uri).exit_code == 0
+    run_id = str(latest_of(corpus.output)["published_by"])
+    assert run_report(corpus.output.uri, "--run", run_id).exit_code == 0
+    page = corpus.output.read(f"runs/{run_id}/report.html").decode()
+    assert page.count("<article ") == 56
+    assert "What is in picture" in page
+    metrics = json.loads(corpus.output.read(f"runs/{run_id}/metrics.json"))
+    assert (metrics["state"], metrics["rows"]) == ("published", 154)
+    s3fs.S3FileSystem.clear_instance_cache()

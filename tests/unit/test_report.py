@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 
 from pipeline.assembly.report import figures
-from pipeline.assembly.report.config import ReportConfig
+from pipeline.assembly.report.config import GalleryConfig, ReportConfig
 from pipeline.assembly.report.gallery import fit
+from pipeline.assembly.report.gallery_source import draw_sample
 from pipeline.assembly.report.metrics import MEANINGS, make_metrics, metrics_json
 from pipeline.assembly.report.outcome import state_of
+from pipeline.assembly.report.page import render
 from pipeline.assembly.report.records import Records
 from pipeline.assembly.report.scales import ticks
 from pipeline.assembly.snapshots.manifests import Latest, manifest_key
+from pipeline.core.config import InputConfig
 from pipeline.core.storage import Store
 from schemas.labels import Status
 from schemas.manifest import OUTCOMES
@@ -54,6 +57,8 @@ NIGHT: dict[str, Any] = {
     "snapshot_id": "ab12",
     "steps": [{"name": "label", "state": "done", "seconds": 181.0, "detail": {}}],
 }
+
+EARLIER = {"run_id": "before", "started_at": "2026-01-01T03:04:05", "judge_id": None}
 
 
 def latest(snapshot_id: str = "ab12", **more: Any) -> Latest:
@@ -169,6 +174,17 @@ def test_a_failed_step_says_why(tmp_path: Path) -> None:
     state = state_of(records(tmp_path, nightly=_night("failed", ("label", "failed"))))
     assert (state.title, state.error) == ("Failed: step label", "label!")
     assert "same command" in state.to_do
+
+
+@pytest.mark.parametrize("state", ["failed", "running", "stopped"])
+def test_a_run_of_which_nothing_is_known_has_a_page(tmp_path: Path, state: str) -> None:
+    nothing = dict.fromkeys(("run", "manifest", "quality", "card", "latest", "input_uri"))
+    made = records(tmp_path, **nothing, nightly=_night(state), earlier=[{**EARLIER}])
+    sample = draw_sample(made, InputConfig(), GalleryConfig())
+    page = render(made, state_of(made), metrics_of(made), sample, ReportConfig())
+    for said in ("Nothing is published yet.", "The run came to no rows.", "No step has ended."):
+        assert said in page
+    assert "The run came to no labels." in page
 
 
 def test_figures_without_anything_to_draw_say_so() -> None:

@@ -29,6 +29,8 @@ from pipeline.core.storage import Store
 from pipeline.core.units import judge_parts_prefix
 from pipeline.workers.engine_start import start_engine
 
+_WORKER_NICENESS = 15  # what Ray gives its workers
+
 
 def bench_pipeline(
     config: LabelConfig, input_uri: str, output_uri: str, repeats: int
@@ -92,7 +94,12 @@ def bench_pipeline(
 
 
 def run_raw(config: LabelConfig, input_uri: str) -> Rates:
-    """The bare engine, given every prompt at once; best in a process of its own."""
+    """The bare engine, given every prompt at once; to be called in a process of its own.
+
+    That gives way to others as much as Ray's workers do: on a busy machine they would be compared
+    with an engine that does not.
+    """
+    os.nice(_WORKER_NICENESS)
     engine = start_engine(config.judge, config.engine)
     try:
         prompts = prompts_of(config, input_uri, engine)

@@ -63,7 +63,7 @@ def _throughput(axes: Axes, figures: Mapping[str, Any]) -> None:
         rate = row["steady_judgments_per_s"] * row["pairs_per_s"] / row["judgments_per_s"]
         axes.axhline(rate, color=colour, linestyle=style, label=f"{row['side']}, steady")
     axes.set(ylabel="pairs/s", ylim=0)
-    axes.legend(frameon=False, loc="lower center", ncols=3)
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
 
 
 def _waterfall(axes: Axes, seconds: Mapping[str, float]) -> None:

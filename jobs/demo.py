@@ -1,4 +1,4 @@
-"""The main job on the embedded judge: ``python -m jobs.demo`` (no GPU, no download)."""
+"""A whole night on the embedded judge: ``python -m jobs.demo`` (no GPU, no download)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import pyarrow.dataset
 from rich.console import Console
 from rich.table import Table
 
+from pipeline import open_snapshot
 from pipeline.assembly.command import run_command
+from pipeline.assembly.job_config import MillConfig
+from pipeline.assembly.nightly.night import run_night
+from pipeline.assembly.nightly.reporting import night_report
 from pipeline.assembly.progress import Reporter
-from pipeline.assembly.run import label
-from pipeline.core.config import LabelConfig
 from pipeline.core.config_file import load_config
-from pipeline.core.units import judge_folder
 from pipeline.tiny_judge.corpus import write_scene_shards
 
 CONFIG = Path(__file__).parent / "configs" / "cpu.yaml"
@@ -24,7 +25,7 @@ SHARDS, ROWS, SEED = 4, 64, 20_26
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Makes pair shards, labels them, and shows labels beside what is true."""
+    """Makes pair shards, labels and publishes them, and shows labels beside what is true."""
     parser = argparse.ArgumentParser(prog="python -m jobs.demo", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("out/demo"), help="default: out/demo")
     folder: Path = parser.parse_args(arguments).folder.absolute()
@@ -36,19 +37,18 @@ def _run(folder: Path) -> int:
     write_scene_shards(folder / "pairs", SHARDS, ROWS, SEED)
     console.print(f"pairs:  {folder / 'pairs'} ({SHARDS} shards of {ROWS} preference pairs)")
     console.print(f"labels: {folder / 'labels'}")
-    config = load_config(LabelConfig, str(CONFIG), [])
-    labels = str(folder / "labels")
-    result = label(config, str(folder / "pairs"), labels, Reporter(console), dry_run=False)
-    _show(folder, judge_folder(result.judge_id), console)
-    return 0
+    config = load_config(MillConfig, str(CONFIG), [])
+    pairs, labels, reporter = str(folder / "pairs"), str(folder / "labels"), Reporter(console)
+    report = night_report(config, pairs, reporter)
+    exit_code = run_night(config, pairs, labels, reporter, report=report)
+    _show(folder, console)
+    return exit_code
 
 
-def _show(folder: Path, judge: str, console: Console) -> None:
+def _show(folder: Path, console: Console) -> None:
     # Without threads: pyarrow 26 now and then aborts the process that ends after using them.
     shown = ["pair_id", "status", "preference", "margin", "rationale"]
-    labels = pa.dataset.dataset(folder / "labels" / "parts" / judge).to_table(
-        columns=shown, use_threads=False
-    )
+    labels = open_snapshot(str(folder / "labels")).to_table(columns=shown, use_threads=False)
     pairs = pa.dataset.dataset(folder / "pairs").to_table(
         columns=["pair_id", "gold"], use_threads=False
     )

@@ -7,14 +7,13 @@ import sys
 
 from pipeline.assembly.command import run_command
 from pipeline.assembly.job_config import MillConfig
-from pipeline.assembly.nightly.night import Report, run_night
+from pipeline.assembly.nightly.night import run_night
 from pipeline.assembly.nightly.outcome import outcome_told
+from pipeline.assembly.nightly.reporting import night_report
 from pipeline.assembly.progress import Reporter
-from pipeline.assembly.report.write import write_report
 from pipeline.assembly.run import label
 from pipeline.assembly.stop import stop_on_sigterm
 from pipeline.core.config_file import load_config
-from pipeline.core.storage import Store
 from pipeline.workers.retries import parse_reasons
 
 
@@ -34,25 +33,11 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     with stop_on_sigterm() as stop, outcome_told(config.metrics) as outcome:
         reporter = Reporter()
+        report = night_report(config, options.input, reporter)
         outcome.exit_code = run_night(
-            config,
-            *where,
-            reporter,
-            retries=retries,
-            stop=stop,
-            report=_report(config, options.input, reporter),
+            config, *where, reporter, retries=retries, stop=stop, report=report
         )
     return outcome.exit_code
-
-
-def _report(config: MillConfig, input_uri: str, reporter: Reporter) -> Report:
-    def report(output: Store, run_id: str, snapshot_id: str | None) -> None:
-        told = reporter.of_run(run_id)
-        write_report(
-            output, input_uri, run_id, snapshot_id, config.report, told, columns=config.input
-        )
-
-    return report
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -58,7 +58,7 @@ def job_server(environment: Mapping[str, str]) -> Iterator[JobServer]:
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        wait_until(lambda: process.poll() is not None or _answers(f"{url}/api/version"))
+        wait_until(lambda: process.poll() is not None or _takes_jobs(url))
         assert process.poll() is None, (folder / "head.log").read_text()
         yield JobServer(url, folder)
     finally:
@@ -79,9 +79,11 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _answers(url: str) -> bool:
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {TOKEN}"})
-    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=5) as reply:
+def _takes_jobs(url: str) -> bool:
+    """Whether a job is accepted: a server that answers may still have no agent to start one."""
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/api/jobs/", b'{"entrypoint": "true"}', headers)
+    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=30) as reply:
         return bool(reply.status == 200)
     return False
 

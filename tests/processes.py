@@ -19,7 +19,7 @@ import psutil
 ROOT = Path(__file__).parents[1]
 # They look for their raylet once a minute and hold nothing meanwhile; all else must end by itself.
 _AGENTS = (["ray::DashboardAgent"], ["ray::RuntimeEnvAgent"])
-_PATIENCE_S = 120  # nothing here depends on how long something takes, but a hang must end
+_PATIENCE_S = 400
 
 
 @dataclass

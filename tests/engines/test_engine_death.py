@@ -37,6 +37,7 @@ def _kill_after_more_parts(job: Job, output: Store, name: str) -> psutil.Process
     return victim
 
 
+@pytest.mark.timeout(1_200)  # three engines start, one after the other
 def test_dead_engine_and_dead_worker_cost_nothing_but_time(tmp_path: Path) -> None:
     source, output = tmp_path / "in", Store(str(tmp_path / "out"))
     write_scene_shards(source, SHARDS, ROWS, seed=3)

@@ -28,7 +28,9 @@ def test_a_job_is_counted_exactly_and_its_workers_are_seen(tmp_path: Path, model
         rows[number] |= {"prompt": f"What is in picture {number}? CUT"}
     write_shard(tmp_path / "in" / "a.parquet", rows, 20)
     script = {"latency_s": 0.5, "faults": {"CUT": "truncated"}}
-    changes = {"engine": {"script": script}, "input": {"unit_rows": 20}}
+    # A judge of its own: other tests' jobs, in this process too, have been counted by theirs.
+    judge_of_its_own = {"sampling": {"top_p": 0.87}}
+    changes = {"engine": {"script": script}, "input": {"unit_rows": 20}, "judge": judge_of_its_own}
     config = write_config(
         tmp_path / "label.yaml", model, {**changes, "quarantine": {"max_fraction": 1}}
     )

@@ -6,9 +6,6 @@ export PYTHON VENV
 
 BIN := $(VENV)/bin
 
-# Two processes; what shares an engine or a Ray stays in one of them (tests/conftest.py).
-PARALLEL ?= -n 2 --dist loadgroup
-
 # Whose own code reads our exports in `make test-trainers`; each has its own environment.
 TRAINERS ?= trl llama-factory ms-swift
 
@@ -24,10 +21,10 @@ demo: env
 	$(BIN)/python -m jobs.demo
 
 test: env test-tools
-	$(BIN)/python -m pytest $(PARALLEL)
+	$(BIN)/python -m pytest
 
 test-fast: env
-	$(BIN)/python -m pytest $(PARALLEL) tests/unit
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
 
 test-trainers: env
 	@infra/setup_trainers.sh $(TRAINERS)

@@ -22,18 +22,6 @@ os.environ["RAY_metrics_report_interval_ms"] = "1000"  # noqa: SIM112
 os.environ.pop("RAY_ADDRESS", None)
 
 _OBJECT_STORE_BYTES = 120 * 2**20
-# Folders whose tests share what is slow to start, the longest first: each stays with one process.
-_TOGETHER = ("integration", "chaos", "engines")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups tests for ``pytest -n 2 --dist loadgroup``; without it, only their order changes."""
-    here = Path(__file__).parent
-    places = {item: item.path.relative_to(here).parts for item in items}
-    items.sort(key=lambda item: (*_TOGETHER, places[item][0]).index(places[item][0]))
-    for item, (folder, *_) in places.items():
-        name = folder if folder in _TOGETHER else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session")

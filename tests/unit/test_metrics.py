@@ -15,6 +15,7 @@ from pipeline.core.storage import Store
 from pipeline.workers import metrics
 from pipeline.workers.activity import Activity
 from pipeline.workers.attempts import Starts
+from pipeline.workers.engine import Rendered, Reply, Sampling
 from pipeline.workers.judge import Judge
 from pipeline.workers.media import MediaStore
 from pipeline.workers.receipts import Receipt, Tally
@@ -73,11 +74,23 @@ def test_idle_seconds_are_those_without_a_request() -> None:
     assert recorded.last(metrics.UNITS_IN_FLIGHT) == 0
 
 
+class FullBeforeItReplies(ScriptedEngine):
+    """Replies to nobody until so many requests wait: how fast pairs are prepared does not matter."""
+
+    full = 12
+
+    async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
+        self._waiting = getattr(self, "_waiting", 0) + 1
+        while self._waiting < self.full:
+            await asyncio.sleep(0)
+        return await super().reply(request_id, prompt, sampling)
+
+
 def test_a_worker_counts_what_it_does(tmp_path: Path) -> None:
     recorded, config = Recorded(), JudgeConfig()
     how = EngineConfig(kind="scripted", decode_threads=2, max_num_seqs=8)
     media = MediaStore(("/nowhere",), 1)
-    engine = ScriptedEngine(config, how)
+    engine = FullBeforeItReplies(config, how)
     judge = Judge(engine, config, how, media, activity=Activity(recorded))
     output = Store(str(tmp_path))
     pairs = pairs_of([text_pair(number) for number in range(30)])

@@ -7,7 +7,10 @@ import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import pytest
+
 from pipeline.assembly.bench.figures import draw_pipeline, draw_scaling
+from pipeline.assembly.bench.gpu_watch import GpuWatch
 from pipeline.assembly.bench.worker_watch import WorkerWatch
 
 PAGE = """# HELP ray_pairmill_stage_seconds_total what workers spend
@@ -44,6 +47,27 @@ def test_workers_are_read_from_what_their_nodes_export() -> None:
     assert watch.in_flight[0][0] >= began
 
 
+def test_gpus_are_read_from_what_their_driver_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(
+        "#!/bin/sh\necho '0, 100, 690.25, 1024'\necho '1, 50, [N/A], 2'\n"
+        "echo '1, 50, 350.00, 2'\nexec sleep 60\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    began = time.time()
+    with GpuWatch() as watch:
+        while len(watch.samples) < 2:
+            time.sleep(0.01)
+    seen = [(each.gpu, each.busy, each.watts, each.memory_bytes) for each in watch.samples]
+    assert seen == [(0, 1.0, 690.25, 2**30), (1, 0.5, 350.0, 2**21)]
+    now = watch.samples[-1].at
+    assert watch.idle_seconds(began, now + 8) == pytest.approx((now + 8 - began) / 4)
+    assert watch.idle_seconds(now + 1, now + 8) is None
+
+
 def test_figures_are_drawn(tmp_path: Path) -> None:
     sides = [
         {"side": side, "pairs_per_s": 27, "judgments_per_s": 54, "steady_judgments_per_s": 56}
@@ -54,6 +78,7 @@ def test_figures_are_drawn(tmp_path: Path) -> None:
         "labels_by_second": (20, 30, 25),
         "in_flight": [(-0.5, 0), (0.5, 96), (1.5, 96)],
         "pair_s": {"prepare": 0.03, "engine": 1.6, "commit": 0.04},
+        "gpu": [(-0.5, 0.0, 120), (0.5, 1.0, 690)],
     }
     scaling = {
         "rows": [{"engines": 1, "linear_pairs_per_s": 15, "steady_pairs_per_s": 14.8}],

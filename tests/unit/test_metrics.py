@@ -75,7 +75,7 @@ def test_idle_seconds_are_those_without_a_request() -> None:
 
 
 class FullBeforeItReplies(ScriptedEngine):
-    """Replies to nobody until so many requests wait: how fast pairs are prepared does not matter."""
+    """Replies to nobody until so many requests wait."""
 
     full = 12
 

@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.core.config import LabelConfig
 from pipeline.core.config_file import load_config
 
+STAND_IN_REPLY_TOKENS = 550
 Figures = dict[str, Any]
 Parser = argparse.ArgumentParser
 
@@ -55,10 +56,12 @@ def _run_pipeline(options: argparse.Namespace) -> Figures:
 
 
 def _run_peers(options: argparse.Namespace) -> Figures:
+    from pipeline.assembly.bench.figures import draw_pipeline
     from pipeline.assembly.bench.peers import bench_peers
 
     output = _fresh(options.folder, "peers")
-    return bench_peers(_config(options), _scenes(options), output, options.repeats)
+    figures = bench_peers(_config(options), _scenes(options), output, options.repeats)
+    return figures | {"pictures": draw_pipeline(figures, options.folder)}
 
 
 def _run_decode(options: argparse.Namespace) -> Figures:
@@ -112,15 +115,22 @@ def _run_votes(options: argparse.Namespace) -> Figures:
 
 def _scene_arguments(parser: Parser) -> None:
     parser.add_argument("--input", metavar="URI", help="pair shards; default: scenes, made here")
-    parser.add_argument("--shards", type=int, default=4, help="shards of 256 scenes (%(default)s)")
+    parser.add_argument("--shards", type=int, default=4, help="shards of 256 pairs (%(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each side (%(default)s)")
+    parser.add_argument(
+        "--stand-in",
+        action="store_true",
+        help="a model of Flex-VL-7B's exact shape with weights that were never trained, and pairs "
+        "of usual lengths with pictures of 448 x 448: for a GPU, with nothing to download; "
+        "replies are forced to --reply-tokens",
+    )
     parser.add_argument(
         "--reply-tokens",
         type=int,
         metavar="N",
         help="force lognormal reply lengths of N tokens on average, for a model with dummy weights "
         "(judge.model.args.load_format=dummy); asks each order once, and quarantines nothing "
-        "too often",
+        f"too often; {STAND_IN_REPLY_TOKENS} with --stand-in",
     )
 
 
@@ -243,9 +253,16 @@ def _config(options: argparse.Namespace) -> LabelConfig:
 
 def _settings(options: argparse.Namespace) -> list[str]:
     """The overrides of the command line; those that forced lengths bring come first."""
-    forced = []
-    if tokens := getattr(options, "reply_tokens", None):
-        forced = [f"engine.script.reply_tokens={tokens}", "judge.votes.max_votes=2"]
+    forced, tokens = [], getattr(options, "reply_tokens", None)
+    if getattr(options, "stand_in", False):
+        from pipeline.assembly.bench.stand_in import write_model
+
+        model = options.folder / "stand-in"
+        write_model(model)
+        forced = [f"judge.model.name={model}", "judge.model.args.load_format=dummy"]
+        tokens = tokens or STAND_IN_REPLY_TOKENS
+    if tokens:
+        forced += [f"engine.script.reply_tokens={tokens}", "judge.votes.max_votes=2"]
         forced.append("quarantine.max_fraction=1")
     return [*forced, *options.set]
 
@@ -253,6 +270,12 @@ def _settings(options: argparse.Namespace) -> list[str]:
 def _scenes(options: argparse.Namespace) -> str:
     if options.input is not None:
         return str(options.input)
+    if options.stand_in:
+        from pipeline.assembly.bench.stand_in import write_photo_shards
+
+        photos: Path = options.folder / f"photos-{options.shards}x256"
+        write_photo_shards(photos, options.shards)
+        return str(photos)
     folder: Path = options.folder / f"pairs-{options.shards}x256"
     options.write_scenes(folder, options.shards, 256, seed=1)
     return str(folder)

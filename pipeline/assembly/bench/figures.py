@@ -22,12 +22,16 @@ _STAGES = {
 
 def draw_pipeline(figures: Mapping[str, Any], folder: Path) -> list[str]:
     """Throughput over time, and where a pair's time goes; returns the files' names."""
-    canvas = _figure(8, 5)
-    labels, owed = canvas.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+    rows = 3 if figures["gpu"] else 2
+    canvas = _figure(8, 1 + 2 * rows)
+    labels, owed, *gpu = canvas.subplots(rows, 1, sharex=True, height_ratios=[3, 2, 2][:rows])
     _throughput(labels, figures)
     if figures["in_flight"]:
         owed.step(*zip(*figures["in_flight"], strict=True), where="post", color=_ENGINE)
-    owed.set(ylabel="replies owed\nby the engine", xlabel="seconds since the first label", ylim=0)
+    owed.set(ylabel="replies owed\nby the engine", ylim=0)
+    if gpu:
+        _gpu(gpu[0], figures["gpu"])
+    (owed, *gpu)[-1].set(xlabel="seconds since the first label")
     names = [_saved(canvas, folder / "pipeline_throughput.png")]
     canvas = _figure(8, 2.6)
     _waterfall(canvas.subplots(), figures["pair_s"])
@@ -58,12 +62,24 @@ def _throughput(axes: Axes, figures: Mapping[str, Any]) -> None:
     axes.step(
         range(len(seconds)), seconds, where="post", color=_OURS, label="labels, the whole job"
     )
-    bare, job = figures["rows"]
-    for row, colour, style in ((bare, _ENGINE, "--"), (job, _OURS, ":")):
+    bare, job, *peers = figures["rows"]
+    styles = [(bare, _ENGINE, "--"), (job, _OURS, ":"), *((peer, _QUIET, "-.") for peer in peers)]
+    for row, colour, style in styles:
         rate = row["steady_judgments_per_s"] * row["pairs_per_s"] / row["judgments_per_s"]
         axes.axhline(rate, color=colour, linestyle=style, label=f"{row['side']}, steady")
     axes.set(ylabel="pairs/s", ylim=0)
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
+
+
+def _gpu(axes: Axes, samples: Sequence[tuple[float, float, float]]) -> None:
+    """How busy the GPU was, and its power, which tells more: one kernel is enough to be busy."""
+    seconds, busy, watts = zip(*samples, strict=True)
+    axes.step(seconds, [100 * share for share in busy], where="post", color=_OURS)
+    axes.set(ylabel="GPU busy, %", ylim=(0, 105))
+    power = axes.twinx()
+    power.step(seconds, watts, where="post", color=_QUIET)
+    power.set(ylim=0)
+    power.set_ylabel("watts", color=_QUIET)
 
 
 def _waterfall(axes: Axes, seconds: Mapping[str, float]) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import importlib
 import io
-import statistics
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from pipeline.assembly.bench.fresh_process import in_fresh_process
-from pipeline.assembly.bench.pipeline_job import median_row, ratio_of, run_job, run_raw
+from pipeline.assembly.bench.pipeline_job import Peers, bench_pipeline
 from pipeline.assembly.bench.requests import Rates, prompts_of
 from pipeline.assembly.bench.timeline import steady_rate
 from pipeline.assembly.cluster import ray_session
@@ -29,7 +27,7 @@ Row = dict[str, Any]
 def bench_peers(
     config: LabelConfig, input_uri: str, output_uri: str, repeats: int
 ) -> dict[str, Any]:
-    """Runs each side in turn; engines' starts are left out of all.
+    """The benchmark ``pipeline`` with ``ray.data.llm`` as a third side; engines' starts left out.
 
     Of ``ray.data.llm`` the clock runs from when its engine takes up the first request to when it
     has replied to the last; it gets the same token ids and pictures, prepared before.
@@ -41,33 +39,13 @@ def bench_peers(
         repeats: how often each side runs.
     """
     absent = why_no_ray_data_llm()
-    sides: dict[str, Callable[[int], Rates]] = {
-        "bare engine": lambda _: in_fresh_process(run_raw, config, input_uri),
-        "whole job": lambda n: run_job(config, input_uri, f"{output_uri}/{n}").rates,
-    }
+    peers: Peers = {}
     if absent is None:
-        sides["ray.data.llm"] = lambda _: in_fresh_process(_ray_data_llm, config, input_uri)
-    runs: dict[str, list[Rates]] = {name: [] for name in sides}
-    for number in range(repeats):
-        for name, run in sides.items():
-            runs[name].append(run(number))
-    rows = [{"side": name, **median_row(some)} for name, some in runs.items()]
-    ours = runs["whole job"]
-    ratios = {
-        name: [round(ratio_of(a, b), 3) for a, b in zip(ours, some, strict=True)]
-        for name, some in runs.items()
-        if name != "whole job"
-    }
+        peers = {"ray.data.llm": lambda: in_fresh_process(_ray_data_llm, config, input_uri)}
+    figures = bench_pipeline(config, input_uri, output_uri, repeats, peers)
     tuned = f"ray.data.llm with batches of {_BATCH}, {_BATCHES_AT_ONCE} at once"
-    return {
-        "benchmark": "peers",
-        "rows": rows,
-        "repeats": repeats,
-        "ratio_of_whole_job_to": {name: statistics.median(each) for name, each in ratios.items()},
-        "ratios": ratios,
-        "ray_data_llm": absent or tuned,
-        "notes": [f"ray.data.llm was left out: {absent}"] if absent else [tuned],
-    }
+    note = f"ray.data.llm was left out: {absent}" if absent else tuned
+    return figures | {"benchmark": "peers", "notes": [*figures["notes"], note]}
 
 
 def why_no_ray_data_llm() -> str | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import os
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 
 from pipeline.assembly.bench.fresh_process import in_fresh_process
+from pipeline.assembly.bench.gpu_watch import GpuWatch
 from pipeline.assembly.bench.object_store import created_bytes
 from pipeline.assembly.bench.requests import Rates, ask_all, prompts_of
 from pipeline.assembly.bench.timeline import Timeline, committed_timeline
@@ -32,8 +33,12 @@ from pipeline.workers.engine_start import start_engine
 _WORKER_NICENESS = 15  # what Ray gives its workers
 
 
+Peers = Mapping[str, Callable[[], Rates]]
+BARE, JOB = "bare engine", "whole job"
+
+
 def bench_pipeline(
-    config: LabelConfig, input_uri: str, output_uri: str, repeats: int
+    config: LabelConfig, input_uri: str, output_uri: str, repeats: int, peers: Peers | None = None
 ) -> dict[str, Any]:
     """The whole job against the bare engine on the same requests, alternately.
 
@@ -45,46 +50,48 @@ def bench_pipeline(
         input_uri: pair shards.
         output_uri: an empty place; each repeat writes into a folder of its own.
         repeats: how often each side runs.
+        peers: others that reply to the same requests, by name.
 
     Returns:
-        ``raw``, ``pipeline`` (medians) and ``ratio`` of their judgments/s.
+        A row of medians for each side, and the ratios of the job's judgments/s to the others'.
     """
-    raw, jobs = [], []
-    for number in range(repeats):
-        raw.append(in_fresh_process(run_raw, config, input_uri))
-        jobs.append(run_job(config, input_uri, f"{output_uri}/{number}"))
-    ratios = [ratio_of(job.rates, bare) for job, bare in zip(jobs, raw, strict=True)]
-    paces = [job.pace for job in jobs]
-    steady = [steady_ratio(job.rates, bare) for job, bare in zip(jobs, raw, strict=True)]
-    middle = sorted(range(repeats), key=lambda number: ratios[number])[repeats // 2]
-    shown = jobs[middle]
+    jobs: list[JobRun] = []
+
+    def run_next_job() -> Rates:
+        jobs.append(run_job(config, input_uri, f"{output_uri}/{len(jobs)}"))
+        return jobs[-1].rates
+
+    def bare() -> Rates:
+        return in_fresh_process(run_raw, config, input_uri)
+
+    sides: Peers = {BARE: bare, JOB: run_next_job, **(peers or {})}
+    runs: dict[str, list[Rates]] = {name: [] for name in sides}
+    for _ in range(repeats):
+        for name, run in sides.items():
+            runs[name].append(run())
+    others = {name: some for name, some in runs.items() if name != JOB}
+    ratios = {name: _ratios(runs[JOB], some, ratio_of) for name, some in others.items()}
+    steady = {name: _ratios(runs[JOB], some, steady_ratio) for name, some in others.items()}
+    middle = sorted(range(repeats), key=lambda number: ratios[BARE][number])[repeats // 2]
     return {
         "benchmark": "pipeline",
-        "rows": [
-            {"side": "bare engine", **median_row(raw)},
-            {"side": "whole job", **median_row([job.rates for job in jobs])},
-        ],
-        "pairs": raw[0].pairs,
+        "rows": [{"side": name, **median_row(some)} for name, some in runs.items()],
+        "pairs": runs[BARE][0].pairs,
         "repeats": repeats,
-        "ratio": round(statistics.median(ratios), 3),
-        "ratios": [round(ratio, 3) for ratio in ratios],
-        "steady_ratio": round(statistics.median(steady), 3),
-        "steady_ratios": [round(ratio, 3) for ratio in steady],
-        "first_label_s": statistics.median(pace.first_label_s for pace in paces),
-        "tail_s": statistics.median(pace.tail_s for pace in paces),
-        "object_store_kb_a_pair": round(shown.store_bytes / shown.rates.pairs / 1_024, 2),
-        "input_kb_a_pair": round(_bytes_of(input_uri) / shown.rates.pairs / 1_024, 2),
-        "pair_s": shown.pair_seconds(),
-        "labels_by_second": shown.pace.by_second,
-        "in_flight": [
-            (round(when - shown.pace.first_at, 1), count) for when, count in shown.in_flight
-        ],
+        "ratio_to": {name: statistics.median(each) for name, each in ratios.items()},
+        "steady_ratio_to": {name: statistics.median(each) for name, each in steady.items()},
+        "ratios": ratios,
+        "steady_ratios": steady,
+        **jobs[middle].details(input_uri),
+        "first_label_s": statistics.median(job.pace.first_label_s for job in jobs),
+        "tail_s": statistics.median(job.pace.tail_s for job in jobs),
         "cores": os.cpu_count(),
         "notes": [
-            "medians; ratio: judgments/s of the job over those of the bare engine, run by run; "
+            "medians; ratio: judgments/s of the job over those of another side, run by run; "
             "steady: in the middle half of the replies, without the first and the last ones",
             "first_label_s: from the first label's unit reaching its worker to that label; "
             "tail_s: the last tenth of the labels",
+            "gpu_idle_s: of that time and until the last label, by the driver's own count",
             "object store: bytes put into Ray's, by its own statistics; input: the shards' files",
             "pair_s: mean seconds; prepare: a pair's media and layout, waiting for a thread "
             "included; engine: one reply, waiting for a place included; commit: a unit's part; "
@@ -117,6 +124,7 @@ class JobRun:
         stage_s: seconds that pairs, replies and units spent in the workers' stages.
         in_flight: replies that engines owed, by the time of the clock.
         units: committed.
+        gpu: what the GPUs did meanwhile.
     """
 
     rates: Rates
@@ -125,6 +133,30 @@ class JobRun:
     stage_s: Mapping[str, float]
     in_flight: Sequence[tuple[float, int]]
     units: int
+    gpu: GpuWatch
+
+    def details(self, input_uri: str) -> dict[str, Any]:
+        """What is told of one run: where its time went, and what it moved."""
+        began = self.pace.first_at - self.pace.first_label_s
+        ended = began + self.rates.seconds
+        idle = self.gpu.idle_seconds(began, ended)
+        pairs, kib = self.rates.pairs, 1_024
+        return {
+            "object_store_kb_a_pair": round(self.store_bytes / pairs / kib, 2),
+            "input_kb_a_pair": round(_bytes_of(input_uri) / pairs / kib, 2),
+            "pair_s": self.pair_seconds(),
+            "gpu_idle_s": None if idle is None else round(idle, 1),
+            "labels_by_second": self.pace.by_second,
+            "in_flight": [(self._since(when), count) for when, count in self.in_flight],
+            "gpu": [
+                (self._since(sample.at), sample.busy, round(sample.watts))
+                for sample in self.gpu.samples
+                if sample.at <= ended
+            ],
+        }
+
+    def _since(self, when: float) -> float:
+        return round(when - self.pace.first_at, 1)
 
     def pair_seconds(self) -> dict[str, float]:
         """Mean seconds of what is done for a pair."""
@@ -139,7 +171,7 @@ class JobRun:
 def run_job(config: LabelConfig, input_uri: str, output_uri: str) -> JobRun:
     """The whole labeling job, in this process and its Ray."""
     report_every_second()
-    with ray_session(config.workers), WorkerWatch(metrics_urls()) as watch:
+    with ray_session(config.workers), WorkerWatch(metrics_urls()) as watch, GpuWatch() as gpu:
         result = label(config, input_uri, output_uri, silent(), dry_run=False)
         crossed = created_bytes()
     tally = result.tally
@@ -155,7 +187,7 @@ def run_job(config: LabelConfig, input_uri: str, output_uri: str) -> JobRun:
         tally.prompt_tokens,
         tally.cached_tokens,
     )
-    return JobRun(rates, pace, crossed, watch.stage_seconds(), watch.in_flight, units)
+    return JobRun(rates, pace, crossed, watch.stage_seconds(), watch.in_flight, units, gpu)
 
 
 def _bytes_of(input_uri: str) -> int:
@@ -167,6 +199,12 @@ def median_row(runs: Sequence[Rates]) -> dict[str, float]:
     """The medians of several runs."""
     rows = [run.row() for run in runs]
     return {name: statistics.median(row[name] for row in rows) for name in rows[0]}
+
+
+def _ratios(
+    ours: Sequence[Rates], others: Sequence[Rates], ratio: Callable[[Rates, Rates], float]
+) -> list[float]:
+    return [round(ratio(job, other), 3) for job, other in zip(ours, others, strict=True)]
 
 
 def ratio_of(ours: Rates, other: Rates) -> float:

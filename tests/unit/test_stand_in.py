@@ -1,0 +1,62 @@
+"""The model and the pairs that stand in for those that cannot be downloaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+import torch
+from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
+
+from pipeline.assembly.bench.requests import prompts_of
+from pipeline.assembly.bench.stand_in import write_model, write_photo_shards
+from pipeline.core.config import EngineConfig, LabelConfig
+from pipeline.core.config_file import load_config
+from pipeline.workers.chat import ChatRenderer
+from pipeline.workers.engine import Chat, Rendered
+from pipeline.workers.scripted_engine import ScriptedEngine
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    where = tmp_path_factory.mktemp("stand-in")
+    write_model(where / "model")
+    write_photo_shards(where / "pairs", 1)
+    return where
+
+
+def test_the_model_has_the_shape_of_qwen2_5_vl_7b(folder: Path) -> None:
+    config = AutoConfig.from_pretrained(folder / "model")
+    with torch.device("meta"):
+        model = Qwen2_5_VLForConditionalGeneration(config)  # type: ignore[no-untyped-call]
+    # As the hub counts the weights of Qwen/Qwen2.5-VL-7B-Instruct.
+    assert sum(weight.numel() for weight in model.parameters()) == 8_292_166_656
+
+
+class Layout(ScriptedEngine):
+    """Replies to nothing; lays prompts out as the model's tokenizer does."""
+
+    def __init__(self, config: LabelConfig) -> None:
+        super().__init__(config.judge, EngineConfig(kind="scripted"))
+        self.renderer = ChatRenderer(config.judge)
+
+    def render(self, chat: Chat) -> Rendered:
+        return self.renderer.render(chat)
+
+
+def test_prompts_are_as_long_as_usual_and_any_token_can_be_read(folder: Path) -> None:
+    name = f"judge.model.name={folder / 'model'}"
+    config = load_config(LabelConfig, "jobs/configs/h200-bf16.yaml", [name])
+    engine = Layout(config)
+    prompts = prompts_of(config, str(folder / "pairs"), engine)
+    assert len(prompts) == 512
+    assert 830 < fmean(prompt.length for prompt in prompts) < 890  # of which the picture 256
+    pictures = {prompt.chat.images[0].size for prompt in prompts}
+    assert pictures == {(448, 448)}
+    written = engine.renderer.decode([9_000, 152_063])
+    assert written == " w9000 w152063"
+    tokenizer = json.loads((folder / "model/tokenizer.json").read_text())
+    special = {token["id"] for token in tokenizer["added_tokens"]}
+    assert {*tokenizer["model"]["vocab"].values(), *special} == set(range(152_064))

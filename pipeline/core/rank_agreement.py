@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import kendalltau
 
 from pipeline.core.resampling import Floats, divided
 from pipeline.core.votes import LETTERS
@@ -46,6 +45,8 @@ def kendall(scores: Sequence[float] | None, gold: Sequence[float]) -> float:
     """Kendall's tau-b of scores; 0 without scores, and where either side is equal throughout."""
     if scores is None or len(set(scores)) < 2 or len(set(gold)) < 2:
         return 0.0
+    from scipy.stats import kendalltau  # a second to import, which no job but evaluations needs
+
     return float(kendalltau(scores, gold).statistic)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
-from scipy.stats import rankdata
 
 from pipeline.assembly.evaluation import judged as say
 from pipeline.assembly.gold import JudgedPair
@@ -97,6 +96,8 @@ def _pair(rows: Sequence[JudgedPair], votes: Sequence[list[Vote]]) -> dict[str, 
 
 
 def _score(rows: Sequence[JudgedPair]) -> dict[str, Statistic]:
+    from scipy.stats import rankdata  # a second to import, which pairs do not need
+
     human = np.array([row.pair["gold_scores"][0] for row in rows], np.float64)
     judge = _floats([(row.label["scores"] or [None])[0] for row in rows])
     there = ~np.isnan(judge)

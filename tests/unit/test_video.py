@@ -10,11 +10,9 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from qwen_vl_utils.vision_process import smart_nframes
 
 from pipeline.core.frames import sample_frames
 from pipeline.core.media_config import MediaConfig
@@ -41,6 +39,9 @@ RATES = st.sampled_from([1.0, 7.5, 10.0, 24000 / 1001, 25.0, 29.97, 30.0, 60.0, 
 def test_the_frames_are_those_of_qwen_vl_utils(
     total: int, rate: float, fps: float, low: int, high: int
 ) -> None:
+    import torch  # seconds, which only this test shall pay
+    from qwen_vl_utils.vision_process import smart_nframes
+
     bounds = {"min_frames": min(low, high), "max_frames": max(low, high)}
     count = smart_nframes({"fps": fps, **bounds}, total, rate)
     expected = torch.linspace(0, total - 1, count).round().long().tolist()

@@ -7,20 +7,19 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
-import torch
-from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
 
 from pipeline.assembly.bench.requests import prompts_of
-from pipeline.assembly.bench.stand_in import write_model, write_photo_shards
 from pipeline.core.config import EngineConfig, LabelConfig
 from pipeline.core.config_file import load_config
-from pipeline.workers.chat import ChatRenderer
 from pipeline.workers.engine import Chat, Rendered
 from pipeline.workers.scripted_engine import ScriptedEngine
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    # Transformers take many seconds to import, which only these tests shall pay.
+    from pipeline.assembly.bench.stand_in import write_model, write_photo_shards
+
     where = tmp_path_factory.mktemp("stand-in")
     write_model(where / "model")
     write_photo_shards(where / "pairs", 1)
@@ -28,6 +27,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_model_has_the_shape_of_qwen2_5_vl_7b(folder: Path) -> None:
+    import torch
+    from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
+
     config = AutoConfig.from_pretrained(folder / "model")
     with torch.device("meta"):
         model = Qwen2_5_VLForConditionalGeneration(config)  # type: ignore[no-untyped-call]
@@ -39,6 +41,8 @@ class Layout(ScriptedEngine):
     """Replies to nothing; lays prompts out as the model's tokenizer does."""
 
     def __init__(self, config: LabelConfig) -> None:
+        from pipeline.workers.chat import ChatRenderer
+
         super().__init__(config.judge, EngineConfig(kind="scripted"))
         self.renderer = ChatRenderer(config.judge)
 

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -28,8 +27,8 @@ class Job:
 
     process: subprocess.Popen[str]
 
-    def kill(self, how: signal.Signals = signal.SIGKILL) -> int:
-        """Sends a signal to the driver alone; returns its return code once every process of the
+    def kill(self) -> int:
+        """Sends SIGKILL to the driver alone; returns its return code once every process of the
         job is gone.
 
         Raises:
@@ -41,7 +40,7 @@ class Job:
         others: list[psutil.Process] = []
         for process in psutil.Process(self.process.pid).children(recursive=True):
             (agents if process.cmdline()[:1] in _AGENTS else others).append(process)
-        self.process.send_signal(how)
+        self.process.kill()
         self.process.communicate()
         wait_until(lambda: all(dead(process) for process in others))
         for agent in agents:

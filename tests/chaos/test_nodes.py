@@ -45,7 +45,8 @@ def cluster() -> Iterator[Cluster]:
     with subprocess.Popen(
         [sys.executable, "-m", "tests.chaos.two_nodes"],
         cwd=ROOT,
-        env=os.environ | {"RAY_TMPDIR": folder},
+        # How often Ray asks whether a node lives; five times without an answer, and it is dead.
+        env=os.environ | {"RAY_TMPDIR": folder, "RAY_health_check_period_ms": "500"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -13,7 +13,7 @@ from tests.labeling import Row, assert_exact, run_label, write_config
 from tests.shards import pair, write_shard
 
 # Deaths are restarts of a worker, seconds each: small units keep the cuts few.
-UNIT_ROWS = 8
+UNIT_ROWS = 4
 MAX_DEATHS = 2
 
 
@@ -41,7 +41,7 @@ def attempts(output: Path) -> dict[tuple[str, str], int]:
 
 @pytest.mark.usefixtures("shared_ray")
 def test_killers_are_found_and_their_neighbours_labelled(tmp_path: Path, model: Path) -> None:
-    killers = {2: "poison!", 5: "poison!", 27: "deadly!"}  # two in the first unit, one in another
+    killers = {1: "poison!", 2: "poison!", 27: "deadly!"}  # two in the first unit, one in another
     rows = poisoned([pair(number) for number in range(40)], killers)
     write_shard(tmp_path / "in" / "a.parquet", rows)
     script = {"latency_s": 0.01, "faults": {"poison!": "kill", "deadly!": "die"}}
@@ -107,35 +107,19 @@ def test_replies_that_never_become_a_verdict_are_quarantined(tmp_path: Path, mod
 
 
 @pytest.mark.usefixtures("shared_ray")
-def test_an_unreadable_reply_is_asked_for_again(tmp_path: Path, model: Path) -> None:
-    rows = poisoned([pair(number) for number in range(3)], {1: "<chat>"})
-    write_shard(tmp_path / "in" / "a.parquet", rows)
-    script = {"faults": {"<chat>": "malformed"}, "heal_after": 1}
-    config = config_for(tmp_path, model, script)
-    assert run_label(config, tmp_path / "in", tmp_path / "out").exit_code == 0
-    labels = assert_exact(tmp_path / "out", {"a.parquet": rows})
-    assert sorted(vote["outcome"] for vote in labels[1]["votes"]) == [
-        "malformed",
-        "verdict",
-        "verdict",
-    ]
-    assert [label["n_votes"] for label in labels] == [2, 3, 2]
-
-
-@pytest.mark.usefixtures("shared_ray")
 @pytest.mark.parametrize(
-    ("script", "message"),
+    ("script", "failures", "message"),
     [
-        ({"start_fault": "refuse"}, "error: the script plans that the engine cannot start"),
-        ({"unknown": 1}, "error: engine.script: 1 validation error for Script"),
-        ({"start_fault": "kill"}, "error: the worker's process died 2 times while its engine"),
+        ({"start_fault": "refuse"}, 1, "error: the script plans that the engine cannot start"),
+        ({"unknown": 1}, 0, "error: engine.script: 1 validation error for Script"),
+        ({"start_fault": "kill"}, 1, "error: the worker's process died 2 times while its engine"),
     ],
 )
 def test_an_engine_that_cannot_start_ends_the_job(
-    tmp_path: Path, model: Path, script: dict[str, Any], message: str
+    tmp_path: Path, model: Path, script: dict[str, Any], failures: int, message: str
 ) -> None:
     write_shard(tmp_path / "in" / "a.parquet", [pair(number) for number in range(3)])
-    config = config_for(tmp_path, model, script, workers={"max_start_failures": 1})
+    config = config_for(tmp_path, model, script, workers={"max_start_failures": failures})
     outcome = run_label(config, tmp_path / "in", tmp_path / "out")
     assert outcome.exit_code == 2
     assert message in outcome.error

@@ -16,7 +16,7 @@ from tests.processes import Job, started, wait_until
 from tests.shards import labels_of
 
 pytestmark = pytest.mark.engine
-SHARDS, ROWS = 2, 64
+SHARDS, ROWS = 2, 24
 
 
 def _processes(job: Job, name: str) -> list[psutil.Process]:
@@ -42,7 +42,7 @@ def test_dead_engine_and_dead_worker_cost_nothing_but_time(tmp_path: Path) -> No
     source, output = tmp_path / "in", Store(str(tmp_path / "out"))
     write_scene_shards(source, SHARDS, ROWS, seed=3)
     # Few sequences and small units: slow enough that there is work left to lose.
-    slow = ["engine.max_num_seqs=2", "engine.units_in_flight=1", "input.unit_rows=8"]
+    slow = ["engine.max_num_seqs=8", "engine.units_in_flight=1", "input.unit_rows=8"]
     overrides = [word for setting in slow for word in ("--set", setting)]
     where = ["--input", str(source), "--output", output.uri]
     with started("jobs.label", ["--config", str(CONFIG), *where, *overrides]) as job:

@@ -22,6 +22,7 @@ from pipeline.workers.media import MediaStore
 
 Result = TypeVar("Result")
 GREEDY = Sampling(temperature=0, top_p=1, max_tokens=192, seed=0)
+BEGINNING = replace(GREEDY, max_tokens=48)  # of what is no verdict, and would go on for long
 
 
 class TinyJudge:
@@ -50,11 +51,14 @@ class TinyJudge:
         return self.run(all_rows())
 
     def answers(self, chats: Iterable[Chat]) -> list[Reply]:
-        """Greedy replies to chats, one after the other; the length must be as it was computed."""
+        """The beginnings of greedy replies to chats, one after the other.
+
+        The prompt's length must be as it was computed.
+        """
         replies = []
         for number, chat in enumerate(chats):
             prompt = self.engine.render(chat)
-            replies.append(self.run(self.engine.reply(f"c{number}", prompt, GREEDY)))
+            replies.append(self.run(self.engine.reply(f"c{number}", prompt, BEGINNING)))
             assert replies[-1].prompt_tokens == prompt.length
         return replies
 

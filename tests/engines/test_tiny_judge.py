@@ -11,7 +11,7 @@ from pipeline.tiny_judge.corpus import scene_rows
 from tests.engines.conftest import TinyJudge
 
 pytestmark = pytest.mark.engine
-PAIRS = 300
+PAIRS = 200
 
 
 def _accuracy(rows: list[dict[str, Any]], labels: list[dict[str, Any]]) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from tests.labeling import assert_exact, run_label, write_config
 from tests.shards import pair, picture, shard_bytes
 
 MiB = 2**20
-SHARDS, ROWS, PICTURE_BYTES = 8, 128, 400_000  # 400 MB through a store of 120 MiB
+SHARDS, ROWS, PICTURE_BYTES = 8, 32, 1_500_000  # 380 MB through a store of 120 MiB
 
 
 @pytest.mark.usefixtures("shared_ray")
@@ -27,11 +27,11 @@ def test_nothing_is_spilled(tmp_path: Path, model: Path) -> None:
             rows.append(pair(number * ROWS + row, images=[{"bytes": data, "path": None}]))
         path = tmp_path / "in" / f"{number}.parquet"
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(shard_bytes(rows, 32))
+        path.write_bytes(shard_bytes(rows, 8))
         shards[path.name] = [pair(number * ROWS + row, images=None) for row in range(ROWS)]
     changes = {
         # Readers are ahead of an engine that takes its time to start, as real ones do.
-        "engine": {"script": {"latency_s": 0.05, "start_s": 5}},
+        "engine": {"script": {"latency_s": 0.05, "start_s": 3}},
         "input": {"unit_rows": 64, "unit_bytes": 16 * MiB},
     }
     before = spilled_bytes()

@@ -168,7 +168,7 @@ def test_a_reader_never_sees_a_mixture(mill: Mill) -> None:
     with ThreadPoolExecutor(2) as threads:
         readers = [threads.submit(poll) for _ in range(2)]
         try:
-            for number in range(1, 21):
+            for number in range(1, 9):
                 generation(number)
         finally:
             stop.set()

@@ -11,6 +11,7 @@ import yaml
 
 from pipeline.assembly.bench.fresh_process import in_fresh_process
 from pipeline.assembly.bench.requests import ask_all, prompts_of
+from pipeline.assembly.bench.tables import say
 from pipeline.core.config import LabelConfig
 from pipeline.core.config_file import load_config
 from pipeline.core.errors import ConfigError, EngineDeadError, EngineStartError
@@ -60,7 +61,9 @@ def bench_engine(
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in every}
     for _ in range(repeats):
         for name, settings in every.items():
-            runs[name].append(in_fresh_process(run_setting, config_path, settings, input_uri))
+            run = in_fresh_process(run_setting, config_path, settings, input_uri)
+            say(f"{name}: {run.get('judgments_per_s', run.get('error'))} judgments/s")
+            runs[name].append(run)
     rows = [{"setting": name} | _middle(some) for name, some in runs.items()]
     base = rows[0].get("judgments_per_s")
     for row in rows:

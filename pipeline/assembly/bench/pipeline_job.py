@@ -15,6 +15,7 @@ from pipeline.assembly.bench.fresh_process import in_fresh_process
 from pipeline.assembly.bench.gpu_watch import GpuWatch
 from pipeline.assembly.bench.object_store import created_bytes
 from pipeline.assembly.bench.requests import Rates, ask_all, prompts_of
+from pipeline.assembly.bench.tables import say
 from pipeline.assembly.bench.timeline import Timeline, committed_timeline
 from pipeline.assembly.bench.worker_watch import (
     WorkerWatch,
@@ -69,6 +70,7 @@ def bench_pipeline(
     for _ in range(repeats):
         for name, run in sides.items():
             runs[name].append(run())
+            say(f"{name}: {runs[name][-1].row()}")
     others = {name: some for name, some in runs.items() if name != JOB}
     ratios = {name: _ratios(runs[JOB], some, ratio_of) for name, some in others.items()}
     steady = {name: _ratios(runs[JOB], some, steady_ratio) for name, some in others.items()}

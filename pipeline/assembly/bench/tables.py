@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
@@ -12,6 +13,12 @@ from rich.table import Table
 
 _MOST_SHOWN = 12
 _WIDTH = 220  # no column is cut short
+
+
+def say(text: str) -> None:
+    """Tells on standard error how far a long benchmark is, so that one cut short is not lost."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def print_figures(figures: Mapping[str, Any], where: str, console: Console | None = None) -> None:

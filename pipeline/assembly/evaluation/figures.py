@@ -45,12 +45,14 @@ def draw_all(report: Mapping[str, Any], rows: Sequence[JudgedPair]) -> dict[str,
         wanted |= {"controls": _controls}
     found = {}
     for name, draw in wanted.items():
-        figure = Figure(figsize=(6, 4), layout="constrained")
+        figure = Figure(figsize=(6, 4), layout="constrained", dpi=_DPI)
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         axes.spines[["top", "right"]].set_visible(False)
         draw(axes, report, rows)
         if axes.has_data():
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # laid out once, not again for every file
             found[name] = figure
     return found
 

@@ -92,6 +92,7 @@ def _ray_data_llm(config: LabelConfig, input_uri: str) -> Rates:
         preprocess=_Preprocess(how.temperature, how.top_p, how.max_tokens),
         postprocess=_postprocess,
     )
+    ray.data.DataContext.get_current().enable_progress_bars = False
     with ray_session(config.workers):
         replied: list[Row] = processor(ray.data.from_items(rows)).take_all()
     began = min(row["began"] for row in replied)
@@ -121,12 +122,13 @@ def _postprocess(row: Row) -> Row:
 
 
 def _row(prompt: Rendered) -> Row:
-    return {"token_ids": list(prompt.token_ids), "images": [_png(p) for p in prompt.chat.images]}
+    return {"token_ids": list(prompt.token_ids), "images": [_bmp(p) for p in prompt.chat.images]}
 
 
-def _png(picture: Image.Image) -> bytes:
+def _bmp(picture: Image.Image) -> bytes:
+    """Lossless, and thirty times as fast as PNG, which took longer than the engine's start."""
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=1)
+    picture.save(buffer, "BMP")
     return buffer.getvalue()
 
 

@@ -22,17 +22,16 @@ _STAGES = {
 
 def draw_pipeline(figures: Mapping[str, Any], folder: Path) -> list[str]:
     """Throughput over time, and where a pair's time goes; returns the files' names."""
-    rows = 3 if figures["gpu"] else 2
-    canvas = _figure(8, 1 + 2 * rows)
-    labels, owed, *gpu = canvas.subplots(rows, 1, sharex=True, height_ratios=[3, 2, 2][:rows])
-    _throughput(labels, figures)
-    if figures["in_flight"]:
-        owed.step(*zip(*figures["in_flight"], strict=True), where="post", color=_ENGINE)
-    owed.set(ylabel="replies owed\nby the engine", ylim=0)
-    if gpu:
-        _gpu(gpu[0], figures["gpu"])
-    (owed, *gpu)[-1].set(xlabel="seconds since the first label")
+    panels = [_throughput, *(_WATCHED[name] for name in _WATCHED if figures[name])]
+    canvas = _figure(8, 1 + 2 * len(panels))
+    heights = [3, *[2] * (len(panels) - 1)]
+    all_axes = canvas.subplots(len(panels), 1, sharex=True, height_ratios=heights, squeeze=False)
+    for axes, draw in zip(all_axes[:, 0], panels, strict=True):
+        draw(axes, figures)
+    all_axes[-1, 0].set(xlabel="seconds since the first label")
     names = [_saved(canvas, folder / "pipeline_throughput.png")]
+    if not any(figures["pair_s"].values()):  # Ray exports no metrics here
+        return names
     canvas = _figure(8, 2.6)
     _waterfall(canvas.subplots(), figures["pair_s"])
     return [*names, _saved(canvas, folder / "pipeline_waterfall.png")]
@@ -71,15 +70,23 @@ def _throughput(axes: Axes, figures: Mapping[str, Any]) -> None:
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
 
 
-def _gpu(axes: Axes, samples: Sequence[tuple[float, float, float]]) -> None:
+def _owed(axes: Axes, figures: Mapping[str, Any]) -> None:
+    axes.step(*zip(*figures["in_flight"], strict=True), where="post", color=_ENGINE)
+    axes.set(ylabel="replies owed\nby the engine", ylim=0)
+
+
+def _gpu(axes: Axes, figures: Mapping[str, Any]) -> None:
     """How busy the GPU was, and its power, which tells more: one kernel is enough to be busy."""
-    seconds, busy, watts = zip(*samples, strict=True)
+    seconds, busy, watts = zip(*figures["gpu"], strict=True)
     axes.step(seconds, [100 * share for share in busy], where="post", color=_OURS)
     axes.set(ylabel="GPU busy, %", ylim=(0, 105))
     power = axes.twinx()
     power.step(seconds, watts, where="post", color=_QUIET)
     power.set(ylim=0)
     power.set_ylabel("watts", color=_QUIET)
+
+
+_WATCHED = {"in_flight": _owed, "gpu": _gpu}
 
 
 def _waterfall(axes: Axes, seconds: Mapping[str, float]) -> None:

@@ -1,15 +1,28 @@
-"""The pool of workers grows with what is to do."""
+"""The pool of workers grows with what is to do, and shrinks when less is left."""
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.assembly.bench.process_cpu import ProcessTreeCpu
 from pipeline.core.storage import Store
 from tests.labeling import assert_exact, run_label, write_config
 from tests.shards import pair, write_shard
+
+CHANGES: dict[str, Any] = {
+    "judge": {"votes": {"max_votes": 2}},
+    "engine": {
+        "script": {"latency_s": 1, "faults": {"<slow>": "hang"}},
+        "request_timeout_s": 20,
+    },
+    "input": {"unit_rows": 1},
+    "workers": {"min": 1, "max": 2},
+    "quarantine": {"max_fraction": 1},
+}
 
 
 def starts(output: Path) -> int:
@@ -18,19 +31,28 @@ def starts(output: Path) -> int:
 
 
 @pytest.mark.usefixtures("shared_ray")
-@pytest.mark.parametrize(("units", "workers"), [(40, 2), (1, 1)])
-def test_a_pool_grows_where_more_waits_than_it_holds(
-    tmp_path: Path, model: Path, units: int, workers: int
+def test_a_pool_grows_where_more_waits_than_it_holds_and_shrinks_when_less_is_left(
+    tmp_path: Path, model: Path
 ) -> None:
-    rows = [pair(number, images=None) for number in range(units)]
+    rows = [pair(number, images=None) for number in range(40)]
+    rows[3]["prompt"] += "<slow>"  # the last to be done, and long after the others
     write_shard(tmp_path / "in" / "a.parquet", rows, 1)
-    changes: dict[str, Any] = {
-        "engine": {"script": {"latency_s": 1}},
-        "input": {"unit_rows": 1},
-        "workers": {"min": 1, "max": 2},
-    }
-    config = write_config(tmp_path / "label.yaml", model, changes)
+    config = write_config(tmp_path / "label.yaml", model, CHANGES)
+    with ProcessTreeCpu() as cpu:
+        outcome = run_label(config, tmp_path / "in", tmp_path / "out")
+    assert (outcome.exit_code, outcome.error) == (0, "")
+    assert starts(tmp_path / "out") == 2
+    alive = [count for count, _ in groupby(count for _, count in cpu.workers) if count]
+    assert alive == [1, 2, 1]
+    assert_exact(tmp_path / "out", {"a.parquet": rows}, {("a.parquet", 3): "timeout"})
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_a_pool_does_not_grow_for_what_one_worker_holds(tmp_path: Path, model: Path) -> None:
+    rows = [pair(0, images=None)]
+    write_shard(tmp_path / "in" / "a.parquet", rows, 1)
+    config = write_config(tmp_path / "label.yaml", model, CHANGES)
     outcome = run_label(config, tmp_path / "in", tmp_path / "out")
     assert (outcome.exit_code, outcome.error) == (0, "")
-    assert starts(tmp_path / "out") == workers
+    assert starts(tmp_path / "out") == 1
     assert_exact(tmp_path / "out", {"a.parquet": rows})

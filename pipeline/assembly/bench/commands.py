@@ -12,12 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.assembly.bench.arguments import (
+    STAND_IN_REPLY_TOKENS,
+    Parser,
+    decode_arguments,
+    engine_arguments,
+    incremental_arguments,
+    memory_arguments,
+    scaling_arguments,
+    scene_arguments,
+    votes_arguments,
+)
 from pipeline.core.config import LabelConfig
 from pipeline.core.config_file import load_config
 
-STAND_IN_REPLY_TOKENS = 550
 Figures = dict[str, Any]
-Parser = argparse.ArgumentParser
 
 
 @dataclass(frozen=True)
@@ -113,135 +122,61 @@ def _run_votes(options: argparse.Namespace) -> Figures:
     return figures
 
 
-def _scene_arguments(parser: Parser) -> None:
-    parser.add_argument("--input", metavar="URI", help="pair shards; default: scenes, made here")
-    parser.add_argument("--shards", type=int, default=4, help="shards of 256 pairs (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each side (%(default)s)")
-    parser.add_argument(
-        "--stand-in",
-        action="store_true",
-        help="a model of Flex-VL-7B's exact shape with weights that were never trained, and pairs "
-        "of usual lengths with pictures of 448 x 448: for a GPU, with nothing to download; "
-        "replies are forced to --reply-tokens",
-    )
-    parser.add_argument(
-        "--reply-tokens",
-        type=int,
-        metavar="N",
-        help="force lognormal reply lengths of N tokens on average, for a model with dummy weights "
-        "(judge.model.args.load_format=dummy); asks each order once, and quarantines nothing "
-        f"too often; {STAND_IN_REPLY_TOKENS} with --stand-in",
-    )
-
-
-def _engine_arguments(parser: Parser) -> None:
-    _scene_arguments(parser)
-    parser.add_argument(
-        "--sweep",
-        metavar="FILE",
-        help="YAML of settings to compare, each a name and a list of key.path=value, as in "
-        "jobs/configs/bench-engine-cpu.yaml and …-gpu.yaml; default: only --config as it is",
-    )
-
-
-def _decode_arguments(parser: Parser) -> None:
-    parser.add_argument("--seconds", type=float, default=5, help="a measurement (%(default)s)")
-    parser.add_argument("--rate", type=float, default=30, help="judgments/s of a GPU (%(default)s)")
-
-
-def _scaling_arguments(parser: Parser) -> None:
-    parser.add_argument(
-        "--engines", type=int, nargs="+", default=[1, 2, 4, 8], help="how many (1 2 4 8)"
-    )
-    parser.add_argument("--rate", type=float, default=30, help="judgments/s of one (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=60, help="of each run (%(default)s)")
-    parser.add_argument(
-        "--driver-units",
-        type=int,
-        nargs="*",
-        default=[500, 2_000],
-        metavar="N",
-        help="units of two runs that tell what one costs the driver (500 2000); none: left out",
-    )
-
-
-def _memory_arguments(parser: Parser) -> None:
-    parser.add_argument("--mb", type=int, default=2_048, help="MiB of pictures (%(default)s)")
-
-
-def _incremental_arguments(parser: Parser) -> None:
-    parser.add_argument(
-        "--units", type=int, nargs="+", default=[1_000, 10_000, 100_000], help="of each corpus"
-    )
-    parser.add_argument("--shard-units", type=int, default=8, help="units a shard (%(default)s)")
-    parser.add_argument(
-        "--new", type=float, nargs="+", default=[0, 1, 100], help="percent of shards (0 1 100)"
-    )
-    parser.add_argument("--extrapolate-to", type=int, default=1_000_000, metavar="UNITS")
-
-
-def _votes_arguments(parser: Parser) -> None:
-    parser.add_argument("--seed", type=int, default=1, help="of sampled votes and of the bootstrap")
-    parser.add_argument("--pairs", type=int, default=600, help="sampled a seed and population")
-    parser.add_argument("--real", action="store_true", help="also ask the judge of --config")
-    parser.add_argument("--real-pairs", type=int, default=240, help="pairs that it is asked about")
-
-
 COMMANDS = (
     Command(
         "engine",
         "engine settings against each other, the bare engine on the same requests",
         "cpu.yaml",
-        _engine_arguments,
+        engine_arguments,
         _run_engine,
     ),
     Command(
         "pipeline",
         "the whole job against the engine alone, same requests",
         "cpu.yaml",
-        _scene_arguments,
+        scene_arguments,
         _run_pipeline,
     ),
     Command(
         "peers",
         "the whole job against the engine alone and against ray.data.llm, same requests",
         "cpu.yaml",
-        _scene_arguments,
+        scene_arguments,
         _run_peers,
     ),
     Command(
         "decode",
         "what pictures and clips cost the CPU, and how many cores a GPU needs for them",
         "bench-decode.yaml",
-        _decode_arguments,
+        decode_arguments,
         _run_decode,
     ),
     Command(
         "scaling",
         "1 to N engines that only wait, at a real one's pace; driver costs; autoscaling",
         "bench-scaling.yaml",
-        _scaling_arguments,
+        scaling_arguments,
         _run_scaling,
     ),
     Command(
         "memory",
         "pictures piling up before a slow judge: memory, spilling, bytes and CPU a pair",
         "bench-memory.yaml",
-        _memory_arguments,
+        memory_arguments,
         _run_memory,
     ),
     Command(
         "incremental",
         "what a night's plan costs, by size of the corpus and share of new shards",
         None,
-        _incremental_arguments,
+        incremental_arguments,
         _run_incremental,
     ),
     Command(
         "votes",
         "ways of asking, on simulated judges and on stored votes of a real one",
         "bench-votes.yaml",
-        _votes_arguments,
+        votes_arguments,
         _run_votes,
     ),
 )

@@ -77,11 +77,11 @@ def test_idle_seconds_are_those_without_a_request() -> None:
 class FullBeforeItReplies(ScriptedEngine):
     """Replies to nobody until so many requests wait."""
 
-    full = 12
+    full, waiting = 12, 0
 
     async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
-        self._waiting = getattr(self, "_waiting", 0) + 1
-        while self._waiting < self.full:
+        self.waiting += 1
+        while self.waiting < self.full:
             await asyncio.sleep(0)
         return await super().reply(request_id, prompt, sampling)
 

@@ -9,10 +9,8 @@ from statistics import fmean
 import pytest
 
 from pipeline.assembly.bench.requests import prompts_of
-from pipeline.core.config import EngineConfig, LabelConfig
+from pipeline.core.config import LabelConfig
 from pipeline.core.config_file import load_config
-from pipeline.workers.engine import Chat, Rendered
-from pipeline.workers.scripted_engine import ScriptedEngine
 
 
 @pytest.fixture(scope="module")
@@ -37,23 +35,12 @@ def test_the_model_has_the_shape_of_qwen2_5_vl_7b(folder: Path) -> None:
     assert sum(weight.numel() for weight in model.parameters()) == 8_292_166_656
 
 
-class Layout(ScriptedEngine):
-    """Replies to nothing; lays prompts out as the model's tokenizer does."""
-
-    def __init__(self, config: LabelConfig) -> None:
-        from pipeline.workers.chat import ChatRenderer
-
-        super().__init__(config.judge, EngineConfig(kind="scripted"))
-        self.renderer = ChatRenderer(config.judge)
-
-    def render(self, chat: Chat) -> Rendered:
-        return self.renderer.render(chat)
-
-
 def test_prompts_are_as_long_as_usual_and_any_token_can_be_read(folder: Path) -> None:
+    from pipeline.assembly.bench.peers import LayoutOnly
+
     name = f"judge.model.name={folder / 'model'}"
     config = load_config(LabelConfig, "jobs/configs/h200-bf16.yaml", [name])
-    engine = Layout(config)
+    engine = LayoutOnly(config)
     prompts = prompts_of(config, str(folder / "pairs"), engine)
     assert len(prompts) == 512
     assert 830 < fmean(prompt.length for prompt in prompts) < 890  # of which the picture 256

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import statistics
 import time
@@ -11,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from PIL import Image
 from transformers import AutoImageProcessor, AutoVideoProcessor
 
+from pipeline.assembly.bench.photos import jpeg, noise
 from pipeline.core.config import JudgeConfig
 from pipeline.core.media_config import MediaConfig
 from pipeline.workers.engine import Clip, frames_of, model_path
@@ -26,7 +25,6 @@ EncodeClip = Callable[[Sequence[Image.Image], int], bytes]
 _SIDES = {"448²": (448, 448), "1 MP": (1152, 864), "4 MP": (2304, 1728)}
 _CLIP_SIDES, _CLIP_FPS, _CLIP_FRAMES = (640, 360), 8, 64
 _SHOWN = 8
-_JPEG_QUALITY = 90
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def _media(judge: JudgeConfig, encode_clip: EncodeClip) -> list[_Medium]:
     videos = _loaded(AutoVideoProcessor, where, cap_pixels_per_frame=False)
     found = []
     for name, size in _SIDES.items():
-        data = _jpeg(size)
+        data = jpeg(size, seed=1)
         shown = decode_image(data, judge.media)
         decode, process = _image(data, judge.media), _pass(images, shown)
         found.append(_Medium(f"JPEG {name}", len(data), decode, process))
@@ -121,7 +119,7 @@ def _loaded(kind: Any, where: str, **how: Any) -> Any:
 def _pan() -> list[Image.Image]:
     """Frames of a camera that moves over a picture."""
     wide, tall = _CLIP_SIDES
-    scene = _noise((wide + 4 * _CLIP_FRAMES, tall), 1)
+    scene = noise((wide + 4 * _CLIP_FRAMES, tall), seed=1)
     return [scene.crop((4 * n, 0, 4 * n + wide, tall)) for n in range(_CLIP_FRAMES)]
 
 
@@ -146,20 +144,6 @@ def _pass_clip(processor: Any, clip: Clip) -> Work:
         )
 
     return work
-
-
-def _jpeg(size: tuple[int, int]) -> bytes:
-    buffer = io.BytesIO()
-    _noise(size, 1).save(buffer, "JPEG", quality=_JPEG_QUALITY)
-    return buffer.getvalue()
-
-
-def _noise(size: tuple[int, int], seed: int) -> Image.Image:
-    """Smooth noise: compresses about as photographs do, a byte or two for three pixels."""
-    coarse = np.random.default_rng(seed).integers(
-        0, 256, (size[1] // 6, size[0] // 6, 3), dtype=np.uint8
-    )
-    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
 
 
 def _cpu_seconds(work: Work, seconds: float) -> float:

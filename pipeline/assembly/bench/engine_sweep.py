@@ -62,7 +62,7 @@ def bench_engine(
     for _ in range(repeats):
         for name, settings in every.items():
             run = in_fresh_process(run_setting, config_path, settings, input_uri)
-            say(f"{name}: {run.get('judgments_per_s', run.get('error'))} judgments/s")
+            say(f"{name}: {run}")
             runs[name].append(run)
     rows = [{"setting": name} | _middle(some) for name, some in runs.items()]
     base = rows[0].get("judgments_per_s")

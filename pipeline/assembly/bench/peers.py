@@ -67,7 +67,7 @@ def _ray_data_llm(config: LabelConfig, input_uri: str) -> Rates:
 
     if config.judge.media.video.max_videos:
         raise ConfigError("ray.data.llm: compare without clips (judge.media.video.max_videos=0)")
-    rows = [_row(prompt) for prompt in prompts_of(config, input_uri, _LayoutOnly(config))]
+    rows = [_row(prompt) for prompt in prompts_of(config, input_uri, LayoutOnly(config))]
     how = config.judge.sampling
     processor = build_processor(
         vLLMEngineProcessorConfig(
@@ -132,16 +132,16 @@ def _bmp(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-class _LayoutOnly:
-    """An engine that only lays out prompts: ray.data.llm starts one of its own."""
+class LayoutOnly:
+    """An engine that only lays prompts out, where another one replies to them."""
 
     at_once = 1
 
     def __init__(self, config: LabelConfig) -> None:
-        self._renderer = ChatRenderer(config.judge)
+        self.renderer = ChatRenderer(config.judge)
 
     def render(self, chat: Chat) -> Rendered:
-        return self._renderer.render(chat)
+        return self.renderer.render(chat)
 
     async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
         raise AssertionError(f"{request_id}: this engine only lays out prompts")

@@ -7,25 +7,24 @@ lengths. How fast an engine is depends on both, and on nothing that they say.
 from __future__ import annotations
 
 import functools
-import io
 import json
 import random
 import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
-from PIL import Image
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from pipeline.assembly.bench.photos import jpeg
 from pipeline.core.prompts import load_prompt
 from pipeline.workers.engine import TINY_JUDGE, model_path
 from schemas.contract import table_of
 from schemas.pairs import PAIRS
 
 _ROWS = 256  # of a shard
-_SIDE, _QUESTION_WORDS, _ANSWER_WORDS = 448, 30, 150
+_SIDE, _GRAIN = 448, 8
+_QUESTION_WORDS, _ANSWER_WORDS = 30, 150
 _WORDS = 4_000  # that texts are made of, each a token
 _KEPT = ("chat_template.jinja", "preprocessor_config.json", "video_preprocessor_config.json")
 # config.json of Qwen2.5-VL-7B-Instruct, of which Flex-VL-7B is a fine-tune.
@@ -68,11 +67,7 @@ def write_model(folder: Path) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     tiny = Path(model_path(TINY_JUDGE))
-    for name in (
-        "chat_template.jinja",
-        "preprocessor_config.json",
-        "video_preprocessor_config.json",
-    ):
+    for name in _KEPT:
         shutil.copy(tiny / name, folder / name)
     tokenizer = _tokenizer(str(tiny))
     tokenizer.save_pretrained(folder)
@@ -104,7 +99,9 @@ def write_photo_shards(folder: Path, shards: int) -> None:
         if not path.exists():
             rng = random.Random(number)
             rows = [_row(f"photo-{number}-{row}", rng) for row in range(_ROWS)]
-            pq.write_table(table_of(rows, PAIRS), path, write_page_checksum=True)
+            temporary = path.with_suffix(".tmp")  # one that was cut short is not found again
+            pq.write_table(table_of(rows, PAIRS), temporary, write_page_checksum=True)
+            temporary.replace(path)
 
 
 def _tokenizer(tiny: str) -> PreTrainedTokenizerBase:
@@ -131,7 +128,7 @@ def _row(pair_id: str, rng: random.Random) -> dict[str, Any]:
     return dict.fromkeys(PAIRS.names) | {
         "pair_id": pair_id,
         "prompt": _text(rng, _QUESTION_WORDS),
-        "images": [{"bytes": _photo(rng), "path": None}],
+        "images": [{"bytes": jpeg((_SIDE, _SIDE), rng.getrandbits(32), _GRAIN), "path": None}],
         "response_a": {"text": answers[0], **nothing},
         "response_b": {"text": answers[1], **nothing},
     }
@@ -146,13 +143,3 @@ def _words() -> list[str]:
     syllables = [first + last for first in "bcdfglmnprst" for last in ("a", "e", "in", "or", "us")]
     rng = random.Random("words")
     return sorted({"".join(rng.choices(syllables, k=3)) for _ in range(_WORDS)})
-
-
-def _photo(rng: random.Random) -> bytes:
-    """Smooth noise: compresses about as photographs do."""
-    coarse = np.frombuffer(rng.randbytes(56 * 56 * 3), np.uint8).reshape(56, 56, 3)
-    buffer = io.BytesIO()
-    Image.fromarray(coarse).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC).save(
-        buffer, "JPEG", quality=90
-    )
-    return buffer.getvalue()

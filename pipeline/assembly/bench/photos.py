@@ -1,0 +1,31 @@
+"""Pictures of no sense that cost as much as photographs: to store, to decode and to look at."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image
+
+_QUALITY = 90
+
+
+def jpeg(size: tuple[int, int], seed: int, grain: int = 6) -> bytes:
+    """A JPEG of :func:`noise`."""
+    buffer = io.BytesIO()
+    noise(size, seed, grain).save(buffer, "JPEG", quality=_QUALITY)
+    return buffer.getvalue()
+
+
+def noise(size: tuple[int, int], seed: int, grain: int = 6) -> Image.Image:
+    """Smooth noise: compresses about as photographs do, a byte or two for three pixels.
+
+    Args:
+        size: width and height, pixels.
+        seed: the same seed gives the same picture.
+        grain: pixels between two random ones; the coarser, the smaller the JPEG.
+    """
+    coarse = np.random.default_rng(seed).integers(
+        0, 256, (size[1] // grain, size[0] // grain, 3), dtype=np.uint8
+    )
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)

@@ -163,7 +163,8 @@ class EngineConfig(Frozen):
         max_num_seqs: most replies generated at once.
         args: further engine arguments for speed, such as ``gpu_memory_utilization``.
         request_timeout_s: a reply that takes longer is aborted and counts as unreadable.
-        decode_threads: threads beside the engine for media and tokenisation; 0 = one a core.
+        decode_threads: threads beside the engine for media and tokenisation; 0 = one for each core
+            of the worker's share of its node (on a node of 8 GPUs, an eighth).
         units_in_flight: units that one worker judges at once, so that the next unit fills the
             engine while the last replies of the one before it are still being written.
         script: the scripted engine's plan (tests only).

@@ -68,6 +68,20 @@ def test_gpus_are_read_from_what_their_driver_prints(
     assert watch.idle_seconds(now + 1, now + 8) is None
 
 
+def test_only_the_gpus_that_the_process_may_use_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text('#!/bin/sh\nfor last; do :; done\necho "${last#--id=}, 100, 1, 1"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    with GpuWatch() as watch:
+        while not watch.samples:
+            time.sleep(0.01)
+    assert [sample.gpu for sample in watch.samples] == [3]
+
+
 def test_figures_are_drawn(tmp_path: Path) -> None:
     sides = [
         {"side": side, "pairs_per_s": 27, "judgments_per_s": 54, "steady_judgments_per_s": 56}

@@ -11,6 +11,7 @@ import pytest
 from pipeline.assembly.bench.requests import prompts_of
 from pipeline.core.config import LabelConfig
 from pipeline.core.config_file import load_config
+from pipeline.tiny_judge.clip_files import encode_clip
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     where = tmp_path_factory.mktemp("stand-in")
     write_model(where / "model")
-    write_photo_shards(where / "pairs", 1)
+    write_photo_shards(where / "pairs", 1, (448, 448))
     return where
 
 
@@ -51,3 +52,17 @@ def test_prompts_are_as_long_as_usual_and_any_token_can_be_read(folder: Path) ->
     tokenizer = json.loads((folder / "model/tokenizer.json").read_text())
     special = {token["id"] for token in tokenizer["added_tokens"]}
     assert {*tokenizer["model"]["vocab"].values(), *special} == set(range(152_064))
+
+
+def test_clips_stand_where_pictures_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.assembly.bench import stand_in
+    from pipeline.assembly.bench.peers import LayoutOnly
+
+    monkeypatch.setattr(stand_in, "_ROWS", 3)
+    stand_in.write_clip_shards(tmp_path, 2, encode_clip)
+    model = "judge.model.name=tiny-judge"
+    config = load_config(LabelConfig, "jobs/configs/h200-bf16.yaml", [model])
+    prompts = prompts_of(config, str(tmp_path), LayoutOnly(config))
+    seen = {(len(clip.frames), clip.fps) for prompt in prompts for clip in prompt.chat.clips}
+    assert (len(prompts), seen) == (12, {(8, 1.0)})  # eight seconds, a frame each
+    assert not any(prompt.chat.images for prompt in prompts)

@@ -17,8 +17,20 @@ def scene_arguments(parser: Parser) -> None:
         "--stand-in",
         action="store_true",
         help="a model of Flex-VL-7B's exact shape with weights that were never trained, and pairs "
-        "of usual lengths with pictures of 448 x 448: for a GPU, with nothing to download; "
-        "replies are forced to --reply-tokens",
+        "of usual lengths with a picture each: for a GPU, with nothing to download; replies are "
+        "forced to --reply-tokens",
+    )
+    parser.add_argument(
+        "--picture",
+        type=_size,
+        default=(448, 448),
+        metavar="WxH",
+        help="pixels of the pictures of --stand-in (448x448)",
+    )
+    parser.add_argument(
+        "--clips",
+        action="store_true",
+        help="with --stand-in: clips of eight seconds, 640 x 360, instead of pictures",
     )
     parser.add_argument(
         "--reply-tokens",
@@ -28,6 +40,13 @@ def scene_arguments(parser: Parser) -> None:
         "(judge.model.args.load_format=dummy); asks each order once, and quarantines nothing "
         f"too often; {STAND_IN_REPLY_TOKENS} with --stand-in",
     )
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, by, height = text.partition("x")
+    if not (by and width.isdecimal() and height.isdecimal() and min(int(width), int(height)) >= 28):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected WIDTHxHEIGHT, 28 or more each")
+    return int(width), int(height)
 
 
 def engine_arguments(parser: Parser) -> None:

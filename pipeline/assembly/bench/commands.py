@@ -206,14 +206,23 @@ def _scenes(options: argparse.Namespace) -> str:
     if options.input is not None:
         return str(options.input)
     if options.stand_in:
-        from pipeline.assembly.bench.stand_in import write_photo_shards
-
-        photos: Path = options.folder / f"photos-{options.shards}x256"
-        write_photo_shards(photos, options.shards)
-        return str(photos)
+        return str(_stand_in_pairs(options))
     folder: Path = options.folder / f"pairs-{options.shards}x256"
     options.write_scenes(folder, options.shards, 256, seed=1)
     return str(folder)
+
+
+def _stand_in_pairs(options: argparse.Namespace) -> Path:
+    from pipeline.assembly.bench.stand_in import write_clip_shards, write_photo_shards
+
+    width, height = options.picture
+    medium = "clips" if options.clips else f"photos-{width}x{height}"
+    folder: Path = options.folder / f"{medium}-{options.shards}x256"
+    if options.clips:
+        write_clip_shards(folder, options.shards, options.encode_clip)
+    else:
+        write_photo_shards(folder, options.shards, options.picture)
+    return folder
 
 
 def _fresh(folder: Path, name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 from transformers import AutoImageProcessor, AutoVideoProcessor
 
-from pipeline.assembly.bench.photos import jpeg, noise
+from pipeline.assembly.bench.photos import CLIP_FPS, CLIP_FRAMES, CLIP_SIDES, EncodeClip, jpeg, pan
 from pipeline.core.config import JudgeConfig
 from pipeline.core.media_config import MediaConfig
 from pipeline.workers.engine import Clip, frames_of, model_path
@@ -21,9 +21,7 @@ from pipeline.workers.media import decode_image
 from pipeline.workers.video import decode_video
 
 Work = Callable[[], object]
-EncodeClip = Callable[[Sequence[Image.Image], int], bytes]
 _SIDES = {"448²": (448, 448), "1 MP": (1152, 864), "4 MP": (2304, 1728)}
-_CLIP_SIDES, _CLIP_FPS, _CLIP_FRAMES = (640, 360), 8, 64
 _SHOWN = 8
 
 
@@ -100,11 +98,11 @@ def _media(judge: JudgeConfig, encode_clip: EncodeClip) -> list[_Medium]:
         decode, process = _image(data, judge.media), _pass(images, shown)
         found.append(_Medium(f"JPEG {name}", len(data), decode, process))
     limits = _eight_frames(judge.media)
-    data = encode_clip(_pan(), _CLIP_FPS)
+    data = encode_clip(pan(seed=1), CLIP_FPS)
     clip = decode_video(data, limits)
     if len(clip.frames) != _SHOWN:
         raise AssertionError(f"{len(clip.frames)} frames shown, expected {_SHOWN}")
-    name = f"H.264 {_CLIP_SIDES[0]}x{_CLIP_SIDES[1]}, {_SHOWN} of {_CLIP_FRAMES} frames"
+    name = f"H.264 {CLIP_SIDES[0]}x{CLIP_SIDES[1]}, {_SHOWN} of {CLIP_FRAMES} frames"
 
     def decode_clip() -> object:
         return decode_video(data, limits)
@@ -116,15 +114,8 @@ def _loaded(kind: Any, where: str, **how: Any) -> Any:
     return kind.from_pretrained(where, **how)
 
 
-def _pan() -> list[Image.Image]:
-    """Frames of a camera that moves over a picture."""
-    wide, tall = _CLIP_SIDES
-    scene = noise((wide + 4 * _CLIP_FRAMES, tall), seed=1)
-    return [scene.crop((4 * n, 0, 4 * n + wide, tall)) for n in range(_CLIP_FRAMES)]
-
-
 def _eight_frames(media: MediaConfig) -> MediaConfig:
-    eight = {"fps": _SHOWN * _CLIP_FPS / _CLIP_FRAMES, "min_frames": _SHOWN, "max_frames": _SHOWN}
+    eight = {"fps": _SHOWN * CLIP_FPS / CLIP_FRAMES, "min_frames": _SHOWN, "max_frames": _SHOWN}
     return media.model_copy(update={"video": media.video.model_copy(update=eight)})
 
 

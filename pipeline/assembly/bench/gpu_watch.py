@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import threading
@@ -33,7 +34,7 @@ class GpuSample:
 
 
 class GpuWatch:
-    """Watches all GPUs of this machine while a block runs; none where there is no driver.
+    """Watches the GPUs that this process may use while a block runs; none without a driver.
 
     Attributes:
         samples: in the order in which they came.
@@ -46,8 +47,11 @@ class GpuWatch:
 
     def __enter__(self) -> Self:
         if program := shutil.which("nvidia-smi"):
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+            only = [f"--id={visible}"] if visible else []
+            how = [f"--query-gpu={_QUERY}", "--format=csv,noheader,nounits", "--loop=1"]
             self._process = subprocess.Popen(
-                [program, f"--query-gpu={_QUERY}", "--format=csv,noheader,nounits", "--loop=1"],
+                [program, *how, *only],
                 stdout=subprocess.PIPE,
                 text=True,
             )

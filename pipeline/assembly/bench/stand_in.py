@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import random
 import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from pipeline.assembly.bench.photos import jpeg
+from pipeline.assembly.bench.photos import CLIP_FPS, EncodeClip, jpeg, pan
 from pipeline.core.prompts import load_prompt
 from pipeline.workers.engine import TINY_JUDGE, model_path
 from schemas.contract import table_of
 from schemas.pairs import PAIRS
 
+Row = dict[str, Any]
 _ROWS = 256  # of a shard
-_SIDE, _GRAIN = 448, 8
+_GRAIN = 8
 _QUESTION_WORDS, _ANSWER_WORDS = 30, 150
 _WORDS = 4_000  # that texts are made of, each a token
 _KEPT = ("chat_template.jinja", "preprocessor_config.json", "video_preprocessor_config.json")
@@ -91,17 +95,33 @@ def write_model(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
 
 
-def write_photo_shards(folder: Path, shards: int) -> None:
-    """Writes shards of 256 pairs: a picture of 448 x 448 pixels, two answers of ~150 words."""
+def write_photo_shards(folder: Path, shards: int, size: tuple[int, int]) -> None:
+    """Writes shards of 256 pairs: a picture of ``size`` pixels, two answers of ~150 words."""
+    _write_shards(folder, shards, lambda seed: {"images": [_file(jpeg(size, seed, _GRAIN))]})
+
+
+def write_clip_shards(folder: Path, shards: int, encode_clip: EncodeClip) -> None:
+    """The same with a clip of eight seconds instead of the picture."""
+    _write_shards(
+        folder, shards, lambda seed: {"videos": [_file(encode_clip(pan(seed), CLIP_FPS))]}
+    )
+
+
+def _write_shards(folder: Path, shards: int, media: Callable[[int], Row]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for number in range(shards):
-        path = folder / f"photos-{number:03d}.parquet"
-        if not path.exists():
-            rng = random.Random(number)
-            rows = [_row(f"photo-{number}-{row}", rng) for row in range(_ROWS)]
-            temporary = path.with_suffix(".tmp")  # one that was cut short is not found again
-            pq.write_table(table_of(rows, PAIRS), temporary, write_page_checksum=True)
-            temporary.replace(path)
+
+    def write(number: int) -> None:
+        path = folder / f"pairs-{number:03d}.parquet"
+        if path.exists():
+            return
+        rng = random.Random(number)
+        rows = [_row(f"pair-{number}-{row}", media, rng) for row in range(_ROWS)]
+        temporary = path.with_suffix(".tmp")  # one that was cut short is not found again
+        pq.write_table(table_of(rows, PAIRS), temporary, write_page_checksum=True)
+        temporary.replace(path)
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # codecs and NumPy let go of the GIL
+        list(threads.map(write, range(shards)))
 
 
 def _tokenizer(tiny: str) -> PreTrainedTokenizerBase:
@@ -122,16 +142,23 @@ def _fill_vocabulary(path: Path) -> None:
     path.write_text(json.dumps(described, ensure_ascii=False), encoding="utf-8")
 
 
-def _row(pair_id: str, rng: random.Random) -> dict[str, Any]:
+def _row(pair_id: str, media: Callable[[int], Row], rng: random.Random) -> Row:
     answers = [_text(rng, round(rng.lognormvariate(0, 0.3) * _ANSWER_WORDS)) for _ in range(2)]
-    nothing: dict[str, Any] = {"images": [], "videos": [], "model": None}
-    return dict.fromkeys(PAIRS.names) | {
-        "pair_id": pair_id,
-        "prompt": _text(rng, _QUESTION_WORDS),
-        "images": [{"bytes": jpeg((_SIDE, _SIDE), rng.getrandbits(32), _GRAIN), "path": None}],
-        "response_a": {"text": answers[0], **nothing},
-        "response_b": {"text": answers[1], **nothing},
-    }
+    nothing: Row = {"images": [], "videos": [], "model": None}
+    return (
+        dict.fromkeys(PAIRS.names)
+        | {
+            "pair_id": pair_id,
+            "prompt": _text(rng, _QUESTION_WORDS),
+            "response_a": {"text": answers[0], **nothing},
+            "response_b": {"text": answers[1], **nothing},
+        }
+        | media(rng.getrandbits(32))
+    )
+
+
+def _file(data: bytes) -> Row:
+    return {"bytes": data, "path": None}
 
 
 def _text(rng: random.Random, words: int) -> str:

@@ -1,0 +1,30 @@
+"""A worker's share of the node that it runs on."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import ray
+
+
+def cores_of_worker(gpus: float) -> int:
+    """CPU cores for a worker that reserves ``gpus``: as large a share as it has of the GPUs.
+
+    By Ray's count, which knows a container's limit where Python sees the whole machine; of a
+    machine without Ray, all.
+    """
+    if not ray.is_initialized():
+        return os.cpu_count() or 1
+    here = ray.get_runtime_context().get_node_id()
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    (node,) = (node for node in nodes if node["NodeID"] == here)
+    return share_of_cores(node["Resources"], gpus)
+
+
+def share_of_cores(resources: dict[str, float], gpus: float) -> int:
+    """The same, of a node's resources in Ray; all cores where the node or the worker has no GPU."""
+    cores = resources.get("CPU") or os.cpu_count() or 1
+    there = resources.get("GPU", 0)
+    share = gpus / there if gpus and there else 1
+    return max(1, int(cores * min(1, share)))

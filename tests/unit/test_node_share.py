@@ -1,0 +1,31 @@
+"""A worker's share of its node."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pipeline.workers.node_share import cores_of_worker, share_of_cores
+
+
+@pytest.mark.parametrize(
+    ("resources", "gpus", "cores"),
+    [
+        ({"CPU": 128.0, "GPU": 8.0}, 1, 16),
+        ({"CPU": 128.0, "GPU": 8.0}, 4, 64),
+        ({"CPU": 16.0, "GPU": 1.0}, 0.5, 8),
+        ({"CPU": 2.0, "GPU": 8.0}, 1, 1),  # never none
+        ({"CPU": 6.0}, 1, 6),
+        ({"CPU": 6.0, "GPU": 2.0}, 0, 6),
+        ({"CPU": 6.0, "GPU": 1.0}, 2, 6),  # a node fakes fewer than the worker takes elsewhere
+    ],
+)
+def test_it_is_as_large_as_that_of_the_gpus(
+    resources: dict[str, float], gpus: float, cores: int
+) -> None:
+    assert share_of_cores(resources, gpus) == cores
+
+
+def test_without_ray_it_is_the_whole_machine() -> None:
+    assert cores_of_worker(1) == os.cpu_count()

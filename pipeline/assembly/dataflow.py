@@ -17,6 +17,7 @@ from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 from ray.exceptions import RayError
 
 from pipeline.assembly.committed import CommittedShard
+from pipeline.assembly.flow_size import nodes_of_cluster, readers, units_in_flight
 from pipeline.assembly.shard_planner import ShardPlan, ShardPlanner, map_threads
 from pipeline.assembly.stop import Stop
 from pipeline.assembly.stop_watch import StopBudgetOver, StopWatch
@@ -32,9 +33,7 @@ from pipeline.workers.stop_mark import StopMark
 
 _SHARDS_A_TASK = 128
 _SPOT_WAIT_S = 24 * 3600  # waiting for capacity is no failure
-_READ_SHARE = 0.4  # of the object store, for units that no worker has taken yet
 _POOL_GROWS_AT = 1.0  # units in flight over units that all workers may judge at once
-_UNITS_A_READER = 3  # two that it has handed over and one in the making
 
 
 def judge_shards(tasks: Sequence[ShardTask], spec: RunSpec, stop: Stop) -> Iterator[Receipt]:
@@ -79,7 +78,8 @@ def _flow(tasks: Sequence[ShardTask], spec: RunSpec) -> ray.data.Dataset:
     workers = spec.config.workers
     _configure(DataContext.get_current(), workers)
     blocks = [pa.table({"task": pa.array([pickle.dumps(task)], pa.binary())}) for task in tasks]
-    in_flight = spec.config.engine.units_in_flight
+    nodes = nodes_of_cluster()
+    in_flight = units_in_flight(tasks, spec.config, nodes)
     pool = ActorPoolStrategy(
         min_size=workers.min,
         max_size=workers.max,
@@ -93,7 +93,7 @@ def _flow(tasks: Sequence[ShardTask], spec: RunSpec) -> ray.data.Dataset:
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=workers.read_cpus,
-            compute=TaskPoolStrategy(readers(_store_bytes(), spec.config.input.unit_bytes)),
+            compute=TaskPoolStrategy(readers(nodes, spec.config.input.unit_bytes)),
         )
         .map_batches(
             JudgeActor,
@@ -105,20 +105,6 @@ def _flow(tasks: Sequence[ShardTask], spec: RunSpec) -> ray.data.Dataset:
             num_cpus=workers.cpus,  # a GPU actor reserves a CPU unless told otherwise
         )
     )
-
-
-def readers(store_bytes: float, unit_bytes: int) -> int:
-    """How many shards may be read at once.
-
-    Ray bounds what readers hand over once it has seen how large units are. Until then, and above
-    all while engines start, it begins as many as there are CPUs, which would spill to disk.
-    """
-    return max(1, int(store_bytes * _READ_SHARE / (_UNITS_A_READER * unit_bytes)))
-
-
-def _store_bytes() -> float:
-    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return float(resources.get("object_store_memory", 0))
 
 
 def _configure(context: DataContext, workers: WorkersConfig) -> None:

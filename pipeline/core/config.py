@@ -165,8 +165,9 @@ class EngineConfig(Frozen):
         request_timeout_s: a reply that takes longer is aborted and counts as unreadable.
         decode_threads: threads beside the engine for media and tokenisation; 0 = one for each core
             of the worker's share of its node (on a node of 8 GPUs, an eighth).
-        units_in_flight: units that one worker judges at once, so that the next unit fills the
-            engine while the last replies of the one before it are still being written.
+        units_in_flight: units that one worker judges at once, so that the next ones fill the
+            engine while the last replies of those before are still being written; 0 = as many as
+            it takes, within the object store.
         script: the scripted engine's plan (tests only).
     """
 
@@ -177,7 +178,7 @@ class EngineConfig(Frozen):
     env: dict[str, str] = Field(default_factory=dict)
     request_timeout_s: float = Field(default=600, gt=0)
     decode_threads: int = Field(default=0, ge=0)
-    units_in_flight: int = Field(default=3, ge=1)
+    units_in_flight: int = Field(default=0, ge=0)
     script: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -125,6 +125,11 @@ FORMATS: dict[FormatName, Format] = {
 }
 
 
+def replies_a_round(format_: FormatName) -> int:
+    """How many replies a row's first round asks for: one for each order of its candidates."""
+    return len(round_orders(FORMATS[format_].counts[0], 0, ""))
+
+
 def stop_rule(votes: VotesConfig) -> Rule:
     """The rule by which a judge asks for more votes."""
     return Rule(

@@ -26,15 +26,17 @@ class ForcedLengths:
 
     async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
         """Replies, and stops at the prompt's length."""
-        most = min(sampling.max_tokens, self._length(prompt))
+        most = min(sampling.max_tokens, forced_length(prompt, self._mean))
         return await self._engine.reply(request_id, prompt, replace(sampling, max_tokens=most))
 
     def close(self) -> None:
         """Ends the engine."""
         self._engine.close()
 
-    def _length(self, prompt: Rendered) -> int:
-        text = f"{prompt.chat.system}{prompt.chat.user}"
-        share = int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
-        deviation = NormalDist().inv_cdf(min(max(share, 1e-6), 1 - 1e-6))
-        return max(1, round(self._mean * math.exp(_SIGMA * deviation - _SIGMA**2 / 2)))
+
+def forced_length(prompt: Rendered, mean: int) -> int:
+    """How many tokens the reply to a prompt is given, ``mean`` on average."""
+    text = f"{prompt.chat.system}{prompt.chat.user}"
+    share = int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
+    deviation = NormalDist().inv_cdf(min(max(share, 1e-6), 1 - 1e-6))
+    return max(1, round(mean * math.exp(_SIGMA * deviation - _SIGMA**2 / 2)))

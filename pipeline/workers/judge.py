@@ -14,7 +14,7 @@ from pipeline.core.config import EngineConfig, JudgeConfig
 from pipeline.core.endings import ending_of
 from pipeline.core.errors import EngineDeadError, RowRejected
 from pipeline.core.fingerprint import label_id
-from pipeline.core.formats import FORMATS, next_orders
+from pipeline.core.formats import FORMATS, next_orders, replies_a_round
 from pipeline.core.labeler import Labeler
 from pipeline.core.units import Unit
 from pipeline.core.votes import Vote, mapped_back, round_orders, vote_seed
@@ -70,10 +70,8 @@ class Judge:
         self._threads = ThreadPoolExecutor(
             how.decode_threads or os.cpu_count() or 1, thread_name_prefix="prepare"
         )
-        replies_a_round = len(round_orders(self._format.counts[0], 0, ""))
-        self._slots = asyncio.Semaphore(
-            max(1, round(engine.at_once * _QUEUE_FACTOR / replies_a_round))
-        )
+        rows_at_once = round(engine.at_once * _QUEUE_FACTOR / replies_a_round(judge.format))
+        self._slots = asyncio.Semaphore(max(1, rows_at_once))
 
     @property
     def policy_id(self) -> str:

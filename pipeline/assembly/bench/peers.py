@@ -19,6 +19,7 @@ from pipeline.core.config import LabelConfig
 from pipeline.core.errors import ConfigError
 from pipeline.workers.chat import ChatRenderer
 from pipeline.workers.engine import Chat, Rendered, Reply, Sampling, merged_args, model_path
+from pipeline.workers.forced_lengths import forced_length
 
 _BATCH, _BATCHES_AT_ONCE = 64, 20  # its best on an H200
 Row = dict[str, Any]
@@ -67,8 +68,9 @@ def _ray_data_llm(config: LabelConfig, input_uri: str) -> Rates:
 
     if config.judge.media.video.max_videos:
         raise ConfigError("ray.data.llm: compare without clips (judge.media.video.max_videos=0)")
-    rows = [_row(prompt) for prompt in prompts_of(config, input_uri, LayoutOnly(config))]
     how = config.judge.sampling
+    prompts = prompts_of(config, input_uri, LayoutOnly(config))
+    rows = [_row(prompt, _most_tokens(config, prompt)) for prompt in prompts]
     processor = build_processor(
         vLLMEngineProcessorConfig(
             model_source=model_path(config.judge.model.name),
@@ -89,7 +91,7 @@ def _ray_data_llm(config: LabelConfig, input_uri: str) -> Rates:
             tokenize_stage=False,
             detokenize_stage=False,
         ),
-        preprocess=_Preprocess(how.temperature, how.top_p, how.max_tokens),
+        preprocess=_Preprocess(how.temperature, how.top_p),
         postprocess=_postprocess,
     )
     ray.data.DataContext.get_current().enable_progress_bars = False
@@ -105,14 +107,15 @@ def _ray_data_llm(config: LabelConfig, input_uri: str) -> Rates:
 class _Preprocess:
     """Makes its engine's request out of a row; pictures are decoded in its own stage."""
 
-    def __init__(self, temperature: float, top_p: float, max_tokens: int) -> None:
-        self._params = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
+    def __init__(self, temperature: float, top_p: float) -> None:
+        self._params = {"temperature": temperature, "top_p": top_p}
 
     def __call__(self, row: Row) -> Row:
         images = [Image.open(io.BytesIO(data)).convert("RGB") for data in row["images"]]
         more = {"multimodal_data": {"image": images}} if images else {}
         ids = np.asarray(row["token_ids"]).tolist()
-        return {"tokenized_prompt": ids, "sampling_params": dict(self._params), **more}
+        params = self._params | {"max_tokens": int(row["max_tokens"])}
+        return {"tokenized_prompt": ids, "sampling_params": params, **more}
 
 
 def _postprocess(row: Row) -> Row:
@@ -121,8 +124,18 @@ def _postprocess(row: Row) -> Row:
     return {"began": now - taken, "ended": now, "output_tokens": int(row["num_generated_tokens"])}
 
 
-def _row(prompt: Rendered) -> Row:
-    return {"token_ids": list(prompt.token_ids), "images": [_bmp(p) for p in prompt.chat.images]}
+def _most_tokens(config: LabelConfig, prompt: Rendered) -> int:
+    """What a reply may have: other sides' replies are cut off at the same lengths."""
+    most, mean = config.judge.sampling.max_tokens, config.engine.script.get("reply_tokens")
+    return min(most, forced_length(prompt, mean)) if mean else most
+
+
+def _row(prompt: Rendered, most_tokens: int) -> Row:
+    return {
+        "token_ids": list(prompt.token_ids),
+        "images": [_bmp(picture) for picture in prompt.chat.images],
+        "max_tokens": most_tokens,
+    }
 
 
 def _bmp(picture: Image.Image) -> bytes:

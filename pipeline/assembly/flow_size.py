@@ -1,0 +1,79 @@
+"""How much of the flow is under way at once: it fills the engines, and fits into memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import ray
+
+from pipeline.core.config import LabelConfig
+from pipeline.core.formats import replies_a_round
+from pipeline.workers.read_pairs import ShardTask
+
+# Of the object store, for units that no worker has taken yet, and for those that workers are at.
+_READ_SHARE, _JUDGE_SHARE = 0.4, 0.4
+_UNITS_A_READER = 3  # two that it has handed over and one in the making
+# Replies of the units that a worker is at, over those that its engine writes at once: a unit's
+# last reply takes several times the mean, and meanwhile others' replies are to fill the engine.
+_FILL = 3
+_LEAST_UNITS = 3
+
+
+def readers(nodes: Iterable[Mapping[str, Any]], unit_bytes: int) -> int:
+    """How many shards may be read at once.
+
+    Ray bounds what readers hand over once it has seen how large units are. Until then, and above
+    all while engines start, it begins as many as there are CPUs, which would spill to disk.
+
+    Args:
+        nodes: of the cluster, as ``ray.nodes()`` has them.
+        unit_bytes: about the most of a unit.
+    """
+    store = sum(_store_bytes(node) for node in nodes)
+    return max(1, int(store * _READ_SHARE / (_UNITS_A_READER * unit_bytes)))
+
+
+def units_in_flight(
+    tasks: Sequence[ShardTask], config: LabelConfig, nodes: Iterable[Mapping[str, Any]]
+) -> int:
+    """How many units a worker judges at once: ``engine.units_in_flight``, or what fills its engine.
+
+    Units of few pairs, as ``input.unit_bytes`` cuts large pictures and clips, need many. Their
+    bytes stay in the object store until they are judged, which bounds how many there are.
+
+    Args:
+        tasks: what is to be read.
+        config: of the job.
+        nodes: of the cluster, as ``ray.nodes()`` has them.
+    """
+    if config.engine.units_in_flight:
+        return config.engine.units_in_flight
+    units = [unit for task in tasks for unit in task.units]
+    replies = replies_a_round(config.judge.format) * sum(unit.rows for unit in units)
+    wanted = math.ceil(_FILL * config.engine.max_num_seqs * len(units) / max(replies, 1))
+    size = min(config.input.unit_bytes, sum(task.size for task in tasks) / max(len(units), 1))
+    room = int(_store_of_worker(config, nodes) * _JUDGE_SHARE / max(size, 1))
+    return max(_LEAST_UNITS, min(wanted, room))
+
+
+def _store_of_worker(config: LabelConfig, nodes: Iterable[Mapping[str, Any]]) -> float:
+    """A worker's share of its node's object store, on the tightest node; 0 without nodes."""
+    shares = []
+    for node in nodes:
+        gpus = node["Resources"].get("GPU", 0)
+        workers = int(gpus / config.workers.gpus) if config.workers.gpus else config.workers.max
+        if workers:
+            shares.append(_store_bytes(node) / min(workers, config.workers.max))
+    return min(shares, default=0)
+
+
+def _store_bytes(node: Mapping[str, Any]) -> float:
+    return float(node["Resources"].get("object_store_memory", 0))
+
+
+def nodes_of_cluster() -> list[Mapping[str, Any]]:
+    """The nodes of the Ray cluster that are up."""
+    nodes: list[Mapping[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node for node in nodes if node["Alive"]]

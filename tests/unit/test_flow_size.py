@@ -1,0 +1,83 @@
+"""How much is under way at once follows from the engines and the object store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.assembly.flow_size import readers, units_in_flight
+from pipeline.core.config import LabelConfig
+from pipeline.core.units import Unit
+from pipeline.workers.read_pairs import ShardTask
+
+MiB = 2**20
+
+
+def node(store_mb: float, gpus: float = 1) -> dict[str, Any]:
+    return {"Resources": {"object_store_memory": store_mb * MiB, "GPU": gpus}}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "unit_mb", "expected"),
+    [
+        ([{"Resources": {}}], 64, 1),  # a store of unknown size
+        ([node(120)], 16, 1),
+        ([node(1_024)], 64, 2),
+        ([node(30 * 1_024), node(30 * 1_024)], 64, 128),
+    ],
+)
+def test_readers_fit_into_the_store(
+    nodes: list[dict[str, Any]], unit_mb: int, expected: int
+) -> None:
+    assert readers(nodes, unit_mb * MiB) == expected
+
+
+def tasks(units: int, rows: int, unit_mb: float) -> list[ShardTask]:
+    cut = tuple(Unit("s", "k", n * rows, (n + 1) * rows) for n in range(units))
+    return [ShardTask("s", round(units * unit_mb * MiB), cut)]
+
+
+def config(**changes: dict[str, Any]) -> LabelConfig:
+    base: dict[str, Any] = {"engine": {"max_num_seqs": 1_024}, "workers": {"max": 8}}
+    merged = {name: base.get(name, {}) | changes.get(name, {}) for name in {*base, *changes}}
+    return LabelConfig.model_validate(merged)
+
+
+LARGE = [node(100_000, gpus=8)]
+
+
+@pytest.mark.parametrize(
+    ("units", "rows", "unit_mb", "nodes", "expected"),
+    [
+        (16, 512, 40, LARGE, 3),  # 1,024 replies each, three times 1,024 places
+        (16, 256, 20, LARGE, 6),
+        (60, 44, 64, LARGE, 35),  # 4 MP pictures: 44 a unit
+        (60, 44, 64, [node(1_000)], 6),  # 400 MB of units
+        (60, 44, 64, [node(1_000), node(8_000)], 6),  # the tightest node decides
+        (60, 44, 64, [node(8_000), node(500, gpus=0)], 35),  # but for one without workers
+        (60, 44, 64, [node(8_000, gpus=8)], 6),  # eight workers share a store
+        (60, 44, 64, [node(100)], 3),
+        (60, 44, 64, [], 3),  # a cluster that has yet to begin nodes
+    ],
+)
+def test_units_in_flight_fill_the_engine(
+    units: int, rows: int, unit_mb: float, nodes: list[dict[str, Any]], expected: int
+) -> None:
+    assert units_in_flight(tasks(units, rows, unit_mb), config(), nodes) == expected
+
+
+def test_single_responses_have_half_the_replies() -> None:
+    judge = {"format": "single_score", "votes": {"min_votes": 1}}
+    assert units_in_flight(tasks(16, 512, 1), config(judge=judge), LARGE) == 6
+
+
+def test_units_in_flight_can_be_set() -> None:
+    engine = {"max_num_seqs": 1_024, "units_in_flight": 2}
+    assert units_in_flight(tasks(60, 44, 64), config(engine=engine), LARGE) == 2
+
+
+def test_workers_without_gpus_share_by_their_number() -> None:
+    workers = {"max": 4, "gpus": 0}
+    nodes = [node(4_000, gpus=0)]
+    assert units_in_flight(tasks(60, 44, 64), config(workers=workers), nodes) == 6

@@ -93,7 +93,7 @@ def _flow(tasks: Sequence[ShardTask], spec: RunSpec) -> ray.data.Dataset:
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=workers.read_cpus,
-            compute=TaskPoolStrategy(readers(nodes, spec.config.input.unit_bytes)),
+            compute=TaskPoolStrategy(readers(tasks, spec.config, nodes)),
         )
         .map_batches(
             JudgeActor,

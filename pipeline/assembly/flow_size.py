@@ -15,24 +15,29 @@ from pipeline.workers.read_pairs import ShardTask
 # Of the object store, for units that no worker has taken yet, and for those that workers are at.
 _READ_SHARE, _JUDGE_SHARE = 0.4, 0.4
 _UNITS_A_READER = 3  # two that it has handed over and one in the making
+_GROWS = 8  # times that texts are larger in memory than in a shard; pictures and clips are not
 # Replies of the units that a worker is at, over those that its engine writes at once: a unit's
 # last reply takes several times the mean, and meanwhile others' replies are to fill the engine.
 _FILL = 3
 _LEAST_UNITS = 3
 
 
-def readers(nodes: Iterable[Mapping[str, Any]], unit_bytes: int) -> int:
-    """How many shards may be read at once.
+def readers(
+    tasks: Sequence[ShardTask], config: LabelConfig, nodes: Iterable[Mapping[str, Any]]
+) -> int:
+    """How many shards may be read at once: as many as the object store has room for.
 
     Ray bounds what readers hand over once it has seen how large units are. Until then, and above
     all while engines start, it begins as many as there are CPUs, which would spill to disk.
 
     Args:
+        tasks: what is to be read.
+        config: of the job.
         nodes: of the cluster, as ``ray.nodes()`` has them.
-        unit_bytes: about the most of a unit.
     """
     store = sum(_store_bytes(node) for node in nodes)
-    return max(1, int(store * _READ_SHARE / (_UNITS_A_READER * unit_bytes)))
+    size = min(config.input.unit_bytes, _GROWS * _bytes_of_unit(tasks))
+    return max(1, int(store * _READ_SHARE / max(_UNITS_A_READER * size, 1)))
 
 
 def units_in_flight(
@@ -53,9 +58,15 @@ def units_in_flight(
     units = [unit for task in tasks for unit in task.units]
     replies = replies_a_round(config.judge.format) * sum(unit.rows for unit in units)
     wanted = math.ceil(_FILL * config.engine.max_num_seqs * len(units) / max(replies, 1))
-    size = min(config.input.unit_bytes, sum(task.size for task in tasks) / max(len(units), 1))
+    size = min(config.input.unit_bytes, _bytes_of_unit(tasks))
     room = int(_store_of_worker(config, nodes) * _JUDGE_SHARE / max(size, 1))
     return max(_LEAST_UNITS, min(wanted, room))
+
+
+def _bytes_of_unit(tasks: Sequence[ShardTask]) -> float:
+    """Mean bytes of a unit in its shard."""
+    units = sum(len(task.units) for task in tasks)
+    return sum(task.size for task in tasks) / max(units, 1)
 
 
 def _store_of_worker(config: LabelConfig, nodes: Iterable[Mapping[str, Any]]) -> float:

@@ -18,21 +18,6 @@ def node(store_mb: float, gpus: float = 1) -> dict[str, Any]:
     return {"Resources": {"object_store_memory": store_mb * MiB, "GPU": gpus}}
 
 
-@pytest.mark.parametrize(
-    ("nodes", "unit_mb", "expected"),
-    [
-        ([{"Resources": {}}], 64, 1),  # a store of unknown size
-        ([node(120)], 16, 1),
-        ([node(1_024)], 64, 2),
-        ([node(30 * 1_024), node(30 * 1_024)], 64, 128),
-    ],
-)
-def test_readers_fit_into_the_store(
-    nodes: list[dict[str, Any]], unit_mb: int, expected: int
-) -> None:
-    assert readers(nodes, unit_mb * MiB) == expected
-
-
 def tasks(units: int, rows: int, unit_mb: float) -> list[ShardTask]:
     cut = tuple(Unit("s", "k", n * rows, (n + 1) * rows) for n in range(units))
     return [ShardTask("s", round(units * unit_mb * MiB), cut)]
@@ -42,6 +27,23 @@ def config(**changes: dict[str, Any]) -> LabelConfig:
     base: dict[str, Any] = {"engine": {"max_num_seqs": 1_024}, "workers": {"max": 8}}
     merged = {name: base.get(name, {}) | changes.get(name, {}) for name in {*base, *changes}}
     return LabelConfig.model_validate(merged)
+
+
+@pytest.mark.parametrize(
+    ("unit_mb", "nodes", "expected"),
+    [
+        (64, [{"Resources": {}}], 1),  # a store of unknown size
+        (16, [node(120)], 1),
+        (64, [node(1_024)], 2),
+        (64, [node(30 * 1_024), node(30 * 1_024)], 128),
+        (9, [node(1_024)], 2),  # texts may grow to input.unit_bytes
+        (1, [node(1_024)], 17),
+    ],
+)
+def test_readers_fit_into_the_store(
+    unit_mb: float, nodes: list[dict[str, Any]], expected: int
+) -> None:
+    assert readers(tasks(10, 512, unit_mb), config(), nodes) == expected
 
 
 LARGE = [node(100_000, gpus=8)]

@@ -18,6 +18,8 @@ from pipeline.workers.media import MediaStore
 from pipeline.workers.read_pairs import read_units, unit_of
 
 _VERDICT = "</answer>"
+# At 8 requests and more vLLM samples by a kernel that takes 9 s to compile on a new machine.
+_WARM_UP = 16
 
 
 @dataclass(frozen=True)
@@ -69,22 +71,23 @@ def prompts_of(config: LabelConfig, input_uri: str, engine: Engine) -> list[Rend
 
 
 def ask_all(engine: Engine, prompts: Sequence[Rendered], judge: JudgeConfig) -> Rates:
-    """Gives an engine every prompt at once, after one to warm it up."""
+    """Gives an engine every prompt at once, after some to warm it up."""
     return asyncio.run(_ask_all(engine, prompts, judge))
 
 
 async def _ask_all(engine: Engine, prompts: Sequence[Rendered], judge: JudgeConfig) -> Rates:
     how = judge.sampling
 
-    async def ask(request_id: str, prompt: Rendered) -> tuple[Reply, float]:
+    async def ask(name: str, prompt: Rendered, most: int) -> tuple[Reply, float]:
         ending = ending_of(judge, 2, prompt.chat.user)
-        sampling = Sampling(how.temperature, how.top_p, how.max_tokens, 0, ending)
-        return await engine.reply(request_id, prompt, sampling), time.monotonic()
+        sampling = Sampling(how.temperature, how.top_p, most, 0, ending)
+        return await engine.reply(name, prompt, sampling), time.monotonic()
 
-    await ask("warm-up", prompts[-1])
+    again = [prompts[-1]] * _WARM_UP
+    await asyncio.gather(*(ask(f"warm-up-{n}", each, 4) for n, each in enumerate(again)))
     began = time.monotonic()
     ended = await asyncio.gather(
-        *(ask(f"raw-{number}", prompt) for number, prompt in enumerate(prompts))
+        *(ask(f"raw-{n}", prompt, how.max_tokens) for n, prompt in enumerate(prompts))
     )
     seconds, replies = time.monotonic() - began, [reply for reply, _ in ended]
     return Rates(

@@ -29,6 +29,7 @@ from schemas.pairs import PAIRS
 
 _MiB = 2**20
 _SHARD_ROWS = 1_024
+_MEMORY_EVERY_S = 10.0  # reading the memory of 64 workers takes a core for a second
 _UNITS = 100_000  # that driver costs are told for
 
 
@@ -174,7 +175,8 @@ def _config(config: LabelConfig, rate: float, least: int, most: int) -> LabelCon
 
 def _run(config: LabelConfig, input_uri: str, output_uri: str) -> dict[str, Any]:
     driver = psutil.Process()
-    with ray_session(config.workers), ProcessTreeMemory() as memory, ProcessTreeCpu() as cpu:
+    tree = ProcessTreeMemory(_MEMORY_EVERY_S)
+    with ray_session(config.workers), tree as memory, ProcessTreeCpu() as cpu:
         before = driver.memory_info().rss
         result = label(config, input_uri, output_uri, silent(), dry_run=False)
         grown = driver.memory_info().rss - before

@@ -20,6 +20,8 @@ _GROWS = 8  # times that texts are larger in memory than in a shard; pictures an
 # last reply takes several times the mean, and meanwhile others' replies are to fill the engine.
 _FILL = 3
 _LEAST_UNITS = 3
+# Units differ: so many large ones among small ones may wait for a worker, where others idle.
+_MOST_UNITS = 64
 
 
 def readers(
@@ -60,7 +62,7 @@ def units_in_flight(
     wanted = math.ceil(_FILL * config.engine.max_num_seqs * len(units) / max(replies, 1))
     size = min(config.input.unit_bytes, _bytes_of_unit(tasks))
     room = int(_store_of_worker(config, nodes) * _JUDGE_SHARE / max(size, 1))
-    return max(_LEAST_UNITS, min(wanted, room))
+    return max(_LEAST_UNITS, min(wanted, room, _MOST_UNITS))
 
 
 def _bytes_of_unit(tasks: Sequence[ShardTask]) -> float:

@@ -55,6 +55,7 @@ LARGE = [node(100_000, gpus=8)]
         (16, 512, 40, LARGE, 3),  # 1,024 replies each, three times 1,024 places
         (16, 256, 20, LARGE, 6),
         (60, 44, 64, LARGE, 35),  # 4 MP pictures: 44 a unit
+        (900, 1, 1, LARGE, 64),  # of 1,536, in case that some are larger
         (60, 44, 64, [node(1_000)], 6),  # 400 MB of units
         (60, 44, 64, [node(1_000), node(8_000)], 6),  # the tightest node decides
         (60, 44, 64, [node(8_000), node(500, gpus=0)], 35),  # but for one without workers

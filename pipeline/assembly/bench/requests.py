@@ -18,7 +18,7 @@ from pipeline.workers.media import MediaStore
 from pipeline.workers.read_pairs import read_units, unit_of
 
 _VERDICT = "</answer>"
-# At 8 requests and more vLLM samples by a kernel that takes 9 s to compile on a new machine.
+# At 8 requests and more vLLM samples by a kernel that takes 5 s to compile on a new machine.
 _WARM_UP = 16
 
 

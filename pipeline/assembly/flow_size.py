@@ -16,12 +16,12 @@ from pipeline.workers.read_pairs import ShardTask
 _READ_SHARE, _JUDGE_SHARE = 0.4, 0.4
 _UNITS_A_READER = 3  # two that it has handed over and one in the making
 _GROWS = 8  # times that texts are larger in memory than in a shard; pictures and clips are not
-# Replies of the units that a worker is at, over those that its engine writes at once: a unit's
-# last reply takes several times the mean, and meanwhile others' replies are to fill the engine.
-_FILL = 3
+# A unit lasts as long as the engine takes to begin its replies, and then as its longest reply: five
+# times the mean, by lognormal lengths. Meanwhile others are to fill the places of those that ended.
+_LONGEST = 5
 _LEAST_UNITS = 3
 # Units differ: so many large ones among small ones may wait for a worker, where others idle.
-_MOST_UNITS = 64
+_MOST_UNITS = 128
 
 
 def readers(
@@ -59,7 +59,7 @@ def units_in_flight(
         return config.engine.units_in_flight
     units = [unit for task in tasks for unit in task.units]
     replies = replies_a_round(config.judge.format) * sum(unit.rows for unit in units)
-    wanted = math.ceil(_FILL * config.engine.max_num_seqs * len(units) / max(replies, 1))
+    wanted = 1 + math.ceil(_LONGEST * config.engine.max_num_seqs * len(units) / max(replies, 1))
     size = min(config.input.unit_bytes, _bytes_of_unit(tasks))
     room = int(_store_of_worker(config, nodes) * _JUDGE_SHARE / max(size, 1))
     return max(_LEAST_UNITS, min(wanted, room, _MOST_UNITS))

@@ -52,13 +52,13 @@ LARGE = [node(100_000, gpus=8)]
 @pytest.mark.parametrize(
     ("units", "rows", "unit_mb", "nodes", "expected"),
     [
-        (16, 512, 40, LARGE, 3),  # 1,024 replies each, three times 1,024 places
-        (16, 256, 20, LARGE, 6),
-        (60, 44, 64, LARGE, 35),  # 4 MP pictures: 44 a unit
-        (900, 1, 1, LARGE, 64),  # of 1,536, in case that some are larger
+        (16, 512, 40, LARGE, 6),  # 1,024 replies each for 1,024 places
+        (16, 256, 20, LARGE, 11),
+        (90, 44, 64, LARGE, 60),  # 4 MP pictures: 44 a unit
+        (900, 1, 1, LARGE, 128),  # of 2,561, in case that some are larger
         (60, 44, 64, [node(1_000)], 6),  # 400 MB of units
         (60, 44, 64, [node(1_000), node(8_000)], 6),  # the tightest node decides
-        (60, 44, 64, [node(8_000), node(500, gpus=0)], 35),  # but for one without workers
+        (60, 44, 64, [node(80_000), node(500, gpus=0)], 60),  # but for one without workers
         (60, 44, 64, [node(8_000, gpus=8)], 6),  # eight workers share a store
         (60, 44, 64, [node(100)], 3),
         (60, 44, 64, [], 3),  # a cluster that has yet to begin nodes
@@ -72,7 +72,7 @@ def test_units_in_flight_fill_the_engine(
 
 def test_single_responses_have_half_the_replies() -> None:
     judge = {"format": "single_score", "votes": {"min_votes": 1}}
-    assert units_in_flight(tasks(16, 512, 1), config(judge=judge), LARGE) == 6
+    assert units_in_flight(tasks(16, 512, 1), config(judge=judge), LARGE) == 11
 
 
 def test_units_in_flight_can_be_set() -> None:

@@ -14,6 +14,7 @@ from pipeline.workers.read_pairs import ShardTask
 
 # Of the object store, for units that no worker has taken yet, and for those that workers are at.
 _READ_SHARE, _JUDGE_SHARE = 0.4, 0.4
+_STORE_TO_COME = 8 * 2**30  # of a node that an autoscaler has yet to begin: its least, commonly
 _UNITS_A_READER = 3  # two that it has handed over and one in the making
 _GROWS = 8  # times that texts are larger in memory than in a shard; pictures and clips are not
 # A unit lasts as long as the engine takes to begin its replies, and then as its longest reply: five
@@ -72,14 +73,14 @@ def _bytes_of_unit(tasks: Sequence[ShardTask]) -> float:
 
 
 def _store_of_worker(config: LabelConfig, nodes: Iterable[Mapping[str, Any]]) -> float:
-    """A worker's share of its node's object store, on the tightest node; 0 without nodes."""
+    """A worker's share of its node's object store, on the tightest node that can hold one."""
     shares = []
     for node in nodes:
         gpus = node["Resources"].get("GPU", 0)
         workers = int(gpus / config.workers.gpus) if config.workers.gpus else config.workers.max
         if workers:
             shares.append(_store_bytes(node) / min(workers, config.workers.max))
-    return min(shares, default=0)
+    return min(shares, default=_STORE_TO_COME)
 
 
 def _store_bytes(node: Mapping[str, Any]) -> float:

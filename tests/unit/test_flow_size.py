@@ -61,7 +61,7 @@ LARGE = [node(100_000, gpus=8)]
         (60, 44, 64, [node(80_000), node(500, gpus=0)], 60),  # but for one without workers
         (60, 44, 64, [node(8_000, gpus=8)], 6),  # eight workers share a store
         (60, 44, 64, [node(100)], 3),
-        (60, 44, 64, [], 3),  # a cluster that has yet to begin nodes
+        (90, 44, 64, [node(1_000, gpus=0)], 51),  # a cluster that has yet to begin nodes: 8 GiB
     ],
 )
 def test_units_in_flight_fill_the_engine(

@@ -90,7 +90,8 @@ def bench_pipeline(
         "cores": os.cpu_count(),
         "notes": [
             "medians; ratio: judgments/s of the job over those of another side, run by run; "
-            "steady: in the middle half of the replies, without the first and the last ones",
+            "steady: in the middle half of the replies, without the first and the last ones; with "
+            "less than 4 times as many requests as engine.max_num_seqs it tells of a wave",
             "first_label_s: from the first label's unit reaching its worker to that label; "
             "tail_s: the last tenth of the labels",
             "gpu_idle_s: of that time and until the last label, by the driver's own count",

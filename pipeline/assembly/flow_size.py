@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -12,6 +12,7 @@ from pipeline.core.config import LabelConfig
 from pipeline.core.formats import replies_a_round
 from pipeline.workers.read_pairs import ShardTask
 
+Node = Mapping[str, Any]
 # Of the object store, for units that no worker has taken yet, and for those that workers are at.
 _READ_SHARE, _JUDGE_SHARE = 0.4, 0.4
 _STORE_TO_COME = 8 * 2**30  # of a node that an autoscaler has yet to begin: its least, commonly
@@ -25,9 +26,7 @@ _LEAST_UNITS = 3
 _MOST_UNITS = 128
 
 
-def readers(
-    tasks: Sequence[ShardTask], config: LabelConfig, nodes: Iterable[Mapping[str, Any]]
-) -> int:
+def readers(tasks: Sequence[ShardTask], config: LabelConfig, nodes: Sequence[Node]) -> int:
     """How many shards may be read at once: as many as the object store has room for.
 
     Ray bounds what readers hand over once it has seen how large units are. Until then, and above
@@ -39,13 +38,13 @@ def readers(
         nodes: of the cluster, as ``ray.nodes()`` has them.
     """
     store = sum(_store_bytes(node) for node in nodes)
+    if not any(_workers_on(node, config) for node in nodes):
+        store = config.workers.max * _STORE_TO_COME
     size = min(config.input.unit_bytes, _GROWS * _bytes_of_unit(tasks))
     return max(1, int(store * _READ_SHARE / max(_UNITS_A_READER * size, 1)))
 
 
-def units_in_flight(
-    tasks: Sequence[ShardTask], config: LabelConfig, nodes: Iterable[Mapping[str, Any]]
-) -> int:
+def units_in_flight(tasks: Sequence[ShardTask], config: LabelConfig, nodes: Sequence[Node]) -> int:
     """How many units a worker judges at once: ``engine.units_in_flight``, or what fills its engine.
 
     Units of few pairs, as ``input.unit_bytes`` cuts large pictures and clips, need many. Their
@@ -72,22 +71,24 @@ def _bytes_of_unit(tasks: Sequence[ShardTask]) -> float:
     return sum(task.size for task in tasks) / max(units, 1)
 
 
-def _store_of_worker(config: LabelConfig, nodes: Iterable[Mapping[str, Any]]) -> float:
+def _store_of_worker(config: LabelConfig, nodes: Sequence[Node]) -> float:
     """A worker's share of its node's object store, on the tightest node that can hold one."""
-    shares = []
-    for node in nodes:
-        gpus = node["Resources"].get("GPU", 0)
-        workers = int(gpus / config.workers.gpus) if config.workers.gpus else config.workers.max
-        if workers:
-            shares.append(_store_bytes(node) / min(workers, config.workers.max))
-    return min(shares, default=_STORE_TO_COME)
+    there = [(_store_bytes(node), _workers_on(node, config)) for node in nodes]
+    return min((store / workers for store, workers in there if workers), default=_STORE_TO_COME)
 
 
-def _store_bytes(node: Mapping[str, Any]) -> float:
+def _workers_on(node: Node, config: LabelConfig) -> int:
+    """How many workers a node can hold."""
+    gpus = node["Resources"].get("GPU", 0)
+    room = int(gpus / config.workers.gpus) if config.workers.gpus else config.workers.max
+    return min(room, config.workers.max)
+
+
+def _store_bytes(node: Node) -> float:
     return float(node["Resources"].get("object_store_memory", 0))
 
 
-def nodes_of_cluster() -> list[Mapping[str, Any]]:
+def nodes_of_cluster() -> list[Node]:
     """The nodes of the Ray cluster that are up."""
-    nodes: list[Mapping[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    nodes: list[Node] = ray.nodes()  # type: ignore[no-untyped-call]
     return [node for node in nodes if node["Alive"]]

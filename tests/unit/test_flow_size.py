@@ -32,7 +32,8 @@ def config(**changes: dict[str, Any]) -> LabelConfig:
 @pytest.mark.parametrize(
     ("unit_mb", "nodes", "expected"),
     [
-        (64, [{"Resources": {}}], 1),  # a store of unknown size
+        (64, [{"Resources": {"GPU": 1}}], 1),  # a store of unknown size
+        (64, [node(1_000, gpus=0)], 136),  # eight workers' nodes have yet to begin: 8 GiB each
         (16, [node(120)], 1),
         (64, [node(1_024)], 2),
         (64, [node(30 * 1_024), node(30 * 1_024)], 128),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
 from pipeline.core.errors import StorageError
+from pipeline.core.repeating import Repeating
 from pipeline.workers.attempts import Starts
 from pipeline.workers.metrics import (
     CANARIES,
@@ -28,29 +26,15 @@ from pipeline.workers.receipts import Receipt
 _LOOK_S = 5.0
 
 
-class RunMetrics:
+class RunMetrics(Repeating):
     """A context manager fed with the receipts of a run."""
 
     def __init__(self, recorder: Recorder, pairs_to_do: int, starts: Starts) -> None:
         """Records the plan; ``starts`` are looked at now and then."""
+        super().__init__(_LOOK_S)
         self._recorder, self._left, self._starts = recorder, pairs_to_do, starts
-        self._ended = threading.Event()
-        self._looking = threading.Thread(target=self._look, name="engine starts", daemon=True)
         recorder.set(PAIRS_TO_DO, pairs_to_do)
         recorder.set(PAIRS_LEFT, pairs_to_do)
-
-    def __enter__(self) -> Self:
-        self._looking.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._ended.set()
-        self._looking.join()
 
     def count(self, receipt: Receipt) -> None:
         """Counts a unit in."""
@@ -73,12 +57,10 @@ class RunMetrics:
         self._left -= tally.pairs
         self._recorder.set(PAIRS_LEFT, self._left)
 
-    def _look(self) -> None:
-        ended = False
-        while not ended:
-            ended = self._ended.wait(_LOOK_S)
-            with suppress(StorageError):  # the run itself meets it too, and says so
-                counts = self._starts.counts()
-                for state in ("begun", "ready"):
-                    self._recorder.set(ENGINE_STARTS, counts[state], state=state)
-            self._recorder.repeat()
+    def look(self) -> None:
+        """Counts the starts of engines."""
+        with suppress(StorageError):  # the run itself meets it too, and says so
+            counts = self._starts.counts()
+            for state in ("begun", "ready"):
+                self._recorder.set(ENGINE_STARTS, counts[state], state=state)
+        self._recorder.repeat()

@@ -17,11 +17,13 @@ from pipeline.tiny_judge.clip_files import encode_clip
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Transformers take many seconds to import, which only these tests shall pay.
-    from pipeline.assembly.bench.stand_in import write_model, write_photo_shards
+    from pipeline.assembly.bench import stand_in
 
     where = tmp_path_factory.mktemp("stand-in")
-    write_model(where / "model")
-    write_photo_shards(where / "pairs", 1, (448, 448))
+    stand_in.write_model(where / "model")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stand_in, "_ROWS", 64)
+        stand_in.write_photo_shards(where / "pairs", 1, (448, 448))
     return where
 
 
@@ -43,7 +45,7 @@ def test_prompts_are_as_long_as_usual_and_any_token_can_be_read(folder: Path) ->
     config = load_config(LabelConfig, "jobs/configs/h200-bf16.yaml", [name])
     engine = LayoutOnly(config)
     prompts = prompts_of(config, str(folder / "pairs"), engine)
-    assert len(prompts) == 512
+    assert len(prompts) == 128
     assert 830 < fmean(prompt.length for prompt in prompts) < 890  # of which the picture 256
     pictures = {prompt.chat.images[0].size for prompt in prompts}
     assert pictures == {(448, 448)}
@@ -58,11 +60,11 @@ def test_clips_stand_where_pictures_do(tmp_path: Path, monkeypatch: pytest.Monke
     from pipeline.assembly.bench import stand_in
     from pipeline.assembly.bench.peers import LayoutOnly
 
-    monkeypatch.setattr(stand_in, "_ROWS", 3)
+    monkeypatch.setattr(stand_in, "_ROWS", 1)
     stand_in.write_clip_shards(tmp_path, 2, encode_clip)
     model = "judge.model.name=tiny-judge"
     config = load_config(LabelConfig, "jobs/configs/h200-bf16.yaml", [model])
     prompts = prompts_of(config, str(tmp_path), LayoutOnly(config))
     seen = {(len(clip.frames), clip.fps) for prompt in prompts for clip in prompt.chat.clips}
-    assert (len(prompts), seen) == (12, {(8, 1.0)})  # eight seconds, a frame each
+    assert (len(prompts), seen) == (4, {(8, 1.0)})  # eight seconds, a frame each
     assert not any(prompt.chat.images for prompt in prompts)

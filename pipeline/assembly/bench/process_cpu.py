@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections import Counter
 from types import TracebackType
@@ -11,10 +10,12 @@ from typing import Self
 
 import psutil
 
+from pipeline.core.repeating import Repeating
+
 _WORKER = "JudgeActor"  # in the title that Ray gives a judge's process
 
 
-class ProcessTreeCpu:
+class ProcessTreeCpu(Repeating):
     """Samples the tree while a block runs.
 
     Attributes:
@@ -24,19 +25,16 @@ class ProcessTreeCpu:
     """
 
     def __init__(self, every_seconds: float = 0.5) -> None:
-        """Samples every so many seconds between ``__enter__`` and ``__exit__``."""
+        """Samples every so many seconds."""
+        super().__init__(every_seconds)
         self.own_s = self.tree_s = 0.0
         self.workers: list[tuple[float, int]] = []
-        self._every = every_seconds
         self._seen: dict[int, float] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Self:
         self._began, self._before = time.monotonic(), _tree_cpu()
         self._own = _cpu(psutil.Process())
-        self._thread.start()
-        return self
+        return super().__enter__()
 
     def __exit__(
         self,
@@ -44,9 +42,7 @@ class ProcessTreeCpu:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._sample()
+        super().__exit__(kind, error, trace)
         self.own_s = _cpu(psutil.Process()) - self._own
         self.tree_s = sum(cpu - self._before.get(pid, 0.0) for pid, cpu in self._seen.items())
 
@@ -54,11 +50,8 @@ class ProcessTreeCpu:
         """The most judge actors there were at once."""
         return max((count for _, count in self.workers), default=0)
 
-    def _run(self) -> None:
-        while not self._stop.wait(self._every):
-            self._sample()
-
-    def _sample(self) -> None:
+    def look(self) -> None:
+        """Takes a sample."""
         self._seen |= _tree_cpu()
         titles = Counter(_WORKER in _title(child) for child in _tree())
         self.workers.append((round(time.monotonic() - self._began, 1), titles[True]))

@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import threading
 import time
 import urllib.request
 from collections import Counter
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import ray
 
+from pipeline.core.repeating import Repeating
 from pipeline.workers.metrics import REQUESTS_IN_FLIGHT, STAGE_SECONDS
 
 _LINE = re.compile(r"(ray_pairmill_\w+)\{([^}]*)\} (\S+)")
@@ -34,7 +33,7 @@ def metrics_urls() -> list[str]:
     ]
 
 
-class WorkerWatch:
+class WorkerWatch(Repeating):
     """Watches the workers while a block runs.
 
     Attributes:
@@ -43,24 +42,10 @@ class WorkerWatch:
 
     def __init__(self, urls: Sequence[str], every_seconds: float = 1) -> None:
         """Reads these pages every so many seconds."""
-        self._urls, self._every = urls, every_seconds
+        super().__init__(every_seconds)
+        self._urls = urls
         self.in_flight: list[tuple[float, int]] = []
         self._seconds: dict[tuple[str, str], float] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
 
     def stage_seconds(self) -> dict[str, float]:
         """Seconds of each stage, of all workers; each takes its last second with it."""
@@ -69,11 +54,11 @@ class WorkerWatch:
             sums[stage] += seconds  # type: ignore[assignment]
         return dict(sums)
 
-    def _run(self) -> None:
-        while not self._stop.wait(self._every):
-            for url in self._urls:
-                with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=10) as page:
-                    self._take(page.read().decode())
+    def look(self) -> None:
+        """Reads the pages."""
+        for url in self._urls:
+            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=10) as page:
+                self._take(page.read().decode())
 
     def _take(self, page: str) -> None:
         owed = []

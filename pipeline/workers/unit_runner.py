@@ -1,7 +1,8 @@
 """Takes units from pairs to committed parts, and finds the row that kills its worker.
 
-A unit whose worker died ``max_deaths`` times is suspect: from then on it has its worker alone, so
-that a further death is its own doing. It is then cut into pieces, each marked and committed by
+Units whose worker died are at most three at a time from then on, so that a further death makes few
+suspect. A unit whose worker died ``max_deaths`` times is: it has its worker alone, so that one more
+death is its own doing. It is then cut into pieces, each marked and committed by
 itself, and a piece during which the worker dies is cut again, until one row is left that dies
 alone ``max_deaths`` times. That row is quarantined; its neighbours are labelled.
 """
@@ -12,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -37,6 +38,7 @@ from schemas.labels import Reason, Status
 
 logger = logging.getLogger(__name__)
 Found = TypeVar("Found")
+ONCE_DEAD = 3  # units that share a worker after one died with them
 PIECES = 8  # a suspect unit of 512 rows needs three cuts, and as many deaths, to find one row
 
 
@@ -63,6 +65,9 @@ class UnitRunner:
         self._attempts = Attempts(output, judge_id, run_id)
         self._earlier = EarlierVersions(output, judge_id)
         self._turns: _Turns = beside._turns if beside else _Turns()
+        self._once_dead: asyncio.Semaphore = (
+            beside._once_dead if beside else asyncio.Semaphore(ONCE_DEAD)
+        )
         self._stop: StopMark = beside._stop if beside else StopMark(output, run_id)
 
     async def run(self, unit: Unit, pairs: Pairs) -> Receipt:
@@ -90,7 +95,7 @@ class UnitRunner:
             return Receipt(unit, tally, time.monotonic() - began)
         deaths = await asyncio.to_thread(self._attempts.deaths, unit, alone=False)
         if deaths < self._max_deaths:
-            async with self._turns.shared():
+            async with self._once_dead if deaths else nullcontext(), self._turns.shared():
                 await self._attempt(unit, pairs, tally, alone=False)
         else:
             logger.warning("its worker died with it; it has it alone", extra=said(deaths=deaths))

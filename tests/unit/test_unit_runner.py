@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from pipeline.core.errors import EngineDeadError
 from pipeline.core.storage import Store
 from pipeline.workers.read_pairs import Pairs
+from pipeline.workers.unit_runner import ONCE_DEAD
 from tests.judging import JUDGE_ID, Row, pairs_of, runner, scripted, text_pair, unit
 from tests.shards import labels_of
 
@@ -126,6 +128,27 @@ def test_a_suspect_unit_has_its_worker_alone(output: Store) -> None:
     asyncio.run(together())
     marks = ["SUSPECT" in user for user in engine.events]
     assert marks in ([True] * 16 + [False] * 16, [False] * 16 + [True] * 16)
+
+
+@pytest.mark.parametrize(("dead", "together"), [(False, 8), (True, ONCE_DEAD)])
+def test_units_whose_worker_died_once_are_few_at_a_time(
+    output: Store, dead: bool, together: int
+) -> None:
+    units = [unit(number, number + 1) for number in range(8)]
+    for one in units if dead else []:
+        output.put(f"{one.attempts_prefix(JUDGE_ID)}/shared/run.0", b"")
+    judge, engine = scripted({"latency_s": 0.2}, max_num_seqs=16)
+    worker = runner(judge, output)
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(worker.run(one, rows(8).part(one.start, one.stop)) for one in units))
+
+    asyncio.run(all_at_once())
+    owed, most = Counter[str](), 0
+    for user in engine.events:  # of each order: when it begins, and when it ends
+        owed[user] ^= 1
+        most = max(most, owed.total())
+    assert most == 2 * together
 
 
 def test_an_interrupted_run_is_no_death(output: Store) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.assembly.bench.process_cpu import ProcessTreeCpu
 from pipeline.core.storage import Store
+from pipeline.workers.node_share import cores_of_worker
 from tests.labeling import assert_exact, run_label, write_config
 from tests.shards import pair, write_shard
 
@@ -56,3 +57,8 @@ def test_a_pool_does_not_grow_for_what_one_worker_holds(tmp_path: Path, model: P
     assert (outcome.exit_code, outcome.error) == (0, "")
     assert starts(tmp_path / "out") == 1
     assert_exact(tmp_path / "out", {"a.parquet": rows})
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_a_worker_has_the_share_of_cores_that_it_has_of_gpus() -> None:
+    assert [cores_of_worker(gpus) for gpus in (1, 2)] == [1, 2]  # of two each

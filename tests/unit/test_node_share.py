@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+import ray
 
 from pipeline.workers.node_share import cores_of_worker, share_of_cores
 
@@ -27,5 +28,6 @@ def test_it_is_as_large_as_that_of_the_gpus(
     assert share_of_cores(resources, gpus) == cores
 
 
-def test_without_ray_it_is_the_whole_machine() -> None:
+def test_without_ray_it_is_the_whole_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # other tests may have begun it
     assert cores_of_worker(1) == os.cpu_count()

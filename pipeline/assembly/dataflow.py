@@ -17,7 +17,7 @@ from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 from ray.exceptions import RayError
 
 from pipeline.assembly.committed import CommittedShard
-from pipeline.assembly.flow_size import nodes_of_cluster, readers, units_in_flight
+from pipeline.assembly.flow_size import readers, units_in_flight
 from pipeline.assembly.shard_planner import ShardPlan, ShardPlanner, map_threads
 from pipeline.assembly.stop import Stop
 from pipeline.assembly.stop_watch import StopBudgetOver, StopWatch
@@ -26,6 +26,7 @@ from pipeline.core.config import WorkersConfig
 from pipeline.core.errors import PairmillError
 from pipeline.core.storage import Store
 from pipeline.workers.judge_actor import JudgeActor, RunSpec
+from pipeline.workers.ray_nodes import nodes_of_cluster
 from pipeline.workers.read_pairs import ShardTask, read_units
 from pipeline.workers.receipts import Receipt, receipts_of
 from pipeline.workers.same_version import of_planned_version

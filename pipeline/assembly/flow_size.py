@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-import ray
+from collections.abc import Sequence
 
 from pipeline.core.config import LabelConfig
 from pipeline.core.formats import replies_a_round
+from pipeline.workers.ray_nodes import Node
 from pipeline.workers.read_pairs import ShardTask
 
-Node = Mapping[str, Any]
 # Of the object store, for units that no worker has taken yet, and for those that workers are at.
 _READ_SHARE, _JUDGE_SHARE = 0.4, 0.4
 _STORE_TO_COME = 8 * 2**30  # of a node that an autoscaler has yet to begin: its least, commonly
@@ -35,7 +32,7 @@ def readers(tasks: Sequence[ShardTask], config: LabelConfig, nodes: Sequence[Nod
     Args:
         tasks: what is to be read.
         config: of the job.
-        nodes: of the cluster, as ``ray.nodes()`` has them.
+        nodes: of the cluster, that are up.
     """
     store = sum(_store_bytes(node) for node in nodes)
     if not any(_workers_on(node, config) for node in nodes):
@@ -53,7 +50,7 @@ def units_in_flight(tasks: Sequence[ShardTask], config: LabelConfig, nodes: Sequ
     Args:
         tasks: what is to be read.
         config: of the job.
-        nodes: of the cluster, as ``ray.nodes()`` has them.
+        nodes: of the cluster, that are up.
     """
     if config.engine.units_in_flight:
         return config.engine.units_in_flight
@@ -86,9 +83,3 @@ def _workers_on(node: Node, config: LabelConfig) -> int:
 
 def _store_bytes(node: Node) -> float:
     return float(node["Resources"].get("object_store_memory", 0))
-
-
-def nodes_of_cluster() -> list[Node]:
-    """The nodes of the Ray cluster that are up."""
-    nodes: list[Node] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [node for node in nodes if node["Alive"]]

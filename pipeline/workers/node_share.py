@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import ray
+
+from pipeline.workers.ray_nodes import nodes_of_cluster
 
 
 def cores_of_worker(gpus: float) -> int:
@@ -17,8 +18,7 @@ def cores_of_worker(gpus: float) -> int:
     if not ray.is_initialized():
         return os.cpu_count() or 1
     here = ray.get_runtime_context().get_node_id()
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    (node,) = (node for node in nodes if node["NodeID"] == here)
+    (node,) = (node for node in nodes_of_cluster() if node["NodeID"] == here)
     return share_of_cores(node["Resources"], gpus)
 
 

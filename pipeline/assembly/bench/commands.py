@@ -215,14 +215,15 @@ def _scenes(options: argparse.Namespace) -> str:
 def _stand_in_pairs(options: argparse.Namespace) -> Path:
     from pipeline.assembly.bench.stand_in import write_clip_shards, write_photo_shards
 
-    width, height = options.picture
-    medium = "clips" if options.clips else f"photos-{width}x{height}"
-    folder: Path = options.folder / f"{medium}-{options.shards}x256"
+    folder: Path = options.folder
     if options.clips:
-        write_clip_shards(folder, options.shards, options.encode_clip)
-    else:
-        write_photo_shards(folder, options.shards, options.picture)
-    return folder
+        clips = folder / f"clips-{options.shards}x256"
+        write_clip_shards(clips, options.shards, options.encode_clip)
+        return clips
+    width, height = options.picture
+    photos = folder / f"photos-{width}x{height}-{options.shards}x256"
+    write_photo_shards(photos, options.shards, options.picture)
+    return photos
 
 
 def _fresh(folder: Path, name: str) -> str:

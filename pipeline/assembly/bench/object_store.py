@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-import ray
 from ray._private import internal_api
+
+from pipeline.workers.ray_nodes import nodes_of_cluster
 
 
 def spilled_bytes() -> int:
@@ -19,7 +20,7 @@ def created_bytes() -> int:
 
 
 def _store_stats() -> list[Any]:
-    api: Any = internal_api  # untyped in Ray, as are its nodes
-    nodes: list[dict[str, Any]] = cast(Any, ray).nodes()
+    api: Any = internal_api  # untyped in Ray
+    nodes = nodes_of_cluster()
     stats = [api.node_stats(n["NodeManagerAddress"], n["NodeManagerPort"]) for n in nodes]
     return [each.store_stats for each in stats]

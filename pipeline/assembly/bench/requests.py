@@ -83,8 +83,7 @@ async def _ask_all(engine: Engine, prompts: Sequence[Rendered], judge: JudgeConf
         sampling = Sampling(how.temperature, how.top_p, most, 0, ending)
         return await engine.reply(name, prompt, sampling), time.monotonic()
 
-    again = [prompts[-1]] * _WARM_UP
-    await asyncio.gather(*(ask(f"warm-up-{n}", each, 4) for n, each in enumerate(again)))
+    await asyncio.gather(*(ask(f"warm-up-{n}", prompts[-1], 4) for n in range(_WARM_UP)))
     began = time.monotonic()
     ended = await asyncio.gather(
         *(ask(f"raw-{n}", prompt, how.max_tokens) for n, prompt in enumerate(prompts))

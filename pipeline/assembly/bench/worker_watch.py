@@ -9,12 +9,10 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, cast
-
-import ray
 
 from pipeline.core.repeating import Repeating
 from pipeline.workers.metrics import REQUESTS_IN_FLIGHT, STAGE_SECONDS
+from pipeline.workers.ray_nodes import nodes_of_cluster
 
 _LINE = re.compile(r"(ray_pairmill_\w+)\{([^}]*)\} (\S+)")
 _STAGE = re.compile(r'[Ss]tage="(\w+)"')
@@ -27,9 +25,9 @@ def report_every_second() -> None:
 
 def metrics_urls() -> list[str]:
     """Where the nodes that there are now export their metrics; Ray must run."""
-    nodes: list[dict[str, Any]] = cast(Any, ray).nodes()  # untyped in Ray
     return [
-        f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics" for node in nodes
+        f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+        for node in nodes_of_cluster()
     ]
 
 

@@ -161,6 +161,8 @@ class EngineConfig(Frozen):
     Attributes:
         kind: ``vllm`` (CPU and GPU), ``transformers`` (portable reference) or ``scripted`` (tests).
         max_num_seqs: most replies generated at once.
+        prefill_group: vLLM takes requests that wait up when so many places are free, not one by
+            one; 0 = a sixteenth of ``max_num_seqs``, 1 = as vLLM does by itself.
         args: further engine arguments for speed, such as ``gpu_memory_utilization``.
         request_timeout_s: a reply that takes longer is aborted and counts as unreadable.
         decode_threads: threads beside the engine for media and tokenisation; 0 = one for each core
@@ -174,6 +176,7 @@ class EngineConfig(Frozen):
     kind: Literal["vllm", "transformers", "scripted"] = "vllm"
     tensor_parallel_size: int = Field(default=1, ge=1)
     max_num_seqs: int = Field(default=256, ge=1)
+    prefill_group: int = Field(default=0, ge=0)
     args: dict[str, Any] = Field(default_factory=dict)
     env: dict[str, str] = Field(default_factory=dict)
     request_timeout_s: float = Field(default=600, gt=0)

@@ -6,7 +6,6 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from PIL import Image
 
@@ -145,9 +144,8 @@ def _image(frame: VideoFrame, mode: str) -> Image.Image:
 
 def _display_signs(frame: VideoFrame) -> tuple[int, ...]:
     """Signs of a, b, c and d of the frame's display matrix, or none."""
-    sides: Any = frame.side_data  # typed as a dictionary, which it is not
-    for side in sides:
-        if side.type is Type.DISPLAYMATRIX:
-            a, b, _, c, d, *_ = struct.unpack("=9i", bytes(side))
-            return tuple((value > 0) - (value < 0) for value in (a, b, c, d))
-    return ()
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return ()
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix))
+    return tuple((value > 0) - (value < 0) for value in (a, b, c, d))

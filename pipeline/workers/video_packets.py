@@ -54,6 +54,12 @@ class Timeline:
     area: int
 
 
+# A title in another encoding is no reason to refuse a film. From 19 on PyAV never does.
+_ANY_TITLE: dict[str, Any] = (
+    {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+)
+
+
 @contextmanager
 def opened(data: bytes, limits: MediaConfig) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Opens a video for one thread, from memory.
@@ -64,7 +70,7 @@ def opened(data: bytes, limits: MediaConfig) -> Iterator[tuple[InputContainer, V
     most = limits.max_decoded_pixels
     options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "none"}
     try:
-        with av.open(io.BytesIO(data), "r", options=options, metadata_errors="ignore") as container:
+        with av.open(io.BytesIO(data), "r", options=options, **_ANY_TITLE) as container:
             stream = container.streams.best("video")
             # A song's cover is no video.
             if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:

@@ -1,6 +1,6 @@
 """The judge's engine on vLLM's AsyncLLM: CPU and GPU by the same code, vLLM 0.26 to 0.32.
 
-The only module that imports vllm.
+This module and the scheduler it names to vLLM are the only ones that import vllm.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from pipeline.workers.engine import (
 )
 from pipeline.workers.orphans import guard_children
 from schemas.labels import Reason
+
+PREFILL_GROUP = "pairmill_prefill_group"  # in vLLM's additional_config
+_GROUPS = 16  # so many groups fill an engine, unless engine.prefill_group says otherwise
 
 # Clips reach the engine sampled and sized, and are to stay so: by itself the model's processor
 # would enlarge small frames to 128 tokens. A clip of the wrong size is told by its length.
@@ -68,6 +71,7 @@ class VllmEngine:
             },
             "disable_log_stats": True,
             **free,
+            **_scheduler(engine),
             "mm_processor_kwargs": _AS_SAMPLED | free.get("mm_processor_kwargs", {}),
             "trust_remote_code": False,
         }
@@ -176,6 +180,17 @@ class VllmEngine:
         if self._drops_metadata:
             inputs["mm_processor_kwargs"] = {"videos_kwargs": {"video_metadata": metadata}}
         return inputs
+
+
+def _scheduler(engine: EngineConfig) -> dict[str, Any]:
+    """What makes vLLM take requests up in groups; nothing where its own scheduler is to be used."""
+    group = engine.prefill_group or engine.max_num_seqs // _GROUPS
+    if group <= 1 or "scheduler_cls" in engine.args:
+        return {}
+    return {
+        "scheduler_cls": "pipeline.workers.vllm_scheduler.make_scheduler",
+        "additional_config": engine.args.get("additional_config", {}) | {PREFILL_GROUP: group},
+    }
 
 
 def _drops_metadata() -> bool:

@@ -162,11 +162,11 @@ class EngineConfig(Frozen):
         kind: ``vllm`` (CPU and GPU), ``transformers`` (portable reference) or ``scripted`` (tests).
         max_num_seqs: most replies generated at once.
         prefill_group: vLLM takes requests that wait up when so many places are free, not one by
-            one; 0 = a sixteenth of ``max_num_seqs``, 1 = as vLLM does by itself.
+            one; 0 = a 32nd of ``max_num_seqs``, 1 = as vLLM does by itself.
         args: further engine arguments for speed, such as ``gpu_memory_utilization``.
         request_timeout_s: a reply that takes longer is aborted and counts as unreadable.
         decode_threads: threads beside the engine for media and tokenisation; 0 = one for each core
-            of the worker's share of its node (on a node of 8 GPUs, an eighth).
+            of the worker's share of its node (on a node of 8 GPUs, an eighth), less two.
         units_in_flight: units that one worker judges at once, so that the next ones fill the
             engine while the last replies of those before are still being written; 0 = as many as
             it takes, within the object store.

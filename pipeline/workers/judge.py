@@ -7,7 +7,6 @@ import copy
 import datetime
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from pipeline.core.config import EngineConfig, JudgeConfig
@@ -23,6 +22,7 @@ from pipeline.workers.activity import Activity
 from pipeline.workers.earlier_labels import NONE, EarlierLabels
 from pipeline.workers.engine import Engine, Reply, Sampling
 from pipeline.workers.media import MediaStore
+from pipeline.workers.media_threads import media_threads
 from pipeline.workers.prompting import Prepared, Prompting
 from pipeline.workers.read_pairs import Pairs
 from schemas.labels import Reason, Status
@@ -67,9 +67,7 @@ class Judge:
         self._labeler = labeler or Labeler.of(judge)
         self._prompting = Prompting(engine, judge, media)
         self._format = FORMATS[judge.format]
-        self._threads = ThreadPoolExecutor(
-            how.decode_threads or os.cpu_count() or 1, thread_name_prefix="prepare"
-        )
+        self._threads = media_threads(how.decode_threads or os.cpu_count() or 1)
         rows_at_once = round(engine.at_once * _QUEUE_FACTOR / replies_a_round(judge.format))
         self._slots = asyncio.Semaphore(max(1, rows_at_once))
 

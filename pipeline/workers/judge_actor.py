@@ -24,7 +24,7 @@ from pipeline.workers.engine_start import start_engine
 from pipeline.workers.judge import Judge
 from pipeline.workers.media import MediaStore
 from pipeline.workers.metrics import ENGINE_START_SECONDS
-from pipeline.workers.node_share import cores_of_worker
+from pipeline.workers.node_share import threads_for_media
 from pipeline.workers.ray_recorder import RayRecorder
 from pipeline.workers.read_pairs import corpus_of, unit_of
 from pipeline.workers.receipts import receipt_table
@@ -95,7 +95,7 @@ class JudgeActor:
         threading.Thread(target=self._tick, name="idle seconds", daemon=True).start()
         labeler = Labeler.of(config.judge, config.policy, spec.calibration)
         own, *others = spec.corpora
-        threads = config.engine.decode_threads or cores_of_worker(workers.gpus)
+        threads = config.engine.decode_threads or threads_for_media(workers.gpus)
         how = config.engine.model_copy(update={"decode_threads": threads})
         media = _media(own, config)
         judge = Judge(self._engine, config.judge, how, media, labeler, self._activity)

@@ -8,6 +8,14 @@ import ray
 
 from pipeline.workers.ray_nodes import nodes_of_cluster
 
+# A vLLM engine core and the event loop that feeds it: the GPU waits for both.
+_ENGINE_CORES = 2
+
+
+def threads_for_media(gpus: float) -> int:
+    """Threads that prepare pairs beside an engine: for each core of the worker but the engine's."""
+    return max(1, cores_of_worker(gpus) - _ENGINE_CORES)
+
 
 def cores_of_worker(gpus: float) -> int:
     """CPU cores for a worker that reserves ``gpus``: as large a share as it has of the GPUs.

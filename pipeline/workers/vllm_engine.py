@@ -6,7 +6,7 @@ This module and the scheduler it names to vLLM are the only ones that import vll
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.core.config import EngineConfig, JudgeConfig
@@ -26,7 +26,7 @@ from pipeline.workers.orphans import guard_children
 from schemas.labels import Reason
 
 PREFILL_GROUP = "pairmill_prefill_group"  # in vLLM's additional_config
-_GROUPS = 16  # so many groups fill an engine, unless engine.prefill_group says otherwise
+_GROUPS = 32  # so many groups fill an engine, unless engine.prefill_group says otherwise
 
 # Clips reach the engine sampled and sized, and are to stay so: by itself the model's processor
 # would enlarge small frames to 128 tokens. A clip of the wrong size is told by its length.
@@ -71,7 +71,7 @@ class VllmEngine:
             },
             "disable_log_stats": True,
             **free,
-            **_scheduler(engine),
+            **scheduler_args(engine, free),
             "mm_processor_kwargs": _AS_SAMPLED | free.get("mm_processor_kwargs", {}),
             "trust_remote_code": False,
         }
@@ -182,14 +182,14 @@ class VllmEngine:
         return inputs
 
 
-def _scheduler(engine: EngineConfig) -> dict[str, Any]:
-    """What makes vLLM take requests up in groups; nothing where its own scheduler is to be used."""
+def scheduler_args(engine: EngineConfig, free: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes vLLM take requests up in groups; nothing where another scheduler is to be used."""
     group = engine.prefill_group or engine.max_num_seqs // _GROUPS
-    if group <= 1 or "scheduler_cls" in engine.args:
+    if group <= 1 or "scheduler_cls" in free:
         return {}
     return {
         "scheduler_cls": "pipeline.workers.vllm_scheduler.make_scheduler",
-        "additional_config": engine.args.get("additional_config", {}) | {PREFILL_GROUP: group},
+        "additional_config": free.get("additional_config", {}) | {PREFILL_GROUP: group},
     }
 
 

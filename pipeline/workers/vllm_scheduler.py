@@ -16,6 +16,7 @@ from typing import Any
 
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.interface import PauseState
+from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
 
 from pipeline.workers.vllm_engine import PREFILL_GROUP
@@ -23,53 +24,48 @@ from pipeline.workers.vllm_engine import PREFILL_GROUP
 _FULL = 0.97  # of the memory for keys and values; replies in flight take up more of it
 
 
-class _PrefillGroups:
-    """Beside a scheduler of vLLM: when requests that wait may be taken up."""
+class PrefillGroups(Scheduler):
+    """Takes requests that wait up when a group of places is free."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Makes a scheduler, as vLLM makes its own."""
         super().__init__(*args, **kwargs)
-        self._group: int = self.vllm_config.additional_config[PREFILL_GROUP]  # type: ignore[attr-defined]
-        self._places: int = self.scheduler_config.max_num_seqs  # type: ignore[attr-defined]
+        config: Any = self.vllm_config.additional_config  # typed as a platform's object, too
+        self._group: int = config[PREFILL_GROUP]
+        self._places: int = self.scheduler_config.max_num_seqs
         self._filling = True
-        self._pause_state: PauseState = PauseState.UNPAUSED
 
-    def schedule(self, *args: Any, **kwargs: Any) -> Any:
+    def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
         """Plans a step; without new requests until a group of places is free."""
         if self._pause_state is not PauseState.UNPAUSED:
-            return super().schedule(*args, **kwargs)  # type: ignore[misc]
+            return super().schedule(*args, **kwargs)
         self._filling = self._filling or self._has_room()
         # Not set_pause_state, which tells the log of it.
         self._pause_state = PauseState.UNPAUSED if self._filling else PauseState.PAUSED_NEW
         try:
-            step = super().schedule(*args, **kwargs)  # type: ignore[misc]
+            step = super().schedule(*args, **kwargs)
         finally:
             self._pause_state = PauseState.UNPAUSED
         self._filling = self._filling and not self._is_full()
         return step
 
     def _has_room(self) -> bool:
-        running, waiting = self.get_request_counts()  # type: ignore[attr-defined]
+        running, waiting = self.get_request_counts()
         if not running:
             return True
-        free = self._places - running
-        return bool(
-            free >= min(self._group, waiting) and self._used() <= _FULL - self._group / self._places
-        )
+        next_ones = min(self._group, waiting)
+        most = _FULL * (1 - next_ones / self._places)
+        return running + next_ones <= self._places and self.kv_cache_manager.usage <= most
 
     def _is_full(self) -> bool:
-        running, waiting = self.get_request_counts()  # type: ignore[attr-defined]
-        return bool(waiting and (running >= self._places or self._used() >= _FULL))
-
-    def _used(self) -> float:
-        return float(self.kv_cache_manager.usage)  # type: ignore[attr-defined]
-
-
-class _Async(_PrefillGroups, AsyncScheduler):
-    pass
+        running, waiting = self.get_request_counts()
+        if not waiting:
+            return False
+        return running >= self._places or self.kv_cache_manager.usage >= _FULL
 
 
-class _Sync(_PrefillGroups, Scheduler):
-    pass
+class AsyncPrefillGroups(PrefillGroups, AsyncScheduler):
+    """The same, planning a step while the one before it is computed."""
 
 
 def make_scheduler(*args: Any, vllm_config: Any, **kwargs: Any) -> Scheduler:
@@ -79,5 +75,5 @@ def make_scheduler(*args: Any, vllm_config: Any, **kwargs: Any) -> Scheduler:
         vllm_config: with the size of a group in ``additional_config``.
         args, kwargs: whatever else this vLLM gives its schedulers.
     """
-    chosen = _Async if vllm_config.scheduler_config.async_scheduling else _Sync
+    chosen = AsyncPrefillGroups if vllm_config.scheduler_config.async_scheduling else PrefillGroups
     return chosen(*args, vllm_config=vllm_config, **kwargs)

@@ -7,7 +7,7 @@ import os
 import pytest
 import ray
 
-from pipeline.workers.node_share import cores_of_worker, share_of_cores
+from pipeline.workers.node_share import cores_of_worker, share_of_cores, threads_for_media
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,12 @@ def test_it_is_as_large_as_that_of_the_gpus(
 def test_without_ray_it_is_the_whole_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)  # other tests may have begun it
     assert cores_of_worker(1) == os.cpu_count()
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(16, 14), (3, 1), (2, 1), (1, 1)])
+def test_media_are_prepared_beside_the_cores_of_the_engine(
+    monkeypatch: pytest.MonkeyPatch, cores: int, threads: int
+) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert threads_for_media(1) == threads

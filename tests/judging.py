@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.core.config import EngineConfig, JudgeConfig
+from pipeline.core.config import JudgeConfig
+from pipeline.core.engine_config import EngineConfig
 from pipeline.core.labeler import Labeler
 from pipeline.core.storage import Store
 from pipeline.core.units import Unit

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from pipeline.core.config import EngineConfig, JudgeConfig
+from pipeline.core.config import JudgeConfig
 from pipeline.core.endings import Ending
+from pipeline.core.engine_config import EngineConfig
 
 TINY_JUDGE = "tiny-judge"
 

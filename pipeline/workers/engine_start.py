@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.core.config import EngineConfig, JudgeConfig
+from pipeline.core.config import JudgeConfig
+from pipeline.core.engine_config import EngineConfig
 from pipeline.core.errors import ConfigError
 from pipeline.workers.engine import Engine
 from pipeline.workers.forced_lengths import ForcedLengths

@@ -9,8 +9,9 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from pipeline.core.config import EngineConfig, JudgeConfig
+from pipeline.core.config import JudgeConfig
 from pipeline.core.endings import ending_of
+from pipeline.core.engine_config import EngineConfig
 from pipeline.core.errors import EngineDeadError, RowRejected
 from pipeline.core.fingerprint import label_id
 from pipeline.core.formats import FORMATS, next_orders, replies_a_round

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
-_LOWEST = 19
+_NICER = 4  # gets 0.41 times as much of a core that others want, too
 
 
 def media_threads(count: int) -> ThreadPoolExecutor:
-    """Makes so many threads, the last to be served where cores are short.
+    """Makes so many threads, which give way to others of the process where cores are short.
 
     At the start of a run all of them decode what the next minutes need, while the event loop beside
     them and vLLM's engine core have a GPU to fill.
@@ -21,4 +21,5 @@ def media_threads(count: int) -> ThreadPoolExecutor:
 
 def _give_way() -> None:
     if sys.platform == "linux":  # elsewhere it would concern the whole process
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST)
+        with contextlib.suppress(OSError):  # a sandbox may forbid it
+            os.nice(_NICER)

@@ -16,7 +16,8 @@ from typing import Literal
 from PIL.Image import Image
 from pydantic import Field, ValidationError
 
-from pipeline.core.config import EngineConfig, JudgeConfig
+from pipeline.core.config import JudgeConfig
+from pipeline.core.engine_config import EngineConfig
 from pipeline.core.errors import EngineDeadError, EngineStartError
 from pipeline.core.frozen import Frozen
 from pipeline.workers.engine import Chat, Clip, Rendered, Reply, Sampling

@@ -16,7 +16,8 @@ import torch
 from PIL.Image import Image
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoVideoProcessor
 
-from pipeline.core.config import EngineConfig, JudgeConfig
+from pipeline.core.config import JudgeConfig
+from pipeline.core.engine_config import EngineConfig
 from pipeline.core.errors import EngineStartError
 from pipeline.core.frames import FRAMES_A_PATCH
 from pipeline.workers.chat import ChatRenderer

@@ -6,10 +6,11 @@ This module and the scheduler it names to vLLM are the only ones that import vll
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from pipeline.core.config import EngineConfig, JudgeConfig
+from pipeline.core.config import JudgeConfig
+from pipeline.core.engine_config import EngineConfig
 from pipeline.core.errors import ConfigError, EngineDeadError, EngineStartError, RowRejected
 from pipeline.workers.chat import ChatRenderer
 from pipeline.workers.engine import (
@@ -25,7 +26,8 @@ from pipeline.workers.engine import (
 from pipeline.workers.orphans import guard_children
 from schemas.labels import Reason
 
-PREFILL_GROUP = "pairmill_prefill_group"  # in vLLM's additional_config
+PREFILL_GROUP = "PAIRMILL_PREFILL_GROUP"  # in the environment of vLLM's engine core
+_SCHEDULER = "pipeline.workers.vllm_scheduler.make_scheduler"
 _GROUPS = 32  # so many groups fill an engine, unless engine.prefill_group says otherwise
 
 # Clips reach the engine sampled and sized, and are to stay so: by itself the model's processor
@@ -50,7 +52,8 @@ class VllmEngine:
         self._renderer = ChatRenderer(judge)
         self.at_once = engine.max_num_seqs
         # Read by vLLM when it is imported; this process exists for this engine alone.
-        os.environ.update(engine.env)
+        group = prefill_group(engine)
+        os.environ.update({PREFILL_GROUP: str(group), **engine.env})
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
@@ -70,8 +73,8 @@ class VllmEngine:
                 "video": judge.media.video.max_videos,
             },
             "disable_log_stats": True,
+            **({"scheduler_cls": _SCHEDULER} if group > 1 else {}),
             **free,
-            **scheduler_args(engine, free),
             "mm_processor_kwargs": _AS_SAMPLED | free.get("mm_processor_kwargs", {}),
             "trust_remote_code": False,
         }
@@ -182,15 +185,9 @@ class VllmEngine:
         return inputs
 
 
-def scheduler_args(engine: EngineConfig, free: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes vLLM take requests up in groups; nothing where another scheduler is to be used."""
-    group = engine.prefill_group or engine.max_num_seqs // _GROUPS
-    if group <= 1 or "scheduler_cls" in free:
-        return {}
-    return {
-        "scheduler_cls": "pipeline.workers.vllm_scheduler.make_scheduler",
-        "additional_config": free.get("additional_config", {}) | {PREFILL_GROUP: group},
-    }
+def prefill_group(engine: EngineConfig) -> int:
+    """How many requests that wait vLLM is to take up at a time; 1 leaves it to vLLM."""
+    return engine.prefill_group or max(1, engine.max_num_seqs // _GROUPS)
 
 
 def _drops_metadata() -> bool:

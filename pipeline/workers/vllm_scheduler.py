@@ -12,6 +12,7 @@ Imported by vLLM in its engine core, vLLM 0.26 to 0.32.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
@@ -30,8 +31,8 @@ class PrefillGroups(Scheduler):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Makes a scheduler, as vLLM makes its own."""
         super().__init__(*args, **kwargs)
-        config: Any = self.vllm_config.additional_config  # typed as a platform's object, too
-        self._group: int = config[PREFILL_GROUP]
+        # Not in vLLM's configuration, all of which tells compiled graphs apart.
+        self._group = int(os.environ[PREFILL_GROUP])
         self._places: int = self.scheduler_config.max_num_seqs
         self._filling = True
 
@@ -58,9 +59,7 @@ class PrefillGroups(Scheduler):
         return running + next_ones <= self._places and self.kv_cache_manager.usage <= most
 
     def _is_full(self) -> bool:
-        running, waiting = self.get_request_counts()
-        if not waiting:
-            return False
+        running, _ = self.get_request_counts()
         return running >= self._places or self.kv_cache_manager.usage >= _FULL
 
 
@@ -72,7 +71,7 @@ def make_scheduler(*args: Any, vllm_config: Any, **kwargs: Any) -> Scheduler:
     """Makes the scheduler of an engine core, as vLLM calls its own.
 
     Args:
-        vllm_config: with the size of a group in ``additional_config``.
+        vllm_config: says which of vLLM's schedulers it is to be based on.
         args, kwargs: whatever else this vLLM gives its schedulers.
     """
     chosen = AsyncPrefillGroups if vllm_config.scheduler_config.async_scheduling else PrefillGroups

@@ -1,9 +1,9 @@
-"""vLLM's own scheduler with groups of requests, beside no model: every token is a 7."""
+"""vLLM's own schedulers with groups of requests, beside no model: every token is a 7."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections import deque
+from collections.abc import Iterable
 
 import pytest
 import torch
@@ -12,15 +12,18 @@ from hypothesis import strategies as st
 from vllm import SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+from vllm.v1.core.sched.interface import PauseState
+from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
 from vllm.v1.outputs import ModelRunnerOutput
-from vllm.v1.request import Request
+from vllm.v1.request import Request, RequestStatus
 from vllm.v1.structured_output import StructuredOutputManager
 
 from pipeline.tiny_judge import WEIGHTS
 from pipeline.workers.vllm_engine import PREFILL_GROUP
 from pipeline.workers.vllm_scheduler import make_scheduler
+from tests.engines.conftest import TinyJudge
 
 pytestmark = pytest.mark.engine
 PROMPT = 20  # tokens, of which a block of keys and values holds 16
@@ -33,9 +36,12 @@ class Engine:
     Attributes:
         taken: how many requests each step so far took up.
         running: how many were being written after each step.
+        asked, ended: names of requests.
     """
 
-    def __init__(self, places: int, group: int, blocks: int = 1_000) -> None:
+    def __init__(
+        self, places: int, group: int, blocks: int = 1_000, asynchronous: bool = False
+    ) -> None:
         """Makes a scheduler with so many places, taking up so many requests at a time."""
         config = AsyncEngineArgs(
             model=str(WEIGHTS),
@@ -45,37 +51,54 @@ class Engine:
             max_num_batched_tokens=1_024,
             enable_chunked_prefill=False,
             enable_prefix_caching=False,
-            additional_config={PREFILL_GROUP: group},
         ).create_engine_config()
         config.cache_config.num_gpu_blocks = blocks
+        config.scheduler_config.async_scheduling = asynchronous  # vLLM has none on CPUs
         layer = FullAttentionSpec(block_size=BLOCK, num_kv_heads=1, head_size=1, dtype=torch.float)
-        self.scheduler: Scheduler = make_scheduler(
-            vllm_config=config,
-            kv_cache_config=KVCacheConfig(blocks, [], [KVCacheGroupSpec(["layer"], layer)]),
-            structured_output_manager=StructuredOutputManager(config),
-            block_size=BLOCK,
-            hash_block_size=BLOCK,
-        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(PREFILL_GROUP, str(group))
+            self.scheduler: Scheduler = make_scheduler(
+                vllm_config=config,
+                kv_cache_config=KVCacheConfig(blocks, [], [KVCacheGroupSpec(["layer"], layer)]),
+                structured_output_manager=StructuredOutputManager(config),
+                block_size=BLOCK,
+                hash_block_size=BLOCK,
+            )
         self.taken: list[int] = []
         self.running: list[int] = []
+        self.asked: list[str] = []
+        self.ended: list[str] = []
+        self._planned: deque[SchedulerOutput] = deque()
+        self._ahead = 1 if asynchronous else 0  # steps planned before one is computed
 
     def ask(self, lengths: Iterable[int]) -> None:
         """Adds requests whose replies will have so many tokens."""
         for length in lengths:
+            self.asked.append(str(len(self.asked)))
             how = SamplingParams(max_tokens=length, ignore_eos=True)
-            name = f"{len(self.scheduler.requests)}-{len(self.taken)}"
-            self.scheduler.add_request(Request(name, [5] * PROMPT, how, None))
+            self.scheduler.add_request(Request(self.asked[-1], [5] * PROMPT, how, None))
+
+    def abort(self, name: str) -> None:
+        """Ends a request of which no more is wanted."""
+        if name in self.scheduler.requests:
+            self.scheduler.finish_requests(name, RequestStatus.FINISHED_ABORTED)
+            self.ended.append(name)
 
     def step(self) -> None:
-        """Every request that is being written gets a token."""
+        """Plans a step and computes one: every request in it gets a token."""
         plan = self.scheduler.schedule()
         self.taken.append(len(plan.scheduled_new_reqs))
         self.running.append(len(self.scheduler.running))
+        self._planned.append(plan)
+        if len(self._planned) > self._ahead:
+            self._compute(self._planned.popleft())
+
+    def _compute(self, plan: SchedulerOutput) -> None:
         names = list(plan.num_scheduled_tokens)
         places = {name: place for place, name in enumerate(names)}
-        self.scheduler.update_from_output(
-            plan, ModelRunnerOutput(names, places, sampled_token_ids=[[7]] * len(names))
-        )
+        tokens = ModelRunnerOutput(names, places, sampled_token_ids=[[7]] * len(names))
+        for outputs in self.scheduler.update_from_output(plan, tokens).values():
+            self.ended += [each.request_id for each in outputs.outputs if each.finish_reason]
 
     def finish(self, most_steps: int) -> None:
         """Goes on until every reply is written."""
@@ -90,8 +113,7 @@ def test_places_are_given_away_when_a_group_of_them_is_free() -> None:
     engine = Engine(places=4, group=2)
     engine.ask([1, 2, 3, 4, 5, 5, 5, 5])
     engine.finish(20)
-    # One place is free after the first step, two after the second; the two taken then end with
-    # the seventh, when two wait for them no more: those came after the fourth.
+    # After the first step one place is free, after the second two; after the fourth two again.
     assert engine.taken == [4, 0, 2, 0, 2, 0, 0, 0, 0]
 
 
@@ -104,11 +126,11 @@ def test_as_vllm_does_by_itself_each_place_is_given_away_at_once() -> None:
 
 def test_who_comes_where_there_is_room_does_not_wait_for_others() -> None:
     engine = Engine(places=4, group=3)
-    engine.ask([9, 9, 9])
+    engine.ask([1, 9, 9, 9])
     engine.step()
     engine.ask([9])
     engine.step()
-    assert engine.taken == [3, 1]
+    assert engine.taken == [4, 1]
 
 
 def test_the_last_ones_do_not_wait_for_a_group_that_will_never_be() -> None:
@@ -129,35 +151,53 @@ def test_memory_counts_as_places_do() -> None:
     assert max(engine.running) == 12
 
 
-@settings(deadline=None, max_examples=60)
+@pytest.mark.parametrize("state", [PauseState.PAUSED_NEW, PauseState.PAUSED_ALL])
+def test_a_pause_is_a_pause(state: PauseState) -> None:
+    engine = Engine(places=4, group=2)
+    engine.scheduler.set_pause_state(state)
+    engine.ask([3])
+    engine.step()
+    assert (engine.taken, engine.scheduler.pause_state) == ([0], state)
+    engine.scheduler.set_pause_state(PauseState.UNPAUSED)
+    engine.step()
+    assert engine.taken == [0, 1]
+
+
+@settings(deadline=None, max_examples=80)
 @given(
     arrivals=st.lists(st.lists(st.integers(1, 30), max_size=12), max_size=12),
-    shape=st.sampled_from([(1, 2), (4, 2), (4, 9), (8, 3), (8, 8)]),
+    aborted=st.sets(st.integers(0, 40), max_size=8),
+    shape=st.sampled_from([(1, 1), (4, 2), (4, 4), (8, 3), (8, 8)]),
     blocks=st.sampled_from([9, 17, 1_000]),
+    asynchronous=st.booleans(),
 )
 def test_every_request_ends_whatever_comes_and_goes(
-    arrivals: list[list[int]], shape: tuple[int, int], blocks: int
+    arrivals: list[list[int]],
+    aborted: set[int],
+    shape: tuple[int, int],
+    blocks: int,
+    asynchronous: bool,
 ) -> None:
-    engine = Engine(*shape, blocks)
+    engine = Engine(*shape, blocks, asynchronous)
     for lengths in arrivals:
         engine.ask(lengths)
         engine.step()
+    for number in aborted:
+        engine.abort(str(number))
     engine.finish(2_000)
-    assert sum(engine.taken) == sum(map(len, arrivals))
+    assert sorted(engine.ended) == sorted(engine.asked)
     assert max(engine.running, default=0) <= shape[0]
 
 
 @pytest.mark.parametrize("asynchronous", [True, False])
-def test_both_of_vllms_schedulers_can_have_groups(asynchronous: bool) -> None:
-    engine = Engine(places=4, group=2)
-    known: Mapping[str, Any] = vars(engine.scheduler)
-    config = known["vllm_config"]
-    config.scheduler_config.async_scheduling = asynchronous
-    made = make_scheduler(
-        vllm_config=config,
-        kv_cache_config=known["kv_cache_config"],
-        structured_output_manager=known["structured_output_manager"],
-        block_size=BLOCK,
-        hash_block_size=BLOCK,
+def test_it_plans_ahead_where_vllm_does(asynchronous: bool) -> None:
+    engine = Engine(places=4, group=2, asynchronous=asynchronous)
+    assert isinstance(engine.scheduler, AsyncScheduler) == asynchronous
+
+
+def test_the_engine_is_told_of_it(tiny: TinyJudge) -> None:
+    told = tiny.engine._llm.vllm_config.scheduler_config  # type: ignore[attr-defined]
+    assert (told.max_num_seqs, told.scheduler_cls) == (
+        64,
+        "pipeline.workers.vllm_scheduler.make_scheduler",
     )
-    assert isinstance(made, AsyncScheduler) == asynchronous

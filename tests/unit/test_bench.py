@@ -15,10 +15,12 @@ from rich.console import Console
 from jobs.bench import main
 from pipeline.assembly.bench.engine_sweep import run_setting
 from pipeline.assembly.bench.incremental import Case, plan_once
+from pipeline.assembly.bench.requests import of_pairs
 from pipeline.assembly.bench.scaling import write_text_shards
 from pipeline.assembly.bench.tables import print_figures
-from pipeline.assembly.bench.timeline import Timeline, committed_timeline
-from pipeline.core.config import EngineConfig, JudgeConfig
+from pipeline.assembly.bench.timeline import Timeline, committed_timeline, full_rate
+from pipeline.core.config import JudgeConfig
+from pipeline.core.engine_config import EngineConfig
 from pipeline.core.errors import ConfigError
 from pipeline.core.storage import Store
 from pipeline.workers.engine import Chat, Rendered, Reply, Sampling
@@ -49,8 +51,18 @@ def test_the_pace_of_a_run_is_read_from_its_labels(tmp_path: Path) -> None:
     for row in rows:  # a label every half second
         row["judged_at"] = began + datetime.timedelta(seconds=row["row"] / 2)
     commit_part(store, JUDGE_ID, unit(0, 40), rows)
-    expected = Timeline(3.5, 1.5, 1.95, by_second=(2,) * 20, first_at=began.timestamp())
+    paces = {"steady_per_s": 1.95, "full_per_s": 1.95}
+    expected = Timeline(3.5, 1.5, **paces, by_second=(2,) * 20, first_at=began.timestamp())
     assert committed_timeline(store, JUDGE_ID, 23.0) == expected
+
+
+def test_a_full_engines_pace_leaves_out_that_it_speeds_up_when_no_prompts_come_any_more() -> None:
+    while_full, drained = [float(n) for n in range(120)], [120 + n / 8 for n in range(80)]
+    assert full_rate(while_full + drained) == pytest.approx(1, rel=0.01)
+
+
+def test_a_pair_is_complete_with_its_later_reply() -> None:
+    assert of_pairs([1.0, 4.0, 3.0, 2.0]) == [4.0, 3.0]
 
 
 class Endless:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipeline.core.config import EngineConfig, JudgeConfig, LabelConfig, WorkersConfig
+from pipeline.core.config import JudgeConfig, LabelConfig, WorkersConfig
 from pipeline.core.config_file import load_config
+from pipeline.core.engine_config import EngineConfig
 from pipeline.core.errors import ConfigError
 from pipeline.core.media_config import MediaConfig
 

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from pipeline.core.config import EngineConfig, JudgeConfig
+from pipeline.core.config import JudgeConfig
+from pipeline.core.engine_config import EngineConfig
 from pipeline.core.errors import EngineDeadError, EngineStartError
 from pipeline.workers.engine import Chat, Reply, Sampling
 from pipeline.workers.engine_start import start_engine

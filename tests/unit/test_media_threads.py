@@ -18,6 +18,13 @@ def niceness() -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has niceness of threads")
 def test_they_give_way_and_nothing_else_does() -> None:
     before = niceness()
+    both = threading.Barrier(2)
+
+    def wait_and_tell() -> int:
+        both.wait(60)
+        return niceness()
+
     with media_threads(2) as threads:
-        assert [threads.submit(niceness).result() for _ in range(2)] == [19, 19]
+        told = [threads.submit(wait_and_tell) for _ in range(2)]
+        assert [each.result() for each in told] == [min(19, before + 4)] * 2
     assert niceness() == before

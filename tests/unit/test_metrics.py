@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.assembly.run_metrics import RunMetrics
-from pipeline.core.config import EngineConfig, JudgeConfig
+from pipeline.core.config import JudgeConfig
+from pipeline.core.engine_config import EngineConfig
 from pipeline.core.errors import EngineDeadError
 from pipeline.core.storage import Store
 from pipeline.workers import metrics

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import time
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from PIL import Image
 
 from pipeline.assembly.bench.fresh_process import in_fresh_process
 from pipeline.assembly.bench.pipeline_job import Peers, bench_pipeline
-from pipeline.assembly.bench.requests import Rates, prompts_of
-from pipeline.assembly.bench.timeline import steady_rate
+from pipeline.assembly.bench.requests import Rates, of_pairs, prompts_of
+from pipeline.assembly.bench.timeline import full_rate
 from pipeline.assembly.cluster import ray_session
 from pipeline.core.config import LabelConfig
 from pipeline.core.errors import ConfigError
@@ -70,7 +71,10 @@ def _ray_data_llm(config: LabelConfig, input_uri: str) -> Rates:
         raise ConfigError("ray.data.llm: compare without clips (judge.media.video.max_videos=0)")
     how = config.judge.sampling
     prompts = prompts_of(config, input_uri, LayoutOnly(config))
-    rows = [_row(prompt, _most_tokens(config, prompt)) for prompt in prompts]
+    rows = [
+        _row(prompt, _most_tokens(config, prompt)) | {"number": number}
+        for number, prompt in enumerate(prompts)
+    ]
     processor = build_processor(
         vLLMEngineProcessorConfig(
             model_source=model_path(config.judge.model.name),
@@ -100,7 +104,9 @@ def _ray_data_llm(config: LabelConfig, input_uri: str) -> Rates:
     began = min(row["began"] for row in replied)
     seconds = max(row["ended"] for row in replied) - began
     tokens = sum(row["output_tokens"] for row in replied)
-    steady = steady_rate([row["ended"] for row in replied])
+    # A row is said to have ended when the last one of its batch did: late by as much throughout.
+    ended = [row["ended"] for row in sorted(replied, key=itemgetter("number"))]
+    steady = 2 * full_rate(of_pairs(ended))
     return Rates(len(replied) // 2, len(replied), tokens, seconds, steady)
 
 
@@ -121,7 +127,12 @@ class _Preprocess:
 def _postprocess(row: Row) -> Row:
     now = time.time()
     taken = float(row["time_taken_llm"])
-    return {"began": now - taken, "ended": now, "output_tokens": int(row["num_generated_tokens"])}
+    return {
+        "number": int(row["number"]),
+        "began": now - taken,
+        "ended": now,
+        "output_tokens": int(row["num_generated_tokens"]),
+    }
 
 
 def _most_tokens(config: LabelConfig, prompt: Rendered) -> int:

@@ -90,8 +90,9 @@ def bench_pipeline(
         "cores": os.cpu_count(),
         "notes": [
             "medians; ratio: judgments/s of the job over those of another side, run by run; "
-            "steady: in the middle half of the replies, without the first and the last ones; with "
-            "less than 4 times as many requests as engine.max_num_seqs it tells of a wave",
+            "steady: by pairs that are complete, from a quarter of them to their half, so without "
+            "the first and the last ones; with less than 4 times as many requests as "
+            "engine.max_num_seqs it tells of a wave",
             "first_label_s: from the first label's unit reaching its worker to that label; "
             "tail_s: the last tenth of the labels",
             "gpu_idle_s: of that time and until the last label, by the driver's own count",
@@ -186,7 +187,7 @@ def run_job(config: LabelConfig, input_uri: str, output_uri: str) -> JobRun:
         tally.judgments,
         tally.output_tokens,
         result.judging_seconds,
-        pace.steady_per_s * tally.judgments / tally.pairs,
+        pace.full_per_s * tally.judgments / tally.pairs,
         tally.prompt_tokens,
         tally.cached_tokens,
     )

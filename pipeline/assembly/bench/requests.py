@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.assembly.bench.timeline import steady_rate
+from pipeline.assembly.bench.timeline import full_rate
 from pipeline.assembly.plan import make_plan, open_input
 from pipeline.core.config import JudgeConfig, LabelConfig
 from pipeline.core.endings import ending_of
@@ -27,7 +27,7 @@ class Rates:
     """What was done in how long, the engine's start left out.
 
     Attributes:
-        steady_judgments_per_s: in the middle half of the replies.
+        steady_judgments_per_s: of complete pairs, from a quarter of them to their half.
         prompt_tokens, cached_tokens: of all prompts, and what of them came from the prefix cache.
         after_verdict: share of the replies' characters that follow the last verdict, where a
             reply has one; None where replies are not looked at.
@@ -94,11 +94,16 @@ async def _ask_all(engine: Engine, prompts: Sequence[Rendered], judge: JudgeConf
         judgments=len(replies),
         output_tokens=sum(reply.output_tokens for reply in replies),
         seconds=seconds,
-        steady_judgments_per_s=steady_rate([when for _, when in ended]),
+        steady_judgments_per_s=2 * full_rate(of_pairs([when for _, when in ended])),
         prompt_tokens=sum(reply.prompt_tokens for reply in replies),
         cached_tokens=sum(reply.cached_tokens for reply in replies),
         after_verdict=_after_verdict([reply.text for reply in replies]),
     )
+
+
+def of_pairs(ended: Sequence[float]) -> list[float]:
+    """When pairs were complete, of when both of their replies ended, one beside the other."""
+    return [max(both) for both in zip(ended[::2], ended[1::2], strict=True)]
 
 
 def _after_verdict(texts: Sequence[str]) -> float:

@@ -20,6 +20,7 @@ class Timeline:
         first_label_s: until the first label, from when the first unit reached its worker.
         tail_s: how long the last tenth of the labels took.
         steady_per_s: labels a second in the middle half of the run's labels.
+        full_per_s: from a quarter of them to their half (see :func:`full_rate`).
         by_second: labels in each second.
         first_at: the time of the first label.
     """
@@ -27,6 +28,7 @@ class Timeline:
     first_label_s: float
     tail_s: float
     steady_per_s: float
+    full_per_s: float
     by_second: tuple[int, ...]
     first_at: float
 
@@ -35,6 +37,19 @@ def steady_rate(times: Sequence[float]) -> float:
     """How many there are a second in the middle half of them."""
     early, _, late = quantiles(times, n=4) if len(times) > 1 else (0.0, 0.0, 0.0)
     return len(times) / 2 / max(late - early, 1e-9)
+
+
+def full_rate(times: Sequence[float]) -> float:
+    """How many there are a second from a quarter of them to their half.
+
+    Where four times as many requests are given at once as an engine has places, this is after the
+    first of them came at once and before there are none to take the places of those that end.
+
+    Args:
+        times: when a pair had both replies, or its label; single replies come earlier.
+    """
+    early, late, _ = quantiles(times, n=4) if len(times) > 1 else (0.0, 0.0, 0.0)
+    return len(times) / 4 / max(late - early, 1e-9)
 
 
 def committed_timeline(output: Store, judge_id: str, judging_seconds: float) -> Timeline:
@@ -59,6 +74,7 @@ def committed_timeline(output: Store, judge_id: str, judging_seconds: float) -> 
         first_label_s=round(waited, 2),
         tail_s=round(last - times[int(len(times) * 0.9)], 2),
         steady_per_s=round(steady_rate(times), 2),
+        full_per_s=round(full_rate(times), 2),
         by_second=tuple(seconds[second] for second in range(int(last - first) + 1)),
         first_at=first,
     )

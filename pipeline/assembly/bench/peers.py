@@ -13,8 +13,7 @@ from PIL import Image
 
 from pipeline.assembly.bench.fresh_process import in_fresh_process
 from pipeline.assembly.bench.pipeline_job import Peers, bench_pipeline
-from pipeline.assembly.bench.requests import Rates, of_pairs, prompts_of
-from pipeline.assembly.bench.timeline import full_rate
+from pipeline.assembly.bench.requests import Rates, prompts_of, steady_judgments
 from pipeline.assembly.cluster import ray_session
 from pipeline.core.config import LabelConfig
 from pipeline.core.errors import ConfigError
@@ -106,8 +105,7 @@ def _ray_data_llm(config: LabelConfig, input_uri: str) -> Rates:
     tokens = sum(row["output_tokens"] for row in replied)
     # A row is said to have ended when the last one of its batch did: late by as much throughout.
     ended = [row["ended"] for row in sorted(replied, key=itemgetter("number"))]
-    steady = 2 * full_rate(of_pairs(ended))
-    return Rates(len(replied) // 2, len(replied), tokens, seconds, steady)
+    return Rates(len(replied) // 2, len(replied), tokens, seconds, steady_judgments(ended))
 
 
 class _Preprocess:

@@ -94,11 +94,16 @@ async def _ask_all(engine: Engine, prompts: Sequence[Rendered], judge: JudgeConf
         judgments=len(replies),
         output_tokens=sum(reply.output_tokens for reply in replies),
         seconds=seconds,
-        steady_judgments_per_s=2 * full_rate(of_pairs([when for _, when in ended])),
+        steady_judgments_per_s=steady_judgments([when for _, when in ended]),
         prompt_tokens=sum(reply.prompt_tokens for reply in replies),
         cached_tokens=sum(reply.cached_tokens for reply in replies),
         after_verdict=_after_verdict([reply.text for reply in replies]),
     )
+
+
+def steady_judgments(ended: Sequence[float]) -> float:
+    """Judgments a second while requests wait, of when replies ended, a pair's beside each other."""
+    return 2 * full_rate(of_pairs(ended))
 
 
 def of_pairs(ended: Sequence[float]) -> list[float]:

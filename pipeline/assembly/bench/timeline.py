@@ -35,8 +35,7 @@ class Timeline:
 
 def steady_rate(times: Sequence[float]) -> float:
     """How many there are a second in the middle half of them."""
-    early, _, late = quantiles(times, n=4) if len(times) > 1 else (0.0, 0.0, 0.0)
-    return len(times) / 2 / max(late - early, 1e-9)
+    return _rate_in_quarters(times, 2)
 
 
 def full_rate(times: Sequence[float]) -> float:
@@ -48,8 +47,13 @@ def full_rate(times: Sequence[float]) -> float:
     Args:
         times: when a pair had both replies, or its label; single replies come earlier.
     """
-    early, late, _ = quantiles(times, n=4) if len(times) > 1 else (0.0, 0.0, 0.0)
-    return len(times) / 4 / max(late - early, 1e-9)
+    return _rate_in_quarters(times, 1)
+
+
+def _rate_in_quarters(times: Sequence[float], quarters: int) -> float:
+    """How many there are a second in so many quarters of them after the first one."""
+    ends = quantiles(times, n=4) if len(times) > 1 else [0.0] * 3
+    return len(times) * quarters / 4 / max(ends[quarters] - ends[0], 1e-9)
 
 
 def committed_timeline(output: Store, judge_id: str, judging_seconds: float) -> Timeline:

@@ -7,7 +7,7 @@ import os
 import re
 import time
 import urllib.request
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 
 from pipeline.core.repeating import Repeating
@@ -47,9 +47,9 @@ class WorkerWatch(Repeating):
 
     def stage_seconds(self) -> dict[str, float]:
         """Seconds of each stage, of all workers; each takes its last second with it."""
-        sums = Counter[str]()
+        sums = defaultdict[str, float](float)
         for (stage, _), seconds in self._seconds.items():
-            sums[stage] += seconds  # type: ignore[assignment]
+            sums[stage] += seconds
         return dict(sums)
 
     def look(self) -> None:

@@ -31,12 +31,13 @@ def encode_clip(frames: Sequence[Image.Image], fps: int, format_: ClipFormat = "
             buffer, "GIF", save_all=True, append_images=frames[1:], duration=1000 // fps, loop=0
         )
         return buffer.getvalue()
+    # One thread, and no "macroblock tree": x264's AVX-512 code for it reads memory that it has not
+    # written, so that the same frames would make other bytes each time.
+    options = {"crf": "18", "threads": "1", "x264-params": "mbtree=0"}
     buffer = io.BytesIO()
     make_frame: Any = av.VideoFrame.from_image  # untyped in av
     with av.open(buffer, "w", format="mp4") as file:
-        stream = file.add_stream(
-            "libx264", rate=Fraction(fps), options={"crf": "18", "threads": "1"}
-        )
+        stream = file.add_stream("libx264", rate=Fraction(fps), options=options)
         stream.width, stream.height = frames[0].size
         stream.pix_fmt = "yuv420p"
         for frame in frames:

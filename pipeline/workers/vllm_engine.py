@@ -89,6 +89,9 @@ class VllmEngine:
                 f"vLLM cannot start {judge.model.name!r}: {type(error).__name__}: {error}; "
                 "check judge.model, engine.args and the memory there is"
             ) from error
+        if (pictures := self._llm.renderer.mm_processor) is not None:
+            # vLLM 0.26 would load it when it sees the first picture, and hold all others up: 6 s.
+            pictures.info.get_hf_processor()
         self._drops_metadata = drops and self._llm.model_config.hf_config.model_type == "qwen2_5_vl"
         guard_children()
 

@@ -84,8 +84,8 @@ def _flow(tasks: Sequence[ShardTask], spec: RunSpec) -> ray.data.Dataset:
     pool = ActorPoolStrategy(
         min_size=workers.min,
         max_size=workers.max,
-        max_concurrent_calls_per_actor=in_flight,
-        max_tasks_in_flight_per_actor=in_flight + 1,  # the next unit's bytes arrive meanwhile
+        max_concurrent_calls_per_actor=in_flight.judged,
+        max_tasks_in_flight_per_actor=in_flight.handed_over,
     )
     return (
         ray.data.from_arrow(blocks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pipeline.core.config import LabelConfig
 from pipeline.core.formats import replies_a_round
@@ -41,25 +42,44 @@ def readers(tasks: Sequence[ShardTask], config: LabelConfig, nodes: Sequence[Nod
     return max(1, int(store * _READ_SHARE / max(_UNITS_A_READER * size, 1)))
 
 
-def units_in_flight(tasks: Sequence[ShardTask], config: LabelConfig, nodes: Sequence[Node]) -> int:
-    """How many units a worker judges at once: ``engine.units_in_flight``, or what fills its engine.
+@dataclass(frozen=True)
+class InFlight:
+    """Units of one worker.
+
+    Attributes:
+        judged: at once.
+        handed_over: those, and one whose bytes arrive meanwhile if it is not another worker's.
+    """
+
+    judged: int
+    handed_over: int
+
+
+def units_in_flight(
+    tasks: Sequence[ShardTask], config: LabelConfig, nodes: Sequence[Node]
+) -> InFlight:
+    """How many units a worker has: ``engine.units_in_flight``, or what fills its engine.
 
     Units of few pairs, as ``input.unit_bytes`` cuts large pictures and clips, need many. Their
-    bytes stay in the object store until they are judged, which bounds how many there are.
+    bytes stay in the object store until they are judged, which bounds how many there are. Workers
+    whose engines start first are not to take the others' share, beyond what keeps them busy.
 
     Args:
         tasks: what is to be read.
         config: of the job.
         nodes: of the cluster, that are up.
     """
-    if config.engine.units_in_flight:
-        return config.engine.units_in_flight
     units = [unit for task in tasks for unit in task.units]
     replies = replies_a_round(config.judge.format) * sum(unit.rows for unit in units)
-    wanted = 1 + math.ceil(_LONGEST * config.engine.max_num_seqs * len(units) / max(replies, 1))
+    engines = config.engine.max_num_seqs * len(units) / max(replies, 1)  # units that fill one
+    share = max(math.ceil(len(units) / _workers(config, nodes)), 1 + math.ceil(engines))
+    if given := config.engine.units_in_flight:
+        return InFlight(given, max(given, min(given + 1, share)))
     size = min(config.input.unit_bytes, _bytes_of_unit(tasks))
     room = int(_store_of_worker(config, nodes) * _JUDGE_SHARE / max(size, 1))
-    return max(_LEAST_UNITS, min(wanted, room, _MOST_UNITS))
+    wanted = min(1 + math.ceil(_LONGEST * engines), room, _MOST_UNITS)
+    judged = min(max(_LEAST_UNITS, wanted), share)
+    return InFlight(judged, min(judged + 1, share))
 
 
 def _bytes_of_unit(tasks: Sequence[ShardTask]) -> float:
@@ -72,6 +92,12 @@ def _store_of_worker(config: LabelConfig, nodes: Sequence[Node]) -> float:
     """A worker's share of its node's object store, on the tightest node that can hold one."""
     there = [(_store_bytes(node), _workers_on(node, config)) for node in nodes]
     return min((store / workers for store, workers in there if workers), default=_STORE_TO_COME)
+
+
+def _workers(config: LabelConfig, nodes: Sequence[Node]) -> int:
+    """How many workers there may be, as far as the nodes that are up tell."""
+    there = sum(_workers_on(node, config) for node in nodes)
+    return min(there or config.workers.max, config.workers.max)
 
 
 def _workers_on(node: Node, config: LabelConfig) -> int:

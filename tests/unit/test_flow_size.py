@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.assembly.flow_size import readers, units_in_flight
+from pipeline.assembly.flow_size import InFlight, readers, units_in_flight
 from pipeline.core.config import LabelConfig
 from pipeline.core.units import Unit
 from pipeline.workers.read_pairs import ShardTask
@@ -47,41 +47,62 @@ def test_readers_fit_into_the_store(
     assert readers(tasks(10, 512, unit_mb), config(), nodes) == expected
 
 
-LARGE = [node(100_000, gpus=8)]
+ONE, LARGE = [node(100_000)], [node(100_000, gpus=8)]
 
 
 @pytest.mark.parametrize(
     ("units", "rows", "unit_mb", "nodes", "expected"),
     [
-        (16, 512, 40, LARGE, 6),  # 1,024 replies each for 1,024 places
-        (16, 256, 20, LARGE, 11),
-        (90, 44, 64, LARGE, 60),  # 4 MP pictures: 44 a unit
-        (900, 1, 1, LARGE, 128),  # of 2,561, in case that some are larger
+        (16, 512, 40, ONE, 6),  # 1,024 replies each for 1,024 places
+        (16, 256, 20, ONE, 11),
+        (90, 44, 64, ONE, 60),  # 4 MP pictures: 44 a unit
+        (900, 1, 1, ONE, 128),  # of 2,561, in case that some are larger
         (60, 44, 64, [node(1_000)], 6),  # 400 MB of units
         (60, 44, 64, [node(1_000), node(8_000)], 6),  # the tightest node decides
-        (60, 44, 64, [node(80_000), node(500, gpus=0)], 60),  # but for one without workers
+        (59, 44, 64, [node(80_000), node(500, gpus=0)], 59),  # but for one without workers
         (60, 44, 64, [node(8_000, gpus=8)], 6),  # eight workers share a store
         (60, 44, 64, [node(100)], 3),
-        (90, 44, 64, [node(1_000, gpus=0)], 51),  # a cluster that has yet to begin nodes: 8 GiB
+        (900, 44, 64, [node(1_000, gpus=0)], 51),  # a cluster that has yet to begin nodes: 8 GiB
     ],
 )
 def test_units_in_flight_fill_the_engine(
     units: int, rows: int, unit_mb: float, nodes: list[dict[str, Any]], expected: int
 ) -> None:
-    assert units_in_flight(tasks(units, rows, unit_mb), config(), nodes) == expected
+    assert units_in_flight(tasks(units, rows, unit_mb), config(), nodes).judged == expected
+
+
+@pytest.mark.parametrize(
+    ("units", "rows", "nodes", "expected"),
+    [
+        (400, 256, LARGE, InFlight(11, 12)),  # the bytes of one more arrive meanwhile
+        (64, 256, LARGE, InFlight(8, 8)),  # so that each of eight gets eight
+        (65, 256, LARGE, InFlight(9, 9)),
+        (16, 256, LARGE, InFlight(3, 3)),  # 1,536 replies for 1,024 places, whoever waits
+        (16, 256, [node(100_000, gpus=2), node(100_000, gpus=2)], InFlight(4, 4)),
+        (64, 256, [], InFlight(8, 8)),  # a cluster that has yet to begin nodes
+        (64, 256, [*LARGE, *LARGE], InFlight(8, 8)),  # eight workers at most
+        (2, 256, ONE, InFlight(3, 3)),
+    ],
+)
+def test_the_first_workers_leave_the_others_their_share(
+    units: int, rows: int, nodes: list[dict[str, Any]], expected: InFlight
+) -> None:
+    assert units_in_flight(tasks(units, rows, 1), config(), nodes) == expected
 
 
 def test_single_responses_have_half_the_replies() -> None:
     judge = {"format": "single_score", "votes": {"min_votes": 1}}
-    assert units_in_flight(tasks(16, 512, 1), config(judge=judge), LARGE) == 11
+    assert units_in_flight(tasks(16, 512, 1), config(judge=judge), ONE).judged == 11
 
 
 def test_units_in_flight_can_be_set() -> None:
     engine = {"max_num_seqs": 1_024, "units_in_flight": 2}
-    assert units_in_flight(tasks(60, 44, 64), config(engine=engine), LARGE) == 2
+    assert units_in_flight(tasks(60, 44, 64), config(engine=engine), LARGE) == InFlight(2, 3)
+    engine["units_in_flight"] = 14
+    assert units_in_flight(tasks(60, 44, 64), config(engine=engine), LARGE) == InFlight(14, 14)
 
 
 def test_workers_without_gpus_share_by_their_number() -> None:
     workers = {"max": 4, "gpus": 0}
     nodes = [node(4_000, gpus=0)]
-    assert units_in_flight(tasks(60, 44, 64), config(workers=workers), nodes) == 6
+    assert units_in_flight(tasks(60, 44, 64), config(workers=workers), nodes).judged == 6

@@ -54,17 +54,17 @@ class ChatRenderer:
         texts = [chat.system, *(part for part in chat.parts if isinstance(part, str))]
         frame = self._frame(tuple(_kind(part) for part in chat.parts))
         ids: list[int] = []
-        for between, text in zip(frame, [*texts, None], strict=True):
-            ids += between
-            ids += [] if text is None else self.encode(text)
-        ids += self.encode(chat.reply_prefix)
+        for between, text in zip(frame, self.encode([*texts, chat.reply_prefix]), strict=True):
+            ids += between + text
         media: tuple[Image | Clip, ...] = (*chat.images, *chat.clips)
         length = len(ids) + sum(self.media_tokens(part) - 1 for part in media)
         return Rendered(tuple(ids), length, chat)
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of plain text, special tokens switched off."""
-        return list(self._inert.encode(text, add_special_tokens=False).ids)
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of plain texts, special tokens switched off."""
+        # Of the tokenizer's ways the only one that lets other threads run, and twice as fast.
+        encoded = self._inert.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [list(each.ids) for each in encoded]
 
     def media_tokens(self, part: Image | Clip) -> int:
         """How many tokens the placeholder of a picture or a clip expands to."""

@@ -102,9 +102,10 @@ def test_text_adds_no_special_token(system: str, text: str, kinds: list[str]) ->
     assert shown == [pads[kind] for kind in kinds if kind != "text"]  # in the order shown
 
 
-@given(HOSTILE)
-def test_text_is_read_back_as_it_was(text: str) -> None:
-    assert tokenizer().decode(renderer().encode(text)) == unicodedata.normalize("NFC", text)
+@given(st.lists(HOSTILE))
+def test_texts_are_read_back_as_they_were(texts: list[str]) -> None:
+    read = [tokenizer().decode(ids) for ids in renderer().encode(texts)]
+    assert read == [unicodedata.normalize("NFC", text) for text in texts]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_length_counts_pictures_and_clips_as_they_are_expanded() -> None:
 
 
 def test_a_reply_is_decoded_without_special_tokens() -> None:
-    ids = renderer().encode("<answer>8</answer>")
+    (ids,) = renderer().encode(["<answer>8</answer>"])
     assert renderer().decode([*ids, *renderer().stop_token_ids]) == "<answer>8</answer>"
     assert set(renderer().stop_token_ids) <= special()
 

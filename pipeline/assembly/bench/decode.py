@@ -1,8 +1,9 @@
-"""What pictures and clips cost the CPU beside the engine, and how many cores a GPU needs for it."""
+"""What pictures, clips and texts cost the CPU beside the engine, and how many cores a GPU needs."""
 
 from __future__ import annotations
 
 import os
+import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -14,9 +15,12 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoVideoProcessor
 
 from pipeline.assembly.bench.photos import CLIP_FPS, CLIP_FRAMES, CLIP_SIDES, EncodeClip, jpeg, pan
+from pipeline.assembly.bench.stand_in import ANSWER_WORDS, QUESTION_WORDS, text_of
 from pipeline.core.config import JudgeConfig
 from pipeline.core.media_config import MediaConfig
-from pipeline.workers.engine import Clip, frames_of, model_path
+from pipeline.core.prompts import load_prompt
+from pipeline.workers.chat import ChatRenderer
+from pipeline.workers.engine import Chat, Clip, frames_of, model_path
 from pipeline.workers.media import decode_image
 from pipeline.workers.video import decode_video
 
@@ -27,11 +31,11 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class _Medium:
-    """One encoded medium, and what is to be done with it.
+    """One encoded medium or the texts of a pair, and what is to be done with it.
 
     Attributes:
-        decode: as this software does, to what the judge sees.
-        process: what the model's own processor does after it, inside of vLLM.
+        decode: as this software does, to what the judge sees; of texts, to token ids.
+        process: what the model's own processor does after it, inside of vLLM; of texts nothing.
     """
 
     name: str
@@ -43,7 +47,7 @@ class _Medium:
 def bench_decode(
     judge: JudgeConfig, encode_clip: EncodeClip, seconds: float, judgments_per_s: float
 ) -> dict[str, Any]:
-    """Decodes media again and again, on one thread and on as many as there are cores.
+    """Decodes media and lays texts out, on one thread and on as many as there are cores.
 
     Args:
         judge: its ``media`` says how large pictures and clips are shown.
@@ -53,7 +57,7 @@ def bench_decode(
     """
     cores = os.cpu_count() or 1
     rows = []
-    for medium in _media(judge, encode_clip):
+    for medium in [_texts(judge), *_media(judge, encode_clip)]:
         alone = _cpu_seconds(medium.decode, seconds)
         processor = _cpu_seconds(medium.process, seconds)
         together = _rate(medium.decode, seconds, cores)
@@ -78,6 +82,7 @@ def bench_decode(
         "judgments_per_s": judgments_per_s,
         "notes": [
             "one medium a pair, decoded once for both orders; medians of CPU time, not wall time",
+            "texts: tokens of both orders, system text included, by the judge's own tokenizer",
             "threads_scale: decoded on all cores over what so many cores could by that CPU time; "
             "less on a machine that does something else meanwhile",
             "processor: the model's own (resize, normalise, patches), inside of vLLM; once a pair "
@@ -85,6 +90,22 @@ def bench_decode(
             f"cores a GPU: decode and processor at {judgments_per_s:g} judgments/s, 2 a pair",
         ],
     }
+
+
+def _texts(judge: JudgeConfig) -> _Medium:
+    renderer, prompt = ChatRenderer(judge), load_prompt(judge.format, judge.candidates)
+    rng = random.Random(1)
+    question, *answers = (text_of(rng, n) for n in (QUESTION_WORDS, ANSWER_WORDS, ANSWER_WORDS))
+    chats = [
+        Chat(prompt.system, prompt.fill((), question, [[first], [second]]))
+        for first, second in (answers, reversed(answers))
+    ]
+
+    def layout() -> object:
+        return [renderer.render(chat) for chat in chats]
+
+    count = sum(len(chat.system) + len(chat.user) for chat in chats)
+    return _Medium("texts", count, layout, lambda: None)
 
 
 def _media(judge: JudgeConfig, encode_clip: EncodeClip) -> list[_Medium]:

@@ -28,7 +28,7 @@ from schemas.pairs import PAIRS
 Row = dict[str, Any]
 _ROWS = 256  # of a shard
 _GRAIN = 8
-_QUESTION_WORDS, _ANSWER_WORDS = 30, 150
+QUESTION_WORDS, ANSWER_WORDS = 30, 150
 _WORDS = 4_000  # that texts are made of, each a token
 _KEPT = ("chat_template.jinja", "preprocessor_config.json", "video_preprocessor_config.json")
 # config.json of Qwen2.5-VL-7B-Instruct, of which Flex-VL-7B is a fine-tune.
@@ -143,13 +143,13 @@ def _fill_vocabulary(path: Path) -> None:
 
 
 def _row(pair_id: str, media: Callable[[int], Row], rng: random.Random) -> Row:
-    answers = [_text(rng, round(rng.lognormvariate(0, 0.3) * _ANSWER_WORDS)) for _ in range(2)]
+    answers = [text_of(rng, round(rng.lognormvariate(0, 0.3) * ANSWER_WORDS)) for _ in range(2)]
     nothing: Row = {"images": [], "videos": [], "model": None}
     return (
         dict.fromkeys(PAIRS.names)
         | {
             "pair_id": pair_id,
-            "prompt": _text(rng, _QUESTION_WORDS),
+            "prompt": text_of(rng, QUESTION_WORDS),
             "response_a": {"text": answers[0], **nothing},
             "response_b": {"text": answers[1], **nothing},
         }
@@ -161,7 +161,8 @@ def _file(data: bytes) -> Row:
     return {"bytes": data, "path": None}
 
 
-def _text(rng: random.Random, words: int) -> str:
+def text_of(rng: random.Random, words: int) -> str:
+    """A text of so many words, none of them real."""
     return " ".join(rng.choices(_words(), k=words))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -41,6 +42,8 @@ class ChatRenderer:
             )
         except (OSError, ValueError) as error:
             raise EngineStartError(f"judge.model.name {name!r}: no tokenizer: {error}") from error
+        # Threads of ours call it: by itself it would add one for each core of the machine.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self._factor = judge.media.factor
         self._inert = self._tokenizer.backend_tokenizer.from_str(
             self._tokenizer.backend_tokenizer.to_str()

@@ -92,8 +92,8 @@ def bench_pipeline(
             "medians; ratio: judgments/s of the job over those of another side, run by run; "
             "steady: by pairs that are complete, from a quarter of them to their half, so without "
             "the first and the last ones; with less than 4 times as many requests as "
-            "engine.max_num_seqs it tells of a wave; by then the bare engine has had the pictures of "
-            "all requests processed, which the job does throughout",
+            "engine.max_num_seqs it tells of a wave; the bare engine has had the pictures of all "
+            "requests processed by then, which the job does throughout",
             "first_label_s: from the first label's unit reaching its worker to that label; "
             "tail_s: the last tenth of the labels",
             "gpu_idle_s: of that time and until the last label, by the driver's own count",

@@ -62,7 +62,8 @@ def units_in_flight(
 
     Units of few pairs, as ``input.unit_bytes`` cuts large pictures and clips, need many. Their
     bytes stay in the object store until they are judged, which bounds how many there are. Workers
-    whose engines start first are not to take the others' share, beyond what keeps them busy.
+    whose engines start first are not to take the others' share, beyond what fills their places:
+    as far as the nodes tell that are up, whoever else uses their GPUs.
 
     Args:
         tasks: what is to be read.
@@ -72,7 +73,7 @@ def units_in_flight(
     units = [unit for task in tasks for unit in task.units]
     replies = replies_a_round(config.judge.format) * sum(unit.rows for unit in units)
     engines = config.engine.max_num_seqs * len(units) / max(replies, 1)  # units that fill one
-    share = max(math.ceil(len(units) / _workers(config, nodes)), 1 + math.ceil(engines))
+    share = math.ceil(max(len(units) / _workers(config, nodes), engines))
     if given := config.engine.units_in_flight:
         return InFlight(given, max(given, min(given + 1, share)))
     size = min(config.input.unit_bytes, _bytes_of_unit(tasks))
@@ -95,9 +96,9 @@ def _store_of_worker(config: LabelConfig, nodes: Sequence[Node]) -> float:
 
 
 def _workers(config: LabelConfig, nodes: Sequence[Node]) -> int:
-    """How many workers there may be, as far as the nodes that are up tell."""
+    """How many workers the nodes that are up can hold; one if none can, as others are to come."""
     there = sum(_workers_on(node, config) for node in nodes)
-    return min(there or config.workers.max, config.workers.max)
+    return max(1, min(there, config.workers.max))
 
 
 def _workers_on(node: Node, config: LabelConfig) -> int:

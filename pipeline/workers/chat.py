@@ -45,9 +45,10 @@ class ChatRenderer:
         # Threads of ours call it: by itself it would add one for each core of the machine.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self._factor = judge.media.factor
-        self._inert = self._tokenizer.backend_tokenizer.from_str(
-            self._tokenizer.backend_tokenizer.to_str()
-        )
+        backend = self._tokenizer.backend_tokenizer
+        backend.no_padding()  # a checkpoint may have been saved with either
+        backend.no_truncation()
+        self._inert = backend.from_str(backend.to_str())
         self._inert.encode_special_tokens = True
         self._lock = threading.Lock()
         self._frames: dict[tuple[Kind, ...], list[list[int]]] = {}
@@ -65,7 +66,7 @@ class ChatRenderer:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of plain texts, special tokens switched off."""
-        # Of the tokenizer's ways the only one that lets other threads run, and twice as fast.
+        # For a single text the tokenizer would keep Python's lock; and this leaves offsets out.
         encoded = self._inert.encode_batch_fast(list(texts), add_special_tokens=False)
         return [list(each.ids) for each in encoded]
 

@@ -84,16 +84,16 @@ class VllmEngine:
             arguments["mm_processor_cache_gb"] = 0
         try:
             self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+            guard_children()
+            if (pictures := self._llm.renderer.mm_processor) is not None:
+                # vLLM 0.26 would load it when it sees the first picture, holding all others up.
+                pictures.info.get_hf_processor()
         except (TypeError, ValueError, OSError, RuntimeError) as error:
             raise EngineStartError(
                 f"vLLM cannot start {judge.model.name!r}: {type(error).__name__}: {error}; "
                 "check judge.model, engine.args and the memory there is"
             ) from error
-        if (pictures := self._llm.renderer.mm_processor) is not None:
-            # vLLM 0.26 would load it when it sees the first picture, and hold all others up: 6 s.
-            pictures.info.get_hf_processor()
         self._drops_metadata = drops and self._llm.model_config.hf_config.model_type == "qwen2_5_vl"
-        guard_children()
 
     def render(self, chat: Chat) -> Rendered:
         """Lays out a chat with the model's own template."""

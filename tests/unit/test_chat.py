@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import json
+import shutil
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -150,6 +153,29 @@ def test_length_counts_pictures_and_clips_as_they_are_expanded() -> None:
     rendered = renderer().render(Chat("s", parts))
     expanded = 4 + 6 + 6 + 2 * 12 + 3 * 5
     assert rendered.length == len(rendered.token_ids) - 5 + expanded
+
+
+PADDED = {"direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0}
+CUT = {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        {"padding": PADDED | {"strategy": "BatchLongest", "pad_token": "x"}},
+        {"padding": PADDED | {"strategy": {"Fixed": 64}, "pad_token": "x"}},
+        {"truncation": CUT},
+    ],
+    ids=["padded to the longest", "padded", "truncated"],
+)
+def test_texts_are_neither_padded_nor_cut(saved: dict[str, Any], tmp_path: Path) -> None:
+    shutil.copytree(model_path(JUDGE.model.name), tmp_path / "judge")
+    file = tmp_path / "judge" / "tokenizer.json"
+    described = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps(described | saved), encoding="utf-8")
+    judge = JudgeConfig(model=ModelConfig(name=str(tmp_path / "judge")))
+    shown = chat(["image", "text"], "A long system text.", "short", "<think>")
+    assert renderer_of(judge).render(shown).token_ids == renderer().render(shown).token_ids
 
 
 def test_a_reply_is_decoded_without_special_tokens() -> None:

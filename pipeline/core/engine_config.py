@@ -51,7 +51,7 @@ class EngineConfig(Frozen):
             at least one.
         units_in_flight: units that one worker judges at once, so that the next ones fill the
             engine while the last replies of those before are still being written; 0 = as many as
-            it takes, within the object store.
+            it takes, within the object store and the worker's share of the units.
         script: the scripted engine's plan (tests only).
     """
 

@@ -72,15 +72,15 @@ def units_in_flight(
     """
     units = [unit for task in tasks for unit in task.units]
     replies = replies_a_round(config.judge.format) * sum(unit.rows for unit in units)
-    engines = config.engine.max_num_seqs * len(units) / max(replies, 1)  # units that fill one
-    share = math.ceil(max(len(units) / _workers(config, nodes), engines))
-    if given := config.engine.units_in_flight:
-        return InFlight(given, max(given, min(given + 1, share)))
-    size = min(config.input.unit_bytes, _bytes_of_unit(tasks))
-    room = int(_store_of_worker(config, nodes) * _JUDGE_SHARE / max(size, 1))
-    wanted = min(1 + math.ceil(_LONGEST * engines), room, _MOST_UNITS)
-    judged = min(max(_LEAST_UNITS, wanted), share)
-    return InFlight(judged, min(judged + 1, share))
+    filling = config.engine.max_num_seqs * len(units) / max(replies, 1)  # units in all its places
+    share = math.ceil(max(len(units) / _workers(config, nodes), filling))
+    judged = config.engine.units_in_flight
+    if not judged:
+        size = min(config.input.unit_bytes, _bytes_of_unit(tasks))
+        room = int(_store_of_worker(config, nodes) * _JUDGE_SHARE / max(size, 1))
+        wanted = min(1 + math.ceil(_LONGEST * filling), room, _MOST_UNITS)
+        judged = min(max(_LEAST_UNITS, wanted), share)
+    return InFlight(judged, max(judged, min(judged + 1, share)))
 
 
 def _bytes_of_unit(tasks: Sequence[ShardTask]) -> float:

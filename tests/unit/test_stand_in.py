@@ -43,7 +43,7 @@ def test_prompts_are_as_long_as_usual_and_any_token_can_be_read(folder: Path) ->
 
     name = f"judge.model.name={folder / 'model'}"
     config = load_config(LabelConfig, "jobs/configs/h200-bf16.yaml", [name])
-    engine = LayoutOnly(config)
+    engine = LayoutOnly(config.judge)
     prompts = prompts_of(config, str(folder / "pairs"), engine)
     assert len(prompts) == 128
     assert 830 < fmean(prompt.length for prompt in prompts) < 890  # of which the picture 256
@@ -64,7 +64,7 @@ def test_clips_stand_where_pictures_do(tmp_path: Path, monkeypatch: pytest.Monke
     stand_in.write_clip_shards(tmp_path, 2, encode_clip)
     model = "judge.model.name=tiny-judge"
     config = load_config(LabelConfig, "jobs/configs/h200-bf16.yaml", [model])
-    prompts = prompts_of(config, str(tmp_path), LayoutOnly(config))
+    prompts = prompts_of(config, str(tmp_path), LayoutOnly(config.judge))
     seen = {(len(clip.frames), clip.fps) for prompt in prompts for clip in prompt.chat.clips}
     assert (len(prompts), seen) == (4, {(8, 1.0)})  # eight seconds, a frame each
     assert not any(prompt.chat.images for prompt in prompts)

@@ -14,14 +14,15 @@ from typing import Any
 from PIL import Image
 from transformers import AutoImageProcessor, AutoVideoProcessor
 
+from pipeline.assembly.bench.peers import LayoutOnly
 from pipeline.assembly.bench.photos import CLIP_FPS, CLIP_FRAMES, CLIP_SIDES, EncodeClip, jpeg, pan
 from pipeline.assembly.bench.stand_in import ANSWER_WORDS, QUESTION_WORDS, text_of
 from pipeline.core.config import JudgeConfig
+from pipeline.core.fingerprint import Content
 from pipeline.core.media_config import MediaConfig
-from pipeline.core.prompts import load_prompt
-from pipeline.workers.chat import ChatRenderer
-from pipeline.workers.engine import Chat, Clip, frames_of, model_path
-from pipeline.workers.media import decode_image
+from pipeline.workers.engine import Clip, frames_of, model_path
+from pipeline.workers.media import MediaStore, decode_image
+from pipeline.workers.prompting import Identified, Prepared, Prompting
 from pipeline.workers.video import decode_video
 
 Work = Callable[[], object]
@@ -93,17 +94,15 @@ def bench_decode(
 
 
 def _texts(judge: JudgeConfig) -> _Medium:
-    renderer, prompt = ChatRenderer(judge), load_prompt(judge.format, judge.candidates)
+    prompting = Prompting(LayoutOnly(judge), judge, MediaStore([], judge.media.max_bytes))
     rng = random.Random(1)
     question, *answers = (text_of(rng, n) for n in (QUESTION_WORDS, ANSWER_WORDS, ANSWER_WORDS))
-    chats = [
-        Chat(prompt.system, prompt.fill((), question, [[first], [second]]))
-        for first, second in (answers, reversed(answers))
-    ]
+    row = Identified("texts", question, Content(None), tuple(map(Content, answers)))
 
-    def layout() -> object:
-        return [renderer.render(chat) for chat in chats]
+    def layout() -> Prepared:
+        return prompting.prepare(row)
 
+    chats = [prompt.chat for prompt in layout().prompts.values()]
     count = sum(len(chat.system) + len(chat.user) for chat in chats)
     return _Medium("texts", count, layout, lambda: None)
 

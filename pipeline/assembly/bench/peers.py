@@ -15,7 +15,7 @@ from pipeline.assembly.bench.fresh_process import in_fresh_process
 from pipeline.assembly.bench.pipeline_job import Peers, bench_pipeline
 from pipeline.assembly.bench.requests import Rates, prompts_of, steady_judgments
 from pipeline.assembly.cluster import ray_session
-from pipeline.core.config import LabelConfig
+from pipeline.core.config import JudgeConfig, LabelConfig
 from pipeline.core.errors import ConfigError
 from pipeline.workers.chat import ChatRenderer
 from pipeline.workers.engine import Chat, Rendered, Reply, Sampling, merged_args, model_path
@@ -69,7 +69,7 @@ def _ray_data_llm(config: LabelConfig, input_uri: str) -> Rates:
     if config.judge.media.video.max_videos:
         raise ConfigError("ray.data.llm: compare without clips (judge.media.video.max_videos=0)")
     how = config.judge.sampling
-    prompts = prompts_of(config, input_uri, LayoutOnly(config))
+    prompts = prompts_of(config, input_uri, LayoutOnly(config.judge))
     rows = [
         _row(prompt, _most_tokens(config, prompt)) | {"number": number}
         for number, prompt in enumerate(prompts)
@@ -159,8 +159,8 @@ class LayoutOnly:
 
     at_once = 1
 
-    def __init__(self, config: LabelConfig) -> None:
-        self.renderer = ChatRenderer(config.judge)
+    def __init__(self, judge: JudgeConfig) -> None:
+        self.renderer = ChatRenderer(judge)
 
     def render(self, chat: Chat) -> Rendered:
         return self.renderer.render(chat)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import math
 import time
 from operator import itemgetter
 from typing import Any
@@ -98,8 +99,12 @@ def _ray_data_llm(config: LabelConfig, input_uri: str) -> Rates:
         postprocess=_postprocess,
     )
     ray.data.DataContext.get_current().enable_progress_bars = False
+    # Blocks that are no multiple of a batch end in a small one, which is counted as one of those at
+    # once: by itself Ray makes 200 blocks, and batches of 64 and 16 in turn.
+    blocks = math.ceil(len(rows) / _BATCH)
     with ray_session(config.workers):
-        replied: list[Row] = processor(ray.data.from_items(rows)).take_all()
+        source = ray.data.from_items(rows, override_num_blocks=blocks)
+        replied: list[Row] = processor(source).take_all()
     began = min(row["began"] for row in replied)
     seconds = max(row["ended"] for row in replied) - began
     tokens = sum(row["output_tokens"] for row in replied)

@@ -28,7 +28,8 @@ class Rates:
 
     Attributes:
         steady_judgments_per_s: of complete pairs, from a quarter of them to their half.
-        prompt_tokens, cached_tokens: of all prompts, and what of them came from the prefix cache.
+        prompt_tokens, cached_tokens: of all prompts, and what of them came from the prefix cache;
+            0 and 0 where a side does not say.
         after_verdict: share of the replies' characters that follow the last verdict, where a
             reply has one; None where replies are not looked at.
     """
@@ -44,15 +45,19 @@ class Rates:
 
     def row(self) -> dict[str, float]:
         """The rates as a row of a table."""
-        return {
+        figures = {
             "pairs_per_s": round(self.pairs / self.seconds, 2),
             "judgments_per_s": round(self.judgments / self.seconds, 2),
             "steady_judgments_per_s": round(self.steady_judgments_per_s, 2),
             "output_tokens_per_s": round(self.output_tokens / self.seconds, 1),
             "output_tokens_a_judgment": round(self.output_tokens / max(self.judgments, 1), 1),
-            "cached_share": round(self.cached_tokens / max(self.prompt_tokens, 1), 3),
             "seconds": round(self.seconds, 2),
-        } | ({} if self.after_verdict is None else {"after_verdict": self.after_verdict})
+        }
+        if self.prompt_tokens:
+            figures["cached_share"] = round(self.cached_tokens / self.prompt_tokens, 3)
+        if self.after_verdict is not None:
+            figures["after_verdict"] = self.after_verdict
+        return figures
 
 
 def prompts_of(config: LabelConfig, input_uri: str, engine: Engine) -> list[Rendered]:

@@ -27,7 +27,7 @@ def record(
         stored: what JSON holds.
         where: its URI, for messages.
         checks: what a value must be, by the field's type as it is written.
-        nested: which dataclass, or mapping to which, a type is.
+        nested: which dataclass, or list of or mapping to which, a type is.
 
     Raises:
         ContractError: a field is missing, unknown, or of another type.
@@ -43,7 +43,9 @@ def record(
             raise ContractError(f"{where}: {kind.__name__}.{name} is {value!r}, not {type_name}")
         inner = nested.get(type_name)
         if inner is not None and value is not None:
-            if type_name.startswith("Mapping"):
+            if isinstance(value, list):
+                value = [record(inner, item, where, checks, nested) for item in value]
+            elif type_name.startswith("Mapping"):
                 items = value.items()
                 value = {key: record(inner, v, where, checks, nested) for key, v in items}
             else:

@@ -7,19 +7,18 @@ input shard, and over all of them, rows = labeled + tie + abstained + quarantine
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Self, TypeVar
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 from schemas.contract import ContractError
+from schemas.json_records import Check, is_a, list_of, object_of, or_null, record
 from schemas.labels import Status
 
 MANIFEST_VERSION = "manifest/v1"
 MISSING = "missing"
 OUTCOMES = (*map(str, Status), MISSING)  # what becomes of an input row
 _LABELS = (Status.LABELED, Status.TIE, Status.ABSTAINED)
-
-Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ class Manifest:
                 f"{where}: its version is {version!r}, expected {MANIFEST_VERSION!r}; use the "
                 "version of this software that wrote it"
             )
-        manifest = _record(cls, stored, where)
+        manifest = record(cls, stored, where, _CHECKS, _NESTED)
         manifest._check(where)
         return manifest
 
@@ -176,49 +175,20 @@ def _problems(manifest: Manifest) -> list[str]:
     return problems
 
 
-def _text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _object_of(inner: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, dict) and all(map(inner, value.values()))
-
-
 def _gate(value: object) -> bool:
     return value is None or (isinstance(value, dict) and isinstance(value.get("passed"), bool))
 
 
-_CHECKS: dict[str, Callable[[object], bool]] = {
-    "str": _text,
-    "int": _number,
-    "str | None": lambda value: value is None or _text(value),
-    "tuple[str, ...]": lambda value: isinstance(value, list) and all(map(_text, value)),
-    "Mapping[str, int]": _object_of(_number),
-    "Mapping[str, str]": _object_of(_text),
-    "Mapping[str, Any]": lambda value: isinstance(value, dict),
+_CHECKS: dict[str, Check] = {
+    "str": is_a(str),
+    "int": is_a(int),
+    "str | None": or_null(is_a(str)),
+    "tuple[str, ...]": list_of(is_a(str)),
+    "Mapping[str, int]": object_of(is_a(int)),
+    "Mapping[str, str]": object_of(is_a(str)),
+    "Mapping[str, Any]": is_a(dict),
     "Mapping[str, Any] | None": _gate,
-    "tuple[InputShard, ...]": lambda value: isinstance(value, list),
-    "tuple[SnapshotFile, ...]": lambda value: isinstance(value, list),
+    "tuple[InputShard, ...]": is_a(list),
+    "tuple[SnapshotFile, ...]": is_a(list),
 }
-_NESTED = {"shards": InputShard, "files": SnapshotFile}
-
-
-def _record(kind: type[Record], stored: object, where: str) -> Record:
-    """One dataclass of JSON: every field there and of its type, and none besides."""
-    types = {field.name: str(field.type) for field in fields(kind)}  # type: ignore[arg-type]
-    if not isinstance(stored, dict) or stored.keys() != types.keys():
-        got = sorted(stored) if isinstance(stored, dict) else type(stored).__name__
-        raise ContractError(f"{where}: {kind.__name__} has {got}, expected {sorted(types)}")
-    values: dict[str, Any] = {}
-    for name, type_name in types.items():
-        value = stored[name]
-        if not _CHECKS[type_name](value):
-            raise ContractError(f"{where}: {kind.__name__}.{name} is {value!r}, not {type_name}")
-        if name in _NESTED:
-            value = [_record(_NESTED[name], item, where) for item in value]
-        values[name] = tuple(value) if isinstance(value, list) else value
-    return kind(**values)
+_NESTED = {"tuple[InputShard, ...]": InputShard, "tuple[SnapshotFile, ...]": SnapshotFile}

@@ -25,74 +25,20 @@ not happen twice is therefore also fenced by the store: parts are created if abs
 
 from __future__ import annotations
 
-import datetime
-import json
-import os
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
 from types import TracebackType
 from typing import Self
 
-from pipeline.core.errors import InputError, LeaseHeldError, LeaseLostError, StorageError
+from pipeline.assembly.lease_record import LeaseRecord, new_record
+from pipeline.core.errors import LeaseHeldError, LeaseLostError, StorageError
 from pipeline.core.storage import Store, Version
 
 TTL_S = 60.0
 _RENEWALS = 6  # in one time to live
 _POLLS = 24  # of a contender, in one time to live
-
-
-@dataclass(frozen=True)
-class LeaseRecord:
-    """What is stored.
-
-    Attributes:
-        token: of one holding; the same process gets another the next time.
-        process: the process id on ``host``.
-        begun, expires: UTC in ISO 8601.
-        released: whether it is free.
-    """
-
-    token: str
-    run_id: str
-    host: str
-    process: int
-    begun: str
-    expires: str
-    ttl_s: float
-    released: bool = False
-
-    @classmethod
-    def parse(cls, data: bytes, where: str) -> LeaseRecord:
-        """Reads a stored record.
-
-        Raises:
-            InputError: it is none.
-        """
-        try:
-            record = cls(**json.loads(data))
-            _time(record.expires)
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{where}: this is no lease ({error}); remove it") from error
-        return record
-
-    def as_json(self) -> bytes:
-        """The record as it is stored."""
-        return json.dumps(asdict(self), indent=2).encode()
-
-    @property
-    def holder(self) -> str:
-        """Who holds it, for people."""
-        return f"run {self.run_id} on host {self.host} (process {self.process})"
-
-    @property
-    def expired(self) -> bool:
-        """Whether the stored expiry has passed by this machine's clock."""
-        return _time(self.expires) <= _now()
 
 
 class Lease:
@@ -155,9 +101,8 @@ class Lease:
         self._stop.set()
         self._thread.join()
         if not self.lost:
-            free = replace(self.record, expires=_iso(_now()), released=True)
             with suppress(StorageError):  # then it expires
-                self._store.swap(self._key, free.as_json(), self._version)
+                self._store.swap(self._key, self.record.freed().as_json(), self._version)
 
     def _keep(self) -> None:
         pause = self.record.ttl_s / _RENEWALS
@@ -171,7 +116,7 @@ class Lease:
 
     def _renew(self) -> None:
         begun = time.monotonic()
-        record = replace(self.record, expires=_iso(_now(self.record.ttl_s)))
+        record = self.record.renewed()
         version = self._store.swap(self._key, record.as_json(), self._version)
         if version is None:
             found = self._store.read_version(self._key)
@@ -227,7 +172,7 @@ def take_lease(
         silent = held is not None and time.monotonic() - since >= held.ttl_s
         if held is None or held.released or held.expired or silent:
             begun = time.monotonic()
-            record = _record(run_id, ttl_s)
+            record = new_record(run_id, ttl_s)
             version = store.swap(key, record.as_json(), found)
             if version is not None:
                 return Lease(store, key, record, version, begun + ttl_s, on_lost)
@@ -240,36 +185,8 @@ def take_lease(
         found = store.read_version(key)
 
 
-def _record(run_id: str, ttl_s: float) -> LeaseRecord:
-    now = _now()
-    return LeaseRecord(
-        token=secrets.token_hex(8),
-        run_id=run_id,
-        host=socket.gethostname(),
-        process=os.getpid(),
-        begun=_iso(now),
-        expires=_iso(now + datetime.timedelta(seconds=ttl_s)),
-        ttl_s=ttl_s,
-    )
-
-
 def _held(where: str, held: LeaseRecord) -> str:
     return (
         f"{where}: the lease is held by {held.holder} since {held.begun}, until {held.expires} "
         "unless it is renewed"
     )
-
-
-def _now(plus_s: float = 0) -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=plus_s)
-
-
-def _iso(moment: datetime.datetime) -> str:
-    return moment.isoformat(timespec="milliseconds")
-
-
-def _time(text: str) -> datetime.datetime:
-    moment = datetime.datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone")
-    return moment

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from pipeline.assembly.lease import LeaseRecord
+from pipeline.assembly.lease_record import LeaseRecord
 from pipeline.core.storage import Store
 from tests.processes import ROOT
 

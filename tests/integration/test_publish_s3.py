@@ -12,7 +12,7 @@ import pytest
 import s3fs
 
 import pipeline
-from pipeline.assembly.lease import LeaseRecord
+from pipeline.assembly.lease_record import LeaseRecord
 from pipeline.core.errors import InputError, LeaseHeldError, PublishConflictError
 from pipeline.core.storage import Store, Version
 from schemas.manifest import Manifest

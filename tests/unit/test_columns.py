@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from pipeline.core.columns import UNKNOWN_GOLD, ColumnMapping
+from pipeline.core.column_readers import UNKNOWN_GOLD
+from pipeline.core.columns import ColumnMapping
 from pipeline.core.contract_checks import row_problems
 from pipeline.core.errors import InputError
 from schemas.pairs import MEDIA, PAIRS

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.assembly.lease import Lease, LeaseRecord, take_lease
+from pipeline.assembly.lease import Lease, take_lease
+from pipeline.assembly.lease_record import LeaseRecord
 from pipeline.core.errors import InputError, LeaseHeldError, LeaseLostError, StorageError
 from pipeline.core.storage import Store, Version
 from tests.processes import wait_until

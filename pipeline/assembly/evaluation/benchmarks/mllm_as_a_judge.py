@@ -20,7 +20,7 @@ from pipeline.assembly.evaluation.benchmarks.benchmark import (
     Row,
     metadata_of,
 )
-from pipeline.core.columns import UNKNOWN_GOLD
+from pipeline.core.column_readers import UNKNOWN_GOLD
 from pipeline.core.votes import LETTERS
 
 _RENAMES = {"human_answer": "human"}

@@ -30,12 +30,14 @@ class CommittedShard:
     """A shard of the input as it is now, and what a judge has committed of it.
 
     Attributes:
-        key: identity of its content (``fingerprint.shard_key``).
+        content: its etag, or the hash of its content where the store has no etags.
+        key: identity of its path and content (``fingerprint.shard_key``).
         ranges: the row ranges of its parts, ascending.
         changed: whether there are parts of an earlier version of it.
     """
 
     entry: Entry
+    content: str
     key: str
     ranges: tuple[tuple[int, int], ...]
     changed: bool
@@ -59,11 +61,12 @@ def committed_shards(
         StorageError: the input or the output cannot be reached.
     """
     with ThreadPoolExecutor(THREADS) as pool:
-        keys = pool.map(lambda e: shard_key(e.key, e.size, source.content_key(e)), entries)
+        contents = pool.map(source.content_key, entries)
         groups = defaultdict(list)
         digits = _shared_digits(len(entries), output)
-        for entry, key in zip(entries, keys, strict=True):
-            groups[key[:digits]].append((entry, key))
+        for entry, content in zip(entries, contents, strict=True):
+            key = shard_key(entry.key, entry.size, content)
+            groups[key[:digits]].append((entry, content, key))
         found = pool.map(lambda group: _group(output, judge_id, *group), groups.items())
         yield from itertools.chain.from_iterable(found)
 
@@ -76,7 +79,7 @@ def _shared_digits(shards: int, output: Store) -> int:
 
 
 def _group(
-    output: Store, judge_id: str, beginning: str, shards: Iterable[tuple[Entry, str]]
+    output: Store, judge_id: str, beginning: str, shards: Iterable[tuple[Entry, str, str]]
 ) -> list[CommittedShard]:
     if len(beginning) == PATH_DIGITS:
         listing = output.list(versions_prefix(judge_id, beginning))
@@ -88,9 +91,9 @@ def _group(
             folder = part.key.rpartition("/")[0]
             versions[folder.rpartition("/")[0]].setdefault(folder, []).append(rows)
     committed = []
-    for entry, key in shards:
+    for entry, content, key in shards:
         of_path = versions.get(versions_prefix(judge_id, key), {})
         ranges = of_path.get(own := parts_prefix(judge_id, key), [])
         earlier = len(of_path) > (own in of_path)
-        committed.append(CommittedShard(entry, key, tuple(sorted(ranges)), earlier))
+        committed.append(CommittedShard(entry, content, key, tuple(sorted(ranges)), earlier))
     return committed

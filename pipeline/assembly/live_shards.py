@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
+from pipeline.assembly.committed import CommittedShard
 from pipeline.assembly.shard_planner import ShardPlan
 from pipeline.assembly.snapshots.manifests import read_latest, read_manifest
 from pipeline.core.errors import InputError
 from pipeline.core.storage import Store
 from schemas.manifest import Manifest
 
-# Why a shard has rows to do: nobody knows it yet; its content changed; its labels are of another
-# judge; rows of it are left, or are tried again.
-Kind = Literal["new", "changed", "stale", "unfinished"]
+# Why a shard has rows to do: nobody knows it yet; it was published under another path; its content
+# changed; its labels are of another judge; rows of it are left, or are tried again.
+Kind = Literal["new", "moved", "changed", "stale", "unfinished"]
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class LiveShards:
         judge_id: who labelled them.
         keys: by path, what tells a version of the shard from others.
         rows: how many rows a readable shard has, by that key.
+        contents: that key, by what does not depend on the path: size, and etag or hash.
     """
 
     input_uri: str = ""
     judge_id: str = ""
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     rows: Mapping[str, int] = field(default_factory=dict, repr=False)
+    contents: Mapping[tuple[int, str], str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, output: Store) -> Self:
@@ -54,6 +57,7 @@ class LiveShards:
             manifest.judge.get("judge_id", ""),
             {shard.path: shard.shard_key for shard in manifest.shards},
             {shard.shard_key: shard.rows for shard in manifest.shards if shard.defect is None},
+            {(shard.bytes, shard.content): shard.shard_key for shard in manifest.shards},
         )
 
     def about(self, input_uri: str) -> Self:
@@ -64,12 +68,17 @@ class LiveShards:
         """Why a shard has units to do for a judge."""
         path, key = shard.entry.key, shard.units[0].shard_key
         if path not in self.keys:
-            return "changed" if shard.changed else "new"
+            return "changed" if shard.changed else "moved" if shard.former else "new"
         if self.judge_id != judge_id:
             return "stale"
         return "unfinished" if self.keys[path] == key and not shard.changed else "changed"
 
-    def gone(self, paths: set[str]) -> tuple[int, int]:
-        """How many shards and rows of them are not among these paths any more."""
-        deleted = [key for path, key in self.keys.items() if path not in paths]
+    def former(self, shard: CommittedShard, judge_id: str) -> str | None:
+        """The key of a shard with the same content under another path, labelled by this judge."""
+        key = self.contents.get((shard.entry.size, shard.content))
+        return key if self.judge_id == judge_id and key != shard.key else None
+
+    def gone(self, paths: Collection[str], moved: Collection[str]) -> tuple[int, int]:
+        """How many shards, and rows of them, are not among these paths, nor their keys moved."""
+        deleted = [k for path, k in self.keys.items() if path not in paths and k not in moved]
         return len(deleted), sum(self.rows.get(key, 0) for key in deleted)

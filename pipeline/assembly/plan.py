@@ -6,6 +6,7 @@ That one anti-join is resume after a crash, the nightly increment, and re-judgin
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import get_args
 
 from pipeline.assembly.committed import CommittedShard, committed_shards
 from pipeline.assembly.estimate import estimate_prompt_tokens
@@ -56,6 +57,11 @@ class Plan:
         return [shard for shard in self.shards if shard.defect]
 
     @property
+    def moved(self) -> dict[str, str]:
+        """Keys of shards that still have units to do, and those of the same content before."""
+        return {s.units[0].shard_key: s.former for s in self.shards if s.units and s.former}
+
+    @property
     def rows(self) -> int:
         """Pairs in all readable shards."""
         return sum(shard.rows for shard in self.shards)
@@ -73,15 +79,16 @@ class Plan:
     def summary(self) -> dict[str, int]:
         """The plan in numbers.
 
-        A shard that is to do is new, changed (only the rows that changed are judged), stale (its
-        labels are of another judge) or unfinished. What was deleted leaves the next snapshot.
+        A shard that is to do is new, moved (a published one under another path: nothing of it is
+        judged), changed (only the rows that changed are), stale (its labels are of another judge)
+        or unfinished. What was deleted leaves the next snapshot.
         """
-        kinds: dict[Kind, list[ShardPlan]] = {"new": [], "changed": [], "stale": []}
-        kinds["unfinished"] = []
+        kinds: dict[Kind, list[ShardPlan]] = {kind: [] for kind in get_args(Kind)}
         for shard in self.shards:
             if shard.units:
                 kinds[self.live.kind(shard, self.judge_id)].append(shard)
-        deleted, rows = self.live.gone({shard.entry.key for shard in self.shards})
+        moved = {shard.former for shard in self.shards if shard.former}
+        deleted, rows = self.live.gone(self.paths, moved)
         least, most = self.votes
         return {
             "shards": len(self.shards),
@@ -157,6 +164,7 @@ def plan_shards(
     entries = list_shards(source, prefix)
     planned: dict[str, ShardPlan] = {}
     rest: list[CommittedShard] = []
+    formers: dict[str, str] = {}
     live = LiveShards.of(output)
     for shard in committed_shards(source, output, judge_id, entries):
         # What is published spares the footers of shards that are the same as then: a key stands
@@ -167,8 +175,11 @@ def plan_shards(
             planned[shard.entry.key] = ShardPlan(shard.entry, known, changed=shard.changed)
         else:
             rest.append(shard)
+            if former := live.former(shard, judge_id):
+                formers[shard.entry.key] = former
     for plan_ in spread(ShardPlanner(source, output, config, judge_id, retries), rest):
-        planned[plan_.entry.key] = plan_
+        path = plan_.entry.key
+        planned[path] = replace(plan_, former=formers.get(path))
     shards = tuple(planned[entry.key] for entry in entries)
     if broken := [shard for shard in shards if shard.problems]:
         lines = [f"{source.path(s.entry.key)}: {text}" for s in broken for text in s.problems]

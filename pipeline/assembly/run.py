@@ -172,6 +172,7 @@ def _execute(run: Run, reporter: Reporter, told: dict[str, Any], stop: Stop) -> 
             run.output.uri,
             run.retries.reasons,
             run.canaries.corpus if run.canaries else None,
+            run.plan.moved,
         )
         tasks = run.canaries.among(run.plan) if run.canaries else run.plan.tasks
         starts = Starts(run.output, judge_id, run.run_id)

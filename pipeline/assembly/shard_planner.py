@@ -26,6 +26,8 @@ class ShardPlan:
             units are done.
         changed: whether this judge has labels of an earlier version of it, which rows that did
             not change take over.
+        former: key of a published shard with the same content under another path, whose labels
+            its rows take over; None without one.
         defect: why the shard cannot be read at all, or None.
         problems: what stands between its columns and pairs v1.
     """
@@ -35,6 +37,7 @@ class ShardPlan:
     units: tuple[Unit, ...] = ()
     retried: int = 0
     changed: bool = False
+    former: str | None = None
     defect: str | None = None
     problems: tuple[str, ...] = ()
 

@@ -1,12 +1,13 @@
 """Labels that earlier versions of a shard have: what did not change is not judged again.
 
-A shard that was rewritten has a new key, and so no parts. Its rows that are still the same pairs
-(by hash of prompt, candidates and media) take over the votes that the same judge gave before.
+A shard that was rewritten or moved has a new key, and so no parts. Its rows that are still the same
+pairs (by hash of prompt, candidates and media) take over the votes that the same judge gave before.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,9 +48,9 @@ def labels_of(rows: pa.Table) -> EarlierLabels:
 class EarlierVersions:
     """Finds the labels of earlier versions of shards in the output store of one judge."""
 
-    def __init__(self, store: Store, judge_id: str) -> None:
-        """Binds to the store; nothing is read yet."""
-        self._store, self._judge_id = store, judge_id
+    def __init__(self, store: Store, judge_id: str, moved: Mapping[str, str]) -> None:
+        """Binds to the store; nothing is read yet. ``moved`` has keys and former keys of shards."""
+        self._store, self._judge_id, self._moved = store, judge_id, moved
         self._held: dict[str, EarlierLabels] = {}
         self._lock = threading.Lock()
 
@@ -68,9 +69,13 @@ class EarlierVersions:
 
     def _read(self, unit: Unit) -> EarlierLabels:
         own = parts_prefix(self._judge_id, unit.shard_key) + "/"
+        folders = [versions_prefix(self._judge_id, unit.shard_key)]
+        if former := self._moved.get(unit.shard_key):
+            folders.append(parts_prefix(self._judge_id, former))
         keys = [
             entry.key
-            for entry in self._store.list(versions_prefix(self._judge_id, unit.shard_key))
+            for folder in folders
+            for entry in self._store.list(folder)
             if committed_range(entry.key) and not entry.key.startswith(own)
         ]
         if not keys:

@@ -6,9 +6,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
@@ -50,6 +50,7 @@ class RunSpec:
 
     Attributes:
         canaries: pairs that are judged among the others, and kept apart.
+        moved: keys of shards that lay elsewhere, and what their keys were there.
         calibration: of this judge, from its card; None if it has none.
         retries: committed rows that are quarantined for one of these are judged again.
     """
@@ -62,6 +63,7 @@ class RunSpec:
     output_uri: str
     retries: frozenset[Reason] = frozenset()
     canaries: Corpus | None = None
+    moved: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def corpora(self) -> list[Corpus]:
@@ -100,7 +102,7 @@ class JudgeActor:
         media = _media(own, config)
         judge = Judge(self._engine, config.judge, how, media, labeler, self._activity)
         ids = (spec.judge_id, spec.run_id, workers.max_deaths)
-        runner = UnitRunner(judge, output, *ids, spec.retries)
+        runner = UnitRunner(judge, output, *ids, spec.retries, moved=spec.moved)
         self._runners = [runner]
         for corpus in others:
             its_judge, store = judge.elsewhere(_media(corpus, config)), Store(corpus.output_uri)

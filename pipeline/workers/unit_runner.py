@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pipeline.core.logs import said
@@ -54,16 +55,18 @@ class UnitRunner:
         max_deaths: int,
         retries: frozenset[Reason] = frozenset(),
         beside: UnitRunner | None = None,
+        moved: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Binds a judge to the output store of a run; ``retries`` are tried again.
 
         A runner ``beside`` another one, of other pairs on the same engine, takes turns with it.
+        Of shards that ``moved``, by their keys, the labels of their former keys count.
         """
         self._retries = Retries(retries, run_id)
         self._judge, self._output, self._max_deaths = judge, output, max_deaths
         self._stamp = {"judge_id": judge_id, "run_id": run_id}
         self._attempts = Attempts(output, judge_id, run_id)
-        self._earlier = EarlierVersions(output, judge_id)
+        self._earlier = EarlierVersions(output, judge_id, moved)
         self._turns: _Turns = beside._turns if beside else _Turns()
         self._once_dead: asyncio.Semaphore = (
             beside._once_dead if beside else asyncio.Semaphore(ONCE_DEAD)

@@ -13,7 +13,7 @@ from pipeline.assembly.snapshots.manifests import LATEST_KEY
 from pipeline.core.storage import Store
 from tests.labeling import Row, assert_exact, contents, forbid_ray, run_job, write_config
 from tests.nights import detail_of, nights, published, rows_of, run_nightly, steps_of, write_corpus
-from tests.publishing import latest_of
+from tests.publishing import latest_of, live_rows
 from tests.shards import pair, write_shard
 
 DONE = ["plan", "label", "reconcile", "compact", "gate", "publish"]
@@ -70,6 +70,31 @@ def test_a_night_publishes_and_a_quiet_one_starts_nothing(
     assert not detail_of(second, "exports")["exports"][0]["new"]
     assert second["snapshot_id"] == first["snapshot_id"]
     assert second["judge_id"] == first["judge_id"]
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_of_a_shard_that_was_moved_nothing_is_judged(
+    tmp_path: Path, model: Path, corpus: dict[str, list[Row]]
+) -> None:
+    source, output = tmp_path / "in", tmp_path / "out"
+    config = write_config(tmp_path / "night.yaml", model)
+    assert run_nightly(config, source, output).exit_code == 0
+    (source / "older").mkdir()
+    (source / "a.parquet").rename(source / "older/2026.parquet")
+    corpus["older/2026.parquet"] = corpus.pop("a.parquet")
+    outcome = run_nightly(config, source, output)
+    assert (outcome.exit_code, outcome.error) == (0, "")
+    plan, done = outcome.event("plan"), outcome.event("done")
+    assert (plan["shards_moved"], plan["pairs_of_moved_shards"], plan["shards_deleted"]) == (
+        1,
+        40,
+        0,
+    )
+    assert (done["pairs"], done["reused"], done["judgments"]) == (40, 40, 0)
+    assert published(output) == rows_of(corpus)
+    first, second = nights(output)
+    assert (first["state"], second["state"]) == ("published", "published")
+    assert {row["run_id"] for row in live_rows(Store(str(output)))} == {first["run_id"]}
 
 
 @pytest.mark.usefixtures("shared_ray")

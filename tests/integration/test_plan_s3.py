@@ -49,7 +49,7 @@ def test_many_shards_are_listed_together(
             earlier = shard_key(shard.key, 9, "before")
             output.put(Unit(shard.key, earlier, 0, 9).part_key(JUDGE), b"")
         output.put(Unit(shard.key, key, 0, 3).part_key(OTHER), b"")
-        expected.append(CommittedShard(shard, key, ranges, changed))
+        expected.append(CommittedShard(shard, f"etag-{number}", key, ranges, changed))
 
     def found() -> list[CommittedShard]:
         output.listings = 0

@@ -16,6 +16,7 @@ from pipeline.core.units import Unit
 from pipeline.workers.earlier_labels import EarlierVersions
 from pipeline.workers.judge import Judge
 from pipeline.workers.receipts import Tally
+from pipeline.workers.unit_runner import UnitRunner
 from tests.judging import JUDGE_ID, Row, pairs_of, runner, scripted, text_pair
 from tests.shards import labels_of
 
@@ -72,6 +73,24 @@ def test_all_earlier_versions_count_and_other_shards_do_not(output: Store) -> No
     assert len({chat.user for chat, _ in engine.asked}) == 2 * 2  # rows 2 and 3, both orders
 
 
+def test_a_moved_shard_takes_over_the_labels_of_its_former_key_alone(output: Store) -> None:
+    there, here = version("same", 2, "old/s.parquet"), version("same", 3, "new/s.parquet")
+    run(output, scripted()[0], there, OLD[:2], "a")
+    run(output, scripted()[0], version("before", 1, "old/s.parquet"), OLD[2:3], "b")
+    judge, engine = scripted()
+    moved = {here.shard_key: there.shard_key}
+    worker = UnitRunner(judge, output, JUDGE_ID, "c", 2, moved=moved)
+    tally = asyncio.run(worker.run(here, pairs_of(OLD[:3]))).tally
+    assert (tally.pairs, tally.reused) == (3, 2)
+    assert len({chat.user for chat, _ in engine.asked}) == 2  # the third row, both orders
+    rows = labels(output, here)
+    assert [(row["shard"], row["row"], row["run_id"]) for row in rows] == [
+        ("new/s.parquet", 0, "a"),
+        ("new/s.parquet", 1, "a"),
+        ("new/s.parquet", 2, "c"),
+    ]
+
+
 def test_a_label_is_taken_over_under_todays_policy(output: Store) -> None:
     flip = {"faults": {"MARK": "flip"}}
     run(output, scripted(flip)[0], version("old", 6), OLD, "first")
@@ -88,7 +107,7 @@ def test_a_label_is_taken_over_under_todays_policy(output: Store) -> None:
 def test_a_new_shard_reads_nothing(output: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     run(output, scripted()[0], version("old", 6), OLD, "first")
     monkeypatch.setattr(Store, "read", lambda self, key: pytest.fail(f"{key} was read"))
-    versions = EarlierVersions(output, JUDGE_ID)
+    versions = EarlierVersions(output, JUDGE_ID, {})
     assert versions.of(version("x", 3, "new.parquet")).find("any") is None
     assert versions.of(version("old", 6)).find("any") is None  # its own parts are not earlier
 

@@ -48,9 +48,12 @@ class Night:
     def write(self, name: str, rows: int) -> None:
         write_shard(Path(self.source.uri) / name, [text_pair(n) for n in range(rows)], 8)
 
-    def key(self, name: str) -> str:
+    def version(self, name: str) -> tuple[int, str]:
         (entry,) = self.source.list(name)
-        return shard_key(name, entry.size, self.source.content_key(entry))
+        return entry.size, self.source.content_key(entry)
+
+    def key(self, name: str) -> str:
+        return shard_key(name, *self.version(name))
 
     def commit(self, name: str, *ranges: tuple[int, int]) -> None:
         for rows in ranges:
@@ -59,7 +62,7 @@ class Night:
     def manifest(self) -> Manifest:
         counts = dict.fromkeys(OUTCOMES, 0)
         shards = [
-            InputShard(name, 1, "", self.key(name), rows, counts | {"labeled": rows})
+            InputShard(name, *self.version(name), self.key(name), rows, counts | {"labeled": rows})
             for name, rows in ROWS.items()
         ]
         return _totalled(tuple(shards))
@@ -146,13 +149,34 @@ def test_a_published_shard_of_which_rows_are_left_is_unfinished(tmp_path: Path) 
     assert _kinds(night) == {"unfinished": (1, 20)}
 
 
+def test_a_published_shard_under_another_path_is_moved(night: Night) -> None:
+    published = replace(night.manifest(), input=night.source.uri, judge={"judge_id": JUDGE_ID})
+    night.publish(published)
+    former, folder = night.key("b.parquet"), Path(night.source.uri)
+    (folder / "b.parquet").rename(folder / "e.parquet")
+    night.write("d.parquet", 3)
+    assert _kinds(night) == {"moved": (1, 20), "new": (1, 3)}
+    assert night.plan().moved == {night.key("e.parquet"): former}
+    night.commit("e.parquet", (0, 20))
+    assert _kinds(night) == {"new": (1, 3)}
+    assert night.plan().moved == {}
+    # Content that is at its place still, and lies at another one, too.
+    (folder / "copy.parquet").write_bytes((folder / "a.parquet").read_bytes())
+    assert _kinds(night) == {"moved": (1, 40), "new": (1, 3)}
+    assert night.plan().moved == {night.key("copy.parquet"): night.key("a.parquet")}
+
+    night.publish(replace(published, judge={"judge_id": "another"}))
+    assert _kinds(night) == {"new": (2, 43), "deleted": (1, 20)}
+    assert night.plan().moved == {}
+
+
 def _kinds(night: Night) -> dict[str, tuple[int, int]]:
     """Shards and pairs of each kind that the plan tells."""
     found = night.plan().summary()
-    kinds = ("new", "changed", "stale", "unfinished", "deleted")
+    kinds = ("new", "moved", "changed", "stale", "unfinished", "deleted")
     counts = {kind: (found[f"shards_{kind}"], found[f"pairs_of_{kind}_shards"]) for kind in kinds}
-    assert found["shards_to_do"] == sum(counts[kind][0] for kind in kinds[:4])
-    assert found["pairs_to_do"] == sum(counts[kind][1] for kind in kinds[:4])
+    assert found["shards_to_do"] == sum(counts[kind][0] for kind in kinds[:-1])
+    assert found["pairs_to_do"] == sum(counts[kind][1] for kind in kinds[:-1])
     return {kind: count for kind, count in counts.items() if count != (0, 0)}
 
 

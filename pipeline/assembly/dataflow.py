@@ -53,7 +53,9 @@ def judge_shards(tasks: Sequence[ShardTask], spec: RunSpec, stop: Stop) -> Itera
         watch = partial(StopWatch, stop, spec)  # Ray Data calls it without arguments
         flow.context.custom_execution_callback_classes = [watch]  # type: ignore[list-item]
         try:
-            for table in flow.iter_batches(batch_size=None, batch_format="pyarrow"):
+            # What is fetched ahead is held until the next one comes, which may be minutes later.
+            tables = flow.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+            for table in tables:
                 yield from receipts_of(table)
         except StopBudgetOver:
             return

@@ -42,7 +42,8 @@ def map_tasks(tasks: Iterable[Any], stage: Stage) -> Iterator[Any]:
     )
     try:
         table: pa.Table
-        for table in flow.iter_batches(batch_size=None, batch_format="pyarrow"):
+        # What is fetched ahead is held until the next one comes.
+        for table in flow.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for data in table["result"].to_pylist():
                 yield pickle.loads(data)
     except RayError as error:

@@ -53,6 +53,7 @@ def test_a_unit_is_told_of_before_the_next_one_is_done(tmp_path: Path, model: Pa
     rows[6]["prompt"] += "<slow>"
     write_shard(tmp_path / "in" / "a.parquet", rows, 4)
     slow = {
+        "judge": {"votes": {"max_votes": 2}},
         "engine": {"script": {"faults": {"<slow>": "hang"}}, "request_timeout_s": 5},
         "input": {"unit_rows": 4},
         "quarantine": {"max_fraction": 1},

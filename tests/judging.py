@@ -77,6 +77,8 @@ def judge_rows(judge: Judge, rows: list[Row], start: int = 0) -> list[Row]:
     return asyncio.run(judge.judge_unit(where, pairs_of(rows), stamp))
 
 
-def runner(judge: Judge, output: Store, run_id: str = "run", max_deaths: int = 2) -> UnitRunner:
+def runner(
+    judge: Judge, output: Store, run_id: str = "run", max_deaths: int = 2, **more: Any
+) -> UnitRunner:
     """A fresh worker's runner."""
-    return UnitRunner(judge, output, JUDGE_ID, run_id, max_deaths)
+    return UnitRunner(judge, output, JUDGE_ID, run_id, max_deaths, **more)

@@ -34,6 +34,7 @@ class CommittedShard:
         key: identity of its path and content (``fingerprint.shard_key``).
         ranges: the row ranges of its parts, ascending.
         changed: whether there are parts of an earlier version of it.
+        former: key of a published shard with the same content under another path.
     """
 
     entry: Entry
@@ -41,6 +42,7 @@ class CommittedShard:
     key: str
     ranges: tuple[tuple[int, int], ...]
     changed: bool
+    former: str | None = None
 
     def covers(self, rows: int) -> bool:
         """Whether the parts hold each of so many rows, and none beyond."""

@@ -53,14 +53,23 @@ def judge_shards(tasks: Sequence[ShardTask], spec: RunSpec, stop: Stop) -> Itera
         watch = partial(StopWatch, stop, spec)  # Ray Data calls it without arguments
         flow.context.custom_execution_callback_classes = [watch]  # type: ignore[list-item]
         try:
-            # What is fetched ahead is held until the next one comes, which may be minutes later.
-            tables = flow.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
-            for table in tables:
+            for table in tables_of(flow):
                 yield from receipts_of(table)
         except StopBudgetOver:
             return
-        except RayError as error:
-            raise user_error(error) from error
+
+
+def tables_of(flow: ray.data.Dataset) -> Iterator[pa.Table]:
+    """The blocks that come out of a flow, each as soon as it is there.
+
+    Raises:
+        PairmillError: a stage met an error that the user can act on.
+    """
+    try:
+        # What is fetched ahead is held until the next one comes, which may be minutes later.
+        yield from flow.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+    except RayError as error:
+        raise user_error(error) from error
 
 
 def waves(tasks: Sequence[ShardTask], most_units: int) -> Iterator[list[ShardTask]]:

@@ -164,7 +164,6 @@ def plan_shards(
     entries = list_shards(source, prefix)
     planned: dict[str, ShardPlan] = {}
     rest: list[CommittedShard] = []
-    formers: dict[str, str] = {}
     live = LiveShards.of(output)
     for shard in committed_shards(source, output, judge_id, entries):
         # What is published spares the footers of shards that are the same as then: a key stands
@@ -174,12 +173,9 @@ def plan_shards(
         if known and shard.covers(known):  # of none, nothing is known by its parts
             planned[shard.entry.key] = ShardPlan(shard.entry, known, changed=shard.changed)
         else:
-            rest.append(shard)
-            if former := live.former(shard, judge_id):
-                formers[shard.entry.key] = former
+            rest.append(replace(shard, former=live.former(shard, judge_id)))
     for plan_ in spread(ShardPlanner(source, output, config, judge_id, retries), rest):
-        path = plan_.entry.key
-        planned[path] = replace(plan_, former=formers.get(path))
+        planned[plan_.entry.key] = plan_
     shards = tuple(planned[entry.key] for entry in entries)
     if broken := [shard for shard in shards if shard.problems]:
         lines = [f"{source.path(s.entry.key)}: {text}" for s in broken for text in s.problems]

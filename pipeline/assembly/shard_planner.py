@@ -66,7 +66,7 @@ class ShardPlanner:
             groups = _row_groups(file.metadata)
         except (pa.ArrowException, UnicodeDecodeError) as error:
             defect = f"corrupt footer: {str(error).strip().splitlines()[0]}"
-            return ShardPlan(entry, defect=defect)
+            return ShardPlan(entry, former=shard.former, defect=defect)
         if problems:
             return ShardPlan(entry, problems=tuple(problems))
         ranges = cut_ranges(groups, self.config.unit_rows, self.config.unit_bytes)
@@ -75,7 +75,8 @@ class ShardPlanner:
         left = subtract(ranges, shard.ranges)
         units = sorted([*(Unit(entry.key, shard.key, *rows) for rows in left), *again])
         rows = file.metadata.num_rows
-        return ShardPlan(entry, rows, tuple(units), sum(again.values()), shard.changed)
+        retried = sum(again.values())
+        return ShardPlan(entry, rows, tuple(units), retried, shard.changed, shard.former)
 
     def _pending(self, unit: Unit) -> int:
         return self.retries.pending(self.output, unit.part_key(self.judge_id))

@@ -85,11 +85,8 @@ def test_of_a_shard_that_was_moved_nothing_is_judged(
     outcome = run_nightly(config, source, output)
     assert (outcome.exit_code, outcome.error) == (0, "")
     plan, done = outcome.event("plan"), outcome.event("done")
-    assert (plan["shards_moved"], plan["pairs_of_moved_shards"], plan["shards_deleted"]) == (
-        1,
-        40,
-        0,
-    )
+    assert (plan["shards_moved"], plan["pairs_of_moved_shards"]) == (1, 40)
+    assert plan["shards_deleted"] == 0
     assert (done["pairs"], done["reused"], done["judgments"]) == (40, 40, 0)
     assert published(output) == rows_of(corpus)
     first, second = nights(output)

@@ -16,7 +16,6 @@ from pipeline.core.units import Unit
 from pipeline.workers.earlier_labels import EarlierVersions
 from pipeline.workers.judge import Judge
 from pipeline.workers.receipts import Tally
-from pipeline.workers.unit_runner import UnitRunner
 from tests.judging import JUDGE_ID, Row, pairs_of, runner, scripted, text_pair
 from tests.shards import labels_of
 
@@ -79,7 +78,7 @@ def test_a_moved_shard_takes_over_the_labels_of_its_former_key_alone(output: Sto
     run(output, scripted()[0], version("before", 1, "old/s.parquet"), OLD[2:3], "b")
     judge, engine = scripted()
     moved = {here.shard_key: there.shard_key}
-    worker = UnitRunner(judge, output, JUDGE_ID, "c", 2, moved=moved)
+    worker = runner(judge, output, "c", moved=moved)
     tally = asyncio.run(worker.run(here, pairs_of(OLD[:3]))).tally
     assert (tally.pairs, tally.reused) == (3, 2)
     assert len({chat.user for chat, _ in engine.asked}) == 2  # the third row, both orders

@@ -12,9 +12,8 @@ from pipeline.core.storage import Store
 from pipeline.workers.judge import Judge
 from pipeline.workers.receipts import Tally
 from pipeline.workers.retries import Retries, parse_reasons
-from pipeline.workers.unit_runner import UnitRunner
 from schemas.labels import Reason
-from tests.judging import JUDGE_ID, Row, pairs_of, scripted, text_pair, unit
+from tests.judging import JUDGE_ID, Row, pairs_of, runner, scripted, text_pair, unit
 from tests.shards import labels_of
 
 ROWS = [text_pair(0), text_pair(1, "CHAT"), text_pair(2, "SAYNO"), text_pair(3, prompt=" ")]
@@ -29,7 +28,7 @@ def run(
     retries: frozenset[Reason] = frozenset(),
     rows: list[Row] = ROWS,
 ) -> Tally:
-    worker = UnitRunner(judge, output, JUDGE_ID, run_id, 2, retries)
+    worker = runner(judge, output, run_id, retries=retries)
     return asyncio.run(worker.run(unit(0, len(rows)), pairs_of(rows))).tally
 
 
@@ -98,7 +97,7 @@ def test_a_row_that_kills_its_worker_when_tried_again_is_left_as_it_is(output: S
 
 
 def test_a_unit_cut_otherwise_is_refused(output: Store) -> None:
-    worker = UnitRunner(scripted()[0], output, JUDGE_ID, "second", 2, MALFORMED)
+    worker = runner(scripted()[0], output, "second", retries=MALFORMED)
     with pytest.raises(InputError, match=r"set input\.unit_rows and"):
         asyncio.run(worker.run(unit(0, 2), pairs_of(ROWS[:2])))
 

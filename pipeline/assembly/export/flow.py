@@ -12,9 +12,8 @@ from typing import Any
 import pyarrow as pa
 import ray
 from ray.data import DataContext
-from ray.exceptions import RayError
 
-from pipeline.assembly.dataflow import user_error
+from pipeline.assembly.dataflow import tables_of
 
 _BLOCKS = 2_000  # more tasks than any cluster runs at once; Ray keeps statistics of each for ever
 
@@ -40,14 +39,9 @@ def map_tasks(tasks: Iterable[Any], stage: Stage) -> Iterator[Any]:
     flow = ray.data.from_arrow(blocks).map_batches(
         stage, batch_size=1, batch_format="pyarrow", num_cpus=1
     )
-    try:
-        table: pa.Table
-        # What is fetched ahead is held until the next one comes.
-        for table in flow.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            for data in table["result"].to_pylist():
-                yield pickle.loads(data)
-    except RayError as error:
-        raise user_error(error) from error
+    for table in tables_of(flow):
+        for data in table["result"].to_pylist():
+            yield pickle.loads(data)
 
 
 def _cut(packed: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

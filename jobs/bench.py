@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.assembly.bench.commands import COMMANDS
-from pipeline.assembly.bench.tables import print_figures
-from pipeline.assembly.vote_study.tables import comparison, markdown, ways
-from pipeline.core.errors import PairmillError
-from pipeline.tiny_judge.clip_files import encode_clip
-from pipeline.tiny_judge.corpus import write_scene_shards
+from pipeline.lab.bench.bench_commands import COMMANDS
+from pipeline.lab.bench.bench_tables import print_figures
+from pipeline.lab.tiny_judge.clip_files import encode_clip
+from pipeline.lab.tiny_judge.scene_corpus import write_scene_shards
+from pipeline.lab.vote_study.study_tables import comparison, markdown, ways
+from pipeline.runtime.errors import PairmillError
 
 CONFIGS = Path(__file__).parent / "configs"
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pipeline.assembly.calibrate import calibrate
-from pipeline.assembly.command import run_command
-from pipeline.assembly.job_config import MillConfig
-from pipeline.assembly.progress import Reporter
-from pipeline.core.config_file import load_config
+from pipeline.aggregation.calibrate import calibrate
+from pipeline.engines.model_version import model_version
+from pipeline.judging.judge_cards import judge_card
+from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.runtime.command import run_command
+from pipeline.runtime.config_file import load_config
+from pipeline.runtime.reporter import Reporter
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,8 +21,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    config = load_config(MillConfig, options.config, options.set)
+    card = judge_card(config.judge, model_version(config.judge.model), config.engine.kind)
     calibrate(
-        load_config(MillConfig, options.config, options.set),
+        config.judge,
+        card["judge_id"],
+        config.input,
         options.input,
         options.output,
         Reporter(),

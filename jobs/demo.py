@@ -12,13 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import open_snapshot
-from pipeline.assembly.command import run_command
-from pipeline.assembly.job_config import MillConfig
-from pipeline.assembly.nightly.night import run_night
-from pipeline.assembly.nightly.reporting import night_report
-from pipeline.assembly.progress import Reporter
-from pipeline.core.config_file import load_config
-from pipeline.tiny_judge.corpus import write_scene_shards
+from pipeline.lab.tiny_judge.scene_corpus import write_scene_shards
+from pipeline.nightly.night import night_report, run_night
+from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.runtime.command import run_command
+from pipeline.runtime.config_file import load_config
+from pipeline.runtime.reporter import Reporter
 
 CONFIG = Path(__file__).parent / "configs" / "cpu.yaml"
 SHARDS, ROWS, SEED = 4, 64, 20_26

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pipeline.assembly.command import run_command
-from pipeline.assembly.derive import derive
-from pipeline.assembly.job_config import MillConfig
-from pipeline.assembly.progress import Reporter
-from pipeline.core.config import PolicyConfig
-from pipeline.core.config_file import load_config
-from pipeline.core.errors import ConfigError
+from pipeline.aggregation.derive import derive
+from pipeline.aggregation.policy import PolicyConfig
+from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.runtime.command import run_command
+from pipeline.runtime.config_file import load_config
+from pipeline.runtime.errors import ConfigError
+from pipeline.runtime.reporter import Reporter
 
 
 def main(arguments: list[str] | None = None) -> int:

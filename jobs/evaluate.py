@@ -12,19 +12,19 @@ from pathlib import PurePosixPath
 
 from rich.console import Console
 
-from pipeline.assembly.command import run_command
-from pipeline.assembly.evaluation.benchmarks import BENCHMARKS, find_benchmark
-from pipeline.assembly.evaluation.benchmarks.locate import Request
-from pipeline.assembly.evaluation.controls import CONTROLS
-from pipeline.assembly.evaluation.evaluate import Task, evaluate, evaluation_folder
-from pipeline.assembly.evaluation.present import print_report
-from pipeline.assembly.evaluation.publish import store_report
-from pipeline.assembly.evaluation.report import make_report
-from pipeline.assembly.job_config import MillConfig
-from pipeline.assembly.progress import Reporter
-from pipeline.core.config_file import load_config
-from pipeline.core.errors import ConfigError
-from pipeline.core.storage import Store
+from pipeline.evaluation.benchmarks import BENCHMARKS, find_benchmark
+from pipeline.evaluation.benchmarks.benchmark_files import Request
+from pipeline.evaluation.controls import CONTROLS
+from pipeline.evaluation.evaluate import Task, evaluate, evaluation_folder
+from pipeline.evaluation.evaluation_report import make_report
+from pipeline.evaluation.report_text import print_report
+from pipeline.evaluation.store_report import store_report
+from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.runtime.command import run_command
+from pipeline.runtime.config_file import load_config
+from pipeline.runtime.errors import ConfigError
+from pipeline.runtime.reporter import Reporter
+from pipeline.store.object_store import Store
 
 
 def main(arguments: list[str] | None = None) -> int:

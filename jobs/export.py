@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pipeline.assembly.command import run_command
-from pipeline.assembly.export.formats import FORMATS
-from pipeline.assembly.export.present import export_fields, locate
-from pipeline.assembly.export.run import export_snapshot
-from pipeline.assembly.job_config import MillConfig
-from pipeline.assembly.progress import Reporter
-from pipeline.core.config_file import load_config
-from pipeline.core.errors import ConfigError
+from pipeline.export.export_run import export_snapshot
+from pipeline.export.export_summary import export_fields, locate
+from pipeline.export.format_registry import FORMATS
+from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.runtime.command import run_command
+from pipeline.runtime.config_file import load_config
+from pipeline.runtime.errors import ConfigError
+from pipeline.runtime.reporter import Reporter
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,7 +42,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> int:
         )
         reporter.event("exported", export_fields(result, output))
         if options.push_to_hub:
-            from pipeline.assembly.export.hub import push  # needs the hub's client alone
+            from pipeline.export.hub_upload import push  # needs the hub's client alone
 
             pushed = push(output, result.record, options.push_to_hub, private=options.private)
             reporter.event("pushed", pushed)

@@ -8,17 +8,17 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pipeline.assembly.command import run_command
-from pipeline.assembly.ingest import (
+from pipeline.ingest.ingest import (
     IngestConfig,
     check_report,
     column_problems,
     describe_columns,
     ingest,
 )
-from pipeline.assembly.ingest_source import open_source
-from pipeline.core.config_file import load_config
-from pipeline.core.errors import InputError
+from pipeline.ingest.source_files import open_source
+from pipeline.runtime.command import run_command
+from pipeline.runtime.config_file import load_config
+from pipeline.runtime.errors import InputError
 
 
 def main(arguments: list[str] | None = None) -> int:

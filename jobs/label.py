@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pipeline.assembly.command import run_command
-from pipeline.assembly.job_config import MillConfig
-from pipeline.assembly.progress import Reporter
-from pipeline.assembly.run import label
-from pipeline.assembly.stop import stop_on_sigterm
-from pipeline.core.config_file import load_config
-from pipeline.workers.retries import parse_reasons
+from pipeline.labeling.label_run import label
+from pipeline.labeling.retries import parse_reasons
+from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.runtime.command import run_command
+from pipeline.runtime.config_file import load_config
+from pipeline.runtime.reporter import Reporter
+from pipeline.runtime.stop import stop_on_sigterm
+from pipeline.snapshots.live_shards import live_shards
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,6 +33,7 @@ def _run(options: argparse.Namespace) -> int:
             Reporter(),
             dry_run=options.dry_run,
             retries=parse_reasons(options.retry_quarantined),
+            read_published=live_shards,
             stop=stop,
         )
     return 0

@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pipeline.assembly.command import run_command
-from pipeline.assembly.job_config import MillConfig
-from pipeline.assembly.nightly.night import run_night
-from pipeline.assembly.nightly.outcome import outcome_told
-from pipeline.assembly.nightly.reporting import night_report
-from pipeline.assembly.progress import Reporter
-from pipeline.assembly.run import label
-from pipeline.assembly.stop import stop_on_sigterm
-from pipeline.core.config_file import load_config
-from pipeline.workers.retries import parse_reasons
+from pipeline.labeling.label_run import label
+from pipeline.labeling.retries import parse_reasons
+from pipeline.nightly.exit_metrics import outcome_told
+from pipeline.nightly.night import night_report, run_night
+from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.runtime.command import run_command
+from pipeline.runtime.config_file import load_config
+from pipeline.runtime.reporter import Reporter
+from pipeline.runtime.stop import stop_on_sigterm
+from pipeline.snapshots.live_shards import live_shards
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,7 +29,15 @@ def _run(options: argparse.Namespace) -> int:
     config = load_config(MillConfig, options.config, options.set)
     where, retries = (options.input, options.output), parse_reasons(options.retry_quarantined)
     if options.dry_run:
-        label(config, *where, Reporter(), dry_run=True, retries=retries, canary=config.canary)
+        label(
+            config,
+            *where,
+            Reporter(),
+            dry_run=True,
+            retries=retries,
+            canary=config.canary,
+            read_published=live_shards,
+        )
         return 0
     with stop_on_sigterm() as stop, outcome_told(config.metrics) as outcome:
         reporter = Reporter()

@@ -6,21 +6,21 @@ import argparse
 import sys
 from dataclasses import asdict
 
-from pipeline.assembly.command import run_command
-from pipeline.assembly.gate.gate import gate_for
-from pipeline.assembly.gate.present import gate_summary
-from pipeline.assembly.job_config import MillConfig
-from pipeline.assembly.progress import Reporter
-from pipeline.assembly.quality.canary import Canary
-from pipeline.assembly.quality.measure import measure_again, quality_fields
-from pipeline.assembly.snapshots.publish import publish
-from pipeline.assembly.snapshots.retention import retain
-from pipeline.assembly.snapshots.rollback import roll_back
-from pipeline.assembly.snapshots.summary import listing, publication_fields
-from pipeline.core.config_file import load_config
-from pipeline.core.errors import ConfigError
-from pipeline.core.run_ids import new_run_id
-from pipeline.core.storage import Store
+from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.runtime.command import run_command
+from pipeline.runtime.config_file import load_config
+from pipeline.runtime.errors import ConfigError
+from pipeline.runtime.reporter import Reporter
+from pipeline.runtime.steps import new_run_id
+from pipeline.snapshots.gate.checks import gate_summary
+from pipeline.snapshots.gate.gate import gate_for
+from pipeline.snapshots.publish import publish
+from pipeline.snapshots.quality.canary_counts import Canary
+from pipeline.snapshots.quality.measure import measure_again, quality_fields
+from pipeline.snapshots.retention import retain
+from pipeline.snapshots.rollback import roll_back
+from pipeline.snapshots.snapshot_summary import listing, publication_fields
+from pipeline.store.object_store import Store
 
 _BLOCKED = 3
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pipeline.assembly.command import run_command
-from pipeline.assembly.job_config import MillConfig
-from pipeline.assembly.progress import Reporter
-from pipeline.assembly.report.records import newest_run
-from pipeline.assembly.report.write import write_report
-from pipeline.core.config_file import load_config
-from pipeline.core.storage import Store
+from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.report.run_records import newest_run
+from pipeline.report.write_report import write_report
+from pipeline.runtime.command import run_command
+from pipeline.runtime.config_file import load_config
+from pipeline.runtime.reporter import Reporter
+from pipeline.store.object_store import Store
 
 
 def main(arguments: list[str] | None = None) -> int:

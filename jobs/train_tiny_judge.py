@@ -26,9 +26,9 @@ def main() -> None:
     rows, task = options.pop("rows"), options.pop("task")
     config, overrides = options.pop("config"), options.pop("set")
     if only:
-        from pipeline.core.config import LabelConfig
-        from pipeline.core.config_file import load_config
-        from pipeline.tiny_judge.evaluation import evaluate
+        from pipeline.lab.tiny_judge.tiny_evaluation import evaluate
+        from pipeline.labeling.label_config import LabelConfig
+        from pipeline.runtime.config_file import load_config
 
         figures = evaluate(load_config(LabelConfig, config, overrides), rows, options["seed"], task)
         text = json.dumps(figures, indent=1)
@@ -38,7 +38,7 @@ def main() -> None:
         return
     import torch
 
-    from pipeline.tiny_judge.training import TrainingConfig, train
+    from pipeline.lab.tiny_judge.training import TrainingConfig, train
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     logging.info("%s", train(TrainingConfig(**options), device))

@@ -30,7 +30,7 @@ def open_snapshot(uri: str, which: str = "LATEST", table: str = "labels") -> ds.
         StorageError: the store fails.
     """
     # Here, so that `import pipeline` stays light.
-    from pipeline.assembly.snapshots import reader
+    from pipeline.snapshots import snapshot_reader as reader
 
     return reader.open_snapshot(uri, which, table)
 
@@ -41,6 +41,6 @@ def snapshot_files(uri: str, which: str = "LATEST", table: str = "labels") -> li
 
     Arguments and errors are those of :func:`open_snapshot`.
     """
-    from pipeline.assembly.snapshots import reader
+    from pipeline.snapshots import snapshot_reader as reader
 
     return reader.snapshot_files(uri, which, table)

@@ -79,7 +79,10 @@ LABELS = versioned(
             ("p_a_raw", pa.float64()),  # share of votes for response_a, ties counting half
             ("margin", pa.float64()),  # mean of score_a - score_b over readable votes
             ("scores", pa.list_(pa.float64())),  # each candidate's mean over readable votes
-            ("confidence", pa.float64()),  # that the label is right (see pipeline.core.voting)
+            (
+                "confidence",
+                pa.float64(),
+            ),  # that the label is right (see pipeline.aggregation.decisions)
             ("position_consistent", pa.bool_()),  # both orders, by themselves, say the same
             ("n_votes", pa.int32()),
             ("rationale", pa.string()),

@@ -8,8 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from pipeline.core.calibration import Calibration, Knots, Weights, calibration_id
-from pipeline.core.votes import Vote
+from pipeline.aggregation.calibration import Calibration, Knots, Weights, calibration_id
+from pipeline.judging.votes import Vote
 from schemas.labels import VERDICT, Reason
 
 _SWAPPED = {"a": "b", "b": "a"}

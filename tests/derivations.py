@@ -10,16 +10,16 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.derive import main
-from pipeline.core.config import JudgeConfig
-from pipeline.core.fingerprint import digest, judge_card
-from pipeline.core.judge_cards import write_card
-from pipeline.core.labeler import Labeler
-from pipeline.core.storage import Store
-from pipeline.core.units import Unit
-from pipeline.core.votes import Vote
-from pipeline.core.voting import Decision
-from pipeline.workers.judge import label_row
-from pipeline.workers.label_sink import commit_part
+from pipeline.aggregation.decisions import Decision
+from pipeline.aggregation.labeler import Labeler
+from pipeline.judging.judge_cards import judge_card, write_card
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.votes import Vote
+from pipeline.labeling.commit import commit_part
+from pipeline.labeling.pair_judge import label_row
+from pipeline.labeling.units import Unit
+from pipeline.runtime.digest import digest
+from pipeline.store.object_store import Store
 from schemas.contract import table_of
 from schemas.labels import LABELS, Reason, Status
 from tests.calibrations import scored

@@ -15,14 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.export import main
-from pipeline.assembly.snapshots.publish import publish
-from pipeline.core.fingerprint import Content, pair_hash, shard_key
-from pipeline.core.labeler import Labeler
-from pipeline.core.storage import Store
-from pipeline.core.units import Unit
-from pipeline.core.votes import Vote
-from pipeline.workers.judge import label_row
-from pipeline.workers.label_sink import commit_part
+from pipeline.aggregation.labeler import Labeler
+from pipeline.judging.votes import Vote
+from pipeline.labeling.commit import commit_part
+from pipeline.labeling.pair_judge import label_row
+from pipeline.labeling.units import Unit
+from pipeline.pairs.pair_hash import Content, pair_hash
+from pipeline.pairs.shards import shard_key
+from pipeline.snapshots.publish import publish
+from pipeline.store.object_store import Store
 from schemas.manifest import Manifest
 from tests.calibrations import scored
 from tests.derivations import BROKEN, Labelled
@@ -43,7 +44,7 @@ TORN = [scored("ab", 9, 2), scored("ba", 2, 9)]  # abstained: each order says th
 WITHOUT_RAY = """
 import contextlib, pickle, sys
 import pyarrow as pa
-from pipeline.assembly.export import run, selecting
+from pipeline.export import export_run, selection
 
 def map_here(tasks, stage):
     for task in tasks:
@@ -51,8 +52,8 @@ def map_here(tasks, stage):
         for table in stage(batch):
             yield from map(pickle.loads, table["result"].to_pylist())
 
-run.map_tasks = selecting.map_tasks = map_here
-run.ray_session = lambda workers: contextlib.nullcontext()
+export_run.map_tasks = selection.map_tasks = map_here
+export_run.ray_session = lambda workers: contextlib.nullcontext()
 from jobs.export import main
 sys.exit(main())
 """

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.assembly.gold import JudgedPair
-from pipeline.core.config import FormatName, JudgeConfig
-from pipeline.core.labeler import DECIDED, Labeler
-from pipeline.core.votes import LETTERS, Vote
+from pipeline.aggregation.judged_pairs import JudgedPair
+from pipeline.aggregation.labeler import DECIDED, Labeler
+from pipeline.judging.judge_config import FormatName, JudgeConfig
+from pipeline.judging.votes import LETTERS, Vote
 from schemas.labels import VERDICT
 from tests.shards import pair, response
 

@@ -7,17 +7,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.core.config import JudgeConfig
-from pipeline.core.engine_config import EngineConfig
-from pipeline.core.labeler import Labeler
-from pipeline.core.storage import Store
-from pipeline.core.units import Unit
-from pipeline.workers.engine import Chat, Rendered, Reply, Sampling
-from pipeline.workers.judge import Judge
-from pipeline.workers.media import MediaStore
-from pipeline.workers.read_pairs import READ_ROW, Pairs
-from pipeline.workers.scripted_engine import ScriptedEngine
-from pipeline.workers.unit_runner import UnitRunner
+from pipeline.aggregation.labeler import Labeler
+from pipeline.engines.engine import Chat, Rendered, Reply, Sampling
+from pipeline.engines.engine_config import EngineConfig
+from pipeline.engines.scripted_engine import ScriptedEngine
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.labeling.pair_judge import Judge
+from pipeline.labeling.read_pairs import READ_ROW, Pairs
+from pipeline.labeling.unit_runner import UnitRunner
+from pipeline.labeling.units import Unit
+from pipeline.media.media_store import MediaStore
+from pipeline.store.object_store import Store
 from tests.shards import pair
 
 Row = dict[str, Any]

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from jobs.label import main
-from pipeline.core.config import WorkersConfig
-from pipeline.core.storage import Store
+from pipeline.labeling.label_config import WorkersConfig
+from pipeline.store.object_store import Store
 from tests.shards import labels_of
 
 Row = dict[str, Any]
@@ -151,7 +151,7 @@ def forbid_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(workers: WorkersConfig) -> None:
         raise AssertionError("Ray was asked for")
 
-    monkeypatch.setattr("pipeline.assembly.run.ray_session", refuse)
+    monkeypatch.setattr("pipeline.labeling.label_run.ray_session", refuse)
 
 
 def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.assembly.quality.canary import Canary, canary_root
-from pipeline.assembly.quality.config import QualityConfig
-from pipeline.assembly.quality.measure import measure, read_quality
-from pipeline.core.config import InputConfig
-from pipeline.core.fingerprint import shard_key
-from pipeline.core.labeler import Labeler
-from pipeline.core.storage import Store
-from pipeline.core.units import Unit
-from pipeline.core.votes import Vote
-from pipeline.workers.label_sink import commit_part
+from pipeline.aggregation.labeler import Labeler
+from pipeline.judging.votes import Vote
+from pipeline.labeling.canary_config import canary_root
+from pipeline.labeling.commit import commit_part
+from pipeline.labeling.units import Unit
+from pipeline.pairs.input_config import InputConfig
+from pipeline.pairs.shards import shard_key
+from pipeline.snapshots.quality.canary_counts import Canary
+from pipeline.snapshots.quality.measure import measure, read_quality
+from pipeline.snapshots.quality.quality_config import QualityConfig
+from pipeline.store.object_store import Store
 from schemas.labels import VERDICT
 from schemas.manifest import Manifest
 from schemas.quality import TOKENS, Quality, Rate

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.core.errors import StorageError
-from pipeline.core.storage import Store
+from pipeline.runtime.errors import StorageError
+from pipeline.store.object_store import Store
 from tests.shards import pair
 
 

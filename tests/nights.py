@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.nightly import main
-from pipeline.core.storage import Store
+from pipeline.store.object_store import Store
 from tests.labeling import Outcome, Row, label_arguments, run_job
 from tests.publishing import live_rows
 from tests.shards import pair, write_shard

@@ -12,17 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.publish import main
-from pipeline.assembly.progress import Reporter
-from pipeline.assembly.snapshots.config import PublishConfig
-from pipeline.assembly.snapshots.manifests import LATEST_KEY, folder_of
-from pipeline.assembly.snapshots.publish import Publication, publish
-from pipeline.assembly.snapshots.reader import open_manifest, open_snapshot
-from pipeline.core.fingerprint import shard_key
-from pipeline.core.labeler import Labeler
-from pipeline.core.storage import Store
-from pipeline.core.units import Unit
-from pipeline.core.votes import Vote
-from pipeline.workers.label_sink import commit_part
+from pipeline.aggregation.labeler import Labeler
+from pipeline.judging.votes import Vote
+from pipeline.labeling.commit import commit_part
+from pipeline.labeling.units import Unit
+from pipeline.pairs.shards import shard_key
+from pipeline.runtime.reporter import Reporter
+from pipeline.snapshots.manifests import LATEST_KEY, folder_of
+from pipeline.snapshots.publish import Publication, publish
+from pipeline.snapshots.publish_config import PublishConfig
+from pipeline.snapshots.snapshot_reader import open_manifest, open_snapshot
+from pipeline.store.object_store import Store
 from schemas.labels import Status
 from schemas.manifest import Manifest
 from tests.calibrations import scored

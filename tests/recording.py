@@ -6,7 +6,7 @@ import re
 import urllib.request
 from collections import defaultdict
 
-from pipeline.workers.metrics import Metric
+from pipeline.labeling.prometheus_metrics import Metric
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
 _SAMPLE = re.compile(r"^(ray_pairmill_\w+)\{(.*)\} (\S+)$", re.M)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.report import main
-from pipeline.core.storage import Store
+from pipeline.store.object_store import Store
 from schemas.labels import VERDICT
 from tests.calibrations import scored
 from tests.labeling import Outcome, run_job

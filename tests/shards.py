@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pipeline.core.storage import Store
+from pipeline.store.object_store import Store
 from schemas.pairs import PAIRS
 
 

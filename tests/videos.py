@@ -12,7 +12,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from pipeline.core.media_config import MediaConfig
+from pipeline.media.media_config import MediaConfig
 
 WEBM: dict[str, Any] = {"container": "webm", "codec": "libvpx-vp9"}
 GIF: dict[str, Any] = {"container": "gif", "codec": "gif", "pixels": "rgb8"}

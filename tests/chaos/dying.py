@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from pipeline.assembly.lease_record import LeaseRecord
-from pipeline.core.storage import Store
+from pipeline.store.lease import LeaseRecord
+from pipeline.store.object_store import Store
 from tests.processes import ROOT
 
 Ask = Callable[[Mapping[str, Any]], dict[str, Any]]

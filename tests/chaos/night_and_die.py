@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.assembly.job_config import MillConfig
-from pipeline.assembly.nightly.night import run_night
-from pipeline.assembly.nightly.record import NightRecord
-from pipeline.assembly.progress import Reporter
-from pipeline.core.config_file import load_config
+from pipeline.nightly.night import run_night
+from pipeline.nightly.night_record import NightRecord
+from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.runtime.config_file import load_config
+from pipeline.runtime.reporter import Reporter
 from tests.chaos.publish_and_die import Steps, serve
 
 

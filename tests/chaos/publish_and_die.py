@@ -18,16 +18,16 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.assembly.gate.config import GateConfig
-from pipeline.assembly.gate.gate import gate_for
-from pipeline.assembly.progress import Reporter
-from pipeline.assembly.quality.config import QualityConfig
-from pipeline.assembly.snapshots.publish import publish
-from pipeline.core import s3_objects  # noqa: F401 (here, not in every process: it takes a second)
-from pipeline.core.config import InputConfig
-from pipeline.core.run_ids import new_run_id
-from pipeline.core.storage import Store
-from pipeline.core.uploads import Upload
+from pipeline.pairs.input_config import InputConfig
+from pipeline.runtime.reporter import Reporter
+from pipeline.runtime.steps import new_run_id
+from pipeline.snapshots.gate.gate import gate_for
+from pipeline.snapshots.gate.gate_config import GateConfig
+from pipeline.snapshots.publish import publish
+from pipeline.snapshots.quality.quality_config import QualityConfig
+from pipeline.store import s3_objects  # noqa: F401 (here, not in every process: it takes a second)
+from pipeline.store.object_store import Store
+from pipeline.store.uploads import Upload
 from tests.publishing import SMALL
 
 GATE = gate_for(GateConfig(at_most={"tie": 0.9}), QualityConfig(), InputConfig())

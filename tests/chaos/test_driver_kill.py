@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.storage import Store
+from pipeline.store.object_store import Store
 from tests.labeling import (
     Row,
     assert_exact,

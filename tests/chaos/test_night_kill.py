@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.storage import Store
+from pipeline.store.object_store import Store
 from tests.chaos.dying import Ask, dying, let_leases_expire
 from tests.labeling import assert_exact, contents, forbid_ray, run_label, write_config
 from tests.nights import nights, run_nightly, steps_of

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline.core.storage import Store
+from pipeline.store.object_store import Store
 from tests.labeling import assert_exact, label_arguments, write_config
 from tests.processes import ROOT, dead, processes_with, started, wait_until
 from tests.shards import labels_of, pair, write_shard

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.storage import Store
+from pipeline.store.object_store import Store
 from tests.labeling import Row, assert_exact, run_label, write_config
 from tests.shards import pair, write_shard
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import s3fs
 
-from pipeline.assembly.snapshots.manifests import snapshot_ids
-from pipeline.core.storage import Store
+from pipeline.snapshots.manifests import snapshot_ids
+from pipeline.store.object_store import Store
 from tests.chaos.dying import dying, let_leases_expire
 from tests.chaos.publish_and_die import GATE
 from tests.derivations import Labelled

@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 import pytest
 
 from jobs.demo import CONFIG
-from pipeline.core.config import LabelConfig
-from pipeline.core.config_file import load_config
-from pipeline.core.endings import ending_of
-from pipeline.workers.engine import Chat, Engine, Rendered, Reply, Sampling
-from pipeline.workers.engine_start import start_engine
-from pipeline.workers.judge import Judge
-from pipeline.workers.media import MediaStore
+from pipeline.engines.engine import Chat, Engine, Rendered, Reply, Sampling
+from pipeline.engines.registry import start_engine
+from pipeline.judging.endings import ending_of
+from pipeline.labeling.label_config import LabelConfig
+from pipeline.labeling.pair_judge import Judge
+from pipeline.media.media_store import MediaStore
+from pipeline.runtime.config_file import load_config
 
 Result = TypeVar("Result")
 GREEDY = Sampling(temperature=0, top_p=1, max_tokens=192, seed=0)

@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from jobs.demo import CONFIG
-from pipeline.core.storage import Store
-from pipeline.tiny_judge.corpus import write_scene_shards
+from pipeline.lab.tiny_judge.scene_corpus import write_scene_shards
+from pipeline.store.object_store import Store
 from tests.processes import Job, started, wait_until
 from tests.shards import labels_of
 

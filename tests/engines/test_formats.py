@@ -8,12 +8,12 @@ from typing import Any, get_args
 
 import pytest
 
-from pipeline.core.config import CandidateKind, FormatName, JudgeConfig
-from pipeline.tiny_judge.cases import Case
-from pipeline.tiny_judge.corpus import scene_cases
-from pipeline.tiny_judge.evaluation import Judged
-from pipeline.workers.judge import Judge
-from pipeline.workers.media import MediaStore
+from pipeline.judging.judge_config import CandidateKind, FormatName, JudgeConfig
+from pipeline.lab.tiny_judge.cases import Case
+from pipeline.lab.tiny_judge.scene_corpus import scene_cases
+from pipeline.lab.tiny_judge.tiny_evaluation import Judged
+from pipeline.labeling.pair_judge import Judge
+from pipeline.media.media_store import MediaStore
 from tests.engines.conftest import TinyJudge
 
 pytestmark = pytest.mark.engine

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.tiny_judge.corpus import scene_rows
-from pipeline.workers.engine import Chat, Clip, Part, Reply
+from pipeline.engines.engine import Chat, Part, Reply
+from pipeline.lab.tiny_judge.scene_corpus import scene_rows
+from pipeline.media.clip import Clip
 from tests.engines.conftest import TinyJudge, start_tiny
 from tests.videos import numbered
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.tiny_judge.controls import CONTROLS
-from pipeline.tiny_judge.corpus import scene_rows
+from pipeline.lab.tiny_judge.blind_controls import CONTROLS
+from pipeline.lab.tiny_judge.scene_corpus import scene_rows
 from tests.engines.conftest import TinyJudge
 
 pytestmark = pytest.mark.engine

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 from transformers import AutoTokenizer
 
-from pipeline.core.endings import ending_of
-from pipeline.core.errors import ConfigError
-from pipeline.tiny_judge import WEIGHTS
-from pipeline.tiny_judge.corpus import scene_rows
-from pipeline.workers.engine import Chat, Clip
+from pipeline.engines.engine import Chat
+from pipeline.judging.endings import ending_of
+from pipeline.lab.tiny_judge import WEIGHTS
+from pipeline.lab.tiny_judge.scene_corpus import scene_rows
+from pipeline.media.clip import Clip
+from pipeline.runtime.errors import ConfigError
 from tests.engines.conftest import GREEDY, TinyJudge
 from tests.videos import clip, numbered
 

@@ -20,9 +20,9 @@ from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 from vllm.v1.structured_output import StructuredOutputManager
 
-from pipeline.tiny_judge import WEIGHTS
-from pipeline.workers.vllm_engine import PREFILL_GROUP
-from pipeline.workers.vllm_scheduler import make_scheduler
+from pipeline.engines.vllm_engine import PREFILL_GROUP
+from pipeline.engines.vllm_scheduler import make_scheduler
+from pipeline.lab.tiny_judge import WEIGHTS
 from tests.engines.conftest import TinyJudge
 
 pytestmark = pytest.mark.engine
@@ -199,5 +199,5 @@ def test_the_engine_is_told_of_it(tiny: TinyJudge) -> None:
     told = tiny.engine._llm.vllm_config.scheduler_config  # type: ignore[attr-defined]
     assert (told.max_num_seqs, told.scheduler_cls) == (
         64,
-        "pipeline.workers.vllm_scheduler.make_scheduler",
+        "pipeline.engines.vllm_scheduler.make_scheduler",
     )

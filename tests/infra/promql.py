@@ -5,7 +5,7 @@ from __future__ import annotations
 import promql_parser
 from promql_parser import VectorSelector
 
-from pipeline.workers.metrics import METRICS
+from pipeline.labeling.prometheus_metrics import METRICS
 
 # What Ray exports by itself and is used here; a real node is asked in test_metrics_endpoint.
 RAY_OWN = {

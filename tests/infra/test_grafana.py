@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.workers.metrics import METRICS
+from pipeline.labeling.prometheus_metrics import METRICS
 from tests.infra.manifests import ROOT
 from tests.infra.promql import RAY_OWN, RAY_OWN_OF_GPUS, names_of, unknown
 

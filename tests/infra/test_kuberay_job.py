@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from jobs import nightly
-from pipeline.assembly.job_config import MillConfig
-from pipeline.core.config_file import load_config
+from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.runtime.config_file import load_config
 from tests.infra.manifests import KUBERAY, OVERLAYS, ROOT, Manifest, one, project, rendered
 
 DAY_S = 86_400

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from jobs import nightly
-from pipeline.assembly.job_config import MillConfig
-from pipeline.core.config_file import load_config
+from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.runtime.config_file import load_config
 from tests.infra.manifests import ROOT, run
 
 LOCAL = ROOT / "infra" / "local"

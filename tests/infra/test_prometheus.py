@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.assembly.job_config import MillConfig
+from pipeline.nightly.pipeline_config import MillConfig
 from tests.infra.manifests import ROOT, one, rendered, run
 from tests.infra.promql import names_of, unknown
 

@@ -10,10 +10,10 @@ import pytest
 import s3fs
 
 from jobs import calibrate, derive
-from pipeline.core.judge_cards import read_calibration
-from pipeline.core.storage import Store
-from pipeline.core.votes import Vote
-from pipeline.workers.label_sink import read_part
+from pipeline.aggregation.calibration_cards import read_calibration
+from pipeline.judging.parts import read_part
+from pipeline.judging.votes import Vote
+from pipeline.store.object_store import Store
 from tests.calibrations import scored
 from tests.derivations import Labelled
 from tests.labeling import Outcome, Row, contents, run_label, write_config

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.assembly.quality.measure import read_quality
-from pipeline.core.storage import Store
+from pipeline.snapshots.quality.measure import read_quality
+from pipeline.store.object_store import Store
 from tests.labeling import assert_exact, forbid_ray, run_records, verdict_of, write_config
 from tests.nights import detail_of, nights, run_nightly
 from tests.publishing import live_rows

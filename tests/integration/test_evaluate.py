@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline.core.config import WorkersConfig
-from pipeline.core.judge_cards import put_calibration
-from pipeline.core.storage import Store
+from pipeline.aggregation.calibration_cards import put_calibration
+from pipeline.labeling.label_config import WorkersConfig
+from pipeline.store.object_store import Store
 from tests.calibrations import calibration
 from tests.evaluating import config_for, gold_pairs, report_of, run, value
 from tests.labeling import contents, forbid_ray
@@ -82,7 +82,7 @@ def test_gold_pairs_with_every_control(
 
     # Nothing is judged twice, and nothing starts.
     forbid_ray(monkeypatch)
-    monkeypatch.setattr("pipeline.assembly.evaluation.evaluate.ray_session", _refuse)
+    monkeypatch.setattr("pipeline.evaluation.evaluate.ray_session", _refuse)
     parts = contents(output, "parts")
     again = run(*command)
     assert again.exit_code == 0, again.error
@@ -159,7 +159,7 @@ def test_what_cannot_be_done_is_said_before_anything_starts(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     forbid_ray(monkeypatch)
-    monkeypatch.setattr("pipeline.assembly.evaluation.evaluate.ray_session", _refuse)
+    monkeypatch.setattr("pipeline.evaluation.evaluate.ray_session", _refuse)
     write_shard(tmp_path / "gold/s.parquet", gold_pairs(3))
     config = config_for(tmp_path, model)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import s3fs
 
-from pipeline.core.storage import Store
+from pipeline.store.object_store import Store
 from tests.derivations import Labelled
 from tests.exporting import (
     FOR_A,

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.assembly.gate.config import DRIFT, METRICS, GateConfig
-from pipeline.assembly.gate.gate import gate_for
-from pipeline.assembly.quality.config import QualityConfig
-from pipeline.assembly.quality.measure import measure, read_quality
-from pipeline.assembly.snapshots.manifests import read_manifest
-from pipeline.core.config import InputConfig
+from pipeline.pairs.input_config import InputConfig
+from pipeline.snapshots.gate.gate import gate_for
+from pipeline.snapshots.gate.gate_config import DRIFT, METRICS, GateConfig
+from pipeline.snapshots.manifests import read_manifest
+from pipeline.snapshots.quality.measure import measure, read_quality
+from pipeline.snapshots.quality.quality_config import QualityConfig
 from schemas.manifest import Manifest
 from tests.measuring import Corpus, random_pairs, random_votes
 from tests.publishing import Outcome, files_under, latest_of, run_publish

@@ -18,7 +18,7 @@ import pytest
 import s3fs
 
 import pipeline
-from pipeline.core.storage import Store
+from pipeline.store.object_store import Store
 from tests.job_server import JobServer, job_server
 from tests.labeling import (
     assert_exact,

@@ -13,7 +13,7 @@ import pytest
 import s3fs
 from botocore.exceptions import ClientError
 
-from pipeline.core.storage import Store
+from pipeline.store.object_store import Store
 from tests.labeling import (
     assert_exact,
     contents,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from pipeline.workers.metrics import METRICS
+from pipeline.labeling.prometheus_metrics import METRICS
 from tests.infra.promql import RAY_OWN
 from tests.labeling import run_label, write_config
 from tests.processes import wait_until

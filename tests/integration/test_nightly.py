@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from jobs.publish import main as publish_main
-from pipeline.assembly.snapshots.manifests import LATEST_KEY
-from pipeline.core.storage import Store
+from pipeline.snapshots.manifests import LATEST_KEY
+from pipeline.store.object_store import Store
 from tests.labeling import Row, assert_exact, contents, forbid_ray, run_job, write_config
 from tests.nights import detail_of, nights, published, rows_of, run_nightly, steps_of, write_corpus
 from tests.publishing import latest_of, live_rows

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from pipeline.assembly.job_config import MillConfig
-from pipeline.assembly.lease import take_lease
-from pipeline.assembly.nightly.night import run_night
-from pipeline.assembly.plan import Plan
-from pipeline.assembly.snapshots.manifests import LATEST_KEY
-from pipeline.assembly.stop import Stop
-from pipeline.core.config_file import load_config
-from pipeline.core.errors import InputError, StoppedError, StorageError
-from pipeline.core.storage import Store
+from pipeline.labeling.plan import Plan
+from pipeline.nightly.night import run_night
+from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.runtime.config_file import load_config
+from pipeline.runtime.errors import InputError, StoppedError, StorageError
+from pipeline.runtime.stop import Stop
+from pipeline.snapshots.manifests import LATEST_KEY
+from pipeline.store.lease import take_lease
+from pipeline.store.object_store import Store
 from tests.labeling import Row, forbid_ray, label_arguments, write_config
 from tests.nights import detail_of, nights, published, rows_of, run_nightly, steps_of, write_corpus
 from tests.processes import started, wait_until
@@ -68,7 +68,7 @@ def test_a_night_that_loses_its_lease_publishes_nothing(
         (thread,) = [t for t in threading.enumerate() if t.name == f"lease {key}"]
         thread.join()  # it finds out as it renews, and ends
 
-    monkeypatch.setattr("pipeline.assembly.run.check_coverage", stolen)
+    monkeypatch.setattr("pipeline.labeling.label_run.check_coverage", stolen)
     config = write_config(tmp_path / "night.yaml", model, {"nightly": {"lease_s": 3}})
     outcome = run_nightly(config, tmp_path / "in", output)
     assert outcome.exit_code == 5
@@ -91,7 +91,7 @@ def test_shards_that_come_during_a_night_are_the_next_one_s(
 
     config = write_config(tmp_path / "night.yaml", model)
     with monkeypatch.context() as patched:
-        patched.setattr("pipeline.assembly.run.check_coverage", comes)
+        patched.setattr("pipeline.labeling.label_run.check_coverage", comes)
         outcome = run_nightly(config, source, output)
     assert (outcome.exit_code, outcome.error) == (0, "")
     assert published(output) == rows_of(corpus)

@@ -10,12 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.assembly.nightly.config import NightlyConfig
-from pipeline.assembly.nightly.hooks import HookError, Hooks
-from pipeline.assembly.snapshots.manifests import Latest
-from pipeline.assembly.stop import Stop
-from pipeline.core.errors import StoppedError
-from pipeline.core.storage import Store
+from pipeline.nightly.hooks import HookError, Hooks
+from pipeline.nightly.nightly_config import NightlyConfig
+from pipeline.runtime.errors import StoppedError
+from pipeline.runtime.stop import Stop
+from pipeline.snapshots.manifests import Latest
+from pipeline.store.object_store import Store
 from tests.labeling import forbid_ray, write_config
 from tests.nights import detail_of, nights, run_nightly, steps_of, write_corpus
 from tests.processes import dead, wait_until

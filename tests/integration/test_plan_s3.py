@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.assembly import committed
-from pipeline.assembly.committed import CommittedShard, committed_shards
-from pipeline.core.fingerprint import shard_key
-from pipeline.core.storage import Entry, Store
-from pipeline.core.units import Unit
+from pipeline.labeling import committed_shards as committed
+from pipeline.labeling.committed_shards import CommittedShard, committed_shards
+from pipeline.labeling.units import Unit
+from pipeline.pairs.shards import shard_key
+from pipeline.store.object_store import Entry, Store
 from tests.s3_server import BUCKET, S3Server
 
 JUDGE, OTHER = "4" * 64, "5" * 64

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.assembly.bench.process_cpu import ProcessTreeCpu
-from pipeline.core.storage import Store
-from pipeline.workers.node_share import cores_of_worker
+from pipeline.lab.bench.process_cpu import ProcessTreeCpu
+from pipeline.labeling.ray_nodes import cores_of_worker
+from pipeline.store.object_store import Store
 from tests.labeling import assert_exact, run_label, write_config
 from tests.shards import pair, write_shard
 

@@ -11,14 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.assembly.shard_planner import read_footer
-from pipeline.assembly.snapshots.config import PublishConfig
-from pipeline.assembly.snapshots.manifests import read_manifest
-from pipeline.core.errors import InputError, QuarantineError, ReconcileError
-from pipeline.core.fingerprint import shard_key
-from pipeline.core.storage import Entry, Store
-from pipeline.core.units import Unit
-from pipeline.workers.label_sink import commit_part, replace_part
+from pipeline.labeling.commit import commit_part, replace_part
+from pipeline.labeling.units import Unit
+from pipeline.pairs.shards import read_footer, shard_key
+from pipeline.runtime.errors import InputError, QuarantineError, ReconcileError
+from pipeline.snapshots.manifests import read_manifest
+from pipeline.snapshots.publish_config import PublishConfig
+from pipeline.store.object_store import Entry, Store
 from tests.derivations import Labelled
 from tests.labeling import contents
 from tests.publishing import (
@@ -121,7 +120,7 @@ def test_footers_of_what_is_published_are_not_read_again(
         read.append(entry.key)
         return read_footer(source, entry)
 
-    monkeypatch.setattr("pipeline.assembly.snapshots.inventory.read_footer", watched)
+    monkeypatch.setattr("pipeline.snapshots.inventory.read_footer", watched)
     assert mill.publish().manifest.parent == first.snapshot_id
     assert read == ["a.parquet"]
     assert_live_is(mill)
@@ -225,7 +224,7 @@ def test_no_more_than_a_few_parts_are_held(mill: Mill, monkeypatch: pytest.Monke
     begun = itertools.count(1)
     ahead: list[int] = []
     written: list[int] = []
-    from pipeline.assembly.snapshots import compact
+    from pipeline.snapshots import compact
 
     read, write = compact._read, compact._write
 

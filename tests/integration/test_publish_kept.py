@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 import pipeline
-from pipeline.assembly.snapshots.manifests import folder_of, read_manifest
-from pipeline.core.errors import InputError
-from pipeline.core.storage import Store
+from pipeline.runtime.errors import InputError
+from pipeline.snapshots.manifests import folder_of, read_manifest
+from pipeline.store.object_store import Store
 from schemas.manifest import Manifest
 from tests.publishing import (
     Mill,

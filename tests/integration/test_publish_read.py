@@ -10,8 +10,8 @@ import datasets
 import pytest
 
 import pipeline
-from pipeline.assembly.snapshots.manifests import folder_of
-from pipeline.core.errors import ConfigError, InputError
+from pipeline.runtime.errors import ConfigError, InputError
+from pipeline.snapshots.manifests import folder_of
 from tests.processes import ROOT
 from tests.publishing import (
     Mill,

@@ -12,9 +12,9 @@ import pytest
 import s3fs
 
 import pipeline
-from pipeline.assembly.lease_record import LeaseRecord
-from pipeline.core.errors import InputError, LeaseHeldError, PublishConflictError
-from pipeline.core.storage import Store, Version
+from pipeline.runtime.errors import InputError, LeaseHeldError, PublishConflictError
+from pipeline.store.lease import LeaseRecord
+from pipeline.store.object_store import Store, Version
 from schemas.manifest import Manifest
 from tests.publishing import SMALL, Mill, assert_live_is, latest_of, run_publish
 from tests.s3_server import BUCKET, JOB, S3Server

@@ -11,15 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.assembly.evaluation.measures import statistics
-from pipeline.assembly.gold import JudgedPair
-from pipeline.assembly.quality.config import QualityConfig
-from pipeline.assembly.quality.measure import quality_key, read_quality
-from pipeline.assembly.snapshots.manifests import folder_of
-from pipeline.assembly.snapshots.publish import publish
-from pipeline.core.config import InputConfig
-from pipeline.core.labeler import Labeler
-from pipeline.core.quality.intervals import stability_index
+from pipeline.aggregation.judged_pairs import JudgedPair
+from pipeline.aggregation.labeler import Labeler
+from pipeline.evaluation.measures import statistics
+from pipeline.pairs.input_config import InputConfig
+from pipeline.snapshots.manifests import folder_of
+from pipeline.snapshots.publish import publish
+from pipeline.snapshots.quality.measure import quality_key, read_quality
+from pipeline.snapshots.quality.quality_config import QualityConfig
+from pipeline.stats.intervals import stability_index
 from schemas.manifest import OUTCOMES
 from tests.calibrations import calibration
 from tests.measuring import (

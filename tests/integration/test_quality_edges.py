@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline.assembly.quality.tables import map_groups
-from pipeline.assembly.snapshots.manifests import folder_of
-from pipeline.core.errors import InputError
+from pipeline.runtime.errors import InputError
+from pipeline.snapshots.manifests import folder_of
+from pipeline.snapshots.quality.snapshot_tables import map_groups
 from schemas.quality import RATES, Quality, Rate
 from tests.measuring import (
     Corpus,

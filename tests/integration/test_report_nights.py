@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import s3fs
 
-from pipeline.core.storage import Store
+from pipeline.store.object_store import Store
 from tests.labeling import forbid_ray, run_label, write_config
 from tests.measuring import random_corpus
 from tests.nights import nights, run_nightly, steps_of

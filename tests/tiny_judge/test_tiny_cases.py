@@ -8,17 +8,17 @@ from typing import get_args
 import pytest
 from PIL import Image
 
-from pipeline.core.config import JudgeConfig
-from pipeline.core.formats import FORMATS
-from pipeline.core.parsing import Verdict
-from pipeline.core.row_checks import candidates_of, question_of
-from pipeline.tiny_judge.cases import SCORES, SINGLE_SCORES, Case
-from pipeline.tiny_judge.controls import CONTROLS
-from pipeline.tiny_judge.corpus import ONE_PICTURE, scene_cases, scene_rows
-from pipeline.tiny_judge.media_cases import media_case
-from pipeline.tiny_judge.questions import SceneKind
-from pipeline.tiny_judge.tasks import TASKS, Task, named
-from pipeline.tiny_judge.text_cases import text_case
+from pipeline.judging.formats import FORMATS
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.parsing import Verdict
+from pipeline.judging.row_checks import candidates_of, question_of
+from pipeline.lab.tiny_judge.blind_controls import CONTROLS
+from pipeline.lab.tiny_judge.cases import SCORES, SINGLE_SCORES, Case
+from pipeline.lab.tiny_judge.media_cases import media_case
+from pipeline.lab.tiny_judge.questions import SceneKind
+from pipeline.lab.tiny_judge.scene_corpus import ONE_PICTURE, scene_cases, scene_rows
+from pipeline.lab.tiny_judge.tasks import TASKS, Task, named
+from pipeline.lab.tiny_judge.text_cases import text_case
 from schemas.contract import table_of
 from schemas.pairs import PAIRS
 

@@ -7,19 +7,26 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.core.config import JudgeConfig
-from pipeline.core.prompts import load_prompt
-from pipeline.tiny_judge import WEIGHTS
-from pipeline.tiny_judge.blank_model import build_model
-from pipeline.tiny_judge.cases import Case
-from pipeline.tiny_judge.layout import FACTOR, SPECIAL_TOKENS, TOKENS_A_SECOND, Layout, Slot
-from pipeline.tiny_judge.motions import Motion
-from pipeline.tiny_judge.parity import check_parity
-from pipeline.tiny_judge.samples import draw_batch
-from pipeline.tiny_judge.tasks import TASKS, Task
-from pipeline.workers.chat import ChatRenderer
-from pipeline.workers.engine import Chat, Clip, Part
-from pipeline.workers.mrope import Grid, positions
+from pipeline.engines.chat_layout import ChatRenderer
+from pipeline.engines.engine import Chat, Part
+from pipeline.engines.transformers_engine import Grid, positions
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.prompts import load_prompt
+from pipeline.lab.tiny_judge import WEIGHTS
+from pipeline.lab.tiny_judge.blank_model import build_model
+from pipeline.lab.tiny_judge.cases import Case
+from pipeline.lab.tiny_judge.motions import Motion
+from pipeline.lab.tiny_judge.parity import check_parity
+from pipeline.lab.tiny_judge.sample_layout import (
+    FACTOR,
+    SPECIAL_TOKENS,
+    TOKENS_A_SECOND,
+    Layout,
+    Slot,
+)
+from pipeline.lab.tiny_judge.samples import draw_batch
+from pipeline.lab.tiny_judge.tasks import TASKS, Task
+from pipeline.media.clip import Clip
 
 IDS = [task.name for task in TASKS]
 

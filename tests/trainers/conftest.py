@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.tiny_judge.corpus import scene_rows
+from pipeline.lab.tiny_judge.scene_corpus import scene_rows
 from tests.exporting import FOR_A, FOR_B, Corpus, folder_of, run_export, settings
 from tests.shards import pair, response
 
-WEIGHTS = Path(__file__).parents[2] / "pipeline" / "tiny_judge" / "weights"
+WEIGHTS = Path(__file__).parents[2] / "pipeline" / "engines" / "tiny_judge"
 
 
 @pytest.fixture(scope="module")

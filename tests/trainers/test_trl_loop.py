@@ -20,9 +20,9 @@ import torch
 from PIL import Image
 
 from jobs.demo import CONFIG
-from pipeline.core.storage import Store
-from pipeline.tiny_judge.questions import sample_question
-from pipeline.tiny_judge.scenes import encode, render
+from pipeline.lab.tiny_judge.questions import sample_question
+from pipeline.lab.tiny_judge.scenes import encode, render
+from pipeline.store.object_store import Store
 from tests.exporting import folder_of, run_export, settings
 from tests.labeling import run_label
 from tests.publishing import run_publish

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import pearsonr
 from sklearn.metrics import auc, brier_score_loss, cohen_kappa_score
 
-from pipeline.core.agreement import (
+from pipeline.stats.agreement import (
     CalibrationError,
     Correlation,
     Kappa,
@@ -22,15 +22,7 @@ from pipeline.core.agreement import (
     expected_calibration_error,
     risk_coverage,
 )
-from pipeline.core.resampling import (
-    Difference,
-    Macro,
-    Statistic,
-    Within,
-    estimates,
-    mean,
-    pooled,
-)
+from pipeline.stats.bootstrap import Difference, Macro, Statistic, Within, estimates, mean, pooled
 
 CODES = st.lists(st.tuples(st.integers(-1, 2), st.integers(-1, 2)), min_size=2, max_size=30)
 UNIT = st.floats(0, 1, width=32)

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import pearsonr, spearmanr
 
-from pipeline.assembly.evaluation.benchmarks import BENCHMARKS
-from pipeline.assembly.evaluation.judged import four_way, has_gold, label_of
-from pipeline.assembly.evaluation.measures import Family, statistics
-from pipeline.assembly.evaluation.report import confusion
-from pipeline.assembly.gold import JudgedPair
-from pipeline.core.resampling import estimates
-from pipeline.core.votes import Vote
+from pipeline.aggregation.judged_pairs import JudgedPair
+from pipeline.evaluation.benchmarks import BENCHMARKS
+from pipeline.evaluation.evaluation_report import confusion
+from pipeline.evaluation.judged_outcomes import four_way, has_gold, label_of
+from pipeline.evaluation.measures import Family, statistics
+from pipeline.judging.votes import Vote
+from pipeline.stats.bootstrap import estimates
 from tests.judged_pairs import failure, judged, option, ranked, vote
 
 A = [vote("ab", 9, 2), vote("ba", 8, 3)]

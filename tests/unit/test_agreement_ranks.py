@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.rank_agreement import (
+from pipeline.stats.rank_agreement import (
     TieThresholdAccuracy,
     edit_distance,
     kendall,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.errors import EngineStartError
-from pipeline.core.storage import Store
-from pipeline.workers.attempts import Attempts, Starts
+from pipeline.labeling.attempts import Attempts, Starts
+from pipeline.runtime.errors import EngineStartError
+from pipeline.store.object_store import Store
 from tests.judging import JUDGE_ID, unit
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.errors import RowRejected
-from pipeline.core.media_config import MediaConfig
-from pipeline.workers.video import decode_video
+from pipeline.media.media_config import MediaConfig
+from pipeline.media.videos import decode_video
+from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 from tests.shards import picture
 from tests.videos import (

@@ -13,20 +13,20 @@ import pytest
 from rich.console import Console
 
 from jobs.bench import main
-from pipeline.assembly.bench.engine_sweep import run_setting
-from pipeline.assembly.bench.incremental import Case, plan_once
-from pipeline.assembly.bench.requests import of_pairs
-from pipeline.assembly.bench.scaling import write_text_shards
-from pipeline.assembly.bench.tables import print_figures
-from pipeline.assembly.bench.timeline import Timeline, committed_timeline, full_rate
-from pipeline.core.config import JudgeConfig
-from pipeline.core.engine_config import EngineConfig
-from pipeline.core.errors import ConfigError
-from pipeline.core.storage import Store
-from pipeline.workers.engine import Chat, Rendered, Reply, Sampling
-from pipeline.workers.engine_start import start_engine
-from pipeline.workers.forced_lengths import ForcedLengths
-from pipeline.workers.label_sink import commit_part
+from pipeline.engines.engine import Chat, Rendered, Reply, Sampling
+from pipeline.engines.engine_config import EngineConfig
+from pipeline.engines.forced_lengths import ForcedLengths
+from pipeline.engines.registry import start_engine
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.lab.bench.bench_requests import of_pairs
+from pipeline.lab.bench.bench_tables import print_figures
+from pipeline.lab.bench.engine_sweep import run_setting
+from pipeline.lab.bench.incremental_bench import Case, plan_once
+from pipeline.lab.bench.scaling_bench import write_text_shards
+from pipeline.lab.bench.timeline import Timeline, committed_timeline, full_rate
+from pipeline.labeling.commit import commit_part
+from pipeline.runtime.errors import ConfigError
+from pipeline.store.object_store import Store
 from tests.judging import JUDGE_ID, judge_rows, scripted, text_pair, unit
 
 WAITING = "jobs/configs/bench-scaling.yaml"  # the scripted engine

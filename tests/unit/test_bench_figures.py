@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.assembly.bench.figures import draw_pipeline, draw_scaling
-from pipeline.assembly.bench.gpu_watch import GpuWatch
-from pipeline.assembly.bench.worker_watch import WorkerWatch
+from pipeline.lab.bench.bench_plots import draw_pipeline, draw_scaling
+from pipeline.lab.bench.gpu_watch import GpuWatch
+from pipeline.lab.bench.worker_watch import WorkerWatch
 
 PAGE = """# HELP ray_pairmill_stage_seconds_total what workers spend
 ray_pairmill_stage_seconds_total{WorkerId="a",judge="j",stage="engine"} 12.5

@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.assembly.evaluation.benchmarks import BENCHMARKS, find_benchmark
-from pipeline.assembly.evaluation.benchmarks.load import Loaded, load_benchmark
-from pipeline.assembly.evaluation.benchmarks.locate import Request
+from pipeline.evaluation.benchmarks import BENCHMARKS, find_benchmark
+from pipeline.evaluation.benchmarks.benchmark_files import Request
+from pipeline.evaluation.benchmarks.benchmark_shards import Loaded, load_benchmark
 from tests import public_benchmarks as made
 from tests.shards import picture
 

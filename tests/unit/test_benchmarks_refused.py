@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.assembly.evaluation.benchmarks import BENCHMARKS, find_benchmark
-from pipeline.assembly.evaluation.benchmarks.load import Loaded, load_benchmark
-from pipeline.assembly.evaluation.benchmarks.locate import Request
-from pipeline.core.config import JudgeConfig
-from pipeline.core.errors import ConfigError, InputError, QuarantineError
+from pipeline.evaluation.benchmarks import BENCHMARKS, find_benchmark
+from pipeline.evaluation.benchmarks.benchmark_files import Request
+from pipeline.evaluation.benchmarks.benchmark_shards import Loaded, load_benchmark
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.runtime.errors import ConfigError, InputError, QuarantineError
 from tests import public_benchmarks as made
 
 Row = made.Row

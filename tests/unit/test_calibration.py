@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.calibration import Knots, Weights, features
-from pipeline.core.votes import Vote
+from pipeline.aggregation.calibration import Knots, Weights, features
+from pipeline.judging.votes import Vote
 from schemas.labels import Reason
 from tests.calibrations import CHOSEN, SCORED, calibration, chosen, pair_votes, scored, swapped
 

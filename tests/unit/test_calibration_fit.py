@@ -9,12 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.core.calibration import Calibration
-from pipeline.core.calibration_fit import GoldVotes, fit_calibration, log_loss
-from pipeline.core.errors import InputError
-from pipeline.core.fingerprint import digest
-from pipeline.core.votes import Vote
-from pipeline.core.voting import Rule, decide_pair
+from pipeline.aggregation.calibration import Calibration
+from pipeline.aggregation.calibration_fit import GoldVotes, fit_calibration, log_loss
+from pipeline.aggregation.decisions import decide_pair
+from pipeline.aggregation.policy import Rule
+from pipeline.judging.votes import Vote
+from pipeline.runtime.digest import digest
+from pipeline.runtime.errors import InputError
 from tests.calibrations import chosen, scored, swapped
 
 JUDGE = "ab" * 32

@@ -15,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.core.config import JudgeConfig, ModelConfig
-from pipeline.core.errors import EngineStartError
-from pipeline.workers.engine import Chat, Clip, Part, model_path
+from pipeline.engines.engine import Chat, Part, model_path
+from pipeline.judging.judge_config import JudgeConfig, ModelConfig
+from pipeline.media.clip import Clip
+from pipeline.runtime.errors import EngineStartError
 
 if TYPE_CHECKING:
-    from pipeline.workers.chat import ChatRenderer
+    from pipeline.engines.chat_layout import ChatRenderer
 
 JUDGE = JudgeConfig(model=ModelConfig(name="tiny-judge"))
 HOSTILE = st.lists(
@@ -51,7 +52,7 @@ TURNS = st.lists(st.sampled_from(["text", *MEDIA]), min_size=1, max_size=7)
 
 def renderer_of(judge: JudgeConfig) -> ChatRenderer:
     """A renderer; transformers take many seconds to import, which only these tests shall pay."""
-    from pipeline.workers.chat import ChatRenderer
+    from pipeline.engines.chat_layout import ChatRenderer
 
     return ChatRenderer(judge)
 

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from pipeline.core.column_readers import UNKNOWN_GOLD
-from pipeline.core.columns import ColumnMapping
-from pipeline.core.contract_checks import row_problems
-from pipeline.core.errors import InputError
+from pipeline.pairs.column_readers import UNKNOWN_GOLD
+from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.contract_checks import row_problems
+from pipeline.runtime.errors import InputError
 from schemas.pairs import MEDIA, PAIRS
 
 Row = dict[str, Any]

@@ -8,8 +8,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.column_readers import UNKNOWN_GOLD
-from pipeline.core.columns import ColumnMapping
+from pipeline.pairs.column_readers import UNKNOWN_GOLD
+from pipeline.pairs.columns import ColumnMapping
 from schemas.pairs import MEDIA, PAIRS
 
 Row = dict[str, Any]

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipeline.core.config import JudgeConfig, LabelConfig, WorkersConfig
-from pipeline.core.config_file import load_config
-from pipeline.core.engine_config import EngineConfig
-from pipeline.core.errors import ConfigError
-from pipeline.core.media_config import MediaConfig
+from pipeline.engines.engine_config import EngineConfig
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.labeling.label_config import LabelConfig, WorkersConfig
+from pipeline.media.media_config import MediaConfig
+from pipeline.runtime.config_file import load_config
+from pipeline.runtime.errors import ConfigError
 
 
 def write(folder: Path, text: str) -> str:

@@ -14,17 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.assembly.evaluation.comparison import compare
-from pipeline.assembly.evaluation.controls import (
+from pipeline.aggregation.judged_pairs import JudgedPair
+from pipeline.evaluation.control_comparison import compare
+from pipeline.evaluation.controls import (
     Control,
     ControlPairs,
     check_control,
     derangement,
     write_control,
 )
-from pipeline.assembly.gold import JudgedPair
-from pipeline.core.config import InputConfig, JudgeConfig
-from pipeline.core.errors import ConfigError, InputError
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.pairs.input_config import InputConfig
+from pipeline.runtime.errors import ConfigError, InputError
 from tests.judged_pairs import judged, ranked, vote
 from tests.shards import pair, picture, response, write_shard
 

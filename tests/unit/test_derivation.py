@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.config import FormatName, JudgeConfig, PolicyConfig
-from pipeline.core.derivation import derived, number_of_pairs, pairs_of_groups
-from pipeline.core.labeler import DECIDED, Labeler
-from pipeline.core.votes import Vote
-from pipeline.core.voting import Rule, decide_pair
+from pipeline.aggregation.decisions import decide_pair
+from pipeline.aggregation.label_tables import derived, number_of_pairs, pairs_of_groups
+from pipeline.aggregation.labeler import DECIDED, Labeler
+from pipeline.aggregation.policy import PolicyConfig, Rule
+from pipeline.judging.judge_config import FormatName, JudgeConfig
+from pipeline.judging.votes import Vote
 from schemas.labels import LABELS, Reason
 from tests.calibrations import CHOSEN, SCORED, SCORES, calibration, chosen, pair_votes, scored
 from tests.derivations import table

@@ -12,12 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.core.config import PolicyConfig
-from pipeline.core.judge_cards import put_calibration
-from pipeline.core.labeler import Labeler
-from pipeline.core.storage import Store
-from pipeline.core.votes import Vote
-from pipeline.workers.label_sink import part_bytes, read_part
+from pipeline.aggregation.calibration_cards import put_calibration
+from pipeline.aggregation.labeler import Labeler
+from pipeline.aggregation.policy import PolicyConfig
+from pipeline.judging.parts import part_bytes, read_part
+from pipeline.judging.votes import Vote
+from pipeline.store.object_store import Store
 from schemas.contract import table_of
 from schemas.labels import LABELS
 from tests.calibrations import calibration, scored
@@ -110,7 +110,7 @@ def test_a_second_run_makes_nothing_and_an_ended_one_goes_on(
     }
     kept = [key for key in whole if key.endswith(".parquet") and key != lost]
     assert [again[key] for key in kept] == [whole[key] for key in kept]
-    monkeypatch.setattr("pipeline.assembly.derive.derived", None)  # nothing is derived any more
+    monkeypatch.setattr("pipeline.aggregation.derive.derived", None)  # nothing is derived any more
     assert run_derive(made, *STRICT) == 0
     assert {**record_of(made.output, where), "derived_at": None} == {**record, "derived_at": None}
 
@@ -224,7 +224,7 @@ def test_many_parts_are_told_as_they_are_done(
 ) -> None:
     for number in range(5):
         made.part([cast(2)], start=100 + number)
-    monkeypatch.setattr("pipeline.assembly.derive._WAVE", 3)
+    monkeypatch.setattr("pipeline.aggregation.derive._WAVE", 3)
     assert run_derive(made) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     notes = [event["text"] for event in events if event["event"] == "note"]

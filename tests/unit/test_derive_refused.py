@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.core.derivation import derived
-from pipeline.workers.label_sink import read_part
+from pipeline.aggregation.label_tables import derived
+from pipeline.judging.parts import read_part
 from schemas.contract import VERSION_KEY
 from tests.calibrations import calibration
 from tests.derivations import Labelled, cast, run_derive, three_parts
@@ -100,7 +100,7 @@ def test_rows_that_get_lost_do_not_reconcile(
     made: Labelled, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        "pipeline.assembly.derive.derived", lambda table, by: derived(table, by).slice(1)
+        "pipeline.aggregation.derive.derived", lambda table, by: derived(table, by).slice(1)
     )
     error = fails(made, capsys, code=1)
     assert re.search(r"/derived/judge=.*\.parquet: got \d rows, expected \d of the \d in ", error)

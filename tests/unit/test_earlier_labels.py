@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.assembly.gold import read_labels
-from pipeline.core.config import JudgeConfig, PolicyConfig
-from pipeline.core.fingerprint import shard_key
-from pipeline.core.labeler import Labeler
-from pipeline.core.storage import Store
-from pipeline.core.units import Unit
-from pipeline.workers.earlier_labels import EarlierVersions
-from pipeline.workers.judge import Judge
-from pipeline.workers.receipts import Tally
+from pipeline.aggregation.judged_pairs import read_labels
+from pipeline.aggregation.labeler import Labeler
+from pipeline.aggregation.policy import PolicyConfig
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.labeling.earlier_labels import EarlierVersions
+from pipeline.labeling.pair_judge import Judge
+from pipeline.labeling.unit_result import Tally
+from pipeline.labeling.units import Unit
+from pipeline.pairs.shards import shard_key
+from pipeline.store.object_store import Store
 from tests.judging import JUDGE_ID, Row, pairs_of, runner, scripted, text_pair
 from tests.shards import labels_of
 

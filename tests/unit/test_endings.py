@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.config import FormatName, JudgeConfig
-from pipeline.core.endings import ending_of
+from pipeline.judging.endings import ending_of
+from pipeline.judging.judge_config import FormatName, JudgeConfig
 from tests.judging import judge_rows, scripted, text_pair
 
 THINK = "<think>\nboth looked at\n</think>\n\n"

@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from pipeline.core.config import JudgeConfig
-from pipeline.core.engine_config import EngineConfig
-from pipeline.core.errors import EngineDeadError, EngineStartError
-from pipeline.workers.engine import Chat, Reply, Sampling
-from pipeline.workers.engine_start import start_engine
-from pipeline.workers.scripted_engine import ScriptedEngine
+from pipeline.engines.engine import Chat, Reply, Sampling
+from pipeline.engines.engine_config import EngineConfig
+from pipeline.engines.registry import start_engine
+from pipeline.engines.scripted_engine import ScriptedEngine
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.runtime.errors import EngineDeadError, EngineStartError
 from tests.judging import Row
 
 HOW = Sampling(temperature=0, top_p=1, max_tokens=99, seed=0)

@@ -9,14 +9,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.assembly.export.config import ExportConfig
-from pipeline.assembly.export.examples import Answer, Example
-from pipeline.assembly.export.formats import FORMATS
-from pipeline.assembly.export.permitted import check_permitted, modes_of
-from pipeline.assembly.export.placeholders import escaped, placed
-from pipeline.assembly.export.trainer_format import Layout, Shape
-from pipeline.core.config import JudgeConfig
-from pipeline.core.errors import ConfigError
+from pipeline.export.examples import Answer, Example
+from pipeline.export.export_config import ExportConfig
+from pipeline.export.format_registry import FORMATS
+from pipeline.export.media_placeholders import escaped, placed
+from pipeline.export.permitted import check_permitted, modes_of
+from pipeline.export.trainer_format import Layout, Shape
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.runtime.errors import ConfigError
 from schemas.contract import table_of
 
 PICTURE = {"bytes": b"\x89PNG", "path": None}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.storage import Store
+from pipeline.store.object_store import Store
 from tests.hub_server import TOKEN, Hub, hub_server
 from tests.processes import ROOT
 
@@ -23,10 +23,10 @@ FILES = {
 }
 PUSH = """
 import sys
-from pipeline.assembly.command import run_command
-from pipeline.assembly.export import hub
-from pipeline.assembly.export.record import ExportRecord
-from pipeline.core.storage import Store
+from pipeline.runtime.command import run_command
+from pipeline.export import hub_upload as hub
+from pipeline.export.export_record import ExportRecord
+from pipeline.store.object_store import Store
 
 hub._MEDIA_A_COMMIT = 1
 record = ExportRecord(

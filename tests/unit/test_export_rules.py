@@ -16,19 +16,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline.assembly.export.config import ExportConfig, SelectionConfig
-from pipeline.assembly.export.examples import in_validation, prompt_number
-from pipeline.assembly.export.formats import FORMATS
-from pipeline.assembly.export.labels import LabelFile, ShardLabels
-from pipeline.assembly.export.leftovers import sweep
-from pipeline.assembly.export.parts import ShardRows, cut_parts
-from pipeline.assembly.export.prompt_cap import RECORD, PromptCap
-from pipeline.assembly.export.row_bits import RowBits
-from pipeline.assembly.export.rules import label_reasons, length_sign, near_identical
-from pipeline.assembly.export.survey import ShardJob
-from pipeline.assembly.job_config import MillConfig
-from pipeline.core.config_file import load_config
-from pipeline.core.storage import Entry
+from pipeline.export.examples import in_validation, prompt_number
+from pipeline.export.export_config import ExportConfig, SelectionConfig
+from pipeline.export.export_parts import ShardRows, cut_parts
+from pipeline.export.format_registry import FORMATS
+from pipeline.export.leftovers import sweep
+from pipeline.export.prompt_cap import RECORD, PromptCap
+from pipeline.export.selection import RowBits
+from pipeline.export.selection_rules import label_reasons, length_sign, near_identical
+from pipeline.export.shard_survey import ShardJob
+from pipeline.export.snapshot_labels import LabelFile, ShardLabels
+from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.runtime.config_file import load_config
+from pipeline.store.object_store import Entry
 from tests.shards import pair
 
 

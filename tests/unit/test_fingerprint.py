@@ -10,18 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core import fingerprint
-from pipeline.core.config import JudgeConfig
-from pipeline.core.fingerprint import (
-    Content,
-    digest,
-    folder_digest,
-    judge_card,
-    label_id,
-    pair_hash,
-    shard_key,
-)
-from pipeline.core.prompts import load_prompt
+from pipeline.engines.model_version import folder_digest
+from pipeline.judging import judge_cards as fingerprint
+from pipeline.judging.judge_cards import judge_card, label_id
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.prompts import load_prompt
+from pipeline.pairs.pair_hash import Content, pair_hash
+from pipeline.pairs.shards import shard_key
+from pipeline.runtime.digest import digest
 from tests.shards import pair, response
 
 PARTS = st.lists(st.binary(max_size=6), max_size=4)

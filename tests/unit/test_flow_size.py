@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.assembly.flow_size import InFlight, readers, units_in_flight
-from pipeline.core.config import LabelConfig
-from pipeline.core.units import Unit
-from pipeline.workers.read_pairs import ShardTask
+from pipeline.labeling.flow_size import InFlight, readers, units_in_flight
+from pipeline.labeling.label_config import LabelConfig
+from pipeline.labeling.read_pairs import ShardTask
+from pipeline.labeling.units import Unit
 
 MiB = 2**20
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipeline.assembly.gate.checks import Check, check_all
-from pipeline.assembly.gate.config import METRICS, GateConfig
-from pipeline.assembly.job_config import MillConfig
-from pipeline.core.config_file import load_config
-from pipeline.core.quality.intervals import NOTHING, share
+from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.runtime.config_file import load_config
+from pipeline.snapshots.gate.checks import Check, check_all
+from pipeline.snapshots.gate.gate_config import METRICS, GateConfig
+from pipeline.stats.intervals import NOTHING, share
 from schemas.quality import Drift, Quality, Rate
 from tests.qualities import quality
 

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.core.errors import EngineDeadError, StorageError
-from pipeline.core.storage import Store
-from pipeline.core.votes import vote_seed
+from pipeline.judging.votes import vote_seed
+from pipeline.runtime.errors import EngineDeadError, StorageError
+from pipeline.store.object_store import Store
 from schemas.contract import table_of
 from schemas.labels import LABELS
 from tests.judging import JUDGE_ID, Row, judge_rows, scripted, text_pair

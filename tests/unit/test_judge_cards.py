@@ -8,21 +8,23 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.config import JudgeConfig
-from pipeline.core.errors import ConfigError, InputError, StorageError
-from pipeline.core.fingerprint import judge_card
-from pipeline.core.judge_cards import (
-    card_key,
-    find_card,
-    judge_of,
+from pipeline.aggregation.calibration_cards import (
     load_calibration,
     parse_calibration,
     put_calibration,
     read_calibration,
+)
+from pipeline.judging.judge_cards import (
+    card_key,
+    find_card,
+    judge_card,
+    judge_of,
     read_card,
     write_card,
 )
-from pipeline.core.storage import Store
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.runtime.errors import ConfigError, InputError, StorageError
+from pipeline.store.object_store import Store
 from tests.calibrations import calibration
 
 KNOTS = ((0.5, 0.5), (0.75, 0.625), (1.0, 0.875))

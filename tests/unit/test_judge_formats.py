@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.votes import round_orders
+from pipeline.judging.votes import round_orders
 from schemas.contract import table_of
 from schemas.labels import LABELS
 from tests.judging import Row, judge_rows, scripted, text_pair

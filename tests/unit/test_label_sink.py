@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.core.storage import Store
-from pipeline.workers.label_sink import commit_part, committed_outcomes
+from pipeline.labeling.commit import commit_part, committed_outcomes
+from pipeline.store.object_store import Store
 from schemas.contract import ContractError
 from schemas.labels import LABELS
 from tests.judging import JUDGE_ID, Row, judge_rows, scripted, text_pair, unit

@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.assembly.lease import Lease, take_lease
-from pipeline.assembly.lease_record import LeaseRecord
-from pipeline.core.errors import InputError, LeaseHeldError, LeaseLostError, StorageError
-from pipeline.core.storage import Store, Version
+from pipeline.runtime.errors import InputError, LeaseHeldError, LeaseLostError, StorageError
+from pipeline.store.lease import Lease, LeaseRecord, take_lease
+from pipeline.store.object_store import Store, Version
 from tests.processes import wait_until
 
 KEY = "leases/nightly.json"

@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.core.columns import ColumnMapping
-from pipeline.core.contract_checks import row_problems
+from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.contract_checks import row_problems
 from tests.shards import pair, response
 
 Row = dict[str, Any]

@@ -8,9 +8,9 @@ import json
 import logging
 from typing import Any
 
-from pipeline.core.logs import about, logging_of, said
+from pipeline.runtime.logs import about, logging_of, said
 
-logger = logging.getLogger("pipeline.workers.something")
+logger = logging.getLogger("pipeline.labeling.something")
 
 
 class Terminal(io.StringIO):

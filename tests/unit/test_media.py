@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
 
-from pipeline.core.errors import RowRejected
-from pipeline.core.media_config import MediaConfig
-from pipeline.workers.media import decode_image, fit
+from pipeline.media.images import decode_image, fit
+from pipeline.media.media_config import MediaConfig
+from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 from tests.shards import picture
 

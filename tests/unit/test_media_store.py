@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.errors import RowRejected, StorageError
-from pipeline.core.storage import Store
-from pipeline.workers.media import MediaStore
+from pipeline.media.media_store import MediaStore
+from pipeline.runtime.errors import RowRejected, StorageError
+from pipeline.store.object_store import Store
 from schemas.labels import Reason
 
 

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.assembly.run_metrics import RunMetrics
-from pipeline.core.config import JudgeConfig
-from pipeline.core.engine_config import EngineConfig
-from pipeline.core.errors import EngineDeadError
-from pipeline.core.storage import Store
-from pipeline.workers import metrics
-from pipeline.workers.activity import Activity
-from pipeline.workers.attempts import Starts
-from pipeline.workers.engine import Rendered, Reply, Sampling
-from pipeline.workers.judge import Judge
-from pipeline.workers.media import MediaStore
-from pipeline.workers.receipts import Receipt, Tally
-from pipeline.workers.scripted_engine import ScriptedEngine
+from pipeline.engines.engine import Rendered, Reply, Sampling
+from pipeline.engines.engine_config import EngineConfig
+from pipeline.engines.scripted_engine import ScriptedEngine
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.labeling import prometheus_metrics as metrics
+from pipeline.labeling.attempts import Starts
+from pipeline.labeling.pair_judge import Judge
+from pipeline.labeling.run_metrics import RunMetrics
+from pipeline.labeling.unit_result import Receipt, Tally
+from pipeline.labeling.worker_activity import Activity
+from pipeline.media.media_store import MediaStore
+from pipeline.runtime.errors import EngineDeadError
+from pipeline.store.object_store import Store
 from tests.judging import JUDGE_ID, pairs_of, runner, scripted, text_pair, unit
 from tests.recording import Recorded
 from tests.shards import labels_of

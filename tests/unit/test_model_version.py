@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from pipeline.assembly.model_version import model_version
-from pipeline.core.config import ModelConfig
-from pipeline.core.errors import ConfigError
+from pipeline.engines.model_version import model_version
+from pipeline.judging.judge_config import ModelConfig
+from pipeline.runtime.errors import ConfigError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

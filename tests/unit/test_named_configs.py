@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.assembly.bench.engine_sweep import BASE, read_sweep
-from pipeline.assembly.job_config import MillConfig
-from pipeline.core.config_file import load_config
-from pipeline.core.errors import ConfigError
-from pipeline.core.fingerprint import judge_card
+from pipeline.judging.judge_cards import judge_card
+from pipeline.lab.bench.engine_sweep import BASE, read_sweep
+from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.runtime.config_file import load_config
+from pipeline.runtime.errors import ConfigError
 
 CONFIGS = Path("jobs/configs")
 MACHINES = ("h200-bf16", "h200-fp8", "h100-80g", "a100-80g", "l40s", "cpu")

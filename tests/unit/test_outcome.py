@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.assembly.nightly.outcome import MetricsConfig, outcome_told
-from pipeline.core.errors import LeaseHeldError, QuarantineError, StoppedError
+from pipeline.nightly.exit_metrics import MetricsConfig, outcome_told
+from pipeline.runtime.errors import LeaseHeldError, QuarantineError, StoppedError
 
 SUCCESS, END = "pairmill_night_success_timestamp_seconds", "pairmill_night_end_timestamp_seconds"
 CODE, SECONDS = "pairmill_night_exit_code", "pairmill_night_seconds"

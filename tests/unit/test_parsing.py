@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.parsing import Option, Unreadable, Verdict, parse_option, parse_scores
+from pipeline.judging.parsing import Option, Unreadable, Verdict, parse_option, parse_scores
 from schemas.labels import Reason
 
 THINK = "<think>\nboth looked at\n</think>\n\n"

@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.assembly.plan import Plan, make_plan
-from pipeline.core.config import InputConfig, JudgeConfig
-from pipeline.core.errors import InputError
-from pipeline.core.storage import Store
-from pipeline.workers.label_sink import commit_part
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.labeling.commit import commit_part
+from pipeline.labeling.plan import Plan, make_plan
+from pipeline.pairs.input_config import InputConfig
+from pipeline.runtime.errors import InputError
+from pipeline.store.object_store import Store
 from tests.judging import JUDGE_ID, judge_rows, scripted, text_pair
 from tests.shards import pair, shard_bytes, write_shard
 

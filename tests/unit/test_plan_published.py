@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from pipeline.assembly.plan import Plan, plan_shards
-from pipeline.assembly.snapshots.manifests import LATEST_KEY, Latest, manifest_key
-from pipeline.core.config import InputConfig, JudgeConfig
-from pipeline.core.fingerprint import shard_key
-from pipeline.core.storage import Store
-from pipeline.core.units import Unit
-from pipeline.workers.retries import Retries
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.labeling.plan import Plan, plan_shards
+from pipeline.labeling.retries import Retries
+from pipeline.labeling.units import Unit
+from pipeline.pairs.input_config import InputConfig
+from pipeline.pairs.shards import shard_key
+from pipeline.snapshots.live_shards import live_shards
+from pipeline.snapshots.manifests import LATEST_KEY, Latest, manifest_key
+from pipeline.store.object_store import Store
 from schemas.labels import Reason
 from schemas.manifest import OUTCOMES, InputShard, Manifest, SnapshotFile
 from tests.judging import JUDGE_ID, text_pair
@@ -75,6 +77,7 @@ class Night:
     def plan(self, **how: Any) -> Plan:
         self.source.opened.clear()
         config = InputConfig(unit_rows=16)
+        how["published"] = live_shards(self.output)
         return plan_shards(self.source, "", self.output, config, JudgeConfig(), JUDGE_ID, **how)
 
     def ranges(self) -> dict[str, list[tuple[int, int]]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from pipeline.core.engine_config import EngineConfig
-from pipeline.workers.vllm_engine import prefill_group
+from pipeline.engines.engine_config import EngineConfig
+from pipeline.engines.vllm_engine import prefill_group
 
 
 @pytest.mark.parametrize(

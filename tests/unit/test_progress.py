@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline.assembly.progress import Reporter
-from pipeline.workers.receipts import Receipt, Tally
+from pipeline.labeling.progress import RunProgress
+from pipeline.labeling.unit_result import Receipt, Tally
+from pipeline.runtime.reporter import Reporter
 from tests.judging import unit
 
 
@@ -59,7 +60,7 @@ def test_events_are_tables_on_a_terminal() -> None:
 
 def test_figures() -> None:
     events, _ = reporter()
-    progress = events.progress("run", total=40, every_seconds=60)
+    progress = RunProgress(events, "run", total=40, every_seconds=60)
     before = progress.figures()
     assert (before["pairs"], before["pairs_per_s"], before["eta_s"]) == (0, 0, None)
     progress.update(receipt(8, quarantined=1, seconds=1_000))
@@ -84,7 +85,7 @@ def test_a_line_comes_every_so_many_seconds_and_ends_with_the_run() -> None:
             return written
 
     events.console.file = Watched()
-    with events.progress("run", total=40, every_seconds=0.001) as progress:
+    with RunProgress(events, "run", total=40, every_seconds=0.001) as progress:
         progress.update(receipt(8))
         assert two.wait(60)
     lines = out.getvalue().splitlines()
@@ -95,14 +96,14 @@ def test_a_line_comes_every_so_many_seconds_and_ends_with_the_run() -> None:
 def test_nothing_but_json_is_written_whatever_the_timing() -> None:
     events, out = reporter()
     for _ in range(50):
-        with pytest.raises(KeyError), events.progress("run", total=1, every_seconds=1e-9):
+        with pytest.raises(KeyError), RunProgress(events, "run", total=1, every_seconds=1e-9):
             raise KeyError
     assert {json.loads(line)["event"] for line in out.getvalue().splitlines()} <= {"progress"}
 
 
 def test_the_bar_on_a_terminal() -> None:
     events, out = reporter(terminal=True)
-    with events.progress("run", total=40, every_seconds=60) as progress:
+    with RunProgress(events, "run", total=40, every_seconds=60) as progress:
         progress.update(receipt(8, quarantined=3))
     assert "8/40" in out.getvalue()
     assert "quarantined 3" in out.getvalue()

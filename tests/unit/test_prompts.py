@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.config import CandidateKind, FormatName
-from pipeline.core.prompts import Prompt, load_prompt
+from pipeline.judging.judge_config import CandidateKind, FormatName
+from pipeline.judging.prompts import Prompt, load_prompt
 
 HOSTILE = st.lists(
     st.sampled_from(["{question}", "{answers}", "{x}", "{", "}", "{{", "\\1", "%s", "$a", "t"])

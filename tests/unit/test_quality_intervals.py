@@ -11,14 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.quality.intervals import (
-    NOTHING,
-    change,
-    clustered_share,
-    share,
-    stability_index,
-)
-from pipeline.core.quality.tally import ratio_sums
+from pipeline.stats.intervals import NOTHING, change, clustered_share, share, stability_index
+from pipeline.stats.tally import ratio_sums
 from schemas.quality import Rate
 
 

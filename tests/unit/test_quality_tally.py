@@ -13,11 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.agreement import calibration_curve
-from pipeline.core.quality.counts import EDGES, of_lengths, of_rows, of_votes
-from pipeline.core.quality.gold import agreement_of, agreement_rates, of_groups, of_pairs
-from pipeline.core.quality.tally import Tally, counted, ratio_sums
-from pipeline.core.rank_agreement import ordered_pairs
+from pipeline.snapshots.quality.gold_counts import (
+    agreement_of,
+    agreement_rates,
+    of_groups,
+    of_pairs,
+)
+from pipeline.snapshots.quality.label_counts import EDGES, of_lengths, of_rows, of_votes
+from pipeline.stats.agreement import calibration_curve
+from pipeline.stats.rank_agreement import ordered_pairs
+from pipeline.stats.tally import Tally, counted, ratio_sums
 from schemas.labels import VERDICT, Reason, Status
 from schemas.snapshots import SNAPSHOT_LABELS, SNAPSHOT_VOTES
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.columns import ColumnMapping
-from pipeline.core.errors import StorageError
-from pipeline.core.units import Unit
-from pipeline.workers.read_pairs import ShardTask, read_units, unit_of
-from pipeline.workers.row_groups import BATCH_ROWS
+from pipeline.labeling.read_pairs import ShardTask, read_units, unit_of
+from pipeline.labeling.units import Unit
+from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.row_groups import BATCH_ROWS
+from pipeline.runtime.errors import StorageError
 from schemas.pairs import PAIRS
 from tests.memory_store import Memory
 from tests.memory_store import small_pair as small

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from pipeline.assembly.live_shards import LiveShards
-from pipeline.assembly.plan import Plan
-from pipeline.assembly.reconcile import check_coverage, check_quarantine
-from pipeline.assembly.shard_planner import ShardPlan
-from pipeline.core.config import QuarantineConfig
-from pipeline.core.errors import QuarantineError, ReconcileError
-from pipeline.core.storage import Entry, Store
+from pipeline.labeling.label_config import QuarantineConfig
+from pipeline.labeling.plan import Plan
+from pipeline.labeling.published_shards import PublishedShards
+from pipeline.labeling.reconcile import check_coverage, check_quarantine
+from pipeline.labeling.shard_planner import ShardPlan
+from pipeline.runtime.errors import QuarantineError, ReconcileError
+from pipeline.store.object_store import Entry, Store
 from tests.judging import JUDGE_ID, unit
 
 SHARD = ShardPlan(Entry("s.parquet", 1, None), rows=10, units=(unit(4, 10),))
-PLAN = Plan((SHARD,), (2, 8), JUDGE_ID, LiveShards())
+PLAN = Plan((SHARD,), (2, 8), JUDGE_ID, PublishedShards())
 
 
 def commit(output: Store, *ranges: tuple[int, int]) -> None:

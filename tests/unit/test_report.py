@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from pipeline.assembly.report import figures
-from pipeline.assembly.report.config import GalleryConfig, ReportConfig
-from pipeline.assembly.report.gallery import fit
-from pipeline.assembly.report.gallery_source import draw_sample
-from pipeline.assembly.report.metrics import MEANINGS, make_metrics, metrics_json
-from pipeline.assembly.report.outcome import state_of
-from pipeline.assembly.report.page import render
-from pipeline.assembly.report.records import Records
-from pipeline.assembly.report.scales import ticks
-from pipeline.assembly.snapshots.manifests import Latest, manifest_key
-from pipeline.core.config import InputConfig
-from pipeline.core.storage import Store
+from pipeline.pairs.input_config import InputConfig
+from pipeline.report import report_charts as figures
+from pipeline.report.chart_scales import ticks
+from pipeline.report.gallery import fit
+from pipeline.report.gallery_source import draw_sample
+from pipeline.report.metrics_json import MEANINGS, make_metrics, metrics_json
+from pipeline.report.report_config import GalleryConfig, ReportConfig
+from pipeline.report.report_page import render
+from pipeline.report.run_outcome import state_of
+from pipeline.report.run_records import Records
+from pipeline.snapshots.manifests import Latest, manifest_key
+from pipeline.store.object_store import Store
 from schemas.labels import Status
 from schemas.manifest import OUTCOMES
 from schemas.quality import HISTOGRAMS, Drift, Histogram

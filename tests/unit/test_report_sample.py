@@ -12,19 +12,19 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipeline.assembly.report.config import GalleryConfig, ReportConfig
-from pipeline.assembly.report.gallery_source import Sample, draw_sample
-from pipeline.assembly.report.label_rows import SnapshotRows
-from pipeline.assembly.report.records import read_records
-from pipeline.assembly.report.thumbnails import Thumbnails
-from pipeline.assembly.report.write import write_report
-from pipeline.assembly.snapshots.config import PublishConfig
-from pipeline.core.config import InputConfig
-from pipeline.core.media_config import MediaConfig
-from pipeline.core.source_file import SourceFile
-from pipeline.core.storage import Store
-from pipeline.core.votes import Vote
-from pipeline.workers.media import MediaStore
+from pipeline.judging.votes import Vote
+from pipeline.media.media_config import MediaConfig
+from pipeline.media.media_store import MediaStore
+from pipeline.pairs.input_config import InputConfig
+from pipeline.report.gallery_source import Sample, draw_sample
+from pipeline.report.label_rows import SnapshotRows
+from pipeline.report.report_config import GalleryConfig, ReportConfig
+from pipeline.report.run_records import read_records
+from pipeline.report.thumbnails import Thumbnails
+from pipeline.report.write_report import write_report
+from pipeline.snapshots.publish_config import PublishConfig
+from pipeline.store.object_store import Store
+from pipeline.store.source_file import SourceFile
 from tests.measuring import Corpus, random_corpus, random_pairs, random_votes, ranking, text_pair
 from tests.publishing import QUIET, live_rows
 from tests.shards import pair, picture, response

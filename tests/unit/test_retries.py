@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.errors import EngineDeadError, InputError
-from pipeline.core.storage import Store
-from pipeline.workers.judge import Judge
-from pipeline.workers.receipts import Tally
-from pipeline.workers.retries import Retries, parse_reasons
+from pipeline.labeling.pair_judge import Judge
+from pipeline.labeling.retries import Retries, parse_reasons
+from pipeline.labeling.unit_result import Tally
+from pipeline.runtime.errors import EngineDeadError, InputError
+from pipeline.store.object_store import Store
 from schemas.labels import Reason
 from tests.judging import JUDGE_ID, Row, pairs_of, runner, scripted, text_pair, unit
 from tests.shards import labels_of

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.config import JudgeConfig
-from pipeline.core.errors import RowRejected
-from pipeline.core.fingerprint import Content
-from pipeline.core.row_checks import candidates_of, check_distinct, question_of
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.row_checks import candidates_of, check_distinct, question_of
+from pipeline.pairs.pair_hash import Content
+from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 from tests.shards import pair, response
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.columns import ColumnMapping
-from pipeline.core.errors import ReconcileError
-from pipeline.core.fingerprint import shard_key
-from pipeline.core.storage import Store
-from pipeline.core.units import Unit
-from pipeline.workers.read_pairs import ShardTask, read_units, unit_of
-from pipeline.workers.same_version import of_planned_version
+from pipeline.labeling.planned_version import of_planned_version
+from pipeline.labeling.read_pairs import ShardTask, read_units, unit_of
+from pipeline.labeling.units import Unit
+from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.shards import shard_key
+from pipeline.runtime.errors import ReconcileError
+from pipeline.store.object_store import Store
 from tests.shards import pair, shard_bytes
 
 NAME = "a.parquet"

@@ -8,16 +8,16 @@ from statistics import fmean
 
 import pytest
 
-from pipeline.assembly.bench.requests import prompts_of
-from pipeline.core.config import LabelConfig
-from pipeline.core.config_file import load_config
-from pipeline.tiny_judge.clip_files import encode_clip
+from pipeline.lab.bench.bench_requests import prompts_of
+from pipeline.lab.tiny_judge.clip_files import encode_clip
+from pipeline.labeling.label_config import LabelConfig
+from pipeline.runtime.config_file import load_config
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Transformers take many seconds to import, which only these tests shall pay.
-    from pipeline.assembly.bench import stand_in
+    from pipeline.lab.bench import dummy_model as stand_in
 
     where = tmp_path_factory.mktemp("stand-in")
     stand_in.write_model(where / "model")
@@ -39,7 +39,7 @@ def test_the_model_has_the_shape_of_qwen2_5_vl_7b(folder: Path) -> None:
 
 
 def test_prompts_are_as_long_as_usual_and_any_token_can_be_read(folder: Path) -> None:
-    from pipeline.assembly.bench.peers import LayoutOnly
+    from pipeline.lab.bench.peers_bench import LayoutOnly
 
     name = f"judge.model.name={folder / 'model'}"
     config = load_config(LabelConfig, "jobs/configs/h200-bf16.yaml", [name])
@@ -57,8 +57,8 @@ def test_prompts_are_as_long_as_usual_and_any_token_can_be_read(folder: Path) ->
 
 
 def test_clips_stand_where_pictures_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.assembly.bench import stand_in
-    from pipeline.assembly.bench.peers import LayoutOnly
+    from pipeline.lab.bench import dummy_model as stand_in
+    from pipeline.lab.bench.peers_bench import LayoutOnly
 
     monkeypatch.setattr(stand_in, "_ROWS", 1)
     stand_in.write_clip_shards(tmp_path, 2, encode_clip)

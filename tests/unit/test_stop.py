@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.assembly.command import run_command
-from pipeline.assembly.stop import Stop, stop_on_sigterm
-from pipeline.core.errors import ConfigError, StoppedError
-from pipeline.core.storage import Store
-from pipeline.workers.receipts import Receipt
-from pipeline.workers.stop_mark import StopMark
+from pipeline.labeling.stop_mark import StopMark
+from pipeline.labeling.unit_result import Receipt
+from pipeline.runtime.command import run_command
+from pipeline.runtime.errors import ConfigError, StoppedError
+from pipeline.runtime.stop import Stop, stop_on_sigterm
+from pipeline.store.object_store import Store
 from tests.judging import JUDGE_ID, Recording, pairs_of, runner, scripted, text_pair, unit
 from tests.shards import labels_of
 
@@ -112,7 +112,7 @@ def test_in_other_threads_nothing_is_installed() -> None:
 def test_a_second_signal_ends_the_process_at_once() -> None:
     program = (
         "import os, signal\n"
-        "from pipeline.assembly.stop import stop_on_sigterm\n"
+        "from pipeline.runtime.stop import stop_on_sigterm\n"
         "with stop_on_sigterm():\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    print('still here', flush=True)\n"

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.errors import StorageError
-from pipeline.core.storage import Store
+from pipeline.runtime.errors import StorageError
+from pipeline.store.object_store import Store
 
 DATA = bytes(range(256)) * 5
 

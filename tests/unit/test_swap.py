@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.errors import StorageError
-from pipeline.core.storage import Store, Version
+from pipeline.runtime.errors import StorageError
+from pipeline.store.object_store import Store, Version
 
 _HOLDER = """
 import fcntl, sys, time

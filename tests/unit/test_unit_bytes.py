@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.core.columns import ColumnMapping
-from pipeline.core.units import Unit
-from pipeline.workers.read_pairs import ShardTask, read_units, unit_of
-from pipeline.workers.row_groups import GroupReader
+from pipeline.labeling.read_pairs import ShardTask, read_units, unit_of
+from pipeline.labeling.units import Unit
+from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.row_groups import GroupReader
 from schemas.pairs import PAIRS
 from tests.memory_store import Memory
 from tests.memory_store import small_pair as small

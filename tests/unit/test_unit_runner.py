@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.errors import EngineDeadError
-from pipeline.core.storage import Store
-from pipeline.workers.read_pairs import Pairs
-from pipeline.workers.unit_runner import ONCE_DEAD
+from pipeline.labeling.read_pairs import Pairs
+from pipeline.labeling.unit_runner import ONCE_DEAD
+from pipeline.runtime.errors import EngineDeadError
+from pipeline.store.object_store import Store
 from tests.judging import JUDGE_ID, Row, pairs_of, runner, scripted, text_pair, unit
 from tests.shards import labels_of
 

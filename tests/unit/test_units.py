@@ -8,14 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.units import (
-    RowGroup,
-    Unit,
-    committed_range,
-    cut_ranges,
-    subtract,
-    versions_prefix,
-)
+from pipeline.judging.parts import committed_range, versions_prefix
+from pipeline.labeling.units import RowGroup, Unit, cut_ranges, subtract
 
 GROUPS = st.lists(
     st.builds(RowGroup, rows=st.integers(0, 50), bytes=st.integers(0, 1_000)), max_size=12

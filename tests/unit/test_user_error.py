@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ray.exceptions import RayError, RayTaskError
 
-from pipeline.assembly.dataflow import user_error
-from pipeline.core.errors import StorageError
+from pipeline.labeling.dataflow import user_error
+from pipeline.runtime.errors import StorageError
 
 
 def raised_by_ray(error: Exception) -> RayError:
@@ -27,7 +27,7 @@ def test_an_error_of_ours_comes_without_what_ray_adds() -> None:
 
 def test_of_an_error_of_which_only_the_text_is_left_that_of_ray_is_cut_off() -> None:
     text = (
-        "ray::MapWorker.submit()\npipeline.core.errors.StorageError: out/a: the disk is full:\n"
+        "ray::MapWorker.submit()\npipeline.runtime.errors.StorageError: out/a: the disk is full:\n"
         "  make room\n\nThe above exception was the direct cause of the following exception:\n"
     )
     found = user_error(RayError(text))

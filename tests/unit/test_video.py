@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.core.frames import sample_frames
-from pipeline.core.media_config import MediaConfig
-from pipeline.workers.engine import Clip
-from pipeline.workers.frame_reader import FrameReader
-from pipeline.workers.video import decode_video
+from pipeline.media.clip import Clip
+from pipeline.media.frame_reader import FrameReader
+from pipeline.media.media_config import MediaConfig
+from pipeline.media.model_sizes import sample_frames
+from pipeline.media.videos import decode_video
 from tests.shards import picture
 from tests.unit.test_media import corners
 from tests.videos import AVI, FORMATS, WEBM, as_it_is, clip, number_of, numbered, turned, video

@@ -14,21 +14,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.stats import binom
 
-from pipeline.assembly.vote_study import bench, study
-from pipeline.assembly.vote_study.bounds import best_curve, wald_votes
-from pipeline.assembly.vote_study.exact import Enumeration, unreadable, voted
-from pipeline.assembly.vote_study.noise import Population, empty_margins, flips, mixed, scores
-from pipeline.assembly.vote_study.outcome import Outcome
-from pipeline.assembly.vote_study.real import replayed, vote_figures
-from pipeline.assembly.vote_study.replay import MOST, AskedPair, Replay, sample_pairs
-from pipeline.assembly.vote_study.strategies import (
-    MAJORITY,
-    OneOrder,
-    Strategy,
-    adaptive,
-    fixed,
-)
-from pipeline.core.votes import Vote
+from pipeline.judging.votes import Vote
+from pipeline.lab.vote_study import study
+from pipeline.lab.vote_study import study_command as bench
+from pipeline.lab.vote_study.bounds import best_curve, wald_votes
+from pipeline.lab.vote_study.exact import Enumeration, unreadable, voted
+from pipeline.lab.vote_study.noise import Population, empty_margins, flips, mixed, scores
+from pipeline.lab.vote_study.real_votes import replayed, vote_figures
+from pipeline.lab.vote_study.replay import MOST, AskedPair, Replay, sample_pairs
+from pipeline.lab.vote_study.strategies import MAJORITY, OneOrder, Strategy, adaptive, fixed
+from pipeline.lab.vote_study.vote_outcome import Outcome
 from schemas.labels import VERDICT
 
 WAYS: list[Strategy] = [

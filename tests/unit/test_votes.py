@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.config import VotesConfig
-from pipeline.core.formats import FORMATS, next_orders
-from pipeline.core.parsing import Option, Unreadable, Verdict
-from pipeline.core.votes import LETTERS, Vote, mapped_back, round_orders, vote_seed
+from pipeline.aggregation.decisions import next_orders
+from pipeline.judging.formats import FORMATS
+from pipeline.judging.judge_config import VotesConfig
+from pipeline.judging.parsing import Option, Unreadable, Verdict
+from pipeline.judging.votes import LETTERS, Vote, mapped_back, round_orders, vote_seed
 from schemas.labels import VERDICT, VOTE, Reason
 
 PAIRWISE, RANKING, SINGLE = (

@@ -12,10 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.config import PolicyConfig, VotesConfig
-from pipeline.core.formats import FORMATS, decide, label_rule, stop_rule
-from pipeline.core.votes import Vote
-from pipeline.core.voting import Evidence, Rule, decide_pair, pairs_of, position_consistent
+from pipeline.aggregation.decisions import (
+    Evidence,
+    decide,
+    decide_pair,
+    decide_ranking,
+    decide_single,
+    pairs_of,
+    position_consistent,
+)
+from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule, stop_rule
+from pipeline.judging.formats import FORMATS
+from pipeline.judging.judge_config import VotesConfig
+from pipeline.judging.votes import Vote
 from schemas.labels import VERDICT, Reason, Status
 
 SCORES = {"a": (7.0, 4.0), "b": (2.0, 9.0), "tie": (5.0, 5.0)}
@@ -195,19 +204,19 @@ def test_a_ranking_is_its_pairs() -> None:
         (0, 2): [("ab", (9, 5)), ("ba", (8, 6))],
         (1, 2): [("ab", (5, 5)), ("ba", (5, 6))],
     }
-    decision = FORMATS["batch_ranking"].decide(votes, RULE, None)
+    decision = decide_ranking(votes, RULE)
     assert (decision.status, decision.scores) == (Status.LABELED, (8.5, 5, 5.5))
     assert decision.confidence == pytest.approx((7 / 8 + 7 / 8 + 11 / 16) / 3, abs=0.1)
     assert decision.position_consistent is False
-    same = FORMATS["batch_ranking"].decide([ranked("ab", 5, 5), ranked("ba", 5, 5)], RULE, None)
+    same = decide_ranking([ranked("ab", 5, 5), ranked("ba", 5, 5)], RULE)
     assert same.status is Status.TIE
-    torn = FORMATS["batch_ranking"].decide([ranked("ab", 9, 1), ranked("ba", 1, 9)], RULE, None)
+    torn = decide_ranking([ranked("ab", 9, 1), ranked("ba", 1, 9)], RULE)
     assert torn.status is Status.ABSTAINED
 
 
 def test_a_single_score_is_the_mean() -> None:
     votes = [ranked("a", 4), ranked("a", 3)]
-    decision = FORMATS["single_score"].decide(votes, RULE, None)
+    decision = decide_single(votes)
     assert (decision.status, decision.scores, decision.preference) == (Status.LABELED, (3.5,), None)
 
 

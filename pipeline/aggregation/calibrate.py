@@ -1,0 +1,141 @@
+"""Calibrates a judge on gold pairs that it has labelled; reads stored votes, starts no engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from pipeline.aggregation.calibration import FEATURES, Calibration
+from pipeline.aggregation.calibration_cards import put_calibration
+from pipeline.aggregation.calibration_fit import GoldVotes, Method, fit_calibration
+from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
+from pipeline.judging.formats import FORMATS
+from pipeline.judging.judge_cards import read_card
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.votes import Vote
+from pipeline.pairs.input_config import InputConfig
+from pipeline.runtime.errors import ConfigError, InputError
+from pipeline.runtime.reporter import Reporter
+from pipeline.store.object_store import Store
+from schemas.labels import Status
+
+_OUTCOMES = {"a": 1.0, "tie": 0.5, "b": 0.0}
+_METRICS = {"ece": "expected calibration error", "brier": "Brier score", "log_loss": "log loss"}
+
+
+def calibrate(
+    judge: JudgeConfig,
+    judge_id: str,
+    input_config: InputConfig,
+    gold_uri: str,
+    output_uri: str,
+    reporter: Reporter,
+    *,
+    method: Method = "auto",
+    folds: int = 5,
+) -> Calibration:
+    """Fits a calibration to a judge's stored votes about gold pairs and puts it into its card.
+
+    Args:
+        judge: the judge that gave the votes.
+        judge_id: its fingerprint.
+        input_config: how the gold pairs are read, as in the labeling job.
+        gold_uri: the gold pairs, as they were given to that job.
+        output_uri: its output.
+        reporter: told of the figures.
+        method: ``platt``, ``isotonic``, or ``auto`` by the number of gold pairs.
+        folds: for the figures, which are of pairs that a fit has not seen.
+
+    Raises:
+        ConfigError: the judge has no pairs to calibrate on, or there are fewer than two folds.
+        InputError: the judge has not labelled the gold pairs, or they are too few.
+    """
+    if folds < 2:
+        raise ConfigError(f"folds: got {folds}, expected 2 or more")
+    if FORMATS[judge.format].counts != (2, 2):
+        raise ConfigError(
+            f"judge.format {judge.format}: a calibration says how often a human prefers "
+            "the first candidate of a pair, and this format's rows are no pairs; expected "
+            "pairwise_scores or pairwise_options"
+        )
+    output = Store(output_uri)
+    if read_card(output, judge_id) is None:
+        raise InputError(
+            f"{output.uri}: judge {judge_id[:16]} of this configuration has labelled nothing here; "
+            "run jobs.label with it on the gold pairs first, with the same configuration"
+        )
+    judged = read_judged(gold_uri, input_config, output, judge_id)
+    pairs = [gold_votes(each) for each in judged if _usable(each)]
+    calibration = fit_calibration(pairs, judge_id, gold_uri, method, folds)
+    put_calibration(output, calibration)
+    _show(calibration, left_out=len(judged) - len(pairs), reporter=reporter)
+    return calibration
+
+
+def gold_votes(judged: JudgedPair) -> GoldVotes:
+    """A judged gold pair as the fit reads it.
+
+    Raises:
+        InputError: gold is neither a, b nor tie.
+    """
+    gold, label = judged.pair["gold"], judged.label
+    if gold not in _OUTCOMES:
+        raise InputError(
+            f"{label['shard']}, row {label['row']}: gold is {gold!r}, expected a, b or tie; say "
+            "what its values mean under input.columns.gold"
+        )
+    votes = [Vote.from_row(row) for row in label["votes"]]
+    return GoldVotes(label["pair_hash"], votes, label["p_a_raw"], _OUTCOMES[gold])
+
+
+def _usable(judged: JudgedPair) -> bool:
+    quarantined = judged.label["status"] == Status.QUARANTINED
+    return judged.pair["gold"] is not None and not quarantined
+
+
+def _show(calibration: Calibration, *, left_out: int, reporter: Reporter) -> None:
+    figures = calibration.figures
+    if reporter.console.is_terminal:
+        table = Table(
+            "on held-out folds",
+            "raw",
+            "calibrated",
+            title=f"{figures['pairs']:.0f} gold pairs, {figures['folds']:.0f} folds",
+            title_justify="left",
+        )
+        for name, words in _METRICS.items():
+            table.add_row(words, f"{figures[f'{name}_raw']:.4f}", f"{figures[name]:.4f}")
+        reporter.console.print(table)
+    weights = dict(zip(FEATURES, calibration.weights, strict=True))
+    fields = calibration.model_dump(mode="json", exclude={"weights", "knots", "figures"})
+    reporter.event(
+        "calibration",
+        {
+            **fields,
+            **{f"weight_{name}": value for name, value in weights.items()},
+            "knots": len(calibration.knots),
+            "left_out": left_out,
+            **{name: round(value, 6) for name, value in figures.items()},
+        },
+    )
+    for text in _warnings(calibration.weights, figures["log_loss"], figures["log_loss_raw"]):
+        reporter.note(text)
+    reporter.note(
+        "labels made from now on carry p_a and a confidence by this calibration; jobs.derive "
+        "gives them to the labels that are there"
+    )
+
+
+def _warnings(weights: Sequence[float], log_loss: float, raw: float) -> list[str]:
+    if not any(weights):
+        return [
+            "warning: this judge's votes say nothing about gold, or the opposite of it: every "
+            "pair's p_a is one half; do not use its labels, or check which side gold means"
+        ]
+    if log_loss >= raw:
+        return [
+            "warning: on held-out pairs the calibrated probabilities are no better than the raw "
+            "ones; more gold pairs are needed"
+        ]
+    return []

@@ -1,0 +1,119 @@
+"""Calibrated probabilities: what a judge's votes are worth, measured on gold pairs.
+
+A logistic function of the mean score gap and of the vote counts (Platt); with enough gold, an
+isotonic correction on top. Both are odd around one half: exchanging the candidates exchanges the
+probabilities, so calibration cannot favour a side. ``pipeline.aggregation.calibration_fit`` fits
+them.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import json
+import math
+from collections.abc import Sequence
+from typing import Literal, Self
+
+from pydantic import AwareDatetime, ConfigDict, Field, model_validator
+
+from pipeline.judging.votes import Vote, readable_of
+from pipeline.runtime.config_file import Frozen
+from pipeline.runtime.digest import digest
+
+FEATURES = ("mean_margin", "vote_share", "net_votes")
+
+Weights = tuple[float, float, float]
+Knots = tuple[tuple[float, float], ...]
+
+
+class Calibration(Frozen):
+    """A fitted calibration, as a judge card stores it.
+
+    Attributes:
+        calibration_id: identity of the fit: of its numbers and of the judge it is for.
+        judge_id: the judge whose votes it was fitted to; no other judge may use it.
+        method: ``platt``, or ``isotonic`` for the same with a correction on top.
+        weights: of the features (see :func:`features`), without an intercept; none is negative,
+            so that no vote and no point of score for a candidate counts against it.
+        knots: pairs of (logistic probability, calibrated one) of the preferred candidate, from
+            (0.5, 0.5) on, ascending, between which the correction is linear; empty without one.
+        gold_pairs: how many gold pairs it was fitted to.
+        gold: where they were read.
+        fitted_at: when.
+        fitted_with: the library that fitted it, and its version.
+        figures: what was measured on folds that the fit had not seen (ECE, Brier, …), raw and
+            calibrated.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    calibration_id: str
+    judge_id: str
+    method: Literal["platt", "isotonic"]
+    weights: Weights
+    knots: Knots = ()
+    gold_pairs: int = Field(ge=1)
+    gold: str
+    fitted_at: AwareDatetime
+    fitted_with: str
+    figures: dict[str, float]
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if min(self.weights) < 0:
+            raise ValueError(f"weights: got {self.weights}, expected none below 0")
+        if self.knots:
+            steps = itertools.pairwise(self.knots)
+            rising = all(x0 < x1 and y0 <= y1 for (x0, y0), (x1, y1) in steps)
+            if self.knots[0] != (0.5, 0.5) or not rising or max(self.knots[-1]) > 1:
+                raise ValueError("knots: expected them to rise from (0.5, 0.5) to at most (1, 1)")
+        expected = calibration_id(self.judge_id, self.weights, self.knots)
+        if self.calibration_id != expected:
+            raise ValueError(
+                f"calibration_id: got {self.calibration_id[:12]}, but the numbers are those of "
+                f"{expected[:12]}: they were changed, or fitted to other features"
+            )
+        return self
+
+    def p_a(self, votes: Sequence[Vote]) -> float:
+        """Calibrated probability that a human prefers ``a``, by readable votes about a pair."""
+        return probability(features(votes), self.weights, self.knots)
+
+
+def calibration_id(judge_id: str, weights: Weights, knots: Knots) -> str:
+    """Identity of a fit: of its numbers, of what they weigh, and of the judge it is for."""
+    return digest(judge_id, json.dumps([FEATURES, weights, knots]))
+
+
+def features(votes: Sequence[Vote]) -> tuple[float, float, float]:
+    """What the logistic sees of the readable votes about a pair; all change sign with the sides.
+
+    Returns:
+        The mean of ``score_a - score_b`` (0 without scores), the share of votes for ``a`` less
+        that for ``b``, and the same as a count.
+    """
+    readable = readable_of(votes)
+    margins = [vote.margin for vote in readable if vote.margin is not None]
+    net = sum({"a": 1, "tie": 0, "b": -1}[str(vote.choice)] for vote in readable)
+    return (sum(margins) / len(margins) if margins else 0.0, net / len(readable), float(net))
+
+
+def probability(x: Sequence[float], weights: Weights, knots: Knots) -> float:
+    """Probability that a human prefers ``a``, by the features of the votes.
+
+    That of the candidate preferred is computed and the other's is the rest, so that exchanging
+    the candidates exchanges the two exactly.
+    """
+    score = sum(weight * value for weight, value in zip(weights, x, strict=True))
+    p = 1 / (1 + math.exp(-abs(score)))
+    preferred = _interpolated(p, knots) if knots else p
+    return preferred if score >= 0 else 1 - preferred
+
+
+def _interpolated(x: float, knots: Knots) -> float:
+    right = bisect.bisect_right(knots, (x, math.inf))
+    if right == len(knots):
+        return knots[-1][1]
+    (x0, y0), (x1, y1) = knots[right - 1], knots[right]
+    return y0 + (y1 - y0) * (x - x0) / (x1 - x0)

@@ -1,0 +1,82 @@
+"""Judge cards: what a judge is, stored under its output as ``judges/<judge>.json``.
+
+A card is written once; a calibration, which is fitted to the judge's votes and so comes after
+them, is the one thing that may be put into it later.
+"""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from pipeline.aggregation.calibration import Calibration
+from pipeline.judging.judge_cards import card_key, json_bytes, parsed_json, problems_of, read_card
+from pipeline.runtime.errors import InputError
+from pipeline.store.object_store import Store
+
+
+def read_calibration(output: Store, judge_id: str) -> Calibration | None:
+    """The calibration in a judge's card; None if there is none.
+
+    Raises:
+        InputError: it cannot be read, or was fitted to another judge.
+    """
+    card = read_card(output, judge_id)
+    stored = card.get("calibration") if card else None
+    where = output.path(card_key(judge_id))
+    return None if stored is None else parse_calibration(stored, judge_id, where)
+
+
+def load_calibration(uri: str, judge_id: str) -> Calibration:
+    """A calibration from a file: its JSON, or a judge card that holds one.
+
+    Raises:
+        InputError: it cannot be read, or was fitted to another judge.
+        StorageError: there is no such file.
+    """
+    folder, _, name = uri.rpartition("/")
+    stored = parsed_json(Store(folder or ("/" if uri.startswith("/") else ".")).read(name), uri)
+    if isinstance(stored, dict):
+        stored = stored.get("calibration", stored)
+    return parse_calibration(stored, judge_id, uri)
+
+
+def parse_calibration(stored: object, judge_id: str, where: str = "calibration") -> Calibration:
+    """A calibration as it is stored, held against the judge that is to use it.
+
+    Args:
+        stored: its JSON, parsed.
+        judge_id: the judge.
+        where: where it was found, for messages.
+
+    Raises:
+        InputError: it cannot be read, or was fitted to another judge.
+    """
+    try:
+        calibration = Calibration.model_validate(stored)
+    except ValidationError as error:
+        raise InputError(
+            f"{where}: this is no calibration ({problems_of(error)}); fit one with jobs.calibrate"
+        ) from error
+    if calibration.judge_id != judge_id:
+        raise InputError(
+            f"{where}: the calibration {calibration.calibration_id[:12]} was fitted to judge "
+            f"{calibration.judge_id[:16]}, expected {judge_id[:16]}: another judge's votes are "
+            "worth something else; fit one with jobs.calibrate"
+        )
+    return calibration
+
+
+def put_calibration(output: Store, calibration: Calibration) -> None:
+    """Puts a calibration into its judge's card, in place of an earlier one.
+
+    Raises:
+        InputError: this output has no card of that judge.
+    """
+    card = read_card(output, calibration.judge_id)
+    if card is None:
+        raise InputError(
+            f"{output.path(card_key(calibration.judge_id))} does not exist: no run with this judge "
+            "has written here; label gold pairs first"
+        )
+    card["calibration"] = calibration.model_dump(mode="json")
+    output.put(card_key(calibration.judge_id), json_bytes(card))

@@ -1,0 +1,195 @@
+"""Fits a judge's calibration to its votes about gold pairs, and measures it on held-out folds."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import sklearn
+from numpy.typing import NDArray
+from scipy.special import expit
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
+
+from pipeline.aggregation.calibration import (
+    FEATURES,
+    Calibration,
+    Knots,
+    Weights,
+    calibration_id,
+    features,
+    probability,
+)
+from pipeline.judging.votes import Vote
+from pipeline.runtime.digest import digest
+from pipeline.runtime.errors import InputError
+from pipeline.stats.agreement import brier_score, expected_calibration_error
+
+Floats = NDArray[np.float64]
+Method = Literal["auto", "platt", "isotonic"]
+
+MIN_DECIDED = 20  # fewer gold pairs with a preference say nothing about three weights
+MIN_ISOTONIC = 1_000  # from so many gold pairs on, `auto` adds the isotonic correction
+LOG_LOSS_FLOOR = 1e-3  # a probability of 0 or 1 that is wrong counts as this, not as infinite
+
+
+@dataclass(frozen=True)
+class GoldVotes:
+    """A judge's votes about a pair that a human has judged.
+
+    Attributes:
+        pair_hash: identity of the pair; the same pair is never in two folds.
+        votes: of which at least one is readable.
+        p_a_raw: the label's share of votes for ``a``, ties counting half.
+        gold: 1.0 where the human prefers ``a``, 0.0 where ``b``, 0.5 for a tie.
+    """
+
+    pair_hash: str
+    votes: Sequence[Vote]
+    p_a_raw: float
+    gold: float
+
+
+def fit_calibration(
+    pairs: Sequence[GoldVotes],
+    judge_id: str,
+    source: str,
+    method: Method = "auto",
+    folds: int = 5,
+) -> Calibration:
+    """Fits a calibration, and cross-fits it for its figures.
+
+    Args:
+        pairs: gold pairs with this judge's votes.
+        judge_id: the judge.
+        source: where the gold pairs were read, for the record.
+        method: ``auto`` is ``isotonic`` from ``MIN_ISOTONIC`` pairs on, else ``platt``.
+        folds: number of folds; a pair's fold depends on its hash alone.
+
+    Returns:
+        The calibration fitted to all pairs. Its figures are of probabilities that each pair got
+        from a fit to the other folds.
+
+    Raises:
+        InputError: the pairs are too few, or gold prefers the same side in all of them.
+        ValueError: fewer than two folds.
+    """
+    if folds < 2:
+        raise ValueError(f"folds: got {folds}, expected 2 or more")
+    check_enough(pairs)
+    isotonic = len(pairs) >= MIN_ISOTONIC if method == "auto" else method == "isotonic"
+    x = np.array([features(pair.votes) for pair in pairs])
+    gold = np.array([pair.gold for pair in pairs])
+    fold = np.array([int(digest("fold", p.pair_hash)[:12], 16) % folds for p in pairs])
+    held_out = np.zeros(len(pairs))
+    for number in np.unique(fold):
+        own = fold == number
+        weights, knots = _fit(x[~own], gold[~own], isotonic=isotonic)
+        held_out[own] = [probability(row, weights, knots) for row in x[own].tolist()]
+    weights, knots = _fit(x, gold, isotonic=isotonic)
+    raw = np.array([pair.p_a_raw for pair in pairs])
+    return Calibration(
+        calibration_id=calibration_id(judge_id, weights, knots),
+        judge_id=judge_id,
+        method="isotonic" if isotonic else "platt",
+        weights=weights,
+        knots=knots,
+        gold_pairs=len(pairs),
+        gold=source,
+        fitted_at=datetime.datetime.now(datetime.UTC),
+        fitted_with=f"scikit-learn {sklearn.__version__}",
+        figures={
+            "pairs": len(pairs),
+            "ties": int(np.sum(gold == 0.5)),
+            "folds": folds,
+            **_figures(raw, gold, "_raw"),
+            **_figures(held_out, gold, ""),
+        },
+    )
+
+
+def check_enough(pairs: Sequence[GoldVotes]) -> None:
+    """Refuses gold that cannot carry a calibration.
+
+    Raises:
+        InputError: it is too little, or prefers the same side in all pairs.
+    """
+    sides = {pair.pair_hash: pair.gold for pair in pairs if pair.gold != 0.5}
+    if len(sides) < MIN_DECIDED:
+        raise InputError(
+            f"{len(sides)} different gold pairs with a preference have readable votes of this "
+            f"judge, expected at least {MIN_DECIDED} (hundreds are better): label more gold pairs"
+        )
+    if len(set(sides.values())) < 2:
+        only = "a" if 1.0 in sides.values() else "b"
+        raise InputError(
+            f"gold prefers response_{only} in all {len(sides)} pairs, expected both sides: how "
+            "far probabilities can be trusted cannot be measured on one; exchange the responses "
+            "of about half of the pairs, gold with them, and label those"
+        )
+
+
+def log_loss(p: Floats, outcome: Floats) -> float:
+    """Mean negative log likelihood, in nats; ``p`` is kept off 0 and 1 by ``LOG_LOSS_FLOOR``."""
+    p = np.clip(p, LOG_LOSS_FLOOR, 1 - LOG_LOSS_FLOOR)
+    return float(-np.mean(outcome * np.log(p) + (1 - outcome) * np.log(1 - p)))
+
+
+def _figures(p: Floats, gold: Floats, suffix: str) -> dict[str, float]:
+    return {
+        f"ece{suffix}": expected_calibration_error(p, gold),
+        f"brier{suffix}": brier_score(p, gold),
+        f"log_loss{suffix}": log_loss(p, gold),
+    }
+
+
+def _fit(x: Floats, gold: Floats, *, isotonic: bool) -> tuple[Weights, Knots]:
+    weights = _fit_weights(x, gold)
+    return weights, _fit_knots(x, gold, weights) if isotonic else ()
+
+
+def _fit_weights(x: Floats, gold: Floats) -> Weights:
+    """Logistic weights of the features, none of them negative.
+
+    Features are scaled by their root mean square, not centred: zero must stay one half. Each pair
+    stands in both directions, and a gold tie half for each side. A feature that would count
+    against the side it speaks for (they say much the same, so that one may be left with the
+    others' excess) is left out, and the rest fitted again.
+    """
+    both_ways = np.concatenate([x, -x, x, -x])
+    target = np.repeat([1, 0, 0, 1], len(x))
+    share = np.concatenate([gold, gold, 1 - gold, 1 - gold]) / 2
+    scale = np.sqrt(np.mean(x**2, axis=0))
+    used = np.flatnonzero(scale)
+    weights = np.zeros(len(FEATURES))
+    while used.size:
+        model: Any = LogisticRegression(solver="newton-cholesky", fit_intercept=False, tol=1e-8)
+        model.fit(both_ways[:, used] / scale[used], target, sample_weight=share)
+        fitted = model.coef_[0]
+        if np.all(fitted >= 0):
+            weights[used] = fitted / scale[used]
+            break
+        used = np.delete(used, np.argmin(fitted))
+    margin, vote_share, net = weights.tolist()
+    return (margin, vote_share, net)
+
+
+def _fit_knots(x: Floats, gold: Floats, weights: Weights) -> Knots:
+    """The isotonic correction of the preferred candidate's probability.
+
+    Fitted to the pairs turned so that the logistic prefers ``a``, and bounded by one half: the
+    same as fitting to every pair in both directions. No block of agreeing pairs makes certain:
+    the most is what one contradiction among all would leave.
+    """
+    score = x @ np.array(weights)
+    says = score != 0
+    if not np.any(says):
+        return ()
+    p = expit(np.abs(score[says]))
+    agrees = np.where(score[says] > 0, gold[says], 1 - gold[says])
+    fit: Any = IsotonicRegression(y_min=0.5, y_max=1 - 1 / (len(x) + 2)).fit(p, agrees)
+    found = zip(fit.X_thresholds_.tolist(), fit.y_thresholds_.tolist(), strict=True)
+    return ((0.5, 0.5), *((at, value) for at, value in found if at > 0.5))

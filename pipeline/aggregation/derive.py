@@ -1,0 +1,235 @@
+"""Derives labels again from stored votes, part by part: no engine, no GPU, no Ray.
+
+Original parts are only read. What is derived stands under ``derived/judge=…/policy=…/``, under
+the names of the original parts (of all versions of a shard that have some);
+``policy=…-pairs/`` holds the pairs of a ranking judge's groups.
+What is there is not derived again, unless rows of its part were judged again since: a run that
+was ended goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.aggregation.calibration import Calibration
+from pipeline.aggregation.calibration_cards import load_calibration, read_calibration
+from pipeline.aggregation.label_tables import derived, number_of_pairs, pairs_of_groups
+from pipeline.aggregation.labeler import Labeler
+from pipeline.aggregation.policy import PolicyConfig
+from pipeline.judging.judge_cards import find_card, judge_of
+from pipeline.judging.parts import committed_range, judge_folder, part_bytes, read_part
+from pipeline.runtime.errors import ConfigError, InputError, ReconcileError
+from pipeline.runtime.reporter import Reporter
+from pipeline.store.object_store import Store
+
+_THREADS = 4  # most time goes into Python; threads hide the store's latency
+_WAVE = 256  # parts between two notes of progress
+_READ = ["row", "run_id", "status", "scores"]
+
+
+@dataclass
+class Counts:
+    """What rows were and became; counts add up."""
+
+    parts: int = 0
+    rows_in: int = 0
+    rows_out: int = 0
+    before: Counter[str] = field(default_factory=Counter)
+    after: Counter[str] = field(default_factory=Counter)
+    moved: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add(self, other: Counts) -> None:
+        """Adds another part's counts to these."""
+        self.parts += other.parts
+        self.rows_in += other.rows_in
+        self.rows_out += other.rows_out
+        self.before += other.before
+        self.after += other.after
+        self.moved += other.moved
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """One derivation: of which judge's votes, by which labeler, from where to where.
+
+    Attributes:
+        pairs: whether ranked groups become their pairs.
+        done: the keys that are there.
+    """
+
+    judge_id: str
+    labeler: Labeler
+    pairs: bool
+    source: Store
+    target: Store
+    done: frozenset[str] = frozenset()
+
+    @property
+    def parts_folder(self) -> str:
+        """The folder of the judge's parts."""
+        return f"parts/{judge_folder(self.judge_id)}"
+
+    @property
+    def folder(self) -> str:
+        """The folder of what is derived."""
+        policy = f"policy={self.labeler.policy_id[:16]}{'-pairs' * self.pairs}"
+        return f"derived/{judge_folder(self.judge_id)}/{policy}"
+
+    def key(self, part: str) -> str:
+        """Where what is derived of a part stands."""
+        return self.folder + part.removeprefix(self.parts_folder)
+
+    def run(self, part: str) -> Counts:
+        """Derives one part unless that is done, and counts what is stored.
+
+        Raises:
+            InputError: the part cannot be read.
+            ReconcileError: what is stored has not the part's rows.
+        """
+        key = self.key(part)
+        there = key in self.done
+        labels = read_part(self.source, part, _READ if there else None)
+        rows_in = labels.select(_READ).to_pylist()
+        expected = Counter[tuple[int, str]]()
+        for row in rows_in:
+            expected[_place(row)] += number_of_pairs(row) if self.pairs else 1
+        rows_out = self._stored(key) if there else []
+        if Counter(map(_place, rows_out)) != expected:  # or rows of the part were tried again since
+            labels = read_part(self.source, part) if there else labels
+            made = pairs_of_groups if self.pairs else _derived
+            self.target.put(key, part_bytes(made(labels, self.labeler)))
+            rows_out = self._stored(key)
+        if Counter(map(_place, rows_out)) != expected:
+            raise ReconcileError(
+                f"{self.target.path(key)}: got {len(rows_out)} rows, expected {expected.total()} "
+                f"of the {len(rows_in)} in {self.source.path(part)}; was another run writing "
+                "there? run again"
+            )
+        counts = Counts(1, len(rows_in), len(rows_out), _statuses(rows_in), _statuses(rows_out))
+        if not self.pairs:
+            both = zip(rows_in, rows_out, strict=True)
+            counts.moved = Counter((old["status"], new["status"]) for old, new in both)
+        return counts
+
+    def _stored(self, key: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = read_part(self.target, key, _READ).to_pylist()
+        return rows
+
+
+def derive(
+    output_uri: str,
+    judge: str,
+    policy: PolicyConfig,
+    reporter: Reporter,
+    *,
+    calibration: str = "card",
+    to_uri: str | None = None,
+    pairs: bool = False,
+) -> dict[str, Any]:
+    """Derives every label of a judge again.
+
+    Args:
+        output_uri: the output of labeling jobs.
+        judge: the judge's id, or how it begins.
+        policy: how votes become labels.
+        reporter: told of the plan, the progress and the result.
+        calibration: ``card`` (of the judge's card, if it has one), ``none``, or a file's URI.
+        to_uri: another root for what is derived.
+        pairs: make ranked groups into their pairs.
+
+    Returns:
+        What also stands in ``derivation.json``.
+
+    Raises:
+        PairmillError: with the exit code of the job (see ``pipeline.runtime.errors``).
+    """
+    source, target = Store(output_uri), Store(to_uri or output_uri)
+    card = find_card(source, judge)
+    judge_id, config = card["judge_id"], judge_of(card)
+    if pairs and config.format != "batch_ranking":
+        raise ConfigError(
+            f"--pairs: judge {judge_id[:16]} has the format {config.format}; expected "
+            "batch_ranking, whose groups it makes into pairs"
+        )
+    fitted = _calibration(source, judge_id, calibration)
+    plan = Derivation(judge_id, Labeler.of(config, policy, fitted), pairs, source, target)
+    parts = [e.key for e in source.list(plan.parts_folder) if committed_range(e.key)]
+    if not parts:
+        raise InputError(
+            f"{source.path(plan.parts_folder)}: no parts there; expected labels of this judge, "
+            "made by jobs.label"
+        )
+    plan = replace(plan, done=frozenset(entry.key for entry in target.list(plan.folder)))
+    there = sum(plan.key(part) in plan.done for part in parts)
+    where = target.path(plan.folder)
+    reporter.event("plan", {"judge_id": judge_id, "parts": len(parts), "parts_done": there})
+    counts = _run(plan, parts, reporter)
+    record = _record(plan, counts, policy, fitted)
+    target.put(f"{plan.folder}/derivation.json", json.dumps(record, indent=2).encode())
+    shown = {name: record[name] for name in ("policy_id", "rows_in", "rows_out", "moved")}
+    reporter.event("done", {**shown, **record["after"], "derived": where})
+    return record
+
+
+def _run(plan: Derivation, parts: Sequence[str], reporter: Reporter) -> Counts:
+    counts = Counts()
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for start in range(0, len(parts), _WAVE):
+            for part in pool.map(plan.run, parts[start : start + _WAVE]):
+                counts.add(part)
+            if counts.parts < len(parts):
+                reporter.note(f"{counts.parts} of {len(parts)} parts")
+    return counts
+
+
+def _record(
+    plan: Derivation, counts: Counts, policy: PolicyConfig, calibration: Calibration | None
+) -> dict[str, Any]:
+    return {
+        "judge_id": plan.judge_id,
+        "policy_id": plan.labeler.policy_id,
+        "policy": policy.model_dump(mode="json"),
+        "rule": asdict(plan.labeler.rule),
+        "calibration": calibration.model_dump(mode="json") if calibration else None,
+        "pairs_of_groups": plan.pairs,
+        "parts_of": plan.source.path(plan.parts_folder),
+        "parts": counts.parts,
+        "rows_in": counts.rows_in,
+        "rows_out": counts.rows_out,
+        "before": dict(sorted(counts.before.items())),
+        "after": dict(sorted(counts.after.items())),
+        "moved": {
+            f"{old} to {new}": number
+            for (old, new), number in sorted(counts.moved.items())
+            if old != new
+        },
+        "derived_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _calibration(source: Store, judge_id: str, choice: str) -> Calibration | None:
+    if choice == "none":
+        return None
+    if choice == "card":
+        return read_calibration(source, judge_id)
+    return load_calibration(choice, judge_id)
+
+
+def _derived(table: pa.Table, labeler: Labeler) -> Iterator[pa.Table]:
+    yield derived(table, labeler)
+
+
+def _place(row: Mapping[str, Any]) -> tuple[int, str]:
+    return row["row"], row["run_id"]
+
+
+def _statuses(rows: Sequence[dict[str, Any]]) -> Counter[str]:
+    return Counter(str(row["status"]) for row in rows)

@@ -1,0 +1,78 @@
+"""Pairs and the labels that a judge gave them, side by side: for gold sets, which fit in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.judging.parts import parts_prefix, read_part
+from pipeline.pairs.input_config import InputConfig
+from pipeline.pairs.row_groups import GroupReader
+from pipeline.pairs.shards import list_shards, open_input, shard_key
+from pipeline.runtime.errors import InputError
+from pipeline.store.object_store import Entry, Store
+
+_MEDIA = ("images", "videos")
+_NO_MEDIA: dict[str, None] = dict.fromkeys(_MEDIA)
+
+
+@dataclass(frozen=True)
+class JudgedPair:
+    """A row of pairs v1 without its media, and its row of labels v1."""
+
+    pair: Mapping[str, Any]
+    label: Mapping[str, Any]
+
+
+def read_judged(
+    input_uri: str, config: InputConfig, output: Store, judge_id: str
+) -> list[JudgedPair]:
+    """Every row of the input that has a gold value and a label of this judge, in input order.
+
+    Args:
+        input_uri: gold pairs, a folder of shards or one shard.
+        config: how the input is read.
+        output: the output root that the judge's parts are under.
+        judge_id: whose labels.
+
+    Raises:
+        InputError: no row has both.
+        StorageError: the store fails.
+    """
+    source, prefix = open_input(input_uri)
+    judged: list[JudgedPair] = []
+    rows = gold = 0
+    for entry in list_shards(source, prefix):
+        key = shard_key(entry.key, entry.size, source.content_key(entry))
+        labels = {row["row"]: row for row in read_labels(output, judge_id, key)}
+        for number, pair in enumerate(_pairs(source, entry, config)):
+            rows += 1
+            if pair["gold"] is not None or pair["gold_scores"] is not None:
+                gold += 1
+                if number in labels:
+                    judged.append(JudgedPair(pair, labels[number]))
+    if not judged:
+        raise InputError(
+            f"{source.path(prefix)}: {rows} rows, {gold} of them with gold, none with a label of "
+            f"judge {judge_id[:16]} under {output.uri}; expected gold pairs that this judge has "
+            "labelled: map gold under input.columns, and run jobs.label on them first"
+        )
+    return judged
+
+
+def read_labels(output: Store, judge_id: str, shard_key_: str) -> Iterator[dict[str, Any]]:
+    """The rows of labels v1 of one version of a shard, part by part."""
+    for part in output.list(parts_prefix(judge_id, shard_key_)):
+        yield from read_part(output, part.key).to_pylist()
+
+
+def _pairs(source: Store, entry: Entry, config: InputConfig) -> Iterator[dict[str, Any]]:
+    groups = GroupReader(source.open(entry.key, entry.size), config.columns)
+    for group in range(groups.count):
+        for table in groups.read(group):
+            for pair in table.drop_columns(list(_MEDIA)).to_pylist():
+                responses = (pair["response_a"], pair["response_b"], *(pair["candidates"] or ()))
+                for response in filter(None, responses):
+                    response.update(_NO_MEDIA)
+                yield pair

@@ -1,0 +1,49 @@
+"""Makes labels of votes: one judge's format under one policy, with or without a calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from pipeline.aggregation.calibration import Calibration
+from pipeline.aggregation.decisions import Decision, decide
+from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule, policy_id
+from pipeline.judging.formats import FORMATS, Format
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.votes import Vote
+
+# The columns of labels v1 that a decision fills, under the same names.
+DECIDED = tuple(field.name for field in fields(Decision))
+
+
+@dataclass(frozen=True)
+class Labeler:
+    """Everything between the votes of a row and its label; the same votes give the same label."""
+
+    format: Format
+    rule: Rule
+    calibration: Calibration | None
+    policy_id: str
+
+    @classmethod
+    def of(
+        cls,
+        judge: JudgeConfig,
+        policy: PolicyConfig | None = None,
+        calibration: Calibration | None = None,
+    ) -> Labeler:
+        """The labeler of a judge's votes.
+
+        Args:
+            judge: whose votes they are.
+            policy: how they are counted; the default policy if not given.
+            calibration: fitted to this judge's votes about gold pairs.
+        """
+        rule = label_rule(judge.votes, policy or PolicyConfig())
+        identity = policy_id(rule, calibration.calibration_id if calibration else None)
+        return cls(FORMATS[judge.format], rule, calibration, identity)
+
+    def decide(self, votes: Sequence[Vote]) -> Decision:
+        """The label's decided columns."""
+        calibrated = self.calibration.p_a if self.calibration else None
+        return decide(self.format, votes, self.rule, calibrated)

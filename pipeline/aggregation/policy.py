@@ -1,0 +1,78 @@
+"""The configuration of a labeling job: frozen models, one YAML file, overrides on top.
+
+What can change a verdict lives under ``judge`` and is fingerprinted; everything else (speed,
+resources, thresholds) can change without a single pair being judged again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.judging.judge_config import VotesConfig
+from pipeline.runtime.config_file import Frozen
+from pipeline.runtime.digest import digest
+
+
+class PolicyConfig(Frozen):
+    """How votes become a label. Changes no vote, so it is no part of the judge: labels can be
+    derived again under another policy (``python -m jobs.derive``) without an engine.
+
+    Attributes:
+        undecided: what a pair becomes that its votes do not decide.
+        min_confidence: a label below this confidence becomes undecided.
+        prior, margin_scale, threshold, tie_threshold: as ``judge.votes`` has them unless given.
+    """
+
+    undecided: Literal["abstain", "tie"] = "abstain"
+    min_confidence: float = Field(default=0.0, ge=0, lt=1)
+    prior: float | None = Field(default=None, gt=0)
+    margin_scale: float | None = Field(default=None, ge=0)
+    threshold: float | None = Field(default=None, gt=0.5, lt=1)
+    tie_threshold: float | None = Field(default=None, gt=0.5, lt=1)
+
+
+def stop_rule(votes: VotesConfig) -> Rule:
+    """The rule by which a judge asks for more votes."""
+    return Rule(
+        prior=votes.prior,
+        margin_scale=votes.margin_scale,
+        threshold=votes.threshold,
+        tie_threshold=votes.tie_threshold,
+    )
+
+
+def label_rule(votes: VotesConfig, policy: PolicyConfig) -> Rule:
+    """The rule by which votes become a label: the judge's own where the policy says nothing."""
+    given = policy.model_dump(exclude_none=True)
+    return Rule(**{**stop_rule(votes).__dict__, **given})
+
+
+def policy_id(rule: Rule, calibration_id: str | None) -> str:
+    """Identity of what made a label of votes: the rule, and the calibration if there is one."""
+    return digest(json.dumps(asdict(rule), sort_keys=True), calibration_id or "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """How votes are counted, and how sure a label must be.
+
+    Attributes:
+        prior: of the Beta prior, both sides alike; 1 is uniform.
+        margin_scale: score gap at which a vote counts three quarters for its side and one
+            quarter for the other; 0 counts every vote whole.
+        threshold: posterior probability that decides for a candidate.
+        tie_threshold: posterior probability, of mostly ties, that decides for a tie.
+        undecided: what a pair becomes that its votes do not decide.
+        min_confidence: a label below this confidence becomes undecided.
+    """
+
+    prior: float = 1.0
+    margin_scale: float = 0.0
+    threshold: float = 0.85
+    tie_threshold: float = 0.85
+    undecided: Literal["abstain", "tie"] = "abstain"
+    min_confidence: float = 0.0

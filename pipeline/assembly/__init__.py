@@ -1,1 +1,0 @@
-"""Composes the stages: the plan, the Ray Data flow and what surrounds them."""

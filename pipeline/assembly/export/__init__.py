@@ -1,1 +1,0 @@
-"""Exports of snapshots in the formats that trainers read."""

@@ -1,1 +1,0 @@
-"""The gate: thresholds on a snapshot's figures that it must keep to before readers get it."""

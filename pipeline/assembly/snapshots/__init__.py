@@ -1,1 +1,0 @@
-"""Snapshots: published, immutable sets of labels that readers find through ``LATEST.json``."""

@@ -1,1 +1,0 @@
-"""What judging means, without Ray, engines or GPUs: pure and testable on ten rows."""

@@ -1,1 +1,0 @@
-"""What the labels of a snapshot say about themselves: counts that can be merged, and figures."""

@@ -1,0 +1,123 @@
+"""Lays a chat out as token ids, in which no text can act as anything but text."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from PIL.Image import Image
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from pipeline.engines.engine import Chat, Part, Rendered, model_path
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.media.clip import Clip
+from pipeline.media.model_sizes import FRAMES_A_PATCH
+from pipeline.runtime.errors import EngineStartError
+
+_SYSTEM, _TEXT = "\ue000system\ue000", "\ue000text\ue000"  # private-use: in no chat template
+
+Kind = Literal["text", "image", "video"]
+
+
+class ChatRenderer:
+    """Renders chats with a model's own chat template.
+
+    The template is rendered once around stand-ins; the frame's special tokens are encoded as
+    such, and real text is encoded in between with special tokens switched off: a candidate that
+    contains ``<|im_end|>`` or ``<|image_pad|>`` contains those characters and nothing more.
+    """
+
+    def __init__(self, judge: JudgeConfig) -> None:
+        """Loads the tokenizer of ``judge.model``.
+
+        Raises:
+            EngineStartError: there is no such tokenizer, or it has no usable chat template.
+        """
+        name = judge.model.name
+        try:
+            self._tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                model_path(name), revision=judge.model.revision, trust_remote_code=False
+            )
+        except (OSError, ValueError) as error:
+            raise EngineStartError(f"judge.model.name {name!r}: no tokenizer: {error}") from error
+        # Threads of ours call it: by itself it would add one for each core of the machine.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        self._factor = judge.media.factor
+        backend = self._tokenizer.backend_tokenizer
+        backend.no_padding()  # a checkpoint may have been saved with either
+        backend.no_truncation()
+        self._inert = backend.from_str(backend.to_str())
+        self._inert.encode_special_tokens = True
+        self._lock = threading.Lock()
+        self._frames: dict[tuple[Kind, ...], list[list[int]]] = {}
+
+    def render(self, chat: Chat) -> Rendered:
+        """Lays out ``chat``, its pictures and clips where they stand among the texts."""
+        texts = [chat.system, *(part for part in chat.parts if isinstance(part, str))]
+        frame = self._frame(tuple(_kind(part) for part in chat.parts))
+        ids: list[int] = []
+        for between, text in zip(frame, self.encode([*texts, chat.reply_prefix]), strict=True):
+            ids += between + text
+        media: tuple[Image | Clip, ...] = (*chat.images, *chat.clips)
+        length = len(ids) + sum(self.media_tokens(part) - 1 for part in media)
+        return Rendered(tuple(ids), length, chat)
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of plain texts, special tokens switched off."""
+        # For a single text the tokenizer would keep Python's lock; and this leaves offsets out.
+        encoded = self._inert.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [list(each.ids) for each in encoded]
+
+    def media_tokens(self, part: Image | Clip) -> int:
+        """How many tokens the placeholder of a picture or a clip expands to."""
+        frames = part.frames if isinstance(part, Clip) else (part,)
+        area = (frames[0].width // self._factor) * (frames[0].height // self._factor)
+        return area * math.ceil(len(frames) / FRAMES_A_PATCH)
+
+    @property
+    def stop_token_ids(self) -> list[int]:
+        """The tokens that end the assistant's turn."""
+        eos = self._tokenizer.eos_token_id
+        return [eos] if isinstance(eos, int) else list(eos or [])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of a reply, special tokens left out."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def _frame(self, kinds: tuple[Kind, ...]) -> list[list[int]]:
+        with self._lock:
+            if kinds not in self._frames:
+                self._frames[kinds] = self._make_frame(kinds)
+            return self._frames[kinds]
+
+    def _make_frame(self, kinds: tuple[Kind, ...]) -> list[list[int]]:
+        """The token ids before, between and after the system text and the texts of a turn."""
+        content: list[dict[str, Any]] = [
+            {"type": kind} | ({"text": _TEXT} if kind == "text" else {}) for kind in kinds
+        ]
+        messages: list[dict[str, Any]] = [
+            {"role": "system", "content": _SYSTEM},
+            # Of a plain text, templates of text-only models take nothing else.
+            {"role": "user", "content": _TEXT if kinds == ("text",) else content},
+        ]
+        text = self._tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
+        before, system, rest = str(text).partition(_SYSTEM)
+        frame = [before, *rest.split(_TEXT)]
+        if not system or len(frame) != 2 + kinds.count("text"):
+            raise EngineStartError(
+                "the model's chat template drops, repeats or reorders the system or the user turn; "
+                "expected a template that shows both in order"
+            )
+        encode = self._tokenizer.backend_tokenizer.encode
+        return [list(encode(part, add_special_tokens=False).ids) for part in frame]
+
+
+def _kind(part: Part) -> Kind:
+    if isinstance(part, str):
+        return "text"
+    return "video" if isinstance(part, Clip) else "image"

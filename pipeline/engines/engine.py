@@ -1,0 +1,130 @@
+"""What a judge asks of an engine: lay out a chat as a prompt, and reply to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL.Image import Image
+
+from pipeline.engines.engine_config import EngineConfig
+from pipeline.judging.endings import Ending
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.media.clip import Clip
+
+TINY_JUDGE = "tiny-judge"
+Part = str | Image | Clip
+
+
+@dataclass(frozen=True)
+class Chat:
+    """One question to the judge, not laid out yet.
+
+    Attributes:
+        system: the system text.
+        parts: the user's turn: texts, RGB pictures and clips in the order shown. Sides of
+            pictures are multiples of the model's factor.
+        reply_prefix: what the reply is made to begin with.
+    """
+
+    system: str
+    parts: tuple[Part, ...]
+    reply_prefix: str = ""
+
+    @property
+    def user(self) -> str:
+        """The texts of the user's turn."""
+        return "".join(part for part in self.parts if isinstance(part, str))
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The pictures, in the order shown."""
+        return tuple(part for part in self.parts if isinstance(part, Image))
+
+    @property
+    def clips(self) -> tuple[Clip, ...]:
+        """The clips, in the order shown."""
+        return tuple(part for part in self.parts if isinstance(part, Clip))
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A chat as an engine takes it.
+
+    Attributes:
+        token_ids: the prompt; one placeholder token for each picture and clip.
+        length: tokens of the prompt once the placeholders are expanded.
+        chat: what was laid out; its pictures and clips are in the order of their placeholders.
+    """
+
+    token_ids: tuple[int, ...]
+    length: int
+    chat: Chat
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How one reply is sampled.
+
+    Attributes:
+        temperature: 0 is greedy.
+        ending: where it is over even if the model would go on; None leaves it to the model.
+    """
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int
+    ending: Ending | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the engine wrote, the reply prefix not included.
+
+    Attributes:
+        finish_reason: ``"stop"``, or ``"length"`` if ``max_tokens`` cut it off.
+        cached_tokens: prompt tokens served from the prefix cache.
+    """
+
+    text: str
+    finish_reason: str | None
+    prompt_tokens: int
+    output_tokens: int
+    cached_tokens: int
+
+
+class Engine(Protocol):
+    """One loaded model. ``render`` may be called from many threads, ``reply`` from one loop.
+
+    Attributes:
+        at_once: how many replies it writes at the same time; more requests wait their turn.
+    """
+
+    at_once: int
+
+    def render(self, chat: Chat) -> Rendered:
+        """Lays out a chat. Text is inert: it adds no turns, placeholders or special tokens."""
+
+    async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
+        """Replies to one prompt; cancelling the call aborts the request.
+
+        Raises:
+            EngineDeadError: the engine died and this worker must be replaced.
+        """
+
+    def close(self) -> None:
+        """Ends the engine and every process of its own."""
+
+
+def model_path(name: str) -> str:
+    """Where a model's files are: the embedded judge's folder, a local folder, or a hub id."""
+    if name == TINY_JUDGE:
+        return str(Path(__file__).with_name("tiny_judge"))
+    return name
+
+
+def merged_args(judge: JudgeConfig, engine: EngineConfig) -> dict[str, Any]:
+    """The free engine arguments of both sections; those that change verdicts win."""
+    return {**engine.args, **judge.model.args}

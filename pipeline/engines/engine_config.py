@@ -1,0 +1,84 @@
+"""How the judge is run: what makes it fast, and nothing that changes a verdict."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.runtime.config_file import Frozen
+
+# Engine arguments that change verdicts: they belong to `judge`, where they are fingerprinted.
+VERDICT_ARGS = frozenset(
+    (
+        "model",
+        "tokenizer",
+        "revision",
+        "tokenizer_revision",
+        "dtype",
+        "quantization",
+        "max_model_len",
+        "kv_cache_dtype",
+        "hf_overrides",
+        "hf_config_path",
+        "limit_mm_per_prompt",
+        "mm_processor_kwargs",
+        "seed",
+        "enable_lora",
+        "lora_modules",
+        "speculative_config",
+        "chat_template",
+        "generation_config",
+        "logits_processors",
+        "load_format",
+        "trust_remote_code",
+    )
+)
+
+
+class EngineConfig(Frozen):
+    """How the judge is run; nothing here changes a verdict.
+
+    Attributes:
+        kind: ``vllm`` (CPU and GPU), ``transformers`` (portable reference) or ``scripted`` (tests).
+        max_num_seqs: most replies generated at once.
+        prefill_group: vLLM takes requests that wait up when so many places are free, not one by
+            one; 0 = a 32nd of ``max_num_seqs``, 1 = as vLLM does by itself.
+        args: further engine arguments for speed, such as ``gpu_memory_utilization``.
+        request_timeout_s: a reply that takes longer is aborted and counts as unreadable.
+        decode_threads: threads beside the engine for media and tokenisation; 0 = one for each core
+            of the worker's share of its node (on a node of 8 GPUs, an eighth), less two;
+            at least one.
+        units_in_flight: units that one worker judges at once, so that the next ones fill the
+            engine while the last replies of those before are still being written; 0 = as many as
+            it takes, within the object store and the worker's share of the units.
+        script: the scripted engine's plan (tests only).
+    """
+
+    kind: Literal["vllm", "transformers", "scripted"] = "vllm"
+    tensor_parallel_size: int = Field(default=1, ge=1)
+    max_num_seqs: int = Field(default=256, ge=1)
+    prefill_group: int = Field(default=0, ge=0)
+    args: dict[str, Any] = Field(default_factory=dict)
+    env: dict[str, str] = Field(default_factory=dict)
+    request_timeout_s: float = Field(default=600, gt=0)
+    decode_threads: int = Field(default=0, ge=0)
+    units_in_flight: int = Field(default=0, ge=0)
+    script: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _group_fits(self) -> Self:
+        if self.prefill_group > self.max_num_seqs:
+            raise ValueError(
+                f"prefill_group {self.prefill_group} is more than max_num_seqs "
+                f"{self.max_num_seqs}: so many places are never free"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _speed_only(self) -> Self:
+        if wrong := sorted(VERDICT_ARGS & self.args.keys()):
+            raise ValueError(
+                f"{wrong} can change verdicts: set them under judge.model (or judge.model.args)"
+            )
+        return self

@@ -1,0 +1,42 @@
+"""Replies of given lengths: weights that are not trained, as benchmarks use, never end one."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import replace
+from statistics import NormalDist
+
+from pipeline.engines.engine import Chat, Engine, Rendered, Reply, Sampling
+
+_SIGMA = 0.5  # of the logarithm: the spread of Flex-VL-7B's replies, about
+
+
+class ForcedLengths:
+    """An engine whose replies are cut off at lognormal lengths that depend on the prompt alone."""
+
+    def __init__(self, engine: Engine, mean: int) -> None:
+        """Wraps an engine; lengths are ``mean`` tokens on average, ``max_tokens`` at most."""
+        self._engine, self._mean = engine, mean
+        self.at_once = engine.at_once
+
+    def render(self, chat: Chat) -> Rendered:
+        """As the engine does."""
+        return self._engine.render(chat)
+
+    async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
+        """Replies, and stops at the prompt's length."""
+        most = min(sampling.max_tokens, forced_length(prompt, self._mean))
+        return await self._engine.reply(request_id, prompt, replace(sampling, max_tokens=most))
+
+    def close(self) -> None:
+        """Ends the engine."""
+        self._engine.close()
+
+
+def forced_length(prompt: Rendered, mean: int) -> int:
+    """How many tokens the reply to a prompt is given, ``mean`` on average."""
+    text = f"{prompt.chat.system}{prompt.chat.user}"
+    share = int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
+    deviation = NormalDist().inv_cdf(min(max(share, 1e-6), 1 - 1e-6))
+    return max(1, round(mean * math.exp(_SIGMA * deviation - _SIGMA**2 / 2)))

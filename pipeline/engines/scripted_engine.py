@@ -1,0 +1,154 @@
+"""A deterministic engine for tests: it replies by rule, and fails where its script says so."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import os
+import random
+import re
+import signal
+import time
+from collections import Counter
+from typing import Literal
+
+from PIL.Image import Image
+from pydantic import Field, ValidationError
+
+from pipeline.engines.engine import Chat, Rendered, Reply, Sampling
+from pipeline.engines.engine_config import EngineConfig
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.media.clip import Clip
+from pipeline.runtime.config_file import Frozen
+from pipeline.runtime.errors import EngineDeadError, EngineStartError
+
+Fault = Literal["kill", "die", "hang", "malformed", "truncated", "refused", "out_of_range", "flip"]
+_ANSWER = re.compile(r"\n\n\[Assistant(?: \d+)?'s [A-Za-z ]+\]\n")
+_SCORE = re.compile(r"score=(\d+)")
+_REPLIES = {
+    "malformed": ("<think>x</think> I like the second one.", "stop"),
+    "truncated": ("<think>and then", "length"),
+    "refused": ("I'm sorry, I cannot judge this.", "stop"),
+    "out_of_range": ("<think>x</think><answer>0</answer><answer>11</answer>", "stop"),
+}
+
+
+class Script(Frozen):
+    """What the engine does.
+
+    Attributes:
+        latency_s: seconds that a reply takes.
+        latency_sigma: of the logarithm of that time, which depends on the prompt; 0 = all alike.
+        start_s: seconds that the engine takes to start.
+        start_fault: what ends every start: ``kill`` SIGKILLs the process, ``refuse`` is an error.
+        faults: a marker to look for in the user's text, and what happens to a request that
+            contains it: ``kill`` SIGKILLs the process, ``die`` reports a dead engine, ``hang``
+            never replies, ``flip`` always prefers the first answer shown.
+        heal_after: faulty replies (not deaths) to a marker before the right one is given;
+            None for never.
+    """
+
+    latency_s: float = Field(default=0, ge=0)
+    latency_sigma: float = Field(default=0, ge=0)
+    start_s: float = Field(default=0, ge=0)
+    start_fault: Literal["kill", "refuse"] | None = None
+    faults: dict[str, Fault] = Field(default_factory=dict)
+    heal_after: int | None = None
+
+
+class ScriptedEngine:
+    """Scores an answer by the ``score=N`` it contains, or else by a hash of its content."""
+
+    def __init__(self, judge: JudgeConfig, engine: EngineConfig) -> None:
+        """Reads ``engine.script``; nothing is loaded.
+
+        Raises:
+            EngineStartError: the script cannot be read, or plans this.
+        """
+        try:
+            self._script = Script.model_validate(engine.script)
+        except ValidationError as error:
+            raise EngineStartError(f"engine.script: {error}") from error
+        self.at_once = engine.max_num_seqs
+        self._places = asyncio.Semaphore(self.at_once)  # as a real engine's: others wait
+        self._failed: Counter[str] = Counter()
+        time.sleep(self._script.start_s)
+        if self._script.start_fault == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._script.start_fault == "refuse":
+            raise EngineStartError("the script plans that the engine cannot start")
+
+    def render(self, chat: Chat) -> Rendered:
+        """Counts a word as a token and a picture as one."""
+        length = len(f"{chat.system} {chat.user}".split()) + len(chat.images) + len(chat.clips)
+        return Rendered((), length, chat)
+
+    async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
+        """Replies after ``latency_s``, or does what the script plans for this text."""
+        async with self._places:
+            await asyncio.sleep(self._latency(prompt))
+        scores = [_score(answer) for answer in _answers(prompt.chat)]
+        text, finish = _reply(prompt.chat.system, scores), "stop"
+        for marker, fault in self._script.faults.items():
+            if marker in prompt.chat.user and not self._healed(marker):
+                if fault == "flip":
+                    text = _reply(prompt.chat.system, [9, *[2] * (len(scores) - 1)])
+                else:
+                    text, finish = await self._fail(fault)
+        return Reply(text, finish, prompt.length, len(text.split()), 0)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    def _latency(self, prompt: Rendered) -> float:
+        """Lognormal with the mean ``latency_s``, from the prompt's text alone."""
+        sigma = self._script.latency_sigma
+        if not sigma:
+            return self._script.latency_s
+        normal = random.Random(prompt.chat.user).gauss(0, sigma)
+        return self._script.latency_s * math.exp(normal - sigma**2 / 2)
+
+    def _healed(self, marker: str) -> bool:
+        self._failed[marker] += 1
+        after = self._script.heal_after
+        return after is not None and self._failed[marker] > after
+
+    async def _fail(self, fault: Fault) -> tuple[str, str]:
+        if fault == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "die":
+            raise EngineDeadError("the script plans the engine's death here")
+        if fault == "hang":
+            await asyncio.Event().wait()
+        return _REPLIES[fault]
+
+
+def _answers(chat: Chat) -> list[str]:
+    """The candidates' texts, every picture or clip in them as the hash of its pixels."""
+    text = "".join(part if isinstance(part, str) else _pixels(part) for part in chat.parts)
+    return _ANSWER.split(text)[1:]
+
+
+def _pixels(part: Image | Clip) -> str:
+    frames = part.frames if isinstance(part, Clip) else (part,)
+    return hashlib.sha256(b"".join(frame.tobytes() for frame in frames)).hexdigest()
+
+
+def _reply(system: str, scores: list[int]) -> str:
+    """Scores in the form that the system text asks for."""
+    counted = " and ".join(str(score) for score in scores)
+    if "[[A>B]]" in system:
+        first, second = scores
+        both = "A=B=Good" if first > 5 else "A=B=Bad"
+        verdict = f"[[{'A>B' if first > second else 'B>A' if first < second else both}]]"
+        verdict = f"<answer>{verdict}</answer>"
+    else:
+        most = 5 if "from 1 to 5" in system else 10
+        verdict = "".join(f"<answer>{min(score, most)}</answer>" for score in scores)
+    return f"<think>\nI count {counted}.\n</think>\n\n{verdict}"
+
+
+def _score(answer: str) -> int:
+    stated = _SCORE.search(answer)
+    return int(stated[1]) if stated else 1 + hashlib.sha256(answer.encode()).digest()[0] % 10

@@ -1,0 +1,185 @@
+"""Where the tokens of a Qwen2.5-VL prompt stand: positions in time, height and width.
+
+As Qwen published the model and as vLLM runs it. transformers (5.19 among others) starts the text
+after a clip at the end of its longer side even where its positions in time reach further.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL.Image import Image
+from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoVideoProcessor
+
+from pipeline.engines.chat_layout import ChatRenderer
+from pipeline.engines.engine import Chat, Rendered, Reply, Sampling, merged_args, model_path
+from pipeline.engines.engine_config import EngineConfig
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.media.clip import Clip, frames_of
+from pipeline.media.model_sizes import FRAMES_A_PATCH
+from pipeline.runtime.errors import EngineStartError
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The merged patches of a picture or a clip; a token of text is a grid of one.
+
+    Attributes:
+        steps, rows, columns: temporal patches (1 of a picture), and merged patches down and across.
+        interval: positions in time from one temporal patch to the next.
+    """
+
+    steps: int = 1
+    rows: int = 1
+    columns: int = 1
+    interval: float = 1.0
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens it has."""
+        return self.steps * self.rows * self.columns
+
+
+def positions(grids: Iterable[Grid]) -> NDArray[np.int64]:
+    """Positions (3, tokens) of a prompt: in time, height and width."""
+    placed: list[NDArray[np.int64]] = []
+    start = 0
+    for grid in grids:
+        places = np.indices((grid.steps, grid.rows, grid.columns))
+        places[0] = (places[0] * grid.interval).astype(np.int64)
+        placed.append(places.reshape(3, -1) + start)
+        start = int(placed[-1].max()) + 1
+    return np.concatenate(placed, axis=1)
+
+
+class TransformersEngine:
+    """``generate`` of a Hugging Face model, in one thread beside the event loop."""
+
+    at_once = 1
+
+    def __init__(self, judge: JudgeConfig, engine: EngineConfig) -> None:
+        """Loads the model and what makes tensors of pictures and clips.
+
+        Raises:
+            EngineStartError: transformers refuses the model.
+        """
+        self._renderer = ChatRenderer(judge)
+        path, revision = model_path(judge.model.name), judge.model.revision
+        options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+        try:
+            pictures: Any = AutoImageProcessor  # untyped in transformers
+            self._pictures = pictures.from_pretrained(path, **options)
+            videos: Any = AutoVideoProcessor
+            self._videos = videos.from_pretrained(path, cap_pixels_per_frame=False, **options)
+            models: Any = AutoModelForImageTextToText
+            self._model = models.from_pretrained(
+                path, dtype=judge.model.dtype, **merged_args(judge, engine), **options
+            )
+        except (OSError, ValueError, TypeError) as error:
+            raise EngineStartError(
+                f"transformers cannot load {judge.model.name!r}: {error}; check judge.model"
+            ) from error
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._model.to(device).eval()
+        self._factor = judge.media.factor
+        self._image_token = int(self._model.config.image_token_id)
+        self._video_token = int(self._model.config.video_token_id)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="transformers")
+
+    def render(self, chat: Chat) -> Rendered:
+        """Lays out a chat with the model's own template."""
+        return self._renderer.render(chat)
+
+    async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
+        """Replies to one prompt; a cancelled call still runs to its end in its thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._generate, prompt, sampling)
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._thread.shutdown(cancel_futures=True)
+
+    @torch.inference_mode()
+    def _generate(self, prompt: Rendered, sampling: Sampling) -> Reply:
+        ids, grids = self.expand(prompt)
+        start = len(ids)
+        inputs: dict[str, Any] = {"input_ids": torch.tensor([ids])}
+        inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+        # One row counts tokens for the mask, three say where they stand: (4, 1, tokens).
+        counted, places = torch.arange(len(ids))[None], torch.from_numpy(positions(grids))
+        inputs["position_ids"] = torch.cat([counted, places])[:, None]
+        inputs |= self._media(prompt.chat)
+        greedy = sampling.temperature == 0
+        how: dict[str, Any] = {"do_sample": not greedy}
+        if not greedy:
+            torch.manual_seed(sampling.seed)
+            how |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+        output = self._model.generate(
+            **{name: value.to(self._model.device) for name, value in inputs.items()},
+            max_new_tokens=sampling.max_tokens,
+            eos_token_id=self._renderer.stop_token_ids,
+            repetition_penalty=1.0,  # what vLLM does unless told otherwise
+            stopping_criteria=[lambda ids, _: self._over(ids[0, start:], sampling)],
+            **how,
+        )
+        new = output[0, start:].tolist()
+        text = self._renderer.decode(new)
+        cut = sampling.ending.cut(text) if sampling.ending else None
+        ended = cut is not None or (bool(new) and new[-1] in self._renderer.stop_token_ids)
+        return Reply(
+            text=cut or text,
+            finish_reason="stop" if ended else "length",
+            prompt_tokens=start,
+            output_tokens=len(new),
+            cached_tokens=0,
+        )
+
+    def _over(self, written: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+        """Whether the one reply has its verdict."""
+        ending = sampling.ending
+        cut = ending.cut(self._renderer.decode(written.tolist())) if ending else None
+        return torch.tensor([cut is not None], device=written.device)
+
+    def expand(self, prompt: Rendered) -> tuple[list[int], list[Grid]]:
+        """The prompt's ids with every placeholder repeated for its tokens, and their grids."""
+        media: dict[int, Iterator[Image | Clip]] = {
+            self._image_token: iter(prompt.chat.images),
+            self._video_token: iter(prompt.chat.clips),
+        }
+        ids: list[int] = []
+        grids: list[Grid] = []
+        for token in prompt.token_ids:
+            grids.append(self._grid(next(media[token])) if token in media else Grid())
+            ids += [token] * grids[-1].tokens
+        return ids, grids
+
+    def _grid(self, part: Image | Clip) -> Grid:
+        if not isinstance(part, Clip):
+            return Grid(1, part.height // self._factor, part.width // self._factor)
+        frame = part.frames[0]
+        # In single precision, as the processor hands it to vLLM.
+        seconds = float(np.float32(FRAMES_A_PATCH / part.fps))
+        return Grid(
+            len(part.frames) // FRAMES_A_PATCH,
+            frame.height // self._factor,
+            frame.width // self._factor,
+            seconds * self._model.config.vision_config.tokens_per_second,
+        )
+
+    def _media(self, chat: Chat) -> dict[str, Any]:
+        """Pixels and grids, as the model's own processors make them; resized already."""
+        how: dict[str, Any] = {"do_resize": False, "return_tensors": "pt"}
+        inputs: dict[str, Any] = {}
+        if chat.images:
+            inputs |= self._pictures(list(chat.images), **how)
+        if chat.clips:
+            clips = [frames_of(clip) for clip in chat.clips]
+            inputs |= self._videos(clips, do_sample_frames=False, return_metadata=False, **how)
+        return inputs

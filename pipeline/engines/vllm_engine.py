@@ -1,0 +1,203 @@
+"""The judge's engine on vLLM's AsyncLLM: CPU and GPU by the same code, vLLM 0.26 to 0.32.
+
+This module and the scheduler it names to vLLM are the only ones that import vllm.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.engines.chat_layout import ChatRenderer
+from pipeline.engines.engine import Chat, Rendered, Reply, Sampling, merged_args, model_path
+from pipeline.engines.engine_config import EngineConfig
+from pipeline.engines.orphan_guard import guard_children
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.media.clip import Clip, frames_of
+from pipeline.runtime.errors import ConfigError, EngineDeadError, EngineStartError, RowRejected
+from schemas.labels import Reason
+
+PREFILL_GROUP = "PAIRMILL_PREFILL_GROUP"  # in the environment of vLLM's engine core
+_SCHEDULER = "pipeline.engines.vllm_scheduler.make_scheduler"
+_GROUPS = 32  # so many groups fill an engine, unless engine.prefill_group says otherwise
+
+# Clips reach the engine sampled and sized, and are to stay so: by itself the model's processor
+# would enlarge small frames to 128 tokens. A clip of the wrong size is told by its length.
+_AS_SAMPLED: dict[str, Any] = {
+    "videos_kwargs": {
+        "do_sample_frames": False,
+        "size": {"shortest_edge": 1, "longest_edge": 2**40},
+    }
+}
+
+
+class VllmEngine:
+    """One AsyncLLM, which batches continuously over all requests in flight."""
+
+    def __init__(self, judge: JudgeConfig, engine: EngineConfig) -> None:
+        """Loads the model; takes seconds on a CPU and a minute on a GPU.
+
+        Raises:
+            EngineStartError: vLLM refuses the model or the arguments.
+        """
+        self._renderer = ChatRenderer(judge)
+        self.at_once = engine.max_num_seqs
+        # Read by vLLM when it is imported; this process exists for this engine alone.
+        group = prefill_group(engine)
+        os.environ.update({PREFILL_GROUP: str(group), **engine.env})
+        from vllm import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+        from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
+
+        self._vllm_dead: type[Exception] = VllmDeadError
+        free = merged_args(judge, engine)
+        arguments: dict[str, Any] = {
+            "model": model_path(judge.model.name),
+            "revision": judge.model.revision,
+            "dtype": judge.model.dtype,
+            "quantization": judge.model.quantization,
+            "max_model_len": judge.model.max_model_len,
+            "tensor_parallel_size": engine.tensor_parallel_size,
+            "max_num_seqs": engine.max_num_seqs,
+            "limit_mm_per_prompt": {
+                "image": judge.media.max_images,
+                "video": judge.media.video.max_videos,
+            },
+            "disable_log_stats": True,
+            **({"scheduler_cls": _SCHEDULER} if group > 1 else {}),
+            **free,
+            "mm_processor_kwargs": _AS_SAMPLED | free.get("mm_processor_kwargs", {}),
+            "trust_remote_code": False,
+        }
+        drops = judge.media.video.max_videos > 0 and _drops_metadata()
+        if drops:
+            # Of cached clips it would ask no metadata, and then refuse those of the others.
+            arguments["mm_processor_cache_gb"] = 0
+        try:
+            self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+            guard_children()
+            if (pictures := self._llm.renderer.mm_processor) is not None:
+                # vLLM 0.26 would load it when it sees the first picture, holding all others up.
+                pictures.info.get_hf_processor()
+        except (TypeError, ValueError, OSError, RuntimeError) as error:
+            raise EngineStartError(
+                f"vLLM cannot start {judge.model.name!r}: {type(error).__name__}: {error}; "
+                "check judge.model, engine.args and the memory there is"
+            ) from error
+        self._drops_metadata = drops and self._llm.model_config.hf_config.model_type == "qwen2_5_vl"
+
+    def render(self, chat: Chat) -> Rendered:
+        """Lays out a chat with the model's own template."""
+        return self._renderer.render(chat)
+
+    async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
+        """Replies to one prompt; cancelling the call aborts the request.
+
+        Raises:
+            EngineDeadError: the engine core died.
+            RowRejected: vLLM refuses this one request.
+            ConfigError: the model's processor sized a picture or clip otherwise than
+                ``judge.media``.
+        """
+        first = last = await self._generate(request_id, prompt, sampling, [])
+        written, text = list(first.outputs[0].token_ids), first.outputs[0].text
+        prompt_tokens = len(first.prompt_token_ids)
+        if prompt_tokens != prompt.length:
+            raise ConfigError(
+                f"the prompt has {prompt_tokens} tokens in the engine, {prompt.length} by "
+                "judge.media: its factor or pixel bounds do not fit the model's processor"
+            )
+        ending = sampling.ending
+        # What looks like the end may be a quotation in the reasoning: on from there.
+        while ending and last.outputs[0].stop_reason in ending.texts and ending.cut(text) is None:
+            if len(written) == sampling.max_tokens:
+                last.outputs[0].finish_reason = "length"
+                break
+            more_id = f"{request_id}-{len(written)}"
+            last = await self._generate(more_id, prompt, sampling, written)
+            written += last.outputs[0].token_ids
+            whole = self._renderer.decode(written)
+            text = ending.cut(whole) or whole
+        return Reply(
+            text=text,
+            finish_reason=last.outputs[0].finish_reason,
+            prompt_tokens=prompt_tokens,
+            output_tokens=len(written),
+            cached_tokens=first.num_cached_tokens or 0,
+        )
+
+    async def _generate(
+        self, request_id: str, prompt: Rendered, sampling: Sampling, written: Sequence[int]
+    ) -> Any:
+        """One run of a prompt and what is ``written`` of the reply to it, to the next ending."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        inputs: Any = {
+            "prompt_token_ids": [*prompt.token_ids, *written],
+            **self._media(prompt.chat),
+        }
+        params = SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_tokens - len(written),
+            seed=sampling.seed if sampling.temperature > 0 else None,
+            stop=list(sampling.ending.texts) if sampling.ending else None,
+            include_stop_str_in_output=True,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        final: Any = None
+        try:
+            async for output in self._llm.generate(inputs, params, request_id):
+                final = output
+        except self._vllm_dead as error:
+            raise EngineDeadError(f"vLLM's engine core died: {error}") from error
+        except ValueError as error:
+            raise RowRejected(Reason.BAD_ROW, f"vLLM refuses the request: {error}") from error
+        return final
+
+    def close(self) -> None:
+        """Ends the engine core and its workers."""
+        self._llm.shutdown()
+
+    def _media(self, chat: Chat) -> dict[str, Any]:
+        """Pictures and clips, each kind in the order of its placeholders."""
+        media: dict[str, Any] = {}
+        if chat.images:
+            media["image"] = list(chat.images)
+        if not chat.clips:
+            return {"multi_modal_data": media} if media else {}
+        metadata = [_metadata(clip) for clip in chat.clips]
+        sampled = {"do_sample_frames": False}
+        media["video"] = [
+            (frames_of(clip), known | sampled)
+            for clip, known in zip(chat.clips, metadata, strict=True)
+        ]
+        inputs: dict[str, Any] = {"multi_modal_data": media}
+        if self._drops_metadata:
+            inputs["mm_processor_kwargs"] = {"videos_kwargs": {"video_metadata": metadata}}
+        return inputs
+
+
+def prefill_group(engine: EngineConfig) -> int:
+    """How many requests that wait vLLM is to take up at a time; 1 leaves it to vLLM."""
+    return engine.prefill_group or max(1, engine.max_num_seqs // _GROUPS)
+
+
+def _drops_metadata() -> bool:
+    """Whether this vLLM (0.26 to 0.30) keeps from Qwen2.5-VL's processor how fast a clip is."""
+    from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLProcessingInfo
+
+    return "get_data_parser" not in vars(Qwen2_5_VLProcessingInfo)
+
+
+def _metadata(clip: Clip) -> dict[str, Any]:
+    """What tells the model's processor that these are all frames of a clip of ``clip.fps``."""
+    count = len(clip.frames)
+    return {
+        "fps": clip.fps,
+        "total_num_frames": count,
+        "frames_indices": list(range(count)),
+        "duration": count / clip.fps,
+    }

@@ -1,0 +1,130 @@
+"""What a benchmark is: where its columns hold what pairs v1 asks for, and how it is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.aggregation.judged_pairs import JudgedPair
+from pipeline.judging.judge_config import CandidateKind, FormatName, JudgeConfig
+from pipeline.runtime.errors import ConfigError
+from pipeline.stats.bootstrap import Statistic
+
+Row = Mapping[str, Any]
+PAIR_FORMATS: tuple[FormatName, ...] = ("pairwise_scores", "pairwise_options")
+FLEX_PAPER = "arXiv 2505.18601"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One table of a benchmark.
+
+    Attributes:
+        name: names its shards.
+        split: of the hub set.
+        config: of the hub set.
+        hints: words that its local files have in their name or in that of a folder.
+    """
+
+    name: str
+    split: str = "test"
+    config: str | None = None
+    hints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Published:
+    """A figure that was published for Flex-VL-7B, and for its base model Qwen2.5-VL-7B.
+
+    Attributes:
+        figure: the name of the measured figure it stands beside.
+        category: of which category; None for the whole benchmark.
+        flex: Flex-VL-7B's figure, on the scale of the measured one.
+        base: the base model's, where the paper gives it.
+        note: how it was obtained, where that is not plain.
+    """
+
+    figure: str
+    category: str | None
+    flex: float
+    base: float | None = None
+    note: str = ""
+
+
+def _as_it_is(table: pa.Table, part: Part) -> pa.Table:
+    return table
+
+
+def _no_category(pair: Row) -> tuple[str, ...]:
+    return ()
+
+
+def _nothing(rows: Sequence[JudgedPair]) -> dict[str, Statistic]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A public set with a human's judgements.
+
+    Attributes:
+        name: as given on the command line.
+        title: as people know it.
+        hub_id: the hub set that it is loaded from; None where it is only published as files.
+        parts: its tables.
+        required: the columns that must be there.
+        columns: the mapping into pairs v1, given the columns there are.
+        formats, candidates: the judges that it can measure.
+        renames: columns that another release of the set calls differently: new name by old.
+        prepare: what the mapping cannot say, done to each table before it is mapped.
+        inline: whether media files are read into the shards (not videos: many rows share one).
+        categories: the categories of a pair, widest first.
+        extra: further figures about judged pairs.
+        published: figures to stand beside the measured ones.
+    """
+
+    name: str
+    title: str
+    parts: tuple[Part, ...]
+    required: tuple[str, ...]
+    columns: Callable[[frozenset[str], Part], dict[str, Any]]
+    hub_id: str | None = None
+    formats: tuple[FormatName, ...] = PAIR_FORMATS
+    candidates: CandidateKind = "text"
+    renames: Mapping[str, str] = field(default_factory=dict)
+    prepare: Callable[[pa.Table, Part], pa.Table] = _as_it_is
+    inline: bool = True
+    categories: Callable[[Row], tuple[str, ...]] = _no_category
+    extra: Callable[[Sequence[JudgedPair]], dict[str, Statistic]] = _nothing
+    published: tuple[Published, ...] = ()
+
+    def check_judge(self, judge: JudgeConfig) -> None:
+        """Refuses a judge that asks about something else.
+
+        Raises:
+            ConfigError: with the settings to change.
+        """
+        if judge.format in self.formats and judge.candidates == self.candidates:
+            return
+        format_ = judge.format if judge.format in self.formats else self.formats[0]
+        settings = {"judge.format": format_, "judge.candidates": self.candidates}
+        given = " ".join(f"--set {key}={value}" for key, value in settings.items())
+        raise ConfigError(
+            f"{self.name} measures judges of format {' or '.join(self.formats)} about "
+            f"{self.candidates} candidates; the configuration has format {judge.format} about "
+            f"{judge.candidates} candidates: evaluate with {given}"
+        )
+
+
+def optional(names: frozenset[str], columns: Mapping[str, str]) -> dict[str, str]:
+    """The entries of a mapping whose columns are there."""
+    return {key: column for key, column in columns.items() if column in names}
+
+
+def metadata_of(names: frozenset[str], *columns: str) -> dict[str, Any]:
+    """The metadata source made of those columns that are there; none if none is."""
+    found = optional(names, {name: name for name in columns})
+    return {"metadata": {"fields": found}} if found else {}

@@ -1,0 +1,164 @@
+"""Loads a benchmark, from the hub or from local files, as shards of gold pairs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.evaluation.benchmarks.benchmark import Benchmark, Part
+from pipeline.evaluation.benchmarks.benchmark_files import Request, find_sources
+from pipeline.ingest.ingest import IngestConfig, IngestReport, check_report, ingest
+from pipeline.ingest.source_files import OpenSource, SourceConfig, open_source
+from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.shard_writer import ShardConfig
+from pipeline.runtime.errors import InputError
+from pipeline.store.object_store import Store
+
+# Where pictures and videos are, seen from the folder of the data file, where nothing is said.
+_MEDIA_FOLDERS = (".", "image", "images", "videos", "..", "../image", "../images", "../videos")
+_PROBED = 8  # rows whose media are looked for
+# Small shards: a run without --limit finds the labels of one with it, but for the last shard's.
+_SHARDS = ShardConfig(group_rows=64, file_bytes=16 * 2**20)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A benchmark as shards of pairs v1.
+
+    Attributes:
+        uri: the folder of the shards.
+        media_root: where media are that the shards only name; None if they hold all of them.
+        reports: what was read, by part.
+    """
+
+    uri: str
+    media_root: str | None
+    reports: dict[str, IngestReport]
+
+
+@dataclass(frozen=True)
+class PreparedSource(OpenSource):
+    """A part's source, its tables made ready for the mapping."""
+
+    benchmark: Benchmark
+    part: Part
+
+    def tables(self) -> Iterator[pa.Table]:
+        """The rows in order; raises InputError as the source does."""
+        for table in super().tables():
+            yield self.prepared(table)
+
+    def prepared(self, table: pa.Table) -> pa.Table:
+        """A table with the column names of the newest release, and what the mapping needs."""
+        old = self.benchmark.renames
+        names = [
+            old.get(n, n) if old.get(n) not in table.column_names else n for n in table.column_names
+        ]
+        return self.benchmark.prepare(table.rename_columns(names), self.part)
+
+
+def load_benchmark(benchmark: Benchmark, request: Request, output: str) -> Loaded:
+    """Reads a benchmark and writes its shards; the same data gives the same shards again.
+
+    Raises:
+        ConfigError: the data cannot be found, or files of several kinds are in its place.
+        InputError: columns are missing or of a type that does not fit; media are not found.
+        QuarantineError: too many rows cannot be judged, such as by a gold value not known.
+        StorageError: the shards cannot be written.
+    """
+    reports: dict[str, IngestReport] = {}
+    root = None
+    for part, config in find_sources(benchmark, request):
+        source = _open(benchmark, part, config)
+        mapping = _mapping(benchmark, part, source)
+        root = _media_root(benchmark, config, mapping, source, request.media)
+        how = IngestConfig(
+            source=config,
+            output=output,
+            columns=mapping,
+            name=part.name,
+            # Ids of public sets repeat, and a repeated id is a bad row.
+            row_ids=part.name,
+            limit=request.limit,
+            media_root=root,
+            inline_media=benchmark.inline and root is not None,
+            shards=_SHARDS,
+            overwrite=True,
+        )
+        reports[part.name] = ingest(how, source=source)
+        check_report(how, reports[part.name])
+    return Loaded(output, None if benchmark.inline else root, reports)
+
+
+def _open(benchmark: Benchmark, part: Part, config: SourceConfig) -> PreparedSource:
+    opened = open_source(config)
+    files = config.data_files
+    name = (
+        f"{benchmark.name} ({', '.join(files)})" if files else f"{benchmark.name} ({opened.name})"
+    )
+    there = {benchmark.renames.get(column, column) for column in opened.schema.names}
+    if missing := [column for column in benchmark.required if column not in there]:
+        raise InputError(
+            f"{name}: columns are missing: {', '.join(missing)}; found "
+            f"{', '.join(opened.schema.names)}; expected {', '.join(benchmark.required)}: is this "
+            "the benchmark, and its newest revision? rename the columns, or map them with "
+            "jobs.ingest and evaluate with --input"
+        )
+    source = PreparedSource(name, opened.schema, opened.dataset, benchmark, part)
+    return replace(source, schema=source.prepared(opened.schema.empty_table()).schema)
+
+
+def _mapping(benchmark: Benchmark, part: Part, source: OpenSource) -> ColumnMapping:
+    columns: dict[str, Any] = benchmark.columns(frozenset(source.schema.names), part)
+    return ColumnMapping.model_validate(columns)
+
+
+def _media_root(
+    benchmark: Benchmark,
+    config: SourceConfig,
+    mapping: ColumnMapping,
+    source: PreparedSource,
+    given: str | None,
+) -> str | None:
+    """The folder that media paths start at; None where all media are in the data.
+
+    Raises:
+        InputError: it is not given, and the first rows' media are in none of the usual places.
+    """
+    folder = config.folder()
+    rows = next(source.tables(), source.schema.empty_table())
+    rows = rows.append_column("pair_id", pa.nulls(rows.num_rows, pa.string()))  # as `ingest` will
+    if given is not None or mapping.check(rows.schema):  # `ingest` reports what does not fit
+        return given
+    paths = _media_paths(mapping.to_pairs(rows.slice(0, _PROBED)))
+    if not paths:
+        return None
+    places = [] if folder is None else [str((Path(folder) / f).resolve()) for f in _MEDIA_FOLDERS]
+    found = {place: _count(place, paths) for place in places if Path(place).is_dir()}
+    if any(found.values()):
+        return max(found, key=lambda place: found[place])
+    looked = f"not in {', '.join(places)}" if places else "which are not part of the hub set"
+    raise InputError(
+        f"{source.name}: the data names media files such as {paths[0]!r}, {looked}: say with "
+        "--media in which folder the paths start"
+    )
+
+
+def _media_paths(pairs: pa.Table) -> list[str]:
+    """Paths of media that have no bytes; relative ones only."""
+    paths = []
+    for row in pairs.to_pylist():
+        holders = [row, row["response_a"], row["response_b"], *(row["candidates"] or ())]
+        for holder in filter(None, holders):
+            media = (holder["images"] or []) + (holder["videos"] or [])
+            paths += [item["path"] for item in media if item and item["bytes"] is None]
+    return [path for path in paths if path and not re.match(r"/|\w+://", path)]
+
+
+def _count(place: str, paths: list[str]) -> int:
+    return sum(Store(place).size(path) is not None for path in paths)

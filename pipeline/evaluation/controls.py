@@ -1,0 +1,230 @@
+"""Controls: gold pairs changed so that a judge that looks must answer otherwise.
+
+* ``blank-image``: every picture is white. A judge that looks falls to chance.
+* ``shuffled-image``: every row has another row's pictures. The same.
+* ``swap-text``: the two candidates change places. Labels must follow the content.
+
+Pictures are those of the question; of candidates too where these are pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import random
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import pyarrow as pa
+from PIL import ExifTags, Image
+
+from pipeline.evaluation.gold_rows import GoldRow, gold_rows, windows
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.media.images import FORMATS, decode_image
+from pipeline.media.media_store import MediaStore
+from pipeline.pairs.input_config import InputConfig
+from pipeline.pairs.shard_writer import ShardConfig, ShardWriter
+from pipeline.pairs.shards import open_input
+from pipeline.runtime.errors import ConfigError, InputError, RowRejected
+from pipeline.store.object_store import Store
+from schemas.pairs import PAIRS
+
+Control = Literal["blank-image", "shuffled-image", "swap-text"]
+CONTROLS: tuple[Control, ...] = get_args(Control)
+SEED = 20_26
+_SWAPPED = {"a": "b", "b": "a"}
+Change = Callable[[list[GoldRow]], Iterator[GoldRow]]
+
+
+@dataclass
+class ControlPairs:
+    """The changed pairs of one control.
+
+    Attributes:
+        places: shard and row number of the pair that each changed pair was made of, in order.
+        left_out: pairs that the control is not about, by why.
+    """
+
+    control: Control
+    uri: str
+    places: list[tuple[str, int]] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def check_control(control: str, judge: JudgeConfig) -> Control:
+    """The control of that name.
+
+    Raises:
+        ConfigError: there is none, or it says nothing about such a judge.
+    """
+    known = {name: name for name in CONTROLS}
+    if control not in known:
+        raise ConfigError(f"control {control!r} is not known; known are {', '.join(CONTROLS)}")
+    if control == "swap-text" and judge.format == "single_score":
+        raise ConfigError("control swap-text: a single score is about one candidate, not two")
+    return known[control]
+
+
+def write_control(
+    control: Control, input_uri: str, config: InputConfig, judge: JudgeConfig, output: str
+) -> ControlPairs:
+    """Writes the changed pairs as shards; the same input gives the same shards.
+
+    Args:
+        control: what is changed.
+        input_uri: gold pairs.
+        config: how they are read.
+        judge: which gold its format needs, and the limits of its pictures.
+        output: folder of the shards.
+
+    Raises:
+        InputError: the control is about none of the pairs.
+        StorageError: the store fails.
+    """
+    made = ControlPairs(control, output)
+    store = MediaStore((*config.media_roots, open_input(input_uri)[0].uri), judge.media.max_bytes)
+    pictures = _Pictures(store, judge, made.left_out)
+    changes: dict[Control, Change] = {
+        "blank-image": pictures.blanked,
+        "shuffled-image": pictures.shuffled,
+        "swap-text": swapped,
+    }
+    writer = ShardWriter(Store(output), control, ShardConfig(), lambda key, size: None)
+    for window in windows(gold_rows(input_uri, config, judge.format)):
+        rows = list(changes[control](window))
+        made.places += [row.place for row in rows]
+        writer.add(pa.Table.from_pylist([row.pair for row in rows], schema=PAIRS))
+    writer.close()
+    if not made.places:
+        why = ", ".join(f"{count} {reason}" for reason, count in made.left_out.items())
+        raise InputError(f"control {control}: none of the gold pairs of {input_uri} fits ({why})")
+    return made
+
+
+def swapped(rows: Sequence[GoldRow]) -> Iterator[GoldRow]:
+    """The rows with their candidates in reverse; gold goes with them."""
+    for row in rows:
+        pair = dict(row.pair)
+        pair["response_a"], pair["response_b"] = pair["response_b"], pair["response_a"]
+        pair["gold"] = _SWAPPED.get(pair["gold"], pair["gold"])
+        for name in ("candidates", "gold_scores"):
+            pair[name] = pair[name][::-1] if pair[name] else pair[name]
+        yield GoldRow(row.place, pair)
+
+
+def derangement(keys: Sequence[Hashable], rng: random.Random) -> list[int | None]:
+    """For each item the index of another one with another key; None where there is none for it.
+
+    Every item is named at most once. Only if one key has more than half of the items are there
+    any left without a partner.
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for index, key in enumerate(keys):
+        groups.setdefault(key, []).append(index)
+    order = list(groups.values())
+    rng.shuffle(order)
+    laid = [index for group in order for index in group]
+    # Items of a key stand together: a shift by the largest group's size leaves every group.
+    shift = max(map(len, order), default=0)
+    partner: list[int | None] = [None] * len(keys)
+    for place, index in enumerate(laid):
+        other = laid[(place + shift) % len(laid)]
+        partner[index] = other if keys[other] != keys[index] else None
+    return partner
+
+
+def white_like(data: bytes) -> bytes:
+    """A white picture of the size, as it is seen upright, and the format of ``data``.
+
+    Args:
+        data: a picture that has been decoded before, so that it is known to be one.
+    """
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+        size = image.size[::-1] if turned else image.size
+        buffer = io.BytesIO()
+        Image.new("RGB", size, "white").save(buffer, image.format)
+    return buffer.getvalue()
+
+
+class _Pictures:
+    """Changes the pictures of rows."""
+
+    def __init__(self, store: MediaStore, judge: JudgeConfig, left_out: Counter[str]) -> None:
+        self._store, self._judge, self._left_out = store, judge, left_out
+        self._shuffles = 0
+
+    def blanked(self, rows: Sequence[GoldRow]) -> Iterator[GoldRow]:
+        """The rows that have pictures, all of them white."""
+        for row, holders in self._with_pictures(rows):
+            for number, holder in enumerate(holders):
+                # The judge refuses candidates that are equal byte for byte; what follows a
+                # picture's end changes no pixel of it.
+                tail = bytes(number)
+                holder["images"] = [
+                    {"bytes": white_like(item["bytes"]) + tail, "path": None}
+                    for item in holder["images"] or ()
+                ]
+            yield row
+
+    def shuffled(self, rows: Sequence[GoldRow]) -> Iterator[GoldRow]:
+        """The rows that have pictures, each with those of another."""
+        self._shuffles += 1
+        rng = random.Random(f"{SEED}/{self._shuffles}")
+        readable = list(self._with_pictures(rows))
+        sets = [[holder["images"] for holder in holders] for _, holders in readable]
+        by_count: dict[int, list[int]] = {}
+        for index, (_, holders) in enumerate(readable):
+            by_count.setdefault(len(holders), []).append(index)
+        partner: dict[int, int | None] = {}
+        for indices in by_count.values():
+            others = derangement([_digest(sets[index]) for index in indices], rng)
+            for index, other in zip(indices, others, strict=True):
+                partner[index] = None if other is None else indices[other]
+        for index, (row, holders) in enumerate(readable):
+            other = partner[index]
+            if other is None:
+                self._left_out["without another row's pictures to take"] += 1
+                continue
+            for holder, images in zip(holders, sets[other], strict=True):
+                holder["images"] = images
+            yield row
+
+    def _with_pictures(
+        self, rows: Sequence[GoldRow]
+    ) -> Iterator[tuple[GoldRow, list[dict[str, Any]]]]:
+        """Copies of the rows that have pictures, and what of each holds them, fetched."""
+        for row in rows:
+            pair = dict(row.pair)
+            holders = [pair]
+            if self._judge.candidates in ("image", "edit"):
+                for name in ("response_a", "response_b"):
+                    pair[name] = dict(pair[name] or {"images": None})
+                pair["candidates"] = [dict(one) for one in pair["candidates"] or ()] or None
+                holders += pair["candidates"] or [pair["response_a"], pair["response_b"]]
+            if not any(holder["images"] for holder in holders):
+                self._left_out["without pictures"] += 1
+                continue
+            try:
+                for holder in holders:
+                    holder["images"] = [self._fetched(item) for item in holder["images"] or ()]
+            except RowRejected:
+                self._left_out["with pictures that cannot be read"] += 1
+                continue
+            yield GoldRow(row.place, pair), holders
+
+    def _fetched(self, item: dict[str, Any] | None) -> dict[str, Any]:
+        data = self._store.fetch(item or {"bytes": None, "path": None})
+        decode_image(data, self._judge.media)
+        return {"bytes": data, "path": None}
+
+
+def _digest(sets: Sequence[Sequence[dict[str, Any]]]) -> str:
+    state = hashlib.sha256()
+    for images in sets:
+        for item in images:
+            state.update(hashlib.sha256(item["bytes"]).digest())
+        state.update(b"/")
+    return state.hexdigest()

@@ -1,0 +1,215 @@
+"""An evaluation: gold pairs are labelled as any others, and the labels held against gold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.aggregation.calibration_cards import read_calibration
+from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
+from pipeline.aggregation.label_tables import derived
+from pipeline.aggregation.labeler import Labeler
+from pipeline.engines.model_version import model_version
+from pipeline.evaluation import judged_outcomes as say
+from pipeline.evaluation.benchmarks.benchmark import Benchmark
+from pipeline.evaluation.benchmarks.benchmark_files import Request
+from pipeline.evaluation.benchmarks.benchmark_shards import load_benchmark
+from pipeline.evaluation.control_comparison import Comparison, compare
+from pipeline.evaluation.controls import Control, check_control, write_control
+from pipeline.evaluation.gold_rows import gold_rows, write_first
+from pipeline.evaluation.measures import FAMILIES, Family
+from pipeline.judging.judge_cards import judge_card
+from pipeline.labeling.label_config import LabelConfig
+from pipeline.labeling.label_run import label
+from pipeline.labeling.plan import make_plan
+from pipeline.labeling.ray_session import ray_session
+from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.input_config import InputConfig
+from pipeline.pairs.shards import open_input
+from pipeline.runtime.digest import digest
+from pipeline.runtime.errors import InputError, QuarantineError
+from pipeline.runtime.reporter import Reporter
+from pipeline.store.object_store import Store
+from schemas.contract import table_of
+from schemas.labels import LABELS
+
+FOLDER = "evaluations"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a judge is evaluated on: a benchmark, or gold pairs of one's own.
+
+    Attributes:
+        name: names the folder of the evaluation.
+        input_uri: gold pairs; None for a benchmark.
+        request: which data of the benchmark; of gold pairs only the limit counts.
+        controls: names of controls (see ``pipeline.evaluation.controls``).
+        resamples: bootstrap resamples.
+    """
+
+    name: str
+    input_uri: str | None = None
+    benchmark: Benchmark | None = None
+    request: Request = field(default_factory=Request)
+    controls: tuple[str, ...] = ()
+    resamples: int = 2_000
+
+
+@dataclass
+class Evaluated:
+    """The judged pairs of an evaluation, before they are counted.
+
+    Attributes:
+        rows: pairs with a gold that the judge's format can be measured against.
+        unreadable_gold: labelled pairs whose gold is of another kind, or unknown.
+        card: the judge's card.
+        calibrated_on: gold pairs that the stored calibration was fitted to; 0 without one.
+        comparisons: outcomes of the controls.
+        failures: runs that ended with too many quarantined pairs.
+    """
+
+    rows: list[JudgedPair]
+    unreadable_gold: int
+    card: dict[str, Any]
+    calibrated_on: int
+    comparisons: list[Comparison] = field(default_factory=list)
+    failures: list[QuarantineError] = field(default_factory=list)
+
+
+def evaluate(config: LabelConfig, task: Task, output_uri: str, reporter: Reporter) -> Evaluated:
+    """Labels what is not labelled yet, and reads labels and gold side by side.
+
+    Labels are derived anew from their votes by the configured policy, and with the calibration in
+    the judge's card if there is one: votes are judged once, whatever the policy.
+
+    Args:
+        config: of the judge, as for ``jobs.label``.
+        task: what it is evaluated on.
+        output_uri: where labels, judge card, control pairs and the evaluation go.
+        reporter: told of the labeling runs.
+
+    Raises:
+        PairmillError: with the exit code of the job (see ``pipeline.runtime.errors``). Too many
+            quarantined pairs are in the result's ``failures`` instead.
+    """
+    if task.benchmark is not None:
+        task.benchmark.check_judge(config.judge)
+    controls = [check_control(name, config.judge) for name in task.controls]
+    output = Store(output_uri)
+    config, input_uri = _gold_input(config, task, output)
+    card = judge_card(config.judge, model_version(config.judge.model), config.engine.kind)
+    with ExitStack() as session:
+        runs = _Runs(config, output, card, reporter, session)
+        rows, others = runs.judged(input_uri, config.input)
+        calibration = runs.labeler.calibration
+        result = Evaluated(rows, others, card, calibration.gold_pairs if calibration else 0)
+        for control in controls:
+            result.comparisons.append(_compared(control, runs, input_uri, task, rows))
+    result.failures = runs.failures
+    return result
+
+
+def evaluation_folder(task: Task, card: Mapping[str, Any]) -> str:
+    """Where an evaluation is stored, under the output root."""
+    return f"{FOLDER}/{task.name}/{card['judge_id'][:16]}"
+
+
+class _Runs:
+    """Labeling runs of one judge into one output, on one Ray."""
+
+    def __init__(
+        self,
+        config: LabelConfig,
+        output: Store,
+        card: Mapping[str, Any],
+        reporter: Reporter,
+        session: ExitStack,
+    ) -> None:
+        self.config, self.output, self.failures = config, output, list[QuarantineError]()
+        self._card, self._reporter, self._session = card, reporter, session
+
+    @property
+    def labeler(self) -> Labeler:
+        """Makes labels of the votes."""
+        calibration = read_calibration(self.output, self._card["judge_id"])
+        return Labeler.of(self.config.judge, self.config.policy, calibration)
+
+    @property
+    def family(self) -> Family:
+        """That of the judge's format."""
+        return FAMILIES[self.config.judge.format]
+
+    def judged(self, input_uri: str, how: InputConfig) -> tuple[list[JudgedPair], int]:
+        """The judged pairs of an input, and how many have no gold for this judge's format."""
+        config = self.config.model_copy(update={"input": how})
+        judge_id = self._card["judge_id"]
+        if make_plan(input_uri, self.output, how, config.judge, judge_id).tasks:
+            # Of all runs together; `label` uses it too.
+            self._session.enter_context(ray_session(config.workers))
+        try:
+            label(config, input_uri, self.output.uri, self._reporter, dry_run=False)
+        except QuarantineError as error:
+            self.failures.append(error)
+        found = read_judged(input_uri, how, self.output, judge_id)
+        format_ = self.config.judge.format
+        rows = [row for row in found if say.has_gold(row.pair, format_)]
+        if not rows:
+            column = "gold" if self.family == "pair" else "gold_scores"
+            raise InputError(
+                f"{input_uri}: {len(found)} labelled pairs have gold, none of them in {column}, "
+                f"which judges of format {format_} are measured against"
+            )
+        return _derived(rows, self.labeler), len(found) - len(rows)
+
+
+def _gold_input(config: LabelConfig, task: Task, output: Store) -> tuple[LabelConfig, str]:
+    """The configuration and the URI under which the gold pairs are read."""
+    limit = task.request.limit
+    folder = output.path(f"{FOLDER}/{task.name}/pairs")
+    if task.benchmark is not None:
+        loaded = load_benchmark(task.benchmark, task.request, folder)
+        roots = () if loaded.media_root is None else (loaded.media_root,)
+        return _reading_pairs(config, roots), folder
+    assert task.input_uri is not None
+    if limit is None:
+        return config, task.input_uri
+    write_first(gold_rows(task.input_uri, config.input, config.judge.format), limit, folder)
+    return _reading_pairs(config, _roots(config, task.input_uri)), folder
+
+
+def _reading_pairs(config: LabelConfig, roots: Sequence[str]) -> LabelConfig:
+    """The configuration for shards of pairs v1 whose media paths start at ``roots``."""
+    changes = {"columns": ColumnMapping(), "media_roots": tuple(roots)}
+    return config.model_copy(update={"input": config.input.model_copy(update=changes)})
+
+
+def _roots(config: LabelConfig, input_uri: str) -> tuple[str, ...]:
+    return (*config.input.media_roots, open_input(input_uri)[0].uri)
+
+
+def _compared(
+    control: Control, runs: _Runs, input_uri: str, task: Task, rows: Sequence[JudgedPair]
+) -> Comparison:
+    folder = f"{FOLDER}/{task.name}/controls/{control}-{_identity(rows)}"
+    uri = runs.output.path(folder)
+    made = write_control(control, input_uri, runs.config.input, runs.config.judge, uri)
+    how = _reading_pairs(runs.config, _roots(runs.config, input_uri)).input
+    changed, _ = runs.judged(uri, how)
+    true = {(row.label["shard"], row.label["row"]): row for row in rows}
+    return compare(made, true, changed, runs.family, task.resamples)
+
+
+def _identity(rows: Sequence[JudgedPair]) -> str:
+    """Names the control pairs of these rows: another selection has a folder of its own."""
+    return digest(*(str(row.label["pair_hash"]) for row in rows))[:12]
+
+
+def _derived(rows: Sequence[JudgedPair], labeler: Labeler) -> list[JudgedPair]:
+    if all(row.label["policy_id"] == labeler.policy_id for row in rows):
+        return list(rows)
+    table = derived(table_of([dict(row.label) for row in rows], LABELS), labeler)
+    labels = table.to_pylist()
+    return [JudgedPair(row.pair, new) for row, new in zip(rows, labels, strict=True)]

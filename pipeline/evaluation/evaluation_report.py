@@ -1,0 +1,187 @@
+"""The report of an evaluation: every figure with its interval, overall and by slices."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from pipeline.aggregation.judged_pairs import JudgedPair
+from pipeline.evaluation import judged_outcomes as say
+from pipeline.evaluation.benchmarks.benchmark import Benchmark
+from pipeline.evaluation.evaluate import Evaluated, Task
+from pipeline.evaluation.measures import FAMILIES, MACRO, Family, statistics
+from pipeline.labeling.label_config import LabelConfig
+from pipeline.stats.agreement import calibration_curve, risk_coverage
+from pipeline.stats.bootstrap import Estimate, Macro, Statistic, Within, estimates
+from schemas.pairs import GOLD_VALUES
+
+MOST_SLICES = 30  # of a kind; the largest are shown
+Figures = dict[str, Estimate]
+
+
+def make_report(config: LabelConfig, task: Task, result: Evaluated) -> dict[str, Any]:
+    """Counts everything, as it stands in ``evaluation.json``.
+
+    Args:
+        config: of the judge.
+        task: what it was evaluated on.
+        result: the judged pairs.
+    """
+    rows, family = result.rows, FAMILIES[config.judge.format]
+    benchmark = task.benchmark
+    slices = _slices(rows, benchmark)
+    overall = _overall(rows, family, benchmark, slices.get("category", {}), task.resamples)
+    measured = {
+        kind: {
+            name: estimates(statistics(_pick(rows, places), family), len(places), task.resamples)
+            for name, places in groups.items()
+        }
+        for kind, groups in slices.items()
+    }
+    kind = f"{config.judge.format}/{config.judge.candidates}"
+    return {
+        "name": task.name,
+        "title": benchmark.title if benchmark else task.name,
+        "judge": {
+            "judge_id": result.card["judge_id"],
+            "model": config.judge.model.name,
+            "format": config.judge.format,
+            "candidates": config.judge.candidates,
+            "calibrated_on": result.calibrated_on,
+        },
+        "family": family,
+        "pairs": len(rows),
+        "pairs_with_other_gold": result.unreadable_gold,
+        "overall": _plain(overall),
+        "slices": {name: _plain_slices(groups) for name, groups in measured.items()}
+        | {"format": {kind: _plain(overall)}},
+        "quarantined_by_reason": dict(
+            Counter(r.label["reason"] for r in rows if r.label["reason"])
+        ),
+        "curves": _curves(rows) if family == "pair" else {},
+        "published": _published(benchmark, overall, measured.get("category", {})),
+        "controls": [asdict(comparison) for comparison in result.comparisons],
+        "warnings": _warnings(result),
+    }
+
+
+def confusion(rows: Sequence[JudgedPair]) -> list[list[int]]:
+    """Pairs by gold (rows: a, b, tie) and label (columns: a, b, tie, abstained, quarantined)."""
+    counts = Counter((row.pair["gold"], say.label_of(row)) for row in rows)
+    return [[counts[gold, label] for label in say.LABELS] for gold in GOLD_VALUES]
+
+
+def _overall(
+    rows: Sequence[JudgedPair],
+    family: Family,
+    benchmark: Benchmark | None,
+    categories: Mapping[str, Sequence[int]],
+    resamples: int,
+) -> Figures:
+    wanted = statistics(rows, family)
+    if benchmark is not None:
+        wanted |= benchmark.extra(rows)
+    widest = {name: places for name, places in categories.items() if "/" not in name}
+    if len(widest) > 1:
+        wanted |= _macro(rows, family, widest)
+    return estimates(wanted, len(rows), resamples)
+
+
+def _macro(
+    rows: Sequence[JudgedPair], family: Family, categories: Mapping[str, Sequence[int]]
+) -> dict[str, Statistic]:
+    """Plain means over categories, of the figures that are published so."""
+    of_each = {name: statistics(_pick(rows, places), family) for name, places in categories.items()}
+    found: dict[str, Statistic] = {}
+    for figure in MACRO:
+        parts = [
+            Within(np.asarray(categories[name]), of[figure])
+            for name, of in of_each.items()
+            if figure in of
+        ]
+        if parts:
+            found[f"macro_{figure}"] = Macro(tuple(parts))
+    return found
+
+
+def _slices(
+    rows: Sequence[JudgedPair], benchmark: Benchmark | None
+) -> dict[str, dict[str, list[int]]]:
+    """The rows of each slice, by kind of slice and name."""
+    sources: dict[str, list[int]] = {}
+    categories: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        sources.setdefault(row.pair["source"] or "unknown", []).append(place)
+        for category in benchmark.categories(row.pair) if benchmark else ():
+            categories.setdefault(category, []).append(place)
+    return {
+        kind: dict(sorted(sorted(groups.items(), key=lambda g: -len(g[1]))[:MOST_SLICES]))
+        for kind, groups in (("source", sources), ("category", categories))
+        if groups
+    }
+
+
+def _curves(rows: Sequence[JudgedPair]) -> dict[str, Any]:
+    stated = [(say.probability(row), say.outcome_of(row)) for row in rows]
+    known = [(p, outcome) for p, outcome in stated if p is not None]
+    answered = [row for row in rows if say.label_of(row) in GOLD_VALUES]
+    curves: dict[str, Any] = {"confusion": confusion(rows)}
+    if known:
+        p, observed, count = calibration_curve([p for p, _ in known], [o for _, o in known])
+        curves["calibration"] = {
+            "stated": p.tolist(),
+            "observed": observed.tolist(),
+            "pairs": count.tolist(),
+        }
+    if answered:
+        coverage, risk = risk_coverage(
+            np.array([say.confidence(row) for row in answered], np.float64),
+            np.array([1 - say.right(row) for row in answered]),
+            len(rows),
+        )
+        curves["risk_coverage"] = {"coverage": coverage.tolist(), "risk": risk.tolist()}
+    return curves
+
+
+def _published(
+    benchmark: Benchmark | None, overall: Figures, categories: Mapping[str, Figures]
+) -> list[dict[str, Any]]:
+    found = []
+    for entry in benchmark.published if benchmark else ():
+        figures = overall if entry.category is None else categories.get(entry.category, {})
+        measured = figures.get(entry.figure)
+        found.append(asdict(entry) | {"measured": asdict(measured) if measured else None})
+    return found
+
+
+def _warnings(result: Evaluated) -> list[str]:
+    found = [c.warning for c in result.comparisons if c.warning]
+    found += [str(failure) for failure in result.failures]
+    if result.unreadable_gold:
+        found.append(
+            f"{result.unreadable_gold} labelled pairs are left out: their gold is unknown or of "
+            "another kind"
+        )
+    if result.calibrated_on:
+        found.append(
+            f"probabilities are calibrated on {result.calibrated_on} gold pairs: if these are "
+            "among them, calibration error and Brier score flatter the judge (the judge card has "
+            "cross-fitted figures)"
+        )
+    return found
+
+
+def _pick(rows: Sequence[JudgedPair], places: Sequence[int]) -> list[JudgedPair]:
+    return [rows[place] for place in places]
+
+
+def _plain(figures: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {name: asdict(estimate) for name, estimate in figures.items()}
+
+
+def _plain_slices(groups: Mapping[str, Figures]) -> dict[str, Any]:
+    return {name: _plain(figures) for name, figures in groups.items()}

@@ -1,0 +1,79 @@
+"""Gold pairs with their media, one at a time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.evaluation.judged_outcomes import has_gold
+from pipeline.judging.judge_config import FormatName
+from pipeline.pairs.input_config import InputConfig
+from pipeline.pairs.row_groups import GroupReader
+from pipeline.pairs.shard_writer import ShardConfig, ShardWriter
+from pipeline.pairs.shards import list_shards, open_input
+from pipeline.store.object_store import Store
+from schemas.pairs import PAIRS
+
+_ROWS, _BYTES = 256, 128 * 2**20  # of a window
+
+
+@dataclass(frozen=True)
+class GoldRow:
+    """A row of pairs v1, media included.
+
+    Attributes:
+        place: its shard, relative to the input root, and its number in it.
+    """
+
+    place: tuple[str, int]
+    pair: dict[str, Any]
+
+
+def gold_rows(input_uri: str, config: InputConfig, format_: FormatName) -> Iterator[GoldRow]:
+    """Every pair that a human has judged as the format needs it, in input order.
+
+    Raises:
+        InputError: there is no shard.
+        StorageError: the store fails.
+    """
+    source, prefix = open_input(input_uri)
+    for entry in list_shards(source, prefix):
+        groups = GroupReader(source.open(entry.key, entry.size), config.columns)
+        number = 0
+        for group in range(groups.count):
+            for table in groups.read(group):
+                names = [name for name in table.column_names if name != "defect"]
+                for pair in table.select(names).to_pylist():
+                    if has_gold(pair, format_):
+                        yield GoldRow((entry.key, number), pair)
+                    number += 1
+
+
+def windows(rows: Iterable[GoldRow]) -> Iterator[list[GoldRow]]:
+    """The rows in lists of about the same size, which bounds what is in memory."""
+    window: list[GoldRow] = []
+    held = 0
+    for row in rows:
+        window.append(row)
+        held += sum(len(item["bytes"] or b"") for item in row.pair["images"] or () if item)
+        if len(window) >= _ROWS or held >= _BYTES:
+            yield window
+            window, held = [], 0
+    if window:
+        yield window
+
+
+def write_first(rows: Iterator[GoldRow], limit: int, output: str) -> None:
+    """Writes the first ``limit`` gold pairs as shards; the same pairs give the same shards.
+
+    Raises:
+        StorageError: the store fails.
+    """
+    writer = ShardWriter(Store(output), "first", ShardConfig(), lambda key, size: None)
+    for window in windows(itertools.islice(rows, limit)):
+        writer.add(pa.Table.from_pylist([row.pair for row in window], schema=PAIRS))
+    writer.close()

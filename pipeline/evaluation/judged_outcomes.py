@@ -1,0 +1,127 @@
+"""What single judged pairs say, in the terms in which agreement is counted."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.aggregation.judged_pairs import JudgedPair
+from pipeline.judging.judge_config import FormatName
+from pipeline.judging.votes import Vote
+from schemas.labels import Status
+from schemas.pairs import GOLD_VALUES
+
+LABELS = ("a", "b", "tie", "abstained", "quarantined")
+_WORTH = {"a": 1.0, "tie": 0.5, "b": 0.0}
+# GenAI-Bench's four human votes, and the labels that are the same in other words.
+FOUR_WAY = {"leftvote": "a", "rightvote": "b", "tievote": "good", "bothbad_vote": "bad"}
+
+
+def has_gold(pair: Mapping[str, Any], format_: FormatName) -> bool:
+    """Whether a human has judged the pair in a way that the format can be measured against."""
+    if format_ in ("single_score", "batch_ranking"):
+        return bool(pair["gold_scores"]) and None not in pair["gold_scores"]
+    return pair["gold"] in GOLD_VALUES
+
+
+def label_of(judged: JudgedPair) -> str:
+    """One of `LABELS`: the preference of a labelled pair, or its status."""
+    label = judged.label
+    return str(label["preference"] if label["status"] == Status.LABELED else label["status"])
+
+
+def outcome_of(judged: JudgedPair) -> float:
+    """1.0 where a human prefers ``a``, 0.0 where ``b``, 0.5 for a tie."""
+    return _WORTH[judged.pair["gold"]]
+
+
+def right(judged: JudgedPair) -> float:
+    """1 where the label is the gold one, ties included; else 0.
+
+    A tie where gold has a better one, an abstention and a quarantined pair are not right.
+    """
+    return float(label_of(judged) == judged.pair["gold"])
+
+
+def right_or_half(judged: JudgedPair) -> float:
+    """As :func:`right`, with one half for a tie against a preference, either way around, for an
+    abstention and for a quarantined pair."""
+    label = label_of(judged)
+    return 1 - abs(_WORTH[label] - outcome_of(judged)) if label in _WORTH else 0.5
+
+
+def decided(judged: JudgedPair) -> bool:
+    """Whether both the judge and the human prefer one of the two."""
+    return label_of(judged) in ("a", "b") and judged.pair["gold"] in ("a", "b")
+
+
+def probability(judged: JudgedPair) -> float | None:
+    """The calibrated probability that a human prefers ``a``; without one, the share of votes."""
+    calibrated = judged.label["p_a"]
+    p = judged.label["p_a_raw"] if calibrated is None else calibrated
+    return None if p is None else float(p)
+
+
+def confidence(judged: JudgedPair) -> float | None:
+    """The label's confidence; None of a pair without a decision, which has none to rank by.
+
+    Rounded: the same votes for ``a`` and for ``b`` must not differ in the last bits.
+    """
+    return round(judged.label["confidence"], 9) if label_of(judged) in _WORTH else None
+
+
+def four_way(judged: JudgedPair) -> float | None:
+    """Whether the label is GenAI-Bench's human vote; None of a pair without one.
+
+    A tie counts as good or as bad by the votes that called it; one that they leave open is wrong.
+    """
+    vote = metadata(judged.pair).get("vote_type")
+    if vote not in FOUR_WAY:
+        return None
+    label = label_of(judged)
+    said = judged.label["tie_kind"] if label == Status.TIE else label
+    return float(said == FOUR_WAY[vote])
+
+
+def lengths(judged: JudgedPair) -> tuple[int, int] | None:
+    """Lengths of the two responses in characters; None unless both are texts."""
+    responses = (judged.pair["response_a"], judged.pair["response_b"])
+    texts = [response["text"] for response in responses if response and response["text"]]
+    return (len(texts[0]), len(texts[1])) if len(texts) == 2 else None
+
+
+def longer(judged: JudgedPair) -> str | None:
+    """``"a"`` or ``"b"``, whichever text is longer; None if neither is."""
+    sizes = lengths(judged)
+    if sizes is None or sizes[0] == sizes[1]:
+        return None
+    return "a" if sizes[0] > sizes[1] else "b"
+
+
+def votes_of(judged: JudgedPair) -> list[Vote]:
+    """Every vote of the label."""
+    return [Vote.from_row(row) for row in judged.label["votes"] or ()]
+
+
+def first_slot(votes: Sequence[Vote]) -> tuple[float, float]:
+    """(Votes for the candidate shown first, votes for either one)."""
+    choices = [(vote.choice, vote.order[0]) for vote in votes if vote.readable]
+    sided = [(choice, first) for choice, first in choices if choice in ("a", "b")]
+    return float(sum(choice == first for choice, first in sided)), float(len(sided))
+
+
+def flips(votes: Sequence[Vote]) -> tuple[float, float]:
+    """(Pairs of votes of the same order that disagree, all pairs of votes of the same order)."""
+    readable = sorted((v for v in votes if v.readable), key=lambda vote: vote.order)
+    disagreeing = count = 0
+    for _, group in itertools.groupby(readable, key=lambda vote: vote.order):
+        for one, other in itertools.combinations(group, 2):
+            count += 1
+            disagreeing += one.choice != other.choice
+    return float(disagreeing), float(count)
+
+
+def metadata(pair: Mapping[str, Any]) -> dict[str, str | None]:
+    """The pair's metadata by key."""
+    return {entry["key"]: entry["value"] for entry in pair["metadata"] or ()}

@@ -1,0 +1,185 @@
+"""The figures of an evaluation, by the family of the judge's format, as statistics over pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+
+from pipeline.aggregation.judged_pairs import JudgedPair
+from pipeline.evaluation import judged_outcomes as say
+from pipeline.judging.judge_config import FormatName
+from pipeline.judging.votes import Vote, readable_of
+from pipeline.stats.agreement import CalibrationError, Correlation, Kappa, RiskArea
+from pipeline.stats.bootstrap import Floats, Statistic, mean, pooled
+from pipeline.stats.rank_agreement import kendall, ordered_pairs, ranking_distance
+from schemas.labels import Reason, Status
+
+Family = Literal["pair", "score", "ranking"]
+FAMILIES: dict[FormatName, Family] = {
+    "pairwise_scores": "pair",
+    "pairwise_options": "pair",
+    "single_score": "score",
+    "batch_ranking": "ranking",
+}
+_HEADLINES: dict[Family, tuple[str, ...]] = {
+    "pair": ("accuracy", "accuracy_decided"),
+    "score": ("pearson",),
+    "ranking": ("pair_accuracy",),
+}
+# Figures of which benchmarks publish the mean over their categories.
+MACRO = (
+    "accuracy",
+    "accuracy_half",
+    "accuracy_decided",
+    "accuracy_no_gold_ties",
+    "pearson",
+    "spearman",
+    "edit_distance",
+    "kendall_tau",
+    "pair_accuracy",
+)
+LENGTH_MATCHED = 0.1  # texts whose lengths differ by less than this share of the longer one
+_UNREADABLE = {
+    "votes_malformed": Reason.MALFORMED,
+    "votes_truncated": Reason.TRUNCATED,
+    "votes_refused": Reason.REFUSED,
+    "votes_out_of_range": Reason.OUT_OF_RANGE,
+}
+
+
+def headline(family: Family) -> tuple[str, ...]:
+    """The figures that say most about a judge of this family, the first before all."""
+    return _HEADLINES[family]
+
+
+def statistics(rows: Sequence[JudgedPair], family: Family) -> dict[str, Statistic]:
+    """Every figure about ``rows``, by name (``pipeline.evaluation.report_text`` explains)."""
+    votes = [say.votes_of(row) for row in rows]
+    if family == "pair":
+        found = _pair(rows, votes)
+    else:
+        found = _score(rows) if family == "score" else _ranking(rows)
+    found |= _common(rows, votes)
+    return {name: statistic for name, statistic in found.items() if statistic.support}
+
+
+def _pair(rows: Sequence[JudgedPair], votes: Sequence[list[Vote]]) -> dict[str, Statistic]:
+    outcome = np.array([say.outcome_of(row) for row in rows])
+    p = _floats([say.probability(row) for row in rows])
+    confidence = _floats([say.confidence(row) for row in rows])
+    codes = {"a": 0, "b": 1, "tie": 2}
+    return {
+        "accuracy": mean([say.right(row) for row in rows]),
+        "accuracy_half": mean([say.right_or_half(row) for row in rows]),
+        "accuracy_decided": _where(rows, say.decided, say.right),
+        "accuracy_no_gold_ties": _where(rows, lambda r: r.pair["gold"] != "tie", say.right),
+        "four_way": mean([say.four_way(row) for row in rows]),
+        "coverage": mean([say.label_of(row) in ("a", "b") for row in rows]),
+        "kappa": Kappa(
+            np.array([codes[row.pair["gold"]] for row in rows]),
+            np.array([codes.get(say.label_of(row), -1) for row in rows]),
+        ),
+        "brier": mean([_squared(say.probability(row), say.outcome_of(row)) for row in rows]),
+        "ece": CalibrationError(p, outcome),
+        "aurc": RiskArea(confidence, np.array([1 - say.right(row) for row in rows])),
+        "position_consistent": mean([row.label["position_consistent"] for row in rows]),
+        "first_slot": pooled([say.first_slot(each) for each in votes]),
+        "repeat_flips": pooled([say.flips(each) for each in votes]),
+        "longer_wins": mean([_longer_is(row, say.label_of(row)) for row in rows]),
+        "gold_longer_wins": mean([_longer_is(row, row.pair["gold"]) for row in rows]),
+        "accuracy_length_matched": _where(rows, _length_matched, say.right),
+        "ties": mean([row.label["status"] == Status.TIE for row in rows]),
+        "votes_tied": pooled([_votes(each, lambda v: v.choice == "tie") for each in votes]),
+    }
+
+
+def _score(rows: Sequence[JudgedPair]) -> dict[str, Statistic]:
+    from scipy.stats import rankdata  # a second to import, which pairs do not need
+
+    human = np.array([row.pair["gold_scores"][0] for row in rows], np.float64)
+    judge = _floats([(row.label["scores"] or [None])[0] for row in rows])
+    there = ~np.isnan(judge)
+    ranks = np.full((2, len(rows)), np.nan)
+    ranks[:, there] = [rankdata(judge[there]), rankdata(human[there])]
+    gaps = [None if np.isnan(gap) else float(gap) for gap in np.abs(judge - human)]
+    return {
+        "pearson": Correlation(judge, human),
+        "spearman": Correlation(ranks[0], ranks[1]),
+        "mae": mean(gaps),
+        "coverage": mean([row.label["status"] == Status.LABELED for row in rows]),
+    }
+
+
+def _ranking(rows: Sequence[JudgedPair]) -> dict[str, Statistic]:
+    ranked = [(row.label["scores"], row.pair["gold_scores"]) for row in rows]
+    pairs = [ordered_pairs(*each) for each in ranked]
+    # Pairs of a row without scores are neither alike nor equal: not right, and half right.
+    halves = [
+        equal if row[0] else count for row, (_, equal, count) in zip(ranked, pairs, strict=True)
+    ]
+    return {
+        "edit_distance": mean([ranking_distance(*each) for each in ranked]),
+        "kendall_tau": mean([kendall(*each) for each in ranked]),
+        "pair_accuracy": pooled([(alike, count) for alike, _, count in pairs]),
+        "pair_accuracy_half": pooled(
+            [(alike + half / 2, n) for half, (alike, _, n) in zip(halves, pairs, strict=True)]
+        ),
+        "coverage": mean([row.label["status"] == Status.LABELED for row in rows]),
+        "ties": mean([row.label["status"] == Status.TIE for row in rows]),
+        "position_consistent": mean([row.label["position_consistent"] for row in rows]),
+    }
+
+
+def _common(rows: Sequence[JudgedPair], votes: Sequence[list[Vote]]) -> dict[str, Statistic]:
+    failures = {
+        name: pooled([(float(sum(v.outcome == reason for v in each)), len(each)) for each in votes])
+        for name, reason in _UNREADABLE.items()
+    }
+    return {
+        "abstained": mean([row.label["status"] == Status.ABSTAINED for row in rows]),
+        "quarantined": mean([row.label["status"] == Status.QUARANTINED for row in rows]),
+        "votes_unreadable": pooled(
+            [_votes(each, lambda v: not v.readable, True) for each in votes]
+        ),
+        **failures,
+        "votes": mean([len(each) for each in votes]),
+        "prompt_tokens": mean([sum(vote.prompt_tokens for vote in each) for each in votes]),
+        "output_tokens": mean([sum(vote.output_tokens for vote in each) for each in votes]),
+        "cached_tokens": mean([sum(vote.cached_tokens for vote in each) for each in votes]),
+    }
+
+
+def _where(
+    rows: Sequence[JudgedPair],
+    about: Callable[[JudgedPair], bool],
+    value: Callable[[JudgedPair], float],
+) -> Statistic:
+    return mean([value(row) if about(row) else None for row in rows])
+
+
+def _votes(
+    votes: Sequence[Vote], what: Callable[[Vote], bool], of_all: bool = False
+) -> tuple[float, float]:
+    """(Votes that are so, votes): of the readable ones, or of all."""
+    counted = votes if of_all else readable_of(votes)
+    return float(sum(what(vote) for vote in counted)), float(len(counted))
+
+
+def _squared(p: float | None, outcome: float) -> float | None:
+    return None if p is None else (p - outcome) ** 2
+
+
+def _longer_is(row: JudgedPair, preferred: str) -> bool | None:
+    longer = say.longer(row)
+    return None if longer is None or preferred not in ("a", "b") else longer == preferred
+
+
+def _length_matched(row: JudgedPair) -> bool:
+    sizes = say.lengths(row)
+    return sizes is not None and abs(sizes[0] - sizes[1]) < LENGTH_MATCHED * max(sizes)
+
+
+def _floats(values: Sequence[float | None]) -> Floats:
+    return np.array([np.nan if value is None else value for value in values], np.float64)

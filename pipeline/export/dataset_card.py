@@ -1,0 +1,197 @@
+"""The dataset card: what the hub shows, and what a person should know before training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import yaml
+
+from pipeline.export.export_config import CardConfig, ExportConfig
+from pipeline.export.export_record import ExportRecord
+from pipeline.export.format_registry import FORMATS
+from pipeline.export.selection_rules import MEANINGS
+from pipeline.export.trainer_format import Layout
+from schemas.manifest import Manifest
+from schemas.quality import RATES, Quality
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
+_LARGER = "n>1M"
+_HUB = 40  # hex digits of a hub commit
+
+
+def card_of(
+    record: ExportRecord,
+    manifest: Manifest,
+    config: ExportConfig,
+    quality: Quality | None,
+) -> str:
+    """The card as Markdown with the YAML header that the hub reads.
+
+    Args:
+        record: the export, except for what stands beside its rows.
+        manifest: of the snapshot.
+        config: of the export.
+        quality: the snapshot's figures, if it was measured.
+    """
+    layout = record.layout()
+    header = yaml.safe_dump(
+        _header(record, config.card, layout), sort_keys=False, allow_unicode=True
+    )
+    sections: list[tuple[str, Iterable[str]]] = [
+        ("What is in it", _contents(record, config)),
+        ("How to train with it", _usage(record, layout)),
+        ("The judge", _judge(manifest)),
+        ("How good the labels are", _quality(quality, manifest)),
+        ("What was left out", _dropped(record)),
+        ("How it was made", _made(record, manifest, config)),
+        ("License", _license(config.card)),
+    ]
+    text = "\n\n".join(f"## {title}\n\n{''.join(lines).strip()}" for title, lines in sections)
+    note = f"{config.card.note.strip()}\n\n" if config.card.note.strip() else ""
+    return f"---\n{header}---\n\n# {_title(record, config.card)}\n\n{note}{text}\n"
+
+
+def _title(record: ExportRecord, card: CardConfig) -> str:
+    return card.title or f"Preference labels {record.snapshot_id}, for {record.format}"
+
+
+def _header(record: ExportRecord, card: CardConfig, layout: Layout) -> dict[str, Any]:
+    header: dict[str, Any] = {"license": card.license}
+    header |= {"license_name": card.license_name} if card.license_name else {}
+    header |= {"license_link": card.license_link} if card.license_link else {}
+    header |= {"language": list(card.language)} if card.language else {}
+    vision = layout.shape.images or layout.shape.candidates != "text"
+    tags = ["preference", "dpo", "llm-as-a-judge", "pairmill", *["multimodal"] * vision]
+    largest = next((name for most, name in _SIZES if record.total < most), _LARGER)
+    header |= {
+        "pretty_name": _title(record, card),
+        "tags": tags,
+        "size_categories": [largest],
+        "configs": list(_configs(layout)),
+    }
+    return header
+
+
+def _configs(layout: Layout) -> Iterator[dict[str, Any]]:
+    tiers = dict.fromkeys(tier for tier, _ in layout.files)
+    for number, tier in enumerate(tiers):
+        files = [
+            {"split": split, "path": list(paths)}
+            for (of_tier, split), paths in layout.files.items()
+            if of_tier == tier
+        ]
+        default = {"default": True} if number == 0 and tier else {}
+        yield {"config_name": tier or "default", "data_files": files, **default}
+
+
+def _contents(record: ExportRecord, config: ExportConfig) -> Iterator[str]:
+    yield (
+        f"{record.total:,} of the {record.rows:,} rows of snapshot `{record.snapshot_id}`, as "
+        f"{FORMATS[record.format].trainer} reads them.\n\n"
+    )
+    tiers = config.selection.tiers
+    head = ["tier", "least confidence", "split", "rows"] if tiers else ["split", "rows"]
+    rows = []
+    for name, count in record.kept.items():
+        tier, _, split = name.rpartition("/")
+        first = [tier, f"{tiers[tier]:g}"] if tiers else []
+        rows.append([*first, split, f"{count:,}"])
+    yield _table(head, rows)
+    yield "\nRows of one prompt are all in the same split.\n\n"
+    if record.epsilon is not None and FORMATS[record.format].holds == "pairs":
+        yield (
+            f"**ε = {record.epsilon:g}** is the mean of 1 - confidence over these rows: the share "
+            "of labels that the judge itself expects to be wrong, and so the label smoothing to "
+            "train with.\n\n"
+        )
+    if differ := record.longer + record.shorter:
+        yield (
+            f"The longer response is the better one in {record.longer:,} of the {differ:,} rows "
+            f"whose responses differ in length ({record.longer / differ:.1%}).\n"
+        )
+    if named := {name: count for name, count in record.sources.items() if name}:
+        yield "\n" + _table(["source", "rows"], [[n, f"{c:,}"] for n, c in named.items()])
+
+
+def _usage(record: ExportRecord, layout: Layout) -> Iterator[str]:
+    text = FORMATS[record.format].usage(layout)
+    yield "`FOLDER` is this folder, or its name on the hub.\n\n" if "FOLDER" in text else ""
+    yield text if record.epsilon is None else text.replace("EPSILON", f"{record.epsilon:g}")
+
+
+def _judge(manifest: Manifest) -> Iterator[str]:
+    card = manifest.judge
+    judge, version = card["judge"], str(card["model_version"])
+    model = judge["model"]["name"]
+    linked = f"[{model}](https://huggingface.co/{model})" if model.count("/") == 1 else model
+    at = f", commit `{version}`" if len(version) == _HUB else f", content `{version[:16]}`"
+    votes, sampling = judge["votes"], judge["sampling"]
+    calibration = card.get("calibration")
+    lines = [
+        f"{linked}{at}, run by {card['engine']}; judge `{card['judge_id'][:16]}`.",
+        f"Asked for `{judge['format']}` about candidates made of `{judge['candidates']}`, with "
+        f"{votes['min_votes']} to {votes['max_votes']} votes a pair in both orders, temperature "
+        f"{sampling['temperature']:g}; prompt `{card['prompt_sha256'][:12]}`.",
+        "Its confidence is calibrated on labels by humans."
+        if calibration
+        else "Its confidence is not calibrated: it says how sure the votes are, not how often "
+        "humans agree.",
+    ]
+    yield "\n".join(f"- {line}" for line in lines)
+
+
+def _quality(quality: Quality | None, manifest: Manifest) -> Iterator[str]:
+    if manifest.gate is not None:
+        yield "The snapshot passed its quality gate.\n\n"
+    if quality is None:
+        yield "The snapshot was not measured."
+        return
+    rows = []
+    for name, rate in quality.rates.items():
+        if rate.value is not None:
+            interval = f"{rate.low:.3f} to {rate.high:.3f}"
+            rows.append([name, RATES[name], f"{rate.value:.3f}", interval, f"{rate.n:,}"])
+    yield "Of the whole snapshot, before any selection, with 95 % intervals:\n\n"
+    yield _table(["figure", "is the share of", "value", "interval", "n"], rows)
+    yield "".join(f"\n- {note}" for note in quality.notes)
+
+
+def _dropped(record: ExportRecord) -> Iterator[str]:
+    if not record.dropped:
+        yield "Nothing."
+        return
+    rows = [[f"`{r}`", MEANINGS.get(r, ""), f"{c:,}"] for r, c in record.dropped.items()]
+    yield _table(["reason", "", "rows"], rows)
+
+
+def _made(record: ExportRecord, manifest: Manifest, config: ExportConfig) -> Iterator[str]:
+    asked = config.model_dump(mode="json", exclude_defaults=True, exclude={"card"})
+    settings = yaml.safe_dump({"export": {"format": config.format, **asked}}, sort_keys=False)
+    outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in manifest.counts.items())
+    yield (
+        f"Exported by pairmill from snapshot `{record.snapshot_id}` of {manifest.created_at[:10]}: "
+        f"{manifest.rows:,} pairs ({outcomes}). The labels are those of a model; `export.json` "
+        "lists every file with its SHA-256.\n\n"
+        f"```yaml\n{settings}```\n"
+    )
+
+
+def _license(card: CardConfig) -> Iterator[str]:
+    if card.license == "unknown":
+        yield (
+            "Not stated. The prompts, media and responses keep the terms of where they come from, "
+            "and the judge's model has terms of its own (`export.card.license` sets this field)."
+        )
+        return
+    link = f" ({card.license_link})" if card.license_link else ""
+    yield f"{card.license_name or card.license}{link}."
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(_cell(cell) for cell in line)} |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

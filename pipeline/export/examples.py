@@ -1,0 +1,118 @@
+"""A pair with its label, as every trainer's format sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.judging.row_checks import question_of
+from pipeline.runtime.digest import digest
+from schemas.labels import Status
+
+Medium = Mapping[str, Any]  # {"bytes": …, "path": …}, as it stands in the export
+Message = dict[str, str]
+
+_SIDES = {"a": ("a", "b"), "b": ("b", "a")}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One response.
+
+    Attributes:
+        letter: which of the pair it is.
+        score: the judge's mean score; None of a judge that gives none.
+    """
+
+    letter: str
+    text: str
+    images: Sequence[Medium] = ()
+    videos: Sequence[Medium] = ()
+    model: str | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row.
+
+    Attributes:
+        prompt: the conversation so far; ends with the user.
+        images, videos: that it is about.
+        answers: in the order of the pair.
+        label: the row of the snapshot.
+        split: ``train`` or ``validation``.
+        tier: ``""`` where there are none.
+    """
+
+    pair_id: str
+    prompt: Sequence[Message]
+    images: Sequence[Medium]
+    videos: Sequence[Medium]
+    answers: Sequence[Answer]
+    label: Mapping[str, Any] = field(repr=False)
+    source: str | None = None
+    split: str = "train"
+    tier: str = ""
+
+    @property
+    def chosen(self) -> Answer:
+        """The better response of a labeled pair."""
+        return self._side(0)
+
+    @property
+    def rejected(self) -> Answer:
+        """The other one."""
+        return self._side(1)
+
+    @property
+    def tie(self) -> bool:
+        """Whether neither is better."""
+        return bool(self.label["status"] == Status.TIE)
+
+    @property
+    def confidence(self) -> float | None:
+        """That the label is right; None where a single response is scored."""
+        value: float | None = self.label["confidence"]
+        return value
+
+    @property
+    def margin(self) -> float | None:
+        """Mean score of the chosen response less that of the rejected one."""
+        gap = self.label["margin"]
+        if gap is None or self.tie:
+            return None
+        return float(gap if self.label["preference"] == "a" else -gap)
+
+    def _side(self, index: int) -> Answer:
+        letter = _SIDES[self.label["preference"]][index]
+        return self.answers["ab".index(letter)]
+
+
+def messages_of(pair: Mapping[str, Any]) -> list[Message]:
+    """The prompt of a row as messages."""
+    if pair["prompt"] and pair["prompt"].strip():
+        return [{"role": "user", "content": pair["prompt"]}]
+    return [{"role": each["role"], "content": each["content"]} for each in pair["messages"]]
+
+
+def prompt_number(pair: Mapping[str, Any], seed: int, with_media: bool) -> int:
+    """A prompt as 64 bits: the same for the same prompt, and drawn evenly from all others.
+
+    Args:
+        pair: a row of pairs v1.
+        seed: another seed gives other numbers.
+        with_media: whether the media that the prompt is about tell prompts apart.
+    """
+    parts: list[bytes | str] = [str(seed), question_of(pair)]
+    if with_media:
+        for name in ("images", "videos"):
+            for medium in pair[name] or ():
+                parts += [name, medium["bytes"] or medium["path"] or ""]
+    return int(digest(*parts)[:16], 16)
+
+
+def in_validation(number: int, share: float) -> bool:
+    """Whether the rows of a prompt are for validation."""
+    return number < share * 2**64

@@ -1,0 +1,146 @@
+"""What an export selects, how it is split, and how its media are written."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.runtime.config_file import Frozen
+
+FormatName = Literal[
+    "trl-dpo",
+    "trl-reward",
+    "llama-factory",
+    "ms-swift",
+    "openrlhf",
+    "nemo-rl",
+    "verl-rl",
+    "jsonl",
+    "pointwise",
+]
+MediaMode = Literal["inline", "files", "references"]
+
+_TIER = re.compile(r"[a-z][a-z0-9]*")  # what a subset of a dataset may be called, everywhere
+
+
+class SelectionConfig(Frozen):
+    """Which labels are exported. A row that fails several rules is counted under the first.
+
+    Attributes:
+        min_confidence: least confidence of a label.
+        position_consistent_only: only labels that both orders of the responses give by themselves.
+        ties: ``drop``, or ``keep`` where the format can hold them; by default ``keep`` for
+            ``pointwise``, whose scores a tie does not spoil, and ``drop`` for all others.
+        tiers: subsets by least confidence, such as ``{high: 0.95, low: 0.8}``: a row is in the
+            highest that it reaches, and dropped below the lowest.
+        max_per_prompt: so many rows of one prompt, drawn by hash.
+        max_similarity: responses that are more alike are dropped: 1 drops those that differ in
+            nothing but case and white space, 0.9 those that share nine of ten character trigrams.
+        balance_length: drops rows, drawn by hash, until the longer response is the better one in
+            half of those whose lengths differ.
+        prompt_identity: what makes two prompts the same one: their ``text``, or also the media
+            that the text is about.
+    """
+
+    min_confidence: float = Field(default=0.0, ge=0, le=1)
+    position_consistent_only: bool = False
+    ties: Literal["drop", "keep"] | None = None
+    tiers: dict[str, float] = Field(default_factory=dict)
+    max_per_prompt: int | None = Field(default=None, ge=1)
+    max_similarity: float | None = Field(default=None, gt=0, le=1)
+    balance_length: bool = False
+    prompt_identity: Literal["text", "text_and_media"] = "text"
+
+    @field_validator("tiers")
+    @classmethod
+    def _named(cls, tiers: dict[str, float]) -> dict[str, float]:
+        for name, least in tiers.items():
+            if not _TIER.fullmatch(name) or name in ("train", "validation", "default"):
+                raise ValueError(f"tier {name!r}: expected a name of small letters and digits")
+            if not 0 <= least <= 1:
+                raise ValueError(f"tier {name!r}: {least:g} is no confidence from 0 to 1")
+        bounds = sorted(tiers.values())
+        if any(low == high for low, high in itertools.pairwise(bounds)):
+            raise ValueError("two tiers begin at the same confidence")
+        return dict(sorted(tiers.items(), key=lambda tier: -tier[1]))
+
+    def tier_of(self, confidence: float) -> str | None:
+        """The tier of a row, ``""`` where there are no tiers; None if it reaches none."""
+        if not self.tiers:
+            return ""
+        return next((name for name, least in self.tiers.items() if confidence >= least), None)
+
+
+class MediaExport(Frozen):
+    """How pictures and videos are written.
+
+    Attributes:
+        mode: ``inline`` (in the rows), ``files`` (beside them, named by content) or
+            ``references`` (as the pairs have them: nothing is read); by default what the format's
+            trainer takes best.
+        strip: formats for text alone drop rows about pictures or videos, as their labels rest on
+            them; this exports those rows without them.
+        strict: a medium that cannot be read is an error, and not the end of its row alone.
+    """
+
+    mode: MediaMode | None = None
+    strip: bool = False
+    strict: bool = False
+
+
+class CardConfig(Frozen):
+    """What the dataset card says that no run can know.
+
+    Attributes:
+        license: identifier as the hub has them, such as ``cc-by-4.0``.
+        license_name, license_link: of a license that has none (with ``license: other``).
+        title: the card's; by default it names snapshot and format.
+        language: of the texts, such as ``[en]``.
+        note: text that the card begins with.
+    """
+
+    license: str = "unknown"
+    license_name: str | None = None
+    license_link: str | None = None
+    title: str | None = None
+    language: tuple[str, ...] = ()
+    note: str = ""
+
+
+class ExportConfig(Frozen):
+    """One export.
+
+    Attributes:
+        format: which trainer it is for.
+        selection: which labels.
+        validation: share of the prompts whose rows are for validation, drawn by hash.
+        seed: of every draw.
+        media: how pictures and videos are written.
+        changed_shards: ``refuse`` to export if shards are not what they were when the snapshot was
+            made, or ``drop`` their rows.
+        file_mb: about the size of a file, by what its rows take in the input.
+        file_rows: most rows that go into one file, but for a larger row group of the input.
+        card: what the dataset card says.
+    """
+
+    format: FormatName = "trl-dpo"
+    selection: SelectionConfig = SelectionConfig()
+    validation: float = Field(default=0.05, ge=0, lt=1)
+    seed: int = 0
+    media: MediaExport = MediaExport()
+    changed_shards: Literal["refuse", "drop"] = "refuse"
+    file_mb: float = Field(default=256, gt=0, le=4_096)
+    file_rows: int = Field(default=50_000, ge=1)
+    card: CardConfig = CardConfig()
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        tiers = self.selection.tiers
+        if tiers and self.selection.min_confidence > max(tiers.values()):
+            raise ValueError(
+                f"min_confidence {self.selection.min_confidence:g} is above every tier: {tiers}"
+            )
+        return self

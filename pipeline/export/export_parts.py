@@ -1,0 +1,182 @@
+"""What every writer of an export needs to know; the same for all of its parts."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.export.export_config import ExportConfig, MediaMode
+from pipeline.export.format_registry import FORMATS
+from pipeline.export.row_file import FileRecord
+from pipeline.export.shard_survey import ShardJob
+from pipeline.export.snapshot_labels import ShardLabels
+from pipeline.export.trainer_format import Shape, TrainerFormat
+from pipeline.pairs.columns import ColumnMapping
+from pipeline.store.object_store import Entry
+
+
+@dataclass(frozen=True)
+class Balance:
+    """Which rows the balance of lengths drops.
+
+    Attributes:
+        sign: of the majority (see ``rules.length_sign``).
+        share: of them that stays.
+    """
+
+    sign: int
+    share: float
+
+
+@dataclass(frozen=True)
+class PartSpec:
+    """An export, as its writers see it.
+
+    Attributes:
+        folder: the export's, under the output root.
+        input_uri: the root of the shards, and ``media_roots`` where paths of media may point.
+        max_media_bytes: of one medium.
+        modes: how pictures and videos are written, those that are.
+    """
+
+    export_id: str
+    output_uri: str
+    folder: str
+    input_uri: str
+    media_roots: tuple[str, ...]
+    max_media_bytes: int
+    modes: Mapping[str, MediaMode]
+    columns: ColumnMapping
+    config: ExportConfig
+    shape: Shape
+    balance: Balance | None = None
+
+    @property
+    def format(self) -> TrainerFormat:
+        """The trainer's format."""
+        return FORMATS[self.config.format]
+
+
+_FOLDER = "_parts"  # hidden from `datasets`
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A row group of a shard.
+
+    Attributes:
+        start: the number of its first row in the shard.
+        kept: which of its rows are exported, packed.
+    """
+
+    entry: Entry
+    labels: ShardLabels
+    group: int
+    start: int
+    rows: int
+    kept: bytes
+
+    def kept_rows(self) -> NDArray[np.bool_]:
+        """Which of its rows are exported."""
+        bits = np.unpackbits(np.frombuffer(self.kept, np.uint8), count=self.rows)
+        return bits.astype(np.bool_)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one task writes."""
+
+    number: int
+    pieces: tuple[Piece, ...]
+
+    def receipt_key(self, folder: str) -> str:
+        """Where it is kept what became of the part."""
+        return f"{folder}/{_FOLDER}/{self.number:05d}.json"
+
+
+@dataclass
+class PartReceipt:
+    """What became of a part's rows.
+
+    Attributes:
+        export_id: of the export that it belongs to.
+        kept: rows of the snapshot that were exported, by ``<tier>/<split>``.
+        dropped: rows by reason.
+        details: of some dropped rows, what was wrong, by reason.
+        uncertainty: sum of 1 - confidence over the kept rows that have one, ``sure`` of them.
+        longer, shorter: kept rows whose better response is the longer or the shorter one.
+        sources: kept rows by their ``source``.
+        files: with tier and split of each.
+    """
+
+    export_id: str
+    number: int
+    kept: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    details: dict[str, str] = field(default_factory=dict)
+    uncertainty: float = 0.0
+    sure: int = 0
+    longer: int = 0
+    shorter: int = 0
+    sources: Counter[str] = field(default_factory=Counter)
+    files: list[tuple[str, str, FileRecord]] = field(default_factory=list)
+
+    def to_json(self) -> bytes:
+        """The receipt as it is stored."""
+        return json.dumps(vars(self), sort_keys=True).encode()
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Reads a stored receipt; raises ValueError or TypeError where it is none."""
+        stored: dict[str, Any] = json.loads(data)
+        for name in ("kept", "dropped", "sources"):
+            stored[name] = Counter(stored[name])
+        stored["files"] = [(tier, split, record) for tier, split, record in stored["files"]]
+        return cls(**stored)
+
+
+@dataclass(frozen=True)
+class ShardRows:
+    """What is exported of a shard.
+
+    Attributes:
+        groups: rows and bytes of its row groups.
+        kept: which of its rows are exported.
+    """
+
+    job: ShardJob
+    groups: Sequence[tuple[int, int]]
+    kept: NDArray[np.bool_]
+
+
+def cut_parts(shards: Iterable[ShardRows], file_bytes: float, file_rows: int) -> Iterator[Part]:
+    """Joins the row groups that have rows to export into parts of about the size asked for.
+
+    Args:
+        shards: in order.
+        file_bytes: about so many bytes of exported rows, by what they take in the input.
+        file_rows: at most so many exported rows, but for a larger row group.
+    """
+    number, pieces, held_bytes, held_rows = 0, list[Piece](), 0.0, 0
+    for shard in shards:
+        start = 0
+        for group, (rows, size) in enumerate(shard.groups):
+            kept = shard.kept[start : start + rows]
+            count = int(kept.sum())
+            if pieces and (held_bytes >= file_bytes or held_rows + count > file_rows):
+                yield Part(number, tuple(pieces))
+                number, pieces, held_bytes, held_rows = number + 1, [], 0.0, 0
+            if count:
+                packed = np.packbits(kept).tobytes()
+                job = shard.job
+                pieces.append(Piece(job.entry, job.labels, group, start, rows, packed))
+                held_bytes, held_rows = held_bytes + size * count / rows, held_rows + count
+            start += rows
+    if pieces:
+        yield Part(number, tuple(pieces))

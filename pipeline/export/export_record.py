@@ -1,0 +1,93 @@
+"""``export.json``: what an export is. Written last: an export without it is not there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from pipeline.export.trainer_format import Layout, Shape
+from pipeline.runtime.errors import InputError
+
+VERSION = "export/v1"
+NAME = "export.json"
+
+
+@dataclass(frozen=True)
+class ExportRecord:
+    """What an export is.
+
+    Attributes:
+        export_id: of everything that decides its rows.
+        folder: under the output root.
+        input: where the pairs were read.
+        config: as it was asked for.
+        shape: what its rows have in common (``trainer_format.Shape``).
+        rows: of the snapshot; ``kept`` and ``dropped`` rows add up to it.
+        kept: rows by ``<tier>/<split>``; the tier is empty where there are none.
+        dropped: rows by reason; of some reasons ``details`` has an example.
+        epsilon: mean of 1 - confidence over the kept rows; None where labels have none.
+        longer, shorter: kept rows whose better response is the longer or the shorter one.
+        sources: kept rows by their ``source``.
+        files: path, tier, split, rows, bytes and SHA-256 of each.
+        beside: paths of what stands beside them, except for media.
+    """
+
+    export_id: str
+    snapshot_id: str
+    judge_id: str
+    folder: str
+    input: str
+    config: Mapping[str, Any]
+    shape: Mapping[str, Any]
+    rows: int
+    kept: Mapping[str, int]
+    dropped: Mapping[str, int]
+    details: Mapping[str, str]
+    epsilon: float | None
+    longer: int
+    shorter: int
+    sources: Mapping[str, int]
+    files: Sequence[Mapping[str, Any]]
+    beside: Sequence[str]
+
+    @property
+    def format(self) -> str:
+        """The format."""
+        return str(self.config["format"])
+
+    @property
+    def total(self) -> int:
+        """All kept rows."""
+        return sum(self.kept.values())
+
+    def layout(self) -> Layout:
+        """Its files by tier and split."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for file in self.files:
+            found.setdefault((file["tier"], file["split"]), []).append(file["path"])
+        return Layout(Shape(**self.shape), found)
+
+    def to_json(self) -> bytes:
+        """The record as it is stored."""
+        return json.dumps({"version": VERSION, **asdict(self)}, indent=1, sort_keys=True).encode()
+
+    @classmethod
+    def parse(cls, data: bytes, where: str) -> Self:
+        """Reads a stored record.
+
+        Raises:
+            InputError: it is none, or of another version.
+        """
+        try:
+            stored = json.loads(data)
+            version = stored.pop("version")
+            if version == VERSION:
+                return cls(**stored)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(f"{where}: this is no export ({error}); remove its folder") from error
+        raise InputError(
+            f"{where}: its version is {version!r}, expected {VERSION!r}; use the version of this "
+            "software that wrote it, or remove its folder and export again"
+        )

@@ -1,0 +1,264 @@
+"""Exports a snapshot for a trainer: look at all shards, decide, write parts, then the record.
+
+An export's folder is named by snapshot, format and what deviates from the defaults; which rows are
+in which file follows from these and nothing else. A run that was ended goes on with the parts that
+are missing; the same export again does nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from pipeline.export.dataset_card import card_of
+from pipeline.export.export_config import ExportConfig
+from pipeline.export.export_flow import map_tasks
+from pipeline.export.export_parts import PartReceipt, PartSpec, cut_parts
+from pipeline.export.export_record import NAME, ExportRecord
+from pipeline.export.format_registry import FORMATS
+from pipeline.export.leftovers import sweep
+from pipeline.export.part_writer import WriteStage
+from pipeline.export.permitted import check_permitted, modes_of, nothing_left
+from pipeline.export.selection import Selected, Selection
+from pipeline.export.shard_survey import Surveyor
+from pipeline.export.trainer_format import Shape
+from pipeline.judging.judge_cards import judge_of
+from pipeline.labeling.label_config import WorkersConfig
+from pipeline.labeling.ray_session import ray_session
+from pipeline.pairs.input_config import InputConfig
+from pipeline.pairs.shards import list_shards, open_input
+from pipeline.runtime.digest import digest
+from pipeline.runtime.errors import ConfigError, ReconcileError
+from pipeline.runtime.reporter import Reporter
+from pipeline.snapshots.manifests import LATEST, find_snapshot, live, read_manifest
+from pipeline.snapshots.quality.measure import read_quality
+from pipeline.store.object_store import Store
+from schemas.manifest import Manifest
+
+FOLDER = "exports"
+CARD = "README.md"
+_LAYOUT = 1  # raise with any change to which rows or bytes an export's files hold
+_PROGRESS_S = 10
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What came of an export.
+
+    Attributes:
+        changed: False if it was there already.
+    """
+
+    record: ExportRecord
+    changed: bool
+
+
+def export_snapshot(
+    output: Store,
+    input_uri: str | None,
+    snapshot: str,
+    config: ExportConfig,
+    reporter: Reporter,
+    *,
+    columns: InputConfig | None = None,
+    workers: WorkersConfig | None = None,
+) -> ExportResult:
+    """Exports a snapshot.
+
+    Args:
+        output: the output root of the labeling jobs; the export lands in it.
+        input_uri: the pairs; by default where the snapshot says that they were.
+        snapshot: ``LATEST``, or a snapshot's id, or how it begins.
+        config: format, selection and the rest.
+        reporter: told what is done.
+        columns: the ``input`` section that the pairs were labelled with.
+        workers: for Ray on a single machine.
+
+    Raises:
+        ConfigError: there is no such snapshot, or the format cannot hold its labels.
+        InputError: shards changed since it was made, or no row passes the selection.
+        StorageError: a store fails; the export is not there then.
+        PairmillError: see ``pipeline.runtime.errors``.
+    """
+    manifest = find_manifest(output, snapshot)
+    check_permitted(config, judge_of(dict(manifest.judge)))
+    export = _Export(output, input_uri, manifest, config, columns or InputConfig(), reporter)
+    if (there := export.existing()) is not None:
+        return there
+    with ray_session(workers or WorkersConfig()):
+        return ExportResult(export.run(), changed=True)
+
+
+def find_manifest(output: Store, snapshot: str) -> Manifest:
+    """The manifest of the snapshot that is asked for.
+
+    Raises:
+        ConfigError: there is no such snapshot, or the gate refused it.
+        InputError: nothing is published.
+    """
+    which = live(output).snapshot_id if snapshot == LATEST else find_snapshot(output, snapshot)
+    manifest = read_manifest(output, which)
+    if manifest.blocked:
+        raise ConfigError(
+            f"snapshot {which} was refused by the gate, so that its labels are not exported; "
+            "choose another (jobs.publish --list)"
+        )
+    return manifest
+
+
+class _Export:
+    """One export of one snapshot."""
+
+    def __init__(
+        self,
+        output: Store,
+        input_uri: str | None,
+        manifest: Manifest,
+        config: ExportConfig,
+        columns: InputConfig,
+        reporter: Reporter,
+    ) -> None:
+        self._output, self._manifest, self._config = output, manifest, config
+        self._columns, self._reporter = columns, reporter
+        self._source, self._prefix = open_input(input_uri or manifest.input)
+        self._judge = judge_of(dict(manifest.judge))
+        self._told = time.monotonic()
+        asked = config.model_dump(mode="json", exclude_defaults=True, exclude={"format", "card"})
+        layout = json.dumps([_LAYOUT, asked], sort_keys=True)
+        suffix = f"-{digest(layout)[:8]}" if asked else ""
+        self._folder = f"{FOLDER}/{manifest.snapshot_id}/{config.format}{suffix}"
+        mapping = columns.columns.model_dump_json(exclude_none=True)
+        self._id = digest(manifest.snapshot_id, config.format, layout, mapping)
+
+    def existing(self) -> ExportResult | None:
+        """The same export if it is there, its card renewed if that is to say something else.
+
+        Raises:
+            ConfigError: another one is in its place.
+        """
+        key = f"{self._folder}/{NAME}"
+        if self._output.size(key) is None:
+            return None
+        record = ExportRecord.parse(self._output.read(key), self._output.path(key))
+        if record.export_id == self._id:
+            card = self._config.model_dump(mode="json")["card"]
+            if record.config["card"] == card:
+                return ExportResult(record, changed=False)
+            record = replace(record, config={**record.config, "card": card})
+            return ExportResult(self._finish(record), changed=True)
+        raise ConfigError(
+            f"{self._output.path(self._folder)}: this export was made with other input.columns, or "
+            "by another version of this software; remove the folder to make it anew"
+        )
+
+    def run(self) -> ExportRecord:
+        """Looks at all shards, writes all parts, then the record."""
+        columns, root = self._columns.columns, self._source.uri
+        surveyor = Surveyor(self._output.uri, root, columns, self._config)
+        entries = list_shards(self._source, self._prefix)
+        selection = Selection(self._manifest, entries, self._config, surveyor)
+        selected = selection.run(self._step)
+        if not selected.kept.count():
+            raise nothing_left(self._manifest, self._config.format, selected.dropped, {})
+        shape = self._shape(selected)
+        size, rows = self._config.file_mb * 2**20, self._config.file_rows
+        parts = list(cut_parts(selection.rows(selected), size, rows))
+        receipts = []
+        for receipt in map_tasks(parts, WriteStage(self._spec(shape, selected))):
+            receipts.append(receipt)
+            self._step("parts", len(receipts), len(parts))
+        receipts.sort(key=lambda receipt: receipt.number)
+        return self._finish(self._record(selected, receipts, shape))
+
+    def _shape(self, selected: Selected) -> Shape:
+        return Shape(
+            images=selected.images,
+            videos=selected.videos,
+            candidates=self._judge.candidates,
+            margin=self._judge.format == "pairwise_scores",
+            media=modes_of(self._config).get("images", "inline"),
+        )
+
+    def _spec(self, shape: Shape, selected: Selected) -> PartSpec:
+        return PartSpec(
+            export_id=self._id,
+            output_uri=self._output.uri,
+            folder=self._folder,
+            input_uri=self._source.uri,
+            media_roots=(*self._columns.media_roots, self._source.uri),
+            max_media_bytes=self._judge.media.max_bytes,
+            modes=modes_of(self._config),
+            columns=self._columns.columns,
+            config=self._config,
+            shape=shape,
+            balance=selected.balance,
+        )
+
+    def _record(
+        self, selected: Selected, receipts: Sequence[PartReceipt], shape: Shape
+    ) -> ExportRecord:
+        kept, dropped, sources = Counter[str](), Counter(selected.dropped), Counter[str]()
+        details: dict[str, str] = {}
+        for receipt in receipts:
+            kept, dropped = kept + receipt.kept, dropped + receipt.dropped
+            sources += receipt.sources
+            details = {**receipt.details, **details}
+        if (found := kept.total() + dropped.total()) != self._manifest.rows:
+            raise ReconcileError(
+                f"{found} rows were exported or dropped, expected {self._manifest.rows}, those of "
+                f"snapshot {self._manifest.snapshot_id}; nothing of this export is to be used"
+            )
+        files = [
+            {"tier": tier, "split": split, **record}
+            for receipt in receipts
+            for tier, split, record in receipt.files
+        ]
+        uncertainty = math.fsum(receipt.uncertainty for receipt in receipts)
+        sure = sum(receipt.sure for receipt in receipts)
+        return ExportRecord(
+            export_id=self._id,
+            snapshot_id=self._manifest.snapshot_id,
+            judge_id=self._manifest.judge["judge_id"],
+            folder=self._folder,
+            input=self._source.path(self._prefix),
+            config=self._config.model_dump(mode="json"),
+            shape=asdict(shape),
+            rows=self._manifest.rows,
+            kept=dict(sorted(kept.items())),
+            dropped=dict(sorted(dropped.items())),
+            details=dict(sorted(details.items())),
+            epsilon=round(uncertainty / sure, 6) if sure else None,
+            longer=sum(receipt.longer for receipt in receipts),
+            shorter=sum(receipt.shorter for receipt in receipts),
+            sources=dict(sorted(sources.items())),
+            files=sorted(files, key=lambda file: file["path"]),
+            beside=(),
+        )
+
+    def _finish(self, record: ExportRecord) -> ExportRecord:
+        """Writes what stands beside the rows, and the record last of all."""
+        if not record.total:
+            dropped, details = record.dropped, record.details
+            raise nothing_left(self._manifest, record.format, dropped, details)
+        format_ = FORMATS[record.format]
+        if format_.whole_folders and self._output.local:
+            place = Path(self._output.path(self._folder))
+            sweep(place, [file["path"] for file in record.files])
+        beside = format_.beside(record.layout())
+        quality = read_quality(self._output, record.snapshot_id)
+        card = card_of(record, self._manifest, self._config, quality)
+        for path, data in {**beside, CARD: card.encode()}.items():
+            self._output.put(f"{self._folder}/{path}", data)
+        record = replace(record, beside=tuple(sorted([*beside, CARD])))
+        self._output.put(f"{self._folder}/{NAME}", record.to_json())
+        return record
+
+    def _step(self, what: str, done: int, total: int) -> None:
+        if time.monotonic() - self._told > _PROGRESS_S:
+            self._told = time.monotonic()
+            self._reporter.event("exporting", {what: done, f"{what}_total": total})

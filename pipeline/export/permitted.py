@@ -1,0 +1,109 @@
+"""Which exports there can be: what a format holds against what a judge has labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipeline.export.export_config import ExportConfig, MediaMode
+from pipeline.export.format_registry import FORMATS, able
+from pipeline.export.selection_rules import HAS_IMAGES, HAS_VIDEOS
+from pipeline.judging.formats import FORMATS as ANSWERS
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.runtime.errors import ConfigError, InputError
+from schemas.manifest import Manifest
+
+
+def check_permitted(config: ExportConfig, judge: JudgeConfig) -> None:
+    """Refuses what cannot be.
+
+    Args:
+        config: of the export.
+        judge: that made the labels.
+
+    Raises:
+        ConfigError: the format cannot hold these labels; names those that can.
+    """
+    format_, kind = FORMATS[config.format], judge.candidates
+    if format_.holds == "pairs" and ANSWERS[judge.format].counts != (2, 2):
+        raise ConfigError(
+            f"format {format_.name}: it holds pairs, and the judge of this snapshot gives scores "
+            f"to candidates ({judge.format}); formats that can hold these: "
+            + able(lambda each: each.holds == "scores")
+        )
+    if format_.holds == "scores" and judge.format == "pairwise_options":
+        raise ConfigError(
+            f"format {format_.name}: it holds scores, and the judge of this snapshot chooses "
+            "options and gives none; formats that can hold its labels: "
+            + able(lambda each: each.holds == "pairs" and kind in each.candidates)
+        )
+    if kind not in format_.candidates:
+        raise ConfigError(
+            f"format {format_.name}: it cannot hold responses that are made of {_made_of(kind)}, "
+            f"as those of this snapshot are; formats that can: "
+            + able(lambda each: kind in each.candidates)
+        )
+    if config.selection.ties == "keep" and not format_.ties:
+        raise ConfigError(
+            f"export.selection.ties=keep: {format_.trainer} has no place for a tie; formats that "
+            "have: " + able(lambda each: each.ties)
+        )
+    compares = config.selection.max_similarity is not None or config.selection.balance_length
+    if compares and ANSWERS[judge.format].counts != (2, 2):
+        raise ConfigError(
+            "export.selection.max_similarity and balance_length compare the two responses of a "
+            f"pair, and this judge gives scores to candidates ({judge.format}); leave them out"
+        )
+    mode = config.media.mode
+    if mode is not None and format_.media and mode not in format_.media:
+        raise ConfigError(
+            f"export.media.mode={mode}: expected {' or '.join(format_.media)} for {format_.name}; "
+            f"formats that take {mode}: " + able(lambda each: mode in each.media)
+        )
+
+
+def modes_of(config: ExportConfig) -> dict[str, MediaMode]:
+    """How pictures and videos are written, those that the format holds."""
+    format_ = FORMATS[config.format]
+    if not format_.media:
+        return {}
+    mode = config.media.mode or format_.media[0]
+    of_videos: MediaMode = "files" if mode == "inline" and not format_.inline_videos else mode
+    modes: dict[str, MediaMode] = {"images": mode} if format_.images else {}
+    return modes | ({"videos": of_videos} if format_.videos else {})
+
+
+def _made_of(kind: str) -> str:
+    return {"video": "videos"}.get(kind, "pictures")
+
+
+def nothing_left(
+    manifest: Manifest, format_: str, dropped: Mapping[str, int], details: Mapping[str, str]
+) -> InputError:
+    """No row of a snapshot is left to export.
+
+    Args:
+        manifest: of the snapshot.
+        format_: of the export.
+        dropped: its rows by reason, and ``details`` of some.
+    """
+    counted = ", ".join(f"{count:,} {reason}" for reason, count in sorted(dropped.items()))
+    examples = "".join(f"\n  {reason}: {text}" for reason, text in sorted(details.items()))
+    return InputError(
+        f"no row of snapshot {manifest.snapshot_id} is left to export: of {manifest.rows:,} rows "
+        f"are dropped {counted}; {_advice(format_, dropped)}{examples}"
+    )
+
+
+def _advice(name: str, dropped: Mapping[str, int]) -> str:
+    pictures = FORMATS[name].images
+    if dropped.get(HAS_IMAGES) or (dropped.get(HAS_VIDEOS) and not pictures):
+        return (
+            f"{name} holds texts alone: take a format that holds pictures "
+            f"({able(lambda each: each.images)}), or export these rows without what they are about "
+            "(export.media.strip=true)"
+        )
+    if dropped.get(HAS_VIDEOS):
+        return f"formats that hold videos: {able(lambda each: each.videos)}"
+    if any(reason.startswith("media_") for reason in dropped):
+        return "restore the media, or say where they are (input.media_roots)"
+    return "ask for less (export.selection)"

@@ -1,0 +1,102 @@
+"""What a trainer's format is: what it can hold, and how a row becomes its row."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import pyarrow as pa
+
+from pipeline.export.examples import Example
+from pipeline.export.export_config import MediaMode
+
+Holds = Literal["pairs", "scores"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the rows of an export have in common; decides its columns.
+
+    Attributes:
+        images, videos: whether any prompt is about some.
+        candidates: what the responses are: ``text``, ``image``, ``edit`` or ``video``.
+        margin: whether the judge gives scores.
+        media: how media are written.
+    """
+
+    images: bool = False
+    videos: bool = False
+    candidates: str = "text"
+    margin: bool = True
+    media: MediaMode = "inline"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What an export's folder holds, for files beside the rows and the card.
+
+    Attributes:
+        files: of every tier and split, the paths of its files.
+    """
+
+    shape: Shape
+    files: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
+
+    def of_split(self, split: str) -> list[str]:
+        """The paths of all files of a split, whatever their tier."""
+        return [path for (_, of), paths in self.files.items() if of == split for path in paths]
+
+
+class TrainerFormat(abc.ABC):
+    """A format.
+
+    Attributes:
+        name: as it is asked for.
+        trainer: for people.
+        suffix: of its files: ``parquet`` or ``jsonl``.
+        holds: pairs, or scores of single responses.
+        candidates: what responses may be made of.
+        images, videos: whether it holds those that a prompt is about.
+        media: the ways in which it can have them, the usual one first; none of text alone.
+        inline_videos: whether videos may be in the rows; otherwise they are paths.
+        ties: whether it holds pairs of which neither is better.
+        alternating: whether a prompt must begin with the user (or the system) and alternate.
+        whole_folders: whether the trainer reads every file of a folder.
+        label_columns: columns of the label that it needs besides those that all do.
+    """
+
+    name: ClassVar[str]
+    trainer: ClassVar[str]
+    suffix: ClassVar[str] = "parquet"
+    holds: ClassVar[Holds] = "pairs"
+    candidates: ClassVar[frozenset[str]] = frozenset({"text"})
+    images: ClassVar[bool] = False
+    videos: ClassVar[bool] = False
+    media: ClassVar[tuple[MediaMode, ...]] = ()
+    inline_videos: ClassVar[bool] = False
+    ties: ClassVar[bool] = False
+    alternating: ClassVar[bool] = False
+    whole_folders: ClassVar[bool] = False
+    label_columns: ClassVar[tuple[str, ...]] = ()
+
+    @abc.abstractmethod
+    def schema(self, shape: Shape) -> pa.Schema:
+        """The columns of a file; of a jsonl file, what its rows must keep to."""
+
+    @abc.abstractmethod
+    def rows(self, example: Example, shape: Shape) -> list[dict[str, Any]]:
+        """What the trainer reads in place of a row of the snapshot."""
+
+    def path(self, tier: str, split: str, number: int) -> str:
+        """Where the rows of a part are, under the export's folder."""
+        return f"{tier and tier + '/'}{split}-{number:05d}.{self.suffix}"
+
+    def beside(self, layout: Layout) -> dict[str, bytes]:
+        """Further files that the trainer needs, by path."""
+        return {}
+
+    @abc.abstractmethod
+    def usage(self, layout: Layout) -> str:
+        """How to train with it, as Markdown."""

@@ -1,0 +1,113 @@
+"""TRL: DPO with or without pictures, and reward models of texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.export.examples import Answer, Example
+from pipeline.export.hf_features import IMAGES, MESSAGES, with_features
+from pipeline.export.trainer_format import Layout, Shape, TrainerFormat
+
+_FACTS = [("pair_id", pa.string()), ("confidence", pa.float64())]
+_MARGIN = ("margin", pa.float64())
+
+
+class TrlDpo(TrainerFormat):
+    """``DPOTrainer``: prompt, chosen and rejected as messages, and the prompt's pictures.
+
+    Contents are plain texts: TRL itself puts the pictures before the first turn of the user, and
+    a part of a message with a null ``image`` would count as one more picture.
+    """
+
+    name = "trl-dpo"
+    trainer = "TRL DPOTrainer"
+    images = True
+    media = ("inline", "references")
+
+    def schema(self, shape: Shape) -> pa.Schema:
+        columns = [(name, MESSAGES) for name in ("prompt", "chosen", "rejected")]
+        columns += [("images", IMAGES)] * shape.images  # without pictures TRL takes no such column
+        return with_features(pa.schema([*columns, *_FACTS, *[_MARGIN] * shape.margin]))
+
+    def rows(self, example: Example, shape: Shape) -> list[dict[str, Any]]:
+        row: dict[str, Any] = {
+            "prompt": list(example.prompt),
+            "chosen": [_said(example.chosen)],
+            "rejected": [_said(example.rejected)],
+            "pair_id": example.pair_id,
+            "confidence": example.confidence,
+        }
+        row |= {"images": list(example.images)} if shape.images else {}  # a null is no empty list
+        return [row | _margin(example, shape)]
+
+    def usage(self, layout: Layout) -> str:
+        vision = (
+            "\n\nSet `max_length=None`: the default of 1,024 tokens can cut the tokens of a "
+            "picture, which then fails."
+            if layout.shape.images
+            else ""
+        )
+        uncut = ", max_length=None" if layout.shape.images else ""
+        return (
+            "```python\n"
+            "from datasets import load_dataset\n"
+            "from trl import DPOConfig, DPOTrainer\n\n"
+            f"data = load_dataset({_arguments(layout)})\n"
+            f'args = DPOConfig(loss_type="robust", label_smoothing=EPSILON{uncut}, …)\n'
+            'DPOTrainer(model, args=args, train_dataset=data["train"], processing_class=…)\n'
+            "```\n\n"
+            "`label_smoothing` does nothing with TRL's default loss (`sigmoid`): take `robust` "
+            f"with the ε above.{vision}"
+        )
+
+
+class TrlReward(TrainerFormat):
+    """``RewardTrainer``: whole conversations, their last turn chosen or rejected, and a margin."""
+
+    name = "trl-reward"
+    trainer = "TRL RewardTrainer"
+
+    def schema(self, shape: Shape) -> pa.Schema:
+        columns = [(name, MESSAGES) for name in ("chosen", "rejected")]
+        return with_features(pa.schema([*columns, *[_MARGIN] * shape.margin, *_FACTS]))
+
+    def rows(self, example: Example, shape: Shape) -> list[dict[str, Any]]:
+        row: dict[str, Any] = {
+            "chosen": [*example.prompt, _said(example.chosen)],
+            "rejected": [*example.prompt, _said(example.rejected)],
+            "pair_id": example.pair_id,
+            "confidence": example.confidence,
+        }
+        return [row | _margin(example, shape)]
+
+    def usage(self, layout: Layout) -> str:
+        margin = (
+            "`margin` is the judge's mean score of the chosen response less that of the rejected "
+            "one, on the judge's scale; the loss asks rewards to differ by it, so divide it if "
+            "that is more than you want, or remove the column."
+            if layout.shape.margin
+            else "There is no `margin`: this judge chooses options and gives no scores."
+        )
+        return (
+            "```python\n"
+            "from datasets import load_dataset\n"
+            "from trl import RewardConfig, RewardTrainer\n\n"
+            f"data = load_dataset({_arguments(layout)})\n"
+            'RewardTrainer(model, args=RewardConfig(…), train_dataset=data["train"])\n'
+            f"```\n\n{margin}"
+        )
+
+
+def _said(answer: Answer) -> dict[str, str]:
+    return {"role": "assistant", "content": answer.text}
+
+
+def _margin(example: Example, shape: Shape) -> dict[str, Any]:
+    return {"margin": example.margin} if shape.margin else {}
+
+
+def _arguments(layout: Layout) -> str:
+    tiers = sorted({tier for tier, _ in layout.files if tier})
+    return '"FOLDER"' + (f', "{tiers[0]}"' if tiers else "")

@@ -1,0 +1,211 @@
+"""Ingest: a public preference set, or any foreign files, into well-sized pair shards.
+
+Rows are streamed, media never decoded. Every row of the source becomes one row of the shards, in
+order; a row that cannot be judged is kept, so that it ends in quarantine with its reason, and is
+counted in the report.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.ingest.media_paths import MediaPaths
+from pipeline.ingest.source_files import OpenSource, SourceConfig, open_source
+from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.contract_checks import row_problems
+from pipeline.pairs.shard_writer import ShardConfig, ShardWriter, existing_shards, refuse_existing
+from pipeline.runtime.errors import ConfigError, InputError, QuarantineError, StorageError
+from pipeline.store.object_store import Store
+
+_EXAMPLES = 3  # bad rows shown for each kind of problem
+
+
+class IngestConfig(BaseModel):
+    """The whole configuration of ``python -m jobs.ingest``.
+
+    Attributes:
+        source: what to read (see `SourceConfig`).
+        output: folder or ``s3://bucket/prefix`` for the shards.
+        columns: where the source holds what pairs v1 asks for.
+        name: shards are called ``<name>-00000.parquet``; by default the source's own name.
+        row_ids: makes ``pair_id`` of this prefix and the row's number in the source
+            (``<row_ids>-000000042``), for sources without an id. Pin the revision with it.
+        limit: read only so many rows.
+        media_root: folder that relative media paths start at; by default that of the data files.
+        inline_media: read media files into the shards; otherwise their paths are kept, relative to
+            ``media_root``, which the label job is then given as ``input.media_roots``.
+        max_bad_fraction: more rows that cannot be judged end the job with exit code 4.
+        overwrite: replace shards of the same name in the output.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: SourceConfig
+    output: str = Field(min_length=1)
+    columns: ColumnMapping = ColumnMapping()
+    name: str | None = Field(default=None, pattern=r"^[\w.-]+$")
+    row_ids: str | None = Field(default=None, min_length=1)
+    limit: int | None = Field(default=None, ge=1)
+    media_root: str | None = None
+    inline_media: bool = False
+    shards: ShardConfig = ShardConfig()
+    max_bad_fraction: float = Field(default=0.05, ge=0, le=1)
+    overwrite: bool = False
+
+    def shard_name(self) -> str:
+        """The name of the shards."""
+        if self.name is not None:
+            return self.name
+        stem = PurePosixPath(self.source.path).stem.lower()
+        return re.sub(r"[^\w-]+", "-", stem).strip("-") or "pairs"
+
+
+@dataclass
+class IngestReport:
+    """What an ingest did.
+
+    Attributes:
+        rows: rows read, all of them written.
+        shards: keys of the shards, in order.
+        bytes: size of all shards.
+        problems: rows that cannot be judged, by reason.
+        examples: row numbers and ids of some of them, by reason.
+        media_problems: media files that could not be inlined, by cause.
+    """
+
+    rows: int = 0
+    shards: list[str] = field(default_factory=list)
+    bytes: int = 0
+    problems: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    media_problems: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def bad_rows(self) -> int:
+        """Rows that cannot be judged."""
+        return sum(self.problems.values())
+
+    def note(self, pairs: pa.Table) -> None:
+        """Counts a table of pairs, and what is wrong with its rows."""
+        for row, reason in enumerate(row_problems(pairs).to_pylist()):
+            if reason is None:
+                continue
+            self.problems[reason] += 1
+            examples = self.examples.setdefault(reason, [])
+            if len(examples) < _EXAMPLES:
+                examples.append(f"row {self.rows + row} (id {pairs['pair_id'][row].as_py()!r})")
+        self.rows += pairs.num_rows
+
+
+def ingest(
+    config: IngestConfig,
+    on_shard: Callable[[str, int], None] = lambda key, size: None,
+    source: OpenSource | None = None,
+) -> IngestReport:
+    """Reads the source and writes its shards.
+
+    Args:
+        config: the job's configuration.
+        on_shard: told each shard's key and size in bytes once it is written.
+        source: what to read in place of ``config.source``, which then only names it.
+
+    Raises:
+        ConfigError: the output holds shards of this name; the source is none that can be read.
+        InputError: the source cannot be opened or read, or its columns do not fit.
+        StorageError: the output cannot be written, or holds shards of a longer, earlier ingest.
+    """
+    store, name = Store(config.output), config.shard_name()
+    if not config.overwrite:
+        refuse_existing(store, name)
+    source = source or open_source(config.source)
+    if problems := column_problems(config, source):
+        lines = "\n  ".join(problems)
+        raise InputError(f"{source.name}: the columns do not fit pairs v1:\n  {lines}")
+    media = MediaPaths(config.media_root or config.source.folder(), config.inline_media)
+    report = IngestReport(media_problems=media.problems)
+
+    def count(key: str, size: int) -> None:
+        report.bytes += size
+        on_shard(key, size)
+
+    writer = ShardWriter(store, name, config.shards, count)
+    for pairs in _pairs(config, source):
+        report.note(pairs)
+        writer.add(media.apply(pairs))
+    writer.close()
+    report.shards = writer.written
+    if not report.rows:
+        raise InputError(f"{source.name}: there are no rows")
+    _refuse_leftovers(store, name, report.shards)
+    return report
+
+
+def column_problems(config: IngestConfig, source: OpenSource) -> list[str]:
+    """What stands between the source's columns and pairs v1; [] if nothing.
+
+    Raises:
+        ConfigError: ids are to be made although there are some.
+    """
+    schema = source.schema
+    if config.row_ids is not None:
+        if config.columns.pair_id is not None or "pair_id" in schema.names:
+            raise ConfigError(f"row_ids={config.row_ids!r}: the pairs have a pair_id already")
+        schema = schema.append(pa.field("pair_id", pa.string()))
+    return config.columns.check(schema)
+
+
+def describe_columns(config: IngestConfig, schema: pa.Schema) -> list[str]:
+    """One line for each column of the source: its type, and what is made of it."""
+    uses = config.columns.uses(schema)
+    return [
+        f"{column.name}: {column.type} -> {', '.join(uses[column.name]) or '(not read)'}"
+        for column in schema
+    ]
+
+
+def check_report(config: IngestConfig, report: IngestReport) -> None:
+    """Holds the outcome against what the configuration allows.
+
+    Raises:
+        QuarantineError: too many rows cannot be judged.
+    """
+    if report.bad_rows > config.max_bad_fraction * report.rows:
+        worst, count = report.problems.most_common(1)[0]
+        raise QuarantineError(
+            f"{report.bad_rows} of {report.rows} rows cannot be judged, more than "
+            f"max_bad_fraction {config.max_bad_fraction:g} allows; most often ({count}): {worst}, "
+            f"such as {', '.join(report.examples[worst])}; check the mapping under columns"
+        )
+
+
+def _pairs(config: IngestConfig, source: OpenSource) -> Iterator[pa.Table]:
+    """The source's rows as pairs, numbered if that is asked for, up to the limit."""
+    start = 0
+    for table in source.tables():
+        if config.limit is not None:
+            table = table.slice(0, config.limit - start)
+        if not table.num_rows:
+            return
+        if config.row_ids is not None:
+            numbers = pa.arange(start, start + table.num_rows).cast(pa.string())
+            digits = pc.utf8_lpad(numbers, 9, padding="0")
+            ids = pc.binary_join_element_wise(config.row_ids, digits, "-")
+            table = table.append_column("pair_id", ids)
+        yield config.columns.to_pairs(table)
+        start += table.num_rows
+
+
+def _refuse_leftovers(store: Store, name: str, written: list[str]) -> None:
+    if left := sorted(set(existing_shards(store, name)) - set(written)):
+        raise StorageError(
+            f"{store.uri}: {len(left)} shards of an earlier, longer ingest are left over and would "
+            f"be labelled too; remove them: {', '.join(left)}"
+        )

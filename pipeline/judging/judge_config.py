@@ -1,0 +1,111 @@
+"""The configuration of a labeling job: frozen models, one YAML file, overrides on top.
+
+What can change a verdict lives under ``judge`` and is fingerprinted; everything else (speed,
+resources, thresholds) can change without a single pair being judged again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.media.media_config import MediaConfig
+from pipeline.runtime.config_file import Frozen
+
+
+class ModelConfig(Frozen):
+    """Which model judges, and at which precision.
+
+    Attributes:
+        name: a Hugging Face id, a local folder, or ``tiny-judge`` (the embedded one).
+        revision: the commit of a hub model; pin it, or the newest is resolved at every start.
+        args: further engine arguments that can change a verdict, such as ``kv_cache_dtype``.
+    """
+
+    name: str = "jongwooko/Flex-VL-7B"
+    revision: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    quantization: str | None = None
+    max_model_len: int = Field(default=16_384, ge=64)
+    args: dict[str, Any] = Field(default_factory=dict)
+
+
+class SamplingConfig(Frozen):
+    """How replies are sampled.
+
+    Attributes:
+        retry_temperature: used after the first round of votes when ``temperature`` is 0, since
+            greedy decoding would repeat the same reply word for word.
+        reply_prefix: text the reply is made to begin with: ``"<think>\\n"`` or nothing.
+    """
+
+    temperature: float = Field(default=0.2, ge=0)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    max_tokens: int = Field(default=4_096, ge=1)
+    retry_temperature: float = Field(default=0.7, gt=0)
+    reply_prefix: Literal["", "<think>\n"] = ""
+
+
+class VotesConfig(Frozen):
+    """How many replies a row may cost, and when they suffice.
+
+    ``pipeline.aggregation.decisions`` has the rule.
+
+    Attributes:
+        min_votes, max_votes: bounds of a row's votes; unreadable replies count against the most.
+        prior, margin_scale, threshold, tie_threshold: of the rule that stops asking. With the
+            defaults a lead of two votes decides, and a vote with a tie beside it does not: see
+            ``infra/benchmarks/votes_2026-11-25.md`` for what that saves and costs.
+    """
+
+    min_votes: int = Field(default=2, ge=1)
+    max_votes: int = Field(default=8, ge=1)
+    prior: float = Field(default=1.0, gt=0)
+    margin_scale: float = Field(default=0.0, ge=0)
+    threshold: float = Field(default=0.74, gt=0.5, lt=1)
+    tie_threshold: float = Field(default=0.85, gt=0.5, lt=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_votes > self.max_votes:
+            raise ValueError(f"min_votes {self.min_votes} > max_votes {self.max_votes}")
+        return self
+
+
+FormatName = Literal["pairwise_scores", "pairwise_options", "single_score", "batch_ranking"]
+CandidateKind = Literal["text", "image", "edit", "video"]
+
+
+class JudgeConfig(Frozen):
+    """Everything that can change a verdict: this, whole, is the judge.
+
+    Attributes:
+        format: what the judge is asked for (see ``pipeline.judging.formats``).
+        candidates: what is judged: texts, images made for a prompt, images edited from a source
+            image, or videos. Rows with other candidates are bad rows.
+    """
+
+    format: FormatName = "pairwise_scores"
+    candidates: CandidateKind = "text"
+    model: ModelConfig = ModelConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    media: MediaConfig = MediaConfig()
+    votes: VotesConfig = VotesConfig()
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.format != "single_score" and self.votes.max_votes < 2:
+            raise ValueError("votes.max_votes must be at least 2: both orders are always judged")
+        if self.candidates == "video" and self.media.video.max_videos == 0:
+            raise ValueError("candidates: video needs media.video.max_videos of 1 or more")
+        return self
+
+    @model_validator(mode="after")
+    def _room_for_prompts(self) -> Self:
+        if self.sampling.max_tokens >= self.model.max_model_len:
+            raise ValueError(
+                f"sampling.max_tokens {self.sampling.max_tokens} leaves no room for a prompt in "
+                f"model.max_model_len {self.model.max_model_len}"
+            )
+        return self

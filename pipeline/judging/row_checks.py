@@ -1,0 +1,120 @@
+"""Whether a judging format can ask about a row; each refusal is a quarantined row.
+
+What breaks the pairs contract itself is found before, for whole columns at a time
+(``contract_checks.row_problems``).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.judging.formats import FORMATS
+from pipeline.judging.judge_config import CandidateKind, JudgeConfig
+from pipeline.judging.votes import LETTERS
+from pipeline.pairs.pair_hash import Content
+from pipeline.runtime.errors import RowRejected
+from schemas.labels import Reason
+
+ROLES = ("system", "user", "assistant")
+RESPONSES = ("response_a", "response_b")
+# What a candidate of each kind must be made of, and what it must not hold.
+_MADE_OF: dict[CandidateKind, tuple[str, tuple[str, ...]]] = {
+    "text": ("text", ("images", "videos")),
+    "image": ("images", ("videos",)),
+    "edit": ("images", ("videos",)),
+    "video": ("videos", ("images",)),
+}
+
+
+def candidates_of(row: Mapping[str, Any], judge: JudgeConfig) -> list[Mapping[str, Any]]:
+    """The candidates that the judge's format asks about, in the row's order.
+
+    Args:
+        row: a row of pairs v1.
+        judge: its format, kind of candidates and media limits.
+
+    Raises:
+        RowRejected: bad_row, with what is wrong.
+    """
+    candidates = _responses(row, judge)
+    for name, candidate in candidates.items():
+        _check_candidate(name, candidate, judge.candidates)
+    if judge.candidates == "edit" and not row["images"]:
+        raise _bad("there is no source image in images, which judge.candidates 'edit' needs")
+    limits = {"images": judge.media.max_images, "videos": judge.media.video.max_videos}
+    settings = {"images": "judge.media.max_images", "videos": "judge.media.video.max_videos"}
+    for media, limit in limits.items():
+        holders = [row, *candidates.values()]
+        count = sum(len(holder[media] or ()) for holder in holders)
+        if count > limit:
+            raise _bad(f"the row has {count} {media}; the limit is {limit} ({settings[media]})")
+    return list(candidates.values())
+
+
+def check_distinct(candidates: Sequence[Content]) -> None:
+    """Refuses candidates that are equal, media included.
+
+    Raises:
+        RowRejected: bad_row, with which.
+    """
+    for (i, first), (j, second) in itertools.combinations(enumerate(candidates), 2):
+        if first == second:
+            raise _bad(f"candidates {LETTERS[i]} and {LETTERS[j]} are equal")
+
+
+def question_of(row: Mapping[str, Any]) -> str:
+    """The question as the judge reads it: the prompt, or a conversation with its roles named.
+
+    Raises:
+        RowRejected: there is neither, or a message without text or with an unknown role.
+    """
+    prompt, messages = row["prompt"], row["messages"]
+    if prompt and messages:
+        raise _bad("both prompt and messages are given, expected one of them")
+    if prompt and prompt.strip():
+        return str(prompt)
+    if not messages:
+        raise _bad("prompt is empty, and there are no messages")
+    turns = []
+    for message in messages:
+        if message is None or message["role"] not in ROLES or not message["content"]:
+            raise _bad(f"message {message!r}: expected a role of {', '.join(ROLES)} and content")
+        turns.append(f"{message['role'].capitalize()}: {message['content']}")
+    if messages[-1]["role"] != "user":
+        raise _bad(f"the conversation ends with {messages[-1]['role']}, expected user")
+    return str(messages[0]["content"]) if len(turns) == 1 else "\n\n".join(turns)
+
+
+def _responses(row: Mapping[str, Any], judge: JudgeConfig) -> dict[str, Mapping[str, Any]]:
+    least, most = FORMATS[judge.format].counts
+    if least == most == 2:
+        if row["candidates"]:
+            raise _bad(
+                f"the row has candidates; the format {judge.format} reads {' and '.join(RESPONSES)}"
+            )
+        return {name: row[name] for name in RESPONSES}
+    found = row["candidates"] or ()
+    if not least <= len(found) <= most:
+        expected = f"{least}" if least == most else f"{least} to {most}"
+        raise _bad(
+            f"the row has {len(found)} candidates; the format {judge.format} takes {expected}"
+        )
+    return {f"candidate {LETTERS[index]}": each for index, each in enumerate(found)}
+
+
+def _check_candidate(name: str, candidate: Mapping[str, Any] | None, kind: CandidateKind) -> None:
+    if candidate is None:
+        raise _bad(f"{name} is null")
+    needed, forbidden = _MADE_OF[kind]
+    for media in forbidden:
+        if candidate[media]:
+            raise _bad(f"{name} has {media}; judge.candidates {kind!r} takes {needed} only")
+    content = candidate[needed]
+    if not content or (isinstance(content, str) and not content.strip()):
+        raise _bad(f"{name} is empty: it has no {needed}")
+
+
+def _bad(detail: str) -> RowRejected:
+    return RowRejected(Reason.BAD_ROW, detail)

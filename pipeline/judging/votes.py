@@ -1,0 +1,144 @@
+"""A vote: one reply of the judge about the candidates of a row, and where it comes from.
+
+Candidates are named by letters: a pair's are ``a`` and ``b``, those of a ranking ``a``, ``b``,
+``c`` and so on. An order is the candidates' letters in the order in which the judge saw them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipeline.judging.parsing import Unreadable, Verdict
+from schemas.labels import VERDICT
+
+LETTERS = string.ascii_lowercase
+_STORED = (
+    "order",
+    "seed",
+    "option",
+    "outcome",
+    "finish_reason",
+    "rationale",
+    "prompt_tokens",
+    "output_tokens",
+    "cached_tokens",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vote:
+    """One reply of the judge: its verdict, or why it has none.
+
+    Attributes:
+        order: the candidates in the order shown, such as ``"ba"``.
+        outcome: ``VERDICT``, or the Reason why the reply could not be read.
+        scores: one for each candidate, whatever the order; empty without scores.
+        option: ``"a"``, ``"b"``, ``"both_good"`` or ``"both_bad"``; None without an option.
+        prompt_tokens: length of the prompt, media included, in tokens.
+        cached_tokens: how many of them the engine served from its prefix cache.
+    """
+
+    order: str
+    seed: int
+    outcome: str
+    scores: tuple[float, ...] = ()
+    option: str | None = None
+    finish_reason: str | None = None
+    rationale: str = ""
+    detail: str = ""
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+    @property
+    def readable(self) -> bool:
+        """Whether the reply was a verdict."""
+        return self.outcome == VERDICT
+
+    @property
+    def margin(self) -> float | None:
+        """Score of ``a`` less that of ``b``; None of anything but two scores."""
+        return self.scores[0] - self.scores[1] if len(self.scores) == 2 else None
+
+    @property
+    def choice(self) -> str | None:
+        """``"a"``, ``"b"`` or ``"tie"`` by this vote alone; None of anything but a pair."""
+        if self.option is not None:
+            return self.option if self.option in ("a", "b") else "tie"
+        if self.margin is None:
+            return None
+        return "tie" if self.margin == 0 else "a" if self.margin > 0 else "b"
+
+    def between(self, first: int, second: int) -> Vote:
+        """What a vote about several candidates says about two of them, as a vote about a pair."""
+        places = [self.order.index(LETTERS[index]) for index in (first, second)]
+        scores = (self.scores[first], self.scores[second]) if self.scores else ()
+        return replace(self, order="ab" if places[0] < places[1] else "ba", scores=scores)
+
+    def as_row(self) -> dict[str, Any]:
+        """The vote as labels v1 stores it."""
+        score_a, score_b = (*self.scores[:2], None, None)[:2]
+        return {name: getattr(self, name) for name in _STORED} | {
+            "score_a": score_a,
+            "score_b": score_b,
+            "scores": list(self.scores) if len(self.scores) > 2 else None,
+            "choice": self.choice,
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Vote:
+        """The vote that labels v1 stores as ``row``; ``detail`` is not stored."""
+        scores = row["scores"] or [s for s in (row["score_a"], row["score_b"]) if s is not None]
+        return cls(scores=tuple(scores), **{name: row[name] for name in _STORED})
+
+
+def mapped_back(read: Verdict | Unreadable, order: str) -> dict[str, Any]:
+    """A reply's verdict in terms of the candidates, as fields of a :class:`Vote`.
+
+    Args:
+        read: what the reply says about the candidates in the order shown.
+        order: that order.
+    """
+    if isinstance(read, Unreadable):
+        return {"outcome": read.reason, "detail": read.detail, "rationale": read.rationale}
+    shown = dict(zip(order, read.scores, strict=False))
+    named: dict[str | None, str] = {"first": order[0], "second": order[-1]}
+    return {
+        "outcome": VERDICT,
+        "scores": tuple(shown[letter] for letter in sorted(shown)),
+        "option": named.get(read.option, read.option),
+        "rationale": read.rationale,
+    }
+
+
+def vote_seed(pair_hash: str, number: int) -> int:
+    """The sampling seed of a pair's vote ``number``: the same in every run and sharding."""
+    return int.from_bytes(_hash(f"{pair_hash}/{number}")[:4], "big") >> 1  # as all engines accept
+
+
+def round_orders(count: int, round_number: int, pair_hash: str) -> tuple[str, ...]:
+    """The orders of one swap-balanced round.
+
+    Two candidates are shown in both orders; more of them in a permutation and its reverse, so
+    that each stands before each other equally often. The first round starts with the order of
+    the row, later ones with a permutation that depends on the pair alone.
+    """
+    letters = LETTERS[:count]
+    if count == 1:
+        return (letters,)
+    if count > 2 and round_number > 0:
+        letters = "".join(sorted(letters, key=lambda x: _hash(f"{pair_hash}/{round_number}/{x}")))
+    return (letters, letters[::-1])
+
+
+def readable_of(votes: Sequence[Vote]) -> list[Vote]:
+    """The votes whose replies were verdicts."""
+    return [vote for vote in votes if vote.readable]
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()

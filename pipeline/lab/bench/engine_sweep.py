@@ -1,0 +1,98 @@
+"""Engine settings against each other on the same requests; each in a process of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.engines.registry import start_engine
+from pipeline.lab.bench.bench_requests import ask_all, prompts_of
+from pipeline.lab.bench.bench_tables import say
+from pipeline.lab.bench.fresh_process import in_fresh_process
+from pipeline.labeling.label_config import LabelConfig
+from pipeline.runtime.config_file import load_config
+from pipeline.runtime.errors import ConfigError, EngineDeadError, EngineStartError
+
+BASE = "as configured"
+
+
+def read_sweep(path: str) -> dict[str, list[str]]:
+    """Named settings: a YAML mapping of a name to ``key.path=value`` overrides.
+
+    Raises:
+        ConfigError: it is not such a file.
+    """
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read the sweep {path}: {error}") from error
+    good = isinstance(data, dict) and all(
+        isinstance(values, list) and all(isinstance(value, str) for value in values)
+        for values in data.values()
+    )
+    if not good:
+        raise ConfigError(f"{path}: expected a name for each list of key.path=value overrides")
+    return {str(name): values for name, values in data.items()}
+
+
+def bench_engine(
+    config_path: str,
+    overrides: Sequence[str],
+    sweep: Mapping[str, Sequence[str]],
+    input_uri: str,
+    repeats: int,
+) -> dict[str, Any]:
+    """Runs both orders of every pair through the bare engine, for each setting.
+
+    Args:
+        config_path: of the job's configuration.
+        overrides: of it, for all settings.
+        sweep: further overrides for each setting; the configuration as it is comes first.
+        input_uri: pair shards.
+        repeats: runs of each setting, each on an engine of its own; settings take turns.
+    """
+    every = {name: [*overrides, *more] for name, more in {BASE: (), **sweep}.items()}
+    for settings in every.values():
+        load_config(LabelConfig, config_path, settings)  # a mistake is told before anything runs
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in every}
+    for _ in range(repeats):
+        for name, settings in every.items():
+            run = in_fresh_process(run_setting, config_path, settings, input_uri)
+            say(f"{name}: {run}")
+            runs[name].append(run)
+    rows = [{"setting": name} | _middle(some) for name, some in runs.items()]
+    base = rows[0].get("judgments_per_s")
+    for row in rows:
+        rate = row.get("judgments_per_s")
+        row["against_base"] = round(rate / base, 3) if rate and base else None
+    return {
+        "benchmark": "engine",
+        "rows": rows,
+        "repeats": repeats,
+        "notes": ["the run in the middle of each setting's; every run in a process of its own"],
+    }
+
+
+def run_setting(config_path: str, overrides: Sequence[str], input_uri: str) -> dict[str, Any]:
+    """The rates of one setting, or the error with which its engine ends."""
+    config = load_config(LabelConfig, config_path, list(overrides))
+    began = time.monotonic()
+    try:
+        engine = start_engine(config.judge, config.engine)
+        started = time.monotonic() - began
+        prompts = prompts_of(config, input_uri, engine)
+        rates = ask_all(engine, prompts, config.judge)
+    except (EngineStartError, EngineDeadError) as error:
+        return {"error": str(error).splitlines()[0][:200]}
+    engine.close()
+    return {**rates.row(), "start_s": round(started, 1)}
+
+
+def _middle(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The run with the median rate; one that failed, if any did."""
+    ordered = sorted(runs, key=lambda run: run.get("judgments_per_s", 0.0))
+    return ordered[0] if "error" in ordered[0] else ordered[len(ordered) // 2]

@@ -1,0 +1,198 @@
+"""A corpus that is only described: its listings, footers and manifest are made when asked for.
+
+Stands in for object stores of any size, and counts the requests that they would have to answer.
+"""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.labeling.units import Unit
+from pipeline.pairs.shards import shard_key
+from pipeline.runtime.digest import digest
+from pipeline.snapshots.manifests import LATEST_KEY, Latest, manifest_key
+from pipeline.store.object_store import Entry, Store, Version
+from schemas.labels import Status
+from schemas.manifest import OUTCOMES, InputShard, Manifest, SnapshotFile
+from schemas.pairs import PAIRS
+
+LISTED_AT_ONCE = 1_000  # keys in one answer of S3
+_SNAPSHOT = "synthetic"
+_PART_BYTES = 200_000
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Which shards there are, and which of them have been judged and published before.
+
+    Attributes:
+        shards: how many.
+        units: of each shard.
+        unit_rows: of each unit.
+        new: so many of the shards, evenly spread, have neither parts nor a place in the manifest.
+    """
+
+    shards: int
+    units: int
+    unit_rows: int
+    new: int
+    judge_id: str
+
+    def entries(self) -> Iterator[Entry]:
+        """The shards as a listing of S3 gives them."""
+        for number in range(self.shards):
+            name = f"shard-{number:07d}.parquet"
+            yield Entry(name, len(self.footer_file), digest(name)[:32])
+
+    def old(self) -> Iterator[Entry]:
+        """The shards that have been judged and published."""
+        for number, entry in enumerate(self.entries()):
+            if not (number + 1) * self.new // self.shards > number * self.new // self.shards:
+                yield entry
+
+    @property
+    def footer_file(self) -> bytes:
+        """A shard of pairs v1 with as many row groups as units; the same bytes for all."""
+        if (data := _FILES.get((self.units, self.unit_rows))) is None:
+            group = PAIRS.empty_table().to_pydict() | {"pair_id": ["x"] * self.unit_rows}
+            rows = {name: group[name] or [None] * self.unit_rows for name in PAIRS.names}
+            schema = pa.schema([field.with_nullable(True) for field in PAIRS])
+            table, sink = pa.table(rows, schema=schema), pa.BufferOutputStream()
+            with pq.ParquetWriter(sink, schema) as writer:
+                for _ in range(self.units):
+                    writer.write_table(table)
+            data = _FILES[self.units, self.unit_rows] = bytes(sink.getvalue())
+        return data
+
+
+_FILES: dict[tuple[int, int], bytes] = {}
+
+
+class _Counted(Store):
+    """Counts requests by kind; threads may ask at once."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri)
+        self.local = False  # what the plan asks a bucket for, not a folder
+        self.requests: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def count(self, kind: str, times: int = 1) -> None:
+        """Counts requests."""
+        with self._lock:
+            self.requests[kind] += times
+
+    def count_listing(self, keys: int) -> None:
+        """Counts the pages of one listing."""
+        self.count("LIST", max(1, -(-keys // LISTED_AT_ONCE)))
+
+
+class SyntheticInput(_Counted):
+    """The store of the shards."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        """Binds to a corpus."""
+        super().__init__("/synthetic/pairs")
+        self._corpus, self._file = corpus, corpus.footer_file
+
+    def real_path(self, key: str = "") -> str:
+        """The path itself: there are no links."""
+        return self.path(key)
+
+    def list(self, prefix: str = "", start: str = "") -> Iterator[Entry]:
+        """All shards."""
+        assert (prefix, start) == ("", "")
+        self.count_listing(self._corpus.shards)
+        return self._corpus.entries()
+
+    def read_range(self, key: str, start: int, stop: int) -> bytes:
+        """Bytes of the one file that they all are."""
+        self.count("GET")
+        return self._file[start:stop]
+
+
+class SyntheticOutput(_Counted):
+    """The store of the parts and of the live snapshot's manifest."""
+
+    def __init__(self, corpus: Corpus, *, published: bool = True) -> None:
+        """Binds to a corpus; without ``published`` there are parts but no snapshot."""
+        super().__init__("/synthetic/labels")
+        self._corpus, self._published = corpus, published
+        keys = (shard_key(entry.key, entry.size, str(entry.etag)) for entry in corpus.old())
+        self._keys = sorted(keys)
+
+    def real_path(self, key: str = "") -> str:
+        """The path itself: there are no links."""
+        return self.path(key)
+
+    def list(self, prefix: str = "", start: str = "") -> Iterator[Entry]:
+        """Parts of the shards whose key begins as the prefix says."""
+        *_, named = f"{prefix}/".split("/judge=")[-1].partition("/")
+        begin = named.strip("/") + start
+        first = bisect.bisect_left(self._keys, begin)
+        last = bisect.bisect_right(self._keys, begin + "g")  # beyond any hexadecimal digit
+        self.count_listing((last - first) * self._corpus.units)
+        for key in self._keys[first:last]:
+            for number in range(self._corpus.units):
+                rows = (number * self._corpus.unit_rows, (number + 1) * self._corpus.unit_rows)
+                part = Unit("", key, *rows).part_key(self._corpus.judge_id)
+                yield Entry(part, _PART_BYTES, "0" * 32)
+
+    def size(self, key: str) -> int | None:
+        """Of the manifest, if there is one."""
+        self.count("HEAD")
+        return 1 if self._published and key == manifest_key(_SNAPSHOT) else None
+
+    def read_version(self, key: str) -> Version | None:
+        """``LATEST.json``, if anything is published."""
+        self.count("GET")
+        if key != LATEST_KEY or not self._published:
+            return None
+        latest = Latest(_SNAPSHOT, manifest_key(_SNAPSHOT), "2026-01-01", "run", None)
+        return Version(latest.as_json(), "0")
+
+    def read(self, key: str) -> bytes:
+        """The manifest."""
+        assert key == manifest_key(_SNAPSHOT)
+        self.count("GET")
+        return self._manifest
+
+    def describe(self) -> None:
+        """Makes the manifest's bytes, which a real store has."""
+        rows = self._corpus.units * self._corpus.unit_rows
+        counts = dict.fromkeys(OUTCOMES, 0) | {str(Status.LABELED): rows}
+        shards = tuple(
+            InputShard(
+                entry.key,
+                entry.size,
+                str(entry.etag),
+                shard_key(entry.key, entry.size, str(entry.etag)),
+                rows,
+                counts,
+            )
+            for entry in self._corpus.old()
+        )
+        total = rows * len(shards)
+        manifest = Manifest(
+            snapshot_id=_SNAPSHOT,
+            created_at="2026-01-01",
+            created_by="run",
+            parent=None,
+            judge={"judge_id": self._corpus.judge_id},
+            policy_ids=(),
+            run_ids=(),
+            schemas={},
+            input="synthetic",
+            rows=total,
+            counts=dict.fromkeys(OUTCOMES, 0) | {str(Status.LABELED): total},
+            shards=shards,
+            files=(SnapshotFile("labels", "labels/0.parquet", total, 0, ""),),
+        )
+        self._manifest = manifest.to_json()

@@ -1,0 +1,127 @@
+"""The exact outcome of a way of asking, by enumerating every sequence of votes.
+
+Votes without margins are exchangeable: what the rule asks and decides depends on how many
+replies of each kind there are, not on their sequence. So the sequences are merged by counts, and
+the product's rule is asked once for each count.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.aggregation.decisions import Decision
+from pipeline.judging.votes import Vote
+from pipeline.lab.vote_study.noise import Population
+from pipeline.lab.vote_study.strategies import Strategy
+from pipeline.lab.vote_study.vote_outcome import SUMS, Floats, Outcome, count, summed
+from schemas.labels import VERDICT, Reason
+
+_OPTIONS = {"a": "a", "b": "b", "tie": "both_good"}
+_ORDERS = ("ab", "ba")
+_UNREADABLE = 3  # the outcome's number, after a, b and tie
+
+
+class Counts(NamedTuple):
+    """How many replies of each kind."""
+
+    a: int = 0
+    b: int = 0
+    tie: int = 0
+    answered_ab: int = 0
+    answered_ba: int = 0
+    unreadable: int = 0
+
+    @property
+    def asked(self) -> int:
+        """Replies so far."""
+        return self.answered_ab + self.answered_ba + self.unreadable
+
+    def plus(self, order: int, outcome: int) -> Counts:
+        """With one more reply in an order (0 or 1): a, b, tie or unreadable (0 to 3)."""
+        if outcome == _UNREADABLE:
+            return self._replace(unreadable=self.unreadable + 1)
+        numbers = list(self)
+        numbers[outcome] += 1
+        numbers[3 + order] += 1
+        return Counts(*numbers)
+
+    def votes(self) -> list[Vote]:
+        """Votes with these counts."""
+        choices = ["a"] * self.a + ["b"] * self.b + ["tie"] * self.tie
+        orders = ["ab"] * self.answered_ab + ["ba"] * self.answered_ba
+        readable = [voted(order, choice) for order, choice in zip(orders, choices, strict=True)]
+        return readable + [unreadable("ab")] * self.unreadable
+
+
+def voted(order: str, choice: str) -> Vote:
+    """A vote for ``a``, ``b`` or ``tie``, without scores."""
+    return Vote(order=order, seed=0, outcome=VERDICT, option=_OPTIONS[choice])
+
+
+def unreadable(order: str) -> Vote:
+    """A reply that cannot be read."""
+    return Vote(order=order, seed=0, outcome=Reason.MALFORMED)
+
+
+class Enumeration:
+    """One way of asking; what it does at each count is remembered between populations."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        """Of any strategy; of scores it sees which candidate got more, and not how much more."""
+        self.strategy = strategy
+        self._known: dict[Counts, tuple[str, ...] | Decision] = {}
+
+    def outcome(self, population: Population) -> Outcome:
+        """The expected outcome over a population."""
+        readable = population.choices() * (1 - population.unreadable)
+        lost = np.full((*readable.shape[:2], 1), population.unreadable)
+        sums = self._expected(np.concatenate([readable, lost], axis=-1), population.gold)
+        return summed(sums, population.weight, population.gold == 0)
+
+    def _expected(self, chances: Floats, gold: Floats) -> dict[str, Floats]:
+        """For each of ``SUMS`` its expectation for each kind of pair, (n,)."""
+        possible = [number for number in range(4) if chances[..., number].any()]
+        pending: dict[int, dict[Counts, Floats]] = defaultdict(dict)
+        pending[0][Counts()] = np.ones(len(gold))
+        sums = {name: np.zeros(len(gold)) for name in SUMS}
+        for asked in range(self.strategy.most + 1):
+            for counts, mass in pending.pop(asked, {}).items():
+                step = self._step(counts)
+                if isinstance(step, Decision):
+                    _add(sums, mass, step, counts, gold)
+                    continue
+                for outcomes in itertools.product(possible, repeat=len(step)):
+                    after, chance = _after(counts, mass, step, outcomes, chances)
+                    layer = pending[after.asked]
+                    layer[after] = layer[after] + chance if after in layer else chance
+        return sums
+
+    def _step(self, counts: Counts) -> tuple[str, ...] | Decision:
+        if counts not in self._known:
+            votes = counts.votes()
+            orders = self.strategy.orders(votes)
+            self._known[counts] = orders or self.strategy.decision(votes)
+        return self._known[counts]
+
+
+def _after(
+    counts: Counts, mass: Floats, orders: Sequence[str], outcomes: Sequence[int], chances: Floats
+) -> tuple[Counts, Floats]:
+    for order, outcome in zip(orders, outcomes, strict=True):
+        number = _ORDERS.index(order)
+        counts, mass = counts.plus(number, outcome), mass * chances[:, number, outcome]
+    return counts, mass
+
+
+def _add(
+    sums: dict[str, Floats], mass: Floats, decision: Decision, counts: Counts, gold: Floats
+) -> None:
+    for side, name in ((1, "a"), (-1, "b"), (0, "tie")):
+        added = count(decision, name, counts.asked, counts.unreadable)
+        for key, value in zip(SUMS, added, strict=True):
+            sums[key] += np.where(gold == side, mass * value, 0.0)

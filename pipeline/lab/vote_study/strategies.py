@@ -1,0 +1,128 @@
+"""Ways of asking a judge about a pair: one order, both, a fixed number of votes, adaptively."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pipeline.aggregation.decisions import Decision, decide, decide_pair, next_orders
+from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule
+from pipeline.judging.formats import FORMATS
+from pipeline.judging.judge_config import FormatName, VotesConfig
+from pipeline.judging.votes import Vote
+from schemas.labels import Status
+
+MAJORITY = 0.5 + 1e-9  # a threshold that any majority passes, and an even split does not
+_ANY_MAJORITY = Rule(threshold=MAJORITY)
+
+
+class Strategy(Protocol):
+    """A way of asking.
+
+    Attributes:
+        name: for tables; unique.
+        most: most votes of a pair.
+        reads_margins: whether score gaps matter beyond their sign.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def most(self) -> int: ...
+
+    @property
+    def reads_margins(self) -> bool: ...
+
+    def orders(self, votes: Sequence[Vote]) -> tuple[str, ...]:
+        """The orders to ask next; empty to stop."""
+
+    def decision(self, votes: Sequence[Vote]) -> Decision:
+        """What the votes of a pair say together, once it stopped."""
+
+
+@dataclass(frozen=True)
+class OneOrder:
+    """One vote in the order of the row, and no retry: what most judges in use do."""
+
+    name: str = "one order"
+    most: int = 1
+    reads_margins: bool = False
+
+    def orders(self, votes: Sequence[Vote]) -> tuple[str, ...]:
+        """The row's order, once."""
+        return () if votes else ("ab",)
+
+    def decision(self, votes: Sequence[Vote]) -> Decision:
+        """The vote as it is; quarantined if it cannot be read."""
+        if not votes[0].readable:
+            return Decision(status=Status.QUARANTINED)
+        return decide_pair(votes, _ANY_MAJORITY)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """The product's way of asking under one configuration.
+
+    Attributes:
+        votes: budget and stop rule.
+        policy: the rule of the label, where it differs from the stop rule.
+    """
+
+    name: str
+    votes: VotesConfig
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    format: FormatName = "pairwise_scores"
+
+    @property
+    def most(self) -> int:
+        """The budget."""
+        return self.votes.max_votes
+
+    @property
+    def reads_margins(self) -> bool:
+        """Whether either rule weighs votes by their margin."""
+        return bool(self.votes.margin_scale or self.policy.margin_scale)
+
+    def orders(self, votes: Sequence[Vote]) -> tuple[str, ...]:
+        """As the judge of the product asks."""
+        return next_orders(FORMATS[self.format], votes, self.votes, 2, "")
+
+    def decision(self, votes: Sequence[Vote]) -> Decision:
+        """As the product labels."""
+        return decide(FORMATS[self.format], votes, label_rule(self.votes, self.policy))
+
+
+def fixed(count: int) -> Asking:
+    """``count`` votes, half in each order; the majority labels, an even split is undecided."""
+    name = "both orders" if count == 2 else f"fixed {count}"
+    config = VotesConfig(min_votes=count, max_votes=count, threshold=MAJORITY, margin_scale=0)
+    return Asking(name, config)
+
+
+def adaptive(
+    cap: int,
+    threshold: float | None = None,
+    margin_scale: float | None = None,
+    prior: float | None = None,
+    label_threshold: float | None = None,
+) -> Asking:
+    """Asks until the posterior decides, at most ``cap`` votes; the defaults are the product's.
+
+    Args:
+        cap: most votes.
+        threshold: of the stop rule.
+        margin_scale: of both rules.
+        prior: of both rules.
+        label_threshold: of the label, where it is not that of the stop rule.
+    """
+    given = {"threshold": threshold, "margin_scale": margin_scale, "prior": prior}
+    config = VotesConfig(max_votes=cap, **{k: v for k, v in given.items() if v is not None})
+    name = f"adaptive {cap}, t {config.threshold:g}"
+    name += f", gap {config.margin_scale:g}" if config.margin_scale else ""
+    name += f", prior {config.prior:g}" if config.prior != 1 else ""
+    if label_threshold is None:
+        return Asking(name, config)
+    shown = "majority" if label_threshold == MAJORITY else f"{label_threshold:g}"
+    return Asking(f"{name}, label {shown}", config, PolicyConfig(threshold=label_threshold))

@@ -1,0 +1,183 @@
+"""The simulation: every way of asking on every population, and what bounds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+import numpy as np
+from scipy.stats import t as student
+
+from pipeline.lab.vote_study import noise
+from pipeline.lab.vote_study.bounds import best_curve, wald_votes
+from pipeline.lab.vote_study.exact import Enumeration
+from pipeline.lab.vote_study.noise import TYPICAL, Population
+from pipeline.lab.vote_study.replay import Replay, sample_pairs
+from pipeline.lab.vote_study.strategies import MAJORITY, Asking, OneOrder, Strategy, adaptive, fixed
+from pipeline.lab.vote_study.vote_outcome import Outcome
+
+REFERENCE = fixed(8)
+AIM = 0.4  # share of the reference's votes
+CAPS = (8, 16)
+RATES = (0.05, 0.10, 0.15, 0.20, 0.25, 0.30)
+SEEDS = 5
+
+FIXED: tuple[Strategy, ...] = (OneOrder(), *(fixed(count) for count in (2, 4, 6, 8, 12, 16)))
+DEFAULTS: tuple[Asking, ...] = tuple(adaptive(cap) for cap in CAPS)
+# By margin scale: the curves along which only the threshold changes. The label is what the
+# majority says, so that a high threshold is not charged for the labels that it withholds.
+THRESHOLDS = {0.0: (0.65, 0.74, 0.8, 0.85, 0.9), 1.0: (0.65, 0.7, 0.74), 2.0: (0.65, 0.7)}
+KNOBS: tuple[Asking, ...] = (
+    *(adaptive(8, 0.85, 0, prior) for prior in (0.5, 1, 2)),
+    *(adaptive(8, label_threshold=threshold) for threshold in (0.8, 0.85)),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of asking on one population.
+
+    Attributes:
+        behind: accuracy less that of ``REFERENCE``.
+        intervals: half widths at 95 % of what was sampled (Student's t over the seeds); empty of
+            what is exact.
+        method: ``check`` is a sampled row of a population that is also computed exactly.
+    """
+
+    population: str
+    strategy: str
+    method: Literal["exact", "sampled", "check"]
+    outcome: Outcome
+    behind: float
+    intervals: dict[str, float]
+
+    def flat(self) -> dict[str, Any]:
+        """The row for JSON."""
+        values = {key: round(value, 5) for key, value in asdict(self.outcome).items()}
+        rounded = {key: round(value, 5) for key, value in self.intervals.items()}
+        where = {"population": self.population, "strategy": self.strategy, "method": self.method}
+        return {**where, **values, "behind": round(self.behind, 5), "intervals": rounded}
+
+
+def curve(cap: int, margin_scale: float) -> list[Asking]:
+    """Ways of asking that differ in their threshold."""
+    steps = THRESHOLDS[margin_scale]
+    return [adaptive(cap, step, margin_scale, label_threshold=MAJORITY) for step in steps]
+
+
+def populations() -> list[Population]:
+    """The judges whose replies can all be read."""
+    return [
+        *(noise.flips(rate) for rate in RATES),
+        *(noise.mixed(rate) for rate in (*RATES, TYPICAL)),
+        *(noise.mixed(TYPICAL, bias=bias) for bias in (0.5, 1.0, 1.5)),
+        *(noise.scores(level) for level in (1, 2, 3)),
+        *(noise.scores(level, 2) for level in (1, 2)),
+        noise.scores(2, 2, slot=1),
+        noise.empty_margins(),
+    ]
+
+
+def unreadable_populations() -> list[Population]:
+    """The same of three judges that are not always readable."""
+    judges = (noise.flips(0.15), noise.mixed(TYPICAL), noise.scores(2, 2))
+    return [judge.with_unreadable(share) for judge in judges for share in (0.02, 0.1)]
+
+
+def simulate(seed: int, pairs: int) -> dict[str, Any]:
+    """Everything the simulation says, for JSON.
+
+    Args:
+        seed: the first of ``SEEDS`` consecutive seeds.
+        pairs: how many pairs are sampled for each seed and population.
+    """
+    seeds = range(seed, seed + SEEDS)
+    main, readable = [*FIXED, *DEFAULTS], populations()
+    flat = [way for cap in CAPS for way in curve(cap, 0.0)]
+    weighing = [way for cap in CAPS for scale in THRESHOLDS if scale for way in curve(cap, scale)]
+    rows = list(enumerated(readable, [*main, *KNOBS, *flat]))
+    rows += enumerated(unreadable_populations(), [OneOrder(), fixed(2), REFERENCE, *DEFAULTS])
+    for population in readable:
+        if population.scored:
+            rows += sampled(population, weighing, seeds, pairs)
+    for population in (noise.mixed(TYPICAL), noise.scores(2, 2).with_unreadable(0.1)):
+        rows += [replace(r, method="check") for r in sampled(population, main, seeds, pairs)]
+    return {
+        "seeds": [seed, seed + SEEDS - 1],
+        "sampled_pairs_a_seed": pairs,
+        "default": DEFAULTS[0].name,
+        "rows": [row.flat() for row in rows],
+        "bounds": bounds(rows),
+    }
+
+
+def enumerated(populations: Sequence[Population], strategies: Sequence[Strategy]) -> Iterable[Row]:
+    """Exact rows, of ways that do not weigh votes by their margins."""
+    known = [Enumeration(strategy) for strategy in strategies]
+    reference = Enumeration(REFERENCE)
+    for population in populations:
+        aim = reference.outcome(population).accuracy
+        for each in known:
+            outcome = each.outcome(population)
+            behind = outcome.accuracy - aim
+            yield Row(population.name, each.strategy.name, "exact", outcome, behind, {})
+
+
+def sampled(
+    population: Population, strategies: Sequence[Strategy], seeds: Sequence[int], pairs: int
+) -> Iterable[Row]:
+    """Sampled rows: within a seed every way of asking gets the same replies."""
+    known = [Replay(strategy) for strategy in strategies]
+    reference = Replay(REFERENCE)
+    drawn: list[list[Outcome]] = [[] for _ in known]
+    aims = []
+    for seed in seeds:
+        asked = sample_pairs(population, pairs, seed)
+        aims.append(reference.outcome(asked).accuracy)
+        for outcomes, each in zip(drawn, known, strict=True):
+            outcomes.append(each.outcome(asked))
+    for outcomes, each in zip(drawn, known, strict=True):
+        behind = [o.accuracy - aim for o, aim in zip(outcomes, aims, strict=True)]
+        columns = {f.name: [getattr(o, f.name) for o in outcomes] for f in fields(Outcome)}
+        mean = Outcome(**{name: float(np.mean(values)) for name, values in columns.items()})
+        intervals = {name: _half_width(columns[name]) for name in ("accuracy", "votes")}
+        intervals["behind"] = _half_width(behind)
+        name = each.strategy.name
+        yield Row(population.name, name, "sampled", mean, float(np.mean(behind)), intervals)
+
+
+def bounds(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """For each population without votes for a tie, the fewest votes that reach the reference.
+
+    ``wald`` (where all votes are alike) is for any test; ``best`` for one that asks in rounds,
+    knows the population and sees the votes without margins.
+    """
+    found = []
+    exact = [row for row in rows if row.method == "exact"]
+    reached = {(row.population, row.strategy): row.outcome.accuracy for row in exact}
+    for population in populations():
+        if population.choices()[..., 2].any():
+            continue  # votes for a tie are beyond the bound
+        aim = reached[population.name, REFERENCE.name]
+        points = best_curve(population)
+        votes, accuracy = zip(*points, strict=True)
+        limit = AIM * REFERENCE.most
+        entry: dict[str, Any] = {
+            "population": population.name,
+            "best_votes": round(float(np.interp(aim, accuracy, votes)), 2),
+            "best_behind_at_aim": round(float(np.interp(limit, votes, accuracy)) - aim, 5),
+            "curve": [[round(x, 4), round(y, 5)] for x, y in points],
+        }
+        if population.name.startswith("flips"):
+            wrong = float(population.choices()[0, 0, 1])
+            entry["wald_votes"] = round(wald_votes(wrong, 1 - aim), 2)
+        found.append(entry)
+    return found
+
+
+def _half_width(values: Sequence[float]) -> float:
+    quantile = float(student.ppf(0.975, len(values) - 1))
+    spread = float(np.std(values, ddof=1))
+    return float(quantile * spread / math.sqrt(len(values)))

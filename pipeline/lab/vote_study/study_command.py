@@ -1,0 +1,67 @@
+"""The benchmark of ways of asking: figures for JSON, and pictures of them."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from pipeline.lab.vote_study.real_votes import ask_all, replayed, vote_figures
+from pipeline.lab.vote_study.study import (
+    CAPS,
+    DEFAULTS,
+    FIXED,
+    KNOBS,
+    REFERENCE,
+    THRESHOLDS,
+    curve,
+    simulate,
+)
+from pipeline.lab.vote_study.study_plots import draw_simulation, draw_stored
+from pipeline.labeling.label_config import LabelConfig
+from pipeline.runtime.reporter import Reporter
+
+
+def bench_votes(folder: Path, seed: int, pairs: int) -> dict[str, Any]:
+    """Simulates, and draws ``votes_simulated.png`` in ``folder``.
+
+    Args:
+        folder: made if it is not there.
+        seed: of the sampled votes.
+        pairs: sampled for each seed and population.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = {"benchmark": "votes", **simulate(seed, pairs), "cores": os.cpu_count()}
+    draw_simulation(figures, folder / "votes_simulated.png")
+    return figures
+
+
+def bench_stored_votes(
+    config: LabelConfig, input_uri: str, folder: Path, seed: int
+) -> dict[str, Any]:
+    """Asks a real judge about gold pairs, replays its votes, and draws ``votes_real.png``.
+
+    Args:
+        config: of the labeling job; votes that it has stored before are not asked for again.
+        input_uri: the gold pairs.
+        folder: where votes (``labels/``) and picture go.
+        seed: of the bootstrap.
+    """
+    reporter = Reporter(Console(file=io.StringIO()))
+    judge_id, pairs = ask_all(config, input_uri, str(folder / "labels"), reporter)
+    curves = [way for cap in CAPS for scale in THRESHOLDS for way in curve(cap, scale)]
+    rows = replayed([*FIXED, *DEFAULTS, *KNOBS, *curves], REFERENCE, pairs, seed)
+    model, heat = config.judge.model.name, config.judge.sampling.temperature
+    title = f"{model} at temperature {heat:g}, {len(pairs)} pairs, stored votes replayed"
+    draw_stored(rows, title, folder / "votes_real.png")
+    return {
+        "judge_id": judge_id,
+        "model": model,
+        "temperature": heat,
+        "pairs": len(pairs),
+        "votes": vote_figures(pairs),
+        "rows": rows,
+    }

@@ -1,0 +1,80 @@
+"""The figures of the study as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.lab.vote_study.strategies import OneOrder, Strategy, fixed
+from pipeline.lab.vote_study.study import DEFAULTS, REFERENCE
+
+MAIN: tuple[Strategy, ...] = (OneOrder(), fixed(2), REFERENCE, *DEFAULTS)
+Table = tuple[list[str], list[list[str]]]
+
+
+def comparison(rows: Sequence[dict[str, Any]]) -> Table:
+    """One line for each population: accuracy, votes and undecided share of the main ways.
+
+    Args:
+        rows: as in the JSON.
+
+    Returns:
+        The header and the lines.
+    """
+    header = ["judge"]
+    for way in MAIN:
+        header += [way.name, *(["votes"] if way in DEFAULTS else []), "undecided"]
+    by_place = {(r["population"], r["strategy"]): r for r in rows if r["method"] != "check"}
+    lines = []
+    for population in dict.fromkeys(row["population"] for row in rows):
+        line = [population]
+        for way in MAIN:
+            row = by_place[population, way.name]
+            line.append(f"{100 * row['accuracy']:.1f}{_behind(row)}")
+            line += [f"{row['votes']:.2f}"] if way in DEFAULTS else []
+            line.append(f"{100 * row['undecided']:.1f}")
+        lines.append(line)
+    return header, lines
+
+
+def ways(rows: Sequence[dict[str, Any]]) -> Table:
+    """One line for each way of asking on one population."""
+    header = ["way of asking", "accuracy", "behind fixed 8", "among decided", "undecided", "forced"]
+    header += ["votes", "retries"]
+    lines = [
+        [
+            row["strategy"],
+            f"{100 * row['accuracy']:.1f}",
+            f"{100 * row['behind']:+.1f}{_interval(row)}",
+            f"{100 * row['among_decided']:.1f}",
+            f"{100 * row['undecided']:.1f}",
+            f"{100 * row['forced']:.0f}",
+            f"{row['votes']:.2f}",
+            f"{row['retries']:.2f}",
+        ]
+        for row in rows
+    ]
+    return header, lines
+
+
+def markdown(table: Table) -> str:
+    """A table as lines of Markdown."""
+    header, lines = table
+    rows = [header, ["---"] * len(header), *lines]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def _behind(row: dict[str, Any]) -> str:
+    if row["strategy"] == REFERENCE.name:
+        return ""
+    return f" ({100 * row['behind']:+.1f}{_interval(row)})"
+
+
+def _interval(row: dict[str, Any]) -> str:
+    found = row["intervals"].get("behind")
+    if found is None:
+        return ""
+    low_high = isinstance(found, list | tuple)
+    return (
+        f" [{100 * found[0]:+.1f}, {100 * found[1]:+.1f}]" if low_high else f" ± {100 * found:.1f}"
+    )

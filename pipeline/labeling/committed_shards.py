@@ -1,0 +1,100 @@
+"""What a judge has committed of every shard: a few listings for many shards, not one for each."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from pipeline.judging.parts import (
+    committed_range,
+    judge_parts_prefix,
+    parts_prefix,
+    versions_prefix,
+)
+from pipeline.labeling.units import subtract
+from pipeline.pairs.shards import PATH_DIGITS, shard_key
+from pipeline.store.object_store import Entry, Store
+
+THREADS = 16
+_MANY_SHARDS = 256  # fewer are listed one by one: a judge's other parts may be many more
+_SHARDS_A_LISTING = 64
+
+
+@dataclass(frozen=True)
+class CommittedShard:
+    """A shard of the input as it is now, and what a judge has committed of it.
+
+    Attributes:
+        content: its etag, or the hash of its content where the store has no etags.
+        key: identity of its path and content (``fingerprint.shard_key``).
+        ranges: the row ranges of its parts, ascending.
+        changed: whether there are parts of an earlier version of it.
+        former: key of a published shard with the same content under another path.
+    """
+
+    entry: Entry
+    content: str
+    key: str
+    ranges: tuple[tuple[int, int], ...]
+    changed: bool
+    former: str | None = None
+
+    def covers(self, rows: int) -> bool:
+        """Whether the parts hold each of so many rows, and none beyond."""
+        beyond = any(stop > rows for _, stop in self.ranges)
+        return not beyond and not subtract([(0, rows)], self.ranges)
+
+
+def committed_shards(
+    source: Store, output: Store, judge_id: str, entries: Sequence[Entry]
+) -> Iterator[CommittedShard]:
+    """Finds the parts of every shard; in no particular order.
+
+    In a bucket the parts of many shards come from one listing, which the store answers by pages:
+    names of parts begin with a hash of the shard's path, so that all shards whose hashes begin
+    alike are listed together. In a folder each shard's own is looked up, which is as quick.
+
+    Raises:
+        StorageError: the input or the output cannot be reached.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        contents = pool.map(source.content_key, entries)
+        groups = defaultdict(list)
+        digits = _shared_digits(len(entries), output)
+        for entry, content in zip(entries, contents, strict=True):
+            key = shard_key(entry.key, entry.size, content)
+            groups[key[:digits]].append((entry, content, key))
+        found = pool.map(lambda group: _group(output, judge_id, *group), groups.items())
+        yield from itertools.chain.from_iterable(found)
+
+
+def _shared_digits(shards: int, output: Store) -> int:
+    """How many digits of their paths' hashes shards have in common that are listed together."""
+    if output.local or shards < _MANY_SHARDS:
+        return PATH_DIGITS
+    return max(1, int(math.log(shards / _SHARDS_A_LISTING, 16)))
+
+
+def _group(
+    output: Store, judge_id: str, beginning: str, shards: Iterable[tuple[Entry, str, str]]
+) -> list[CommittedShard]:
+    if len(beginning) == PATH_DIGITS:
+        listing = output.list(versions_prefix(judge_id, beginning))
+    else:
+        listing = output.list(judge_parts_prefix(judge_id), beginning)
+    versions: dict[str, dict[str, list[tuple[int, int]]]] = defaultdict(dict)
+    for part in listing:
+        if rows := committed_range(part.key):
+            folder = part.key.rpartition("/")[0]
+            versions[folder.rpartition("/")[0]].setdefault(folder, []).append(rows)
+    committed = []
+    for entry, content, key in shards:
+        of_path = versions.get(versions_prefix(judge_id, key), {})
+        ranges = of_path.get(own := parts_prefix(judge_id, key), [])
+        earlier = len(of_path) > (own in of_path)
+        committed.append(CommittedShard(entry, content, key, tuple(sorted(ranges)), earlier))
+    return committed

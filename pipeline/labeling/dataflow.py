@@ -1,0 +1,187 @@
+"""The flow on Ray Data: the only module that composes it.
+
+shard tasks → read_units (CPU tasks) → JudgeActor (one engine each; commits parts) → receipts
+"""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
+from ray.exceptions import RayError
+
+from pipeline.labeling.committed_shards import CommittedShard
+from pipeline.labeling.flow_size import readers, units_in_flight
+from pipeline.labeling.judge_actor import JudgeActor, RunSpec
+from pipeline.labeling.label_config import WorkersConfig
+from pipeline.labeling.planned_version import of_planned_version
+from pipeline.labeling.ray_nodes import nodes_of_cluster
+from pipeline.labeling.read_pairs import ShardTask, read_units
+from pipeline.labeling.shard_planner import ShardPlan, ShardPlanner, map_threads
+from pipeline.labeling.stop_mark import StopMark
+from pipeline.labeling.stop_watch import StopBudgetOver, StopWatch
+from pipeline.labeling.unit_result import Receipt, receipts_of
+from pipeline.runtime import errors
+from pipeline.runtime.errors import PairmillError
+from pipeline.runtime.stop import Stop
+from pipeline.store.object_store import Store
+
+_SHARDS_A_TASK = 128
+_SPOT_WAIT_S = 24 * 3600  # waiting for capacity is no failure
+_POOL_GROWS_AT = 1.0  # units in flight over units that all workers may judge at once
+
+
+def judge_shards(tasks: Sequence[ShardTask], spec: RunSpec, stop: Stop) -> Iterator[Receipt]:
+    """Judges every unit of ``tasks``; yields a receipt when a unit is committed.
+
+    Ends early once ``stop`` is asked: when what was in flight is committed, at the latest after
+    ``workers.stop_seconds``.
+
+    Raises:
+        PairmillError: a stage met an error that the user can act on.
+    """
+    for wave in waves(tasks, spec.config.workers.wave_units):
+        if stop.asked:
+            return
+        flow = _flow(wave, spec)
+        watch = partial(StopWatch, stop, spec)  # Ray Data calls it without arguments
+        flow.context.custom_execution_callback_classes = [watch]  # type: ignore[list-item]
+        try:
+            for table in tables_of(flow):
+                yield from receipts_of(table)
+        except StopBudgetOver:
+            return
+
+
+def tables_of(flow: ray.data.Dataset) -> Iterator[pa.Table]:
+    """The blocks that come out of a flow, each as soon as it is there.
+
+    Raises:
+        PairmillError: a stage met an error that the user can act on.
+    """
+    try:
+        # What is fetched ahead is held until the next one comes, which may be minutes later.
+        yield from flow.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+    except RayError as error:
+        raise user_error(error) from error
+
+
+def waves(tasks: Sequence[ShardTask], most_units: int) -> Iterator[list[ShardTask]]:
+    """Groups shard tasks so that none but a single huge shard exceeds ``most_units``."""
+    wave: list[ShardTask] = []
+    units = 0
+    for task in tasks:
+        if wave and units + len(task.units) > most_units:
+            yield wave
+            wave, units = [], 0
+        wave.append(task)
+        units += len(task.units)
+    if wave:
+        yield wave
+
+
+def _flow(tasks: Sequence[ShardTask], spec: RunSpec) -> ray.data.Dataset:
+    workers = spec.config.workers
+    _configure(DataContext.get_current(), workers)
+    blocks = [pa.table({"task": pa.array([pickle.dumps(task)], pa.binary())}) for task in tasks]
+    nodes = nodes_of_cluster()
+    in_flight = units_in_flight(tasks, spec.config, nodes)
+    pool = ActorPoolStrategy(
+        min_size=workers.min,
+        max_size=workers.max,
+        max_concurrent_calls_per_actor=in_flight.judged,
+        max_tasks_in_flight_per_actor=in_flight.handed_over,
+    )
+    return (
+        ray.data.from_arrow(blocks)
+        .map_batches(
+            _Reader(spec),
+            batch_size=1,
+            batch_format="pyarrow",
+            num_cpus=workers.read_cpus,
+            compute=TaskPoolStrategy(readers(tasks, spec.config, nodes)),
+        )
+        .map_batches(
+            JudgeActor,
+            fn_constructor_args=(spec,),
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=pool,
+            num_gpus=workers.gpus,
+            num_cpus=workers.cpus,  # a GPU actor reserves a CPU unless told otherwise
+        )
+    )
+
+
+def _configure(context: DataContext, workers: WorkersConfig) -> None:
+    # One block for each unit: Ray would pack small units into one block, for one actor.
+    context.target_max_block_size = 1
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = False
+    # Ray's own 1.75 is beyond what workers may have in flight here: the pool would never grow.
+    context.autoscaling_config.actor_pool_util_upscaling_threshold = _POOL_GROWS_AT
+    context.max_consecutive_actor_init_deaths = workers.max_start_failures
+    context.execution_no_progress_timeout_s = _SPOT_WAIT_S
+
+
+class _Reader:
+    """The read stage as Ray Data calls it: shard tasks in, units out, one at a time."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        self._corpora = spec.corpora
+        self._stop = StopMark(Store(spec.output_uri), spec.run_id)
+        self.__name__ = "read_units"
+
+    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        for data in batch["task"].to_pylist():
+            if self._stop.seen():  # there may be many left
+                return
+            task: ShardTask = pickle.loads(data)
+            corpus = self._corpora[task.corpus]
+            columns, most = corpus.config.columns, corpus.config.unit_bytes
+            store = Store(corpus.uri)
+            units = of_planned_version(store, task, read_units(store, task, columns, most))
+            yield from itertools.takewhile(lambda unit: not self._stop.seen(), units)
+
+
+def plan_shards_by_tasks(
+    planner: ShardPlanner, shards: Sequence[CommittedShard]
+) -> Iterable[ShardPlan]:
+    """Plans shards by Ray tasks, in order."""
+
+    @ray.remote(num_cpus=1)
+    def plan_some(some: Sequence[CommittedShard]) -> list[ShardPlan]:
+        return list(map_threads(planner, some))
+
+    batches = [
+        shards[start : start + _SHARDS_A_TASK] for start in range(0, len(shards), _SHARDS_A_TASK)
+    ]
+    try:
+        results: list[list[ShardPlan]] = ray.get([plan_some.remote(batch) for batch in batches])
+    except RayError as error:
+        raise user_error(error) from error
+    return itertools.chain.from_iterable(results)
+
+
+def user_error(error: BaseException) -> BaseException:
+    """The error of ours that a Ray error wraps, or the Ray error itself."""
+    cause: BaseException | None = error
+    while cause is not None:
+        inner = getattr(cause, "cause", None)
+        # What Ray makes of one of ours is of our kind too, but its text is a traceback.
+        for candidate in (inner, cause):
+            if isinstance(candidate, PairmillError):
+                return candidate
+        cause = cause.__cause__ or cause.__context__
+    # Of what a worker raised, Ray may keep nothing but the text.
+    if found := re.search(rf"^{errors.__name__}\.(\w+): (.*)", str(error), re.M | re.S):
+        kind = getattr(errors, found[1], None)
+        if isinstance(kind, type) and issubclass(kind, PairmillError):
+            return kind(found[2].partition("\n\n")[0].strip())  # behind it, Ray goes on
+    return error

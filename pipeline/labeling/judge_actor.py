@@ -1,0 +1,135 @@
+"""The worker: one process, one engine, one judge. A plain class; Ray makes it an actor."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+
+from pipeline.aggregation.calibration import Calibration
+from pipeline.aggregation.labeler import Labeler
+from pipeline.engines.registry import start_engine
+from pipeline.labeling.attempts import Starts
+from pipeline.labeling.label_config import LabelConfig
+from pipeline.labeling.pair_judge import Judge
+from pipeline.labeling.prometheus_metrics import ENGINE_START_SECONDS
+from pipeline.labeling.ray_nodes import threads_for_media
+from pipeline.labeling.ray_recorder import RayRecorder
+from pipeline.labeling.read_pairs import corpus_of, unit_of
+from pipeline.labeling.unit_result import receipt_table
+from pipeline.labeling.unit_runner import UnitRunner
+from pipeline.labeling.worker_activity import Activity
+from pipeline.media.media_store import MediaStore
+from pipeline.pairs.input_config import InputConfig
+from pipeline.runtime.errors import EngineDeadError
+from pipeline.runtime.logs import about, logging_of, said
+from pipeline.store.object_store import Store
+from schemas.labels import Reason
+
+logger = logging.getLogger(__name__)
+_TICK_S = 5
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Pairs that a run judges, how they are read, and the root that their parts lie under."""
+
+    uri: str
+    output_uri: str
+    config: InputConfig
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What every worker of a run needs to know; small, and the same for all.
+
+    Attributes:
+        canaries: pairs that are judged among the others, and kept apart.
+        moved: keys of shards that lay elsewhere, and what their keys were there.
+        calibration: of this judge, from its card; None if it has none.
+        retries: committed rows that are quarantined for one of these are judged again.
+    """
+
+    config: LabelConfig
+    calibration: Calibration | None
+    judge_id: str
+    run_id: str
+    input_uri: str
+    output_uri: str
+    retries: frozenset[Reason] = frozenset()
+    canaries: Corpus | None = None
+    moved: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def corpora(self) -> list[Corpus]:
+        """Everything that the run judges; tasks and units name one by its place here."""
+        own = Corpus(self.input_uri, self.output_uri, self.config.input)
+        return [own] if self.canaries is None else [own, self.canaries]
+
+
+class JudgeActor:
+    """Judges units as they arrive, several at once, and answers each with its receipt."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        """Starts the engine.
+
+        Raises:
+            EngineStartError: it cannot be started, or starts have killed workers too often.
+        """
+        config, workers = spec.config, spec.config.workers
+        # For as long as the process lives: its standard error is its log file in Ray.
+        self._logging = ExitStack()
+        self._logging.enter_context(logging_of(spec.run_id, logging.INFO))
+        output = Store(spec.output_uri)
+        starts = Starts(output, spec.judge_id, spec.run_id)
+        recorder, began = RayRecorder(spec.judge_id), time.monotonic()
+        with starts.watched(workers.max, workers.max_start_failures):
+            self._engine = start_engine(config.judge, config.engine)
+        seconds = round(time.monotonic() - began, 3)
+        logger.info("engine started", extra=said(kind=config.engine.kind, seconds=seconds))
+        recorder.set(ENGINE_START_SECONDS, seconds)
+        self._activity, self._recorder = Activity(recorder), recorder
+        threading.Thread(target=self._tick, name="idle seconds", daemon=True).start()
+        labeler = Labeler.of(config.judge, config.policy, spec.calibration)
+        own, *others = spec.corpora
+        threads = config.engine.decode_threads or threads_for_media(workers.gpus)
+        how = config.engine.model_copy(update={"decode_threads": threads})
+        media = _media(own, config)
+        judge = Judge(self._engine, config.judge, how, media, labeler, self._activity)
+        ids = (spec.judge_id, spec.run_id, workers.max_deaths)
+        runner = UnitRunner(judge, output, *ids, spec.retries, moved=spec.moved)
+        self._runners = [runner]
+        for corpus in others:
+            its_judge, store = judge.elsewhere(_media(corpus, config)), Store(corpus.output_uri)
+            self._runners.append(UnitRunner(its_judge, store, *ids, beside=runner))
+
+    async def __call__(self, unit_row: pa.Table) -> AsyncIterator[pa.Table]:
+        """Judges the unit of a one-row table of ``UNITS``; yields a one-row receipt."""
+        unit, pairs = unit_of(unit_row)
+        corpus = corpus_of(unit_row)
+        with about(shard=unit.shard, unit=unit.name):
+            try:
+                receipt = await self._runners[corpus].run(unit, pairs)
+            except EngineDeadError:
+                # A dead engine under a live actor would fail every task from here on. Without this
+                # process, Ray starts another one and gives it the units that this one had begun.
+                logger.exception("the engine died")
+                os._exit(1)
+        yield receipt_table(replace(receipt, corpus=corpus))
+
+    def _tick(self) -> None:
+        while True:
+            time.sleep(_TICK_S)
+            self._activity.tick()
+            self._recorder.repeat()
+
+
+def _media(corpus: Corpus, config: LabelConfig) -> MediaStore:
+    roots = (*corpus.config.media_roots, corpus.uri)  # the first one's are relative paths
+    return MediaStore(roots, config.judge.media.max_bytes)

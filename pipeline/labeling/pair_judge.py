@@ -1,0 +1,249 @@
+"""Judges pairs: prepare in threads, ask both orders at once, parse, vote, until decided."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import datetime
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pipeline.aggregation.decisions import Decision, next_orders
+from pipeline.aggregation.labeler import Labeler
+from pipeline.engines.engine import Engine, Reply, Sampling
+from pipeline.engines.engine_config import EngineConfig
+from pipeline.judging.endings import ending_of
+from pipeline.judging.formats import FORMATS, replies_a_round
+from pipeline.judging.judge_cards import label_id
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.votes import Vote, mapped_back, round_orders, vote_seed
+from pipeline.labeling.decode_threads import media_threads
+from pipeline.labeling.earlier_labels import NONE, EarlierLabels
+from pipeline.labeling.prompting import Prepared, Prompting
+from pipeline.labeling.read_pairs import Pairs
+from pipeline.labeling.units import Unit
+from pipeline.labeling.worker_activity import Activity
+from pipeline.media.media_store import MediaStore
+from pipeline.runtime.errors import EngineDeadError, RowRejected
+from schemas.labels import Reason, Status
+
+Result = TypeVar("Result")
+# Requests beyond what the engine generates at once, so that it never runs out of waiting ones.
+_QUEUE_FACTOR = 1.5
+
+
+async def _never() -> bool:
+    return False
+
+
+class Judge:
+    """One judge on one engine; judges any number of pairs at once on one event loop.
+
+    Attributes:
+        activity: what it is at.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        judge: JudgeConfig,
+        how: EngineConfig,
+        media: MediaStore,
+        labeler: Labeler | None = None,
+        activity: Activity | None = None,
+    ) -> None:
+        """Binds a judge to a started engine.
+
+        Args:
+            engine: a started engine.
+            judge: what is judged and how.
+            how: concurrency and time-outs.
+            media: where the pairs' media are.
+            labeler: makes labels of votes; by default under the default policy.
+            activity: told what goes on.
+        """
+        self.activity = activity or Activity()
+        self._engine, self._judge, self._how = engine, judge, how
+        self._labeler = labeler or Labeler.of(judge)
+        self._prompting = Prompting(engine, judge, media)
+        self._format = FORMATS[judge.format]
+        self._threads = media_threads(how.decode_threads or os.cpu_count() or 1)
+        rows_at_once = round(engine.at_once * _QUEUE_FACTOR / replies_a_round(judge.format))
+        self._slots = asyncio.Semaphore(max(1, rows_at_once))
+
+    @property
+    def policy_id(self) -> str:
+        """Identity of the policy and calibration that label the votes."""
+        return self._labeler.policy_id
+
+    def elsewhere(self, media: MediaStore) -> Judge:
+        """The same judge, threads and slots included, of pairs whose media are elsewhere."""
+        other = copy.copy(self)
+        other._prompting = Prompting(self._engine, self._judge, media)
+        return other
+
+    async def judge_unit(
+        self,
+        unit: Unit,
+        pairs: Pairs,
+        stamp: Mapping[str, Any],
+        earlier: EarlierLabels = NONE,
+        stopping: Callable[[], Awaitable[bool]] = _never,
+    ) -> list[dict[str, Any]]:
+        """Judges the pairs of a unit; returns their labels v1 rows in the same order.
+
+        Once ``stopping``, no further pair is begun: the rows are those of the first pairs only.
+
+        Args:
+            unit: where the pairs come from.
+            pairs: rows of pairs v1 with their ``defect``.
+            stamp: ``judge_id`` and ``run_id``.
+            earlier: labels of earlier versions of the shard, to be taken over.
+            stopping: asked before each pair.
+
+        Raises:
+            EngineDeadError: the engine died; nothing of the unit is judged.
+            StorageError: the store of the media fails.
+        """
+        where = {"shard": unit.shard, "unit": unit.name, **stamp}
+
+        async def one(offset: int) -> dict[str, Any] | None:
+            async with self._slots:  # before the row is taken out of Arrow: bounds memory
+                if await stopping():
+                    return None
+                place = {**where, "row": unit.start + offset}
+                with self.activity.pair():
+                    return await self.judge_pair(pairs[offset], place, earlier)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(offset)) for offset in range(len(pairs))]
+        except ExceptionGroup as failed:
+            # What the callers act on: a dead engine before anything else that broke with it.
+            deaths = [error for error in failed.exceptions if isinstance(error, EngineDeadError)]
+            raise (deaths or failed.exceptions)[0] from failed
+        rows: list[dict[str, Any]] = []
+        for task in tasks:
+            if (row := task.result()) is None:
+                break
+            rows.append(row)
+        return rows
+
+    async def judge_pair(
+        self,
+        pair: Mapping[str, Any],
+        where: Mapping[str, Any],
+        earlier: EarlierLabels = NONE,
+    ) -> dict[str, Any]:
+        """Judges one pair: a label, a tie, or quarantined with its reason; never an exception
+        for what is wrong with the pair itself."""
+        votes: list[Vote] = []
+        pair_hash: str | None = None
+        try:
+            row = await self._in_thread(self._prompting.identify, pair)
+            pair_hash = row.pair_hash
+            if found := earlier.find(pair_hash):
+                return self._taken_over(found, pair, where)
+            prepared = await self._in_thread(self._prompting.prepare, row)
+            count = len(prepared.answers)
+            while orders := next_orders(self._format, votes, self._judge.votes, count, pair_hash):
+                asked = [
+                    self._ask(prepared, order, len(votes) + i) for i, order in enumerate(orders)
+                ]
+                votes += await asyncio.gather(*asked)
+            decision = self._labeler.decide(votes)
+        except RowRejected as rejected:
+            decision = Decision(
+                status=Status.QUARANTINED, reason=rejected.reason, detail=rejected.detail
+            )
+        return label_row(pair, where, pair_hash, decision, votes, self.policy_id)
+
+    def prepare(self, pair: Mapping[str, Any]) -> Prepared:
+        """Checks and decodes a pair, and lays out its first round (CPU work, any thread).
+
+        Raises:
+            RowRejected: the pair cannot be judged.
+        """
+        return self._prompting.prepare(self._prompting.identify(pair))
+
+    def _taken_over(
+        self, label: dict[str, Any], pair: Mapping[str, Any], where: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """A label of an earlier version of the shard: the same votes, under today's policy."""
+        place = {name: where[name] for name in ("shard", "unit", "row")}
+        row = label | place | {"pair_id": pair["pair_id"]}
+        if label["status"] == Status.QUARANTINED:
+            return row
+        decision = self._labeler.decide([Vote.from_row(vote) for vote in label["votes"]])
+        return row | decision.as_row() | {"policy_id": self.policy_id}
+
+    async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
+        with self.activity.stage("decode"):
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    async def _ask(self, prepared: Prepared, order: str, number: int) -> Vote:
+        sampling = self._judge.sampling
+        seed = vote_seed(prepared.pair_hash, number)
+        temperature = sampling.temperature
+        if temperature == 0 and number >= len(round_orders(len(order), 0, "")):
+            temperature = sampling.retry_temperature
+        request_id = f"{prepared.pair_hash[:16]}-{os.urandom(4).hex()}-{number}"
+        limit = self._how.request_timeout_s
+        prompt = prepared.prompts.get(order)
+        if prompt is None:  # a later permutation of a ranking
+            prompt = await self._in_thread(self._prompting.prompt, prepared, order)
+        ending = ending_of(self._judge, len(order), prompt.chat.user)
+        how = Sampling(temperature, sampling.top_p, sampling.max_tokens, seed, ending)
+        try:
+            async with asyncio.timeout(limit):
+                with self.activity.request():
+                    reply = await self._engine.reply(request_id, prompt, how)
+        except TimeoutError:
+            detail = f"no reply within {limit:g} s (engine.request_timeout_s)"
+            return Vote(order=order, seed=seed, outcome=Reason.TIMEOUT, detail=detail)
+        return self._read(order, seed, reply)
+
+    def _read(self, order: str, seed: int, reply: Reply) -> Vote:
+        text = self._judge.sampling.reply_prefix + reply.text
+        read = self._format.parse(text, reply.finish_reason, len(order))
+        return Vote(
+            order=order,
+            seed=seed,
+            finish_reason=reply.finish_reason,
+            prompt_tokens=reply.prompt_tokens,
+            output_tokens=reply.output_tokens,
+            cached_tokens=reply.cached_tokens,
+            **mapped_back(read, order),
+        )
+
+
+def label_row(
+    pair: Mapping[str, Any],
+    where: Mapping[str, Any],
+    hashed: str | None,
+    decision: Decision,
+    votes: Sequence[Vote],
+    policy_id: str,
+) -> dict[str, Any]:
+    """A row of labels v1.
+
+    Args:
+        pair: the input row.
+        where: ``shard, unit, row, judge_id, run_id``.
+        hashed: the pair's hash; None where its media or text could not be read.
+        decision: what the votes say.
+        votes: every vote, unreadable ones included.
+        policy_id: of the policy and calibration by which it was decided.
+    """
+    return {
+        "label_id": label_id(hashed, where["judge_id"]) if hashed else None,
+        "pair_id": pair["pair_id"],
+        "pair_hash": hashed,
+        **where,
+        **decision.as_row(),
+        "n_votes": len(votes),
+        "votes": [vote.as_row() for vote in votes],
+        "policy_id": policy_id,
+        "judged_at": datetime.datetime.now(datetime.UTC),
+    }

@@ -1,0 +1,197 @@
+"""The plan: every shard's rows, minus the rows whose part this judge has committed.
+
+That one anti-join is resume after a crash, the nightly increment, and re-judging after a change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import get_args
+
+from pipeline.judging.formats import FORMATS
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.votes import round_orders
+from pipeline.labeling.committed_shards import CommittedShard, committed_shards
+from pipeline.labeling.prompt_estimate import estimate_prompt_tokens
+from pipeline.labeling.published_shards import NOTHING_PUBLISHED, Kind, PublishedShards
+from pipeline.labeling.read_pairs import ShardTask
+from pipeline.labeling.retries import Retries
+from pipeline.labeling.shard_planner import ShardPlan, ShardPlanner, Spread, map_threads
+from pipeline.pairs.input_config import InputConfig
+from pipeline.pairs.shards import list_shards, open_input
+from pipeline.runtime.errors import InputError
+from pipeline.store.object_store import Store
+
+NO_RETRIES = Retries(frozenset(), "")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        votes: least and most votes of a pair.
+        judge_id: who is to judge.
+        live: what is published of this input.
+        prompt_tokens: estimated tokens of one prompt (see ``pipeline.labeling.prompt_estimate``).
+    """
+
+    shards: tuple[ShardPlan, ...] = field(repr=False)
+    votes: tuple[int, int]
+    judge_id: str
+    live: PublishedShards
+    prompt_tokens: float = 0
+
+    @property
+    def tasks(self) -> list[ShardTask]:
+        """The shards that still have units to do."""
+        return [ShardTask(s.entry.key, s.entry.size, s.units) for s in self.shards if s.units]
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """Of all shards."""
+        return frozenset(shard.entry.key for shard in self.shards)
+
+    @property
+    def bad_shards(self) -> list[ShardPlan]:
+        """Shards that cannot be read at all."""
+        return [shard for shard in self.shards if shard.defect]
+
+    @property
+    def moved(self) -> dict[str, str]:
+        """Keys of shards that still have units to do, and those of the same content before."""
+        return {s.units[0].shard_key: s.former for s in self.shards if s.units and s.former}
+
+    @property
+    def rows(self) -> int:
+        """Pairs in all readable shards."""
+        return sum(shard.rows for shard in self.shards)
+
+    @property
+    def rows_to_do(self) -> int:
+        """Pairs to be judged by this run."""
+        return sum(shard.rows_to_do for shard in self.shards)
+
+    @property
+    def units(self) -> int:
+        """Units to be judged by this run."""
+        return sum(len(shard.units) for shard in self.shards)
+
+    def summary(self) -> dict[str, int]:
+        """The plan in numbers.
+
+        A shard that is to do is new, moved (a published one under another path: nothing of it is
+        judged), changed (only the rows that changed are), stale (its labels are of another judge)
+        or unfinished. What was deleted leaves the next snapshot.
+        """
+        kinds: dict[Kind, list[ShardPlan]] = {kind: [] for kind in get_args(Kind)}
+        for shard in self.shards:
+            if shard.units:
+                kinds[self.live.kind(shard, self.judge_id)].append(shard)
+        moved = {shard.former for shard in self.shards if shard.former}
+        deleted, rows = self.live.gone(self.paths, moved)
+        least, most = self.votes
+        return {
+            "shards": len(self.shards),
+            "shards_to_do": len(self.tasks),
+            **{f"shards_{kind}": len(some) for kind, some in kinds.items()},
+            "shards_deleted": deleted,
+            "shards_unreadable": len(self.bad_shards),
+            "units_to_do": self.units,
+            "pairs": self.rows,
+            "pairs_done": self.rows - self.rows_to_do,
+            "pairs_to_do": self.rows_to_do,
+            **{
+                f"pairs_of_{kind}_shards": sum(shard.rows_to_do for shard in some)
+                for kind, some in kinds.items()
+            },
+            "pairs_of_deleted_shards": rows,
+            "pairs_to_retry": sum(shard.retried for shard in self.shards),
+            "judgments_at_least": least * self.rows_to_do,
+            "judgments_at_most": most * self.rows_to_do,
+            "estimated_prompt_tokens": round(least * self.prompt_tokens * self.rows_to_do),
+        }
+
+
+def make_plan(
+    uri: str,
+    output: Store,
+    config: InputConfig,
+    judge: JudgeConfig,
+    judge_id: str,
+    spread: Spread = map_threads,
+    retries: Retries = NO_RETRIES,
+    published: PublishedShards = NOTHING_PUBLISHED,
+) -> Plan:
+    """Plans a run.
+
+    Args:
+        uri: the input root, or a single shard.
+        output: the output root.
+        config: column mapping and unit size.
+        judge: the judge's configuration.
+        judge_id: the judge's fingerprint.
+        spread: plans many shards at once, in order; on a cluster, by tasks.
+        retries: quarantined rows that are tried again.
+        published: the shards of the live snapshot.
+
+    Raises:
+        InputError: there is no shard, or shards lack columns of pairs v1 (all are listed).
+        StorageError: the input or the output cannot be reached.
+    """
+    source, prefix = open_input(uri)
+    return plan_shards(source, prefix, output, config, judge, judge_id, spread, retries, published)
+
+
+def plan_shards(
+    source: Store,
+    prefix: str,
+    output: Store,
+    config: InputConfig,
+    judge: JudgeConfig,
+    judge_id: str,
+    spread: Spread = map_threads,
+    retries: Retries = NO_RETRIES,
+    published: PublishedShards = NOTHING_PUBLISHED,
+) -> Plan:
+    """Plans the shards under a prefix of a store; otherwise as :func:`make_plan`."""
+    _check_apart(source, prefix, output)
+    entries = list_shards(source, prefix)
+    planned: dict[str, ShardPlan] = {}
+    rest: list[CommittedShard] = []
+    for shard in committed_shards(source, output, judge_id, entries):
+        # What is published spares the footers of shards that are the same as then: a key stands
+        # for path, size and content. Done is only what parts hold exactly so many rows of, so that
+        # a manifest which is missing, unreadable, or of other shards costs time and no rows.
+        known = None if retries.reasons else published.rows.get(shard.key)
+        if known and shard.covers(known):  # of none, nothing is known by its parts
+            planned[shard.entry.key] = ShardPlan(shard.entry, known, changed=shard.changed)
+        else:
+            rest.append(replace(shard, former=published.former(shard, judge_id)))
+    for plan_ in spread(ShardPlanner(source, output, config, judge_id, retries), rest):
+        planned[plan_.entry.key] = plan_
+    shards = tuple(planned[entry.key] for entry in entries)
+    if broken := [shard for shard in shards if shard.problems]:
+        lines = [f"{source.path(s.entry.key)}: {text}" for s in broken for text in s.problems]
+        shown = "\n  ".join(lines[:20])
+        more = f"\n  and {len(lines) - 20} more" if len(lines) > 20 else ""
+        raise InputError(
+            f"{len(broken)} of {len(shards)} shards do not keep to pairs v1:\n  {shown}{more}\n"
+            "map foreign columns under input.columns, or rewrite the shards with jobs.ingest"
+        )
+    a_round = len(round_orders(FORMATS[judge.format].counts[0], 0, ""))
+    votes = (max(a_round, judge.votes.min_votes), judge.votes.max_votes)
+    plan = Plan(shards, votes, judge_id, published.about(source.path(prefix)))
+    if not plan.tasks:
+        return plan
+    tokens = estimate_prompt_tokens(source, plan.tasks[0], config.columns, judge)
+    return replace(plan, prompt_tokens=tokens)
+
+
+def _check_apart(source: Store, prefix: str, output: Store) -> None:
+    inside = f"{output.real_path()}/".startswith(f"{source.real_path(prefix)}/")
+    if inside and not (prefix and source.size(prefix) is not None):  # below a shard is no input
+        raise InputError(
+            f"output {output.uri} lies inside of input {source.path(prefix)}: its labels would be "
+            "taken for shards; choose an output elsewhere"
+        )

@@ -1,0 +1,57 @@
+"""How many tokens a prompt will have, judging by the first pairs of a shard."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.prompts import load_prompt
+from pipeline.labeling.read_pairs import ShardTask, first_pairs
+from pipeline.pairs.columns import ColumnMapping
+from pipeline.store.object_store import Store
+
+_CHARACTERS_A_TOKEN = 4  # of English text, roughly
+_FRAMES_A_TOKEN = 2
+
+
+def estimate_prompt_tokens(
+    source: Store, task: ShardTask, columns: ColumnMapping, judge: JudgeConfig
+) -> float:
+    """Estimated tokens of one prompt, every picture and video at its cap.
+
+    Args:
+        source: the input root.
+        task: a shard, of which the first few pairs are read.
+        columns: the input's column mapping.
+        judge: prompt and media caps.
+    """
+    prompt = load_prompt(judge.format, judge.candidates)
+    frame = len(prompt.system) + len(prompt.user)
+    area, media = judge.media.factor**2, judge.media
+    clip = min(media.video.total_pixels, media.video.max_frames * media.video.max_pixels)
+    caps = {"images": media.max_pixels / area, "videos": clip / area / _FRAMES_A_TOKEN}
+    return statistics.fmean(
+        (frame + _characters(pair)) / _CHARACTERS_A_TOKEN
+        + sum(cap * _count(pair, kind) for kind, cap in caps.items())
+        for pair in first_pairs(source, task, columns).to_pylist()
+    )
+
+
+def _characters(pair: Mapping[str, Any]) -> int:
+    texts = [
+        pair["prompt"],
+        *((message or {}).get("content") for message in pair["messages"] or ()),
+        *(candidate.get("text") for candidate in _candidates(pair)),
+    ]
+    return sum(len(text) for text in texts if text)
+
+
+def _count(pair: Mapping[str, Any], kind: str) -> int:
+    return sum(len(holder.get(kind) or ()) for holder in (pair, *_candidates(pair)))
+
+
+def _candidates(pair: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = [pair["response_a"], pair["response_b"], *(pair["candidates"] or ())]
+    return [candidate for candidate in found if candidate]

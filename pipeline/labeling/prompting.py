@@ -1,0 +1,120 @@
+"""From a row to the prompts of its judge: checked, fetched, identified, decoded, laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.engines.engine import Chat, Engine, Part, Rendered
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.prompts import load_prompt
+from pipeline.judging.row_checks import candidates_of, check_distinct, question_of
+from pipeline.judging.votes import LETTERS, round_orders
+from pipeline.media.images import decode_image
+from pipeline.media.media_store import MediaStore
+from pipeline.media.videos import decode_video
+from pipeline.pairs.pair_hash import Content, pair_hash
+from pipeline.runtime.errors import RowRejected
+from schemas.labels import Reason
+
+
+@dataclass(frozen=True)
+class Identified:
+    """A row whose media are fetched and not decoded yet: enough to know which pair it is."""
+
+    pair_hash: str
+    question: str
+    context: Content
+    candidates: tuple[Content, ...]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A row ready for the judge.
+
+    Attributes:
+        context: decoded media that the question is about.
+        answers: for each candidate, its decoded media and its text.
+        prompts: laid out so far, by order; those of the first round are there from the start.
+    """
+
+    pair_hash: str
+    question: str
+    context: tuple[Part, ...]
+    answers: tuple[tuple[Part, ...], ...]
+    prompts: dict[str, Rendered] = field(default_factory=dict)
+
+
+class Prompting:
+    """Makes the prompts of one judge; CPU work, any thread."""
+
+    def __init__(self, engine: Engine, judge: JudgeConfig, media: MediaStore) -> None:
+        """Binds the judge's prompt to an engine's layout and to where media are."""
+        self._engine, self._judge, self._media = engine, judge, media
+        self._prompt = load_prompt(judge.format, judge.candidates)
+
+    def identify(self, pair: Mapping[str, Any]) -> Identified:
+        """Checks a row and fetches its media.
+
+        Raises:
+            RowRejected: the row cannot be judged.
+            StorageError: the store of the media fails.
+        """
+        if pair["defect"] is not None:
+            raise RowRejected(Reason.BAD_ROW, pair["defect"])
+        question, candidates = question_of(pair), candidates_of(pair, self._judge)
+        context = self._content(pair, None)
+        contents = tuple(self._content(each, each["text"]) for each in candidates)
+        check_distinct(contents)
+        return Identified(pair_hash(pair, contents, context), question, context, contents)
+
+    def prepare(self, row: Identified) -> Prepared:
+        """Decodes a row's media and lays out its first round.
+
+        Raises:
+            RowRejected: a medium cannot be decoded, or the prompt is too long.
+        """
+        prepared = Prepared(
+            row.pair_hash,
+            row.question,
+            self._decoded(row.context),
+            tuple(self._decoded(content) for content in row.candidates),
+        )
+        first = round_orders(len(row.candidates), 0, row.pair_hash)
+        longest = max(self.prompt(prepared, order).length for order in first)
+        limit = self._judge.model.max_model_len - self._judge.sampling.max_tokens
+        if longest > limit:
+            raise RowRejected(
+                Reason.TOO_LONG,
+                f"the prompt has {longest} tokens; max_model_len - max_tokens leaves {limit}",
+            )
+        return prepared
+
+    def prompt(self, prepared: Prepared, order: str) -> Rendered:
+        """The prompt that shows the candidates in ``order``; laid out once."""
+        if order not in prepared.prompts:
+            answers = [prepared.answers[LETTERS.index(letter)] for letter in order]
+            parts = self._prompt.fill(prepared.context, prepared.question, answers)
+            chat = Chat(self._prompt.system, parts, self._judge.sampling.reply_prefix)
+            prepared.prompts[order] = self._engine.render(chat)
+        return prepared.prompts[order]
+
+    def _content(self, holder: Mapping[str, Any], text: str | None) -> Content:
+        images, videos = (
+            tuple(self._fetch(reference, name) for reference in holder[name] or ())
+            for name in ("images", "videos")
+        )
+        return Content(text, images, videos)
+
+    def _fetch(self, reference: Mapping[str, Any] | None, name: str) -> bytes:
+        if reference is None:
+            raise RowRejected(Reason.MEDIA_MISSING, f"an entry of {name} is null")
+        return self._media.fetch(reference)
+
+    def _decoded(self, content: Content) -> tuple[Part, ...]:
+        limits = self._judge.media
+        images = [decode_image(data, limits) for data in content.images]
+        clips = [decode_video(data, limits) for data in content.videos]
+        text = ["\n" * bool(images or clips) + content.text] if content.text else []
+        return (*images, *clips, *text)

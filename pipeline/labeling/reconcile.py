@@ -1,0 +1,86 @@
+"""Holds what is stored at the end of a run against what was planned, and against the limits."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from pipeline.labeling.commit import committed_ranges
+from pipeline.labeling.label_config import QuarantineConfig
+from pipeline.labeling.plan import Plan
+from pipeline.labeling.shard_planner import ShardPlan
+from pipeline.runtime.errors import QuarantineError, ReconcileError
+from pipeline.store.object_store import Store
+
+_THREADS = 16
+
+
+def check_coverage(plan: Plan, output: Store, judge_id: str) -> None:
+    """Every row of every shard that was judged must be in exactly one part.
+
+    Raises:
+        ReconcileError: a row is in none or in two, which two runs at once can cause.
+    """
+
+    def gaps(shard: ShardPlan) -> list[str]:
+        ranges = committed_ranges(output, judge_id, shard.units[0].shard_key)
+        borders = [(0, 0), *ranges, (shard.rows, shard.rows)]
+        return [
+            f"{shard.entry.key}: rows {min(stop, start)} to {max(stop, start)} are in "
+            f"{'two parts' if start < stop else 'no part'}"
+            for (_, stop), (start, _) in itertools.pairwise(borders)
+            if start != stop
+        ]
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        judged = [shard for shard in plan.shards if shard.units]
+        wrong = [line for lines in pool.map(gaps, judged) for line in lines]
+    if wrong:
+        shown = "\n  ".join(wrong[:20])
+        raise ReconcileError(
+            f"parts under {output.uri} do not reconcile:\n  {shown}\n"
+            "was another run writing to the same output? where rows are in two parts, delete one "
+            "of the two and run again"
+        )
+
+
+def check_quarantine(output: Store, record: Mapping[str, Any], limits: QuarantineConfig) -> None:
+    """Compares a run with the limits; a run that judged nothing answers for the one before it.
+
+    Args:
+        output: where the records of earlier runs are.
+        record: this run's record.
+        limits: what is allowed.
+
+    Raises:
+        QuarantineError: too many rows or shards are quarantined.
+    """
+    bad_shards = len(record["unreadable_shards"])
+    if bad_shards > limits.max_shards:
+        raise QuarantineError(
+            f"{bad_shards} shards are unreadable, quarantine.max_shards allows "
+            f"{limits.max_shards}: rewrite them or raise the limit; the rest is labelled"
+        )
+    if record["pairs"] == 0:
+        record = _newest_that_judged(output, record) or record
+    pairs, quarantined = record["pairs"], record["quarantined"]
+    if quarantined > limits.max_fraction * pairs:
+        reasons = record["quarantined_by_reason"].items()
+        listed = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons))
+        raise QuarantineError(
+            f"run {record['run_id']}: {quarantined} of {pairs} rows are quarantined ({listed}), "
+            f"quarantine.max_fraction allows {limits.max_fraction:g}; the rest is labelled"
+        )
+
+
+def _newest_that_judged(output: Store, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    keys = [entry.key for entry in output.list("runs") if entry.key.endswith("/run.json")]
+    for key in reversed(keys):  # run ids begin with their time
+        earlier: dict[str, Any] = json.loads(output.read(key))
+        same = all(earlier[name] == record[name] for name in ("judge_id", "input"))
+        if same and earlier["pairs"]:
+            return earlier
+    return None

@@ -1,0 +1,107 @@
+"""One shard's plan: its footer read, its rows cut into units, what is committed subtracted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.labeling.committed_shards import THREADS, CommittedShard
+from pipeline.labeling.retries import Retries
+from pipeline.labeling.units import RowGroup, Unit, cut_ranges, subtract
+from pipeline.pairs.input_config import InputConfig
+from pipeline.pairs.shards import open_shard
+from pipeline.store.object_store import Entry, Store
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """What one shard holds and still needs.
+
+    Attributes:
+        rows: pairs in the shard.
+        retried: quarantined rows among its units that are tried again; the other rows of those
+            units are done.
+        changed: whether this judge has labels of an earlier version of it, which rows that did
+            not change take over.
+        former: key of a published shard with the same content under another path, whose labels
+            its rows take over; None without one.
+        defect: why the shard cannot be read at all, or None.
+        problems: what stands between its columns and pairs v1.
+    """
+
+    entry: Entry
+    rows: int = 0
+    units: tuple[Unit, ...] = ()
+    retried: int = 0
+    changed: bool = False
+    former: str | None = None
+    defect: str | None = None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def rows_to_do(self) -> int:
+        """Pairs of the units that are to do."""
+        return sum(unit.rows for unit in self.units)
+
+
+@dataclass(frozen=True)
+class ShardPlanner:
+    """Plans shards one by one; small enough to be sent to other processes."""
+
+    source: Store
+    output: Store
+    config: InputConfig
+    judge_id: str
+    retries: Retries
+
+    def __call__(self, shard: CommittedShard) -> ShardPlan:
+        """Plans one shard: reads its footer, cuts it, and subtracts what is committed."""
+        entry = shard.entry
+        try:
+            file = open_shard(self.source, entry)
+            problems = self.config.columns.check(file.schema_arrow)
+            groups = _row_groups(file.metadata)
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            defect = f"corrupt footer: {str(error).strip().splitlines()[0]}"
+            return ShardPlan(entry, former=shard.former, defect=defect)
+        if problems:
+            return ShardPlan(entry, problems=tuple(problems))
+        ranges = cut_ranges(groups, self.config.unit_rows, self.config.unit_bytes)
+        own = [Unit(entry.key, shard.key, *rows) for rows in shard.ranges]
+        again = {unit: n for unit in own if (n := self._pending(unit))}
+        left = subtract(ranges, shard.ranges)
+        units = sorted([*(Unit(entry.key, shard.key, *rows) for rows in left), *again])
+        rows = file.metadata.num_rows
+        retried = sum(again.values())
+        return ShardPlan(entry, rows, tuple(units), retried, shard.changed, shard.former)
+
+    def _pending(self, unit: Unit) -> int:
+        return self.retries.pending(self.output, unit.part_key(self.judge_id))
+
+
+Spread = Callable[[ShardPlanner, Sequence[CommittedShard]], Iterable[ShardPlan]]
+
+
+def map_threads(planner: ShardPlanner, shards: Sequence[CommittedShard]) -> Iterable[ShardPlan]:
+    """Plans shards in threads of this process, in order."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield from pool.map(planner, shards)
+
+
+def _row_groups(footer: pq.FileMetaData) -> list[RowGroup]:
+    groups = [_row_group(footer, index) for index in range(footer.num_row_groups)]
+    rows = [group.rows for group in groups]
+    if sum(rows) != footer.num_rows or min(rows, default=0) < 0:
+        raise pa.ArrowInvalid(f"{footer.num_rows} rows, but row groups of {rows[:8]}")
+    return groups
+
+
+def _row_group(footer: pq.FileMetaData, index: int) -> RowGroup:
+    # Not the columns' own sizes: on some damaged footers pyarrow's column metadata does not raise
+    # but ends the process.
+    group = footer.row_group(index)
+    return RowGroup(group.num_rows, group.total_byte_size)

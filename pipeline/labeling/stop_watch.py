@@ -1,0 +1,44 @@
+"""Ends a Ray Data execution in good order: looked at by its scheduling loop, between two steps.
+
+Ray Data has no call for this. Its consumer waits without a time limit, and an exception thrown into
+it by a signal handler once made Ray abort. An execution callback that raises ends the execution by
+the same path as a failing task does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.data._internal.execution.execution_callback import ExecutionCallback
+
+from pipeline.labeling.judge_actor import RunSpec
+from pipeline.labeling.stop_mark import StopMark
+from pipeline.runtime.stop import Stop
+from pipeline.store.object_store import Store
+
+
+class StopBudgetOver(Exception):
+    """What was still in flight is dropped."""
+
+
+class StopWatch(ExecutionCallback):
+    """Tells workers and readers of a stop, and ends the execution if they take too long."""
+
+    def __init__(self, stop: Stop, spec: RunSpec) -> None:
+        """Watches ``stop`` for the run of ``spec``."""
+        self._stop, self._budget_s = stop, spec.config.workers.stop_seconds
+        self._mark = StopMark(Store(spec.output_uri), spec.run_id)
+        self._told = False
+
+    def on_execution_step(self, executor: Any) -> None:
+        """Called by Ray Data, several times a second.
+
+        Raises:
+            StopBudgetOver: to end the execution.
+            StorageError: workers cannot be told.
+        """
+        if self._stop.asked and not self._told:
+            self._told = True
+            self._mark.put()
+        if self._stop.over(self._budget_s):
+            raise StopBudgetOver

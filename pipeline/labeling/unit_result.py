@@ -1,0 +1,93 @@
+"""Receipts: what became of a unit, as counts small enough to send to the driver."""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.labeling.units import Unit
+
+
+@dataclass
+class Tally:
+    """Counts over labels v1 rows; tallies add up.
+
+    Attributes:
+        run_id: only this run's own votes are counted.
+        reused: rows whose votes another run gave, of the same unit or of an earlier version of
+            the shard.
+        votes: by outcome, unreadable ones included.
+    """
+
+    run_id: str
+    reused: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    votes: Counter[str] = field(default_factory=Counter)
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+    @property
+    def pairs(self) -> int:
+        """Rows counted."""
+        return self.statuses.total()
+
+    @property
+    def judgments(self) -> int:
+        """Votes counted, unreadable ones included."""
+        return self.votes.total()
+
+    def count(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Counts rows of labels v1 (their status, reason, votes and run)."""
+        self.statuses.update(str(row["status"]) for row in rows)
+        self.reasons.update(str(row["reason"]) for row in rows if row["reason"])
+        own = [row for row in rows if row["run_id"] == self.run_id]
+        self.reused += len(rows) - len(own)
+        for vote in (vote for row in own for vote in row["votes"]):
+            self.votes[str(vote["outcome"])] += 1
+            self.prompt_tokens += vote["prompt_tokens"]
+            self.output_tokens += vote["output_tokens"]
+            self.cached_tokens += vote["cached_tokens"]
+
+    def add(self, other: Tally) -> None:
+        """Adds another tally of the same run to this one."""
+        self.reused += other.reused
+        self.statuses += other.statuses
+        self.reasons += other.reasons
+        self.votes += other.votes
+        self.prompt_tokens += other.prompt_tokens
+        self.output_tokens += other.output_tokens
+        self.cached_tokens += other.cached_tokens
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of the rows of one unit.
+
+    Attributes:
+        seconds: from the unit's arrival at its worker to its commit.
+        corpus: which of the run's inputs the unit belongs to.
+        deaths: attempts at the unit that were lost with their worker before.
+    """
+
+    unit: Unit
+    tally: Tally
+    seconds: float
+    corpus: int = 0
+    deaths: int = 0
+
+
+def receipt_table(receipt: Receipt) -> pa.Table:
+    """A receipt as the one-row table that a worker answers with."""
+    return pa.table({"receipt": pa.array([pickle.dumps(receipt)], pa.binary())})
+
+
+def receipts_of(table: pa.Table) -> list[Receipt]:
+    """The receipts of a table made of :func:`receipt_table` rows."""
+    return [pickle.loads(data) for data in table["receipt"].to_pylist()]

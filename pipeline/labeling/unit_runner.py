@@ -1,0 +1,216 @@
+"""Takes units from pairs to committed parts, and finds the row that kills its worker.
+
+Units whose worker died are at most three at a time from then on, so that a further death makes few
+suspect. A unit whose worker died ``max_deaths`` times is: it has its worker alone, so that one more
+death is its own doing. It is then cut into pieces, each marked and committed by
+itself, and a piece during which the worker dies is cut again, until one row is left that dies
+alone ``max_deaths`` times. That row is quarantined; its neighbours are labelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from pipeline.aggregation.decisions import Decision
+from pipeline.labeling.attempts import Attempts
+from pipeline.labeling.commit import commit_part, committed_outcomes, replace_part, uncommitted
+from pipeline.labeling.earlier_labels import EarlierLabels, EarlierVersions
+from pipeline.labeling.pair_judge import Judge, label_row
+from pipeline.labeling.read_pairs import Pairs
+from pipeline.labeling.retries import Retries
+from pipeline.labeling.stop_mark import StopMark
+from pipeline.labeling.unit_result import Receipt, Tally
+from pipeline.labeling.units import Unit
+from pipeline.runtime.logs import said
+from pipeline.store.object_store import Store
+from schemas.labels import Reason, Status
+
+logger = logging.getLogger(__name__)
+Found = TypeVar("Found")
+ONCE_DEAD = 3  # units that share a worker after one died with them
+PIECES = 8  # a suspect unit of 512 rows needs three cuts, and as many deaths, to find one row
+
+
+class UnitRunner:
+    """Runs units on one judge; several at once, a suspect one alone."""
+
+    def __init__(
+        self,
+        judge: Judge,
+        output: Store,
+        judge_id: str,
+        run_id: str,
+        max_deaths: int,
+        retries: frozenset[Reason] = frozenset(),
+        beside: UnitRunner | None = None,
+        moved: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Binds a judge to the output store of a run; ``retries`` are tried again.
+
+        A runner ``beside`` another one, of other pairs on the same engine, takes turns with it.
+        Of shards that ``moved``, by their keys, the labels of their former keys count.
+        """
+        self._retries = Retries(retries, run_id)
+        self._judge, self._output, self._max_deaths = judge, output, max_deaths
+        self._stamp = {"judge_id": judge_id, "run_id": run_id}
+        self._attempts = Attempts(output, judge_id, run_id)
+        self._earlier = EarlierVersions(output, judge_id, moved)
+        self._turns: _Turns = beside._turns if beside else _Turns()
+        self._once_dead: asyncio.Semaphore = (
+            beside._once_dead if beside else asyncio.Semaphore(ONCE_DEAD)
+        )
+        self._stop: StopMark = beside._stop if beside else StopMark(output, run_id)
+
+    async def run(self, unit: Unit, pairs: Pairs) -> Receipt:
+        """Judges and commits a unit, or finds it committed.
+
+        Once the run is to stop, the receipt counts what was judged of the unit until then: its
+        first rows, which are committed, or none.
+
+        Raises:
+            EngineDeadError: the worker must be replaced; the unit will be begun again.
+        """
+        tally = Tally(self._stamp["run_id"])
+        if await self._stop.noticed():
+            return Receipt(unit, tally, 0)
+        with self._judge.activity.unit():
+            receipt = await self._run(unit, pairs, tally)
+        logger.info("unit done", extra=said(pairs=tally.pairs, seconds=round(receipt.seconds, 1)))
+        return receipt
+
+    async def _run(self, unit: Unit, pairs: Pairs, tally: Tally) -> Receipt:
+        began = time.monotonic()
+        if not await self._in_store(uncommitted, unit):
+            # Its rows are to be tried again, or a worker died after it had committed the unit.
+            await self._again(unit, pairs, tally)
+            return Receipt(unit, tally, time.monotonic() - began)
+        deaths = await asyncio.to_thread(self._attempts.deaths, unit, alone=False)
+        if deaths < self._max_deaths:
+            async with self._once_dead if deaths else nullcontext(), self._turns.shared():
+                await self._attempt(unit, pairs, tally, alone=False)
+        else:
+            logger.warning("its worker died with it; it has it alone", extra=said(deaths=deaths))
+            async with self._turns.alone():
+                await self._suspect(unit, pairs, tally)
+        return Receipt(unit, tally, time.monotonic() - began, deaths=deaths)
+
+    async def _again(self, unit: Unit, pairs: Pairs, tally: Tally) -> None:
+        """Tries a committed unit's rows again; one that keeps killing its worker is left as is."""
+        async with self._turns.shared():
+            kept = await self._in_store(self._retries.kept, unit)
+            deaths = await asyncio.to_thread(self._attempts.deaths, unit, alone=False)
+            if kept is not None and deaths < self._max_deaths:
+                await asyncio.to_thread(self._attempts.begin, unit, alone=False)
+                rows = await self._judge_rows(unit, pairs, kept)
+                if len(rows) < unit.rows:  # the run stops: the part stays as it is
+                    return
+                judge_id = self._stamp["judge_id"]
+                await asyncio.to_thread(replace_part, self._output, judge_id, unit, rows)
+        tally.count(await self._in_store(committed_outcomes, unit))
+
+    async def _suspect(self, unit: Unit, pairs: Pairs, tally: Tally) -> None:
+        if await self._stop.noticed() or await self._settled(unit, tally):
+            return
+        deaths = await asyncio.to_thread(self._attempts.deaths, unit, alone=True)
+        if deaths == 0 or (unit.rows == 1 and deaths < self._max_deaths):
+            await self._attempt(unit, pairs, tally, alone=True)
+        elif unit.rows == 1:
+            await self._commit(unit, [self._killer(unit, pairs[0], deaths)], tally)
+        else:
+            for piece in unit.split(PIECES):
+                part = pairs.part(piece.start - unit.start, piece.stop - unit.start)
+                await self._suspect(piece, part, tally)
+
+    async def _settled(self, unit: Unit, tally: Tally) -> bool:
+        if await self._in_store(uncommitted, unit):
+            return False
+        rows = await self._in_store(committed_outcomes, unit)
+        tally.count(rows)
+        return True
+
+    async def _attempt(self, unit: Unit, pairs: Pairs, tally: Tally, *, alone: bool) -> None:
+        await asyncio.to_thread(self._attempts.begin, unit, alone=alone)
+        earlier = await asyncio.to_thread(self._earlier.of, unit)
+        if rows := await self._judge_rows(unit, pairs, earlier):
+            with self._judge.activity.stage("commit"):
+                await self._commit(replace(unit, stop=unit.start + len(rows)), rows, tally)
+
+    async def _judge_rows(
+        self, unit: Unit, pairs: Pairs, earlier: EarlierLabels
+    ) -> list[dict[str, Any]]:
+        """The unit's rows; only the first ones if the run is to stop meanwhile."""
+        stopping = self._stop.noticed
+        return await self._judge.judge_unit(unit, pairs, self._stamp, earlier, stopping)
+
+    async def _commit(self, unit: Unit, rows: list[dict[str, Any]], tally: Tally) -> None:
+        left = await self._in_store(uncommitted, unit)
+        created = [await self._create(piece, _rows_of(piece, unit, rows)) for piece in left]
+        if left != [unit] or not all(created):  # another run was here: what is stored is the truth
+            rows = await self._in_store(committed_outcomes, unit)
+        tally.count(rows)
+
+    async def _create(self, unit: Unit, rows: list[dict[str, Any]]) -> bool:
+        return await asyncio.to_thread(
+            commit_part, self._output, self._stamp["judge_id"], unit, rows
+        )
+
+    async def _in_store(self, look: Callable[[Store, str, Unit], Found], unit: Unit) -> Found:
+        return await asyncio.to_thread(look, self._output, self._stamp["judge_id"], unit)
+
+    def _killer(self, unit: Unit, pair: Mapping[str, Any], deaths: int) -> dict[str, Any]:
+        decision = Decision(
+            status=Status.QUARANTINED,
+            reason=Reason.ENGINE_KILLED,
+            detail=f"its worker died {deaths} times while judging this row alone",
+        )
+        where = {"shard": unit.shard, "unit": unit.name, "row": unit.start, **self._stamp}
+        return label_row(pair, where, None, decision, [], self._judge.policy_id)
+
+
+def _rows_of(piece: Unit, unit: Unit, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    own = rows[piece.start - unit.start : piece.stop - unit.start]
+    return [row | {"unit": piece.name} for row in own]
+
+
+class _Turns:
+    """Many share the worker, or one has it alone; who wants it alone is let in first."""
+
+    def __init__(self) -> None:
+        self._changed = asyncio.Condition()
+        self._sharing = self._waiting = 0
+        self._taken = False
+
+    @asynccontextmanager
+    async def shared(self) -> AsyncIterator[None]:
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._taken and not self._waiting)
+            self._sharing += 1
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._sharing -= 1
+                self._changed.notify_all()
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        async with self._changed:
+            self._waiting += 1
+            try:
+                await self._changed.wait_for(lambda: not self._taken and not self._sharing)
+                self._taken = True
+            finally:
+                self._waiting -= 1
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._taken = False
+                self._changed.notify_all()

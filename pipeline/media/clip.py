@@ -1,0 +1,27 @@
+"""What a judge asks of an engine: lay out a chat as a prompt, and reply to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video as the judge sees it.
+
+    Attributes:
+        frames: RGB pictures of one size, an even number of them, in order.
+        fps: how many of them there are for a second of video.
+    """
+
+    frames: tuple[Image, ...]
+    fps: float
+
+
+def frames_of(clip: Clip) -> NDArray[np.uint8]:
+    """The frames of a clip as models' processors take them: (frames, height, width, 3)."""
+    return np.stack([np.asarray(frame) for frame in clip.frames])

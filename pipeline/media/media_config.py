@@ -1,0 +1,78 @@
+"""How pictures and videos reach the judge: caps that can change a verdict."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from pipeline.runtime.config_file import Frozen
+
+
+class VideoConfig(Frozen):
+    """How videos reach the judge: sampled as qwen-vl-utils does it, then resized like pictures.
+
+    Attributes:
+        fps: frames sampled a second of video.
+        min_frames, max_frames: bounds of their number, multiples of two (a temporal patch); a
+            video of fewer frames gives what it has, an even number.
+        min_pixels, max_pixels: bounds of one frame's area after the aspect-preserving resize.
+        total_pixels: bound of the area of all sampled frames of one video together.
+        max_videos: most videos of one row, candidates' included; 0 for a model without video.
+        max_seconds: a longer video is not sampled (``media_too_large``). Positions in time grow
+            with it, and must stay within what the model has room for.
+        max_source_frames: neither is one of more frames.
+        max_decoded_pixels: nor one where the frames that have to be decoded to reach the sampled
+            ones (those since the key frame before each) have a larger area together. The default
+            is some 40 s of one core: 10 minutes of 720p without key frames.
+    """
+
+    fps: float = Field(default=1.0, gt=0, le=30)
+    min_frames: int = Field(default=4, ge=2, multiple_of=2)
+    max_frames: int = Field(default=16, ge=2, multiple_of=2)
+    min_pixels: int = Field(default=56 * 56, ge=1)
+    max_pixels: int = Field(default=256 * 28 * 28, ge=1)
+    total_pixels: int = Field(default=4_096 * 28 * 28, ge=1)
+    max_videos: int = Field(default=0, ge=0)
+    max_seconds: float = Field(default=3_600, gt=0)
+    max_source_frames: int = Field(default=216_000, ge=1)
+    max_decoded_pixels: int = Field(default=20_000_000_000, ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_pixels > self.max_pixels:
+            raise ValueError(f"min_pixels {self.min_pixels} > max_pixels {self.max_pixels}")
+        if self.min_frames > self.max_frames:
+            raise ValueError(f"min_frames {self.min_frames} > max_frames {self.max_frames}")
+        if self.min_pixels * self.max_frames > self.total_pixels:
+            raise ValueError(
+                f"total_pixels {self.total_pixels} is less than max_frames {self.max_frames} of "
+                f"min_pixels {self.min_pixels}"
+            )
+        return self
+
+
+class MediaConfig(Frozen):
+    """How pictures and videos reach the judge.
+
+    Attributes:
+        min_pixels, max_pixels: bounds of a picture's area after the aspect-preserving resize.
+        factor: both sides become multiples of it (patch size times merge size of the model).
+        max_images: most pictures of one row, candidates' included.
+        max_bytes: a larger file is not decoded (``media_too_large``).
+        max_decoded_pixels: a picture (or a video's frame) that declares more is a bomb.
+    """
+
+    min_pixels: int = Field(default=56 * 56, ge=1)
+    max_pixels: int = Field(default=1_280 * 28 * 28, ge=1)
+    factor: int = Field(default=28, ge=1)
+    max_images: int = Field(default=8, ge=1)
+    max_bytes: int = Field(default=64 * 2**20, ge=1)
+    max_decoded_pixels: int = Field(default=120_000_000, ge=1)
+    video: VideoConfig = VideoConfig()
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_pixels > self.max_pixels:
+            raise ValueError(f"min_pixels {self.min_pixels} > max_pixels {self.max_pixels}")
+        return self

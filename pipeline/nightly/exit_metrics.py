@@ -1,0 +1,121 @@
+"""How the last night ended, for Prometheus to read while nothing runs.
+
+A night's own metrics go with its Ray. What must be known in the morning (did it end well, and when)
+is left with something that stays: a file of node_exporter's textfile collector, or a Pushgateway.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.labeling.prometheus_metrics import (
+    NIGHT_ENDED,
+    NIGHT_EXIT_CODE,
+    NIGHT_SECONDS,
+    NIGHT_SUCCEEDED,
+    Metric,
+)
+from pipeline.runtime.config_file import Frozen
+from pipeline.runtime.errors import LeaseHeldError, PairmillError
+
+logger = logging.getLogger(__name__)
+_PUSH_S = 10
+_BUG = 1
+_INTERRUPTED = 130
+
+
+class MetricsConfig(Frozen):
+    """Where a night leaves how it ended; nowhere by default.
+
+    Attributes:
+        textfile: a file of node_exporter's textfile collector, such as
+            ``/var/lib/node_exporter/textfile/pairmill.prom``.
+        push_url: the URL of a group of a Pushgateway, such as
+            ``http://pushgateway:9091/metrics/job/pairmill/output/production``.
+    """
+
+    textfile: Path | None = None
+    push_url: str | None = None
+
+
+class Outcome:
+    """How a night ends.
+
+    Attributes:
+        exit_code: to be set by who runs it; an error brings its own.
+    """
+
+    exit_code = 0
+
+
+@contextmanager
+def outcome_told(config: MetricsConfig) -> Iterator[Outcome]:
+    """Leaves behind how the block ends, however it does.
+
+    A night that another one keeps from running is no news. What cannot be told is logged, and
+    changes nothing about the night.
+    """
+    began, outcome = time.time(), Outcome()
+    try:
+        yield outcome
+    except LeaseHeldError:
+        raise
+    except BaseException as error:
+        _tell(config, began, exit_code_of(error))
+        raise
+    _tell(config, began, outcome.exit_code)
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit code of a night that an error ends."""
+    if isinstance(error, PairmillError):
+        return error.exit_code
+    return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else _BUG
+
+
+def _tell(config: MetricsConfig, began: float, exit_code: int) -> None:
+    now = time.time()
+    values: dict[Metric, float] = {
+        NIGHT_ENDED: round(now, 3),
+        NIGHT_SECONDS: round(now - began, 3),
+        NIGHT_EXIT_CODE: exit_code,
+    }
+    if not exit_code:
+        values[NIGHT_SUCCEEDED] = round(now, 3)
+    text = "".join(
+        f"# HELP {metric.name} {metric.text}\n# TYPE {metric.name} gauge\n{metric.name} {value}\n"
+        for metric, value in values.items()
+    )
+    try:
+        if config.textfile is not None:
+            kept = _last_success(config.textfile) if exit_code else ""
+            _write(config.textfile, text + kept)
+        if config.push_url is not None:
+            # POST keeps what it does not name: the time of the last success.
+            request = urllib.request.Request(config.push_url, text.encode(), method="POST")
+            with urllib.request.urlopen(request, timeout=_PUSH_S):
+                pass
+    except (OSError, ValueError) as error:
+        logger.warning("how the night ended could not be told to Prometheus: %s", error)
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all: the collector may read at any moment."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.chmod(0o644)
+    scratch.replace(path)
+
+
+def _last_success(path: Path) -> str:
+    """The lines about the last success, as they were left behind."""
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    return "".join(re.findall(rf"^(?:# \w+ )?{NIGHT_SUCCEEDED.name} .*\n", before, re.M))

@@ -1,0 +1,87 @@
+"""What follows once a snapshot is live: exports, hooks, and the removal of old snapshots."""
+
+from __future__ import annotations
+
+from pipeline.export.export_run import export_snapshot
+from pipeline.export.export_summary import export_fields
+from pipeline.nightly.hooks import Hooks
+from pipeline.nightly.night_record import NightRecord
+from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.runtime.reporter import Reporter
+from pipeline.runtime.steps import Step
+from pipeline.runtime.stop import Stop
+from pipeline.snapshots.manifests import live
+from pipeline.snapshots.retention import retain
+from pipeline.store.object_store import Store
+
+
+class FollowUp:
+    """The steps of one night behind publishing; each finds what earlier nights have done of it."""
+
+    def __init__(
+        self,
+        config: MillConfig,
+        input_uri: str,
+        output: Store,
+        reporter: Reporter,
+        run_id: str,
+        record: NightRecord,
+        stop: Stop,
+    ) -> None:
+        """Binds to a night, whose record is told what need not be done."""
+        self._stop = stop
+        self._config, self._nightly = config, config.nightly
+        self._input_uri, self._output = input_uri, output
+        self._reporter, self._run_id, self._record = reporter, run_id, record
+
+    def leave_out(self) -> None:
+        """Nothing new is live: nothing follows."""
+        for name, wanted in (("exports", self._nightly.exports), ("hooks", self._nightly.hooks)):
+            if wanted:
+                self._record.skip(name, "nothing new is live")
+
+    def run(self, step: Step) -> None:
+        """Everything that is configured.
+
+        Raises:
+            HookError: a hook failed.
+            StoppedError: the night was told to stop.
+            PairmillError: an export failed, or old snapshots cannot be removed.
+        """
+        if self._nightly.exports:
+            with step("exports") as told:
+                told["exports"] = self._exports()
+        if self._nightly.hooks:
+            self._hooks(step)
+        if self._nightly.keep is not None:
+            with step("retention") as told:
+                keep, publish_config = self._nightly.keep, self._config.publish
+                kept = retain(self._output, keep, publish_config, self._reporter, self._run_id)
+                told |= {"kept": kept.kept, "removed": [*kept.removed, *kept.leftovers]}
+
+    def _exports(self) -> list[dict[str, object]]:
+        done: list[dict[str, object]] = []
+        snapshot_id = live(self._output).snapshot_id
+        for config in self._nightly.exports:
+            result = export_snapshot(
+                self._output,
+                self._input_uri,
+                snapshot_id,
+                config,
+                self._reporter,
+                columns=self._config.input,
+                workers=self._config.workers,
+            )
+            self._reporter.event("exported", export_fields(result, self._output))
+            done.append({"folder": result.record.folder, "new": result.changed})
+        return done
+
+    def _hooks(self, step: Step) -> None:
+        hooks = Hooks(self._nightly, self._output, live(self._output))
+        if not (pending := hooks.pending):
+            self._record.skip("hooks", "all of them have run for this snapshot")
+            return
+        with step("hooks") as told:
+            told["hooks"] = [list(hook) for hook in pending]
+            stop_seconds = self._config.workers.stop_seconds
+            hooks.run(self._input_uri, self._run_id, self._reporter, self._stop, stop_seconds)

@@ -1,0 +1,121 @@
+"""Hooks: an operator's commands, each run once for every change of ``LATEST.json``.
+
+Which of them have ended well is kept beside the record of the run that made the change, so that a
+night that was killed, or whose hook failed, leaves the rest to the next one. A hook that was
+killed with its night is run again: hooks must bear that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from pipeline.nightly.nightly_config import Hook, NightlyConfig
+from pipeline.runtime.errors import PairmillError
+from pipeline.runtime.reporter import Reporter
+from pipeline.runtime.stop import Stop
+from pipeline.snapshots.manifests import Latest
+from pipeline.store.object_store import Store
+
+_STDERR = 2  # standard output is read by machines
+_LOOK_S = 0.5  # between two looks whether the night is to stop
+
+
+class HookError(PairmillError):
+    """A hook failed; the snapshot is live all the same."""
+
+
+class Hooks:
+    """The hooks of one output and one change of what is live there."""
+
+    def __init__(self, config: NightlyConfig, output: Store, latest: Latest) -> None:
+        """Looks which of them are still to be run."""
+        self._config, self._output, self._latest = config, output, latest
+        self._key = f"runs/{latest.published_by}/hooks.json"
+        self._done: list[list[str]] = []
+        if output.size(self._key) is not None:
+            self._done = json.loads(output.read(self._key))["done"]
+
+    @property
+    def pending(self) -> list[Hook]:
+        """Those that have not ended well yet, in order."""
+        return [hook for hook in self._config.hooks if list(hook) not in self._done]
+
+    def run(
+        self, input_uri: str, run_id: str, reporter: Reporter, stop: Stop, stop_seconds: float
+    ) -> None:
+        """Runs what is pending, in order.
+
+        Args:
+            input_uri: of the night.
+            run_id: of the night.
+            reporter: told of each.
+            stop: asked whether the night is to end.
+            stop_seconds: a hook that then takes longer is killed.
+
+        Raises:
+            HookError: one failed; those behind it were not run.
+            StoppedError: the night is to end.
+        """
+        environment = {
+            "PAIRMILL_INPUT": input_uri,
+            "PAIRMILL_OUTPUT": self._output.uri,
+            "PAIRMILL_SNAPSHOT": self._latest.snapshot_id,
+            "PAIRMILL_RUN_ID": run_id,
+        }
+        for hook in self.pending:
+            stop.check(f"hook {_shown(hook)} was next")
+            reporter.note(f"hook: {_shown(hook)}")
+            limits = _Limits(self._config.hook_seconds, stop, stop_seconds)
+            if (problem := _problem(hook, os.environ | environment, limits)) is not None:
+                raise HookError(
+                    f"hook {_shown(hook)} {problem}; what it said is in this job's log; snapshot "
+                    f"{self._latest.snapshot_id} is live all the same; the same command runs the "
+                    "hook again, and those behind it"
+                )
+            self._done.append(list(hook))
+            record = {"snapshot_id": self._latest.snapshot_id, "done": self._done}
+            self._output.put(self._key, json.dumps(record, indent=1).encode())
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """How long a hook may take."""
+
+    seconds: float
+    stop: Stop
+    stop_seconds: float
+
+
+def _problem(hook: Hook, environment: dict[str, str], limits: _Limits) -> str | None:
+    """Runs a hook; says what went wrong."""
+    end = time.monotonic() + limits.seconds
+    try:
+        # In a session of its own, so that what it has started can be killed with it.
+        process = subprocess.Popen(
+            hook, env=environment, stdin=subprocess.DEVNULL, stdout=_STDERR, start_new_session=True
+        )
+    except OSError as error:
+        return f"cannot be run ({error})"
+    try:
+        while time.monotonic() < end:
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(min(_LOOK_S, max(0, end - time.monotonic())))
+                return f"ended with exit code {code}" if code else None
+            if limits.stop.over(limits.stop_seconds):
+                limits.stop.check(f"hook {_shown(hook)} was killed before its end")
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return f"was killed: it took more than {limits.seconds:g} s (nightly.hook_seconds)"
+
+
+def _shown(hook: Sequence[str]) -> str:
+    return json.dumps(list(hook), ensure_ascii=False)

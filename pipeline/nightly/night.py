@@ -1,0 +1,277 @@
+"""One night: lease → plan → label → reconcile → compact → gate → publish → hooks → report.
+
+Each step finds for itself what is done already, so that a night which was ended anywhere is
+finished by running the same command again: labeling goes by the parts that exist, publishing by
+the snapshot's identity, hooks by what they have left behind.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.labeling.label_run import RunResult, label
+from pipeline.nightly.exit_metrics import exit_code_of
+from pipeline.nightly.follow_up import FollowUp
+from pipeline.nightly.night_record import NightRecord, NightState
+from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.pairs.shards import open_input
+from pipeline.report.write_report import write_report
+from pipeline.runtime.errors import (
+    LeaseHeldError,
+    LeaseLostError,
+    PairmillError,
+    PublishConflictError,
+    StoppedError,
+    StorageError,
+)
+from pipeline.runtime.reporter import Reporter
+from pipeline.runtime.steps import new_run_id
+from pipeline.runtime.stop import Stop
+from pipeline.snapshots.gate.checks import gate_summary
+from pipeline.snapshots.gate.gate import gate_for
+from pipeline.snapshots.live_shards import live_shards
+from pipeline.snapshots.publish import Publication, publish
+from pipeline.snapshots.quality.canary_counts import Canary
+from pipeline.snapshots.snapshot_summary import publication_fields
+from pipeline.store.lease import Lease, take_lease
+from pipeline.store.object_store import Store
+from schemas.labels import Reason
+
+LEASE = "nightly"
+BLOCKED = 3
+
+# Reports on a night that has ended, be it badly: its output, its run id, and the snapshot that it
+# made or found, if it came so far.
+Report = Callable[[Store, str, str | None], None]
+
+
+def run_night(
+    config: MillConfig,
+    input_uri: str,
+    output_uri: str,
+    reporter: Reporter,
+    *,
+    retries: frozenset[Reason] = frozenset(),
+    stop: Stop | None = None,
+    report: Report | None = None,
+) -> int:
+    """Brings the labels and the snapshot of an output up to its input.
+
+    Args:
+        config: of all steps.
+        input_uri: a folder of shards, or one shard.
+        output_uri: where everything goes.
+        reporter: told what is done.
+        retries: rows that are quarantined for one of these reasons are judged again.
+        stop: asked between steps, and while pairs are judged, whether to end.
+        report: called last of all, also where a step failed; not where the night was told to stop.
+
+    Returns:
+        The exit code: 0, or 3 where the gate refused the snapshot.
+
+    Raises:
+        LeaseHeldError: another night works on this output; nothing is recorded.
+        PairmillError: a step failed, which the record and the report say too.
+    """
+    output, run_id = Store(output_uri), new_run_id()
+    reporter = reporter.of_run(run_id)
+    ttl_s = config.nightly.lease_s
+    stop = stop or Stop()
+    with take_lease(
+        output,
+        LEASE,
+        run_id,
+        ttl_s=ttl_s,
+        waiting=reporter.note,
+        on_lost=stop.ask,
+        while_waiting=lambda: stop.check("another night's lease was being watched"),
+    ) as lease:
+        record = NightRecord(output, run_id, open_input(input_uri)[0].uri)
+        night = _Night(config, input_uri, output, reporter, run_id, record, lease, stop, report)
+        return night.run(retries)
+
+
+@dataclass
+class _Night:
+    """A night that has the lease."""
+
+    config: MillConfig
+    input_uri: str
+    output: Store
+    reporter: Reporter
+    run_id: str
+    record: NightRecord
+    lease: Lease
+    stop: Stop
+    report: Report | None
+    reported: bool = False
+
+    def run(self, retries: frozenset[Reason]) -> int:
+        """All steps; however they end, the record says it, and so does the report."""
+        with self._ends(), self._lease_first():
+            done = self._publish(self._label(retries))
+            self._follow_up(done)
+        exit_code = 0 if done.live or not done.manifest.blocked else BLOCKED
+        self._end(_state(done), exit_code)
+        return exit_code
+
+    def _end(self, state: NightState, exit_code: int) -> None:
+        """Records what the night came to, and reports it.
+
+        Where the report alone fails, labels and readers are as the state says; the exit code is
+        the error's, unless the night has one of its own.
+        """
+        self.record.end(state, exit_code)
+        try:
+            self._write_report()
+        except PairmillError as error:
+            if exit_code:
+                self.reporter.note(f"the report failed: {error}")
+                return
+            self.record.end(state, error.exit_code)
+            raise
+        finally:
+            self.reporter.event("night", self.record.summary())
+
+    @contextmanager
+    def _ends(self) -> Iterator[None]:
+        """Records what ends the night before its time."""
+        try:
+            yield
+        except BaseException as error:
+            stopped = isinstance(error, LeaseLostError | StoppedError | KeyboardInterrupt)
+            with suppress(StorageError):  # what ended it is what must be told
+                self.record.end("stopped" if stopped else "failed", exit_code_of(error))
+            if not stopped:
+                with suppress(PairmillError):
+                    self._write_report()
+            self.reporter.event("night", self.record.summary())
+            raise
+
+    def _write_report(self) -> None:
+        """The report, once; of a report that failed, the record says why."""
+        if self.report is None or self.reported:
+            return
+        self.reported = True
+        with self.record.step("report"):
+            self.report(self.output, self.run_id, self.record.snapshot_id)
+
+    @contextmanager
+    def _lease_first(self) -> Iterator[None]:
+        """Whoever loses the lease is asked to stop: says why."""
+        try:
+            yield
+        except StoppedError:
+            self.lease.check()
+            raise
+
+    def _label(self, retries: frozenset[Reason]) -> RunResult:
+        return label(
+            self.config,
+            self.input_uri,
+            self.output.uri,
+            self.reporter,
+            dry_run=False,
+            retries=retries,
+            run_id=self.run_id,
+            canary=self.config.canary,
+            read_published=live_shards,
+            step=self._step,
+            stop=self.stop,
+        )
+
+    def _publish(self, labeled: RunResult) -> Publication:
+        config, canary = self.config, None
+        if config.canary.input is not None:
+            # Of a night that judged nothing, the last that did answers.
+            run_id = self.run_id if labeled.canaries.pairs else None
+            canary = Canary(run_id, config.canary.input, config.canary.read_as(config.input))
+        try:
+            done = publish(
+                self.input_uri,
+                self.output,
+                labeled.judge_id,
+                config.publish,
+                self.reporter,
+                self.run_id,
+                max_bad_shards=config.quarantine.max_shards,
+                gate=gate_for(
+                    config.gate, config.quality, config.input, canary, self.reporter, self.stop
+                ),
+                keep_withdrawn=True,
+                shards=labeled.shards,
+                step=self._step,
+                stop=self.stop,
+            )
+        except LeaseHeldError as held:
+            raise PublishConflictError(
+                f"{held}; what was labelled stays, and the same command publishes it"
+            ) from held
+        self.reporter.event(
+            "published" if done.live else "not published", publication_fields(done, self.output)
+        )
+        if why := _why_not_published(done):
+            self.record.skip_unreached(("gate", "publish"), why)
+        if summary := gate_summary(done.manifest):
+            if done.manifest.blocked:
+                sys.stderr.write(f"{summary}\n")
+            elif done.changed:
+                self.reporter.note(summary)
+        return done
+
+    def _follow_up(self, done: Publication) -> None:
+        of_night = (self.config, self.input_uri, self.output, self.reporter, self.run_id)
+        follow_up = FollowUp(*of_night, self.record, self.stop)
+        if done.live:
+            follow_up.run(self._step)
+        else:
+            follow_up.leave_out()
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[dict[str, Any]]:
+        """A step of the record, before which the night ends if it must."""
+        self.lease.check()
+        self.stop.check(f"{name} was the next step")
+        with self.record.step(name) as told:
+            yield told
+
+
+def _why_not_published(done: Publication) -> str | None:
+    if done.changed:
+        return None
+    if done.live:
+        return "this snapshot is live already"
+    if done.manifest.blocked:
+        return "the gate has refused the snapshot"
+    return (
+        "somebody has rolled back from this snapshot: it stays so until its labels or its input "
+        "change; jobs.publish publishes it all the same"
+    )
+
+
+def _state(done: Publication) -> NightState:
+    if done.changed:
+        return "published"
+    if done.live:
+        return "unchanged"
+    return "blocked" if done.manifest.blocked else "withdrawn"
+
+
+def night_report(config: MillConfig, input_uri: str, reporter: Reporter) -> Report:
+    """What :func:`pipeline.nightly.night.run_night` calls at its end.
+
+    Args:
+        config: of the night.
+        input_uri: its pairs.
+        reporter: told where the report is.
+    """
+
+    def report(output: Store, run_id: str, snapshot_id: str | None) -> None:
+        told, columns = reporter.of_run(run_id), config.input
+        write_report(output, input_uri, run_id, snapshot_id, config.report, told, columns=columns)
+
+    return report

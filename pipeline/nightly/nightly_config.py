@@ -1,0 +1,51 @@
+"""What a night does beside labeling and publishing, and its canaries."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from pipeline.export.export_config import ExportConfig
+from pipeline.runtime.config_file import Frozen
+from pipeline.store.lease import TTL_S
+
+Hook = tuple[str, ...]
+
+
+class NightlyConfig(Frozen):
+    """What a night does after it has published, and its lease.
+
+    A hook is a command as a list of words, without a shell::
+
+        nightly:
+          hooks:
+            - [python3, /etc/pairmill/start_training.py]
+            - [sh, -c, 'curl --fail --data "$PAIRMILL_SNAPSHOT" https://ci.example/labels']
+
+    Attributes:
+        exports: each as the section ``export`` has it; of every snapshot that is live, once.
+        hooks: run in order once ``LATEST.json`` has changed, with ``PAIRMILL_INPUT``,
+            ``PAIRMILL_OUTPUT``, ``PAIRMILL_SNAPSHOT`` and ``PAIRMILL_RUN_ID`` in their environment.
+            The first that fails ends the night with exit code 1; the snapshot stays live, and the
+            next night runs that hook again, and those behind it.
+        hook_seconds: a hook that takes longer is killed, and has failed.
+        keep: after publishing, remove all but the newest so many snapshots, the live one and the
+            one before it; needs the right to delete. By default nothing is ever removed.
+        lease_s: a night that has not been heard of for so long is taken for dead.
+    """
+
+    exports: tuple[ExportConfig, ...] = ()
+    hooks: tuple[Hook, ...] = ()
+    hook_seconds: float = Field(default=3_600, gt=0)
+    keep: int | None = Field(default=None, ge=1)
+    lease_s: float = Field(default=TTL_S, gt=0)
+
+    @model_validator(mode="after")
+    def _commands(self) -> Self:
+        for hook in self.hooks:
+            if not hook or not hook[0]:
+                raise ValueError(f"hooks: {list(hook)} is no command; expected a list of words")
+            if self.hooks.count(hook) > 1:
+                raise ValueError(f"hooks: {list(hook)} is there twice")
+        return self

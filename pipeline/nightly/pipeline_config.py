@@ -1,0 +1,29 @@
+"""One configuration for the jobs that work on one output: label, publish, and what follows."""
+
+from __future__ import annotations
+
+from pipeline.export.export_config import ExportConfig
+from pipeline.labeling.canary_config import CanaryConfig
+from pipeline.labeling.label_config import LabelConfig
+from pipeline.nightly.exit_metrics import MetricsConfig
+from pipeline.nightly.nightly_config import NightlyConfig
+from pipeline.report.report_config import ReportConfig
+from pipeline.snapshots.gate.gate_config import GateConfig
+from pipeline.snapshots.publish_config import PublishConfig
+from pipeline.snapshots.quality.quality_config import QualityConfig
+
+
+class MillConfig(LabelConfig):
+    """A labeling job's configuration, with a section for each later step.
+
+    Every one of these jobs reads the same YAML file and takes from it what concerns it.
+    """
+
+    publish: PublishConfig = PublishConfig()
+    quality: QualityConfig = QualityConfig()
+    gate: GateConfig = GateConfig()
+    export: ExportConfig = ExportConfig()
+    canary: CanaryConfig = CanaryConfig()
+    nightly: NightlyConfig = NightlyConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    report: ReportConfig = ReportConfig()

@@ -1,0 +1,28 @@
+"""The configuration of a labeling job: frozen models, one YAML file, overrides on top.
+
+What can change a verdict lives under ``judge`` and is fingerprinted; everything else (speed,
+resources, thresholds) can change without a single pair being judged again.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from pipeline.pairs.columns import ColumnMapping
+from pipeline.runtime.config_file import Frozen
+
+
+class InputConfig(Frozen):
+    """What is read.
+
+    Attributes:
+        columns: where foreign columns hold what pairs v1 asks for.
+        media_roots: URI prefixes that a pair's media paths may point into; always includes the
+            input itself. Relative paths are looked up under the first of them.
+        unit_rows, unit_bytes: most pairs, and about the most bytes in memory, of one unit of work.
+    """
+
+    columns: ColumnMapping = ColumnMapping()
+    media_roots: tuple[str, ...] = ()
+    unit_rows: int = Field(default=512, ge=1, le=4_096)
+    unit_bytes: int = Field(default=64 * 2**20, ge=2**16)

@@ -1,0 +1,186 @@
+"""Reads the row groups of one shard as pairs, each row with its defect."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.contract_checks import row_problems
+from pipeline.runtime.errors import StorageError
+from pipeline.store.source_file import SourceFile
+from schemas.pairs import PAIRS
+
+BATCH_ROWS = 32  # most rows decoded at a time
+_BATCH_BYTES = 64 * 2**20  # about the most bytes decoded at a time; one row is the least
+_BUFFER = 4 * 2**20  # bytes fetched at a time for each column
+_DECODE_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
+
+
+class GroupReader:
+    """Row groups of one shard, as pairs with their defects."""
+
+    def __init__(self, source: SourceFile, columns: ColumnMapping) -> None:
+        """Opens the shard.
+
+        Raises:
+            StorageError: the store fails, or this is not the file that was planned.
+        """
+        self._source, self._columns = source, columns
+        file = self._open()
+        self._schema = file.schema_arrow
+        groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
+        self._rows: list[int] = [group.num_rows for group in groups]
+        self._file = file
+
+    @property
+    def count(self) -> int:
+        """Number of row groups."""
+        return len(self._rows)
+
+    def rows(self, group: int) -> int:
+        """Number of rows of a group."""
+        return self._rows[group]
+
+    def read(self, group: int) -> Iterator[pa.Table]:
+        """The group's pairs; all rows behind an undecodable page have that as their defect."""
+        done = 0
+        try:
+            for pairs in self._batches(self._file, group, self._batch_rows(group)):
+                yield pairs
+                done += pairs.num_rows
+        except _DECODE_ERRORS as error:
+            yield from self._salvage(group, done, self._corruption(error))
+
+    def read_ids(self, group: int) -> list[str | None]:
+        """The group's pair ids; null where they cannot be decoded."""
+        ids: list[str | None] = []
+        try:
+            columns = self._columns.id_columns(self._schema)
+            for batch in self._open().iter_batches(
+                BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False
+            ):
+                ids += self._ids_of(batch)
+        except _DECODE_ERRORS as error:
+            self._corruption(error)
+        return ids + [None] * (self._rows[group] - len(ids))
+
+    def _salvage(self, group: int, done: int, why: str) -> Iterator[pa.Table]:
+        """Rows one by one up to the first that cannot be decoded; the rest as defects.
+
+        Rows behind it may be whole, but Arrow offers no way to skip a page.
+        """
+        try:
+            for pairs in itertools.islice(self._batches(self._open(), group, 1), done, None):
+                yield pairs
+                done += 1
+        except _DECODE_ERRORS as error:
+            why = self._corruption(error)
+        yield _unreadable(self.read_ids(group)[done:], why)
+
+    def _batch_rows(self, group: int) -> int:
+        """How many rows to decode at a time: fewer where rows or the values they share are large.
+
+        A guess that is too high is no error: what Arrow cannot decode at once is then read row
+        by row.
+        """
+        needed = self._columns.needed(self._schema)
+        info = self._file.metadata.row_group(group)
+        mean, shared = 0, 0
+        for column in map(info.column, range(info.num_columns)):
+            path = column.path_in_schema + "."
+            if not any(path.startswith(name + ".") for name in needed):
+                continue
+            mean += column.total_uncompressed_size // max(1, info.num_rows)
+            if column.has_dictionary_page:
+                stored = max(0, column.data_page_offset - column.dictionary_page_offset)
+                inflation = column.total_uncompressed_size / max(1, column.total_compressed_size)
+                dictionary = min(int(stored * inflation), column.total_uncompressed_size)
+                items = -(-column.num_values // max(1, info.num_rows))  # of a list, in a row
+                shared = max(shared, dictionary * items)  # as if each item held all of it
+        return min(BATCH_ROWS, max(1, _BATCH_BYTES // max(1, mean, shared)))
+
+    def _batches(self, file: pq.ParquetFile, group: int, size: int) -> Iterator[pa.Table]:
+        columns = self._columns.needed(self._schema)
+        # Without threads: Ray runs many readers at once, and pyarrow 26 now and then aborts a
+        # process that ends after using them.
+        for batch in file.iter_batches(
+            size, row_groups=[group], columns=columns, use_threads=False
+        ):
+            yield self._pairs(batch)
+
+    def _pairs(self, batch: pa.RecordBatch) -> pa.Table:
+        """Decoded rows as pairs; a bad value is the defect of its own row alone."""
+        pairs: pa.Table = None
+        try:
+            pairs = self._columns.to_pairs(batch)
+            pairs.validate(full=True)  # text that is not UTF-8 would fail far from here
+            return pairs.append_column("defect", row_problems(pairs))
+        except _DECODE_ERRORS as error:
+            if batch.num_rows == 1:
+                return _unreadable(self._ids_of(batch), _bad_value(pairs, error))
+        # Copies, as Arrow validates all items of a list's buffer, whichever rows a slice has.
+        rows = (batch.take(pa.array([row])) for row in range(batch.num_rows))
+        return pa.concat_tables([self._pairs(row) for row in rows])
+
+    def _ids_of(self, batch: pa.RecordBatch) -> list[str | None]:
+        try:
+            values = self._columns.pair_ids(batch).cast(pa.binary()).to_pylist()
+        except _DECODE_ERRORS:
+            return [None] * int(batch.num_rows)
+        return [_text(value) for value in values]
+
+    def _open(self) -> pq.ParquetFile:
+        self._source.seek(0)
+        try:
+            return pq.ParquetFile(
+                pa.PythonFile(self._source, mode="r"),
+                buffer_size=_BUFFER,
+                pre_buffer=False,
+                page_checksum_verification=True,
+            )
+        except _DECODE_ERRORS as error:
+            raise StorageError(
+                f"{self._source.name}: {self._corruption(error)} since the plan was made; "
+                "was the shard overwritten during the run?"
+            ) from error
+
+    def _corruption(self, error: Exception) -> str:
+        if self._source.failure is not None:
+            raise self._source.failure from error
+        return f"corrupt data page: {_first_line(error)}"
+
+
+def _unreadable(ids: list[str | None], why: str) -> pa.Table:
+    """Rows of which no more is known than their ids, with their common defect."""
+    nothing = pa.Table.from_arrays([pa.nulls(len(ids), f.type) for f in PAIRS], schema=PAIRS)
+    rows = nothing.set_column(0, PAIRS.field("pair_id"), pa.array(ids, pa.string()))
+    return rows.append_column("defect", pa.repeat(pa.scalar(why), len(ids)))
+
+
+def _bad_value(pairs: pa.Table | None, error: Exception) -> str:
+    """The defect of a row that was decoded but does not make a valid pair."""
+    if pairs is None:
+        return f"the row cannot be read as a pair: {_first_line(error)}"
+    for name in PAIRS.names:
+        try:
+            pairs[name].validate(full=True)
+        except pa.ArrowInvalid as invalid:
+            if "UTF8" in str(invalid):
+                return f"text is not UTF-8 in column {name}"
+            return f"invalid value in column {name}: {_first_line(invalid)}"
+    return f"the row cannot be read as a pair: {_first_line(error)}"
+
+
+def _text(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,151 @@
+"""Writes pairs as shards that later jobs read well: small row groups, checksums, no recompression.
+
+Row groups bound what a reader must hold and what a flipped bit can spoil: a page that cannot be
+decoded costs its rows and the rest of its row group. Media are compressed already and stored as
+they are; everything else is zstd.
+"""
+
+from __future__ import annotations
+
+import bisect
+import io
+import re
+from collections.abc import Callable
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.runtime.errors import ConfigError
+from pipeline.store.object_store import Store
+from schemas.pairs import PAIRS
+
+# Values between two looks at a page's size: with the default of 1,024 a page of pictures could
+# grow to a whole row group, and one flipped bit would spoil all of it. With small pages the rows
+# before the damaged one are saved; those behind it are lost, as readers cannot skip a page.
+_WRITE_BATCH = 16
+
+
+class ShardConfig(BaseModel):
+    """Sizes of what is written.
+
+    Attributes:
+        group_rows, group_bytes: most rows, and most bytes in memory, of one row group.
+        file_bytes: a shard is closed once it has grown to this; it is held in memory till then.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    group_rows: int = Field(default=512, ge=1, le=4_096)
+    group_bytes: int = Field(default=64 * 2**20, ge=2**10)
+    file_bytes: int = Field(default=256 * 2**20, ge=2**10, le=2**30)
+
+
+class ShardWriter:
+    """Cuts a stream of pairs into shards ``<name>-00000.parquet``, ``<name>-00001.parquet``, …
+
+    Each shard appears whole, by one put. The same rows and sizes give the same shards.
+
+    Attributes:
+        written: keys of the shards so far.
+    """
+
+    def __init__(
+        self, store: Store, name: str, config: ShardConfig, on_shard: Callable[[str, int], None]
+    ) -> None:
+        """Binds to a folder; ``on_shard`` is called with each shard's key and size in bytes."""
+        self.written: list[str] = []
+        self._store, self._name, self._config, self._on_shard = store, name, config, on_shard
+        self._group: list[pa.Table] = []
+        self._file = io.BytesIO()
+        self._parquet: pq.ParquetWriter | None = None
+        self._properties = _properties()
+
+    def add(self, pairs: pa.Table) -> None:
+        """Appends rows of exactly `PAIRS`.
+
+        Raises:
+            StorageError: a shard cannot be written.
+        """
+        while pairs.num_rows:
+            rows = self._fitting(pairs)
+            if rows:
+                self._group.append(pairs.slice(0, rows))
+                pairs = pairs.slice(rows)
+            if pairs.num_rows:
+                self._end_group()
+
+    def close(self) -> None:
+        """Writes what is left."""
+        self._end_group()
+        self._end_file()
+
+    def _fitting(self, pairs: pa.Table) -> int:
+        """How many of the first rows still fit into the row group; one always fits an empty one."""
+        held = sum(piece.num_rows for piece in self._group)
+        room = self._config.group_bytes - sum(piece.nbytes for piece in self._group)
+        most = min(pairs.num_rows, self._config.group_rows - held)
+        fitting = bisect.bisect_right(range(1, most + 1), room, key=lambda n: pairs[:n].nbytes)
+        return fitting if fitting or self._group else 1
+
+    def _end_group(self) -> None:
+        if not self._group:
+            return
+        if self._parquet is None:
+            self._parquet = pq.ParquetWriter(self._file, PAIRS, **self._properties)
+        group = pa.concat_tables(self._group)
+        self._parquet.write_table(group, row_group_size=group.num_rows)
+        self._group = []
+        if self._file.tell() >= self._config.file_bytes:
+            self._end_file()
+
+    def _end_file(self) -> None:
+        if self._parquet is None:
+            return
+        self._parquet.close()
+        key = shard_key(self._name, len(self.written))
+        data = self._file.getvalue()
+        self._store.put(key, data)
+        self.written.append(key)
+        self._on_shard(key, len(data))
+        self._parquet, self._file = None, io.BytesIO()
+
+
+def shard_key(name: str, index: int) -> str:
+    """The object name of a shard."""
+    return f"{name}-{index:05d}.parquet"
+
+
+def existing_shards(store: Store, name: str) -> list[str]:
+    """Shards of this name that the folder holds already."""
+    pattern = re.compile(re.escape(name) + r"-\d{5,}\.parquet")
+    return [entry.key for entry in store.list() if pattern.fullmatch(entry.key)]
+
+
+def refuse_existing(store: Store, name: str) -> None:
+    """Guards against mixing the shards of two ingests.
+
+    Raises:
+        ConfigError: there are shards of this name.
+    """
+    if found := existing_shards(store, name):
+        raise ConfigError(
+            f"{store.uri} already holds {len(found)} shards of {name!r} ({found[0]}, …): choose "
+            f"another output or name, or allow replacing them with overwrite=true"
+        )
+
+
+def _properties() -> dict[str, object]:
+    """Writer options that name each leaf column, as Parquet writes its path."""
+    empty = io.BytesIO()
+    pq.write_table(PAIRS.empty_table(), empty)
+    schema = pq.ParquetFile(empty).schema
+    leaves = [schema.column(index).path for index in range(len(schema))]
+    text = [leaf for leaf in leaves if not leaf.endswith(".bytes")]
+    return {
+        "compression": {leaf: "zstd" if leaf in text else "none" for leaf in leaves},
+        "use_dictionary": text,
+        "write_statistics": text,
+        "write_page_checksum": True,
+        "write_batch_size": _WRITE_BATCH,
+    }

@@ -1,0 +1,79 @@
+"""Identity by content: of a judge, a shard, a pair and a label (SHA-256, whole in the data)."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.runtime.digest import digest
+from pipeline.runtime.errors import InputError
+from pipeline.store.object_store import Entry, Store
+
+
+def shard_key(path: str, size: int, content: str) -> str:
+    """Identity of one version of a shard: path relative to the input root, size, etag or hash.
+
+    It begins with what all versions of the path share (see ``units.versions_prefix``).
+    """
+    return digest(path)[:PATH_DIGITS] + digest(path, str(size), content)[PATH_DIGITS:]
+
+
+_SUFFIX = ".parquet"  # in any case
+
+
+def open_input(uri: str) -> tuple[Store, str]:
+    """The input's root, and the prefix under it: a single shard's root is its folder."""
+    store = Store(uri)
+    root, _, name = store.uri.rpartition("/")
+    if not name.lower().endswith(_SUFFIX) or root == "s3:/":  # a bucket may be named so too
+        return store, ""
+    return Store(root or "/"), name
+
+
+def list_shards(source: Store, prefix: str = "") -> list[Entry]:
+    """The ``*.parquet`` files under the input, in upper or lower case.
+
+    Hidden ones (``_…`` and ``.…``) are left out.
+
+    Raises:
+        InputError: there are none.
+    """
+    shards = [
+        entry
+        for entry in source.list(prefix)
+        if entry.key.lower().endswith(_SUFFIX)
+        and not any(part.startswith(("_", ".")) for part in entry.key.split("/"))
+    ]
+    if not shards:
+        where = source.path(prefix)
+        raise InputError(f"{where}: no *.parquet there; expected shards of pairs v1")
+    return shards
+
+
+def open_shard(source: Store, entry: Entry) -> pq.ParquetFile:
+    """A shard of which the footer is read.
+
+    Raises:
+        pa.ArrowException: it is corrupt.
+        StorageError: the store fails.
+    """
+    file = source.open(entry.key, entry.size)
+    try:
+        return pq.ParquetFile(pa.PythonFile(file, mode="r"))
+    except OSError as error:  # Arrow reports some corruption as OSError
+        if file.failure is not None:
+            raise file.failure from error
+        raise pa.ArrowInvalid(str(error)) from error
+
+
+def read_footer(source: Store, entry: Entry) -> pq.FileMetaData:
+    """A shard's footer; raises as :func:`open_shard` does.
+
+    Its ``schema`` refers back to it: many footers whose schema was looked at fill the memory until
+    the garbage collector comes. A file's ``schema_arrow`` does not.
+    """
+    return open_shard(source, entry).metadata
+
+
+# Hex digits of a shard key that stand in object names: of its path, and of its version.
+PATH_DIGITS = 16

@@ -1,0 +1,226 @@
+"""The sample of pairs, as the page shows it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.report.chart_scales import shown
+from pipeline.report.pair_sample import KINDS, Specimen
+from pipeline.report.report_config import GalleryConfig
+from pipeline.report.report_words import KINDS as TITLES
+from pipeline.report.report_words import STATUSES
+from pipeline.report.thumbnails import Thumbnail, Thumbnails
+from schemas.labels import VERDICT, Status
+
+# What no page can hold, or what would reorder the text around it.
+_UNFIT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_RATIONALE_CHARS = 4_000
+_NAME_CHARS = 200
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text of somebody's that is not empty, made fit to be shown.
+
+    Attributes:
+        cut: of how many characters only the first are shown; 0 of a whole text.
+    """
+
+    text: str
+    cut: int = 0
+
+
+@dataclass(frozen=True)
+class Side:
+    """A response.
+
+    Attributes:
+        name: ``a``, ``b``, and so on.
+        score: its mean score, where there is one.
+        preferred, gold: whether the label, or a human, prefers it.
+    """
+
+    name: str
+    text: Text | None
+    model: Text | None
+    pictures: Sequence[Thumbnail]
+    score: str | None
+    preferred: bool
+    gold: bool
+
+
+@dataclass(frozen=True)
+class VoteLine:
+    """A vote: in what order the responses were shown, and what was said of them."""
+
+    order: str
+    said: str
+    readable: bool
+    scores: str
+    tokens: str
+    rationale: Text | None
+
+
+@dataclass(frozen=True)
+class Card:
+    """A pair of the sample."""
+
+    place: str
+    pair_id: Text
+    kinds: str
+    status: str
+    outcome: str
+    facts: Sequence[tuple[str, str]]
+    flags: Sequence[str]
+    problem: Text | None
+    prompt: Text | None
+    pictures: Sequence[Thumbnail]
+    sides: Sequence[Side]
+    rationale: Text | None
+    votes: Sequence[VoteLine]
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A filter of the sample."""
+
+    kind: str
+    title: str
+    count: int
+
+
+def chips(specimens: Sequence[Specimen]) -> list[Chip]:
+    """The filters, with how many pairs each leaves."""
+    return [Chip(kind, TITLES[kind], sum(kind in s.kinds for s in specimens)) for kind in KINDS]
+
+
+def cards(
+    specimens: Sequence[Specimen], thumbnails: Thumbnails | None, config: GalleryConfig
+) -> list[Card]:
+    """The pairs, seldom kinds first, and of each kind in the order of shards and rows.
+
+    Args:
+        specimens: what was drawn.
+        thumbnails: makes them; None where nothing of the input can be read.
+        config: how much of a text is shown.
+    """
+    ordered = sorted(specimens, key=lambda s: min(map(KINDS.index, s.kinds)))
+    return [_card(specimen, thumbnails, config) for specimen in ordered]
+
+
+def fit(text: str | None, most: int) -> Text | None:
+    """A text without what would break a page, cut to so many characters."""
+    if not text:
+        return None
+    whole = _UNFIT.sub("\N{REPLACEMENT CHARACTER}", text)
+    return Text(whole) if len(whole) <= most else Text(whole[:most], len(whole))
+
+
+def _card(specimen: Specimen, thumbnails: Thumbnails | None, config: GalleryConfig) -> Card:
+    label, pair = specimen.label, specimen.pair
+    most = config.text_chars
+    problem = label["detail"] if label["status"] == Status.QUARANTINED else None
+    said = ": ".join(filter(None, (label["reason"], problem)))
+    problems = ". ".join(dict.fromkeys(filter(None, (said, specimen.problem))))
+    pictures = thumbnails.of(pair, "the prompt") if thumbnails and pair else ()
+    return Card(
+        place=_UNFIT.sub("\N{REPLACEMENT CHARACTER}", f"{label['shard']}, row {label['row']:,}"),
+        pair_id=fit(label["pair_id"], _NAME_CHARS) or Text("(no id)"),
+        kinds=" ".join(sorted(specimen.kinds)),
+        status=label["status"],
+        outcome=_outcome(label),
+        facts=_facts(label, pair),
+        flags=[TITLES[kind] for kind in ("gold", "flips", "low") if kind in specimen.kinds],
+        problem=fit(problems or None, most),
+        prompt=None if pair is None else fit(_prompt(pair), most),
+        pictures=pictures,
+        sides=[] if pair is None else _sides(label, pair, thumbnails, most),
+        rationale=fit(label["rationale"], most),
+        votes=[_vote(vote) for vote in label["votes"]],
+    )
+
+
+def _outcome(label: Mapping[str, Any]) -> str:
+    if label["status"] == Status.LABELED and label["preference"]:
+        return f"prefers {label['preference']}"
+    return STATUSES[label["status"]]
+
+
+def _facts(label: Mapping[str, Any], pair: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    p_a = label["p_a"] if label["p_a"] is not None else label["p_a_raw"]
+    confidence = label["confidence"]
+    values: list[tuple[str, str | None]] = [
+        ("gold", pair["gold"] if pair else None),
+        (
+            "confidence",
+            None if confidence is None else shown(confidence, "share"),
+        ),
+        ("p(a)", None if p_a is None else shown(p_a, "share")),
+        ("margin", None if label["margin"] is None else _signed(label["margin"])),
+        ("votes", None if label["n_votes"] is None else str(label["n_votes"])),
+        ("source", pair["source"] if pair else None),
+    ]
+    return [(name, fitted.text) for name, value in values if (fitted := fit(value, _NAME_CHARS))]
+
+
+def _signed(margin: float) -> str:
+    return f"{margin:+.3g}" if margin else "0"
+
+
+def _prompt(pair: Mapping[str, Any]) -> str | None:
+    if pair["prompt"] is not None:
+        return str(pair["prompt"])
+    turns = pair["messages"]
+    return "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in turns) if turns else None
+
+
+def _sides(
+    label: Mapping[str, Any], pair: Mapping[str, Any], thumbnails: Thumbnails | None, most: int
+) -> list[Side]:
+    responses = pair["candidates"] or [pair["response_a"], pair["response_b"]]
+    scores = label["scores"] or []
+    found = []
+    for number, response in enumerate(responses):
+        name, response = chr(ord("a") + number), response or {}
+        score = scores[number] if number < len(scores) else None
+        found.append(
+            Side(
+                name=name,
+                text=fit(response.get("text"), most),
+                model=fit(response.get("model"), _NAME_CHARS),
+                pictures=thumbnails.of(response, f"response {name}")
+                if thumbnails and response
+                else (),
+                score=None if score is None else f"{score:.3g}",
+                preferred=label["preference"] == name,
+                gold=pair["gold"] == name,
+            )
+        )
+    return found
+
+
+def _vote(vote: Mapping[str, Any]) -> VoteLine:
+    readable = vote["outcome"] == VERDICT
+    scores = vote["scores"]
+    if not scores:
+        scores = [vote["score_a"], vote["score_b"]]
+    known = [f"{score:g}" for score in scores if score is not None]
+    letters = [*vote["order"]]
+    order = f"{letters[0]} first" if len(letters) == 2 else ", ".join(letters)
+    choice = vote["choice"]
+    said = {None: "", "tie": "tie"}.get(choice, f"prefers {choice}")
+    if vote["option"] in ("both_good", "both_bad"):
+        said = vote["option"].replace("_", " ")
+    if not readable:
+        said = f"unreadable: {vote['outcome'].replace('_', ' ')}"
+    return VoteLine(
+        order=order,
+        said=said,
+        readable=readable,
+        scores=" : ".join(known),
+        tokens=f"{vote['output_tokens']:,} tokens" if vote["output_tokens"] is not None else "",
+        rationale=fit(vote["rationale"], _RATIONALE_CHARS),
+    )

@@ -1,0 +1,245 @@
+"""The page: everything that is known, in the order in which an operator asks for it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipeline.report import report_charts as figures
+from pipeline.report.chart_scales import Point, Unit, shown
+from pipeline.report.gallery import Card, cards, chips
+from pipeline.report.gallery_source import Sample
+from pipeline.report.report_config import ReportConfig
+from pipeline.report.report_words import DRIFT, OUTCOMES, RATES
+from pipeline.report.run_outcome import State
+from pipeline.report.run_records import Record, Records
+from pipeline.report.svg_charts import mark
+from schemas.labels import Status
+from schemas.manifest import MISSING
+from schemas.pairs import GOLD_VALUES
+from schemas.quality import AGREEMENT_LABELS, Agreement, Rate
+from schemas.quality import RATES as MEANINGS
+
+_RULES = {"at_least": "at least", "at_most": "at most"}
+_INDEX = "p_a_psi"  # the one figure that is no share
+_SHADES = 5  # of a cell of the confusion table
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A figure with its interval, as a row of a table."""
+
+    name: str
+    title: str
+    meaning: str
+    value: str
+    interval: str
+    n: str
+    before: str
+    mark: Markup
+
+
+def render(
+    records: Records,
+    state: State,
+    metrics: Mapping[str, Any],
+    sample: Sample,
+    config: ReportConfig,
+) -> str:
+    """The report of a run.
+
+    Args:
+        records: what is known of it.
+        state: what it came to.
+        metrics: of it.
+        sample: pairs to show.
+        config: how it is reported.
+    """
+    environment = Environment(
+        loader=PackageLoader("pipeline.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["shown"] = shown
+    environment.filters["pretty"] = lambda value: json.dumps(value, indent=1)
+    sources = {name: _source(environment, name) for name in ("style.css", "gallery.js")}
+    runs = [*records.earlier, metrics]
+    shown_cards: list[Card] = cards(sample.specimens, sample.thumbnails, config.gallery)
+    return environment.get_template("report.html.j2").render(
+        style=Markup(sources["style.css"]),
+        script=Markup(sources["gallery.js"]),
+        hashes={name: _hash(text) for name, text in sources.items()},
+        records=records,
+        state=state,
+        metrics=metrics,
+        runs=runs,
+        day_of=figures.day_of,
+        rows=_rows(metrics),
+        run_rows=_run_rows(records.run),
+        judge=_judge(records.card),
+        rates=_rates(records),
+        checks=_checks(records),
+        quality_trends=figures.quality_trends(runs) if len(runs) > 1 else [],
+        speed_trends=figures.speed_trends(runs) if len(runs) > 1 else [],
+        distributions=figures.distributions(records.quality) if records.quality else [],
+        biases=figures.biases(records.quality) if records.quality else [],
+        agreements=_agreements(records),
+        cards=shown_cards,
+        chips=chips(sample.specimens),
+        sample=sample,
+        config=config,
+    )
+
+
+def _source(environment: Environment, name: str) -> str:
+    """A file that goes into the page as it is, and whose hash the page's policy names."""
+    if environment.loader is None:
+        raise AssertionError("the environment has no templates")
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+    """Rows by outcome: kind, title and count."""
+    if metrics["rows"] is None:
+        return []
+    return [(kind, OUTCOMES[kind], metrics[f"rows_{kind}"]) for kind in (*Status, MISSING)]
+
+
+def _run_rows(run: Record | None) -> list[tuple[str, str, int]]:
+    if run is None:
+        return []
+    return [(kind, OUTCOMES[kind], run[kind]) for kind in Status]
+
+
+def _judge(card: Record | None) -> list[tuple[str, str]]:
+    """The judge in a few lines."""
+    if card is None:
+        return []
+    judge = card["judge"]
+    model, sampling, votes = judge["model"], judge["sampling"], judge["votes"]
+    known = [
+        ("model", model["name"]),
+        ("version", card["model_version"]),
+        ("judges", f"{judge['format'].replace('_', ' ')} of {judge['candidates']}"),
+        ("engine", f"{card['engine']}, {model['dtype']}"),
+        ("sampling", f"temperature {sampling['temperature']:g}, top-p {sampling['top_p']:g}"),
+        ("votes", f"{votes['min_votes']} to {votes['max_votes']} a pair"),
+        ("calibration", "fitted to gold" if card.get("calibration") else "none"),
+        ("fingerprint", card["judge_id"]),
+    ]
+    return [(name, str(value)) for name, value in known]
+
+
+def _rates(records: Records) -> list[Measured]:
+    """Every rate and the drift, each beside that of the run before."""
+    quality = records.quality
+    if quality is None:
+        return []
+    before = records.earlier[-1] if records.earlier else {}
+    found = [
+        _measured(name, title, MEANINGS[name], quality.rates[name], before.get(f"rate_{name}"))
+        for name, title in RATES.items()
+    ]
+    against = f"against snapshot {quality.drift.against}" if quality.drift.against else ""
+    said = "; ".join(filter(None, (against, quality.drift.detail)))
+    for name, title in DRIFT.items():
+        rate: Rate = getattr(quality.drift, name)
+        found.append(_measured(name, title, said, rate, before.get(f"drift_{name}")))
+    return found
+
+
+def _measured(name: str, title: str, meaning: str, rate: Rate, before: float | None) -> Measured:
+    plain = name == _INDEX
+    unit: Unit = "number" if plain else "share"
+    low, high = shown(rate.low, unit), shown(rate.high, unit)
+    negative = rate.low is not None and rate.low < 0
+    return Measured(
+        name=name,
+        title=title,
+        meaning=meaning,
+        value=shown(rate.value, unit),
+        interval="" if rate.low is None else f"{low} to {high}",
+        n=f"{rate.n:,}",
+        before=shown(before, unit),
+        mark=Markup("")
+        if rate.value is None or negative or plain
+        else mark(figures.rate_point(title, rate)),
+    )
+
+
+def _checks(records: Records) -> list[dict[str, Any]]:
+    """The gate's checks, those that failed first."""
+    gate = records.manifest.gate if records.manifest else None
+    checks: Sequence[Mapping[str, Any]] = (gate or {}).get("checks", ())
+    found = []
+    for check in sorted(checks, key=lambda check: bool(check["passed"])):
+        unit: Unit = "number" if check["metric"] == _INDEX else "share"
+        name = check["metric"]
+        title = RATES.get(name) or DRIFT.get(name) or name
+        point = Point(title, *(check[part] for part in ("value", "low", "high")))
+        low, high = shown(point.low, unit), shown(point.high, unit)
+        found.append(
+            {
+                **check,
+                "title": title,
+                "value": shown(point.value, unit),
+                "interval": "" if point.low is None else f"{low} to {high}",
+                "rule": f"{_RULES[check['rule']]} {shown(check['threshold'], unit)}",
+                "mark": "" if point.value is None else mark(point, check["threshold"]),
+            }
+        )
+    return found
+
+
+def _agreements(records: Records) -> list[dict[str, Any]]:
+    """Of the corpus' gold and of the canaries': confusion and calibration."""
+    if (quality := records.quality) is None:
+        return []
+    named = (("gold", "Gold of the corpus", quality.gold), ("canary", "Canaries", quality.canary))
+    return [
+        {
+            "title": title,
+            "source": agreement.source,
+            "pairs": agreement.pairs,
+            "confusion": _confusion(agreement),
+            "labels": [*AGREEMENT_LABELS],
+            "calibration": figures.calibration_figure(quality, name),
+        }
+        for name, title, agreement in named
+        if agreement is not None
+    ]
+
+
+def _confusion(agreement: Agreement) -> list[dict[str, Any]]:
+    """Rows of the table: cells with their count, shade, and whether the label is right."""
+    if agreement.confusion is None:
+        return []
+    most = max(map(max, agreement.confusion)) or 1
+    return [
+        {
+            "gold": gold,
+            "cells": [
+                {
+                    "count": count,
+                    "shade": -(-_SHADES * count // most),
+                    "right": label == gold,
+                }
+                for label, count in zip(AGREEMENT_LABELS, counts, strict=True)
+            ],
+            "total": sum(counts),
+        }
+        for gold, counts in zip(GOLD_VALUES, agreement.confusion, strict=True)
+    ]

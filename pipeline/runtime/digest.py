@@ -1,0 +1,17 @@
+"""Identity by content: of a judge, a shard, a pair and a label (SHA-256, whole in the data)."""
+
+from __future__ import annotations
+
+import hashlib
+
+SHORT = 12  # hex digits in names that people read
+
+
+def digest(*parts: bytes | str) -> str:
+    """SHA-256 of a sequence of parts, each preceded by its length so that no two collide."""
+    state = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        state.update(len(data).to_bytes(8, "big"))
+        state.update(data)
+    return state.hexdigest()

@@ -1,0 +1,25 @@
+"""Names of runs."""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+
+def new_run_id() -> str:
+    """A name for a run that begins now; names sort by time."""
+    now = datetime.datetime.now(datetime.UTC)
+    return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+# Entered around each step, by its name; takes up what there is to say of it. A step that raises
+# has failed.
+Step = Callable[[str], AbstractContextManager[dict[str, Any]]]
+
+
+def untold(name: str) -> AbstractContextManager[dict[str, Any]]:
+    """Nobody is told."""
+    return nullcontext({})

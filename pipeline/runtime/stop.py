@@ -1,0 +1,90 @@
+"""SIGTERM, as ``ray job stop``, Kubernetes and systemd send it: end soon, and lose nothing.
+
+The first one only asks: whoever works looks at :class:`Stop` between two steps. The second one
+ends the process at once, as SIGKILL would; what is committed stays then too.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Self
+
+from pipeline.runtime.errors import StoppedError
+
+
+class Stop:
+    """Whether this command has been asked to end, and when; safe to look at from any thread.
+
+    A copy that reaches another process is a new one, which nobody asks.
+    """
+
+    def __init__(self) -> None:
+        """Nobody has asked yet."""
+        self._since: float | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether to begin nothing more."""
+        return self._since is not None
+
+    def ask(self) -> None:
+        """Asks to end."""
+        if self._since is None:
+            self._since = time.monotonic()
+
+    def over(self, budget_s: float) -> bool:
+        """Whether it was asked ``budget_s`` ago, so that what still goes on is to be dropped."""
+        return self._since is not None and time.monotonic() - self._since >= budget_s
+
+    def check(self, done: str) -> None:
+        """To be called between two steps.
+
+        Args:
+            done: what is done by then, for people; begins the message.
+
+        Raises:
+            StoppedError: it has been asked to end.
+        """
+        if self.asked:
+            raise StoppedError(f"stopped by SIGTERM: {done}; the same command goes on from there")
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[type[Stop], tuple[()]]:
+        return Stop, ()
+
+
+@contextmanager
+def stop_on_sigterm() -> Iterator[Stop]:
+    """For the length of a block, SIGTERM asks to end by the flag that this yields.
+
+    Outside the main thread, where Python allows no signal handlers, nothing asks.
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def on_sigterm(number: int, frame: FrameType | None) -> None:
+        if stop.asked:
+            # Ray's threads may be anywhere: the usual teardown could hang, or abort.
+            os._exit(StoppedError.exit_code)
+        stop.ask()
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, _ASKED)
+
+    before = signal.signal(signal.SIGTERM, on_sigterm)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+_ASKED = b"SIGTERM: finishing what is in flight; once more ends it at once\n"

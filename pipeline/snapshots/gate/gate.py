@@ -1,0 +1,69 @@
+"""The gate of publishing: measures a candidate and says whether readers may get it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from pipeline.pairs.input_config import InputConfig
+from pipeline.runtime.reporter import Reporter
+from pipeline.runtime.stop import Stop
+from pipeline.snapshots.gate.checks import check_all
+from pipeline.snapshots.gate.gate_config import GateConfig
+from pipeline.snapshots.manifests import read_latest
+from pipeline.snapshots.publish import Gate
+from pipeline.snapshots.quality.canary_counts import Canary
+from pipeline.snapshots.quality.measure import measure
+from pipeline.snapshots.quality.quality_config import QualityConfig
+from pipeline.store.object_store import Store
+from schemas.manifest import Manifest
+
+
+def gate_for(
+    config: GateConfig,
+    quality: QualityConfig,
+    input_config: InputConfig,
+    canary: Canary | None = None,
+    reporter: Reporter | None = None,
+    stop: Stop | None = None,
+) -> Gate:
+    """The gate that ``publish`` asks about a candidate.
+
+    It measures the candidate, writes its ``quality.json``, and checks every threshold. Drift is
+    against the snapshot that is live then. Without thresholds it measures all the same, so that
+    the next snapshot's drift has something to be measured against, and what an earlier gate said
+    stands: leaving the configuration out does not let a blocked snapshot pass.
+
+    Args:
+        config: the thresholds.
+        quality: how the candidate is measured.
+        input_config: how the corpus is read.
+        canary: the canaries that the run judged again, if it did.
+        reporter: told now and then how far the measuring is.
+        stop: asked all the while whether to end.
+    """
+
+    def gate(output: Store, manifest: Manifest) -> Mapping[str, Any]:
+        latest, _ = read_latest(output)
+        against = manifest.parent if latest is None else latest.snapshot_id
+        measured = measure(
+            output,
+            manifest,
+            quality,
+            input_config,
+            against=against,
+            canary=canary,
+            reporter=reporter,
+            stop=stop,
+        )
+        if manifest.gate is not None and not config.active:
+            return manifest.gate
+        checks = check_all(measured, config)
+        return {
+            "passed": all(check.passed for check in checks),
+            "checks": [asdict(check) for check in checks],
+            "against": against,
+        }
+
+    return gate

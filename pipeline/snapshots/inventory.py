@@ -1,0 +1,206 @@
+"""What is to be published: of every shard of the input as it is now, the parts of one judge.
+
+Rows of deleted shards, and of earlier versions of changed ones, are under other keys and so do
+not appear.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.judging.parts import committed_range, parts_prefix
+from pipeline.pairs.shards import list_shards, open_input, read_footer, shard_key
+from pipeline.runtime.digest import digest
+from pipeline.runtime.errors import InputError, QuarantineError, ReconcileError
+from pipeline.snapshots.live_shards import live_shards
+from pipeline.store.object_store import Entry, Store
+
+_THREADS = 16
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows ``[start, stop)`` of a shard: where they are, and which version of that object."""
+
+    key: str
+    start: int
+    stop: int
+    content: str
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard of the input, and its parts in the order of their rows.
+
+    Attributes:
+        content: its etag, or its content's hash.
+        defect: why it cannot be read at all, or None.
+    """
+
+    entry: Entry
+    content: str
+    key: str
+    rows: int
+    parts: tuple[Part, ...] = ()
+    defect: str | None = None
+
+    @property
+    def missing(self) -> list[tuple[int, int]]:
+        """The row ranges that no part covers."""
+        return [(stop, start) for stop, start in self._borders() if stop < start]
+
+    @property
+    def doubled(self) -> list[tuple[int, int]]:
+        """The row ranges that two parts cover, or that lie beyond the shard."""
+        return [(start, stop) for stop, start in self._borders() if stop > start]
+
+    def _borders(self) -> list[tuple[int, int]]:
+        """Of neighbouring parts, where the first stops and where the second starts."""
+        ranges = [(part.start, part.stop) for part in self.parts]
+        borders = itertools.pairwise([(0, 0), *ranges, (self.rows, self.rows)])
+        return [(stop, start) for (_, stop), (start, _) in borders]
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Everything that a snapshot is made of.
+
+    Attributes:
+        later: how many shards have come since these were labelled, and are left to the next one.
+    """
+
+    input_uri: str
+    judge_id: str
+    shards: tuple[Shard, ...]
+    later: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Of all shards."""
+        return sum(shard.rows for shard in self.shards)
+
+    def summary(self) -> dict[str, int]:
+        """The inventory in numbers."""
+        return {"shards": len(self.shards), "rows": self.rows, "shards_came_later": self.later}
+
+    def content_id(self, layout: Any) -> str:
+        """Identity of a snapshot of this, whole: the same rows in the same files give the same."""
+        shards = [
+            (shard.entry.key, shard.key, shard.rows, [asdict(part) for part in shard.parts])
+            for shard in self.shards
+        ]
+        return digest(json.dumps([self.judge_id, layout, shards], sort_keys=True))
+
+
+def take_inventory(
+    input_uri: str, output: Store, judge_id: str, wanted: Collection[str] | None = None
+) -> Inventory:
+    """Lists the input's shards as they are now, and the judge's parts of each.
+
+    Footers are read of those that the live snapshot does not hold in this version, or of which
+    parts do not hold exactly the rows that it says.
+
+    Args:
+        input_uri: a folder of shards, or one shard.
+        output: the output root.
+        judge_id: whose parts.
+        wanted: paths of shards; all by default. Others are only counted.
+
+    Raises:
+        InputError: there is no shard, or none of those wanted.
+        StorageError: the input or the output cannot be reached.
+    """
+    source, prefix = open_input(input_uri)
+    published = live_shards(output).rows
+
+    def look(entry: Entry) -> Shard:
+        content = source.content_key(entry)
+        key = shard_key(entry.key, entry.size, content)
+        if known := published.get(key):
+            shard = Shard(entry, content, key, known, _parts(output, judge_id, key))
+            if not shard.missing and not shard.doubled:
+                return shard
+        try:
+            rows = read_footer(source, entry).num_rows
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            defect = f"corrupt footer: {str(error).strip().splitlines()[0]}"
+            return Shard(entry, content, key, 0, defect=defect)
+        return Shard(entry, content, key, rows, _parts(output, judge_id, key))
+
+    there = list_shards(source, prefix)
+    entries = [entry for entry in there if wanted is None or entry.key in wanted]
+    if not entries:
+        raise InputError(
+            f"{source.path(prefix)}: all of its {len(there)} shards came after the plan was made, "
+            "and none that was planned is left: was the folder replaced meanwhile? run again"
+        )
+    with ThreadPoolExecutor(_THREADS) as pool:
+        shards = tuple(pool.map(look, entries))
+    return Inventory(source.path(prefix), judge_id, shards, len(there) - len(entries))
+
+
+def check_inventory(
+    inventory: Inventory, output: Store, *, allow_missing: bool, max_defects: int
+) -> None:
+    """Every row must be in exactly one part.
+
+    Args:
+        inventory: what is to be published.
+        output: where the parts are, for messages.
+        allow_missing: whether rows may be in none.
+        max_defects: so many shards may be unreadable.
+
+    Raises:
+        ReconcileError: rows are in no part, or in two; names shards and rows.
+        QuarantineError: too many shards are unreadable.
+    """
+    defects = [f"{shard.entry.key}: {shard.defect}" for shard in inventory.shards if shard.defect]
+    if len(defects) > max_defects:
+        raise QuarantineError(
+            f"{len(defects)} shards of {inventory.input_uri} are unreadable, quarantine.max_shards "
+            f"allows {max_defects}; rewrite them or raise the limit:{_listed(defects)}"
+        )
+    if doubled := _ranges((shard, shard.doubled) for shard in inventory.shards):
+        raise ReconcileError(
+            f"parts under {output.uri} do not reconcile, these rows are in two parts or beyond "
+            f"their shard:{_listed(doubled)}\nremove one of the two parts and run again"
+        )
+    missing = _ranges((shard, shard.missing) for shard in inventory.shards)
+    if missing and not allow_missing:
+        judge = inventory.judge_id[:16]
+        raise ReconcileError(
+            f"{len(missing)} row ranges of {inventory.input_uri} have no label of judge {judge} "
+            f"under {output.uri}:{_listed(missing)}\nwere shards written anew since they were "
+            "labelled? jobs.nightly or jobs.label, run again, labels what is left; jobs.publish "
+            "--allow-missing publishes without"
+        )
+
+
+def _parts(output: Store, judge_id: str, key: str) -> tuple[Part, ...]:
+    found = []
+    for entry in output.list(parts_prefix(judge_id, key)):
+        if (rows := committed_range(entry.key)) is not None:
+            found.append(Part(entry.key, *rows, output.content_key(entry)))
+    return tuple(sorted(found, key=lambda part: (part.start, part.stop)))
+
+
+def _ranges(found: Any) -> list[str]:
+    return [
+        f"{shard.entry.key}: rows {start} to {stop - 1}"
+        for shard, ranges in found
+        for start, stop in ranges
+    ]
+
+
+def _listed(lines: Sequence[str]) -> str:
+    shown = "".join(f"\n  {line}" for line in lines[:_SHOWN])
+    more = len(lines) - _SHOWN
+    return shown + (f"\n  and {more} more" if more > 0 else "")

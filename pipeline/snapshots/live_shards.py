@@ -1,0 +1,30 @@
+"""The shards of the live snapshot, for plans and inventories that compare the input with them."""
+
+from __future__ import annotations
+
+from pipeline.labeling.published_shards import PublishedShards
+from pipeline.runtime.errors import InputError
+from pipeline.snapshots.manifests import read_latest, read_manifest
+from pipeline.store.object_store import Store
+
+
+def live_shards(output: Store) -> PublishedShards:
+    """Reads them from the manifest; none where there is no manifest that can be read.
+
+    Raises:
+        StorageError: the store fails.
+    """
+    try:
+        latest, _ = read_latest(output)
+        manifest = read_manifest(output, latest.snapshot_id) if latest else None
+    except InputError:  # publishing raises it, and says what to do
+        return PublishedShards()
+    if manifest is None:
+        return PublishedShards()
+    return PublishedShards(
+        manifest.input,
+        manifest.judge.get("judge_id", ""),
+        {shard.path: shard.shard_key for shard in manifest.shards},
+        {shard.shard_key: shard.rows for shard in manifest.shards if shard.defect is None},
+        {(shard.bytes, shard.content): shard.shard_key for shard in manifest.shards},
+    )

@@ -1,0 +1,154 @@
+"""Where snapshots, their manifests and ``LATEST.json`` are, and how they are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from pipeline.runtime.errors import ConfigError, InputError
+from pipeline.store.object_store import Store, Version
+from schemas.contract import ContractError
+from schemas.manifest import Manifest
+
+FOLDER = "snapshots"
+LATEST_KEY = f"{FOLDER}/LATEST.json"
+LATEST = "LATEST"
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Latest:
+    """Which snapshot is live.
+
+    Attributes:
+        manifest: the key of its manifest, relative to the output root.
+        published_at: UTC in ISO 8601.
+        published_by: the run that did it.
+        previous: the snapshot that was live before, or None.
+        rollback: whether this went back to an earlier snapshot.
+        withdrawn: what was gone back from by the rollbacks before, if this is one of several.
+    """
+
+    snapshot_id: str
+    manifest: str
+    published_at: str
+    published_by: str
+    previous: str | None
+    rollback: bool = False
+    withdrawn: tuple[str, ...] = ()
+
+    def withdrew(self, snapshot_id: str) -> bool:
+        """Whether it was made live by going back from this snapshot, be it in several steps."""
+        return self.rollback and snapshot_id in (self.previous, *self.withdrawn)
+
+    def as_json(self) -> bytes:
+        """The record as it is stored."""
+        return json.dumps(asdict(self), indent=2).encode()
+
+
+def folder_of(snapshot_id: str) -> str:
+    """The folder of a snapshot, under the output root."""
+    return f"{FOLDER}/{snapshot_id}"
+
+
+def manifest_key(snapshot_id: str) -> str:
+    """Where a snapshot's manifest is, under the output root."""
+    return f"{folder_of(snapshot_id)}/{_MANIFEST}"
+
+
+def read_latest(output: Store) -> tuple[Latest | None, Version | None]:
+    """The live snapshot and the version to swap it by; None and None before the first publish.
+
+    Raises:
+        InputError: the object cannot be read.
+        StorageError: the store fails.
+    """
+    found = output.read_version(LATEST_KEY)
+    return (_latest(found.data, output), found) if found else (None, None)
+
+
+def live(output: Store) -> Latest:
+    """The live snapshot.
+
+    Raises:
+        InputError: nothing is published, or the object cannot be read.
+        StorageError: the store fails.
+    """
+    if output.size(LATEST_KEY) is None:
+        raise InputError(
+            f"{output.path(LATEST_KEY)} does not exist: nothing is published there; expected an "
+            "output of jobs.publish"
+        )
+    return _latest(output.read(LATEST_KEY), output)
+
+
+def read_manifest(output: Store, snapshot_id: str) -> Manifest:
+    """A snapshot's manifest.
+
+    Raises:
+        InputError: there is no such snapshot, or its manifest is none of this version.
+        StorageError: the store fails.
+    """
+    key = manifest_key(snapshot_id)
+    if output.size(key) is None:
+        raise InputError(
+            f"{output.path(key)} does not exist: there is no such snapshot; jobs.publish --list "
+            "shows those there are"
+        )
+    try:
+        manifest = Manifest.parse(output.read(key), output.path(key))
+    except ContractError as error:
+        raise InputError(str(error)) from error
+    if manifest.snapshot_id != snapshot_id:
+        raise InputError(f"{output.path(key)}: it is of snapshot {manifest.snapshot_id}")
+    return manifest
+
+
+def has_manifest(output: Store, snapshot_id: str) -> bool:
+    """Whether a snapshot is complete."""
+    return output.size(manifest_key(snapshot_id)) is not None
+
+
+def snapshot_ids(output: Store) -> dict[str, bool]:
+    """Every folder under ``snapshots/``, and whether it has a manifest."""
+    found: dict[str, bool] = {}
+    for entry in output.list(FOLDER):
+        snapshot_id, slash, path = entry.key.removeprefix(f"{FOLDER}/").partition("/")
+        if slash:
+            found[snapshot_id] = found.get(snapshot_id, False) or path == _MANIFEST
+    return found
+
+
+def find_snapshot(output: Store, prefix: str) -> str:
+    """The only complete snapshot whose id begins with ``prefix``.
+
+    Raises:
+        ConfigError: there is none, or more than one; the message lists all.
+    """
+    complete = [name for name, has in snapshot_ids(output).items() if has]
+    found = [name for name in complete if name.startswith(prefix)]
+    if len(found) != 1:
+        raise ConfigError(
+            f"snapshot {prefix!r}: {len(found)} ids under {output.path(FOLDER)} begin so, expected "
+            f"exactly one; there are {', '.join(complete) or 'none'}"
+        )
+    return found[0]
+
+
+def manifests(output: Store) -> Iterator[Manifest]:
+    """The manifests of all complete snapshots, oldest first."""
+    complete = [name for name, has in snapshot_ids(output).items() if has]
+    found = [read_manifest(output, name) for name in complete]
+    yield from sorted(found, key=lambda manifest: manifest.created_at)
+
+
+def _latest(data: bytes, output: Store) -> Latest:
+    try:
+        stored = json.loads(data)
+        return Latest(**stored | {"withdrawn": tuple(stored.get("withdrawn", ()))})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{output.path(LATEST_KEY)}: cannot be read ({error}); use the version of this "
+            "software that wrote it, or restore the object"
+        ) from error

@@ -1,0 +1,257 @@
+"""Publishes the labels of one judge: compact, manifest, gate, then the swap of ``LATEST.json``.
+
+A snapshot's id is derived from what goes in (judge, shards, versions of their parts, layout), so
+that publishing the same twice writes nothing, and a publisher that was killed goes on in the same
+folder. Its files and then its manifest are written before anybody can find them; the swap is what
+makes them visible, all at once. Whoever loses the swap has changed nothing that readers see.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipeline.judging.judge_cards import find_card
+from pipeline.runtime.errors import PublishConflictError
+from pipeline.runtime.reporter import Reporter
+from pipeline.runtime.steps import Step, untold
+from pipeline.runtime.stop import Stop
+from pipeline.snapshots.compact import compact
+from pipeline.snapshots.inventory import Inventory, check_inventory, take_inventory
+from pipeline.snapshots.manifests import (
+    LATEST_KEY,
+    Latest,
+    folder_of,
+    has_manifest,
+    manifest_key,
+    read_latest,
+    read_manifest,
+)
+from pipeline.snapshots.publish_config import PublishConfig
+from pipeline.store.lease import Lease, take_lease
+from pipeline.store.object_store import Store, Version
+from schemas.manifest import OUTCOMES, Manifest
+from schemas.snapshots import TABLES, contract_of
+
+LEASE = "publish"
+_LAYOUT = 1  # raise with any change to which bytes a snapshot's files hold
+_ID_DIGITS = 16
+_PROGRESS_S = 10
+
+# Looks at a complete snapshot that is not live yet, and says in `passed` whether it may be; what
+# else it says is kept in the manifest.
+Gate = Callable[[Store, Manifest], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What came of publishing.
+
+    Attributes:
+        manifest: of the snapshot; ``manifest.blocked`` if the gate refused it.
+        live: whether readers get it now.
+        changed: whether it was another one before.
+    """
+
+    manifest: Manifest
+    live: bool
+    changed: bool
+
+
+def publish(
+    input_uri: str,
+    output: Store,
+    judge: str,
+    config: PublishConfig,
+    reporter: Reporter,
+    run_id: str,
+    *,
+    max_bad_shards: int = 0,
+    gate: Gate | None = None,
+    keep_withdrawn: bool = False,
+    shards: Collection[str] | None = None,
+    step: Step = untold,
+    stop: Stop | None = None,
+) -> Publication:
+    """Publishes the labels that a judge gave the input as it is now.
+
+    Args:
+        input_uri: the pairs, as they were labelled.
+        output: the output root of the labeling jobs.
+        judge: the judge's id, or how it begins.
+        config: how the snapshot is written.
+        reporter: told what is done.
+        run_id: of this run.
+        max_bad_shards: so many shards of the input may be unreadable.
+        gate: may keep the snapshot from going live; it stays as a candidate then.
+        keep_withdrawn: whether a snapshot that somebody has just rolled back from stays so; what
+            a person asks for by name is published.
+        shards: those to publish; all by default. Others have come since these were labelled.
+        step: told of the steps ``reconcile`` and ``compact``, and of ``gate`` and ``publish`` as
+            far as it comes.
+        stop: asked, while rows are written, whether to end.
+
+    Raises:
+        ReconcileError: rows of the input are in no part, or in two.
+        LeaseHeldError: another publisher is at work.
+        PublishConflictError: another publisher was faster.
+        PairmillError: see ``pipeline.runtime.errors``.
+    """
+    card = find_card(output, judge)
+    with take_lease(output, LEASE, run_id, ttl_s=config.lease_s, waiting=reporter.note) as lease:
+        before, version = read_latest(output)
+        with step("reconcile") as told:
+            inventory = take_inventory(input_uri, output, card["judge_id"], shards)
+            check_inventory(
+                inventory, output, allow_missing=config.allow_missing, max_defects=max_bad_shards
+            )
+            told |= inventory.summary()
+        snapshot_id = _snapshot_id(inventory, config)
+        with step("compact") as told:
+            if known := has_manifest(output, snapshot_id):
+                manifest = read_manifest(output, snapshot_id)
+                reporter.note(
+                    f"snapshot {snapshot_id} is there: these labels were compacted before"
+                )
+            else:
+                candidate = _candidate(snapshot_id, inventory, card, before, run_id)
+                each = _each_part(lease, stop or Stop(), reporter, inventory.rows)
+                manifest = _write(candidate, inventory, output, config, lease, each)
+            told |= {"snapshot_id": snapshot_id, "there_already": known}
+        if before is not None and before.snapshot_id == snapshot_id:
+            return Publication(manifest, live=True, changed=False)
+        if keep_withdrawn and before is not None and before.withdrew(snapshot_id):
+            return Publication(manifest, live=False, changed=False)
+        if gate is not None:
+            with step("gate") as told:
+                manifest = _gated(manifest, output, gate, lease)
+                told |= manifest.gate or {}
+        if manifest.blocked:
+            return Publication(manifest, live=False, changed=False)
+        with step("publish") as told:
+            lease.check()
+            swap_latest(output, snapshot_id, before, version, run_id)
+            told |= {"snapshot_id": snapshot_id, "before": before and before.snapshot_id}
+    return Publication(manifest, live=True, changed=True)
+
+
+def swap_latest(
+    output: Store,
+    snapshot_id: str,
+    before: Latest | None,
+    version: Version | None,
+    run_id: str,
+    *,
+    rollback: bool = False,
+) -> Latest:
+    """Makes a snapshot live, unless another was made so since ``version`` was read.
+
+    Raises:
+        PublishConflictError: another was.
+        StorageError: the store fails.
+    """
+    left = (before.previous, *before.withdrawn) if rollback and before and before.rollback else ()
+    latest = Latest(
+        snapshot_id=snapshot_id,
+        manifest=manifest_key(snapshot_id),
+        published_at=_now(),
+        published_by=run_id,
+        previous=before.snapshot_id if before else None,
+        rollback=rollback,
+        withdrawn=tuple(sorted({name for name in left if name and name != snapshot_id})),
+    )
+    if output.swap(LATEST_KEY, latest.as_json(), version) is None:
+        now, _ = read_latest(output)
+        other = f"{now.snapshot_id}, published by run {now.published_by}" if now else "gone"
+        raise PublishConflictError(
+            f"{output.path(LATEST_KEY)}: expected {before.snapshot_id if before else 'none'}, got "
+            f"{other} while this run was publishing {snapshot_id}; readers see nothing of this "
+            "run; run again if its labels are still wanted"
+        )
+    return latest
+
+
+def _snapshot_id(inventory: Inventory, config: PublishConfig) -> str:
+    contracts = {name: contract_of(name) for name in TABLES}
+    layout = [_LAYOUT, contracts, config.file_mb, config.row_group_mb]
+    return inventory.content_id(layout)[:_ID_DIGITS]
+
+
+def _candidate(
+    snapshot_id: str,
+    inventory: Inventory,
+    card: Mapping[str, Any],
+    before: Latest | None,
+    run_id: str,
+) -> Manifest:
+    """The manifest of a snapshot of which nothing is written yet."""
+    return Manifest(
+        snapshot_id=snapshot_id,
+        created_at=_now(),
+        created_by=run_id,
+        parent=before.snapshot_id if before else None,
+        judge=card,
+        policy_ids=(),
+        run_ids=(),
+        schemas={name: contract_of(name) for name in TABLES},
+        input=inventory.input_uri,
+        rows=inventory.rows,
+        counts={},
+        shards=(),
+        files=(),
+    )
+
+
+def _write(
+    candidate: Manifest,
+    inventory: Inventory,
+    output: Store,
+    config: PublishConfig,
+    lease: Lease,
+    each: Callable[[int], None],
+) -> Manifest:
+    written = compact(inventory, output, folder_of(candidate.snapshot_id), config, each)
+    manifest = replace(
+        candidate,
+        policy_ids=tuple(sorted(written.policy_ids)),
+        run_ids=tuple(sorted(written.run_ids)),
+        counts={outcome: written.counts[outcome] for outcome in OUTCOMES},
+        shards=written.shards,
+        files=written.files,
+    )
+    lease.check()
+    output.put(manifest_key(manifest.snapshot_id), manifest.to_json())
+    return manifest
+
+
+def _each_part(lease: Lease, stop: Stop, reporter: Reporter, total: int) -> Callable[[int], None]:
+    told = time.monotonic()
+
+    def step(rows: int) -> None:
+        nonlocal told
+        lease.check()
+        stop.check("a snapshot was being written, and nobody sees it yet")
+        if time.monotonic() - told > _PROGRESS_S:
+            told = time.monotonic()
+            reporter.event("compacting", {"rows": rows, "rows_total": total})
+
+    return step
+
+
+def _gated(manifest: Manifest, output: Store, gate: Gate, lease: Lease) -> Manifest:
+    """The manifest with what the gate says now; a snapshot that is not live may be gated again."""
+    said = json.loads(json.dumps(dict(gate(output, manifest))))
+    if said != manifest.gate:
+        manifest = replace(manifest, gate=said)
+        lease.check()
+        output.put(manifest_key(manifest.snapshot_id), manifest.to_json())
+    return manifest
+
+
+def _now() -> str:
+    # Snapshots are ordered by it.
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")

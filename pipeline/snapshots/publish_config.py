@@ -1,0 +1,34 @@
+"""How snapshots are written, published and kept."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from pipeline.runtime.config_file import Frozen
+from pipeline.store.lease import TTL_S
+
+
+class PublishConfig(Frozen):
+    """How a snapshot is written.
+
+    Attributes:
+        file_mb: a file is closed by the first row group that takes it to this size, so that all
+            but the last file of a table are between it and one row group more.
+        row_group_mb: a row group's size in memory before it is encoded; Arrow readers hold a few.
+        allow_missing: rows of the input without a label are counted in the manifest instead of
+            being an error.
+        lease_s: a publisher that has not been heard of for so long is taken for dead.
+    """
+
+    file_mb: float = Field(default=256, gt=0, le=4_096)
+    row_group_mb: float = Field(default=64, gt=0, le=1_024)
+    allow_missing: bool = False
+    lease_s: float = Field(default=TTL_S, gt=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.row_group_mb > self.file_mb:
+            raise ValueError(f"row_group_mb {self.row_group_mb:g} > file_mb {self.file_mb:g}")
+        return self

@@ -1,0 +1,84 @@
+"""The canaries of a run: gold pairs that it judged again, mixed with the corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
+from pipeline.judging.parts import judge_folder
+from pipeline.labeling.canary_config import FOLDER, canary_root
+from pipeline.pairs.input_config import InputConfig
+from pipeline.runtime.errors import InputError
+from pipeline.snapshots.quality.gold_counts import of_groups, of_pairs
+from pipeline.snapshots.quality.label_counts import LABEL_COLUMNS
+from pipeline.stats.tally import Tally
+from pipeline.store.object_store import Store
+from schemas.snapshots import SNAPSHOT_LABELS
+
+CANARY = "canary"  # how their counts are called
+
+
+@dataclass(frozen=True)
+class Canary:
+    """The canaries of one run.
+
+    Attributes:
+        run_id: of the run that judged them, whose parts lie under :func:`canary_root`; None for
+            the last run that judged canaries with the snapshot's judge.
+        input_uri: the gold pairs.
+        input: how these are read.
+    """
+
+    run_id: str | None
+    input_uri: str
+    input: InputConfig
+
+
+def newest_canary_run(output: Store, judge_id: str) -> str | None:
+    """The last run that has judged canaries with this judge; run ids begin with their time."""
+    folder = f"/parts/{judge_folder(judge_id)}/"
+    runs = {
+        entry.key.removeprefix(f"{FOLDER}/").partition("/")[0]
+        for entry in output.list(FOLDER)
+        if folder in entry.key
+    }
+    return max(runs, default=None)
+
+
+def count_canaries(output: Store, canary: Canary, judge_id: str, *, ranked: bool) -> Tally:
+    """The run's labels of its canaries beside their gold.
+
+    Args:
+        output: the output root.
+        canary: which run's.
+        judge_id: the judge that must have labelled them.
+        ranked: whether gold are scores of ranked groups.
+
+    Raises:
+        InputError: no canary has both gold and a label of this judge in this run.
+        StorageError: the store fails.
+    """
+    run_id = canary.run_id or newest_canary_run(output, judge_id)
+    if run_id is None:
+        raise InputError(
+            f"{output.path(FOLDER)}: no run has judged canaries with judge {judge_id[:16]}; "
+            "jobs.nightly does, from canary.input"
+        )
+    try:
+        judged = read_judged(canary.input_uri, canary.input, canary_root(output, run_id), judge_id)
+    except InputError as error:
+        raise InputError(f"no canary of run {run_id} can be used: {error}") from error
+    rows = [{name: pair.label[name] for name in LABEL_COLUMNS} for pair in judged]
+    schema = pa.schema([SNAPSHOT_LABELS.field(name) for name in LABEL_COLUMNS])
+    table = pa.Table.from_pylist(rows, schema=schema)
+    if ranked:
+        return of_groups(CANARY, table, _gold(judged, "gold_scores"))
+    return of_pairs(CANARY, table, pa.array(_gold(judged, "gold"), pa.string()))
+
+
+def _gold(judged: Sequence[JudgedPair], name: str) -> list[Any]:
+    return [pair.pair[name] for pair in judged]

@@ -1,0 +1,117 @@
+"""Labels beside gold, counted: the confusion of both, a calibration curve, and ranked pairs.
+
+Gold of a pair is ``a``, ``b`` or ``tie``; its label is the preference of a labeled pair, or else
+its status (``schemas.quality.AGREEMENT_LABELS``). As in :mod:`pipeline.stats.agreement` and the
+evaluation of a judge, a pair is *decided* where label and gold both prefer one of the two.
+
+* agreement: right ones of the decided pairs. What the judge says where it says something.
+* agreement of all: right ones of all pairs with gold, where a tie is right if gold is a tie, and
+  a tie for a preference, an abstention and a quarantined pair are wrong. A judge cannot raise it
+  by abstaining.
+
+Of ranked groups, whose gold are a human's scores, both are about the pairs of candidates that the
+human orders: decided are those that the judge orders too; without scores none is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.snapshots.quality.label_counts import probabilities
+from pipeline.stats.intervals import NOTHING, clustered_share, share
+from pipeline.stats.rank_agreement import ordered_pairs
+from pipeline.stats.tally import Tally, ratio_sums
+from schemas.labels import Status
+from schemas.pairs import GOLD_VALUES
+from schemas.quality import AGREEMENT_LABELS, Agreement, Rate
+
+_BINS = 10
+_OUTCOMES = {"a": 1.0, "b": 0.0, "tie": 0.5}
+_RIGHT = [(GOLD_VALUES.index(each), AGREEMENT_LABELS.index(each)) for each in GOLD_VALUES]
+_SIDED = [GOLD_VALUES.index("a"), GOLD_VALUES.index("b")]
+
+
+def of_pairs(name: str, rows: pa.Table, gold: pa.Array) -> Tally:
+    """Pairs beside gold.
+
+    Args:
+        name: what the counts are called by.
+        rows: labels, or rows in quarantine.
+        gold: of each row; null, or what is none of ``GOLD_VALUES``, leaves it out.
+    """
+    labeled = pc.equal(rows["status"], Status.LABELED)
+    label = pc.index_in(
+        pc.if_else(labeled, rows["preference"], rows["status"]), pa.array(AGREEMENT_LABELS)
+    )
+    human = pc.index_in(gold, pa.array(GOLD_VALUES))
+    there = ~np.isnan(np.asarray(pc.fill_null(human.cast(pa.float64()), float("nan"))))
+    cells = [np.asarray(pc.fill_null(each, 0), np.int64)[there] for each in (human, label)]
+    confusion = np.zeros((len(GOLD_VALUES), len(AGREEMENT_LABELS)), np.int64)
+    np.add.at(confusion, tuple(cells), 1)
+    p = probabilities(rows)[there]
+    outcome = np.array([_OUTCOMES[value] for value in GOLD_VALUES])[cells[0]][~np.isnan(p)]
+    p = p[~np.isnan(p)]
+    bins = np.minimum((p * _BINS).astype(np.int64), _BINS - 1)
+    sums = [np.bincount(bins, weights, _BINS) for weights in (None, p, outcome)]
+    numbers = Tally().numbers
+    numbers[f"{name}/pairs"] = int(np.count_nonzero(there))
+    return Tally(
+        numbers, {f"{name}/confusion": confusion, f"{name}/calibration": np.stack(sums, axis=1)}
+    )
+
+
+def of_groups(
+    name: str, rows: pa.Table, gold_scores: Sequence[Sequence[float | None] | None]
+) -> Tally:
+    """Ranked groups beside a human's scores; a group without all of its scores is left out."""
+    found = []
+    for scores, given in zip(rows["scores"].to_pylist(), gold_scores, strict=True):
+        gold = [score for score in given or () if score is not None]
+        whole = bool(gold) and len(gold) == len(given or ())
+        if whole and (scores is None or len(scores) == len(gold)):
+            alike, equal, count = ordered_pairs(scores, gold)
+            found.append((alike, 0 if scores is None else count - equal, count))
+    part, decided, ordered = np.array(found, np.int64).reshape(-1, 3).T
+    tally = Tally()
+    tally.numbers[f"{name}/pairs"] = len(found)
+    tally.tables[f"{name}/decided"] = ratio_sums(part, decided)
+    tally.tables[f"{name}/ordered"] = ratio_sums(part, ordered)
+    return tally
+
+
+def agreement_rates(name: str, tally: Tally) -> dict[str, Rate]:
+    """Agreement, and agreement of all, as the module's text defines them."""
+    confusion = tally.tables.get(f"{name}/confusion")
+    if confusion is not None:
+        sided = confusion[np.ix_(_SIDED, [AGREEMENT_LABELS.index(each) for each in "ab"])]
+        right = int(sum(confusion[cell] for cell in _RIGHT))
+        return {
+            f"{name}_agreement": share(int(np.trace(sided)), int(sided.sum())),
+            f"{name}_agreement_all": share(right, int(confusion.sum())),
+        }
+    tables = {"agreement": "decided", "agreement_all": "ordered"}
+    found = {rate: tally.tables.get(f"{name}/{table}") for rate, table in tables.items()}
+    return {
+        f"{name}_{rate}": NOTHING if sums is None else clustered_share(sums)
+        for rate, sums in found.items()
+    }
+
+
+def agreement_of(name: str, tally: Tally, source: str) -> Agreement | None:
+    """The table of agreement and the calibration curve; None where no pair has gold."""
+    pairs = tally.numbers[f"{name}/pairs"]
+    if not pairs:
+        return None
+    confusion = tally.tables.get(f"{name}/confusion")
+    if confusion is None:
+        return Agreement(source, pairs, None)
+    curve = tally.tables[f"{name}/calibration"]
+    curve = curve[curve[:, 0] > 0]
+    stated, observed = (curve[:, 1:] / curve[:, :1]).T.tolist()
+    counts = map(int, curve[:, 0])
+    table = tuple(tuple(map(int, cells)) for cells in confusion)
+    return Agreement(source, pairs, table, tuple(stated), tuple(observed), tuple(counts))

@@ -1,0 +1,212 @@
+"""What measuring needs of the input: gold alone, and lengths of texts on a sample."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.pairs.arrow_layouts import Mismatch
+from pipeline.pairs.canonical import root_of
+from pipeline.pairs.column_specs import Column, Response
+from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.shards import list_shards, open_input
+from pipeline.runtime.errors import InputError
+from pipeline.snapshots.quality.label_counts import floats
+from pipeline.stats.bootstrap import Floats
+from pipeline.store.object_store import Entry
+from schemas.labels import Status
+from schemas.manifest import InputShard, Manifest
+from schemas.pairs import PAIRS
+
+_KEPT = 32  # shards whose gold is kept: rows of a few shards are counted at a time
+_BATCH_ROWS = 1_024
+_CHANGED = "it is gone or another one since the snapshot was made"
+_UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError, Mismatch)
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Texts of one row group.
+
+    Attributes:
+        start: the group's first row within its shard.
+        a, b: lengths in characters; NaN where a response is no text.
+    """
+
+    start: int
+    a: Floats
+    b: Floats
+
+
+class Source:
+    """The shards that a snapshot was made of, as far as they are still what they were.
+
+    Safe to use from many threads.
+
+    Attributes:
+        unread: why shards could not be read, by path.
+    """
+
+    def __init__(self, manifest: Manifest, columns: ColumnMapping) -> None:
+        """Lists the input.
+
+        Raises:
+            StorageError: it cannot be reached.
+        """
+        self.unread: dict[str, str] = {}
+        self._store, prefix = open_input(manifest.input)
+        self._columns = columns
+        try:
+            entries = {entry.key: entry for entry in list_shards(self._store, prefix)}
+        except InputError:  # none is left, and the snapshot has figures without them
+            entries = {}
+        self._shards = {shard.path: shard for shard in manifest.shards if shard.rows}
+        self._entries = {
+            path: entries[path]
+            for path, shard in self._shards.items()
+            if path in entries and _same(shard, entries[path])
+        }
+        for path in self._shards.keys() - self._entries.keys():
+            self.unread[path] = _CHANGED
+        self._gold: OrderedDict[tuple[str, str], Future[pa.Array | None]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def gold(self, path: str, name: str) -> pa.Array | None:
+        """The column ``gold`` or ``gold_scores`` of a shard, whole; None if it has no gold."""
+        with self._lock:
+            future = self._gold.get((path, name))
+            mine = future is None
+            if future is None:
+                future = self._gold[path, name] = Future()
+                while len(self._gold) > _KEPT:
+                    self._gold.popitem(last=False)
+        if mine:
+            try:
+                future.set_result(self._read_gold(path, name))
+            except BaseException as error:
+                future.set_exception(error)
+                raise
+        return future.result()
+
+    def notes(self) -> list[str]:
+        """What could not be read, for people."""
+        if not self.unread:
+            return []
+        path, why = min(self.unread.items())
+        return [f"gold and texts of {len(self.unread)} shards are not known, such as {path}: {why}"]
+
+    def lengths(self, groups: int) -> dict[str, Lengths]:
+        """Lengths of one row group of each of so many shards, by path.
+
+        Which ones follows from the shards' keys, so that the same input gives the same sample.
+        """
+        labeled = [
+            path
+            for path, shard in self._shards.items()
+            if shard.counts[Status.LABELED] and path in self._entries
+        ]
+        chosen = sorted(labeled, key=lambda path: self._shards[path].shard_key)[:groups]
+        found = {path: self._read_lengths(path) for path in chosen}
+        return {path: lengths for path, lengths in found.items() if lengths is not None}
+
+    def _read_gold(self, path: str, name: str) -> pa.Array | None:
+        try:
+            _, pieces = self._read(path, self._columns, [name])
+        except _UNREADABLE as error:
+            self.unread[path] = _first_line(error)
+            return None
+        found = pa.chunked_array([each for (each,) in pieces], PAIRS.field(name).type)
+        whole = len(found) == self._shards[path].rows
+        return found.combine_chunks() if whole and found.null_count < len(found) else None
+
+    def _read_lengths(self, path: str) -> Lengths | None:
+        texts = _texts_of(self._columns)
+        if texts is None:
+            return None
+        number = int(self._shards[path].shard_key[:8], 16)
+        try:
+            start, pieces = self._read(path, texts, ["response_a", "response_b"], number)
+        except _UNREADABLE as error:
+            self.unread[path] = _first_line(error)
+            return None
+        lengths = [
+            [floats(pc.utf8_length(pc.struct_field(response, "text"))) for response in pair]
+            for pair in pieces
+        ]
+        return Lengths(start, *np.concatenate(lengths, axis=1)) if lengths else None
+
+    def _read(
+        self, path: str, columns: ColumnMapping, wanted: Sequence[str], group: int | None = None
+    ) -> tuple[int, list[list[pa.Array]]]:
+        """Columns of pairs v1, batch by batch, and the number of their first row.
+
+        Args:
+            path: the shard's.
+            columns: how they are mapped.
+            wanted: their names; nothing else is read.
+            group: of one row group alone, counted around the shard's groups; or of all of them.
+        """
+        entry = self._entries.get(path)
+        if entry is None:
+            return 0, []
+        source = self._store.open(entry.key, entry.size)
+        try:
+            file = pq.ParquetFile(pa.PythonFile(source, mode="r"), page_checksum_verification=True)
+            stored = _stored(columns, wanted, file.schema_arrow)
+            if stored is None:
+                return 0, []
+            if entry.etag is None and self._store.content_key(entry) != self._shards[path].content:
+                self.unread[path] = _CHANGED  # of the same size as before
+                return 0, []
+            groups = list(range(file.num_row_groups))
+            groups = groups if group is None else [group % len(groups)]
+            start = sum(file.metadata.row_group(each).num_rows for each in range(groups[0]))
+            batches = file.iter_batches(
+                _BATCH_ROWS, row_groups=groups, columns=stored, use_threads=False
+            )
+            return start, [[columns.one(name, batch) for name in wanted] for batch in batches]
+        except OSError as error:
+            raise source.failure or error from error
+
+
+def _stored(columns: ColumnMapping, wanted: Sequence[str], schema: pa.Schema) -> list[str] | None:
+    """What to read of a shard: whole columns, or the leaf of a struct; None if it is not there."""
+    found = []
+    for name in wanted:
+        spec = getattr(columns, name)
+        for path in [name] if spec is None else spec.paths():
+            try:
+                root = root_of(path, schema)
+            except Mismatch:
+                return None
+            leaf = pa.types.is_struct(schema.field(root).type) and "[" not in path
+            found.append(path if leaf else root)
+    return found
+
+
+def _texts_of(columns: ColumnMapping) -> ColumnMapping | None:
+    """The mapping of both responses' texts alone; None if one is mapped to media alone."""
+    found = {}
+    for name in ("response_a", "response_b"):
+        spec: Response | None = getattr(columns, name)
+        text = Column(column=f"{name}.text") if spec is None else spec.text
+        if text is None:
+            return None
+        found[name] = Response(text=text)
+    return ColumnMapping(**found)
+
+
+def _same(shard: InputShard, entry: Entry) -> bool:
+    return shard.bytes == entry.size and entry.etag in (None, shard.content)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,151 @@
+"""Counts of the rows and votes of a snapshot, of one batch at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.stats.bootstrap import Floats, Ints
+from pipeline.stats.tally import Table, Tally, counted, ratio_sums
+from schemas.labels import VERDICT, Reason, Status
+from schemas.quality import TOKENS
+
+# The columns of a snapshot's tables that are read.
+LABEL_COLUMNS = (
+    "shard",
+    "row",
+    "status",
+    "reason",
+    "preference",
+    "p_a",
+    "p_a_raw",
+    "margin",
+    "scores",
+    "confidence",
+    "position_consistent",
+    "n_votes",
+)
+VOTE_COLUMNS = ("vote", "order", "choice", "outcome", *(f"{name}_tokens" for name in TOKENS))
+
+EDGES: dict[str, tuple[float, ...]] = {
+    "margin": tuple(number - 0.5 for number in range(-10, 12)),  # scores are 1 to 10
+    "confidence": tuple(number / 20 for number in range(21)),
+    "p_a": tuple(number / 10 for number in range(11)),
+    "votes_per_pair": tuple(float(number) for number in range(34)),
+    "output_tokens": (0.0, *(float(2**power) for power in range(16))),
+    "length_ratio": tuple(2 ** (power / 2) for power in range(-8, 9)),
+}
+EDGES["length_ratio_a"] = EDGES["length_ratio"]
+
+
+def of_rows(rows: pa.Table) -> Tally:
+    """Rows of a snapshot's table ``labels`` or ``quarantine``."""
+    labeled = pc.equal(rows["status"], Status.LABELED)
+    preference = pc.value_counts(rows["preference"].filter(labeled)).to_pylist()
+    consistent = rows["position_consistent"]
+    tally = Tally()
+    tally.numbers.update(_by_value("status", rows["status"]))
+    tally.numbers.update(_by_value("reason", rows["reason"]))
+    tally.numbers.update({f"preference/{each['values']}": each["counts"] for each in preference})
+    tally.numbers["consistent"] = int(pc.sum(consistent).as_py() or 0)
+    tally.numbers["consistency_known"] = len(consistent) - consistent.null_count
+    tally.numbers["calibrated"] = len(rows) - rows["p_a"].null_count
+    p = probabilities(rows)
+    tally.numbers["probability_known"] = int(np.count_nonzero(~np.isnan(p)))
+    tally.tables["p_a"] = counted(p, EDGES["p_a"])
+    for name in ("margin", "confidence"):
+        tally.tables[name] = counted(floats(rows[name]), EDGES[name])
+    tally.tables["votes_per_pair"] = counted(floats(rows["n_votes"]), EDGES["votes_per_pair"])
+    return tally
+
+
+def of_votes(votes: pa.Table) -> Tally:
+    """Votes of a snapshot's table ``votes``: every vote of each row that has one in the batch."""
+    outcome, choice = votes["outcome"], votes["choice"]
+    # Votes stand in the order of their rows, and each row's begin with number 0.
+    row = np.cumsum(integers(votes["vote"]) == 0)
+    readable = truths(pc.equal(outcome, VERDICT))
+    sided = readable & truths(pc.is_in(choice, pa.array(["a", "b"])))
+    first = pc.utf8_slice_codeunits(votes["order"], 0, 1)
+    every = np.ones(len(votes), bool)
+    tally = Tally()
+    tally.numbers.update(_by_value("outcome", outcome))
+    for name in TOKENS:
+        tally.numbers[f"tokens/{name}"] = int(pc.sum(votes[f"{name}_tokens"]).as_py() or 0)
+    written = floats(votes["output_tokens"])
+    tally.tables["output_tokens"] = counted(written, EDGES["output_tokens"])
+    for name, part, whole in (
+        ("truncation", truths(pc.equal(outcome, Reason.TRUNCATED)), every),
+        ("unreadable", ~readable, every),
+        ("first_slot_wins", sided & truths(pc.equal(choice, first)), sided),
+    ):
+        tally.tables[name] = ratio_sums(_by_row(part, row), _by_row(whole, row))
+    return tally
+
+
+def of_lengths(length_a: Floats, length_b: Floats, preferred: Table, gold: Table) -> Tally:
+    """Sampled rows whose two responses are texts.
+
+    Args:
+        length_a, length_b: in characters; NaN or 0 leaves a row out.
+        preferred: ``"a"``, ``"b"``, or else of a row without a label.
+        gold: ``"a"``, ``"b"``, or else of a row where no human prefers one.
+    """
+    known = (length_a > 0) & (length_b > 0)
+    longer = np.where(length_a > length_b, "a", "b")
+    tally = Tally()
+    for name, chosen in (("longer_wins", preferred), ("gold_longer_wins", gold)):
+        sided = known & (length_a != length_b) & np.isin(chosen, ("a", "b"))
+        tally.numbers[f"{name}/part"] = int(np.count_nonzero(sided & (chosen == longer)))
+        tally.numbers[f"{name}/whole"] = int(np.count_nonzero(sided))
+    labeled = known & np.isin(preferred, ("a", "b"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(labeled, length_a / length_b, np.nan)
+    edges = EDGES["length_ratio"]
+    tally.tables["length_ratio"] = counted(ratio, edges)
+    tally.tables["length_ratio_a"] = counted(ratio[preferred == "a"], edges)
+    return tally
+
+
+def probabilities(rows: pa.Table) -> Floats:
+    """Of each row the probability that a is preferred; NaN where it has none.
+
+    The calibrated one; of a row without, the share of its votes.
+    """
+    return floats(pc.coalesce(rows["p_a"], rows["p_a_raw"]))
+
+
+def floats(column: Any) -> Floats:
+    """A column of numbers; NaN where there is none."""
+    filled = pc.fill_null(column.cast(pa.float64()), float("nan"))
+    return np.asarray(filled, np.float64)
+
+
+def integers(column: Any) -> Ints:
+    """A column of integers without nulls."""
+    return np.asarray(column, np.int64)
+
+
+def texts(column: Any) -> Table:
+    """A column of texts; null is empty."""
+    return np.asarray(pc.fill_null(column, ""), np.str_)
+
+
+def truths(column: Any) -> Table:
+    """A column of truth values; null is false."""
+    return np.asarray(pc.fill_null(column, False), bool)
+
+
+def _by_value(prefix: str, column: Any) -> Counter[str]:
+    found = pc.value_counts(column).to_pylist()
+    there = {each["values"]: each["counts"] for each in found if each["values"] is not None}
+    return Counter({f"{prefix}/{value}": int(count) for value, count in there.items()})
+
+
+def _by_row(flags: Table, row: Ints) -> Ints:
+    """How many flags of each row are true."""
+    return np.bincount(row, weights=flags).astype(np.int64)

@@ -1,0 +1,232 @@
+"""Measures a snapshot once and keeps the figures beside its manifest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipeline.pairs.input_config import InputConfig
+from pipeline.runtime.errors import InputError
+from pipeline.runtime.reporter import Reporter
+from pipeline.runtime.stop import Stop
+from pipeline.snapshots.manifests import find_snapshot, folder_of, read_manifest
+from pipeline.snapshots.quality.canary_counts import CANARY, Canary, count_canaries
+from pipeline.snapshots.quality.gold_counts import agreement_of
+from pipeline.snapshots.quality.input_columns import Source
+from pipeline.snapshots.quality.quality_config import QualityConfig
+from pipeline.snapshots.quality.rates import drift, histograms, rates
+from pipeline.snapshots.quality.snapshot_counts import GOLD, count_rows, format_of
+from pipeline.stats.intervals import NOTHING
+from pipeline.stats.tally import Tally
+from pipeline.store.object_store import Store
+from schemas.contract import ContractError
+from schemas.manifest import Manifest
+from schemas.quality import TOKENS, Drift, Histogram, Quality, Rate
+
+_PROGRESS_S = 10
+
+
+def quality_key(snapshot_id: str) -> str:
+    """Where a snapshot's figures are, under the output root."""
+    return f"{folder_of(snapshot_id)}/quality.json"
+
+
+def read_quality(output: Store, snapshot_id: str) -> Quality | None:
+    """The stored figures of a snapshot; None where it was never measured.
+
+    Raises:
+        InputError: they cannot be read.
+        StorageError: the store fails.
+    """
+    key = quality_key(snapshot_id)
+    if output.size(key) is None:
+        return None
+    try:
+        return Quality.parse(output.read(key), output.path(key))
+    except ContractError as error:
+        raise InputError(str(error)) from error
+
+
+def measure(
+    output: Store,
+    manifest: Manifest,
+    config: QualityConfig,
+    columns: InputConfig,
+    *,
+    against: str | None,
+    canary: Canary | None = None,
+    reporter: Reporter | None = None,
+    stop: Stop | None = None,
+) -> Quality:
+    """Measures a snapshot, and writes its ``quality.json``.
+
+    Args:
+        output: the output root.
+        manifest: of the snapshot, which need not be live.
+        config: how much is read.
+        columns: how the corpus is read.
+        against: the snapshot whose figures drift is measured against; only these are read.
+        canary: the canaries of a run.
+        reporter: told now and then how far it is.
+        stop: asked all the while whether to end.
+
+    Raises:
+        StoppedError: ``stop`` was asked; nothing is written.
+        InputError: a file of the snapshot is corrupt, or holds other rows than the manifest says.
+        StorageError: the store fails.
+    """
+    quality = _measured(output, manifest, config, columns, against, canary, reporter, stop)
+    output.put(quality_key(manifest.snapshot_id), quality.to_json())
+    return quality
+
+
+def measure_again(
+    output: Store,
+    snapshot: str,
+    config: QualityConfig,
+    columns: InputConfig,
+    reporter: Reporter | None = None,
+) -> Quality:
+    """Measures a snapshot that is there already, against the one that was live before it.
+
+    What was measured on canaries stays as it is: they are a run's, and not the snapshot's.
+
+    Args:
+        output: the output root.
+        snapshot: its id, or how that begins.
+        config, columns, reporter: as :func:`measure` takes them.
+
+    Raises:
+        ConfigError: there is no such snapshot.
+        InputError, StorageError: as :func:`measure` raises them.
+    """
+    manifest = read_manifest(output, find_snapshot(output, snapshot))
+    try:
+        earlier = read_quality(output, manifest.snapshot_id)
+    except InputError:  # of another version, or damaged: this is what measures it anew
+        earlier = None
+    quality = _measured(output, manifest, config, columns, manifest.parent, None, reporter)
+    if earlier is not None and earlier.canary is not None:
+        canary = {name: rate for name, rate in earlier.rates.items() if name.startswith(CANARY)}
+        quality = replace(quality, canary=earlier.canary, rates={**quality.rates, **canary})
+    output.put(quality_key(manifest.snapshot_id), quality.to_json())
+    return quality
+
+
+def quality_fields(quality: Quality) -> dict[str, Any]:
+    """The figures in a few lines, for an operator."""
+    found = {
+        name: None if r.value is None else round(r.value, 4) for name, r in quality.rates.items()
+    }
+    index, change = quality.drift.p_a_psi, quality.drift.preference_a_change
+    drift = {"p_a_psi": index.value, "preference_a_change": change.value}
+    return {
+        "snapshot": quality.snapshot_id,
+        **found,
+        "against": quality.drift.against,
+        **{name: None if value is None else round(value, 4) for name, value in drift.items()},
+        "notes": "; ".join(filter(None, (*quality.notes, quality.drift.detail))),
+    }
+
+
+def _measured(
+    output: Store,
+    manifest: Manifest,
+    config: QualityConfig,
+    columns: InputConfig,
+    against: str | None,
+    canary: Canary | None,
+    reporter: Reporter | None,
+    stop: Stop | None = None,
+) -> Quality:
+    source = Source(manifest, columns.columns)
+    step = _telling(reporter, stop or Stop(), manifest.rows)
+    tally = count_rows(output, manifest, config, source, step)
+    notes = source.notes()
+    if canary is not None:
+        try:
+            ranked = format_of(manifest) == "batch_ranking"
+            judge_id = manifest.judge["judge_id"]
+            tally.add(count_canaries(output, canary, judge_id, ranked=ranked))
+        except InputError as error:
+            notes.append(str(error))
+    return _quality(manifest, tally, canary, _Before.find(output, against), notes)
+
+
+def _telling(reporter: Reporter | None, stop: Stop, total: int) -> Callable[[int], None]:
+    told = time.monotonic()
+
+    def step(rows: int) -> None:
+        nonlocal told
+        stop.check("the snapshot was being measured")
+        if reporter is not None and time.monotonic() - told > _PROGRESS_S:
+            told = time.monotonic()
+            reporter.event("measuring", {"rows": rows, "rows_total": total})
+
+    return step
+
+
+def _quality(
+    manifest: Manifest, tally: Tally, canary: Canary | None, before: _Before, notes: list[str]
+) -> Quality:
+    measured, bins = rates(tally), histograms(tally)
+    judge_id = manifest.judge["judge_id"]
+    known, calibrated = (tally.numbers[n] for n in ("probability_known", "calibrated"))
+    if 0 < calibrated < known:
+        notes = [*notes, f"{calibrated} of {known} probabilities are calibrated, the rest are not"]
+    whole = 0 < calibrated == known
+    by_outcome = tally.named("outcome")
+    return Quality(
+        snapshot_id=manifest.snapshot_id,
+        judge_id=judge_id,
+        format=format_of(manifest),
+        rows=manifest.rows,
+        counts=manifest.counts,
+        quarantined_by_reason=tally.named("reason"),
+        votes=sum(by_outcome.values()),
+        votes_by_outcome=by_outcome,
+        tokens={name: tally.numbers[f"tokens/{name}"] for name in TOKENS},
+        calibrated=whole,
+        rates=measured,
+        histograms=bins,
+        gold=agreement_of(GOLD, tally, manifest.input),
+        canary=agreement_of(CANARY, tally, canary.input_uri) if canary else None,
+        drift=before.drift(measured, bins, judge_id, whole),
+        notes=tuple(notes),
+    )
+
+
+@dataclass(frozen=True)
+class _Before:
+    """The snapshot that drift is measured against, as far as its figures are there."""
+
+    snapshot_id: str | None
+    quality: Quality | None
+    problem: str
+
+    @classmethod
+    def find(cls, output: Store, snapshot_id: str | None) -> _Before:
+        if snapshot_id is None:
+            return cls(None, None, "this is the first snapshot: there is none to compare it with")
+        try:
+            quality = read_quality(output, snapshot_id)
+        except InputError as error:
+            return cls(snapshot_id, None, str(error))
+        problem = (
+            f"{output.path(quality_key(snapshot_id))} does not exist: snapshot {snapshot_id} was "
+            f"never measured; jobs.publish --measure {snapshot_id} does it"
+        )
+        return cls(snapshot_id, quality, problem)
+
+    def drift(
+        self,
+        measured: dict[str, Rate],
+        bins: dict[str, Histogram],
+        judge_id: str,
+        calibrated: bool,
+    ) -> Drift:
+        if self.quality is None:
+            return Drift(self.snapshot_id, self.problem, False, NOTHING, NOTHING)
+        return drift(measured, bins, judge_id, calibrated, self.quality)

@@ -1,0 +1,79 @@
+"""From counts to the figures of ``schemas.quality``."""
+
+from __future__ import annotations
+
+from pipeline.snapshots.quality.gold_counts import agreement_rates
+from pipeline.snapshots.quality.label_counts import EDGES
+from pipeline.stats.intervals import NOTHING, change, clustered_share, share, stability_index
+from pipeline.stats.tally import Tally
+from schemas.labels import Status
+from schemas.quality import HISTOGRAMS, RATES, Drift, Histogram, Quality, Rate
+
+_JUDGED = (Status.LABELED, Status.TIE, Status.ABSTAINED)
+
+
+def rates(tally: Tally) -> dict[str, Rate]:
+    """Every one of ``RATES``."""
+    status = {each: tally.numbers[f"status/{each}"] for each in Status}
+    judged = sum(status[each] for each in _JUDGED)
+    quarantined = status[Status.QUARANTINED]
+    for_a, for_b = (tally.numbers[f"preference/{each}"] for each in "ab")
+    shares = {
+        "tie": (status[Status.TIE], judged),
+        "abstain": (status[Status.ABSTAINED], judged),
+        "quarantine": (quarantined, judged + quarantined),
+        "position_consistency": (
+            tally.numbers["consistent"],
+            tally.numbers["consistency_known"],
+        ),
+        "preference_a": (for_a, for_a + for_b),
+        **{
+            name: (tally.numbers[f"{name}/part"], tally.numbers[f"{name}/whole"])
+            for name in ("longer_wins", "gold_longer_wins")
+        },
+    }
+    found = {name: share(*counts) for name, counts in shares.items()}
+    for name in ("truncation", "unreadable", "first_slot_wins"):
+        sums = tally.tables.get(name)
+        found[name] = NOTHING if sums is None else clustered_share(sums)
+    found |= agreement_rates("gold", tally) | agreement_rates("canary", tally)
+    return {name: found[name] for name in RATES}
+
+
+def histograms(tally: Tally) -> dict[str, Histogram]:
+    """Every one of ``HISTOGRAMS``."""
+    found = {}
+    for name in HISTOGRAMS:
+        table = tally.tables.get(name)
+        counts = [0] * (len(EDGES[name]) - 1) if table is None else table.tolist()
+        found[name] = Histogram(EDGES[name], tuple(counts))
+    return found
+
+
+def drift(
+    measured: dict[str, Rate],
+    bins: dict[str, Histogram],
+    judge_id: str,
+    calibrated: bool,
+    before: Quality,
+) -> Drift:
+    """What changed since another snapshot."""
+    other = before.histograms["p_a"]
+    judge_changed = before.judge_id != judge_id
+    said = []
+    if judge_changed:
+        said.append(f"the judge is another one ({before.judge_id[:16]} before)")
+    if before.calibrated != calibrated:
+        kinds = ("the share of votes", "calibrated")
+        said.append(f"p_a is {kinds[calibrated]}, and was {kinds[before.calibrated]} before")
+    same_bins = other.edges == bins["p_a"].edges
+    if not same_bins:
+        said.append("p_a was counted in other bins before: its index is not measured")
+    index = stability_index(other.counts, bins["p_a"].counts) if same_bins else NOTHING
+    return Drift(
+        against=before.snapshot_id,
+        detail="; ".join(said),
+        judge_changed=judge_changed,
+        p_a_psi=index,
+        preference_a_change=change(before.rates["preference_a"], measured["preference_a"]),
+    )

@@ -1,0 +1,115 @@
+"""Counts all rows and votes of a snapshot, beside what the input says of the same rows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.runtime.errors import InputError
+from pipeline.snapshots.quality.gold_counts import of_groups, of_pairs
+from pipeline.snapshots.quality.input_columns import Lengths, Source
+from pipeline.snapshots.quality.label_counts import (
+    LABEL_COLUMNS,
+    VOTE_COLUMNS,
+    integers,
+    of_lengths,
+    of_rows,
+    of_votes,
+    texts,
+)
+from pipeline.snapshots.quality.quality_config import QualityConfig
+from pipeline.snapshots.quality.snapshot_tables import map_groups
+from pipeline.stats.tally import Tally
+from pipeline.store.object_store import Store
+from schemas.labels import Status
+from schemas.manifest import Manifest
+
+GOLD = "gold"  # how the counts of the corpus' gold are called
+_GOLD_COLUMNS = {"single_score": None, "batch_ranking": "gold_scores"}  # of pairs it is "gold"
+
+
+def format_of(manifest: Manifest) -> str:
+    """The answer format of the judge that labelled a snapshot."""
+    return str(manifest.judge["judge"]["format"])
+
+
+def count_rows(
+    output: Store,
+    manifest: Manifest,
+    config: QualityConfig,
+    source: Source,
+    step: Callable[[int], None],
+) -> Tally:
+    """The counts of a whole snapshot.
+
+    Args:
+        output: the output root.
+        manifest: of the snapshot.
+        config: how much is read.
+        source: what the snapshot was made of.
+        step: called with the rows counted so far, again and again; may raise to stop.
+
+    Raises:
+        InputError: a file is corrupt, or holds other rows than the manifest says.
+        StorageError: the store fails.
+    """
+    column = _GOLD_COLUMNS.get(format_of(manifest), "gold")
+    lengths = source.lengths(config.length_groups) if column == "gold" else {}
+
+    def rows(table: pa.Table) -> Tally:
+        tally = of_rows(table)
+        for path, part in _by_shard(table):
+            whole = source.gold(path, column) if config.gold and column else None
+            gold = None if whole is None else whole.take(part["row"].combine_chunks())
+            if gold is not None and column == "gold":
+                tally.add(of_pairs(GOLD, part, gold))
+            elif gold is not None:
+                tally.add(of_groups(GOLD, part, gold.to_pylist()))
+            if path in lengths:
+                tally.add(_lengths(lengths[path], part, gold))
+        return tally
+
+    tally = Tally()
+    for table, columns, count in (
+        ("labels", LABEL_COLUMNS, rows),
+        ("quarantine", LABEL_COLUMNS, rows),
+        ("votes", VOTE_COLUMNS, of_votes),
+    ):
+        for part in map_groups(output, manifest, table, columns, count, config.threads):
+            tally.add(part)
+            step(_rows(tally))
+    got = {status.value: tally.numbers[f"status/{status}"] for status in Status}
+    expected = {status.value: manifest.counts[status] for status in Status}
+    if got != expected:
+        raise InputError(
+            f"snapshot {manifest.snapshot_id} under {output.uri}: its files hold {got}, expected "
+            f"{expected} by its manifest; remove its folder and publish again"
+        )
+    return tally
+
+
+def _rows(tally: Tally) -> int:
+    return sum(tally.numbers[f"status/{status}"] for status in Status)
+
+
+def _by_shard(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of each shard, which stand together."""
+    if not len(table):
+        return
+    shards = table["shard"].combine_chunks().dictionary_encode()
+    codes = integers(shards.indices)
+    starts = [0, *(np.flatnonzero(codes[1:] != codes[:-1]) + 1).tolist(), len(codes)]
+    for start, stop in itertools.pairwise(starts):
+        yield str(shards.dictionary[codes[start]]), table.slice(start, stop - start)
+
+
+def _lengths(group: Lengths, rows: pa.Table, gold: pa.Array | None) -> Tally:
+    """The rows of a sampled row group, and those alone."""
+    place = integers(rows["row"]) - group.start
+    inside = (place >= 0) & (place < len(group.a))
+    human = pa.nulls(len(rows), pa.string()) if gold is None else gold
+    preferred, human = (texts(each)[inside] for each in (rows["preference"], human))
+    return of_lengths(group.a[place[inside]], group.b[place[inside]], preferred, human)

@@ -1,0 +1,70 @@
+"""Removes old snapshots. The only place that deletes anything, and only when it is asked to.
+
+A snapshot's manifest goes first: from then on nobody can open it, so that one whose deletion was
+interrupted never looks whole. What it leaves, and what publishers that were killed have left, is
+found by having no manifest, and is removed too.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from pipeline.runtime.errors import ConfigError
+from pipeline.runtime.reporter import Reporter
+from pipeline.snapshots.manifests import (
+    folder_of,
+    manifest_key,
+    manifests,
+    read_latest,
+    snapshot_ids,
+)
+from pipeline.snapshots.publish import LEASE
+from pipeline.snapshots.publish_config import PublishConfig
+from pipeline.store.lease import take_lease
+from pipeline.store.object_store import Store
+
+_THREADS = 8
+
+
+@dataclass(frozen=True)
+class Retained:
+    """Ids of snapshots, oldest first."""
+
+    kept: tuple[str, ...]
+    removed: tuple[str, ...]
+    leftovers: tuple[str, ...]
+
+
+def retain(
+    output: Store, keep: int, config: PublishConfig, reporter: Reporter, run_id: str
+) -> Retained:
+    """Removes all but the newest ``keep`` snapshots, the live one and the one before it.
+
+    Refused candidates count like the others.
+
+    Raises:
+        ConfigError: ``keep`` is less than 1.
+        LeaseHeldError: a publisher is at work.
+        StorageError: the store refuses; these credentials may not delete.
+    """
+    if keep < 1:
+        raise ConfigError(f"--keep {keep}: expected 1 or more; the live snapshot always stays")
+    with take_lease(output, LEASE, run_id, ttl_s=config.lease_s, waiting=reporter.note) as lease:
+        latest, _ = read_latest(output)
+        needed = {latest.snapshot_id, latest.previous} if latest else set()
+        complete = [manifest.snapshot_id for manifest in manifests(output)]
+        kept = [name for name in complete if name in needed or name in complete[-keep:]]
+        removed = [name for name in complete if name not in kept]
+        leftovers = [name for name, whole in snapshot_ids(output).items() if not whole]
+        for name in [*removed, *leftovers]:
+            lease.check()
+            _remove(output, name)
+    return Retained(tuple(kept), tuple(removed), tuple(leftovers))
+
+
+def _remove(output: Store, snapshot_id: str) -> None:
+    output.delete(manifest_key(snapshot_id))
+    keys = [entry.key for entry in output.list(folder_of(snapshot_id))]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(output.delete, keys))

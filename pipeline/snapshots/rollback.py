@@ -1,0 +1,96 @@
+"""Makes an earlier snapshot live again, after looking whether all of it is still there."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+
+from pipeline.runtime.errors import ConfigError, ReconcileError
+from pipeline.runtime.reporter import Reporter
+from pipeline.snapshots.manifests import find_snapshot, folder_of, read_latest, read_manifest
+from pipeline.snapshots.publish import LEASE, Publication, swap_latest
+from pipeline.snapshots.publish_config import PublishConfig
+from pipeline.store.lease import take_lease
+from pipeline.store.object_store import Store
+from schemas.manifest import Manifest, SnapshotFile
+
+_THREADS = 8
+_PIECE_BYTES = 8 * 2**20
+
+
+def roll_back(
+    output: Store, snapshot: str, config: PublishConfig, reporter: Reporter, run_id: str
+) -> Publication:
+    """Makes a snapshot live that exists already.
+
+    Args:
+        output: the output root.
+        snapshot: its id, or how it begins.
+        config: for the lease.
+        reporter: told what is done.
+        run_id: of this run.
+
+    Raises:
+        ConfigError: there is no such snapshot, the gate refused it, or was never asked about it.
+        ReconcileError: a file is not what the manifest says.
+        LeaseHeldError: another publisher is at work.
+    """
+    with take_lease(output, LEASE, run_id, ttl_s=config.lease_s, waiting=reporter.note) as lease:
+        before, version = read_latest(output)
+        manifest = read_manifest(output, find_snapshot(output, snapshot))
+        if before is not None and before.snapshot_id == manifest.snapshot_id:
+            return Publication(manifest, live=True, changed=False)
+        if manifest.blocked:
+            raise ConfigError(
+                f"snapshot {manifest.snapshot_id} was refused by the gate; choose another one "
+                "(jobs.publish --list), or publish it with other thresholds"
+            )
+        if manifest.gate is None:
+            raise ConfigError(
+                f"snapshot {manifest.snapshot_id} was never live, and no gate has looked at it: "
+                "its publisher was ended before that; choose one that is kept or live "
+                "(jobs.publish --list), or publish what it was made of: jobs.publish --input "
+                f"{manifest.input}"
+            )
+        reporter.note(f"checking {len(manifest.files)} files, {manifest.total_bytes:,} bytes")
+        verify_files(output, manifest)
+        lease.check()
+        swap_latest(output, manifest.snapshot_id, before, version, run_id, rollback=True)
+    return Publication(manifest, live=True, changed=True)
+
+
+def verify_files(output: Store, manifest: Manifest) -> None:
+    """Reads every file of a snapshot and compares size and SHA-256 with the manifest.
+
+    Raises:
+        ReconcileError: files are missing or differ; names them.
+        StorageError: the store fails.
+    """
+
+    def problem(file: SnapshotFile) -> str | None:
+        key = f"{folder_of(manifest.snapshot_id)}/{file.path}"
+        size = output.size(key)
+        if size is None:
+            return f"{output.path(key)} does not exist"
+        if size != file.bytes:
+            return f"{output.path(key)} has {size} bytes, expected {file.bytes}"
+        found = _sha256(output, key, size)
+        if found != file.sha256:
+            return f"{output.path(key)} has the SHA-256 {found}, expected {file.sha256}"
+        return None
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        problems = [text for text in pool.map(problem, manifest.files) if text]
+    if problems:
+        shown = "\n  ".join(problems[:20])
+        raise ReconcileError(
+            f"snapshot {manifest.snapshot_id} is damaged, and was left as it is:\n  {shown}\n"
+            "choose another, or publish again"
+        )
+
+
+def _sha256(output: Store, key: str, size: int) -> str:
+    state = hashlib.sha256()
+    for start in range(0, size, _PIECE_BYTES):
+        state.update(output.read_range(key, start, min(size, start + _PIECE_BYTES)))
+    return state.hexdigest()

@@ -1,0 +1,62 @@
+"""Reads snapshots: ``LATEST.json`` → manifest → exactly the files that it lists.
+
+Files of a snapshot never change, so that whoever has read a manifest reads one snapshot to the
+end, whatever is published meanwhile. (A retention job may remove it in the end: it keeps the live
+one and the one before.)
+"""
+
+from __future__ import annotations
+
+import pyarrow.dataset as ds
+import pyarrow.fs as pafs
+
+from pipeline.runtime.errors import ConfigError, InputError
+from pipeline.snapshots.manifests import LATEST, folder_of, live, read_manifest
+from pipeline.store.object_store import Store
+from schemas.manifest import Manifest
+from schemas.snapshots import TABLES, contract_of
+
+
+def open_snapshot(uri: str, which: str = LATEST, table: str = "labels") -> ds.Dataset:
+    """A table of a snapshot; see :func:`pipeline.open_snapshot`."""
+    output = Store(uri)
+    manifest = open_manifest(output, which)
+    keys = _keys(output, manifest, table)
+    filesystem, _ = output.filesystem("")
+    paths = [output.filesystem(key)[1] for key in keys]
+    native = pafs.LocalFileSystem() if output.local else None
+    return ds.FileSystemDataset.from_paths(
+        paths,
+        schema=TABLES[table],
+        format=ds.ParquetFileFormat(),
+        filesystem=native or pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)),
+    )
+
+
+def snapshot_files(uri: str, which: str = LATEST, table: str = "labels") -> list[str]:
+    """The files of a table; see :func:`pipeline.snapshot_files`."""
+    output = Store(uri)
+    return [output.path(key) for key in _keys(output, open_manifest(output, which), table)]
+
+
+def open_manifest(output: Store, which: str = LATEST) -> Manifest:
+    """The manifest of the live snapshot, or of the one with the id ``which``.
+
+    Raises:
+        InputError: nothing is published, there is no such snapshot, or it cannot be read.
+        StorageError: the store fails.
+    """
+    return read_manifest(output, live(output).snapshot_id if which == LATEST else which)
+
+
+def _keys(output: Store, manifest: Manifest, table: str) -> list[str]:
+    if table not in TABLES:
+        raise ConfigError(f"table {table!r}: expected one of {', '.join(TABLES)}")
+    got, expected = manifest.schemas.get(table), contract_of(table)
+    if got != expected:
+        raise InputError(
+            f"{output.uri}: the table {table} of snapshot {manifest.snapshot_id} keeps to {got}, "
+            f"expected {expected}; use the version of this software that wrote it"
+        )
+    folder = folder_of(manifest.snapshot_id)
+    return [f"{folder}/{file.path}" for file in manifest.files_of(table)]

@@ -1,0 +1,58 @@
+"""What an operator is told about snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.snapshots.manifests import manifests, read_latest, snapshot_ids
+from pipeline.snapshots.publish import Publication
+from pipeline.store.object_store import Store
+from schemas.manifest import Manifest
+from schemas.snapshots import TABLES
+
+
+def publication_fields(publication: Publication, output: Store) -> dict[str, Any]:
+    """A publication in a few lines."""
+    manifest = publication.manifest
+    state = "refused by the gate" if manifest.blocked else "live"
+    if publication.live and not publication.changed:
+        state = "live, as it was before"
+    return {
+        "snapshot": manifest.snapshot_id,
+        "state": state,
+        "judge_id": manifest.judge["judge_id"][:16],
+        "rows": manifest.rows,
+        **manifest.counts,
+        "shards": len(manifest.shards),
+        "shards_unreadable": sum(shard.defect is not None for shard in manifest.shards),
+        **{f"{name}_files": len(manifest.files_of(name)) for name in TABLES},
+        "mb": round(manifest.total_bytes / 2**20, 1),
+        "parent": manifest.parent,
+        "output": output.uri,
+    }
+
+
+def listing(output: Store) -> Iterator[dict[str, Any]]:
+    """Every snapshot, oldest first, and what killed publishers have left."""
+    latest, _ = read_latest(output)
+    for manifest in manifests(output):
+        yield {
+            "snapshot": manifest.snapshot_id,
+            "state": _state(manifest, latest.snapshot_id if latest else None),
+            "created_at": manifest.created_at,
+            "judge_id": manifest.judge["judge_id"][:16],
+            **manifest.counts,
+            "mb": round(manifest.total_bytes / 2**20, 1),
+        }
+    for snapshot_id, whole in snapshot_ids(output).items():
+        if not whole:
+            yield {"snapshot": snapshot_id, "state": "unfinished"}
+
+
+def _state(manifest: Manifest, live: str | None) -> str:
+    if manifest.snapshot_id == live:
+        return "live"
+    if manifest.gate is None:
+        return "never gated"
+    return "refused by the gate" if manifest.blocked else "kept"

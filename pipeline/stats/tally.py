@@ -1,0 +1,69 @@
+"""Counts that are made batch by batch, in any order and by many threads, and then added up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.stats.bootstrap import Ints
+
+Table = NDArray[Any]
+
+
+@dataclass
+class Tally:
+    """Sums: the tally of a whole is the sum of the tallies of its parts.
+
+    Attributes:
+        numbers: by name.
+        tables: arrays by name, of one shape each: bins of a histogram, the cells of a table, or
+            the sums behind a ratio (:func:`ratio_sums`).
+    """
+
+    numbers: Counter[str] = field(default_factory=Counter)
+    tables: dict[str, Table] = field(default_factory=dict)
+
+    def add(self, other: Tally) -> None:
+        """Adds what another one has counted."""
+        self.numbers.update(other.numbers)
+        for name, table in other.tables.items():
+            mine = self.tables.get(name)
+            self.tables[name] = table.copy() if mine is None else mine + table
+
+    def named(self, prefix: str) -> dict[str, int]:
+        """The numbers under ``<prefix>/``, without it, sorted; those that are 0 are left out."""
+        found = {
+            name.removeprefix(f"{prefix}/"): number
+            for name, number in self.numbers.items()
+            if name.startswith(f"{prefix}/") and number
+        }
+        return dict(sorted(found.items()))
+
+
+def counted(values: Table, edges: tuple[float, ...]) -> Ints:
+    """How many values lie in each bin; what lies outside is in the outermost ones, NaN in none.
+
+    A bin holds its lower edge, and not its upper one.
+    """
+    there = values[~np.isnan(values)]
+    last = len(edges) - 2
+    bins = np.clip(np.searchsorted(edges, there, side="right") - 1, 0, last)
+    return np.bincount(bins, minlength=last + 1).astype(np.int64)
+
+
+def ratio_sums(part: Ints, whole: Ints) -> Ints:
+    """The sums that a ratio over rows and its interval are made of.
+
+    Args:
+        part, whole: of each row, such as its truncated votes and all its votes; rows of which the
+            whole is 0 do not count.
+
+    Returns:
+        Sums of part, whole, part², part * whole, whole²; and the number of rows.
+    """
+    products = (part, whole, part * part, part * whole, whole * whole, whole > 0)
+    return np.array([product.sum() for product in products], np.int64)

@@ -1,0 +1,253 @@
+"""One object store under one URI: local folders and s3:// alike, through fsspec and s3fs.
+
+Credentials come from the default chain (environment, profile, pod identity) and
+``AWS_ENDPOINT_URL``, never from configuration, and never appear in a message.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from botocore.exceptions import BotoCoreError, ClientError
+from fsspec.implementations.local import LocalFileSystem
+
+from pipeline.runtime.errors import StorageError
+from pipeline.store import local_files
+from pipeline.store.source_file import SourceFile
+from pipeline.store.uploads import LocalSink, S3Sink, Upload
+
+SCHEMES = ("file", "s3")
+_HINTS = {
+    PermissionError: "access is denied: check the credentials in use and what they may do there",
+    FileNotFoundError: "it does not exist: check bucket and path",
+}
+_IN_THE_WAY = "a part of the path is a file and no folder: check the path"
+_FULL = "the disk is full, or a quota is used up: make room, and run again"
+_LOCAL_HINTS = {
+    PermissionError: "access is denied: check who owns the folders of this path and who may write",
+    FileNotFoundError: "it does not exist and was not made: check the path",
+    NotADirectoryError: _IN_THE_WAY,
+    FileExistsError: _IN_THE_WAY,
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object: its key under the store's root, size in bytes, and etag where there is one."""
+
+    key: str
+    size: int
+    etag: str | None
+
+
+@dataclass(frozen=True)
+class Version:
+    """The content of an object, and the tag that tells it from other contents of its key."""
+
+    data: bytes
+    tag: str
+
+
+class Store:
+    """The objects under one root URI.
+
+    Every method raises StorageError (URI and cause) where the store refuses or fails; keys are
+    relative to the root.
+    """
+
+    def __init__(self, uri: str) -> None:
+        """Binds to ``uri``, a local path, ``file:///…`` or ``s3://bucket/prefix``.
+
+        Raises:
+            StorageError: the scheme is not supported, or nothing below a root is named.
+        """
+        scheme, separator, rest = uri.partition("://")
+        if separator and scheme not in SCHEMES:
+            raise StorageError(f"{uri}: scheme {scheme!r} is not supported; use a path or s3://")
+        self.local = not separator or scheme == "file"
+        if self.local:
+            self.uri = self._root = _local_root(uri)
+            self._fs: Any = LocalFileSystem()  # not by URI: fsspec takes `::` in one for a chain
+            return
+        if not rest.strip("/"):
+            raise StorageError(f"{uri}: no bucket is named; give s3://bucket/prefix")
+        self.uri = uri.rstrip("/")
+        self._fs, self._root = fsspec.url_to_fs(self.uri, use_listings_cache=False)
+
+    def __reduce__(self) -> tuple[type[Store], tuple[str]]:
+        return Store, (self.uri,)
+
+    def path(self, key: str) -> str:
+        """The URI of ``key``, for messages."""
+        return f"{self.uri}/{key}" if key else self.uri
+
+    def real_path(self, key: str = "") -> str:
+        """The URI of ``key`` with the links of a local path resolved, to compare places by."""
+        return str(Path(self.path(key)).resolve()) if self.local else self.path(key)
+
+    def list(self, prefix: str = "", start: str = "") -> Iterator[Entry]:
+        """Every object under the folder ``prefix``, sorted by key; empty if there is none.
+
+        A root that is itself one object is listed with the empty key. Links of a local store are
+        followed, except those that lead back to a folder above them.
+
+        Args:
+            prefix: the folder.
+            start: what their path below the folder begins with, within its first name.
+        """
+        base = self._join(prefix)
+        with self._errors(prefix):
+            if self.local:
+                found = local_files.find(base, start)
+            else:
+                found = self._fs.find(base, detail=True, prefix=start)
+        strip = len(self._root)
+        for path in sorted(found):
+            info = found[path]
+            if info["type"] == "file":
+                etag = str(info["ETag"]).strip('"') if "ETag" in info else None
+                yield Entry(path[strip:].lstrip("/"), int(info["size"]), etag)
+
+    def read(self, key: str) -> bytes:
+        """The whole object."""
+        with self._errors(key):
+            return bytes(self._fs.cat_file(self._join(key)))
+
+    def read_range(self, key: str, start: int, stop: int) -> bytes:
+        """Bytes ``[start, stop)`` of an object; the interval must lie within it."""
+        with self._errors(key):
+            return bytes(self._fs.cat_file(self._join(key), start=start, end=stop))
+
+    def size(self, key: str) -> int | None:
+        """The object's size in bytes, or None if there is no such object."""
+        with self._errors(key):
+            try:
+                info = self._fs.info(self._join(key))
+            except FileNotFoundError:
+                return None
+            return None if info["type"] == "directory" else int(info["size"])
+
+    def open(self, key: str, size: int) -> SourceFile:
+        """A seekable reader that tells a failing store from a corrupt file."""
+        return SourceFile(self.path(key), size, functools.partial(self.read_range, key))
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Writes an object in one PUT unless it exists; True if this call created it.
+
+        Existence is the commit: a reader sees the whole object or none.
+        """
+        with self._errors(key):
+            if self.local:
+                return local_files.create(Path(self._join(key)), data)
+            from pipeline.store import s3_objects
+
+            return s3_objects.create(self._fs, self._join(key), data)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Writes an object in one PUT, replacing what is there."""
+        with self._errors(key):
+            if self.local:
+                local_files.replace(Path(self._join(key)), data)
+            else:
+                self._fs.pipe_file(self._join(key), data)
+
+    def read_version(self, key: str) -> Version | None:
+        """An object and what tells its versions apart; None if there is no such object."""
+        with self._errors(key):
+            if self.local:
+                path = Path(self._join(key))
+                data = path.read_bytes() if path.exists() else None
+                return None if data is None else Version(data, local_files.version(data))
+            from pipeline.store import s3_objects
+
+            found = s3_objects.read(self._fs, self._join(key))
+            return None if found is None else Version(*found)
+
+    def swap(self, key: str, data: bytes, expected: Version | None) -> Version | None:
+        """Writes an object only if it is still as it was read: a compare-and-swap.
+
+        Of many that swap the same version at once, exactly one wins, on this machine or any other.
+        An object that is swapped must be written in no other way.
+
+        Args:
+            key: the object.
+            data: what to write; must hold something of the writer's own, since where the answer to
+                a PUT is lost, finding ``data`` in place is how the writer learns that it won.
+            expected: what ``read_version`` or an earlier swap gave; None to create the object.
+
+        Returns:
+            The new version; None if another was there, and nothing was written.
+        """
+        tag = expected.tag if expected else None
+        with self._errors(key):
+            if self.local:
+                new = local_files.swap(Path(self._join(key)), data, tag)
+            else:
+                from pipeline.store import s3_objects
+
+                new = s3_objects.swap(self._fs, self._join(key), data, tag)
+        return None if new is None else Version(data, new)
+
+    def upload(self, key: str) -> Upload:
+        """Begins to write a large object piece by piece; see :class:`Upload`."""
+        path = self._join(key)
+        with self._errors(key):
+            sink = LocalSink(Path(path)) if self.local else S3Sink(self._fs, path)
+        return Upload(self.path(key), sink, lambda: self._errors(key))
+
+    def delete(self, key: str) -> None:
+        """Removes an object; none is no error. Needs a right that labeling does without."""
+        with self._errors(key):
+            if self.local:
+                Path(self._join(key)).unlink(missing_ok=True)
+            else:
+                self._fs.rm_file(self._join(key))
+
+    def filesystem(self, key: str) -> tuple[Any, str]:
+        """The fsspec file system and the path in it, for libraries that read by themselves."""
+        return self._fs, self._join(key)
+
+    def content_key(self, entry: Entry) -> str:
+        """What tells one version of an object from the next: its etag, or its content's hash."""
+        if entry.etag is not None:
+            return entry.etag
+        with self._errors(entry.key), Path(self._join(entry.key)).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def _join(self, key: str) -> str:
+        return f"{self._root}/{key}" if key else self._root
+
+    @contextmanager
+    def _errors(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ClientError, BotoCoreError) as error:
+            hints = _LOCAL_HINTS if self.local else _HINTS
+            hint = next((text for kind, text in hints.items() if isinstance(error, kind)), "")
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                hint = _FULL
+            cause = f"{type(error).__name__}: {error}"
+            text = f"{hint} ({cause})" if hint else cause
+            raise StorageError(f"{self.path(key)}: {text}") from error
+
+
+def _local_root(uri: str) -> str:
+    """The absolute path without ``..``, double or trailing slashes of a local URI."""
+    path = uri.removeprefix("file://")
+    if not path:
+        raise StorageError("the path is empty: give a folder (. is this one) or s3://bucket/prefix")
+    if path != uri and not path.startswith("/"):
+        raise StorageError(f"{uri}: not an absolute path; give file:///folder or a plain path")
+    root = "/" + os.path.normpath(Path(path).absolute()).strip("/")
+    if root == "/":
+        raise StorageError("/: the root of the file system is no store; name a folder")
+    return root

@@ -1,0 +1,96 @@
+"""One S3 object, written on a condition: ``If-None-Match: *`` and ``If-Match`` of PUT.
+
+Apart from :mod:`pipeline.store.object_store` because importing s3fs takes a second, which local
+stores need not wait for.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from botocore.exceptions import ClientError
+from fsspec.asyn import sync
+from s3fs.core import S3_RETRYABLE_ERRORS
+
+_TRIES = 5
+_LOST = ("PreconditionFailed", "NoSuchKey")  # AWS answers If-Match on a missing key with the latter
+_AT_ONCE = "ConditionalRequestConflict"  # another write was under way; nobody need have won
+
+
+def create(fs: Any, path: str, data: bytes) -> bool:
+    """Writes an object in one PUT unless it exists; True if this call created it."""
+    try:
+        fs.pipe_file(path, data, mode="create")
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error_code(error) not in ("PreconditionFailed", _AT_ONCE):
+            raise
+        return False
+    return True
+
+
+def read(fs: Any, path: str) -> tuple[bytes, str] | None:
+    """An object and its etag, from one request; None if there is no such object."""
+    bucket, key, _ = fs.split_path(path)
+    for tries in range(1, _TRIES + 1):
+        try:
+            answer = fs.call_s3("get_object", Bucket=bucket, Key=key)
+            body = answer["Body"]
+            try:
+                return bytes(sync(fs.loop, body.read)), str(answer["ETag"])
+            finally:
+                body.close()
+        except S3_RETRYABLE_ERRORS as error:
+            if tries == _TRIES:
+                raise OSError(f"{type(error).__name__}: {error}") from error
+            _pause(tries)
+        except OSError as error:
+            if error_code(error) != "NoSuchKey":
+                raise
+            return None
+    raise AssertionError("not reached")
+
+
+def swap(fs: Any, path: str, data: bytes, expected: str | None) -> str | None:
+    """Writes an object if its etag is the expected one (None: if it does not exist).
+
+    A PUT whose answer is lost is sent again by the client, and then meets its own first copy; so
+    what is refused is looked up, and is won if ``data`` stands there.
+
+    Returns:
+        The new etag; None if another was there, and nothing was written.
+    """
+    bucket, key, _ = fs.split_path(path)
+    condition = {"IfNoneMatch": "*"} if expected is None else {"IfMatch": expected}
+    for tries in range(1, _TRIES + 1):
+        try:
+            answer = fs.call_s3("put_object", Bucket=bucket, Key=key, Body=data, **condition)
+            return str(answer["ETag"])
+        except OSError as error:
+            code = error_code(error)
+            if code not in (*_LOST, _AT_ONCE) and not isinstance(error, FileExistsError):
+                raise
+            found = read(fs, path)
+            if found is not None and found[0] == data:
+                return found[1]
+            undecided = code == _AT_ONCE and (found and found[1]) == expected
+            if not undecided:
+                return None
+            if tries == _TRIES:
+                raise
+            _pause(tries)
+    raise AssertionError("not reached")
+
+
+def error_code(error: BaseException) -> str | None:
+    """The S3 error code behind an error of s3fs, if there is one."""
+    cause = error.__cause__
+    if isinstance(cause, ClientError):
+        return str(cause.response.get("Error", {}).get("Code"))
+    return None
+
+
+def _pause(tries: int) -> None:
+    time.sleep(0.1 * 2**tries)

@@ -1,0 +1,53 @@
+"""A stored object as a seekable file that tells a failing store from a corrupt file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+from pipeline.runtime.errors import StorageError
+
+
+class SourceFile(io.RawIOBase):
+    """A seekable object that remembers the store's failure, if there was one.
+
+    Parquet reports a bad page and a lost connection both as OSError; the first belongs into
+    quarantine, the second must be raised. ``failure`` tells them apart.
+    """
+
+    def __init__(self, name: str, size: int, read_range: Callable[[int, int], bytes]) -> None:
+        """Wraps an object of ``size`` bytes, whose bytes ``[start, stop)`` ``read_range`` gives."""
+        super().__init__()
+        self.failure: StorageError | None = None
+        self.name = name
+        self._size, self._read_range, self._position = size, read_range, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def size(self) -> int:
+        """The object's size in bytes."""
+        return self._size
+
+    def read(self, size: int = -1) -> bytes:
+        stop = self._size if size < 0 else min(self._size, self._position + size)
+        if stop <= self._position:
+            return b""
+        try:
+            data = self._read_range(self._position, stop)
+        except StorageError as error:
+            self.failure = error
+            raise OSError(str(error)) from error
+        self._position += len(data)
+        return data

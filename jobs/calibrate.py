@@ -8,7 +8,7 @@ import sys
 from pipeline.aggregation.calibrate import calibrate
 from pipeline.engines.model_version import model_version
 from pipeline.judging.judge_cards import judge_card
-from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import run_command
 from pipeline.runtime.config_file import load_config
 from pipeline.runtime.reporter import Reporter
@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    config = load_config(MillConfig, options.config, options.set)
+    config = load_config(PipelineConfig, options.config, options.set)
     card = judge_card(config.judge, model_version(config.judge.model), config.engine.kind)
     calibrate(
         config.judge,

@@ -14,7 +14,7 @@ from rich.table import Table
 from pipeline import open_snapshot
 from pipeline.lab.tiny_judge.scene_corpus import write_scene_shards
 from pipeline.nightly.night import night_report, run_night
-from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import run_command
 from pipeline.runtime.config_file import load_config
 from pipeline.runtime.reporter import Reporter
@@ -36,7 +36,7 @@ def _run(folder: Path) -> int:
     write_scene_shards(folder / "pairs", SHARDS, ROWS, SEED)
     console.print(f"pairs:  {folder / 'pairs'} ({SHARDS} shards of {ROWS} preference pairs)")
     console.print(f"labels: {folder / 'labels'}")
-    config = load_config(MillConfig, str(CONFIG), [])
+    config = load_config(PipelineConfig, str(CONFIG), [])
     pairs, labels, reporter = str(folder / "pairs"), str(folder / "labels"), Reporter(console)
     report = night_report(config, pairs, reporter)
     exit_code = run_night(config, pairs, labels, reporter, report=report)

@@ -7,7 +7,7 @@ import sys
 
 from pipeline.aggregation.derive import derive
 from pipeline.aggregation.policy import PolicyConfig
-from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import run_command
 from pipeline.runtime.config_file import load_config
 from pipeline.runtime.errors import ConfigError
@@ -38,7 +38,7 @@ def _run(options: argparse.Namespace) -> int:
 def _policy(path: str | None, overrides: list[str]) -> PolicyConfig:
     if wrong := [text for text in overrides if not text.startswith("policy.")]:
         raise ConfigError(f"--set {wrong[0]}: no vote is changed here; expected policy.key=value")
-    return load_config(MillConfig, path, overrides).policy
+    return load_config(PipelineConfig, path, overrides).policy
 
 
 def _parser() -> argparse.ArgumentParser:

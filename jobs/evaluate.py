@@ -19,7 +19,7 @@ from pipeline.evaluation.evaluate import Task, evaluate, evaluation_folder
 from pipeline.evaluation.evaluation_report import make_report
 from pipeline.evaluation.report_text import print_report
 from pipeline.evaluation.store_report import store_report
-from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import run_command
 from pipeline.runtime.config_file import load_config
 from pipeline.runtime.errors import ConfigError
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    config, task = load_config(MillConfig, options.config, options.set), _task(options)
+    config, task = load_config(PipelineConfig, options.config, options.set), _task(options)
     # Standard output is for the report; what the labeling runs say goes beside it.
     reporter = Reporter(Console(file=sys.stderr, soft_wrap=True))
     result = evaluate(config, task, options.output, reporter)

@@ -7,8 +7,8 @@ import sys
 
 from pipeline.export.export_run import export_snapshot
 from pipeline.export.export_summary import export_fields, locate
-from pipeline.export.format_registry import FORMATS
-from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.export.format_registry import TRAINER_FORMATS
+from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import run_command
 from pipeline.runtime.config_file import load_config
 from pipeline.runtime.errors import ConfigError
@@ -30,7 +30,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> int:
         raise ConfigError("--push-to-hub takes one --format: a dataset of the hub has one card")
     for name in options.format or [None]:
         chosen = [f"export.format={name}"] if name else []
-        whole = load_config(MillConfig, options.config, [*options.set, *chosen])
+        whole = load_config(PipelineConfig, options.config, [*options.set, *chosen])
         result = export_snapshot(
             output,
             options.input,
@@ -66,7 +66,12 @@ def _parser() -> argparse.ArgumentParser:
         help="LATEST, an id or how it begins, or the URI of a snapshot's folder",
     )
     add("--output", metavar="URI", help="the output of jobs.label and jobs.publish")
-    add("--format", metavar="NAME", nargs="+", help=f"for which trainers: {', '.join(FORMATS)}")
+    add(
+        "--format",
+        metavar="NAME",
+        nargs="+",
+        help=f"for which trainers: {', '.join(TRAINER_FORMATS)}",
+    )
     add("--input", metavar="URI", help="the pairs, if they are not where the snapshot says")
     add("--config", metavar="FILE", help="YAML of a labeling job, with a section export")
     add(

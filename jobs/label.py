@@ -7,7 +7,7 @@ import sys
 
 from pipeline.labeling.label_run import label
 from pipeline.labeling.retries import parse_reasons
-from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import run_command
 from pipeline.runtime.config_file import load_config
 from pipeline.runtime.reporter import Reporter
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    config = load_config(MillConfig, options.config, options.set)
+    config = load_config(PipelineConfig, options.config, options.set)
     with stop_on_sigterm() as stop:
         label(
             config,

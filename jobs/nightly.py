@@ -7,9 +7,9 @@ import sys
 
 from pipeline.labeling.label_run import label
 from pipeline.labeling.retries import parse_reasons
-from pipeline.nightly.exit_metrics import outcome_told
+from pipeline.nightly.exit_metrics import exit_reported
 from pipeline.nightly.night import night_report, run_night
-from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import run_command
 from pipeline.runtime.config_file import load_config
 from pipeline.runtime.reporter import Reporter
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    config = load_config(MillConfig, options.config, options.set)
+    config = load_config(PipelineConfig, options.config, options.set)
     where, retries = (options.input, options.output), parse_reasons(options.retry_quarantined)
     if options.dry_run:
         label(
@@ -39,7 +39,7 @@ def _run(options: argparse.Namespace) -> int:
             read_published=live_shards,
         )
         return 0
-    with stop_on_sigterm() as stop, outcome_told(config.metrics) as outcome:
+    with stop_on_sigterm() as stop, exit_reported(config.metrics) as outcome:
         reporter = Reporter()
         report = night_report(config, options.input, reporter)
         outcome.exit_code = run_night(

@@ -6,7 +6,7 @@ import argparse
 import sys
 from dataclasses import asdict
 
-from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import run_command
 from pipeline.runtime.config_file import load_config
 from pipeline.runtime.errors import ConfigError
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, reporter: Reporter) -> int:
     overrides = [*options.set, *["publish.allow_missing=true"] * options.allow_missing]
-    whole = load_config(MillConfig, options.config, overrides)
+    whole = load_config(PipelineConfig, options.config, overrides)
     config, run_id, output = whole.publish, new_run_id(), Store(options.output)
     reporter = reporter.of_run(run_id)
     asked = (options.input, options.rollback, options.measure, options.list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.report.run_records import newest_run
 from pipeline.report.write_report import write_report
 from pipeline.runtime.command import run_command
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, reporter: Reporter) -> int:
-    config = load_config(MillConfig, options.config, options.set)
+    config = load_config(PipelineConfig, options.config, options.set)
     output = Store(options.output)
     run_id = options.run or newest_run(output)
     write_report(

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from PIL.Image import Image
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from pipeline.engines.engine import Chat, Part, Rendered, model_path
+from pipeline.engines.engine import Chat, ChatPart, Rendered, model_path
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.media.clip import Clip
 from pipeline.media.model_sizes import FRAMES_A_PATCH
@@ -117,7 +117,7 @@ class ChatRenderer:
         return [list(encode(part, add_special_tokens=False).ids) for part in frame]
 
 
-def _kind(part: Part) -> Kind:
+def _kind(part: ChatPart) -> Kind:
     if isinstance(part, str):
         return "text"
     return "video" if isinstance(part, Clip) else "image"

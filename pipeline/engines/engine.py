@@ -14,7 +14,7 @@ from pipeline.judging.judge_config import JudgeConfig
 from pipeline.media.clip import Clip
 
 TINY_JUDGE = "tiny-judge"
-Part = str | Image | Clip
+ChatPart = str | Image | Clip
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Chat:
     """
 
     system: str
-    parts: tuple[Part, ...]
+    parts: tuple[ChatPart, ...]
     reply_prefix: str = ""
 
     @property

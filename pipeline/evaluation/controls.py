@@ -22,7 +22,7 @@ from PIL import ExifTags, Image
 
 from pipeline.evaluation.gold_rows import GoldRow, gold_rows, windows
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.media.images import FORMATS, decode_image
+from pipeline.media.images import IMAGE_FORMATS, decode_image
 from pipeline.media.media_store import MediaStore
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shard_writer import ShardConfig, ShardWriter
@@ -141,7 +141,7 @@ def white_like(data: bytes) -> bytes:
     Args:
         data: a picture that has been decoded before, so that it is known to be one.
     """
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
         size = image.size[::-1] if turned else image.size
         buffer = io.BytesIO()

@@ -35,7 +35,7 @@ from pipeline.store.object_store import Store
 from schemas.contract import table_of
 from schemas.labels import LABELS
 
-FOLDER = "evaluations"
+EVALUATIONS = "evaluations"
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def evaluate(config: LabelConfig, task: Task, output_uri: str, reporter: Reporte
 
 def evaluation_folder(task: Task, card: Mapping[str, Any]) -> str:
     """Where an evaluation is stored, under the output root."""
-    return f"{FOLDER}/{task.name}/{card['judge_id'][:16]}"
+    return f"{EVALUATIONS}/{task.name}/{card['judge_id'][:16]}"
 
 
 class _Runs:
@@ -168,7 +168,7 @@ class _Runs:
 def _gold_input(config: LabelConfig, task: Task, output: Store) -> tuple[LabelConfig, str]:
     """The configuration and the URI under which the gold pairs are read."""
     limit = task.request.limit
-    folder = output.path(f"{FOLDER}/{task.name}/pairs")
+    folder = output.path(f"{EVALUATIONS}/{task.name}/pairs")
     if task.benchmark is not None:
         loaded = load_benchmark(task.benchmark, task.request, folder)
         roots = () if loaded.media_root is None else (loaded.media_root,)
@@ -193,7 +193,7 @@ def _roots(config: LabelConfig, input_uri: str) -> tuple[str, ...]:
 def _compared(
     control: Control, runs: _Runs, input_uri: str, task: Task, rows: Sequence[JudgedPair]
 ) -> Comparison:
-    folder = f"{FOLDER}/{task.name}/controls/{control}-{_identity(rows)}"
+    folder = f"{EVALUATIONS}/{task.name}/controls/{control}-{_identity(rows)}"
     uri = runs.output.path(folder)
     made = write_control(control, input_uri, runs.config.input, runs.config.judge, uri)
     how = _reading_pairs(runs.config, _roots(runs.config, input_uri)).input

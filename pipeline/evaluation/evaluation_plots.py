@@ -58,7 +58,7 @@ def stacked(axes: Axes, bins: Any, series: Sequence[tuple[str, Sequence[float], 
     axes.legend(frameon=False)
 
 
-FORMATS = ("png", "svg")
+PLOT_FORMATS = ("png", "svg")
 _DPI = 150
 Draw = Callable[[Axes, Mapping[str, Any], Sequence[JudgedPair]], None]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.aggregation.judged_pairs import JudgedPair
-from pipeline.evaluation.evaluation_plots import FORMATS, draw_all, encoded
+from pipeline.evaluation.evaluation_plots import PLOT_FORMATS, draw_all, encoded
 from pipeline.evaluation.report_text import markdown
 from pipeline.store.object_store import Store
 
@@ -22,8 +22,8 @@ def store_report(
     """
     pictures = []
     for name, figure in draw_all(report, rows).items():
-        for format_ in FORMATS:
+        for format_ in PLOT_FORMATS:
             output.put(f"{folder}/figures/{name}.{format_}", encoded(figure, format_))
-        pictures.append(f"figures/{name}.{FORMATS[0]}")
+        pictures.append(f"figures/{name}.{PLOT_FORMATS[0]}")
     output.put(f"{folder}/evaluation.md", markdown(report, pictures).encode())
     output.put(f"{folder}/evaluation.json", json.dumps(report, indent=1).encode())

@@ -9,7 +9,7 @@ import yaml
 
 from pipeline.export.export_config import CardConfig, ExportConfig
 from pipeline.export.export_record import ExportRecord
-from pipeline.export.format_registry import FORMATS
+from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.export.selection_rules import MEANINGS
 from pipeline.export.trainer_format import Layout
 from schemas.manifest import Manifest
@@ -88,7 +88,7 @@ def _configs(layout: Layout) -> Iterator[dict[str, Any]]:
 def _contents(record: ExportRecord, config: ExportConfig) -> Iterator[str]:
     yield (
         f"{record.total:,} of the {record.rows:,} rows of snapshot `{record.snapshot_id}`, as "
-        f"{FORMATS[record.format].trainer} reads them.\n\n"
+        f"{TRAINER_FORMATS[record.format].trainer} reads them.\n\n"
     )
     tiers = config.selection.tiers
     head = ["tier", "least confidence", "split", "rows"] if tiers else ["split", "rows"]
@@ -99,7 +99,7 @@ def _contents(record: ExportRecord, config: ExportConfig) -> Iterator[str]:
         rows.append([*first, split, f"{count:,}"])
     yield _table(head, rows)
     yield "\nRows of one prompt are all in the same split.\n\n"
-    if record.epsilon is not None and FORMATS[record.format].holds == "pairs":
+    if record.epsilon is not None and TRAINER_FORMATS[record.format].holds == "pairs":
         yield (
             f"**ε = {record.epsilon:g}** is the mean of 1 - confidence over these rows: the share "
             "of labels that the judge itself expects to be wrong, and so the label smoothing to "
@@ -115,7 +115,7 @@ def _contents(record: ExportRecord, config: ExportConfig) -> Iterator[str]:
 
 
 def _usage(record: ExportRecord, layout: Layout) -> Iterator[str]:
-    text = FORMATS[record.format].usage(layout)
+    text = TRAINER_FORMATS[record.format].usage(layout)
     yield "`FOLDER` is this folder, or its name on the hub.\n\n" if "FOLDER" in text else ""
     yield text if record.epsilon is None else text.replace("EPSILON", f"{record.epsilon:g}")
 

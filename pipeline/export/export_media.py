@@ -15,7 +15,7 @@ from pipeline.runtime.errors import RowRejected
 from pipeline.store.object_store import Store
 from schemas.labels import Reason
 
-FOLDER = "media"
+MEDIA_FOLDER = "media"
 KINDS = ("images", "videos")
 CHANGED = "media_changed"
 NOT_A_FILE = "video_is_inline"  # where a trainer takes paths of videos, and nothing may be written
@@ -167,7 +167,7 @@ class ExportMedia:
         if mode == "inline":
             return {"bytes": data, "path": None}
         name = hashlib.sha256(data).hexdigest()
-        path = f"{FOLDER}/{name[:2]}/{name}.{_ending(data)}"
+        path = f"{MEDIA_FOLDER}/{name[:2]}/{name}.{_ending(data)}"
         key = f"{self._folder}/{path}"
         if self._output.size(key) != len(data):
             self._output.create(key, data)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.export.export_config import ExportConfig, MediaMode
-from pipeline.export.format_registry import FORMATS
+from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.export.row_file import FileRecord
 from pipeline.export.shard_survey import ShardJob
 from pipeline.export.snapshot_labels import ShardLabels
@@ -60,7 +60,7 @@ class PartSpec:
     @property
     def format(self) -> TrainerFormat:
         """The trainer's format."""
-        return FORMATS[self.config.format]
+        return TRAINER_FORMATS[self.config.format]
 
 
 _FOLDER = "_parts"  # hidden from `datasets`
@@ -89,13 +89,13 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Part:
+class ExportPart:
     """What one task writes."""
 
     number: int
     pieces: tuple[Piece, ...]
 
-    def receipt_key(self, folder: str) -> str:
+    def result_key(self, folder: str) -> str:
         """Where it is kept what became of the part."""
         return f"{folder}/{_FOLDER}/{self.number:05d}.json"
 
@@ -128,12 +128,12 @@ class PartReceipt:
     files: list[tuple[str, str, FileRecord]] = field(default_factory=list)
 
     def to_json(self) -> bytes:
-        """The receipt as it is stored."""
+        """The unit result as it is stored."""
         return json.dumps(vars(self), sort_keys=True).encode()
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """Reads a stored receipt; raises ValueError or TypeError where it is none."""
+        """Reads a stored unit result; raises ValueError or TypeError where it is none."""
         stored: dict[str, Any] = json.loads(data)
         for name in ("kept", "dropped", "sources"):
             stored[name] = Counter(stored[name])
@@ -142,7 +142,7 @@ class PartReceipt:
 
 
 @dataclass(frozen=True)
-class ShardRows:
+class ExportRange:
     """What is exported of a shard.
 
     Attributes:
@@ -155,7 +155,9 @@ class ShardRows:
     kept: NDArray[np.bool_]
 
 
-def cut_parts(shards: Iterable[ShardRows], file_bytes: float, file_rows: int) -> Iterator[Part]:
+def cut_parts(
+    shards: Iterable[ExportRange], file_bytes: float, file_rows: int
+) -> Iterator[ExportPart]:
     """Joins the row groups that have rows to export into parts of about the size asked for.
 
     Args:
@@ -170,7 +172,7 @@ def cut_parts(shards: Iterable[ShardRows], file_bytes: float, file_rows: int) ->
             kept = shard.kept[start : start + rows]
             count = int(kept.sum())
             if pieces and (held_bytes >= file_bytes or held_rows + count > file_rows):
-                yield Part(number, tuple(pieces))
+                yield ExportPart(number, tuple(pieces))
                 number, pieces, held_bytes, held_rows = number + 1, [], 0.0, 0
             if count:
                 packed = np.packbits(kept).tobytes()
@@ -179,4 +181,4 @@ def cut_parts(shards: Iterable[ShardRows], file_bytes: float, file_rows: int) ->
                 held_bytes, held_rows = held_bytes + size * count / rows, held_rows + count
             start += rows
     if pieces:
-        yield Part(number, tuple(pieces))
+        yield ExportPart(number, tuple(pieces))

@@ -20,7 +20,7 @@ from pipeline.export.export_config import ExportConfig
 from pipeline.export.export_flow import map_tasks
 from pipeline.export.export_parts import PartReceipt, PartSpec, cut_parts
 from pipeline.export.export_record import NAME, ExportRecord
-from pipeline.export.format_registry import FORMATS
+from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.export.leftovers import sweep
 from pipeline.export.part_writer import WriteStage
 from pipeline.export.permitted import check_permitted, modes_of, nothing_left
@@ -40,7 +40,7 @@ from pipeline.snapshots.quality.measure import read_quality
 from pipeline.store.object_store import Store
 from schemas.manifest import Manifest
 
-FOLDER = "exports"
+EXPORTS = "exports"
 CARD = "README.md"
 _LAYOUT = 1  # raise with any change to which rows or bytes an export's files hold
 _PROGRESS_S = 10
@@ -131,7 +131,7 @@ class _Export:
         asked = config.model_dump(mode="json", exclude_defaults=True, exclude={"format", "card"})
         layout = json.dumps([_LAYOUT, asked], sort_keys=True)
         suffix = f"-{digest(layout)[:8]}" if asked else ""
-        self._folder = f"{FOLDER}/{manifest.snapshot_id}/{config.format}{suffix}"
+        self._folder = f"{EXPORTS}/{manifest.snapshot_id}/{config.format}{suffix}"
         mapping = columns.columns.model_dump_json(exclude_none=True)
         self._id = digest(manifest.snapshot_id, config.format, layout, mapping)
 
@@ -168,12 +168,12 @@ class _Export:
         shape = self._shape(selected)
         size, rows = self._config.file_mb * 2**20, self._config.file_rows
         parts = list(cut_parts(selection.rows(selected), size, rows))
-        receipts = []
-        for receipt in map_tasks(parts, WriteStage(self._spec(shape, selected))):
-            receipts.append(receipt)
-            self._step("parts", len(receipts), len(parts))
-        receipts.sort(key=lambda receipt: receipt.number)
-        return self._finish(self._record(selected, receipts, shape))
+        results = []
+        for result in map_tasks(parts, WriteStage(self._spec(shape, selected))):
+            results.append(result)
+            self._step("parts", len(results), len(parts))
+        results.sort(key=lambda result: result.number)
+        return self._finish(self._record(selected, results, shape))
 
     def _shape(self, selected: Selected) -> Shape:
         return Shape(
@@ -200,14 +200,14 @@ class _Export:
         )
 
     def _record(
-        self, selected: Selected, receipts: Sequence[PartReceipt], shape: Shape
+        self, selected: Selected, results: Sequence[PartReceipt], shape: Shape
     ) -> ExportRecord:
         kept, dropped, sources = Counter[str](), Counter(selected.dropped), Counter[str]()
         details: dict[str, str] = {}
-        for receipt in receipts:
-            kept, dropped = kept + receipt.kept, dropped + receipt.dropped
-            sources += receipt.sources
-            details = {**receipt.details, **details}
+        for result in results:
+            kept, dropped = kept + result.kept, dropped + result.dropped
+            sources += result.sources
+            details = {**result.details, **details}
         if (found := kept.total() + dropped.total()) != self._manifest.rows:
             raise ReconcileError(
                 f"{found} rows were exported or dropped, expected {self._manifest.rows}, those of "
@@ -215,11 +215,11 @@ class _Export:
             )
         files = [
             {"tier": tier, "split": split, **record}
-            for receipt in receipts
-            for tier, split, record in receipt.files
+            for result in results
+            for tier, split, record in result.files
         ]
-        uncertainty = math.fsum(receipt.uncertainty for receipt in receipts)
-        sure = sum(receipt.sure for receipt in receipts)
+        uncertainty = math.fsum(result.uncertainty for result in results)
+        sure = sum(result.sure for result in results)
         return ExportRecord(
             export_id=self._id,
             snapshot_id=self._manifest.snapshot_id,
@@ -233,8 +233,8 @@ class _Export:
             dropped=dict(sorted(dropped.items())),
             details=dict(sorted(details.items())),
             epsilon=round(uncertainty / sure, 6) if sure else None,
-            longer=sum(receipt.longer for receipt in receipts),
-            shorter=sum(receipt.shorter for receipt in receipts),
+            longer=sum(result.longer for result in results),
+            shorter=sum(result.shorter for result in results),
             sources=dict(sorted(sources.items())),
             files=sorted(files, key=lambda file: file["path"]),
             beside=(),
@@ -245,7 +245,7 @@ class _Export:
         if not record.total:
             dropped, details = record.dropped, record.details
             raise nothing_left(self._manifest, record.format, dropped, details)
-        format_ = FORMATS[record.format]
+        format_ = TRAINER_FORMATS[record.format]
         if format_.whole_folders and self._output.local:
             place = Path(self._output.path(self._folder))
             sweep(place, [file["path"] for file in record.files])

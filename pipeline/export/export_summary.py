@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.export.export_run import ExportResult
 from pipeline.runtime.errors import ConfigError
-from pipeline.snapshots.manifests import FOLDER, LATEST
+from pipeline.snapshots.manifests import LATEST, SNAPSHOTS
 from pipeline.store.object_store import Store
 
 
@@ -26,7 +26,7 @@ def locate(output: str | None, snapshot: str) -> tuple[Store, str]:
         return Store(output), snapshot
     if output is not None:
         raise ConfigError(f"--snapshot {snapshot} is a URI: leave --output out")
-    root, _, name = snapshot.rstrip("/").rpartition(f"/{FOLDER}/")
+    root, _, name = snapshot.rstrip("/").rpartition(f"/{SNAPSHOTS}/")
     if not root:
         return Store(snapshot), LATEST
     return Store(root), name.removesuffix(".json")

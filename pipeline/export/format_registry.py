@@ -18,7 +18,7 @@ _ALL: tuple[TrainerFormat, ...] = (
     *(TrlDpo(), TrlReward(), LlamaFactory(), MsSwift(), OpenRlhf(), NemoRl(), VerlRl()),
     *(Jsonl(), Pointwise()),
 )
-FORMATS: dict[str, TrainerFormat] = {each.name: each for each in _ALL}
+TRAINER_FORMATS: dict[str, TrainerFormat] = {each.name: each for each in _ALL}
 
 
 def able(can: Callable[[TrainerFormat], bool]) -> str:

@@ -15,7 +15,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # its HTTP l
     LocalTokenNotFoundError,
 )
 
-from pipeline.export.export_media import FOLDER
+from pipeline.export.export_media import MEDIA_FOLDER
 from pipeline.export.export_record import NAME, ExportRecord
 from pipeline.runtime.errors import ConfigError, StorageError
 from pipeline.store.object_store import Store
@@ -48,7 +48,7 @@ def push(output: Store, record: ExportRecord, repo: str, *, private: bool) -> di
     upload = _Upload(api, output, record, repo)
     try:
         url = api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
-        media = [entry.key for entry in output.list(f"{record.folder}/{FOLDER}")]
+        media = [entry.key for entry in output.list(f"{record.folder}/{MEDIA_FOLDER}")]
         for start in range(0, len(media), _MEDIA_A_COMMIT):
             upload.commit(media[start : start + _MEDIA_A_COMMIT], "Media")
         names = [NAME, *record.beside, *(file["path"] for file in record.files)]

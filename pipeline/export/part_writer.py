@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipeline.export import selection_rules as rules
 from pipeline.export.examples import Answer, Example, in_validation, messages_of, prompt_number
 from pipeline.export.export_media import ExportMedia, MediaDropped, MisjoinedError, Shown
-from pipeline.export.export_parts import Part, PartReceipt, PartSpec, Piece
+from pipeline.export.export_parts import ExportPart, PartReceipt, PartSpec, Piece
 from pipeline.export.joined_rows import JoinedRows, misjoined
 from pipeline.export.row_file import RowFile
 from pipeline.runtime.digest import digest
@@ -27,7 +27,7 @@ _LABEL_COLUMNS = (
 Row = dict[str, Any]
 
 
-def write_part(spec: PartSpec, part: Part) -> PartReceipt:
+def write_part(spec: PartSpec, part: ExportPart) -> PartReceipt:
     """Writes a part, unless it is there.
 
     Raises:
@@ -35,34 +35,34 @@ def write_part(spec: PartSpec, part: Part) -> PartReceipt:
         StorageError: a store fails; nothing of the part can be seen then.
     """
     output = Store(spec.output_uri)
-    if (done := _receipt(output, spec, part)) is not None:
+    if (done := _result(output, spec, part)) is not None:
         return done
     writing = _Writing(spec, part.number, output)
     try:
         for _, pieces in itertools.groupby(part.pieces, lambda piece: piece.entry.key):
             writing.write(list(pieces))
-        receipt = writing.finish()
+        result = writing.finish()
     except BaseException:
         writing.abort()
         raise
-    output.put(part.receipt_key(spec.folder), receipt.to_json())
-    return receipt
+    output.put(part.result_key(spec.folder), result.to_json())
+    return result
 
 
-def _receipt(output: Store, spec: PartSpec, part: Part) -> PartReceipt | None:
-    """The receipt of a part that is whole."""
-    key = part.receipt_key(spec.folder)
+def _result(output: Store, spec: PartSpec, part: ExportPart) -> PartReceipt | None:
+    """The unit result of a part that is whole."""
+    key = part.result_key(spec.folder)
     if output.size(key) is None:
         return None
     try:
-        receipt = PartReceipt.parse(output.read(key))
+        result = PartReceipt.parse(output.read(key))
     except (ValueError, TypeError, KeyError):
         return None
-    whole = receipt.export_id == spec.export_id and all(
+    whole = result.export_id == spec.export_id and all(
         output.size(f"{spec.folder}/{record['path']}") == record["bytes"]
-        for _, _, record in receipt.files
+        for _, _, record in result.files
     )
-    return receipt if whole else None
+    return result if whole else None
 
 
 @dataclass
@@ -76,7 +76,7 @@ class _Writing:
 
     def __post_init__(self) -> None:
         spec = self.spec
-        self.receipt = PartReceipt(spec.export_id, self.number)
+        self.result = PartReceipt(spec.export_id, self.number)
         paths_only = () if spec.format.inline_videos else ("videos",)
         self._media = ExportMedia(
             self.output,
@@ -111,8 +111,8 @@ class _Writing:
         for tier, split in sorted(self.files):
             record = self.files[tier, split].finish()
             del self.files[tier, split]
-            self.receipt.files.append((tier, split, record))
-        return self.receipt
+            self.result.files.append((tier, split, record))
+        return self.result
 
     def abort(self) -> None:
         """Gives up all files that are not complete."""
@@ -173,21 +173,21 @@ class _Writing:
         return self.files[tier, split]
 
     def _count(self, example: Example) -> None:
-        receipt = self.receipt
-        receipt.kept[f"{example.tier}/{example.split}"] += 1
+        result = self.result
+        result.kept[f"{example.tier}/{example.split}"] += 1
         if example.confidence is not None:
-            receipt.uncertainty += 1 - example.confidence
-            receipt.sure += 1
-        receipt.sources[example.source or ""] += 1
+            result.uncertainty += 1 - example.confidence
+            result.sure += 1
+        result.sources[example.source or ""] += 1
         if example.label["preference"] is not None:
             sign = rules.length_sign(example.chosen.text, example.rejected.text)
-            receipt.longer += sign > 0
-            receipt.shorter += sign < 0
+            result.longer += sign > 0
+            result.shorter += sign < 0
 
     def _drop(self, reason: str, detail: str = "") -> None:
-        self.receipt.dropped[reason] += 1
+        self.result.dropped[reason] += 1
         if detail:
-            self.receipt.details.setdefault(reason, detail)
+            self.result.details.setdefault(reason, detail)
 
 
 def _responses(pair: Row) -> list[Row]:
@@ -220,12 +220,12 @@ def _alternates(prompt: list[dict[str, str]]) -> bool:
 
 @dataclass(frozen=True)
 class WriteStage:
-    """The writer as Ray Data calls it: parts in, receipts out."""
+    """The writer as Ray Data calls it: parts in, unit results out."""
 
     spec: PartSpec
     __name__: str = "write_part"
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         for data in batch["task"].to_pylist():
-            receipt = write_part(self.spec, pickle.loads(data))
-            yield pa.table({"result": pa.array([pickle.dumps(receipt)], pa.large_binary())})
+            result = write_part(self.spec, pickle.loads(data))
+            yield pa.table({"result": pa.array([pickle.dumps(result)], pa.large_binary())})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.export.export_config import ExportConfig, MediaMode
-from pipeline.export.format_registry import FORMATS, able
+from pipeline.export.format_registry import TRAINER_FORMATS, able
 from pipeline.export.selection_rules import HAS_IMAGES, HAS_VIDEOS
 from pipeline.judging.formats import FORMATS as ANSWERS
 from pipeline.judging.judge_config import JudgeConfig
@@ -23,7 +23,7 @@ def check_permitted(config: ExportConfig, judge: JudgeConfig) -> None:
     Raises:
         ConfigError: the format cannot hold these labels; names those that can.
     """
-    format_, kind = FORMATS[config.format], judge.candidates
+    format_, kind = TRAINER_FORMATS[config.format], judge.candidates
     if format_.holds == "pairs" and ANSWERS[judge.format].counts != (2, 2):
         raise ConfigError(
             f"format {format_.name}: it holds pairs, and the judge of this snapshot gives scores "
@@ -63,7 +63,7 @@ def check_permitted(config: ExportConfig, judge: JudgeConfig) -> None:
 
 def modes_of(config: ExportConfig) -> dict[str, MediaMode]:
     """How pictures and videos are written, those that the format holds."""
-    format_ = FORMATS[config.format]
+    format_ = TRAINER_FORMATS[config.format]
     if not format_.media:
         return {}
     mode = config.media.mode or format_.media[0]
@@ -95,7 +95,7 @@ def nothing_left(
 
 
 def _advice(name: str, dropped: Mapping[str, int]) -> str:
-    pictures = FORMATS[name].images
+    pictures = TRAINER_FORMATS[name].images
     if dropped.get(HAS_IMAGES) or (dropped.get(HAS_VIDEOS) and not pictures):
         return (
             f"{name} holds texts alone: take a format that holds pictures "

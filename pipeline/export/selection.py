@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.export import selection_rules as rules
 from pipeline.export.export_config import ExportConfig
 from pipeline.export.export_flow import map_tasks
-from pipeline.export.export_parts import Balance, ShardRows
+from pipeline.export.export_parts import Balance, ExportRange
 from pipeline.export.prompt_cap import PromptCap
 from pipeline.export.shard_survey import ShardJob, Survey, Surveyor, SurveyStage
 from pipeline.export.snapshot_labels import LABELED, shard_labels
@@ -119,12 +119,12 @@ class Selection:
         found.balance = self._balance(found.kept.count(longer), found.kept.count(shorter))
         return found
 
-    def rows(self, selected: Selected) -> Iterator[ShardRows]:
+    def rows(self, selected: Selected) -> Iterator[ExportRange]:
         """What is exported of each shard, in order."""
         for job in self.jobs:
             if (groups := selected.groups.get(job.number)) is not None:
                 start = self._starts[job.number]
-                yield ShardRows(job, groups, selected.kept.get(start, start + job.rows))
+                yield ExportRange(job, groups, selected.kept.get(start, start + job.rows))
 
     def _find(self, entries: Mapping[str, Entry]) -> Iterator[ShardJob]:
         """The shards that are what they were, as far as a listing can tell."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.export.examples import prompt_number
 from pipeline.export.export_config import ExportConfig
-from pipeline.export.format_registry import FORMATS
+from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.export.prompt_cap import RECORD
 from pipeline.export.selection_rules import SIMILAR, label_reasons, length_sign, near_identical
 from pipeline.export.snapshot_labels import ShardLabels
@@ -115,7 +115,7 @@ class Surveyor:
         labels = self._by_labels(job, found)
         if found.kept.any():
             self._by_texts(source, job, found, labels)
-            format_ = FORMATS[self.config.format]
+            format_ = TRAINER_FORMATS[self.config.format]
             found.images = format_.images and self._any(source, job, found, "images")
             found.videos = format_.videos and self._any(source, job, found, "videos")
         return found
@@ -123,7 +123,7 @@ class Surveyor:
     def _by_labels(self, job: ShardJob, found: Survey) -> pa.Table:
         """Applies the rules about labels; returns the labels that pass."""
         labels = job.labels.read(Store(self.output_uri), _LABEL_COLUMNS)
-        reasons = label_reasons(labels, FORMATS[self.config.format], self.config.selection)
+        reasons = label_reasons(labels, TRAINER_FORMATS[self.config.format], self.config.selection)
         counted = pc.value_counts(reasons.drop_null()).to_pylist()
         found.dropped += Counter({each["values"]: each["counts"] for each in counted})
         kept = labels.filter(reasons.is_null())

@@ -7,12 +7,12 @@ from pipeline.pairs.input_config import InputConfig
 from pipeline.runtime.config_file import Frozen
 from pipeline.store.object_store import Store
 
-FOLDER = "canaries"
+CANARIES_FOLDER = "canaries"
 
 
 def canary_root(output: Store, run_id: str) -> Store:
     """What is an output root to the canaries of a run: their parts are laid out as any."""
-    return Store(output.path(f"{FOLDER}/{run_id}"))
+    return Store(output.path(f"{CANARIES_FOLDER}/{run_id}"))
 
 
 class CanaryConfig(Frozen):

@@ -1,6 +1,6 @@
 """The flow on Ray Data: the only module that composes it.
 
-shard tasks → read_units (CPU tasks) → JudgeActor (one engine each; commits parts) → receipts
+shard tasks → read_units (CPU tasks) → JudgeActor (one engine each; commits parts) → unit results
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pipeline.labeling.read_pairs import ShardTask, read_units
 from pipeline.labeling.shard_planner import ShardPlan, ShardPlanner, map_threads
 from pipeline.labeling.stop_mark import StopMark
 from pipeline.labeling.stop_watch import StopBudgetOver, StopWatch
-from pipeline.labeling.unit_result import Receipt, receipts_of
+from pipeline.labeling.unit_result import UnitResult, unit_results_of
 from pipeline.runtime import errors
 from pipeline.runtime.errors import PairmillError
 from pipeline.runtime.stop import Stop
@@ -37,8 +37,8 @@ _SPOT_WAIT_S = 24 * 3600  # waiting for capacity is no failure
 _POOL_GROWS_AT = 1.0  # units in flight over units that all workers may judge at once
 
 
-def judge_shards(tasks: Sequence[ShardTask], spec: RunSpec, stop: Stop) -> Iterator[Receipt]:
-    """Judges every unit of ``tasks``; yields a receipt when a unit is committed.
+def judge_shards(tasks: Sequence[ShardTask], spec: RunSpec, stop: Stop) -> Iterator[UnitResult]:
+    """Judges every unit of ``tasks``; yields a unit result when a unit is committed.
 
     Ends early once ``stop`` is asked: when what was in flight is committed, at the latest after
     ``workers.stop_seconds``.
@@ -54,7 +54,7 @@ def judge_shards(tasks: Sequence[ShardTask], spec: RunSpec, stop: Stop) -> Itera
         flow.context.custom_execution_callback_classes = [watch]  # type: ignore[list-item]
         try:
             for table in tables_of(flow):
-                yield from receipts_of(table)
+                yield from unit_results_of(table)
         except StopBudgetOver:
             return
 

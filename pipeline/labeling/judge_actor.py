@@ -22,13 +22,13 @@ from pipeline.labeling.prometheus_metrics import ENGINE_START_SECONDS
 from pipeline.labeling.ray_nodes import threads_for_media
 from pipeline.labeling.ray_recorder import RayRecorder
 from pipeline.labeling.read_pairs import corpus_of, unit_of
-from pipeline.labeling.unit_result import receipt_table
+from pipeline.labeling.unit_result import unit_result_table
 from pipeline.labeling.unit_runner import UnitRunner
 from pipeline.labeling.worker_activity import Activity
 from pipeline.media.media_store import MediaStore
 from pipeline.pairs.input_config import InputConfig
 from pipeline.runtime.errors import EngineDeadError
-from pipeline.runtime.logs import about, logging_of, said
+from pipeline.runtime.logs import log_context, log_fields, logging_of
 from pipeline.store.object_store import Store
 from schemas.labels import Reason
 
@@ -74,7 +74,7 @@ class RunSpec:
 
 
 class JudgeActor:
-    """Judges units as they arrive, several at once, and answers each with its receipt."""
+    """Judges units as they arrive, several at once, and answers each with its unit result."""
 
     def __init__(self, spec: RunSpec) -> None:
         """Starts the engine.
@@ -92,7 +92,7 @@ class JudgeActor:
         with starts.watched(workers.max, workers.max_start_failures):
             self._engine = start_engine(config.judge, config.engine)
         seconds = round(time.monotonic() - began, 3)
-        logger.info("engine started", extra=said(kind=config.engine.kind, seconds=seconds))
+        logger.info("engine started", extra=log_fields(kind=config.engine.kind, seconds=seconds))
         recorder.set(ENGINE_START_SECONDS, seconds)
         self._activity, self._recorder = Activity(recorder), recorder
         threading.Thread(target=self._tick, name="idle seconds", daemon=True).start()
@@ -110,18 +110,18 @@ class JudgeActor:
             self._runners.append(UnitRunner(its_judge, store, *ids, beside=runner))
 
     async def __call__(self, unit_row: pa.Table) -> AsyncIterator[pa.Table]:
-        """Judges the unit of a one-row table of ``UNITS``; yields a one-row receipt."""
+        """Judges the unit of a one-row table of ``UNITS``; yields a one-row unit result."""
         unit, pairs = unit_of(unit_row)
         corpus = corpus_of(unit_row)
-        with about(shard=unit.shard, unit=unit.name):
+        with log_context(shard=unit.shard, unit=unit.name):
             try:
-                receipt = await self._runners[corpus].run(unit, pairs)
+                result = await self._runners[corpus].run(unit, pairs)
             except EngineDeadError:
                 # A dead engine under a live actor would fail every task from here on. Without this
                 # process, Ray starts another one and gives it the units that this one had begun.
                 logger.exception("the engine died")
                 os._exit(1)
-        yield receipt_table(replace(receipt, corpus=corpus))
+        yield unit_result_table(replace(result, corpus=corpus))
 
     def _tick(self) -> None:
         while True:

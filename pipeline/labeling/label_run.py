@@ -29,11 +29,11 @@ from pipeline.labeling.reconcile import check_coverage, check_quarantine
 from pipeline.labeling.retries import Retries
 from pipeline.labeling.run_metrics import RunMetrics
 from pipeline.labeling.shard_planner import ShardPlan, ShardPlanner, map_threads
-from pipeline.labeling.unit_result import Tally
+from pipeline.labeling.unit_result import RowCounts
 from pipeline.pairs.shards import open_input
 from pipeline.runtime.logs import logging_of
 from pipeline.runtime.reporter import Reporter
-from pipeline.runtime.steps import Step, new_run_id, untold
+from pipeline.runtime.steps import Step, new_run_id, unrecorded
 from pipeline.runtime.stop import Stop
 from pipeline.store.object_store import Store
 from schemas.labels import Reason, Status
@@ -82,9 +82,9 @@ class RunResult:
     """
 
     judge_id: str
-    tally: Tally
+    tally: RowCounts
     judging_seconds: float
-    canaries: Tally
+    canaries: RowCounts
     shards: frozenset[str]
 
 
@@ -99,7 +99,7 @@ def label(
     run_id: str | None = None,
     canary: CanaryConfig | None = None,
     read_published: Callable[[Store], PublishedShards] = nothing_published,
-    step: Step = untold,
+    step: Step = unrecorded,
     stop: Stop | None = None,
 ) -> RunResult:
     """Labels every pair under ``input_uri`` that this judge has not labelled yet.
@@ -139,33 +139,33 @@ def label(
         again, judge_id = Retries(retries, run_id or new_run_id()), card["judge_id"]
         reporter = reporter.of_run(again.run_id)
         session.enter_context(logging_of(again.run_id, logging.WARNING))
-        with step("plan") as told:
+        with step("plan") as detail:
             how = (config.input, config.judge, judge_id, spread, again, read_published(output))
             plan = make_plan(input_uri, output, *how)
             of_run = (config, output, again.run_id, judge_id, reporter)
             canaries = plan_canaries(canary, *of_run) if plan.units else None
             source = open_input(input_uri)[0].uri
             run = Run(again, card, plan, config, source, output, canaries)
-            told.update({"judge_id": judge_id, **plan.summary(), "canaries": run.canary_rows})
-            reporter.event("plan", {**told, "judge_id": judge_id[:16]})
+            detail.update({"judge_id": judge_id, **plan.summary(), "canaries": run.canary_rows})
+            reporter.event("plan", {**detail, "judge_id": judge_id[:16]})
             for shard in plan.bad_shards:
                 reporter.note(f"unreadable shard, left out: {shard.entry.key}: {shard.defect}")
         if dry_run:
-            return RunResult(judge_id, Tally(run.run_id), 0, Tally(run.run_id), plan.paths)
-        with step("label") as told:
+            return RunResult(judge_id, RowCounts(run.run_id), 0, RowCounts(run.run_id), plan.paths)
+        with step("label") as detail:
             stop.check("nothing is judged yet")
             # First of all, so that an output that cannot be written starts nothing; also without
             # rows, since what is published of none has a judge too.
             write_card(output, card)
             if plan.units:
                 session.enter_context(ray_session(config.workers))
-            return _execute(run, reporter, told, stop)
+            return _execute(run, reporter, detail, stop)
 
 
-def _execute(run: Run, reporter: Reporter, told: dict[str, Any], stop: Stop) -> RunResult:
+def _execute(run: Run, reporter: Reporter, detail: dict[str, Any], stop: Stop) -> RunResult:
     began = time.monotonic()
     progress = RunProgress(reporter, run.run_id, run.plan.rows_to_do, run.config.progress_seconds)
-    canaries = Tally(run.run_id)
+    canaries = RowCounts(run.run_id)
     if run.plan.units:
         judge_id = run.card["judge_id"]
         calibration = read_calibration(run.output, judge_id)
@@ -184,12 +184,12 @@ def _execute(run: Run, reporter: Reporter, told: dict[str, Any], stop: Stop) -> 
         starts = Starts(run.output, judge_id, run.run_id)
         metrics = RunMetrics(RayRecorder(judge_id), run.plan.rows_to_do, starts)
         with progress, metrics:
-            for receipt in judge_shards(tasks, spec, stop):
-                metrics.count(receipt)
-                if receipt.corpus:
-                    canaries.add(receipt.tally)
+            for result in judge_shards(tasks, spec, stop):
+                metrics.count(result)
+                if result.corpus:
+                    canaries.add(result.tally)
                 else:
-                    progress.update(receipt)
+                    progress.update(result)
     else:
         reporter.note("nothing to judge: every row is labelled by this judge; no engine started")
     tally, figures = progress.tally, progress.figures()
@@ -197,7 +197,7 @@ def _execute(run: Run, reporter: Reporter, told: dict[str, Any], stop: Stop) -> 
     seconds = time.monotonic() - began
     if (tally.pairs, canaries.pairs) != planned and stop.asked:
         record = _record(run, "stopped", tally, canaries, seconds, figures)
-        _keep(run, record, reporter, told)
+        _keep(run, record, reporter, detail)
         stop.check(f"{tally.pairs} of {planned[0]} pairs to do are labelled and committed")
     if (tally.pairs, canaries.pairs) != planned:
         raise AssertionError(
@@ -206,24 +206,24 @@ def _execute(run: Run, reporter: Reporter, told: dict[str, Any], stop: Stop) -> 
         )
     check_coverage(run.plan, run.output, run.card["judge_id"])
     record = _record(run, "done", tally, canaries, seconds, figures)
-    _keep(run, record, reporter, told)
+    _keep(run, record, reporter, detail)
     check_quarantine(run.output, record, run.config.quarantine)
     judging_s = figures["judging_s"]
     return RunResult(run.card["judge_id"], tally, judging_s, canaries, run.plan.paths)
 
 
-def _keep(run: Run, record: dict[str, Any], reporter: Reporter, told: dict[str, Any]) -> None:
+def _keep(run: Run, record: dict[str, Any], reporter: Reporter, detail: dict[str, Any]) -> None:
     """Stores and tells a run's record."""
     run.output.put(f"runs/{run.run_id}/run.json", _json(record))
-    told.update({name: record[name] for name in ("pairs", *Status, "reused", "judging_s")})
+    detail.update({name: record[name] for name in ("pairs", *Status, "reused", "judging_s")})
     reporter.event(record["state"], {k: v for k, v in record.items() if k not in ("plan", "state")})
 
 
 def _record(
     run: Run,
     state: str,
-    tally: Tally,
-    canaries: Tally,
+    tally: RowCounts,
+    canaries: RowCounts,
     seconds: float,
     figures: dict[str, Any],
 ) -> dict[str, Any]:

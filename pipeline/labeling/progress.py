@@ -15,23 +15,23 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from pipeline.labeling.unit_result import Receipt, Tally
+from pipeline.labeling.unit_result import RowCounts, UnitResult
 from pipeline.runtime.reporter import Reporter
 from schemas.labels import Status
 
 
 class RunProgress:
-    """The live progress of one run; a context manager fed with receipts.
+    """The live progress of one run; a context manager fed with unit results.
 
     Attributes:
-        tally: what the receipts so far add up to.
+        tally: what the unit results so far add up to.
     """
 
     def __init__(self, reporter: Reporter, run_id: str, total: int, every_seconds: float) -> None:
         self._reporter, self._total, self._every = reporter, total, every_seconds
         self._judging_since: float | None = None
-        self._last_receipt = 0.0
-        self.tally = Tally(run_id)
+        self._last_result = 0.0
+        self.tally = RowCounts(run_id)
         self._stop = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True)
         self._bar = Progress(
@@ -63,11 +63,11 @@ class RunProgress:
         else:
             self._bar.stop()
 
-    def update(self, receipt: Receipt) -> None:
+    def update(self, result: UnitResult) -> None:
         """Counts a committed unit in."""
-        self.tally.add(receipt.tally)
-        self._last_receipt = time.monotonic()
-        began = self._last_receipt - receipt.seconds
+        self.tally.add(result.tally)
+        self._last_result = time.monotonic()
+        began = self._last_result - result.seconds
         self._judging_since = min(began, self._judging_since or began)
         now = self.figures()
         rates = (
@@ -79,7 +79,7 @@ class RunProgress:
     def figures(self) -> dict[str, Any]:
         """Pairs, rates since the first unit was begun, and estimated seconds left."""
         pairs, since = self.tally.pairs, self._judging_since
-        until = self._last_receipt if pairs >= self._total else time.monotonic()
+        until = self._last_result if pairs >= self._total else time.monotonic()
         seconds = 0.0 if since is None else until - since
         rate = pairs / max(seconds, 1e-9)
         return {

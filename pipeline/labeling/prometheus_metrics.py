@@ -2,7 +2,7 @@
 
 Ray exports most of them as ``ray_<name>`` on every node's metrics port, with the labels that it
 adds itself (``NodeAddress``, ``WorkerId``, …). ``judge`` is the beginning of the judge's id. What a
-run has committed is counted by its driver, exactly, from the receipts; what goes on at the moment
+run has committed is counted by its driver, exactly, from unit results; what goes on at the moment
 is recorded by the workers, and one that is killed takes up to ten seconds of it along.
 """
 

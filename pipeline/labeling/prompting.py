@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.engines.engine import Chat, Engine, Part, Rendered
+from pipeline.engines.engine import Chat, ChatPart, Engine, Rendered
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.prompts import load_prompt
 from pipeline.judging.row_checks import candidates_of, check_distinct, question_of
@@ -41,8 +41,8 @@ class Prepared:
 
     pair_hash: str
     question: str
-    context: tuple[Part, ...]
-    answers: tuple[tuple[Part, ...], ...]
+    context: tuple[ChatPart, ...]
+    answers: tuple[tuple[ChatPart, ...], ...]
     prompts: dict[str, Rendered] = field(default_factory=dict)
 
 
@@ -112,7 +112,7 @@ class Prompting:
             raise RowRejected(Reason.MEDIA_MISSING, f"an entry of {name} is null")
         return self._media.fetch(reference)
 
-    def _decoded(self, content: Content) -> tuple[Part, ...]:
+    def _decoded(self, content: Content) -> tuple[ChatPart, ...]:
         limits = self._judge.media
         images = [decode_image(data, limits) for data in content.images]
         clips = [decode_video(data, limits) for data in content.videos]

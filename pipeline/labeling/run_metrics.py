@@ -1,4 +1,4 @@
-"""The metrics of a run's driver: what its receipts say, and how often engines were started."""
+"""The metrics of a run's driver: what its unit results say, and how often engines were started."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.labeling.prometheus_metrics import (
     VOTES,
     Recorder,
 )
-from pipeline.labeling.unit_result import Receipt
+from pipeline.labeling.unit_result import UnitResult
 from pipeline.runtime.errors import StorageError
 from pipeline.runtime.repeating import Repeating
 
@@ -27,7 +27,7 @@ _LOOK_S = 5.0
 
 
 class RunMetrics(Repeating):
-    """A context manager fed with the receipts of a run."""
+    """A context manager fed with the unit results of a run."""
 
     def __init__(self, recorder: Recorder, pairs_to_do: int, starts: Starts) -> None:
         """Records the plan; ``starts`` are looked at now and then."""
@@ -36,20 +36,20 @@ class RunMetrics(Repeating):
         recorder.set(PAIRS_TO_DO, pairs_to_do)
         recorder.set(PAIRS_LEFT, pairs_to_do)
 
-    def count(self, receipt: Receipt) -> None:
+    def count(self, result: UnitResult) -> None:
         """Counts a unit in."""
-        tally, add = receipt.tally, self._recorder.add
-        self._recorder.observe(UNIT_SECONDS, receipt.seconds)
-        add(DEATHS, receipt.deaths)
+        tally, add = result.tally, self._recorder.add
+        self._recorder.observe(UNIT_SECONDS, result.seconds)
+        add(DEATHS, result.deaths)
         for outcome, votes in tally.votes.items():
             add(VOTES, votes, outcome=outcome)
         add(TOKENS, tally.prompt_tokens, kind="prompt")
         add(TOKENS, tally.output_tokens, kind="output")
         add(TOKENS, tally.cached_tokens, kind="cached")
-        pairs = CANARIES if receipt.corpus else PAIRS
+        pairs = CANARIES if result.corpus else PAIRS
         for status, count in tally.statuses.items():
             add(pairs, count, outcome=status)
-        if receipt.corpus:
+        if result.corpus:
             return
         for reason, count in tally.reasons.items():
             add(QUARANTINED, count, reason=reason)

@@ -1,4 +1,4 @@
-"""Receipts: what became of a unit, as counts small enough to send to the driver."""
+"""The result of a unit: what became of a unit, as counts small enough to send to the driver."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.labeling.units import Unit
 
 
 @dataclass
-class Tally:
+class RowCounts:
     """Counts over labels v1 rows; tallies add up.
 
     Attributes:
@@ -55,7 +55,7 @@ class Tally:
             self.output_tokens += vote["output_tokens"]
             self.cached_tokens += vote["cached_tokens"]
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: RowCounts) -> None:
         """Adds another tally of the same run to this one."""
         self.reused += other.reused
         self.statuses += other.statuses
@@ -67,7 +67,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Receipt:
+class UnitResult:
     """What became of the rows of one unit.
 
     Attributes:
@@ -77,17 +77,17 @@ class Receipt:
     """
 
     unit: Unit
-    tally: Tally
+    tally: RowCounts
     seconds: float
     corpus: int = 0
     deaths: int = 0
 
 
-def receipt_table(receipt: Receipt) -> pa.Table:
-    """A receipt as the one-row table that a worker answers with."""
-    return pa.table({"receipt": pa.array([pickle.dumps(receipt)], pa.binary())})
+def unit_result_table(result: UnitResult) -> pa.Table:
+    """A unit result as the one-row table that a worker answers with."""
+    return pa.table({"unit_result": pa.array([pickle.dumps(result)], pa.binary())})
 
 
-def receipts_of(table: pa.Table) -> list[Receipt]:
-    """The receipts of a table made of :func:`receipt_table` rows."""
-    return [pickle.loads(data) for data in table["receipt"].to_pylist()]
+def unit_results_of(table: pa.Table) -> list[UnitResult]:
+    """The unit results of a table made of :func:`unit_result_table` rows."""
+    return [pickle.loads(data) for data in table["unit_result"].to_pylist()]

@@ -26,9 +26,9 @@ from pipeline.labeling.pair_judge import Judge, label_row
 from pipeline.labeling.read_pairs import Pairs
 from pipeline.labeling.retries import Retries
 from pipeline.labeling.stop_mark import StopMark
-from pipeline.labeling.unit_result import Receipt, Tally
+from pipeline.labeling.unit_result import RowCounts, UnitResult
 from pipeline.labeling.units import Unit
-from pipeline.runtime.logs import said
+from pipeline.runtime.logs import log_fields
 from pipeline.store.object_store import Store
 from schemas.labels import Reason, Status
 
@@ -68,40 +68,44 @@ class UnitRunner:
         )
         self._stop: StopMark = beside._stop if beside else StopMark(output, run_id)
 
-    async def run(self, unit: Unit, pairs: Pairs) -> Receipt:
+    async def run(self, unit: Unit, pairs: Pairs) -> UnitResult:
         """Judges and commits a unit, or finds it committed.
 
-        Once the run is to stop, the receipt counts what was judged of the unit until then: its
+        Once the run is to stop, the unit result counts what was judged of the unit until then: its
         first rows, which are committed, or none.
 
         Raises:
             EngineDeadError: the worker must be replaced; the unit will be begun again.
         """
-        tally = Tally(self._stamp["run_id"])
+        tally = RowCounts(self._stamp["run_id"])
         if await self._stop.noticed():
-            return Receipt(unit, tally, 0)
+            return UnitResult(unit, tally, 0)
         with self._judge.activity.unit():
-            receipt = await self._run(unit, pairs, tally)
-        logger.info("unit done", extra=said(pairs=tally.pairs, seconds=round(receipt.seconds, 1)))
-        return receipt
+            result = await self._run(unit, pairs, tally)
+        logger.info(
+            "unit done", extra=log_fields(pairs=tally.pairs, seconds=round(result.seconds, 1))
+        )
+        return result
 
-    async def _run(self, unit: Unit, pairs: Pairs, tally: Tally) -> Receipt:
+    async def _run(self, unit: Unit, pairs: Pairs, tally: RowCounts) -> UnitResult:
         began = time.monotonic()
         if not await self._in_store(uncommitted, unit):
             # Its rows are to be tried again, or a worker died after it had committed the unit.
             await self._again(unit, pairs, tally)
-            return Receipt(unit, tally, time.monotonic() - began)
+            return UnitResult(unit, tally, time.monotonic() - began)
         deaths = await asyncio.to_thread(self._attempts.deaths, unit, alone=False)
         if deaths < self._max_deaths:
             async with self._once_dead if deaths else nullcontext(), self._turns.shared():
                 await self._attempt(unit, pairs, tally, alone=False)
         else:
-            logger.warning("its worker died with it; it has it alone", extra=said(deaths=deaths))
+            logger.warning(
+                "its worker died with it; it has it alone", extra=log_fields(deaths=deaths)
+            )
             async with self._turns.alone():
                 await self._suspect(unit, pairs, tally)
-        return Receipt(unit, tally, time.monotonic() - began, deaths=deaths)
+        return UnitResult(unit, tally, time.monotonic() - began, deaths=deaths)
 
-    async def _again(self, unit: Unit, pairs: Pairs, tally: Tally) -> None:
+    async def _again(self, unit: Unit, pairs: Pairs, tally: RowCounts) -> None:
         """Tries a committed unit's rows again; one that keeps killing its worker is left as is."""
         async with self._turns.shared():
             kept = await self._in_store(self._retries.kept, unit)
@@ -115,7 +119,7 @@ class UnitRunner:
                 await asyncio.to_thread(replace_part, self._output, judge_id, unit, rows)
         tally.count(await self._in_store(committed_outcomes, unit))
 
-    async def _suspect(self, unit: Unit, pairs: Pairs, tally: Tally) -> None:
+    async def _suspect(self, unit: Unit, pairs: Pairs, tally: RowCounts) -> None:
         if await self._stop.noticed() or await self._settled(unit, tally):
             return
         deaths = await asyncio.to_thread(self._attempts.deaths, unit, alone=True)
@@ -128,14 +132,14 @@ class UnitRunner:
                 part = pairs.part(piece.start - unit.start, piece.stop - unit.start)
                 await self._suspect(piece, part, tally)
 
-    async def _settled(self, unit: Unit, tally: Tally) -> bool:
+    async def _settled(self, unit: Unit, tally: RowCounts) -> bool:
         if await self._in_store(uncommitted, unit):
             return False
         rows = await self._in_store(committed_outcomes, unit)
         tally.count(rows)
         return True
 
-    async def _attempt(self, unit: Unit, pairs: Pairs, tally: Tally, *, alone: bool) -> None:
+    async def _attempt(self, unit: Unit, pairs: Pairs, tally: RowCounts, *, alone: bool) -> None:
         await asyncio.to_thread(self._attempts.begin, unit, alone=alone)
         earlier = await asyncio.to_thread(self._earlier.of, unit)
         if rows := await self._judge_rows(unit, pairs, earlier):
@@ -149,7 +153,7 @@ class UnitRunner:
         stopping = self._stop.noticed
         return await self._judge.judge_unit(unit, pairs, self._stamp, earlier, stopping)
 
-    async def _commit(self, unit: Unit, rows: list[dict[str, Any]], tally: Tally) -> None:
+    async def _commit(self, unit: Unit, rows: list[dict[str, Any]], tally: RowCounts) -> None:
         left = await self._in_store(uncommitted, unit)
         created = [await self._create(piece, _rows_of(piece, unit, rows)) for piece in left]
         if left != [unit] or not all(created):  # another run was here: what is stored is the truth

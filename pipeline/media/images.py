@@ -15,7 +15,7 @@ from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 
 # Only raster formats with decoders that run no other program (Pillow would start one for EPS).
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 # What Pillow's decoders raise for damaged files; anything else is a bug and propagates.
 _DAMAGE = (
     OSError,
@@ -56,7 +56,7 @@ def decode_image(data: bytes, limits: MediaConfig) -> Image.Image:
     if not data:
         raise RowRejected(Reason.MEDIA_CORRUPT, "the picture has zero bytes")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
             area = image.width * image.height
             if area > limits.max_decoded_pixels:
                 raise RowRejected(
@@ -75,7 +75,7 @@ def decode_image(data: bytes, limits: MediaConfig) -> Image.Image:
         raise RowRejected(Reason.MEDIA_TOO_LARGE, str(error)) from error
     except UnidentifiedImageError as error:
         raise RowRejected(
-            Reason.MEDIA_CORRUPT, f"not a picture: none of {', '.join(FORMATS)}"
+            Reason.MEDIA_CORRUPT, f"not a picture: none of {', '.join(IMAGE_FORMATS)}"
         ) from error
     except _DAMAGE as error:
         raise RowRejected(

@@ -46,7 +46,7 @@ class MetricsConfig(Frozen):
     push_url: str | None = None
 
 
-class Outcome:
+class NightExit:
     """How a night ends.
 
     Attributes:
@@ -57,13 +57,13 @@ class Outcome:
 
 
 @contextmanager
-def outcome_told(config: MetricsConfig) -> Iterator[Outcome]:
+def exit_reported(config: MetricsConfig) -> Iterator[NightExit]:
     """Leaves behind how the block ends, however it does.
 
     A night that another one keeps from running is no news. What cannot be told is logged, and
     changes nothing about the night.
     """
-    began, outcome = time.time(), Outcome()
+    began, outcome = time.time(), NightExit()
     try:
         yield outcome
     except LeaseHeldError:

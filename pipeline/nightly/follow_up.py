@@ -6,7 +6,7 @@ from pipeline.export.export_run import export_snapshot
 from pipeline.export.export_summary import export_fields
 from pipeline.nightly.hooks import Hooks
 from pipeline.nightly.night_record import NightRecord
-from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import Step
 from pipeline.runtime.stop import Stop
@@ -20,7 +20,7 @@ class FollowUp:
 
     def __init__(
         self,
-        config: MillConfig,
+        config: PipelineConfig,
         input_uri: str,
         output: Store,
         reporter: Reporter,
@@ -49,15 +49,15 @@ class FollowUp:
             PairmillError: an export failed, or old snapshots cannot be removed.
         """
         if self._nightly.exports:
-            with step("exports") as told:
-                told["exports"] = self._exports()
+            with step("exports") as detail:
+                detail["exports"] = self._exports()
         if self._nightly.hooks:
             self._hooks(step)
         if self._nightly.keep is not None:
-            with step("retention") as told:
+            with step("retention") as detail:
                 keep, publish_config = self._nightly.keep, self._config.publish
                 kept = retain(self._output, keep, publish_config, self._reporter, self._run_id)
-                told |= {"kept": kept.kept, "removed": [*kept.removed, *kept.leftovers]}
+                detail |= {"kept": kept.kept, "removed": [*kept.removed, *kept.leftovers]}
 
     def _exports(self) -> list[dict[str, object]]:
         done: list[dict[str, object]] = []
@@ -81,7 +81,7 @@ class FollowUp:
         if not (pending := hooks.pending):
             self._record.skip("hooks", "all of them have run for this snapshot")
             return
-        with step("hooks") as told:
-            told["hooks"] = [list(hook) for hook in pending]
+        with step("hooks") as detail:
+            detail["hooks"] = [list(hook) for hook in pending]
             stop_seconds = self._config.workers.stop_seconds
             hooks.run(self._input_uri, self._run_id, self._reporter, self._stop, stop_seconds)

@@ -17,7 +17,7 @@ from pipeline.labeling.label_run import RunResult, label
 from pipeline.nightly.exit_metrics import exit_code_of
 from pipeline.nightly.follow_up import FollowUp
 from pipeline.nightly.night_record import NightRecord, NightState
-from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.pairs.shards import open_input
 from pipeline.report.write_report import write_report
 from pipeline.runtime.errors import (
@@ -50,7 +50,7 @@ Report = Callable[[Store, str, str | None], None]
 
 
 def run_night(
-    config: MillConfig,
+    config: PipelineConfig,
     input_uri: str,
     output_uri: str,
     reporter: Reporter,
@@ -99,7 +99,7 @@ def run_night(
 class _Night:
     """A night that has the lease."""
 
-    config: MillConfig
+    config: PipelineConfig
     input_uri: str
     output: Store
     reporter: Reporter
@@ -236,8 +236,8 @@ class _Night:
         """A step of the record, before which the night ends if it must."""
         self.lease.check()
         self.stop.check(f"{name} was the next step")
-        with self.record.step(name) as told:
-            yield told
+        with self.record.step(name) as detail:
+            yield detail
 
 
 def _why_not_published(done: Publication) -> str | None:
@@ -261,7 +261,7 @@ def _state(done: Publication) -> NightState:
     return "blocked" if done.manifest.blocked else "withdrawn"
 
 
-def night_report(config: MillConfig, input_uri: str, reporter: Reporter) -> Report:
+def night_report(config: PipelineConfig, input_uri: str, reporter: Reporter) -> Report:
     """What :func:`pipeline.nightly.night.run_night` calls at its end.
 
     Args:
@@ -271,7 +271,7 @@ def night_report(config: MillConfig, input_uri: str, reporter: Reporter) -> Repo
     """
 
     def report(output: Store, run_id: str, snapshot_id: str | None) -> None:
-        told, columns = reporter.of_run(run_id), config.input
-        write_report(output, input_uri, run_id, snapshot_id, config.report, told, columns=columns)
+        detail, columns = reporter.of_run(run_id), config.input
+        write_report(output, input_uri, run_id, snapshot_id, config.report, detail, columns=columns)
 
     return report

@@ -13,7 +13,7 @@ from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.quality.quality_config import QualityConfig
 
 
-class MillConfig(LabelConfig):
+class PipelineConfig(LabelConfig):
     """A labeling job's configuration, with a section for each later step.
 
     Every one of these jobs reads the same YAML file and takes from it what concerns it.

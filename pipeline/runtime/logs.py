@@ -24,7 +24,7 @@ def timestamp() -> str:
 
 
 @contextmanager
-def about(**fields: Any) -> Iterator[None]:
+def log_context(**fields: Any) -> Iterator[None]:
     """What the records of this block, and of tasks begun in it, are about."""
     before = _ABOUT.set(_ABOUT.get() | fields)
     try:
@@ -33,7 +33,7 @@ def about(**fields: Any) -> Iterator[None]:
         _ABOUT.reset(before)
 
 
-def said(**fields: Any) -> dict[str, Any]:
+def log_fields(**fields: Any) -> dict[str, Any]:
     """The ``extra`` of a log call whose fields stand beside the message."""
     return {"fields": fields}
 

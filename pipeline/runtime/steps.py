@@ -20,6 +20,6 @@ def new_run_id() -> str:
 Step = Callable[[str], AbstractContextManager[dict[str, Any]]]
 
 
-def untold(name: str) -> AbstractContextManager[dict[str, Any]]:
+def unrecorded(name: str) -> AbstractContextManager[dict[str, Any]]:
     """Nobody is told."""
     return nullcontext({})

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from pipeline.judging.parts import read_part
 from pipeline.runtime.errors import InputError
-from pipeline.snapshots.inventory import Inventory, Part, Shard
+from pipeline.snapshots.inventory import CommittedPart, Inventory, InventoryShard
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.table_files import TableFiles
 from pipeline.store.object_store import Store
@@ -110,10 +110,10 @@ def _votes(rows: pa.Table) -> pa.Table:
     return pa.table(columns, schema=SNAPSHOT_VOTES)
 
 
-def _read_ahead(inventory: Inventory, output: Store) -> Iterator[tuple[Shard, pa.Table]]:
+def _read_ahead(inventory: Inventory, output: Store) -> Iterator[tuple[InventoryShard, pa.Table]]:
     """The rows of every part, in order, while threads fetch the next ones."""
     todo = ((shard, part) for shard in inventory.shards for part in shard.parts)
-    ahead: collections.deque[tuple[Shard, Future[pa.Table]]] = collections.deque()
+    ahead: collections.deque[tuple[InventoryShard, Future[pa.Table]]] = collections.deque()
     pool = ThreadPoolExecutor(_READ_AHEAD)
     try:
         while True:
@@ -127,7 +127,7 @@ def _read_ahead(inventory: Inventory, output: Store) -> Iterator[tuple[Shard, pa
         pool.shutdown(cancel_futures=True)
 
 
-def _read(output: Store, shard: Shard, part: Part, judge_id: str) -> pa.Table:
+def _read(output: Store, shard: InventoryShard, part: CommittedPart, judge_id: str) -> pa.Table:
     table = read_part(output, part.key)
     rows = pa.chunked_array([pa.array(range(part.start, part.stop), pa.int64())])
     same = (
@@ -145,7 +145,7 @@ def _read(output: Store, shard: Shard, part: Part, judge_id: str) -> pa.Table:
     return table
 
 
-def _input_shard(shard: Shard, counts: Counter[str]) -> InputShard:
+def _input_shard(shard: InventoryShard, counts: Counter[str]) -> InputShard:
     missing = sum(stop - start for start, stop in shard.missing)
     of_all = {outcome: counts[outcome] for outcome in OUTCOMES} | {MISSING: missing}
     return InputShard(

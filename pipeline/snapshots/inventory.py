@@ -27,7 +27,7 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Part:
+class CommittedPart:
     """Rows ``[start, stop)`` of a shard: where they are, and which version of that object."""
 
     key: str
@@ -37,7 +37,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Shard:
+class InventoryShard:
     """A shard of the input, and its parts in the order of their rows.
 
     Attributes:
@@ -49,7 +49,7 @@ class Shard:
     content: str
     key: str
     rows: int
-    parts: tuple[Part, ...] = ()
+    parts: tuple[CommittedPart, ...] = ()
     defect: str | None = None
 
     @property
@@ -79,7 +79,7 @@ class Inventory:
 
     input_uri: str
     judge_id: str
-    shards: tuple[Shard, ...]
+    shards: tuple[InventoryShard, ...]
     later: int = 0
 
     @property
@@ -121,19 +121,19 @@ def take_inventory(
     source, prefix = open_input(input_uri)
     published = live_shards(output).rows
 
-    def look(entry: Entry) -> Shard:
+    def look(entry: Entry) -> InventoryShard:
         content = source.content_key(entry)
         key = shard_key(entry.key, entry.size, content)
         if known := published.get(key):
-            shard = Shard(entry, content, key, known, _parts(output, judge_id, key))
+            shard = InventoryShard(entry, content, key, known, _parts(output, judge_id, key))
             if not shard.missing and not shard.doubled:
                 return shard
         try:
             rows = read_footer(source, entry).num_rows
         except (pa.ArrowException, UnicodeDecodeError) as error:
             defect = f"corrupt footer: {str(error).strip().splitlines()[0]}"
-            return Shard(entry, content, key, 0, defect=defect)
-        return Shard(entry, content, key, rows, _parts(output, judge_id, key))
+            return InventoryShard(entry, content, key, 0, defect=defect)
+        return InventoryShard(entry, content, key, rows, _parts(output, judge_id, key))
 
     there = list_shards(source, prefix)
     entries = [entry for entry in there if wanted is None or entry.key in wanted]
@@ -184,11 +184,11 @@ def check_inventory(
         )
 
 
-def _parts(output: Store, judge_id: str, key: str) -> tuple[Part, ...]:
+def _parts(output: Store, judge_id: str, key: str) -> tuple[CommittedPart, ...]:
     found = []
     for entry in output.list(parts_prefix(judge_id, key)):
         if (rows := committed_range(entry.key)) is not None:
-            found.append(Part(entry.key, *rows, output.content_key(entry)))
+            found.append(CommittedPart(entry.key, *rows, output.content_key(entry)))
     return tuple(sorted(found, key=lambda part: (part.start, part.stop)))
 
 

@@ -11,8 +11,8 @@ from pipeline.store.object_store import Store, Version
 from schemas.contract import ContractError
 from schemas.manifest import Manifest
 
-FOLDER = "snapshots"
-LATEST_KEY = f"{FOLDER}/LATEST.json"
+SNAPSHOTS = "snapshots"
+LATEST_KEY = f"{SNAPSHOTS}/LATEST.json"
 LATEST = "LATEST"
 _MANIFEST = "manifest.json"
 
@@ -49,7 +49,7 @@ class Latest:
 
 def folder_of(snapshot_id: str) -> str:
     """The folder of a snapshot, under the output root."""
-    return f"{FOLDER}/{snapshot_id}"
+    return f"{SNAPSHOTS}/{snapshot_id}"
 
 
 def manifest_key(snapshot_id: str) -> str:
@@ -113,8 +113,8 @@ def has_manifest(output: Store, snapshot_id: str) -> bool:
 def snapshot_ids(output: Store) -> dict[str, bool]:
     """Every folder under ``snapshots/``, and whether it has a manifest."""
     found: dict[str, bool] = {}
-    for entry in output.list(FOLDER):
-        snapshot_id, slash, path = entry.key.removeprefix(f"{FOLDER}/").partition("/")
+    for entry in output.list(SNAPSHOTS):
+        snapshot_id, slash, path = entry.key.removeprefix(f"{SNAPSHOTS}/").partition("/")
         if slash:
             found[snapshot_id] = found.get(snapshot_id, False) or path == _MANIFEST
     return found
@@ -130,8 +130,8 @@ def find_snapshot(output: Store, prefix: str) -> str:
     found = [name for name in complete if name.startswith(prefix)]
     if len(found) != 1:
         raise ConfigError(
-            f"snapshot {prefix!r}: {len(found)} ids under {output.path(FOLDER)} begin so, expected "
-            f"exactly one; there are {', '.join(complete) or 'none'}"
+            f"snapshot {prefix!r}: {len(found)} ids under {output.path(SNAPSHOTS)} begin so, "
+            f"expected exactly one; there are {', '.join(complete) or 'none'}"
         )
     return found[0]
 

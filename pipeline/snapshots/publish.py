@@ -18,7 +18,7 @@ from typing import Any
 from pipeline.judging.judge_cards import find_card
 from pipeline.runtime.errors import PublishConflictError
 from pipeline.runtime.reporter import Reporter
-from pipeline.runtime.steps import Step, untold
+from pipeline.runtime.steps import Step, unrecorded
 from pipeline.runtime.stop import Stop
 from pipeline.snapshots.compact import compact
 from pipeline.snapshots.inventory import Inventory, check_inventory, take_inventory
@@ -74,7 +74,7 @@ def publish(
     gate: Gate | None = None,
     keep_withdrawn: bool = False,
     shards: Collection[str] | None = None,
-    step: Step = untold,
+    step: Step = unrecorded,
     stop: Stop | None = None,
 ) -> Publication:
     """Publishes the labels that a judge gave the input as it is now.
@@ -104,14 +104,14 @@ def publish(
     card = find_card(output, judge)
     with take_lease(output, LEASE, run_id, ttl_s=config.lease_s, waiting=reporter.note) as lease:
         before, version = read_latest(output)
-        with step("reconcile") as told:
+        with step("reconcile") as detail:
             inventory = take_inventory(input_uri, output, card["judge_id"], shards)
             check_inventory(
                 inventory, output, allow_missing=config.allow_missing, max_defects=max_bad_shards
             )
-            told |= inventory.summary()
+            detail |= inventory.summary()
         snapshot_id = _snapshot_id(inventory, config)
-        with step("compact") as told:
+        with step("compact") as detail:
             if known := has_manifest(output, snapshot_id):
                 manifest = read_manifest(output, snapshot_id)
                 reporter.note(
@@ -121,21 +121,21 @@ def publish(
                 candidate = _candidate(snapshot_id, inventory, card, before, run_id)
                 each = _each_part(lease, stop or Stop(), reporter, inventory.rows)
                 manifest = _write(candidate, inventory, output, config, lease, each)
-            told |= {"snapshot_id": snapshot_id, "there_already": known}
+            detail |= {"snapshot_id": snapshot_id, "there_already": known}
         if before is not None and before.snapshot_id == snapshot_id:
             return Publication(manifest, live=True, changed=False)
         if keep_withdrawn and before is not None and before.withdrew(snapshot_id):
             return Publication(manifest, live=False, changed=False)
         if gate is not None:
-            with step("gate") as told:
+            with step("gate") as detail:
                 manifest = _gated(manifest, output, gate, lease)
-                told |= manifest.gate or {}
+                detail |= manifest.gate or {}
         if manifest.blocked:
             return Publication(manifest, live=False, changed=False)
-        with step("publish") as told:
+        with step("publish") as detail:
             lease.check()
             swap_latest(output, snapshot_id, before, version, run_id)
-            told |= {"snapshot_id": snapshot_id, "before": before and before.snapshot_id}
+            detail |= {"snapshot_id": snapshot_id, "before": before and before.snapshot_id}
     return Publication(manifest, live=True, changed=True)
 
 
@@ -229,14 +229,14 @@ def _write(
 
 
 def _each_part(lease: Lease, stop: Stop, reporter: Reporter, total: int) -> Callable[[int], None]:
-    told = time.monotonic()
+    detail = time.monotonic()
 
     def step(rows: int) -> None:
-        nonlocal told
+        nonlocal detail
         lease.check()
         stop.check("a snapshot was being written, and nobody sees it yet")
-        if time.monotonic() - told > _PROGRESS_S:
-            told = time.monotonic()
+        if time.monotonic() - detail > _PROGRESS_S:
+            detail = time.monotonic()
             reporter.event("compacting", {"rows": rows, "rows_total": total})
 
     return step

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.nightly.night import run_night
 from pipeline.nightly.night_record import NightRecord
-from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.config_file import load_config
 from pipeline.runtime.reporter import Reporter
 from tests.chaos.publish_and_die import Steps, serve
@@ -23,7 +23,7 @@ def run(request: dict[str, Any], steps: Steps) -> None:
     steps.watch(NightRecord, "step", lambda record, name: f"begin {name}")
     steps.watch(NightRecord, "_add", lambda record, name, *rest: f"did {name}")
     steps.watch(NightRecord, "end", lambda record, state, code: f"end {state}")
-    config = load_config(MillConfig, request["config"], [])
+    config = load_config(PipelineConfig, request["config"], [])
     assert run_night(config, request["source"], request["output"], Reporter()) == 0
     steps.step("over")
 

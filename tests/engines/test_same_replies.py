@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.engines.engine import Chat, Part, Reply
+from pipeline.engines.engine import Chat, ChatPart, Reply
 from pipeline.lab.tiny_judge.scene_corpus import scene_rows
 from pipeline.media.clip import Clip
 from tests.engines.conftest import TinyJudge, start_tiny
@@ -61,7 +61,7 @@ def test_the_same_frames_at_another_speed(tiny: TinyJudge, reference: TinyJudge)
 def test_pictures_and_clips_among_texts(tiny: TinyJudge, reference: TinyJudge) -> None:
     one, two = numbered(5, (112, 112)), numbered(9, (84, 112))
     short, long = clip(2), clip(4, 84, 112, fps=0.5, first=8)
-    turns: list[tuple[Part, ...]] = [
+    turns: list[tuple[ChatPart, ...]] = [
         (one, "first", short, "second", two, long, "end"),
         (long, two, "second", short, "first", one, "end"),
         (short, long, short, "the same again"),

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from jobs import nightly
-from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.config_file import load_config
 from tests.infra.manifests import KUBERAY, OVERLAYS, ROOT, Manifest, one, project, rendered
 
@@ -63,7 +63,7 @@ def test_the_command_is_one_that_the_job_accepts(tmp_path: Path, overlay: str) -
     # The configuration that is mounted, with the overlay's settings, asks for what there is.
     path = tmp_path / "judge.yaml"
     path.write_text(one(manifests, "ConfigMap", "pairmill-judge")["data"]["judge.yaml"])
-    config = load_config(MillConfig, str(path), options.set)
+    config = load_config(PipelineConfig, str(path), options.set)
     group = gpu_group(overlay)
     assert config.workers.max * config.workers.gpus == group["maxReplicas"]
     assert config.workers.gpus == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jobs import nightly
-from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.config_file import load_config
 from tests.infra.manifests import ROOT, run
 
@@ -109,7 +109,7 @@ def test_the_command_is_one_that_the_job_accepts() -> None:
     assert options.config == f"/etc/pairmill/{source.name}"
     text = (LOCAL / "pairmill-nightly.service").read_text(encoding="utf-8")
     assert f"install -D -m 644 jobs/configs/{source.name} infra/local/pairmill.env " in text
-    config = load_config(MillConfig, str(source), options.set)
+    config = load_config(PipelineConfig, str(source), options.set)
     assert config.workers.max == 1
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.nightly.pipeline_config import PipelineConfig
 from tests.infra.manifests import ROOT, one, rendered, run
 from tests.infra.promql import names_of, unknown
 
@@ -92,7 +92,7 @@ def test_the_pod_monitor_finds_every_ray_pod(overlay: str) -> None:
 
 
 def test_stop_budgets_leave_time_for_the_record() -> None:
-    budget = MillConfig().workers.stop_seconds
+    budget = PipelineConfig().workers.stop_seconds
     head = one(rendered("base"), "RayJob")["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]
     (container,) = head["spec"]["containers"]
     stop = next(e["value"] for e in container["env"] if e["name"] == "RAY_JOB_STOP_WAIT_TIME_S")

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.labeling.plan import Plan
 from pipeline.nightly.night import run_night
-from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.config_file import load_config
 from pipeline.runtime.errors import InputError, StoppedError, StorageError
 from pipeline.runtime.stop import Stop
@@ -120,7 +120,9 @@ def test_a_night_that_fails_is_reported_and_its_own_error_is_what_is_told(
         raise StorageError("the report cannot be written")
 
     changes = {"canary": {"input": str(tmp_path / "nowhere")}}
-    whole = load_config(MillConfig, str(write_config(tmp_path / "night.yaml", model, changes)), [])
+    whole = load_config(
+        PipelineConfig, str(write_config(tmp_path / "night.yaml", model, changes)), []
+    )
     where = (str(tmp_path / "in"), str(tmp_path / "out"))
     with pytest.raises(InputError, match=r"nowhere: no \*\.parquet there"):
         run_night(whole, *where, QUIET, report=report)
@@ -141,8 +143,8 @@ def test_a_report_that_fails_hides_nothing(
 
     config = str(write_config(tmp_path / "night.yaml", model))
     where = (str(tmp_path / "in"), str(tmp_path / "out"))
-    blocking = load_config(MillConfig, config, ["gate.at_most.tie=0.05"])
-    passing = load_config(MillConfig, config, ["gate.at_most.tie=0.9"])
+    blocking = load_config(PipelineConfig, config, ["gate.at_most.tie=0.05"])
+    passing = load_config(PipelineConfig, config, ["gate.at_most.tie=0.9"])
     assert run_night(blocking, *where, QUIET, report=report) == 3
     with pytest.raises(StorageError, match="the report cannot be written"):
         run_night(passing, *where, QUIET, report=report)
@@ -159,7 +161,7 @@ def test_asked_to_stop_a_night_ends_before_its_next_step(
     assert corpus
     stop = Stop()
     stop.ask()
-    whole = load_config(MillConfig, str(write_config(tmp_path / "night.yaml", model)), [])
+    whole = load_config(PipelineConfig, str(write_config(tmp_path / "night.yaml", model)), [])
     source, output = tmp_path / "in", tmp_path / "out"
     with pytest.raises(StoppedError, match="plan was the next step; the same command goes on"):
         run_night(whole, str(source), str(output), QUIET, stop=stop)
@@ -170,7 +172,7 @@ def test_asked_to_stop_a_night_ends_before_its_next_step(
 def test_asked_to_stop_while_it_waits_for_a_lease_a_night_ends(tmp_path: Path, model: Path) -> None:
     output, stop = tmp_path / "out", Stop()
     write_corpus(tmp_path / "in")
-    whole = load_config(MillConfig, str(write_config(tmp_path / "night.yaml", model)), [])
+    whole = load_config(PipelineConfig, str(write_config(tmp_path / "night.yaml", model)), [])
     take_lease(Store(str(output)), "nightly", "other", ttl_s=600)
     stop.ask()
     with pytest.raises(StoppedError, match="another night's lease was being watched"):

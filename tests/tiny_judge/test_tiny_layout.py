@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from pipeline.engines.chat_layout import ChatRenderer
-from pipeline.engines.engine import Chat, Part
+from pipeline.engines.engine import Chat, ChatPart
 from pipeline.engines.transformers_engine import Grid, positions
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.prompts import load_prompt
@@ -47,7 +47,7 @@ def _slots(case: Case) -> list[Slot]:
     return [replace(slot, fps=1.0) for slot in slots]
 
 
-def _medium(slot: Slot) -> Part:
+def _medium(slot: Slot) -> ChatPart:
     picture = Image.new("RGB", (slot.columns * FACTOR, slot.rows * FACTOR))
     return picture if slot.frames is None else Clip((picture,) * slot.frames, slot.fps)
 
@@ -67,7 +67,7 @@ def test_training_sees_the_prompt_that_the_product_serves(
     media = [_medium(slot) for slot in slots]
     context = media[: len(case.context)]
     made = iter(media[len(case.context) :])
-    answers: list[list[Part]] = [
+    answers: list[list[ChatPart]] = [
         [str(c.text)] if c.shown is None else [next(made)] for c in case.candidates
     ]
     prompt = load_prompt(task.format, task.made_of)

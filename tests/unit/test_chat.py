@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.engines.engine import Chat, Part, model_path
+from pipeline.engines.engine import Chat, ChatPart, model_path
 from pipeline.judging.judge_config import JudgeConfig, ModelConfig
 from pipeline.media.clip import Clip
 from pipeline.runtime.errors import EngineStartError
@@ -88,7 +88,7 @@ def clip(frames: int, width: int = 84, height: int = 56) -> Clip:
 
 def chat(kinds: list[str], system: str, text: str, prefix: Any = "") -> Chat:
     """A turn of these kinds of parts, the same text wherever there is one."""
-    made: dict[str, Part] = {"text": text, "image": image(), "video": clip(4)}
+    made: dict[str, ChatPart] = {"text": text, "image": image(), "video": clip(4)}
     return Chat(system, tuple(made[kind] for kind in kinds), prefix)
 
 

@@ -13,7 +13,7 @@ from pipeline.aggregation.policy import PolicyConfig
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.labeling.earlier_labels import EarlierVersions
 from pipeline.labeling.pair_judge import Judge
-from pipeline.labeling.unit_result import Tally
+from pipeline.labeling.unit_result import RowCounts
 from pipeline.labeling.units import Unit
 from pipeline.pairs.shards import shard_key
 from pipeline.store.object_store import Store
@@ -30,7 +30,7 @@ def version(name: str, rows: int, shard: str = "s.parquet") -> Unit:
     return Unit(shard, shard_key(shard, 1, name), 0, rows)
 
 
-def run(output: Store, judge: Judge, unit: Unit, rows: list[Row], run_id: str) -> Tally:
+def run(output: Store, judge: Judge, unit: Unit, rows: list[Row], run_id: str) -> RowCounts:
     return asyncio.run(runner(judge, output, run_id).run(unit, pairs_of(rows))).tally
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.export.examples import Answer, Example
 from pipeline.export.export_config import ExportConfig
-from pipeline.export.format_registry import FORMATS
+from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.export.media_placeholders import escaped, placed
 from pipeline.export.permitted import check_permitted, modes_of
 from pipeline.export.trainer_format import Layout, Shape
@@ -47,8 +47,8 @@ def said(text: str) -> list[dict[str, str]]:
 
 def row_of(name: str, example: Example, shape: Shape) -> dict[str, Any]:
     """The only row, which must keep to the format's own schema."""
-    (row,) = FORMATS[name].rows(example, shape)
-    table_of([row], FORMATS[name].schema(shape))
+    (row,) = TRAINER_FORMATS[name].rows(example, shape)
+    table_of([row], TRAINER_FORMATS[name].schema(shape))
     return row
 
 
@@ -82,7 +82,7 @@ def test_llama_factory_counts_placeholders_so_literal_ones_are_escaped() -> None
 
 def test_llama_factory_says_where_its_splits_are() -> None:
     files = {(tier, split): [f"{tier}/{split}/00000.parquet"] for tier, split in SPLITS}
-    stored = FORMATS["llama-factory"].beside(Layout(Shape(images=True, videos=True), files))
+    stored = TRAINER_FORMATS["llama-factory"].beside(Layout(Shape(images=True, videos=True), files))
     columns = {name: name for name in ("chosen", "rejected", "images", "videos")}
     expected = {
         "file_name": "high/train",
@@ -161,8 +161,8 @@ def test_jsonl_holds_ties_and_everything_else() -> None:
 
 
 def test_pointwise_has_a_row_for_each_response() -> None:
-    rows = FORMATS["pointwise"].rows(EXAMPLE, SEEN)
-    table_of(rows, FORMATS["pointwise"].schema(SEEN))
+    rows = TRAINER_FORMATS["pointwise"].rows(EXAMPLE, SEEN)
+    table_of(rows, TRAINER_FORMATS["pointwise"].schema(SEEN))
     common = FACTS | {"prompt": [USER], "images": [PICTURE], "n_votes": 2}
     assert rows == [
         common
@@ -185,7 +185,7 @@ def test_placeholders_stand_in_the_first_turn_of_the_user() -> None:
 
 @pytest.mark.parametrize("name", ["trl-dpo", "pointwise", "verl-rl"])
 def test_features_are_what_every_release_of_datasets_reads(name: str) -> None:
-    schema = FORMATS[name].schema(SEEN)
+    schema = TRAINER_FORMATS[name].schema(SEEN)
     features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
     assert features["images"] == [{"_type": "Image"}]  # a JSON list: "List" crashes 2.19
     text = {"dtype": "string", "_type": "Value"}

@@ -18,15 +18,15 @@ from pydantic import ValidationError
 
 from pipeline.export.examples import in_validation, prompt_number
 from pipeline.export.export_config import ExportConfig, SelectionConfig
-from pipeline.export.export_parts import ShardRows, cut_parts
-from pipeline.export.format_registry import FORMATS
+from pipeline.export.export_parts import ExportRange, cut_parts
+from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.export.leftovers import sweep
 from pipeline.export.prompt_cap import RECORD, PromptCap
 from pipeline.export.selection import RowBits
 from pipeline.export.selection_rules import label_reasons, length_sign, near_identical
 from pipeline.export.shard_survey import ShardJob
 from pipeline.export.snapshot_labels import LabelFile, ShardLabels
-from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.config_file import load_config
 from pipeline.store.object_store import Entry
 from tests.shards import pair
@@ -42,7 +42,7 @@ def reasons(selection: dict[str, Any], name: str = "trl-dpo") -> list[str | None
     ]
     names = ("status", "confidence", "position_consistent", "scores")
     table = pa.table(dict(zip(names, map(pa.array, zip(*rows, strict=True)), strict=True)))
-    found = label_reasons(table, FORMATS[name], SelectionConfig.model_validate(selection))
+    found = label_reasons(table, TRAINER_FORMATS[name], SelectionConfig.model_validate(selection))
     kept: list[str | None] = found.to_pylist()
     return kept
 
@@ -167,17 +167,17 @@ def test_what_a_killed_run_left_in_a_folder_that_is_read_whole(tmp_path: Path) -
 
 def test_the_example_configuration_is_one() -> None:
     example = Path(__file__).parents[2] / "jobs" / "configs" / "export.yaml"
-    config = load_config(MillConfig, str(example), [])
+    config = load_config(PipelineConfig, str(example), [])
     assert config.export.selection == SelectionConfig(
         min_confidence=0.7, position_consistent_only=True
     )
 
 
-def shard(number: int, groups: list[tuple[int, int]], kept: list[int]) -> ShardRows:
+def shard(number: int, groups: list[tuple[int, int]], kept: list[int]) -> ExportRange:
     labels = ShardLabels("s", 0, 0, (LabelFile("k", 1, 0, 1),))
     rows = sum(count for count, _ in groups)
     job = ShardJob(number, Entry(f"{number}", 1, None), "c", rows, labels)
-    return ShardRows(job, groups, np.isin(np.arange(rows), kept))
+    return ExportRange(job, groups, np.isin(np.arange(rows), kept))
 
 
 def test_parts_join_row_groups_that_have_rows() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.config_file import load_config
 from pipeline.snapshots.gate.checks import Check, check_all
 from pipeline.snapshots.gate.gate_config import METRICS, GateConfig
@@ -169,6 +169,6 @@ def test_the_documented_example_is_a_configuration(tmp_path: Path) -> None:
     documented = inspect.getdoc(GateConfig) or ""
     example = tmp_path / "gate.yaml"
     example.write_text(documented.split("::\n")[1].split("\n\nA figure")[0])
-    config = load_config(MillConfig, str(example), []).gate
+    config = load_config(PipelineConfig, str(example), []).gate
     assert config.at_least["gold_agreement"] == 0.7
     assert config.at_most["preference_a_change"] == 0.05

@@ -8,7 +8,7 @@ import json
 import logging
 from typing import Any
 
-from pipeline.runtime.logs import about, logging_of, said
+from pipeline.runtime.logs import log_context, log_fields, logging_of
 
 logger = logging.getLogger("pipeline.labeling.something")
 
@@ -31,9 +31,9 @@ def test_each_record_says_what_it_is_about() -> None:
     before = logging.getLogger("pipeline").handlers[:]
 
     async def one(unit: str) -> None:
-        with about(unit=unit):
+        with log_context(unit=unit):
             await asyncio.sleep(0)
-            logger.info("unit %s\nis done", "é", extra=said(pairs=3))
+            logger.info("unit %s\nis done", "é", extra=log_fields(pairs=3))
             await asyncio.to_thread(logger.warning, "in a thread")
 
     async def both() -> None:
@@ -68,7 +68,7 @@ def test_an_exception_stays_in_its_line() -> None:
 
 def test_people_on_a_terminal_get_sentences() -> None:
     stream = Terminal()
-    with logging_of("r1", logging.WARNING, stream), about(unit="0-4"):
+    with logging_of("r1", logging.WARNING, stream), log_context(unit="0-4"):
         logger.info("nothing")
-        logger.warning("a worker died", extra=said(deaths=2))
+        logger.warning("a worker died", extra=log_fields(deaths=2))
     assert stream.getvalue() == "WARNING: a worker died\n"

@@ -16,7 +16,7 @@ from pipeline.labeling import prometheus_metrics as metrics
 from pipeline.labeling.attempts import Starts
 from pipeline.labeling.pair_judge import Judge
 from pipeline.labeling.run_metrics import RunMetrics
-from pipeline.labeling.unit_result import Receipt, Tally
+from pipeline.labeling.unit_result import RowCounts, UnitResult
 from pipeline.labeling.worker_activity import Activity
 from pipeline.media.media_store import MediaStore
 from pipeline.runtime.errors import EngineDeadError
@@ -136,9 +136,9 @@ def test_what_a_driver_counts_is_what_is_stored(tmp_path: Path) -> None:
 def test_canaries_and_reused_labels_are_counted_apart(tmp_path: Path) -> None:
     recorded, starts = Recorded(), Starts(Store(str(tmp_path)), JUDGE_ID, "run")
     with RunMetrics(recorded, 9, starts) as counted:
-        tally = Tally("run", 2, Counter(labeled=3, tie=1), votes=Counter(verdict=4))
-        counted.count(Receipt(unit(0, 4), tally, 1.0))
-        counted.count(Receipt(unit(0, 4), tally, 1.0, corpus=1))
+        tally = RowCounts("run", 2, Counter(labeled=3, tie=1), votes=Counter(verdict=4))
+        counted.count(UnitResult(unit(0, 4), tally, 1.0))
+        counted.count(UnitResult(unit(0, 4), tally, 1.0, corpus=1))
     assert recorded.sum(metrics.PAIRS, outcome="labeled") == 3
     assert recorded.sum(metrics.CANARIES, outcome="labeled") == 3
     assert recorded.sum(metrics.VOTES, outcome="verdict") == 8

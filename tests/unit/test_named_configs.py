@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.judging.judge_cards import judge_card
 from pipeline.lab.bench.engine_sweep import BASE, read_sweep
-from pipeline.nightly.pipeline_config import MillConfig
+from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.config_file import load_config
 from pipeline.runtime.errors import ConfigError
 
@@ -17,8 +17,8 @@ MACHINES = ("h200-bf16", "h200-fp8", "h100-80g", "a100-80g", "l40s", "cpu")
 SWEEPS = {"bench-engine-cpu": "cpu", "bench-engine-gpu": "h200-bf16"}
 
 
-def config_of(name: str, *overrides: str) -> MillConfig:
-    return load_config(MillConfig, str(CONFIGS / f"{name}.yaml"), list(overrides))
+def config_of(name: str, *overrides: str) -> PipelineConfig:
+    return load_config(PipelineConfig, str(CONFIGS / f"{name}.yaml"), list(overrides))
 
 
 def judge_of(name: str) -> str:

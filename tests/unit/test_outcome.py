@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.nightly.exit_metrics import MetricsConfig, outcome_told
+from pipeline.nightly.exit_metrics import MetricsConfig, exit_reported
 from pipeline.runtime.errors import LeaseHeldError, QuarantineError, StoppedError
 
 SUCCESS, END = "pairmill_night_success_timestamp_seconds", "pairmill_night_end_timestamp_seconds"
@@ -28,7 +28,7 @@ def values(text: str) -> dict[str, float]:
 
 def end(config: MetricsConfig, how: BaseException | int) -> None:
     """A night that ends so."""
-    with outcome_told(config) as outcome:
+    with exit_reported(config) as outcome:
         if isinstance(how, BaseException):
             raise how
         outcome.exit_code = how

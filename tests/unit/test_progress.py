@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.labeling.progress import RunProgress
-from pipeline.labeling.unit_result import Receipt, Tally
+from pipeline.labeling.unit_result import RowCounts, UnitResult
 from pipeline.runtime.reporter import Reporter
 from tests.judging import unit
 
@@ -26,9 +26,11 @@ def reporter(terminal: bool = False) -> tuple[Reporter, io.StringIO]:
     return Reporter(console), out
 
 
-def receipt(pairs: int, quarantined: int = 0, seconds: float = 1.0) -> Receipt:
+def result(pairs: int, quarantined: int = 0, seconds: float = 1.0) -> UnitResult:
     statuses = Counter(labeled=pairs - quarantined, quarantined=quarantined)
-    return Receipt(unit(0, pairs), Tally("run", 0, statuses, output_tokens=10 * pairs), seconds)
+    return UnitResult(
+        unit(0, pairs), RowCounts("run", 0, statuses, output_tokens=10 * pairs), seconds
+    )
 
 
 HOSTILE: dict[str, Any] = {"shard": "a[/b].parquet\n", "text": "é" * 500, "n": 1_234, "x": None}
@@ -63,8 +65,8 @@ def test_figures() -> None:
     progress = RunProgress(events, "run", total=40, every_seconds=60)
     before = progress.figures()
     assert (before["pairs"], before["pairs_per_s"], before["eta_s"]) == (0, 0, None)
-    progress.update(receipt(8, quarantined=1, seconds=1_000))
-    progress.update(receipt(2, quarantined=1, seconds=500))
+    progress.update(result(8, quarantined=1, seconds=1_000))
+    progress.update(result(2, quarantined=1, seconds=500))
     now = progress.figures()
     assert (now["pairs"], now["pairs_total"], now["quarantined"]) == (10, 40, 2)
     assert now["pairs_per_s"] == pytest.approx(0.01, abs=0.001)  # since the first unit was begun
@@ -86,7 +88,7 @@ def test_a_line_comes_every_so_many_seconds_and_ends_with_the_run() -> None:
 
     events.console.file = Watched()
     with RunProgress(events, "run", total=40, every_seconds=0.001) as progress:
-        progress.update(receipt(8))
+        progress.update(result(8))
         assert two.wait(60)
     lines = out.getvalue().splitlines()
     assert {json.loads(line)["event"] for line in lines} == {"progress"}
@@ -104,6 +106,6 @@ def test_nothing_but_json_is_written_whatever_the_timing() -> None:
 def test_the_bar_on_a_terminal() -> None:
     events, out = reporter(terminal=True)
     with RunProgress(events, "run", total=40, every_seconds=60) as progress:
-        progress.update(receipt(8, quarantined=3))
+        progress.update(result(8, quarantined=3))
     assert "8/40" in out.getvalue()
     assert "quarantined 3" in out.getvalue()

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.labeling.pair_judge import Judge
 from pipeline.labeling.retries import Retries, parse_reasons
-from pipeline.labeling.unit_result import Tally
+from pipeline.labeling.unit_result import RowCounts
 from pipeline.runtime.errors import EngineDeadError, InputError
 from pipeline.store.object_store import Store
 from schemas.labels import Reason
@@ -27,7 +27,7 @@ def run(
     run_id: str,
     retries: frozenset[Reason] = frozenset(),
     rows: list[Row] = ROWS,
-) -> Tally:
+) -> RowCounts:
     worker = runner(judge, output, run_id, retries=retries)
     return asyncio.run(worker.run(unit(0, len(rows)), pairs_of(rows))).tally
 

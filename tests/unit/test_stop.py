@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.labeling.stop_mark import StopMark
-from pipeline.labeling.unit_result import Receipt
+from pipeline.labeling.unit_result import UnitResult
 from pipeline.runtime.command import run_command
 from pipeline.runtime.errors import ConfigError, StoppedError
 from pipeline.runtime.stop import Stop, stop_on_sigterm
@@ -41,7 +41,7 @@ class StopsItself(Recording):
         return await super().reply(*arguments)  # type: ignore[arg-type]
 
 
-def stopped_in_between(output: Store, count: int) -> Receipt:
+def stopped_in_between(output: Store, count: int) -> UnitResult:
     """Judges a unit pair by pair, and stops it at the third pair."""
     judge, engine = scripted(max_num_seqs=1)
     engine.__class__ = StopsItself
@@ -51,20 +51,20 @@ def stopped_in_between(output: Store, count: int) -> Receipt:
 
 
 def test_pairs_that_are_begun_are_finished_and_committed(output: Store) -> None:
-    receipt = stopped_in_between(output, 10)
+    result = stopped_in_between(output, 10)
     labels = labels_of(output.uri)
     assert [label["row"] for label in labels] == [0, 1, 2]
     assert {label["unit"] for label in labels} == {"000000000-000000003"}
-    assert receipt.tally.pairs == 3
-    assert receipt.tally.judgments == sum(len(label["votes"]) for label in labels) == 6
+    assert result.tally.pairs == 3
+    assert result.tally.judgments == sum(len(label["votes"]) for label in labels) == 6
 
 
 def test_the_next_run_judges_the_rest_of_the_unit_only(output: Store) -> None:
     stopped_in_between(output, 10)
     judge, engine = scripted()
     rest = pairs_of([text_pair(number) for number in range(3, 10)])
-    receipt = asyncio.run(runner(judge, output, "other").run(unit(3, 10), rest))
-    assert (receipt.tally.pairs, len(engine.asked)) == (7, 14)
+    result = asyncio.run(runner(judge, output, "other").run(unit(3, 10), rest))
+    assert (result.tally.pairs, len(engine.asked)) == (7, 14)
     assert [label["row"] for label in labels_of(output.uri)] == list(range(10))
 
 
@@ -72,8 +72,8 @@ def test_units_that_arrive_after_the_stop_are_not_touched(output: Store) -> None
     judge, engine = scripted()
     StopMark(output, "run").put()
     pairs = pairs_of([text_pair(number) for number in range(4)])
-    receipt = asyncio.run(runner(judge, output).run(unit(0, 4), pairs))
-    assert (receipt.tally.pairs, engine.asked) == (0, [])
+    result = asyncio.run(runner(judge, output).run(unit(0, 4), pairs))
+    assert (result.tally.pairs, engine.asked) == (0, [])
     assert [entry.key for entry in output.list()] == ["runs/run/stop"]  # not even an attempt
     other = asyncio.run(runner(judge, output, "other").run(unit(0, 4), pairs))
     assert other.tally.pairs == 4  # the mark is of one run alone

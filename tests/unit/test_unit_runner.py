@@ -32,10 +32,10 @@ def until_done(output: Store, pairs: Pairs, stop: int, most_deaths: int) -> int:
     for deaths in range(most_deaths + 1):
         worker = runner(scripted(DIES)[0], output)
         try:
-            receipt = asyncio.run(worker.run(unit(0, stop), pairs))
+            result = asyncio.run(worker.run(unit(0, stop), pairs))
         except EngineDeadError:
             continue
-        assert receipt.tally.pairs == stop
+        assert result.tally.pairs == stop
         return deaths
     raise AssertionError(f"not done after {most_deaths} deaths")
 

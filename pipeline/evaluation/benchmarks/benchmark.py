@@ -19,7 +19,7 @@ FLEX_PAPER = "arXiv 2505.18601"
 
 
 @dataclass(frozen=True)
-class Part:
+class BenchmarkPart:
     """One table of a benchmark.
 
     Attributes:
@@ -54,7 +54,7 @@ class Published:
     note: str = ""
 
 
-def _as_it_is(table: pa.Table, part: Part) -> pa.Table:
+def _as_it_is(table: pa.Table, part: BenchmarkPart) -> pa.Table:
     return table
 
 
@@ -88,14 +88,14 @@ class Benchmark:
 
     name: str
     title: str
-    parts: tuple[Part, ...]
+    parts: tuple[BenchmarkPart, ...]
     required: tuple[str, ...]
-    columns: Callable[[frozenset[str], Part], dict[str, Any]]
+    columns: Callable[[frozenset[str], BenchmarkPart], dict[str, Any]]
     hub_id: str | None = None
     formats: tuple[FormatName, ...] = PAIR_FORMATS
     candidates: CandidateKind = "text"
     renames: Mapping[str, str] = field(default_factory=dict)
-    prepare: Callable[[pa.Table, Part], pa.Table] = _as_it_is
+    prepare: Callable[[pa.Table, BenchmarkPart], pa.Table] = _as_it_is
     inline: bool = True
     categories: Callable[[Row], tuple[str, ...]] = _no_category
     extra: Callable[[Sequence[JudgedPair]], dict[str, Statistic]] = _nothing

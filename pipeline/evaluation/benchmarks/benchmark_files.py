@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.evaluation.benchmarks.benchmark import Benchmark, Part
+from pipeline.evaluation.benchmarks.benchmark import Benchmark, BenchmarkPart
 from pipeline.ingest.source_files import SourceConfig, is_hub_id
 from pipeline.runtime.errors import ConfigError
 
@@ -31,7 +31,9 @@ class Request:
     limit: int | None = None
 
 
-def find_sources(benchmark: Benchmark, request: Request) -> list[tuple[Part, SourceConfig]]:
+def find_sources(
+    benchmark: Benchmark, request: Request
+) -> list[tuple[BenchmarkPart, SourceConfig]]:
     """The parts that are asked for and there, and where each is read from.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.evaluation.benchmarks.benchmark import Benchmark, Part
+from pipeline.evaluation.benchmarks.benchmark import Benchmark, BenchmarkPart
 from pipeline.evaluation.benchmarks.benchmark_files import Request, find_sources
 from pipeline.ingest.ingest import IngestConfig, IngestReport, check_report, ingest
 from pipeline.ingest.source_files import OpenSource, SourceConfig, open_source
@@ -46,7 +46,7 @@ class PreparedSource(OpenSource):
     """A part's source, its tables made ready for the mapping."""
 
     benchmark: Benchmark
-    part: Part
+    part: BenchmarkPart
 
     def tables(self) -> Iterator[pa.Table]:
         """The rows in order; raises InputError as the source does."""
@@ -95,7 +95,7 @@ def load_benchmark(benchmark: Benchmark, request: Request, output: str) -> Loade
     return Loaded(output, None if benchmark.inline else root, reports)
 
 
-def _open(benchmark: Benchmark, part: Part, config: SourceConfig) -> PreparedSource:
+def _open(benchmark: Benchmark, part: BenchmarkPart, config: SourceConfig) -> PreparedSource:
     opened = open_source(config)
     files = config.data_files
     name = (
@@ -113,7 +113,7 @@ def _open(benchmark: Benchmark, part: Part, config: SourceConfig) -> PreparedSou
     return replace(source, schema=source.prepared(opened.schema.empty_table()).schema)
 
 
-def _mapping(benchmark: Benchmark, part: Part, source: OpenSource) -> ColumnMapping:
+def _mapping(benchmark: Benchmark, part: BenchmarkPart, source: OpenSource) -> ColumnMapping:
     columns: dict[str, Any] = benchmark.columns(frozenset(source.schema.names), part)
     return ColumnMapping.model_validate(columns)
 

@@ -13,7 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.evaluation.benchmarks.benchmark import Benchmark, Part, Published, metadata_of
+from pipeline.evaluation.benchmarks.benchmark import (
+    Benchmark,
+    BenchmarkPart,
+    Published,
+    metadata_of,
+)
 from pipeline.judging.judge_config import CandidateKind, FormatName
 from pipeline.pairs.arrow_layouts import is_text
 
@@ -31,7 +36,7 @@ def _candidates(names: frozenset[str], kind: str, left: str, right: str) -> dict
     return {"response_a": a, "response_b": b, "gold": _GOLD}
 
 
-def _image_columns(names: frozenset[str], part: Part) -> dict[str, Any]:
+def _image_columns(names: frozenset[str], part: BenchmarkPart) -> dict[str, Any]:
     return {
         "prompt": "prompt",
         "source": {"const": part.name},
@@ -40,7 +45,7 @@ def _image_columns(names: frozenset[str], part: Part) -> dict[str, Any]:
     }
 
 
-def _edit_columns(names: frozenset[str], part: Part) -> dict[str, Any]:
+def _edit_columns(names: frozenset[str], part: BenchmarkPart) -> dict[str, Any]:
     return {
         "prompt": "instruction",
         "images": "source_image",
@@ -50,7 +55,7 @@ def _edit_columns(names: frozenset[str], part: Part) -> dict[str, Any]:
     }
 
 
-def _video_columns(names: frozenset[str], part: Part) -> dict[str, Any]:
+def _video_columns(names: frozenset[str], part: BenchmarkPart) -> dict[str, Any]:
     return {
         "prompt": "prompt",
         "source": {"const": part.name},
@@ -59,7 +64,7 @@ def _video_columns(names: frozenset[str], part: Part) -> dict[str, Any]:
     }
 
 
-def _edit_table(table: pa.Table, part: Part) -> pa.Table:
+def _edit_table(table: pa.Table, part: BenchmarkPart) -> pa.Table:
     """One text of the instruction and of what the two pictures should show, as the paper asks."""
     texts = [
         table[name].cast(pa.string())
@@ -76,7 +81,7 @@ def _edit_table(table: pa.Table, part: Part) -> pa.Table:
     return table.append_column("instruction", pc.if_else(empty, None, joined))
 
 
-def _video_table(table: pa.Table, part: Part) -> pa.Table:
+def _video_table(table: pa.Table, part: BenchmarkPart) -> pa.Table:
     for name in ("left_video", "right_video"):
         column = table[name]
         if is_text(column.type):
@@ -93,7 +98,7 @@ def _task(
         name=name,
         title=f"GenAI-Bench, {config.replace('_', ' ')}",
         hub_id="TIGER-Lab/GenAI-Bench",
-        parts=(Part(name, "test_v1", config, hints=(config, "test_v1")),),
+        parts=(BenchmarkPart(name, "test_v1", config, hints=(config, "test_v1")),),
         formats=_FORMATS,
         candidates=candidates,
         published=(

@@ -10,14 +10,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.evaluation.benchmarks.benchmark import Benchmark, Part, Published, Row, metadata_of
+from pipeline.evaluation.benchmarks.benchmark import (
+    Benchmark,
+    BenchmarkPart,
+    Published,
+    Row,
+    metadata_of,
+)
 
 _PREFIX = "mj-bench/"
 _NOTE = "a tie is wrong"
 _NOTE_DECIDED = "ties left out"
 
 
-def _columns(names: frozenset[str], part: Part) -> dict[str, Any]:
+def _columns(names: frozenset[str], part: BenchmarkPart) -> dict[str, Any]:
     return {
         "prompt": "caption",
         "response_a": {"images": "image0"},
@@ -38,7 +44,7 @@ MJ_BENCH = Benchmark(
     title="MJ-Bench",
     hub_id="MJ-Bench/MJ-Bench",
     parts=tuple(
-        Part(f"mj-bench-{split}", split, hints=(split,))
+        BenchmarkPart(f"mj-bench-{split}", split, hints=(split,))
         for split in ("alignment", "safety", "quality")
     ),
     required=("caption", "image0", "image1", "label"),

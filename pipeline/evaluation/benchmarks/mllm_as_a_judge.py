@@ -13,7 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.evaluation.benchmarks.benchmark import Benchmark, Part, Published, Row, metadata_of
+from pipeline.evaluation.benchmarks.benchmark import (
+    Benchmark,
+    BenchmarkPart,
+    Published,
+    Row,
+    metadata_of,
+)
 from pipeline.judging.votes import LETTERS
 from pipeline.pairs.column_readers import UNKNOWN_GOLD
 
@@ -27,31 +33,31 @@ def _question(names: frozenset[str]) -> dict[str, Any]:
     )
 
 
-def _pair_columns(names: frozenset[str], part: Part) -> dict[str, Any]:
+def _pair_columns(names: frozenset[str], part: BenchmarkPart) -> dict[str, Any]:
     a, b = ({"text": f"{name}.answer", "model": f"{name}.name"} for name in ("answer1", "answer2"))
     gold = {"column": "human", "values": {"A": "a", "B": "b", "C": "tie"}}
     return _question(names) | {"response_a": a, "response_b": b, "gold": gold}
 
 
-def _score_columns(names: frozenset[str], part: Part) -> dict[str, Any]:
+def _score_columns(names: frozenset[str], part: BenchmarkPart) -> dict[str, Any]:
     answer = {"text": "answer", **({"model": "name"} if "name" in names else {})}
     scores = {"candidates": [answer], "gold_scores": ["human"], "gold": "unreadable_gold"}
     return _question(names) | scores
 
 
-def _batch_columns(names: frozenset[str], part: Part) -> dict[str, Any]:
+def _batch_columns(names: frozenset[str], part: BenchmarkPart) -> dict[str, Any]:
     answers = {"each": "answers", "text": "answer", "model": "name"}
     scores = {"gold_scores": "human_scores", "gold": "unreadable_gold"}
     return _question(names) | scores | {"candidates": answers}
 
 
-def _pair_table(table: pa.Table, part: Part) -> pa.Table:
+def _pair_table(table: pa.Table, part: BenchmarkPart) -> pa.Table:
     """Its own ids under another name: rows get ids that are of one form in every benchmark."""
     names = ["original_pair_id" if name == "pair_id" else name for name in table.column_names]
     return table.rename_columns(names)
 
 
-def _score_table(table: pa.Table, part: Part) -> pa.Table:
+def _score_table(table: pa.Table, part: BenchmarkPart) -> pa.Table:
     scores, unreadable = [], []
     for stored in table["human"].to_pylist():
         score = _number(stored)
@@ -61,7 +67,7 @@ def _score_table(table: pa.Table, part: Part) -> pa.Table:
     return table.append_column("unreadable_gold", pa.array(unreadable, pa.string()))
 
 
-def _batch_table(table: pa.Table, part: Part) -> pa.Table:
+def _batch_table(table: pa.Table, part: BenchmarkPart) -> pa.Table:
     scores, unreadable = [], []
     rows = zip(table["human"].to_pylist(), table["answers"].to_pylist(), strict=True)
     for stored, answers in rows:
@@ -104,7 +110,7 @@ def _categories(pair: Row) -> tuple[str, ...]:
 MLLM_PAIR = Benchmark(
     name="mllm-as-a-judge-pair",
     title="MLLM-as-a-Judge, pair comparison",
-    parts=(Part("mllm-as-a-judge-pair", "train", hints=("pair",)),),
+    parts=(BenchmarkPart("mllm-as-a-judge-pair", "train", hints=("pair",)),),
     required=(*_EACH, "answer1", "answer2"),
     renames=_RENAMES,
     columns=_pair_columns,
@@ -118,7 +124,7 @@ MLLM_PAIR = Benchmark(
 MLLM_SCORE = Benchmark(
     name="mllm-as-a-judge-score",
     title="MLLM-as-a-Judge, scoring",
-    parts=(Part("mllm-as-a-judge-score", "train", hints=("score",)),),
+    parts=(BenchmarkPart("mllm-as-a-judge-score", "train", hints=("score",)),),
     required=(*_EACH, "answer"),
     renames=_RENAMES,
     columns=_score_columns,
@@ -130,7 +136,7 @@ MLLM_SCORE = Benchmark(
 MLLM_BATCH = Benchmark(
     name="mllm-as-a-judge-batch",
     title="MLLM-as-a-Judge, batch ranking",
-    parts=(Part("mllm-as-a-judge-batch", "train", hints=("batch",)),),
+    parts=(BenchmarkPart("mllm-as-a-judge-batch", "train", hints=("batch",)),),
     required=(*_EACH, "answers"),
     renames=_RENAMES,
     columns=_batch_columns,

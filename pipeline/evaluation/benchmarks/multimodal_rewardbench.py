@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.evaluation.benchmarks.benchmark import Benchmark, Part, Row, metadata_of
+from pipeline.evaluation.benchmarks.benchmark import Benchmark, BenchmarkPart, Row, metadata_of
 from pipeline.evaluation.judged_outcomes import metadata
 
 
-def _columns(names: frozenset[str], part: Part) -> dict[str, Any]:
+def _columns(names: frozenset[str], part: BenchmarkPart) -> dict[str, Any]:
     return {
         "prompt": "Text",
         "images": "Image",
@@ -39,7 +39,7 @@ def _categories(pair: Row) -> tuple[str, ...]:
 MULTIMODAL_REWARDBENCH = Benchmark(
     name="multimodal-rewardbench",
     title="Multimodal RewardBench",
-    parts=(Part("multimodal-rewardbench", "train", hints=("all_data",)),),
+    parts=(BenchmarkPart("multimodal-rewardbench", "train", hints=("all_data",)),),
     required=("ID", "Text", "Image", "Output1", "Output2", "Better"),
     columns=_columns,
     categories=_categories,

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.aggregation.judged_pairs import JudgedPair
-from pipeline.evaluation.benchmarks.benchmark import Benchmark, Part, metadata_of
+from pipeline.evaluation.benchmarks.benchmark import Benchmark, BenchmarkPart, metadata_of
 from pipeline.evaluation.judged_outcomes import metadata
 from pipeline.pairs.arrow_layouts import is_text
 from pipeline.stats.bootstrap import Statistic, Within, mean
@@ -27,7 +27,7 @@ DIMENSIONS = ("VQ", "MQ", "TA", "Overall")
 _SIGN = {"A": 1.0, "B": -1.0, "same": 0.0}
 
 
-def _columns(names: frozenset[str], part: Part) -> dict[str, Any]:
+def _columns(names: frozenset[str], part: BenchmarkPart) -> dict[str, Any]:
     a = {"videos": "path_A", **({"model": "A_model"} if "A_model" in names else {})}
     b = {"videos": "path_B", **({"model": "B_model"} if "B_model" in names else {})}
     return {
@@ -40,7 +40,7 @@ def _columns(names: frozenset[str], part: Part) -> dict[str, Any]:
     }
 
 
-def _table(table: pa.Table, part: Part) -> pa.Table:
+def _table(table: pa.Table, part: BenchmarkPart) -> pa.Table:
     for name in ("path_A", "path_B"):
         if is_text(table[name].type):
             paths = pc.replace_substring_regex(table[name].cast(pa.string()), r"^\./", "")
@@ -78,7 +78,7 @@ VIDEOGEN_REWARDBENCH = Benchmark(
     name="videogen-rewardbench",
     title="VideoGen-RewardBench",
     hub_id="KlingTeam/VideoGen-RewardBench",
-    parts=(Part("videogen-rewardbench", "eval", hints=("videogen-rewardbench",)),),
+    parts=(BenchmarkPart("videogen-rewardbench", "eval", hints=("videogen-rewardbench",)),),
     required=("path_A", "path_B", "prompt", *DIMENSIONS),
     columns=_columns,
     candidates="video",

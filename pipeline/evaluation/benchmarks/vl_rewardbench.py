@@ -10,7 +10,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pipeline.evaluation.benchmarks.benchmark import Benchmark, Part, Published, Row, metadata_of
+from pipeline.evaluation.benchmarks.benchmark import (
+    Benchmark,
+    BenchmarkPart,
+    Published,
+    Row,
+    metadata_of,
+)
 from pipeline.evaluation.judged_outcomes import metadata
 
 # By the id up to its first dash or underscore; every other id is VLFeedback's: general.
@@ -24,7 +30,7 @@ _CATEGORY = {
 }
 
 
-def _columns(names: frozenset[str], part: Part) -> dict[str, Any]:
+def _columns(names: frozenset[str], part: BenchmarkPart) -> dict[str, Any]:
     models = [{"model": f"models[{index}]"} if "models" in names else {} for index in (0, 1)]
     return {
         "prompt": "query",
@@ -46,7 +52,7 @@ VL_REWARDBENCH = Benchmark(
     name="vl-rewardbench",
     title="VL-RewardBench",
     hub_id="MMInstruction/VL-RewardBench",
-    parts=(Part("vl-rewardbench"),),
+    parts=(BenchmarkPart("vl-rewardbench"),),
     required=("id", "query", "response", "image", "human_ranking"),
     columns=_columns,
     categories=_categories,

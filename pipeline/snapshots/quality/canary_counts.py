@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
 from pipeline.judging.parts import judge_folder
-from pipeline.labeling.canary_config import FOLDER, canary_root
+from pipeline.labeling.canary_config import CANARIES_FOLDER, canary_root
 from pipeline.pairs.input_config import InputConfig
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.quality.gold_counts import of_groups, of_pairs
@@ -42,8 +42,8 @@ def newest_canary_run(output: Store, judge_id: str) -> str | None:
     """The last run that has judged canaries with this judge; run ids begin with their time."""
     folder = f"/parts/{judge_folder(judge_id)}/"
     runs = {
-        entry.key.removeprefix(f"{FOLDER}/").partition("/")[0]
-        for entry in output.list(FOLDER)
+        entry.key.removeprefix(f"{CANARIES_FOLDER}/").partition("/")[0]
+        for entry in output.list(CANARIES_FOLDER)
         if folder in entry.key
     }
     return max(runs, default=None)
@@ -65,8 +65,8 @@ def count_canaries(output: Store, canary: Canary, judge_id: str, *, ranked: bool
     run_id = canary.run_id or newest_canary_run(output, judge_id)
     if run_id is None:
         raise InputError(
-            f"{output.path(FOLDER)}: no run has judged canaries with judge {judge_id[:16]}; "
-            "jobs.nightly does, from canary.input"
+            f"{output.path(CANARIES_FOLDER)}: no run has judged canaries with judge "
+            f"{judge_id[:16]}; jobs.nightly does, from canary.input"
         )
     try:
         judged = read_judged(canary.input_uri, canary.input, canary_root(output, run_id), judge_id)

@@ -1,4 +1,4 @@
-"""Benchmarks: ``python -m jobs.bench BENCHMARK``; each prints a table and writes JSON."""
+"""Benchmarks: ``pairmill bench BENCHMARK``; each prints a table and writes JSON."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from pipeline.lab.bench.bench_tables import print_figures
 from pipeline.lab.tiny_judge.clip_files import encode_clip
 from pipeline.lab.tiny_judge.scene_corpus import write_scene_shards
 from pipeline.lab.vote_study.study_tables import comparison, markdown, ways
-from pipeline.runtime.errors import PairmillError
+from pipeline.runtime.command import run_command
 
 CONFIGS = Path(__file__).parent / "configs"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one benchmark."""
+    """Runs one benchmark; returns the exit code (0 done, 2 bad configuration or input)."""
     given = sys.argv[1:] if arguments is None else arguments
+    return run_command(lambda: _run(given), "interrupted; nothing is measured; run it again")
+
+
+def _run(given: list[str]) -> int:
     options = _parser().parse_args(given)
     options.folder = options.folder.absolute()
-    try:
-        figures: dict[str, Any] = options.command.run(options)
-    except PairmillError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    command = " ".join(["python -m jobs.bench", *given])
+    figures: dict[str, Any] = options.command.run(options)
+    command = " ".join(["pairmill bench", *given])
     figures |= {"machine": platform.machine(), "command": command}
     path: Path = options.json or options.folder / f"{options.command.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,13 @@ def _show_votes(figures: dict[str, Any], path: Path) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m jobs.bench", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="pairmill bench",
+        description=__doc__,
+        epilog="example:\n  pairmill bench pipeline --shards 2 --repeats 1\n\n"
+        "exit codes:\n  0  done\n  2  configuration or input cannot be used",
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
     benchmarks = parser.add_subparsers(required=True, metavar="BENCHMARK")
     for command in COMMANDS:
         each = benchmarks.add_parser(command.name, help=command.text, description=command.text)

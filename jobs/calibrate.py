@@ -1,27 +1,31 @@
-"""Calibrates a judge on gold pairs that it has labelled: ``python -m jobs.calibrate``."""
+"""Calibrates a judge on gold pairs: ``pairmill calibrate --input URI --output URI``."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from pipeline.aggregation.calibrate import calibrate
 from pipeline.engines.model_version import model_version
 from pipeline.judging.judge_cards import judge_card
 from pipeline.nightly.pipeline_config import PipelineConfig
-from pipeline.runtime.command import run_command
-from pipeline.runtime.config_file import load_config
-from pipeline.runtime.reporter import Reporter
+from pipeline.runtime.command import Call, Command, Parser
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the job; returns its exit code (0 done, 2 bad config, gold or storage)."""
-    options = _parser().parse_args(arguments)
-    return run_command(lambda: _run(options), "interrupted; nothing is stored; run it again")
+def _options(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--input", metavar="URI", required=True, help="the gold pairs, as they were labelled")
+    add("--output", metavar="URI", required=True, help="the output of label on them")
+    add(
+        "--method",
+        choices=("auto", "platt", "isotonic"),
+        default="auto",
+        help="auto (default): isotonic from about 1,000 gold pairs on, Platt below",
+    )
+    add("--folds", type=int, default=5, metavar="N", help="for cross-fitted figures (default 5)")
 
 
-def _run(options: argparse.Namespace) -> int:
-    config = load_config(PipelineConfig, options.config, options.set)
+def _run(call: Call[PipelineConfig]) -> int:
+    options, config = call.options, call.config()
     card = judge_card(config.judge, model_version(config.judge.model), config.engine.kind)
     calibrate(
         config.judge,
@@ -29,49 +33,32 @@ def _run(options: argparse.Namespace) -> int:
         config.input,
         options.input,
         options.output,
-        Reporter(),
+        call.reporter,
         method=options.method,
         folds=options.folds,
     )
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m jobs.calibrate",
-        description="Fits the probability that a human prefers response_a to a judge's votes "
-        "about gold pairs, and stores it in the judge's card. Label the gold pairs with jobs.label "
-        "first, with the same configuration; this reads the stored votes and starts no engine.",
-        epilog="exit codes: 0 done; 2 bad config, gold or storage",
-    )
-    parser.add_argument(
-        "--config", metavar="FILE", help="YAML of the labeling job; built-in defaults without it"
-    )
-    parser.add_argument(
-        "--input", metavar="URI", required=True, help="the gold pairs, as they were labelled"
-    )
-    parser.add_argument("--output", metavar="URI", required=True, help="where their labels are")
-    parser.add_argument(
-        "--method",
-        choices=("auto", "platt", "isotonic"),
-        default="auto",
-        help="platt: a logistic of score gap and vote counts; isotonic: corrected by a monotone "
-        "step function; auto (default): isotonic from 1,000 gold pairs on",
-    )
-    parser.add_argument(
-        "--folds",
-        type=int,
-        default=5,
-        help="the figures are of pairs that a fit to the other folds has not seen (default: 5)",
-    )
-    parser.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="override one setting, as for jobs.label",
-    )
-    return parser
+COMMAND = Command(
+    name="calibrate",
+    text="Fits the probability that a human prefers response_a to a judge's votes about gold\n"
+    "pairs, and stores it in the judge's card. Label the gold pairs first, with the same\n"
+    "configuration; this reads the stored votes and starts no engine.",
+    example="--config jobs/configs/flex-vl-7b.yaml --input s3://bucket/gold "
+    "--output s3://bucket/labels",
+    settings=PipelineConfig,
+    example_setting="--judge.format pairwise_options",
+    add_options=_options,
+    run=_run,
+    exits=(0, 2, 130),
+    interrupted="interrupted; the card is as it was",
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; returns its exit code (see ``--help``)."""
+    return COMMAND.main(arguments)
 
 
 if __name__ == "__main__":

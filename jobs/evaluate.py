@@ -1,7 +1,4 @@
-"""Measures a judge on gold pairs: a public benchmark, or pairs of one's own.
-
-python -m jobs.evaluate --config JUDGE.yaml --benchmark vl-rewardbench --output URI
-"""
+"""Measures a judge on gold pairs, a public benchmark's or your own: ``pairmill evaluate``."""
 
 from __future__ import annotations
 
@@ -20,25 +17,33 @@ from pipeline.evaluation.evaluation_report import make_report
 from pipeline.evaluation.report_text import print_report
 from pipeline.evaluation.store_report import store_report
 from pipeline.nightly.pipeline_config import PipelineConfig
-from pipeline.runtime.command import run_command
-from pipeline.runtime.config_file import load_config
+from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.errors import ConfigError
 from pipeline.runtime.reporter import Reporter
 from pipeline.store.object_store import Store
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the job; returns its exit code (0 done, 2 bad config or input, 4 quarantined)."""
-    options = _parser().parse_args(arguments)
-    return run_command(
-        lambda: _run(options), "interrupted; the same command goes on where this run stopped"
-    )
+def _options(parser: Parser) -> None:
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--benchmark", metavar="NAME", help="\n".join(BENCHMARKS))
+    what.add_argument("--input", metavar="URI", help="folder of gold pair shards")
+    add = parser.add_argument
+    add("--output", metavar="URI", required=True, help="labels and evaluation")
+    add("--data", metavar="ID|PATH", help="hub id, file or folder of the benchmark")
+    add("--split", help="a split other than the benchmark's own")
+    add("--revision", help="commit of the hub set; pin it")
+    add("--media", metavar="FOLDER", help="where the data's media paths start")
+    names = ", ".join(CONTROLS)
+    add("--control", action="append", default=[], metavar="NAME", help=names)
+    add("--limit", type=int, metavar="N", help="only the first N pairs (of a part)")
+    add("--name", help="names the evaluation; by default benchmark or input")
 
 
-def _run(options: argparse.Namespace) -> int:
-    config, task = load_config(PipelineConfig, options.config, options.set), _task(options)
-    # Standard output is for the report; what the labeling runs say goes beside it.
-    reporter = Reporter(Console(file=sys.stderr, soft_wrap=True))
+def _run(call: Call[PipelineConfig]) -> int:
+    options = call.options
+    config, task = call.config(), _task(options)
+    # Standard output is for the report; progress of the labeling runs goes beside it.
+    reporter = Reporter(Console(file=sys.stderr, soft_wrap=True), style=options.log)
     result = evaluate(config, task, options.output, reporter)
     report = make_report(config, task, result)
     output, folder = Store(options.output), evaluation_folder(task, result.card)
@@ -75,34 +80,22 @@ def _name(options: argparse.Namespace, default: str) -> str:
     return name
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m jobs.evaluate",
-        description="Labels gold pairs that are not labelled yet, and reports the agreement.",
-        epilog="exit codes: 0 done; 2 bad config, input or storage; 4 too many quarantined",
-    )
-    parser.add_argument("--config", metavar="FILE", help="YAML of the judge, as for jobs.label")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--benchmark", metavar="NAME", help=", ".join(BENCHMARKS))
-    what.add_argument("--input", metavar="URI", help="folder of gold pair shards")
-    parser.add_argument("--data", metavar="ID|PATH", help="hub id, file or folder of the benchmark")
-    parser.add_argument("--split", help="a split other than the benchmark's own")
-    parser.add_argument("--revision", help="commit of the hub set; pin it")
-    parser.add_argument("--media", metavar="FOLDER", help="where the data's media paths start")
-    parser.add_argument("--output", metavar="URI", required=True, help="labels and evaluation")
-    parser.add_argument(
-        "--control", action="append", default=[], metavar="NAME", help=", ".join(CONTROLS)
-    )
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N pairs (of a part)")
-    parser.add_argument("--name", help="names the evaluation; by default benchmark or input")
-    parser.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="override one setting, such as --set judge.format=pairwise_options",
-    )
-    return parser
+COMMAND = Command(
+    name="evaluate",
+    text="Labels gold pairs that are not labelled yet, and reports the agreement.",
+    example="--config jobs/configs/flex-vl-7b.yaml --benchmark vl-rewardbench "
+    "--data MMInstruction/VL-RewardBench --output s3://bucket/evaluation",
+    settings=PipelineConfig,
+    example_setting="--judge.format pairwise_options",
+    add_options=_options,
+    run=_run,
+    exits=(0, 2, 4, 130),
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; returns its exit code (see ``--help``)."""
+    return COMMAND.main(arguments)
 
 
 if __name__ == "__main__":

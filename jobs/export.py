@@ -1,44 +1,48 @@
-"""Exports a snapshot for trainers: ``python -m jobs.export --output URI --format NAME``."""
+"""Exports a snapshot for trainers: ``pairmill export --output URI --format NAME``."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from pipeline.export.export_run import export_snapshot
 from pipeline.export.export_summary import export_fields, locate
 from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.nightly.pipeline_config import PipelineConfig
-from pipeline.runtime.command import run_command
-from pipeline.runtime.config_file import load_config
+from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.errors import ConfigError
-from pipeline.runtime.reporter import Reporter
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the job; returns its exit code (see ``--help``)."""
-    options = _parser().parse_args(arguments)
-    return run_command(
-        lambda: _run(options, Reporter()),
-        "interrupted; no half export can be taken for a whole one; run the same command again",
+def _options(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--output", metavar="URI", help="the output of label and publish")
+    add(
+        "--snapshot",
+        metavar="ID",
+        default="LATEST",
+        help="LATEST, an id or how it begins, or the URI of a snapshot's folder",
     )
+    names = ", ".join(TRAINER_FORMATS)
+    add("--format", metavar="NAME", nargs="+", help=f"for which trainers:\n{names}")
+    add("--input", metavar="URI", help="the pairs, if they are not where the snapshot says")
+    add("--push-to-hub", metavar="REPO", help="then upload it to this dataset of the hub")
+    add("--private", action="store_true", help="make that dataset private if it is new")
 
 
-def _run(options: argparse.Namespace, reporter: Reporter) -> int:
+def _run(call: Call[PipelineConfig]) -> int:
+    options, reporter = call.options, call.reporter
     output, snapshot = locate(options.output, options.snapshot)
     if options.push_to_hub and len(options.format or []) > 1:
         raise ConfigError("--push-to-hub takes one --format: a dataset of the hub has one card")
     for name in options.format or [None]:
-        chosen = [f"export.format={name}"] if name else []
-        whole = load_config(PipelineConfig, options.config, [*options.set, *chosen])
+        config = call.config(*[f"export.format={name}"] if name else [])
         result = export_snapshot(
             output,
             options.input,
             snapshot,
-            whole.export,
+            config.export,
             reporter,
-            columns=whole.input,
-            workers=whole.workers,
+            columns=config.input,
+            workers=config.workers,
         )
         reporter.event("exported", export_fields(result, output))
         if options.push_to_hub:
@@ -49,41 +53,24 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m jobs.export",
-        description="Writes the labels of a snapshot, joined with their pairs, as a trainer reads "
-        "them: under exports/<snapshot>/<format>/, with a dataset card. Safe to run again: what is "
-        "there is not written twice, and export.json, written last, says that it is whole.",
-        epilog="exit codes: 0 done; 1 rows do not reconcile; 2 bad config, input or storage, or "
-        "no row is left to export",
-    )
-    add = parser.add_argument
-    add(
-        "--snapshot",
-        metavar="ID",
-        default="LATEST",
-        help="LATEST, an id or how it begins, or the URI of a snapshot's folder",
-    )
-    add("--output", metavar="URI", help="the output of jobs.label and jobs.publish")
-    add(
-        "--format",
-        metavar="NAME",
-        nargs="+",
-        help=f"for which trainers: {', '.join(TRAINER_FORMATS)}",
-    )
-    add("--input", metavar="URI", help="the pairs, if they are not where the snapshot says")
-    add("--config", metavar="FILE", help="YAML of a labeling job, with a section export")
-    add(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="override one setting, such as --set export.selection.min_confidence=0.9",
-    )
-    add("--push-to-hub", metavar="REPO", help="then upload it to this dataset of the hub")
-    add("--private", action="store_true", help="make that dataset private if it is new")
-    return parser
+COMMAND = Command(
+    name="export",
+    text="Writes the labels of a snapshot, joined with their pairs, as a trainer reads them:\n"
+    "under exports/<snapshot>/<format>/, with a dataset card. Safe to run again: what is there\n"
+    "is not written twice, and export.json, written last, says that it is whole.",
+    example="--output s3://bucket/labels --format trl-dpo --export.selection.min_confidence 0.8",
+    settings=PipelineConfig,
+    example_setting="--export.selection.min_confidence 0.9",
+    add_options=_options,
+    run=_run,
+    exits=(0, 1, 2, 130),
+    interrupted="interrupted; an unfinished export has no export.json; run the same command again",
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; returns its exit code (see ``--help``)."""
+    return COMMAND.main(arguments)
 
 
 if __name__ == "__main__":

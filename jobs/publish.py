@@ -1,20 +1,18 @@
-"""Publishes labels: ``python -m jobs.publish --input URI --output URI``."""
+"""Publishes labels: ``pairmill publish --input URI --output URI``."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import asdict
 
 from pipeline.nightly.pipeline_config import PipelineConfig
-from pipeline.runtime.command import run_command
-from pipeline.runtime.config_file import load_config
-from pipeline.runtime.errors import ConfigError
+from pipeline.runtime.command import Call, Command, Parser
+from pipeline.runtime.errors import BLOCKED, ConfigError
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import new_run_id
 from pipeline.snapshots.gate.checks import gate_summary
 from pipeline.snapshots.gate.gate import gate_for
-from pipeline.snapshots.publish import publish
+from pipeline.snapshots.publish import Publication, publish
 from pipeline.snapshots.quality.canary_counts import Canary
 from pipeline.snapshots.quality.measure import measure_again, quality_fields
 from pipeline.snapshots.retention import retain
@@ -22,82 +20,16 @@ from pipeline.snapshots.rollback import roll_back
 from pipeline.snapshots.snapshot_summary import listing, publication_fields
 from pipeline.store.object_store import Store
 
-_BLOCKED = 3
 
-
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the job; returns its exit code (see ``--help``)."""
-    options = _parser().parse_args(arguments)
-    return run_command(
-        lambda: _run(options, Reporter()),
-        "interrupted; readers see what they saw; run the same command again",
-    )
-
-
-def _run(options: argparse.Namespace, reporter: Reporter) -> int:
-    overrides = [*options.set, *["publish.allow_missing=true"] * options.allow_missing]
-    whole = load_config(PipelineConfig, options.config, overrides)
-    config, run_id, output = whole.publish, new_run_id(), Store(options.output)
-    reporter = reporter.of_run(run_id)
-    asked = (options.input, options.rollback, options.measure, options.list)
-    if not any(asked) and options.keep is None:
-        wanted = "--input to publish, --rollback, --measure, --keep or --list"
-        raise ConfigError(f"nothing to do: give {wanted}")
-    if options.input and options.rollback:
-        raise ConfigError("--input publishes and --rollback goes back: give one of the two")
-    done = None
-    if options.input:
-        gold = whole.canary.input
-        canary = Canary(None, gold, whole.canary.read_as(whole.input)) if gold else None
-        done = publish(
-            options.input,
-            output,
-            options.judge,
-            config,
-            reporter,
-            run_id,
-            max_bad_shards=whole.quarantine.max_shards,
-            gate=gate_for(whole.gate, whole.quality, whole.input, canary, reporter),
-        )
-    if options.rollback:
-        done = roll_back(output, options.rollback, config, reporter, run_id)
-    if done is not None:
-        reporter.event("published" if done.live else "blocked", publication_fields(done, output))
-        if (summary := gate_summary(done.manifest)) and done.live:
-            reporter.note(summary)
-        elif summary:
-            sys.stderr.write(f"{summary}\n")
-    if options.measure:
-        measured = measure_again(output, options.measure, whole.quality, whole.input, reporter)
-        reporter.event("measured", quality_fields(measured))
-    if options.keep is not None:
-        kept = retain(output, options.keep, config, reporter, run_id)
-        reporter.event("retention", asdict(kept))
-    if options.list:
-        for fields in listing(output):
-            reporter.event("snapshot", fields)
-    return 0 if done is None or done.live else _BLOCKED
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m jobs.publish",
-        description="Publishes the labels of the input as it is now: compacts one judge's parts "
-        "into an immutable snapshot, measures it, and swaps snapshots/LATEST.json, which readers "
-        "follow, unless a threshold of the gate forbids it. Safe to run again at any point: "
-        "readers see the snapshot before or the new one.",
-        epilog="exit codes: 0 done; 1 rows do not reconcile; 2 bad config, input or storage; "
-        "3 the gate has refused this snapshot; 4 too many unreadable shards; 5 another run "
-        "publishes, or was faster",
-    )
+def _options(parser: Parser) -> None:
     add = parser.add_argument
     add("--input", metavar="URI", help="the pairs, as they were labelled; publishes")
-    add("--output", metavar="URI", required=True, help="the output of jobs.label")
+    add("--output", metavar="URI", required=True, help="the output of label")
     add(
         "--judge",
         metavar="ID",
         default="",
-        help="whose labels: its id, or how that begins; of one judge, its own",
+        help="whose labels: its id, or how that begins; not needed where there is one judge",
     )
     add("--allow-missing", action="store_true", help="publish though rows have no label yet")
     add(
@@ -109,24 +41,92 @@ def _parser() -> argparse.ArgumentParser:
         "--keep",
         metavar="N",
         type=int,
-        help="then remove all but the newest N, the live one and "
-        "the one before it; needs the right to delete",
+        help="then remove all but the newest N, the live one and the one before it;\n"
+        "needs the right to delete",
     )
     add("--measure", metavar="ID", help="measure this snapshot again, into its quality.json")
     add("--list", action="store_true", help="list the snapshots, when all else is done")
-    add(
-        "--config",
-        metavar="FILE",
-        help="YAML of a labeling job, with sections publish, quality and gate",
+
+
+def _run(call: Call[PipelineConfig]) -> int:
+    options, reporter = call.options, call.reporter
+    config = call.config(*["publish.allow_missing=true"] * options.allow_missing)
+    run_id, output = new_run_id(), Store(options.output)
+    reporter = reporter.of_run(run_id)
+    asked = (options.input, options.rollback, options.measure, options.list)
+    if not any(asked) and options.keep is None:
+        wanted = "--input to publish, --rollback, --measure, --keep or --list"
+        raise ConfigError(f"nothing to do: give {wanted}")
+    if options.input and options.rollback:
+        raise ConfigError("--input publishes and --rollback goes back: give one of the two")
+    done = None
+    if options.input:
+        done = _publish(config, options.input, output, options.judge, reporter, run_id)
+    if options.rollback:
+        done = roll_back(output, options.rollback, config.publish, reporter, run_id)
+    if done is not None:
+        _report(done, output, reporter)
+    if options.measure:
+        measured = measure_again(output, options.measure, config.quality, config.input, reporter)
+        reporter.event("measured", quality_fields(measured))
+    if options.keep is not None:
+        kept = retain(output, options.keep, config.publish, reporter, run_id)
+        reporter.event("retention", asdict(kept))
+    if options.list:
+        for fields in listing(output):
+            reporter.event("snapshot", fields)
+    return 0 if done is None or done.live else BLOCKED
+
+
+def _publish(
+    config: PipelineConfig,
+    input_uri: str,
+    output: Store,
+    judge: str,
+    reporter: Reporter,
+    run_id: str,
+) -> Publication:
+    gold = config.canary.input
+    canary = Canary(None, gold, config.canary.read_as(config.input)) if gold else None
+    return publish(
+        input_uri,
+        output,
+        judge,
+        config.publish,
+        reporter,
+        run_id,
+        max_bad_shards=config.quarantine.max_shards,
+        gate=gate_for(config.gate, config.quality, config.input, canary, reporter),
     )
-    add(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="override one setting, such as --set publish.file_mb=512",
-    )
-    return parser
+
+
+def _report(done: Publication, output: Store, reporter: Reporter) -> None:
+    reporter.event("published" if done.live else "blocked", publication_fields(done, output))
+    if (summary := gate_summary(done.manifest)) and done.live:
+        reporter.note(summary)
+    elif summary:
+        sys.stderr.write(f"{summary}\n")
+
+
+COMMAND = Command(
+    name="publish",
+    text="Publishes the labels of the input as it is now: compacts one judge's parts into an\n"
+    "immutable snapshot, measures it, and swaps snapshots/LATEST.json, which readers follow,\n"
+    "unless a threshold of the gate forbids it. Safe to run again at any point: readers see\n"
+    "the snapshot before or the new one.",
+    example="--input s3://bucket/pairs --output s3://bucket/labels",
+    settings=PipelineConfig,
+    example_setting="--publish.file_mb 512",
+    add_options=_options,
+    run=_run,
+    exits=(0, 1, 2, 3, 4, 5, 130),
+    interrupted="interrupted; readers see what they saw; run the same command again",
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; returns its exit code (see ``--help``)."""
+    return COMMAND.main(arguments)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Train the tiny judge, or evaluate it as the product runs it.
+"""Trains the tiny judge, or evaluates it as the product runs it.
 
-    python -m jobs.train_tiny_judge --output out/tiny_judge --minutes 9 --workers 14
-    python -m jobs.train_tiny_judge --output out/tiny_judge --minutes 9 --workers 14 --resume
-    python -m jobs.train_tiny_judge --evaluate-only --report out/tiny_judge.json
+    pairmill train_tiny_judge --output out/tiny_judge --minutes 9 --workers 14
+    pairmill train_tiny_judge --output out/tiny_judge --minutes 9 --workers 14 --resume
+    pairmill train_tiny_judge --evaluate-only --report out/tiny_judge.json
 
 Training wants a GPU (some ten minutes each on an H100) and runs, slowly, without one. The
 evaluation runs on two CPU cores in some ten minutes, by default of the weights that ship.
@@ -13,14 +13,22 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import sys
 from pathlib import Path
+from typing import Any
+
+from pipeline.runtime.command import run_command
 
 CONFIG = Path(__file__).parent / "configs" / "cpu.yaml"
 
 
-def main() -> None:
-    """Parse the command line and run."""
-    options = vars(_parser().parse_args())
+def main(arguments: list[str] | None = None) -> int:
+    """Parses the command line and runs; returns the exit code."""
+    options = vars(_parser().parse_args(arguments))
+    return run_command(lambda: _run(options), "interrupted; --resume goes on from the checkpoint")
+
+
+def _run(options: dict[str, Any]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     only, report = options.pop("evaluate_only"), options.pop("report")
     rows, task = options.pop("rows"), options.pop("task")
@@ -35,17 +43,23 @@ def main() -> None:
         logging.info("%s", text)
         if report is not None:
             report.write_text(text + "\n", encoding="utf-8")
-        return
+        return 0
     import torch
 
     from pipeline.lab.tiny_judge.training import TrainingConfig, train
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     logging.info("%s", train(TrainingConfig(**options), device))
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        prog="pairmill train_tiny_judge",
+        description=__doc__,
+        epilog="exit codes:\n  0  done\n  2  configuration cannot be used",
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
     # Training never writes over the weights that ship unless told to.
     parser.add_argument(
         "--output", type=Path, default=Path("out/tiny_judge"), help="where to train"
@@ -74,4 +88,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

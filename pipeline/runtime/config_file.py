@@ -1,7 +1,9 @@
-"""What every model of a configuration has in common."""
+"""Reads a configuration: one YAML file, with ``key.path=value`` overrides on top."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,17 +12,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.runtime.errors import ConfigError
 
-
-class Frozen(BaseModel):
-    """Base of every configuration model: immutable, unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 Config = TypeVar("Config", bound=BaseModel)
 
 
-def load_config(model: type[Config], path: str | None, overrides: list[str]) -> Config:
+class Frozen(BaseModel):
+    """A section of a configuration: immutable, and without room for misspelt settings.
+
+    The text under a setting says what it means; ``--help-settings`` and jobs/README.md show it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def load_config(model: type[Config], path: str | None, overrides: Sequence[str] = ()) -> Config:
     """Reads a YAML file and applies ``a.b=value`` overrides (values are YAML too).
 
     Raises:
@@ -39,11 +43,27 @@ def load_config(model: type[Config], path: str | None, overrides: list[str]) -> 
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(map(str, item['loc']))}: {item['msg']} (got {item['input']!r})"
-            for item in error.errors()
-        ]
+        lines = [f"  {line}" for line in _problems(model, error)]
         raise ConfigError("\n".join([f"configuration {where}:", *lines])) from error
+
+
+def settings_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The settings of a configuration: dotted name and pydantic field, in order of definition.
+
+    A section is not listed itself; its settings are.
+    """
+    for name, field in model.model_fields.items():
+        section = _section(field.annotation)
+        if section is None:
+            yield f"{prefix}{name}", field
+        else:
+            yield from settings_of(section, f"{prefix}{name}.")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``"; did you mean …?"`` for the most similar known names; nothing where none is similar."""
+    close = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 def _apply(data: dict[str, Any], override: str) -> None:
@@ -59,3 +79,32 @@ def _apply(data: dict[str, Any], override: str) -> None:
         data[last] = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"override {override!r}: the value is not YAML: {error}") from error
+
+
+def _problems(model: type[BaseModel], error: ValidationError) -> Iterator[str]:
+    for item in error.errors():
+        where = ".".join(map(str, item["loc"]))
+        if item["type"] == "extra_forbidden":
+            *parents, name = item["loc"]
+            known = _names_in(model, parents)
+            hint = did_you_mean(str(name), known) or f"; expected one of {', '.join(sorted(known))}"
+            yield f"{where}: there is no such setting{hint}"
+        else:
+            yield f"{where}: {item['msg']} (got {item['input']!r})"
+
+
+def _names_in(model: type[BaseModel], parents: Iterable[Any]) -> list[str]:
+    """The names of the settings of a section."""
+    for parent in parents:
+        field = model.model_fields.get(str(parent))
+        section = _section(field.annotation) if field else None
+        if section is None:
+            return []
+        model = section
+    return list(model.model_fields)
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The model of a nested section; None for a setting, such as a model that may be null."""
+    nested = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return annotation if nested else None

@@ -7,6 +7,20 @@ from __future__ import annotations
 
 from schemas.labels import Reason
 
+EXIT_CODES = {
+    0: "done, also if there was nothing to do",
+    1: "a bug, a hook that failed, or rows that do not reconcile",
+    2: "configuration, input or storage cannot be used",
+    3: "the gate refused the snapshot; readers keep the one before",
+    4: "more rows or shards are quarantined than the configuration allows",
+    5: "another run holds the lease, or published first",
+    130: "interrupted (Ctrl-C); the same command goes on",
+    143: "stopped by SIGTERM; the same command goes on",
+}
+"""What the exit code of a command means."""
+
+BUG, BLOCKED, INTERRUPTED = 1, 3, 130
+
 
 class PairmillError(Exception):
     """An error that a user can act on; its message says what, where, got, expected, what to do."""

@@ -1,10 +1,10 @@
-"""What an operator sees: a live bar on a terminal, one JSON line every N seconds otherwise."""
+"""What a command reports: text for people, JSON lines for machines."""
 
 from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,37 +12,62 @@ from rich.table import Table
 
 from pipeline.runtime.logs import timestamp
 
+Style = Literal["text", "json"]
+
 
 class Reporter:
-    """Writes events: tables for people on a terminal, JSON lines for machines."""
+    """Writes events: text for people, tables where that is a terminal, or JSON lines."""
 
-    def __init__(self, console: Console | None = None, run_id: str | None = None) -> None:
-        """Writes to ``console``, standard output by default, and of which run in JSON lines."""
+    def __init__(
+        self,
+        console: Console | None = None,
+        run_id: str | None = None,
+        style: Style | None = None,
+    ) -> None:
+        """Reports to a console.
+
+        Args:
+            console: standard output by default.
+            run_id: the run that JSON lines name.
+            style: text on a terminal and JSON lines elsewhere by default.
+        """
         self.console = console or Console(file=sys.stdout, soft_wrap=True)
+        self.style: Style = style or ("text" if self.console.is_terminal else "json")
         self._of = {} if run_id is None else {"run_id": run_id}
+
+    @property
+    def live(self) -> bool:
+        """Whether what is written can be redrawn, as a progress bar is."""
+        return self.style == "text" and self.console.is_terminal
 
     def of_run(self, run_id: str) -> Reporter:
         """The same, of a run."""
-        return Reporter(self.console, run_id)
+        return Reporter(self.console, run_id, self.style)
 
     def event(self, name: str, fields: dict[str, Any]) -> None:
         """Reports ``fields`` under the title ``name``."""
-        if not self.console.is_terminal:
+        if self.style == "json":
             self._line({"event": name, **fields})
-            return
-        table = Table(title=name, show_header=False, title_justify="left")
-        for key, value in fields.items():
-            shown = f"{value:,}" if isinstance(value, int | float) else str(value)
-            table.add_row(key.replace("_", " "), escape(shown))
-        self.console.print(table)
+        elif self.console.is_terminal:
+            table = Table(title=name, show_header=False, title_justify="left")
+            for key, value in fields.items():
+                table.add_row(key.replace("_", " "), escape(_shown(value)))
+            self.console.print(table)
+        else:
+            told = ", ".join(f"{k.replace('_', ' ')} {_shown(v)}" for k, v in fields.items())
+            self.console.out(f"{name}: {told}", highlight=False)
 
     def note(self, text: str) -> None:
         """Reports one sentence."""
-        if self.console.is_terminal:
-            self.console.print(text, markup=False)
+        if self.style == "text":
+            self.console.print(text, markup=False, highlight=False)
         else:
             self._line({"event": "note", "text": text})
 
     def _line(self, fields: dict[str, Any]) -> None:
         line = {"time": timestamp(), **self._of, **fields}
         self.console.out(json.dumps(line), highlight=False)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else str(value)

@@ -56,7 +56,7 @@ def test_the_command_is_one_that_the_job_accepts(tmp_path: Path, overlay: str) -
     assert done.returncode == 0, done.stderr
     module, *arguments = done.stdout.splitlines()[1:]
     assert module == "jobs.nightly"
-    options = nightly._parser().parse_args(arguments)
+    options, _ = nightly.COMMAND.parse(arguments)
     assert options.config == "/etc/pairmill/judge.yaml"
     assert options.input == values["PAIRMILL_INPUT"]
     assert options.output == values["PAIRMILL_OUTPUT"]

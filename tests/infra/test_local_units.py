@@ -101,7 +101,7 @@ def test_every_setting_is_known_and_set_once(name: str) -> None:
 def test_the_command_is_one_that_the_job_accepts() -> None:
     python, flag, module, *arguments = command(environment())
     assert (python, flag, module) == ("/opt/pairmill/bin/python", "-m", "jobs.nightly")
-    options = nightly._parser().parse_args(arguments)
+    options, _ = nightly.COMMAND.parse(arguments)
     assert options.input == "/var/lib/pairmill/pairs"
     assert options.output == "/var/lib/pairmill/labels"
     # What the service's head tells to install is what it reads.

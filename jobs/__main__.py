@@ -1,0 +1,66 @@
+"""The one command: ``pairmill NAME …`` is ``python -m jobs.NAME …``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from pipeline.runtime.config_file import did_you_mean
+
+COMMANDS = {
+    "start": {
+        "demo": "label a few pairs on this machine with the embedded judge; no GPU, no download",
+        "doctor": "say before a run what would stop it: packages, GPU, Ray, storage, weights",
+    },
+    "label": {
+        "ingest": "turn a public preference set, or foreign files, into pair shards",
+        "label": "judge every pair that this judge has not judged yet",
+        "nightly": "label, publish, export and report: the whole run, for a schedule",
+    },
+    "publish": {
+        "publish": "publish labels as a snapshot; list, measure, roll back snapshots",
+        "export": "write a snapshot as a trainer reads it",
+        "report": "write the report of a run again",
+    },
+    "judge": {
+        "evaluate": "measure a judge on gold pairs or a public benchmark",
+        "calibrate": "fit a judge's votes to gold pairs",
+        "derive": "derive labels again from stored votes, without an engine",
+    },
+    "lab": {
+        "bench": "measure speed, memory, scaling and votes",
+        "train_tiny_judge": "train the embedded judge, or evaluate it",
+    },
+}
+"""Every module of this package that is a command, by group, with what it does."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command; without one, or with ``--help``, lists them all."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if not given or given[0] in ("-h", "--help"):
+        sys.stdout.write(_listing())
+        return 0
+    name, *rest = given
+    names = {each for group in COMMANDS.values() for each in group}
+    if name not in names:
+        hint = did_you_mean(name, names)
+        sys.stderr.write(f"error: there is no command {name!r}{hint}\n`pairmill` lists them\n")
+        return 2
+    return int(importlib.import_module(f"jobs.{name}").main(rest))
+
+
+def _listing() -> str:
+    lines = ["Preference labels for multimodal pairs at scale. Commands:", ""]
+    for group, commands in COMMANDS.items():
+        lines += [
+            f"{group}:",
+            *(f"  pairmill {name:<17} {text}" for name, text in commands.items()),
+            "",
+        ]
+    lines += ["pairmill COMMAND --help says how; README.md has a first run on your own pairs.", ""]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

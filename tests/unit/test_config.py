@@ -53,7 +53,7 @@ def test_overrides_win_over_the_file_and_are_yaml(tmp_path: Path) -> None:
         ("judge: [", [], "cannot read configuration"),
         ("\xff\xfe", [], "cannot read configuration"),
         ("- 1", [], "expected a mapping, got list"),
-        ("jugde: {}", [], "jugde: Extra inputs are not permitted"),
+        ("jugde: {}", [], r"jugde: there is no such setting; did you mean judge\?"),
         ("workers: {max: many}", [], r"workers.max: .*\(got 'many'\)"),
         ("judge: {sampling: {temperature: -1}}", [], "judge.sampling.temperature"),
         ("", ["temperature"], "expected key.path=value"),

@@ -1,0 +1,136 @@
+"""An output of an earlier version is read, published, exported and reported by this one."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs import derive, export, label, nightly, publish, report
+from pipeline import open_snapshot
+from pipeline.store.object_store import Store
+from tests.labeling import Outcome, run_job
+from tests.nights import detail_of, nights, steps_of
+
+ARCHIVES = Path(__file__).parents[1] / "old_outputs"
+CONFIG = str(Path(__file__).parents[2] / "jobs" / "configs" / "cpu.yaml")
+VERSION = "bd695c2"
+SNAPSHOTS = ("a83318007b84fdbf", "c9a5ac9b6498ab24")  # the older one, and the live one
+JUDGE = "8edf5a701c5bfc26"
+OLD_RUN = "20261129T022251-e45e07"
+
+
+class Old:
+    """The files of an earlier version, in a place of the test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        with tarfile.open(ARCHIVES / f"{VERSION}.tar.xz") as archive:
+            archive.extractall(folder, filter="data")
+        self.pairs, self.labels = folder / "pairs", folder / "labels"
+        for record in self.labels.rglob("*.json"):
+            text = record.read_text(encoding="utf-8")
+            record.write_text(text.replace('"/data/', f'"{folder}/'), encoding="utf-8")
+
+    def run(self, job: Any, *arguments: str, of_input: bool = True) -> Outcome:
+        """Runs a command on the output."""
+        where = ["--input", str(self.pairs)] if of_input else []
+        fixed = ["--output", str(self.labels), "--config", CONFIG]
+        return run_job(job.main, [*where, *fixed, *arguments])
+
+    def labelled(self) -> list[dict[str, Any]]:
+        """The rows of the live snapshot, in the columns that the archive's labels have."""
+        expected = expected_rows()
+        rows: list[dict[str, Any]] = []
+        for table in ("labels", "quarantine"):
+            read = open_snapshot(str(self.labels), table=table)
+            rows += read.to_table(columns=list(expected[0]), use_threads=False).to_pylist()
+        return sorted(rows, key=lambda row: str(row["pair_id"]))
+
+
+def expected_rows() -> list[dict[str, Any]]:
+    """The labels that the earlier version published."""
+    text = (ARCHIVES / f"{VERSION}.labels.json").read_text(encoding="utf-8")
+    rows: list[dict[str, Any]] = json.loads(text)
+    return rows
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Old:
+    """The output, as the earlier version left it."""
+    return Old(tmp_path)
+
+
+def test_nothing_is_left_to_judge(old: Old) -> None:
+    done = old.run(label, "--dry-run")
+    assert done.exit_code == 0, done.error
+    plan = done.event("plan")
+    assert (plan["pairs"], plan["pairs_done"], plan["pairs_to_do"]) == (25, 25, 0)
+
+
+def test_a_nightly_run_publishes_the_same_labels_then_finds_nothing_to_do(old: Old) -> None:
+    loose = ("--quarantine.max_fraction", "0.5")
+    first = old.run(nightly, *loose)
+    assert first.exit_code == 0, first.error
+    assert old.labelled() == expected_rows()
+    night = nights(old.labels)[-1]
+    assert (night["state"], detail_of(night, "label")["pairs"]) == ("published", 0)
+
+    second = old.run(nightly, *loose)
+    assert second.exit_code == 0, second.error
+    night = nights(old.labels)[-1]
+    assert night["state"] == "unchanged"
+    assert steps_of(night)["publish"] == "skipped"
+    assert old.labelled() == expected_rows()
+
+
+@pytest.mark.parametrize("name", ["jsonl", "trl-dpo"])
+def test_its_exports_are_whole_and_are_not_written_again(old: Old, name: str) -> None:
+    folder = old.labels / "exports" / SNAPSHOTS[1] / name
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    done = old.run(export, "--format", name)
+    assert done.exit_code == 0, done.error
+    assert done.event("exported")["rows"] == 19
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_a_new_export_of_its_snapshot_holds_the_same_rows(old: Old) -> None:
+    folder = old.labels / "exports" / SNAPSHOTS[1] / "jsonl"
+    written = (folder / "train-00000.jsonl").read_text(encoding="utf-8")
+    (folder / "export.json").unlink()
+    done = old.run(export, "--format", "jsonl")
+    assert done.exit_code == 0, done.error
+    assert (folder / "train-00000.jsonl").read_text(encoding="utf-8") == written
+
+
+def test_its_snapshots_are_listed_and_rolled_back_to(old: Old) -> None:
+    listed = old.run(publish, "--list", of_input=False)
+    assert listed.exit_code == 0, listed.error
+    found = [each["snapshot"] for each in listed.events if each["event"] == "snapshot"]
+    assert sorted(found) == sorted(SNAPSHOTS)
+
+    back = old.run(publish, "--rollback", SNAPSHOTS[0], of_input=False)
+    assert back.exit_code == 0, back.error
+    latest = json.loads((old.labels / "snapshots" / "LATEST.json").read_text(encoding="utf-8"))
+    assert (latest["snapshot_id"], latest["previous"]) == SNAPSHOTS
+    assert latest["rollback"] is True
+
+
+def test_what_it_derived_is_kept(old: Old) -> None:
+    policy = ("--judge", JUDGE, "--policy.min_confidence", "0.9")
+    done = old.run(derive, *policy, of_input=False)
+    assert done.exit_code == 0, done.error
+    plan = done.event("plan")
+    assert (plan["parts"], plan["parts_done"]) == (4, 4)
+
+
+def test_its_runs_are_reported(old: Old) -> None:
+    done = old.run(report, "--run", OLD_RUN)
+    assert done.exit_code == 0, done.error
+    said = done.event("report")
+    assert (said["state"], said["pairs_shown"]) == ("published", 19)
+    metrics = json.loads(Store(str(old.labels)).read(f"runs/{OLD_RUN}/metrics.json"))
+    assert metrics["run_id"] == OLD_RUN

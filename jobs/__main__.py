@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from pipeline.runtime.config_file import did_you_mean
+from pipeline.runtime.suggestion import did_you_mean
 
 COMMANDS = {
     "start": {

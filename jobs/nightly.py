@@ -57,7 +57,7 @@ COMMAND = Command(
     example="--config jobs/configs/nightly.yaml --input s3://bucket/pairs "
     "--output s3://bucket/labels",
     settings=PipelineConfig,
-    example_setting="--gate.at_most.tie 0.3",
+    example_setting="--gate.at_most.tie 0.25",
     add_options=_options,
     run=_run,
     exits=(0, 1, 2, 3, 4, 5, 130, 143),

@@ -11,7 +11,7 @@ from typing import Any, Generic
 
 from pydantic import BaseModel
 
-from pipeline.runtime.config_file import Config, did_you_mean, load_config, settings_of
+from pipeline.runtime.config_file import Config, load_config, settings_of
 from pipeline.runtime.errors import (
     EXIT_CODES,
     INTERRUPTED,
@@ -21,6 +21,7 @@ from pipeline.runtime.errors import (
 )
 from pipeline.runtime.reporter import Reporter, Style
 from pipeline.runtime.settings_help import settings_text
+from pipeline.runtime.suggestion import did_you_mean
 
 Parser = argparse.ArgumentParser
 _WIDTH = 96

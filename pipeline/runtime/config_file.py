@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.runtime.errors import ConfigError
+from pipeline.runtime.suggestion import did_you_mean
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -58,12 +58,6 @@ def settings_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str,
             yield f"{prefix}{name}", field
         else:
             yield from settings_of(section, f"{prefix}{name}.")
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``"; did you mean …?"`` for the most similar known names; nothing where none is similar."""
-    close = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 def _apply(data: dict[str, Any], override: str) -> None:

@@ -41,6 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     if not given or given[0] in ("-h", "--help"):
         sys.stdout.write(_listing())
         return 0
+    if given[0] == "--markdown":
+        sys.stdout.write(reference())
+        return 0
     name, *rest = given
     names = {each for group in COMMANDS.values() for each in group}
     if name not in names:
@@ -59,6 +62,32 @@ def _listing() -> str:
             "",
         ]
     lines += ["pairmill COMMAND --help says how; README.md has a first run on your own pairs.", ""]
+    return "\n".join(lines)
+
+
+def reference() -> str:
+    """Every command and every setting in Markdown: jobs/README.md."""
+    from jobs import ingest, nightly
+    from pipeline.runtime.settings_help import settings_table
+
+    lines = [
+        "# Commands and settings",
+        "",
+        "Made by `pairmill --markdown > jobs/README.md`; a test holds it to be current.",
+        "`pairmill NAME` and `python -m jobs.NAME` are the same.",
+    ]
+    for group, commands in COMMANDS.items():
+        lines += ["", f"## {group.capitalize()}"]
+        for name in commands:
+            command = getattr(importlib.import_module(f"jobs.{name}"), "COMMAND", None)
+            lines += ["", f"### `pairmill {name}`", ""]
+            lines += ["```", command.help.rstrip(), "```"] if command else [f"{commands[name]}."]
+    lines += [
+        "",
+        "## Settings of every command but ingest",
+        *settings_table(nightly.COMMAND.settings),
+    ]
+    lines += ["", "## Settings of ingest", *settings_table(ingest.COMMAND.settings), ""]
     return "\n".join(lines)
 
 

@@ -120,6 +120,11 @@ class Command(Generic[Config]):
         reporter = Reporter(style=options.log)
         return self.run(Call(options, reporter, self.settings, overrides))
 
+    @property
+    def help(self) -> str:
+        """What ``--help`` prints."""
+        return self._parser().format_help()
+
     def _parser(self) -> Parser:
         parser = _Parser(
             prog=f"pairmill {self.name}",

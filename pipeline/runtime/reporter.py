@@ -45,17 +45,19 @@ class Reporter:
         return Reporter(self.console, run_id, self.style)
 
     def event(self, name: str, fields: dict[str, Any]) -> None:
-        """Reports ``fields`` under the title ``name``."""
+        """Reports ``fields`` under the title ``name``; text leaves out what is empty or 0."""
         if self.style == "json":
             self._line({"event": name, **fields})
-        elif self.console.is_terminal:
+            return
+        shown = {key.replace("_", " "): _shown(value) for key, value in fields.items() if value}
+        if self.console.is_terminal:
             table = Table(title=name, show_header=False, title_justify="left")
-            for key, value in fields.items():
-                table.add_row(key.replace("_", " "), escape(_shown(value)))
+            for key, text in shown.items():
+                table.add_row(key, escape(text))
             self.console.print(table)
         else:
-            told = ", ".join(f"{k.replace('_', ' ')} {_shown(v)}" for k, v in fields.items())
-            self.console.out(f"{name}: {told}", highlight=False)
+            listed = ", ".join(f"{key} {text}" for key, text in shown.items())
+            self.console.out(f"{name}: {listed}", highlight=False)
 
     def note(self, text: str) -> None:
         """Reports one sentence."""

@@ -1,0 +1,51 @@
+"""What documents say is so: examples keep to contracts, links lead somewhere, lists are current."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from jobs.__main__ import reference
+from schemas.contract import table_of
+from schemas.labels import LABELS
+from schemas.pairs import PAIRS
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted(
+    path
+    for path in ROOT.rglob("*.md")
+    if not any(part.startswith(".") or part == "out" for part in path.relative_to(ROOT).parts)
+)
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("name", "schema"), [("pairs/v1", PAIRS), ("labels/v1", LABELS)])
+def test_examples_keep_to_their_contract(name: str, schema: object) -> None:
+    (example,) = re.findall(rf"```json {name}\n(.*?)```", text_of("schemas/README.md"), re.S)
+    row = json.loads(example)
+    if "judged_at" in row:
+        row["judged_at"] = datetime.datetime.fromisoformat(row["judged_at"])
+    assert table_of([row], schema).to_pylist() == [row]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_between_files_lead_somewhere(path: Path) -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#\s]+)\)", path.read_text(encoding="utf-8"))
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_the_reference_of_commands_is_current() -> None:
+    assert text_of("jobs/README.md") == reference(), "run: pairmill --markdown > jobs/README.md"
+
+
+def test_every_room_is_in_the_table_of_rooms() -> None:
+    rooms = {path.parent.name for path in (ROOT / "pipeline").glob("*/__init__.py")}
+    listed = set(re.findall(r"^\| \[`(\w+)/`\]", text_of("pipeline/README.md"), re.M))
+    assert listed - {"schemas"} == rooms

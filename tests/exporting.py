@@ -53,7 +53,7 @@ def map_here(tasks, stage):
             yield from map(pickle.loads, table["result"].to_pylist())
 
 export_run.map_tasks = selection.map_tasks = map_here
-export_run.ray_session = lambda workers: contextlib.nullcontext()
+export_run.ray_session = lambda *_: contextlib.nullcontext()
 from jobs.export import main
 sys.exit(main())
 """

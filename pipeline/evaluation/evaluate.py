@@ -148,7 +148,7 @@ class _Runs:
         judge_id = self._card["judge_id"]
         if make_plan(input_uri, self.output, how, config.judge, judge_id).tasks:
             # Of all runs together; `label` uses it too.
-            self._session.enter_context(ray_session(config.workers))
+            self._session.enter_context(ray_session(config.workers, self._reporter))
         try:
             label(config, input_uri, self.output.uri, self._reporter, dry_run=False)
         except QuarantineError as error:

@@ -90,7 +90,7 @@ def export_snapshot(
     export = _Export(output, input_uri, manifest, config, columns or InputConfig(), reporter)
     if (there := export.existing()) is not None:
         return there
-    with ray_session(workers or WorkersConfig()):
+    with ray_session(workers or WorkersConfig(), reporter):
         return ExportResult(export.run(), changed=True)
 
 

@@ -1,4 +1,4 @@
-"""One labeling run: plan, judge, reconcile, and its record under the output root."""
+"""One labeling run: plan, judge, reconcile, and store the record under the output root."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ from pipeline.labeling.shard_planner import ShardPlan, ShardPlanner, map_threads
 from pipeline.labeling.unit_result import RowCounts
 from pipeline.pairs.shards import open_input
 from pipeline.runtime.logs import logging_of
+from pipeline.runtime.phases import phase
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import Step, new_run_id, unrecorded
 from pipeline.runtime.stop import Stop
 from pipeline.store.object_store import Store
 from schemas.labels import Reason, Status
 
-_MANY_SHARDS = 256  # from here on their footers are read by Ray tasks, not by threads
+_MANY_SHARDS = 256  # from here on, Ray tasks read their footers in place of threads
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Run:
     """A planned run.
 
     Attributes:
-        retries: the rows that it tries again, and its run id.
+        retries: the rows that it retries, and its run id.
         card: the judge card; ``card["judge_id"]`` is the judge's fingerprint.
     """
 
@@ -75,14 +76,14 @@ class RunResult:
 
     Attributes:
         judge_id: the judge's fingerprint.
-        tally: counts over the rows it judged.
-        judging_seconds: from the beginning of its first unit to its last commit.
+        counts: counts over the rows it judged.
+        judging_seconds: from the start of its first unit to its last commit.
         canaries: counts over its canaries.
         shards: the paths of all shards that it planned.
     """
 
     judge_id: str
-    tally: RowCounts
+    counts: RowCounts
     judging_seconds: float
     canaries: RowCounts
     shards: frozenset[str]
@@ -108,32 +109,34 @@ def label(
         config: the job's configuration.
         input_uri: a folder of shards, or one shard; a local path or ``s3://``.
         output_uri: where parts, judge card and the run's record go.
-        reporter: told of the plan, the progress and the result.
+        reporter: receives the plan, the phases, the progress and the result.
         dry_run: only plan.
-        retries: rows that are quarantined for one of these reasons are judged again.
+        retries: rows that are quarantined for one of these reasons are re-judged.
         run_id: the run's identity; a new one by default.
-        canary: gold pairs to be judged among the others, if there are any others to judge.
-        read_published: finds what of the output is published; such shards cost no look at their
-            footers, and keep their labels where they were only moved.
-        step: told of the steps ``plan`` and ``label``.
-        stop: asked between steps, and while pairs are judged, whether to end.
+        canary: gold pairs that are judged among the others, if there are others to judge.
+        read_published: reads which shards of the output are published; the footers of these are
+            not read again, and their labels are kept where they were only moved.
+        step: entered around the steps ``plan`` and ``label``.
+        stop: checked between steps, and while pairs are judged.
 
     Returns:
         Counts over the rows judged by this run, and how long judging took.
 
     Raises:
-        StoppedError: ``stop`` was asked before everything was labelled.
+        StoppedError: a stop was asked for before everything was labelled.
         PairmillError: with the exit code of the job (see ``pipeline.runtime.errors``).
     """
     stop = stop or Stop()
-    card = judge_card(config.judge, model_version(config.judge.model), config.engine.kind)
+    with phase(reporter, "identifying the model", announce=False):
+        version = model_version(config.judge.model)
+    card = judge_card(config.judge, version, config.engine.kind)
     output = Store(output_uri)
     with ExitStack() as session:
 
         def spread(planner: ShardPlanner, shards: Sequence[CommittedShard]) -> Iterable[ShardPlan]:
             if len(shards) < _MANY_SHARDS:
                 return map_threads(planner, shards)
-            session.enter_context(ray_session(config.workers))
+            session.enter_context(ray_session(config.workers, reporter))
             return plan_shards_by_tasks(planner, shards)
 
         again, judge_id = Retries(retries, run_id or new_run_id()), card["judge_id"]
@@ -154,11 +157,11 @@ def label(
             return RunResult(judge_id, RowCounts(run.run_id), 0, RowCounts(run.run_id), plan.paths)
         with step("label") as detail:
             stop.check("nothing is judged yet")
-            # First of all, so that an output that cannot be written starts nothing; also without
-            # rows, since what is published of none has a judge too.
+            # Before Ray and engines, so that an output that cannot be written starts none; also
+            # without rows, since a snapshot of no rows names a judge too.
             write_card(output, card)
             if plan.units:
-                session.enter_context(ray_session(config.workers))
+                session.enter_context(ray_session(config.workers, reporter))
             return _execute(run, reporter, detail, stop)
 
 
@@ -167,54 +170,58 @@ def _execute(run: Run, reporter: Reporter, detail: dict[str, Any], stop: Stop) -
     progress = RunProgress(reporter, run.run_id, run.plan.rows_to_do, run.config.progress_seconds)
     canaries = RowCounts(run.run_id)
     if run.plan.units:
-        judge_id = run.card["judge_id"]
-        calibration = read_calibration(run.output, judge_id)
-        spec = RunSpec(
-            run.config,
-            calibration,
-            judge_id,
-            run.run_id,
-            run.input_uri,
-            run.output.uri,
-            run.retries.reasons,
-            run.canaries.corpus if run.canaries else None,
-            run.plan.moved,
-        )
-        tasks = run.canaries.among(run.plan) if run.canaries else run.plan.tasks
-        starts = Starts(run.output, judge_id, run.run_id)
-        metrics = RunMetrics(RayRecorder(judge_id), run.plan.rows_to_do, starts)
-        with progress, metrics:
-            for result in judge_shards(tasks, spec, stop):
-                metrics.count(result)
-                if result.corpus:
-                    canaries.add(result.tally)
-                else:
-                    progress.update(result)
+        _judge(run, progress, canaries, stop)
     else:
         reporter.note("nothing to judge: every row is labelled by this judge; no engine started")
-    tally, figures = progress.tally, progress.figures()
+    counts, rates = progress.counts, progress.rates()
     planned = (run.plan.rows_to_do, run.canary_rows)
     seconds = time.monotonic() - began
-    if (tally.pairs, canaries.pairs) != planned and stop.asked:
-        record = _record(run, "stopped", tally, canaries, seconds, figures)
-        _keep(run, record, reporter, detail)
-        stop.check(f"{tally.pairs} of {planned[0]} pairs to do are labelled and committed")
-    if (tally.pairs, canaries.pairs) != planned:
+    if (counts.pairs, canaries.pairs) != planned and stop.asked:
+        _store(run, _record(run, "stopped", counts, canaries, seconds, rates), reporter, detail)
+        stop.check(f"{counts.pairs} of {planned[0]} pairs to do are labelled and committed")
+    if (counts.pairs, canaries.pairs) != planned:
         raise AssertionError(
-            f"run {run.run_id}: {planned} rows and canaries planned, {tally.pairs} and "
+            f"run {run.run_id}: {planned} rows and canaries planned, {counts.pairs} and "
             f"{canaries.pairs} committed"
         )
     check_coverage(run.plan, run.output, run.card["judge_id"])
-    record = _record(run, "done", tally, canaries, seconds, figures)
-    _keep(run, record, reporter, detail)
+    record = _record(run, "done", counts, canaries, seconds, rates)
+    _store(run, record, reporter, detail)
     check_quarantine(run.output, record, run.config.quarantine)
-    judging_s = figures["judging_s"]
-    return RunResult(run.card["judge_id"], tally, judging_s, canaries, run.plan.paths)
+    judging_s = rates["judging_s"]
+    return RunResult(run.card["judge_id"], counts, judging_s, canaries, run.plan.paths)
 
 
-def _keep(run: Run, record: dict[str, Any], reporter: Reporter, detail: dict[str, Any]) -> None:
-    """Stores and tells a run's record."""
-    run.output.put(f"runs/{run.run_id}/run.json", _json(record))
+def _judge(run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop) -> None:
+    """Judges all units of a run; counts its pairs in ``progress``, its canaries apart."""
+    judge_id = run.card["judge_id"]
+    spec = RunSpec(
+        run.config,
+        read_calibration(run.output, judge_id),
+        judge_id,
+        run.run_id,
+        run.input_uri,
+        run.output.uri,
+        run.retries.reasons,
+        run.canaries.corpus if run.canaries else None,
+        run.plan.moved,
+    )
+    tasks = run.canaries.among(run.plan) if run.canaries else run.plan.tasks
+    starts = Starts(run.output, judge_id, run.run_id)
+    recorder, rows = RayRecorder(judge_id), run.plan.rows_to_do
+    with progress, RunMetrics(recorder, rows, starts, progress.engine_starts) as metrics:
+        for result in judge_shards(tasks, spec, stop):
+            metrics.count(result)
+            if result.corpus:
+                canaries.add(result.counts)
+            else:
+                progress.update(result)
+
+
+def _store(run: Run, record: dict[str, Any], reporter: Reporter, detail: dict[str, Any]) -> None:
+    """Stores and reports a run's record."""
+    data = json.dumps(record, indent=2, sort_keys=True).encode()
+    run.output.put(f"runs/{run.run_id}/run.json", data)
     detail.update({name: record[name] for name in ("pairs", *Status, "reused", "judging_s")})
     reporter.event(record["state"], {k: v for k, v in record.items() if k not in ("plan", "state")})
 
@@ -222,10 +229,10 @@ def _keep(run: Run, record: dict[str, Any], reporter: Reporter, detail: dict[str
 def _record(
     run: Run,
     state: str,
-    tally: RowCounts,
+    counts: RowCounts,
     canaries: RowCounts,
     seconds: float,
-    figures: dict[str, Any],
+    rates: dict[str, Any],
 ) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
@@ -234,22 +241,18 @@ def _record(
         "input": run.input_uri,
         "output": run.output.uri,
         "seconds": round(seconds, 1),
-        "judging_s": figures["judging_s"],
-        "pairs_per_s": figures["pairs_per_s"],
-        "pairs": tally.pairs,
-        **{status: tally.statuses[status] for status in Status},
-        "reused": tally.reused,
-        "quarantined_by_reason": dict(tally.reasons),
-        "judgments": tally.judgments,
-        "prompt_tokens": tally.prompt_tokens,
-        "output_tokens": tally.output_tokens,
-        "cached_tokens": tally.cached_tokens,
+        "judging_s": rates["judging_s"],
+        "pairs_per_s": rates["pairs_per_s"],
+        "pairs": counts.pairs,
+        **{status: counts.statuses[status] for status in Status},
+        "reused": counts.reused,
+        "quarantined_by_reason": dict(counts.reasons),
+        "judgments": counts.judgments,
+        "prompt_tokens": counts.prompt_tokens,
+        "output_tokens": counts.output_tokens,
+        "cached_tokens": counts.cached_tokens,
         "canaries": canaries.pairs,
         "canary_judgments": canaries.judgments,
         "unreadable_shards": {shard.entry.key: shard.defect for shard in run.plan.bad_shards},
         "plan": run.plan.summary(),
     }
-
-
-def _json(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, indent=2, sort_keys=True).encode()

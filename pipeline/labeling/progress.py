@@ -1,9 +1,12 @@
-"""What an operator sees: a live bar on a terminal, one JSON line every N seconds otherwise."""
+"""A run's progress for its operator: until the first engine is ready, the phase that goes on and
+its seconds; from then on a live bar on a terminal, an event every few seconds elsewhere."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,24 +19,29 @@ from rich.progress import (
 )
 
 from pipeline.labeling.unit_result import RowCounts, UnitResult
+from pipeline.runtime.phases import phase
+from pipeline.runtime.repeating import every
 from pipeline.runtime.reporter import Reporter
 from schemas.labels import Status
 
+_WAITING, _STARTING, _JUDGING = "waiting for a worker", "starting the engine", "judging"
+
 
 class RunProgress:
-    """The live progress of one run; a context manager fed with unit results.
+    """The live progress of one run; a context manager fed with engine starts and unit results.
 
     Attributes:
-        tally: what the unit results so far add up to.
+        counts: what the unit results so far add up to.
     """
 
     def __init__(self, reporter: Reporter, run_id: str, total: int, every_seconds: float) -> None:
         self._reporter, self._total, self._every = reporter, total, every_seconds
         self._judging_since: float | None = None
         self._last_result = 0.0
-        self.tally = RowCounts(run_id)
-        self._stop = threading.Event()
-        self._ticker = threading.Thread(target=self._tick, daemon=True)
+        self.counts = RowCounts(run_id)
+        self._now = ""  # which of the three phases
+        self._shown = ExitStack()  # how it is shown
+        self._lock = threading.Lock()
         self._bar = Progress(
             BarColumn(bar_width=10),  # all of it fits 80 columns
             MofNCompleteColumn(),
@@ -42,13 +50,10 @@ class RunProgress:
             TimeRemainingColumn(compact=True),
             console=reporter.console,
         )
-        self._task = self._bar.add_task("judging", total=total, rates="starting the engine")
+        self._task = self._bar.add_task(_JUDGING, total=total, rates="no unit is done yet")
 
     def __enter__(self) -> Self:
-        if self._reporter.console.is_terminal:
-            self._bar.start()
-        else:
-            self._ticker.start()
+        self._enter(_WAITING)
         return self
 
     def __exit__(
@@ -57,28 +62,32 @@ class RunProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stop.set()
-        if self._ticker.ident is not None:
-            self._ticker.join()
-        else:
-            self._bar.stop()
+        self._shown.__exit__(kind, error, trace)
+
+    def engine_starts(self, marks: Mapping[str, int]) -> None:
+        """Receives how many engine starts were ``begun`` so far and how many became ``ready``."""
+        if marks["ready"]:
+            self._enter(_JUDGING)
+        elif marks["begun"]:
+            self._enter(_STARTING)
 
     def update(self, result: UnitResult) -> None:
-        """Counts a committed unit in."""
-        self.tally.add(result.tally)
+        """Adds a committed unit."""
+        self._enter(_JUDGING)
+        self.counts.add(result.counts)
         self._last_result = time.monotonic()
         began = self._last_result - result.seconds
         self._judging_since = min(began, self._judging_since or began)
-        now = self.figures()
+        now = self.rates()
         rates = (
             f"{now['pairs_per_s']:.1f} pairs/s {now['output_tokens_per_s']:.0f} tokens/s "
             f"quarantined {now['quarantined']}"
         )
-        self._bar.update(self._task, completed=self.tally.pairs, rates=rates)
+        self._bar.update(self._task, completed=self.counts.pairs, rates=rates)
 
-    def figures(self) -> dict[str, Any]:
+    def rates(self) -> dict[str, Any]:
         """Pairs, rates since the first unit was begun, and estimated seconds left."""
-        pairs, since = self.tally.pairs, self._judging_since
+        pairs, since = self.counts.pairs, self._judging_since
         until = self._last_result if pairs >= self._total else time.monotonic()
         seconds = 0.0 if since is None else until - since
         rate = pairs / max(seconds, 1e-9)
@@ -87,11 +96,24 @@ class RunProgress:
             "pairs_total": self._total,
             "judging_s": round(seconds, 2),
             "pairs_per_s": round(rate, 2),
-            "output_tokens_per_s": round(self.tally.output_tokens / max(seconds, 1e-9), 1),
-            "quarantined": self.tally.statuses[Status.QUARANTINED],
+            "output_tokens_per_s": round(self.counts.output_tokens / max(seconds, 1e-9), 1),
+            "quarantined": self.counts.statuses[Status.QUARANTINED],
             "eta_s": round((self._total - pairs) / rate) if pairs else None,
         }
 
-    def _tick(self) -> None:
-        while not self._stop.wait(self._every):
-            self._reporter.event("progress", self.figures())
+    def _enter(self, name: str) -> None:
+        """Shows a phase in place of the one before; there is no way back from judging."""
+        with self._lock:
+            if name == self._now or self._now == _JUDGING:
+                return
+            self._now = name
+            self._shown.close()
+            if name != _JUDGING:
+                self._shown.enter_context(phase(self._reporter, name))
+            elif self._reporter.console.is_terminal:
+                self._shown.enter_context(self._bar)
+            else:
+                self._shown.enter_context(every(self._every, self._report))
+
+    def _report(self) -> None:
+        self._reporter.event("progress", self.rates())

@@ -5,59 +5,87 @@ from __future__ import annotations
 import logging
 import math
 import os
+import resource
 import shutil
 import signal
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 
 from pipeline.labeling.label_config import WorkersConfig
-from pipeline.runtime.errors import ConfigError, StoppedError
+from pipeline.runtime.errors import ConfigError, PairmillError, StoppedError
+from pipeline.runtime.phases import phase
+from pipeline.runtime.reporter import Reporter
 
+logger = logging.getLogger(__name__)
 _MiB = 2**20
+_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+_KILLED_S = 10  # until the processes of a Ray that did not start are gone
+
+
+class RayStartError(PairmillError):
+    """A private Ray did not start, and neither did a second one."""
+
+    exit_code = 2
 
 
 @contextmanager
-def ray_session(workers: WorkersConfig) -> Iterator[None]:
+def ray_session(workers: WorkersConfig, reporter: Reporter | None = None) -> Iterator[None]:
     """Connects to Ray for the length of a block.
 
     Under ``ray job submit``, or wherever ``RAY_ADDRESS`` is set, that cluster is used. Otherwise
     a private instance starts in a temporary folder, with a bounded object store, and ends with
-    the block. A machine without GPUs pretends to have as many as the pool may reserve, since
-    CPU engines are scheduled by the same rule.
+    the block; where it does not start, a second attempt is made. A machine without GPUs pretends
+    to have as many as the pool may reserve, since CPU engines are scheduled by the same rule.
 
     Meanwhile ``sys.stdout`` is standard error: Ray prints what happens to its workers there,
-    whatever it is told, and standard output is read by machines.
+    whatever its logging level, and standard output is read by machines.
+
+    Args:
+        workers: the pool, and the size of a private instance.
+        reporter: receives the phase of starting; None reports nothing.
+
+    Raises:
+        ConfigError: the cluster cannot be used, or Ray refuses the size of a private instance.
+        RayStartError: a private instance did not start.
+        StoppedError: SIGTERM came while Ray started.
     """
-    with redirect_stdout(sys.stderr), _connection(workers):
+    with redirect_stdout(sys.stderr), _connection(workers, reporter):
         yield
 
 
 @contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """What is to happen on SIGTERM stays as it was: Ray's would end the driver where it stands.
-
-    Where it was the system's, Ray's is better: it ends a private Ray too.
-
-    Raises:
-        StoppedError: SIGTERM came while Ray's way was in force.
-    """
-    before = signal.getsignal(signal.SIGTERM)
-    if before is signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
+def _connection(workers: WorkersConfig, reporter: Reporter | None) -> Iterator[None]:
+    if ray.is_initialized():
         yield
         return
+    # Its messages go to Ray's log files; what went wrong reaches us as exceptions.
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    if address := os.environ.get("RAY_ADDRESS"):
+        with phase(reporter, "connecting to Ray"), _own_sigterm(), _cluster_errors(address):
+            ray.init(**_QUIET)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    # Of Ray's C++ side: one line says that restarted actors need their arguments (issue 53727), as
+    # if something were wrong; the driver holds them for as long as the run lasts.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    with phase(reporter, "starting Ray"):
+        folder = _start_private(workers)
     try:
         yield
-    except SystemExit as ended:
-        raise StoppedError("stopped by SIGTERM while Ray started; run it again") from ended
     finally:
-        signal.signal(signal.SIGTERM, before)
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -74,43 +102,120 @@ def _cluster_errors(address: str) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def _connection(workers: WorkersConfig) -> Iterator[None]:
-    if ray.is_initialized():
-        yield
-        return
-    # Ray's own chatter goes to its log files; what went wrong reaches us as exceptions.
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if "RAY_ADDRESS" in os.environ:
-        with _own_sigterm(), _cluster_errors(os.environ["RAY_ADDRESS"]):
-            ray.init(**quiet)
-        try:
-            yield
-        finally:
-            ray.shutdown()
-        return
-    # Of Ray's C++ side: one line says that restarted actors need their arguments (issue 53727), as
-    # if something were wrong; the driver holds them for as long as the run lasts.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+class _NotStartedError(Exception):
+    """One attempt to start a private Ray failed; its processes are gone, its folder is there."""
+
+    def __init__(self, folder: str, cause: str) -> None:
+        super().__init__(cause)
+        self.folder = folder
+
+
+def _start_private(workers: WorkersConfig) -> str:
+    """Starts a private Ray, a second time where the first attempt fails; returns its folder.
+
+    Ray gives up on its own processes after 30 seconds, which a machine that is busy for a moment
+    can take.
+    """
+    try:
+        return _attempt(workers)
+    except _NotStartedError as failed:
+        logger.warning("Ray did not start (%s); starting it once more", failed)
+        shutil.rmtree(failed.folder, ignore_errors=True)
+    try:
+        return _attempt(workers)
+    except _NotStartedError as failed:
+        raise RayStartError(_what_to_look_at(failed, workers)) from failed
+
+
+def _attempt(workers: WorkersConfig) -> str:
     # Short, for Unix sockets below it have at most 107 characters in their path.
     folder = tempfile.mkdtemp(prefix="pairmill-", dir="/tmp")
     try:
         with _own_sigterm():
             ray.init(
                 num_cpus=workers.local_cpus,
-                num_gpus=None if _has_gpu() else math.ceil(workers.max * workers.gpus),
+                num_gpus=None if has_gpu() else math.ceil(workers.max * workers.gpus),
                 object_store_memory=workers.local_object_store_mb * _MiB,
                 include_dashboard=False,
                 _temp_dir=folder,
                 _metrics_export_port=workers.local_metrics_port,
-                **quiet,
+                **_QUIET,
             )
-        yield
-    finally:
+    except BaseException as error:
         ray.shutdown()
+        _end_processes_of(folder)
+        # Of its own processes Ray says by an Exception, a RuntimeError or a TimeoutError that they
+        # did not start; by a ValueError, that they cannot start with these arguments.
+        if isinstance(error, Exception) and not isinstance(error, PairmillError | ValueError):
+            raise _NotStartedError(folder, _first_line(error)) from error
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, ValueError):
+            raise ConfigError(
+                f"Ray refuses to start with these settings ({_first_line(error)}); check "
+                "workers.local_object_store_mb against the memory and /dev/shm of this machine, "
+                "and workers.local_cpus"
+            ) from error
+        raise
+    return folder
 
 
-def _has_gpu() -> bool:
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keeps the handler of SIGTERM that is set: Ray's would end the driver where it stands.
+
+    Where it is the system's default, Ray's is better: it ends a private Ray too.
+
+    Raises:
+        StoppedError: SIGTERM came while Ray's handler was in force.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    if before is signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    try:
+        yield
+    except SystemExit as ended:
+        raise StoppedError("stopped by SIGTERM while Ray started; run it again") from ended
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end_processes_of(folder: str) -> None:
+    """Kills what a failed start has left running: it would hold shared memory and cores."""
+    left = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if any(folder in argument for argument in process.cmdline()):
+                process.kill()
+                left.append(process)
+    psutil.wait_procs(left, _KILLED_S)
+
+
+def _what_to_look_at(failed: _NotStartedError, workers: WorkersConfig) -> str:
+    logs = Path(failed.folder, "session_latest", "logs")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (
+        f"Ray did not start in two attempts ({failed}); look at what else keeps this machine busy "
+        f"(load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores), at the room in /dev/shm "
+        f"({_free_mb('/dev/shm')} MiB free, workers.local_object_store_mb is "
+        f"{workers.local_object_store_mb}), at the limit of open files (ulimit -n: {soft}, at most "
+        f"{hard}) and at Ray's logs in {logs if logs.is_dir() else failed.folder}, then run it "
+        "again"
+    )
+
+
+def _free_mb(folder: str) -> int:
+    try:
+        return shutil.disk_usage(folder).free // _MiB
+    except OSError:
+        return 0
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")[:300]
+
+
+def has_gpu() -> bool:
+    """Whether this machine has an NVIDIA GPU."""
     return Path("/dev/nvidiactl").exists()

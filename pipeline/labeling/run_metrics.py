@@ -1,7 +1,8 @@
-"""The metrics of a run's driver: what its unit results say, and how often engines were started."""
+"""The metrics of a run's driver: counts of its unit results, and starts of its engines."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from pipeline.labeling.attempts import Starts
@@ -29,38 +30,53 @@ _LOOK_S = 5.0
 class RunMetrics(Repeating):
     """A context manager fed with the unit results of a run."""
 
-    def __init__(self, recorder: Recorder, pairs_to_do: int, starts: Starts) -> None:
-        """Records the plan; ``starts`` are looked at now and then."""
+    def __init__(
+        self,
+        recorder: Recorder,
+        pairs_to_do: int,
+        starts: Starts,
+        on_starts: Callable[[Mapping[str, int]], None],
+    ) -> None:
+        """Records the plan; looks at ``starts`` every few seconds.
+
+        Args:
+            recorder: receives everything.
+            pairs_to_do: of the run's plan.
+            starts: of the run's engines.
+            on_starts: receives what :meth:`Starts.counts` gives, in a thread of this object.
+        """
         super().__init__(_LOOK_S)
-        self._recorder, self._left, self._starts = recorder, pairs_to_do, starts
+        self._recorder, self._left = recorder, pairs_to_do
+        self._starts, self._on_starts = starts, on_starts
         recorder.set(PAIRS_TO_DO, pairs_to_do)
         recorder.set(PAIRS_LEFT, pairs_to_do)
 
     def count(self, result: UnitResult) -> None:
-        """Counts a unit in."""
-        tally, add = result.tally, self._recorder.add
+        """Adds a committed unit."""
+        counts, add = result.counts, self._recorder.add
         self._recorder.observe(UNIT_SECONDS, result.seconds)
         add(DEATHS, result.deaths)
-        for outcome, votes in tally.votes.items():
+        for outcome, votes in counts.votes.items():
             add(VOTES, votes, outcome=outcome)
-        add(TOKENS, tally.prompt_tokens, kind="prompt")
-        add(TOKENS, tally.output_tokens, kind="output")
-        add(TOKENS, tally.cached_tokens, kind="cached")
+        add(TOKENS, counts.prompt_tokens, kind="prompt")
+        add(TOKENS, counts.output_tokens, kind="output")
+        add(TOKENS, counts.cached_tokens, kind="cached")
         pairs = CANARIES if result.corpus else PAIRS
-        for status, count in tally.statuses.items():
+        for status, count in counts.statuses.items():
             add(pairs, count, outcome=status)
         if result.corpus:
             return
-        for reason, count in tally.reasons.items():
+        for reason, count in counts.reasons.items():
             add(QUARANTINED, count, reason=reason)
-        add(REUSED, tally.reused)
-        self._left -= tally.pairs
+        add(REUSED, counts.reused)
+        self._left -= counts.pairs
         self._recorder.set(PAIRS_LEFT, self._left)
 
     def look(self) -> None:
         """Counts the starts of engines."""
-        with suppress(StorageError):  # the run itself meets it too, and says so
-            counts = self._starts.counts()
+        with suppress(StorageError):  # the run itself meets it too, and reports it
+            marks = self._starts.counts()
             for state in ("begun", "ready"):
-                self._recorder.set(ENGINE_STARTS, counts[state], state=state)
+                self._recorder.set(ENGINE_STARTS, marks[state], state=state)
+            self._on_starts(marks)
         self._recorder.repeat()

@@ -15,13 +15,13 @@ from pipeline.labeling.units import Unit
 
 @dataclass
 class RowCounts:
-    """Counts over labels v1 rows; tallies add up.
+    """Counts over rows of labels v1; those of several units add up.
 
     Attributes:
         run_id: only this run's own votes are counted.
         reused: rows whose votes another run gave, of the same unit or of an earlier version of
             the shard.
-        votes: by outcome, unreadable ones included.
+        votes: by outcome, unparseable ones included.
     """
 
     run_id: str
@@ -40,11 +40,11 @@ class RowCounts:
 
     @property
     def judgments(self) -> int:
-        """Votes counted, unreadable ones included."""
+        """Votes counted, unparseable ones included."""
         return self.votes.total()
 
-    def count(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Counts rows of labels v1 (their status, reason, votes and run)."""
+    def add_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Adds rows of labels v1: their status, reason, votes and run."""
         self.statuses.update(str(row["status"]) for row in rows)
         self.reasons.update(str(row["reason"]) for row in rows if row["reason"])
         own = [row for row in rows if row["run_id"] == self.run_id]
@@ -56,7 +56,7 @@ class RowCounts:
             self.cached_tokens += vote["cached_tokens"]
 
     def add(self, other: RowCounts) -> None:
-        """Adds another tally of the same run to this one."""
+        """Adds other counts of the same run to this one."""
         self.reused += other.reused
         self.statuses += other.statuses
         self.reasons += other.reasons
@@ -77,7 +77,7 @@ class UnitResult:
     """
 
     unit: Unit
-    tally: RowCounts
+    counts: RowCounts
     seconds: float
     corpus: int = 0
     deaths: int = 0

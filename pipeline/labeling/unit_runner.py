@@ -77,35 +77,35 @@ class UnitRunner:
         Raises:
             EngineDeadError: the worker must be replaced; the unit will be begun again.
         """
-        tally = RowCounts(self._stamp["run_id"])
+        counts = RowCounts(self._stamp["run_id"])
         if await self._stop.noticed():
-            return UnitResult(unit, tally, 0)
+            return UnitResult(unit, counts, 0)
         with self._judge.activity.unit():
-            result = await self._run(unit, pairs, tally)
+            result = await self._run(unit, pairs, counts)
         logger.info(
-            "unit done", extra=log_fields(pairs=tally.pairs, seconds=round(result.seconds, 1))
+            "unit done", extra=log_fields(pairs=counts.pairs, seconds=round(result.seconds, 1))
         )
         return result
 
-    async def _run(self, unit: Unit, pairs: Pairs, tally: RowCounts) -> UnitResult:
+    async def _run(self, unit: Unit, pairs: Pairs, counts: RowCounts) -> UnitResult:
         began = time.monotonic()
         if not await self._in_store(uncommitted, unit):
             # Its rows are to be tried again, or a worker died after it had committed the unit.
-            await self._again(unit, pairs, tally)
-            return UnitResult(unit, tally, time.monotonic() - began)
+            await self._again(unit, pairs, counts)
+            return UnitResult(unit, counts, time.monotonic() - began)
         deaths = await asyncio.to_thread(self._attempts.deaths, unit, alone=False)
         if deaths < self._max_deaths:
             async with self._once_dead if deaths else nullcontext(), self._turns.shared():
-                await self._attempt(unit, pairs, tally, alone=False)
+                await self._attempt(unit, pairs, counts, alone=False)
         else:
             logger.warning(
                 "its worker died with it; it has it alone", extra=log_fields(deaths=deaths)
             )
             async with self._turns.alone():
-                await self._suspect(unit, pairs, tally)
-        return UnitResult(unit, tally, time.monotonic() - began, deaths=deaths)
+                await self._suspect(unit, pairs, counts)
+        return UnitResult(unit, counts, time.monotonic() - began, deaths=deaths)
 
-    async def _again(self, unit: Unit, pairs: Pairs, tally: RowCounts) -> None:
+    async def _again(self, unit: Unit, pairs: Pairs, counts: RowCounts) -> None:
         """Tries a committed unit's rows again; one that keeps killing its worker is left as is."""
         async with self._turns.shared():
             kept = await self._in_store(self._retries.kept, unit)
@@ -117,34 +117,34 @@ class UnitRunner:
                     return
                 judge_id = self._stamp["judge_id"]
                 await asyncio.to_thread(replace_part, self._output, judge_id, unit, rows)
-        tally.count(await self._in_store(committed_outcomes, unit))
+        counts.add_rows(await self._in_store(committed_outcomes, unit))
 
-    async def _suspect(self, unit: Unit, pairs: Pairs, tally: RowCounts) -> None:
-        if await self._stop.noticed() or await self._settled(unit, tally):
+    async def _suspect(self, unit: Unit, pairs: Pairs, counts: RowCounts) -> None:
+        if await self._stop.noticed() or await self._settled(unit, counts):
             return
         deaths = await asyncio.to_thread(self._attempts.deaths, unit, alone=True)
         if deaths == 0 or (unit.rows == 1 and deaths < self._max_deaths):
-            await self._attempt(unit, pairs, tally, alone=True)
+            await self._attempt(unit, pairs, counts, alone=True)
         elif unit.rows == 1:
-            await self._commit(unit, [self._killer(unit, pairs[0], deaths)], tally)
+            await self._commit(unit, [self._killer(unit, pairs[0], deaths)], counts)
         else:
             for piece in unit.split(PIECES):
                 part = pairs.part(piece.start - unit.start, piece.stop - unit.start)
-                await self._suspect(piece, part, tally)
+                await self._suspect(piece, part, counts)
 
-    async def _settled(self, unit: Unit, tally: RowCounts) -> bool:
+    async def _settled(self, unit: Unit, counts: RowCounts) -> bool:
         if await self._in_store(uncommitted, unit):
             return False
         rows = await self._in_store(committed_outcomes, unit)
-        tally.count(rows)
+        counts.add_rows(rows)
         return True
 
-    async def _attempt(self, unit: Unit, pairs: Pairs, tally: RowCounts, *, alone: bool) -> None:
+    async def _attempt(self, unit: Unit, pairs: Pairs, counts: RowCounts, *, alone: bool) -> None:
         await asyncio.to_thread(self._attempts.begin, unit, alone=alone)
         earlier = await asyncio.to_thread(self._earlier.of, unit)
         if rows := await self._judge_rows(unit, pairs, earlier):
             with self._judge.activity.stage("commit"):
-                await self._commit(replace(unit, stop=unit.start + len(rows)), rows, tally)
+                await self._commit(replace(unit, stop=unit.start + len(rows)), rows, counts)
 
     async def _judge_rows(
         self, unit: Unit, pairs: Pairs, earlier: EarlierLabels
@@ -153,12 +153,12 @@ class UnitRunner:
         stopping = self._stop.noticed
         return await self._judge.judge_unit(unit, pairs, self._stamp, earlier, stopping)
 
-    async def _commit(self, unit: Unit, rows: list[dict[str, Any]], tally: RowCounts) -> None:
+    async def _commit(self, unit: Unit, rows: list[dict[str, Any]], counts: RowCounts) -> None:
         left = await self._in_store(uncommitted, unit)
         created = [await self._create(piece, _rows_of(piece, unit, rows)) for piece in left]
         if left != [unit] or not all(created):  # another run was here: what is stored is the truth
             rows = await self._in_store(committed_outcomes, unit)
-        tally.count(rows)
+        counts.add_rows(rows)
 
     async def _create(self, unit: Unit, rows: list[dict[str, Any]]) -> bool:
         return await asyncio.to_thread(

@@ -31,7 +31,7 @@ def version(name: str, rows: int, shard: str = "s.parquet") -> Unit:
 
 
 def run(output: Store, judge: Judge, unit: Unit, rows: list[Row], run_id: str) -> RowCounts:
-    return asyncio.run(runner(judge, output, run_id).run(unit, pairs_of(rows))).tally
+    return asyncio.run(runner(judge, output, run_id).run(unit, pairs_of(rows))).counts
 
 
 def labels(output: Store, unit: Unit) -> list[Row]:
@@ -80,8 +80,8 @@ def test_a_moved_shard_takes_over_the_labels_of_its_former_key_alone(output: Sto
     judge, engine = scripted()
     moved = {here.shard_key: there.shard_key}
     worker = runner(judge, output, "c", moved=moved)
-    tally = asyncio.run(worker.run(here, pairs_of(OLD[:3]))).tally
-    assert (tally.pairs, tally.reused) == (3, 2)
+    counts = asyncio.run(worker.run(here, pairs_of(OLD[:3]))).counts
+    assert (counts.pairs, counts.reused) == (3, 2)
     assert len({chat.user for chat, _ in engine.asked}) == 2  # the third row, both orders
     rows = labels(output, here)
     assert [(row["shard"], row["row"], row["run_id"]) for row in rows] == [

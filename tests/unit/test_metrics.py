@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -105,13 +106,18 @@ def test_a_worker_counts_what_it_does(tmp_path: Path) -> None:
         assert recorded.sum(metrics.STAGE_SECONDS, stage=stage) > 0
 
 
+def _unheard(marks: Mapping[str, int]) -> None:
+    """Of engine starts, these tests look at what is recorded only."""
+
+
 def test_what_a_driver_counts_is_what_is_stored(tmp_path: Path) -> None:
     output, recorded = Store(str(tmp_path)), Recorded()
     script = {"faults": {"BAD": "malformed", "CUT": "truncated"}}
     marks = {3: "BAD", 7: "CUT", 8: "CUT"}
     rows = [text_pair(number, marks.get(number, "")) for number in range(20)]
     work = runner(scripted(script)[0], output)
-    with RunMetrics(recorded, 25, Starts(output, JUDGE_ID, "run")) as counted:
+    starts = Starts(output, JUDGE_ID, "run")
+    with RunMetrics(recorded, 25, starts, _unheard) as counted:
         counted.count(asyncio.run(work.run(unit(0, 12), pairs_of(rows[:12]))))
         counted.count(asyncio.run(work.run(unit(12, 20), pairs_of(rows[12:]))))
     labels = labels_of(output.uri)
@@ -135,10 +141,10 @@ def test_what_a_driver_counts_is_what_is_stored(tmp_path: Path) -> None:
 
 def test_canaries_and_reused_labels_are_counted_apart(tmp_path: Path) -> None:
     recorded, starts = Recorded(), Starts(Store(str(tmp_path)), JUDGE_ID, "run")
-    with RunMetrics(recorded, 9, starts) as counted:
-        tally = RowCounts("run", 2, Counter(labeled=3, tie=1), votes=Counter(verdict=4))
-        counted.count(UnitResult(unit(0, 4), tally, 1.0))
-        counted.count(UnitResult(unit(0, 4), tally, 1.0, corpus=1))
+    with RunMetrics(recorded, 9, starts, _unheard) as counted:
+        counts = RowCounts("run", 2, Counter(labeled=3, tie=1), votes=Counter(verdict=4))
+        counted.count(UnitResult(unit(0, 4), counts, 1.0))
+        counted.count(UnitResult(unit(0, 4), counts, 1.0, corpus=1))
     assert recorded.sum(metrics.PAIRS, outcome="labeled") == 3
     assert recorded.sum(metrics.CANARIES, outcome="labeled") == 3
     assert recorded.sum(metrics.VOTES, outcome="verdict") == 8
@@ -155,8 +161,10 @@ def test_deaths_and_starts_are_counted(tmp_path: Path) -> None:
         asyncio.run(dying.run(unit(0, 3), pairs))
     with pytest.raises(RuntimeError), starts.watched(1, 3):
         raise RuntimeError("does not become ready")
-    with RunMetrics(recorded, 3, starts) as counted:
+    heard: list[Mapping[str, int]] = []
+    with RunMetrics(recorded, 3, starts, heard.append) as counted:
         counted.count(asyncio.run(runner(scripted()[0], output).run(unit(0, 3), pairs)))
     assert recorded.sum(metrics.DEATHS) == 1
     assert recorded.last(metrics.ENGINE_STARTS, state="begun") == 2
     assert recorded.last(metrics.ENGINE_STARTS, state="ready") == 1
+    assert heard[-1] == {"begun": 2, "ready": 1}

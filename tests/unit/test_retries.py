@@ -29,7 +29,7 @@ def run(
     rows: list[Row] = ROWS,
 ) -> RowCounts:
     worker = runner(judge, output, run_id, retries=retries)
-    return asyncio.run(worker.run(unit(0, len(rows)), pairs_of(rows))).tally
+    return asyncio.run(worker.run(unit(0, len(rows)), pairs_of(rows))).counts
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_only_rows_of_the_reasons_named_are_asked_about(output: Store) -> None:
     assert reasons(output) == FIRST
     before = labels_of(output.uri)
     judge, engine = scripted()
-    tally = run(output, judge, "second", MALFORMED)
+    counts = run(output, judge, "second", MALFORMED)
     assert {"CHAT" in chat.user for chat, _ in engine.asked} == {True}
     after = labels_of(output.uri)
     assert [(row["status"], row["run_id"]) for row in after] == [
@@ -60,7 +60,7 @@ def test_only_rows_of_the_reasons_named_are_asked_about(output: Store) -> None:
         ("quarantined", "second"),  # it is no pair that could be known again; it asked nothing
     ]
     assert [after[n] == before[n] for n in range(3)] == [True, False, True]
-    assert (tally.pairs, tally.judgments, tally.reused) == (4, 2, 2)
+    assert (counts.pairs, counts.judgments, counts.reused) == (4, 2, 2)
     assert len(list(output.list("parts"))) == 1
 
 
@@ -91,8 +91,8 @@ def test_a_row_that_kills_its_worker_when_tried_again_is_left_as_it_is(output: S
     for _ in range(2):
         with pytest.raises(EngineDeadError):
             run(output, scripted({"faults": {"CHAT": "die"}})[0], "second", MALFORMED)
-    tally = run(output, scripted({"faults": {"CHAT": "die"}})[0], "second", MALFORMED)
-    assert (tally.pairs, tally.reused) == (4, 4)
+    counts = run(output, scripted({"faults": {"CHAT": "die"}})[0], "second", MALFORMED)
+    assert (counts.pairs, counts.reused) == (4, 4)
     assert reasons(output) == FIRST
 
 

@@ -55,8 +55,8 @@ def test_pairs_that_are_begun_are_finished_and_committed(output: Store) -> None:
     labels = labels_of(output.uri)
     assert [label["row"] for label in labels] == [0, 1, 2]
     assert {label["unit"] for label in labels} == {"000000000-000000003"}
-    assert result.tally.pairs == 3
-    assert result.tally.judgments == sum(len(label["votes"]) for label in labels) == 6
+    assert result.counts.pairs == 3
+    assert result.counts.judgments == sum(len(label["votes"]) for label in labels) == 6
 
 
 def test_the_next_run_judges_the_rest_of_the_unit_only(output: Store) -> None:
@@ -64,7 +64,7 @@ def test_the_next_run_judges_the_rest_of_the_unit_only(output: Store) -> None:
     judge, engine = scripted()
     rest = pairs_of([text_pair(number) for number in range(3, 10)])
     result = asyncio.run(runner(judge, output, "other").run(unit(3, 10), rest))
-    assert (result.tally.pairs, len(engine.asked)) == (7, 14)
+    assert (result.counts.pairs, len(engine.asked)) == (7, 14)
     assert [label["row"] for label in labels_of(output.uri)] == list(range(10))
 
 
@@ -73,10 +73,10 @@ def test_units_that_arrive_after_the_stop_are_not_touched(output: Store) -> None
     StopMark(output, "run").put()
     pairs = pairs_of([text_pair(number) for number in range(4)])
     result = asyncio.run(runner(judge, output).run(unit(0, 4), pairs))
-    assert (result.tally.pairs, engine.asked) == (0, [])
+    assert (result.counts.pairs, engine.asked) == (0, [])
     assert [entry.key for entry in output.list()] == ["runs/run/stop"]  # not even an attempt
     other = asyncio.run(runner(judge, output, "other").run(unit(0, 4), pairs))
-    assert other.tally.pairs == 4  # the mark is of one run alone
+    assert other.counts.pairs == 4  # the mark is of one run alone
     assert JUDGE_ID[:16] in next(entry.key for entry in output.list("parts"))
 
 

@@ -35,7 +35,7 @@ def until_done(output: Store, pairs: Pairs, stop: int, most_deaths: int) -> int:
             result = asyncio.run(worker.run(unit(0, stop), pairs))
         except EngineDeadError:
             continue
-        assert result.tally.pairs == stop
+        assert result.counts.pairs == stop
         return deaths
     raise AssertionError(f"not done after {most_deaths} deaths")
 
@@ -52,10 +52,14 @@ def test_a_committed_unit_is_not_judged_again(output: Store) -> None:
     judge, engine = scripted()
     second = asyncio.run(runner(judge, output, "other").run(unit(0, 10), rows(10)))
     assert engine.asked == []
-    assert second.tally.statuses == first.tally.statuses
+    assert second.counts.statuses == first.counts.statuses
     # What another run judged is there and was not paid for by this one.
-    assert (first.tally.judgments, first.tally.reused) == (20, 0)
-    assert (second.tally.judgments, second.tally.output_tokens, second.tally.reused) == (0, 0, 10)
+    assert (first.counts.judgments, first.counts.reused) == (20, 0)
+    assert (second.counts.judgments, second.counts.output_tokens, second.counts.reused) == (
+        0,
+        0,
+        10,
+    )
     assert {entry.key: output.read(entry.key) for entry in output.list()} == before
 
 
@@ -66,7 +70,7 @@ def test_a_slower_run_reports_what_the_faster_committed(output: Store) -> None:
         slow = asyncio.create_task(runner(flipping, output, "slow").run(unit(0, 6), rows(6)))
         await asyncio.sleep(0)
         fast = await runner(scripted()[0], output, "fast").run(unit(0, 6), rows(6))
-        return fast.tally.statuses["labeled"], (await slow).tally.statuses["labeled"]
+        return fast.counts.statuses["labeled"], (await slow).counts.statuses["labeled"]
 
     assert asyncio.run(race()) == (4, 4)
     assert {label["run_id"] for label in labels_of(output.uri)} == {"fast"}
@@ -170,7 +174,7 @@ def test_rows_that_another_run_committed_in_other_units_are_not_doubled(output: 
         for start, stop in ((2, 4), (7, 8)):
             piece = everything.part(start, stop)
             await runner(scripted()[0], output, "b").run(unit(start, stop), piece)
-        assert (await whole).tally.pairs == 10
+        assert (await whole).counts.pairs == 10
 
     asyncio.run(both())
     labels = labels_of(output.uri)

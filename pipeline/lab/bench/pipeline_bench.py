@@ -175,18 +175,18 @@ def run_job(config: LabelConfig, input_uri: str, output_uri: str) -> JobRun:
     with ray_session(config.workers), WorkerWatch(metrics_urls()) as watch, GpuWatch() as gpu:
         result = label(config, input_uri, output_uri, silent(), dry_run=False)
         crossed = created_bytes()
-    tally = result.tally
+    counts = result.counts
     output = Store(output_uri)
     units = sum(1 for _ in output.list(judge_parts_prefix(result.judge_id)))
     pace = committed_timeline(output, result.judge_id, result.judging_seconds)
     rates = Rates(
-        tally.pairs,
-        tally.judgments,
-        tally.output_tokens,
+        counts.pairs,
+        counts.judgments,
+        counts.output_tokens,
         result.judging_seconds,
-        pace.full_per_s * tally.judgments / tally.pairs,
-        tally.prompt_tokens,
-        tally.cached_tokens,
+        pace.full_per_s * counts.judgments / counts.pairs,
+        counts.prompt_tokens,
+        counts.cached_tokens,
     )
     return JobRun(rates, pace, crossed, watch.stage_seconds(), watch.in_flight, units, gpu)
 

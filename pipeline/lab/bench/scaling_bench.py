@@ -186,7 +186,7 @@ def _run(config: LabelConfig, input_uri: str, output_uri: str) -> dict[str, Any]
         "judging_s": result.judging_seconds,
         "steady_per_s": pace.steady_per_s,
         "driver_cpu_s": round(cpu.own_s, 2),
-        "tree_cpu_s_1000_pairs": round(cpu.tree_s / result.tally.pairs * 1_000, 2),
+        "tree_cpu_s_1000_pairs": round(cpu.tree_s / result.counts.pairs * 1_000, 2),
         "driver_mb": round(grown / _MiB, 1),
         "tree_mb": round(memory.peak_bytes / _MiB),
         "start_s": started,

@@ -13,6 +13,7 @@ import pytest
 import ray
 
 from tests.s3_server import S3Server, s3_server
+from tests.starting import NotStartedError, end_all_with, ray_logs, start_or_retry
 
 pytest.register_assert_rewrite("tests.labeling")
 
@@ -31,19 +32,32 @@ def shared_ray() -> Iterator[str]:
     It pretends to have two GPUs, so that a pool of two workers fits.
     """
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # it is long, and hides the failure
-    folder = tempfile.mkdtemp(prefix="mill-", dir="/tmp")  # short: Unix sockets lie below it
-    ray.init(
-        num_cpus=2,
-        num_gpus=2,
-        object_store_memory=_OBJECT_STORE_BYTES,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _temp_dir=folder,
-    )
+    folder = start_or_retry(_start_ray)
     yield str(ray.get_runtime_context().gcs_address)
     ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_ray() -> Path:
+    """Starts Ray in this process; returns its temporary folder."""
+    folder = Path(tempfile.mkdtemp(prefix="mill-", dir="/tmp"))  # short: Unix sockets lie below it
+    try:
+        ray.init(
+            num_cpus=2,
+            num_gpus=2,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=str(folder),
+        )
+    except Exception as error:  # a start that takes too long raises just that
+        failed = NotStartedError("the Ray that tests share", error, ray_logs(folder))
+        ray.shutdown()
+        end_all_with(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        raise failed from error
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,6 @@ import contextlib
 import os
 import secrets
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,12 +14,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
-from tests.processes import ROOT, processes_with, wait_until
+from tests.processes import ROOT, wait_until
+from tests.starting import NotStartedError, end_family, free_port, ray_logs, start_or_retry
 
 RAY = str(Path(sys.executable).with_name("ray"))
 TOKEN = secrets.token_hex(32)  # the job server answers nobody without
+_START_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -46,37 +44,40 @@ class JobServer:
 @contextlib.contextmanager
 def job_server(environment: Mapping[str, str]) -> Iterator[JobServer]:
     """A head node of two CPUs whose jobs and workers have these variables in their environment."""
+    server, process = start_or_retry(lambda: _start(environment))
+    try:
+        yield server
+    finally:
+        _end(process, server.folder)
+
+
+def _start(environment: Mapping[str, str]) -> tuple[JobServer, subprocess.Popen[bytes]]:
     folder = Path(tempfile.mkdtemp(prefix="mill-", dir="/tmp"))
-    port = _free_port()
+    port = free_port()
     command = [RAY, "start", "--head", "--block", "--num-cpus=2", "--num-gpus=1"]
-    command += [f"--port={_free_port()}", f"--dashboard-port={port}", f"--temp-dir={folder}"]
-    command += ["--include-dashboard=true", f"--dashboard-agent-listen-port={_free_port()}"]
+    command += [f"--port={free_port()}", f"--dashboard-port={port}", f"--temp-dir={folder}"]
+    command += ["--include-dashboard=true", f"--dashboard-agent-listen-port={free_port()}"]
     command += [f"--object-store-memory={100 * 2**20}", "--disable-usage-stats"]
-    with (folder / "head.log").open("wb") as log:
+    log_path = folder / "head.log"
+    with log_path.open("wb") as log:
         process = subprocess.Popen(
             command, stdout=log, stderr=log, env=_environment(environment), start_new_session=True
         )
-    url = f"http://127.0.0.1:{port}"
+    server = JobServer(f"http://127.0.0.1:{port}", folder)
     try:
-        wait_until(lambda: process.poll() is not None or _takes_jobs(url))
-        assert process.poll() is None, (folder / "head.log").read_text()
-        yield JobServer(url, folder)
-    finally:
-        family = psutil.Process(process.pid).children(recursive=True)
-        process.kill()
-        process.wait()
-        for member in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.kill()
-        for left in processes_with(str(folder)):
-            os.kill(left, signal.SIGKILL)
-        shutil.rmtree(folder, ignore_errors=True)
+        wait_until(lambda: process.poll() is not None or _takes_jobs(server.url), _START_SECONDS)
+        assert process.poll() is None, f"it ended with exit code {process.poll()}"
+    except AssertionError as error:
+        failed = NotStartedError("the job server", error, [log_path, *ray_logs(folder)])
+        _end(process, folder)
+        raise failed from error
+    return server, process
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
+    end_family(process.pid, folder)
+    process.wait()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _takes_jobs(url: str) -> bool:

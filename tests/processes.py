@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import os
 import shutil
 import subprocess
@@ -85,16 +86,24 @@ def started(
             job.kill()
 
 
-def wait_until(condition: Callable[[], object]) -> None:
+def wait_until(condition: Callable[[], object], patience_s: float = _PATIENCE_S) -> None:
     """Waits for a condition.
 
     Raises:
         AssertionError: it has not come about after minutes.
     """
-    end = time.monotonic() + _PATIENCE_S
+    end = time.monotonic() + patience_s
     while not condition():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, f"not within {patience_s:.0f} s: {_source(condition)}"
         time.sleep(0.02)
+
+
+def _source(condition: Callable[[], object]) -> str:
+    """How a condition is written in its test."""
+    try:
+        return inspect.getsource(condition).strip()
+    except TypeError:  # a partial, for example
+        return repr(condition)
 
 
 def dead(process: psutil.Process) -> bool:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,8 @@ from typing import Any
 
 import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.starting import NotStartedError, free_port, start_or_retry
 
 BUCKET = "judge"
 _SERVERS = ("master", "volume", "filer", "s3", "admin")
@@ -78,8 +79,34 @@ class S3Server:
 @contextlib.contextmanager
 def s3_server() -> Iterator[S3Server]:
     """Starts a server on free ports, and ends it with the block."""
+    running = start_or_retry(_start)
+    try:
+        yield running.server
+    finally:
+        running.end()
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A server's process, and what it leaves on the disk."""
+
+    server: S3Server
+    process: subprocess.Popen[bytes]
+    folder: Path
+    ports: dict[str, int]
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for port in self.ports.values():
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                left.unlink()
+        shutil.rmtree(self.folder)
+
+
+def _start() -> _Running:
     folder = Path(tempfile.mkdtemp(prefix="s3-"))
-    ports = {f"{name}.port{kind}": _free_port() for name in _SERVERS for kind in ("", ".grpc")}
+    ports = {f"{name}.port{kind}": free_port() for name in _SERVERS for kind in ("", ".grpc")}
     (folder / "s3.json").write_text(json.dumps({"identities": _identities()}), encoding="utf-8")
     command = [
         str(Path(sys.executable).with_name("weed")),
@@ -100,17 +127,15 @@ def s3_server() -> Iterator[S3Server]:
     ]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+    server = S3Server(f"http://127.0.0.1:{ports['s3.port']}")
+    running = _Running(server, process, folder, ports)
     try:
-        server = S3Server(f"http://127.0.0.1:{ports['s3.port']}")
-        _wait_until_ready(server, process, folder / "log")
-        yield server
-    finally:
-        process.kill()
-        process.wait()
-        for port in ports.values():
-            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
-                left.unlink()
-        shutil.rmtree(folder)
+        _wait_until_ready(server, process)
+    except (BotoCoreError, ClientError) as error:
+        failed = NotStartedError("the S3 server", error, [folder / "log"])
+        running.end()
+        raise failed from error
+    return running
 
 
 def _identities() -> list[dict[str, Any]]:
@@ -126,15 +151,15 @@ def _identities() -> list[dict[str, Any]]:
     ]
 
 
-def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + _READY_SECONDS
     while True:
         try:
             server.put("ready", b"")
             _forbid_deletes(server)
-        except (BotoCoreError, ClientError) as error:
+        except (BotoCoreError, ClientError):
             if process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"no S3 server: {log.read_text()[-2000:]}") from error
+                raise
             time.sleep(0.1)
         else:
             return
@@ -150,10 +175,3 @@ def _forbid_deletes(server: S3Server) -> None:
     }
     policy = {"Version": "2012-10-17", "Statement": [deny]}
     server.client().put_bucket_policy(Bucket=BUCKET, Policy=json.dumps(policy))
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

@@ -1,4 +1,4 @@
-"""The shape of the code: who may import whom, and how long a file may be."""
+"""The shape of the code: who may import whom, and no file that is named for nothing."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("pipeline", "jobs", "schemas", "tests", "infra")
-FILES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
-MAX_LINES = 300
-DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc"}
+# Names that say nothing of what is inside, so that anything ends up there.
+EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 
 
 def test_imports_point_one_way() -> None:
@@ -41,9 +38,6 @@ def test_the_linter_sees_a_wrong_import(tmp_path: Path) -> None:
     assert " 1 broken" in done.stdout
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_are_short_and_named_for_what_they_do(path: Path) -> None:
-    with path.open(encoding="utf-8") as file:
-        assert sum(1 for _ in file) <= MAX_LINES
-    assert path.stem not in DRAWERS
-    assert path.parent.name not in DRAWERS
+def test_names_say_what_is_inside() -> None:
+    paths = [path for folder in FOLDERS for path in [ROOT / folder, *(ROOT / folder).rglob("*")]]
+    assert [str(path.relative_to(ROOT)) for path in paths if path.stem in EMPTY_NAMES] == []

@@ -18,8 +18,9 @@ import pytest
 
 from pipeline.store.object_store import Store
 from tests.labeling import assert_exact, label_arguments, write_config
-from tests.processes import ROOT, dead, processes_with, started, wait_until
+from tests.processes import ROOT, dead, started, wait_until
 from tests.shards import labels_of, pair, write_shard
+from tests.starting import NotStartedError, end_all_with, ray_logs, start_or_retry
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Cluster:
     """A head without GPUs and two worker nodes with one pretended GPU each."""
 
     process: subprocess.Popen[str]
+    folder: Path
     address: str
     raylets: list[int]
 
@@ -38,27 +40,44 @@ class Cluster:
             process.send_signal(signal.SIGKILL)
         wait_until(lambda: all(dead(process) for process in family))
 
+    def end(self) -> None:
+        """Ends the cluster, and whatever it has left."""
+        self.process.communicate()  # its standard input ends, and the cluster with it
+        end_all_with(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    folder = tempfile.mkdtemp(prefix="mill-", dir="/tmp")
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.chaos.two_nodes"],
-        cwd=ROOT,
-        # How often Ray asks whether a node lives; five times without an answer, and it is dead.
-        env=os.environ | {"RAY_TMPDIR": folder, "RAY_health_check_period_ms": "500"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        assert process.stdout is not None
-        address, *raylets = process.stdout.readline().split()
-        yield Cluster(process, address, [int(raylet) for raylet in raylets])
-        process.communicate()  # its standard input ends, and the cluster with it
-    for left in processes_with(folder):
-        os.kill(left, signal.SIGKILL)
-    shutil.rmtree(folder, ignore_errors=True)
+    started_cluster = start_or_retry(_start)
+    yield started_cluster
+    started_cluster.end()
+
+
+def _start() -> Cluster:
+    folder = Path(tempfile.mkdtemp(prefix="mill-", dir="/tmp"))
+    log_path = folder / "cluster.log"
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.two_nodes"],
+            cwd=ROOT,
+            # How often Ray asks whether a node lives; five times without an answer, and it is dead.
+            env=os.environ | {"RAY_TMPDIR": str(folder), "RAY_health_check_period_ms": "500"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+    assert process.stdout is not None
+    address, *raylets = process.stdout.readline().split() or [""]
+    made = Cluster(process, folder, address, [int(raylet) for raylet in raylets])
+    if not address:
+        logs = [log_path, *ray_logs(folder / "ray")]
+        failed = NotStartedError("the cluster", f"exit code {process.wait()}", logs)
+        made.end()
+        raise failed
+    return made
 
 
 def test_a_node_is_lost(tmp_path: Path, model: Path, cluster: Cluster) -> None:

@@ -16,17 +16,22 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 KUBERAY = ROOT / "infra" / "kuberay"
-SHARED = ROOT.parent / "shared"
 OVERLAYS = ("base", "overlays/one-node", "overlays/fleet")
 
 Manifest = dict[str, Any]
 
 
+def find_tool(name: str) -> str | None:
+    """Path of a program of the extra ``infra``: beside this Python, or else on the path."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else shutil.which(name)
+
+
 def tool(name: str) -> str:
-    """Path of a validator of the `dev` extra, which lies beside this Python."""
-    path = Path(sys.executable).parent / name
-    assert path.exists(), f"{path} is missing: `make env` installs it"
-    return str(path)
+    """Path of a program of the extra ``infra``, which is there: the group is skipped without."""
+    path = find_tool(name)
+    assert path is not None, name
+    return path
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import promql_parser
-from promql_parser import VectorSelector
+from typing import TYPE_CHECKING
 
 from pipeline.labeling.prometheus_metrics import METRICS
+
+if TYPE_CHECKING:
+    from promql_parser import VectorSelector
 
 # What Ray exports by itself and is used here; a real node is asked in test_metrics_endpoint.
 RAY_OWN = {
@@ -28,10 +30,13 @@ def selectors(expression: str) -> list[VectorSelector]:
     Raises:
         ValueError: it is no PromQL.
     """
+    # Here, because the names above are also read where the extra `infra` is not installed.
+    import promql_parser
+
     found: list[VectorSelector] = []
 
     def look(node: object) -> None:
-        if isinstance(node, VectorSelector):
+        if isinstance(node, promql_parser.VectorSelector):
             found.append(node)
 
     promql_parser.walk(promql_parser.parse(expression), look)

@@ -23,9 +23,9 @@ Manifest = dict[str, Any]
 
 
 def tool(name: str) -> str:
-    """Path of a validator of the `dev` extra, which lies beside this Python."""
+    """Path of a validator of the `infra` extra, which lies beside this Python."""
     path = Path(sys.executable).parent / name
-    assert path.exists(), f"{path} is missing: `make env` installs it"
+    assert path.exists(), f"{path} is missing: `make test-infra` installs it"
     return str(path)
 
 

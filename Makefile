@@ -1,7 +1,12 @@
-# make demo   set everything up and label a few pairs with the embedded judge
-# make test   set everything up and run all tests
+# make demo        set up, and label a few pairs with the embedded judge
+# make test        set up, and run all tests but the long ones
+# make test-fast   unit tests; test-long, test-infra, test-trainers: those alone
+# make lint        ruff and mypy
+# make env         set up only: ENGINE=gpu, PYTHON=python3.12, VENV=/somewhere/else
+# make lock        after a change of dependencies in pyproject.toml; UPGRADE=--upgrade for new versions
 PYTHON ?= python3
 VENV ?= .venv
+ENGINE ?= cpu
 export PYTHON VENV
 
 BIN := $(VENV)/bin
@@ -9,22 +14,39 @@ BIN := $(VENV)/bin
 # Whose own code reads our exports in `make test-trainers`; each has its own environment.
 TRAINERS ?= trl llama-factory ms-swift
 
-.PHONY: env test-tools demo test test-fast test-trainers lint
+.PHONY: env env-demo env-infra test-tools lock demo test test-fast test-long test-infra \
+    test-trainers lint
 
 env:
-	@infra/setup_env.sh
+	@infra/setup_env.sh $(ENGINE) dev
 
-test-tools: env
+env-demo:
+	@infra/setup_env.sh $(ENGINE)
+
+env-infra:
+	@infra/setup_env.sh $(ENGINE) dev infra
+
+test-tools: env-infra
 	@infra/setup_test_tools.sh
 
-demo: env
+lock:
+	$(PYTHON) infra/requirements/lock.py $(UPGRADE)
+
+demo: env-demo
 	$(BIN)/python -m jobs.demo
 
-test: env test-tools
+test: test-tools
 	$(BIN)/python -m pytest
 
 test-fast: env
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
+
+test-long: test-tools
+	$(BIN)/python -m pytest -m long
+
+test-infra: env-infra
+	@infra/setup_test_tools.sh promtool
+	$(BIN)/python -m pytest tests/infra
 
 test-trainers: env
 	@infra/setup_trainers.sh $(TRAINERS)

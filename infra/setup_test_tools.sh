@@ -3,7 +3,7 @@
 # promtool, which checks the alert rules. Where one cannot be had (no apt; for Chromium, no root),
 # the tests that need it are skipped and say so.
 #
-#   VENV=.venv infra/setup_test_tools.sh
+#   VENV=.venv infra/setup_test_tools.sh [chromium] [promtool]     (default: both)
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -38,6 +38,9 @@ promtool() { # unpacked, not installed: Debian's package would start a server
     return $status
 }
 
-type -P chromium >/dev/null || step "Chromium, from Debian" chromium
-type -P promtool >/dev/null || [[ -x $TOOLS/promtool ]] || step "promtool, from Debian" promtool
+for name in "${@:-chromium promtool}"; do
+    for tool in $name; do
+        [[ -x $TOOLS/$tool ]] || type -P "$tool" >/dev/null || step "$tool, from Debian" "$tool"
+    done
+done
 exit 0

@@ -9,6 +9,8 @@ cd "$(dirname "$0")/.."
 VENV=$(realpath "${VENV:-.venv}")
 FOLDER=$VENV/trainers
 site=$("$VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+exports=$("$VENV/bin/python" infra/requirements/pip_settings.py)
+eval "$exports"
 
 install() { # install NAME "packages that bring what they need" "packages that must not (torch)"
     local place=$FOLDER/$1 log=$FOLDER/$1.log start=$SECONDS stamp
@@ -23,10 +25,10 @@ install() { # install NAME "packages that bring what they need" "packages that m
     {
         "$VENV/bin/python" -m venv --without-pip "$place"
         own=$("$place/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-        local pip=("$VENV/bin/python" -m pip install --disable-pip-version-check --no-input
-            --progress-bar off --target "$own")
+        local uv=("$VENV/bin/uv" pip install --no-progress --python "$VENV/bin/python"
+            --target "$own")
         # shellcheck disable=SC2086
-        { [[ -z $2 ]] || "${pip[@]}" $2; } && "${pip[@]}" --no-deps $3
+        { [[ -z $2 ]] || "${uv[@]}" $2; } && "${uv[@]}" --no-deps $3
         echo "$site" >"$own/below.pth"
     } >"$log" 2>&1 || {
         printf 'failed\n'

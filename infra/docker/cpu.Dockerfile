@@ -6,22 +6,23 @@
 #
 # Tags are pinned; add @sha256 digests from your registry.
 FROM docker.io/library/python:3.12.12-slim-bookworm AS build
-RUN python -m venv /opt/venv
-ENV PATH=/opt/venv/bin:$PATH
-# First and alone, since it is large and changes rarely. vLLM for CPUs wants these builds of torch;
-# torchvision and torchaudio must be of the same kind.
-RUN pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu \
-        torch==2.13.0 torchvision==0.28.0 torchaudio==2.11.0
+COPY infra/requirements /requirements
+RUN pip install --no-cache-dir --no-deps --require-hashes --requirement /requirements/uv.txt \
+    && python -m venv --without-pip /opt/venv
+ENV VIRTUAL_ENV=/opt/venv
+# First and alone, since it is large and changes rarely: torch and its kin as CPU builds from
+# PyTorch's index, all else from the lock, each file with its hash.
+RUN uv pip install --no-cache --no-deps --no-build \
+        --default-index https://download.pytorch.org/whl/cpu --requirements /requirements/torch.in \
+    && uv pip install --no-cache --no-deps --no-build --require-hashes \
+        --requirements /requirements/cpu.txt
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY schemas schemas
 COPY pipeline pipeline
 COPY jobs jobs
-# By its path: an index might have another package of this name.
-ARG VERSION=0.1.0
-RUN pip wheel --no-cache-dir --no-deps --wheel-dir /dist . \
-    && pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu \
-        "/dist/pairmill-${VERSION}-py3-none-any.whl[cpu]"
+RUN uv pip install --no-cache --no-deps --build-constraints /requirements/build.txt \
+        --require-build-hashes /src
 
 FROM docker.io/library/python:3.12.12-slim-bookworm AS judge
 ARG VERSION=0.1.0

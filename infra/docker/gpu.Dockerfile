@@ -7,12 +7,15 @@
 # very vLLM; there they were tested together, and nodes often hold those layers already. Tags are
 # pinned; add @sha256 digests from your registry.
 FROM docker.io/library/python:3.12.12-slim-bookworm AS wheel
+COPY infra/requirements /requirements
+RUN python -m pip install --no-cache-dir --no-deps --require-hashes \
+        --requirement /requirements/build.txt
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY schemas schemas
 COPY pipeline pipeline
 COPY jobs jobs
-RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /dist .
+RUN python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /dist .
 
 FROM docker.io/vllm/vllm-openai:v0.32.0 AS judge
 ARG VERSION=0.1.0
@@ -25,8 +28,9 @@ LABEL org.opencontainers.image.title="pairmill-gpu" \
 RUN groupadd --gid 10001 pairmill \
     && useradd --uid 10001 --gid 10001 --create-home --shell /usr/sbin/nologin pairmill
 
-# The wheel by its path: an index might have another package of this name. What the base compiled
-# against each other must come out as it went in.
+# The wheel by its path: an index might have another package of this name. Not from gpu.txt: its
+# versions would replace those that the base was built with. What the base compiled against each
+# other must come out as it went in.
 RUN --mount=type=bind,from=wheel,source=/dist,target=/dist \
     compiled() { python3 -c 'from importlib.metadata import version as v; print(*map(v, ("vllm", "torch", "triton", "flashinfer-python")))'; } \
     && before="$(compiled)" \

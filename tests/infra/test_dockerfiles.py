@@ -74,9 +74,8 @@ def test_engines_are_those_of_the_extras() -> None:
     gpu = instructions(ROOT / "infra" / "docker" / "gpu.Dockerfile")
     assert ("FROM", "docker.io/vllm/vllm-openai:v0.32.0 AS judge") in gpu
     cpu = (ROOT / "infra" / "docker" / "cpu.Dockerfile").read_text(encoding="utf-8")
-    setup = (ROOT / "infra" / "setup_env.sh").read_text(encoding="utf-8")
-    (torch,) = re.findall(r"^TORCH=(\S+)$", setup, flags=re.MULTILINE)
-    assert f"torch=={torch} " in cpu
+    for lock in ("torch.in", "cpu.txt"):
+        assert f"--requirements /requirements/{lock}" in cpu
 
 
 @per_file

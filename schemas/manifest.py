@@ -6,16 +6,13 @@ input shard, and over all of them, rows = labeled + tie + abstained + quarantine
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from schemas.contract import ContractError
-from schemas.json_records import Check, is_a, list_of, object_of, or_null, record
 from schemas.labels import Status
+from schemas.records import Record
 
-MANIFEST_VERSION = "manifest/v1"
 MISSING = "missing"
 OUTCOMES = (*map(str, Status), MISSING)  # what becomes of an input row
 _LABELS = (Status.LABELED, Status.TIE, Status.ABSTAINED)
@@ -60,9 +57,16 @@ class InputShard:
     counts: Mapping[str, int]
     defect: str | None = None
 
+    def problems(self) -> list[str]:
+        """Whether its counts are not those of its rows."""
+        of_outcomes = self.counts.keys() == set(OUTCOMES) and min(self.counts.values()) >= 0
+        if of_outcomes and sum(self.counts.values()) == self.rows:
+            return []
+        return [f"shard {self.path}: got {self.counts}, expected {OUTCOMES} of {self.rows} rows"]
+
 
 @dataclass(frozen=True)
-class Manifest:
+class Manifest(Record):
     """A whole snapshot.
 
     Attributes:
@@ -78,6 +82,7 @@ class Manifest:
         gate: what the gate said, with a key ``passed``; None if there was no gate.
     """
 
+    version: Literal["manifest/v1"] = field(default="manifest/v1", kw_only=True)
     snapshot_id: str
     created_at: str
     created_by: str
@@ -107,88 +112,23 @@ class Manifest:
         """Of all files."""
         return sum(file.bytes for file in self.files)
 
-    def to_json(self) -> bytes:
-        """The manifest as it is stored.
-
-        Raises:
-            ContractError: its counts do not reconcile.
-        """
-        self._check("manifest")
-        return json.dumps({"version": MANIFEST_VERSION, **asdict(self)}, indent=1).encode()
-
-    @classmethod
-    def parse(cls, data: bytes, where: str) -> Self:
-        """Reads a stored manifest.
-
-        Args:
-            data: the object.
-            where: its URI, for messages.
-
-        Raises:
-            ContractError: it is no manifest, is of another version, or does not reconcile.
-        """
-        try:
-            stored = json.loads(data)
-        except ValueError as error:
-            raise ContractError(f"{where}: not JSON ({error})") from error
-        version = stored.pop("version", None) if isinstance(stored, dict) else None
-        if version != MANIFEST_VERSION:
-            raise ContractError(
-                f"{where}: its version is {version!r}, expected {MANIFEST_VERSION!r}; use the "
-                "version of this software that wrote it"
+    def problems(self) -> list[str]:
+        """Which counts do not reconcile, and whether the gate's decision lacks ``passed``."""
+        found = [problem for shard in self.shards for problem in shard.problems()]
+        totals = {each: sum(s.counts.get(each, 0) for s in self.shards) for each in OUTCOMES}
+        rows = sum(shard.rows for shard in self.shards)
+        if (rows, totals) != (self.rows, self.counts):
+            found.append(
+                f"the shards add up to {rows} rows, {totals}, expected {self.rows}, {self.counts}"
             )
-        manifest = record(cls, stored, where, _CHECKS, _NESTED)
-        manifest._check(where)
-        return manifest
-
-    def _check(self, where: str) -> None:
-        if problems := _problems(self):
-            shown = "\n  ".join(problems[:20])
-            raise ContractError(f"{where}: its counts do not reconcile:\n  {shown}")
-
-
-def _problems(manifest: Manifest) -> list[str]:
-    problems = []
-    totals = dict.fromkeys(OUTCOMES, 0)
-    for shard in manifest.shards:
-        if shard.counts.keys() != totals.keys():
-            problems.append(f"shard {shard.path}: counts {sorted(shard.counts)}, not {OUTCOMES}")
-            continue
-        if sum(shard.counts.values()) != shard.rows or min(shard.counts.values()) < 0:
-            problems.append(f"shard {shard.path}: {shard.rows} rows, but {dict(shard.counts)}")
-        for outcome, count in shard.counts.items():
-            totals[outcome] += count
-    rows = sum(shard.rows for shard in manifest.shards)
-    if (rows, totals) != (manifest.rows, dict(manifest.counts)):
-        problems.append(
-            f"the shards add up to {rows} rows, {totals}, expected {manifest.rows}, "
-            f"{dict(manifest.counts)}"
-        )
-    expected = {
-        "labels": sum(totals[status] for status in _LABELS),
-        "quarantine": totals[Status.QUARANTINED],
-    }
-    for table, count in expected.items():
-        held = sum(file.rows for file in manifest.files_of(table))
-        if held != count:
-            problems.append(f"the files of {table} hold {held} rows, expected {count}")
-    return problems
-
-
-def _gate(value: object) -> bool:
-    return value is None or (isinstance(value, dict) and isinstance(value.get("passed"), bool))
-
-
-_CHECKS: dict[str, Check] = {
-    "str": is_a(str),
-    "int": is_a(int),
-    "str | None": or_null(is_a(str)),
-    "tuple[str, ...]": list_of(is_a(str)),
-    "Mapping[str, int]": object_of(is_a(int)),
-    "Mapping[str, str]": object_of(is_a(str)),
-    "Mapping[str, Any]": is_a(dict),
-    "Mapping[str, Any] | None": _gate,
-    "tuple[InputShard, ...]": is_a(list),
-    "tuple[SnapshotFile, ...]": is_a(list),
-}
-_NESTED = {"tuple[InputShard, ...]": InputShard, "tuple[SnapshotFile, ...]": SnapshotFile}
+        expected = {
+            "labels": sum(totals[status] for status in _LABELS),
+            "quarantine": totals[Status.QUARANTINED],
+        }
+        for table, count in expected.items():
+            held = sum(file.rows for file in self.files_of(table))
+            if held != count:
+                found.append(f"the files of {table} hold {held} rows, expected {count}")
+        if self.gate is not None and not isinstance(self.gate.get("passed"), bool):
+            found.append(f"gate.passed: got {self.gate.get('passed')!r}, expected a boolean")
+        return found

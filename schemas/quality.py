@@ -6,18 +6,14 @@ so that no snapshot is read a second time for its figures.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Self
+from dataclasses import dataclass, field
+from typing import Literal
 
-from schemas.contract import ContractError
-from schemas.json_records import Check, is_a, is_number, list_of, object_of, or_null, record
 from schemas.labels import Status
 from schemas.manifest import OUTCOMES
 from schemas.pairs import GOLD_VALUES
-
-QUALITY_VERSION = "quality/v1"
+from schemas.records import Record
 
 # The shares under `rates`. Rows are of the snapshot, in which each input row is one; "judged" rows
 # are those with a label, a tie or an abstention.
@@ -54,6 +50,7 @@ HISTOGRAMS = {
 }
 # Columns of a table of agreement; its rows are GOLD_VALUES.
 AGREEMENT_LABELS = ("a", "b", Status.TIE.value, Status.ABSTAINED.value, Status.QUARANTINED.value)
+_SHAPE = [len(AGREEMENT_LABELS)] * len(GOLD_VALUES)
 TOKENS = ("prompt", "output", "cached")
 
 
@@ -69,6 +66,12 @@ class Rate:
     low: float | None
     high: float | None
     n: int
+
+    @property
+    def ordered(self) -> bool:
+        """Whether it is measured and lies in its interval, or not measured at all."""
+        ends = [end for end in (self.low, self.value, self.high) if end is not None]
+        return len(ends) == (3 if self.n > 0 else 0) and ends == sorted(ends)
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,11 @@ class Agreement:
     observed: tuple[float, ...] = ()
     counts: tuple[int, ...] = ()
 
+    @property
+    def shape(self) -> list[int]:
+        """How many columns each row of the confusion has; empty where there is none."""
+        return [len(row) for row in self.confusion or ()]
+
 
 @dataclass(frozen=True)
 class Drift:
@@ -122,7 +130,7 @@ class Drift:
 
 
 @dataclass(frozen=True)
-class Quality:
+class Quality(Record):
     """The figures of one snapshot.
 
     Attributes:
@@ -140,6 +148,9 @@ class Quality:
         notes: for people: what could not be read or measured, and why.
     """
 
+    remedy = "jobs.publish --measure with the snapshot's id writes it again"
+
+    version: Literal["quality/v1"] = field(default="quality/v1", kw_only=True)
     snapshot_id: str
     judge_id: str
     format: str
@@ -157,107 +168,45 @@ class Quality:
     drift: Drift
     notes: tuple[str, ...] = ()
 
-    def to_json(self) -> bytes:
-        """The object as it is stored.
-
-        Raises:
-            ContractError: it contradicts itself.
-        """
-        _check(self, "quality")
-        whole = {"version": QUALITY_VERSION, **asdict(self)}
-        return json.dumps(whole, indent=1, allow_nan=False).encode()
-
-    @classmethod
-    def parse(cls, data: bytes, where: str) -> Self:
-        """Reads a stored object.
-
-        Args:
-            data: the object.
-            where: its URI, for messages.
-
-        Raises:
-            ContractError: it is none, is of another version, or contradicts itself.
-        """
-        try:
-            stored = json.loads(data)
-        except ValueError as error:
-            raise ContractError(f"{where}: not JSON ({error})") from error
-        version = stored.pop("version", None) if isinstance(stored, dict) else None
-        if version != QUALITY_VERSION:
-            raise ContractError(
-                f"{where}: its version is {version!r}, expected {QUALITY_VERSION!r}; use the "
-                "version of this software that wrote it"
-            )
-        quality = record(cls, stored, where, _CHECKS, _NESTED)
-        _check(quality, where)
-        return quality
-
-
-def _check(quality: Quality, where: str) -> None:
-    if problems := list(_problems(quality)):
-        raise ContractError(f"{where}: it contradicts itself:\n  " + "\n  ".join(problems[:20]))
-
-
-def _problems(quality: Quality) -> list[str]:
-    found = [
-        f"{what} are {sorted(got)}, expected {sorted(expected)}"
-        for what, got, expected in (
-            ("counts", quality.counts, OUTCOMES),
-            ("rates", quality.rates, RATES),
-            ("histograms", quality.histograms, HISTOGRAMS),
-            ("tokens", quality.tokens, TOKENS),
+    def problems(self) -> list[str]:
+        """Which names, sums, intervals and shapes contradict the others."""
+        names = (
+            ("counts", self.counts, OUTCOMES),
+            ("rates", self.rates, RATES),
+            ("histograms", self.histograms, HISTOGRAMS),
+            ("tokens", self.tokens, TOKENS),
         )
-        if set(got) != set(expected)
-    ]
-    sums = (
-        ("counts", sum(quality.counts.values()), quality.rows),
-        ("votes_by_outcome", sum(quality.votes_by_outcome.values()), quality.votes),
-        (
-            "quarantined_by_reason",
-            sum(quality.quarantined_by_reason.values()),
-            quality.counts.get(Status.QUARANTINED, 0),
-        ),
-    )
-    found += [
-        f"{name}: they sum to {got}, expected {sum_}" for name, got, sum_ in sums if got != sum_
-    ]
-    drift = {"p_a_psi": quality.drift.p_a_psi, "change": quality.drift.preference_a_change}
-    for name, rate in {**quality.rates, **drift}.items():
-        ends = [end for end in (rate.low, rate.value, rate.high) if end is not None]
-        if len(ends) not in (0, 3) or ends != sorted(ends) or (rate.n > 0) != bool(ends):
-            found.append(f"{name}: low, value, high and n are {rate}")
-    for name, histogram in quality.histograms.items():
-        if len(histogram.edges) != len(histogram.counts) + 1:
-            found.append(f"histogram {name}: {len(histogram.edges)} edges")
-    for name, agreement in (("gold", quality.gold), ("canary", quality.canary)):
-        shape = agreement and agreement.confusion and [*map(len, agreement.confusion)]
-        if shape and shape != [len(AGREEMENT_LABELS)] * len(GOLD_VALUES):
-            found.append(f"{name}: the confusion has rows of {shape} columns")
-    return found
-
-
-_OBJECT = is_a(dict)
-_CHECKS: dict[str, Check] = {
-    "str": is_a(str),
-    "int": is_a(int),
-    "bool": is_a(bool),
-    "str | None": or_null(is_a(str)),
-    "float | None": or_null(is_number),
-    "tuple[str, ...]": list_of(is_a(str)),
-    "tuple[int, ...]": list_of(is_a(int)),
-    "tuple[float, ...]": list_of(is_number),
-    "tuple[tuple[int, ...], ...] | None": or_null(list_of(list_of(is_a(int)))),
-    "Mapping[str, int]": object_of(is_a(int)),
-    "Mapping[str, Rate]": object_of(_OBJECT),
-    "Mapping[str, Histogram]": object_of(_OBJECT),
-    "Agreement | None": or_null(_OBJECT),
-    "Rate": _OBJECT,
-    "Drift": _OBJECT,
-}
-_NESTED: dict[str, type] = {
-    "Mapping[str, Rate]": Rate,
-    "Mapping[str, Histogram]": Histogram,
-    "Agreement | None": Agreement,
-    "Rate": Rate,
-    "Drift": Drift,
-}
+        quarantined = self.counts.get(Status.QUARANTINED, 0)
+        sums = (
+            ("counts", self.counts, self.rows),
+            ("votes_by_outcome", self.votes_by_outcome, self.votes),
+            ("quarantined_by_reason", self.quarantined_by_reason, quarantined),
+        )
+        drift = {"p_a_psi": self.drift.p_a_psi, "change": self.drift.preference_a_change}
+        return [
+            *(
+                f"{name} are {sorted(got)}, expected {sorted(expected)}"
+                for name, got, expected in names
+                if set(got) != set(expected)
+            ),
+            *(
+                f"{name}: they sum to {sum(got.values())}, expected {expected}"
+                for name, got, expected in sums
+                if sum(got.values()) != expected
+            ),
+            *(
+                f"{name}: low, value, high and n are {rate}"
+                for name, rate in {**self.rates, **drift}.items()
+                if not rate.ordered
+            ),
+            *(
+                f"histogram {name}: {len(histogram.edges)} edges, {len(histogram.counts)} counts"
+                for name, histogram in self.histograms.items()
+                if len(histogram.edges) != len(histogram.counts) + 1
+            ),
+            *(
+                f"{name}: the confusion has rows of {agreement.shape} columns"
+                for name, agreement in (("gold", self.gold), ("canary", self.canary))
+                if agreement and agreement.shape not in ([], _SHAPE)
+            ),
+        ]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.store.object_store import Store, Version
-from schemas.contract import ContractError
+from pipeline.store.stored_records import parse_record, read_record
 from schemas.manifest import Manifest
+from schemas.records import Record
 
 SNAPSHOTS = "snapshots"
 LATEST_KEY = f"{SNAPSHOTS}/LATEST.json"
@@ -18,7 +18,7 @@ _MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
-class Latest:
+class Latest(Record):
     """Which snapshot is live.
 
     Attributes:
@@ -42,10 +42,6 @@ class Latest:
         """Whether it was made live by going back from this snapshot, be it in several steps."""
         return self.rollback and snapshot_id in (self.previous, *self.withdrawn)
 
-    def as_json(self) -> bytes:
-        """The record as it is stored."""
-        return json.dumps(asdict(self), indent=2).encode()
-
 
 def folder_of(snapshot_id: str) -> str:
     """The folder of a snapshot, under the output root."""
@@ -65,7 +61,9 @@ def read_latest(output: Store) -> tuple[Latest | None, Version | None]:
         StorageError: the store fails.
     """
     found = output.read_version(LATEST_KEY)
-    return (_latest(found.data, output), found) if found else (None, None)
+    if found is None:
+        return None, None
+    return parse_record(found.data, output.path(LATEST_KEY), Latest), found
 
 
 def live(output: Store) -> Latest:
@@ -75,12 +73,13 @@ def live(output: Store) -> Latest:
         InputError: nothing is published, or the object cannot be read.
         StorageError: the store fails.
     """
-    if output.size(LATEST_KEY) is None:
+    latest = read_record(output, LATEST_KEY, Latest)
+    if latest is None:
         raise InputError(
             f"{output.path(LATEST_KEY)} does not exist: nothing is published there; expected an "
             "output of jobs.publish"
         )
-    return _latest(output.read(LATEST_KEY), output)
+    return latest
 
 
 def read_manifest(output: Store, snapshot_id: str) -> Manifest:
@@ -91,15 +90,12 @@ def read_manifest(output: Store, snapshot_id: str) -> Manifest:
         StorageError: the store fails.
     """
     key = manifest_key(snapshot_id)
-    if output.size(key) is None:
+    manifest = read_record(output, key, Manifest)
+    if manifest is None:
         raise InputError(
             f"{output.path(key)} does not exist: there is no such snapshot; jobs.publish --list "
             "shows those there are"
         )
-    try:
-        manifest = Manifest.parse(output.read(key), output.path(key))
-    except ContractError as error:
-        raise InputError(str(error)) from error
     if manifest.snapshot_id != snapshot_id:
         raise InputError(f"{output.path(key)}: it is of snapshot {manifest.snapshot_id}")
     return manifest
@@ -141,14 +137,3 @@ def manifests(output: Store) -> Iterator[Manifest]:
     complete = [name for name, has in snapshot_ids(output).items() if has]
     found = [read_manifest(output, name) for name in complete]
     yield from sorted(found, key=lambda manifest: manifest.created_at)
-
-
-def _latest(data: bytes, output: Store) -> Latest:
-    try:
-        stored = json.loads(data)
-        return Latest(**stored | {"withdrawn": tuple(stored.get("withdrawn", ()))})
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{output.path(LATEST_KEY)}: cannot be read ({error}); use the version of this "
-            "software that wrote it, or restore the object"
-        ) from error

@@ -164,7 +164,7 @@ def swap_latest(
         rollback=rollback,
         withdrawn=tuple(sorted({name for name in left if name and name != snapshot_id})),
     )
-    if output.swap(LATEST_KEY, latest.as_json(), version) is None:
+    if output.swap(LATEST_KEY, latest.to_json(), version) is None:
         now, _ = read_latest(output)
         other = f"{now.snapshot_id}, published by run {now.published_by}" if now else "gone"
         raise PublishConflictError(

@@ -1,9 +1,13 @@
-"""What is stored of a lease."""
+"""Leases: of the runs that want to do the same work on one output, one does it at a time.
+
+A lease is one JSON object that its holder renews by compare-and-swap. A holder that does not renew
+it for its time to live has lost it, and learns so by its own clock before anybody else may take it.
+Nothing is ever deleted: a released lease stays as a record that says so.
+"""
 
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import secrets
 import socket
@@ -11,103 +15,74 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
-from pipeline.runtime.errors import InputError, LeaseHeldError, LeaseLostError, StorageError
+from pipeline.runtime.errors import LeaseHeldError, LeaseLostError, StorageError
 from pipeline.store.object_store import Store, Version
-
-
-@dataclass(frozen=True)
-class LeaseRecord:
-    """Who holds a lease, and until when.
-
-    Attributes:
-        token: of one holding; the same process gets another the next time.
-        process: the process id on ``host``.
-        begun, expires: UTC in ISO 8601.
-        released: whether it is free.
-    """
-
-    token: str
-    run_id: str
-    host: str
-    process: int
-    begun: str
-    expires: str
-    ttl_s: float
-    released: bool = False
-
-    @classmethod
-    def parse(cls, data: bytes, where: str) -> LeaseRecord:
-        """Reads a stored record.
-
-        Raises:
-            InputError: it is none.
-        """
-        try:
-            record = cls(**json.loads(data))
-            _time(record.expires)
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{where}: this is no lease ({error}); remove it") from error
-        return record
-
-    def as_json(self) -> bytes:
-        """The record as it is stored."""
-        return json.dumps(asdict(self), indent=2).encode()
-
-    @property
-    def holder(self) -> str:
-        """Who holds it, for people."""
-        return f"run {self.run_id} on host {self.host} (process {self.process})"
-
-    @property
-    def expired(self) -> bool:
-        """Whether the stored expiry has passed by this machine's clock."""
-        return _time(self.expires) <= _now()
-
-    def renewed(self) -> LeaseRecord:
-        """The same holding for another time to live, from now on."""
-        return replace(self, expires=_iso(_now(self.ttl_s)))
-
-    def freed(self) -> LeaseRecord:
-        """The record of a lease that was released now."""
-        return replace(self, expires=_iso(_now()), released=True)
-
-
-def new_record(run_id: str, ttl_s: float) -> LeaseRecord:
-    """A holding by this process that begins now, for ``ttl_s`` seconds."""
-    now = _now()
-    return LeaseRecord(
-        token=secrets.token_hex(8),
-        run_id=run_id,
-        host=socket.gethostname(),
-        process=os.getpid(),
-        begun=_iso(now),
-        expires=_iso(now + datetime.timedelta(seconds=ttl_s)),
-        ttl_s=ttl_s,
-    )
-
-
-def _now(plus_s: float = 0) -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=plus_s)
-
-
-def _iso(moment: datetime.datetime) -> str:
-    return moment.isoformat(timespec="milliseconds")
-
-
-def _time(text: str) -> datetime.datetime:
-    moment = datetime.datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone")
-    return moment
-
+from pipeline.store.stored_records import parse_record
+from schemas.records import Record
 
 TTL_S = 60.0
 _RENEWALS = 6  # in one time to live
 _POLLS = 24  # of a contender, in one time to live
+
+
+def take_lease(
+    store: Store,
+    name: str,
+    run_id: str,
+    *,
+    ttl_s: float = TTL_S,
+    waiting: Callable[[str], None] = lambda text: None,
+    on_lost: Callable[[], None] | None = None,
+    while_waiting: Callable[[], None] = lambda: None,
+) -> Lease:
+    """Takes a lease, and renews it in a thread until it is released.
+
+    Args:
+        store: the output that the work is about.
+        name: of the work, such as ``nightly``.
+        run_id: of the run that wants it.
+        ttl_s: seconds until a holder that does not renew it has lost it; the same for all
+            contenders of a name.
+        waiting: told once, for people, if the holder may be dead and this waits to learn it.
+        on_lost: called in the renewing thread when the lease is lost; :meth:`Lease.check` raises
+            from then on.
+        while_waiting: called again and again while this waits; may raise to end it.
+
+    Raises:
+        LeaseHeldError: a live run holds it; says which, and until when.
+        StorageError: the store fails.
+    """
+    key = f"leases/{name}.json"
+    where = store.path(key)
+    first = found = store.read_version(key)
+    since, told = time.monotonic(), False
+    while True:
+        held = parse_record(found.data, where, LeaseRecord) if found else None
+        alive = found is not None and (first is None or found.tag != first.tag)
+        if held is not None and alive:
+            if held.released:
+                raise LeaseHeldError(
+                    f"{where}: {held.holder} held the lease, and has just ended: run again"
+                )
+            raise LeaseHeldError(f"{_held(where, held)}; wait for it, or stop it")
+        silent = held is not None and time.monotonic() - since >= held.ttl_s
+        if held is None or held.released or held.expired or silent:
+            begun = time.monotonic()
+            record = _new_record(run_id, ttl_s)
+            version = store.swap(key, record.to_json(), found)
+            if version is not None:
+                return Lease(store, key, record, version, begun + ttl_s, on_lost)
+        else:
+            if not told:
+                waiting(f"{_held(where, held)}; looking whether it still is")
+            told = True
+            while_waiting()
+            time.sleep(held.ttl_s / _POLLS)
+        found = store.read_version(key)
 
 
 class Lease:
@@ -171,7 +146,7 @@ class Lease:
         self._thread.join()
         if not self.lost:
             with suppress(StorageError):  # then it expires
-                self._store.swap(self._key, self.record.freed().as_json(), self._version)
+                self._store.swap(self._key, self.record.freed().to_json(), self._version)
 
     def _keep(self) -> None:
         pause = self.record.ttl_s / _RENEWALS
@@ -186,10 +161,11 @@ class Lease:
     def _renew(self) -> None:
         begun = time.monotonic()
         record = self.record.renewed()
-        version = self._store.swap(self._key, record.as_json(), self._version)
+        version = self._store.swap(self._key, record.to_json(), self._version)
         if version is None:
             found = self._store.read_version(self._key)
-            other = LeaseRecord.parse(found.data, self._key) if found else None
+            where = self._store.path(self._key)
+            other = parse_record(found.data, where, LeaseRecord) if found else None
             if found is None or other is None or other.token != record.token:
                 self._taken_by = other.holder if other else "nobody: the object was removed"
                 return
@@ -198,60 +174,67 @@ class Lease:
         self._deadline = begun + record.ttl_s
 
 
-def take_lease(
-    store: Store,
-    name: str,
-    run_id: str,
-    *,
-    ttl_s: float = TTL_S,
-    waiting: Callable[[str], None] = lambda text: None,
-    on_lost: Callable[[], None] | None = None,
-    while_waiting: Callable[[], None] = lambda: None,
-) -> Lease:
-    """Takes a lease, and renews it in a thread until it is released.
+@dataclass(frozen=True)
+class LeaseRecord(Record):
+    """Who holds a lease, and until when.
 
-    Args:
-        store: the output that the work is about.
-        name: of the work, such as ``nightly``.
-        run_id: of the run that wants it.
-        ttl_s: seconds until a holder that does not renew it has lost it; the same for all
-            contenders of a name.
-        waiting: told once, for people, if the holder may be dead and this waits to learn it.
-        on_lost: called in the renewing thread when the lease is lost; :meth:`Lease.check` raises
-            from then on.
-        while_waiting: called again and again while this waits; may raise to end it.
-
-    Raises:
-        LeaseHeldError: a live run holds it; says which, and until when.
-        StorageError: the store fails.
+    Attributes:
+        token: of one holding; the same process gets another the next time.
+        process: the process id on ``host``.
+        begun, expires: UTC in ISO 8601.
+        released: whether it is free.
     """
-    key = f"leases/{name}.json"
-    where = store.path(key)
-    first = found = store.read_version(key)
-    since, told = time.monotonic(), False
-    while True:
-        held = LeaseRecord.parse(found.data, where) if found else None
-        alive = found is not None and (first is None or found.tag != first.tag)
-        if held is not None and alive:
-            if held.released:
-                raise LeaseHeldError(
-                    f"{where}: {held.holder} held the lease, and has just ended: run again"
-                )
-            raise LeaseHeldError(f"{_held(where, held)}; wait for it, or stop it")
-        silent = held is not None and time.monotonic() - since >= held.ttl_s
-        if held is None or held.released or held.expired or silent:
-            begun = time.monotonic()
-            record = new_record(run_id, ttl_s)
-            version = store.swap(key, record.as_json(), found)
-            if version is not None:
-                return Lease(store, key, record, version, begun + ttl_s, on_lost)
-        else:
-            if not told:
-                waiting(f"{_held(where, held)}; looking whether it still is")
-            told = True
-            while_waiting()
-            time.sleep(held.ttl_s / _POLLS)
-        found = store.read_version(key)
+
+    remedy = "remove it"
+
+    token: str
+    run_id: str
+    host: str
+    process: int
+    begun: str
+    expires: str
+    ttl_s: float
+    released: bool = False
+
+    def problems(self) -> list[str]:
+        """Whether its expiry is no time."""
+        try:
+            _time(self.expires)
+        except ValueError as error:
+            return [f"expires: {error}"]
+        return []
+
+    @property
+    def holder(self) -> str:
+        """Who holds it, for people."""
+        return f"run {self.run_id} on host {self.host} (process {self.process})"
+
+    @property
+    def expired(self) -> bool:
+        """Whether the stored expiry has passed by this machine's clock."""
+        return _time(self.expires) <= _now()
+
+    def renewed(self) -> LeaseRecord:
+        """The same holding for another time to live, from now on."""
+        return replace(self, expires=_iso(_now(self.ttl_s)))
+
+    def freed(self) -> LeaseRecord:
+        """The record of a lease that was released now."""
+        return replace(self, expires=_iso(_now()), released=True)
+
+
+def _new_record(run_id: str, ttl_s: float) -> LeaseRecord:
+    """A holding by this process that begins now, for ``ttl_s`` seconds."""
+    now = _now()
+    return LeaseRecord(
+        token=secrets.token_hex(8),
+        run_id=run_id,
+        host=socket.gethostname(),
+        process=os.getpid(),
+        begun=_iso(now),
+        expires=_iso(now + datetime.timedelta(seconds=ttl_s)),
+        ttl_s=ttl_s,
+    )
 
 
 def _held(where: str, held: LeaseRecord) -> str:
@@ -259,3 +242,18 @@ def _held(where: str, held: LeaseRecord) -> str:
         f"{where}: the lease is held by {held.holder} since {held.begun}, until {held.expires} "
         "unless it is renewed"
     )
+
+
+def _now(plus_s: float = 0) -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=plus_s)
+
+
+def _iso(moment: datetime.datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")
+
+
+def _time(text: str) -> datetime.datetime:
+    moment = datetime.datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return moment

@@ -60,4 +60,4 @@ def let_leases_expire(output: Store) -> None:
         assert found is not None
         past = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC).isoformat()
         record = replace(LeaseRecord.parse(found.data, entry.key), expires=past)
-        assert output.swap(entry.key, record.as_json(), found) is not None
+        assert output.swap(entry.key, record.to_json(), found) is not None

@@ -135,7 +135,7 @@ def test_a_publisher_that_stalled_and_lost_its_lease_changes_nothing(mill: Mill)
         assert found is not None
         held = LeaseRecord.parse(found.data, LEASE)
         past = LeaseRecord(**{**vars(held), "expires": held.begun})
-        assert output.swap(LEASE, past.as_json(), found) is not None
+        assert output.swap(LEASE, past.to_json(), found) is not None
         mill.shard("2.parquet", 5, seed=8)
         assert mill.publish(SLOW, "faster").changed
         return {"passed": True}

@@ -185,7 +185,7 @@ def test_drift_is_measured_by_the_figures_of_the_other_alone(corpus: Corpus) -> 
 
 @pytest.mark.parametrize(
     ("stored", "said"),
-    [(None, "was never measured; jobs.publish --measure"), (b"{}", "its version is None")],
+    [(None, "was never measured; jobs.publish --measure"), (b"{}", "version: got None")],
 )
 def test_figures_that_are_not_there_are_said_to_be_missing(
     corpus: Corpus, stored: bytes | None, said: str

@@ -15,6 +15,7 @@ import pytest
 from pipeline.runtime.errors import InputError, LeaseHeldError, LeaseLostError, StorageError
 from pipeline.store.lease import Lease, LeaseRecord, take_lease
 from pipeline.store.object_store import Store, Version
+from schemas.contract import ContractError
 from tests.processes import wait_until
 
 KEY = "leases/nightly.json"
@@ -36,7 +37,7 @@ def left_behind(store: Store, ttl_s: float, expires_in: datetime.timedelta) -> N
     """The lease of a run that died."""
     moment = (datetime.datetime.now(datetime.UTC) + expires_in).isoformat()
     record = LeaseRecord("token", "dead-run", "far-host", 7, moment, moment, ttl_s)
-    store.swap(KEY, record.as_json(), store.read_version(KEY))
+    store.swap(KEY, record.to_json(), store.read_version(KEY))
 
 
 def test_taken_renewed_and_released(store: Store) -> None:
@@ -109,7 +110,7 @@ def test_a_holder_notices_that_it_was_taken_away(store: Store) -> None:
         while True:  # against its renewals
             version = store.read_version(KEY)
             other = LeaseRecord("token", "run-2", "far-host", 7, "x", _in(HOUR), LONG)
-            if store.swap(KEY, other.as_json(), version):
+            if store.swap(KEY, other.to_json(), version):
                 break
         assert told.wait(LONG)
         with pytest.raises(LeaseLostError, match=r"now held by run run-2 on host far-host") as lost:
@@ -165,11 +166,36 @@ def test_releasing_without_a_store_leaves_it_to_expire(
     assert not stored(store)["released"]
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"token": 1}'])
-def test_an_object_that_is_no_lease(store: Store, data: bytes) -> None:
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "not JSON"),
+        (b"[]", "the whole: got [], expected an object"),
+        (b"{}", "token: missing"),
+        (b'{"token": 1}', "token: got 1, expected a valid string"),
+        (b'{"version": "lease/v2"}', "version: got 'lease/v2', expected None"),
+    ],
+)
+def test_an_object_that_is_no_lease(store: Store, data: bytes, words: str) -> None:
     store.put(KEY, data)
-    with pytest.raises(InputError, match=r"nightly.json: this is no lease .* remove it"):
+    with pytest.raises(InputError) as refusal:
         take_lease(store, "nightly", "run-1")
+    text = str(refusal.value)
+    assert text.startswith(f"{store.path(KEY)}: not a valid LeaseRecord:")
+    assert words in text
+    assert text.endswith("remove it")
+
+
+@pytest.mark.parametrize(
+    ("expires", "words"),
+    [
+        ("soon", "Invalid isoformat string: 'soon'"),
+        ("2026-01-02T03:04:05", "'2026-01-02T03:04:05' has no time zone"),
+    ],
+)
+def test_an_expiry_that_is_no_time(expires: str, words: str) -> None:
+    with pytest.raises(ContractError, match=rf"that is to be stored: expires: {words}$"):
+        LeaseRecord("token", "run", "host", 7, "x", expires, LONG).to_json()
 
 
 def _in(period: datetime.timedelta) -> str:

@@ -72,7 +72,7 @@ class Night:
     def publish(self, manifest: Manifest) -> None:
         latest = Latest("one", manifest_key("one"), "2026-01-01", "run", None)
         self.output.put(manifest_key("one"), manifest.to_json())
-        self.output.put(LATEST_KEY, latest.as_json())
+        self.output.put(LATEST_KEY, latest.to_json())
 
     def plan(self, **how: Any) -> Plan:
         self.source.opened.clear()

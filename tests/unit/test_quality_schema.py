@@ -35,7 +35,7 @@ def test_read_back() -> None:
         ),
         (
             {"histograms": dict.fromkeys(HISTOGRAMS, Histogram((0.0,), (1,)))},
-            "histogram margin: 1 edges",
+            "histogram margin: 1 edges, 1 counts",
         ),
         (
             {"gold": Agreement("/gold", 1, ((1,),))},
@@ -63,14 +63,20 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_set("version", "quality/v2"), "its version is 'quality/v2', expected 'quality/v1'"),
-        (_set("rows", "10"), "Quality.rows is '10', not int"),
-        (_set("rows", True), "Quality.rows is True, not int"),
-        (_set("rates.tie.n", 1.5), "Rate.n is 1.5, not int"),
-        (_set("rates.tie.value", float("nan")), "Rate.value is nan, not float | None"),
-        (_set("rates.tie", {}), "Rate has [], expected ['high', 'low', 'n', 'value']"),
-        (_set("more", 1), "Quality has ["),
-        (_set("canary.confusion", [["a"]]), "Agreement.confusion is [['a']]"),
+        (_set("version", "quality/v2"), "version: got 'quality/v2', expected 'quality/v1'"),
+        (_set("rows", "10"), "rows: got '10', expected a valid integer"),
+        (_set("rows", True), "rows: got True, expected a valid integer"),
+        (_set("rates.tie.n", 1.5), "rates.tie.n: got 1.5, expected a valid integer"),
+        (
+            _set("rates.tie.value", float("nan")),
+            "rates.tie.value: got nan, expected a finite number",
+        ),
+        (_set("rates.tie", {}), "rates.tie.high: missing"),
+        (_set("more", 1), "more: got 1, expected no such field"),
+        (
+            _set("canary.confusion", [["a"]]),
+            "canary.confusion.0.0: got 'a', expected a valid integer",
+        ),
         (_set("rows", 9), "counts: they sum to 10, expected 9"),
     ],
 )

@@ -156,7 +156,7 @@ class SyntheticOutput(_Counted):
         if key != LATEST_KEY or not self._published:
             return None
         latest = Latest(_SNAPSHOT, manifest_key(_SNAPSHOT), "2026-01-01", "run", None)
-        return Version(latest.as_json(), "0")
+        return Version(latest.to_json(), "0")
 
     def read(self, key: str) -> bytes:
         """The manifest."""

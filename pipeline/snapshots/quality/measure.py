@@ -21,7 +21,7 @@ from pipeline.snapshots.quality.snapshot_counts import GOLD, count_rows, format_
 from pipeline.stats.intervals import NOTHING
 from pipeline.stats.tally import Tally
 from pipeline.store.object_store import Store
-from schemas.contract import ContractError
+from pipeline.store.stored_records import read_record
 from schemas.manifest import Manifest
 from schemas.quality import TOKENS, Drift, Histogram, Quality, Rate
 
@@ -40,13 +40,7 @@ def read_quality(output: Store, snapshot_id: str) -> Quality | None:
         InputError: they cannot be read.
         StorageError: the store fails.
     """
-    key = quality_key(snapshot_id)
-    if output.size(key) is None:
-        return None
-    try:
-        return Quality.parse(output.read(key), output.path(key))
-    except ContractError as error:
-        raise InputError(str(error)) from error
+    return read_record(output, quality_key(snapshot_id), Quality)
 
 
 def measure(

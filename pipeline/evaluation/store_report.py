@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.aggregation.judged_pairs import JudgedPair
-from pipeline.evaluation.evaluation_plots import PLOT_FORMATS, draw_all, encoded
+from pipeline.evaluation.evaluation_plots import evaluation_plots
 from pipeline.evaluation.report_text import markdown
 from pipeline.store.object_store import Store
 
@@ -20,10 +20,9 @@ def store_report(
     Raises:
         StorageError: the store refuses.
     """
-    pictures = []
-    for name, figure in draw_all(report, rows).items():
-        for format_ in PLOT_FORMATS:
-            output.put(f"{folder}/figures/{name}.{format_}", encoded(figure, format_))
-        pictures.append(f"figures/{name}.{PLOT_FORMATS[0]}")
+    plots = {f"figures/{name}": data for name, data in evaluation_plots(report, rows).items()}
+    for name, data in plots.items():
+        output.put(f"{folder}/{name}", data)
+    pictures = [name for name in plots if name.endswith(".png")]
     output.put(f"{folder}/evaluation.md", markdown(report, pictures).encode())
     output.put(f"{folder}/evaluation.json", json.dumps(report, indent=1).encode())

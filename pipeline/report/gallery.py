@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.report.chart_scales import shown
 from pipeline.report.pair_sample import KINDS, Specimen
 from pipeline.report.report_config import GalleryConfig
 from pipeline.report.report_words import KINDS as TITLES
 from pipeline.report.report_words import STATUSES
 from pipeline.report.thumbnails import Thumbnail, Thumbnails
+from pipeline.stats.shown_numbers import shown
 from schemas.labels import VERDICT, Status
 
 # What no page can hold, or what would reorder the text around it.

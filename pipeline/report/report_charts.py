@@ -1,137 +1,133 @@
-"""The figures of a report: distributions, biases, calibration, and the course over the runs."""
+"""The charts of a report: distributions, biases, calibration, and the course over the runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from pipeline.report import svg_charts as charts
-from pipeline.report.chart_scales import Point
-from pipeline.report.report_words import SPEED, TRENDS
+from pipeline.report.inline_svg import inline_svg
+from pipeline.stats import charts
+from pipeline.stats.bootstrap import Floats
+from pipeline.stats.shown_numbers import Point, Unit, shown, tick_label, with_interval
 from schemas.quality import Histogram, Quality, Rate
 
-_NOTHING = "There is nothing to draw it of."
+_WIDTH, _LETTER = 360, 6.4  # pixels: of a chart, and about those of a letter at an axis
+_BIASES = {
+    "first_slot_wins": "shown first wins",
+    "longer_wins": "longer text wins",
+    "gold_longer_wins": "longer wins, humans",
+    "preference_a": "prefers a",
+}
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure with its title.
+class Chart:
+    """A chart with its title.
 
     Attributes:
-        chart: None where there is nothing to draw.
-        text: what it shows; of an empty figure, why it is empty.
+        svg: None where there is nothing to show.
+        text: what it shows; of an empty chart, why it is empty.
     """
 
     title: str
-    chart: Markup | None
+    svg: Markup | None
     text: str
 
 
-def distributions(quality: Quality) -> list[Figure]:
+@charts.styled
+def distributions(quality: Quality) -> list[Chart]:
     """How labels and votes are distributed."""
     known = "calibrated" if quality.calibrated else "the share of votes: there is no calibration"
-    return [
-        _drawn(
-            "Margin",
-            quality.histograms["margin"],
-            lambda h: charts.histogram(h.edges, h.counts, "score of a less that of b", "pairs"),
-            "Mean score of a less mean score of b. A heap at 0 is ties and undecided pairs.",
-        ),
-        _drawn(
-            "Confidence",
-            quality.histograms["confidence"],
-            lambda h: charts.histogram(h.edges, h.counts, "confidence", "rows", "share"),
-            "That the label is right, as the votes have it.",
-        ),
-        _drawn(
-            "Probability that a is preferred",
-            quality.histograms["p_a"],
-            lambda h: charts.histogram(h.edges, h.counts, "p(a)", "pairs", "share"),
-            f"It is {known}.",
-        ),
-        _drawn(
-            "Votes per pair",
-            quality.histograms["votes_per_pair"],
-            _votes_per_pair,
-            "Unreadable ones included.",
-        ),
-        _drawn(
-            "Length of replies",
-            quality.histograms["output_tokens"],
-            lambda h: charts.log_histogram(h.edges, h.counts, "tokens written", "votes"),
-            "Each bin is twice as wide as the one before it.",
-        ),
-        _reasons(quality.quarantined_by_reason),
-    ]
+    wanted: tuple[tuple[str, str, str, str, Unit, str], ...] = (
+        ("margin", "Margin", "pairs", "score of a less that of b", "number",
+         "Mean score of a less mean score of b. A heap at 0 is ties and undecided pairs."),
+        ("confidence", "Confidence", "rows", "confidence", "share",
+         "That the label is right, as the votes have it."),
+        ("p_a", "Probability that a is preferred", "pairs", "p(a)", "share", f"It is {known}."),
+        ("votes_per_pair", "Votes per pair", "rows", "votes", "count",
+         "Unparseable ones included."),
+        ("output_tokens", "Length of replies", "votes", "tokens written", "number",
+         "Each bin is twice as wide as the one before it."),
+    )  # fmt: skip
+    found = []
+    for name, title, y, x, unit, text in wanted:
+        histogram = quality.histograms[name]
+        if not any(histogram.counts):
+            found.append(Chart(title, None, "There are no values to show."))
+        elif name == "votes_per_pair":
+            found.append(Chart(title, _votes_per_pair(histogram, x, y), text))
+        else:
+            doubling = name == "output_tokens"
+            found.append(Chart(title, _histogram(histogram, x, y, unit, doubling), text))
+    return [*found, _reasons(quality.quarantined_by_reason)]
 
 
-def biases(quality: Quality) -> list[Figure]:
+@charts.styled
+def biases(quality: Quality) -> list[Chart]:
     """What decides beside the content: the order shown, and the length of the text."""
-    names = {
-        "first_slot_wins": "shown first wins",
-        "longer_wins": "longer text wins",
-        "gold_longer_wins": "longer wins, humans",
-        "preference_a": "prefers a",
-    }
-    points = [rate_point(label, quality.rates[name]) for name, label in names.items()]
+    points = [rate_point(label, quality.rates[name]) for name, label in _BIASES.items()]
+    x, svg = "share, with its 95 % interval", None
+    if any(point.value is not None for point in points):
+        axes = _axes(176, x, " ", _BIASES.values())
+        charts.intervals(axes, points)
+        axes.axvline(0.5, **charts.REFERENCE)
+        axes.text(0.5, -0.6, "no bias", ha="center", color=charts.QUIET)
+        listed = "; ".join(f"{point.label}: {with_interval(point)}" for point in points)
+        svg = inline_svg(axes, f"{x}: {listed}")
+    text = "50 % is no bias. Where humans prefer longer texts too, a judge that does is no worse."
     lengths = quality.histograms["length_ratio"], quality.histograms["length_ratio_a"]
-    return [
-        Figure(
-            "Position and length",
-            charts.intervals(points, "share, with its 95 % interval", even=0.5)
-            if any(point.value is not None for point in points)
-            else None,
-            "50 % is no bias. Where humans prefer longer texts too, a judge that does is no worse.",
-        ),
-        _by_length(*lengths),
-    ]
+    return [Chart("Position and length", svg, text), _by_length(*lengths)]
 
 
-def calibration_figure(quality: Quality, which: str) -> Figure:
+@charts.styled
+def calibration_chart(quality: Quality, which: str) -> Chart:
     """Stated against observed probability, of ``gold`` or ``canary``."""
     agreement = quality.gold if which == "gold" else quality.canary
-    title = "Calibration"
     if agreement is None or not agreement.counts:
-        return Figure(title, None, "No pair has both gold and a probability.")
-    chart = charts.calibration(agreement.stated, agreement.observed, agreement.counts)
+        return Chart("Calibration", None, "No pair has both gold and a probability.")
+    curve = agreement.stated, agreement.observed, agreement.counts
+    hints = [
+        f"stated {shown(p, 'share')}, observed {shown(q, 'share')}, {count:,} pairs"
+        for p, q, count in zip(*curve, strict=True)
+    ]
+    axes = _axes(264, "stated probability that a is preferred", "humans prefer a")
+    charts.calibration(axes, *curve, hints)
     kind = "calibrated" if quality.calibrated else "uncalibrated: jobs.calibrate fits it to gold"
     text = f"On the diagonal, what is stated is true. Larger dots are more pairs. p(a) is {kind}."
-    return Figure(title, chart, text)
+    return Chart("Calibration", inline_svg(axes, f"Calibration: {'; '.join(hints)}"), text)
 
 
-def trends(runs: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any]) -> list[Figure]:
+@charts.styled
+def trends(
+    runs: Sequence[Mapping[str, Any]], wanted: Mapping[str, tuple[str, Unit]]
+) -> list[Chart]:
     """The course of metrics over runs, oldest first; those that no run has are left out."""
-    found = []
+    found, changes = [], changes_of_judge(runs)
     for name, (title, unit) in wanted.items():
         points = trend_points(runs, name)
         if any(point.value is not None for point in points):
             heading = title[0].upper() + title[1:]
-            found.append(Figure(heading, charts.trend(points, unit, title), ""))
+            found.append(Chart(heading, _trend(title, points, changes, unit), ""))
     return found
-
-
-def quality_trends(runs: Sequence[Mapping[str, Any]]) -> list[Figure]:
-    """Of quality metrics."""
-    return trends(runs, TRENDS)
-
-
-def speed_trends(runs: Sequence[Mapping[str, Any]]) -> list[Figure]:
-    """Of tokens, throughput and cost."""
-    return trends(runs, SPEED)
 
 
 def trend_points(runs: Sequence[Mapping[str, Any]], name: str) -> list[Point]:
     """One metric of each run."""
-    points, judge = [], None
-    for run in runs:
-        changed = None not in (judge, run["judge_id"]) and judge != run["judge_id"]
-        judge = run["judge_id"] or judge
-        ends = (run.get(name), run.get(f"{name}_low"), run.get(f"{name}_high"))
-        points.append(Point(day_of(run), *ends, mark=changed))
-    return points
+    ends = (name, f"{name}_low", f"{name}_high")
+    return [Point(day_of(run), *(run.get(end) for end in ends)) for run in runs]
+
+
+def changes_of_judge(runs: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Which runs are the first of another judge; those without a judge do not count."""
+    known = [(place, run["judge_id"]) for place, run in enumerate(runs) if run["judge_id"]]
+    return [place for (_, before), (place, judge) in itertools.pairwise(known) if judge != before]
 
 
 def day_of(run: Mapping[str, Any]) -> str:
@@ -145,32 +141,116 @@ def rate_point(label: str, rate: Rate) -> Point:
     return Point(label, rate.value, rate.low, rate.high)
 
 
-def _drawn(title: str, histogram: Histogram, draw: Any, text: str) -> Figure:
-    if not sum(histogram.counts):
-        return Figure(title, None, _NOTHING)
-    return Figure(title, draw(histogram), text)
+def _axes(height: float, x: str, y: str, names: Iterable[str] = ()) -> Axes:
+    """Axes with a title below and one above, and at the left room for numbers or ``names``."""
+    left, right = 16 + _LETTER * max(map(len, names), default=5), 24
+    top, bottom = 24 if y else 8, 40 if x else 24
+    wide, tall = _WIDTH - left - right, height - top - bottom
+    figure = Figure((_WIDTH / 72, height / 72), dpi=72)
+    axes = figure.add_axes((left / _WIDTH, bottom / height, wide / _WIDTH, tall / height))
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="y")
+    axes.set_title(y, loc="left", color=charts.QUIET)
+    axes.set_xlabel(x)
+    return axes
 
 
-def _votes_per_pair(histogram: Histogram) -> Markup:
-    last = max(place for place, count in enumerate(histogram.counts) if count)
-    names = [f"{edge:.0f}" for edge in histogram.edges[: last + 1]]
-    return charts.columns(names, histogram.counts[: last + 1], "votes", "rows")
+def _histogram(histogram: Histogram, x: str, y: str, unit: Unit, doubling: bool) -> Markup:
+    """Counts between edges; edges that double are drawn at equal distances, without empty ends."""
+    edges, counts = histogram.edges, histogram.counts
+    axes = _axes(200, x, y)
+    if doubling:
+        full = np.flatnonzero(counts)
+        first, last = max(0, full[0] - 1), min(len(counts), full[-1] + 2)
+        edges, counts = edges[first : last + 1], counts[first:last]
+    hints = [
+        f"{shown(start, unit)} to {shown(stop, unit)}: {count:,}"
+        for (start, stop), count in zip(itertools.pairwise(edges), counts, strict=True)
+    ]
+    charts.bins(axes, range(len(edges)) if doubling else edges, counts, hints)
+    if doubling:
+        written = range(0, len(edges), -(-len(edges) // 8))
+        axes.set_xticks(written, [tick_label(edges[place]) for place in written])
+    else:
+        charts.unit_axis(axes.xaxis, unit)
+    most = max(counts)
+    where = hints[counts.index(most)].rpartition(":")[0]
+    words = f"{y} by {x}: {sum(counts):,} in all, most of them ({most:,}) from {where}"
+    return inline_svg(axes, words)
 
 
-def _reasons(reasons: Mapping[str, int]) -> Figure:
-    title = "Quarantine by reason"
+def _votes_per_pair(histogram: Histogram, x: str, y: str) -> Markup:
+    counts = histogram.counts[: int(np.flatnonzero(histogram.counts)[-1]) + 1]
+    hints = [f"{votes}: {count:,}" for votes, count in enumerate(counts)]
+    axes = _axes(200, x, y)
+    charts.columns(axes, counts, hints)
+    return inline_svg(axes, f"{y} by {x}: {', '.join(hints)}")
+
+
+def _reasons(reasons: Mapping[str, int]) -> Chart:
     if not reasons:
-        return Figure(title, None, "No row is in quarantine.")
+        return Chart("Quarantine by reason", None, "No row is in quarantine.")
     ordered = sorted(reasons.items(), key=lambda item: -item[1])
-    names = [reason.replace("_", " ") for reason, _ in ordered]
-    chart = charts.bars(names, [count for _, count in ordered], "rows in quarantine by reason")
-    return Figure(title, chart, "Rows, by why they could not be labelled.")
+    names, counts = [reason.replace("_", " ") for reason, _ in ordered], [n for _, n in ordered]
+    hints = [f"{name}: {count:,}" for name, count in zip(names, counts, strict=True)]
+    axes = _axes(32 + 24 * len(names), "", "", names)
+    charts.rows(axes, names, counts, hints)
+    svg = inline_svg(axes, f"rows in quarantine by reason: {', '.join(hints)}")
+    return Chart("Quarantine by reason", svg, "Rows, by why they could not be labelled.")
 
 
-def _by_length(pairs: Histogram, prefer_a: Histogram) -> Figure:
-    title = "Preference by length"
-    if not sum(pairs.counts):
-        return Figure(title, None, "No labelled pair of texts that differ in length was sampled.")
-    shares = [won / n if n else None for won, n in zip(prefer_a.counts, pairs.counts, strict=True)]
+def _by_length(pairs: Histogram, prefer_a: Histogram) -> Chart:
+    """How often ``a`` is preferred by a's length over b's, whose edges multiply."""
+    title, edges = "Preference by length", pairs.edges
+    known = np.flatnonzero(pairs.counts)
+    if not known.size:
+        return Chart(title, None, "No labelled pair of texts that differ in length was sampled.")
+    counts = [pairs.counts[place] for place in known]
+    shares = [prefer_a.counts[place] / pairs.counts[place] for place in known]
+    hints = [
+        f"{edges[place]:.2g} to {edges[place + 1]:.2g} times as long: "
+        f"{shown(share, 'share')} of {count:,}"
+        for place, share, count in zip(known, shares, counts, strict=True)
+    ]
+    axes = _axes(200, "length of a's text / length of b's", "a is preferred")
+    charts.weighted_line(axes, known + 0.5, shares, counts, hints)
+    axes.axhline(0.5, **charts.REFERENCE)
+    axes.set(xlim=(0, len(pairs.counts)), ylim=(0, 1))
+    ratios = [f"{edge:.3g}\N{MULTIPLICATION SIGN}" for edge in edges[::4]]
+    axes.set_xticks(range(0, len(edges), 4), ratios)
+    charts.unit_axis(axes.yaxis, "share")
     text = "How often a is preferred, by how long it is beside b. A level line is no bias."
-    return Figure(title, charts.shares_by_bin(pairs.edges, pairs.counts, shares), text)
+    return Chart(title, inline_svg(axes, f"Preference for a by length: {'; '.join(hints)}"), text)
+
+
+def _trend(title: str, points: Sequence[Point], changes: Sequence[int], unit: Unit) -> Markup:
+    """A value over the runs, oldest first, with its interval as a band."""
+    axes, last = _axes(138, "", ""), len(points) - 1
+    ends = [(point.value, point.low, point.high) for point in points]
+    values, low, high = np.array(ends, np.float64).T  # None becomes NaN, which is a gap
+    known = np.flatnonzero(~np.isnan(values))
+    for place in changes:
+        axes.axvline(place - 0.5, **charts.REFERENCE)
+    axes.fill_between(range(last + 1), low, high, color=charts.MAIN, alpha=0.2, linewidth=0)
+    axes.plot(values, color=charts.MAIN, linewidth=2)
+    hints = [f"{points[place].label}: {with_interval(points[place], unit)}" for place in known]
+    charts.dots(axes, known, values[known], np.where(known == last, 40, 18), hints)
+    axes.set(xlim=(-0.03 * max(1, last), 1.03 * max(1, last)))
+    axes.set_ylim(*_limits(np.array([values, low, high]), unit))
+    charts.unit_axis(axes.yaxis, unit, 4)
+    axes.set_xticks([0, last], [points[0].label, points[last].label])
+    first_label, last_label = axes.get_xticklabels()
+    first_label.set_horizontalalignment("left")
+    last_label.set_horizontalalignment("right")
+    ends_of = (points[known[0]], points[known[-1]])
+    shown_ends = (f"{with_interval(point, unit)} on {point.label}" for point in ends_of)
+    return inline_svg(axes, f"{title} over {len(points)} runs: {', '.join(shown_ends)}")
+
+
+def _limits(values: Floats, unit: Unit) -> tuple[float, float]:
+    """The ends of a trend's axis: shares stay within 0 and 1, amounts begin at 0."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    room = 0.12 * (high - low) or (0.02 if unit == "share" else 0.1 * abs(high) or 1)
+    if unit == "share":
+        return max(0.0, low - room), min(1.0, high + room)
+    return (0.0 if low >= 0 else low - room), high + room

@@ -12,15 +12,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.report import report_charts as figures
-from pipeline.report.chart_scales import Point, Unit, shown
+from pipeline.report import report_charts as charts
 from pipeline.report.gallery import Card, cards, chips
 from pipeline.report.gallery_source import Sample
 from pipeline.report.report_config import ReportConfig
-from pipeline.report.report_words import DRIFT, OUTCOMES, RATES
+from pipeline.report.report_words import DRIFT, OUTCOMES, RATES, SPEED, TRENDS
 from pipeline.report.run_outcome import State
 from pipeline.report.run_records import Record, Records
-from pipeline.report.svg_charts import mark
+from pipeline.stats.shown_numbers import Point, Unit, shown, with_interval
 from schemas.labels import Status
 from schemas.manifest import MISSING
 from schemas.pairs import GOLD_VALUES
@@ -43,7 +42,7 @@ class Measured:
     interval: str
     n: str
     before: str
-    mark: Markup
+    point: Point | None
 
 
 def render(
@@ -69,7 +68,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["shown"] = shown
+    environment.filters |= {"shown": shown, "with_interval": with_interval}
     environment.filters["pretty"] = lambda value: json.dumps(value, indent=1)
     sources = {name: _source(environment, name) for name in ("style.css", "gallery.js")}
     runs = [*records.earlier, metrics]
@@ -82,16 +81,16 @@ def render(
         state=state,
         metrics=metrics,
         runs=runs,
-        day_of=figures.day_of,
+        day_of=charts.day_of,
         rows=_rows(metrics),
         run_rows=_run_rows(records.run),
         judge=_judge(records.card),
         rates=_rates(records),
         checks=_checks(records),
-        quality_trends=figures.quality_trends(runs) if len(runs) > 1 else [],
-        speed_trends=figures.speed_trends(runs) if len(runs) > 1 else [],
-        distributions=figures.distributions(records.quality) if records.quality else [],
-        biases=figures.biases(records.quality) if records.quality else [],
+        quality_trends=charts.trends(runs, TRENDS) if len(runs) > 1 else [],
+        speed_trends=charts.trends(runs, SPEED) if len(runs) > 1 else [],
+        distributions=charts.distributions(records.quality) if records.quality else [],
+        biases=charts.biases(records.quality) if records.quality else [],
         agreements=_agreements(records),
         cards=shown_cards,
         chips=chips(sample.specimens),
@@ -174,9 +173,7 @@ def _measured(name: str, title: str, meaning: str, rate: Rate, before: float | N
         interval="" if rate.low is None else f"{low} to {high}",
         n=f"{rate.n:,}",
         before=shown(before, unit),
-        mark=Markup("")
-        if rate.value is None or negative or plain
-        else mark(figures.rate_point(title, rate)),
+        point=None if rate.value is None or negative or plain else charts.rate_point(title, rate),
     )
 
 
@@ -198,7 +195,7 @@ def _checks(records: Records) -> list[dict[str, Any]]:
                 "value": shown(point.value, unit),
                 "interval": "" if point.low is None else f"{low} to {high}",
                 "rule": f"{_RULES[check['rule']]} {shown(check['threshold'], unit)}",
-                "mark": "" if point.value is None else mark(point, check["threshold"]),
+                "point": None if point.value is None else point,
             }
         )
     return found
@@ -216,7 +213,7 @@ def _agreements(records: Records) -> list[dict[str, Any]]:
             "pairs": agreement.pairs,
             "confusion": _confusion(agreement),
             "labels": [*AGREEMENT_LABELS],
-            "calibration": figures.calibration_figure(quality, name),
+            "calibration": charts.calibration_chart(quality, name),
         }
         for name, title, agreement in named
         if agreement is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.report.chart_scales import Unit
+from pipeline.stats.shown_numbers import Unit
 from schemas.labels import Status
 from schemas.manifest import MISSING
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.pairs.input_config import InputConfig
-from pipeline.report import report_charts as figures
-from pipeline.report.chart_scales import ticks
+from pipeline.report import report_charts as charts
 from pipeline.report.gallery import fit
 from pipeline.report.gallery_source import draw_sample
 from pipeline.report.metrics_json import MEANINGS, make_metrics, metrics_json
@@ -197,10 +196,10 @@ def test_figures_without_anything_to_draw_say_so() -> None:
         canary=None,
         drift=Drift(None, "", False, NOTHING, NOTHING),
     )
-    drawn = [*figures.distributions(empty), *figures.biases(empty)]
-    drawn += [figures.calibration_figure(empty, name) for name in ("gold", "canary")]
-    assert [figure.title for figure in drawn if figure.chart is not None] == []
-    assert all(figure.text for figure in drawn)
+    drawn = [*charts.distributions(empty), *charts.biases(empty)]
+    drawn += [charts.calibration_chart(empty, name) for name in ("gold", "canary")]
+    assert [chart.title for chart in drawn if chart.svg is not None] == []
+    assert all(chart.text for chart in drawn)
 
 
 def test_trends_leave_gaps_and_mark_another_judge() -> None:
@@ -208,21 +207,22 @@ def test_trends_leave_gaps_and_mark_another_judge() -> None:
         {"started_at": f"2026-01-0{day}T03:04:05", "judge_id": judge, "rate_tie": value}
         for day, (judge, value) in enumerate([("j", 0.1), ("j", None), ("k", 0.3)], 1)
     ]
-    points = figures.trend_points(runs, "rate_tie")
-    assert [(point.label, point.value, point.mark) for point in points] == [
-        ("01-01 03:04", 0.1, False),
-        ("01-02 03:04", None, False),
-        ("01-03 03:04", 0.3, True),
+    points = charts.trend_points(runs, "rate_tie")
+    assert [(point.label, point.value) for point in points] == [
+        ("01-01 03:04", 0.1),
+        ("01-02 03:04", None),
+        ("01-03 03:04", 0.3),
     ]
-    (figure,) = figures.trends(runs, {"rate_tie": ("ties", "share"), "nobody": ("?", "share")})
-    assert "ties over 3 runs: 10.0 % on 01-01 03:04, 30.0 % on 01-03 03:04" in str(figure.chart)
+    assert charts.changes_of_judge(runs) == [2]
+    (chart,) = charts.trends(runs, {"rate_tie": ("ties", "share"), "nobody": ("?", "share")})
+    assert "ties over 3 runs: 10.0 % on 01-01 03:04, 30.0 % on 01-03 03:04" in str(chart.svg)
 
 
 def test_names_in_figures_are_escaped() -> None:
     made = quality(quarantined_by_reason={'"><script>': 2})
-    (chart,) = [f.chart for f in figures.distributions(made) if f.title == "Quarantine by reason"]
-    assert "<script>" not in str(chart)
-    assert str(chart).count("&lt;script&gt;") == 3  # its label, its hint, and the words
+    svg = charts.distributions(made)[-1].svg
+    assert "<script>" not in str(svg)
+    assert str(svg).count("&lt;script&gt;") == 3  # its label, its hint, and the words
 
 
 def test_texts_are_made_fit() -> None:
@@ -233,16 +233,3 @@ def test_texts_are_made_fit() -> None:
     made = fit("x" * 101, 100)
     assert made is not None
     assert (made.text, made.cut) == ("x" * 100, 101)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0.0, 1.0, [0, 0.25, 0.5, 0.75, 1]),
-        (0.0, 7.0, [0, 2, 4, 6]),
-        (-10.0, 10.0, [-10, -5, 0, 5, 10]),
-        (3.0, 3.0, [3]),
-    ],
-)
-def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None:
-    assert ticks(low, high) == expected

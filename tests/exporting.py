@@ -39,26 +39,6 @@ TIE = [scored(order, 5, 5) for order in ("ab", "ba", "ab", "ba")]
 TORN = [scored("ab", 9, 2), scored("ba", 2, 9)]  # abstained: each order says the opposite
 
 
-# The job in a process of its own, tasks one after the other: Ray would take long to start, and its
-# own files are the first that a full disk hits.
-WITHOUT_RAY = """
-import contextlib, pickle, sys
-import pyarrow as pa
-from pipeline.export import export_run, selection
-
-def map_here(tasks, stage):
-    for task in tasks:
-        batch = pa.table({"task": pa.array([pickle.dumps(task)], pa.large_binary())})
-        for table in stage(batch):
-            yield from map(pickle.loads, table["result"].to_pylist())
-
-export_run.map_tasks = selection.map_tasks = map_here
-export_run.ray_session = lambda *_: contextlib.nullcontext()
-from jobs.export import main
-sys.exit(main())
-"""
-
-
 def media_bytes(roots: Path, medium: Mapping[str, Any]) -> bytes:
     """The bytes of a medium of a pair; paths are relative to ``roots``."""
     data: bytes | None = medium["bytes"]

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.judging.row_checks import question_of
-from pipeline.runtime.digest import digest
 from schemas.labels import Status
 
 Medium = Mapping[str, Any]  # {"bytes": …, "path": …}, as it stands in the export
@@ -95,24 +93,3 @@ def messages_of(pair: Mapping[str, Any]) -> list[Message]:
     if pair["prompt"] and pair["prompt"].strip():
         return [{"role": "user", "content": pair["prompt"]}]
     return [{"role": each["role"], "content": each["content"]} for each in pair["messages"]]
-
-
-def prompt_number(pair: Mapping[str, Any], seed: int, with_media: bool) -> int:
-    """A prompt as 64 bits: the same for the same prompt, and drawn evenly from all others.
-
-    Args:
-        pair: a row of pairs v1.
-        seed: another seed gives other numbers.
-        with_media: whether the media that the prompt is about tell prompts apart.
-    """
-    parts: list[bytes | str] = [str(seed), question_of(pair)]
-    if with_media:
-        for name in ("images", "videos"):
-            for medium in pair[name] or ():
-                parts += [name, medium["bytes"] or medium["path"] or ""]
-    return int(digest(*parts)[:16], 16)
-
-
-def in_validation(number: int, share: float) -> bool:
-    """Whether the rows of a prompt are for validation."""
-    return number < share * 2**64

@@ -1,4 +1,4 @@
-"""What every writer of an export needs to know; the same for all of its parts."""
+"""The parts of an export: what all of them share, what each holds, and what became of its rows."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from pipeline.export.export_config import ExportConfig, MediaMode
 from pipeline.export.format_registry import TRAINER_FORMATS
+from pipeline.export.labeled_shards import LabeledShard
 from pipeline.export.row_file import FileRecord
-from pipeline.export.shard_survey import ShardJob
-from pipeline.export.snapshot_labels import ShardLabels
 from pipeline.export.trainer_format import Shape, TrainerFormat
 from pipeline.pairs.columns import ColumnMapping
-from pipeline.store.object_store import Entry
+from pipeline.store.object_store import Store
+
+_FOLDER = "_parts"  # hidden from `datasets`
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Balance:
     """Which rows the balance of lengths drops.
 
     Attributes:
-        sign: of the majority (see ``rules.length_sign``).
-        share: of them that stays.
+        sign: of the majority (see ``selection_rules.length_sign``).
+        share: of the majority that stays.
     """
 
     sign: int
@@ -36,19 +37,19 @@ class Balance:
 
 @dataclass(frozen=True)
 class PartSpec:
-    """An export, as its writers see it.
+    """What is the same for all parts of an export.
 
     Attributes:
-        folder: the export's, under the output root.
-        input_uri: the root of the shards, and ``media_roots`` where paths of media may point.
+        output: the output root, and ``folder`` the export's folder in it.
+        source: the root of the shards, and ``media_roots`` where paths of media may point.
         max_media_bytes: of one medium.
         modes: how pictures and videos are written, those that are.
     """
 
     export_id: str
-    output_uri: str
+    output: Store
     folder: str
-    input_uri: str
+    source: Store
     media_roots: tuple[str, ...]
     max_media_bytes: int
     modes: Mapping[str, MediaMode]
@@ -63,9 +64,6 @@ class PartSpec:
         return TRAINER_FORMATS[self.config.format]
 
 
-_FOLDER = "_parts"  # hidden from `datasets`
-
-
 @dataclass(frozen=True)
 class Piece:
     """A row group of a shard.
@@ -75,17 +73,15 @@ class Piece:
         kept: which of its rows are exported, packed.
     """
 
-    entry: Entry
-    labels: ShardLabels
-    group: int
+    shard: LabeledShard
     start: int
     rows: int
     kept: bytes
 
-    def kept_rows(self) -> NDArray[np.bool_]:
-        """Which of its rows are exported."""
+    def mark(self, kept: NDArray[np.bool_]) -> None:
+        """Marks the rows that are exported among all rows of the shard."""
         bits = np.unpackbits(np.frombuffer(self.kept, np.uint8), count=self.rows)
-        return bits.astype(np.bool_)
+        kept[self.start : self.start + self.rows] = bits
 
 
 @dataclass(frozen=True)
@@ -95,8 +91,8 @@ class ExportPart:
     number: int
     pieces: tuple[Piece, ...]
 
-    def result_key(self, folder: str) -> str:
-        """Where it is kept what became of the part."""
+    def receipt_key(self, folder: str) -> str:
+        """The key of its receipt."""
         return f"{folder}/{_FOLDER}/{self.number:05d}.json"
 
 
@@ -128,12 +124,12 @@ class PartReceipt:
     files: list[tuple[str, str, FileRecord]] = field(default_factory=list)
 
     def to_json(self) -> bytes:
-        """The unit result as it is stored."""
+        """The receipt as it is stored."""
         return json.dumps(vars(self), sort_keys=True).encode()
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """Reads a stored unit result; raises ValueError or TypeError where it is none."""
+        """Reads a stored receipt; raises ValueError, TypeError or KeyError where it is none."""
         stored: dict[str, Any] = json.loads(data)
         for name in ("kept", "dropped", "sources"):
             stored[name] = Counter(stored[name])
@@ -150,34 +146,32 @@ class ExportRange:
         kept: which of its rows are exported.
     """
 
-    job: ShardJob
+    shard: LabeledShard
     groups: Sequence[tuple[int, int]]
     kept: NDArray[np.bool_]
 
 
 def cut_parts(
-    shards: Iterable[ExportRange], file_bytes: float, file_rows: int
+    ranges: Iterable[ExportRange], file_bytes: float, file_rows: int
 ) -> Iterator[ExportPart]:
     """Joins the row groups that have rows to export into parts of about the size asked for.
 
     Args:
-        shards: in order.
+        ranges: in the order of the shards.
         file_bytes: about so many bytes of exported rows, by what they take in the input.
         file_rows: at most so many exported rows, but for a larger row group.
     """
     number, pieces, held_bytes, held_rows = 0, list[Piece](), 0.0, 0
-    for shard in shards:
+    for each in ranges:
         start = 0
-        for group, (rows, size) in enumerate(shard.groups):
-            kept = shard.kept[start : start + rows]
+        for rows, size in each.groups:
+            kept = each.kept[start : start + rows]
             count = int(kept.sum())
             if pieces and (held_bytes >= file_bytes or held_rows + count > file_rows):
                 yield ExportPart(number, tuple(pieces))
                 number, pieces, held_bytes, held_rows = number + 1, [], 0.0, 0
             if count:
-                packed = np.packbits(kept).tobytes()
-                job = shard.job
-                pieces.append(Piece(job.entry, job.labels, group, start, rows, packed))
+                pieces.append(Piece(each.shard, start, rows, np.packbits(kept).tobytes()))
                 held_bytes, held_rows = held_bytes + size * count / rows, held_rows + count
             start += rows
     if pieces:

@@ -7,6 +7,7 @@ are missing; the same export again does nothing.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import time
@@ -17,19 +18,18 @@ from pathlib import Path
 
 from pipeline.export.dataset_card import card_of
 from pipeline.export.export_config import ExportConfig
-from pipeline.export.export_flow import map_tasks
+from pipeline.export.export_flow import TaskMap, task_map
 from pipeline.export.export_parts import PartReceipt, PartSpec, cut_parts
 from pipeline.export.export_record import NAME, ExportRecord
 from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.export.leftovers import sweep
-from pipeline.export.part_writer import WriteStage
+from pipeline.export.part_writer import write_part
 from pipeline.export.permitted import check_permitted, modes_of, nothing_left
 from pipeline.export.selection import Selected, Selection
 from pipeline.export.shard_survey import Surveyor
 from pipeline.export.trainer_format import Shape
 from pipeline.judging.judge_cards import judge_of
 from pipeline.labeling.label_config import WorkersConfig
-from pipeline.labeling.ray_session import ray_session
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.digest import digest
@@ -90,8 +90,8 @@ def export_snapshot(
     export = _Export(output, input_uri, manifest, config, columns or InputConfig(), reporter)
     if (there := export.existing()) is not None:
         return there
-    with ray_session(workers or WorkersConfig(), reporter):
-        return ExportResult(export.run(), changed=True)
+    with task_map(manifest, workers or WorkersConfig(), reporter) as map_tasks:
+        return ExportResult(export.run(map_tasks), changed=True)
 
 
 def find_manifest(output: Store, snapshot: str) -> Manifest:
@@ -156,24 +156,24 @@ class _Export:
             "by another version of this software; remove the folder to make it anew"
         )
 
-    def run(self) -> ExportRecord:
-        """Looks at all shards, writes all parts, then the record."""
-        columns, root = self._columns.columns, self._source.uri
-        surveyor = Surveyor(self._output.uri, root, columns, self._config)
+    def run(self, map_tasks: TaskMap) -> ExportRecord:
+        """Surveys all shards, writes all parts, then the record."""
+        surveyor = Surveyor(self._output, self._source, self._columns.columns, self._config)
         entries = list_shards(self._source, self._prefix)
         selection = Selection(self._manifest, entries, self._config, surveyor)
-        selected = selection.run(self._step)
-        if not selected.kept.count():
+        selected = selection.run(map_tasks, self._step)
+        if not selected.rows:
             raise nothing_left(self._manifest, self._config.format, selected.dropped, {})
         shape = self._shape(selected)
         size, rows = self._config.file_mb * 2**20, self._config.file_rows
-        parts = list(cut_parts(selection.rows(selected), size, rows))
-        results = []
-        for result in map_tasks(parts, WriteStage(self._spec(shape, selected))):
-            results.append(result)
-            self._step("parts", len(results), len(parts))
-        results.sort(key=lambda result: result.number)
-        return self._finish(self._record(selected, results, shape))
+        parts = list(cut_parts(selection.ranges(selected), size, rows))
+        write = functools.partial(write_part, self._spec(shape, selected))
+        receipts = []
+        for receipt in map_tasks(parts, write):
+            receipts.append(receipt)
+            self._step("parts", len(receipts), len(parts))
+        receipts.sort(key=lambda receipt: receipt.number)
+        return self._finish(self._record(selected, receipts, shape))
 
     def _shape(self, selected: Selected) -> Shape:
         return Shape(
@@ -187,9 +187,9 @@ class _Export:
     def _spec(self, shape: Shape, selected: Selected) -> PartSpec:
         return PartSpec(
             export_id=self._id,
-            output_uri=self._output.uri,
+            output=self._output,
             folder=self._folder,
-            input_uri=self._source.uri,
+            source=self._source,
             media_roots=(*self._columns.media_roots, self._source.uri),
             max_media_bytes=self._judge.media.max_bytes,
             modes=modes_of(self._config),
@@ -200,14 +200,14 @@ class _Export:
         )
 
     def _record(
-        self, selected: Selected, results: Sequence[PartReceipt], shape: Shape
+        self, selected: Selected, receipts: Sequence[PartReceipt], shape: Shape
     ) -> ExportRecord:
         kept, dropped, sources = Counter[str](), Counter(selected.dropped), Counter[str]()
         details: dict[str, str] = {}
-        for result in results:
-            kept, dropped = kept + result.kept, dropped + result.dropped
-            sources += result.sources
-            details = {**result.details, **details}
+        for receipt in receipts:
+            kept, dropped = kept + receipt.kept, dropped + receipt.dropped
+            sources += receipt.sources
+            details = {**receipt.details, **details}
         if (found := kept.total() + dropped.total()) != self._manifest.rows:
             raise ReconcileError(
                 f"{found} rows were exported or dropped, expected {self._manifest.rows}, those of "
@@ -215,11 +215,11 @@ class _Export:
             )
         files = [
             {"tier": tier, "split": split, **record}
-            for result in results
-            for tier, split, record in result.files
+            for receipt in receipts
+            for tier, split, record in receipt.files
         ]
-        uncertainty = math.fsum(result.uncertainty for result in results)
-        sure = sum(result.sure for result in results)
+        uncertainty = math.fsum(receipt.uncertainty for receipt in receipts)
+        sure = sum(receipt.sure for receipt in receipts)
         return ExportRecord(
             export_id=self._id,
             snapshot_id=self._manifest.snapshot_id,
@@ -233,8 +233,8 @@ class _Export:
             dropped=dict(sorted(dropped.items())),
             details=dict(sorted(details.items())),
             epsilon=round(uncertainty / sure, 6) if sure else None,
-            longer=sum(result.longer for result in results),
-            shorter=sum(result.shorter for result in results),
+            longer=sum(receipt.longer for receipt in receipts),
+            shorter=sum(receipt.shorter for receipt in receipts),
             sources=dict(sorted(sources.items())),
             files=sorted(files, key=lambda file: file["path"]),
             beside=(),

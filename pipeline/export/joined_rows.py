@@ -1,4 +1,4 @@
-"""The rows of a part: labels joined with the pairs that they are about, one at a time."""
+"""The rows of a shard that are exported, and each joined with its label."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from pipeline.export.export_parts import Piece
+from pipeline.export.labeled_shards import LabeledShard
 from pipeline.pairs.columns import ColumnMapping
 from pipeline.pairs.row_groups import GroupReader
 from pipeline.runtime.errors import InputError
@@ -33,53 +34,59 @@ class JoinedRow:
     where: str
 
 
-@dataclass
-class JoinedRows:
-    """Reads pieces of shards.
+def kept_pairs(
+    source: Store, shard: LabeledShard, columns: ColumnMapping, kept: NDArray[np.bool_]
+) -> Iterator[pa.Table]:
+    """The pairs of the rows that are kept, some at a time, with their numbers as ``row``."""
+    reader = GroupReader(source.open(shard.entry.key, shard.entry.size), columns)
+    stop = 0
+    for group in range(reader.count):
+        start, stop = stop, stop + reader.rows(group)
+        if not kept[start:stop].any():
+            continue
+        for pairs in reader.read(group):
+            inside = np.flatnonzero(kept[start : start + len(pairs)])
+            numbered = pairs.append_column("row", pa.arange(start, start + len(pairs)))
+            if len(inside):
+                yield numbered if len(inside) == len(pairs) else numbered.take(pa.array(inside))
+            start += len(pairs)
 
-    Attributes:
-        output: where labels are, and ``label_columns`` what is read of them.
-        source: the root of the shards.
+
+def joined_rows(
+    output: Store,
+    source: Store,
+    shard: LabeledShard,
+    columns: ColumnMapping,
+    label_columns: Sequence[str],
+    kept: NDArray[np.bool_],
+) -> Iterator[JoinedRow]:
+    """The kept rows of a shard with their labels, one at a time, media and all.
+
+    Args:
+        output: where the labels are, and ``label_columns`` what is read of them.
+        source: where the shard is.
+        kept: a truth value for each row of the shard.
+
+    Raises:
+        InputError: a row is not the pair that its label is about.
+        StorageError: a store fails.
     """
-
-    output: Store
-    source: Store
-    columns: ColumnMapping
-    label_columns: Sequence[str]
-
-    def read(self, pieces: Sequence[Piece]) -> Iterator[JoinedRow]:
-        """The kept rows of pieces of one shard, in order, media and all.
-
-        Raises:
-            InputError: a row is not the pair that its label is about.
-            StorageError: a store fails.
-        """
-        entry, start = pieces[0].entry, pieces[0].start
-        stop = pieces[-1].start + pieces[-1].rows
-        kept = np.zeros(stop - start, np.bool_)
-        for piece in pieces:
-            kept[piece.start - start :][: piece.rows] = piece.kept_rows()
-        columns = ("pair_id", *self.label_columns)
-        labels = pieces[0].labels.read(self.output, columns, (start, stop))
-        labels = labels.filter(pa.array(kept[labels["row"].to_numpy() - start]))
-        for label, found in itertools.zip_longest(_each(labels), self._pairs(pieces)):
-            number, pair = found or (None, None)
-            if label is None or pair is None or label["row"] != number:
-                raise AssertionError(f"{entry.key}: row {number} has no label, or has two")
-            where = f"{self.source.path(entry.key)}, row {number}"
-            if pair["defect"] is not None or pair["pair_id"] != label["pair_id"]:
-                raise misjoined(where, pair["defect"] or f"its id is {pair['pair_id']!r}")
-            yield JoinedRow(pair, label, where)
-
-    def _pairs(self, pieces: Sequence[Piece]) -> Iterator[tuple[int, Row]]:
-        entry = pieces[0].entry
-        reader = GroupReader(self.source.open(entry.key, entry.size), self.columns)
-        for piece in pieces:
-            kept, start = piece.kept_rows(), 0
-            for pairs in reader.read(piece.group):
-                for place in np.flatnonzero(kept[start : start + len(pairs)]).tolist():
-                    yield piece.start + start + place, pairs.slice(place, 1).to_pylist()[0]
-                start += len(pairs)
+    first, last = np.flatnonzero(kept)[[0, -1]].tolist()
+    labels = shard.read_labels(output, ("pair_id", *label_columns), (first, last + 1))
+    labels = labels.filter(pa.array(kept[labels["row"].to_numpy()]))
+    # One pair at a time: its media are copied as they become Python objects.
+    pairs = (
+        table.slice(place, 1).to_pylist()[0]
+        for table in kept_pairs(source, shard, columns, kept)
+        for place in range(len(table))
+    )
+    for label, pair in itertools.zip_longest(rows_of(labels), pairs):
+        if label is None or pair is None or label["row"] != pair["row"]:
+            raise AssertionError(f"{shard.entry.key}: label {label} for row {pair and pair['row']}")
+        where = f"{source.path(shard.entry.key)}, row {pair['row']}"
+        if pair["defect"] is not None or pair["pair_id"] != label["pair_id"]:
+            raise misjoined(where, pair["defect"] or f"its id is {pair['pair_id']!r}")
+        yield JoinedRow(pair, label, where)
 
 
 def misjoined(where: str, what: str) -> InputError:
@@ -90,6 +97,7 @@ def misjoined(where: str, what: str) -> InputError:
     )
 
 
-def _each(labels: pa.Table) -> Iterator[Row]:
+def rows_of(labels: pa.Table) -> Iterator[Row]:
+    """The rows of a table, of which few at a time are Python objects."""
     for batch in labels.to_batches(max_chunksize=_LABELS_AT_ONCE):
         yield from batch.to_pylist()

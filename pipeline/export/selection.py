@@ -1,11 +1,14 @@
-"""A truth value for every row of a corpus, a bit each: 120 MiB for a billion rows."""
+"""Which rows of a snapshot are exported: what was found in every shard, brought together.
+
+In memory is a bit for each row of the corpus, which is 120 MiB for a billion rows.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,46 +16,17 @@ from numpy.typing import NDArray
 
 from pipeline.export import selection_rules as rules
 from pipeline.export.export_config import ExportConfig
-from pipeline.export.export_flow import map_tasks
+from pipeline.export.export_flow import TaskMap
 from pipeline.export.export_parts import Balance, ExportRange
+from pipeline.export.labeled_shards import CHANGED, LABELED, labeled_shards
 from pipeline.export.prompt_cap import PromptCap
-from pipeline.export.shard_survey import ShardJob, Survey, Surveyor, SurveyStage
-from pipeline.export.snapshot_labels import LABELED, shard_labels
+from pipeline.export.shard_survey import Survey, Surveyor
 from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Entry
 from schemas.labels import Status
 from schemas.manifest import MISSING, Manifest
 
-
-class RowBits:
-    """Bits by row number, all false at first."""
-
-    def __init__(self, rows: int) -> None:
-        self._bytes = np.zeros(-(-rows // 8), np.uint8)
-
-    def set(self, start: int, values: NDArray[np.bool_]) -> None:
-        """Sets the rows from ``start`` on that are true in ``values``."""
-        rows = start + np.flatnonzero(values)
-        np.bitwise_or.at(self._bytes, rows >> 3, (1 << (rows & 7)).astype(np.uint8))
-
-    def clear(self, rows: NDArray[np.int64]) -> None:
-        """Makes rows false."""
-        np.bitwise_and.at(self._bytes, rows >> 3, (~(1 << (rows & 7))).astype(np.uint8))
-
-    def get(self, start: int, stop: int) -> NDArray[np.bool_]:
-        """The values of rows ``[start, stop)``."""
-        first = start >> 3
-        bits = np.unpackbits(self._bytes[first : -(-stop // 8)], bitorder="little")
-        return bits[start - 8 * first : stop - 8 * first].astype(np.bool_)
-
-    def count(self, also: RowBits | None = None) -> int:
-        """How many rows are true, here and in ``also``."""
-        both = self._bytes if also is None else self._bytes & also._bytes
-        return int(np.bitwise_count(both).sum())
-
-
 _SHOWN = 20
-_ANOTHER = "it is another one than when it was labelled"
 
 
 @dataclass
@@ -60,19 +34,28 @@ class Selected:
     """What is exported, as far as labels and texts decide it.
 
     Attributes:
-        kept: which rows, numbered through all shards of the manifest.
+        kept: the bits of all rows, packed by ``numpy.packbits``; each shard begins a byte.
         groups: rows and bytes of the row groups of each shard, by its number.
         dropped: rows by reason.
-        images, videos: whether the prompt of a kept row is about some.
-        balance: how the balance of lengths thins them out further, if it does.
+        longer, shorter: kept rows whose better response is the longer or the shorter one, if the
+            selection compares responses.
+        images, videos: whether the prompt of a kept row has any.
+        balance: which rows the balance of lengths drops later, if it drops any.
     """
 
-    kept: RowBits
+    kept: NDArray[np.uint8]
     groups: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
+    longer: int = 0
+    shorter: int = 0
     images: bool = False
     videos: bool = False
     balance: Balance | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows are kept."""
+        return int(np.bitwise_count(self.kept).sum())
 
 
 class Selection:
@@ -81,79 +64,68 @@ class Selection:
     def __init__(
         self, manifest: Manifest, entries: Sequence[Entry], config: ExportConfig, surveyor: Surveyor
     ) -> None:
-        """Binds a snapshot to the shards that are there now."""
+        """Compares the snapshot with the shards that the input has now."""
         self._manifest, self._config, self._surveyor = manifest, config, surveyor
-        sizes = (shard.rows for shard in manifest.shards)
-        self._starts = list(itertools.accumulate(sizes, initial=0))
-        self._problems: dict[int, str] = {}
-        self.jobs = list(self._find({entry.key: entry for entry in entries}))
+        sizes = (_bytes(shard.rows) for shard in manifest.shards)
+        self._starts = list(itertools.accumulate(sizes, initial=0))  # of the shards' bits, in bytes
+        by_key = {entry.key: entry for entry in entries}
+        self._shards, self._problems = labeled_shards(manifest, by_key)
 
-    def run(self, step: Callable[[str, int, int], None]) -> Selected:
-        """Looks at all shards.
+    def run(self, map_tasks: TaskMap, step: Callable[[str, int, int], None]) -> Selected:
+        """Surveys all shards.
 
         Args:
-            step: told what is done, how much of it, and of how much.
+            map_tasks: runs the surveys.
+            step: called with what is being done, how much of it is done, and of how much.
 
         Raises:
-            InputError: shards are not what they were, or no row passes.
+            InputError: shards changed since the snapshot was made, or no balance is possible.
             StorageError: a store fails.
         """
-        self._check()
-        found = Selected(RowBits(self._manifest.rows))
-        longer, shorter = (RowBits(self._manifest.rows) for _ in range(2))
+        self._refuse_problems()
+        found = Selected(np.zeros(self._starts[-1], np.uint8))
         most = self._config.selection.max_per_prompt
-        with ExitStack() as stack:
-            cap = stack.enter_context(PromptCap(most)) if most is not None else None
-            results = map_tasks(self.jobs, SurveyStage(self._surveyor))
-            for done, survey in enumerate(results, 1):
-                self._add(survey, found, longer, shorter)
+        with PromptCap(most) if most is not None else nullcontext() as cap:
+            surveys = map_tasks(self._shards, self._surveyor.survey)
+            for done, survey in enumerate(surveys, 1):
+                self._add(survey, found)
                 if cap is not None:
-                    survey.records["row"] += self._starts[survey.number]
+                    survey.records["row"] += 8 * self._starts[survey.number]
                     cap.add(survey.records)
-                step("shards", done, len(self.jobs))
-            self._check()
-            for rows in cap.beyond() if cap is not None else ():
-                found.kept.clear(rows)
-                found.dropped[rules.OVER_CAP] += len(rows)
-        found.dropped += self._without_label()
-        found.balance = self._balance(found.kept.count(longer), found.kept.count(shorter))
+                step("shards", done, len(self._shards))
+            self._refuse_problems()
+            for beyond in cap.beyond() if cap is not None else ():
+                byte, bit = np.divmod(beyond["row"], 8)
+                np.bitwise_and.at(found.kept, byte, ~(128 >> bit).astype(np.uint8))
+                found.dropped[rules.OVER_CAP] += len(beyond)
+                found.longer -= int((beyond["sign"] > 0).sum())
+                found.shorter -= int((beyond["sign"] < 0).sum())
+        found.dropped += self._not_surveyed()
+        found.balance = self._balance(found.longer, found.shorter)
         return found
 
-    def rows(self, selected: Selected) -> Iterator[ExportRange]:
+    def ranges(self, selected: Selected) -> Iterator[ExportRange]:
         """What is exported of each shard, in order."""
-        for job in self.jobs:
-            if (groups := selected.groups.get(job.number)) is not None:
-                start = self._starts[job.number]
-                yield ExportRange(job, groups, selected.kept.get(start, start + job.rows))
+        for shard in self._shards:
+            if (groups := selected.groups.get(shard.number)) is not None:
+                packed = selected.kept[self._starts[shard.number] :][: _bytes(shard.rows)]
+                kept = np.unpackbits(packed, count=shard.rows).astype(np.bool_)
+                yield ExportRange(shard, groups, kept)
 
-    def _find(self, entries: Mapping[str, Entry]) -> Iterator[ShardJob]:
-        """The shards that are what they were, as far as a listing can tell."""
-        places = zip(self._manifest.shards, shard_labels(self._manifest), strict=True)
-        for number, (shard, labels) in enumerate(places):
-            entry = entries.get(shard.path)
-            if not shard.rows:
-                continue
-            if entry is None:
-                self._problems[number] = "it is gone"
-            elif entry.size != shard.bytes or entry.etag not in (None, shard.content):
-                self._problems[number] = _ANOTHER
-            else:
-                yield ShardJob(number, entry, shard.content, shard.rows, labels)
-
-    def _add(self, survey: Survey, found: Selected, longer: RowBits, shorter: RowBits) -> None:
+    def _add(self, survey: Survey, found: Selected) -> None:
         if survey.changed:
-            self._problems[survey.number] = _ANOTHER
+            self._problems[survey.number] = CHANGED
             return
-        start = self._starts[survey.number]
+        packed = np.packbits(survey.kept)
+        found.kept[self._starts[survey.number] :][: len(packed)] = packed
         found.groups[survey.number] = survey.groups
         found.dropped += survey.dropped
+        found.longer += survey.longer
+        found.shorter += survey.shorter
         found.images |= survey.images
         found.videos |= survey.videos
-        found.kept.set(start, survey.kept)
-        longer.set(start, survey.longer)
-        shorter.set(start, survey.shorter)
 
-    def _check(self) -> None:
+    def _refuse_problems(self) -> None:
         if not self._problems or self._config.changed_shards == "drop":
             return
         shards = self._manifest.shards
@@ -161,14 +133,14 @@ class Selection:
         more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
         shown = "\n  ".join(lines[:_SHOWN])
         raise InputError(
-            f"{len(lines)} shards of {self._surveyor.input_uri} are not what snapshot "
-            f"{self._manifest.snapshot_id} was made of, so that its labels are not of their "
-            f"rows:\n  {shown}{more}\nlabel and publish again, restore them, or export without "
-            "their rows (export.changed_shards=drop)"
+            f"{len(lines)} shards of {self._surveyor.source.uri} changed since snapshot "
+            f"{self._manifest.snapshot_id} was made, so that its labels may be of other rows:\n"
+            f"  {shown}{more}\nlabel and publish again, restore them, or export without their rows "
+            "(export.changed_shards=drop)"
         )
 
-    def _without_label(self) -> Counter[str]:
-        """Rows that are dropped without being looked at."""
+    def _not_surveyed(self) -> Counter[str]:
+        """Rows without a label, and labels of shards that changed."""
         shards, counts = self._manifest.shards, self._manifest.counts
         changed = sum(shards[n].counts[status] for n in self._problems for status in LABELED)
         dropped = {
@@ -183,10 +155,14 @@ class Selection:
             return None
         if not longer or not shorter:
             raise InputError(
-                "export.selection.balance_length: of the selected rows, "
-                f"{longer} better responses are the longer ones and {shorter} the shorter ones: "
-                "there is nothing to balance with; leave it out"
+                "export.selection.balance_length: of the selected rows, the better response is "
+                f"the longer one in {longer} and the shorter one in {shorter}, so that no balance "
+                "is possible; set it to false"
             )
         if longer > shorter:
             return Balance(1, shorter / longer)
         return Balance(-1, longer / shorter)
+
+
+def _bytes(rows: int) -> int:
+    return -(-rows // 8)

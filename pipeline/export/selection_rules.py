@@ -1,16 +1,20 @@
-"""Which rows are exported: rules about labels for whole tables, and about the texts of a pair."""
+"""Which rows are exported, and which of them for validation: by label, by texts, and by prompt."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.export.export_config import SelectionConfig
 from pipeline.export.trainer_format import TrainerFormat
+from pipeline.judging.row_checks import question_of
+from pipeline.runtime.digest import digest
 from schemas.labels import Status
 
 # Why rows are dropped.
@@ -26,7 +30,7 @@ SHARD_CHANGED = "shard_changed"
 HAS_IMAGES, HAS_VIDEOS = "has_images", "has_videos"
 TURNS = "turns_do_not_alternate"
 
-# The same for people, and the reasons that media give.
+# What these reasons, and those that concern media, mean.
 MEANINGS = {
     QUARANTINED: "has no label: it could not be judged",
     MISSING: "was not labelled when the snapshot was made",
@@ -66,25 +70,21 @@ def label_reasons(
 ) -> pa.ChunkedArray:
     """Why each row of a snapshot's labels is dropped by its label alone; null where it is kept."""
     confidence = pc.fill_null(labels["confidence"], 0.0)
-    rules = [(pc.equal(labels["status"], Status.ABSTAINED), ABSTAINED)]
+    rules = {ABSTAINED: pc.equal(labels["status"], Status.ABSTAINED)}
     if not keeps_ties(format_, selection):
-        rules.append((pc.equal(labels["status"], Status.TIE), TIE))
+        rules[TIE] = pc.equal(labels["status"], Status.TIE)
     if format_.holds == "scores":
-        rules.append((pc.is_null(labels["scores"]), NO_SCORES))
-    rules.append((pc.less(confidence, selection.min_confidence), LOW_CONFIDENCE))
+        rules[NO_SCORES] = pc.is_null(labels["scores"])
+    rules[LOW_CONFIDENCE] = pc.less(confidence, selection.min_confidence)
     if selection.tiers:
-        rules.append((pc.less(confidence, min(selection.tiers.values())), BELOW_TIERS))
+        rules[BELOW_TIERS] = pc.less(confidence, min(selection.tiers.values()))
     if selection.position_consistent_only:
-        consistent = pc.fill_null(labels["position_consistent"], False)
-        rules.append((pc.invert(consistent), INCONSISTENT))
-    reason = pa.chunked_array([pa.nulls(len(labels), pa.string())])
-    for broken, text in reversed(rules):  # the first rule that is broken has the last word
-        reason = pc.if_else(broken, text, reason)
-    return reason
+        rules[INCONSISTENT] = pc.invert(pc.fill_null(labels["position_consistent"], False))
+    return pc.case_when(pc.make_struct(*rules.values()), *rules)  # the first rule that is broken
 
 
 def near_identical(first: str, second: str, threshold: float) -> bool:
-    """Whether two responses are more alike than a pair to learn from should be."""
+    """Whether the texts of two responses are at least as similar as the threshold."""
     first, second = _plain(first), _plain(second)
     if first == second or threshold == 1:
         return first == second
@@ -95,14 +95,44 @@ def near_identical(first: str, second: str, threshold: float) -> bool:
     return 2 * (_grams(first) & _grams(second)).total() >= threshold * sum(counts)
 
 
+def length_sign(pair: Mapping[str, Any], preference: str | None) -> int:
+    """1 where the better response is the longer one, -1 where it is the shorter, else 0."""
+    if preference is None:
+        return 0
+    a, b = (len(pair[name]["text"] or "") for name in ("response_a", "response_b"))
+    longer = (a > b) - (a < b)
+    return longer if preference == "a" else -longer
+
+
+def random_number(*parts: bytes | str) -> int:
+    """64 bits that are the same for the same parts, and uniform over all others."""
+    return int(digest(*parts)[:16], 16)
+
+
+def prompt_number(pair: Mapping[str, Any], seed: int, with_media: bool) -> int:
+    """A prompt as 64 random bits: the same for the same prompt.
+
+    Args:
+        pair: a row of pairs v1.
+        seed: another seed gives other numbers.
+        with_media: whether prompts with different media are different prompts.
+    """
+    parts: list[bytes | str] = [str(seed), question_of(pair)]
+    if with_media:
+        for name in ("images", "videos"):
+            for medium in pair[name] or ():
+                parts += [name, medium["bytes"] or medium["path"] or ""]
+    return random_number(*parts)
+
+
+def in_validation(number: int, share: float) -> bool:
+    """Whether the rows of a prompt are for validation."""
+    return number < share * 2**64
+
+
 def _plain(text: str) -> str:
     return _SPACES.sub(" ", unicodedata.normalize("NFKC", text)).strip().casefold()
 
 
 def _grams(text: str) -> Counter[str]:
     return Counter(text[start : start + _GRAM] for start in range(len(text) - _GRAM + 1))
-
-
-def length_sign(chosen: str, rejected: str) -> int:
-    """1 where the better response is the longer one, -1 where it is the shorter, else 0."""
-    return (len(chosen) > len(rejected)) - (len(chosen) < len(rejected))

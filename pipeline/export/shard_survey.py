@@ -1,59 +1,34 @@
-"""The first look at a shard: whether it is still what was labelled, and which rows are exported.
+"""The first reading of a shard: whether it is what was labelled, and which rows are exported.
 
-Reads labels, and of the pairs only those columns that the selection asks about.
+Reads the labels, and of the pairs only those columns that the selection needs.
 """
 
 from __future__ import annotations
 
-import pickle
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.export.examples import prompt_number
+from pipeline.export import selection_rules as rules
 from pipeline.export.export_config import ExportConfig
 from pipeline.export.format_registry import TRAINER_FORMATS
+from pipeline.export.joined_rows import Row, kept_pairs, rows_of
+from pipeline.export.labeled_shards import LabeledShard
 from pipeline.export.prompt_cap import RECORD
-from pipeline.export.selection_rules import SIMILAR, label_reasons, length_sign, near_identical
-from pipeline.export.snapshot_labels import ShardLabels
 from pipeline.pairs.columns import ColumnMapping
 from pipeline.pairs.narrow_mapping import NarrowMapping
-from pipeline.pairs.row_groups import GroupReader
 from pipeline.pairs.shards import read_footer
-from pipeline.runtime.digest import digest
-from pipeline.store.object_store import Entry, Store
+from pipeline.store.object_store import Store
 
 _LABEL_COLUMNS = (
     *("status", "confidence", "position_consistent", "scores"),
     *("preference", "label_id"),
 )
-Bools = NDArray[np.bool_]
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class ShardJob:
-    """One shard to look at.
-
-    Attributes:
-        number: its place in the manifest.
-        entry: as the input has it now.
-        content: what it was when it was labelled.
-        rows: how many rows it had.
-        labels: where its labels are.
-    """
-
-    number: int
-    entry: Entry
-    content: str
-    rows: int
-    labels: ShardLabels
 
 
 @dataclass
@@ -61,22 +36,24 @@ class Survey:
     """What was found in a shard.
 
     Attributes:
-        changed: whether it is another one than when it was labelled; nothing else is known then.
+        number: of the shard.
+        kept: which rows are exported, as far as one shard can tell.
+        changed: whether its content is not what was labelled; nothing else is known then.
         groups: rows and bytes of its row groups.
-        kept: which rows are exported so far.
-        longer, shorter: which better responses are the longer or the shorter ones, if asked.
         dropped: labels by reason.
-        images, videos: whether the prompt of a kept row is about some.
-        records: of ``prompt_cap.RECORD``, the rows numbered within the shard.
+        longer, shorter: kept rows whose better response is the longer or the shorter one, if the
+            selection compares responses.
+        images, videos: whether the prompt of a kept row has any, if the format holds them.
+        records: of ``prompt_cap.RECORD``, the rows numbered within the shard, if there is a cap.
     """
 
     number: int
-    kept: Bools
-    longer: Bools
-    shorter: Bools
+    kept: NDArray[np.bool_]
     changed: bool = False
     groups: list[tuple[int, int]] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
+    longer: int = 0
+    shorter: int = 0
     images: bool = False
     videos: bool = False
     records: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, RECORD))
@@ -84,121 +61,97 @@ class Survey:
 
 @dataclass(frozen=True)
 class Surveyor:
-    """Looks at shards.
+    """Reads shards for the selection.
 
     Attributes:
-        output_uri: where snapshots are.
-        input_uri: the root of the shards.
+        output: where snapshots are.
+        source: the root of the shards, and ``columns`` how their pairs are mapped.
     """
 
-    output_uri: str
-    input_uri: str
+    output: Store
+    source: Store
     columns: ColumnMapping
     config: ExportConfig
 
-    def look(self, job: ShardJob) -> Survey:
-        """Looks at one shard.
+    def survey(self, shard: LabeledShard) -> Survey:
+        """Reads one shard.
 
         Raises:
             InputError: labels and pairs do not fit together.
             StorageError: a store fails.
         """
-        source = Store(self.input_uri)
-        none = np.zeros(job.rows, np.bool_)
-        found = Survey(job.number, none, none.copy(), none.copy())
-        if source.content_key(job.entry) != job.content:
+        found = Survey(shard.number, np.zeros(shard.rows, np.bool_))
+        if self.source.content_key(shard.entry) != shard.content:
             found.changed = True
             return found
-        footer = read_footer(source, job.entry)
-        infos = [footer.row_group(number) for number in range(footer.num_row_groups)]
-        found.groups = [(info.num_rows, info.total_byte_size) for info in infos]
-        labels = self._by_labels(job, found)
-        if found.kept.any():
-            self._by_texts(source, job, found, labels)
+        footer = read_footer(self.source, shard.entry)
+        groups = (footer.row_group(number) for number in range(footer.num_row_groups))
+        found.groups = [(group.num_rows, group.total_byte_size) for group in groups]
+        labels = self._by_labels(shard, found)
+        if len(labels):
+            self._by_texts(shard, found, labels)
             format_ = TRAINER_FORMATS[self.config.format]
-            found.images = format_.images and self._any(source, job, found, "images")
-            found.videos = format_.videos and self._any(source, job, found, "videos")
+            found.images = format_.images and self._any(shard, found, "images")
+            found.videos = format_.videos and self._any(shard, found, "videos")
         return found
 
-    def _by_labels(self, job: ShardJob, found: Survey) -> pa.Table:
-        """Applies the rules about labels; returns the labels that pass."""
-        labels = job.labels.read(Store(self.output_uri), _LABEL_COLUMNS)
-        reasons = label_reasons(labels, TRAINER_FORMATS[self.config.format], self.config.selection)
-        counted = pc.value_counts(reasons.drop_null()).to_pylist()
-        found.dropped += Counter({each["values"]: each["counts"] for each in counted})
-        kept = labels.filter(reasons.is_null())
-        found.kept[kept["row"].to_numpy()] = True
-        return kept
+    def _by_labels(self, shard: LabeledShard, found: Survey) -> pa.Table:
+        """Applies the rules that concern labels; returns the labels that pass."""
+        labels = shard.read_labels(self.output, _LABEL_COLUMNS)
+        format_ = TRAINER_FORMATS[self.config.format]
+        reasons = rules.label_reasons(labels, format_, self.config.selection)
+        for each in pc.value_counts(reasons.drop_null()).to_pylist():
+            found.dropped[each["values"]] = each["counts"]
+        labels = labels.filter(reasons.is_null()).select(["row", "preference", "label_id"])
+        found.kept[labels["row"].to_numpy()] = True
+        return labels
 
-    def _by_texts(self, source: Store, job: ShardJob, found: Survey, labels: pa.Table) -> None:
-        """Applies the rules about texts, and notes what later ones need."""
-        selection = self.config.selection
+    def _by_texts(self, shard: LabeledShard, found: Survey, labels: pa.Table) -> None:
+        """Applies the rules that concern texts, and records what the cap by prompt needs."""
+        selection, seed = self.config.selection, self.config.seed
         capped = selection.max_per_prompt is not None
+        with_media = capped and selection.prompt_identity == "text_and_media"
         compared = selection.max_similarity is not None or selection.balance_length
-        needed = {"prompt", "messages"} if capped else set()
-        needed |= {"response_a", "response_b"} if compared else set()
-        if capped and selection.prompt_identity == "text_and_media":
-            needed |= {"images", "videos"}
+        needed = [*["prompt", "messages"] * capped, *["images", "videos"] * with_media]
+        needed += ["response_a", "response_b"] * compared
         if not needed:
             return
-        of_row = {label["row"]: label for label in labels.to_pylist()}
         records = []
-        for number, pair in self._kept_pairs(source, job, found, needed):
-            label = of_row[number]
-            if compared and not self._compare(found, number, pair, label["preference"]):
+        pairs = (row for table in self._pairs(shard, found, needed) for row in table.to_pylist())
+        for label, pair in zip(rows_of(labels), pairs, strict=True):
+            if compared and self._similar(pair):
+                found.kept[label["row"]] = False
+                found.dropped[rules.SIMILAR] += 1
                 continue
+            sign = rules.length_sign(pair, label["preference"]) if compared else 0
+            found.longer += sign > 0
+            found.shorter += sign < 0
             if capped:
-                with_media = selection.prompt_identity == "text_and_media"
-                prompt = prompt_number(pair, self.config.seed, with_media)
-                draw = int(digest("cap", str(self.config.seed), label["label_id"])[:16], 16)
-                records.append((prompt, draw, number))
+                prompt = rules.prompt_number(pair, seed, with_media)
+                draw = rules.random_number("cap", str(seed), label["label_id"])
+                records.append((prompt, draw, label["row"], sign))
         found.records = np.array(records, RECORD)
 
-    def _compare(self, found: Survey, number: int, pair: Row, preference: str | None) -> bool:
-        """Looks at the two responses of a row; whether it stays."""
+    def _similar(self, pair: Row) -> bool:
+        """Whether the responses are too similar to be exported; media are not compared."""
+        most = self.config.selection.max_similarity
         responses = [pair["response_a"], pair["response_b"]]
-        first, second = (response["text"] or "" for response in responses)
-        media = any(response["images"] or response["videos"] for response in responses)
-        alike = self.config.selection.max_similarity
-        if alike is not None and not media and near_identical(first, second, alike):
-            found.kept[number] = False
-            found.dropped[SIMILAR] += 1
+        if most is None or any(each["images"] or each["videos"] for each in responses):
             return False
-        if preference is not None:
-            sign = length_sign(first, second) * (1 if preference == "a" else -1)
-            found.longer[number], found.shorter[number] = sign > 0, sign < 0
-        return True
+        first, second = (response["text"] or "" for response in responses)
+        return rules.near_identical(first, second, most)
 
-    def _any(self, source: Store, job: ShardJob, found: Survey, kind: str) -> bool:
-        """Whether the prompt of any kept row is about pictures, or videos."""
-        return any(pair[kind] for _, pair in self._kept_pairs(source, job, found, {kind}))
+    def _any(self, shard: LabeledShard, found: Survey, kind: str) -> bool:
+        """Whether the prompt of any kept row has pictures, or videos."""
+        return any(
+            pc.any(pc.greater(pc.list_value_length(pairs[kind]), 0)).as_py()
+            for pairs in self._pairs(shard, found, [kind])
+        )
 
-    def _kept_pairs(
-        self, source: Store, job: ShardJob, found: Survey, only: Collection[str]
-    ) -> Iterator[tuple[int, Row]]:
-        """The kept rows with some of their columns, each with its number."""
+    def _pairs(
+        self, shard: LabeledShard, found: Survey, only: Collection[str]
+    ) -> Iterator[pa.Table]:
+        """The kept rows with some of their columns, some rows at a time."""
         columns = NarrowMapping.of(self.columns, only)
-        groups = GroupReader(source.open(job.entry.key, job.entry.size), columns)
-        start = 0
-        for group in range(groups.count):
-            stop = start + groups.rows(group)
-            if found.kept[start:stop].any():
-                for pairs in groups.read(group):
-                    inside = np.flatnonzero(found.kept[start : start + len(pairs)])
-                    rows = pairs.select(sorted(only)).take(pa.array(inside)).to_pylist()
-                    yield from zip((start + inside).tolist(), rows, strict=True)
-                    start += len(pairs)
-            start = stop
-
-
-@dataclass(frozen=True)
-class SurveyStage:
-    """The surveyor as Ray Data calls it: jobs in, surveys out, one at a time."""
-
-    surveyor: Surveyor
-    __name__: str = "survey"
-
-    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
-        for data in batch["task"].to_pylist():
-            survey = self.surveyor.look(pickle.loads(data))
-            yield pa.table({"result": pa.array([pickle.dumps(survey)], pa.large_binary())})
+        for pairs in kept_pairs(self.source, shard, columns, found.kept):
+            yield pairs.select(sorted(only))

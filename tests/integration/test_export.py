@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from tests.exporting import (
     texts,
 )
 from tests.labeling import contents
+from tests.processes import ROOT
 from tests.publishing import run_publish
 from tests.shards import pair, response
 
@@ -40,7 +43,7 @@ def corpus(tmp_path: Path) -> Corpus:
 
 
 def test_every_labeled_pair_is_there_and_loads_with_its_picture(
-    corpus: Corpus, shared_ray: str, tmp_path: Path
+    corpus: Corpus, tmp_path: Path
 ) -> None:
     done = run_export(corpus.output, *settings(validation=0.3, file_rows=12))
     assert (done.exit_code, done.error) == (0, "")
@@ -67,9 +70,7 @@ def test_every_labeled_pair_is_there_and_loads_with_its_picture(
     assert image.tobytes() == original.tobytes()
 
 
-def test_the_same_again_does_nothing_and_an_interrupted_one_goes_on(
-    corpus: Corpus, shared_ray: str
-) -> None:
+def test_the_same_again_does_nothing_and_an_interrupted_one_goes_on(corpus: Corpus) -> None:
     arguments = ("--format", "trl-dpo", *settings(file_rows=8))
     folder = folder_of(run_export(corpus.output, *arguments), corpus.output)
     whole = contents(corpus.output.uri, folder)
@@ -91,7 +92,36 @@ def test_the_same_again_does_nothing_and_an_interrupted_one_goes_on(
     assert rewritten == set(lost)
 
 
-def test_the_card(corpus: Corpus, shared_ray: str) -> None:
+def test_a_small_export_needs_no_ray(corpus: Corpus) -> None:
+    script = """
+import sys
+from jobs.export import main
+assert main(sys.argv[1:]) == 0
+assert "ray" not in sys.modules
+"""
+    command = [sys.executable, "-c", script, "--output", corpus.output.uri]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [entry.key for entry in corpus.output.list("exports") if "export.json" in entry.key]
+
+
+def test_an_export_on_ray_is_the_same(
+    corpus: Corpus, shared_ray: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = settings(file_rows=8, selection__max_per_prompt=1, selection__max_similarity=0.9)
+
+    def export() -> dict[str, bytes]:
+        folder = folder_of(run_export(corpus.output, *arguments), corpus.output)
+        return {key: data for key, (_, data) in contents(corpus.output.uri, folder).items()}
+
+    in_process = export()
+    for key in in_process:
+        corpus.output.delete(key)
+    monkeypatch.setattr("pipeline.export.export_flow.IN_PROCESS_ROWS", 69)  # it has 70
+    assert export() == in_process
+
+
+def test_the_card(corpus: Corpus) -> None:
     arguments = settings(validation=0.3)
     folder = folder_of(run_export(corpus.output, *arguments), corpus.output)
     rows = {key: data for key, (_, data) in contents(corpus.output.uri, folder).items()}
@@ -140,7 +170,7 @@ def sign_of(row: Row) -> int:
     return (a > b) - (a < b)
 
 
-def test_selection(tmp_path: Path, shared_ray: str) -> None:
+def test_selection(tmp_path: Path) -> None:
     made = Corpus.at(tmp_path)
     votes, rows = [], []
     for number in range(120):
@@ -205,7 +235,7 @@ def test_selection(tmp_path: Path, shared_ray: str) -> None:
     assert sum(loaded.num_rows.values()) == 40
 
 
-def test_scores_of_single_responses(corpus: Corpus, shared_ray: str) -> None:
+def test_scores_of_single_responses(corpus: Corpus) -> None:
     done = run_export(corpus.output, "--format", "pointwise", *settings(validation=0))
     assert done.event()["kept"] == 44  # ties have scores as good as others
     found = export_rows(corpus.output, folder_of(done, corpus.output))
@@ -224,7 +254,7 @@ def test_scores_of_single_responses(corpus: Corpus, shared_ray: str) -> None:
 
 
 @pytest.mark.parametrize("format_", ["single_score", "batch_ranking"])
-def test_scores_of_candidates(tmp_path: Path, shared_ray: str, format_: Any) -> None:
+def test_scores_of_candidates(tmp_path: Path, format_: Any) -> None:
     made = Corpus.at(tmp_path, format=format_)
     single = format_ == "single_score"
     rows, votes = [], []
@@ -250,7 +280,7 @@ def test_scores_of_candidates(tmp_path: Path, shared_ray: str, format_: Any) -> 
     ]
 
 
-def test_foreign_columns(tmp_path: Path, shared_ray: str) -> None:
+def test_foreign_columns(tmp_path: Path) -> None:
     columns = {
         **{"pair_id": "id", "prompt": "question", "images": "image"},
         **{"response_a": {"text": "answers[0]"}, "response_b": {"text": "answers[1]"}},

@@ -16,7 +16,6 @@ from tests.derivations import Labelled
 from tests.exporting import (
     FOR_A,
     FOR_B,
-    WITHOUT_RAY,
     Corpus,
     by_id,
     export_rows,
@@ -36,7 +35,7 @@ def corpus(tmp_path: Path) -> Corpus:
     return fill(Corpus.at(tmp_path))
 
 
-def test_media_by_path(tmp_path: Path, shared_ray: str) -> None:
+def test_media_by_path(tmp_path: Path) -> None:
     made = Corpus.at(tmp_path)
     folder = Path(made.source.uri) / "img"
     folder.mkdir(parents=True)
@@ -73,7 +72,7 @@ def test_media_by_path(tmp_path: Path, shared_ray: str) -> None:
     assert [row["images"] for row in found] == [row["images"] for row in rows]
 
 
-def test_pictures_as_responses(tmp_path: Path, shared_ray: str) -> None:
+def test_pictures_as_responses(tmp_path: Path) -> None:
     made = Corpus.at(tmp_path, candidates="image")
     rows = []
     for number in range(4):
@@ -109,7 +108,7 @@ def test_on_s3(
     root = f"s3://{BUCKET}/out/export"
     made = fill(Corpus(Store(f"s3://{BUCKET}/in/export"), Labelled.at(root)))
     # A process of its own, with a key that may neither delete nor write the input.
-    command = [sys.executable, "-c", WITHOUT_RAY, "--snapshot", root, "--format", "llama-factory"]
+    command = [sys.executable, "-m", "jobs.export", "--snapshot", root, "--format", "llama-factory"]
     environment = os.environ | s3.environment(JOB)
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -13,7 +13,6 @@ import pytest
 from tests.exporting import (
     FOR_A,
     TORN,
-    WITHOUT_RAY,
     Corpus,
     export_rows,
     folder_of,
@@ -56,7 +55,7 @@ def test_what_there_is_not(corpus: Corpus, tmp_path: Path) -> None:
     )
 
 
-def test_no_row_is_left(corpus: Corpus, shared_ray: str, tmp_path: Path) -> None:
+def test_no_row_is_left(corpus: Corpus, tmp_path: Path) -> None:
     error = refused(corpus, *settings(selection__min_confidence=0.99))
     assert "of 12 rows are dropped 12 low_confidence; ask for less" in error
     # Written to see that no row is left: what cannot be held is found row by row.
@@ -72,11 +71,11 @@ def test_no_row_is_left(corpus: Corpus, shared_ray: str, tmp_path: Path) -> None
     assert "dropped 1 abstained" in refused(torn)
 
 
-def test_a_shard_that_changed_is_not_joined(corpus: Corpus, shared_ray: str) -> None:
+def test_a_shard_that_changed_is_not_joined(corpus: Corpus) -> None:
     corpus.source.put("b.parquet", shard_bytes(corpus.pairs["b.parquet"][::-1]))
     error = refused(corpus)
     assert "1 shards of" in error
-    assert "b.parquet: it is another one than when it was labelled" in error
+    assert "b.parquet: its content is not what was labelled" in error
     corpus.source.delete("b.parquet")
     assert "b.parquet: it is gone" in refused(corpus)
     done = run_export(corpus.output, *settings(changed_shards="drop", validation=0))
@@ -85,7 +84,7 @@ def test_a_shard_that_changed_is_not_joined(corpus: Corpus, shared_ray: str) -> 
     assert {row["pair_id"] for row in found} == {f"a.parquet-{number}" for number in range(6)}
 
 
-def test_another_mapping_than_the_pairs_were_labelled_with(corpus: Corpus, shared_ray: str) -> None:
+def test_another_mapping_than_the_pairs_were_labelled_with(corpus: Corpus) -> None:
     mapping = "input.columns={response_a: {text: response_b.text}}"
     done = run_export(corpus.output, "--set", mapping)
     assert done.exit_code == 2
@@ -98,7 +97,7 @@ def test_a_full_disk_leaves_no_export(corpus: Corpus) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
-    command = [sys.executable, "-c", WITHOUT_RAY, "--output", corpus.output.uri]
+    command = [sys.executable, "-m", "jobs.export", "--output", corpus.output.uri]
     done = subprocess.run(
         command, cwd=ROOT, preexec_fn=limit, capture_output=True, text=True, check=False
     )
@@ -110,15 +109,13 @@ def test_a_full_disk_leaves_no_export(corpus: Corpus) -> None:
     assert [path for path in folder.rglob("*") if path.is_file()] == []
 
 
-def test_a_killed_export_is_not_there_and_is_finished_by_the_next(
-    tmp_path: Path, shared_ray: str
-) -> None:
+def test_a_killed_export_is_not_there_and_is_finished_by_the_next(tmp_path: Path) -> None:
     made = Corpus.at(tmp_path)
     rows = [pair(number, pair_id=f"{number}") for number in range(640)]
     made.shard("a.parquet", rows, [FOR_A] * 640)
     made.publish()
     arguments = ("--format", "trl-dpo", *settings(file_rows=16))
-    command = [sys.executable, "-c", WITHOUT_RAY, "--output", made.output.uri, *arguments]
+    command = [sys.executable, "-m", "jobs.export", "--output", made.output.uri, *arguments]
     process = subprocess.Popen(command, cwd=ROOT)
     while not any("_parts/" in entry.key for entry in made.output.list("exports")):
         assert process.poll() is None

@@ -6,6 +6,7 @@ import itertools
 import os
 import random
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline.export.examples import in_validation, prompt_number
 from pipeline.export.export_config import ExportConfig, SelectionConfig
-from pipeline.export.export_parts import ExportRange, cut_parts
+from pipeline.export.export_parts import ExportRange, Piece, cut_parts
 from pipeline.export.format_registry import TRAINER_FORMATS
+from pipeline.export.labeled_shards import LabeledShard, labeled_shards
 from pipeline.export.leftovers import sweep
 from pipeline.export.prompt_cap import RECORD, PromptCap
-from pipeline.export.selection import RowBits
-from pipeline.export.selection_rules import label_reasons, length_sign, near_identical
-from pipeline.export.shard_survey import ShardJob
-from pipeline.export.snapshot_labels import LabelFile, ShardLabels
+from pipeline.export.selection_rules import (
+    in_validation,
+    label_reasons,
+    length_sign,
+    near_identical,
+    prompt_number,
+)
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.config_file import load_config
+from pipeline.runtime.errors import InputError
+from pipeline.snapshots.manifests import live, read_manifest
 from pipeline.store.object_store import Entry
+from tests.exporting import Corpus, fill
 from tests.shards import pair
 
 
@@ -101,7 +108,11 @@ def test_similarity_knows_no_order(first: str, second: str) -> None:
 
 
 def test_length_sign() -> None:
-    assert [length_sign("ab", "a"), length_sign("a", "ab"), length_sign("a", "b")] == [1, -1, 0]
+    def sign(a: str | None, b: str | None, preference: str | None = "a") -> int:
+        return length_sign({"response_a": {"text": a}, "response_b": {"text": b}}, preference)
+
+    assert [sign("ab", "a"), sign("a", "ab"), sign("a", "b"), sign("a", None)] == [1, -1, 0, 1]
+    assert [sign("ab", "a", "b"), sign("ab", "a", None)] == [-1, 0]
 
 
 def test_a_prompt_is_the_same_however_it_is_written() -> None:
@@ -120,38 +131,51 @@ def test_the_share_of_prompts_for_validation() -> None:
     assert not any(in_validation(number, 0.0) for number in numbers)
 
 
-@given(st.lists(st.booleans(), max_size=70), st.integers(0, 40), st.data())
-def test_bits_are_what_was_set(values: list[bool], start: int, data: st.DataObject) -> None:
-    bits = RowBits(150)
-    bits.set(start, np.array(values, np.bool_))
-    stop = start + len(values)
-    assert bits.get(start, stop).tolist() == values
-    assert bits.count() == sum(values)
-    cleared = data.draw(st.lists(st.integers(0, 149), max_size=20))
-    bits.clear(np.array(cleared, np.int64))
-    expected = [value and start + i not in cleared for i, value in enumerate(values)]
-    assert bits.get(start, stop).tolist() == expected
-    assert bits.get(0, start).tolist() == [False] * start
-    other = RowBits(150)
-    other.set(start, np.ones(len(values), np.bool_))
-    assert bits.count(other) == sum(expected)
-
-
 def test_the_cap_keeps_the_rows_with_the_smallest_draws() -> None:
     rng = random.Random(3)
-    rows = [(rng.choice([5, 6, 2**63 + 5]), rng.choice([1, 2, 3]), n) for n in range(300)]
-    rows += [(1_000 + n, 0, 300 + n) for n in range(50)]
+    prompts = [5, 6, 2**63 + 5]
+    rows = [(rng.choice(prompts), rng.choice([1, 2, 3]), n, n % 3 - 1) for n in range(300)]
+    rows += [(1_000 + n, 0, 300 + n, 1) for n in range(50)]
     by_prompt = defaultdict(list)
-    for prompt, draw, row in rows:
+    for prompt, draw, row, _ in rows:
         by_prompt[prompt].append((draw, row))
     expected = sorted(row for found in by_prompt.values() for _, row in sorted(found)[4:])
     rng.shuffle(rows)
     with PromptCap(4, buckets=3) as cap:
         for start in range(0, len(rows), 7):
             cap.add(np.array(rows[start : start + 7], RECORD))
-        beyond = [row for found in cap.beyond() for row in found.tolist()]
-    assert sorted(beyond) == expected
-    assert max(Counter(p for p, _, row in rows if row not in set(beyond)).values()) == 4
+        beyond = [record for found in cap.beyond() for record in found.tolist()]
+    assert sorted(row for _, _, row, _ in beyond) == expected
+    assert set(beyond) < set(rows)
+    assert max(Counter(row[0] for row in rows if row not in beyond).values()) == 4
+
+
+def test_the_labels_of_a_shard_are_found_in_the_files_that_hold_them(tmp_path: Path) -> None:
+    made = fill(Corpus.at(tmp_path))  # three shards; labels in files of a few rows
+    manifest = read_manifest(made.output, live(made.output).snapshot_id)
+    entries = {entry.key: entry for entry in made.source.list()}
+    shards, problems = labeled_shards(manifest, entries)
+    assert (len(shards), problems) == (3, {})
+    for found in shards:
+        expected = [
+            (row, label["label_id"])
+            for row, label in enumerate(made.labels[found.entry.key])
+            if label["status"] != "quarantined"
+        ]
+        table = found.read_labels(made.output, ["label_id"])
+        assert list(zip(*table.to_pydict().values(), strict=True)) == expected
+        some = found.read_labels(made.output, ["label_id"], (2, 7))
+        assert some["row"].to_pylist() == [row for row, _ in expected if 2 <= row < 7]
+
+    _, second, third = sorted(entries)
+    moved = entries | {second: replace(entries[second], size=1)}
+    del moved[third]
+    shards, problems = labeled_shards(manifest, moved)
+    assert [each.number for each in shards] == [0]
+    assert problems == {1: "its content is not what was labelled", 2: "it is gone"}
+    wrong = replace(shards[0], labels=shards[0].labels + 1)
+    with pytest.raises(InputError, match="has 32 labels in the files of the snapshot, expected 33"):
+        wrong.read_labels(made.output, ["label_id"])
 
 
 def test_what_a_killed_run_left_in_a_folder_that_is_read_whole(tmp_path: Path) -> None:
@@ -174,10 +198,16 @@ def test_the_example_configuration_is_one() -> None:
 
 
 def shard(number: int, groups: list[tuple[int, int]], kept: list[int]) -> ExportRange:
-    labels = ShardLabels("s", 0, 0, (LabelFile("k", 1, 0, 1),))
     rows = sum(count for count, _ in groups)
-    job = ShardJob(number, Entry(f"{number}", 1, None), "c", rows, labels)
-    return ExportRange(job, groups, np.isin(np.arange(rows), kept))
+    labeled = LabeledShard(number, Entry(f"{number}", 1, None), "c", rows, rows, ())
+    return ExportRange(labeled, groups, np.isin(np.arange(rows), kept))
+
+
+def rows_of(piece: Piece) -> list[int]:
+    """The numbers of the rows that are exported."""
+    kept = np.zeros(piece.shard.rows, np.bool_)
+    piece.mark(kept)
+    return list(np.flatnonzero(kept).tolist())
 
 
 def test_parts_join_row_groups_that_have_rows() -> None:
@@ -186,20 +216,13 @@ def test_parts_join_row_groups_that_have_rows() -> None:
         shard(1, [(2, 1_000), (2, 80)], [0, 1, 2, 3]),
     ]
     found = [
-        [
-            (
-                piece.entry.key,
-                piece.group,
-                (piece.start + np.flatnonzero(piece.kept_rows())).tolist(),
-            )
-            for piece in part.pieces
-        ]
+        [(piece.shard.number, piece.start, rows_of(piece)) for piece in part.pieces]
         for part in cut_parts(shards, file_bytes=300, file_rows=100)
     ]
     assert found == [
-        [("0", 0, [1, 2]), ("0", 2, [9])],  # 200 and 100 bytes
-        [("1", 0, [0, 1])],
-        [("1", 1, [2, 3])],
+        [(0, 0, [1, 2]), (0, 8, [9])],  # 200 and 100 bytes
+        [(1, 0, [0, 1])],
+        [(1, 2, [2, 3])],
     ]
     by_rows = [len(part.pieces) for part in cut_parts(shards, 10**9, file_rows=3)]
     assert by_rows == [2, 1, 1]

@@ -96,7 +96,7 @@ def _usable(judged: JudgedPair) -> bool:
 
 def _show(calibration: Calibration, *, left_out: int, reporter: Reporter) -> None:
     figures = calibration.figures
-    if reporter.console.is_terminal:
+    if reporter.live:
         table = Table(
             "on held-out folds",
             "raw",

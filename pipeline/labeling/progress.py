@@ -110,10 +110,16 @@ class RunProgress:
             self._shown.close()
             if name != _JUDGING:
                 self._shown.enter_context(phase(self._reporter, name))
-            elif self._reporter.console.is_terminal:
+            elif self._reporter.live:
                 self._shown.enter_context(self._bar)
             else:
                 self._shown.enter_context(every(self._every, self._report))
 
     def _report(self) -> None:
-        self._reporter.event("progress", self.rates())
+        now = self.rates()
+        if self._reporter.style == "json":
+            self._reporter.event("progress", now)
+            return
+        left = f", {now['eta_s']} s left" if now["eta_s"] is not None else ""
+        judged = f"judging: {now['pairs']:,} of {now['pairs_total']:,} pairs"
+        self._reporter.note(f"{judged}, {now['pairs_per_s']:.1f} pairs/s{left}")

@@ -14,6 +14,13 @@ from pipeline.runtime.repeating import every
 from pipeline.runtime.reporter import Reporter
 
 _EVERY_S = 10.0
+State = Literal["begun", "running", "done", "failed"]
+_IN_WORDS: dict[State, str] = {
+    "begun": "…",
+    "running": "{:.0f} s so far",
+    "done": "done in {:.0f} s",
+    "failed": "failed after {:.0f} s",
+}
 
 
 @contextmanager
@@ -22,8 +29,8 @@ def phase(
 ) -> Iterator[None]:
     """Reports a block that may take long, with the seconds that it has taken so far.
 
-    On a terminal this is one live line, and the total at the end. Elsewhere it is an event
-    ``phase`` when the block begins, every ``every_s`` seconds, and when it ends.
+    On a terminal this is one live line, and the total at the end. Elsewhere it is a line of text,
+    or an event ``phase``, when the block begins, every ``every_s`` seconds, and when it ends.
 
     Args:
         reporter: receives the reports; None reports nothing.
@@ -33,7 +40,7 @@ def phase(
     """
     if reporter is None:
         yield
-    elif reporter.console.is_terminal:
+    elif reporter.live:
         with _live_line(reporter, name, least_s=0 if announce else every_s):
             yield
     else:
@@ -45,11 +52,14 @@ def phase(
 def _events(reporter: Reporter, name: str, every_s: float, announce: bool) -> Iterator[None]:
     began, reported = time.monotonic(), False
 
-    def report(state: Literal["begun", "running", "done", "failed"]) -> None:
+    def report(state: State) -> None:
         nonlocal reported
         reported = True
         seconds = round(time.monotonic() - began, 1)
-        reporter.event("phase", {"phase": name, "state": state, "seconds": seconds})
+        if reporter.style == "json":
+            reporter.event("phase", {"phase": name, "state": state, "seconds": seconds})
+        else:
+            reporter.note(f"{name}: {_IN_WORDS[state].format(seconds)}")
 
     if announce:
         report("begun")

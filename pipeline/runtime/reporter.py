@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from rich.table import Table
 from pipeline.runtime.logs import timestamp
 
 Style = Literal["text", "json"]
+_DIGEST = re.compile(r"\b([0-9a-f]{16})[0-9a-f]{48}\b")  # of which people need the beginning
 
 
 class Reporter:
@@ -72,4 +74,6 @@ class Reporter:
 
 
 def _shown(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int | float) else str(value)
+    if isinstance(value, int | float):
+        return f"{value:,}"
+    return _DIGEST.sub(r"\1", str(value))

@@ -123,7 +123,7 @@ def find_snapshot(output: Store, prefix: str) -> str:
     """The only complete snapshot whose id begins with ``prefix``.
 
     Raises:
-        ConfigError: there is none, or more than one; the message lists all.
+        ConfigError: no id or more than one begins so; the message lists all ids.
     """
     complete = [name for name, has in snapshot_ids(output).items() if has]
     found = [name for name in complete if name.startswith(prefix)]

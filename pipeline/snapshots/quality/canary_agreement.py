@@ -27,7 +27,7 @@ class Canary:
     """The canaries of one run.
 
     Attributes:
-        run_id: of the run that judged them, whose parts lie under :func:`canary_root`; None for
+        run_id: of the run that judged them, whose parts are under :func:`canary_root`; None for
             the last run that judged canaries with the snapshot's judge.
         input_uri: the gold pairs.
         input: how these are read.

@@ -66,7 +66,7 @@ def of_rows(rows: pa.Table) -> Tally:
 def of_votes(votes: pa.Table) -> Tally:
     """Votes of a snapshot's table ``votes``: every vote of each row that has one in the batch."""
     outcome, choice = votes["outcome"], votes["choice"]
-    # Votes stand in the order of their rows, and each row's begin with number 0.
+    # Votes are in the order of their rows, and each row's votes are numbered from 0.
     row = np.cumsum(integers(votes["vote"]) == 0)
     readable = flags(pc.equal(outcome, VERDICT))
     sided = readable & flags(pc.is_in(choice, pa.array(["a", "b"])))

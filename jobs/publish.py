@@ -10,11 +10,11 @@ from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.errors import BLOCKED, ConfigError
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import new_run_id
-from pipeline.snapshots.gate.checks import gate_summary
-from pipeline.snapshots.gate.gate import gate_for
-from pipeline.snapshots.publish import Publication, publish
-from pipeline.snapshots.quality.canary_counts import Canary
-from pipeline.snapshots.quality.measure import measure_again, quality_fields
+from pipeline.snapshots.gate import gate_for
+from pipeline.snapshots.gate_checks import gate_summary
+from pipeline.snapshots.publish_snapshot import Publication, publish
+from pipeline.snapshots.quality.canary_agreement import Canary
+from pipeline.snapshots.quality.measure_snapshot import measure_again, quality_fields
 from pipeline.snapshots.retention import retain
 from pipeline.snapshots.rollback import roll_back
 from pipeline.snapshots.snapshot_summary import listing, publication_fields

@@ -1,4 +1,4 @@
-"""What a versioned Arrow contract is, and how data is held against it."""
+"""Versioned Arrow contracts, and checks of schemas and rows against them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ VERSION_KEY = b"pairmill_schema"
 
 
 class ContractError(ValueError):
-    """A table or file does not keep to its contract; the message shows both sides."""
+    """A table or record breaks its contract; the message shows what was got and expected."""
 
 
 def versioned(name: str, schema: pa.Schema) -> pa.Schema:
@@ -17,7 +17,7 @@ def versioned(name: str, schema: pa.Schema) -> pa.Schema:
 
 
 def differences(got: pa.Schema, expected: pa.Schema) -> list[str]:
-    """Says where two schemas differ in names or types, one line for each column.
+    """Where two schemas differ in names or types, one line for each column.
 
     Order, nullability and metadata are not compared: a reader does not depend on them.
     """
@@ -39,7 +39,7 @@ def version_problems(got: pa.Schema, expected: pa.Schema) -> list[str]:
         (schema.metadata or {}).get(VERSION_KEY, b"no contract").decode()
         for schema in (got, expected)
     )
-    other = [f"it says that it keeps to {stamp}, expected {version}"] if stamp != version else []
+    other = [f"its contract is {stamp}, expected {version}"] if stamp != version else []
     return other + differences(got, expected)
 
 

@@ -19,7 +19,7 @@ class Status(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a row is quarantined, or why one reply could not be read."""
+    """Why a row is quarantined, or why one reply could not be parsed."""
 
     MALFORMED = "malformed"
     TRUNCATED = "truncated"
@@ -35,7 +35,7 @@ class Reason(StrEnum):
     BAD_ROW = "bad_row"
 
 
-VERDICT = "verdict"  # the outcome of a vote whose reply was read; any other outcome is a Reason
+VERDICT = "verdict"  # the outcome of a vote with a readable reply; any other is a Reason
 
 VOTE = pa.struct(
     [
@@ -50,7 +50,7 @@ VOTE = pa.struct(
         # format asks for scores.
         ("option", pa.string()),
         ("choice", pa.string()),  # of a pair: "a", "b" or "tie" by this vote alone
-        ("outcome", pa.string()),  # VERDICT, or the Reason why the reply could not be read
+        ("outcome", pa.string()),  # VERDICT, or the Reason why the reply could not be parsed
         ("finish_reason", pa.string()),
         ("rationale", pa.string()),
         ("prompt_tokens", pa.int32()),
@@ -79,11 +79,9 @@ LABELS = versioned(
             ("p_a_raw", pa.float64()),  # share of votes for response_a, ties counting half
             ("margin", pa.float64()),  # mean of score_a - score_b over readable votes
             ("scores", pa.list_(pa.float64())),  # each candidate's mean over readable votes
-            (
-                "confidence",
-                pa.float64(),
-            ),  # that the label is right (see pipeline.aggregation.decisions)
-            ("position_consistent", pa.bool_()),  # both orders, by themselves, say the same
+            # that the label is right; see pipeline.aggregation.decisions
+            ("confidence", pa.float64()),
+            ("position_consistent", pa.bool_()),  # both orders, each alone, give the same label
             ("n_votes", pa.int32()),
             ("rationale", pa.string()),
             ("votes", pa.list_(VOTE)),

@@ -1,4 +1,4 @@
-"""manifest v1: what a snapshot is, in one JSON object that is written last of all.
+"""manifest v1: the JSON object that describes a snapshot, and that is written last.
 
 It lists exactly the snapshot's files with their checksums, and counts that reconcile: of every
 input shard, and over all of them, rows = labeled + tie + abstained + quarantined + missing.
@@ -14,7 +14,7 @@ from schemas.labels import Status
 from schemas.records import Record
 
 MISSING = "missing"
-OUTCOMES = (*map(str, Status), MISSING)  # what becomes of an input row
+OUTCOMES = (*map(str, Status), MISSING)  # of an input row
 _LABELS = (Status.LABELED, Status.TIE, Status.ABSTAINED)
 
 
@@ -37,7 +37,7 @@ class SnapshotFile:
 
 @dataclass(frozen=True)
 class InputShard:
-    """One shard of the input, and what became of its rows.
+    """One shard of the input, with the outcomes of its rows.
 
     Attributes:
         path: relative to the input root.
@@ -46,7 +46,7 @@ class InputShard:
         shard_key: the identity that its parts are found by.
         rows: how many it has.
         counts: rows by outcome, a key for each of ``OUTCOMES``.
-        defect: why it could not be read at all, which leaves it without rows; or None.
+        defect: why none of its rows could be read, so that ``rows`` is 0; or None.
     """
 
     path: str
@@ -79,7 +79,7 @@ class Manifest(Record):
         schemas: the contract of each table.
         input: the input's URI.
         rows: input rows in all, and ``counts`` of them by outcome.
-        gate: what the gate said, with a key ``passed``; None if there was no gate.
+        gate: the gate's decision, with a key ``passed``; None before any gate has decided.
     """
 
     version: Literal["manifest/v1"] = field(default="manifest/v1", kw_only=True)

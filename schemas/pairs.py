@@ -1,7 +1,7 @@
 """pairs v1: one row is one multimodal preference pair to be judged.
 
-Formats that score one candidate or rank several read ``candidates`` in place of the two
-responses, and are measured against ``gold_scores`` in place of ``gold``.
+Formats that score one candidate or rank several read ``candidates`` instead of the two responses,
+and are measured against ``gold_scores`` instead of ``gold``.
 
 The media struct is nullable and bytes-first: exactly what Hugging Face's ``Image`` feature
 reads, so a pair shard loads in ``datasets`` with its pictures.

@@ -1,7 +1,7 @@
-"""quality/v1: what can be said of a snapshot's labels, in one JSON object beside its manifest.
+"""quality v1: what was measured of a snapshot's labels, in one JSON object beside its manifest.
 
-The gate decides by it, the report draws it, and the next snapshot's drift is measured against it,
-so that no snapshot is read a second time for its figures.
+The gate decides by it, the report shows it, and the next snapshot's drift is measured against it,
+so that no snapshot is read a second time.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ RATES = {
     "abstain": "abstentions, of judged rows",
     "quarantine": "quarantined rows, of judged and quarantined ones",
     "truncation": "replies cut off at the token limit, of all votes",
-    "unreadable": "replies that are no verdict for whatever reason, of all votes",
-    "position_consistency": "pairs whose votes of either order say the same, of judged pairs",
+    "unreadable": "replies without a verdict, for any reason, of all votes",
+    "position_consistency": "pairs whose two orders give the same label, of judged pairs",
     "first_slot_wins": "votes for the candidate shown first, of readable votes for either one",
     "preference_a": "labels that prefer a, of labeled pairs",
     "longer_wins": "labels that prefer the longer text, of sampled labeled pairs of texts that "
@@ -37,7 +37,7 @@ RATES = {
     "canary_agreement_all": "as gold_agreement_all, of the canaries that the run judged again",
 }
 
-# What is counted under `histograms`; what lies outside of the edges is in the outermost bins.
+# The histograms; values outside of the edges are counted in the outermost bins.
 HISTOGRAMS = {
     "margin": "judged pairs by mean score of a less that of b",
     "confidence": "judged rows by confidence",
@@ -84,7 +84,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Labels beside gold.
+    """Labels against gold.
 
     Attributes:
         source: URI of the gold pairs.
@@ -115,7 +115,7 @@ class Drift:
 
     Attributes:
         against: the snapshot that was live; None where there was none.
-        detail: for people: what it rests on, a change of judge, or why it cannot be measured.
+        detail: for people: what limits the comparison, or why it cannot be made.
         judge_changed: whether the two are by different judges.
         p_a_psi: population stability index of the histogram ``p_a``; 0 is no change, 0.1 little,
             0.25 much. ``n`` is the smaller of both numbers of pairs.
@@ -131,7 +131,7 @@ class Drift:
 
 @dataclass(frozen=True)
 class Quality(Record):
-    """The figures of one snapshot.
+    """The quality of one snapshot.
 
     Attributes:
         format: the judge's answer format.

@@ -1,6 +1,6 @@
 """The tables of a snapshot: labels without their votes, quarantined rows, and the votes.
 
-A reader of labels does not pay for the rationales of every vote; what the label itself rests on,
+A reader of labels does not read the rationales of every vote; the one that explains the label,
 ``rationale``, stays with it.
 """
 
@@ -36,6 +36,6 @@ TABLES = {"labels": SNAPSHOT_LABELS, "quarantine": SNAPSHOT_LABELS, "votes": SNA
 
 
 def contract_of(table: str) -> str:
-    """The contract that a table of this version of the software keeps to."""
+    """The contract of a table in this version of the software."""
     (name,) = TABLES[table].metadata.values()
     return str(name.decode())

@@ -22,7 +22,7 @@ from pipeline.labeling.pair_judge import label_row
 from pipeline.labeling.units import Unit
 from pipeline.pairs.pair_hash import Content, pair_hash
 from pipeline.pairs.shards import shard_key
-from pipeline.snapshots.publish import publish
+from pipeline.snapshots.publish_snapshot import publish
 from pipeline.store.object_store import Store
 from schemas.manifest import Manifest
 from tests.calibrations import scored

@@ -15,9 +15,9 @@ from pipeline.labeling.commit import commit_part
 from pipeline.labeling.units import Unit
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import shard_key
-from pipeline.snapshots.quality.canary_counts import Canary
-from pipeline.snapshots.quality.measure import measure, read_quality
-from pipeline.snapshots.quality.quality_config import QualityConfig
+from pipeline.snapshots.quality.canary_agreement import Canary
+from pipeline.snapshots.quality.measure_snapshot import measure, read_quality
+from pipeline.snapshots.quality.snapshot_counts import QualityConfig
 from pipeline.store.object_store import Store
 from schemas.labels import VERDICT
 from schemas.manifest import Manifest

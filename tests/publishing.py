@@ -19,8 +19,8 @@ from pipeline.labeling.units import Unit
 from pipeline.pairs.shards import shard_key
 from pipeline.runtime.reporter import Reporter
 from pipeline.snapshots.manifests import LATEST_KEY, folder_of
-from pipeline.snapshots.publish import Publication, publish
 from pipeline.snapshots.publish_config import PublishConfig
+from pipeline.snapshots.publish_snapshot import Publication, publish
 from pipeline.snapshots.snapshot_reader import open_manifest, open_snapshot
 from pipeline.store.object_store import Store
 from schemas.labels import Status

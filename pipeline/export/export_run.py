@@ -36,7 +36,7 @@ from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import ConfigError, ReconcileError
 from pipeline.runtime.reporter import Reporter
 from pipeline.snapshots.manifests import LATEST, find_snapshot, live, read_manifest
-from pipeline.snapshots.quality.measure import read_quality
+from pipeline.snapshots.quality.measure_snapshot import read_quality
 from pipeline.store.object_store import Store
 from schemas.manifest import Manifest
 

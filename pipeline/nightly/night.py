@@ -31,11 +31,11 @@ from pipeline.runtime.errors import (
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import new_run_id
 from pipeline.runtime.stop import Stop
-from pipeline.snapshots.gate.checks import gate_summary
-from pipeline.snapshots.gate.gate import gate_for
+from pipeline.snapshots.gate import gate_for
+from pipeline.snapshots.gate_checks import gate_summary
 from pipeline.snapshots.live_shards import live_shards
-from pipeline.snapshots.publish import Publication, publish
-from pipeline.snapshots.quality.canary_counts import Canary
+from pipeline.snapshots.publish_snapshot import Publication, publish
+from pipeline.snapshots.quality.canary_agreement import Canary
 from pipeline.snapshots.snapshot_summary import publication_fields
 from pipeline.store.lease import Lease, take_lease
 from pipeline.store.object_store import Store

@@ -8,9 +8,9 @@ from pipeline.labeling.label_config import LabelConfig
 from pipeline.nightly.exit_metrics import MetricsConfig
 from pipeline.nightly.nightly_config import NightlyConfig
 from pipeline.report.report_config import ReportConfig
-from pipeline.snapshots.gate.gate_config import GateConfig
+from pipeline.snapshots.gate_checks import GateConfig
 from pipeline.snapshots.publish_config import PublishConfig
-from pipeline.snapshots.quality.quality_config import QualityConfig
+from pipeline.snapshots.quality.snapshot_counts import QualityConfig
 
 
 class PipelineConfig(LabelConfig):

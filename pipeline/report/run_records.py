@@ -20,7 +20,7 @@ from pipeline.snapshots.manifests import (
     read_latest,
     read_manifest,
 )
-from pipeline.snapshots.quality.measure import read_quality
+from pipeline.snapshots.quality.measure_snapshot import read_quality
 from pipeline.store.object_store import Store
 from schemas.manifest import Manifest
 from schemas.quality import Quality

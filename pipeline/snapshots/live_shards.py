@@ -9,7 +9,7 @@ from pipeline.store.object_store import Store
 
 
 def live_shards(output: Store) -> PublishedShards:
-    """Reads them from the manifest; none where there is no manifest that can be read.
+    """The shards that the live manifest lists; none where no manifest can be read.
 
     Raises:
         StorageError: the store fails.
@@ -17,7 +17,7 @@ def live_shards(output: Store) -> PublishedShards:
     try:
         latest, _ = read_latest(output)
         manifest = read_manifest(output, latest.snapshot_id) if latest else None
-    except InputError:  # publishing raises it, and says what to do
+    except InputError:  # publishing raises it again, with what to do
         return PublishedShards()
     if manifest is None:
         return PublishedShards()

@@ -1,4 +1,4 @@
-"""Where snapshots, their manifests and ``LATEST.json`` are, and how they are read."""
+"""Where snapshots, their manifests and ``LATEST.json`` are stored, and how they are read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Latest(Record):
         published_by: the run that did it.
         previous: the snapshot that was live before, or None.
         rollback: whether this went back to an earlier snapshot.
-        withdrawn: what was gone back from by the rollbacks before, if this is one of several.
+        withdrawn: the snapshots that the rollbacks directly before this one withdrew.
     """
 
     snapshot_id: str
@@ -39,7 +39,7 @@ class Latest(Record):
     withdrawn: tuple[str, ...] = ()
 
     def withdrew(self, snapshot_id: str) -> bool:
-        """Whether it was made live by going back from this snapshot, be it in several steps."""
+        """Whether rollbacks, this one or those directly before it, withdrew this snapshot."""
         return self.rollback and snapshot_id in (self.previous, *self.withdrawn)
 
 
@@ -57,7 +57,7 @@ def read_latest(output: Store) -> tuple[Latest | None, Version | None]:
     """The live snapshot and the version to swap it by; None and None before the first publish.
 
     Raises:
-        InputError: the object cannot be read.
+        InputError: the object is not valid.
         StorageError: the store fails.
     """
     found = output.read_version(LATEST_KEY)
@@ -70,7 +70,7 @@ def live(output: Store) -> Latest:
     """The live snapshot.
 
     Raises:
-        InputError: nothing is published, or the object cannot be read.
+        InputError: nothing is published, or the object is not valid.
         StorageError: the store fails.
     """
     latest = read_record(output, LATEST_KEY, Latest)
@@ -86,7 +86,7 @@ def read_manifest(output: Store, snapshot_id: str) -> Manifest:
     """A snapshot's manifest.
 
     Raises:
-        InputError: there is no such snapshot, or its manifest is none of this version.
+        InputError: there is no such snapshot, or its manifest is not valid.
         StorageError: the store fails.
     """
     key = manifest_key(snapshot_id)
@@ -94,10 +94,13 @@ def read_manifest(output: Store, snapshot_id: str) -> Manifest:
     if manifest is None:
         raise InputError(
             f"{output.path(key)} does not exist: there is no such snapshot; jobs.publish --list "
-            "shows those there are"
+            "lists those that exist"
         )
     if manifest.snapshot_id != snapshot_id:
-        raise InputError(f"{output.path(key)}: it is of snapshot {manifest.snapshot_id}")
+        raise InputError(
+            f"{output.path(key)}: got the manifest of snapshot {manifest.snapshot_id}, expected "
+            f"that of {snapshot_id}; restore the object"
+        )
     return manifest
 
 
@@ -120,13 +123,13 @@ def find_snapshot(output: Store, prefix: str) -> str:
     """The only complete snapshot whose id begins with ``prefix``.
 
     Raises:
-        ConfigError: there is none, or more than one; the message lists all.
+        ConfigError: no id or more than one begins so; the message lists all ids.
     """
     complete = [name for name, has in snapshot_ids(output).items() if has]
     found = [name for name in complete if name.startswith(prefix)]
     if len(found) != 1:
         raise ConfigError(
-            f"snapshot {prefix!r}: {len(found)} ids under {output.path(SNAPSHOTS)} begin so, "
+            f"snapshot {prefix!r}: {len(found)} ids under {output.path(SNAPSHOTS)} begin with it, "
             f"expected exactly one; there are {', '.join(complete) or 'none'}"
         )
     return found[0]

@@ -19,7 +19,7 @@ class PublishConfig(Frozen):
         row_group_mb: a row group's size in memory before it is encoded; Arrow readers hold a few.
         allow_missing: rows of the input without a label are counted in the manifest instead of
             being an error.
-        lease_s: a publisher that has not been heard of for so long is taken for dead.
+        lease_s: a publisher that has not renewed its lease for this long is taken for dead.
     """
 
     file_mb: float = Field(default=256, gt=0, le=4_096)

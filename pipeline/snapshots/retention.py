@@ -1,8 +1,8 @@
-"""Removes old snapshots. The only place that deletes anything, and only when it is asked to.
+"""Removes old snapshots. The only code that deletes anything, and only when it is called for.
 
-A snapshot's manifest goes first: from then on nobody can open it, so that one whose deletion was
-interrupted never looks whole. What it leaves, and what publishers that were killed have left, is
-found by having no manifest, and is removed too.
+A snapshot's manifest is deleted first: from then on nobody can open it, so that a snapshot whose
+deletion was interrupted never looks complete. Folders without a manifest, which such deletions and
+killed publishers leave, are removed too.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pipeline.snapshots.manifests import (
     read_latest,
     snapshot_ids,
 )
-from pipeline.snapshots.publish import LEASE
 from pipeline.snapshots.publish_config import PublishConfig
+from pipeline.snapshots.publish_snapshot import LEASE
 from pipeline.store.lease import take_lease
 from pipeline.store.object_store import Store
 
@@ -45,8 +45,8 @@ def retain(
 
     Raises:
         ConfigError: ``keep`` is less than 1.
-        LeaseHeldError: a publisher is at work.
-        StorageError: the store refuses; these credentials may not delete.
+        LeaseHeldError: a publisher is running.
+        StorageError: the store fails, or these credentials may not delete.
     """
     if keep < 1:
         raise ConfigError(f"--keep {keep}: expected 1 or more; the live snapshot always stays")

@@ -1,4 +1,4 @@
-"""Makes an earlier snapshot live again, after looking whether all of it is still there."""
+"""Makes an earlier snapshot live again, after checking that all of its files are intact."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pipeline.runtime.errors import ConfigError, ReconcileError
 from pipeline.runtime.reporter import Reporter
 from pipeline.snapshots.manifests import find_snapshot, folder_of, read_latest, read_manifest
-from pipeline.snapshots.publish import LEASE, Publication, swap_latest
 from pipeline.snapshots.publish_config import PublishConfig
+from pipeline.snapshots.publish_snapshot import LEASE, Publication, swap_latest
 from pipeline.store.lease import take_lease
 from pipeline.store.object_store import Store
 from schemas.manifest import Manifest, SnapshotFile
@@ -21,19 +21,19 @@ _PIECE_BYTES = 8 * 2**20
 def roll_back(
     output: Store, snapshot: str, config: PublishConfig, reporter: Reporter, run_id: str
 ) -> Publication:
-    """Makes a snapshot live that exists already.
+    """Makes an existing snapshot live.
 
     Args:
         output: the output root.
-        snapshot: its id, or how it begins.
+        snapshot: its id, or the beginning of its id.
         config: for the lease.
-        reporter: told what is done.
+        reporter: receives progress.
         run_id: of this run.
 
     Raises:
-        ConfigError: there is no such snapshot, the gate refused it, or was never asked about it.
+        ConfigError: there is no such snapshot, the gate refused it, or no gate has checked it.
         ReconcileError: a file is not what the manifest says.
-        LeaseHeldError: another publisher is at work.
+        LeaseHeldError: another publisher is running.
     """
     with take_lease(output, LEASE, run_id, ttl_s=config.lease_s, waiting=reporter.note) as lease:
         before, version = read_latest(output)
@@ -47,8 +47,8 @@ def roll_back(
             )
         if manifest.gate is None:
             raise ConfigError(
-                f"snapshot {manifest.snapshot_id} was never live, and no gate has looked at it: "
-                "its publisher was ended before that; choose one that is kept or live "
+                f"snapshot {manifest.snapshot_id} was never live, and no gate has checked it: its "
+                "publisher ended before that; choose one that is kept or live "
                 "(jobs.publish --list), or publish what it was made of: jobs.publish --input "
                 f"{manifest.input}"
             )
@@ -84,7 +84,7 @@ def verify_files(output: Store, manifest: Manifest) -> None:
     if problems:
         shown = "\n  ".join(problems[:20])
         raise ReconcileError(
-            f"snapshot {manifest.snapshot_id} is damaged, and was left as it is:\n  {shown}\n"
+            f"snapshot {manifest.snapshot_id} is damaged, and was left unchanged:\n  {shown}\n"
             "choose another, or publish again"
         )
 

@@ -1,8 +1,8 @@
 """Reads snapshots: ``LATEST.json`` → manifest → exactly the files that it lists.
 
-Files of a snapshot never change, so that whoever has read a manifest reads one snapshot to the
-end, whatever is published meanwhile. (A retention job may remove it in the end: it keeps the live
-one and the one before.)
+Files of a snapshot never change, so a reader that has read a manifest reads one snapshot to the
+end, whatever is published meanwhile. (Retention may remove it later: it keeps the live snapshot and
+the one before it.)
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def open_manifest(output: Store, which: str = LATEST) -> Manifest:
     """The manifest of the live snapshot, or of the one with the id ``which``.
 
     Raises:
-        InputError: nothing is published, there is no such snapshot, or it cannot be read.
+        InputError: nothing is published, there is no such snapshot, or its manifest is not valid.
         StorageError: the store fails.
     """
     return read_manifest(output, live(output).snapshot_id if which == LATEST else which)

@@ -1,4 +1,4 @@
-"""What an operator is told about snapshots."""
+"""Log fields about publications and snapshots, for operators."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.snapshots.manifests import manifests, read_latest, snapshot_ids
-from pipeline.snapshots.publish import Publication
+from pipeline.snapshots.publish_snapshot import Publication
 from pipeline.store.object_store import Store
 from schemas.manifest import Manifest
 from schemas.snapshots import TABLES
 
 
 def publication_fields(publication: Publication, output: Store) -> dict[str, Any]:
-    """A publication in a few lines."""
+    """The log fields of a publication."""
     manifest = publication.manifest
     state = "refused by the gate" if manifest.blocked else "live"
     if publication.live and not publication.changed:
@@ -34,7 +34,7 @@ def publication_fields(publication: Publication, output: Store) -> dict[str, Any
 
 
 def listing(output: Store) -> Iterator[dict[str, Any]]:
-    """Every snapshot, oldest first, and what killed publishers have left."""
+    """The log fields of every snapshot, oldest first, and of unfinished folders."""
     latest, _ = read_latest(output)
     for manifest in manifests(output):
         yield {
@@ -45,8 +45,8 @@ def listing(output: Store) -> Iterator[dict[str, Any]]:
             **manifest.counts,
             "mb": round(manifest.total_bytes / 2**20, 1),
         }
-    for snapshot_id, whole in snapshot_ids(output).items():
-        if not whole:
+    for snapshot_id, complete in snapshot_ids(output).items():
+        if not complete:
             yield {"snapshot": snapshot_id, "state": "unfinished"}
 
 

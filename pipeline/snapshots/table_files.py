@@ -1,4 +1,4 @@
-"""Writes one table of a snapshot as a row of files, each of about the size asked for."""
+"""Writes one table of a snapshot as a sequence of files, each of about the configured size."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class TableFiles:
     """The files of one table, written in order; a context manager.
 
     Rows are held until they make a row group, so that at most one row group and one piece of an
-    upload are in memory. The same rows in the same order give the same bytes. There is always one
-    file, be it without rows: whoever reads the folder finds the columns.
+    upload are in memory. The same rows in the same order give the same bytes. There is always at
+    least one file, if only one without rows, so that readers of the folder find the columns.
 
     Attributes:
         done: the files that are complete.
@@ -32,7 +32,7 @@ class TableFiles:
 
         Args:
             store: the output.
-            folder: the snapshot's.
+            folder: of the snapshot.
             table: one of ``schemas.snapshots.TABLES``.
             file_bytes: a file that has reached this size gets no further row group.
             row_group_bytes: size of a row group in memory, before it is encoded.
@@ -40,8 +40,8 @@ class TableFiles:
         self.done: list[SnapshotFile] = []
         self._store, self._folder, self._table = store, folder, table
         self._file_bytes, self._row_group_bytes = file_bytes, row_group_bytes
-        self._held: list[pa.Table] = []
-        self._held_bytes = 0
+        self._pending: list[pa.Table] = []
+        self._pending_bytes = 0
         self._upload: Upload | None = None
         self._writer: pq.ParquetWriter | None = None
         self._rows = 0
@@ -61,24 +61,24 @@ class TableFiles:
     def write(self, rows: pa.Table) -> None:
         """Appends rows of the table's schema."""
         if rows.num_rows:
-            self._held.append(rows)
-            self._held_bytes += rows.nbytes
-        if self._held_bytes >= self._row_group_bytes:
+            self._pending.append(rows)
+            self._pending_bytes += rows.nbytes
+        if self._pending_bytes >= self._row_group_bytes:
             self._flush()
 
     def finish(self) -> list[SnapshotFile]:
         """Completes the last file; returns all."""
-        if self._held or not self.done:
+        if self._pending or not self.done:
             self._flush()
         if self._upload is not None:
             self._close()
         return self.done
 
     def _flush(self) -> None:
-        """Writes what is held as one row group."""
+        """Writes the pending rows as one row group."""
         schema = TABLES[self._table]
-        rows = pa.concat_tables(self._held) if self._held else schema.empty_table()
-        self._held, self._held_bytes = [], 0
+        rows = pa.concat_tables(self._pending) if self._pending else schema.empty_table()
+        self._pending, self._pending_bytes = [], 0
         if self._upload is None or self._writer is None:
             key = f"{self._folder}/{self._table}/{len(self.done):05d}.parquet"
             self._upload = self._store.upload(key)

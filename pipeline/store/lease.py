@@ -1,8 +1,8 @@
-"""Leases: of the runs that want to do the same work on one output, one does it at a time.
+"""Leases: at any time only one run does a given kind of work on an output.
 
 A lease is one JSON object that its holder renews by compare-and-swap. A holder that does not renew
-it for its time to live has lost it, and learns so by its own clock before anybody else may take it.
-Nothing is ever deleted: a released lease stays as a record that says so.
+it within its time to live has lost it, and stops by its own clock before another run may take it.
+Nothing is ever deleted: a released lease stays as a record marked as released.
 """
 
 from __future__ import annotations
@@ -42,24 +42,25 @@ def take_lease(
     """Takes a lease, and renews it in a thread until it is released.
 
     Args:
-        store: the output that the work is about.
+        store: the output that the work is done on.
         name: of the work, such as ``nightly``.
         run_id: of the run that wants it.
         ttl_s: seconds until a holder that does not renew it has lost it; the same for all
             contenders of a name.
-        waiting: told once, for people, if the holder may be dead and this waits to learn it.
+        waiting: called once with a text for people, if the holder may be dead and this waits to
+            find out.
         on_lost: called in the renewing thread when the lease is lost; :meth:`Lease.check` raises
             from then on.
-        while_waiting: called again and again while this waits; may raise to end it.
+        while_waiting: called at every poll while this waits; may raise to end the wait.
 
     Raises:
-        LeaseHeldError: a live run holds it; says which, and until when.
+        LeaseHeldError: a live run holds it; names it, and until when.
         StorageError: the store fails.
     """
     key = f"leases/{name}.json"
     where = store.path(key)
     first = found = store.read_version(key)
-    since, told = time.monotonic(), False
+    since, announced = time.monotonic(), False
     while True:
         held = parse_record(found.data, where, LeaseRecord) if found else None
         alive = found is not None and (first is None or found.tag != first.tag)
@@ -77,9 +78,9 @@ def take_lease(
             if version is not None:
                 return Lease(store, key, record, version, begun + ttl_s, on_lost)
         else:
-            if not told:
-                waiting(f"{_held(where, held)}; looking whether it still is")
-            told = True
+            if not announced:
+                waiting(f"{_held(where, held)}; waiting to see whether the holder is alive")
+            announced = True
             while_waiting()
             time.sleep(held.ttl_s / _POLLS)
         found = store.read_version(key)
@@ -126,7 +127,7 @@ class Lease:
         return self._taken_by is not None or time.monotonic() >= self._deadline
 
     def check(self) -> None:
-        """To be called before every step that two runs must not both take.
+        """Call before every step that two runs must not both take.
 
         Raises:
             LeaseLostError: the lease is lost; the caller must stop.
@@ -141,17 +142,17 @@ class Lease:
         )
 
     def release(self) -> None:
-        """Frees the lease if it is still ours; the next one need not wait."""
+        """Releases the lease if it is still held, so that the next run need not wait."""
         self._stop.set()
         self._thread.join()
         if not self.lost:
             with suppress(StorageError):  # then it expires
-                self._store.swap(self._key, self.record.freed().to_json(), self._version)
+                self._store.swap(self._key, self.record.as_released().to_json(), self._version)
 
     def _keep(self) -> None:
         pause = self.record.ttl_s / _RENEWALS
         while not self._stop.wait(pause):
-            with suppress(StorageError):  # again at the next beat, until the time is up
+            with suppress(StorageError):  # the next renewal tries again, until the lease expires
                 self._renew()
             if self.lost:
                 if self._on_lost is not None:
@@ -169,7 +170,7 @@ class Lease:
             if found is None or other is None or other.token != record.token:
                 self._taken_by = other.holder if other else "nobody: the object was removed"
                 return
-            version, record = found, other  # an earlier renewal, of which the answer was lost
+            version, record = found, other  # an earlier renewal whose answer was lost
         self.record, self._version = record, version
         self._deadline = begun + record.ttl_s
 
@@ -179,7 +180,7 @@ class LeaseRecord(Record):
     """Who holds a lease, and until when.
 
     Attributes:
-        token: of one holding; the same process gets another the next time.
+        token: identifies one holding; the same process gets another one the next time.
         process: the process id on ``host``.
         begun, expires: UTC in ISO 8601.
         released: whether it is free.
@@ -197,7 +198,7 @@ class LeaseRecord(Record):
     released: bool = False
 
     def problems(self) -> list[str]:
-        """Whether its expiry is no time."""
+        """Whether ``expires`` is not a time with a time zone."""
         try:
             _time(self.expires)
         except ValueError as error:
@@ -211,15 +212,15 @@ class LeaseRecord(Record):
 
     @property
     def expired(self) -> bool:
-        """Whether the stored expiry has passed by this machine's clock."""
+        """Whether ``expires`` has passed by this machine's clock."""
         return _time(self.expires) <= _now()
 
     def renewed(self) -> LeaseRecord:
-        """The same holding for another time to live, from now on."""
+        """The same holding, which now expires after another time to live."""
         return replace(self, expires=_iso(_now(self.ttl_s)))
 
-    def freed(self) -> LeaseRecord:
-        """The record of a lease that was released now."""
+    def as_released(self) -> LeaseRecord:
+        """The same holding, released now."""
         return replace(self, expires=_iso(_now()), released=True)
 
 

@@ -11,16 +11,16 @@ import secrets
 from pathlib import Path
 from typing import IO, Any
 
-# What is no object: a write that is not committed yet, and the lock of an object that is swapped.
+# Files that are no objects: writes that are not committed yet, and the locks of swapped objects.
 _HIDDEN = re.compile(r"\..*\.(?:[0-9a-f]{12}\.tmp|lock)")
 
 
 def find(base: str, start: str = "") -> dict[str, dict[str, Any]]:
-    """What ``find`` of fsspec gives, but with what is linked, and with every error raised.
+    """As ``find`` of fsspec, but follows links and raises every error.
 
     Args:
         base: a folder, or one file.
-        start: what names of files and folders in ``base`` itself begin with.
+        start: the prefix of names of files and folders directly in ``base``.
     """
 
     def stop(error: OSError) -> None:
@@ -40,19 +40,19 @@ def find(base: str, start: str = "") -> dict[str, dict[str, Any]]:
     for path in paths:
         try:
             found[str(path)] = {"type": "file", "size": path.stat().st_size}
-        except OSError as error:  # gone since, a dangling link, or one to itself
+        except OSError as error:  # removed meanwhile, a dangling link, or one to itself
             if error.errno not in (errno.ENOENT, errno.ELOOP):
                 raise
     return found
 
 
 def _leads_back(path: Path, base: str) -> bool:
-    """Whether a folder is a link to one that holds it, or holds one on the way to it."""
+    """Whether a folder is a link to one of the folders on its own path."""
     if not path.is_symlink():
         return False
     target, top = path.resolve(), Path(base)
-    way = [folder for folder in path.parents if folder.is_relative_to(top)]
-    return any(folder.resolve().is_relative_to(target) for folder in way)
+    parents = [folder for folder in path.parents if folder.is_relative_to(top)]
+    return any(folder.resolve().is_relative_to(target) for folder in parents)
 
 
 def create(path: Path, data: bytes) -> bool:
@@ -68,20 +68,20 @@ def create(path: Path, data: bytes) -> bool:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Writes a file in place of what is there, atomically."""
+    """Writes a file atomically, replacing what is there."""
     _write_temporary(path, data).replace(path)
 
 
 def version(data: bytes) -> str:
-    """What tells one content of a file from another."""
+    """The version of a file with this content: its SHA-256."""
     return hashlib.sha256(data).hexdigest()
 
 
 def swap(path: Path, data: bytes, expected: str | None) -> str | None:
     """Writes a file if its version is the expected one (None: if it does not exist).
 
-    The lock is the kernel's, on an open file: it ends with the process, however that ends. The
-    file system must know ``flock``, as local ones and NFS do.
+    The kernel locks an open file, and releases the lock when the process ends, however it ends.
+    The file system must support ``flock``, as local ones and NFS do.
 
     Returns:
         The new version; None if another was there, and nothing was written.
@@ -97,20 +97,20 @@ def swap(path: Path, data: bytes, expected: str | None) -> str | None:
 
 
 def temporary(path: Path) -> tuple[Path, IO[bytes]]:
-    """A new file beside ``path``, in no listing, to be filled and renamed to it."""
+    """Opens a new file beside ``path``, hidden from listings, to be written and renamed to it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    place = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
-    return place, place.open("xb")
+    hidden = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
+    return hidden, hidden.open("xb")
 
 
 def _write_temporary(path: Path, data: bytes) -> Path:
-    place, file = temporary(path)
+    hidden, file = temporary(path)
     try:
         with file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-    except OSError:  # such as on a full disk, which must not be filled further
-        place.unlink(missing_ok=True)
+    except OSError:  # such as on a full disk, where the temporary file must not stay
+        hidden.unlink(missing_ok=True)
         raise
-    return place
+    return hidden

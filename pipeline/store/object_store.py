@@ -30,13 +30,13 @@ _HINTS = {
     PermissionError: "access is denied: check the credentials in use and what they may do there",
     FileNotFoundError: "it does not exist: check bucket and path",
 }
-_IN_THE_WAY = "a part of the path is a file and no folder: check the path"
+_NOT_A_FOLDER = "a part of the path is a file and no folder: check the path"
 _FULL = "the disk is full, or a quota is used up: make room, and run again"
 _LOCAL_HINTS = {
     PermissionError: "access is denied: check who owns the folders of this path and who may write",
     FileNotFoundError: "it does not exist and was not made: check the path",
-    NotADirectoryError: _IN_THE_WAY,
-    FileExistsError: _IN_THE_WAY,
+    NotADirectoryError: _NOT_A_FOLDER,
+    FileExistsError: _NOT_A_FOLDER,
 }
 
 
@@ -51,7 +51,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Version:
-    """The content of an object, and the tag that tells it from other contents of its key."""
+    """The content of an object, and the tag that identifies this content of its key."""
 
     data: bytes
     tag: str
@@ -91,7 +91,7 @@ class Store:
         return f"{self.uri}/{key}" if key else self.uri
 
     def real_path(self, key: str = "") -> str:
-        """The URI of ``key`` with the links of a local path resolved, to compare places by."""
+        """The URI of ``key`` with the links of a local path resolved, to compare locations by."""
         return str(Path(self.path(key)).resolve()) if self.local else self.path(key)
 
     def list(self, prefix: str = "", start: str = "") -> Iterator[Entry]:
@@ -102,7 +102,7 @@ class Store:
 
         Args:
             prefix: the folder.
-            start: what their path below the folder begins with, within its first name.
+            start: the prefix of their paths below the folder, within the first name of the path.
         """
         base = self._join(prefix)
         with self._errors(prefix):
@@ -137,7 +137,7 @@ class Store:
             return None if info["type"] == "directory" else int(info["size"])
 
     def open(self, key: str, size: int) -> SourceFile:
-        """A seekable reader that tells a failing store from a corrupt file."""
+        """A seekable reader that distinguishes a failing store from a corrupt file."""
         return SourceFile(self.path(key), size, functools.partial(self.read_range, key))
 
     def create(self, key: str, data: bytes) -> bool:
@@ -161,7 +161,7 @@ class Store:
                 self._fs.pipe_file(self._join(key), data)
 
     def read_version(self, key: str) -> Version | None:
-        """An object and what tells its versions apart; None if there is no such object."""
+        """An object with the tag of its version; None if there is no such object."""
         with self._errors(key):
             if self.local:
                 path = Path(self._join(key))
@@ -180,9 +180,9 @@ class Store:
 
         Args:
             key: the object.
-            data: what to write; must hold something of the writer's own, since where the answer to
-                a PUT is lost, finding ``data`` in place is how the writer learns that it won.
-            expected: what ``read_version`` or an earlier swap gave; None to create the object.
+            data: what to write; must be unique to the writer, since where the answer to a PUT is
+                lost, a writer that finds ``data`` stored concludes that it won.
+            expected: from ``read_version`` or an earlier swap; None to create the object.
 
         Returns:
             The new version; None if another was there, and nothing was written.
@@ -205,7 +205,7 @@ class Store:
         return Upload(self.path(key), sink, lambda: self._errors(key))
 
     def delete(self, key: str) -> None:
-        """Removes an object; none is no error. Needs a right that labeling does without."""
+        """Removes an object, if it exists. Needs a permission that labeling does not need."""
         with self._errors(key):
             if self.local:
                 Path(self._join(key)).unlink(missing_ok=True)
@@ -217,7 +217,7 @@ class Store:
         return self._fs, self._join(key)
 
     def content_key(self, entry: Entry) -> str:
-        """What tells one version of an object from the next: its etag, or its content's hash."""
+        """Identifies a version of an object: its etag, or its content's hash."""
         if entry.etag is not None:
             return entry.etag
         with self._errors(entry.key), Path(self._join(entry.key)).open("rb") as file:

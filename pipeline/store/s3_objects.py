@@ -1,7 +1,6 @@
 """One S3 object, written on a condition: ``If-None-Match: *`` and ``If-Match`` of PUT.
 
-Apart from :mod:`pipeline.store.object_store` because importing s3fs takes a second, which local
-stores need not wait for.
+A module of its own because importing s3fs takes a second, which local stores need not wait for.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from s3fs.core import S3_RETRYABLE_ERRORS
 
 _TRIES = 5
 _LOST = ("PreconditionFailed", "NoSuchKey")  # AWS answers If-Match on a missing key with the latter
-_AT_ONCE = "ConditionalRequestConflict"  # another write was under way; nobody need have won
+_CONFLICT = "ConditionalRequestConflict"  # another write was in progress; neither may have won
 
 
 def create(fs: Any, path: str, data: bytes) -> bool:
@@ -25,7 +24,7 @@ def create(fs: Any, path: str, data: bytes) -> bool:
     except FileExistsError:
         return False
     except OSError as error:
-        if error_code(error) not in ("PreconditionFailed", _AT_ONCE):
+        if error_code(error) not in ("PreconditionFailed", _CONFLICT):
             raise
         return False
     return True
@@ -56,8 +55,8 @@ def read(fs: Any, path: str) -> tuple[bytes, str] | None:
 def swap(fs: Any, path: str, data: bytes, expected: str | None) -> str | None:
     """Writes an object if its etag is the expected one (None: if it does not exist).
 
-    A PUT whose answer is lost is sent again by the client, and then meets its own first copy; so
-    what is refused is looked up, and is won if ``data`` stands there.
+    The client retries a PUT whose answer was lost, and the retry then conflicts with the first PUT;
+    so a refused write reads the object, and counts as won if that holds ``data``.
 
     Returns:
         The new etag; None if another was there, and nothing was written.
@@ -70,12 +69,12 @@ def swap(fs: Any, path: str, data: bytes, expected: str | None) -> str | None:
             return str(answer["ETag"])
         except OSError as error:
             code = error_code(error)
-            if code not in (*_LOST, _AT_ONCE) and not isinstance(error, FileExistsError):
+            if code not in (*_LOST, _CONFLICT) and not isinstance(error, FileExistsError):
                 raise
             found = read(fs, path)
             if found is not None and found[0] == data:
                 return found[1]
-            undecided = code == _AT_ONCE and (found and found[1]) == expected
+            undecided = code == _CONFLICT and (found and found[1]) == expected
             if not undecided:
                 return None
             if tries == _TRIES:

@@ -1,4 +1,4 @@
-"""A stored object as a seekable file that tells a failing store from a corrupt file."""
+"""A stored object as a seekable file that distinguishes a failing store from a corrupt file."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pipeline.runtime.errors import StorageError
 
 
 class SourceFile(io.RawIOBase):
-    """A seekable object that remembers the store's failure, if there was one.
+    """A seekable object that keeps the store's failure, if there was one, in ``failure``.
 
-    Parquet reports a bad page and a lost connection both as OSError; the first belongs into
-    quarantine, the second must be raised. ``failure`` tells them apart.
+    Parquet reports a bad page and a lost connection both as OSError; the first is a reason for
+    quarantine, the second must be raised.
     """
 
     def __init__(self, name: str, size: int, read_range: Callable[[int, int], bytes]) -> None:
-        """Wraps an object of ``size`` bytes, whose bytes ``[start, stop)`` ``read_range`` gives."""
+        """Wraps an object of ``size`` bytes; ``read_range`` returns its bytes ``[start, stop)``."""
         super().__init__()
         self.failure: StorageError | None = None
         self.name = name

@@ -1,4 +1,4 @@
-"""Writes an object piece by piece; nobody sees any of it before it is whole."""
+"""Writes an object piece by piece; it becomes visible only when it is complete."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from pipeline.store import local_files
 
-_PIECE_BYTES = 16 * 2**20  # of a multipart upload: so much of the object is held in memory
+_PIECE_BYTES = 16 * 2**20  # of a multipart upload: as much of the object is held in memory
 
 
 class Sink(Protocol):
@@ -24,7 +24,7 @@ class Sink(Protocol):
         """Takes the next bytes."""
 
     def commit(self) -> None:
-        """Makes the object visible, in place of what is there."""
+        """Makes the object visible, replacing what is there."""
 
     def abort(self) -> None:
         """Removes what was written."""
@@ -55,7 +55,7 @@ class LocalSink:
 class S3Sink:
     """A multipart upload, or one PUT where the object is small.
 
-    The pieces of an upload whose process died are in no listing, and stay until a lifecycle rule
+    The pieces of an upload whose process died appear in no listing, and stay until a lifecycle rule
     of the bucket removes them.
     """
 
@@ -109,7 +109,7 @@ class Upload(io.RawIOBase):
         return self._hash.hexdigest()
 
     def commit(self) -> None:
-        """Makes the object visible, in place of what is there.
+        """Makes the object visible, replacing what is there.
 
         Raises:
             StorageError: the store refuses.
@@ -118,6 +118,6 @@ class Upload(io.RawIOBase):
             self._sink.commit()
 
     def abort(self) -> None:
-        """Gives up: nothing of it stays, as far as the store can be reached."""
+        """Removes what was written, as far as the store can be reached."""
         with suppress(OSError, ClientError, BotoCoreError):
             self._sink.abort()

@@ -21,10 +21,10 @@ from typing import Any
 from pipeline.pairs.input_config import InputConfig
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import new_run_id
-from pipeline.snapshots.gate.gate import gate_for
-from pipeline.snapshots.gate.gate_config import GateConfig
-from pipeline.snapshots.publish import publish
-from pipeline.snapshots.quality.quality_config import QualityConfig
+from pipeline.snapshots.gate import gate_for
+from pipeline.snapshots.gate_checks import GateConfig
+from pipeline.snapshots.publish_snapshot import publish
+from pipeline.snapshots.quality.snapshot_counts import QualityConfig
 from pipeline.store import s3_objects  # noqa: F401 (here, not in every process: it takes a second)
 from pipeline.store.object_store import Store
 from pipeline.store.uploads import Upload

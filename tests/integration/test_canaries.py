@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.snapshots.quality.measure import read_quality
+from pipeline.snapshots.quality.measure_snapshot import read_quality
 from pipeline.store.object_store import Store
 from tests.labeling import assert_exact, forbid_ray, run_records, verdict_of, write_config
 from tests.nights import detail_of, nights, run_nightly

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from pipeline.pairs.input_config import InputConfig
-from pipeline.snapshots.gate.gate import gate_for
-from pipeline.snapshots.gate.gate_config import DRIFT, METRICS, GateConfig
+from pipeline.snapshots.gate import gate_for
+from pipeline.snapshots.gate_checks import DRIFT, METRICS, GateConfig
 from pipeline.snapshots.manifests import read_manifest
-from pipeline.snapshots.quality.measure import measure, read_quality
-from pipeline.snapshots.quality.quality_config import QualityConfig
+from pipeline.snapshots.quality.measure_snapshot import measure, read_quality
+from pipeline.snapshots.quality.snapshot_counts import QualityConfig
 from schemas.manifest import Manifest
 from tests.measuring import Corpus, random_pairs, random_votes
 from tests.publishing import Outcome, files_under, latest_of, run_publish
@@ -111,8 +111,8 @@ def test_what_a_blocked_run_says(corpus: Corpus) -> None:
         f"  tie: got {value:.4g} (95 % interval {low:.4g} to {high:.4g}, n = "
         f"{quality.rates['tie'].n}), expected at most 0.01: the lower end of the interval fails "
         "it\n"
-        "it is kept as a candidate, and readers see what they saw; if it is right all the same, "
-        "change the thresholds (gate.at_least, gate.at_most) and publish again\n"
+        "it is kept as a candidate, and readers still get what was live before; if it is right "
+        "nevertheless, change the thresholds (gate.at_least, gate.at_most) and publish again\n"
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import s3fs
 
-from pipeline.snapshots.quality.measure import read_quality
+from pipeline.snapshots.quality.measure_snapshot import read_quality
 from tests.measuring import Corpus, random_corpus, random_pairs, random_votes
 from tests.publishing import latest_of, run_publish
 from tests.s3_server import BUCKET, JOB, S3Server

@@ -120,7 +120,7 @@ def test_footers_of_what_is_published_are_not_read_again(
         read.append(entry.key)
         return read_footer(source, entry)
 
-    monkeypatch.setattr("pipeline.snapshots.inventory.read_footer", watched)
+    monkeypatch.setattr("pipeline.snapshots.snapshot_inventory.read_footer", watched)
     assert mill.publish().manifest.parent == first.snapshot_id
     assert read == ["a.parquet"]
     assert_live_is(mill)
@@ -224,9 +224,9 @@ def test_no_more_than_a_few_parts_are_held(mill: Mill, monkeypatch: pytest.Monke
     begun = itertools.count(1)
     ahead: list[int] = []
     written: list[int] = []
-    from pipeline.snapshots import compact
+    from pipeline.snapshots import compact_parts
 
-    read, write = compact._read, compact._write
+    read, write = compact_parts._read, compact_parts._write
 
     def counted_read(*arguments: Any) -> pa.Table:
         ahead.append(next(begun) - len(written))
@@ -236,8 +236,8 @@ def test_no_more_than_a_few_parts_are_held(mill: Mill, monkeypatch: pytest.Monke
         write(*arguments)
         written.append(1)
 
-    monkeypatch.setattr(compact, "_read", counted_read)
-    monkeypatch.setattr(compact, "_write", counted_write)
+    monkeypatch.setattr(compact_parts, "_read", counted_read)
+    monkeypatch.setattr(compact_parts, "_write", counted_write)
     mill.publish(SMALL)
     assert len(written) == len(ahead) >= 40
     assert max(ahead) <= 8

@@ -101,7 +101,7 @@ def test_no_rollback_to_what_no_gate_has_seen(mill: Mill) -> None:
     (candidate,) = (event["snapshot"] for event in listed if event["state"] == "never gated")
     back = run_publish(mill.output, "--rollback", candidate)
     assert back.exit_code == 2
-    assert "no gate has looked at it: its publisher was ended before that" in back.error
+    assert "no gate has checked it: its publisher ended before that" in back.error
     assert f"jobs.publish --input {mill.source.uri}" in back.error
     assert latest_of(mill.output)["snapshot_id"] == first
 

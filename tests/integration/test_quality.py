@@ -16,9 +16,9 @@ from pipeline.aggregation.labeler import Labeler
 from pipeline.evaluation.measures import statistics
 from pipeline.pairs.input_config import InputConfig
 from pipeline.snapshots.manifests import folder_of
-from pipeline.snapshots.publish import publish
-from pipeline.snapshots.quality.measure import quality_key, read_quality
-from pipeline.snapshots.quality.quality_config import QualityConfig
+from pipeline.snapshots.publish_snapshot import publish
+from pipeline.snapshots.quality.measure_snapshot import quality_key, read_quality
+from pipeline.snapshots.quality.snapshot_counts import QualityConfig
 from pipeline.stats.intervals import stability_index
 from schemas.manifest import OUTCOMES
 from tests.calibrations import calibration

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.manifests import folder_of
-from pipeline.snapshots.quality.snapshot_tables import map_groups
+from pipeline.snapshots.quality.table_row_groups import map_row_groups
 from schemas.quality import RATES, Quality, Rate
 from tests.measuring import (
     Corpus,
@@ -104,7 +104,7 @@ def test_the_input_may_have_changed_or_be_unreadable_since(corpus: Corpus) -> No
     assert rest.rates["tie"] == whole.rates["tie"]
     (note,) = rest.notes
     assert note == (
-        "gold and texts of 2 shards are not known, such as a.parquet: it is gone or another one "
+        "gold and texts of 2 shards are not known, such as a.parquet: it was removed or replaced "
         "since the snapshot was made"
     )
 
@@ -116,7 +116,10 @@ def test_a_shard_of_the_same_size_is_not_taken_for_the_same(corpus: Corpus) -> N
     put(corpus.source, "b/c.parquet", other)
     assert len(corpus.source.read("b/c.parquet")) == len(whole)
     (note,) = measure_it(corpus, manifest).notes
-    assert note.startswith("gold and texts of 1 shards are not known, such as b/c.parquet: it is ")
+    assert note == (
+        "gold and texts of 1 shards are not known, such as b/c.parquet: it was removed or replaced "
+        "since the snapshot was made"
+    )
 
 
 def test_without_its_input_a_snapshot_has_the_figures_of_its_own(corpus: Corpus) -> None:
@@ -164,7 +167,7 @@ def test_row_groups_are_read_a_few_at_a_time_and_in_order(corpus: Corpus) -> Non
             active -= 1
         return tuple(table["row"].to_pylist())
 
-    groups = map_groups(corpus.output, manifest, "votes", ["row"], count, threads=2)
+    groups = map_row_groups(corpus.output, manifest, "votes", ["row"], count, threads=2)
     first = next(groups)
     # Only what the threads were given has been read: two groups, of more.
     for _ in range(2):

@@ -71,7 +71,7 @@ def other_columns(table: pa.Table) -> pa.Table:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (other_version, "it says that it keeps to labels/v2, expected labels/v1"),
+        (other_version, "its contract is labels/v2, expected labels/v1"),
         (other_columns, "column 'margin' is missing (expected double)"),
     ],
 )

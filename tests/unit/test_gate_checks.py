@@ -12,8 +12,7 @@ from pydantic import ValidationError
 
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.config_file import load_config
-from pipeline.snapshots.gate.checks import Check, check_all
-from pipeline.snapshots.gate.gate_config import METRICS, GateConfig
+from pipeline.snapshots.gate_checks import METRICS, Check, GateConfig, check_all
 from pipeline.stats.intervals import NOTHING, share
 from schemas.quality import Drift, Quality, Rate
 from tests.qualities import quality
@@ -168,7 +167,7 @@ def test_thresholds_that_mean_nothing_are_refused(config: dict[str, Any], messag
 def test_the_documented_example_is_a_configuration(tmp_path: Path) -> None:
     documented = inspect.getdoc(GateConfig) or ""
     example = tmp_path / "gate.yaml"
-    example.write_text(documented.split("::\n")[1].split("\n\nA figure")[0])
+    example.write_text(documented.split("::\n")[1].split("\n\nA metric")[0])
     config = load_config(PipelineConfig, str(example), []).gate
     assert config.at_least["gold_agreement"] == 0.7
     assert config.at_most["preference_a_change"] == 0.05

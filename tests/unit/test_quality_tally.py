@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.snapshots.quality.gold_counts import (
+from pipeline.snapshots.quality.gold_agreement import (
     agreement_of,
     agreement_rates,
     of_groups,

@@ -1,4 +1,4 @@
-"""Counts of the rows and votes of a snapshot, of one batch at a time."""
+"""Counts the rows and votes of a snapshot, one batch at a time."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def of_rows(rows: pa.Table) -> Tally:
 def of_votes(votes: pa.Table) -> Tally:
     """Votes of a snapshot's table ``votes``: every vote of each row that has one in the batch."""
     outcome, choice = votes["outcome"], votes["choice"]
-    # Votes stand in the order of their rows, and each row's begin with number 0.
+    # Votes are in the order of their rows, and each row's votes are numbered from 0.
     row = np.cumsum(integers(votes["vote"]) == 0)
-    readable = truths(pc.equal(outcome, VERDICT))
-    sided = readable & truths(pc.is_in(choice, pa.array(["a", "b"])))
+    readable = flags(pc.equal(outcome, VERDICT))
+    sided = readable & flags(pc.is_in(choice, pa.array(["a", "b"])))
     first = pc.utf8_slice_codeunits(votes["order"], 0, 1)
     every = np.ones(len(votes), bool)
     tally = Tally()
@@ -79,9 +79,9 @@ def of_votes(votes: pa.Table) -> Tally:
     written = floats(votes["output_tokens"])
     tally.tables["output_tokens"] = counted(written, EDGES["output_tokens"])
     for name, part, whole in (
-        ("truncation", truths(pc.equal(outcome, Reason.TRUNCATED)), every),
+        ("truncation", flags(pc.equal(outcome, Reason.TRUNCATED)), every),
         ("unreadable", ~readable, every),
-        ("first_slot_wins", sided & truths(pc.equal(choice, first)), sided),
+        ("first_slot_wins", sided & flags(pc.equal(choice, first)), sided),
     ):
         tally.tables[name] = ratio_sums(_by_row(part, row), _by_row(whole, row))
     return tally
@@ -91,9 +91,9 @@ def of_lengths(length_a: Floats, length_b: Floats, preferred: Table, gold: Table
     """Sampled rows whose two responses are texts.
 
     Args:
-        length_a, length_b: in characters; NaN or 0 leaves a row out.
-        preferred: ``"a"``, ``"b"``, or else of a row without a label.
-        gold: ``"a"``, ``"b"``, or else of a row where no human prefers one.
+        length_a, length_b: in characters; a row where one is NaN or 0 is not counted.
+        preferred: ``"a"`` or ``"b"``; anything else of a row without a preference.
+        gold: ``"a"`` or ``"b"``; anything else of a row where no human prefers one.
     """
     known = (length_a > 0) & (length_b > 0)
     longer = np.where(length_a > length_b, "a", "b")
@@ -114,7 +114,7 @@ def of_lengths(length_a: Floats, length_b: Floats, preferred: Table, gold: Table
 def probabilities(rows: pa.Table) -> Floats:
     """Of each row the probability that a is preferred; NaN where it has none.
 
-    The calibrated one; of a row without, the share of its votes.
+    The calibrated one, or else the share of its votes.
     """
     return floats(pc.coalesce(rows["p_a"], rows["p_a_raw"]))
 
@@ -135,17 +135,17 @@ def texts(column: Any) -> Table:
     return np.asarray(pc.fill_null(column, ""), np.str_)
 
 
-def truths(column: Any) -> Table:
-    """A column of truth values; null is false."""
+def flags(column: Any) -> Table:
+    """A column of booleans; null is false."""
     return np.asarray(pc.fill_null(column, False), bool)
 
 
 def _by_value(prefix: str, column: Any) -> Counter[str]:
     found = pc.value_counts(column).to_pylist()
-    there = {each["values"]: each["counts"] for each in found if each["values"] is not None}
-    return Counter({f"{prefix}/{value}": int(count) for value, count in there.items()})
+    counts = {each["values"]: each["counts"] for each in found if each["values"] is not None}
+    return Counter({f"{prefix}/{value}": int(count) for value, count in counts.items()})
 
 
-def _by_row(flags: Table, row: Ints) -> Ints:
-    """How many flags of each row are true."""
-    return np.bincount(row, weights=flags).astype(np.int64)
+def _by_row(values: Table, row: Ints) -> Ints:
+    """How many values of each row are true."""
+    return np.bincount(row, weights=values).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Counts all rows and votes of a snapshot, beside what the input says of the same rows."""
+"""Counts all rows and votes of a snapshot, with gold and text lengths of the same input rows."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
+from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.errors import InputError
-from pipeline.snapshots.quality.gold_counts import of_groups, of_pairs
-from pipeline.snapshots.quality.input_columns import Lengths, Source
+from pipeline.snapshots.quality.gold_agreement import of_groups, of_pairs
+from pipeline.snapshots.quality.gold_and_lengths import Lengths, SnapshotInput
 from pipeline.snapshots.quality.label_counts import (
     LABEL_COLUMNS,
     VOTE_COLUMNS,
@@ -20,15 +22,29 @@ from pipeline.snapshots.quality.label_counts import (
     of_votes,
     texts,
 )
-from pipeline.snapshots.quality.quality_config import QualityConfig
-from pipeline.snapshots.quality.snapshot_tables import map_groups
+from pipeline.snapshots.quality.table_row_groups import map_row_groups
 from pipeline.stats.tally import Tally
 from pipeline.store.object_store import Store
 from schemas.labels import Status
 from schemas.manifest import Manifest
 
-GOLD = "gold"  # how the counts of the corpus' gold are called
+GOLD = "gold"  # the prefix of the counts of the corpus' gold
 _GOLD_COLUMNS = {"single_score": None, "batch_ranking": "gold_scores"}  # of pairs it is "gold"
+
+
+class QualityConfig(Frozen):
+    """How much is read to measure a snapshot, beside the narrow columns of all its rows.
+
+    Attributes:
+        gold: whether gold is read from the input's shards; only that column is.
+        length_groups: how many row groups of the input are read for the lengths of their texts,
+            each of another shard; the same input gives the same sample. 0 measures no length bias.
+        threads: how many row groups are read at once.
+    """
+
+    gold: bool = True
+    length_groups: int = Field(default=32, ge=0, le=10_000)
+    threads: int = Field(default=4, ge=1, le=64)
 
 
 def format_of(manifest: Manifest) -> str:
@@ -40,7 +56,7 @@ def count_rows(
     output: Store,
     manifest: Manifest,
     config: QualityConfig,
-    source: Source,
+    source: SnapshotInput,
     step: Callable[[int], None],
 ) -> Tally:
     """The counts of a whole snapshot.
@@ -49,8 +65,8 @@ def count_rows(
         output: the output root.
         manifest: of the snapshot.
         config: how much is read.
-        source: what the snapshot was made of.
-        step: called with the rows counted so far, again and again; may raise to stop.
+        source: the shards that the snapshot was made of.
+        step: called after every row group with the rows counted so far; may raise to stop.
 
     Raises:
         InputError: a file is corrupt, or holds other rows than the manifest says.
@@ -78,7 +94,7 @@ def count_rows(
         ("quarantine", LABEL_COLUMNS, rows),
         ("votes", VOTE_COLUMNS, of_votes),
     ):
-        for part in map_groups(output, manifest, table, columns, count, config.threads):
+        for part in map_row_groups(output, manifest, table, columns, count, config.threads):
             tally.add(part)
             step(_rows(tally))
     got = {status.value: tally.numbers[f"status/{status}"] for status in Status}
@@ -96,7 +112,7 @@ def _rows(tally: Tally) -> int:
 
 
 def _by_shard(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """The rows of each shard, which stand together."""
+    """The rows of each shard, which are contiguous."""
     if not len(table):
         return
     shards = table["shard"].combine_chunks().dictionary_encode()
@@ -107,9 +123,9 @@ def _by_shard(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
 
 
 def _lengths(group: Lengths, rows: pa.Table, gold: pa.Array | None) -> Tally:
-    """The rows of a sampled row group, and those alone."""
-    place = integers(rows["row"]) - group.start
-    inside = (place >= 0) & (place < len(group.a))
+    """Counts the lengths of those rows that are in the sampled row group."""
+    index = integers(rows["row"]) - group.start
+    inside = (index >= 0) & (index < len(group.a))
     human = pa.nulls(len(rows), pa.string()) if gold is None else gold
     preferred, human = (texts(each)[inside] for each in (rows["preference"], human))
-    return of_lengths(group.a[place[inside]], group.b[place[inside]], preferred, human)
+    return of_lengths(group.a[index[inside]], group.b[index[inside]], preferred, human)

@@ -1,4 +1,4 @@
-"""Reads the tables of a snapshot: narrow columns, one row group at a time, in threads."""
+"""Reads some columns of a snapshot's table, one row group at a time, in threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from schemas.manifest import Manifest
 Result = TypeVar("Result")
 
 
-def map_groups(
+def map_row_groups(
     output: Store,
     manifest: Manifest,
     table: str,
@@ -27,9 +27,9 @@ def map_groups(
     count: Callable[[pa.Table], Result],
     threads: int,
 ) -> Iterator[Result]:
-    """What ``count`` makes of every row group of a table, in order.
+    """The results of ``count`` on every row group of a table, in order.
 
-    In memory are as many row groups as there are threads, and of each the columns alone.
+    Memory holds as many row groups as there are threads, and of each only these columns.
 
     Raises:
         InputError: a file is corrupt.

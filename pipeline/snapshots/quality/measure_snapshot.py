@@ -1,4 +1,4 @@
-"""Measures a snapshot once and keeps the figures beside its manifest."""
+"""Measures a snapshot once, and stores ``quality.json`` beside its manifest."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from pipeline.runtime.errors import InputError
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.stop import Stop
 from pipeline.snapshots.manifests import find_snapshot, folder_of, read_manifest
-from pipeline.snapshots.quality.canary_counts import CANARY, Canary, count_canaries
-from pipeline.snapshots.quality.gold_counts import agreement_of
-from pipeline.snapshots.quality.input_columns import Source
-from pipeline.snapshots.quality.quality_config import QualityConfig
-from pipeline.snapshots.quality.rates import drift, histograms, rates
-from pipeline.snapshots.quality.snapshot_counts import GOLD, count_rows, format_of
+from pipeline.snapshots.quality.canary_agreement import CANARY, Canary, count_canaries
+from pipeline.snapshots.quality.gold_agreement import agreement_of
+from pipeline.snapshots.quality.gold_and_lengths import SnapshotInput
+from pipeline.snapshots.quality.quality_rates import drift, histograms, rates
+from pipeline.snapshots.quality.snapshot_counts import GOLD, QualityConfig, count_rows, format_of
 from pipeline.stats.intervals import NOTHING
 from pipeline.stats.tally import Tally
 from pipeline.store.object_store import Store
@@ -29,15 +28,15 @@ _PROGRESS_S = 10
 
 
 def quality_key(snapshot_id: str) -> str:
-    """Where a snapshot's figures are, under the output root."""
+    """Where a snapshot's ``quality.json`` is, under the output root."""
     return f"{folder_of(snapshot_id)}/quality.json"
 
 
 def read_quality(output: Store, snapshot_id: str) -> Quality | None:
-    """The stored figures of a snapshot; None where it was never measured.
+    """The stored quality of a snapshot; None where it was never measured.
 
     Raises:
-        InputError: they cannot be read.
+        InputError: the object is not valid.
         StorageError: the store fails.
     """
     return read_record(output, quality_key(snapshot_id), Quality)
@@ -61,13 +60,13 @@ def measure(
         manifest: of the snapshot, which need not be live.
         config: how much is read.
         columns: how the corpus is read.
-        against: the snapshot whose figures drift is measured against; only these are read.
+        against: the snapshot that drift is measured against; of it, ``quality.json`` alone is read.
         canary: the canaries of a run.
-        reporter: told now and then how far it is.
-        stop: asked all the while whether to end.
+        reporter: receives progress every few seconds.
+        stop: checked after every row group; ends the measuring.
 
     Raises:
-        StoppedError: ``stop`` was asked; nothing is written.
+        StoppedError: by ``stop``; nothing is written.
         InputError: a file of the snapshot is corrupt, or holds other rows than the manifest says.
         StorageError: the store fails.
     """
@@ -83,13 +82,13 @@ def measure_again(
     columns: InputConfig,
     reporter: Reporter | None = None,
 ) -> Quality:
-    """Measures a snapshot that is there already, against the one that was live before it.
+    """Measures an existing snapshot again, against the one that was live before it.
 
-    What was measured on canaries stays as it is: they are a run's, and not the snapshot's.
+    The metrics of canaries are kept: they belong to a run, not to the snapshot.
 
     Args:
         output: the output root.
-        snapshot: its id, or how that begins.
+        snapshot: its id, or the beginning of its id.
         config, columns, reporter: as :func:`measure` takes them.
 
     Raises:
@@ -99,7 +98,7 @@ def measure_again(
     manifest = read_manifest(output, find_snapshot(output, snapshot))
     try:
         earlier = read_quality(output, manifest.snapshot_id)
-    except InputError:  # of another version, or damaged: this is what measures it anew
+    except InputError:  # of another version, or damaged: it is replaced here
         earlier = None
     quality = _measured(output, manifest, config, columns, manifest.parent, None, reporter)
     if earlier is not None and earlier.canary is not None:
@@ -110,7 +109,7 @@ def measure_again(
 
 
 def quality_fields(quality: Quality) -> dict[str, Any]:
-    """The figures in a few lines, for an operator."""
+    """The log fields of a measured snapshot, for operators."""
     found = {
         name: None if r.value is None else round(r.value, 4) for name, r in quality.rates.items()
     }
@@ -135,8 +134,8 @@ def _measured(
     reporter: Reporter | None,
     stop: Stop | None = None,
 ) -> Quality:
-    source = Source(manifest, columns.columns)
-    step = _telling(reporter, stop or Stop(), manifest.rows)
+    source = SnapshotInput(manifest, columns.columns)
+    step = _progress(reporter, stop or Stop(), manifest.rows)
     tally = count_rows(output, manifest, config, source, step)
     notes = source.notes()
     if canary is not None:
@@ -149,14 +148,14 @@ def _measured(
     return _quality(manifest, tally, canary, _Before.find(output, against), notes)
 
 
-def _telling(reporter: Reporter | None, stop: Stop, total: int) -> Callable[[int], None]:
-    told = time.monotonic()
+def _progress(reporter: Reporter | None, stop: Stop, total: int) -> Callable[[int], None]:
+    reported = time.monotonic()
 
     def step(rows: int) -> None:
-        nonlocal told
+        nonlocal reported
         stop.check("the snapshot was being measured")
-        if reporter is not None and time.monotonic() - told > _PROGRESS_S:
-            told = time.monotonic()
+        if reporter is not None and time.monotonic() - reported > _PROGRESS_S:
+            reported = time.monotonic()
             reporter.event("measuring", {"rows": rows, "rows_total": total})
 
     return step
@@ -194,7 +193,7 @@ def _quality(
 
 @dataclass(frozen=True)
 class _Before:
-    """The snapshot that drift is measured against, as far as its figures are there."""
+    """The snapshot that drift is measured against, with its quality if that is stored."""
 
     snapshot_id: str | None
     quality: Quality | None

@@ -1,4 +1,4 @@
-"""The canaries of a run: gold pairs that it judged again, mixed with the corpus."""
+"""The agreement of a run's canaries: gold pairs that it judged again among the corpus' pairs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pipeline.judging.parts import judge_folder
 from pipeline.labeling.canary_config import CANARIES_FOLDER, canary_root
 from pipeline.pairs.input_config import InputConfig
 from pipeline.runtime.errors import InputError
-from pipeline.snapshots.quality.gold_counts import of_groups, of_pairs
+from pipeline.snapshots.quality.gold_agreement import of_groups, of_pairs
 from pipeline.snapshots.quality.label_counts import LABEL_COLUMNS
 from pipeline.stats.tally import Tally
 from pipeline.store.object_store import Store
 from schemas.snapshots import SNAPSHOT_LABELS
 
-CANARY = "canary"  # how their counts are called
+CANARY = "canary"  # the prefix of their counts
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Canary:
     """The canaries of one run.
 
     Attributes:
-        run_id: of the run that judged them, whose parts lie under :func:`canary_root`; None for
+        run_id: of the run that judged them, whose parts are under :func:`canary_root`; None for
             the last run that judged canaries with the snapshot's judge.
         input_uri: the gold pairs.
         input: how these are read.
@@ -50,12 +50,12 @@ def newest_canary_run(output: Store, judge_id: str) -> str | None:
 
 
 def count_canaries(output: Store, canary: Canary, judge_id: str, *, ranked: bool) -> Tally:
-    """The run's labels of its canaries beside their gold.
+    """Counts the run's labels of its canaries against their gold.
 
     Args:
         output: the output root.
         canary: which run's.
-        judge_id: the judge that must have labelled them.
+        judge_id: of the judge whose labels are counted.
         ranked: whether gold are scores of ranked groups.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The gate of publishing: measures a candidate and says whether readers may get it."""
+"""The gate of publishing: measures a candidate and decides whether it may go live."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 from pipeline.pairs.input_config import InputConfig
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.stop import Stop
-from pipeline.snapshots.gate.checks import check_all
-from pipeline.snapshots.gate.gate_config import GateConfig
+from pipeline.snapshots.gate_checks import GateConfig, check_all
 from pipeline.snapshots.manifests import read_latest
-from pipeline.snapshots.publish import Gate
-from pipeline.snapshots.quality.canary_counts import Canary
-from pipeline.snapshots.quality.measure import measure
-from pipeline.snapshots.quality.quality_config import QualityConfig
+from pipeline.snapshots.publish_snapshot import Gate
+from pipeline.snapshots.quality.canary_agreement import Canary
+from pipeline.snapshots.quality.measure_snapshot import measure
+from pipeline.snapshots.quality.snapshot_counts import QualityConfig
 from pipeline.store.object_store import Store
 from schemas.manifest import Manifest
 
@@ -28,20 +27,20 @@ def gate_for(
     reporter: Reporter | None = None,
     stop: Stop | None = None,
 ) -> Gate:
-    """The gate that ``publish`` asks about a candidate.
+    """The gate that ``publish`` calls with a candidate.
 
     It measures the candidate, writes its ``quality.json``, and checks every threshold. Drift is
-    against the snapshot that is live then. Without thresholds it measures all the same, so that
-    the next snapshot's drift has something to be measured against, and what an earlier gate said
-    stands: leaving the configuration out does not let a blocked snapshot pass.
+    against the snapshot that is live then. Without thresholds it still measures, so that the next
+    snapshot's drift has something to be measured against, and an earlier gate's decision stands:
+    leaving the configuration out does not let a blocked snapshot pass.
 
     Args:
         config: the thresholds.
         quality: how the candidate is measured.
         input_config: how the corpus is read.
-        canary: the canaries that the run judged again, if it did.
-        reporter: told now and then how far the measuring is.
-        stop: asked all the while whether to end.
+        canary: the canaries that the run judged again, if there are any.
+        reporter: receives progress every few seconds.
+        stop: checked after every row group; ends the measuring.
     """
 
     def gate(output: Store, manifest: Manifest) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
-"""What is to be published: of every shard of the input as it is now, the parts of one judge.
+"""What a snapshot is made of: the input's shards as they are now, and one judge's parts of each.
 
-Rows of deleted shards, and of earlier versions of changed ones, are under other keys and so do
+Parts of deleted shards, and of earlier versions of changed ones, are under other keys and so do
 not appear.
 """
 
@@ -28,7 +28,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class CommittedPart:
-    """Rows ``[start, stop)`` of a shard: where they are, and which version of that object."""
+    """The part that holds rows ``[start, stop)`` of a shard, and the version of that object."""
 
     key: str
     start: int
@@ -42,7 +42,7 @@ class InventoryShard:
 
     Attributes:
         content: its etag, or its content's hash.
-        defect: why it cannot be read at all, or None.
+        defect: why no row of it can be read, or None.
     """
 
     entry: Entry
@@ -74,7 +74,7 @@ class Inventory:
     """Everything that a snapshot is made of.
 
     Attributes:
-        later: how many shards have come since these were labelled, and are left to the next one.
+        later: how many shards were added since these were labelled; the next snapshot has them.
     """
 
     input_uri: str
@@ -88,11 +88,11 @@ class Inventory:
         return sum(shard.rows for shard in self.shards)
 
     def summary(self) -> dict[str, int]:
-        """The inventory in numbers."""
+        """Counts, for log fields."""
         return {"shards": len(self.shards), "rows": self.rows, "shards_came_later": self.later}
 
     def content_id(self, layout: Any) -> str:
-        """Identity of a snapshot of this, whole: the same rows in the same files give the same."""
+        """Identity of a snapshot of this: the same parts in the same layout give the same."""
         shards = [
             (shard.entry.key, shard.key, shard.rows, [asdict(part) for part in shard.parts])
             for shard in self.shards
@@ -105,14 +105,14 @@ def take_inventory(
 ) -> Inventory:
     """Lists the input's shards as they are now, and the judge's parts of each.
 
-    Footers are read of those that the live snapshot does not hold in this version, or of which
-    parts do not hold exactly the rows that it says.
+    The footer of a shard is read only if the live snapshot does not hold it in this version, or if
+    its parts do not cover exactly the rows that the snapshot states.
 
     Args:
         input_uri: a folder of shards, or one shard.
         output: the output root.
         judge_id: whose parts.
-        wanted: paths of shards; all by default. Others are only counted.
+        wanted: paths of the shards to include; all by default. Others are only counted.
 
     Raises:
         InputError: there is no shard, or none of those wanted.
@@ -121,7 +121,7 @@ def take_inventory(
     source, prefix = open_input(input_uri)
     published = live_shards(output).rows
 
-    def look(entry: Entry) -> InventoryShard:
+    def shard_of(entry: Entry) -> InventoryShard:
         content = source.content_key(entry)
         key = shard_key(entry.key, entry.size, content)
         if known := published.get(key):
@@ -135,28 +135,28 @@ def take_inventory(
             return InventoryShard(entry, content, key, 0, defect=defect)
         return InventoryShard(entry, content, key, rows, _parts(output, judge_id, key))
 
-    there = list_shards(source, prefix)
-    entries = [entry for entry in there if wanted is None or entry.key in wanted]
+    listed = list_shards(source, prefix)
+    entries = [entry for entry in listed if wanted is None or entry.key in wanted]
     if not entries:
         raise InputError(
-            f"{source.path(prefix)}: all of its {len(there)} shards came after the plan was made, "
-            "and none that was planned is left: was the folder replaced meanwhile? run again"
+            f"{source.path(prefix)}: all of its {len(listed)} shards were added after the plan was "
+            "made, and none that was planned is left: was the folder replaced meanwhile? run again"
         )
     with ThreadPoolExecutor(_THREADS) as pool:
-        shards = tuple(pool.map(look, entries))
-    return Inventory(source.path(prefix), judge_id, shards, len(there) - len(entries))
+        shards = tuple(pool.map(shard_of, entries))
+    return Inventory(source.path(prefix), judge_id, shards, len(listed) - len(entries))
 
 
 def check_inventory(
     inventory: Inventory, output: Store, *, allow_missing: bool, max_defects: int
 ) -> None:
-    """Every row must be in exactly one part.
+    """Checks that every row is in exactly one part.
 
     Args:
-        inventory: what is to be published.
+        inventory: of the snapshot.
         output: where the parts are, for messages.
-        allow_missing: whether rows may be in none.
-        max_defects: so many shards may be unreadable.
+        allow_missing: whether rows may be in no part.
+        max_defects: how many shards may be unreadable.
 
     Raises:
         ReconcileError: rows are in no part, or in two; names shards and rows.
@@ -178,8 +178,8 @@ def check_inventory(
         judge = inventory.judge_id[:16]
         raise ReconcileError(
             f"{len(missing)} row ranges of {inventory.input_uri} have no label of judge {judge} "
-            f"under {output.uri}:{_listed(missing)}\nwere shards written anew since they were "
-            "labelled? jobs.nightly or jobs.label, run again, labels what is left; jobs.publish "
+            f"under {output.uri}:{_listed(missing)}\nwere shards rewritten since they were "
+            "labelled? jobs.nightly or jobs.label, run again, labels the rest; jobs.publish "
             "--allow-missing publishes without"
         )
 

@@ -1,9 +1,9 @@
 """Publishes the labels of one judge: compact, manifest, gate, then the swap of ``LATEST.json``.
 
-A snapshot's id is derived from what goes in (judge, shards, versions of their parts, layout), so
-that publishing the same twice writes nothing, and a publisher that was killed goes on in the same
-folder. Its files and then its manifest are written before anybody can find them; the swap is what
-makes them visible, all at once. Whoever loses the swap has changed nothing that readers see.
+A snapshot's id is derived from its inputs (judge, shards, versions of their parts, layout), so that
+publishing the same twice writes nothing, and a publisher that runs after one that was killed writes
+to the same folder. Files and then the manifest are written before anything refers to them; the swap
+makes them visible, all at once. A publisher that loses the compare-and-swap has no visible effect.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from pipeline.runtime.errors import PublishConflictError
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import Step, unrecorded
 from pipeline.runtime.stop import Stop
-from pipeline.snapshots.compact import compact
-from pipeline.snapshots.inventory import Inventory, check_inventory, take_inventory
+from pipeline.snapshots.compact_parts import compact
 from pipeline.snapshots.manifests import (
     LATEST_KEY,
     Latest,
@@ -32,6 +31,7 @@ from pipeline.snapshots.manifests import (
     read_manifest,
 )
 from pipeline.snapshots.publish_config import PublishConfig
+from pipeline.snapshots.snapshot_inventory import Inventory, check_inventory, take_inventory
 from pipeline.store.lease import Lease, take_lease
 from pipeline.store.object_store import Store, Version
 from schemas.manifest import OUTCOMES, Manifest
@@ -42,19 +42,19 @@ _LAYOUT = 1  # raise with any change to which bytes a snapshot's files hold
 _ID_DIGITS = 16
 _PROGRESS_S = 10
 
-# Looks at a complete snapshot that is not live yet, and says in `passed` whether it may be; what
-# else it says is kept in the manifest.
+# Decides on a complete snapshot that is not live: `passed` is whether it may go live. The whole
+# mapping is stored in the manifest.
 Gate = Callable[[Store, Manifest], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What came of publishing.
+    """What publishing did.
 
     Attributes:
         manifest: of the snapshot; ``manifest.blocked`` if the gate refused it.
-        live: whether readers get it now.
-        changed: whether it was another one before.
+        live: whether it is live now.
+        changed: whether another one was live before.
     """
 
     manifest: Manifest
@@ -84,21 +84,21 @@ def publish(
         output: the output root of the labeling jobs.
         judge: the judge's id, or how it begins.
         config: how the snapshot is written.
-        reporter: told what is done.
+        reporter: receives progress.
         run_id: of this run.
-        max_bad_shards: so many shards of the input may be unreadable.
-        gate: may keep the snapshot from going live; it stays as a candidate then.
-        keep_withdrawn: whether a snapshot that somebody has just rolled back from stays so; what
-            a person asks for by name is published.
-        shards: those to publish; all by default. Others have come since these were labelled.
-        step: told of the steps ``reconcile`` and ``compact``, and of ``gate`` and ``publish`` as
-            far as it comes.
-        stop: asked, while rows are written, whether to end.
+        max_bad_shards: how many shards of the input may be unreadable.
+        gate: decides whether the snapshot goes live; otherwise it stays as a candidate.
+        keep_withdrawn: whether a snapshot that somebody has just rolled back from stays
+            withdrawn; what a person publishes by name goes live.
+        shards: those to publish; all by default. Others were added after these were labelled.
+        step: records the steps ``reconcile`` and ``compact``, and ``gate`` and ``publish`` if
+            they are reached.
+        stop: checked before every part; ends the publishing.
 
     Raises:
         ReconcileError: rows of the input are in no part, or in two.
         LeaseHeldError: another publisher is at work.
-        PublishConflictError: another publisher was faster.
+        PublishConflictError: another publisher swapped ``LATEST.json`` first.
         PairmillError: see ``pipeline.runtime.errors``.
     """
     card = find_card(output, judge)
@@ -114,9 +114,7 @@ def publish(
         with step("compact") as detail:
             if known := has_manifest(output, snapshot_id):
                 manifest = read_manifest(output, snapshot_id)
-                reporter.note(
-                    f"snapshot {snapshot_id} is there: these labels were compacted before"
-                )
+                reporter.note(f"snapshot {snapshot_id} exists: these labels were compacted before")
             else:
                 candidate = _candidate(snapshot_id, inventory, card, before, run_id)
                 each = _each_part(lease, stop or Stop(), reporter, inventory.rows)
@@ -148,13 +146,15 @@ def swap_latest(
     *,
     rollback: bool = False,
 ) -> Latest:
-    """Makes a snapshot live, unless another was made so since ``version`` was read.
+    """Makes a snapshot live, unless ``LATEST.json`` was swapped since ``version`` was read.
 
     Raises:
-        PublishConflictError: another was.
+        PublishConflictError: it was.
         StorageError: the store fails.
     """
-    left = (before.previous, *before.withdrawn) if rollback and before and before.rollback else ()
+    withdrawn = (
+        (before.previous, *before.withdrawn) if rollback and before and before.rollback else ()
+    )
     latest = Latest(
         snapshot_id=snapshot_id,
         manifest=manifest_key(snapshot_id),
@@ -162,7 +162,7 @@ def swap_latest(
         published_by=run_id,
         previous=before.snapshot_id if before else None,
         rollback=rollback,
-        withdrawn=tuple(sorted({name for name in left if name and name != snapshot_id})),
+        withdrawn=tuple(sorted({name for name in withdrawn if name and name != snapshot_id})),
     )
     if output.swap(LATEST_KEY, latest.to_json(), version) is None:
         now, _ = read_latest(output)
@@ -188,7 +188,7 @@ def _candidate(
     before: Latest | None,
     run_id: str,
 ) -> Manifest:
-    """The manifest of a snapshot of which nothing is written yet."""
+    """The manifest before any file is written; its counts and files are still empty."""
     return Manifest(
         snapshot_id=snapshot_id,
         created_at=_now(),
@@ -229,24 +229,25 @@ def _write(
 
 
 def _each_part(lease: Lease, stop: Stop, reporter: Reporter, total: int) -> Callable[[int], None]:
-    detail = time.monotonic()
+    reported = time.monotonic()
 
     def step(rows: int) -> None:
-        nonlocal detail
+        nonlocal reported
         lease.check()
         stop.check("a snapshot was being written, and nobody sees it yet")
-        if time.monotonic() - detail > _PROGRESS_S:
-            detail = time.monotonic()
+        if time.monotonic() - reported > _PROGRESS_S:
+            reported = time.monotonic()
             reporter.event("compacting", {"rows": rows, "rows_total": total})
 
     return step
 
 
 def _gated(manifest: Manifest, output: Store, gate: Gate, lease: Lease) -> Manifest:
-    """The manifest with what the gate says now; a snapshot that is not live may be gated again."""
-    said = json.loads(json.dumps(dict(gate(output, manifest))))
-    if said != manifest.gate:
-        manifest = replace(manifest, gate=said)
+    """The manifest with the gate's decision; a snapshot that is not live may be gated again."""
+    # Through JSON, so that it equals what a stored manifest holds.
+    decision = json.loads(json.dumps(dict(gate(output, manifest))))
+    if decision != manifest.gate:
+        manifest = replace(manifest, gate=decision)
         lease.check()
         output.put(manifest_key(manifest.snapshot_id), manifest.to_json())
     return manifest

@@ -1,10 +1,10 @@
-"""Labels beside gold, counted: the confusion of both, a calibration curve, and ranked pairs.
+"""Labels against gold: the confusion of both, a calibration curve, and ranked pairs.
 
 Gold of a pair is ``a``, ``b`` or ``tie``; its label is the preference of a labeled pair, or else
 its status (``schemas.quality.AGREEMENT_LABELS``). As in :mod:`pipeline.stats.agreement` and the
 evaluation of a judge, a pair is *decided* where label and gold both prefer one of the two.
 
-* agreement: right ones of the decided pairs. What the judge says where it says something.
+* agreement: right ones of the decided pairs. How often a stated preference is right.
 * agreement of all: right ones of all pairs with gold, where a tie is right if gold is a tie, and
   a tie for a preference, an abstention and a quarantined pair are wrong. A judge cannot raise it
   by abstaining.
@@ -36,29 +36,29 @@ _SIDED = [GOLD_VALUES.index("a"), GOLD_VALUES.index("b")]
 
 
 def of_pairs(name: str, rows: pa.Table, gold: pa.Array) -> Tally:
-    """Pairs beside gold.
+    """Counts pairs against gold.
 
     Args:
-        name: what the counts are called by.
+        name: the prefix of the counts.
         rows: labels, or rows in quarantine.
-        gold: of each row; null, or what is none of ``GOLD_VALUES``, leaves it out.
+        gold: of each row; a row whose gold is null or none of ``GOLD_VALUES`` is not counted.
     """
     labeled = pc.equal(rows["status"], Status.LABELED)
     label = pc.index_in(
         pc.if_else(labeled, rows["preference"], rows["status"]), pa.array(AGREEMENT_LABELS)
     )
     human = pc.index_in(gold, pa.array(GOLD_VALUES))
-    there = ~np.isnan(np.asarray(pc.fill_null(human.cast(pa.float64()), float("nan"))))
-    cells = [np.asarray(pc.fill_null(each, 0), np.int64)[there] for each in (human, label)]
+    known = np.asarray(pc.is_valid(human), bool)
+    cells = [np.asarray(pc.fill_null(each, 0), np.int64)[known] for each in (human, label)]
     confusion = np.zeros((len(GOLD_VALUES), len(AGREEMENT_LABELS)), np.int64)
     np.add.at(confusion, tuple(cells), 1)
-    p = probabilities(rows)[there]
+    p = probabilities(rows)[known]
     outcome = np.array([_OUTCOMES[value] for value in GOLD_VALUES])[cells[0]][~np.isnan(p)]
     p = p[~np.isnan(p)]
     bins = np.minimum((p * _BINS).astype(np.int64), _BINS - 1)
     sums = [np.bincount(bins, weights, _BINS) for weights in (None, p, outcome)]
     numbers = Tally().numbers
-    numbers[f"{name}/pairs"] = int(np.count_nonzero(there))
+    numbers[f"{name}/pairs"] = int(np.count_nonzero(known))
     return Tally(
         numbers, {f"{name}/confusion": confusion, f"{name}/calibration": np.stack(sums, axis=1)}
     )
@@ -67,7 +67,7 @@ def of_pairs(name: str, rows: pa.Table, gold: pa.Array) -> Tally:
 def of_groups(
     name: str, rows: pa.Table, gold_scores: Sequence[Sequence[float | None] | None]
 ) -> Tally:
-    """Ranked groups beside a human's scores; a group without all of its scores is left out."""
+    """Counts ranked groups against a human's scores; a group that lacks a score is not counted."""
     found = []
     for scores, given in zip(rows["scores"].to_pylist(), gold_scores, strict=True):
         gold = [score for score in given or () if score is not None]
@@ -84,7 +84,7 @@ def of_groups(
 
 
 def agreement_rates(name: str, tally: Tally) -> dict[str, Rate]:
-    """Agreement, and agreement of all, as the module's text defines them."""
+    """Agreement, and agreement of all, as the module's docstring defines them."""
     confusion = tally.tables.get(f"{name}/confusion")
     if confusion is not None:
         sided = confusion[np.ix_(_SIDED, [AGREEMENT_LABELS.index(each) for each in "ab"])]

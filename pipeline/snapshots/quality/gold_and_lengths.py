@@ -1,4 +1,4 @@
-"""What measuring needs of the input: gold alone, and lengths of texts on a sample."""
+"""What measuring reads of the input: gold, and the lengths of texts on a sample of row groups."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from schemas.labels import Status
 from schemas.manifest import InputShard, Manifest
 from schemas.pairs import PAIRS
 
-_KEPT = 32  # shards whose gold is kept: rows of a few shards are counted at a time
+_KEPT = 32  # shards whose gold is cached: rows of a few shards are counted at a time
 _BATCH_ROWS = 1_024
-_CHANGED = "it is gone or another one since the snapshot was made"
+_CHANGED = "it was removed or replaced since the snapshot was made"
 _UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError, Mismatch)
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Texts of one row group.
+    """The lengths of the texts of one row group.
 
     Attributes:
         start: the group's first row within its shard.
-        a, b: lengths in characters; NaN where a response is no text.
+        a, b: of the two responses, in characters; NaN where a response has no text.
     """
 
     start: int
@@ -46,8 +46,8 @@ class Lengths:
     b: Floats
 
 
-class Source:
-    """The shards that a snapshot was made of, as far as they are still what they were.
+class SnapshotInput:
+    """The shards that a snapshot was made of, except those that have changed since.
 
     Safe to use from many threads.
 
@@ -66,7 +66,7 @@ class Source:
         self._columns = columns
         try:
             entries = {entry.key: entry for entry in list_shards(self._store, prefix)}
-        except InputError:  # none is left, and the snapshot has figures without them
+        except InputError:  # none is left, and the snapshot is measured without them
             entries = {}
         self._shards = {shard.path: shard for shard in manifest.shards if shard.rows}
         self._entries = {
@@ -97,16 +97,16 @@ class Source:
         return future.result()
 
     def notes(self) -> list[str]:
-        """What could not be read, for people."""
+        """Which shards could not be read, for people."""
         if not self.unread:
             return []
         path, why = min(self.unread.items())
         return [f"gold and texts of {len(self.unread)} shards are not known, such as {path}: {why}"]
 
     def lengths(self, groups: int) -> dict[str, Lengths]:
-        """Lengths of one row group of each of so many shards, by path.
+        """Lengths of one row group of each of ``groups`` shards, by path.
 
-        Which ones follows from the shards' keys, so that the same input gives the same sample.
+        The shards' keys decide which ones, so that the same input gives the same sample.
         """
         labeled = [
             path
@@ -178,7 +178,7 @@ class Source:
 
 
 def _stored(columns: ColumnMapping, wanted: Sequence[str], schema: pa.Schema) -> list[str] | None:
-    """What to read of a shard: whole columns, or the leaf of a struct; None if it is not there."""
+    """What to read of a shard: columns, or one field of a struct; None if the shard lacks one."""
     found = []
     for name in wanted:
         spec = getattr(columns, name)
@@ -193,7 +193,7 @@ def _stored(columns: ColumnMapping, wanted: Sequence[str], schema: pa.Schema) ->
 
 
 def _texts_of(columns: ColumnMapping) -> ColumnMapping | None:
-    """The mapping of both responses' texts alone; None if one is mapped to media alone."""
+    """The mapping of both responses' texts only; None if one has no text."""
     found = {}
     for name in ("response_a", "response_b"):
         spec: Response | None = getattr(columns, name)

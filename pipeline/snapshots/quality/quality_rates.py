@@ -1,8 +1,8 @@
-"""From counts to the figures of ``schemas.quality``."""
+"""Turns counts into the rates, histograms and drift of ``schemas.quality``."""
 
 from __future__ import annotations
 
-from pipeline.snapshots.quality.gold_counts import agreement_rates
+from pipeline.snapshots.quality.gold_agreement import agreement_rates
 from pipeline.snapshots.quality.label_counts import EDGES
 from pipeline.stats.intervals import NOTHING, change, clustered_share, share, stability_index
 from pipeline.stats.tally import Tally
@@ -60,19 +60,19 @@ def drift(
     """What changed since another snapshot."""
     other = before.histograms["p_a"]
     judge_changed = before.judge_id != judge_id
-    said = []
+    details = []
     if judge_changed:
-        said.append(f"the judge is another one ({before.judge_id[:16]} before)")
+        details.append(f"the judge is another one ({before.judge_id[:16]} before)")
     if before.calibrated != calibrated:
         kinds = ("the share of votes", "calibrated")
-        said.append(f"p_a is {kinds[calibrated]}, and was {kinds[before.calibrated]} before")
+        details.append(f"p_a is {kinds[calibrated]}, and was {kinds[before.calibrated]} before")
     same_bins = other.edges == bins["p_a"].edges
     if not same_bins:
-        said.append("p_a was counted in other bins before: its index is not measured")
+        details.append("p_a was counted in other bins before: its index is not measured")
     index = stability_index(other.counts, bins["p_a"].counts) if same_bins else NOTHING
     return Drift(
         against=before.snapshot_id,
-        detail="; ".join(said),
+        detail="; ".join(details),
         judge_changed=judge_changed,
         p_a_psi=index,
         preference_a_change=change(before.rates["preference_a"], measured["preference_a"]),

@@ -1,7 +1,7 @@
-"""Makes parts, many and small, into the few well-sized files of a snapshot.
+"""Compacts the many small parts of a judge into the few well-sized files of a snapshot.
 
-Streamed in the order of shards and rows: what is held at once is a few parts, and of each table
-one row group and one piece of an upload, whatever the size of the corpus.
+Streamed in the order of shards and rows: memory holds a few parts, and of each table one row group
+and one piece of an upload, whatever the size of the corpus.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 
 from pipeline.judging.parts import read_part
 from pipeline.runtime.errors import InputError
-from pipeline.snapshots.inventory import CommittedPart, Inventory, InventoryShard
 from pipeline.snapshots.publish_config import PublishConfig
+from pipeline.snapshots.snapshot_inventory import CommittedPart, Inventory, InventoryShard
 from pipeline.snapshots.table_files import TableFiles
 from pipeline.store.object_store import Store
 from schemas.labels import VOTE, Status
@@ -33,7 +33,7 @@ _READ_AHEAD = 6  # parts; a part is a few megabytes
 
 @dataclass
 class Compacted:
-    """What was written, and what it was made of."""
+    """The files that were written, and what their rows are."""
 
     files: tuple[SnapshotFile, ...] = ()
     shards: tuple[InputShard, ...] = ()
@@ -105,13 +105,13 @@ def _votes(rows: pa.Table) -> pa.Table:
         name: rows[name].take(of_row) for name in ("label_id", "pair_id", "shard", "row")
     }
     columns["vote"] = pa.array(numbers, pa.int32())
-    for part in VOTE:
-        columns[part.name] = pc.struct_field(flat, [part.name])
+    for column in VOTE:
+        columns[column.name] = pc.struct_field(flat, [column.name])
     return pa.table(columns, schema=SNAPSHOT_VOTES)
 
 
 def _read_ahead(inventory: Inventory, output: Store) -> Iterator[tuple[InventoryShard, pa.Table]]:
-    """The rows of every part, in order, while threads fetch the next ones."""
+    """The rows of every part, in order; threads read the next parts meanwhile."""
     todo = ((shard, part) for shard in inventory.shards for part in shard.parts)
     ahead: collections.deque[tuple[InventoryShard, Future[pa.Table]]] = collections.deque()
     pool = ThreadPoolExecutor(_READ_AHEAD)
@@ -130,13 +130,13 @@ def _read_ahead(inventory: Inventory, output: Store) -> Iterator[tuple[Inventory
 def _read(output: Store, shard: InventoryShard, part: CommittedPart, judge_id: str) -> pa.Table:
     table = read_part(output, part.key)
     rows = pa.chunked_array([pa.array(range(part.start, part.stop), pa.int64())])
-    same = (
+    as_named = (
         table["row"].equals(rows)
         and pc.unique(table["shard"]).to_pylist() == [shard.entry.key]
         and pc.unique(table["judge_id"]).to_pylist() == [judge_id]
         and set(pc.unique(table["status"]).to_pylist()) <= set(OUTCOMES) - {MISSING}
     )
-    if not same:
+    if not as_named:
         raise InputError(
             f"{output.path(part.key)}: expected the labels of rows {part.start} to "
             f"{part.stop - 1} of shard {shard.entry.key} by judge {judge_id[:16]}, got other rows; "

@@ -1,0 +1,50 @@
+"""The examples of schemas/README.md keep to their contracts, and every contract is listed."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import schemas
+from schemas.contract import VERSION_KEY, table_of
+from schemas.labels import LABELS
+from schemas.manifest import Manifest
+from schemas.pairs import PAIRS
+from schemas.quality import Quality
+from schemas.snapshots import SNAPSHOT_LABELS, SNAPSHOT_VOTES
+
+README = (Path(str(schemas.__file__)).parent / "README.md").read_text(encoding="utf-8")
+
+
+def example(contract: str) -> dict[str, Any]:
+    """The JSON block under a contract's heading."""
+    _, _, section = README.partition(f"\n## `{contract}`\n")
+    found: dict[str, Any] = json.loads(section.split("```json\n")[1].split("```")[0])
+    return found
+
+
+@pytest.mark.parametrize("schema", [PAIRS, LABELS, SNAPSHOT_VOTES])
+def test_an_example_row_is_a_row_of_its_contract(schema: pa.Schema) -> None:
+    row = example(schema.metadata[VERSION_KEY].decode())
+    typed = dict(row)
+    if "judged_at" in row:
+        typed["judged_at"] = datetime.datetime.fromisoformat(row["judged_at"])
+    assert table_of([typed], schema).to_pylist() == [typed]
+
+
+def test_the_example_manifest_is_a_manifest() -> None:
+    row = example("manifest/v1")
+    assert json.loads(Manifest.parse(json.dumps(row).encode(), "README").to_json()) == row
+
+
+def test_every_contract_is_listed() -> None:
+    arrow = (PAIRS, LABELS, SNAPSHOT_LABELS, SNAPSHOT_VOTES)
+    expected = [schema.metadata[VERSION_KEY].decode() for schema in arrow]
+    listed = re.findall(r"^\| `(\S+/v\d+)` \|", README, re.MULTILINE)
+    assert listed == [*expected, Manifest.version, Quality.version]

@@ -181,7 +181,7 @@ def _controls(axes: Axes, report: Mapping[str, Any], rows: Sequence[JudgedPair])
                 colours.append(_CONTROL_COLOURS.get(word, charts.MAIN))
     first = next(iter(report["controls"][0]["figures"])).removesuffix("_true")
     title, unit = title_of(first)
-    charts.intervals(axes, points, colours, "share" if unit == "share" else "number")
+    charts.intervals(axes, points, (), colours, "share" if unit == "share" else "number")
     axes.set(title="Controls", xlabel=title.partition(",")[0])
 
 

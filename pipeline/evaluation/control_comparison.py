@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.aggregation.judged_pairs import JudgedPair
-from pipeline.evaluation import judged_outcomes as say
+from pipeline.evaluation import pair_measures
 from pipeline.evaluation.controls import Control, ControlPairs
-from pipeline.evaluation.measures import Family, headline, statistics
+from pipeline.evaluation.evaluation_measures import Family, headline, statistics
 from pipeline.stats.bootstrap import Difference, Estimate, Statistic, estimates, mean, pooled
 from pipeline.stats.rank_agreement import ordered_pairs
 
@@ -79,7 +79,10 @@ def _followed(
             alike, equal, count = ordered_pairs(new[::-1], old) if old and new else (0, 0, 0)
             parts.append((float(alike), float(count - equal)))
         return pooled(parts)
-    labels = [(say.label_of(o), say.label_of(n)) for o, n in zip(before, after, strict=True)]
+    labels = [
+        (pair_measures.label_of(o), pair_measures.label_of(n))
+        for o, n in zip(before, after, strict=True)
+    ]
     decided = ("a", "b")
     return mean([old != new if old in decided and new in decided else None for old, new in labels])
 

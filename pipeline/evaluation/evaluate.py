@@ -12,14 +12,14 @@ from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
 from pipeline.aggregation.label_tables import derived
 from pipeline.aggregation.labeler import Labeler
 from pipeline.engines.model_version import model_version
-from pipeline.evaluation import judged_outcomes as say
+from pipeline.evaluation import pair_measures
 from pipeline.evaluation.benchmarks.benchmark import Benchmark
 from pipeline.evaluation.benchmarks.benchmark_files import Request
 from pipeline.evaluation.benchmarks.benchmark_shards import load_benchmark
 from pipeline.evaluation.control_comparison import Comparison, compare
 from pipeline.evaluation.controls import Control, check_control, write_control
+from pipeline.evaluation.evaluation_measures import FAMILIES, Family
 from pipeline.evaluation.gold_rows import gold_rows, write_first
-from pipeline.evaluation.measures import FAMILIES, Family
 from pipeline.judging.judge_cards import judge_card
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.label_run import label
@@ -155,7 +155,7 @@ class _Runs:
             self.failures.append(error)
         found = read_judged(input_uri, how, self.output, judge_id)
         format_ = self.config.judge.format
-        rows = [row for row in found if say.has_gold(row.pair, format_)]
+        rows = [row for row in found if pair_measures.has_gold(row.pair, format_)]
         if not rows:
             column = "gold" if self.family == "pair" else "gold_scores"
             raise InputError(

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.aggregation.judged_pairs import JudgedPair
-from pipeline.evaluation import judged_outcomes as outcomes
-from pipeline.evaluation.judged_outcomes import LABELS
-from pipeline.evaluation.report_text import title_of
+from pipeline.evaluation import pair_measures
+from pipeline.evaluation.measure_titles import title_of
+from pipeline.evaluation.pair_measures import LABELS
 from pipeline.stats import charts
 from pipeline.stats.rank_agreement import ranking_distance
 from pipeline.stats.shown_numbers import Point
@@ -125,8 +125,8 @@ def _confidence(axes: Axes, report: Mapping[str, Any], rows: Sequence[JudgedPair
     }
     right, wrong, abstained = groups.values()
     for row in known:
-        label = outcomes.label_of(row)
-        group = right if outcomes.right(row) else wrong if label in GOLD_VALUES else abstained
+        label = pair_measures.label_of(row)
+        group = right if pair_measures.right(row) else wrong if label in GOLD_VALUES else abstained
         group.append(row.label["confidence"])
     bins = np.linspace(min(0.5, *(row.label["confidence"] for row in known)), 1, 21)
     _stacked(axes, bins, groups)

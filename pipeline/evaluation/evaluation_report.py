@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.aggregation.judged_pairs import JudgedPair
-from pipeline.evaluation import judged_outcomes as say
+from pipeline.evaluation import pair_measures
 from pipeline.evaluation.benchmarks.benchmark import Benchmark
 from pipeline.evaluation.evaluate import Evaluated, Task
-from pipeline.evaluation.measures import FAMILIES, MACRO, Family, statistics
+from pipeline.evaluation.evaluation_measures import FAMILIES, MACRO, Family, statistics
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.stats.agreement import calibration_curve, risk_coverage
 from pipeline.stats.bootstrap import Estimate, Macro, Statistic, Within, estimates
@@ -71,8 +71,8 @@ def make_report(config: LabelConfig, task: Task, result: Evaluated) -> dict[str,
 
 def confusion(rows: Sequence[JudgedPair]) -> list[list[int]]:
     """Pairs by gold (rows: a, b, tie) and label (columns: a, b, tie, abstained, quarantined)."""
-    counts = Counter((row.pair["gold"], say.label_of(row)) for row in rows)
-    return [[counts[gold, label] for label in say.LABELS] for gold in GOLD_VALUES]
+    counts = Counter((row.pair["gold"], pair_measures.label_of(row)) for row in rows)
+    return [[counts[gold, label] for label in pair_measures.LABELS] for gold in GOLD_VALUES]
 
 
 def _overall(
@@ -126,9 +126,9 @@ def _slices(
 
 
 def _curves(rows: Sequence[JudgedPair]) -> dict[str, Any]:
-    stated = [(say.probability(row), say.outcome_of(row)) for row in rows]
+    stated = [(pair_measures.probability(row), pair_measures.outcome_of(row)) for row in rows]
     known = [(p, outcome) for p, outcome in stated if p is not None]
-    answered = [row for row in rows if say.label_of(row) in GOLD_VALUES]
+    answered = [row for row in rows if pair_measures.label_of(row) in GOLD_VALUES]
     curves: dict[str, Any] = {"confusion": confusion(rows)}
     if known:
         p, observed, count = calibration_curve([p for p, _ in known], [o for _, o in known])
@@ -139,8 +139,8 @@ def _curves(rows: Sequence[JudgedPair]) -> dict[str, Any]:
         }
     if answered:
         coverage, risk = risk_coverage(
-            np.array([say.confidence(row) for row in answered], np.float64),
-            np.array([1 - say.right(row) for row in answered]),
+            np.array([pair_measures.confidence(row) for row in answered], np.float64),
+            np.array([1 - pair_measures.right(row) for row in answered]),
             len(rows),
         )
         curves["risk_coverage"] = {"coverage": coverage.tolist(), "risk": risk.tolist()}

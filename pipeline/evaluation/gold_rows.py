@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.evaluation.judged_outcomes import has_gold
+from pipeline.evaluation.pair_measures import has_gold
 from pipeline.judging.judge_config import FormatName
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.row_groups import GroupReader

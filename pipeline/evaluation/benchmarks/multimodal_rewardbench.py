@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.evaluation.benchmarks.benchmark import Benchmark, BenchmarkPart, Row, metadata_of
-from pipeline.evaluation.judged_outcomes import metadata
+from pipeline.evaluation.pair_measures import metadata
 
 
 def _columns(names: frozenset[str], part: BenchmarkPart) -> dict[str, Any]:

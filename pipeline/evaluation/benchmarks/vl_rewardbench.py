@@ -17,7 +17,7 @@ from pipeline.evaluation.benchmarks.benchmark import (
     Row,
     metadata_of,
 )
-from pipeline.evaluation.judged_outcomes import metadata
+from pipeline.evaluation.pair_measures import metadata
 
 # By the id up to its first dash or underscore; every other id is VLFeedback's: general.
 _CATEGORY = {

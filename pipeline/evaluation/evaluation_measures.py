@@ -1,4 +1,4 @@
-"""The figures of an evaluation, by the family of the judge's format, as statistics over pairs."""
+"""The measures of an evaluation, by the family of the judge's format, as statistics over pairs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HEADLINES: dict[Family, tuple[str, ...]] = {
     "score": ("pearson",),
     "ranking": ("pair_accuracy",),
 }
-# Figures of which benchmarks publish the mean over their categories.
+# Measures of which benchmarks publish the mean over their categories.
 MACRO = (
     "accuracy",
     "accuracy_half",
@@ -41,7 +41,7 @@ MACRO = (
     "pair_accuracy",
 )
 LENGTH_MATCHED = 0.1  # texts whose lengths differ by less than this share of the longer one
-_UNREADABLE = {
+_VOTE_FAILURES = {
     "votes_malformed": Reason.MALFORMED,
     "votes_truncated": Reason.TRUNCATED,
     "votes_refused": Reason.REFUSED,
@@ -50,12 +50,12 @@ _UNREADABLE = {
 
 
 def headline(family: Family) -> tuple[str, ...]:
-    """The figures that say most about a judge of this family, the first before all."""
+    """The main measures of a judge of this family, the most important one first."""
     return _HEADLINES[family]
 
 
 def statistics(rows: Sequence[JudgedPair], family: Family) -> dict[str, Statistic]:
-    """Every figure about ``rows``, by name (``pipeline.evaluation.measure_titles`` explains)."""
+    """Every measure of ``rows``, by name; ``measure_titles`` has what each means."""
     votes = [pair_measures.votes_of(row) for row in rows]
     if family == "pair":
         found = _pair(rows, votes)
@@ -66,7 +66,7 @@ def statistics(rows: Sequence[JudgedPair], family: Family) -> dict[str, Statisti
 
 
 def _pair(rows: Sequence[JudgedPair], votes: Sequence[list[Vote]]) -> dict[str, Statistic]:
-    outcome = np.array([pair_measures.outcome_of(row) for row in rows])
+    outcome = np.array([pair_measures.gold_share(row) for row in rows])
     p = _floats([pair_measures.probability(row) for row in rows])
     confidence = _floats([pair_measures.confidence(row) for row in rows])
     codes = {"a": 0, "b": 1, "tie": 2}
@@ -85,7 +85,7 @@ def _pair(rows: Sequence[JudgedPair], votes: Sequence[list[Vote]]) -> dict[str, 
         ),
         "brier": mean(
             [
-                _squared(pair_measures.probability(row), pair_measures.outcome_of(row))
+                _squared(pair_measures.probability(row), pair_measures.gold_share(row))
                 for row in rows
             ]
         ),
@@ -142,7 +142,7 @@ def _ranking(rows: Sequence[JudgedPair]) -> dict[str, Statistic]:
 def _common(rows: Sequence[JudgedPair], votes: Sequence[list[Vote]]) -> dict[str, Statistic]:
     failures = {
         name: pooled([(float(sum(v.outcome == reason for v in each)), len(each)) for each in votes])
-        for name, reason in _UNREADABLE.items()
+        for name, reason in _VOTE_FAILURES.items()
     }
     return {
         "abstained": mean([row.label["status"] == Status.ABSTAINED for row in rows]),
@@ -169,7 +169,7 @@ def _where(
 def _votes(
     votes: Sequence[Vote], what: Callable[[Vote], bool], of_all: bool = False
 ) -> tuple[float, float]:
-    """(Votes that are so, votes): of the readable ones, or of all."""
+    """(Votes with a property, votes): of the readable ones, or of all."""
     counted = votes if of_all else readable_of(votes)
     return float(sum(what(vote) for vote in counted)), float(len(counted))
 

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.evaluation import pair_measures
 from pipeline.evaluation.measure_titles import title_of
-from pipeline.evaluation.pair_measures import LABELS
 from pipeline.stats import charts
 from pipeline.stats.rank_agreement import ranking_distance
 from pipeline.stats.shown_numbers import Point
 from schemas.pairs import GOLD_VALUES
+from schemas.quality import AGREEMENT_LABELS
 
 PLOT_FORMATS = ("png", "svg")
 _DPI = 150
@@ -59,7 +59,7 @@ def _confusion(axes: Axes, report: Mapping[str, Any], rows: Sequence[JudgedPair]
         colour = charts.PAGE if shares[i, j] > 0.55 else charts.INK
         text = f"{count}\n{shares[i, j]:.0%}" if count else "0"
         axes.text(j, i, text, ha="center", va="center", color=colour)
-    axes.set_xticks(range(len(LABELS)), LABELS)
+    axes.set_xticks(range(len(AGREEMENT_LABELS)), AGREEMENT_LABELS)
     axes.set_yticks(range(len(GOLD_VALUES)), GOLD_VALUES)
     axes.spines[:].set_visible(False)
     axes.set(xlabel="label", ylabel="gold", title="Labels by gold (share of each row)")

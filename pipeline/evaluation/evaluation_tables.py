@@ -12,15 +12,15 @@ from rich.table import Table
 
 from pipeline.evaluation.evaluation_measures import headline
 from pipeline.evaluation.measure_titles import TITLES, interval, shown, title_of
-from pipeline.evaluation.pair_measures import LABELS
 from schemas.pairs import GOLD_VALUES
+from schemas.quality import AGREEMENT_LABELS
 
 _PARTS = {"source": "By source", "category": "By category", "format": "By format and candidates"}
 
 
 @dataclass(frozen=True)
 class Section:
-    """A table of texts; the first column's cells are texts, all others numbers."""
+    """A table of texts; numbers in all but the first column."""
 
     title: str
     header: tuple[str, ...]
@@ -29,14 +29,14 @@ class Section:
 
 def sections(report: Mapping[str, Any]) -> list[Section]:
     """Every table of a report, in order."""
-    found = [_figures("All pairs", report["overall"])]
+    found = [_estimates("All pairs", report["overall"])]
     if report["published"]:
         found.append(_published(report["published"]))
     found += [_slices(report, kind) for kind in _PARTS if report["slices"].get(kind)]
     if "confusion" in report["curves"]:
         rows = zip(GOLD_VALUES, report["curves"]["confusion"], strict=True)
         cells = tuple((gold, *map(str, counts)) for gold, counts in rows)
-        found.append(Section("Confusion", ("gold \\ label", *LABELS), cells))
+        found.append(Section("Confusion", ("gold \\ label", *AGREEMENT_LABELS), cells))
     return found + [_control(control) for control in report["controls"]]
 
 
@@ -63,14 +63,14 @@ def summary(report: Mapping[str, Any]) -> str:
     )
 
 
-def _figures(title: str, figures: Mapping[str, Any]) -> Section:
-    order = [name for name in TITLES if name in figures]
-    order += [name for name in figures if name not in TITLES]
+def _estimates(title: str, estimates: Mapping[str, Any]) -> Section:
+    order = [name for name in TITLES if name in estimates]
+    order += [name for name in estimates if name not in TITLES]
     rows = tuple(
-        (title_of(name)[0], interval(figures[name], name), str(figures[name]["rows"]))
+        (title_of(name)[0], interval(estimates[name], name), str(estimates[name]["rows"]))
         for name in order
     )
-    return Section(title, ("figure", "value [95 % interval]", "pairs"), rows)
+    return Section(title, ("measure", "value [95 % interval]", "pairs"), rows)
 
 
 def _published(entries: Sequence[Mapping[str, Any]]) -> Section:
@@ -81,7 +81,7 @@ def _published(entries: Sequence[Mapping[str, Any]]) -> Section:
         title = f"{title} ({entry['note']})" if entry["note"] else title
         published = (shown(entry[name], entry["figure"]) for name in ("flex", "base"))
         rows.append((title, interval(entry["measured"], entry["figure"]), *published))
-    header = ("figure", "measured", "Flex-VL-7B, published", "its base, published")
+    header = ("measure", "measured", "Flex-VL-7B, published", "its base, published")
     return Section("Beside what arXiv 2505.18601 published", header, tuple(rows))
 
 
@@ -90,14 +90,14 @@ def _slices(report: Mapping[str, Any], kind: str) -> Section:
     if report["family"] == "pair":
         names += ["four_way", "coverage", "position_consistent"]
     slices = report["slices"][kind]
-    names = [name for name in names if any(name in figures for figures in slices.values())]
+    names = [name for name in names if any(name in found for found in slices.values())]
     rows = tuple(
         (
             name,
-            str(max(figure["rows"] for figure in figures.values())),
-            *(interval(figures.get(figure), figure) for figure in names),
+            str(max(estimate["rows"] for estimate in found.values())),
+            *(interval(found.get(measure), measure) for measure in names),
         )
-        for name, figures in slices.items()
+        for name, found in slices.items()
     )
     return Section(_PARTS[kind], (kind, "pairs", *(n.replace("_", " ") for n in names)), rows)
 
@@ -109,4 +109,4 @@ def _control(control: Mapping[str, Any]) -> Section:
         for name, estimate in control["figures"].items()
     )
     title = f"Control {control['control']}: {control['pairs']} pairs{left_out}"
-    return Section(title, ("figure", "value [95 % interval]"), rows)
+    return Section(title, ("measure", "value [95 % interval]"), rows)

@@ -34,10 +34,10 @@ class GoldRow:
 
 
 def gold_rows(input_uri: str, config: InputConfig, format_: FormatName) -> Iterator[GoldRow]:
-    """Every pair that a human has judged as the format needs it, in input order.
+    """Every pair whose gold the format can be measured against, in input order.
 
     Raises:
-        InputError: there is no shard.
+        InputError: the input has no shard.
         StorageError: the store fails.
     """
     source, prefix = open_input(input_uri)

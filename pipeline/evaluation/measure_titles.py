@@ -50,7 +50,7 @@ _MACRO, _SUFFIXES = "macro_", {"_true": "true", "_control": "control", "_differe
 
 
 def title_of(name: str) -> tuple[str, Unit]:
-    """A figure's title and unit."""
+    """A measure's title and unit."""
     if name in TITLES:
         return TITLES[name]
     if name.startswith(_MACRO):

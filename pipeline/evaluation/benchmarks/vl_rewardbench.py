@@ -2,7 +2,7 @@
 
 Schema read in the hub set's card (MMInstruction/VL-RewardBench, Parquet: id, query, response,
 image, human_ranking, models, …); categories in ``cal.py`` of
-github.com/vl-rewardbench/VL_RewardBench, which tells them by the prefix of the id.
+github.com/vl-rewardbench/VL_RewardBench, which takes them from the prefix of the id.
 """
 
 from __future__ import annotations

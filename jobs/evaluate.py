@@ -13,9 +13,9 @@ from pipeline.evaluation.benchmarks import BENCHMARKS, find_benchmark
 from pipeline.evaluation.benchmarks.benchmark_files import Request
 from pipeline.evaluation.controls import CONTROLS
 from pipeline.evaluation.evaluate import Task, evaluate, evaluation_folder
+from pipeline.evaluation.evaluation_files import store_report
 from pipeline.evaluation.evaluation_report import make_report
-from pipeline.evaluation.report_text import print_report
-from pipeline.evaluation.store_report import store_report
+from pipeline.evaluation.evaluation_tables import print_report
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.errors import ConfigError

@@ -1,4 +1,4 @@
-"""What a control shows: the judge on true pairs beside the judge on the changed ones."""
+"""Compares a judge on true pairs with the same judge on the changed pairs of a control."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.aggregation.judged_pairs import JudgedPair
-from pipeline.evaluation import judged_outcomes as say
+from pipeline.evaluation import pair_measures
 from pipeline.evaluation.controls import Control, ControlPairs
-from pipeline.evaluation.measures import Family, headline, statistics
+from pipeline.evaluation.evaluation_measures import Family, headline, statistics
 from pipeline.stats.bootstrap import Difference, Estimate, Statistic, estimates, mean, pooled
 from pipeline.stats.rank_agreement import ordered_pairs
 
-_CHANCE = 0.5  # of the share of preferences that follow two candidates that change places
+_CHANCE = 0.5  # share of preferences that follow swapped candidates by chance
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A control's outcome.
+    """The result of a control.
 
     Attributes:
-        pairs: how many pairs it is about.
-        left_out: pairs that it is not about, by why.
-        figures: ``<figure>_true``, ``<figure>_control`` and ``<figure>_difference`` of the
-            headline figure, all on the same pairs; ``flipped`` of swapped candidates.
-        warning: what is wrong with the judge, if the control shows something.
+        pairs: how many pairs were compared.
+        left_out: pairs that were not, by reason.
+        figures: ``<measure>_true``, ``<measure>_control`` and ``<measure>_difference`` of the
+            main measures, all on the same pairs; ``flipped`` of swapped candidates.
+        warning: what the control shows to be wrong with the judge; None if nothing.
     """
 
     control: Control
@@ -41,7 +41,7 @@ def compare(
     family: Family,
     resamples: int,
 ) -> Comparison:
-    """Compares the labels of a control's pairs with those of the pairs that they were made of.
+    """Compares the labels of a control's pairs with those of the original pairs.
 
     Args:
         made: the control's pairs.
@@ -79,7 +79,10 @@ def _followed(
             alike, equal, count = ordered_pairs(new[::-1], old) if old and new else (0, 0, 0)
             parts.append((float(alike), float(count - equal)))
         return pooled(parts)
-    labels = [(say.label_of(o), say.label_of(n)) for o, n in zip(before, after, strict=True)]
+    labels = [
+        (pair_measures.label_of(o), pair_measures.label_of(n))
+        for o, n in zip(before, after, strict=True)
+    ]
     decided = ("a", "b")
     return mean([old != new if old in decided and new in decided else None for old, new in labels])
 
@@ -102,7 +105,7 @@ def _swap_warning(figures: Mapping[str, Estimate]) -> str | None:
         return None
     return (
         f"swap-text: {_short(flipped)} of the preferences followed the candidates when these "
-        "changed places, which is not clearly more than half: labels depend on the places"
+        "were swapped, which is not clearly more than half: labels depend on the position"
     )
 
 

@@ -1,8 +1,8 @@
-"""Controls: gold pairs changed so that a judge that looks must answer otherwise.
+"""Controls: gold pairs changed so that a judge that uses its input must change its answers.
 
-* ``blank-image``: every picture is white. A judge that looks falls to chance.
+* ``blank-image``: every picture is white. A judge that looks at them falls to chance.
 * ``shuffled-image``: every row has another row's pictures. The same.
-* ``swap-text``: the two candidates change places. Labels must follow the content.
+* ``swap-text``: the two candidates are swapped. Labels must follow the content.
 
 Pictures are those of the question; of candidates too where these are pictures.
 """
@@ -44,7 +44,7 @@ class ControlPairs:
 
     Attributes:
         places: shard and row number of the pair that each changed pair was made of, in order.
-        left_out: pairs that the control is not about, by why.
+        left_out: pairs that the control cannot change, by reason.
     """
 
     control: Control
@@ -57,7 +57,7 @@ def check_control(control: str, judge: JudgeConfig) -> Control:
     """The control of that name.
 
     Raises:
-        ConfigError: there is none, or it says nothing about such a judge.
+        ConfigError: no control has it, or it does not apply to such a judge.
     """
     known = {name: name for name in CONTROLS}
     if control not in known:
@@ -80,7 +80,7 @@ def write_control(
         output: folder of the shards.
 
     Raises:
-        InputError: the control is about none of the pairs.
+        InputError: the control can change none of the pairs.
         StorageError: the store fails.
     """
     made = ControlPairs(control, output)
@@ -115,7 +115,7 @@ def swapped(rows: Sequence[GoldRow]) -> Iterator[GoldRow]:
 
 
 def derangement(keys: Sequence[Hashable], rng: random.Random) -> list[int | None]:
-    """For each item the index of another one with another key; None where there is none for it.
+    """For each item the index of another one with another key; None without a partner.
 
     Every item is named at most once. Only if one key has more than half of the items are there
     any left without a partner.
@@ -157,7 +157,7 @@ class _Pictures:
         self._shuffles = 0
 
     def blanked(self, rows: Sequence[GoldRow]) -> Iterator[GoldRow]:
-        """The rows that have pictures, all of them white."""
+        """The rows that have pictures, each picture white."""
         for row, holders in self._with_pictures(rows):
             for number, holder in enumerate(holders):
                 # The judge refuses candidates that are equal byte for byte; what follows a

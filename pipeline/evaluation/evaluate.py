@@ -1,4 +1,4 @@
-"""An evaluation: gold pairs are labelled as any others, and the labels held against gold."""
+"""An evaluation: labels gold pairs like any others, and pairs each label with its gold."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
 from pipeline.aggregation.label_tables import derived
 from pipeline.aggregation.labeler import Labeler
 from pipeline.engines.model_version import model_version
-from pipeline.evaluation import judged_outcomes as say
+from pipeline.evaluation import pair_measures
 from pipeline.evaluation.benchmarks.benchmark import Benchmark
 from pipeline.evaluation.benchmarks.benchmark_files import Request
 from pipeline.evaluation.benchmarks.benchmark_shards import load_benchmark
 from pipeline.evaluation.control_comparison import Comparison, compare
 from pipeline.evaluation.controls import Control, check_control, write_control
+from pipeline.evaluation.evaluation_measures import FAMILIES, Family
 from pipeline.evaluation.gold_rows import gold_rows, write_first
-from pipeline.evaluation.measures import FAMILIES, Family
 from pipeline.judging.judge_cards import judge_card
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.label_run import label
@@ -64,15 +64,15 @@ class Evaluated:
 
     Attributes:
         rows: pairs with a gold that the judge's format can be measured against.
-        unreadable_gold: labelled pairs whose gold is of another kind, or unknown.
+        other_gold: labelled pairs whose gold is of another kind, or unknown.
         card: the judge's card.
         calibrated_on: gold pairs that the stored calibration was fitted to; 0 without one.
-        comparisons: outcomes of the controls.
+        comparisons: results of the controls.
         failures: runs that ended with too many quarantined pairs.
     """
 
     rows: list[JudgedPair]
-    unreadable_gold: int
+    other_gold: int
     card: dict[str, Any]
     calibrated_on: int
     comparisons: list[Comparison] = field(default_factory=list)
@@ -82,14 +82,14 @@ class Evaluated:
 def evaluate(config: LabelConfig, task: Task, output_uri: str, reporter: Reporter) -> Evaluated:
     """Labels what is not labelled yet, and reads labels and gold side by side.
 
-    Labels are derived anew from their votes by the configured policy, and with the calibration in
-    the judge's card if there is one: votes are judged once, whatever the policy.
+    Labels are aggregated again from their votes by the configured policy, with the calibration in
+    the judge's card if there is one: a change of policy judges no pair again.
 
     Args:
         config: of the judge, as for ``jobs.label``.
         task: what it is evaluated on.
         output_uri: where labels, judge card, control pairs and the evaluation go.
-        reporter: told of the labeling runs.
+        reporter: receives the events of the labeling runs.
 
     Raises:
         PairmillError: with the exit code of the job (see ``pipeline.runtime.errors``). Too many
@@ -133,13 +133,13 @@ class _Runs:
 
     @property
     def labeler(self) -> Labeler:
-        """Makes labels of the votes."""
+        """Aggregates votes into labels."""
         calibration = read_calibration(self.output, self._card["judge_id"])
         return Labeler.of(self.config.judge, self.config.policy, calibration)
 
     @property
     def family(self) -> Family:
-        """That of the judge's format."""
+        """The family of the judge's format."""
         return FAMILIES[self.config.judge.format]
 
     def judged(self, input_uri: str, how: InputConfig) -> tuple[list[JudgedPair], int]:
@@ -147,7 +147,7 @@ class _Runs:
         config = self.config.model_copy(update={"input": how})
         judge_id = self._card["judge_id"]
         if make_plan(input_uri, self.output, how, config.judge, judge_id).tasks:
-            # Of all runs together; `label` uses it too.
+            # One session for all runs; `label` joins it.
             self._session.enter_context(ray_session(config.workers, self._reporter))
         try:
             label(config, input_uri, self.output.uri, self._reporter, dry_run=False)
@@ -155,14 +155,14 @@ class _Runs:
             self.failures.append(error)
         found = read_judged(input_uri, how, self.output, judge_id)
         format_ = self.config.judge.format
-        rows = [row for row in found if say.has_gold(row.pair, format_)]
+        rows = [row for row in found if pair_measures.has_gold(row.pair, format_)]
         if not rows:
             column = "gold" if self.family == "pair" else "gold_scores"
             raise InputError(
                 f"{input_uri}: {len(found)} labelled pairs have gold, none of them in {column}, "
                 f"which judges of format {format_} are measured against"
             )
-        return _derived(rows, self.labeler), len(found) - len(rows)
+        return _aggregated(rows, self.labeler), len(found) - len(rows)
 
 
 def _gold_input(config: LabelConfig, task: Task, output: Store) -> tuple[LabelConfig, str]:
@@ -207,7 +207,7 @@ def _identity(rows: Sequence[JudgedPair]) -> str:
     return digest(*(str(row.label["pair_hash"]) for row in rows))[:12]
 
 
-def _derived(rows: Sequence[JudgedPair], labeler: Labeler) -> list[JudgedPair]:
+def _aggregated(rows: Sequence[JudgedPair], labeler: Labeler) -> list[JudgedPair]:
     if all(row.label["policy_id"] == labeler.policy_id for row in rows):
         return list(rows)
     table = derived(table_of([dict(row.label) for row in rows], LABELS), labeler)

@@ -11,13 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.aggregation.judged_pairs import JudgedPair
-from pipeline.evaluation import judged_outcomes as outcomes
-from pipeline.evaluation.judged_outcomes import LABELS
-from pipeline.evaluation.report_text import title_of
+from pipeline.evaluation import pair_measures
+from pipeline.evaluation.measure_titles import title_of
 from pipeline.stats import charts
 from pipeline.stats.rank_agreement import ranking_distance
 from pipeline.stats.shown_numbers import Point
 from schemas.pairs import GOLD_VALUES
+from schemas.quality import AGREEMENT_LABELS
 
 PLOT_FORMATS = ("png", "svg")
 _DPI = 150
@@ -59,7 +59,7 @@ def _confusion(axes: Axes, report: Mapping[str, Any], rows: Sequence[JudgedPair]
         colour = charts.PAGE if shares[i, j] > 0.55 else charts.INK
         text = f"{count}\n{shares[i, j]:.0%}" if count else "0"
         axes.text(j, i, text, ha="center", va="center", color=colour)
-    axes.set_xticks(range(len(LABELS)), LABELS)
+    axes.set_xticks(range(len(AGREEMENT_LABELS)), AGREEMENT_LABELS)
     axes.set_yticks(range(len(GOLD_VALUES)), GOLD_VALUES)
     axes.spines[:].set_visible(False)
     axes.set(xlabel="label", ylabel="gold", title="Labels by gold (share of each row)")
@@ -125,8 +125,8 @@ def _confidence(axes: Axes, report: Mapping[str, Any], rows: Sequence[JudgedPair
     }
     right, wrong, abstained = groups.values()
     for row in known:
-        label = outcomes.label_of(row)
-        group = right if outcomes.right(row) else wrong if label in GOLD_VALUES else abstained
+        label = pair_measures.label_of(row)
+        group = right if pair_measures.right(row) else wrong if label in GOLD_VALUES else abstained
         group.append(row.label["confidence"])
     bins = np.linspace(min(0.5, *(row.label["confidence"] for row in known)), 1, 21)
     _stacked(axes, bins, groups)
@@ -181,7 +181,7 @@ def _controls(axes: Axes, report: Mapping[str, Any], rows: Sequence[JudgedPair])
                 colours.append(_CONTROL_COLOURS.get(word, charts.MAIN))
     first = next(iter(report["controls"][0]["figures"])).removesuffix("_true")
     title, unit = title_of(first)
-    charts.intervals(axes, points, colours, "share" if unit == "share" else "number")
+    charts.intervals(axes, points, (), colours, "share" if unit == "share" else "number")
     axes.set(title="Controls", xlabel=title.partition(",")[0])
 
 

@@ -1,4 +1,4 @@
-"""The report of an evaluation: every figure with its interval, overall and by slices."""
+"""The report of an evaluation: every measure with its interval, overall and by slices."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from typing import Any
 import numpy as np
 
 from pipeline.aggregation.judged_pairs import JudgedPair
-from pipeline.evaluation import judged_outcomes as say
+from pipeline.evaluation import pair_measures
 from pipeline.evaluation.benchmarks.benchmark import Benchmark
 from pipeline.evaluation.evaluate import Evaluated, Task
-from pipeline.evaluation.measures import FAMILIES, MACRO, Family, statistics
+from pipeline.evaluation.evaluation_measures import FAMILIES, MACRO, Family, statistics
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.stats.agreement import calibration_curve, risk_coverage
 from pipeline.stats.bootstrap import Estimate, Macro, Statistic, Within, estimates
 from schemas.pairs import GOLD_VALUES
+from schemas.quality import AGREEMENT_LABELS
 
 MOST_SLICES = 30  # of a kind; the largest are shown
-Figures = dict[str, Estimate]
+Estimates = dict[str, Estimate]
 
 
 def make_report(config: LabelConfig, task: Task, result: Evaluated) -> dict[str, Any]:
-    """Counts everything, as it stands in ``evaluation.json``.
+    """Computes every measure, as it stands in ``evaluation.json``.
 
     Args:
         config: of the judge.
@@ -55,7 +56,7 @@ def make_report(config: LabelConfig, task: Task, result: Evaluated) -> dict[str,
         },
         "family": family,
         "pairs": len(rows),
-        "pairs_with_other_gold": result.unreadable_gold,
+        "pairs_with_other_gold": result.other_gold,
         "overall": _plain(overall),
         "slices": {name: _plain_slices(groups) for name, groups in measured.items()}
         | {"format": {kind: _plain(overall)}},
@@ -71,8 +72,8 @@ def make_report(config: LabelConfig, task: Task, result: Evaluated) -> dict[str,
 
 def confusion(rows: Sequence[JudgedPair]) -> list[list[int]]:
     """Pairs by gold (rows: a, b, tie) and label (columns: a, b, tie, abstained, quarantined)."""
-    counts = Counter((row.pair["gold"], say.label_of(row)) for row in rows)
-    return [[counts[gold, label] for label in say.LABELS] for gold in GOLD_VALUES]
+    counts = Counter((row.pair["gold"], pair_measures.label_of(row)) for row in rows)
+    return [[counts[gold, label] for label in AGREEMENT_LABELS] for gold in GOLD_VALUES]
 
 
 def _overall(
@@ -81,7 +82,7 @@ def _overall(
     benchmark: Benchmark | None,
     categories: Mapping[str, Sequence[int]],
     resamples: int,
-) -> Figures:
+) -> Estimates:
     wanted = statistics(rows, family)
     if benchmark is not None:
         wanted |= benchmark.extra(rows)
@@ -94,17 +95,17 @@ def _overall(
 def _macro(
     rows: Sequence[JudgedPair], family: Family, categories: Mapping[str, Sequence[int]]
 ) -> dict[str, Statistic]:
-    """Plain means over categories, of the figures that are published so."""
+    """Plain means over categories, of the measures that benchmarks publish that way."""
     of_each = {name: statistics(_pick(rows, places), family) for name, places in categories.items()}
     found: dict[str, Statistic] = {}
-    for figure in MACRO:
+    for measure in MACRO:
         parts = [
-            Within(np.asarray(categories[name]), of[figure])
+            Within(np.asarray(categories[name]), of[measure])
             for name, of in of_each.items()
-            if figure in of
+            if measure in of
         ]
         if parts:
-            found[f"macro_{figure}"] = Macro(tuple(parts))
+            found[f"macro_{measure}"] = Macro(tuple(parts))
     return found
 
 
@@ -126,9 +127,9 @@ def _slices(
 
 
 def _curves(rows: Sequence[JudgedPair]) -> dict[str, Any]:
-    stated = [(say.probability(row), say.outcome_of(row)) for row in rows]
+    stated = [(pair_measures.probability(row), pair_measures.gold_share(row)) for row in rows]
     known = [(p, outcome) for p, outcome in stated if p is not None]
-    answered = [row for row in rows if say.label_of(row) in GOLD_VALUES]
+    answered = [row for row in rows if pair_measures.label_of(row) in GOLD_VALUES]
     curves: dict[str, Any] = {"confusion": confusion(rows)}
     if known:
         p, observed, count = calibration_curve([p for p, _ in known], [o for _, o in known])
@@ -139,8 +140,8 @@ def _curves(rows: Sequence[JudgedPair]) -> dict[str, Any]:
         }
     if answered:
         coverage, risk = risk_coverage(
-            np.array([say.confidence(row) for row in answered], np.float64),
-            np.array([1 - say.right(row) for row in answered]),
+            np.array([pair_measures.confidence(row) for row in answered], np.float64),
+            np.array([1 - pair_measures.right(row) for row in answered]),
             len(rows),
         )
         curves["risk_coverage"] = {"coverage": coverage.tolist(), "risk": risk.tolist()}
@@ -148,12 +149,12 @@ def _curves(rows: Sequence[JudgedPair]) -> dict[str, Any]:
 
 
 def _published(
-    benchmark: Benchmark | None, overall: Figures, categories: Mapping[str, Figures]
+    benchmark: Benchmark | None, overall: Estimates, categories: Mapping[str, Estimates]
 ) -> list[dict[str, Any]]:
     found = []
     for entry in benchmark.published if benchmark else ():
-        figures = overall if entry.category is None else categories.get(entry.category, {})
-        measured = figures.get(entry.figure)
+        known = overall if entry.category is None else categories.get(entry.category, {})
+        measured = known.get(entry.figure)
         found.append(asdict(entry) | {"measured": asdict(measured) if measured else None})
     return found
 
@@ -161,9 +162,9 @@ def _published(
 def _warnings(result: Evaluated) -> list[str]:
     found = [c.warning for c in result.comparisons if c.warning]
     found += [str(failure) for failure in result.failures]
-    if result.unreadable_gold:
+    if result.other_gold:
         found.append(
-            f"{result.unreadable_gold} labelled pairs are left out: their gold is unknown or of "
+            f"{result.other_gold} labelled pairs are left out: their gold is unknown or of "
             "another kind"
         )
     if result.calibrated_on:
@@ -179,9 +180,9 @@ def _pick(rows: Sequence[JudgedPair], places: Sequence[int]) -> list[JudgedPair]
     return [rows[place] for place in places]
 
 
-def _plain(figures: Mapping[str, Estimate]) -> dict[str, Any]:
-    return {name: asdict(estimate) for name, estimate in figures.items()}
+def _plain(found: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {name: asdict(estimate) for name, estimate in found.items()}
 
 
-def _plain_slices(groups: Mapping[str, Figures]) -> dict[str, Any]:
-    return {name: _plain(figures) for name, figures in groups.items()}
+def _plain_slices(groups: Mapping[str, Estimates]) -> dict[str, Any]:
+    return {name: _plain(found) for name, found in groups.items()}

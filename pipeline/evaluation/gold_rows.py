@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.evaluation.judged_outcomes import has_gold
+from pipeline.evaluation.pair_measures import has_gold
 from pipeline.judging.judge_config import FormatName
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.row_groups import GroupReader
@@ -34,10 +34,10 @@ class GoldRow:
 
 
 def gold_rows(input_uri: str, config: InputConfig, format_: FormatName) -> Iterator[GoldRow]:
-    """Every pair that a human has judged as the format needs it, in input order.
+    """Every pair whose gold the format can be measured against, in input order.
 
     Raises:
-        InputError: there is no shard.
+        InputError: the input has no shard.
         StorageError: the store fails.
     """
     source, prefix = open_input(input_uri)

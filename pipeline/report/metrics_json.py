@@ -1,7 +1,7 @@
 """``metrics.json``: one flat object of a run, which dashboards and the trends of reports read.
 
 Every value is a number, a text, a truth value or null (not known, or nothing to measure it on).
-``MEANINGS`` says what each key holds; names in angle brackets stand for what there is of a kind.
+``MEANINGS`` explains each key; names in angle brackets stand for any name of that kind.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ MEANINGS = {
     "live_snapshot_id": "the snapshot that readers got when this was written",
     "scope": "what the counts are about: the snapshot, or (nothing published) the run",
     "rows": "input rows; the sum of rows_labeled, _tie, _abstained, _quarantined and _missing",
-    "rows_<outcome>": "rows by what became of them",
+    "rows_<outcome>": "rows by outcome",
     "quarantined_<reason>": "rows in quarantine by reason",
     "plan_<name>": "shards, units and pairs that the run found and planned",
     "run_pairs": "rows committed by this run; the sum of run_<status>",
-    "run_<status>": "of these, by what became of them",
+    "run_<status>": "of these, by outcome",
     "run_reused": "of these, rows whose votes an earlier run gave",
     "run_seconds": "of the labeling run, engine start included",
     "run_judging_seconds": "from its first unit to its last commit",
     "run_pairs_per_s": "rows a second of judging",
     "run_output_tokens_per_s": "tokens written a second of judging",
-    "run_judgments": "votes asked for, unreadable ones included",
+    "run_judgments": "votes asked for, unparseable ones included",
     "run_<kind>_tokens": "prompt, output and cached (prefix cache) tokens",
     "run_votes_per_pair": "votes a row that was judged",
     "run_canaries": "canaries that it judged",
     "run_canary_judgments": "votes asked for about them",
     "step_<name>_seconds": "of each step of the nightly job",
     "votes": "of the snapshot",
-    "votes_<outcome>": "of these, by what became of them",
+    "votes_<outcome>": "of these, by outcome",
     "tokens_<kind>": "of these: prompt, output and cached ones",
     "rate_<name>": "a share of quality.json, 0 to 1",
     "rate_<name>_low": "lower end of its 95 % interval",
@@ -185,7 +185,7 @@ def _cost(run: Record | None, config: ReportConfig) -> dict[str, Any]:
     hours = config.gpus * run["seconds"] / 3_600 if run["pairs"] else 0.0
     price = config.gpu_usd_per_hour
     usd = None if price is None else price * hours
-    # Rows taken over are nearly all labels: the price errs, if at all, to the high side.
+    # Nearly all rows whose votes were reused are labels: the price errs, if at all, upwards.
     labels = run["pairs"] - run[Status.QUARANTINED] - run["reused"]
     each = None if usd is None else _ratio(1_000 * usd, max(0, labels))
     return {"cost_gpu_hours": hours, "cost_usd": usd, "cost_usd_per_1000_labels": each}

@@ -76,11 +76,11 @@ def biases(quality: Quality) -> list[Chart]:
     x, svg = "share, with its 95 % interval", None
     if any(point.value is not None for point in points):
         axes = _axes(176, x, " ", _BIASES.values())
-        charts.intervals(axes, points)
+        hints = [f"{point.label}: {with_interval(point)}" for point in points]
+        charts.intervals(axes, points, hints)
         axes.axvline(0.5, **charts.REFERENCE)
         axes.text(0.5, -0.6, "no bias", ha="center", color=charts.QUIET)
-        listed = "; ".join(f"{point.label}: {with_interval(point)}" for point in points)
-        svg = inline_svg(axes, f"{x}: {listed}")
+        svg = inline_svg(axes, f"{x}: {'; '.join(hints)}")
     text = "50 % is no bias. Where humans prefer longer texts too, a judge that does is no worse."
     lengths = quality.histograms["length_ratio"], quality.histograms["length_ratio_a"]
     return [Chart("Position and length", svg, text), _by_length(*lengths)]

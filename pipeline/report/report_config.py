@@ -12,10 +12,10 @@ class GalleryConfig(Frozen):
 
     Attributes:
         pairs: most pairs shown; 0 for a report that shows nobody's text or picture.
-        shards: so many shards are looked into.
+        shards: how many shards are read for it.
         read_mb: about the most bytes of them in memory at once.
         picture_px: longest side of a thumbnail.
-        pictures_kb: bytes of all thumbnails together; from there on only their place is shown.
+        pictures_kb: bytes of all thumbnails together; further ones are shown as empty frames.
         pictures_a_row: most of one prompt or one response.
         text_chars: a longer text is cut.
         low_confidence: a label below it counts as one of low confidence.

@@ -1,4 +1,4 @@
-"""The page: everything that is known, in the order in which an operator asks for it."""
+"""Renders the page of a report from its templates."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from schemas.quality import AGREEMENT_LABELS, Agreement, Rate
 from schemas.quality import RATES as MEANINGS
 
 _RULES = {"at_least": "at least", "at_most": "at most"}
-_INDEX = "p_a_psi"  # the one figure that is no share
+_INDEX = "p_a_psi"  # the one metric that is no share
 _SHADES = 5  # of a cell of the confusion table
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A figure with its interval, as a row of a table."""
+    """A metric with its interval, as a row of a table."""
 
     name: str
     title: str
@@ -55,8 +55,8 @@ def render(
     """The report of a run.
 
     Args:
-        records: what is known of it.
-        state: what it came to.
+        records: of the run.
+        state: how it ended.
         metrics: of it.
         sample: pairs to show.
         config: how it is reported.
@@ -100,7 +100,7 @@ def render(
 
 
 def _source(environment: Environment, name: str) -> str:
-    """A file that goes into the page as it is, and whose hash the page's policy names."""
+    """A file that is put into the page unchanged; the page's security policy has its hash."""
     if environment.loader is None:
         raise AssertionError("the environment has no templates")
     return environment.loader.get_source(environment, name)[0]
@@ -153,10 +153,10 @@ def _rates(records: Records) -> list[Measured]:
         for name, title in RATES.items()
     ]
     against = f"against snapshot {quality.drift.against}" if quality.drift.against else ""
-    said = "; ".join(filter(None, (against, quality.drift.detail)))
+    detail = "; ".join(filter(None, (against, quality.drift.detail)))
     for name, title in DRIFT.items():
         rate: Rate = getattr(quality.drift, name)
-        found.append(_measured(name, title, said, rate, before.get(f"drift_{name}")))
+        found.append(_measured(name, title, detail, rate, before.get(f"drift_{name}")))
     return found
 
 

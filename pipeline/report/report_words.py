@@ -1,4 +1,4 @@
-"""What the report calls things."""
+"""The titles that the report gives to outcomes, metrics and kinds of pairs."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ RATES = {
     "position_consistency": "Same verdict in both orders",
     "first_slot_wins": "Shown first wins",
     "longer_wins": "Longer text wins",
-    "gold_longer_wins": "Longer text wins, say humans",
+    "gold_longer_wins": "Longer text wins, by humans",
     "preference_a": "Prefers a",
     "tie": "Ties",
     "abstain": "Abstentions",
     "quarantine": "Quarantined",
     "truncation": "Truncated replies",
-    "unreadable": "Unreadable replies",
+    "unreadable": "Unparseable replies",
 }
 
 DRIFT = {
@@ -36,7 +36,7 @@ DRIFT = {
     "preference_a_change": "Drift of the preference for a",
 }
 
-# Metrics whose course over the runs is drawn, by what they are called and counted in.
+# Metrics of the trend charts: title and unit of each.
 TRENDS: dict[str, tuple[str, Unit]] = {
     "rate_gold_agreement": ("agreement with gold", "share"),
     "rate_canary_agreement": ("agreement with canaries' gold", "share"),
@@ -57,7 +57,7 @@ SPEED: dict[str, tuple[str, Unit]] = {
     "cost_usd_per_1000_labels": ("US dollars per 1,000 labels", "usd"),
 }
 
-# What the pairs of the sample are filtered by.
+# Titles of the sample's filters.
 KINDS = {
     "gold": "Disagree with gold",
     "flips": "Flip between orders",

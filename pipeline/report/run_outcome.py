@@ -1,4 +1,4 @@
-"""How a run ended: in one word, in one sentence, and what to do about it."""
+"""How a run ended: a state, a sentence for people, and what to do about it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Tone = Literal["good", "bad", "plain"]
 
 @dataclass(frozen=True)
 class State:
-    """What a run came to.
+    """How a run ended.
 
     Attributes:
-        title: for the head of the report.
+        title: the report's headline.
         text: what happened, and what readers of the labels get.
         to_do: what the operator is to do; empty where there is nothing.
-        error: what a step that failed said.
+        error: the message of the step that failed.
     """
 
     name: StateName
@@ -42,29 +42,29 @@ class State:
 
 
 def state_of(records: Records) -> State:
-    """What a run came to: what the night says, else what can be told from what it left."""
+    """How a run ended, by the nightly run's record or else by what the run has stored."""
     return _ended_early(records) or _of_snapshot(records)
 
 
 def _ended_early(records: Records) -> State | None:
-    """Of a run that did not come to its end."""
+    """The state of a run that failed, was stopped or has not finished; None of others."""
     nightly, live = records.nightly or {}, _live_text(records, still=True)
-    again = "Run the same command again: it goes on where this run ended."
+    again = "Run the same command again: it continues where this run ended."
     failed = _failed_step(nightly)
     if failed is not None:
         why = str((failed.get("detail") or {}).get("error") or "Its log says why.")
         title = f"Failed: step {failed['name']}"
-        to_do = f"Mend what the message names. {again}"
+        to_do = f"Fix what the message names. {again}"
         return State("failed", "bad", title, live, to_do, why)
     if nightly.get("state") == "failed":
         return State("failed", "bad", "Failed", live, f"Its log says why. {again}")
     run_state = (records.run or {}).get("state")
     if nightly.get("state") == "stopped" or run_state == "stopped":
-        text = f"It was told to stop; {records.judged:,} rows were committed before. {live}"
+        text = f"It was stopped; {records.judged:,} rows were committed before. {live}"
         return State("stopped", "plain", "Stopped before its end", text, again)
     if nightly.get("state") == "running":
-        text = f"It is still at work, or was killed before its end. {live}"
-        to_do = "If it was killed, run the same command again: it goes on where it ended."
+        text = f"It is still running, or was killed before its end. {live}"
+        to_do = "If it was killed, run the same command again: it continues where it ended."
         return State("unfinished", "plain", "Not finished", text, to_do)
     return None
 
@@ -79,7 +79,7 @@ def _of_snapshot(records: Records) -> State:
             f"{manifest.snapshot_id} is kept as a candidate. {_live_text(records, still=True)}"
         )
         to_do = (
-            "Look at the checks and at the sample below. If the labels are right all the same, "
+            "Look at the checks and at the sample below. If the labels are right nevertheless, "
             "change the thresholds (gate.at_least, gate.at_most) and run the same command again."
         )
         return State("blocked", "bad", "Blocked by the gate", text, to_do)
@@ -94,14 +94,14 @@ def _of_snapshot(records: Records) -> State:
         return State("published", "good", "Published", live)
     if records.latest is not None and records.latest.withdrew(manifest.snapshot_id):
         text = f"Somebody has rolled back from snapshot {manifest.snapshot_id}. {live}"
-        to_do = "It stays so until labels or input change; jobs.publish publishes it all the same."
+        to_do = "It stays so until labels or input change; jobs.publish publishes it nevertheless."
         return State("withdrawn", "plain", "Withdrawn", text, to_do)
     text = f"Snapshot {manifest.snapshot_id} is complete, and another one is live. {live}"
     return State("not_live", "plain", "Not live", text)
 
 
 def _failed_step(nightly: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The step that ended the night; a report that failed before does not count in this one."""
+    """The step that ended the nightly run; an earlier failure to write the report is ignored."""
     steps = nightly.get("steps", ())
     failed = (step for step in steps if step["state"] == "failed" and step["name"] != "report")
     return next(failed, None)

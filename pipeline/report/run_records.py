@@ -1,4 +1,4 @@
-"""What is known of a run: its records, its snapshot, and the metrics of the runs before it."""
+"""Reads what a run has stored: its records, its snapshot, and the metrics of earlier runs."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class Records:
     """Everything that a report says about a run, except for its sample of pairs.
 
     Attributes:
-        input_uri: the root of the pairs; None where nothing says it.
-        run: what labeling did (``run.json``); None of a run that did not come so far.
+        input_uri: the root of the pairs; None if no record has it.
+        run: what labeling did (``run.json``); None if it did not label.
         nightly: which steps ran (``nightly.json``); None of a job that ran by itself.
         manifest: the snapshot; None of a run that has published nothing.
-        quality: what ``quality.json`` says of the snapshot, where there is one.
+        quality: the snapshot's ``quality.json``, if there is one.
         card: the judge's.
         latest: which snapshot is live.
         earlier: ``metrics.json`` of the runs before this one on the same input, oldest first.
-        problems: what could not be read, and why.
+        problems: records that could not be read, and why.
     """
 
     output: Store
@@ -85,7 +85,7 @@ class Records:
 def read_records(
     output: Store, input_uri: str | None, run_id: str, snapshot_id: str | None, most_runs: int
 ) -> Records:
-    """Reads what there is of a run.
+    """Reads the records of a run.
 
     Args:
         output: the output root.
@@ -95,7 +95,7 @@ def read_records(
         most_runs: how many runs a trend shows.
 
     Raises:
-        InputError: there is no record of the run, or one cannot be read.
+        InputError: the run has no record, or one cannot be read.
         StorageError: the store fails.
     """
     run, nightly = (_read(output, f"{_RUNS}/{run_id}/{n}.json") for n in ("run", "nightly"))
@@ -142,7 +142,7 @@ def newest_run(output: Store) -> str:
     """The newest run that has left a record.
 
     Raises:
-        InputError: there is none.
+        InputError: no run has.
     """
     if found := run_ids(output):
         return found[-1]
@@ -153,7 +153,7 @@ def newest_run(output: Store) -> str:
 
 
 def time_of(run_id: str) -> str | None:
-    """The time that a run's name begins with, in ISO 8601; None of a name of another make."""
+    """The time that a run's name begins with, in ISO 8601; None of other names."""
     try:
         begun = datetime.datetime.strptime(run_id[:15], "%Y%m%dT%H%M%S")
     except ValueError:
@@ -164,7 +164,7 @@ def time_of(run_id: str) -> str | None:
 def _manifest(
     output: Store, run_id: str, snapshot_id: str | None, run: Record | None, nightly: Record | None
 ) -> Manifest | None:
-    """The snapshot asked for; else the one that the run made, or that was live for want of work."""
+    """The given snapshot; else the one that the run made, or (nothing to judge) the live one."""
     if snapshot_id is None and nightly is not None:
         snapshot_id = nightly["snapshot_id"]
         if snapshot_id is None:

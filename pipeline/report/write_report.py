@@ -33,7 +33,7 @@ def write_report(
         run_id: the run.
         snapshot_id: the snapshot that it made or found; None to find it by the run's records.
         config: how it is reported.
-        reporter: told where the report is.
+        reporter: receives where the report is.
         columns: how the input is read, for the sample of pairs.
 
     Raises:
@@ -48,5 +48,5 @@ def write_report(
     page = render(records, state, metrics, sample, config).encode()
     key = f"runs/{run_id}/report.html"
     output.put(key, page)
-    told = {"state": state.name, "pairs_shown": len(sample.specimens), "bytes": len(page)}
-    reporter.event("report", {"report": output.path(key), **told})
+    shown = {"state": state.name, "pairs_shown": len(sample.specimens), "bytes": len(page)}
+    reporter.event("report", {"report": output.path(key), **shown})

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike
 
-from pipeline.stats.shown_numbers import Point, Unit, shown, tick_label, with_interval
+from pipeline.stats.shown_numbers import Point, Unit, shown, tick_label
 
 # A page gives each of these colours a light and a dark variant; shared charts use no other.
 MAIN, QUIET, INK, GRID, PAGE = "#2b6cb0", "#55606c", "#1a1f26", "#d3dae2", "#ffffff"
@@ -131,6 +131,7 @@ def rows(
 def intervals(
     axes: Axes,
     points: Sequence[Point],
+    hints: Sequence[str] = (),
     colours: Sequence[str] | None = None,
     unit: Unit = "share",
 ) -> None:
@@ -143,14 +144,7 @@ def intervals(
         high = point.value if point.high is None else point.high
         colour = colours[row] if colours else MAIN
         axes.plot([low, high], [row, row], color=colour, linewidth=2)
-        dots(
-            axes,
-            [point.value],
-            [row],
-            [64],
-            [f"{point.label}: {with_interval(point, unit)}"],
-            colour,
-        )
+        dots(axes, [point.value], [row], [64], hints[row : row + 1], colour)
         end, shift, side = (high, 8, "left") if high < 0.8 else (low, -8, "right")
         text, where = shown(point.value, unit), "offset points"
         axes.annotate(text, (end, row), (shift, 0), textcoords=where, ha=side, va="center")

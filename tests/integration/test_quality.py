@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.aggregation.labeler import Labeler
-from pipeline.evaluation.measures import statistics
+from pipeline.evaluation.evaluation_measures import statistics
 from pipeline.pairs.input_config import InputConfig
 from pipeline.snapshots.manifests import folder_of
 from pipeline.snapshots.publish_snapshot import publish

@@ -11,9 +11,9 @@ from scipy.stats import pearsonr, spearmanr
 
 from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.evaluation.benchmarks import BENCHMARKS
+from pipeline.evaluation.evaluation_measures import Family, statistics
 from pipeline.evaluation.evaluation_report import confusion
-from pipeline.evaluation.judged_outcomes import four_way, has_gold, label_of
-from pipeline.evaluation.measures import Family, statistics
+from pipeline.evaluation.pair_measures import four_way, has_gold, label_of
 from pipeline.judging.votes import Vote
 from pipeline.stats.bootstrap import estimates
 from tests.judged_pairs import failure, judged, option, ranked, vote

@@ -204,7 +204,7 @@ def test_preferences_must_follow_swapped_candidates() -> None:
     assert (follows.figures["flipped"].value, follows.figures["flipped"].rows) == (1, 20)
     assert follows.warning is None
     assert stays.figures["flipped"].value == 0
-    assert "labels depend on the places" in stays.warning
+    assert "labels depend on the position" in stays.warning
 
 
 def test_rankings_must_follow_swapped_candidates() -> None:

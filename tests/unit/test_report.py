@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -23,7 +24,7 @@ from pipeline.snapshots.manifests import Latest, manifest_key
 from pipeline.store.object_store import Store
 from schemas.labels import Status
 from schemas.manifest import OUTCOMES
-from schemas.quality import HISTOGRAMS, Drift, Histogram
+from schemas.quality import HISTOGRAMS, Drift, Histogram, Rate
 from tests.qualities import NOTHING, quality
 from tests.unit.test_manifest import manifest_of
 
@@ -159,7 +160,11 @@ def _night(state: str, *steps: tuple[str, str]) -> dict[str, Any]:
         ({"nightly": _night("failed", ("publish", "done"))}, "failed", "Readers still get"),
         ({"nightly": _night("published", ("report", "failed"))}, "published", "Readers get"),
         ({"nightly": _night("stopped"), "manifest": None}, "stopped", "10 rows were committed"),
-        ({"nightly": None, "run": {**RUN, "state": "stopped"}}, "stopped", "told to stop"),
+        (
+            {"nightly": None, "run": {**RUN, "state": "stopped"}},
+            "stopped",
+            "It was stopped;",
+        ),
         ({"nightly": _night("running")}, "unfinished", "was killed"),
     ],
 )
@@ -216,6 +221,36 @@ def test_trends_leave_gaps_and_mark_another_judge() -> None:
     assert charts.changes_of_judge(runs) == [2]
     (chart,) = charts.trends(runs, {"rate_tie": ("ties", "share"), "nobody": ("?", "share")})
     assert "ties over 3 runs: 10.0 % on 01-01 03:04, 30.0 % on 01-03 03:04" in str(chart.svg)
+
+
+def test_charts_have_hints_and_the_pages_colours_alone() -> None:
+    agreement = quality().canary
+    assert agreement is not None
+    rates = dict.fromkeys(quality().rates, Rate(0.4, 0.3, 0.6, 9))
+    made = quality(rates=rates, canary=replace(agreement, stated=(0.5,), observed=(0.25,)))
+    run = {"started_at": "2026-01-01T03:04:05", "judge_id": "j", "rate_tie": 0.1}
+
+    def drawn() -> list[str]:
+        found = [*charts.distributions(made), *charts.biases(made)]
+        found += [charts.calibration_chart(made, "canary")]
+        found += charts.trends([run], {"rate_tie": ("ties", "share")})
+        return [str(chart.svg) for chart in found]
+
+    svgs = drawn()
+    assert drawn() == svgs
+    for svg in svgs:
+        tree = ElementTree.fromstring(svg)
+        assert tree.attrib["role"] == "img"
+        assert {mark.tag for mark in tree} <= {"path", "circle", "text"}
+        assert {name for mark in tree for name in mark.attrib} & {"id", "style", "href"} == set()
+        paints = {mark.attrib.get(name, "none") for mark in tree for name in ("fill", "stroke")}
+        assert all(re.fullmatch(r"none|var\(--(fill|soft|ink|line|page)\)", p) for p in paints)
+    # A lone dot keeps its hint, and is where its value is.
+    (dot,) = ElementTree.fromstring(svgs[-2]).iter("circle")
+    assert dot.findtext("title") == "stated 50.0 %, observed 25.0 %, 6 pairs"
+    assert (dot.attrib["cx"], dot.attrib["cy"]) == ("192.0", "174.0")
+    (dot,) = ElementTree.fromstring(svgs[-1]).iter("circle")
+    assert dot.findtext("title") == "01-01 03:04: 10.0 %"
 
 
 def test_names_in_figures_are_escaped() -> None:

@@ -1,4 +1,10 @@
-"""The public benchmarks that a judge can be measured on, by name."""
+"""The public benchmarks that a judge can be measured on, by name.
+
+In: a benchmark's data on the hub or in local files. Out: shards of pairs v1 with gold.
+A file for each benchmark states its columns, categories and published results in the terms of
+``benchmark``, which is the file to read first; ``benchmark_files`` finds the data and
+``benchmark_shards`` writes the shards.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +38,7 @@ def find_benchmark(name: str) -> Benchmark:
     """The benchmark of that name.
 
     Raises:
-        ConfigError: there is none; names those there are.
+        ConfigError: no benchmark has it; the message lists all names.
     """
     if name not in BENCHMARKS:
         raise ConfigError(f"benchmark {name!r} is not known; known are {', '.join(BENCHMARKS)}")

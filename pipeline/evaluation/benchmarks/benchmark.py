@@ -1,4 +1,4 @@
-"""What a benchmark is: where its columns hold what pairs v1 asks for, and how it is counted."""
+"""A benchmark: the mapping of its columns into pairs v1, its categories and extra measures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BenchmarkPart:
         name: names its shards.
         split: of the hub set.
         config: of the hub set.
-        hints: words that its local files have in their name or in that of a folder.
+        hints: words in the names of its local files or of their folders.
     """
 
     name: str
@@ -37,14 +37,14 @@ class BenchmarkPart:
 
 @dataclass(frozen=True)
 class Published:
-    """A figure that was published for Flex-VL-7B, and for its base model Qwen2.5-VL-7B.
+    """A result that was published for Flex-VL-7B, and for its base model Qwen2.5-VL-7B.
 
     Attributes:
-        figure: the name of the measured figure it stands beside.
+        figure: the name of the measure that it is of.
         category: of which category; None for the whole benchmark.
-        flex: Flex-VL-7B's figure, on the scale of the measured one.
+        flex: Flex-VL-7B's result, on the scale of the measure.
         base: the base model's, where the paper gives it.
-        note: how it was obtained, where that is not plain.
+        note: how it was obtained, where that is not obvious.
     """
 
     figure: str
@@ -72,18 +72,18 @@ class Benchmark:
 
     Attributes:
         name: as given on the command line.
-        title: as people know it.
+        title: the name in reports.
         hub_id: the hub set that it is loaded from; None where it is only published as files.
         parts: its tables.
         required: the columns that must be there.
         columns: the mapping into pairs v1, given the columns there are.
         formats, candidates: the judges that it can measure.
         renames: columns that another release of the set calls differently: new name by old.
-        prepare: what the mapping cannot say, done to each table before it is mapped.
+        prepare: changes each table before it is mapped, where the mapping alone cannot.
         inline: whether media files are read into the shards (not videos: many rows share one).
         categories: the categories of a pair, widest first.
-        extra: further figures about judged pairs.
-        published: figures to stand beside the measured ones.
+        extra: further measures of judged pairs.
+        published: results shown beside the measured ones.
     """
 
     name: str
@@ -102,7 +102,7 @@ class Benchmark:
     published: tuple[Published, ...] = ()
 
     def check_judge(self, judge: JudgeConfig) -> None:
-        """Refuses a judge that asks about something else.
+        """Refuses a judge of another format or kind of candidates.
 
         Raises:
             ConfigError: with the settings to change.

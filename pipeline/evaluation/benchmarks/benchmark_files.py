@@ -14,13 +14,13 @@ _BUILDERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "
 
 @dataclass(frozen=True)
 class Request:
-    """Which data of a benchmark is asked for.
+    """Which data of a benchmark to read.
 
     Attributes:
         data: a hub id, or a local file or folder; None for the benchmark's own hub id.
         split: in place of the benchmark's own splits.
         revision: of the hub set.
-        media: folder that relative media paths start at; looked for beside the data if not given.
+        media: folder that relative media paths start at; by default searched for beside the data.
         limit: most rows of each part.
     """
 
@@ -34,14 +34,14 @@ class Request:
 def find_sources(
     benchmark: Benchmark, request: Request
 ) -> list[tuple[BenchmarkPart, SourceConfig]]:
-    """The parts that are asked for and there, and where each is read from.
+    """The requested parts that are found, and the source of each.
 
     Raises:
-        ConfigError: there are none, or what is there cannot be told apart.
+        ConfigError: none are found, or the files of two parts cannot be distinguished.
     """
     data = request.data or benchmark.hub_id
     if data is None:
-        raise ConfigError(f"{benchmark.name} is not on the hub: name its file or folder by --data")
+        raise ConfigError(f"{benchmark.name} is not on the hub: give its path with --data")
     parts, split = benchmark.parts, request.split
     if split is not None:
         one = len(parts) == 1
@@ -82,11 +82,11 @@ def local_files(data: str, hints: tuple[str, ...], strict: bool = False) -> list
         data: a file, or a folder that is searched with all folders below it.
         hints: each narrows the files to those that it names (a folder, a file, the beginning of
             a file's name up to a dash), or else to those whose path contains it; a hint that
-            fits none is left aside.
-        strict: a hint that fits none leaves no file, rather.
+            fits no file is ignored.
+        strict: a hint that fits no file excludes all of them.
 
     Raises:
-        ConfigError: there are none, or they are of several kinds.
+        ConfigError: none are found, or they are of several kinds.
     """
     path = Path(data).absolute()
     if path.is_file() and path.suffix in _BUILDERS:

@@ -19,7 +19,7 @@ from pipeline.pairs.shard_writer import ShardConfig
 from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Store
 
-# Where pictures and videos are, seen from the folder of the data file, where nothing is said.
+# Where pictures and videos are looked for without --media, relative to the data file's folder.
 _MEDIA_FOLDERS = (".", "image", "images", "videos", "..", "../image", "../images", "../videos")
 _PROBED = 8  # rows whose media are looked for
 # Small shards: a run without --limit finds the labels of one with it, but for the last shard's.
@@ -43,7 +43,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class PreparedSource(OpenSource):
-    """A part's source, its tables made ready for the mapping."""
+    """A part's source whose tables are prepared for the mapping."""
 
     benchmark: Benchmark
     part: BenchmarkPart
@@ -66,9 +66,9 @@ def load_benchmark(benchmark: Benchmark, request: Request, output: str) -> Loade
     """Reads a benchmark and writes its shards; the same data gives the same shards again.
 
     Raises:
-        ConfigError: the data cannot be found, or files of several kinds are in its place.
+        ConfigError: the data cannot be found, or is in files of several kinds.
         InputError: columns are missing or of a type that does not fit; media are not found.
-        QuarantineError: too many rows cannot be judged, such as by a gold value not known.
+        QuarantineError: too many rows cannot be judged, for example for unknown gold values.
         StorageError: the shards cannot be written.
     """
     reports: dict[str, IngestReport] = {}

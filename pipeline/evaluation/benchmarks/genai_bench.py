@@ -91,7 +91,7 @@ def _video_table(table: pa.Table, part: BenchmarkPart) -> pa.Table:
 
 
 def _task(
-    task: str, config: str, candidates: CandidateKind, figures: tuple[float, float], **more: Any
+    task: str, config: str, candidates: CandidateKind, published: tuple[float, float], **more: Any
 ) -> Benchmark:
     name = f"genai-bench-{task}"
     return Benchmark(
@@ -102,8 +102,8 @@ def _task(
         formats=_FORMATS,
         candidates=candidates,
         published=(
-            Published("four_way", None, figures[0], note=_SINGLE),
-            Published("four_way", None, figures[1], note=_SEVEN),
+            Published("four_way", None, published[0], note=_SINGLE),
+            Published("four_way", None, published[1], note=_SEVEN),
         ),
         **more,
     )

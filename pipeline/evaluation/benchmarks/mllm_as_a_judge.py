@@ -3,7 +3,7 @@
 Schema read in the files of github.com/Dongping-Chen/MLLM-Judge (Dataset/Benchmark*/pair, score and
 batch .jsonl; a human's judgement is called ``human`` in some releases, ``human_answer`` in
 others, and scores are numbers in some rows and text in others) and in the features that
-``test/evaluate.py`` of github.com/jongwooko/flex-judge gives. Published figures are means over the
+``test/evaluate.py`` of github.com/jongwooko/flex-judge gives. Published results are means over the
 original data sets, as that script takes them.
 """
 
@@ -41,41 +41,41 @@ def _pair_columns(names: frozenset[str], part: BenchmarkPart) -> dict[str, Any]:
 
 def _score_columns(names: frozenset[str], part: BenchmarkPart) -> dict[str, Any]:
     answer = {"text": "answer", **({"model": "name"} if "name" in names else {})}
-    scores = {"candidates": [answer], "gold_scores": ["human"], "gold": "unreadable_gold"}
+    scores = {"candidates": [answer], "gold_scores": ["human"], "gold": "unknown_gold"}
     return _question(names) | scores
 
 
 def _batch_columns(names: frozenset[str], part: BenchmarkPart) -> dict[str, Any]:
     answers = {"each": "answers", "text": "answer", "model": "name"}
-    scores = {"gold_scores": "human_scores", "gold": "unreadable_gold"}
+    scores = {"gold_scores": "human_scores", "gold": "unknown_gold"}
     return _question(names) | scores | {"candidates": answers}
 
 
 def _pair_table(table: pa.Table, part: BenchmarkPart) -> pa.Table:
-    """Its own ids under another name: rows get ids that are of one form in every benchmark."""
+    """Renames its own ids: rows get ids of the same form in every benchmark."""
     names = ["original_pair_id" if name == "pair_id" else name for name in table.column_names]
     return table.rename_columns(names)
 
 
 def _score_table(table: pa.Table, part: BenchmarkPart) -> pa.Table:
-    scores, unreadable = [], []
+    scores, unknown = [], []
     for stored in table["human"].to_pylist():
         score = _number(stored)
         scores.append(score)
-        unreadable.append(None if score or stored is None else f"{UNKNOWN_GOLD}{stored!r}")
+        unknown.append(None if score or stored is None else f"{UNKNOWN_GOLD}{stored!r}")
     table = _replaced(table, "human", pa.array(scores, pa.float64()))
-    return table.append_column("unreadable_gold", pa.array(unreadable, pa.string()))
+    return table.append_column("unknown_gold", pa.array(unknown, pa.string()))
 
 
 def _batch_table(table: pa.Table, part: BenchmarkPart) -> pa.Table:
-    scores, unreadable = [], []
+    scores, unknown = [], []
     rows = zip(table["human"].to_pylist(), table["answers"].to_pylist(), strict=True)
     for stored, answers in rows:
         read = ranked_scores(str(stored), len(answers or ()))
         scores.append(read)
-        unreadable.append(None if read or stored is None else f"{UNKNOWN_GOLD}{stored!r}")
+        unknown.append(None if read or stored is None else f"{UNKNOWN_GOLD}{stored!r}")
     table = table.append_column("human_scores", pa.array(scores, pa.list_(pa.float64())))
-    return table.append_column("unreadable_gold", pa.array(unreadable, pa.string()))
+    return table.append_column("unknown_gold", pa.array(unknown, pa.string()))
 
 
 def ranked_scores(ranking: str, count: int) -> list[float] | None:
@@ -91,7 +91,7 @@ def ranked_scores(ranking: str, count: int) -> list[float] | None:
 
 
 def _number(stored: object) -> float | None:
-    """A score from 1 to 5, stored as a number or as text; None if it is none."""
+    """A score from 1 to 5, stored as a number or as text; None of anything else."""
     try:
         score = float(str(stored).strip('" '))
     except ValueError:

@@ -2,7 +2,7 @@
 
 Schema read in the README and ``scripts/`` of github.com/facebookresearch/multimodal_rewardbench
 (``data/all_data.json``, one JSON list: ID, Text, Image, Output1, Output2, Better, Category;
-pictures by their path under ``data/``). Sub-categories as ``2_get_accuracy.py`` tells them.
+pictures by their path under ``data/``). Sub-categories as in ``2_get_accuracy.py``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.evaluation.benchmarks.benchmark import Benchmark, BenchmarkPart, Row, metadata_of
-from pipeline.evaluation.judged_outcomes import metadata
+from pipeline.evaluation.pair_measures import metadata
 
 
 def _columns(names: frozenset[str], part: BenchmarkPart) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.evaluation.benchmarks.benchmark import Benchmark, BenchmarkPart, metadata_of
-from pipeline.evaluation.judged_outcomes import metadata
+from pipeline.evaluation.pair_measures import metadata
 from pipeline.pairs.arrow_layouts import is_text
 from pipeline.stats.bootstrap import Statistic, Within, mean
 from pipeline.stats.rank_agreement import TieThresholdAccuracy

@@ -2,7 +2,7 @@
 
 Schema read in the hub set's card (MMInstruction/VL-RewardBench, Parquet: id, query, response,
 image, human_ranking, models, …); categories in ``cal.py`` of
-github.com/vl-rewardbench/VL_RewardBench, which tells them by the prefix of the id.
+github.com/vl-rewardbench/VL_RewardBench, which takes them from the prefix of the id.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipeline.evaluation.benchmarks.benchmark import (
     Row,
     metadata_of,
 )
-from pipeline.evaluation.judged_outcomes import metadata
+from pipeline.evaluation.pair_measures import metadata
 
 # By the id up to its first dash or underscore; every other id is VLFeedback's: general.
 _CATEGORY = {

@@ -1,4 +1,4 @@
-"""What single judged pairs say, in the terms in which agreement is counted."""
+"""What one judged pair contributes to the measures: its label, gold, votes and lengths."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from pipeline.judging.votes import Vote
 from schemas.labels import Status
 from schemas.pairs import GOLD_VALUES
 
-LABELS = ("a", "b", "tie", "abstained", "quarantined")
-_WORTH = {"a": 1.0, "tie": 0.5, "b": 0.0}
+_SHARE_OF_A = {"a": 1.0, "tie": 0.5, "b": 0.0}
 # GenAI-Bench's four human votes, and the labels that are the same in other words.
 FOUR_WAY = {"leftvote": "a", "rightvote": "b", "tievote": "good", "bothbad_vote": "bad"}
 
@@ -26,20 +25,20 @@ def has_gold(pair: Mapping[str, Any], format_: FormatName) -> bool:
 
 
 def label_of(judged: JudgedPair) -> str:
-    """One of `LABELS`: the preference of a labelled pair, or its status."""
+    """One of ``AGREEMENT_LABELS``: the preference of a labelled pair, or its status."""
     label = judged.label
     return str(label["preference"] if label["status"] == Status.LABELED else label["status"])
 
 
-def outcome_of(judged: JudgedPair) -> float:
-    """1.0 where a human prefers ``a``, 0.0 where ``b``, 0.5 for a tie."""
-    return _WORTH[judged.pair["gold"]]
+def gold_share(judged: JudgedPair) -> float:
+    """A human's share of preference for ``a``: 1.0 for ``a``, 0.0 for ``b``, 0.5 for a tie."""
+    return _SHARE_OF_A[judged.pair["gold"]]
 
 
 def right(judged: JudgedPair) -> float:
     """1 where the label is the gold one, ties included; else 0.
 
-    A tie where gold has a better one, an abstention and a quarantined pair are not right.
+    A tie where gold prefers one, an abstention and a quarantined pair are not right.
     """
     return float(label_of(judged) == judged.pair["gold"])
 
@@ -48,7 +47,7 @@ def right_or_half(judged: JudgedPair) -> float:
     """As :func:`right`, with one half for a tie against a preference, either way around, for an
     abstention and for a quarantined pair."""
     label = label_of(judged)
-    return 1 - abs(_WORTH[label] - outcome_of(judged)) if label in _WORTH else 0.5
+    return 1 - abs(_SHARE_OF_A[label] - gold_share(judged)) if label in _SHARE_OF_A else 0.5
 
 
 def decided(judged: JudgedPair) -> bool:
@@ -68,20 +67,20 @@ def confidence(judged: JudgedPair) -> float | None:
 
     Rounded: the same votes for ``a`` and for ``b`` must not differ in the last bits.
     """
-    return round(judged.label["confidence"], 9) if label_of(judged) in _WORTH else None
+    return round(judged.label["confidence"], 9) if label_of(judged) in _SHARE_OF_A else None
 
 
 def four_way(judged: JudgedPair) -> float | None:
     """Whether the label is GenAI-Bench's human vote; None of a pair without one.
 
-    A tie counts as good or as bad by the votes that called it; one that they leave open is wrong.
+    A tie counts as good or bad as most of its votes do; without a majority it is wrong.
     """
     vote = metadata(judged.pair).get("vote_type")
     if vote not in FOUR_WAY:
         return None
     label = label_of(judged)
-    said = judged.label["tie_kind"] if label == Status.TIE else label
-    return float(said == FOUR_WAY[vote])
+    answer = judged.label["tie_kind"] if label == Status.TIE else label
+    return float(answer == FOUR_WAY[vote])
 
 
 def lengths(judged: JudgedPair) -> tuple[int, int] | None:

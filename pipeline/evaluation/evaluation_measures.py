@@ -1,4 +1,4 @@
-"""The figures of an evaluation, by the family of the judge's format, as statistics over pairs."""
+"""The measures of an evaluation, by the family of the judge's format, as statistics over pairs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline.aggregation.judged_pairs import JudgedPair
-from pipeline.evaluation import judged_outcomes as say
+from pipeline.evaluation import pair_measures
 from pipeline.judging.judge_config import FormatName
 from pipeline.judging.votes import Vote, readable_of
 from pipeline.stats.agreement import CalibrationError, Correlation, Kappa, RiskArea
@@ -28,7 +28,7 @@ _HEADLINES: dict[Family, tuple[str, ...]] = {
     "score": ("pearson",),
     "ranking": ("pair_accuracy",),
 }
-# Figures of which benchmarks publish the mean over their categories.
+# Measures of which benchmarks publish the mean over their categories.
 MACRO = (
     "accuracy",
     "accuracy_half",
@@ -41,7 +41,7 @@ MACRO = (
     "pair_accuracy",
 )
 LENGTH_MATCHED = 0.1  # texts whose lengths differ by less than this share of the longer one
-_UNREADABLE = {
+_VOTE_FAILURES = {
     "votes_malformed": Reason.MALFORMED,
     "votes_truncated": Reason.TRUNCATED,
     "votes_refused": Reason.REFUSED,
@@ -50,13 +50,13 @@ _UNREADABLE = {
 
 
 def headline(family: Family) -> tuple[str, ...]:
-    """The figures that say most about a judge of this family, the first before all."""
+    """The main measures of a judge of this family, the most important one first."""
     return _HEADLINES[family]
 
 
 def statistics(rows: Sequence[JudgedPair], family: Family) -> dict[str, Statistic]:
-    """Every figure about ``rows``, by name (``pipeline.evaluation.report_text`` explains)."""
-    votes = [say.votes_of(row) for row in rows]
+    """Every measure of ``rows``, by name; ``measure_titles`` has what each means."""
+    votes = [pair_measures.votes_of(row) for row in rows]
     if family == "pair":
         found = _pair(rows, votes)
     else:
@@ -66,30 +66,37 @@ def statistics(rows: Sequence[JudgedPair], family: Family) -> dict[str, Statisti
 
 
 def _pair(rows: Sequence[JudgedPair], votes: Sequence[list[Vote]]) -> dict[str, Statistic]:
-    outcome = np.array([say.outcome_of(row) for row in rows])
-    p = _floats([say.probability(row) for row in rows])
-    confidence = _floats([say.confidence(row) for row in rows])
+    outcome = np.array([pair_measures.gold_share(row) for row in rows])
+    p = _floats([pair_measures.probability(row) for row in rows])
+    confidence = _floats([pair_measures.confidence(row) for row in rows])
     codes = {"a": 0, "b": 1, "tie": 2}
     return {
-        "accuracy": mean([say.right(row) for row in rows]),
-        "accuracy_half": mean([say.right_or_half(row) for row in rows]),
-        "accuracy_decided": _where(rows, say.decided, say.right),
-        "accuracy_no_gold_ties": _where(rows, lambda r: r.pair["gold"] != "tie", say.right),
-        "four_way": mean([say.four_way(row) for row in rows]),
-        "coverage": mean([say.label_of(row) in ("a", "b") for row in rows]),
+        "accuracy": mean([pair_measures.right(row) for row in rows]),
+        "accuracy_half": mean([pair_measures.right_or_half(row) for row in rows]),
+        "accuracy_decided": _where(rows, pair_measures.decided, pair_measures.right),
+        "accuracy_no_gold_ties": _where(
+            rows, lambda r: r.pair["gold"] != "tie", pair_measures.right
+        ),
+        "four_way": mean([pair_measures.four_way(row) for row in rows]),
+        "coverage": mean([pair_measures.label_of(row) in ("a", "b") for row in rows]),
         "kappa": Kappa(
             np.array([codes[row.pair["gold"]] for row in rows]),
-            np.array([codes.get(say.label_of(row), -1) for row in rows]),
+            np.array([codes.get(pair_measures.label_of(row), -1) for row in rows]),
         ),
-        "brier": mean([_squared(say.probability(row), say.outcome_of(row)) for row in rows]),
+        "brier": mean(
+            [
+                _squared(pair_measures.probability(row), pair_measures.gold_share(row))
+                for row in rows
+            ]
+        ),
         "ece": CalibrationError(p, outcome),
-        "aurc": RiskArea(confidence, np.array([1 - say.right(row) for row in rows])),
+        "aurc": RiskArea(confidence, np.array([1 - pair_measures.right(row) for row in rows])),
         "position_consistent": mean([row.label["position_consistent"] for row in rows]),
-        "first_slot": pooled([say.first_slot(each) for each in votes]),
-        "repeat_flips": pooled([say.flips(each) for each in votes]),
-        "longer_wins": mean([_longer_is(row, say.label_of(row)) for row in rows]),
+        "first_slot": pooled([pair_measures.first_slot(each) for each in votes]),
+        "repeat_flips": pooled([pair_measures.flips(each) for each in votes]),
+        "longer_wins": mean([_longer_is(row, pair_measures.label_of(row)) for row in rows]),
         "gold_longer_wins": mean([_longer_is(row, row.pair["gold"]) for row in rows]),
-        "accuracy_length_matched": _where(rows, _length_matched, say.right),
+        "accuracy_length_matched": _where(rows, _length_matched, pair_measures.right),
         "ties": mean([row.label["status"] == Status.TIE for row in rows]),
         "votes_tied": pooled([_votes(each, lambda v: v.choice == "tie") for each in votes]),
     }
@@ -135,7 +142,7 @@ def _ranking(rows: Sequence[JudgedPair]) -> dict[str, Statistic]:
 def _common(rows: Sequence[JudgedPair], votes: Sequence[list[Vote]]) -> dict[str, Statistic]:
     failures = {
         name: pooled([(float(sum(v.outcome == reason for v in each)), len(each)) for each in votes])
-        for name, reason in _UNREADABLE.items()
+        for name, reason in _VOTE_FAILURES.items()
     }
     return {
         "abstained": mean([row.label["status"] == Status.ABSTAINED for row in rows]),
@@ -162,7 +169,7 @@ def _where(
 def _votes(
     votes: Sequence[Vote], what: Callable[[Vote], bool], of_all: bool = False
 ) -> tuple[float, float]:
-    """(Votes that are so, votes): of the readable ones, or of all."""
+    """(Votes with a property, votes): of the readable ones, or of all."""
     counted = votes if of_all else readable_of(votes)
     return float(sum(what(vote) for vote in counted)), float(len(counted))
 
@@ -172,12 +179,12 @@ def _squared(p: float | None, outcome: float) -> float | None:
 
 
 def _longer_is(row: JudgedPair, preferred: str) -> bool | None:
-    longer = say.longer(row)
+    longer = pair_measures.longer(row)
     return None if longer is None or preferred not in ("a", "b") else longer == preferred
 
 
 def _length_matched(row: JudgedPair) -> bool:
-    sizes = say.lengths(row)
+    sizes = pair_measures.lengths(row)
     return sizes is not None and abs(sizes[0] - sizes[1]) < LENGTH_MATCHED * max(sizes)
 
 

@@ -1,0 +1,54 @@
+"""The files of an evaluation: its report as JSON and Markdown, and its charts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.aggregation.judged_pairs import JudgedPair
+from pipeline.evaluation.evaluation_plots import evaluation_plots
+from pipeline.evaluation.evaluation_tables import sections, summary
+from pipeline.store.object_store import Store
+
+
+def store_report(
+    report: Mapping[str, Any], rows: Sequence[JudgedPair], output: Store, folder: str
+) -> None:
+    """Writes ``evaluation.json``, ``evaluation.md`` and ``figures/`` into a folder.
+
+    Raises:
+        StorageError: the store refuses.
+    """
+    plots = {f"figures/{name}": data for name, data in evaluation_plots(report, rows).items()}
+    for name, data in plots.items():
+        output.put(f"{folder}/{name}", data)
+    pictures = [name for name in plots if name.endswith(".png")]
+    output.put(f"{folder}/evaluation.md", markdown(report, pictures).encode())
+    output.put(f"{folder}/evaluation.json", json.dumps(report, indent=1).encode())
+
+
+def markdown(report: Mapping[str, Any], pictures: Sequence[str]) -> str:
+    """A report as Markdown.
+
+    Args:
+        report: what stands in ``evaluation.json``.
+        pictures: files of its charts, relative to the report.
+    """
+    lines = [f"# {report['title']}", "", summary(report), ""]
+    lines += [f"> **WARNING** {warning}\n" for warning in report["warnings"]]
+    lines += [
+        "Intervals are 95 % bootstrap percentiles over pairs. A row is right if its label is the "
+        "gold one, ties included; abstained and quarantined rows are never right.",
+        "",
+    ]
+    for section in sections(report):
+        lines += [f"## {section.title}", "", _row(section.header)]
+        lines.append(_row([":--", *["--:"] * (len(section.header) - 1)]))
+        lines += [*map(_row, section.rows), ""]
+    lines += [f"![{name.rpartition('/')[2].rpartition('.')[0]}]({name})" for name in pictures]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,112 @@
+"""An evaluation's report as tables of texts, and these on a console."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.evaluation.evaluation_measures import headline
+from pipeline.evaluation.measure_titles import TITLES, interval, shown, title_of
+from schemas.pairs import GOLD_VALUES
+from schemas.quality import AGREEMENT_LABELS
+
+_PARTS = {"source": "By source", "category": "By category", "format": "By format and candidates"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table of texts; numbers in all but the first column."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def sections(report: Mapping[str, Any]) -> list[Section]:
+    """Every table of a report, in order."""
+    found = [_estimates("All pairs", report["overall"])]
+    if report["published"]:
+        found.append(_published(report["published"]))
+    found += [_slices(report, kind) for kind in _PARTS if report["slices"].get(kind)]
+    if "confusion" in report["curves"]:
+        rows = zip(GOLD_VALUES, report["curves"]["confusion"], strict=True)
+        cells = tuple((gold, *map(str, counts)) for gold, counts in rows)
+        found.append(Section("Confusion", ("gold \\ label", *AGREEMENT_LABELS), cells))
+    return found + [_control(control) for control in report["controls"]]
+
+
+def print_report(report: Mapping[str, Any], console: Console) -> None:
+    """Prints a report's tables and warnings."""
+    console.print(f"[bold]{escape(summary(report))}[/bold]", soft_wrap=True)
+    for section in sections(report):
+        table = Table(title=section.title, title_justify="left", header_style="bold")
+        for index, name in enumerate(section.header):
+            table.add_column(escape(name), justify="right" if index else "left")
+        for row in section.rows:
+            table.add_row(*map(escape, row))
+        console.print(table)
+    for warning in report["warnings"]:
+        console.print(f"[bold red]WARNING[/bold red] {escape(warning)}", soft_wrap=True)
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """The report in a line: what was judged, and by which judge."""
+    judge = report["judge"]
+    return (
+        f"{report['title']}: {report['pairs']} pairs judged by {judge['model']} "
+        f"({judge['format']}, {judge['candidates']} candidates; judge {judge['judge_id'][:16]})"
+    )
+
+
+def _estimates(title: str, estimates: Mapping[str, Any]) -> Section:
+    order = [name for name in TITLES if name in estimates]
+    order += [name for name in estimates if name not in TITLES]
+    rows = tuple(
+        (title_of(name)[0], interval(estimates[name], name), str(estimates[name]["rows"]))
+        for name in order
+    )
+    return Section(title, ("measure", "value [95 % interval]", "pairs"), rows)
+
+
+def _published(entries: Sequence[Mapping[str, Any]]) -> Section:
+    rows = []
+    for entry in entries:
+        title = title_of(entry["figure"])[0]
+        title = f"{entry['category']}: {title}" if entry["category"] else title
+        title = f"{title} ({entry['note']})" if entry["note"] else title
+        published = (shown(entry[name], entry["figure"]) for name in ("flex", "base"))
+        rows.append((title, interval(entry["measured"], entry["figure"]), *published))
+    header = ("measure", "measured", "Flex-VL-7B, published", "its base, published")
+    return Section("Beside what arXiv 2505.18601 published", header, tuple(rows))
+
+
+def _slices(report: Mapping[str, Any], kind: str) -> Section:
+    names = list(headline(report["family"]))
+    if report["family"] == "pair":
+        names += ["four_way", "coverage", "position_consistent"]
+    slices = report["slices"][kind]
+    names = [name for name in names if any(name in found for found in slices.values())]
+    rows = tuple(
+        (
+            name,
+            str(max(estimate["rows"] for estimate in found.values())),
+            *(interval(found.get(measure), measure) for measure in names),
+        )
+        for name, found in slices.items()
+    )
+    return Section(_PARTS[kind], (kind, "pairs", *(n.replace("_", " ") for n in names)), rows)
+
+
+def _control(control: Mapping[str, Any]) -> Section:
+    left_out = "".join(f"; {count} {why} left out" for why, count in control["left_out"].items())
+    rows = tuple(
+        (title_of(name)[0], interval(estimate, name))
+        for name, estimate in control["figures"].items()
+    )
+    title = f"Control {control['control']}: {control['pairs']} pairs{left_out}"
+    return Section(title, ("measure", "value [95 % interval]"), rows)

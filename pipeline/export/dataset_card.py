@@ -9,8 +9,8 @@ import yaml
 
 from pipeline.export.export_config import CardConfig, ExportConfig
 from pipeline.export.export_record import ExportRecord
+from pipeline.export.export_rules import MEANINGS
 from pipeline.export.format_registry import TRAINER_FORMATS
-from pipeline.export.selection_rules import MEANINGS
 from pipeline.export.trainer_format import Layout
 from schemas.manifest import Manifest
 from schemas.quality import RATES, Quality
@@ -29,10 +29,10 @@ def card_of(
     """The card as Markdown with the YAML header that the hub reads.
 
     Args:
-        record: the export, except for what stands beside its rows.
+        record: of the export, without the files beside its rows.
         manifest: of the snapshot.
         config: of the export.
-        quality: the snapshot's figures, if it was measured.
+        quality: the snapshot's quality, if it was measured.
     """
     layout = record.layout()
     header = yaml.safe_dump(

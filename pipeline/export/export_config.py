@@ -23,7 +23,7 @@ FormatName = Literal[
 ]
 MediaMode = Literal["inline", "files", "references"]
 
-_TIER = re.compile(r"[a-z][a-z0-9]*")  # what a subset of a dataset may be called, everywhere
+_TIER = re.compile(r"[a-z][a-z0-9]*")  # a name that every trainer takes for a subset
 
 
 class SelectionConfig(Frozen):
@@ -31,18 +31,18 @@ class SelectionConfig(Frozen):
 
     Attributes:
         min_confidence: least confidence of a label.
-        position_consistent_only: only labels that both orders of the responses give by themselves.
+        position_consistent_only: only labels on which both orders of the responses agree.
         ties: ``drop``, or ``keep`` where the format can hold them; by default ``keep`` for
-            ``pointwise``, whose scores a tie does not spoil, and ``drop`` for all others.
+            ``pointwise``, whose scores are valid in a tie, and ``drop`` for all others.
         tiers: subsets by least confidence, such as ``{high: 0.95, low: 0.8}``: a row is in the
             highest that it reaches, and dropped below the lowest.
-        max_per_prompt: so many rows of one prompt, drawn by hash.
-        max_similarity: responses that are more alike are dropped: 1 drops those that differ in
-            nothing but case and white space, 0.9 those that share nine of ten character trigrams.
-        balance_length: drops rows, drawn by hash, until the longer response is the better one in
+        max_per_prompt: most rows of one prompt, chosen by hash.
+        max_similarity: pairs whose responses are at least so similar are dropped: 1 drops those
+            that differ only in case and white space, 0.9 those that share nine of ten character
+            trigrams.
+        balance_length: drops rows, chosen by hash, until the longer response is the better one in
             half of those whose lengths differ.
-        prompt_identity: what makes two prompts the same one: their ``text``, or also the media
-            that the text is about.
+        prompt_identity: what makes two prompts the same: equal ``text``, or also equal media.
     """
 
     min_confidence: float = Field(default=0.0, ge=0, le=1)
@@ -61,7 +61,7 @@ class SelectionConfig(Frozen):
             if not _TIER.fullmatch(name) or name in ("train", "validation", "default"):
                 raise ValueError(f"tier {name!r}: expected a name of small letters and digits")
             if not 0 <= least <= 1:
-                raise ValueError(f"tier {name!r}: {least:g} is no confidence from 0 to 1")
+                raise ValueError(f"tier {name!r}: expected a confidence from 0 to 1, got {least:g}")
         bounds = sorted(tiers.values())
         if any(low == high for low, high in itertools.pairwise(bounds)):
             raise ValueError("two tiers begin at the same confidence")
@@ -79,11 +79,11 @@ class MediaExport(Frozen):
 
     Attributes:
         mode: ``inline`` (in the rows), ``files`` (beside them, named by content) or
-            ``references`` (as the pairs have them: nothing is read); by default what the format's
+            ``references`` (as in the pairs: nothing is read); by default what the format's
             trainer takes best.
-        strip: formats for text alone drop rows about pictures or videos, as their labels rest on
-            them; this exports those rows without them.
-        strict: a medium that cannot be read is an error, and not the end of its row alone.
+        strip: formats of text alone drop rows with pictures or videos, as their labels depend on
+            them; this exports those rows without their media.
+        strict: a medium that cannot be read ends the export, in place of dropping its row.
     """
 
     mode: MediaMode | None = None
@@ -92,11 +92,11 @@ class MediaExport(Frozen):
 
 
 class CardConfig(Frozen):
-    """What the dataset card says that no run can know.
+    """What the dataset card says that does not follow from the snapshot.
 
     Attributes:
-        license: identifier as the hub has them, such as ``cc-by-4.0``.
-        license_name, license_link: of a license that has none (with ``license: other``).
+        license: an identifier of the hub, such as ``cc-by-4.0``.
+        license_name, license_link: of a license without identifier (with ``license: other``).
         title: the card's; by default it names snapshot and format.
         language: of the texts, such as ``[en]``.
         note: text that the card begins with.
@@ -116,13 +116,13 @@ class ExportConfig(Frozen):
     Attributes:
         format: which trainer it is for.
         selection: which labels.
-        validation: share of the prompts whose rows are for validation, drawn by hash.
-        seed: of every draw.
+        validation: share of the prompts whose rows are for validation, chosen by hash.
+        seed: of every random choice.
         media: how pictures and videos are written.
-        changed_shards: ``refuse`` to export if shards are not what they were when the snapshot was
-            made, or ``drop`` their rows.
+        changed_shards: ``refuse`` to export if shards changed since the snapshot was made, or
+            ``drop`` their rows.
         file_mb: about the size of a file, by what its rows take in the input.
-        file_rows: most rows that go into one file, but for a larger row group of the input.
+        file_rows: most rows of one file, unless a row group of the input has more.
         card: what the dataset card says.
     """
 

@@ -1,4 +1,4 @@
-"""Media on their way into an export: in the rows, in files beside them, or left where they are."""
+"""The media of exported rows: in the rows, in files beside them, or as references."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.export.examples import Medium
 from pipeline.export.export_config import MediaMode
+from pipeline.export.labeled_example import Medium
 from pipeline.media.media_store import MediaStore
 from pipeline.pairs.pair_hash import Content, pair_hash
 from pipeline.runtime.errors import RowRejected
@@ -18,9 +18,9 @@ from schemas.labels import Reason
 MEDIA_FOLDER = "media"
 KINDS = ("images", "videos")
 CHANGED = "media_changed"
-NOT_A_FILE = "video_is_inline"  # where a trainer takes paths of videos, and nothing may be written
+NOT_A_FILE = "video_is_inline"  # the trainer takes paths of videos, and media are references
 
-# How files of a kind begin, at which byte.
+# The offset and bytes by which a kind of file is known.
 _BEGINNINGS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x89PNG", "png"),
     (0, b"\xff\xd8\xff", "jpg"),
@@ -38,7 +38,7 @@ Pair = Mapping[str, Any]
 
 
 class MediaDropped(Exception):
-    """A row cannot be exported for its media.
+    """A row cannot be exported because of its media.
 
     Attributes:
         reason: under which it is counted.
@@ -56,14 +56,14 @@ class MisjoinedError(Exception):
 
 @dataclass(frozen=True)
 class Shown:
-    """The media of a prompt or a response as they stand in the export."""
+    """The media of a prompt or a response as they are exported."""
 
     images: tuple[Medium, ...] = ()
     videos: tuple[Medium, ...] = ()
 
 
 class ExportMedia:
-    """Makes the media of rows into those of an export."""
+    """Converts the media of rows to those of an export."""
 
     def __init__(
         self,
@@ -81,8 +81,8 @@ class ExportMedia:
             folder: the export's.
             roots: where paths may point, as when the pairs were judged.
             max_bytes: of a medium, likewise.
-            modes: of each of ``KINDS`` that is exported; others are left out.
-            paths_only: those of which the trainer takes paths alone.
+            modes: of each of ``KINDS`` that is exported; other kinds are left out.
+            paths_only: the kinds that the trainer takes as paths only.
         """
         self._output, self._folder, self._modes = output, folder, modes
         self._paths_only = paths_only
@@ -96,10 +96,10 @@ class ExportMedia:
         Args:
             pair: the row.
             responses: as they were judged.
-            hashed: what was judged, by its label; media that are read from paths must be the same.
+            hashed: the hash of what was judged; media that are read from paths must match it.
 
         Raises:
-            MediaDropped: one is missing, forbidden, too large, or another one than was judged.
+            MediaDropped: one is missing, forbidden, too large, or changed since it was judged.
             StorageError: the store fails.
         """
         holders = [pair, *responses]
@@ -110,7 +110,7 @@ class ExportMedia:
         return shown[0], shown[1:]
 
     def _content(self, holder: Pair) -> Content | None:
-        """The media of a holder as bytes; None where some are not to be read."""
+        """The media of a prompt or a response as bytes; None if some are not to be read."""
         media = [(kind, each) for kind in KINDS for each in holder[kind] or ()]
         reads = {kind for kind, mode in self._modes.items() if mode != "references"}
         if any(kind not in reads and each["bytes"] is None for kind, each in media):
@@ -126,7 +126,7 @@ class ExportMedia:
         holders: Sequence[Pair],
         hashed: str,
     ) -> None:
-        """Holds a row against what was judged."""
+        """Compares a row with what was judged, by its hash."""
         context, *of_responses = contents
         judged = [
             Content(response["text"], content.images, content.videos)
@@ -135,8 +135,8 @@ class ExportMedia:
         if pair_hash(pair, judged, context) == hashed:
             return
         if any(each["bytes"] is None for h in holders for kind in KINDS for each in h[kind] or ()):
-            raise MediaDropped(CHANGED, "a medium is not what it was when the pair was judged")
-        raise MisjoinedError("its prompt, responses or media are others")
+            raise MediaDropped(CHANGED, "a medium changed since the pair was judged")
+        raise MisjoinedError("its prompt, responses or media differ")
 
     def _fetch(self, medium: Mapping[str, Any] | None) -> bytes:
         if medium is None:
@@ -154,7 +154,7 @@ class ExportMedia:
                 if any(each["bytes"] is None and not each["path"] for each in found[kind]):
                     raise MediaDropped(Reason.MEDIA_MISSING, "a reference has no path")
                 if kind in self._paths_only and not all(each["path"] for each in found[kind]):
-                    raise MediaDropped(NOT_A_FILE, "the trainer takes paths of videos alone")
+                    raise MediaDropped(NOT_A_FILE, "the trainer takes videos as paths only")
                 continue
             if content is None:
                 data = tuple(self._fetch(each) for each in holder[kind] or ())

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.export.export_config import ExportConfig, MediaMode
+from pipeline.export.export_file import FileRecord
 from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.export.labeled_shards import LabeledShard
-from pipeline.export.row_file import FileRecord
 from pipeline.export.trainer_format import Shape, TrainerFormat
 from pipeline.pairs.columns import ColumnMapping
 from pipeline.store.object_store import Store
@@ -27,7 +27,7 @@ class Balance:
     """Which rows the balance of lengths drops.
 
     Attributes:
-        sign: of the majority (see ``selection_rules.length_sign``).
+        sign: of the majority (see ``export_rules.length_sign``).
         share: of the majority that stays.
     """
 
@@ -159,7 +159,7 @@ def cut_parts(
     Args:
         ranges: in the order of the shards.
         file_bytes: about so many bytes of exported rows, by what they take in the input.
-        file_rows: at most so many exported rows, but for a larger row group.
+        file_rows: at most so many exported rows, unless a row group has more.
     """
     number, pieces, held_bytes, held_rows = 0, list[Piece](), 0.0, 0
     for each in ranges:

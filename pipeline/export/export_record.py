@@ -1,4 +1,4 @@
-"""``export.json``: what an export is. Written last: an export without it is not there."""
+"""``export.json``: what an export is. Written last: without it the export does not exist."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ExportRecord:
         export_id: of everything that decides its rows.
         folder: under the output root.
         input: where the pairs were read.
-        config: as it was asked for.
+        config: of the export.
         shape: what its rows have in common (``trainer_format.Shape``).
         rows: of the snapshot; ``kept`` and ``dropped`` rows add up to it.
         kept: rows by ``<tier>/<split>``; the tier is empty where there are none.
@@ -31,7 +31,7 @@ class ExportRecord:
         longer, shorter: kept rows whose better response is the longer or the shorter one.
         sources: kept rows by their ``source``.
         files: path, tier, split, rows, bytes and SHA-256 of each.
-        beside: paths of what stands beside them, except for media.
+        beside: paths of the other files, except for media.
     """
 
     export_id: str
@@ -78,7 +78,7 @@ class ExportRecord:
         """Reads a stored record.
 
         Raises:
-            InputError: it is none, or of another version.
+            InputError: it is not a record, or of another version.
         """
         try:
             stored = json.loads(data)
@@ -86,7 +86,10 @@ class ExportRecord:
             if version == VERSION:
                 return cls(**stored)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InputError(f"{where}: this is no export ({error}); remove its folder") from error
+            raise InputError(
+                f"{where}: not the record of an export ({error}); remove its folder and export "
+                "again"
+            ) from error
         raise InputError(
             f"{where}: its version is {version!r}, expected {VERSION!r}; use the version of this "
             "software that wrote it, or remove its folder and export again"

@@ -1,8 +1,8 @@
-"""Exports a snapshot for a trainer: look at all shards, decide, write parts, then the record.
+"""Exports a snapshot for a trainer: survey all shards, select rows, write parts, then the record.
 
 An export's folder is named by snapshot, format and what deviates from the defaults; which rows are
-in which file follows from these and nothing else. A run that was ended goes on with the parts that
-are missing; the same export again does nothing.
+in which file follows from these and nothing else. A run that was interrupted is continued with the
+parts that are missing; the same export again does nothing.
 """
 
 from __future__ import annotations
@@ -18,14 +18,18 @@ from pathlib import Path
 
 from pipeline.export.dataset_card import card_of
 from pipeline.export.export_config import ExportConfig
+from pipeline.export.export_file import remove_unfinished
 from pipeline.export.export_flow import TaskMap, task_map
+from pipeline.export.export_part_writer import write_part
 from pipeline.export.export_parts import PartReceipt, PartSpec, cut_parts
 from pipeline.export.export_record import NAME, ExportRecord
-from pipeline.export.format_registry import TRAINER_FORMATS
-from pipeline.export.leftovers import sweep
-from pipeline.export.part_writer import write_part
-from pipeline.export.permitted import check_permitted, modes_of, nothing_left
-from pipeline.export.selection import Selected, Selection
+from pipeline.export.export_selection import Selected, Selection
+from pipeline.export.format_registry import (
+    TRAINER_FORMATS,
+    check_format,
+    media_modes,
+    nothing_left,
+)
 from pipeline.export.shard_survey import Surveyor
 from pipeline.export.trainer_format import Shape
 from pipeline.judging.judge_cards import judge_of
@@ -48,7 +52,7 @@ _PROGRESS_S = 10
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What came of an export.
+    """How an export ended.
 
     Attributes:
         changed: False if it was there already.
@@ -75,18 +79,18 @@ def export_snapshot(
         input_uri: the pairs; by default where the snapshot says that they were.
         snapshot: ``LATEST``, or a snapshot's id, or how it begins.
         config: format, selection and the rest.
-        reporter: told what is done.
+        reporter: receives progress.
         columns: the ``input`` section that the pairs were labelled with.
         workers: for Ray on a single machine.
 
     Raises:
         ConfigError: there is no such snapshot, or the format cannot hold its labels.
-        InputError: shards changed since it was made, or no row passes the selection.
-        StorageError: a store fails; the export is not there then.
+        InputError: shards changed since it was made, or no row is left to export.
+        StorageError: a store fails; the export does not exist then.
         PairmillError: see ``pipeline.runtime.errors``.
     """
     manifest = find_manifest(output, snapshot)
-    check_permitted(config, judge_of(dict(manifest.judge)))
+    check_format(config, judge_of(dict(manifest.judge)))
     export = _Export(output, input_uri, manifest, config, columns or InputConfig(), reporter)
     if (there := export.existing()) is not None:
         return there
@@ -127,7 +131,7 @@ class _Export:
         self._columns, self._reporter = columns, reporter
         self._source, self._prefix = open_input(input_uri or manifest.input)
         self._judge = judge_of(dict(manifest.judge))
-        self._told = time.monotonic()
+        self._reported = time.monotonic()
         asked = config.model_dump(mode="json", exclude_defaults=True, exclude={"format", "card"})
         layout = json.dumps([_LAYOUT, asked], sort_keys=True)
         suffix = f"-{digest(layout)[:8]}" if asked else ""
@@ -136,10 +140,10 @@ class _Export:
         self._id = digest(manifest.snapshot_id, config.format, layout, mapping)
 
     def existing(self) -> ExportResult | None:
-        """The same export if it is there, its card renewed if that is to say something else.
+        """The same export if it exists, with its card rewritten if the card's settings changed.
 
         Raises:
-            ConfigError: another one is in its place.
+            ConfigError: a different export has its folder.
         """
         key = f"{self._folder}/{NAME}"
         if self._output.size(key) is None:
@@ -153,7 +157,7 @@ class _Export:
             return ExportResult(self._finish(record), changed=True)
         raise ConfigError(
             f"{self._output.path(self._folder)}: this export was made with other input.columns, or "
-            "by another version of this software; remove the folder to make it anew"
+            "by another version of this software; remove the folder to export again"
         )
 
     def run(self, map_tasks: TaskMap) -> ExportRecord:
@@ -181,7 +185,7 @@ class _Export:
             videos=selected.videos,
             candidates=self._judge.candidates,
             margin=self._judge.format == "pairwise_scores",
-            media=modes_of(self._config).get("images", "inline"),
+            media=media_modes(self._config).get("images", "inline"),
         )
 
     def _spec(self, shape: Shape, selected: Selected) -> PartSpec:
@@ -192,7 +196,7 @@ class _Export:
             source=self._source,
             media_roots=(*self._columns.media_roots, self._source.uri),
             max_media_bytes=self._judge.media.max_bytes,
-            modes=modes_of(self._config),
+            modes=media_modes(self._config),
             columns=self._columns.columns,
             config=self._config,
             shape=shape,
@@ -211,7 +215,7 @@ class _Export:
         if (found := kept.total() + dropped.total()) != self._manifest.rows:
             raise ReconcileError(
                 f"{found} rows were exported or dropped, expected {self._manifest.rows}, those of "
-                f"snapshot {self._manifest.snapshot_id}; nothing of this export is to be used"
+                f"snapshot {self._manifest.snapshot_id}; do not use anything of this export"
             )
         files = [
             {"tier": tier, "split": split, **record}
@@ -241,14 +245,14 @@ class _Export:
         )
 
     def _finish(self, record: ExportRecord) -> ExportRecord:
-        """Writes what stands beside the rows, and the record last of all."""
+        """Writes the files beside the rows, and the record last of all."""
         if not record.total:
             dropped, details = record.dropped, record.details
             raise nothing_left(self._manifest, record.format, dropped, details)
         format_ = TRAINER_FORMATS[record.format]
         if format_.whole_folders and self._output.local:
             place = Path(self._output.path(self._folder))
-            sweep(place, [file["path"] for file in record.files])
+            remove_unfinished(place, [file["path"] for file in record.files])
         beside = format_.beside(record.layout())
         quality = read_quality(self._output, record.snapshot_id)
         card = card_of(record, self._manifest, self._config, quality)
@@ -259,6 +263,6 @@ class _Export:
         return record
 
     def _step(self, what: str, done: int, total: int) -> None:
-        if time.monotonic() - self._told > _PROGRESS_S:
-            self._told = time.monotonic()
+        if time.monotonic() - self._reported > _PROGRESS_S:
+            self._reported = time.monotonic()
             self._reporter.event("exporting", {what: done, f"{what}_total": total})

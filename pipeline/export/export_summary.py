@@ -1,4 +1,4 @@
-"""What an operator says about exports, and is told about them."""
+"""What commands take as a snapshot to export, and what they report of an export."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def locate(output: str | None, snapshot: str) -> tuple[Store, str]:
     """The output root and the snapshot in it.
 
     Args:
-        output: its URI, unless the snapshot says it.
+        output: its URI, unless the snapshot is a URI.
         snapshot: ``LATEST``, an id, or a URI: of a snapshot's folder or of the output root.
 
     Raises:
-        ConfigError: neither says where snapshots are, or both do.
+        ConfigError: neither or both give a URI.
     """
     if "/" not in snapshot:
         if output is None:
@@ -33,7 +33,7 @@ def locate(output: str | None, snapshot: str) -> tuple[Store, str]:
 
 
 def export_fields(result: ExportResult, output: Store) -> dict[str, Any]:
-    """An export in a few lines."""
+    """The fields that are reported of an export."""
     record = result.record
     return {
         "snapshot": record.snapshot_id,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitOperationAdd, HfApi
-from huggingface_hub.errors import (  # type: ignore[attr-defined]  # its HTTP library is no part of its face
+from huggingface_hub.errors import (  # type: ignore[attr-defined]  # re-exports of its HTTP library
     HfHubHTTPError,
     HFValidationError,
     HTTPError,
@@ -28,17 +28,17 @@ _PIECE_BYTES = 16 * 2**20
 def push(output: Store, record: ExportRecord, repo: str, *, private: bool) -> dict[str, Any]:
     """Uploads an export.
 
-    Media files go first. Rows, card and record come in one commit at the end: who reads the
-    dataset sees what was there before, or all of it.
+    Media files go first. Rows, card and record come in one commit at the end: readers of the
+    dataset see what was there before, or all of it.
 
     Args:
         output: the output root.
         record: of the export.
-        repo: such as ``team/labels``; made if it is not there.
-        private: whether only its owners may read it, if it is made.
+        repo: such as ``team/labels``; created if it does not exist.
+        private: whether only its owners may read it, if it is created.
 
     Returns:
-        What an operator is told.
+        The fields to report.
 
     Raises:
         ConfigError: the hub refuses the name, or these credentials.
@@ -63,7 +63,7 @@ def push(output: Store, record: ExportRecord, repo: str, *, private: bool) -> di
     except (HTTPError, OSError) as error:
         raise StorageError(
             f"{api.endpoint}: the hub cannot be reached ({type(error).__name__}: {error}); nothing "
-            "of this export can be seen there; run the same command again"
+            "of this export is visible there; run the same command again"
         ) from error
     return {"dataset": str(url), "files": len(keys), "media_files": len(media)}
 
@@ -88,10 +88,10 @@ class _Upload:
                     CommitOperationAdd(key.removeprefix(self._prefix), self._local(key, copy))
                     for key, copy in copies.items()
                 ]
-                # What goes to large-file storage goes there now: few copies are here at a time.
+                # Large files are uploaded now, so that few copies are here at a time.
                 self._api.preupload_lfs_files(self._repo, some, repo_type="dataset")
                 for addition, copy in zip(some, copies.values(), strict=True):
-                    if addition.path_or_fileobj == b"":  # it is there
+                    if addition.path_or_fileobj == b"":  # it is uploaded
                         copy.unlink(missing_ok=True)
                 additions += some
             self._api.create_commit(
@@ -115,13 +115,13 @@ class _Upload:
 
 def _refused(api: HfApi, repo: str, error: HfHubHTTPError) -> ConfigError | StorageError:
     status = error.response.status_code
-    said = (str(error).strip().splitlines() or [""])[0]
+    message = (str(error).strip().splitlines() or [""])[0]
     if status in (401, 403, 404):
         return ConfigError(
-            f"--push-to-hub {repo}: {api.endpoint} refuses ({status}: {said}); give a token that "
-            "may write there as HF_TOKEN"
+            f"--push-to-hub {repo}: {api.endpoint} refuses ({status}: {message}); set HF_TOKEN to "
+            "a token that may write there"
         )
     return StorageError(
-        f"--push-to-hub {repo}: {api.endpoint} failed ({status}: {said}); nothing of this export "
-        "can be seen there; run the same command again"
+        f"--push-to-hub {repo}: {api.endpoint} failed ({status}: {message}); nothing of this "
+        "export is visible there; run the same command again"
     )

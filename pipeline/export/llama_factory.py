@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.export.examples import Answer, Example
-from pipeline.export.hf_features import IMAGES, with_features
+from pipeline.export.datasets_features import IMAGES, with_features
+from pipeline.export.labeled_example import Answer, Example
 from pipeline.export.media_placeholders import escaped, placed
 from pipeline.export.trainer_format import Layout, Shape, TrainerFormat
 
@@ -44,8 +44,8 @@ class LlamaFactory(TrainerFormat):
             "conversations": [
                 {"from": _SPEAKERS[each["role"]], "value": each["content"]} for each in messages
             ],
-            "chosen": _said(example.chosen),
-            "rejected": _said(example.rejected),
+            "chosen": _turn(example.chosen),
+            "rejected": _turn(example.rejected),
             "pair_id": example.pair_id,
             "confidence": example.confidence,
         }
@@ -90,9 +90,9 @@ class LlamaFactory(TrainerFormat):
 
 
 def dataset_name(tier: str, split: str) -> str:
-    """What a subset is called in ``dataset_info.json``."""
+    """The name of a subset in ``dataset_info.json``."""
     return "_".join(filter(None, ("pairmill", tier, split)))
 
 
-def _said(answer: Answer) -> dict[str, str]:
+def _turn(answer: Answer) -> dict[str, str]:
     return {"from": "gpt", "value": escaped(answer.text)}

@@ -1,4 +1,4 @@
-"""Placeholders of media in texts: those that stand for a medium, and those that are just text."""
+"""Placeholders of media in texts: added for each medium, escaped where they are just text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def with_placeholders(text: str, images: int, videos: int) -> str:
 
 
 def placed(messages: Sequence[Message], images: int, videos: int) -> list[Message]:
-    """Escaped messages, the placeholders at the beginning of the first turn of the user."""
+    """Escaped messages, the placeholders at the beginning of the user's first turn."""
     first = next(i for i, message in enumerate(messages) if message["role"] == "user")
     return [
         message

@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.export.examples import Answer, Example, Medium
-from pipeline.export.hf_features import MESSAGES, with_features
+from pipeline.export.datasets_features import MESSAGES, with_features
+from pipeline.export.labeled_example import Answer, Example, Medium
 from pipeline.export.media_placeholders import placed, with_placeholders
 from pipeline.export.trainer_format import Layout, Shape, TrainerFormat
 from schemas.pairs import MEDIA
@@ -50,15 +50,15 @@ class MsSwift(TrainerFormat):
         prompt = placed(example.prompt, len(example.images), len(example.videos))
         chosen, rejected = example.chosen, example.rejected
         row: dict[str, Any] = {
-            "messages": [*prompt, _said(chosen)],
+            "messages": [*prompt, _message(chosen)],
             **self._media(example, chosen, shape, ""),
             "pair_id": example.pair_id,
             "confidence": example.confidence,
         }
         if shape.candidates == "text":
-            row["rejected_response"] = _said(rejected)["content"]
+            row["rejected_response"] = _message(rejected)["content"]
         else:
-            row["rejected_messages"] = [*prompt, _said(rejected)]
+            row["rejected_messages"] = [*prompt, _message(rejected)]
             row |= self._media(example, rejected, shape, "rejected_")
         return [row | ({"margin": example.margin} if shape.margin else {})]
 
@@ -88,7 +88,7 @@ class MsSwift(TrainerFormat):
         return found
 
 
-def _said(answer: Answer) -> dict[str, str]:
+def _message(answer: Answer) -> dict[str, str]:
     content = with_placeholders(answer.text, len(answer.images), len(answer.videos))
     return {"role": "assistant", "content": content}
 

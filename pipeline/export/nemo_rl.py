@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.export.examples import Answer, Example
-from pipeline.export.hf_features import MESSAGES
+from pipeline.export.datasets_features import MESSAGES
+from pipeline.export.labeled_example import Answer, Example
 from pipeline.export.trainer_format import Layout, Shape, TrainerFormat
 
 _COMPLETION = pa.struct([("rank", pa.int64()), ("completion", MESSAGES)])

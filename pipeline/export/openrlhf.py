@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.export.examples import Example
-from pipeline.export.hf_features import MESSAGES, with_features
+from pipeline.export.datasets_features import MESSAGES, with_features
+from pipeline.export.labeled_example import Example
 from pipeline.export.trainer_format import Layout, Shape, TrainerFormat
 
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 _BUCKETS = 64
 
 # A row: its prompt, the random number that decides which rows of a prompt stay, its number in the
-# corpus, and `selection_rules.length_sign` of its better response.
-RECORD = np.dtype([("prompt", "<u8"), ("draw", "<u8"), ("row", "<i8"), ("sign", "i1")])
+# corpus, and `export_rules.length_sign` of its better response.
+RECORD = np.dtype([("prompt", "<u8"), ("random", "<u8"), ("row", "<i8"), ("sign", "i1")])
 
 
 class PromptCap(ExitStack):
@@ -45,6 +45,6 @@ class PromptCap(ExitStack):
             file.seek(0)
             records = np.frombuffer(file.read(), RECORD)
             # Rows of equal content have the same random number: then the first ones stay.
-            records = records[np.lexsort((records["row"], records["draw"], records["prompt"]))]
+            records = records[np.lexsort((records["row"], records["random"], records["prompt"]))]
             first = np.searchsorted(records["prompt"], records["prompt"])
             yield records[np.arange(len(records)) - first >= self._most]

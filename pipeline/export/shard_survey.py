@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.export import selection_rules as rules
+from pipeline.export import export_rules as rules
 from pipeline.export.export_config import ExportConfig
 from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.export.joined_rows import Row, kept_pairs, rows_of
@@ -128,8 +128,8 @@ class Surveyor:
             found.shorter += sign < 0
             if capped:
                 prompt = rules.prompt_number(pair, seed, with_media)
-                draw = rules.random_number("cap", str(seed), label["label_id"])
-                records.append((prompt, draw, label["row"], sign))
+                random = rules.random_number("cap", str(seed), label["label_id"])
+                records.append((prompt, random, label["row"], sign))
         found.records = np.array(records, RECORD)
 
     def _similar(self, pair: Row) -> bool:

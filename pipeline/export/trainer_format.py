@@ -1,4 +1,4 @@
-"""What a trainer's format is: what it can hold, and how a row becomes its row."""
+"""What a trainer format is: what it can hold, and how a labeled pair becomes its rows."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
-from pipeline.export.examples import Example
 from pipeline.export.export_config import MediaMode
+from pipeline.export.labeled_example import Example
 
 Holds = Literal["pairs", "scores"]
 
@@ -20,7 +20,7 @@ class Shape:
     """What the rows of an export have in common; decides its columns.
 
     Attributes:
-        images, videos: whether any prompt is about some.
+        images, videos: whether any prompt has some.
         candidates: what the responses are: ``text``, ``image``, ``edit`` or ``video``.
         margin: whether the judge gives scores.
         media: how media are written.
@@ -53,18 +53,18 @@ class TrainerFormat(abc.ABC):
     """A format.
 
     Attributes:
-        name: as it is asked for.
-        trainer: for people.
+        name: as ``export.format`` names it.
+        trainer: its name in texts for people.
         suffix: of its files: ``parquet`` or ``jsonl``.
         holds: pairs, or scores of single responses.
         candidates: what responses may be made of.
-        images, videos: whether it holds those that a prompt is about.
-        media: the ways in which it can have them, the usual one first; none of text alone.
+        images, videos: whether it holds those of a prompt.
+        media: the ways in which it takes them, the default first; none for text alone.
         inline_videos: whether videos may be in the rows; otherwise they are paths.
         ties: whether it holds pairs of which neither is better.
         alternating: whether a prompt must begin with the user (or the system) and alternate.
         whole_folders: whether the trainer reads every file of a folder.
-        label_columns: columns of the label that it needs besides those that all do.
+        label_columns: columns of the label that it needs besides those that all formats need.
     """
 
     name: ClassVar[str]
@@ -83,11 +83,11 @@ class TrainerFormat(abc.ABC):
 
     @abc.abstractmethod
     def schema(self, shape: Shape) -> pa.Schema:
-        """The columns of a file; of a jsonl file, what its rows must keep to."""
+        """The columns of a file; for JSON lines, what its rows must fit."""
 
     @abc.abstractmethod
     def rows(self, example: Example, shape: Shape) -> list[dict[str, Any]]:
-        """What the trainer reads in place of a row of the snapshot."""
+        """The trainer's rows of one labeled pair."""
 
     def path(self, tier: str, split: str, number: int) -> str:
         """Where the rows of a part are, under the export's folder."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.export.examples import Answer, Example
-from pipeline.export.hf_features import IMAGES, MESSAGES, with_features
+from pipeline.export.datasets_features import IMAGES, MESSAGES, with_features
+from pipeline.export.labeled_example import Answer, Example
 from pipeline.export.trainer_format import Layout, Shape, TrainerFormat
 
 _FACTS = [("pair_id", pa.string()), ("confidence", pa.float64())]
@@ -34,8 +34,8 @@ class TrlDpo(TrainerFormat):
     def rows(self, example: Example, shape: Shape) -> list[dict[str, Any]]:
         row: dict[str, Any] = {
             "prompt": list(example.prompt),
-            "chosen": [_said(example.chosen)],
-            "rejected": [_said(example.rejected)],
+            "chosen": [_message(example.chosen)],
+            "rejected": [_message(example.rejected)],
             "pair_id": example.pair_id,
             "confidence": example.confidence,
         }
@@ -75,8 +75,8 @@ class TrlReward(TrainerFormat):
 
     def rows(self, example: Example, shape: Shape) -> list[dict[str, Any]]:
         row: dict[str, Any] = {
-            "chosen": [*example.prompt, _said(example.chosen)],
-            "rejected": [*example.prompt, _said(example.rejected)],
+            "chosen": [*example.prompt, _message(example.chosen)],
+            "rejected": [*example.prompt, _message(example.rejected)],
             "pair_id": example.pair_id,
             "confidence": example.confidence,
         }
@@ -100,7 +100,7 @@ class TrlReward(TrainerFormat):
         )
 
 
-def _said(answer: Answer) -> dict[str, str]:
+def _message(answer: Answer) -> dict[str, str]:
     return {"role": "assistant", "content": answer.text}
 
 

@@ -1,4 +1,4 @@
-"""verl: prompts and what a good answer is, for reinforcement learning with rewards."""
+"""verl: prompts and the better response, for reinforcement learning with rewards."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.export.examples import Example
-from pipeline.export.hf_features import IMAGES, MESSAGES, with_features
+from pipeline.export.datasets_features import IMAGES, MESSAGES, with_features
+from pipeline.export.labeled_example import Example
 from pipeline.export.media_placeholders import placed
 from pipeline.export.trainer_format import Layout, Shape, TrainerFormat
 

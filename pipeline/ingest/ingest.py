@@ -1,4 +1,4 @@
-"""Ingest: a public preference set, or any foreign files, into well-sized pair shards.
+"""Converts a public preference set, or files in any columns, to shards of pairs.
 
 Rows are streamed, media never decoded. Every row of the source becomes one row of the shards, in
 order; a row that cannot be judged is kept, so that it ends in quarantine with its reason, and is
@@ -114,11 +114,11 @@ def ingest(
 
     Args:
         config: the job's configuration.
-        on_shard: told each shard's key and size in bytes once it is written.
-        source: what to read in place of ``config.source``, which then only names it.
+        on_shard: called with each shard's key and size in bytes once it is written.
+        source: read in place of ``config.source``, which then only gives the name.
 
     Raises:
-        ConfigError: the output holds shards of this name; the source is none that can be read.
+        ConfigError: the output has shards of this name; the source is of no kind that can be read.
         InputError: the source cannot be opened or read, or its columns do not fit.
         StorageError: the output cannot be written, or holds shards of a longer, earlier ingest.
     """
@@ -143,27 +143,29 @@ def ingest(
     writer.close()
     report.shards = writer.written
     if not report.rows:
-        raise InputError(f"{source.name}: there are no rows")
+        raise InputError(f"{source.name}: no rows")
     _refuse_leftovers(store, name, report.shards)
     return report
 
 
 def column_problems(config: IngestConfig, source: OpenSource) -> list[str]:
-    """What stands between the source's columns and pairs v1; [] if nothing.
+    """Why the source's columns do not fit pairs v1; [] if they do.
 
     Raises:
-        ConfigError: ids are to be made although there are some.
+        ConfigError: ids are to be made, and the source has some.
     """
     schema = source.schema
     if config.row_ids is not None:
         if config.columns.pair_id is not None or "pair_id" in schema.names:
-            raise ConfigError(f"row_ids={config.row_ids!r}: the pairs have a pair_id already")
+            raise ConfigError(
+                f"row_ids={config.row_ids!r}: the source already has a pair_id; leave row_ids out"
+            )
         schema = schema.append(pa.field("pair_id", pa.string()))
     return config.columns.check(schema)
 
 
 def describe_columns(config: IngestConfig, schema: pa.Schema) -> list[str]:
-    """One line for each column of the source: its type, and what is made of it."""
+    """One line for each column of the source: its type, and which columns of pairs it becomes."""
     uses = config.columns.uses(schema)
     return [
         f"{column.name}: {column.type} -> {', '.join(uses[column.name]) or '(not read)'}"
@@ -172,7 +174,7 @@ def describe_columns(config: IngestConfig, schema: pa.Schema) -> list[str]:
 
 
 def check_report(config: IngestConfig, report: IngestReport) -> None:
-    """Holds the outcome against what the configuration allows.
+    """Checks the report against what the configuration allows.
 
     Raises:
         QuarantineError: too many rows cannot be judged.
@@ -206,6 +208,6 @@ def _pairs(config: IngestConfig, source: OpenSource) -> Iterator[pa.Table]:
 def _refuse_leftovers(store: Store, name: str, written: list[str]) -> None:
     if left := sorted(set(existing_shards(store, name)) - set(written)):
         raise StorageError(
-            f"{store.uri}: {len(left)} shards of an earlier, longer ingest are left over and would "
-            f"be labelled too; remove them: {', '.join(left)}"
+            f"{store.uri}: {len(left)} shards of an earlier, longer ingest would be labelled "
+            f"too; remove them: {', '.join(left)}"
         )

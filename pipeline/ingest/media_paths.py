@@ -29,11 +29,11 @@ class MediaPaths:
             inline: read the files into ``bytes``.
 
         Raises:
-            ConfigError: there is nothing to read the files from.
+            ConfigError: files are to be inlined, and there is no folder to read them from.
             StorageError: the root's scheme is not supported.
         """
         if inline and root is None:
-            raise ConfigError("inline_media: say with media_root in which folder the paths start")
+            raise ConfigError("inline_media: set media_root to the folder that the paths start at")
         self.problems: Counter[str] = Counter()
         self._store = Store(root) if root is not None else None
         self._inline = inline

@@ -1,4 +1,4 @@
-"""Opens what `datasets.load_dataset` can read, as a stream of Arrow tables with encoded media."""
+"""Opens what `datasets.load_dataset` reads, as a stream of Arrow tables with encoded media."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _ERRORS = (OSError, ValueError, pa.ArrowException, DatasetsError)
 
 
 class SourceConfig(BaseModel):
-    """What `datasets.load_dataset` is asked for.
+    """The arguments of `datasets.load_dataset`.
 
     Attributes:
         path: a hub id; one of `BUILDERS` together with ``data_files`` or ``data_dir``; or a file,
             a glob or a folder of Parquet, JSON lines or CSV files.
         name: the hub set's configuration.
-        revision: the hub commit; pin it, or row numbers may mean other rows tomorrow.
+        revision: the hub commit; pin it, or a new commit changes which rows the row numbers mean.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,7 +53,7 @@ class SourceConfig(BaseModel):
 
 @dataclass(frozen=True)
 class OpenSource:
-    """A source that was found: its name for messages, its schema, its rows.
+    """An open source: its name for messages, its schema, its rows.
 
     Attributes:
         dataset: a streaming `datasets.IterableDataset` that leaves media encoded.
@@ -67,7 +67,7 @@ class OpenSource:
         """The rows in order, `BATCH_ROWS` at a time.
 
         Raises:
-            InputError: the source cannot be read further; says after how many rows.
+            InputError: reading fails; says after how many rows.
         """
         rows = 0
         batches = self.dataset.with_format("arrow").iter(batch_size=BATCH_ROWS)
@@ -75,7 +75,9 @@ class OpenSource:
             try:
                 table = next(batches, None)
             except _ERRORS as error:
-                raise InputError(f"{self.name}: unreadable after row {rows}: {error}") from error
+                raise InputError(
+                    f"{self.name}: cannot be read after row {rows}: {error}"
+                ) from error
             if table is None:
                 return
             rows += table.num_rows
@@ -83,7 +85,7 @@ class OpenSource:
 
 
 def open_source(config: SourceConfig) -> OpenSource:
-    """Finds the source and reads its schema, but no row that is not needed for it.
+    """Finds the source and reads its schema, and no more rows than that takes.
 
     Raises:
         ConfigError: the path is of no kind that can be read.
@@ -103,7 +105,7 @@ def open_source(config: SourceConfig) -> OpenSource:
     if first is not None:
         return OpenSource(name, first.schema, dataset)
     if dataset.features is None:
-        raise InputError(f"{name}: there are no rows")
+        raise InputError(f"{name}: no rows")
     return OpenSource(name, dataset.features.arrow_schema, dataset)
 
 
@@ -121,7 +123,7 @@ def _arguments(config: SourceConfig) -> tuple[str, dict[str, Any]]:
         named = config.data_files
         return _local(config.path, config.split, [named] if isinstance(named, str) else list(named))
     if config.data_dir is None:
-        raise ConfigError(f"source {config.path!r}: say which files with data_files or data_dir")
+        raise ConfigError(f"source {config.path!r}: give its files as data_files or data_dir")
     return config.path, {"data_dir": config.data_dir}
 
 

@@ -57,7 +57,10 @@ def test_media_by_path(tmp_path: Path) -> None:
     ]
     record = json.loads(made.output.read(f"{folder_of(done, made.output)}/export.json"))
     assert record["dropped"] == {"media_changed": 1, "media_missing": 1}
-    assert "a.parquet, row 2: a medium is not what it was" in record["details"]["media_changed"]
+    assert (
+        "a.parquet, row 2: a medium changed since the pair was judged"
+        in record["details"]["media_changed"]
+    )
 
     # Beside the rows, named by their content.
     done = run_export(made.output, "--format", "llama-factory", *settings(validation=0))

@@ -57,7 +57,7 @@ def test_what_there_is_not(corpus: Corpus, tmp_path: Path) -> None:
 
 def test_no_row_is_left(corpus: Corpus, tmp_path: Path) -> None:
     error = refused(corpus, *settings(selection__min_confidence=0.99))
-    assert "of 12 rows are dropped 12 low_confidence; ask for less" in error
+    assert "of 12 rows are dropped 12 low_confidence; select less strictly" in error
     # Written to see that no row is left: what cannot be held is found row by row.
     done = run_export(corpus.output, "--format", "openrlhf")
     assert "dropped 12 has_images; openrlhf holds texts alone: take a format" in done.error

@@ -225,7 +225,7 @@ def test_a_source_that_breaks_off_is_an_error(
     last.write_bytes(last.read_bytes()[:-20])
     config = CONFIGS / "ingest-rlaif-v.yaml"
     assert run("--config", config, "--source", tmp_path / "in", "--output", tmp_path / "out") == 2
-    assert "unreadable after row" in capsys.readouterr().err
+    assert "cannot be read after row" in capsys.readouterr().err
     assert shards(tmp_path / "out") == []
 
 
@@ -234,9 +234,9 @@ def test_a_source_that_breaks_off_is_an_error(
     [
         (["--source", "gone.parquet"], "gone.parquet, split train: cannot be opened: Unable to fi"),
         (["--source", "what is this"], "expected a hub id such as 'openbmb/RLAIF-V-Dataset'"),
-        (["--source", "parquet"], "say which files with data_files"),
+        (["--source", "parquet"], "give its files as data_files"),
         (["--source", "{empty}"], "got no such files"),
-        (["--source", "{lines}", "row_ids=x", "columns.pair_id=prompt"], "have a pair_id already"),
+        (["--source", "{lines}", "row_ids=x", "columns.pair_id=prompt"], "already has a pair_id"),
         (["--source", "{lines}", "colums.prompt=x"], "colums: Extra inputs are not permitted"),
         ([], "source: Field required"),
     ],
@@ -260,4 +260,4 @@ def test_a_source_without_rows_is_an_error(
     pq.write_table(RLAIF_V.arrow_schema.empty_table(), tmp_path / "in" / "none.parquet")
     config = CONFIGS / "ingest-rlaif-v.yaml"
     assert run("--config", config, "--source", tmp_path / "in", "--output", tmp_path / "out") == 2
-    assert "there are no rows" in capsys.readouterr().err
+    assert ": no rows" in capsys.readouterr().err

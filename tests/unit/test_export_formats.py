@@ -9,11 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.export.examples import Answer, Example
 from pipeline.export.export_config import ExportConfig
-from pipeline.export.format_registry import TRAINER_FORMATS
+from pipeline.export.format_registry import TRAINER_FORMATS, check_format, media_modes
+from pipeline.export.labeled_example import Answer, Example
 from pipeline.export.media_placeholders import escaped, placed
-from pipeline.export.permitted import check_permitted, modes_of
 from pipeline.export.trainer_format import Layout, Shape
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.runtime.errors import ConfigError
@@ -206,14 +205,14 @@ def test_features_are_what_every_release_of_datasets_reads(name: str) -> None:
 )
 def test_labels_that_a_format_cannot_hold(name: Any, judge: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        check_permitted(ExportConfig(format=name), JudgeConfig.model_validate(judge))
+        check_format(ExportConfig(format=name), JudgeConfig.model_validate(judge))
 
 
 def test_settings_that_a_format_does_not_take() -> None:
     def check(**config: Any) -> None:
-        check_permitted(ExportConfig.model_validate(config), JudgeConfig())
+        check_format(ExportConfig.model_validate(config), JudgeConfig())
 
-    with pytest.raises(ConfigError, match=r"ties=keep: NeMo-RL has no .*: jsonl, pointwise$"):
+    with pytest.raises(ConfigError, match=r"ties=keep: NeMo-RL cannot .*: jsonl, pointwise$"):
         check(format="nemo-rl", selection={"ties": "keep"})
     with pytest.raises(ConfigError, match=r"mode=files: expected inline or references for trl-dpo"):
         check(media={"mode": "files"})
@@ -224,7 +223,7 @@ def test_settings_that_a_format_does_not_take() -> None:
 def test_how_media_are_written() -> None:
     def modes(name: str, mode: str | None = None) -> dict[str, str]:
         return dict(
-            modes_of(ExportConfig.model_validate({"format": name, "media": {"mode": mode}}))
+            media_modes(ExportConfig.model_validate({"format": name, "media": {"mode": mode}}))
         )
 
     assert modes("trl-dpo") == {"images": "inline"}

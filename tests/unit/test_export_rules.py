@@ -18,18 +18,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipeline.export.export_config import ExportConfig, SelectionConfig
+from pipeline.export.export_file import remove_unfinished
 from pipeline.export.export_parts import ExportRange, Piece, cut_parts
-from pipeline.export.format_registry import TRAINER_FORMATS
-from pipeline.export.labeled_shards import LabeledShard, labeled_shards
-from pipeline.export.leftovers import sweep
-from pipeline.export.prompt_cap import RECORD, PromptCap
-from pipeline.export.selection_rules import (
+from pipeline.export.export_rules import (
     in_validation,
     label_reasons,
     length_sign,
     near_identical,
     prompt_number,
 )
+from pipeline.export.format_registry import TRAINER_FORMATS
+from pipeline.export.labeled_shards import LabeledShard, labeled_shards
+from pipeline.export.prompt_cap import RECORD, PromptCap
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.config_file import load_config
 from pipeline.runtime.errors import InputError
@@ -80,7 +80,7 @@ def test_tiers() -> None:
     [
         ({"tiers": {"Train!": 0.5}}, "small letters"),
         ({"tiers": {"train": 0.5}}, "small letters"),
-        ({"tiers": {"a": 1.5}}, "no confidence"),
+        ({"tiers": {"a": 1.5}}, "expected a confidence from 0 to 1, got 1.5"),
         ({"tiers": {"a": 0.5, "b": 0.5}}, "same confidence"),
         ({"tiers": {"a": 0.5}, "min_confidence": 0.6}, "above every tier"),
     ],
@@ -131,14 +131,14 @@ def test_the_share_of_prompts_for_validation() -> None:
     assert not any(in_validation(number, 0.0) for number in numbers)
 
 
-def test_the_cap_keeps_the_rows_with_the_smallest_draws() -> None:
+def test_the_cap_keeps_the_rows_with_the_smallest_random_numbers() -> None:
     rng = random.Random(3)
     prompts = [5, 6, 2**63 + 5]
     rows = [(rng.choice(prompts), rng.choice([1, 2, 3]), n, n % 3 - 1) for n in range(300)]
     rows += [(1_000 + n, 0, 300 + n, 1) for n in range(50)]
     by_prompt = defaultdict(list)
-    for prompt, draw, row, _ in rows:
-        by_prompt[prompt].append((draw, row))
+    for prompt, number, row, _ in rows:
+        by_prompt[prompt].append((number, row))
     expected = sorted(row for found in by_prompt.values() for _, row in sorted(found)[4:])
     rng.shuffle(rows)
     with PromptCap(4, buckets=3) as cap:
@@ -184,7 +184,7 @@ def test_what_a_killed_run_left_in_a_folder_that_is_read_whole(tmp_path: Path) -
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (1, 1))
-    sweep(tmp_path, ["train/00000.parquet"])
+    remove_unfinished(tmp_path, ["train/00000.parquet"])
     found = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")]
     assert sorted(found) == ["README.md", "train/00000.parquet"]
 

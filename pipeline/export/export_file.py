@@ -1,9 +1,15 @@
-"""One file of an export, written row by row; nobody sees any of it before it is whole."""
+"""One file of an export, written row by row; none of it is visible before the file is complete.
+
+A local file is written beside its place under a hidden name, which a killed process leaves behind.
+"""
 
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Collection
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypedDict
 
 import pyarrow as pa
@@ -13,8 +19,9 @@ from pipeline.runtime.errors import StorageError
 from pipeline.store.object_store import Store
 from schemas.contract import table_of
 
-_GROUP_BYTES = 32 * 2**20  # rows that are held before they make a row group
+_GROUP_BYTES = 32 * 2**20  # rows that are held in memory until they are a row group
 _GROUP_ROWS = 1_000
+_DEAD_S = 60  # an unfinished file that nobody wrote to for so long is nobody's
 
 Row = dict[str, Any]
 
@@ -34,7 +41,7 @@ class RowFile:
     The same rows give the same bytes. In memory are one row group and one piece of an upload.
 
     Attributes:
-        rows: how many have been written.
+        rows: how many are written.
     """
 
     def __init__(self, store: Store, folder: str, path: str, schema: pa.Schema) -> None:
@@ -71,8 +78,8 @@ class RowFile:
         return FileRecord(path=self._path, rows=self.rows, bytes=self._upload.tell(), sha256=sha256)
 
     def abort(self) -> None:
-        """Gives the file up; nothing of it stays."""
-        if self._parquet is not None:  # a writer that is left open writes when it is collected
+        """Gives the file up; nothing of it remains."""
+        if self._parquet is not None:  # an open writer would write when garbage-collected
             with suppress(StorageError, OSError, pa.ArrowException):
                 self._parquet.close()
             self._parquet.is_open = False
@@ -89,6 +96,29 @@ class RowFile:
             lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in held)
             self._upload.write("".join(lines).encode())
         self.rows += len(held)
+
+
+def remove_unfinished(folder: Path, wanted: Collection[str]) -> None:
+    """Removes unfinished files beside the files of an export; waits for those still written to.
+
+    Trainers that read every file of a folder would take them for rows.
+
+    Args:
+        folder: the export's, on this machine.
+        wanted: paths of its files.
+    """
+    for place in sorted({(folder / path).parent for path in wanted}):
+        known = {folder / path for path in wanted}
+        while left := [path for path in place.iterdir() if path not in known]:
+            for path in left:
+                try:
+                    age = time.time() - path.stat().st_mtime
+                except FileNotFoundError:  # finished meanwhile, or removed by another run
+                    continue
+                if age > _DEAD_S:
+                    path.unlink(missing_ok=True)
+            if any(path.exists() for path in left):
+                time.sleep(1)
 
 
 def _size(value: object) -> int:

@@ -1,7 +1,7 @@
 """The ``huggingface`` metadata that makes ``datasets`` load pictures as pictures.
 
 Written in the form that every release of ``datasets`` since 2.19 reads: lists as JSON lists (its
-``List`` and ``Sequence`` are not known to all of them).
+``List`` and ``Sequence`` are newer).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MESSAGES = pa.list_(MESSAGE)
 
 
 def with_features(schema: pa.Schema, pictures: bool = True) -> pa.Schema:
-    """The schema with its features; media of type ``MEDIA`` are pictures, unless told otherwise."""
+    """The schema with its features, in which ``MEDIA`` are pictures if ``pictures`` is true."""
     features = {field.name: _feature(field.type, pictures) for field in schema}
     return schema.with_metadata({b"huggingface": json.dumps({"info": {"features": features}})})
 

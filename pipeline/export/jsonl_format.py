@@ -1,4 +1,4 @@
-"""Plain JSON lines that hold everything: for what no other format is for."""
+"""Plain JSON lines that hold everything, for readers without a format of their own."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.export.examples import Answer, Example, Medium
-from pipeline.export.hf_features import MESSAGES
+from pipeline.export.datasets_features import MESSAGES
+from pipeline.export.labeled_example import Answer, Example, Medium
 from pipeline.export.trainer_format import Layout, Shape, TrainerFormat
 
 _URIS = pa.list_(pa.string())

@@ -1,4 +1,4 @@
-"""A pair with its label, as every trainer's format sees it."""
+"""A pair with its label, as trainer formats receive it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from schemas.labels import Status
 
-Medium = Mapping[str, Any]  # {"bytes": …, "path": …}, as it stands in the export
+Medium = Mapping[str, Any]  # {"bytes": …, "path": …}, as it is exported
 Message = dict[str, str]
 
 _SIDES = {"a": ("a", "b"), "b": ("b", "a")}
@@ -20,7 +20,7 @@ class Answer:
 
     Attributes:
         letter: which of the pair it is.
-        score: the judge's mean score; None of a judge that gives none.
+        score: the judge's mean score; None if it gives no scores.
     """
 
     letter: str
@@ -37,7 +37,7 @@ class Example:
 
     Attributes:
         prompt: the conversation so far; ends with the user.
-        images, videos: that it is about.
+        images, videos: of the prompt.
         answers: in the order of the pair.
         label: the row of the snapshot.
         split: ``train`` or ``validation``.
@@ -71,7 +71,7 @@ class Example:
 
     @property
     def confidence(self) -> float | None:
-        """That the label is right; None where a single response is scored."""
+        """The probability that the label is right; None where a single response is scored."""
         value: float | None = self.label["confidence"]
         return value
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.export import selection_rules as rules
+from pipeline.export import export_rules as rules
 from pipeline.export.export_config import ExportConfig
 from pipeline.export.export_flow import TaskMap
 from pipeline.export.export_parts import Balance, ExportRange

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.export import selection_rules as rules
-from pipeline.export.examples import Answer, Example, messages_of
+from pipeline.export import export_rules as rules
+from pipeline.export.export_file import RowFile
 from pipeline.export.export_media import ExportMedia, MediaDropped, MisjoinedError, Shown
 from pipeline.export.export_parts import ExportPart, PartReceipt, PartSpec, Piece
 from pipeline.export.joined_rows import Row, joined_rows, misjoined
-from pipeline.export.row_file import RowFile
+from pipeline.export.labeled_example import Answer, Example, messages_of
 from pipeline.runtime.errors import InputError
 
 _LABEL_COLUMNS = (
@@ -154,8 +154,8 @@ class _Writing:
         balance = self.spec.balance
         if balance is None or sign != balance.sign:
             return None
-        draw = rules.random_number("length", str(self.spec.config.seed), label["label_id"])
-        return rules.LENGTH if draw >= balance.share * 2**64 else None
+        random = rules.random_number("length", str(self.spec.config.seed), label["label_id"])
+        return rules.LENGTH if random >= balance.share * 2**64 else None
 
     def _split(self, pair: Row) -> str:
         """Rows of one prompt are all in the same split."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.export.examples import Answer, Example
-from pipeline.export.hf_features import IMAGES, MESSAGES, with_features
+from pipeline.export.datasets_features import IMAGES, MESSAGES, with_features
+from pipeline.export.labeled_example import Answer, Example
 from pipeline.export.trainer_format import Layout, Shape, TrainerFormat
 
 _PATHS = pa.list_(pa.string())
@@ -52,7 +52,7 @@ class Pointwise(TrainerFormat):
 
     def usage(self, layout: Layout) -> str:
         return (
-            "`score` is the mean of the judge's scores of a response over its readable votes, on "
+            "`score` is the mean of the judge's scores of a response over its parseable votes, on "
             "the judge's scale; `rank` orders the responses of one `pair_id`, the best being 0. "
             "Scores of different prompts are comparable only as far as the judge is."
         )

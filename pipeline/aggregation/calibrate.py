@@ -10,9 +10,9 @@ from pipeline.aggregation.calibration import FEATURES, Calibration
 from pipeline.aggregation.calibration_cards import put_calibration
 from pipeline.aggregation.calibration_fit import GoldVotes, Method, fit_calibration
 from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
-from pipeline.judging.formats import FORMATS
 from pipeline.judging.judge_cards import read_card
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.votes import Vote
 from pipeline.pairs.input_config import InputConfig
 from pipeline.runtime.errors import ConfigError, InputError

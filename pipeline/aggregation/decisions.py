@@ -18,8 +18,8 @@ from statistics import fmean
 from scipy.special import betainc
 
 from pipeline.aggregation.policy import Rule, stop_rule
-from pipeline.judging.formats import Format
 from pipeline.judging.judge_config import VotesConfig
+from pipeline.judging.judging_formats import Format
 from pipeline.judging.votes import Vote, readable_of, round_orders
 from schemas.labels import Reason, Status
 

@@ -25,7 +25,7 @@ from pipeline.aggregation.label_tables import derived, number_of_pairs, pairs_of
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import PolicyConfig
 from pipeline.judging.judge_cards import find_card, judge_of
-from pipeline.judging.parts import committed_range, judge_folder, part_bytes, read_part
+from pipeline.judging.label_parts import committed_range, judge_folder, part_bytes, read_part
 from pipeline.runtime.errors import ConfigError, InputError, ReconcileError
 from pipeline.runtime.reporter import Reporter
 from pipeline.store.object_store import Store

@@ -23,8 +23,8 @@ import pyarrow as pa
 
 from pipeline.aggregation.decisions import pairs_of
 from pipeline.aggregation.labeler import DECIDED, Labeler
-from pipeline.judging.formats import FORMATS
 from pipeline.judging.judge_cards import label_id
+from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.votes import LETTERS, Vote
 from pipeline.runtime.digest import digest
 from schemas.contract import table_of

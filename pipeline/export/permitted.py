@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pipeline.export.export_config import ExportConfig, MediaMode
 from pipeline.export.format_registry import TRAINER_FORMATS, able
 from pipeline.export.selection_rules import HAS_IMAGES, HAS_VIDEOS
-from pipeline.judging.formats import FORMATS as ANSWERS
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.judging_formats import FORMATS as ANSWERS
 from pipeline.runtime.errors import ConfigError, InputError
 from schemas.manifest import Manifest
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pipeline.judging.formats import FORMATS, Format
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.judging_formats import FORMATS, Format
 from pipeline.judging.parsing import Verdict
 
 _MARKS = re.compile(r"<\s*/?\s*(think|answer)\s*>", re.IGNORECASE)

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.label_parts import judge_folder
 from pipeline.judging.parsing import PARSER_VERSION
-from pipeline.judging.parts import judge_folder
 from pipeline.judging.prompts import load_prompt
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import ConfigError, InputError

@@ -81,7 +81,7 @@ class JudgeConfig(Frozen):
     """Everything that can change a verdict: this, whole, is the judge.
 
     Attributes:
-        format: what the judge is asked for (see ``pipeline.judging.formats``).
+        format: what the judge is asked for (see ``pipeline.judging.judging_formats``).
         candidates: what is judged: texts, images made for a prompt, images edited from a source
             image, or videos. Rows with other candidates are bad rows.
     """

@@ -10,8 +10,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.judging.formats import FORMATS
 from pipeline.judging.judge_config import CandidateKind, JudgeConfig
+from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.votes import LETTERS
 from pipeline.pairs.pair_hash import Content
 from pipeline.runtime.errors import RowRejected

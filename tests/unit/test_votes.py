@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.aggregation.decisions import next_orders
-from pipeline.judging.formats import FORMATS
 from pipeline.judging.judge_config import VotesConfig
+from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.parsing import Option, Unreadable, Verdict
 from pipeline.judging.votes import LETTERS, Vote, mapped_back, round_orders, vote_seed
 from schemas.labels import VERDICT, VOTE, Reason

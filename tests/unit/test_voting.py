@@ -22,8 +22,8 @@ from pipeline.aggregation.decisions import (
     position_consistent,
 )
 from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule, stop_rule
-from pipeline.judging.formats import FORMATS
 from pipeline.judging.judge_config import VotesConfig
+from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.votes import Vote
 from schemas.labels import VERDICT, Reason, Status
 

@@ -1,4 +1,4 @@
-"""Pairs and the labels that a judge gave them, side by side: for gold sets, which fit in memory."""
+"""Gold pairs beside the labels that a judge gave them; gold sets fit in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes labels of votes: one judge's format under one policy, with or without a calibration."""
+"""Turns votes into labels: of one judge's format, under one policy, calibrated or not."""
 
 from __future__ import annotations
 

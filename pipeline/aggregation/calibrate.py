@@ -10,9 +10,9 @@ from pipeline.aggregation.calibration import FEATURES, Calibration
 from pipeline.aggregation.calibration_cards import put_calibration
 from pipeline.aggregation.calibration_fit import GoldVotes, Method, fit_calibration
 from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
-from pipeline.judging.formats import FORMATS
 from pipeline.judging.judge_cards import read_card
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.votes import Vote
 from pipeline.pairs.input_config import InputConfig
 from pipeline.runtime.errors import ConfigError, InputError
@@ -43,9 +43,9 @@ def calibrate(
         input_config: how the gold pairs are read, as in the labeling job.
         gold_uri: the gold pairs, as they were given to that job.
         output_uri: its output.
-        reporter: told of the figures.
+        reporter: receives the calibration and its measures.
         method: ``platt``, ``isotonic``, or ``auto`` by the number of gold pairs.
-        folds: for the figures, which are of pairs that a fit has not seen.
+        folds: of cross-fitting: measures are of pairs that a fit has not seen.
 
     Raises:
         ConfigError: the judge has no pairs to calibrate on, or there are fewer than two folds.
@@ -55,8 +55,8 @@ def calibrate(
         raise ConfigError(f"folds: got {folds}, expected 2 or more")
     if FORMATS[judge.format].counts != (2, 2):
         raise ConfigError(
-            f"judge.format {judge.format}: a calibration says how often a human prefers "
-            "the first candidate of a pair, and this format's rows are no pairs; expected "
+            f"judge.format {judge.format}: a calibration is of how often a human prefers the "
+            "first candidate of a pair, and this format's rows are not pairs; expected "
             "pairwise_scores or pairwise_options"
         )
     output = Store(output_uri)
@@ -82,8 +82,8 @@ def gold_votes(judged: JudgedPair) -> GoldVotes:
     gold, label = judged.pair["gold"], judged.label
     if gold not in _OUTCOMES:
         raise InputError(
-            f"{label['shard']}, row {label['row']}: gold is {gold!r}, expected a, b or tie; say "
-            "what its values mean under input.columns.gold"
+            f"{label['shard']}, row {label['row']}: gold is {gold!r}, expected a, b or tie; map "
+            "its values under input.columns.gold"
         )
     votes = [Vote.from_row(row) for row in label["votes"]]
     return GoldVotes(label["pair_hash"], votes, label["p_a_raw"], _OUTCOMES[gold])
@@ -123,15 +123,15 @@ def _show(calibration: Calibration, *, left_out: int, reporter: Reporter) -> Non
         reporter.note(text)
     reporter.note(
         "labels made from now on carry p_a and a confidence by this calibration; jobs.derive "
-        "gives them to the labels that are there"
+        "adds them to existing labels"
     )
 
 
 def _warnings(weights: Sequence[float], log_loss: float, raw: float) -> list[str]:
     if not any(weights):
         return [
-            "warning: this judge's votes say nothing about gold, or the opposite of it: every "
-            "pair's p_a is one half; do not use its labels, or check which side gold means"
+            "warning: this judge's votes are unrelated to gold, or opposed to it: every pair's p_a "
+            "is one half; do not use its labels, or check which side gold means"
         ]
     if log_loss >= raw:
         return [

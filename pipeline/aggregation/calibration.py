@@ -1,4 +1,4 @@
-"""Calibrated probabilities: what a judge's votes are worth, measured on gold pairs.
+"""Calibrated probabilities: how often a human agrees with a judge's votes, by gold pairs.
 
 A logistic function of the mean score gap and of the vote counts (Platt); with enough gold, an
 isotonic correction on top. Both are odd around one half: exchanging the candidates exchanges the
@@ -82,12 +82,12 @@ class Calibration(Frozen):
 
 
 def calibration_id(judge_id: str, weights: Weights, knots: Knots) -> str:
-    """Identity of a fit: of its numbers, of what they weigh, and of the judge it is for."""
+    """Identity of a fit: of its numbers, the features they weigh, and the judge it is for."""
     return digest(judge_id, json.dumps([FEATURES, weights, knots]))
 
 
 def features(votes: Sequence[Vote]) -> tuple[float, float, float]:
-    """What the logistic sees of the readable votes about a pair; all change sign with the sides.
+    """The features of the readable votes about a pair; all change sign with the sides.
 
     Returns:
         The mean of ``score_a - score_b`` (0 without scores), the share of votes for ``a`` less
@@ -102,7 +102,7 @@ def features(votes: Sequence[Vote]) -> tuple[float, float, float]:
 def probability(x: Sequence[float], weights: Weights, knots: Knots) -> float:
     """Probability that a human prefers ``a``, by the features of the votes.
 
-    That of the candidate preferred is computed and the other's is the rest, so that exchanging
+    That of the preferred candidate is computed, and the other's is one minus it, so that exchanging
     the candidates exchanges the two exactly.
     """
     score = sum(weight * value for weight, value in zip(weights, x, strict=True))

@@ -1,21 +1,18 @@
-"""Judge cards: what a judge is, stored under its output as ``judges/<judge>.json``.
-
-A card is written once; a calibration, which is fitted to the judge's votes and so comes after
-them, is the one thing that may be put into it later.
-"""
+"""A judge's calibration, stored in its card: put there, read, and checked against the judge."""
 
 from __future__ import annotations
 
 from pydantic import ValidationError
 
 from pipeline.aggregation.calibration import Calibration
-from pipeline.judging.judge_cards import card_key, json_bytes, parsed_json, problems_of, read_card
+from pipeline.judging.judge_cards import card_key, read_card, read_json, replace_card
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.validation_errors import problems_of
 from pipeline.store.object_store import Store
 
 
 def read_calibration(output: Store, judge_id: str) -> Calibration | None:
-    """The calibration in a judge's card; None if there is none.
+    """The calibration in a judge's card; None without a card or a calibration.
 
     Raises:
         InputError: it cannot be read, or was fitted to another judge.
@@ -31,17 +28,17 @@ def load_calibration(uri: str, judge_id: str) -> Calibration:
 
     Raises:
         InputError: it cannot be read, or was fitted to another judge.
-        StorageError: there is no such file.
+        StorageError: the file does not exist.
     """
     folder, _, name = uri.rpartition("/")
-    stored = parsed_json(Store(folder or ("/" if uri.startswith("/") else ".")).read(name), uri)
+    stored = read_json(Store(folder or ("/" if uri.startswith("/") else ".")), name)
     if isinstance(stored, dict):
         stored = stored.get("calibration", stored)
     return parse_calibration(stored, judge_id, uri)
 
 
 def parse_calibration(stored: object, judge_id: str, where: str = "calibration") -> Calibration:
-    """A calibration as it is stored, held against the judge that is to use it.
+    """A stored calibration, checked against the judge that is to use it.
 
     Args:
         stored: its JSON, parsed.
@@ -55,13 +52,13 @@ def parse_calibration(stored: object, judge_id: str, where: str = "calibration")
         calibration = Calibration.model_validate(stored)
     except ValidationError as error:
         raise InputError(
-            f"{where}: this is no calibration ({problems_of(error)}); fit one with jobs.calibrate"
+            f"{where}: not a calibration ({problems_of(error)}); fit one with jobs.calibrate"
         ) from error
     if calibration.judge_id != judge_id:
         raise InputError(
             f"{where}: the calibration {calibration.calibration_id[:12]} was fitted to judge "
-            f"{calibration.judge_id[:16]}, expected {judge_id[:16]}: another judge's votes are "
-            "worth something else; fit one with jobs.calibrate"
+            f"{calibration.judge_id[:16]}, expected {judge_id[:16]}: it does not hold for another "
+            "judge's votes; fit one with jobs.calibrate"
         )
     return calibration
 
@@ -79,4 +76,4 @@ def put_calibration(output: Store, calibration: Calibration) -> None:
             "has written here; label gold pairs first"
         )
     card["calibration"] = calibration.model_dump(mode="json")
-    output.put(card_key(calibration.judge_id), json_bytes(card))
+    replace_card(output, card)

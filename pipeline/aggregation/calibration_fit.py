@@ -31,8 +31,8 @@ from pipeline.stats.agreement import brier_score, expected_calibration_error
 Floats = NDArray[np.float64]
 Method = Literal["auto", "platt", "isotonic"]
 
-MIN_DECIDED = 20  # fewer gold pairs with a preference say nothing about three weights
-MIN_ISOTONIC = 1_000  # from so many gold pairs on, `auto` adds the isotonic correction
+MIN_DECIDED = 20  # fewer gold pairs with a preference cannot fit three weights
+MIN_ISOTONIC = 1_000  # from this many gold pairs on, `auto` adds the isotonic correction
 LOG_LOSS_FLOOR = 1e-3  # a probability of 0 or 1 that is wrong counts as this, not as infinite
 
 
@@ -60,7 +60,7 @@ def fit_calibration(
     method: Method = "auto",
     folds: int = 5,
 ) -> Calibration:
-    """Fits a calibration, and cross-fits it for its figures.
+    """Fits a calibration, and measures it by cross-fitting.
 
     Args:
         pairs: gold pairs with this judge's votes.
@@ -70,8 +70,8 @@ def fit_calibration(
         folds: number of folds; a pair's fold depends on its hash alone.
 
     Returns:
-        The calibration fitted to all pairs. Its figures are of probabilities that each pair got
-        from a fit to the other folds.
+        The calibration fitted to all pairs. Its figures are measured on probabilities that each
+        pair got from a fit to the other folds.
 
     Raises:
         InputError: the pairs are too few, or gold prefers the same side in all of them.
@@ -112,7 +112,7 @@ def fit_calibration(
 
 
 def check_enough(pairs: Sequence[GoldVotes]) -> None:
-    """Refuses gold that cannot carry a calibration.
+    """Refuses gold that is not enough for a calibration.
 
     Raises:
         InputError: it is too little, or prefers the same side in all pairs.
@@ -155,9 +155,9 @@ def _fit_weights(x: Floats, gold: Floats) -> Weights:
     """Logistic weights of the features, none of them negative.
 
     Features are scaled by their root mean square, not centred: zero must stay one half. Each pair
-    stands in both directions, and a gold tie half for each side. A feature that would count
-    against the side it speaks for (they say much the same, so that one may be left with the
-    others' excess) is left out, and the rest fitted again.
+    is used in both directions, and a gold tie counts half for each side. A feature that would get a
+    negative weight (they are correlated, so that one may offset the others) is left out, and the
+    rest fitted again.
     """
     both_ways = np.concatenate([x, -x, x, -x])
     target = np.repeat([1, 0, 0, 1], len(x))
@@ -181,15 +181,15 @@ def _fit_knots(x: Floats, gold: Floats, weights: Weights) -> Knots:
     """The isotonic correction of the preferred candidate's probability.
 
     Fitted to the pairs turned so that the logistic prefers ``a``, and bounded by one half: the
-    same as fitting to every pair in both directions. No block of agreeing pairs makes certain:
-    the most is what one contradiction among all would leave.
+    same as fitting to every pair in both directions. It never reaches one, however many pairs
+    agree: the most is what one contradiction among all would leave.
     """
     score = x @ np.array(weights)
-    says = score != 0
-    if not np.any(says):
+    decided = score != 0
+    if not np.any(decided):
         return ()
-    p = expit(np.abs(score[says]))
-    agrees = np.where(score[says] > 0, gold[says], 1 - gold[says])
+    p = expit(np.abs(score[decided]))
+    agrees = np.where(score[decided] > 0, gold[decided], 1 - gold[decided])
     fit: Any = IsotonicRegression(y_min=0.5, y_max=1 - 1 / (len(x) + 2)).fit(p, agrees)
     found = zip(fit.X_thresholds_.tolist(), fit.y_thresholds_.tolist(), strict=True)
     return ((0.5, 0.5), *((at, value) for at, value in found if at > 0.5))

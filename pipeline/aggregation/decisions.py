@@ -1,9 +1,9 @@
-"""From votes to a label: when the votes of a row suffice, and what they say together.
+"""From votes to a label: when the votes of a row suffice, and what they decide together.
 
-The judge's verdict about a pair is random: each vote for ``a`` or ``b`` is evidence about the
-share of its votes that ``a`` would get in the long run. That share has a Beta posterior; a pair is
-decided once the posterior says with ``threshold`` probability that the share is on one side of one
-half. Whether it would mostly call a tie is decided likewise.
+A verdict is one random sample: each vote for ``a`` or ``b`` is evidence about the share of the
+judge's votes that ``a`` would get in the long run. That share has a Beta posterior; a pair is
+decided once the share is on one side of one half with a posterior probability of ``threshold``.
+Whether the judge would mostly call a tie is decided likewise.
 """
 
 from __future__ import annotations
@@ -18,87 +18,18 @@ from statistics import fmean
 from scipy.special import betainc
 
 from pipeline.aggregation.policy import Rule, stop_rule
-from pipeline.judging.formats import Format
 from pipeline.judging.judge_config import VotesConfig
+from pipeline.judging.judging_formats import Format
 from pipeline.judging.votes import Vote, readable_of, round_orders
 from schemas.labels import Reason, Status
 
-
-def next_orders(
-    format_: Format, votes: Sequence[Vote], config: VotesConfig, count: int, pair_hash: str
-) -> tuple[str, ...]:
-    """The orders to ask next; empty once the votes suffice or the budget is spent.
-
-    Rounds are swap-balanced. An order without a verdict is asked again before a new round begins,
-    from the same budget; a round that the budget cannot complete is not begun.
-
-    Args:
-        format_: the judging format.
-        votes: every vote so far, in the order asked.
-        config: budget and stop rule.
-        count: number of candidates.
-        pair_hash: the row's identity, from which a ranking's permutations derive.
-    """
-    answered = Counter(vote.order for vote in readable_of(votes))
-    enough = answered.total() >= config.min_votes
-    left = config.max_votes - len(votes)
-    for number in itertools.count():
-        orders = round_orders(count, number, pair_hash)
-        missing = tuple(order for order in orders if not answered[order])
-        if missing:
-            break
-        answered.subtract(orders)
-    round_begun = len(missing) < len(orders) or number == 0
-    if not round_begun and enough and settled(format_, votes, stop_rule(config), left):
-        return ()
-    return missing if len(missing) <= left else ()
-
-
-def decide(
-    format_: Format, votes: Sequence[Vote], rule: Rule, calibrated: Calibrated | None = None
-) -> Decision:
-    """What the votes of a row say together.
-
-    Returns:
-        quarantined unless every order of the first round has a verdict.
-    """
-    answered = {vote.order for vote in readable_of(votes)}
-    if not answered.issuperset(round_orders(len(votes[0].order), 0, "")):
-        return quarantined(votes)
-    match format_.family:
-        case "pair":
-            return decide_pair(votes, rule, calibrated)
-        case "ranking":
-            return decide_ranking(votes, rule)
-        case "score":
-            return decide_single(votes)
-
-
-def settled(format_: Format, votes: Sequence[Vote], rule: Rule, more: int) -> bool:
-    """Whether the votes decide everything they can, so that asking again is of no use.
-
-    Args:
-        format_: the judging format.
-        votes: every vote so far.
-        rule: the stop rule.
-        more: how many more votes the budget allows.
-    """
-    match format_.family:
-        case "pair":
-            return Evidence.of(votes, rule).settled(rule, more)
-        case "ranking":
-            pairs = pairs_of(readable_of(votes)).values()
-            return all(Evidence.of(pair, rule).settled(rule, more) for pair in pairs)
-        case "score":
-            return True  # a mean needs no more than the least number of votes
-
-
+# Readable votes about a pair -> calibrated probability that a human prefers a.
 Calibrated = Callable[[Sequence[Vote]], float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What the votes of a row say together (see labels v1 for the fields)."""
+    """What the votes of a row decide together (see labels v1 for the fields)."""
 
     status: Status
     preference: str | None = None
@@ -173,6 +104,75 @@ class Evidence:
         )
 
 
+def next_orders(
+    format_: Format, votes: Sequence[Vote], config: VotesConfig, count: int, pair_hash: str
+) -> tuple[str, ...]:
+    """The orders to ask next; empty once the votes suffice or the budget is spent.
+
+    Rounds are swap-balanced. An order without a verdict is asked again before the next round, from
+    the same budget; a round that the budget cannot complete is not begun.
+
+    Args:
+        format_: the judging format.
+        votes: every vote so far, in the order asked.
+        config: budget and stop rule.
+        count: number of candidates.
+        pair_hash: the row's identity, from which a ranking's permutations derive.
+    """
+    answered = Counter(vote.order for vote in readable_of(votes))
+    enough = answered.total() >= config.min_votes
+    left = config.max_votes - len(votes)
+    for number in itertools.count():
+        orders = round_orders(count, number, pair_hash)
+        missing = tuple(order for order in orders if not answered[order])
+        if missing:
+            break
+        answered.subtract(orders)
+    round_begun = len(missing) < len(orders) or number == 0
+    if not round_begun and enough and settled(format_, votes, stop_rule(config), left):
+        return ()
+    return missing if len(missing) <= left else ()
+
+
+def decide(
+    format_: Format, votes: Sequence[Vote], rule: Rule, calibrated: Calibrated | None = None
+) -> Decision:
+    """The decision that the votes of a row lead to.
+
+    Returns:
+        quarantined unless every order of the first round has a verdict.
+    """
+    answered = {vote.order for vote in readable_of(votes)}
+    if not answered.issuperset(round_orders(len(votes[0].order), 0, "")):
+        return quarantined(votes)
+    match format_.family:
+        case "pair":
+            return decide_pair(votes, rule, calibrated)
+        case "ranking":
+            return decide_ranking(votes, rule)
+        case "score":
+            return decide_single(votes)
+
+
+def settled(format_: Format, votes: Sequence[Vote], rule: Rule, more: int) -> bool:
+    """Whether the votes decide everything they can, so that more votes change nothing.
+
+    Args:
+        format_: the judging format.
+        votes: every vote so far.
+        rule: the stop rule.
+        more: how many more votes the budget allows.
+    """
+    match format_.family:
+        case "pair":
+            return Evidence.of(votes, rule).settled(rule, more)
+        case "ranking":
+            pairs = pairs_of(readable_of(votes)).values()
+            return all(Evidence.of(pair, rule).settled(rule, more) for pair in pairs)
+        case "score":
+            return True  # a mean needs min_votes and no more
+
+
 def decide_pair(
     votes: Sequence[Vote], rule: Rule, calibrated: Calibrated | None = None
 ) -> Decision:
@@ -245,9 +245,9 @@ def decide_single(votes: Sequence[Vote]) -> Decision:
 
 
 def quarantined(votes: Sequence[Vote]) -> Decision:
-    """The decision about a row whose budget is spent before there was a verdict of every order."""
+    """The decision about a row whose budget is spent before each order had a verdict."""
     failed = [vote for vote in votes if not vote.readable]
-    tried = f"{len(failed)} of {len(votes)} replies unreadable"
+    tried = f"{len(failed)} of {len(votes)} replies unparseable"
     return Decision(
         status=Status.QUARANTINED,
         reason=Reason(failed[-1].outcome),
@@ -256,7 +256,7 @@ def quarantined(votes: Sequence[Vote]) -> Decision:
 
 
 def pairs_of(votes: Sequence[Vote]) -> dict[tuple[int, int], list[Vote]]:
-    """Votes about several candidates as votes about each two of them, by the two's numbers."""
+    """Votes about several candidates as votes about every two of them, by their indices."""
     count = len(votes[0].order) if votes else 0
     return {
         (first, second): [vote.between(first, second) for vote in votes]
@@ -272,7 +272,7 @@ def mean_scores(readable: Sequence[Vote]) -> tuple[float, ...] | None:
 
 
 def position_consistent(readable: Sequence[Vote]) -> bool:
-    """Whether the votes of either order, by themselves, say the same about a pair."""
+    """Whether the votes of each order, taken alone, agree about a pair."""
     signs = {"a": 1, "tie": 0, "b": -1}
     sums = Counter[str]()
     for vote in readable:

@@ -1,10 +1,9 @@
 """Derives labels again from stored votes, part by part: no engine, no GPU, no Ray.
 
-Original parts are only read. What is derived stands under ``derived/judge=…/policy=…/``, under
-the names of the original parts (of all versions of a shard that have some);
-``policy=…-pairs/`` holds the pairs of a ranking judge's groups.
-What is there is not derived again, unless rows of its part were judged again since: a run that
-was ended goes on where it stopped.
+The original parts are only read. Derived parts are written to ``derived/judge=…/policy=…/``, under
+the names of the original ones (of every version of a shard that has some); ``policy=…-pairs/``
+holds the pairs of a ranking judge's groups. A derived part is skipped unless rows of the original
+were judged again since, so a run that was ended resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ from pipeline.aggregation.label_tables import derived, number_of_pairs, pairs_of
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import PolicyConfig
 from pipeline.judging.judge_cards import find_card, judge_of
-from pipeline.judging.parts import committed_range, judge_folder, part_bytes, read_part
+from pipeline.judging.label_parts import committed_range, judge_folder, part_bytes, read_part
 from pipeline.runtime.errors import ConfigError, InputError, ReconcileError
 from pipeline.runtime.reporter import Reporter
 from pipeline.store.object_store import Store
 
-_THREADS = 4  # most time goes into Python; threads hide the store's latency
+_THREADS = 4  # most time is spent in Python; threads hide the store's latency
 _WAVE = 256  # parts between two notes of progress
 _READ = ["row", "run_id", "status", "scores"]
 
 
 @dataclass
 class Counts:
-    """What rows were and became; counts add up."""
+    """Rows by their status before and after."""
 
     parts: int = 0
     rows_in: int = 0
@@ -62,7 +61,7 @@ class Derivation:
 
     Attributes:
         pairs: whether ranked groups become their pairs.
-        done: the keys that are there.
+        done: the keys of derived parts that exist.
     """
 
     judge_id: str
@@ -79,20 +78,20 @@ class Derivation:
 
     @property
     def folder(self) -> str:
-        """The folder of what is derived."""
+        """The folder of the derived parts."""
         policy = f"policy={self.labeler.policy_id[:16]}{'-pairs' * self.pairs}"
         return f"derived/{judge_folder(self.judge_id)}/{policy}"
 
     def key(self, part: str) -> str:
-        """Where what is derived of a part stands."""
+        """The key of the part derived from another."""
         return self.folder + part.removeprefix(self.parts_folder)
 
     def run(self, part: str) -> Counts:
-        """Derives one part unless that is done, and counts what is stored.
+        """Derives one part unless it exists, and counts what is stored.
 
         Raises:
             InputError: the part cannot be read.
-            ReconcileError: what is stored has not the part's rows.
+            ReconcileError: the stored part lacks rows of the original, or has others.
         """
         key = self.key(part)
         there = key in self.done
@@ -102,7 +101,7 @@ class Derivation:
         for row in rows_in:
             expected[_place(row)] += number_of_pairs(row) if self.pairs else 1
         rows_out = self._stored(key) if there else []
-        if Counter(map(_place, rows_out)) != expected:  # or rows of the part were tried again since
+        if Counter(map(_place, rows_out)) != expected:  # or rows were judged again since
             labels = read_part(self.source, part) if there else labels
             made = pairs_of_groups if self.pairs else _derived
             self.target.put(key, part_bytes(made(labels, self.labeler)))
@@ -140,13 +139,13 @@ def derive(
         output_uri: the output of labeling jobs.
         judge: the judge's id, or how it begins.
         policy: how votes become labels.
-        reporter: told of the plan, the progress and the result.
+        reporter: receives the plan, the progress and the result.
         calibration: ``card`` (of the judge's card, if it has one), ``none``, or a file's URI.
-        to_uri: another root for what is derived.
+        to_uri: another root for the derived parts.
         pairs: make ranked groups into their pairs.
 
     Returns:
-        What also stands in ``derivation.json``.
+        The record that is stored as ``derivation.json``.
 
     Raises:
         PairmillError: with the exit code of the job (see ``pipeline.runtime.errors``).

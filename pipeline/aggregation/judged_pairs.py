@@ -1,4 +1,4 @@
-"""Pairs and the labels that a judge gave them, side by side: for gold sets, which fit in memory."""
+"""Gold pairs beside the labels that a judge gave them; gold sets fit in memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.judging.parts import parts_prefix, read_part
+from pipeline.judging.label_parts import parts_prefix, read_part
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.row_groups import GroupReader
 from pipeline.pairs.shards import list_shards, open_input, shard_key

@@ -1,13 +1,13 @@
-"""Labels derived again from stored votes, and the pairs of ranked groups: tables of labels v1.
+"""Tables of labels v1, computed from stored votes: the same rows again, or the pairs of groups.
 
-A ranking's row is a group of candidates; its votes hold what they say about every two of them.
+A ranking's row is a group of candidates; each of its votes orders every two of them.
 :func:`pairs_of_groups` makes these pairs rows of their own (VLFeedback's use: groups in, pairs
 out): one for each two candidates in the group's order, ``a-b`` to ``a-d``, ``b-c`` and so on.
 
-* ``pair_id`` is the group's with the two letters behind it: ``"<pair_id>#a-c"``.
+* ``pair_id`` is the group's with the two letters appended: ``"<pair_id>#a-c"``.
 * ``pair_hash`` and ``label_id`` are hashes of the group's and the letters.
 * ``preference`` ``a`` means the first of the two, ``b`` the second; scores and votes likewise.
-* ``row`` is the group's, so that its pairs share it. Tokens of a vote stand in each of its pairs.
+* ``row`` is the group's, so that its pairs share it. Tokens of a vote are repeated in each pair.
 * A quarantined group, of which no pair could be judged, stays one quarantined row.
 """
 
@@ -23,8 +23,8 @@ import pyarrow as pa
 
 from pipeline.aggregation.decisions import pairs_of
 from pipeline.aggregation.labeler import DECIDED, Labeler
-from pipeline.judging.formats import FORMATS
 from pipeline.judging.judge_cards import label_id
+from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.votes import LETTERS, Vote
 from pipeline.runtime.digest import digest
 from schemas.contract import table_of

@@ -1,4 +1,4 @@
-"""Makes labels of votes: one judge's format under one policy, with or without a calibration."""
+"""Turns votes into labels: of one judge's format, under one policy, calibrated or not."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from pipeline.aggregation.calibration import Calibration
 from pipeline.aggregation.decisions import Decision, decide
 from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule, policy_id
-from pipeline.judging.formats import FORMATS, Format
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.judging_formats import FORMATS, Format
 from pipeline.judging.votes import Vote
 
 # The columns of labels v1 that a decision fills, under the same names.

@@ -1,8 +1,4 @@
-"""The configuration of a labeling job: frozen models, one YAML file, overrides on top.
-
-What can change a verdict lives under ``judge`` and is fingerprinted; everything else (speed,
-resources, thresholds) can change without a single pair being judged again.
-"""
+"""How votes are counted: the settings under ``policy``, the rule they make, and its identity."""
 
 from __future__ import annotations
 
@@ -18,13 +14,15 @@ from pipeline.runtime.digest import digest
 
 
 class PolicyConfig(Frozen):
-    """How votes become a label. Changes no vote, so it is no part of the judge: labels can be
-    derived again under another policy (``python -m jobs.derive``) without an engine.
+    """How votes become a label.
+
+    It changes no vote, so it is not part of the judge: labels can be derived again under another
+    policy (``python -m jobs.derive``) without an engine.
 
     Attributes:
-        undecided: what a pair becomes that its votes do not decide.
+        undecided: what a pair whose votes decide nothing becomes.
         min_confidence: a label below this confidence becomes undecided.
-        prior, margin_scale, threshold, tie_threshold: as ``judge.votes`` has them unless given.
+        prior, margin_scale, threshold, tie_threshold: by default those of ``judge.votes``.
     """
 
     undecided: Literal["abstain", "tie"] = "abstain"
@@ -33,6 +31,28 @@ class PolicyConfig(Frozen):
     margin_scale: float | None = Field(default=None, ge=0)
     threshold: float | None = Field(default=None, gt=0.5, lt=1)
     tie_threshold: float | None = Field(default=None, gt=0.5, lt=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """How votes are counted, and how sure a label must be; both stop rule and label rule.
+
+    Attributes:
+        prior: both parameters of the Beta prior; 1 is uniform.
+        margin_scale: score gap at which a vote counts three quarters for its side and one
+            quarter for the other; 0 counts every vote whole.
+        threshold: posterior probability that decides for a candidate.
+        tie_threshold: posterior probability, of mostly ties, that decides for a tie.
+        undecided: what a pair whose votes decide nothing becomes.
+        min_confidence: a label below this confidence becomes undecided.
+    """
+
+    prior: float = 1.0
+    margin_scale: float = 0.0
+    threshold: float = 0.85
+    tie_threshold: float = 0.85
+    undecided: Literal["abstain", "tie"] = "abstain"
+    min_confidence: float = 0.0
 
 
 def stop_rule(votes: VotesConfig) -> Rule:
@@ -46,33 +66,11 @@ def stop_rule(votes: VotesConfig) -> Rule:
 
 
 def label_rule(votes: VotesConfig, policy: PolicyConfig) -> Rule:
-    """The rule by which votes become a label: the judge's own where the policy says nothing."""
+    """The rule by which votes become a label: the policy's values, else the judge's."""
     given = policy.model_dump(exclude_none=True)
     return Rule(**{**stop_rule(votes).__dict__, **given})
 
 
 def policy_id(rule: Rule, calibration_id: str | None) -> str:
-    """Identity of what made a label of votes: the rule, and the calibration if there is one."""
+    """Identity of what turned votes into a label: the rule, and the calibration if any."""
     return digest(json.dumps(asdict(rule), sort_keys=True), calibration_id or "")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rule:
-    """How votes are counted, and how sure a label must be.
-
-    Attributes:
-        prior: of the Beta prior, both sides alike; 1 is uniform.
-        margin_scale: score gap at which a vote counts three quarters for its side and one
-            quarter for the other; 0 counts every vote whole.
-        threshold: posterior probability that decides for a candidate.
-        tie_threshold: posterior probability, of mostly ties, that decides for a tie.
-        undecided: what a pair becomes that its votes do not decide.
-        min_confidence: a label below this confidence becomes undecided.
-    """
-
-    prior: float = 1.0
-    margin_scale: float = 0.0
-    threshold: float = 0.85
-    tie_threshold: float = 0.85
-    undecided: Literal["abstain", "tie"] = "abstain"
-    min_confidence: float = 0.0

@@ -25,9 +25,9 @@ Kind = Literal["text", "image", "video"]
 class ChatRenderer:
     """Renders chats with a model's own chat template.
 
-    The template is rendered once around stand-ins; the frame's special tokens are encoded as
-    such, and real text is encoded in between with special tokens switched off: a candidate that
-    contains ``<|im_end|>`` or ``<|image_pad|>`` contains those characters and nothing more.
+    The template is rendered once around markers; the frame's special tokens are encoded as such,
+    and real text is encoded in between with special tokens switched off: a candidate that contains
+    ``<|im_end|>`` or ``<|image_pad|>`` contains those characters and nothing more.
     """
 
     def __init__(self, judge: JudgeConfig) -> None:
@@ -43,7 +43,7 @@ class ChatRenderer:
             )
         except (OSError, ValueError) as error:
             raise EngineStartError(f"judge.model.name {name!r}: no tokenizer: {error}") from error
-        # Threads of ours call it: by itself it would add one for each core of the machine.
+        # It is called from our threads: by default it would start one more a core.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self._factor = judge.media.factor
         backend = self._tokenizer.backend_tokenizer
@@ -55,7 +55,7 @@ class ChatRenderer:
         self._frames: dict[tuple[Kind, ...], list[list[int]]] = {}
 
     def render(self, chat: Chat) -> Rendered:
-        """Lays out ``chat``, its pictures and clips where they stand among the texts."""
+        """Lays out ``chat``, its pictures and clips in their order among the texts."""
         texts = [chat.system, *(part for part in chat.parts if isinstance(part, str))]
         frame = self._frame(tuple(_kind(part) for part in chat.parts))
         ids: list[int] = []
@@ -67,7 +67,7 @@ class ChatRenderer:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of plain texts, special tokens switched off."""
-        # For a single text the tokenizer would keep Python's lock; and this leaves offsets out.
+        # A batch releases Python's lock, which a single text would not; and it computes no offsets.
         encoded = self._inert.encode_batch_fast(list(texts), add_special_tokens=False)
         return [list(each.ids) for each in encoded]
 
@@ -100,7 +100,7 @@ class ChatRenderer:
         ]
         messages: list[dict[str, Any]] = [
             {"role": "system", "content": _SYSTEM},
-            # Of a plain text, templates of text-only models take nothing else.
+            # Templates of text-only models take a plain text and no list of parts.
             {"role": "user", "content": _TEXT if kinds == ("text",) else content},
         ]
         text = self._tokenizer.apply_chat_template(

@@ -1,4 +1,4 @@
-"""What a judge asks of an engine: lay out a chat as a prompt, and reply to it."""
+"""The interface of an engine: it lays a chat out as a prompt, and replies to it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Sampling:
 
     Attributes:
         temperature: 0 is greedy.
-        ending: where it is over even if the model would go on; None leaves it to the model.
+        ending: where the reply is cut off even if the model would write more; None: nowhere.
     """
 
     temperature: float
@@ -99,7 +99,7 @@ class Engine(Protocol):
     """One loaded model. ``render`` may be called from many threads, ``reply`` from one loop.
 
     Attributes:
-        at_once: how many replies it writes at the same time; more requests wait their turn.
+        at_once: how many replies it generates at the same time; further requests wait.
     """
 
     at_once: int

@@ -1,4 +1,4 @@
-"""How the judge is run: what makes it fast, and nothing that changes a verdict."""
+"""The settings under ``engine``: how the judge is run; none of them changes a verdict."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class EngineConfig(Frozen):
     Attributes:
         kind: ``vllm`` (CPU and GPU), ``transformers`` (portable reference) or ``scripted`` (tests).
         max_num_seqs: most replies generated at once.
-        prefill_group: vLLM takes requests that wait up when so many places are free, not one by
-            one; 0 = a 32nd of ``max_num_seqs``, 1 = as vLLM does by itself.
+        prefill_group: vLLM admits waiting requests in batches once so many sequence slots are
+            free; 0 = a 32nd of ``max_num_seqs``, 1 = one by one, as vLLM does by default.
         args: further engine arguments for speed, such as ``gpu_memory_utilization``.
-        request_timeout_s: a reply that takes longer is aborted and counts as unreadable.
+        request_timeout_s: a reply that takes longer is aborted and counts as unparseable.
         decode_threads: threads beside the engine for media and tokenisation; 0 = one for each core
             of the worker's share of its node (on a node of 8 GPUs, an eighth), less two;
             at least one.
@@ -71,7 +71,7 @@ class EngineConfig(Frozen):
         if self.prefill_group > self.max_num_seqs:
             raise ValueError(
                 f"prefill_group {self.prefill_group} is more than max_num_seqs "
-                f"{self.max_num_seqs}: so many places are never free"
+                f"{self.max_num_seqs}: so many sequence slots are never free"
             )
         return self
 

@@ -1,4 +1,4 @@
-"""Replies of given lengths: weights that are not trained, as benchmarks use, never end one."""
+"""Cuts replies off at given lengths: the untrained weights of benchmarks never end a reply."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 from pipeline.engines.engine import Chat, Engine, Rendered, Reply, Sampling
 
-_SIGMA = 0.5  # of the logarithm: the spread of Flex-VL-7B's replies, about
+_SIGMA = 0.5  # of the logarithm of lengths: about the spread of Flex-VL-7B's replies
 
 
 class ForcedLengths:

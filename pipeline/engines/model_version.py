@@ -14,17 +14,6 @@ from pipeline.judging.judge_config import ModelConfig
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import ConfigError
 
-
-def folder_digest(folder: Path) -> str:
-    """Content hash of a model folder's files (hidden ones and documentation left out)."""
-    parts: list[bytes | str] = []
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and not path.name.startswith(".") and path.suffix != ".md":
-            with path.open("rb") as file:
-                parts += [path.name, hashlib.file_digest(file, "sha256").hexdigest()]
-    return digest(*parts)
-
-
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -32,7 +21,7 @@ def model_version(model: ModelConfig) -> str:
     """The version that a judge's fingerprint names.
 
     Raises:
-        ConfigError: there is no such model, or the hub cannot say its newest commit.
+        ConfigError: the model does not exist, or the hub does not return its newest commit.
     """
     path = Path(model_path(model.name))
     if path.is_dir():
@@ -49,7 +38,17 @@ def model_version(model: ModelConfig) -> str:
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         cause = str(error).strip().splitlines()[0]
         raise ConfigError(
-            f"judge.model.name {model.name!r}: the hub does not say its commit ({cause}); pin "
+            f"judge.model.name {model.name!r}: the hub does not return its commit ({cause}); pin "
             "judge.model.revision to a full commit hash, or name a local folder"
         ) from error
     return f"commit:{Path(config).parent.name}"  # …/snapshots/<commit>/config.json
+
+
+def folder_digest(folder: Path) -> str:
+    """Content hash of a model folder's files (hidden ones and documentation left out)."""
+    parts: list[bytes | str] = []
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and not path.name.startswith(".") and path.suffix != ".md":
+            with path.open("rb") as file:
+                parts += [path.name, hashlib.file_digest(file, "sha256").hexdigest()]
+    return digest(*parts)

@@ -1,4 +1,4 @@
-"""Ends an engine's processes when the worker that owns them dies without a word.
+"""Ends an engine's processes when the worker that owns them is killed.
 
 vLLM's engine core outlives a parent that took SIGKILL and keeps the GPU's memory, so that the
 replacement worker could never start. A guard process holds the reading end of a pipe; the kernel
@@ -23,7 +23,7 @@ def guard_children() -> None:
     if not children:
         return
     marks = [f"{child.pid}:{child.create_time()}" for child in children]
-    # The guard is left to itself: it ends with this process, by way of its standard input.
+    # Nobody waits for the guard: it ends after this process, once its standard input is closed.
     subprocess.Popen(
         [sys.executable, __file__, *marks], stdin=subprocess.PIPE, start_new_session=True
     )

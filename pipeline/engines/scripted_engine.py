@@ -1,4 +1,4 @@
-"""A deterministic engine for tests: it replies by rule, and fails where its script says so."""
+"""A deterministic engine for tests: it replies by rule, and fails where its script plans it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Script(Frozen):
 
     Attributes:
         latency_s: seconds that a reply takes.
-        latency_sigma: of the logarithm of that time, which depends on the prompt; 0 = all alike.
+        latency_sigma: of the logarithm of that time, which depends on the prompt; 0 = constant.
         start_s: seconds that the engine takes to start.
         start_fault: what ends every start: ``kill`` SIGKILLs the process, ``refuse`` is an error.
         faults: a marker to look for in the user's text, and what happens to a request that
@@ -71,7 +71,7 @@ class ScriptedEngine:
         except ValidationError as error:
             raise EngineStartError(f"engine.script: {error}") from error
         self.at_once = engine.max_num_seqs
-        self._places = asyncio.Semaphore(self.at_once)  # as a real engine's: others wait
+        self._slots = asyncio.Semaphore(self.at_once)  # as a real engine: other requests wait
         self._failed: Counter[str] = Counter()
         time.sleep(self._script.start_s)
         if self._script.start_fault == "kill":
@@ -86,7 +86,7 @@ class ScriptedEngine:
 
     async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
         """Replies after ``latency_s``, or does what the script plans for this text."""
-        async with self._places:
+        async with self._slots:
             await asyncio.sleep(self._latency(prompt))
         scores = [_score(answer) for answer in _answers(prompt.chat)]
         text, finish = _reply(prompt.chat.system, scores), "stop"

@@ -1,7 +1,8 @@
-"""Where the tokens of a Qwen2.5-VL prompt stand: positions in time, height and width.
+"""The portable reference engine: ``generate`` of a Hugging Face model, one reply at a time.
 
-As Qwen published the model and as vLLM runs it. transformers (5.19 among others) starts the text
-after a clip at the end of its longer side even where its positions in time reach further.
+It computes the positions of a Qwen2.5-VL prompt's tokens itself, as Qwen published the model and as
+vLLM runs it: transformers (5.19 among others) starts the text after a clip at the end of the clip's
+longer side even where its positions in time reach further.
 """
 
 from __future__ import annotations
@@ -49,18 +50,18 @@ class Grid:
 
 def positions(grids: Iterable[Grid]) -> NDArray[np.int64]:
     """Positions (3, tokens) of a prompt: in time, height and width."""
-    placed: list[NDArray[np.int64]] = []
+    found: list[NDArray[np.int64]] = []
     start = 0
     for grid in grids:
-        places = np.indices((grid.steps, grid.rows, grid.columns))
-        places[0] = (places[0] * grid.interval).astype(np.int64)
-        placed.append(places.reshape(3, -1) + start)
-        start = int(placed[-1].max()) + 1
-    return np.concatenate(placed, axis=1)
+        within = np.indices((grid.steps, grid.rows, grid.columns))
+        within[0] = (within[0] * grid.interval).astype(np.int64)
+        found.append(within.reshape(3, -1) + start)
+        start = int(found[-1].max()) + 1
+    return np.concatenate(found, axis=1)
 
 
 class TransformersEngine:
-    """``generate`` of a Hugging Face model, in one thread beside the event loop."""
+    """A Hugging Face model; ``generate`` runs in one thread beside the event loop."""
 
     at_once = 1
 
@@ -112,9 +113,9 @@ class TransformersEngine:
         start = len(ids)
         inputs: dict[str, Any] = {"input_ids": torch.tensor([ids])}
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-        # One row counts tokens for the mask, three say where they stand: (4, 1, tokens).
-        counted, places = torch.arange(len(ids))[None], torch.from_numpy(positions(grids))
-        inputs["position_ids"] = torch.cat([counted, places])[:, None]
+        # One row of indices for the mask, three rows of positions: (4, 1, tokens).
+        indices = torch.arange(len(ids))[None]
+        inputs["position_ids"] = torch.cat([indices, torch.from_numpy(positions(grids))])[:, None]
         inputs |= self._media(prompt.chat)
         greedy = sampling.temperature == 0
         how: dict[str, Any] = {"do_sample": not greedy}
@@ -125,7 +126,7 @@ class TransformersEngine:
             **{name: value.to(self._model.device) for name, value in inputs.items()},
             max_new_tokens=sampling.max_tokens,
             eos_token_id=self._renderer.stop_token_ids,
-            repetition_penalty=1.0,  # what vLLM does unless told otherwise
+            repetition_penalty=1.0,  # vLLM's default
             stopping_criteria=[lambda ids, _: self._over(ids[0, start:], sampling)],
             **how,
         )

@@ -1,4 +1,4 @@
-"""The judge's engine on vLLM's AsyncLLM: CPU and GPU by the same code, vLLM 0.26 to 0.32.
+"""The engine on vLLM's AsyncLLM: CPU and GPU by the same code, vLLM 0.26 to 0.32.
 
 This module and the scheduler it names to vLLM are the only ones that import vllm.
 """
@@ -20,10 +20,10 @@ from schemas.labels import Reason
 
 PREFILL_GROUP = "PAIRMILL_PREFILL_GROUP"  # in the environment of vLLM's engine core
 _SCHEDULER = "pipeline.engines.vllm_scheduler.make_scheduler"
-_GROUPS = 32  # so many groups fill an engine, unless engine.prefill_group says otherwise
+_GROUPS = 32  # groups that fill an engine, unless engine.prefill_group is set
 
-# Clips reach the engine sampled and sized, and are to stay so: by itself the model's processor
-# would enlarge small frames to 128 tokens. A clip of the wrong size is told by its length.
+# Clips reach the engine sampled and resized, and must stay so: by default the model's processor
+# would enlarge small frames to 128 tokens. A clip of the wrong size shows in the prompt's length.
 _AS_SAMPLED: dict[str, Any] = {
     "videos_kwargs": {
         "do_sample_frames": False,
@@ -72,18 +72,18 @@ class VllmEngine:
         }
         drops = judge.media.video.max_videos > 0 and _drops_metadata()
         if drops:
-            # Of cached clips it would ask no metadata, and then refuse those of the others.
+            # It would ask for no metadata of cached clips, and then refuse that of the others.
             arguments["mm_processor_cache_gb"] = 0
         try:
             self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
             guard_children()
             if (pictures := self._llm.renderer.mm_processor) is not None:
-                # vLLM 0.26 would load it when it sees the first picture, holding all others up.
+                # vLLM 0.26 would load it with the first picture, while all other requests wait.
                 pictures.info.get_hf_processor()
         except (TypeError, ValueError, OSError, RuntimeError) as error:
             raise EngineStartError(
                 f"vLLM cannot start {judge.model.name!r}: {type(error).__name__}: {error}; "
-                "check judge.model, engine.args and the memory there is"
+                "check judge.model, engine.args and the free memory"
             ) from error
         self._drops_metadata = drops and self._llm.model_config.hf_config.model_type == "qwen2_5_vl"
 
@@ -97,7 +97,7 @@ class VllmEngine:
         Raises:
             EngineDeadError: the engine core died.
             RowRejected: vLLM refuses this one request.
-            ConfigError: the model's processor sized a picture or clip otherwise than
+            ConfigError: the model's processor resized a picture or clip against
                 ``judge.media``.
         """
         first = last = await self._generate(request_id, prompt, sampling, [])
@@ -109,7 +109,7 @@ class VllmEngine:
                 "judge.media: its factor or pixel bounds do not fit the model's processor"
             )
         ending = sampling.ending
-        # What looks like the end may be a quotation in the reasoning: on from there.
+        # What looks like the end may be a quotation in the reasoning: then generate on.
         while ending and last.outputs[0].stop_reason in ending.texts and ending.cut(text) is None:
             if len(written) == sampling.max_tokens:
                 last.outputs[0].finish_reason = "length"
@@ -181,19 +181,19 @@ class VllmEngine:
 
 
 def prefill_group(engine: EngineConfig) -> int:
-    """How many requests that wait vLLM is to take up at a time; 1 leaves it to vLLM."""
+    """How many waiting requests vLLM admits at a time; 1 leaves that to vLLM."""
     return engine.prefill_group or max(1, engine.max_num_seqs // _GROUPS)
 
 
 def _drops_metadata() -> bool:
-    """Whether this vLLM (0.26 to 0.30) keeps from Qwen2.5-VL's processor how fast a clip is."""
+    """Whether this vLLM (0.26 to 0.30) hides a clip's frame rate from Qwen2.5-VL's processor."""
     from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLProcessingInfo
 
     return "get_data_parser" not in vars(Qwen2_5_VLProcessingInfo)
 
 
 def _metadata(clip: Clip) -> dict[str, Any]:
-    """What tells the model's processor that these are all frames of a clip of ``clip.fps``."""
+    """Metadata by which the model's processor takes all frames, at ``clip.fps``."""
     count = len(clip.frames)
     return {
         "fps": clip.fps,

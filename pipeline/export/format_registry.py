@@ -15,8 +15,8 @@ from pipeline.export.pointwise_format import Pointwise
 from pipeline.export.trainer_format import TrainerFormat
 from pipeline.export.trl import TrlDpo, TrlReward
 from pipeline.export.verl import VerlRl
-from pipeline.judging.formats import FORMATS as REPLY_FORMATS
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.judging_formats import FORMATS as REPLY_FORMATS
 from pipeline.runtime.errors import ConfigError, InputError
 from schemas.manifest import Manifest
 

@@ -1,7 +1,7 @@
-"""Where a reply is over: at the end of its verdict, whatever a judge would still write after it.
+"""Where a reply is cut off: at the end of its verdict, whatever the judge would write after it.
 
-A judge that was trained for its format ends there by itself. Any other may go on for thousands of
-tokens, which cost as much as a verdict does and make a readable one malformed.
+A judge that was trained for its format stops there by itself. Any other may write on for thousands
+of tokens, which cost as much as a verdict does and make the reply malformed.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pipeline.judging.formats import FORMATS, Format
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.judging_formats import FORMATS, Format
 from pipeline.judging.parsing import Verdict
 
 _MARKS = re.compile(r"<\s*/?\s*(think|answer)\s*>", re.IGNORECASE)
@@ -19,10 +19,10 @@ _BETWEEN_SCORES = ("", "\n", " ")
 
 @dataclass(frozen=True)
 class Ending:
-    """What a reply's last verdict ends in.
+    """The end of a reply's verdict.
 
     Attributes:
-        texts: one of them ends every verdict, but for rare forms; those end as the judge ends them.
+        texts: one of them ends every verdict, except rare forms, whose replies are not cut off.
         format_: reads the verdict.
         count: candidates shown.
         prefix: what the reply was made to begin with.
@@ -34,9 +34,9 @@ class Ending:
     prefix: str = ""
 
     def cut(self, reply: str) -> str | None:
-        """A reply as far as the end of its first verdict; None while it has none.
+        """A reply up to the end of its first verdict; None while it has no verdict.
 
-        What the reasoning quotes is none: a verdict follows its end at once.
+        A verdict follows the end of the reasoning at once; one that is quoted inside is not taken.
         """
         ends = {found.end() for text in self.texts for found in re.finditer(re.escape(text), reply)}
         for end in sorted(ends):
@@ -47,13 +47,13 @@ class Ending:
 
 
 def ending_of(judge: JudgeConfig, count: int, shown: str) -> Ending | None:
-    """The ending of replies to one question; None where the judge has to end it.
+    """The ending of replies to one question; None where the judge itself has to stop.
 
     Args:
         judge: its format and prefix.
         count: candidates shown.
-        shown: the texts of the user's turn. What holds the marks of a verdict could be quoted in
-            the reasoning, end of the reasoning and all: then only what comes last is the judge's.
+        shown: the texts of the user's turn. If they hold the tags of a verdict, the reasoning may
+            quote a whole verdict, its own end included: then only the last one is the judge's.
     """
     texts = _texts(FORMATS[judge.format], count)
     if not texts or _MARKS.search(shown):
@@ -64,7 +64,7 @@ def ending_of(judge: JudgeConfig, count: int, shown: str) -> Ending | None:
 def _texts(format_: Format, count: int) -> tuple[str, ...]:
     if format_.scale is None:
         return ("]]</answer>",)
-    if count > 2:  # the last score of many looks like any other
+    if count > 2:  # of many scores the last looks like the others
         return ()
     low, high = format_.scale
     scores = [f"<answer>{score}</answer>" for score in range(low, high + 1)]

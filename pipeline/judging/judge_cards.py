@@ -1,4 +1,8 @@
-"""Identity by content: of a judge, a shard, a pair and a label (SHA-256, whole in the data)."""
+"""The identity of a judge, and its card: what the judge is, stored as ``judges/<judge>.json``.
+
+A card is written once; a calibration, which comes after the judge's votes, is the one thing that is
+put into it later (:mod:`pipeline.aggregation.calibration_cards`).
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.label_parts import judge_folder
 from pipeline.judging.parsing import PARSER_VERSION
-from pipeline.judging.parts import judge_folder
 from pipeline.judging.prompts import load_prompt
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import ConfigError, InputError
+from pipeline.runtime.validation_errors import problems_of
 from pipeline.store.object_store import Store
 
 # Raise with any change to how media are decoded or prompts laid out: both change verdicts.
 RENDERING_VERSION = "2"
+_FOLDER = "judges"
 
 
 def judge_card(judge: JudgeConfig, model_version: str, engine: str) -> dict[str, Any]:
@@ -44,9 +50,6 @@ def label_id(pair_hash_: str, judge_id: str) -> str:
     return digest(pair_hash_, judge_id)
 
 
-_FOLDER = "judges"
-
-
 def card_key(judge_id: str) -> str:
     """Where a judge's card is, under the output root."""
     return f"{_FOLDER}/{judge_folder(judge_id).removeprefix('judge=')}.json"
@@ -54,14 +57,19 @@ def card_key(judge_id: str) -> str:
 
 def write_card(output: Store, card: dict[str, Any]) -> None:
     """Writes a judge's card unless it is there."""
-    output.create(card_key(card["judge_id"]), json_bytes(card))
+    output.create(card_key(card["judge_id"]), _json(card))
+
+
+def replace_card(output: Store, card: dict[str, Any]) -> None:
+    """Writes a judge's card in place of the one there."""
+    output.put(card_key(card["judge_id"]), _json(card))
 
 
 def read_card(output: Store, judge_id: str) -> dict[str, Any] | None:
     """A judge's card; None if this output has none.
 
     Raises:
-        InputError: it is no card.
+        InputError: what is stored there is not a card.
     """
     key = card_key(judge_id)
     return None if output.size(key) is None else _card(output, key)
@@ -71,7 +79,7 @@ def find_card(output: Store, judge: str) -> dict[str, Any]:
     """The card of the only judge of an output whose id begins with ``judge``.
 
     Raises:
-        ConfigError: there is none, or more than one; the message lists all.
+        ConfigError: no judge, or more than one; the message lists all.
     """
     keys = [entry.key for entry in output.list(_FOLDER) if entry.key.endswith(".json")]
     cards = [_card(output, key) for key in keys]
@@ -80,15 +88,15 @@ def find_card(output: Store, judge: str) -> dict[str, Any]:
         return found[0]
     if not cards:
         raise ConfigError(
-            f"{output.path(_FOLDER)}: there is no judge card; expected an output of jobs.label"
+            f"{output.path(_FOLDER)}: no judge card there; expected an output of jobs.label"
         )
     listed = "\n  ".join(
         f"{card['judge_id'][:16]}  {card['judge']['model']['name']}, {card['judge']['format']}"
         for card in cards
     )
     raise ConfigError(
-        f"judge {judge!r}: the ids of {len(found)} judges under {output.uri} begin so, expected "
-        f"exactly one; there are\n  {listed}"
+        f"judge {judge!r}: the ids of {len(found)} judges under {output.uri} begin with it, "
+        f"expected exactly one of\n  {listed}"
     )
 
 
@@ -96,7 +104,7 @@ def judge_of(card: dict[str, Any]) -> JudgeConfig:
     """The judge's configuration.
 
     Raises:
-        InputError: it is not one of this version of the software.
+        InputError: this version of the software cannot use it.
     """
     try:
         return JudgeConfig.model_validate(card["judge"])
@@ -107,26 +115,25 @@ def judge_of(card: dict[str, Any]) -> JudgeConfig:
         ) from error
 
 
+def read_json(store: Store, key: str) -> object:
+    """What a JSON file holds.
+
+    Raises:
+        InputError: it is not JSON.
+        StorageError: the store fails, or the file does not exist.
+    """
+    try:
+        return json.loads(store.read(key))
+    except ValueError as error:
+        raise InputError(f"{store.path(key)}: not JSON ({error})") from error
+
+
 def _card(output: Store, key: str) -> dict[str, Any]:
-    card = parsed_json(output.read(key), output.path(key))
+    card = read_json(output, key)
     if not isinstance(card, dict) or not {"judge_id", "judge"} <= card.keys():
-        raise InputError(f"{output.path(key)}: this is no judge card; restore or remove it")
+        raise InputError(f"{output.path(key)}: not a judge card; restore or remove it")
     return card
 
 
-def parsed_json(data: bytes, where: str) -> object:
-    try:
-        return json.loads(data)
-    except ValueError as error:
-        raise InputError(f"{where}: not JSON ({error})") from error
-
-
-def problems_of(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(map(str, item['loc']))}: {item['msg']}".removeprefix(": ")
-        for item in error.errors()[:4]
-    )
-
-
-def json_bytes(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, indent=2, sort_keys=True).encode()
+def _json(card: dict[str, Any]) -> bytes:
+    return json.dumps(card, indent=2, sort_keys=True).encode()

@@ -1,7 +1,7 @@
-"""The configuration of a labeling job: frozen models, one YAML file, overrides on top.
+"""The settings under ``judge``: everything that can change a verdict, and nothing else.
 
-What can change a verdict lives under ``judge`` and is fingerprinted; everything else (speed,
-resources, thresholds) can change without a single pair being judged again.
+All of it is part of the judge's identity: a changed value makes another judge. Speed, resources and
+thresholds have sections of their own and can change without a single pair being judged again.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class VotesConfig(Frozen):
     ``pipeline.aggregation.decisions`` has the rule.
 
     Attributes:
-        min_votes, max_votes: bounds of a row's votes; unreadable replies count against the most.
-        prior, margin_scale, threshold, tie_threshold: of the rule that stops asking. With the
+        min_votes, max_votes: bounds of a row's votes; unparseable replies count against the most.
+        prior, margin_scale, threshold, tie_threshold: of the stop rule. With the
             defaults a lead of two votes decides, and a vote with a tie beside it does not: see
             ``infra/benchmarks/votes_2026-11-25.md`` for what that saves and costs.
     """
@@ -78,12 +78,12 @@ CandidateKind = Literal["text", "image", "edit", "video"]
 
 
 class JudgeConfig(Frozen):
-    """Everything that can change a verdict: this, whole, is the judge.
+    """A judge.
 
     Attributes:
-        format: what the judge is asked for (see ``pipeline.judging.formats``).
+        format: what the judge is asked for (see ``pipeline.judging.judging_formats``).
         candidates: what is judged: texts, images made for a prompt, images edited from a source
-            image, or videos. Rows with other candidates are bad rows.
+            image, or videos. Rows with other candidates are quarantined.
     """
 
     format: FormatName = "pairwise_scores"

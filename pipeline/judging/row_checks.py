@@ -1,6 +1,6 @@
 """Whether a judging format can ask about a row; each refusal is a quarantined row.
 
-What breaks the pairs contract itself is found before, for whole columns at a time
+What breaks the pairs contract itself is found earlier, for whole columns at a time
 (``contract_checks.row_problems``).
 """
 
@@ -10,8 +10,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.judging.formats import FORMATS
 from pipeline.judging.judge_config import CandidateKind, JudgeConfig
+from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.votes import LETTERS
 from pipeline.pairs.pair_hash import Content
 from pipeline.runtime.errors import RowRejected
@@ -42,7 +42,7 @@ def candidates_of(row: Mapping[str, Any], judge: JudgeConfig) -> list[Mapping[st
     for name, candidate in candidates.items():
         _check_candidate(name, candidate, judge.candidates)
     if judge.candidates == "edit" and not row["images"]:
-        raise _bad("there is no source image in images, which judge.candidates 'edit' needs")
+        raise _bad("no source image in images; judge.candidates 'edit' needs one")
     limits = {"images": judge.media.max_images, "videos": judge.media.video.max_videos}
     settings = {"images": "judge.media.max_images", "videos": "judge.media.video.max_videos"}
     for media, limit in limits.items():
@@ -68,7 +68,7 @@ def question_of(row: Mapping[str, Any]) -> str:
     """The question as the judge reads it: the prompt, or a conversation with its roles named.
 
     Raises:
-        RowRejected: there is neither, or a message without text or with an unknown role.
+        RowRejected: both or neither are given, or a message lacks text or has an unknown role.
     """
     prompt, messages = row["prompt"], row["messages"]
     if prompt and messages:

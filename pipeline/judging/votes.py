@@ -1,4 +1,4 @@
-"""A vote: one reply of the judge about the candidates of a row, and where it comes from.
+"""A vote: one reply of the judge about the candidates of a row, and how it was asked for.
 
 Candidates are named by letters: a pair's are ``a`` and ``b``, those of a ranking ``a``, ``b``,
 ``c`` and so on. An order is the candidates' letters in the order in which the judge saw them.
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.judging.parsing import Unreadable, Verdict
+from pipeline.judging.parsing import Unparseable, Verdict
 from schemas.labels import VERDICT
 
 LETTERS = string.ascii_lowercase
@@ -35,7 +35,7 @@ class Vote:
 
     Attributes:
         order: the candidates in the order shown, such as ``"ba"``.
-        outcome: ``VERDICT``, or the Reason why the reply could not be read.
+        outcome: ``VERDICT``, or the Reason why the reply could not be parsed.
         scores: one for each candidate, whatever the order; empty without scores.
         option: ``"a"``, ``"b"``, ``"both_good"`` or ``"both_bad"``; None without an option.
         prompt_tokens: length of the prompt, media included, in tokens.
@@ -61,12 +61,12 @@ class Vote:
 
     @property
     def margin(self) -> float | None:
-        """Score of ``a`` less that of ``b``; None of anything but two scores."""
+        """Score of ``a`` less that of ``b``; None unless there are two scores."""
         return self.scores[0] - self.scores[1] if len(self.scores) == 2 else None
 
     @property
     def choice(self) -> str | None:
-        """``"a"``, ``"b"`` or ``"tie"`` by this vote alone; None of anything but a pair."""
+        """``"a"``, ``"b"`` or ``"tie"`` by this vote alone; None unless it is about a pair."""
         if self.option is not None:
             return self.option if self.option in ("a", "b") else "tie"
         if self.margin is None:
@@ -74,10 +74,10 @@ class Vote:
         return "tie" if self.margin == 0 else "a" if self.margin > 0 else "b"
 
     def between(self, first: int, second: int) -> Vote:
-        """What a vote about several candidates says about two of them, as a vote about a pair."""
-        places = [self.order.index(LETTERS[index]) for index in (first, second)]
+        """A vote about several candidates as a vote about two of them."""
+        shown = [self.order.index(LETTERS[index]) for index in (first, second)]
         scores = (self.scores[first], self.scores[second]) if self.scores else ()
-        return replace(self, order="ab" if places[0] < places[1] else "ba", scores=scores)
+        return replace(self, order="ab" if shown[0] < shown[1] else "ba", scores=scores)
 
     def as_row(self) -> dict[str, Any]:
         """The vote as labels v1 stores it."""
@@ -96,14 +96,14 @@ class Vote:
         return cls(scores=tuple(scores), **{name: row[name] for name in _STORED})
 
 
-def mapped_back(read: Verdict | Unreadable, order: str) -> dict[str, Any]:
+def mapped_back(read: Verdict | Unparseable, order: str) -> dict[str, Any]:
     """A reply's verdict in terms of the candidates, as fields of a :class:`Vote`.
 
     Args:
-        read: what the reply says about the candidates in the order shown.
+        read: the parsed reply, about the candidates in the order shown.
         order: that order.
     """
-    if isinstance(read, Unreadable):
+    if isinstance(read, Unparseable):
         return {"outcome": read.reason, "detail": read.detail, "rationale": read.rationale}
     shown = dict(zip(order, read.scores, strict=False))
     named: dict[str | None, str] = {"first": order[0], "second": order[-1]}
@@ -124,7 +124,7 @@ def round_orders(count: int, round_number: int, pair_hash: str) -> tuple[str, ..
     """The orders of one swap-balanced round.
 
     Two candidates are shown in both orders; more of them in a permutation and its reverse, so
-    that each stands before each other equally often. The first round starts with the order of
+    that each precedes each other equally often. The first round starts with the order of
     the row, later ones with a permutation that depends on the pair alone.
     """
     letters = LETTERS[:count]

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.judging.parts import committed_range, part_bytes, parts_prefix
+from pipeline.judging.label_parts import committed_range, part_bytes, parts_prefix
 from pipeline.labeling.units import Unit, subtract
 from pipeline.store.object_store import Store
 from schemas.contract import table_of

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pipeline.judging.parts import (
+from pipeline.judging.label_parts import (
     committed_range,
     judge_parts_prefix,
     parts_prefix,

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.judging.parts import committed_range, parts_prefix, read_part, versions_prefix
+from pipeline.judging.label_parts import committed_range, parts_prefix, read_part, versions_prefix
 from pipeline.labeling.units import Unit
 from pipeline.store.object_store import Store
 

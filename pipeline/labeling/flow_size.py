@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.judging.formats import replies_a_round
+from pipeline.judging.judging_formats import replies_a_round
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.ray_nodes import Node
 from pipeline.labeling.read_pairs import ShardTask

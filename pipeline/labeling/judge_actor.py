@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline.aggregation.calibration import Calibration
 from pipeline.aggregation.labeler import Labeler
-from pipeline.engines.registry import start_engine
+from pipeline.engines.engine_registry import start_engine
 from pipeline.labeling.attempts import Starts
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.pair_judge import Judge

@@ -14,9 +14,9 @@ from pipeline.aggregation.labeler import Labeler
 from pipeline.engines.engine import Engine, Reply, Sampling
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.judging.endings import ending_of
-from pipeline.judging.formats import FORMATS, replies_a_round
 from pipeline.judging.judge_cards import label_id
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.judging_formats import FORMATS, replies_a_round
 from pipeline.judging.votes import Vote, mapped_back, round_orders, vote_seed
 from pipeline.labeling.decode_threads import media_threads
 from pipeline.labeling.earlier_labels import NONE, EarlierLabels

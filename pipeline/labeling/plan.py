@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
-from pipeline.judging.formats import FORMATS
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.votes import round_orders
 from pipeline.labeling.committed_shards import CommittedShard, committed_shards
 from pipeline.labeling.prompt_estimate import estimate_prompt_tokens

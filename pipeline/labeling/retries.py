@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.judging.parts import read_part
+from pipeline.judging.label_parts import read_part
 from pipeline.labeling.earlier_labels import EarlierLabels, labels_of
 from pipeline.labeling.units import Unit
 from pipeline.runtime.errors import InputError

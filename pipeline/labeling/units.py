@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.judging.parts import judge_folder, parts_prefix, shard_folders
+from pipeline.judging.label_parts import judge_folder, parts_prefix, shard_folders
 
 
 @dataclass(frozen=True, order=True)

@@ -1,4 +1,4 @@
-"""What a judge asks of an engine: lay out a chat as a prompt, and reply to it."""
+"""A decoded video as it is shown to the judge: frames and their rate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Clip:
 
     Attributes:
         frames: RGB pictures of one size, an even number of them, in order.
-        fps: how many of them there are for a second of video.
+        fps: frames a second of video.
     """
 
     frames: tuple[Image, ...]
@@ -23,5 +23,5 @@ class Clip:
 
 
 def frames_of(clip: Clip) -> NDArray[np.uint8]:
-    """The frames of a clip as models' processors take them: (frames, height, width, 3)."""
+    """The frames as models' processors take them: an array (frames, height, width, 3)."""
     return np.stack([np.asarray(frame) for frame in clip.frames])

@@ -1,7 +1,7 @@
-"""Decodes those frames of a video that are asked for, and of the others no more than it must.
+"""Decodes the requested frames of a video, and as few others as possible.
 
-A frame is asked for by its time and is the one with that time, wherever decoding began. Where
-that fails, frames are counted as they come out of the decoder.
+A frame is requested by its time, so that it is the same frame wherever decoding began. Where the
+times do not lead to all frames, frames are counted as they come out of the decoder.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipeline.media.video_packets import Packet, corrupt, is_gap, list_frames, o
 
 Shown = TypeVar("Shown")
 Skip = Literal["NONREF", "DEFAULT"]
-_START = Packet(0, None, True)  # where decoding is always sure to be right
+_START = Packet(0, None, True)  # decoding from here is always right
 
 
 class Wanted(NamedTuple):
@@ -28,7 +28,7 @@ class Wanted(NamedTuple):
 
 
 class FrameReader:
-    """The frames of one video. Runs in the calling thread; keeps no more than the bytes.
+    """Reads frames of one video in the calling thread; keeps its bytes and nothing else.
 
     Attributes:
         timeline: the frames by their packets.
@@ -50,10 +50,10 @@ class FrameReader:
 
         Args:
             numbers: of the frames in the order shown, ascending.
-            convert: makes of a frame what is kept of it.
+            convert: turns a frame into what is kept.
 
         Returns:
-            What was made of each; None where the times do not lead to all of them.
+            The converted frames; None where the times do not lead to all of them.
 
         Raises:
             RowRejected: damaged, or too much would have to be decoded.
@@ -106,12 +106,12 @@ class FrameReader:
 
     def _cost(self, wanted: Sequence[Wanted], starts: Sequence[Packet]) -> int:
         """How many frames have to be decoded to reach those wanted."""
-        places = {packet.pts: packet.position for packet in self.timeline.packets}
+        positions = {packet.pts: packet.position for packet in self.timeline.packets}
         needed, reached = 0, -1
         for each, start in zip(wanted, starts, strict=True):
-            place = places[each.pts]
-            needed += max(0, place - max(start.position, reached + 1) + 1)
-            reached = max(reached, place)
+            position = positions[each.pts]
+            needed += max(0, position - max(start.position, reached + 1) + 1)
+            reached = max(reached, position)
         return needed
 
     def _check_cost(self, frames: int) -> None:
@@ -131,14 +131,14 @@ class FrameReader:
         skip: Skip,
         convert: Callable[[VideoFrame], Shown],
     ) -> list[Shown] | None:
-        """What was made of the frames; None where one of them did not come out.
+        """The converted frames; None where the decoder did not put out one of them.
 
         Args:
             wanted: the frames, in the order shown.
             starts: the packet to start from for each.
             skip: which of the other frames the decoder leaves out: ``"NONREF"`` for those that
                 no other needs, which halves the work of most videos.
-            convert: makes of a frame what is kept of it.
+            convert: turns a frame into what is kept.
         """
         times = {each.pts for each in wanted}
         found: list[Shown] = []
@@ -155,7 +155,7 @@ class FrameReader:
                 needed = packet.pts in times or not packet.size
                 stream.codec_context.skip_frame = "DEFAULT" if needed else skip
                 for frame in packet.decode():
-                    # A container may call a key frame what is none: then start where it is sure.
+                    # Not every frame that a container marks as a key frame is one.
                     sound = sound or (frame.pts == start.pts and frame.key_frame)
                     outcome = _compare(frame, decoded, wanted[len(found)])
                     decoded += 1
@@ -171,11 +171,11 @@ class FrameReader:
 
 
 def _compare(frame: VideoFrame, decoded: int, target: Wanted) -> Literal["before", "it", "missed"]:
-    """Whether a frame is the one that is looked for, or the one after it is out already."""
-    place, sought = (decoded, target.number) if target.pts is None else (frame.pts, target.pts)
-    if place is None or place > sought:
+    """Whether a frame comes before the target, is it, or is past it."""
+    reached, sought = (decoded, target.number) if target.pts is None else (frame.pts, target.pts)
+    if reached is None or reached > sought:
         return "missed"
-    if place < sought:
+    if reached < sought:
         return "before"
     if frame.is_corrupt:
         raise corrupt(f"frame {target.number:,} is damaged")

@@ -1,4 +1,4 @@
-"""Media: found inside the allowed roots, decoded once, normalised, and capped in pixels."""
+"""Pictures as the judge sees them: decoded within limits, upright, RGB on white, resized."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DAMAGE = (
     struct.error,
     zlib.error,
 )
-# EXIF orientation, and what sets a picture upright that was stored with it.
+# EXIF orientation, and the transpose that turns such a picture upright.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -65,8 +65,8 @@ def decode_image(data: bytes, limits: MediaConfig) -> Image.Image:
                     f"{limits.max_decoded_pixels:,} (judge.media.max_decoded_pixels)",
                 )
             size = _fit_upright(image, limits)
-            # JPEG decodes at a fraction of its size for a fraction of the time; twice the target
-            # leaves the resize below enough to work with.
+            # A JPEG decodes at a fraction of its size in a fraction of the time; at twice the
+            # target's size the resize below still has enough pixels.
             shrink = math.sqrt(limits.max_pixels / area) * 2
             if shrink < 1:
                 image.draft("RGB", (int(image.width * shrink), int(image.height * shrink)))
@@ -102,31 +102,31 @@ def fit(width: int, height: int, limits: MediaConfig) -> tuple[int, int]:
         raise RowRejected(Reason.MEDIA_CORRUPT, str(error)) from error
 
 
-def _orientation(image: Image.Image) -> int:
-    value = image.getexif().get(ExifTags.Base.Orientation)
-    return value if isinstance(value, int) else 1
-
-
-def _fit_upright(image: Image.Image, limits: MediaConfig) -> tuple[int, int]:
-    lies = _orientation(image) >= 5 and image.format != "TIFF"
-    wide, tall = image.size
-    return fit(tall, wide, limits) if lies else fit(wide, tall, limits)
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    # Not ImageOps.exif_transpose: it writes the EXIF block anew, which fails where that is damaged.
-    image.load()  # TIFF turns itself while it loads, and drops the orientation
-    turn = _TURNS.get(_orientation(image))
-    return image if turn is None else image.transpose(turn)
-
-
 def rgb_on_white(image: Image.Image) -> Image.Image:
     """A picture of any mode as RGB, what is transparent composited on white."""
     if image.mode.startswith("I;16") or image.mode == "I":
-        # By way of "I": Pillow has no arithmetic on big-endian pixels.
+        # Through mode "I": Pillow has no arithmetic on big-endian pixels.
         image = image.convert("I").point(lambda value: value / 256).convert("L")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    value = image.getexif().get(ExifTags.Base.Orientation)
+    return value if isinstance(value, int) else 1
+
+
+def _fit_upright(image: Image.Image, limits: MediaConfig) -> tuple[int, int]:
+    sideways = _orientation(image) >= 5 and image.format != "TIFF"
+    width, height = image.size
+    return fit(height, width, limits) if sideways else fit(width, height, limits)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    # Not ImageOps.exif_transpose: it rewrites the EXIF block, which fails where that is damaged.
+    image.load()  # Pillow turns a TIFF while it loads it, and drops the orientation
+    turn = _TURNS.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)

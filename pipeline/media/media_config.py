@@ -1,4 +1,4 @@
-"""How pictures and videos reach the judge: caps that can change a verdict."""
+"""The settings under ``judge.media``: sizes and limits that can change a verdict."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class VideoConfig(Frozen):
         min_pixels, max_pixels: bounds of one frame's area after the aspect-preserving resize.
         total_pixels: bound of the area of all sampled frames of one video together.
         max_videos: most videos of one row, candidates' included; 0 for a model without video.
-        max_seconds: a longer video is not sampled (``media_too_large``). Positions in time grow
-            with it, and must stay within what the model has room for.
-        max_source_frames: neither is one of more frames.
-        max_decoded_pixels: nor one where the frames that have to be decoded to reach the sampled
-            ones (those since the key frame before each) have a larger area together. The default
-            is some 40 s of one core: 10 minutes of 720p without key frames.
+        max_seconds: a longer video is refused (``media_too_large``). Positions in time grow with
+            it, and must stay within what the model has room for.
+        max_source_frames: a video of more frames is refused.
+        max_decoded_pixels: most area of all frames that have to be decoded to reach the sampled
+            ones (those since the key frame before each); a video that needs more is refused. The
+            default is some 40 s of one core: 10 minutes of 720p without key frames.
     """
 
     fps: float = Field(default=1.0, gt=0, le=30)
@@ -60,7 +60,7 @@ class MediaConfig(Frozen):
         factor: both sides become multiples of it (patch size times merge size of the model).
         max_images: most pictures of one row, candidates' included.
         max_bytes: a larger file is not decoded (``media_too_large``).
-        max_decoded_pixels: a picture (or a video's frame) that declares more is a bomb.
+        max_decoded_pixels: a picture (or a video's frame) that declares more is refused as a bomb.
     """
 
     min_pixels: int = Field(default=56 * 56, ge=1)

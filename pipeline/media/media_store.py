@@ -1,4 +1,4 @@
-"""Media: found inside the allowed roots, decoded once, normalised, and capped in pixels."""
+"""Fetches the bytes of pictures and videos, from paths below the allowed roots only."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _resolved(path: str) -> str:
 
 
 def _no_such_file(cause: BaseException | None) -> bool:
-    """Whether the path is at fault, and not the store: what is there, if anything, is no file."""
+    """Whether the path is at fault, and not the store: it leads to no file."""
     if isinstance(cause, FileNotFoundError | IsADirectoryError | NotADirectoryError):
         return True
     return isinstance(cause, OSError) and cause.errno in (errno.ENAMETOOLONG, errno.ELOOP)

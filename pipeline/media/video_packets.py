@@ -1,6 +1,7 @@
-"""Files that end before their container says.
+"""The frames of a video by the packets of its container, without decoding any.
 
-What is missing may be whole frames, which ffmpeg reads as if they had never been there.
+A file that ends before its container states is refused first: ffmpeg would read it as if the
+missing frames had never been there.
 """
 
 from __future__ import annotations
@@ -21,61 +22,18 @@ from pipeline.media.media_config import MediaConfig
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 
-_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
-
-
-def cut_short(data: bytes) -> bool:
-    """Whether an MP4 or QuickTime, Matroska or WebM, AVI or GIF file lacks its end.
-
-    Of other containers (an MPEG stream may begin and end anywhere) nothing tells.
-    """
-    if data.startswith(b"GIF8"):
-        return not data.rstrip(b"\0\r\n").endswith(b";")
-    if data.startswith(b"RIFF"):
-        return 8 + int.from_bytes(data[4:8], "little") > len(data)
-    if data.startswith(_EBML):
-        return _segment_ends_after(data)
-    return _box_ends_after(data)
-
-
-def _box_ends_after(data: bytes) -> bool:
-    """Whether the last of a file's boxes is larger than what is left for it."""
-    at = 0
-    while len(data) - at >= 8 and data[at + 4 : at + 8].isalnum():
-        size, least = int.from_bytes(data[at : at + 4], "big"), 8
-        if size == 1:  # the size follows
-            size, least = int.from_bytes(data[at + 8 : at + 16], "big"), 16
-        if size < least:  # 0: to the end of the file; less is none
-            return False
-        at += size
-    return at > len(data)
-
-
-def _segment_ends_after(data: bytes) -> bool:
-    header, start = _size(data, len(_EBML))
-    at = start + (header or 0)
-    if data[at : at + 4] != _SEGMENT:
-        return False
-    segment, start = _size(data, at + 4)
-    return segment is not None and start + segment > len(data)
-
-
-def _size(data: bytes, at: int) -> tuple[int | None, int]:
-    """An EBML size (None: unknown, as live recordings have it) and where its content starts."""
-    if at >= len(data) or not data[at]:
-        return None, at + 1
-    length = 9 - data[at].bit_length()
-    bits = int.from_bytes(data[at : at + length], "big") & ((1 << 7 * length) - 1)
-    return (None if bits == (1 << 7 * length) - 1 else bits), at + length
-
-
-# What is read: names of demuxers, as ffmpeg splits and matches them.
+# The demuxers that may read a video, by the names that ffmpeg matches them with.
 CONTAINERS = ("mov", "mp4", "matroska", "webm", "avi", "gif", "mpegts", "mpeg", "flv", "ogg", "asf")
-_HEADER_TOLERANCE = 0.01  # a header's frame rate is exact where it is about right
+_HEADER_TOLERANCE = 0.01  # a header's rate this near to the measured one is the exact one
+# A title in another encoding is no reason to refuse a video. From 19 on PyAV never does.
+_ANY_TITLE: dict[str, Any] = (
+    {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+)
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # magic numbers of Matroska
 
 
 class Packet(NamedTuple):
-    """A coded frame: its place in the file, its time, and whether decoding can start there."""
+    """A coded frame: its position in the file, its time, and whether decoding can start there."""
 
     position: int
     pts: int | None
@@ -89,8 +47,8 @@ class Timeline:
     Attributes:
         packets: one for each frame, in the file's order.
         times: when each frame is shown, in the stream's time base and in order; None where the
-            container does not say, and frames have to be decoded to be counted.
-        rate: frames a second; 0 where nothing tells.
+            container has none, and frames have to be decoded to be counted.
+        rate: frames a second; 0 where it is unknown.
         area: pixels of a frame.
     """
 
@@ -98,12 +56,6 @@ class Timeline:
     times: tuple[int, ...] | None
     rate: float
     area: int
-
-
-# A title in another encoding is no reason to refuse a film. From 19 on PyAV never does.
-_ANY_TITLE: dict[str, Any] = (
-    {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
-)
 
 
 @contextmanager
@@ -118,7 +70,7 @@ def opened(data: bytes, limits: MediaConfig) -> Iterator[tuple[InputContainer, V
     try:
         with av.open(io.BytesIO(data), "r", options=options, **_ANY_TITLE) as container:
             stream = container.streams.best("video")
-            # A song's cover is no video.
+            # The cover of a song is stored as a video stream.
             if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
                 kinds = ", ".join(sorted({each.type for each in container.streams})) or "nothing"
                 raise corrupt(f"the file has no video stream, only {kinds}")
@@ -145,7 +97,7 @@ def list_frames(data: bytes, limits: MediaConfig) -> Timeline:
         RowRejected: no video, damaged, cut short, or too large.
     """
     if cut_short(data):
-        raise corrupt("the file ends before its container says: it was cut short")
+        raise corrupt("the file ends before its container states: it was cut short")
     with opened(data, limits) as (container, stream):
         header_rate = stream.average_rate or stream.guessed_rate
         base = stream.time_base or Fraction(1)
@@ -158,18 +110,32 @@ def list_frames(data: bytes, limits: MediaConfig) -> Timeline:
     return Timeline(tuple(packets), times, _rate(times, last, base, header_rate), area)
 
 
+def cut_short(data: bytes) -> bool:
+    """Whether an MP4 or QuickTime, Matroska or WebM, AVI or GIF file lacks its end.
+
+    False for other containers: an MPEG stream may begin and end anywhere.
+    """
+    if data.startswith(b"GIF8"):
+        return not data.rstrip(b"\0\r\n").endswith(b";")
+    if data.startswith(b"RIFF"):
+        return 8 + int.from_bytes(data[4:8], "little") > len(data)
+    if data.startswith(_EBML):
+        return _segment_ends_after(data)
+    return _box_ends_after(data)
+
+
 def is_gap(packet: Any) -> bool:
     """Whether a packet only repeats a frame; the empty one at the end has no time."""
     return not packet.size and packet.dts is not None
 
 
 def corrupt(detail: str) -> RowRejected:
-    """What is raised of a damaged video."""
+    """The refusal of a damaged video."""
     return RowRejected(Reason.MEDIA_CORRUPT, detail)
 
 
 def too_large(what: str, limit: str) -> RowRejected:
-    """What is raised of a video beyond a limit."""
+    """The refusal of a video beyond a limit."""
     return RowRejected(Reason.MEDIA_TOO_LARGE, f"{what}; the limit is {limit}")
 
 
@@ -195,7 +161,7 @@ def _scan(demuxed: Iterable[Any], most: int) -> tuple[list[Packet], int | None]:
 def _rate(
     times: Sequence[int] | None, last: int | None, base: Fraction, header: Fraction | None
 ) -> float:
-    """Frames a second: the header's where the times bear it out, or else the times' own."""
+    """Frames a second: the header's where the times confirm it, or else the measured one."""
     stated = float(header) if header else 0.0
     if not times:
         return stated
@@ -205,3 +171,34 @@ def _rate(
         return stated
     measured = len(times) / float(span * base)
     return stated if abs(stated - measured) <= _HEADER_TOLERANCE * measured else measured
+
+
+def _box_ends_after(data: bytes) -> bool:
+    """Whether the last of a file's boxes is larger than what is left for it."""
+    at = 0
+    while len(data) - at >= 8 and data[at + 4 : at + 8].isalnum():
+        size, least = int.from_bytes(data[at : at + 4], "big"), 8
+        if size == 1:  # the size follows
+            size, least = int.from_bytes(data[at + 8 : at + 16], "big"), 16
+        if size < least:  # 0: to the end of the file; other small sizes are invalid
+            return False
+        at += size
+    return at > len(data)
+
+
+def _segment_ends_after(data: bytes) -> bool:
+    header, start = _size(data, len(_EBML))
+    at = start + (header or 0)
+    if data[at : at + 4] != _SEGMENT:
+        return False
+    segment, start = _size(data, at + 4)
+    return segment is not None and start + segment > len(data)
+
+
+def _size(data: bytes, at: int) -> tuple[int | None, int]:
+    """An EBML size (None: unknown, as live recordings have it) and where its content starts."""
+    if at >= len(data) or not data[at]:
+        return None, at + 1
+    length = 9 - data[at].bit_length()
+    bits = int.from_bytes(data[at : at + length], "big") & ((1 << 7 * length) - 1)
+    return (None if bits == (1 << 7 * length) - 1 else bits), at + length

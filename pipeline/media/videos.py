@@ -18,7 +18,7 @@ from pipeline.media.model_sizes import sample_frames
 from pipeline.media.video_packets import corrupt, too_large
 
 # What turns a frame upright, by the signs of the display matrix [[a, b], [c, d]], which takes a
-# stored place (x, y) to the place (ax + cy, bx + dy) that it is shown at.
+# stored pixel (x, y) to the position (ax + cy, bx + dy) at which it is shown.
 _TURNS: dict[tuple[int, ...], Image.Transpose] = {
     (0, 1, -1, 0): Image.Transpose.ROTATE_270,
     (-1, 0, 0, -1): Image.Transpose.ROTATE_180,
@@ -33,8 +33,8 @@ _TURNS: dict[tuple[int, ...], Image.Transpose] = {
 def decode_video(data: bytes, limits: MediaConfig) -> Clip:
     """Decodes a video as the judge sees it; the same bytes always give the same clip.
 
-    An animated GIF is a video, and a GIF of one picture one that stands still; other pictures
-    are none.
+    An animated GIF is a video, and a GIF of one picture a video of one frame; pictures of other
+    formats are refused.
 
     Args:
         data: an encoded video (see ``video_packets.CONTAINERS``).
@@ -50,13 +50,13 @@ def decode_video(data: bytes, limits: MediaConfig) -> Clip:
         raise corrupt("the video has zero bytes")
     reader = FrameReader(data, limits)
     timeline = reader.timeline
-    rate = timeline.rate or limits.video.fps  # where nothing tells the time, all may be shown
+    rate = timeline.rate or limits.video.fps  # of unknown rate: every frame may be shown
     if timeline.times is not None:
         total = len(timeline.times)
         numbers = _sampled(total, rate, limits)
         if (frames := reader.read(_distinct(numbers), _Shown(len(numbers), limits))) is not None:
             return _clip(frames, numbers, total, rate)
-    # No times, or not all packets show a frame at theirs: only decoding tells the frames.
+    # No times, or not every packet yields a frame at its time: frames are counted by decoding.
     total = reader.count()
     numbers = _sampled(total, rate, limits)
     frames = reader.read_counted(_distinct(numbers), _Shown(len(numbers), limits))
@@ -64,7 +64,7 @@ def decode_video(data: bytes, limits: MediaConfig) -> Clip:
 
 
 def _sampled(total: int, rate: float, limits: MediaConfig) -> list[int]:
-    """The numbers of the frames shown; the only frame of a video comes twice."""
+    """The numbers of the frames shown; a video's only frame is shown twice."""
     most = limits.video.max_seconds
     if total / rate > most:
         raise too_large(
@@ -93,7 +93,7 @@ def _clip(frames: list[Image.Image], numbers: list[int], total: int, rate: float
 
 @dataclass
 class _Shown:
-    """Makes of a decoded frame what is shown of it.
+    """Turns a decoded frame into the picture that is shown.
 
     Attributes:
         count: how many frames of the video are shown.

@@ -11,7 +11,7 @@ import pyarrow.types as pt
 
 
 class Mismatch(Exception):
-    """A column cannot be read as what the mapping says; the message is for the user."""
+    """A column cannot be read as the mapping states; the message is for the user."""
 
 
 def is_text(data_type: pa.DataType) -> bool:

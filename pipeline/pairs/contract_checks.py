@@ -12,7 +12,7 @@ from schemas.pairs import GOLD_VALUES
 def row_problems(pairs: pa.Table) -> pa.ChunkedArray:
     """Why each row of a pairs-v1 table cannot be judged; null where it can.
 
-    Only what the row itself shows is looked at: not repeated ids, not unreadable media.
+    Each row is checked by itself: repeated ids and media that cannot be decoded are not found here.
     """
     batches = [_batch_problems(batch) for batch in pairs.to_batches()]
     return pa.chunked_array(batches, pa.string())
@@ -23,7 +23,7 @@ def _batch_problems(pairs: pa.RecordBatch) -> pa.Array:
     gold_known = pc.or_(gold.is_null(), pc.is_in(gold, pa.array(GOLD_VALUES)))
     gold_text = pc.binary_join_element_wise("gold is not a, b, tie or null: ", gold, "")
     no_prompt = pc.and_(_empty(pairs["prompt"]), _empty(pairs["messages"]))
-    # Where candidates are given, they stand in the place of the two responses.
+    # Candidates, where a row has them, replace the two responses.
     pair = _empty(pairs["candidates"])
     rules = [
         (_empty(pairs["pair_id"]), "pair_id is null or empty"),
@@ -34,7 +34,7 @@ def _batch_problems(pairs: pa.RecordBatch) -> pa.Array:
         (pc.invert(gold_known), gold_text),
     ]
     reason = pa.nulls(pairs.num_rows, pa.string())
-    for broken, text in reversed(rules):  # the first rule that is broken has the last word
+    for broken, text in reversed(rules):  # the first broken rule wins
         reason = pc.if_else(broken, text, reason)
     return reason
 
@@ -47,7 +47,7 @@ def _empty(column: pa.Array) -> pa.Array:
 
 def _unlike(scores: pa.Array, candidates: pa.Array) -> pa.Array:
     same = pc.equal(pc.list_value_length(scores), pc.fill_null(pc.list_value_length(candidates), 0))
-    return pc.invert(pc.fill_null(same, True))  # null scores are none
+    return pc.invert(pc.fill_null(same, True))  # no scores are no fault
 
 
 def _no_content(response: pa.Array) -> pa.Array:

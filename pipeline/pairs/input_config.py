@@ -1,8 +1,4 @@
-"""The configuration of a labeling job: frozen models, one YAML file, overrides on top.
-
-What can change a verdict lives under ``judge`` and is fingerprinted; everything else (speed,
-resources, thresholds) can change without a single pair being judged again.
-"""
+"""The settings under ``input``: which columns hold what, where media may be, how units are cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A column mapping of which only some columns are read."""
+"""A column mapping that reads only some of its columns."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NarrowMapping(ColumnMapping):
         return [column for column, users in uses.items() if self.only.intersection(users)]
 
     def to_pairs(self, table: pa.Table | pa.RecordBatch) -> pa.Table:
-        """Pairs with the columns that are asked for.
+        """Pairs with the columns named in ``only``; the others are null.
 
         Raises:
             InputError: such a column cannot be mapped.

@@ -1,4 +1,4 @@
-"""Identity by content: of a judge, a shard, a pair and a label (SHA-256, whole in the data)."""
+"""The identity of a pair: a hash of all that the judge is shown of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Content:
     videos: tuple[bytes, ...] = ()
 
     def hashed(self) -> dict[str, Any]:
-        """The content with every medium in place of which stands its hash."""
+        """The content with each picture and video replaced by its hash."""
         media = {"images": self.images, "videos": self.videos}
         hashes = {
             name: [hashlib.sha256(data).hexdigest() for data in each]

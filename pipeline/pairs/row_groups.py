@@ -14,7 +14,7 @@ from pipeline.runtime.errors import StorageError
 from pipeline.store.source_file import SourceFile
 from schemas.pairs import PAIRS
 
-BATCH_ROWS = 32  # most rows decoded at a time
+BATCH_ROWS = 32  # at most, decoded at a time
 _BATCH_BYTES = 64 * 2**20  # about the most bytes decoded at a time; one row is the least
 _BUFFER = 4 * 2**20  # bytes fetched at a time for each column
 _DECODE_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
@@ -79,7 +79,7 @@ class GroupReader:
                 done += 1
         except _DECODE_ERRORS as error:
             why = self._corruption(error)
-        yield _unreadable(self.read_ids(group)[done:], why)
+        yield _undecodable(self.read_ids(group)[done:], why)
 
     def _batch_rows(self, group: int) -> int:
         """How many rows to decode at a time: fewer where rows or the values they share are large.
@@ -121,7 +121,7 @@ class GroupReader:
             return pairs.append_column("defect", row_problems(pairs))
         except _DECODE_ERRORS as error:
             if batch.num_rows == 1:
-                return _unreadable(self._ids_of(batch), _bad_value(pairs, error))
+                return _undecodable(self._ids_of(batch), _bad_value(pairs, error))
         # Copies, as Arrow validates all items of a list's buffer, whichever rows a slice has.
         rows = (batch.take(pa.array([row])) for row in range(batch.num_rows))
         return pa.concat_tables([self._pairs(row) for row in rows])
@@ -154,8 +154,8 @@ class GroupReader:
         return f"corrupt data page: {_first_line(error)}"
 
 
-def _unreadable(ids: list[str | None], why: str) -> pa.Table:
-    """Rows of which no more is known than their ids, with their common defect."""
+def _undecodable(ids: list[str | None], why: str) -> pa.Table:
+    """Rows of which only the ids are known, with their common defect."""
     nothing = pa.Table.from_arrays([pa.nulls(len(ids), f.type) for f in PAIRS], schema=PAIRS)
     rows = nothing.set_column(0, PAIRS.field("pair_id"), pa.array(ids, pa.string()))
     return rows.append_column("defect", pa.repeat(pa.scalar(why), len(ids)))

@@ -20,9 +20,9 @@ from pipeline.runtime.errors import ConfigError
 from pipeline.store.object_store import Store
 from schemas.pairs import PAIRS
 
-# Values between two looks at a page's size: with the default of 1,024 a page of pictures could
-# grow to a whole row group, and one flipped bit would spoil all of it. With small pages the rows
-# before the damaged one are saved; those behind it are lost, as readers cannot skip a page.
+# Values written between two checks of a page's size: with the default of 1,024 a page of pictures
+# could grow to a whole row group, and one flipped bit would spoil all of it. With small pages the
+# rows before the damaged one are saved; those behind it are lost, as readers cannot skip a page.
 _WRITE_BATCH = 16
 
 
@@ -31,7 +31,7 @@ class ShardConfig(BaseModel):
 
     Attributes:
         group_rows, group_bytes: most rows, and most bytes in memory, of one row group.
-        file_bytes: a shard is closed once it has grown to this; it is held in memory till then.
+        file_bytes: a shard is closed once it has grown to this; it is held in memory until then.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,7 +42,7 @@ class ShardConfig(BaseModel):
 
 
 class ShardWriter:
-    """Cuts a stream of pairs into shards ``<name>-00000.parquet``, ``<name>-00001.parquet``, …
+    """Writes a stream of pairs as shards ``<name>-00000.parquet``, ``<name>-00001.parquet``, …
 
     Each shard appears whole, by one put. The same rows and sizes give the same shards.
 
@@ -103,17 +103,12 @@ class ShardWriter:
         if self._parquet is None:
             return
         self._parquet.close()
-        key = shard_key(self._name, len(self.written))
+        key = _shard_name(self._name, len(self.written))
         data = self._file.getvalue()
         self._store.put(key, data)
         self.written.append(key)
         self._on_shard(key, len(data))
         self._parquet, self._file = None, io.BytesIO()
-
-
-def shard_key(name: str, index: int) -> str:
-    """The object name of a shard."""
-    return f"{name}-{index:05d}.parquet"
 
 
 def existing_shards(store: Store, name: str) -> list[str]:
@@ -133,6 +128,10 @@ def refuse_existing(store: Store, name: str) -> None:
             f"{store.uri} already holds {len(found)} shards of {name!r} ({found[0]}, …): choose "
             f"another output or name, or allow replacing them with overwrite=true"
         )
+
+
+def _shard_name(name: str, index: int) -> str:
+    return f"{name}-{index:05d}.parquet"
 
 
 def _properties() -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Identity by content: of a judge, a shard, a pair and a label (SHA-256, whole in the data)."""
+"""The shards of an input: found, opened, and identified by path and content."""
 
 from __future__ import annotations
 
@@ -9,15 +9,8 @@ from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Entry, Store
 
-
-def shard_key(path: str, size: int, content: str) -> str:
-    """Identity of one version of a shard: path relative to the input root, size, etag or hash.
-
-    It begins with what all versions of the path share (see ``units.versions_prefix``).
-    """
-    return digest(path)[:PATH_DIGITS] + digest(path, str(size), content)[PATH_DIGITS:]
-
-
+# Hex digits of a shard key that stand for its path; the others stand for its version.
+PATH_DIGITS = 16
 _SUFFIX = ".parquet"  # in any case
 
 
@@ -36,7 +29,7 @@ def list_shards(source: Store, prefix: str = "") -> list[Entry]:
     Hidden ones (``_…`` and ``.…``) are left out.
 
     Raises:
-        InputError: there are none.
+        InputError: the input has no shard.
     """
     shards = [
         entry
@@ -51,7 +44,7 @@ def list_shards(source: Store, prefix: str = "") -> list[Entry]:
 
 
 def open_shard(source: Store, entry: Entry) -> pq.ParquetFile:
-    """A shard of which the footer is read.
+    """Opens a shard and reads its footer.
 
     Raises:
         pa.ArrowException: it is corrupt.
@@ -75,5 +68,9 @@ def read_footer(source: Store, entry: Entry) -> pq.FileMetaData:
     return open_shard(source, entry).metadata
 
 
-# Hex digits of a shard key that stand in object names: of its path, and of its version.
-PATH_DIGITS = 16
+def shard_key(path: str, size: int, content: str) -> str:
+    """Identity of one version of a shard: path relative to the input root, size, etag or hash.
+
+    It begins with digits that all versions of the path share (see ``label_parts.versions_prefix``).
+    """
+    return digest(path)[:PATH_DIGITS] + digest(path, str(size), content)[PATH_DIGITS:]

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.judging.parts import committed_range, parts_prefix, read_part
+from pipeline.judging.label_parts import committed_range, parts_prefix, read_part
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.manifests import folder_of
 from pipeline.store.object_store import Store

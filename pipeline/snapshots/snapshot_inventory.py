@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.judging.parts import committed_range, parts_prefix
+from pipeline.judging.label_parts import committed_range, parts_prefix
 from pipeline.pairs.shards import list_shards, open_input, read_footer, shard_key
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError, QuarantineError, ReconcileError

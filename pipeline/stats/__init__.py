@@ -1,0 +1,6 @@
+"""Statistics: measures of agreement and calibration, and how sure they are.
+
+In: one value a row as numpy arrays, or counts. Out: estimates with 95 % intervals, by a bootstrap
+over rows (``bootstrap``) or from counts alone (``intervals``). Nothing here knows of stores, judges
+or labels. Read ``bootstrap`` first: the other measures are statistics in its sense.
+"""

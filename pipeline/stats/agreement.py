@@ -1,7 +1,7 @@
 """How well a judge's labels agree with gold, and how far its probabilities can be trusted.
 
 The classes are statistics in the sense of :mod:`pipeline.stats.bootstrap`: built of one value a
-row, evaluated under weights of the rows. Rows that a statistic is not about are masked out.
+row, evaluated under weights of the rows. Rows without a value that a statistic needs are masked.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ def risk_coverage(confidence: Floats, wrong: Floats, rows: int) -> tuple[Floats,
 
 
 def _by_confidence(confidence: Floats) -> tuple[Ints, Ints]:
-    """Rows from the most confident down; for each the place of the last that is as confident."""
+    """Rows from the most confident down; for each the index of the last as confident."""
     order = np.argsort(-confidence, kind="stable")[: np.count_nonzero(~np.isnan(confidence))]
     descending = -confidence[order]
     return order, np.searchsorted(descending, descending, side="right") - 1

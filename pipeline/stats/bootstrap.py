@@ -23,7 +23,7 @@ _CELLS = 2_000_000  # weights in memory at a time
 
 
 class Statistic(Protocol):
-    """A figure about rows.
+    """A number computed from rows.
 
     Attributes:
         support: how many rows it is about.
@@ -173,7 +173,7 @@ def estimates(
     Args:
         statistics: by name; all are evaluated on the same resamples.
         rows: number of rows.
-        resamples: how many to draw; 0 gives no intervals.
+        resamples: how many; 0 gives no intervals.
         seed: the same seed draws the same resamples.
     """
     defined = {name: statistic for name, statistic in statistics.items() if statistic.support}

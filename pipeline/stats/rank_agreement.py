@@ -76,7 +76,7 @@ class TieThresholdAccuracy:
 
     Attributes:
         gold: 1 where a human prefers a, -1 where b, 0 for a tie; shape (rows,).
-        margin: the judge's, positive for a; NaN, where there is none, is never right.
+        margin: the judge's, positive for a; a missing one (NaN) is never right.
     """
 
     gold: Floats

@@ -45,7 +45,7 @@ class Tally:
 
 
 def counted(values: Table, edges: tuple[float, ...]) -> Ints:
-    """How many values lie in each bin; what lies outside is in the outermost ones, NaN in none.
+    """How many values lie in each bin; values outside go to the outermost ones, NaN to none.
 
     A bin holds its lower edge, and not its upper one.
     """

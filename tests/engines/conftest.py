@@ -13,7 +13,7 @@ import pytest
 
 from jobs.demo import CONFIG
 from pipeline.engines.engine import Chat, Engine, Rendered, Reply, Sampling
-from pipeline.engines.registry import start_engine
+from pipeline.engines.engine_registry import start_engine
 from pipeline.judging.endings import ending_of
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.pair_judge import Judge

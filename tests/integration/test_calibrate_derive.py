@@ -11,7 +11,7 @@ import s3fs
 
 from jobs import calibrate, derive
 from pipeline.aggregation.calibration_cards import read_calibration
-from pipeline.judging.parts import read_part
+from pipeline.judging.label_parts import read_part
 from pipeline.judging.votes import Vote
 from pipeline.store.object_store import Store
 from tests.calibrations import scored

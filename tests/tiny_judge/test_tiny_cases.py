@@ -8,8 +8,8 @@ from typing import get_args
 import pytest
 from PIL import Image
 
-from pipeline.judging.formats import FORMATS
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.parsing import Verdict
 from pipeline.judging.row_checks import candidates_of, question_of
 from pipeline.lab.tiny_judge.blind_controls import CONTROLS

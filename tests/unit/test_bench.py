@@ -15,8 +15,8 @@ from rich.console import Console
 from jobs.bench import main
 from pipeline.engines.engine import Chat, Rendered, Reply, Sampling
 from pipeline.engines.engine_config import EngineConfig
+from pipeline.engines.engine_registry import start_engine
 from pipeline.engines.forced_lengths import ForcedLengths
-from pipeline.engines.registry import start_engine
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.lab.bench.bench_requests import of_pairs
 from pipeline.lab.bench.bench_tables import print_figures

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.aggregation.label_tables import derived
-from pipeline.judging.parts import read_part
+from pipeline.judging.label_parts import read_part
 from schemas.contract import VERSION_KEY
 from tests.calibrations import calibration
 from tests.derivations import Labelled, cast, run_derive, three_parts

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.engines.engine import Chat, Reply, Sampling
 from pipeline.engines.engine_config import EngineConfig
-from pipeline.engines.registry import start_engine
+from pipeline.engines.engine_registry import start_engine
 from pipeline.engines.scripted_engine import ScriptedEngine
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.runtime.errors import EngineDeadError, EngineStartError

@@ -100,7 +100,7 @@ def test_an_unreadable_reply_is_asked_again_within_the_budget(fault: str) -> Non
     assert len({vote["seed"] for vote in healed["votes"]}) == 5
     lost = one({"faults": {"MARK": fault}}, judge={"votes": {"max_votes": 5}})
     assert status_of(lost) == ("quarantined", fault, None, 4)  # a fifth could not complete a round
-    assert "4 of 4 replies unreadable" in lost["detail"]
+    assert "4 of 4 replies unparseable" in lost["detail"]
 
 
 def test_greedy_retries_are_sampled() -> None:

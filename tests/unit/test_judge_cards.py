@@ -88,14 +88,14 @@ def test_an_ambiguous_or_unknown_judge_lists_those_there(
 
 
 def test_no_judge_at_all(output: Store) -> None:
-    with pytest.raises(ConfigError, match="there is no judge card; expected an output of"):
+    with pytest.raises(ConfigError, match="no judge card there; expected an output of"):
         find_card(output, "aa")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"judge_id": "aa"}', "\xff"])
 def test_what_is_no_card_is_named(output: Store, text: str) -> None:
     output.put("judges/aa11.json", text.encode("latin-1"))
-    with pytest.raises(InputError, match=r"judges/aa11\.json: (not JSON|this is no judge card)"):
+    with pytest.raises(InputError, match=r"judges/aa11\.json: (not JSON|not a judge card)"):
         find_card(output, "aa")
 
 
@@ -172,7 +172,7 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("change", "problem"), MALFORMED)
 def test_a_malformed_calibration_is_refused(change: dict[str, Any], problem: str) -> None:
     stored = calibration("ab" * 32).model_dump(mode="json") | change
-    with pytest.raises(InputError, match=f"here: this is no calibration .*{problem}"):
+    with pytest.raises(InputError, match=f"here: not a calibration .*{problem}"):
         parse_calibration(stored, "ab" * 32, "here")
 
 
@@ -180,12 +180,12 @@ def test_a_malformed_calibration_is_refused(change: dict[str, Any], problem: str
 def test_a_file_that_is_no_calibration_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "fitted.json"
     file.write_text(text)
-    with pytest.raises(InputError, match=r"fitted\.json: (not JSON|this is no calibration)"):
+    with pytest.raises(InputError, match=r"fitted\.json: (not JSON|not a calibration)"):
         load_calibration(str(file), "ab" * 32)
 
 
 def test_the_card_of_a_judge_with_a_damaged_calibration_names_it(output: Store) -> None:
     card = card_of()
     output.put(card_key(card["judge_id"]), json.dumps(card | {"calibration": {"a": 1}}).encode())
-    with pytest.raises(InputError, match=rf"{card['judge_id'][:16]}\.json: this is no calibration"):
+    with pytest.raises(InputError, match=rf"{card['judge_id'][:16]}\.json: not a calibration"):
         read_calibration(output, card["judge_id"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.judging.parsing import Option, Unreadable, Verdict, parse_option, parse_scores
+from pipeline.judging.parsing import Option, Unparseable, Verdict, parse_option, parse_scores
 from schemas.labels import Reason
 
 THINK = "<think>\nboth looked at\n</think>\n\n"
@@ -72,14 +72,14 @@ def test_verdict(reply: str, scores: tuple[float, float]) -> None:
 )
 def test_unreadable(reply: str, reason: Reason) -> None:
     parsed = parse_scores(reply, "stop")
-    assert isinstance(parsed, Unreadable)
+    assert isinstance(parsed, Unparseable)
     assert parsed.reason is reason
 
 
 @pytest.mark.parametrize("reply", [f"{THINK}{TWO}", "", "I cannot", f"{THINK}<answer>1"])
 def test_a_cut_off_reply_is_truncated_even_if_it_looks_complete(reply: str) -> None:
     parsed = parse_scores(reply, "length")
-    assert isinstance(parsed, Unreadable)
+    assert isinstance(parsed, Unparseable)
     assert parsed.reason is Reason.TRUNCATED
 
 
@@ -87,13 +87,13 @@ def test_the_scale_is_the_prompts() -> None:
     parsed = parse_scores(f"{THINK}<answer>3/5</answer><answer>5/5</answer>", "stop", 2, (1, 5))
     assert parsed == Verdict((3, 5), None, "both looked at")
     parsed = parse_scores(f"{THINK}{TWO}", "stop", 2, (1, 5))
-    assert isinstance(parsed, Unreadable)
+    assert isinstance(parsed, Unparseable)
     assert parsed.detail == "expected scores from 1 to 5, got 8, 3"
 
 
 def test_a_long_reply_is_quoted_in_short() -> None:
     parsed = parse_scores(f"{THINK}{'x' * 10_000}", "stop")
-    assert isinstance(parsed, Unreadable)
+    assert isinstance(parsed, Unparseable)
     assert len(parsed.detail) < 200
 
 
@@ -133,7 +133,7 @@ def test_as_many_scores_as_candidates(count: int) -> None:
     assert parse_scores(reply, "stop", count) == Verdict(values, None, "both looked at")
     for wrong in {count - 1, count + 1} - {0}:
         parsed = parse_scores(reply, "stop", wrong)
-        assert isinstance(parsed, Unreadable)
+        assert isinstance(parsed, Unparseable)
         assert parsed.reason is Reason.MALFORMED
 
 
@@ -174,7 +174,7 @@ def test_option(answer: str, option: Option) -> None:
 )
 def test_no_option(answer: str, reason: Reason) -> None:
     parsed = parse_option(f"{THINK}{answer}", "stop")
-    assert isinstance(parsed, Unreadable)
+    assert isinstance(parsed, Unparseable)
     assert parsed.reason is reason
 
 
@@ -184,7 +184,7 @@ def test_an_option_in_the_reasoning_is_inert() -> None:
     assert isinstance(parsed, Verdict)
     assert parsed.option == "second"
     cut = parse_option(quoted, "length")
-    assert isinstance(cut, Unreadable)
+    assert isinstance(cut, Unparseable)
     assert cut.reason is Reason.TRUNCATED
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.judging.parts import committed_range, versions_prefix
+from pipeline.judging.label_parts import committed_range, versions_prefix
 from pipeline.labeling.units import RowGroup, Unit, cut_ranges, subtract
 
 GROUPS = st.lists(

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.aggregation.decisions import next_orders
-from pipeline.judging.formats import FORMATS
 from pipeline.judging.judge_config import VotesConfig
-from pipeline.judging.parsing import Option, Unreadable, Verdict
+from pipeline.judging.judging_formats import FORMATS
+from pipeline.judging.parsing import Option, Unparseable, Verdict
 from pipeline.judging.votes import LETTERS, Vote, mapped_back, round_orders, vote_seed
 from schemas.labels import VERDICT, VOTE, Reason
 
@@ -159,7 +159,7 @@ def test_options_for_both_are_ties(option: Option) -> None:
 
 
 def test_an_unreadable_reply_has_no_verdict() -> None:
-    fields = mapped_back(Unreadable(Reason.REFUSED, "it says no", "hm"), "ab")
+    fields = mapped_back(Unparseable(Reason.REFUSED, "it says no", "hm"), "ab")
     cast = Vote(order="ab", seed=1, **fields)
     assert (cast.outcome, cast.detail, cast.rationale) == (Reason.REFUSED, "it says no", "hm")
     assert (cast.readable, cast.choice, cast.margin, cast.scores) == (False, None, None, ())

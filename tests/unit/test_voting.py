@@ -22,8 +22,8 @@ from pipeline.aggregation.decisions import (
     position_consistent,
 )
 from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule, stop_rule
-from pipeline.judging.formats import FORMATS
 from pipeline.judging.judge_config import VotesConfig
+from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.votes import Vote
 from schemas.labels import VERDICT, Reason, Status
 
@@ -225,7 +225,7 @@ def test_without_a_verdict_of_either_order_the_row_is_quarantined(failed: Reason
     votes = [vote("ab", "a"), vote("ba", failed), vote("ba", failed)]
     decision = decide(FORMATS["pairwise_scores"], votes, RULE)
     assert (decision.status, decision.reason) == (Status.QUARANTINED, failed)
-    assert decision.detail == "2 of 3 replies unreadable; last, order ba: detail of ba"
+    assert decision.detail == "2 of 3 replies unparseable; last, order ba: detail of ba"
     assert (decision.preference, decision.p_a_raw, decision.margin) == (None, None, None)
     assert decide(FORMATS["pairwise_scores"], [*votes, vote("ba", "a")], RULE).preference == "a"
 

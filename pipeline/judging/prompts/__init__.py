@@ -22,7 +22,7 @@ class Prompt:
     """A system text and the templates of the user's turn.
 
     Attributes:
-        system: what the judge is told to do and how to answer.
+        system: instructions: what to judge and how to answer.
         user: the user's turn around ``{context}``, ``{question}`` and ``{answers}``.
         answer: one candidate among the answers: ``{assistant}`` and ``{answer}``.
     """
@@ -34,7 +34,7 @@ class Prompt:
     def fill(
         self, context: Sequence[Media], question: str, answers: Sequence[Sequence[str | Media]]
     ) -> tuple[str | Media, ...]:
-        """Lays out the user's turn in one pass: braces inside a value stay what they are.
+        """Lays out the user's turn in one pass: braces inside a value are not filled.
 
         Args:
             context: media that the question is about.
@@ -82,6 +82,6 @@ def _joined(parts: Iterable[str | Media]) -> tuple[str | Media, ...]:
             joined[-1] += part
         elif part != "":
             joined.append(part)
-    if joined and isinstance(joined[0], str):  # where there is no context, its gap goes too
+    if joined and isinstance(joined[0], str):  # without a context, without its gap
         joined[0] = joined[0].lstrip("\n")
     return tuple(joined)

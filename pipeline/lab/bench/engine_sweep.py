@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.engines.registry import start_engine
+from pipeline.engines.engine_registry import start_engine
 from pipeline.lab.bench.bench_requests import ask_all, prompts_of
 from pipeline.lab.bench.bench_tables import say
 from pipeline.lab.bench.fresh_process import in_fresh_process

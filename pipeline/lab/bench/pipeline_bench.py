@@ -11,8 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.engines.registry import start_engine
-from pipeline.judging.parts import judge_parts_prefix
+from pipeline.engines.engine_registry import start_engine
+from pipeline.judging.label_parts import judge_parts_prefix
 from pipeline.lab.bench.bench_requests import Rates, ask_all, prompts_of
 from pipeline.lab.bench.bench_tables import say
 from pipeline.lab.bench.fresh_process import in_fresh_process

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import quantiles
 
-from pipeline.judging.parts import committed_range, judge_parts_prefix, read_part
+from pipeline.judging.label_parts import committed_range, judge_parts_prefix, read_part
 from pipeline.store.object_store import Store
 
 

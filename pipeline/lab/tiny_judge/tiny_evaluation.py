@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from pipeline.engines.engine import Engine
-from pipeline.engines.registry import start_engine
+from pipeline.engines.engine_registry import start_engine
 from pipeline.lab.tiny_judge.blind_controls import CONTROLS, Control
 from pipeline.lab.tiny_judge.cases import Case
 from pipeline.lab.tiny_judge.scene_corpus import scene_cases

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from pipeline.aggregation.decisions import Decision, decide, decide_pair, next_orders
 from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule
-from pipeline.judging.formats import FORMATS
 from pipeline.judging.judge_config import FormatName, VotesConfig
+from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.votes import Vote
 from schemas.labels import Status
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
-from pipeline.judging.parts import judge_folder
+from pipeline.judging.label_parts import judge_folder
 from pipeline.labeling.canary_config import CANARIES_FOLDER, canary_root
 from pipeline.pairs.input_config import InputConfig
 from pipeline.runtime.errors import InputError

@@ -1,7 +1,7 @@
 """The judging formats: what each asks about, and how a reply to it is parsed.
 
 A format is independent of what the candidates are made of (text, images, videos): that is in the
-prompt (``pipeline.judging.prompts``) and in :mod:`pipeline.judging.row_checks`. What votes say
+prompt (``pipeline.judging.prompts``) and in :mod:`pipeline.judging.row_checks`. What votes mean
 together is decided in ``pipeline.aggregation.decisions``.
 """
 
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from pipeline.judging.judge_config import FormatName
-from pipeline.judging.parsing import Unreadable, Verdict, parse_option, parse_scores
+from pipeline.judging.parsing import Unparseable, Verdict, parse_option, parse_scores
 from pipeline.judging.votes import round_orders
 
-MOST_CANDIDATES = 10  # a longer list is beyond what a judge keeps apart, and what a reply is for
+MOST_CANDIDATES = 10  # a judge does not keep more apart, and its reply would grow too long
 Family = Literal["pair", "ranking", "score"]
 
 
@@ -33,7 +33,7 @@ class Format(Protocol):
     def scale(self) -> tuple[int, int] | None:
         """The lowest and the highest score, or None without scores."""
 
-    def parse(self, reply: str, finish_reason: str | None, count: int) -> Verdict | Unreadable:
+    def parse(self, reply: str, finish_reason: str | None, count: int) -> Verdict | Unparseable:
         """Reads a reply about ``count`` candidates."""
 
 
@@ -45,7 +45,7 @@ class Pairwise:
     counts: tuple[int, int] = (2, 2)
     family: Family = "pair"
 
-    def parse(self, reply: str, finish_reason: str | None, count: int) -> Verdict | Unreadable:
+    def parse(self, reply: str, finish_reason: str | None, count: int) -> Verdict | Unparseable:
         """Reads two scores, or one option."""
         if self.scale is None:
             return parse_option(reply, finish_reason)
@@ -60,7 +60,7 @@ class Ranking:
     counts: tuple[int, int] = (2, MOST_CANDIDATES)
     family: Family = "ranking"
 
-    def parse(self, reply: str, finish_reason: str | None, count: int) -> Verdict | Unreadable:
+    def parse(self, reply: str, finish_reason: str | None, count: int) -> Verdict | Unparseable:
         """Reads a score for each candidate; equal scores are read as a tie of those two."""
         return parse_scores(reply, finish_reason, count, self.scale)
 
@@ -73,7 +73,7 @@ class Single:
     counts: tuple[int, int] = (1, 1)
     family: Family = "score"
 
-    def parse(self, reply: str, finish_reason: str | None, count: int) -> Verdict | Unreadable:
+    def parse(self, reply: str, finish_reason: str | None, count: int) -> Verdict | Unparseable:
         """Reads one score."""
         return parse_scores(reply, finish_reason, count, self.scale)
 

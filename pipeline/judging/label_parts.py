@@ -1,4 +1,8 @@
-"""Commits the labels of a unit: one object, one PUT, and its existence is the commit."""
+"""Parts: the stored labels of a row range of one shard version by one judge.
+
+Where they are is ``parts/judge=<judge>/<path>/<version>/<start>-<stop>.parquet``: folders for the
+judge, the shard's path and its version, and a name for the rows.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,9 @@ from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Store
 from schemas.contract import version_problems
 from schemas.labels import LABELS
+
+_VERSION_DIGITS = 32
+_PART_NAME = re.compile(r"(\d{9})-(\d{9})\.parquet")
 
 
 def part_bytes(tables: Iterable[pa.Table]) -> bytes:
@@ -34,7 +41,7 @@ def read_part(store: Store, key: str, columns: Sequence[str] | None = None) -> p
         columns: which columns to read; all of labels v1 by default.
 
     Raises:
-        InputError: it is not a part, is corrupt, or keeps to another version of the contract.
+        InputError: it is not a part, is corrupt, or follows another version of the contract.
         StorageError: the store fails.
     """
     data = pa.BufferReader(store.read(key))
@@ -54,10 +61,6 @@ def read_part(store: Store, key: str, columns: Sequence[str] | None = None) -> p
             "use the version of this software that wrote it, or another output"
         )
     return table
-
-
-_PART_NAME = re.compile(r"(\d{9})-(\d{9})\.parquet")
-VERSION_DIGITS = 32
 
 
 def judge_folder(judge_id: str) -> str:
@@ -81,8 +84,9 @@ def versions_prefix(judge_id: str, shard_key: str) -> str:
 
 
 def shard_folders(shard_key: str) -> str:
+    """The two folders of a shard version: of its path, and of the version."""
     path, version = shard_key[:PATH_DIGITS], shard_key[PATH_DIGITS:]
-    return f"{path}/{version[:VERSION_DIGITS]}"
+    return f"{path}/{version[:_VERSION_DIGITS]}"
 
 
 def committed_range(part_key: str) -> tuple[int, int] | None:

@@ -155,7 +155,7 @@ def plan_shards(
     published: PublishedShards = NOTHING_PUBLISHED,
 ) -> Plan:
     """Plans the shards under a prefix of a store; otherwise as :func:`make_plan`."""
-    _check_apart(source, prefix, output)
+    check_apart(source, prefix, output)
     entries = list_shards(source, prefix)
     planned: dict[str, ShardPlan] = {}
     rest: list[CommittedShard] = []
@@ -188,7 +188,12 @@ def plan_shards(
     return replace(plan, prompt_tokens=tokens)
 
 
-def _check_apart(source: Store, prefix: str, output: Store) -> None:
+def check_apart(source: Store, prefix: str, output: Store) -> None:
+    """Checks that the output does not lie inside of the input.
+
+    Raises:
+        InputError: it does.
+    """
     inside = f"{output.real_path()}/".startswith(f"{source.real_path(prefix)}/")
     if inside and not (prefix and source.size(prefix) is not None):  # below a shard is no input
         raise InputError(

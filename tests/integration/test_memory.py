@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.lab.bench.object_store_bytes import spilled_bytes
+from pipeline.lab.bench.ray_watch import spilled_bytes
 from tests.labeling import assert_exact, run_label, write_config
 from tests.shards import pair, picture, shard_bytes
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.lab.bench.process_cpu import ProcessTreeCpu
+from pipeline.lab.bench.process_watch import ProcessTreeCpu
 from pipeline.labeling.ray_nodes import cores_of_worker
 from pipeline.store.object_store import Store
 from tests.labeling import assert_exact, run_label, write_config

@@ -12,18 +12,19 @@ from statistics import fmean
 import pytest
 from rich.console import Console
 
-from jobs.bench import main
+from jobs.bench import main, parser
 from pipeline.engines.engine import Chat, Rendered, Reply, Sampling
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.engine_registry import start_engine
 from pipeline.engines.forced_lengths import ForcedLengths
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.lab.bench.bench_requests import of_pairs
-from pipeline.lab.bench.bench_tables import print_figures
+from pipeline.lab.bench.bench_commands import BENCHMARKS, Benchmark
+from pipeline.lab.bench.bench_requests import when_complete
 from pipeline.lab.bench.engine_sweep import run_setting
 from pipeline.lab.bench.incremental_bench import Case, plan_once
+from pipeline.lab.bench.label_timeline import Timeline, committed_timeline, full_rate
+from pipeline.lab.bench.results_table import print_results
 from pipeline.lab.bench.scaling_bench import write_text_shards
-from pipeline.lab.bench.timeline import Timeline, committed_timeline, full_rate
 from pipeline.labeling.commit import commit_part
 from pipeline.runtime.errors import ConfigError
 from pipeline.store.object_store import Store
@@ -32,12 +33,28 @@ from tests.judging import JUDGE_ID, judge_rows, scripted, text_pair, unit
 WAITING = "jobs/configs/bench-scaling.yaml"  # the scripted engine
 
 
+@pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda each: each.name)
+def test_every_benchmarks_help_has_the_exit_codes_and_an_example_that_is_accepted(
+    benchmark: Benchmark, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([benchmark.name, "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert f"example:\n  pairmill bench {benchmark.name} {benchmark.example}\n" in text
+    assert "exit codes:\n    0  done\n" in text
+    options = parser().parse_args([benchmark.name, *benchmark.example.split()])
+    assert options.benchmark is benchmark
+    named = [word for word in benchmark.example.split() if word.endswith(".yaml")]
+    assert [name for name in named if not Path(name).exists()] == []
+
+
 def test_a_plan_of_an_unchanged_corpus_reads_no_footer() -> None:
     def asked(shards: int, new: float = 0, *, published: bool = True) -> dict[str, int]:
         requests: dict[str, int] = plan_once(Case(shards, 1, new, published))["requests"]
         return requests
 
-    estimate = 32  # a column chunk each of the pairs that tell how long prompts are
+    estimate = 32  # a column chunk each of the pairs from which prompt lengths are estimated
     # A second page after the first thousand shards, and one listing for each first digit.
     assert asked(1_024) == {"LIST": 2 + 16, "GET": 2, "HEAD": 1}
     assert asked(256) == {"LIST": 1 + 16, "GET": 2, "HEAD": 1}
@@ -62,7 +79,7 @@ def test_a_full_engines_pace_leaves_out_that_it_speeds_up_when_no_prompts_come_a
 
 
 def test_a_pair_is_complete_with_its_later_reply() -> None:
-    assert of_pairs([1.0, 4.0, 3.0, 2.0]) == [4.0, 3.0]
+    assert when_complete([1.0, 4.0, 3.0, 2.0]) == [4.0, 3.0]
 
 
 class Endless:
@@ -102,15 +119,15 @@ def test_a_real_engine_takes_no_other_script(script: dict[str, object]) -> None:
         start_engine(JudgeConfig(), EngineConfig(kind="vllm", script=script))
 
 
-def test_figures_are_shown_as_a_table_that_is_not_cut_short() -> None:
-    figures = {
+def test_results_are_shown_as_a_table_that_is_not_cut_short() -> None:
+    results = {
         "benchmark": "peers",
         "rows": [{"side": "ours", "rate": 12.5, "requests": {"LIST": 1_234}}, {"side": "theirs"}],
         "ratio": 1.0,
         "notes": ["a note"],
     }
     written = io.StringIO()
-    print_figures(figures, "out.json", Console(file=written, width=220))
+    print_results(results, "out.json", Console(file=written, width=220))
     lines = [line.split() for line in written.getvalue().splitlines() if line.strip()]
     assert lines[0] == ["peers"]
     assert lines[1] == ["side", "rate", "requests.LIST"]
@@ -136,7 +153,7 @@ def test_a_setting_that_does_not_start_is_a_row_of_its_own(tmp_path: Path) -> No
     assert broken == {"error": "the script plans that the engine cannot start"}
 
 
-def test_a_wrong_setting_is_told_before_anything_is_run(
+def test_a_wrong_setting_ends_it_before_anything_is_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sweep = tmp_path / "sweep.yaml"

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.lab.bench.bench_plots import draw_pipeline, draw_scaling
 from pipeline.lab.bench.gpu_watch import GpuWatch
-from pipeline.lab.bench.worker_watch import WorkerWatch
+from pipeline.lab.bench.ray_watch import WorkerWatch
 
 PAGE = """# HELP ray_pairmill_stage_seconds_total what workers spend
 ray_pairmill_stage_seconds_total{WorkerId="a",judge="j",stage="engine"} 12.5

@@ -1,4 +1,4 @@
-"""The study of ways of asking: exact where it says so, and the product's own rule throughout."""
+"""The study of voting strategies: exact where it says so, and the product's own rules."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pipeline.judging.votes import Vote
 from pipeline.lab.vote_study import study
 from pipeline.lab.vote_study import study_command as bench
 from pipeline.lab.vote_study.bounds import best_curve, wald_votes
-from pipeline.lab.vote_study.exact import Enumeration, unreadable, voted
+from pipeline.lab.vote_study.exact import Enumeration, unparseable, vote_for
 from pipeline.lab.vote_study.noise import Population, empty_margins, flips, mixed, scores
-from pipeline.lab.vote_study.real_votes import replayed, vote_figures
+from pipeline.lab.vote_study.real_votes import replayed, vote_shares
 from pipeline.lab.vote_study.replay import MOST, AskedPair, Replay, sample_pairs
 from pipeline.lab.vote_study.strategies import MAJORITY, OneOrder, Strategy, adaptive, fixed
-from pipeline.lab.vote_study.vote_outcome import Outcome
+from pipeline.lab.vote_study.strategy_averages import Averages
 from schemas.labels import VERDICT
 
 WAYS: list[Strategy] = [
@@ -46,7 +46,7 @@ def asked(way: Strategy, reply: Callable[[int, str], Vote]) -> list[Vote]:
 
 @pytest.mark.parametrize("wrong", [0.05, 0.3])
 def test_flips_have_the_closed_forms_of_one_both_and_fixed(wrong: float) -> None:
-    one, both, eight = (Enumeration(w).outcome(flips(wrong)) for w in WAYS[:3])
+    one, both, eight = (Enumeration(w).averages(flips(wrong)) for w in WAYS[:3])
     right, split = 1 - wrong, 2 * wrong * (1 - wrong)
     assert (one.accuracy, one.undecided, one.votes) == pytest.approx((right, 0, 1))
     assert both.accuracy == pytest.approx(right)
@@ -59,24 +59,24 @@ def test_flips_have_the_closed_forms_of_one_both_and_fixed(wrong: float) -> None
 
 @pytest.mark.parametrize("wrong", [0.1, 0.25])
 def test_the_default_stops_at_a_lead_of_two(wrong: float) -> None:
-    outcome = Enumeration(adaptive(8)).outcome(flips(wrong))
+    averages = Enumeration(adaptive(8)).averages(flips(wrong))
     split, right = 2 * wrong * (1 - wrong), 1 - wrong
-    assert outcome.votes == pytest.approx(2 * (1 + split + split**2 + split**3))
-    assert outcome.undecided == pytest.approx(split**4)
-    assert outcome.among_decided == pytest.approx(right**2 / (right**2 + wrong**2))
+    assert averages.votes == pytest.approx(2 * (1 + split + split**2 + split**3))
+    assert averages.undecided == pytest.approx(split**4)
+    assert averages.among_decided == pytest.approx(right**2 / (right**2 + wrong**2))
 
 
 @pytest.mark.parametrize("way", [adaptive(8, 0.85, 0), adaptive(4, 0.65, 0), fixed(4), OneOrder()])
 @pytest.mark.parametrize("lost", [0.0, 0.2])
 def test_merged_counts_equal_every_single_sequence(way: Strategy, lost: float) -> None:
-    population = mixed(0.2, true_ties=0.3, bias=1.0).with_unreadable(lost)
+    population = mixed(0.2, true_ties=0.3, bias=1.0).with_unparseable(lost)
     rows = [40, 190, 250, 401]  # of either side, clear and unclear, and a true tie
     few = Population(
         "few", np.full(4, 0.25), population.gold[rows], population.gaps[rows], False, lost
     )
     if lost and way.most > 4:
-        way = adaptive(4, 0.85, 0)  # four outcomes a vote: keep the sequences few
-    found = Enumeration(way).outcome(few)
+        way = adaptive(4, 0.85, 0)  # four possible replies a vote: keep the sequences few
+    found = Enumeration(way).averages(few)
     right = decided = spent = retries = 0.0
     for row in range(4):
         for votes, chance in _sequences(way, few, row):
@@ -94,7 +94,7 @@ def test_merged_counts_equal_every_single_sequence(way: Strategy, lost: float) -
 def _sequences(
     way: Strategy, population: Population, row: int
 ) -> Iterator[tuple[list[Vote], float]]:
-    readable = 1 - population.unreadable
+    parsed = 1 - population.unparseable
     chances = population.choices()[row]
 
     def step(votes: list[Vote], chance: float) -> Iterator[tuple[list[Vote], float]]:
@@ -102,14 +102,15 @@ def _sequences(
         if not orders:
             yield votes, chance
             return
-        for said in itertools.product("abx" if population.unreadable else "ab", repeat=len(orders)):
+        choices = "abx" if population.unparseable else "ab"
+        for replies in itertools.product(choices, repeat=len(orders)):
             after, left = list(votes), chance
-            for order, choice in zip(orders, said, strict=True):
+            for order, choice in zip(orders, replies, strict=True):
                 if choice == "x":
-                    after, left = [*after, unreadable(order)], left * population.unreadable
+                    after, left = [*after, unparseable(order)], left * population.unparseable
                 else:
-                    number = int(order == "ba"), "ab".index(choice)
-                    after, left = [*after, voted(order, choice)], left * readable * chances[number]
+                    chosen = chances[int(order == "ba"), "ab".index(choice)]
+                    after, left = [*after, vote_for(order, choice)], left * parsed * chosen
             yield from step(after, left)
 
     return step([], 1.0)
@@ -121,7 +122,7 @@ def test_a_replay_with_memory_equals_the_product_without(
     way: Strategy, population: Population
 ) -> None:
     replay = Replay(way)
-    for pair in sample_pairs(population.with_unreadable(0.1), 60, seed=7):
+    for pair in sample_pairs(population.with_unparseable(0.1), 60, seed=7):
 
         def stored(number: int, order: str, pair: AskedPair = pair) -> Vote:
             assert pair.votes[number].order == order  # a prefix of what the largest budget asks
@@ -152,10 +153,12 @@ def test_adaptive_never_asks_more_than_fixed_or_its_budget(
     replies: Sequence[tuple[int, int] | None], cap: int, threshold: float, scale: float
 ) -> None:
     def reply(number: int, order: str) -> Vote:
-        said = replies[number]
-        if said is None:
-            return unreadable(order)
-        return Vote(order=order, seed=0, outcome=VERDICT, scores=(float(said[0]), float(said[1])))
+        scored = replies[number]
+        if scored is None:
+            return unparseable(order)
+        return Vote(
+            order=order, seed=0, outcome=VERDICT, scores=(float(scored[0]), float(scored[1]))
+        )
 
     votes = asked(adaptive(cap, threshold, scale), reply)
     most = asked(fixed(cap), reply)
@@ -176,7 +179,7 @@ def test_populations_are_distributions_and_favour_no_side(population: Population
 
 @pytest.mark.parametrize("mean", [0.05, 0.136, 0.3])
 def test_mixed_flip_rates_have_their_mean(mean: float) -> None:
-    assert Enumeration(OneOrder()).outcome(mixed(mean)).accuracy == pytest.approx(
+    assert Enumeration(OneOrder()).averages(mixed(mean)).accuracy == pytest.approx(
         1 - mean, abs=1e-3
     )
 
@@ -190,10 +193,10 @@ def test_bias_towards_the_first_slot_is_larger_where_the_gap_is_small() -> None:
 
 
 @pytest.mark.parametrize("way", [fixed(8), adaptive(8), adaptive(16)], ids=lambda way: way.name)
-def test_sampled_votes_agree_with_the_exact_figures(way: Strategy) -> None:
+def test_sampled_votes_agree_with_the_exact_averages(way: Strategy) -> None:
     population, count = mixed(0.136), 2_000
-    exact = Enumeration(way).outcome(population)
-    found = Replay(way).outcome(sample_pairs(population, count, seed=3))
+    exact = Enumeration(way).averages(population)
+    found = Replay(way).averages(sample_pairs(population, count, seed=3))
     assert found.accuracy == pytest.approx(exact.accuracy, abs=4 * 0.5 / (0.9 * count) ** 0.5)
     assert found.votes == pytest.approx(exact.votes, abs=4 * 3 / count**0.5)
 
@@ -208,8 +211,8 @@ def test_the_same_seed_gives_the_same_votes_and_another_others() -> None:
 def test_no_way_of_asking_beats_the_bound(population: Population) -> None:
     votes, accuracy = zip(*best_curve(population), strict=True)
     for way in [fixed(8), *study.DEFAULTS, *study.curve(8, 0.0), *study.curve(16, 0.0)]:
-        outcome = Enumeration(way).outcome(population)
-        assert outcome.accuracy <= np.interp(outcome.votes, votes, accuracy) + 1e-4
+        found = Enumeration(way).averages(population)
+        assert found.accuracy <= np.interp(found.votes, votes, accuracy) + 1e-4
 
 
 def test_walds_bound_is_what_a_lead_costs() -> None:
@@ -219,7 +222,7 @@ def test_walds_bound_is_what_a_lead_costs() -> None:
 
 
 def test_stored_votes_are_counted_and_compared_pair_by_pair() -> None:
-    pairs = sample_pairs(scores(2).with_unreadable(0.05), 50, seed=1)
+    pairs = sample_pairs(scores(2).with_unparseable(0.05), 50, seed=1)
     rows = {row["strategy"]: row for row in replayed([OneOrder(), fixed(8)], fixed(8), pairs, 1)}
     assert rows["fixed 8"]["intervals"]["behind"] == [0.0, 0.0]
     assert rows["one order"]["votes"] == 1.0
@@ -230,7 +233,7 @@ def test_stored_votes_are_counted_and_compared_pair_by_pair() -> None:
     assert rows["one order"]["accuracy"] == pytest.approx(
         (sum(right) + sum(undecided) / 2) / 50, abs=1e-5
     )
-    shares = vote_figures(pairs)
+    shares = vote_shares(pairs)
     assert sum(shares.values()) == pytest.approx(1, abs=1e-3)
     lost = sum(not vote.readable for pair in pairs for vote in pair.votes)
     assert shares["unreadable"] == pytest.approx(
@@ -243,16 +246,17 @@ def test_the_benchmark_draws_and_writes_what_it_computed(
 ) -> None:
     few = [flips(0.1), flips(0.3), mixed(0.136), mixed(0.136, bias=1.0), scores(1, 2), scores(2, 2)]
     monkeypatch.setattr(study, "populations", lambda: few)
-    monkeypatch.setattr(study, "unreadable_populations", lambda: [flips(0.15).with_unreadable(0.1)])
-    figures = json.loads(json.dumps(bench.bench_votes(tmp_path, seed=5, pairs=4)))
-    assert figures["seeds"] == [5, 9]
-    methods = {(row["population"], row["strategy"]): row["method"] for row in figures["rows"]}
+    partly_parsed = [flips(0.15).with_unparseable(0.1)]
+    monkeypatch.setattr(study, "unparseable_populations", lambda: partly_parsed)
+    results = json.loads(json.dumps(bench.bench_votes(tmp_path, seed=5, pairs=4)))
+    assert results["seeds"] == [5, 9]
+    methods = {(row["population"], row["strategy"]): row["method"] for row in results["rows"]}
     assert methods["flips 10%", "fixed 8"] == "exact"
     assert methods["scores, noise 2, own error 2", study.DEFAULTS[0].name] == "exact"
     assert methods["scores, noise 2, own error 2", study.curve(8, 1.0)[0].name] == "sampled"
-    (typical,) = [bound for bound in figures["bounds"] if bound["population"] == "mixed 13.6%"]
+    (typical,) = [bound for bound in results["bounds"] if bound["population"] == "mixed 13.6%"]
     assert typical["best_votes"] == 3.9  # of the exact accuracy, not of the sampled check's
-    (flip,) = [bound for bound in figures["bounds"] if bound["population"] == "flips 10%"]
+    (flip,) = [bound for bound in results["bounds"] if bound["population"] == "flips 10%"]
     aim = binom.cdf(3, 8, 0.1) + binom.pmf(4, 8, 0.1) / 2
     assert flip["wald_votes"] == pytest.approx(wald_votes(0.1, 1 - aim), abs=0.01)
     with Image.open(tmp_path / "votes_simulated.png") as picture:
@@ -260,9 +264,9 @@ def test_the_benchmark_draws_and_writes_what_it_computed(
 
 
 def test_undecided_pairs_count_one_half() -> None:
-    nothing = [AskedPair("a", tuple(unreadable(o) for o in ("ab", "ba") * 8))] * 3
-    outcome = Replay(adaptive(8)).outcome(nothing)
-    assert outcome == Outcome(
+    nothing = [AskedPair("a", tuple(unparseable(o) for o in ("ab", "ba") * 8))] * 3
+    averages = Replay(adaptive(8)).averages(nothing)
+    assert averages == Averages(
         accuracy=0.5,
         among_decided=0.5,
         undecided=1.0,

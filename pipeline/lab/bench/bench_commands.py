@@ -1,106 +1,161 @@
-"""The benchmarks as commands: their arguments, and how they are run.
-
-What makes example pairs and clips comes with the options (``write_scenes``, ``encode_clip``): it
-belongs to the embedded judge, which nothing here knows.
-"""
+"""Every benchmark as a command: its arguments, an example, how it is run and how it is shown."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from pipeline.lab.bench.bench_arguments import (
-    STAND_IN_REPLY_TOKENS,
-    Parser,
-    decode_arguments,
-    engine_arguments,
-    incremental_arguments,
-    memory_arguments,
-    scaling_arguments,
-    scene_arguments,
-    votes_arguments,
+from pipeline.lab.bench.bench_input import (
+    config_of,
+    input_arguments,
+    new_output,
+    pairs_of,
+    settings_of,
 )
-from pipeline.labeling.label_config import LabelConfig
-from pipeline.runtime.config_file import load_config
+from pipeline.lab.bench.results_table import print_results
 
-Figures = dict[str, Any]
+Parser = argparse.ArgumentParser
+Results = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Command:
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
     """One benchmark.
 
     Attributes:
-        config: the configuration file it uses unless told otherwise; None if it needs none.
+        name: ``pairmill bench <name>``.
+        text: what it measures, for ``--help``.
+        example: its arguments in one command line.
+        config: the configuration file it uses by default; None if it needs none.
+        add_arguments: adds its own arguments.
+        run: measures; returns what becomes the JSON.
+        show: prints the results and where the JSON is.
     """
 
     name: str
     text: str
+    example: str
     config: str | None
-    arguments: Callable[[Parser], None]
-    run: Callable[[argparse.Namespace], Figures]
+    add_arguments: Callable[[Parser], None]
+    run: Callable[[argparse.Namespace], Results]
+    show: Callable[[Results, str], None] = print_results
 
 
-# What a benchmark needs is imported when it is run: the help is to come at once.
+# What a benchmark needs is imported when it is run, so that the help comes at once.
 
 
-def _run_engine(options: argparse.Namespace) -> Figures:
+def _engine_arguments(parser: Parser) -> None:
+    input_arguments(parser)
+    parser.add_argument(
+        "--sweep",
+        metavar="FILE",
+        help="YAML of settings to compare, each a name and a list of key.path=value, as in "
+        "jobs/configs/bench-engine-cpu.yaml and …-gpu.yaml; default: only --config as it is",
+    )
+
+
+def _run_engine(options: argparse.Namespace) -> Results:
     from pipeline.lab.bench.engine_sweep import bench_engine, read_sweep
 
     sweep = read_sweep(options.sweep) if options.sweep else {}
-    pairs = _scenes(options)
-    return bench_engine(options.config, _settings(options), sweep, pairs, options.repeats)
+    pairs = pairs_of(options)
+    return bench_engine(options.config, settings_of(options), sweep, pairs, options.repeats)
 
 
-def _run_pipeline(options: argparse.Namespace) -> Figures:
+def _run_pipeline(options: argparse.Namespace) -> Results:
     from pipeline.lab.bench.bench_plots import draw_pipeline
     from pipeline.lab.bench.pipeline_bench import bench_pipeline
 
-    output = _fresh(options.folder, "labels")
-    figures = bench_pipeline(_config(options), _scenes(options), output, options.repeats)
-    return figures | {"pictures": draw_pipeline(figures, options.folder)}
+    output = new_output(options.folder, "labels")
+    results = bench_pipeline(config_of(options), pairs_of(options), output, options.repeats)
+    return results | {"pictures": draw_pipeline(results, options.folder)}
 
 
-def _run_peers(options: argparse.Namespace) -> Figures:
+def _run_peers(options: argparse.Namespace) -> Results:
     from pipeline.lab.bench.bench_plots import draw_pipeline
     from pipeline.lab.bench.peers_bench import bench_peers
 
-    output = _fresh(options.folder, "peers")
-    figures = bench_peers(_config(options), _scenes(options), output, options.repeats)
-    return figures | {"pictures": draw_pipeline(figures, options.folder)}
+    output = new_output(options.folder, "peers")
+    results = bench_peers(config_of(options), pairs_of(options), output, options.repeats)
+    return results | {"pictures": draw_pipeline(results, options.folder)}
 
 
-def _run_decode(options: argparse.Namespace) -> Figures:
+def _decode_arguments(parser: Parser) -> None:
+    parser.add_argument("--seconds", type=float, default=5, help="a measurement (%(default)s)")
+    parser.add_argument("--rate", type=float, default=30, help="judgments/s of a GPU (%(default)s)")
+
+
+def _run_decode(options: argparse.Namespace) -> Results:
     from pipeline.lab.bench.decode_bench import bench_decode
 
-    return bench_decode(_config(options).judge, options.encode_clip, options.seconds, options.rate)
+    return bench_decode(config_of(options).judge, options.seconds, options.rate)
 
 
-def _run_scaling(options: argparse.Namespace) -> Figures:
+def _scaling_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "--engines", type=int, nargs="+", default=[1, 2, 4, 8], help="how many (1 2 4 8)"
+    )
+    parser.add_argument("--rate", type=float, default=30, help="judgments/s of one (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=60, help="of each run (%(default)s)")
+    parser.add_argument(
+        "--driver-units",
+        type=int,
+        nargs="*",
+        default=[500, 2_000],
+        metavar="N",
+        help="units of two runs that show what one costs the driver (500 2000); none: left out",
+    )
+
+
+def _run_scaling(options: argparse.Namespace) -> Results:
     from pipeline.lab.bench.bench_plots import draw_scaling
     from pipeline.lab.bench.scaling_bench import bench_scaling
 
-    figures = bench_scaling(
-        _config(options),
+    results = bench_scaling(
+        config_of(options),
         options.folder / "scaling",
         sorted(options.engines),
         options.rate,
         options.seconds,
         options.driver_units,
     )
-    return figures | {"pictures": draw_scaling(figures, options.folder)}
+    return results | {"pictures": draw_scaling(results, options.folder)}
 
 
-def _run_memory(options: argparse.Namespace) -> Figures:
+def _memory_arguments(parser: Parser) -> None:
+    parser.add_argument("--mb", type=int, default=2_048, help="MiB of pictures (%(default)s)")
+
+
+def _run_memory(options: argparse.Namespace) -> Results:
     from pipeline.lab.bench.memory_bench import bench_memory
 
-    return bench_memory(_config(options), options.folder / "memory", options.mb)
+    return bench_memory(config_of(options), options.folder / "memory", options.mb)
 
 
-def _run_incremental(options: argparse.Namespace) -> Figures:
+def _incremental_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "--units",
+        type=int,
+        nargs="+",
+        default=[1_000, 10_000, 100_000],
+        help="of each corpus (1000 10000 100000)",
+    )
+    parser.add_argument("--shard-units", type=int, default=8, help="units a shard (%(default)s)")
+    parser.add_argument(
+        "--new", type=float, nargs="+", default=[0, 1, 100], help="percent of shards (0 1 100)"
+    )
+    parser.add_argument(
+        "--extrapolate-to",
+        type=int,
+        default=1_000_000,
+        metavar="UNITS",
+        help="size of a corpus to extrapolate to (%(default)s)",
+    )
+
+
+def _run_incremental(options: argparse.Namespace) -> Results:
     from pipeline.lab.bench.incremental_bench import bench_incremental
 
     shares = [percent / 100 for percent in options.new]
@@ -109,124 +164,103 @@ def _run_incremental(options: argparse.Namespace) -> Figures:
     )
 
 
-def _run_votes(options: argparse.Namespace) -> Figures:
+def _votes_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of sampled votes and of the bootstrap (%(default)s)"
+    )
+    parser.add_argument(
+        "--pairs", type=int, default=600, help="sampled a seed and population (%(default)s)"
+    )
+    parser.add_argument("--real", action="store_true", help="also ask the judge of --config")
+    parser.add_argument(
+        "--real-pairs", type=int, default=240, help="pairs it is asked about (%(default)s)"
+    )
+
+
+def _run_votes(options: argparse.Namespace) -> Results:
+    from pipeline.lab.tiny_judge.scene_corpus import write_scene_shards
     from pipeline.lab.vote_study.study_command import bench_stored_votes, bench_votes
 
-    figures = bench_votes(options.folder, options.seed, options.pairs)
+    results = bench_votes(options.folder, options.seed, options.pairs)
     if options.real:
         pairs = options.folder / f"pairs-{options.real_pairs}"
-        options.write_scenes(pairs, 1, options.real_pairs, seed=1_001)
-        figures["real"] = bench_stored_votes(
-            _config(options), str(pairs), options.folder, options.seed
+        write_scene_shards(pairs, 1, options.real_pairs, seed=1_001)
+        results["real"] = bench_stored_votes(
+            config_of(options), str(pairs), options.folder, options.seed
         )
-    return figures
+    return results
 
 
-COMMANDS = (
-    Command(
-        "engine",
-        "engine settings against each other, the bare engine on the same requests",
-        "cpu.yaml",
-        engine_arguments,
-        _run_engine,
+def _show_votes(results: Results, where: str) -> None:
+    from pipeline.lab.vote_study.study_markdown import print_study
+
+    print_study(results, where)
+
+
+BENCHMARKS = (
+    Benchmark(
+        name="engine",
+        text="engine settings against each other, the bare engine on the same requests",
+        example="--sweep jobs/configs/bench-engine-cpu.yaml --shards 1 --repeats 1",
+        config="cpu.yaml",
+        add_arguments=_engine_arguments,
+        run=_run_engine,
     ),
-    Command(
-        "pipeline",
-        "the whole job against the engine alone, same requests",
-        "cpu.yaml",
-        scene_arguments,
-        _run_pipeline,
+    Benchmark(
+        name="pipeline",
+        text="the whole job against the engine alone, same requests",
+        example="--shards 2 --repeats 1",
+        config="cpu.yaml",
+        add_arguments=input_arguments,
+        run=_run_pipeline,
     ),
-    Command(
-        "peers",
-        "the whole job against the engine alone and against ray.data.llm, same requests",
-        "cpu.yaml",
-        scene_arguments,
-        _run_peers,
+    Benchmark(
+        name="peers",
+        text="the whole job against the engine alone and against ray.data.llm, same requests",
+        example="--stand-in --config jobs/configs/h200-bf16.yaml --shards 8 --repeats 1",
+        config="cpu.yaml",
+        add_arguments=input_arguments,
+        run=_run_peers,
     ),
-    Command(
-        "decode",
-        "what pictures and clips cost the CPU, and how many cores a GPU needs for them",
-        "bench-decode.yaml",
-        decode_arguments,
-        _run_decode,
+    Benchmark(
+        name="decode",
+        text="what pictures and clips cost the CPU, and how many cores a GPU needs for them",
+        example="--seconds 1 --rate 30",
+        config="bench-decode.yaml",
+        add_arguments=_decode_arguments,
+        run=_run_decode,
     ),
-    Command(
-        "scaling",
-        "1 to N engines that only wait, at a real one's pace; driver costs; autoscaling",
-        "bench-scaling.yaml",
-        scaling_arguments,
-        _run_scaling,
+    Benchmark(
+        name="scaling",
+        text="1 to N engines that only wait, at a real one's pace; driver costs; autoscaling",
+        example="--engines 1 2 --seconds 20 --driver-units",
+        config="bench-scaling.yaml",
+        add_arguments=_scaling_arguments,
+        run=_run_scaling,
     ),
-    Command(
-        "memory",
-        "pictures piling up before a slow judge: memory, spilling, bytes and CPU a pair",
-        "bench-memory.yaml",
-        memory_arguments,
-        _run_memory,
+    Benchmark(
+        name="memory",
+        text="pictures queueing before a slow judge: memory, spilling, bytes and CPU a pair",
+        example="--mb 512",
+        config="bench-memory.yaml",
+        add_arguments=_memory_arguments,
+        run=_run_memory,
     ),
-    Command(
-        "incremental",
-        "what a night's plan costs, by size of the corpus and share of new shards",
-        None,
-        incremental_arguments,
-        _run_incremental,
+    Benchmark(
+        name="incremental",
+        text="what a nightly run's plan costs, by size of the corpus and share of new shards",
+        example="--units 1000 10000 --new 0 1",
+        config=None,
+        add_arguments=_incremental_arguments,
+        run=_run_incremental,
     ),
-    Command(
-        "votes",
-        "ways of asking, on simulated judges and on stored votes of a real one",
-        "bench-votes.yaml",
-        votes_arguments,
-        _run_votes,
+    Benchmark(
+        name="votes",
+        text="voting strategies, on simulated judges and on stored votes of a real one",
+        example="--pairs 50 --seed 1",
+        config="bench-votes.yaml",
+        add_arguments=_votes_arguments,
+        run=_run_votes,
+        show=_show_votes,
     ),
 )
-
-
-def _config(options: argparse.Namespace) -> LabelConfig:
-    return load_config(LabelConfig, options.config, _settings(options))
-
-
-def _settings(options: argparse.Namespace) -> list[str]:
-    """The overrides of the command line; those that forced lengths bring come first."""
-    forced, tokens = [], getattr(options, "reply_tokens", None)
-    if getattr(options, "stand_in", False):
-        from pipeline.lab.bench.dummy_model import write_model
-
-        model = options.folder / "stand-in"
-        write_model(model)
-        forced = [f"judge.model.name={model}", "judge.model.args.load_format=dummy"]
-        tokens = tokens or STAND_IN_REPLY_TOKENS
-    if tokens:
-        forced += [f"engine.script.reply_tokens={tokens}", "judge.votes.max_votes=2"]
-        forced.append("quarantine.max_fraction=1")
-    return [*forced, *options.set]
-
-
-def _scenes(options: argparse.Namespace) -> str:
-    if options.input is not None:
-        return str(options.input)
-    if options.stand_in:
-        return str(_stand_in_pairs(options))
-    folder: Path = options.folder / f"pairs-{options.shards}x256"
-    options.write_scenes(folder, options.shards, 256, seed=1)
-    return str(folder)
-
-
-def _stand_in_pairs(options: argparse.Namespace) -> Path:
-    from pipeline.lab.bench.dummy_model import write_clip_shards, write_photo_shards
-
-    folder: Path = options.folder
-    if options.clips:
-        clips = folder / f"clips-{options.shards}x256"
-        write_clip_shards(clips, options.shards, options.encode_clip)
-        return clips
-    width, height = options.picture
-    photos = folder / f"photos-{width}x{height}-{options.shards}x256"
-    write_photo_shards(photos, options.shards, options.picture)
-    return photos
-
-
-def _fresh(folder: Path, name: str) -> str:
-    """An empty place for labels: of an earlier run, all would be done."""
-    numbers = [int(path.name) for path in (folder / name).glob("[0-9]*") if path.name.isdigit()]
-    return str(folder / name / str(max(numbers, default=0) + 1))

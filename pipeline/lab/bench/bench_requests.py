@@ -1,4 +1,4 @@
-"""The requests of a benchmark: the prompts of real pairs, and how fast they are replied to."""
+"""The requests of a benchmark: the prompts of real pairs, and the rates at which engines reply."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.engines.engine import Engine, Rendered, Reply, Sampling
+from pipeline.engines.chat_layout import ChatRenderer
+from pipeline.engines.engine import Chat, Engine, Rendered, Reply, Sampling
 from pipeline.judging.endings import ending_of
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.lab.bench.timeline import full_rate
+from pipeline.lab.bench.label_timeline import full_rate
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.pair_judge import Judge
 from pipeline.labeling.plan import make_plan
@@ -20,20 +21,20 @@ from pipeline.pairs.shards import open_input
 from pipeline.store.object_store import Store
 
 _VERDICT = "</answer>"
-# At 8 requests and more vLLM samples by a kernel that takes 5 s to compile on a new machine.
+# From 8 requests on vLLM samples by a kernel that takes 5 s to compile on a new machine.
 _WARM_UP = 16
 
 
 @dataclass(frozen=True)
 class Rates:
-    """What was done in how long, the engine's start left out.
+    """Totals of a run and its seconds, the engine's start left out.
 
     Attributes:
         steady_judgments_per_s: of complete pairs, from a quarter of them to their half.
-        prompt_tokens, cached_tokens: of all prompts, and what of them came from the prefix cache;
-            0 and 0 where a side does not say.
+        prompt_tokens, cached_tokens: of all prompts, and how many of them came from the prefix
+            cache; 0 and 0 where a side does not report them.
         after_verdict: share of the replies' characters that follow the last verdict, where a
-            reply has one; None where replies are not looked at.
+            reply has one; None where the texts are not known.
     """
 
     pairs: int
@@ -47,7 +48,7 @@ class Rates:
 
     def row(self) -> dict[str, float]:
         """The rates as a row of a table."""
-        figures = {
+        rates = {
             "pairs_per_s": round(self.pairs / self.seconds, 2),
             "judgments_per_s": round(self.judgments / self.seconds, 2),
             "steady_judgments_per_s": round(self.steady_judgments_per_s, 2),
@@ -56,14 +57,32 @@ class Rates:
             "seconds": round(self.seconds, 2),
         }
         if self.prompt_tokens:
-            figures["cached_share"] = round(self.cached_tokens / self.prompt_tokens, 3)
+            rates["cached_share"] = round(self.cached_tokens / self.prompt_tokens, 3)
         if self.after_verdict is not None:
-            figures["after_verdict"] = self.after_verdict
-        return figures
+            rates["after_verdict"] = self.after_verdict
+        return rates
+
+
+class LayoutOnly:
+    """An engine that only lays prompts out, for measurements in which another one replies."""
+
+    at_once = 1
+
+    def __init__(self, judge: JudgeConfig) -> None:
+        self.renderer = ChatRenderer(judge)
+
+    def render(self, chat: Chat) -> Rendered:
+        return self.renderer.render(chat)
+
+    async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
+        raise AssertionError(f"{request_id}: this engine only lays out prompts")
+
+    def close(self) -> None:
+        """Nothing to end."""
 
 
 def prompts_of(config: LabelConfig, input_uri: str, engine: Engine) -> list[Rendered]:
-    """Both orders of every pair, beside each other as the job asks them."""
+    """Both orders of every pair, side by side, in the job's sequence."""
     source, _ = open_input(input_uri)
     media = MediaStore([*config.input.media_roots, source.uri], config.judge.media.max_bytes)
     judge = Judge(engine, config.judge, config.engine, media)
@@ -80,6 +99,20 @@ def prompts_of(config: LabelConfig, input_uri: str, engine: Engine) -> list[Rend
 def ask_all(engine: Engine, prompts: Sequence[Rendered], judge: JudgeConfig) -> Rates:
     """Gives an engine every prompt at once, after some to warm it up."""
     return asyncio.run(_ask_all(engine, prompts, judge))
+
+
+def steady_judgments(ended: Sequence[float]) -> float:
+    """Judgments a second while requests wait.
+
+    Args:
+        ended: when each reply ended, the two of a pair side by side.
+    """
+    return 2 * full_rate(when_complete(ended))
+
+
+def when_complete(ended: Sequence[float]) -> list[float]:
+    """When each pair had both replies."""
+    return [max(both) for both in zip(ended[::2], ended[1::2], strict=True)]
 
 
 async def _ask_all(engine: Engine, prompts: Sequence[Rendered], judge: JudgeConfig) -> Rates:
@@ -106,16 +139,6 @@ async def _ask_all(engine: Engine, prompts: Sequence[Rendered], judge: JudgeConf
         cached_tokens=sum(reply.cached_tokens for reply in replies),
         after_verdict=_after_verdict([reply.text for reply in replies]),
     )
-
-
-def steady_judgments(ended: Sequence[float]) -> float:
-    """Judgments a second while requests wait, of when replies ended, a pair's beside each other."""
-    return 2 * full_rate(of_pairs(ended))
-
-
-def of_pairs(ended: Sequence[float]) -> list[float]:
-    """When pairs were complete, of when both of their replies ended, one beside the other."""
-    return [max(both) for both in zip(ended[::2], ended[1::2], strict=True)]
 
 
 def _after_verdict(texts: Sequence[str]) -> float:

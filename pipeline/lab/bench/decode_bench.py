@@ -16,9 +16,17 @@ from transformers import AutoImageProcessor, AutoVideoProcessor
 
 from pipeline.engines.engine import model_path
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.lab.bench.dummy_model import ANSWER_WORDS, QUESTION_WORDS, text_of
-from pipeline.lab.bench.peers_bench import LayoutOnly
-from pipeline.lab.bench.photos import CLIP_FPS, CLIP_FRAMES, CLIP_SIDES, EncodeClip, jpeg, pan
+from pipeline.lab.bench.bench_requests import LayoutOnly
+from pipeline.lab.bench.dummy_pairs import (
+    ANSWER_WORDS,
+    CLIP_FPS,
+    CLIP_FRAMES,
+    CLIP_SIDES,
+    QUESTION_WORDS,
+    dummy_text,
+    noise_clip,
+    noise_jpeg,
+)
 from pipeline.labeling.prompting import Identified, Prepared, Prompting
 from pipeline.media.clip import Clip, frames_of
 from pipeline.media.images import decode_image
@@ -34,11 +42,11 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class _Medium:
-    """One encoded medium or the texts of a pair, and what is to be done with it.
+    """One encoded medium or the texts of a pair, and the work that it costs.
 
     Attributes:
-        decode: as this software does, to what the judge sees; of texts, to token ids.
-        process: what the model's own processor does after it, inside of vLLM; of texts nothing.
+        decode: the pipeline's work, to what the judge sees; of texts, to token ids.
+        process: the work of the model's own processor, inside of vLLM; of texts none.
     """
 
     name: str
@@ -47,20 +55,17 @@ class _Medium:
     process: Work
 
 
-def bench_decode(
-    judge: JudgeConfig, encode_clip: EncodeClip, seconds: float, judgments_per_s: float
-) -> dict[str, Any]:
+def bench_decode(judge: JudgeConfig, seconds: float, judgments_per_s: float) -> dict[str, Any]:
     """Decodes media and lays texts out, on one thread and on as many as there are cores.
 
     Args:
         judge: its ``media`` says how large pictures and clips are shown.
-        encode_clip: makes a video file of frames at so many a second.
         seconds: of each measurement.
         judgments_per_s: of the GPU that is to be kept busy; two judgments a pair.
     """
     cores = os.cpu_count() or 1
     rows = []
-    for medium in [_texts(judge), *_media(judge, encode_clip)]:
+    for medium in [_texts(judge), *_media(judge)]:
         alone = _cpu_seconds(medium.decode, seconds)
         processor = _cpu_seconds(medium.process, seconds)
         together = _rate(medium.decode, seconds, cores)
@@ -86,8 +91,8 @@ def bench_decode(
         "notes": [
             "one medium a pair, decoded once for both orders; medians of CPU time, not wall time",
             "texts: tokens of both orders, system text included, by the judge's own tokenizer",
-            "threads_scale: decoded on all cores over what so many cores could by that CPU time; "
-            "less on a machine that does something else meanwhile",
+            "threads_scale: rate on all cores over that of so many single ones by CPU time; less "
+            "on a machine that is otherwise busy",
             "processor: the model's own (resize, normalise, patches), inside of vLLM; once a pair "
             "if vLLM's processor cache holds it until the second order, else twice",
             f"cores a GPU: decode and processor at {judgments_per_s:g} judgments/s, 2 a pair",
@@ -98,7 +103,7 @@ def bench_decode(
 def _texts(judge: JudgeConfig) -> _Medium:
     prompting = Prompting(LayoutOnly(judge), judge, MediaStore([], judge.media.max_bytes))
     rng = random.Random(1)
-    question, *answers = (text_of(rng, n) for n in (QUESTION_WORDS, ANSWER_WORDS, ANSWER_WORDS))
+    question, *answers = (dummy_text(rng, n) for n in (QUESTION_WORDS, ANSWER_WORDS, ANSWER_WORDS))
     row = Identified("texts", question, Content(None), tuple(map(Content, answers)))
 
     def layout() -> Prepared:
@@ -109,18 +114,18 @@ def _texts(judge: JudgeConfig) -> _Medium:
     return _Medium("texts", count, layout, lambda: None)
 
 
-def _media(judge: JudgeConfig, encode_clip: EncodeClip) -> list[_Medium]:
+def _media(judge: JudgeConfig) -> list[_Medium]:
     where = model_path(judge.model.name)
     images = _loaded(AutoImageProcessor, where)
     videos = _loaded(AutoVideoProcessor, where, cap_pixels_per_frame=False)
     found = []
     for name, size in _SIDES.items():
-        data = jpeg(size, seed=1)
+        data = noise_jpeg(size, seed=1)
         shown = decode_image(data, judge.media)
         decode, process = _image(data, judge.media), _pass(images, shown)
         found.append(_Medium(f"JPEG {name}", len(data), decode, process))
     limits = _eight_frames(judge.media)
-    data = encode_clip(pan(seed=1), CLIP_FPS)
+    data = noise_clip(seed=1)
     clip = decode_video(data, limits)
     if len(clip.frames) != _SHOWN:
         raise AssertionError(f"{len(clip.frames)} frames shown, expected {_SHOWN}")
@@ -132,8 +137,8 @@ def _media(judge: JudgeConfig, encode_clip: EncodeClip) -> list[_Medium]:
     return [*found, _Medium(name, len(data), decode_clip, _pass_clip(videos, clip))]
 
 
-def _loaded(kind: Any, where: str, **how: Any) -> Any:
-    return kind.from_pretrained(where, **how)
+def _loaded(kind: Any, where: str, **settings: Any) -> Any:
+    return kind.from_pretrained(where, **settings)
 
 
 def _eight_frames(media: MediaConfig) -> MediaConfig:
@@ -160,7 +165,7 @@ def _pass_clip(processor: Any, clip: Clip) -> Work:
 
 
 def _cpu_seconds(work: Work, seconds: float) -> float:
-    """CPU seconds of this process for one call, on one thread of torch's."""
+    """Median CPU seconds of this process for one call, with one torch thread."""
     import torch
 
     threads = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Engine settings against each other on the same requests; each in a process of its own."""
+"""Engine settings against each other on the same requests, each run in a process of its own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import yaml
 
 from pipeline.engines.engine_registry import start_engine
 from pipeline.lab.bench.bench_requests import ask_all, prompts_of
-from pipeline.lab.bench.bench_tables import say
 from pipeline.lab.bench.fresh_process import in_fresh_process
+from pipeline.lab.bench.results_table import report_run
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.runtime.config_file import load_config
 from pipeline.runtime.errors import ConfigError, EngineDeadError, EngineStartError
@@ -24,7 +24,7 @@ def read_sweep(path: str) -> dict[str, list[str]]:
     """Named settings: a YAML mapping of a name to ``key.path=value`` overrides.
 
     Raises:
-        ConfigError: it is not such a file.
+        ConfigError: the file cannot be read, or is no such mapping.
     """
     try:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -35,7 +35,10 @@ def read_sweep(path: str) -> dict[str, list[str]]:
         for values in data.values()
     )
     if not good:
-        raise ConfigError(f"{path}: expected a name for each list of key.path=value overrides")
+        raise ConfigError(
+            f"the sweep {path}: expected a mapping of names to lists of key.path=value, such as "
+            "`512 at once: [engine.max_num_seqs=512]`"
+        )
     return {str(name): values for name, values in data.items()}
 
 
@@ -53,16 +56,18 @@ def bench_engine(
         overrides: of it, for all settings.
         sweep: further overrides for each setting; the configuration as it is comes first.
         input_uri: pair shards.
-        repeats: runs of each setting, each on an engine of its own; settings take turns.
+        repeats: runs of each setting, each on an engine of its own; settings alternate.
     """
     every = {name: [*overrides, *more] for name, more in {BASE: (), **sweep}.items()}
     for settings in every.values():
-        load_config(LabelConfig, config_path, settings)  # a mistake is told before anything runs
+        load_config(
+            LabelConfig, config_path, settings
+        )  # a wrong one is an error before anything runs
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in every}
     for _ in range(repeats):
         for name, settings in every.items():
             run = in_fresh_process(run_setting, config_path, settings, input_uri)
-            say(f"{name}: {run}")
+            report_run(name, run)
             runs[name].append(run)
     rows = [{"setting": name} | _middle(some) for name, some in runs.items()]
     base = rows[0].get("judgments_per_s")
@@ -78,7 +83,7 @@ def bench_engine(
 
 
 def run_setting(config_path: str, overrides: Sequence[str], input_uri: str) -> dict[str, Any]:
-    """The rates of one setting, or the error with which its engine ends."""
+    """The rates of one setting, or the error with which its engine ended."""
     config = load_config(LabelConfig, config_path, list(overrides))
     began = time.monotonic()
     try:
@@ -93,6 +98,6 @@ def run_setting(config_path: str, overrides: Sequence[str], input_uri: str) -> d
 
 
 def _middle(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The run with the median rate; one that failed, if any did."""
+    """The run with the median rate; a failed one if any failed."""
     ordered = sorted(runs, key=lambda run: run.get("judgments_per_s", 0.0))
     return ordered[0] if "error" in ordered[0] else ordered[len(ordered) // 2]

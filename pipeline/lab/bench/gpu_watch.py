@@ -1,4 +1,4 @@
-"""What NVIDIA's driver says of the GPUs while a block runs, read every second."""
+"""Use, power and memory of the GPUs while a block runs, read from NVIDIA's driver every second."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class GpuSample:
     """One GPU at one moment.
 
     Attributes:
-        at: time of the clock.
-        busy: share of the last moments in which any kernel ran, 0 to 1.
+        at: clock time.
+        busy: share of the driver's last sample period in which any kernel ran, 0 to 1.
         watts: electric power.
-        memory_bytes: taken by all processes.
+        memory_bytes: used by all processes.
     """
 
     at: float
@@ -34,10 +34,10 @@ class GpuSample:
 
 
 class GpuWatch:
-    """Watches the GPUs that this process may use while a block runs; none without a driver.
+    """Samples the GPUs that this process may use while a block runs; none without a driver.
 
     Attributes:
-        samples: in the order in which they came.
+        samples: in the order of time.
     """
 
     def __init__(self) -> None:
@@ -70,9 +70,9 @@ class GpuWatch:
             self._thread.join()
 
     def idle_seconds(self, begin: float, end: float) -> float | None:
-        """Seconds between two times of the clock in which GPUs ran nothing, a GPU on average.
+        """Seconds between two clock times in which a GPU ran nothing, on average over the GPUs.
 
-        None where no GPU was seen.
+        None without samples.
         """
         seen = [sample.busy for sample in self.samples if begin <= sample.at <= end]
         return (1 - sum(seen) / len(seen)) * (end - begin) if seen else None
@@ -85,7 +85,7 @@ class GpuWatch:
 
 
 def read_sample(line: str, at: float) -> GpuSample | None:
-    """Reads a line of the driver's table; None if it has no figures (``[N/A]``)."""
+    """Reads a line of the driver's table; None if a cell is no number (``[N/A]``)."""
     try:
         gpu, busy, watts, mib = (float(cell) for cell in line.split(","))
     except ValueError:

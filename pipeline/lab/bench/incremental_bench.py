@@ -1,8 +1,8 @@
-"""What a night's plan costs: time, requests and driver memory, by corpus and by share of change.
+"""What a nightly run's plan costs: time, requests and driver memory, by size and share of change.
 
-A night must cost what changed, not what is there. Corpora are described, not stored (see
-:mod:`pipeline.lab.bench.synthetic_corpus`): what is measured is the plan's own work, every
-request answered at once; what requests add in a real bucket is estimated from their number.
+The plan's costs must depend on what changed, not on what is there. Corpora are described, not
+stored (see :mod:`pipeline.lab.bench.synthetic_corpus`): measured is the plan's own work, every
+request being answered at once; what requests add in a real bucket is estimated from their number.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.lab.bench.fresh_process import PeakMemory, in_fresh_process
+from pipeline.lab.bench.fresh_process import in_fresh_process
+from pipeline.lab.bench.process_watch import PeakMemory
 from pipeline.lab.bench.synthetic_corpus import Corpus, SyntheticInput, SyntheticOutput
 from pipeline.labeling.committed_shards import THREADS
 from pipeline.labeling.plan import plan_shards
@@ -72,7 +73,7 @@ def bench_incremental(
         "notes": [
             "corpora are described, not stored: measured is the plan's own work, in one process",
             f"bucket s: with {REQUEST_S:g} s for each request, {THREADS} at a time",
-            "published: unchanged shards are in the live snapshot, which spares their footers; "
+            "published: unchanged shards are in the live snapshot, so their footers are not read; "
             "where not, nothing was published yet",
             f"{extrapolate_to:,} units: extrapolated from the two largest corpora by a line",
         ],
@@ -80,8 +81,8 @@ def bench_incremental(
 
 
 def plan_once(case: Case) -> dict[str, Any]:
-    """Plans a corpus in this process; the plan must be exactly what was made up."""
-    if case.units > _WARM_UP.units:  # what is loaded at first use is no cost of this corpus
+    """Plans a corpus in this process; raises unless the plan has exactly the case's new units."""
+    if case.units > _WARM_UP.units:  # imports at first use are no cost of this corpus
         plan_once(_WARM_UP)
     config = InputConfig()
     shards = max(1, case.units // case.shard_units)
@@ -129,7 +130,7 @@ def _extrapolated(rows: Sequence[dict[str, Any]], share: float, units: int) -> d
 
 
 def _line(rows: Sequence[dict[str, Any]], name: str, units: int) -> float | None:
-    """Where the straight line through the last two rows is at ``units``."""
+    """The value at ``units`` of the straight line through the last two rows."""
     first, last = rows[0], rows[-1]
     if first[name] is None or last[name] is None:
         return None

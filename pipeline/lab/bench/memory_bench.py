@@ -1,4 +1,4 @@
-"""Whether pictures pile up before a judge that is slower than the readers."""
+"""Whether the memory of queued pictures is bounded where the judge is slower than the readers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from typing import Any
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pipeline.lab.bench.object_store_bytes import created_bytes, spilled_bytes
-from pipeline.lab.bench.pipeline_bench import silent
-from pipeline.lab.bench.process_cpu import ProcessTreeCpu
-from pipeline.lab.bench.process_tree import ProcessTreeMemory
+from pipeline.lab.bench.job_run import label_silently
+from pipeline.lab.bench.process_watch import ProcessTreeCpu, ProcessTreeMemory
+from pipeline.lab.bench.ray_watch import created_bytes, spilled_bytes
 from pipeline.labeling.label_config import LabelConfig
-from pipeline.labeling.label_run import label
 from pipeline.labeling.ray_session import ray_session
 from schemas.contract import table_of
 from schemas.pairs import PAIRS
@@ -27,13 +25,13 @@ _MiB = 2**20
 def bench_memory(config: LabelConfig, folder: Path, total_mb: int) -> dict[str, Any]:
     """Streams ``total_mb`` MiB of pictures through the job; reports spilling and peak memory.
 
-    The engine is the scripted one, slow enough that pictures pile up before it.
+    The engine is the scripted one, slow enough that pictures queue before it.
     """
     pairs = write_heavy_shards(folder / "pairs", total_mb)
     output = folder / f"labels-{time.time_ns()}"
     with ray_session(config.workers), ProcessTreeMemory() as memory, ProcessTreeCpu() as cpu:
         began = time.monotonic()
-        result = label(config, str(folder / "pairs"), str(output), silent(), dry_run=False)
+        result = label_silently(config, str(folder / "pairs"), str(output))
         seconds = time.monotonic() - began
         spilled, crossed = spilled_bytes(), created_bytes()
     stored = sum(path.stat().st_size for path in (folder / "pairs").glob("*.parquet"))

@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.engines.chat_layout import ChatRenderer
-from pipeline.engines.engine import Chat, Rendered, Reply, Sampling, merged_args, model_path
+from pipeline.engines.engine import Rendered, merged_args, model_path
 from pipeline.engines.forced_lengths import forced_length
-from pipeline.judging.judge_config import JudgeConfig
-from pipeline.lab.bench.bench_requests import Rates, prompts_of, steady_judgments
+from pipeline.lab.bench.bench_requests import LayoutOnly, Rates, prompts_of, steady_judgments
 from pipeline.lab.bench.fresh_process import in_fresh_process
-from pipeline.lab.bench.pipeline_bench import Peers, bench_pipeline
+from pipeline.lab.bench.pipeline_bench import Sides, bench_pipeline
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.ray_session import ray_session
 from pipeline.runtime.errors import ConfigError
@@ -32,35 +30,36 @@ def bench_peers(
 ) -> dict[str, Any]:
     """The benchmark ``pipeline`` with ``ray.data.llm`` as a third side; engines' starts left out.
 
-    Of ``ray.data.llm`` the clock runs from when its engine takes up the first request to when it
-    has replied to the last; it gets the same token ids and pictures, prepared before.
+    Of ``ray.data.llm`` the clock runs from its engine's start on the first request to its reply
+    to the last; it gets the same token ids and pictures, prepared before.
 
     Args:
         config: of the job.
         input_uri: pair shards.
-        output_uri: an empty place; each repeat writes into a folder of its own.
+        output_uri: an empty folder; each repeat writes into one of its own below it.
         repeats: how often each side runs.
     """
     absent = why_no_ray_data_llm()
-    peers: Peers = {}
+    peers: Sides = {}
     if absent is None:
         peers = {"ray.data.llm": lambda: in_fresh_process(_ray_data_llm, config, input_uri)}
-    figures = bench_pipeline(config, input_uri, output_uri, repeats, peers)
+    results = bench_pipeline(config, input_uri, output_uri, repeats, peers)
     tuned = f"ray.data.llm with batches of {_BATCH}, {_BATCHES_AT_ONCE} at once"
     note = f"ray.data.llm was left out: {absent}" if absent else tuned
-    return figures | {"benchmark": "peers", "notes": [*figures["notes"], note]}
+    return results | {"benchmark": "peers", "notes": [*results["notes"], note]}
 
 
 def why_no_ray_data_llm() -> str | None:
-    """Why ``ray.data.llm`` cannot be used beside the installed vLLM; None if it can.
+    """Why ``ray.data.llm`` cannot be used with the installed vLLM; None if it can.
 
-    Ray imports what moved in vLLM 0.32 only when a run begins, which is too late to be told.
+    Ray imports a module that moved in vLLM 0.32 only when a run begins; the benchmark must know
+    before.
     """
     try:
         importlib.import_module("ray.data.llm")
         importlib.import_module("vllm.entrypoints.chat_utils")
     except ImportError as error:
-        return f"it cannot be used beside this vLLM ({type(error).__name__}: {error})"
+        return f"it cannot be used with this vLLM ({type(error).__name__}: {error})"
     return None
 
 
@@ -100,8 +99,8 @@ def _ray_data_llm(config: LabelConfig, input_uri: str) -> Rates:
         postprocess=_postprocess,
     )
     ray.data.DataContext.get_current().enable_progress_bars = False
-    # Blocks that are no multiple of a batch end in a small one, which is counted as one of those at
-    # once: by itself Ray makes 200 blocks, and batches of 64 and 16 in turn.
+    # A block that is no multiple of a batch ends in a small one, which counts as one of those at
+    # once: by default Ray makes 200 blocks, and batches of 64 and 16 in turn.
     blocks = math.ceil(len(rows) / _BATCH)
     with ray_session(config.workers):
         source = ray.data.from_items(rows, override_num_blocks=blocks)
@@ -109,7 +108,7 @@ def _ray_data_llm(config: LabelConfig, input_uri: str) -> Rates:
     began = min(row["began"] for row in replied)
     seconds = max(row["ended"] for row in replied) - began
     tokens = sum(row["output_tokens"] for row in replied)
-    # A row is said to have ended when the last one of its batch did: late by as much throughout.
+    # A row's end is that of the last one of its batch: late, but equally so throughout.
     ended = [row["ended"] for row in sorted(replied, key=itemgetter("number"))]
     return Rates(len(replied) // 2, len(replied), tokens, seconds, steady_judgments(ended))
 
@@ -140,7 +139,7 @@ def _postprocess(row: Row) -> Row:
 
 
 def _most_tokens(config: LabelConfig, prompt: Rendered) -> int:
-    """What a reply may have: other sides' replies are cut off at the same lengths."""
+    """The most tokens of a reply: other sides' replies are cut off at the same lengths."""
     most, mean = config.judge.sampling.max_tokens, config.engine.script.get("reply_tokens")
     return min(most, forced_length(prompt, mean)) if mean else most
 
@@ -158,21 +157,3 @@ def _bmp(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "BMP")
     return buffer.getvalue()
-
-
-class LayoutOnly:
-    """An engine that only lays prompts out, where another one replies to them."""
-
-    at_once = 1
-
-    def __init__(self, judge: JudgeConfig) -> None:
-        self.renderer = ChatRenderer(judge)
-
-    def render(self, chat: Chat) -> Rendered:
-        return self.renderer.render(chat)
-
-    async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
-        raise AssertionError(f"{request_id}: this engine only lays out prompts")
-
-    def close(self) -> None:
-        """Nothing to end."""

@@ -1,7 +1,7 @@
-"""How the pipeline itself scales: engines that only wait, at the pace of real ones.
+"""How the pipeline itself scales: engines that only wait, at the rate of real ones.
 
-What is simulated: every engine is the scripted one in a Ray actor of its own with a pretended GPU,
-with as many places as a real engine and replies of lognormal length. All else is the real job.
+Simulated: every engine is the scripted one in a Ray actor of its own with a pretended GPU, with as
+many slots as a real engine and replies of lognormal latency. Everything else is the real job.
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.lab.bench.fresh_process import in_fresh_process
-from pipeline.lab.bench.pipeline_bench import silent
-from pipeline.lab.bench.process_cpu import ProcessTreeCpu
-from pipeline.lab.bench.process_tree import ProcessTreeMemory
-from pipeline.lab.bench.timeline import committed_timeline
+from pipeline.lab.bench.job_run import label_silently
+from pipeline.lab.bench.label_timeline import committed_timeline
+from pipeline.lab.bench.process_watch import ProcessTreeCpu, ProcessTreeMemory
 from pipeline.labeling.label_config import LabelConfig
-from pipeline.labeling.label_run import label
 from pipeline.labeling.ray_session import ray_session
 from pipeline.store.object_store import Store
 from schemas.contract import table_of
@@ -30,7 +28,7 @@ from schemas.pairs import PAIRS
 _MiB = 2**20
 _SHARD_ROWS = 1_024
 _MEMORY_EVERY_S = 10.0  # reading the memory of 64 workers takes a core for a second
-_UNITS = 100_000  # that driver costs are told for
+_UNITS = 100_000  # driver costs are extrapolated to so many
 
 
 def bench_scaling(
@@ -49,7 +47,7 @@ def bench_scaling(
         engines: how many, ascending.
         rate: judgments/s that one engine can reach.
         seconds: that a run takes if it scales.
-        driver_units: units of two runs that tell what one costs; none leaves this out.
+        driver_units: units of two runs, from which the costs of one follow; none leaves this out.
     """
     most = min(4, max(engines))
     return {
@@ -63,8 +61,8 @@ def bench_scaling(
             "simulated: engines that only wait, each in an actor with a pretended GPU, on one "
             "machine; everything else is the real job",
             "steady: the middle half of the labels; whole: from the first unit's arrival to the "
-            "last commit, so with the first and the last replies, in which engines are not full",
-            "linear: what engines do whose places are always taken; against first: over the rate "
+            "last commit, with the first and the last replies, while engines are not full",
+            "linear: what engines do whose slots are always full; against first: over the rate "
             "of the first row, as many times as there are engines",
             "cpu: all processes, Ray's start included; a lost node is in tests/chaos/test_nodes.py",
         ],
@@ -110,7 +108,7 @@ def bench_engines(
 
 
 def bench_driver(config: LabelConfig, folder: Path, units: Sequence[int]) -> dict[str, Any]:
-    """What a unit costs the driver: two runs of units of one pair each, and engines at no cost."""
+    """What a unit costs the driver: two runs of units of one pair each, with engines at no cost."""
     runs = []
     for count in units:
         write_text_shards(folder / f"pairs-{count}", count)
@@ -178,7 +176,7 @@ def _run(config: LabelConfig, input_uri: str, output_uri: str) -> dict[str, Any]
     tree = ProcessTreeMemory(_MEMORY_EVERY_S)
     with ray_session(config.workers), tree as memory, ProcessTreeCpu() as cpu:
         before = driver.memory_info().rss
-        result = label(config, input_uri, output_uri, silent(), dry_run=False)
+        result = label_silently(config, input_uri, output_uri)
         grown = driver.memory_info().rss - before
     pace = committed_timeline(Store(output_uri), result.judge_id, result.judging_seconds)
     started = next((second for second, count in cpu.workers if count), None)
@@ -195,7 +193,7 @@ def _run(config: LabelConfig, input_uri: str, output_uri: str) -> dict[str, Any]
 
 
 def write_text_shards(folder: Path, pairs: int) -> None:
-    """Writes shards of short text pairs; a folder that is there already is left alone."""
+    """Writes shards of short text pairs; a folder that exists already is left alone."""
     if folder.exists():
         return
     temporary = folder.with_name(f"{folder.name}.{os.urandom(4).hex()}.tmp")

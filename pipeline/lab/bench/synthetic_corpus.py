@@ -1,6 +1,6 @@
-"""A corpus that is only described: its listings, footers and manifest are made when asked for.
+"""A corpus that is only described: its listings, footers and manifest are made on request.
 
-Stands in for object stores of any size, and counts the requests that they would have to answer.
+Its two stores simulate buckets of any size, and count the requests that these would answer.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _PART_BYTES = 200_000
 
 @dataclass(frozen=True)
 class Corpus:
-    """Which shards there are, and which of them have been judged and published before.
+    """How many shards there are, and how many of them have been judged and published before.
 
     Attributes:
         shards: how many.
         units: of each shard.
         unit_rows: of each unit.
-        new: so many of the shards, evenly spread, have neither parts nor a place in the manifest.
+        new: so many of the shards, evenly spread, have no parts and are not in the manifest.
     """
 
     shards: int
@@ -76,11 +76,11 @@ _FILES: dict[tuple[int, int], bytes] = {}
 
 
 class _Counted(Store):
-    """Counts requests by kind; threads may ask at once."""
+    """Counts requests by kind; safe for threads."""
 
     def __init__(self, uri: str) -> None:
         super().__init__(uri)
-        self.local = False  # what the plan asks a bucket for, not a folder
+        self.local = False  # the plan sends the requests that it sends to a bucket
         self.requests: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -113,7 +113,7 @@ class SyntheticInput(_Counted):
         return self._corpus.entries()
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
-        """Bytes of the one file that they all are."""
+        """Bytes of the one file that all shards share."""
         self.count("GET")
         return self._file[start:stop]
 

@@ -1,4 +1,4 @@
-"""What no rule can beat: bounds on accuracy for the votes spent."""
+"""Bounds on the accuracy that any strategy can reach with a number of votes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.lab.vote_study.noise import Population
-from pipeline.lab.vote_study.vote_outcome import Floats
+from pipeline.lab.vote_study.strategy_averages import Floats
 
-State = tuple[int, int, int]  # rounds that said a twice, contradicted each other, said b twice
+State = tuple[int, int, int]  # rounds with two votes for a, with one for each, with two for b
 _PRICES = np.geomspace(3e-5, 0.2, 60)  # of a vote, in accuracy
 
 
 def wald_votes(wrong: float, error: float) -> float:
-    """Fewest votes on average of any test with this error, if each is wrong alike (Wald 1945).
+    """Fewest votes on average of any test with this error, if votes are iid (Wald 1945).
 
     Args:
         wrong: probability that a vote is wrong, the same for each.
@@ -27,13 +27,13 @@ def wald_votes(wrong: float, error: float) -> float:
 
 
 def best_curve(population: Population, cap: int = 16) -> list[tuple[float, float]]:
-    """Votes and accuracy of the best ways of asking in rounds that know the population.
+    """Votes and accuracy of the best strategies that ask in rounds and know the population.
 
-    By backward induction for a range of prices of a vote: the optimal stopping of whoever knows
-    how the judge errs on average, sees which way each vote went, and always labels.
+    By backward induction for a range of prices of a vote: optimal stopping by a rule that knows
+    how the judge errs on average, sees the choice of each vote, and always labels.
 
     Args:
-        population: whose votes are for ``a`` or ``b`` and can be read.
+        population: all votes are for ``a`` or ``b`` and can be parsed.
         cap: most votes of a pair.
     """
     problem = _Problem(population, cap // 2)
@@ -73,33 +73,33 @@ class _Problem:
                 value[state] = max(stop, more)
                 if stop >= more:
                     stops.add(state)
-        return self._played(stops)
+        return self._averages(stops)
 
-    def _played(self, stops: set[State]) -> tuple[float, float]:
-        ways: dict[State, int] = dict.fromkeys(_next((0, 0, 0)), 1)
+    def _averages(self, stops: set[State]) -> tuple[float, float]:
+        paths: dict[State, int] = dict.fromkeys(_next((0, 0, 0)), 1)  # sequences that lead there
         votes = right = 0.0
         for count in range(1, self._rounds + 1):
             later: dict[State, int] = {}
-            for state, number in ways.items():
+            for state, number in paths.items():
                 if state in stops:
                     votes += number * 2 * count * float(self._mass[state].sum())
                     right += number * self._right(state)
                     continue
                 for after in _next(state):
                     later[after] = later.get(after, 0) + number
-            ways = later
+            paths = later
         return round(votes, 6), round(right / float(self._better), 6)
 
     def _right(self, state: State) -> float:
-        """Mass of the pairs that the better label names."""
+        """Mass of the pairs for which the likelier label is right."""
         mass = self._mass[state]
         return float(max(mass[self._gold > 0].sum(), mass[self._gold < 0].sum()))
 
 
 def _states(rounds: int) -> Iterator[State]:
-    for said_a, said_b in itertools.product(range(rounds + 1), repeat=2):
-        if said_a + said_b <= rounds:
-            yield said_a, rounds - said_a - said_b, said_b
+    for for_a, for_b in itertools.product(range(rounds + 1), repeat=2):
+        if for_a + for_b <= rounds:
+            yield for_a, rounds - for_a - for_b, for_b
 
 
 def _next(state: State) -> list[State]:

@@ -1,8 +1,8 @@
-"""The exact outcome of a way of asking, by enumerating every sequence of votes.
+"""The exact averages of a strategy, by enumerating every sequence of votes.
 
 Votes without margins are exchangeable: what the rule asks and decides depends on how many
 replies of each kind there are, not on their sequence. So the sequences are merged by counts, and
-the product's rule is asked once for each count.
+the product's rule is evaluated once for each count.
 """
 
 from __future__ import annotations
@@ -18,12 +18,18 @@ from pipeline.aggregation.decisions import Decision
 from pipeline.judging.votes import Vote
 from pipeline.lab.vote_study.noise import Population
 from pipeline.lab.vote_study.strategies import Strategy
-from pipeline.lab.vote_study.vote_outcome import SUMS, Floats, Outcome, count, summed
+from pipeline.lab.vote_study.strategy_averages import (
+    COUNTED,
+    Averages,
+    Floats,
+    averaged,
+    counts_of,
+)
 from schemas.labels import VERDICT, Reason
 
 _OPTIONS = {"a": "a", "b": "b", "tie": "both_good"}
 _ORDERS = ("ab", "ba")
-_UNREADABLE = 3  # the outcome's number, after a, b and tie
+_UNPARSEABLE = 3  # the reply's number, after a, b and tie
 
 
 class Counts(NamedTuple):
@@ -34,19 +40,19 @@ class Counts(NamedTuple):
     tie: int = 0
     answered_ab: int = 0
     answered_ba: int = 0
-    unreadable: int = 0
+    unparseable: int = 0
 
     @property
     def asked(self) -> int:
         """Replies so far."""
-        return self.answered_ab + self.answered_ba + self.unreadable
+        return self.answered_ab + self.answered_ba + self.unparseable
 
-    def plus(self, order: int, outcome: int) -> Counts:
-        """With one more reply in an order (0 or 1): a, b, tie or unreadable (0 to 3)."""
-        if outcome == _UNREADABLE:
-            return self._replace(unreadable=self.unreadable + 1)
+    def plus(self, order: int, reply: int) -> Counts:
+        """With one more reply in an order (0 or 1): a, b, tie or unparseable (0 to 3)."""
+        if reply == _UNPARSEABLE:
+            return self._replace(unparseable=self.unparseable + 1)
         numbers = list(self)
-        numbers[outcome] += 1
+        numbers[reply] += 1
         numbers[3 + order] += 1
         return Counts(*numbers)
 
@@ -54,49 +60,49 @@ class Counts(NamedTuple):
         """Votes with these counts."""
         choices = ["a"] * self.a + ["b"] * self.b + ["tie"] * self.tie
         orders = ["ab"] * self.answered_ab + ["ba"] * self.answered_ba
-        readable = [voted(order, choice) for order, choice in zip(orders, choices, strict=True)]
-        return readable + [unreadable("ab")] * self.unreadable
+        parsed = [vote_for(order, choice) for order, choice in zip(orders, choices, strict=True)]
+        return parsed + [unparseable("ab")] * self.unparseable
 
 
-def voted(order: str, choice: str) -> Vote:
+def vote_for(order: str, choice: str) -> Vote:
     """A vote for ``a``, ``b`` or ``tie``, without scores."""
     return Vote(order=order, seed=0, outcome=VERDICT, option=_OPTIONS[choice])
 
 
-def unreadable(order: str) -> Vote:
-    """A reply that cannot be read."""
+def unparseable(order: str) -> Vote:
+    """A reply that is no verdict."""
     return Vote(order=order, seed=0, outcome=Reason.MALFORMED)
 
 
 class Enumeration:
-    """One way of asking; what it does at each count is remembered between populations."""
+    """One strategy; what it does at each count is kept for further populations."""
 
     def __init__(self, strategy: Strategy) -> None:
-        """Of any strategy; of scores it sees which candidate got more, and not how much more."""
+        """Takes any strategy; of scores it sees which candidate got more, not how much more."""
         self.strategy = strategy
         self._known: dict[Counts, tuple[str, ...] | Decision] = {}
 
-    def outcome(self, population: Population) -> Outcome:
-        """The expected outcome over a population."""
-        readable = population.choices() * (1 - population.unreadable)
-        lost = np.full((*readable.shape[:2], 1), population.unreadable)
-        sums = self._expected(np.concatenate([readable, lost], axis=-1), population.gold)
-        return summed(sums, population.weight, population.gold == 0)
+    def averages(self, population: Population) -> Averages:
+        """The expected averages over a population."""
+        parsed = population.choices() * (1 - population.unparseable)
+        lost = np.full((*parsed.shape[:2], 1), population.unparseable)
+        sums = self._expected(np.concatenate([parsed, lost], axis=-1), population.gold)
+        return averaged(sums, population.weight, population.gold == 0)
 
     def _expected(self, chances: Floats, gold: Floats) -> dict[str, Floats]:
-        """For each of ``SUMS`` its expectation for each kind of pair, (n,)."""
+        """For each of ``COUNTED`` its expectation for each kind of pair, (n,)."""
         possible = [number for number in range(4) if chances[..., number].any()]
         pending: dict[int, dict[Counts, Floats]] = defaultdict(dict)
         pending[0][Counts()] = np.ones(len(gold))
-        sums = {name: np.zeros(len(gold)) for name in SUMS}
+        sums = {name: np.zeros(len(gold)) for name in COUNTED}
         for asked in range(self.strategy.most + 1):
             for counts, mass in pending.pop(asked, {}).items():
                 step = self._step(counts)
                 if isinstance(step, Decision):
                     _add(sums, mass, step, counts, gold)
                     continue
-                for outcomes in itertools.product(possible, repeat=len(step)):
-                    after, chance = _after(counts, mass, step, outcomes, chances)
+                for replies in itertools.product(possible, repeat=len(step)):
+                    after, chance = _after(counts, mass, step, replies, chances)
                     layer = pending[after.asked]
                     layer[after] = layer[after] + chance if after in layer else chance
         return sums
@@ -110,11 +116,11 @@ class Enumeration:
 
 
 def _after(
-    counts: Counts, mass: Floats, orders: Sequence[str], outcomes: Sequence[int], chances: Floats
+    counts: Counts, mass: Floats, orders: Sequence[str], replies: Sequence[int], chances: Floats
 ) -> tuple[Counts, Floats]:
-    for order, outcome in zip(orders, outcomes, strict=True):
+    for order, reply in zip(orders, replies, strict=True):
         number = _ORDERS.index(order)
-        counts, mass = counts.plus(number, outcome), mass * chances[:, number, outcome]
+        counts, mass = counts.plus(number, reply), mass * chances[:, number, reply]
     return counts, mass
 
 
@@ -122,6 +128,6 @@ def _add(
     sums: dict[str, Floats], mass: Floats, decision: Decision, counts: Counts, gold: Floats
 ) -> None:
     for side, name in ((1, "a"), (-1, "b"), (0, "tie")):
-        added = count(decision, name, counts.asked, counts.unreadable)
-        for key, value in zip(SUMS, added, strict=True):
+        added = counts_of(decision, name, counts.asked, counts.unparseable)
+        for key, value in zip(COUNTED, added, strict=True):
             sums[key] += np.where(gold == side, mass * value, 0.0)

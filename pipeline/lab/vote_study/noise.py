@@ -1,25 +1,26 @@
 """The judge-noise models of the simulation.
 
-A population is a list of kinds of pairs with weights. Of each kind it says the better side
-(``a`` and ``b`` in equal parts, or a true tie), and how likely each vote is in either order, given
-which replies are independent. The models, all without any claim beyond what is written here:
+A population is a list of kinds of pairs with weights. For each kind it has the better side
+(``a`` and ``b`` in equal parts, or a true tie) and the probability of each vote in either order;
+given the kind, replies are independent. The models claim no more than is written here:
 
 * **flips**: every vote names the worse candidate with the same probability q.
 * **mixed**: q differs from pair to pair, Beta distributed with a given mean and concentration 2
   (with a mean of 13.6 %, 11 votes agree with 50 in 96 % of pairs and two replies contradict each
   other in 16 %; published: 95 % and 13.6 %). The Beta reaches beyond one half: the judge is
   consistently wrong about some pairs, and no number of votes helps. One pair in ten is a true
-  tie, about which the judge tosses a coin.
+  tie, of which either vote is equally likely.
 * **position**: mixed, and the logit of preferring the first slot is raised by
   ``b * (1 + exp(-|logit(q)|))``: by b of clear pairs, by up to 2b where the gap is small.
 * **scores**: a pair's quality gap is d ~ N(0, 2); the judge sees it with an error of its own that
-  no further vote removes, d' = d + N(0, t), and scores both candidates of each reply anew:
-  ``clip(round(5.5 ± d'/2 + N(0, s)), 1, 10)``, with a bonus of ``slot`` points for the first slot
-  shared between the two. The better side is the sign of d. Equal scores are a vote for a tie.
-* **empty margins**: mixed, given as scores whose gap, 1 to 4, says nothing: what a rule that
-  reads margins loses where they carry no information.
+  no further vote removes, d' = d + N(0, t), and scores both candidates independently in each
+  reply: ``clip(round(5.5 ± d'/2 + N(0, s)), 1, 10)``, with a bonus of ``slot`` points for the
+  first slot shared between the two. The better side is the sign of d. Equal scores are a vote for
+  a tie.
+* **empty margins**: mixed, given as scores whose gap, 1 to 4, carries no information: what a rule
+  that reads margins loses then.
 
-Any model can be given unreadable replies: each reply, independently, with probability u.
+Any model can be given unparseable replies: each reply, independently, with probability u.
 """
 
 from __future__ import annotations
@@ -29,20 +30,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import beta, norm
 
-from pipeline.lab.vote_study.vote_outcome import Floats
+from pipeline.lab.vote_study.strategy_averages import Floats
 
 TYPICAL = 0.136  # the average repeat-flip rate published (arXiv 2606.13685)
 CONCENTRATION = 2.0
 TRUE_TIES = 0.1
 _POINTS = 200  # quantiles of a latent variable
-_ERRORS = 9  # those of the judge's own error
+_ERRORS = 9  # quantiles of the judge's own error
 _SCORES = np.arange(1, 11)
 GAPS = np.arange(-9, 10)
 
 
 @dataclass(frozen=True)
 class Population:
-    """Kinds of pairs, and the votes about each.
+    """Kinds of pairs, and the distribution of votes for each.
 
     Attributes:
         name: for tables.
@@ -51,7 +52,7 @@ class Population:
         gaps: (n, 2, 19): probability of each ``score_a - score_b`` of ``GAPS`` in order ``ab``
             and ``ba``.
         scored: whether the gaps are scores; if not, only their sign is voted.
-        unreadable: probability that a reply cannot be read.
+        unparseable: probability that a reply is no verdict.
     """
 
     name: str
@@ -59,16 +60,16 @@ class Population:
     gold: Floats
     gaps: Floats
     scored: bool
-    unreadable: float = 0.0
+    unparseable: float = 0.0
 
     def choices(self) -> Floats:
         """(n, 2, 3): probabilities of ``a``, ``b`` and tie in order ``ab`` and ``ba``."""
         signs = [self.gaps[..., mask].sum(-1) for mask in (GAPS > 0, GAPS < 0, GAPS == 0)]
         return np.stack(signs, axis=-1)
 
-    def with_unreadable(self, share: float) -> Population:
-        """The same judge with a share of unreadable replies."""
-        return replace(self, name=f"{self.name}, {share:.0%} unreadable", unreadable=share)
+    def with_unparseable(self, share: float) -> Population:
+        """The same judge with a share of unparseable replies."""
+        return replace(self, name=f"{self.name}, {share:.0%} unreadable", unparseable=share)
 
 
 def flips(wrong: float) -> Population:
@@ -84,13 +85,13 @@ def mixed(mean: float, true_ties: float = TRUE_TIES, bias: float = 0.0) -> Popul
 
 
 def empty_margins(mean: float = TYPICAL) -> Population:
-    """Mixed flips as scores whose gap says nothing."""
-    voted = mixed(mean)
-    choices = voted.choices()
-    gaps = np.zeros_like(voted.gaps)
+    """Mixed flips as scores whose gap carries no information."""
+    unscored = mixed(mean)
+    choices = unscored.choices()
+    gaps = np.zeros_like(unscored.gaps)
     for size in (1, 2, 3, 4):
         gaps[..., 9 + size], gaps[..., 9 - size] = choices[..., 0] / 4, choices[..., 1] / 4
-    return replace(voted, name="empty margins", gaps=gaps, scored=True)
+    return replace(unscored, name="empty margins", gaps=gaps, scored=True)
 
 
 def scores(noise: float, own_error: float = 0.0, slot: float = 0.0) -> Population:

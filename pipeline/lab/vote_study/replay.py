@@ -1,6 +1,6 @@
-"""Replays votes, sampled or stored, under a way of asking.
+"""Replays votes, sampled or stored, under a strategy.
 
-Which orders are asked does not depend on what the replies say, only on which could be read; so
+Which orders are asked does not depend on the verdicts, only on which replies could be parsed; so
 the votes that any product rule would have asked for are a prefix of the votes that the largest
 budget asks for. A pair is asked to the end once, and every rule is replayed on its prefixes.
 """
@@ -16,10 +16,16 @@ import numpy as np
 
 from pipeline.aggregation.decisions import Decision
 from pipeline.judging.votes import Vote
-from pipeline.lab.vote_study.exact import unreadable, voted
+from pipeline.lab.vote_study.exact import unparseable, vote_for
 from pipeline.lab.vote_study.noise import GAPS, Population
 from pipeline.lab.vote_study.strategies import Strategy, fixed
-from pipeline.lab.vote_study.vote_outcome import SUMS, Floats, Outcome, count, summed
+from pipeline.lab.vote_study.strategy_averages import (
+    COUNTED,
+    Averages,
+    Floats,
+    averaged,
+    counts_of,
+)
 from schemas.labels import VERDICT
 
 MOST = 16  # votes of a pair
@@ -45,19 +51,33 @@ class AskedPair:
 
 
 class Replay:
-    """One way of asking; what it does at each key is remembered between pairs."""
+    """One strategy; what it does at each key is kept for further pairs."""
 
     def __init__(self, strategy: Strategy) -> None:
-        """Of any strategy that asks at most ``MOST`` votes."""
+        """Takes any strategy that asks for at most ``MOST`` votes."""
         self.strategy = strategy
         self._known: dict[Any, Decision | int] = {}
 
     def of(self, pair: AskedPair) -> tuple[Decision, int]:
-        """The decision about a pair, and after how many votes."""
+        """The decision on a pair, and after how many votes."""
         asked = 0
         while isinstance(step := self._step(pair, asked), int):
             asked += step
         return step, asked
+
+    def counts(self, pairs: Sequence[AskedPair]) -> dict[str, Floats]:
+        """For each of ``COUNTED``, (n,): its value for each pair."""
+        rows = []
+        for pair in pairs:
+            decision, stop = self.of(pair)
+            lost = sum(not vote.readable for vote in pair.votes[:stop])
+            rows.append(counts_of(decision, pair.gold, stop, lost))
+        return dict(zip(COUNTED, np.array(rows, dtype=float).T, strict=True))
+
+    def averages(self, pairs: Sequence[AskedPair]) -> Averages:
+        """The averages over pairs."""
+        tied = np.array([pair.gold == "tie" for pair in pairs])
+        return averaged(self.counts(pairs), np.ones(len(pairs)), tied)
 
     def _step(self, pair: AskedPair, asked: int) -> Decision | int:
         """How many more votes, or the decision."""
@@ -68,26 +88,12 @@ class Replay:
             self._known[key] = more or self.strategy.decision(votes)
         return self._known[key]
 
-    def sums(self, pairs: Sequence[AskedPair]) -> dict[str, Floats]:
-        """For each of ``SUMS``, (n,): what each pair adds."""
-        rows = []
-        for pair in pairs:
-            decision, stop = self.of(pair)
-            lost = sum(not vote.readable for vote in pair.votes[:stop])
-            rows.append(count(decision, pair.gold, stop, lost))
-        return dict(zip(SUMS, np.array(rows, dtype=float).T, strict=True))
-
-    def outcome(self, pairs: Sequence[AskedPair]) -> Outcome:
-        """The average over pairs."""
-        tied = np.array([pair.gold == "tie" for pair in pairs])
-        return summed(self.sums(pairs), np.ones(len(pairs)), tied)
-
 
 def sample_pairs(population: Population, count: int, seed: int) -> list[AskedPair]:
-    """Draws pairs of a population and their votes.
+    """Samples pairs of a population and their votes.
 
     Args:
-        population: who judges what.
+        population: kinds of pairs and the distribution of votes.
         count: number of pairs.
         seed: the same seed gives the same votes.
     """
@@ -95,15 +101,15 @@ def sample_pairs(population: Population, count: int, seed: int) -> list[AskedPai
     kinds = rng.choice(len(population.weight), size=count, p=population.weight)
     names = {1: "a", -1: "b", 0: "tie"}
     cumulated = population.gaps.cumsum(-1)
-    drawn = rng.random((count, 2, MOST, 1))
-    gaps = GAPS[(drawn > cumulated[kinds][:, :, None, :-1]).sum(-1)]
-    lost = rng.random((count, 2, MOST)) < population.unreadable
+    levels = rng.random((count, 2, MOST, 1))
+    gaps = GAPS[(levels > cumulated[kinds][:, :, None, :-1]).sum(-1)]
+    lost = rng.random((count, 2, MOST)) < population.unparseable
     asker = _Asker()
     pairs = []
-    for kind, gap, unread in zip(kinds, gaps, lost, strict=True):
+    for kind, gap, missing in zip(kinds, gaps, lost, strict=True):
         votes: list[Vote] = []
-        replies = {"ab": iter(zip(gap[0], unread[0], strict=True)),
-                   "ba": iter(zip(gap[1], unread[1], strict=True))}  # fmt: skip
+        replies = {"ab": iter(zip(gap[0], missing[0], strict=True)),
+                   "ba": iter(zip(gap[1], missing[1], strict=True))}  # fmt: skip
         while orders := asker.orders(votes):
             votes += [_vote(o, *next(replies[o]), population.scored) for o in orders]
         pairs.append(AskedPair(names[int(population.gold[kind])], tuple(votes)))
@@ -111,7 +117,7 @@ def sample_pairs(population: Population, count: int, seed: int) -> list[AskedPai
 
 
 class _Asker:
-    """The orders that the largest budget asks for; they depend on what could be read alone."""
+    """The orders that the largest budget asks for; they depend only on which replies are parsed."""
 
     def __init__(self) -> None:
         self._strategy = fixed(MOST)
@@ -127,15 +133,15 @@ class _Asker:
 
 def _vote(order: str, gap: int, lost: bool, scored: bool) -> Vote:
     if lost:
-        return unreadable(order)
+        return unparseable(order)
     if not scored:
-        return voted(order, "a" if gap > 0 else "b" if gap < 0 else "tie")
+        return vote_for(order, "a" if gap > 0 else "b" if gap < 0 else "tie")
     scores = (1.0 + max(gap, 0), 1.0 + max(-gap, 0))
     return Vote(order=order, seed=0, outcome=VERDICT, scores=scores)
 
 
 def _key(votes: Sequence[Vote], margins: bool) -> Any:
-    readable = [vote for vote in votes if vote.readable]
-    said = Counter((vote.choice, vote.margin if margins else None) for vote in readable)
-    first = sum(vote.order == "ab" for vote in readable)
-    return (len(votes), first, len(readable) - first, frozenset(said.items()))
+    parsed = [vote for vote in votes if vote.readable]
+    kinds = Counter((vote.choice, vote.margin if margins else None) for vote in parsed)
+    first = sum(vote.order == "ab" for vote in parsed)
+    return (len(votes), first, len(parsed) - first, frozenset(kinds.items()))

@@ -1,4 +1,4 @@
-"""Ways of asking a judge about a pair: one order, both, a fixed number of votes, adaptively."""
+"""Voting strategies: a pair's votes in one order, both, a fixed number, or adaptively."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ANY_MAJORITY = Rule(threshold=MAJORITY)
 
 
 class Strategy(Protocol):
-    """A way of asking.
+    """How many votes a judge is asked for, in which orders, and how they become a label.
 
     Attributes:
         name: for tables; unique.
@@ -39,12 +39,12 @@ class Strategy(Protocol):
         """The orders to ask next; empty to stop."""
 
     def decision(self, votes: Sequence[Vote]) -> Decision:
-        """What the votes of a pair say together, once it stopped."""
+        """The label of the votes, once it stopped."""
 
 
 @dataclass(frozen=True)
 class OneOrder:
-    """One vote in the order of the row, and no retry: what most judges in use do."""
+    """One vote in the order of the row, and no retry: common practice."""
 
     name: str = "one order"
     most: int = 1
@@ -55,15 +55,15 @@ class OneOrder:
         return () if votes else ("ab",)
 
     def decision(self, votes: Sequence[Vote]) -> Decision:
-        """The vote as it is; quarantined if it cannot be read."""
+        """The vote as it is; quarantined if it cannot be parsed."""
         if not votes[0].readable:
             return Decision(status=Status.QUARANTINED)
         return decide_pair(votes, _ANY_MAJORITY)
 
 
 @dataclass(frozen=True)
-class Asking:
-    """The product's way of asking under one configuration.
+class ProductStrategy:
+    """The product's strategy under one configuration.
 
     Attributes:
         votes: budget and stop rule.
@@ -86,19 +86,19 @@ class Asking:
         return bool(self.votes.margin_scale or self.policy.margin_scale)
 
     def orders(self, votes: Sequence[Vote]) -> tuple[str, ...]:
-        """As the judge of the product asks."""
+        """Those that the product asks for."""
         return next_orders(FORMATS[self.format], votes, self.votes, 2, "")
 
     def decision(self, votes: Sequence[Vote]) -> Decision:
-        """As the product labels."""
+        """The product's label."""
         return decide(FORMATS[self.format], votes, label_rule(self.votes, self.policy))
 
 
-def fixed(count: int) -> Asking:
+def fixed(count: int) -> ProductStrategy:
     """``count`` votes, half in each order; the majority labels, an even split is undecided."""
     name = "both orders" if count == 2 else f"fixed {count}"
     config = VotesConfig(min_votes=count, max_votes=count, threshold=MAJORITY, margin_scale=0)
-    return Asking(name, config)
+    return ProductStrategy(name, config)
 
 
 def adaptive(
@@ -107,7 +107,7 @@ def adaptive(
     margin_scale: float | None = None,
     prior: float | None = None,
     label_threshold: float | None = None,
-) -> Asking:
+) -> ProductStrategy:
     """Asks until the posterior decides, at most ``cap`` votes; the defaults are the product's.
 
     Args:
@@ -123,6 +123,8 @@ def adaptive(
     name += f", gap {config.margin_scale:g}" if config.margin_scale else ""
     name += f", prior {config.prior:g}" if config.prior != 1 else ""
     if label_threshold is None:
-        return Asking(name, config)
+        return ProductStrategy(name, config)
     shown = "majority" if label_threshold == MAJORITY else f"{label_threshold:g}"
-    return Asking(f"{name}, label {shown}", config, PolicyConfig(threshold=label_threshold))
+    return ProductStrategy(
+        f"{name}, label {shown}", config, PolicyConfig(threshold=label_threshold)
+    )

@@ -1,4 +1,4 @@
-"""The simulation: every way of asking on every population, and what bounds them."""
+"""The simulation: every strategy on every population, and bounds for comparison."""
 
 from __future__ import annotations
 
@@ -15,8 +15,15 @@ from pipeline.lab.vote_study.bounds import best_curve, wald_votes
 from pipeline.lab.vote_study.exact import Enumeration
 from pipeline.lab.vote_study.noise import TYPICAL, Population
 from pipeline.lab.vote_study.replay import Replay, sample_pairs
-from pipeline.lab.vote_study.strategies import MAJORITY, Asking, OneOrder, Strategy, adaptive, fixed
-from pipeline.lab.vote_study.vote_outcome import Outcome
+from pipeline.lab.vote_study.strategies import (
+    MAJORITY,
+    OneOrder,
+    ProductStrategy,
+    Strategy,
+    adaptive,
+    fixed,
+)
+from pipeline.lab.vote_study.strategy_averages import Averages
 
 REFERENCE = fixed(8)
 AIM = 0.4  # share of the reference's votes
@@ -25,11 +32,11 @@ RATES = (0.05, 0.10, 0.15, 0.20, 0.25, 0.30)
 SEEDS = 5
 
 FIXED: tuple[Strategy, ...] = (OneOrder(), *(fixed(count) for count in (2, 4, 6, 8, 12, 16)))
-DEFAULTS: tuple[Asking, ...] = tuple(adaptive(cap) for cap in CAPS)
-# By margin scale: the curves along which only the threshold changes. The label is what the
-# majority says, so that a high threshold is not charged for the labels that it withholds.
+DEFAULTS: tuple[ProductStrategy, ...] = tuple(adaptive(cap) for cap in CAPS)
+# By margin scale: the curves along which only the stop threshold changes. The label is that of the
+# majority, so that a high stop threshold does not also withhold labels.
 THRESHOLDS = {0.0: (0.65, 0.74, 0.8, 0.85, 0.9), 1.0: (0.65, 0.7, 0.74), 2.0: (0.65, 0.7)}
-KNOBS: tuple[Asking, ...] = (
+KNOBS: tuple[ProductStrategy, ...] = (
     *(adaptive(8, 0.85, 0, prior) for prior in (0.5, 1, 2)),
     *(adaptive(8, label_threshold=threshold) for threshold in (0.8, 0.85)),
 )
@@ -37,38 +44,38 @@ KNOBS: tuple[Asking, ...] = (
 
 @dataclass(frozen=True)
 class Row:
-    """One way of asking on one population.
+    """One strategy on one population.
 
     Attributes:
         behind: accuracy less that of ``REFERENCE``.
-        intervals: half widths at 95 % of what was sampled (Student's t over the seeds); empty of
-            what is exact.
+        intervals: half widths at 95 % of sampled rows (Student's t over the seeds); empty for
+            exact ones.
         method: ``check`` is a sampled row of a population that is also computed exactly.
     """
 
     population: str
     strategy: str
     method: Literal["exact", "sampled", "check"]
-    outcome: Outcome
+    averages: Averages
     behind: float
     intervals: dict[str, float]
 
     def flat(self) -> dict[str, Any]:
         """The row for JSON."""
-        values = {key: round(value, 5) for key, value in asdict(self.outcome).items()}
+        values = {key: round(value, 5) for key, value in asdict(self.averages).items()}
         rounded = {key: round(value, 5) for key, value in self.intervals.items()}
         where = {"population": self.population, "strategy": self.strategy, "method": self.method}
         return {**where, **values, "behind": round(self.behind, 5), "intervals": rounded}
 
 
-def curve(cap: int, margin_scale: float) -> list[Asking]:
-    """Ways of asking that differ in their threshold."""
+def curve(cap: int, margin_scale: float) -> list[ProductStrategy]:
+    """Strategies that differ in their threshold."""
     steps = THRESHOLDS[margin_scale]
     return [adaptive(cap, step, margin_scale, label_threshold=MAJORITY) for step in steps]
 
 
 def populations() -> list[Population]:
-    """The judges whose replies can all be read."""
+    """The judges whose replies can all be parsed."""
     return [
         *(noise.flips(rate) for rate in RATES),
         *(noise.mixed(rate) for rate in (*RATES, TYPICAL)),
@@ -80,29 +87,29 @@ def populations() -> list[Population]:
     ]
 
 
-def unreadable_populations() -> list[Population]:
-    """The same of three judges that are not always readable."""
+def unparseable_populations() -> list[Population]:
+    """Three of them with a share of unparseable replies."""
     judges = (noise.flips(0.15), noise.mixed(TYPICAL), noise.scores(2, 2))
-    return [judge.with_unreadable(share) for judge in judges for share in (0.02, 0.1)]
+    return [judge.with_unparseable(share) for judge in judges for share in (0.02, 0.1)]
 
 
 def simulate(seed: int, pairs: int) -> dict[str, Any]:
-    """Everything the simulation says, for JSON.
+    """All results of the simulation, for JSON.
 
     Args:
         seed: the first of ``SEEDS`` consecutive seeds.
         pairs: how many pairs are sampled for each seed and population.
     """
     seeds = range(seed, seed + SEEDS)
-    main, readable = [*FIXED, *DEFAULTS], populations()
-    flat = [way for cap in CAPS for way in curve(cap, 0.0)]
-    weighing = [way for cap in CAPS for scale in THRESHOLDS if scale for way in curve(cap, scale)]
-    rows = list(enumerated(readable, [*main, *KNOBS, *flat]))
-    rows += enumerated(unreadable_populations(), [OneOrder(), fixed(2), REFERENCE, *DEFAULTS])
-    for population in readable:
+    main, judges = [*FIXED, *DEFAULTS], populations()
+    flat = [each for cap in CAPS for each in curve(cap, 0.0)]
+    weighing = [each for cap in CAPS for scale in THRESHOLDS if scale for each in curve(cap, scale)]
+    rows = list(enumerated(judges, [*main, *KNOBS, *flat]))
+    rows += enumerated(unparseable_populations(), [OneOrder(), fixed(2), REFERENCE, *DEFAULTS])
+    for population in judges:
         if population.scored:
             rows += sampled(population, weighing, seeds, pairs)
-    for population in (noise.mixed(TYPICAL), noise.scores(2, 2).with_unreadable(0.1)):
+    for population in (noise.mixed(TYPICAL), noise.scores(2, 2).with_unparseable(0.1)):
         rows += [replace(r, method="check") for r in sampled(population, main, seeds, pairs)]
     return {
         "seeds": [seed, seed + SEEDS - 1],
@@ -114,34 +121,34 @@ def simulate(seed: int, pairs: int) -> dict[str, Any]:
 
 
 def enumerated(populations: Sequence[Population], strategies: Sequence[Strategy]) -> Iterable[Row]:
-    """Exact rows, of ways that do not weigh votes by their margins."""
+    """Exact rows, of strategies that do not weigh votes by their margins."""
     known = [Enumeration(strategy) for strategy in strategies]
     reference = Enumeration(REFERENCE)
     for population in populations:
-        aim = reference.outcome(population).accuracy
+        aim = reference.averages(population).accuracy
         for each in known:
-            outcome = each.outcome(population)
-            behind = outcome.accuracy - aim
-            yield Row(population.name, each.strategy.name, "exact", outcome, behind, {})
+            exact = each.averages(population)
+            behind = exact.accuracy - aim
+            yield Row(population.name, each.strategy.name, "exact", exact, behind, {})
 
 
 def sampled(
     population: Population, strategies: Sequence[Strategy], seeds: Sequence[int], pairs: int
 ) -> Iterable[Row]:
-    """Sampled rows: within a seed every way of asking gets the same replies."""
+    """Sampled rows: within a seed every strategy gets the same replies."""
     known = [Replay(strategy) for strategy in strategies]
     reference = Replay(REFERENCE)
-    drawn: list[list[Outcome]] = [[] for _ in known]
+    by_strategy: list[list[Averages]] = [[] for _ in known]
     aims = []
     for seed in seeds:
         asked = sample_pairs(population, pairs, seed)
-        aims.append(reference.outcome(asked).accuracy)
-        for outcomes, each in zip(drawn, known, strict=True):
-            outcomes.append(each.outcome(asked))
-    for outcomes, each in zip(drawn, known, strict=True):
-        behind = [o.accuracy - aim for o, aim in zip(outcomes, aims, strict=True)]
-        columns = {f.name: [getattr(o, f.name) for o in outcomes] for f in fields(Outcome)}
-        mean = Outcome(**{name: float(np.mean(values)) for name, values in columns.items()})
+        aims.append(reference.averages(asked).accuracy)
+        for of_seeds, each in zip(by_strategy, known, strict=True):
+            of_seeds.append(each.averages(asked))
+    for of_seeds, each in zip(by_strategy, known, strict=True):
+        behind = [one.accuracy - aim for one, aim in zip(of_seeds, aims, strict=True)]
+        columns = {f.name: [getattr(one, f.name) for one in of_seeds] for f in fields(Averages)}
+        mean = Averages(**{name: float(np.mean(values)) for name, values in columns.items()})
         intervals = {name: _half_width(columns[name]) for name in ("accuracy", "votes")}
         intervals["behind"] = _half_width(behind)
         name = each.strategy.name
@@ -151,12 +158,12 @@ def sampled(
 def bounds(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """For each population without votes for a tie, the fewest votes that reach the reference.
 
-    ``wald`` (where all votes are alike) is for any test; ``best`` for one that asks in rounds,
+    ``wald`` (where votes are iid) bounds any test; ``best`` any strategy that asks in rounds,
     knows the population and sees the votes without margins.
     """
     found = []
     exact = [row for row in rows if row.method == "exact"]
-    reached = {(row.population, row.strategy): row.outcome.accuracy for row in exact}
+    reached = {(row.population, row.strategy): row.averages.accuracy for row in exact}
     for population in populations():
         if population.choices()[..., 2].any():
             continue  # votes for a tie are beyond the bound

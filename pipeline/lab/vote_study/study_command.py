@@ -1,15 +1,12 @@
-"""The benchmark of ways of asking: figures for JSON, and pictures of them."""
+"""The benchmark of voting strategies: results for JSON, and charts of them."""
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from pipeline.lab.vote_study.real_votes import ask_all, replayed, vote_figures
+from pipeline.lab.vote_study.real_votes import ask_all, replayed, vote_shares
 from pipeline.lab.vote_study.study import (
     CAPS,
     DEFAULTS,
@@ -22,7 +19,6 @@ from pipeline.lab.vote_study.study import (
 )
 from pipeline.lab.vote_study.study_plots import draw_simulation, draw_stored
 from pipeline.labeling.label_config import LabelConfig
-from pipeline.runtime.reporter import Reporter
 
 
 def bench_votes(folder: Path, seed: int, pairs: int) -> dict[str, Any]:
@@ -34,9 +30,9 @@ def bench_votes(folder: Path, seed: int, pairs: int) -> dict[str, Any]:
         pairs: sampled for each seed and population.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    figures = {"benchmark": "votes", **simulate(seed, pairs), "cores": os.cpu_count()}
-    draw_simulation(figures, folder / "votes_simulated.png")
-    return figures
+    results = {"benchmark": "votes", **simulate(seed, pairs), "cores": os.cpu_count()}
+    draw_simulation(results, folder / "votes_simulated.png")
+    return results
 
 
 def bench_stored_votes(
@@ -45,14 +41,13 @@ def bench_stored_votes(
     """Asks a real judge about gold pairs, replays its votes, and draws ``votes_real.png``.
 
     Args:
-        config: of the labeling job; votes that it has stored before are not asked for again.
+        config: of the labeling job; votes that it stored before are not asked for again.
         input_uri: the gold pairs.
-        folder: where votes (``labels/``) and picture go.
+        folder: where votes (``labels/``) and chart go.
         seed: of the bootstrap.
     """
-    reporter = Reporter(Console(file=io.StringIO()))
-    judge_id, pairs = ask_all(config, input_uri, str(folder / "labels"), reporter)
-    curves = [way for cap in CAPS for scale in THRESHOLDS for way in curve(cap, scale)]
+    judge_id, pairs = ask_all(config, input_uri, str(folder / "labels"))
+    curves = [each for cap in CAPS for scale in THRESHOLDS for each in curve(cap, scale)]
     rows = replayed([*FIXED, *DEFAULTS, *KNOBS, *curves], REFERENCE, pairs, seed)
     model, heat = config.judge.model.name, config.judge.sampling.temperature
     title = f"{model} at temperature {heat:g}, {len(pairs)} pairs, stored votes replayed"
@@ -62,6 +57,6 @@ def bench_stored_votes(
         "model": model,
         "temperature": heat,
         "pairs": len(pairs),
-        "votes": vote_figures(pairs),
+        "votes": vote_shares(pairs),
         "rows": rows,
     }

@@ -1,7 +1,8 @@
-"""The figures of the study as tables for people."""
+"""The results of the study as Markdown."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,37 +10,45 @@ from pipeline.lab.vote_study.strategies import OneOrder, Strategy, fixed
 from pipeline.lab.vote_study.study import DEFAULTS, REFERENCE
 
 MAIN: tuple[Strategy, ...] = (OneOrder(), fixed(2), REFERENCE, *DEFAULTS)
-Table = tuple[list[str], list[list[str]]]
+Table = tuple[list[str], list[list[str]]]  # header and lines
 
 
-def comparison(rows: Sequence[dict[str, Any]]) -> Table:
-    """One line for each population: accuracy, votes and undecided share of the main ways.
+def print_study(results: dict[str, Any], where: str) -> None:
+    """Prints the main results.
 
     Args:
-        rows: as in the JSON.
-
-    Returns:
-        The header and the lines.
+        results: as in the JSON.
+        where: the JSON, which has all of them.
     """
+    tables = [("Simulated judges", _comparison(results["rows"]))]
+    if "real" in results:
+        tables.append(("Stored votes of a real judge", _strategies(results["real"]["rows"])))
+    for title, table in tables:
+        sys.stdout.write(f"{title}\n\n{_markdown(table)}\n\n")
+    sys.stdout.write(f"all of it: {where}, with charts beside it\n")
+
+
+def _comparison(rows: Sequence[dict[str, Any]]) -> Table:
+    """One line for each population: accuracy, votes and undecided share of ``MAIN``."""
     header = ["judge"]
-    for way in MAIN:
-        header += [way.name, *(["votes"] if way in DEFAULTS else []), "undecided"]
-    by_place = {(r["population"], r["strategy"]): r for r in rows if r["method"] != "check"}
+    for strategy in MAIN:
+        header += [strategy.name, *(["votes"] if strategy in DEFAULTS else []), "undecided"]
+    by_name = {(r["population"], r["strategy"]): r for r in rows if r["method"] != "check"}
     lines = []
     for population in dict.fromkeys(row["population"] for row in rows):
         line = [population]
-        for way in MAIN:
-            row = by_place[population, way.name]
+        for strategy in MAIN:
+            row = by_name[population, strategy.name]
             line.append(f"{100 * row['accuracy']:.1f}{_behind(row)}")
-            line += [f"{row['votes']:.2f}"] if way in DEFAULTS else []
+            line += [f"{row['votes']:.2f}"] if strategy in DEFAULTS else []
             line.append(f"{100 * row['undecided']:.1f}")
         lines.append(line)
     return header, lines
 
 
-def ways(rows: Sequence[dict[str, Any]]) -> Table:
-    """One line for each way of asking on one population."""
-    header = ["way of asking", "accuracy", "behind fixed 8", "among decided", "undecided", "forced"]
+def _strategies(rows: Sequence[dict[str, Any]]) -> Table:
+    """One line for each strategy on one population."""
+    header = ["strategy", "accuracy", "behind fixed 8", "among decided", "undecided", "forced"]
     header += ["votes", "retries"]
     lines = [
         [
@@ -57,7 +66,7 @@ def ways(rows: Sequence[dict[str, Any]]) -> Table:
     return header, lines
 
 
-def markdown(table: Table) -> str:
+def _markdown(table: Table) -> str:
     """A table as lines of Markdown."""
     header, lines = table
     rows = [header, ["---"] * len(header), *lines]

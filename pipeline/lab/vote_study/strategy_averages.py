@@ -1,4 +1,4 @@
-"""What a way of asking gives on average: accuracy, abstentions, votes."""
+"""What a strategy achieves on average: accuracy, abstentions, votes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from schemas.labels import Status
 
 Floats = NDArray[np.float64]
 
-SUMS = ("right", "wrong", "quarantined", "votes", "retries")
+COUNTED = ("right", "wrong", "quarantined", "votes", "retries")
+"""What is counted of each pair."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class Averages:
     """Averages over a population of pairs.
 
     Attributes:
@@ -26,8 +27,8 @@ class Outcome:
         undecided: share of them that got none (tie, abstained or quarantined).
         quarantined: share of all pairs.
         forced: share of the true ties that got a preference; 0 without true ties.
-        votes: replies a pair, over all pairs, unreadable ones included.
-        retries: unreadable replies a pair.
+        votes: replies a pair, over all pairs, unparseable ones included.
+        retries: unparseable replies a pair.
     """
 
     accuracy: float
@@ -39,37 +40,37 @@ class Outcome:
     retries: float
 
 
-def count(decision: Decision, gold: str, votes: int, unreadable: int) -> tuple[float, ...]:
-    """What one pair adds to each of ``SUMS``; of a true tie, any preference is ``wrong``."""
+def counts_of(decision: Decision, gold: str, votes: int, unparseable: int) -> tuple[float, ...]:
+    """The values of ``COUNTED`` for one pair; of a true tie, any preference is ``wrong``."""
     preference = decision.preference
     return (
         float(preference is not None and preference == gold),
         float(preference is not None and preference != gold),
         float(decision.status is Status.QUARANTINED),
         float(votes),
-        float(unreadable),
+        float(unparseable),
     )
 
 
-def summed(sums: Mapping[str, Floats], weight: Floats, tied: NDArray[np.bool_]) -> Outcome:
+def averaged(counts: Mapping[str, Floats], weight: Floats, tied: NDArray[np.bool_]) -> Averages:
     """The averages over pairs, or over kinds of pairs with weights.
 
     Args:
-        sums: for each of ``SUMS``, (n,): its expectation for each pair.
+        counts: for each of ``COUNTED``, (n,): its expectation for each pair.
         weight: (n,), how much each pair counts.
         tied: (n,), whether it is a true tie.
     """
     better = np.where(tied, 0.0, weight)
-    right, wrong = (float(sums[k] @ better / better.sum()) for k in ("right", "wrong"))
+    right, wrong = (float(counts[k] @ better / better.sum()) for k in ("right", "wrong"))
     ties = np.where(tied, weight, 0.0)
     total = weight.sum()
     decided = right + wrong
-    return Outcome(
+    return Averages(
         accuracy=right + (1 - decided) / 2,
         among_decided=right / decided if decided else 0.5,
         undecided=1 - decided,
-        quarantined=float(sums["quarantined"] @ weight / total),
-        forced=float(sums["wrong"] @ ties / ties.sum()) if ties.any() else 0.0,
-        votes=float(sums["votes"] @ weight / total),
-        retries=float(sums["retries"] @ weight / total),
+        quarantined=float(counts["quarantined"] @ weight / total),
+        forced=float(counts["wrong"] @ ties / ties.sum()) if ties.any() else 0.0,
+        votes=float(counts["votes"] @ weight / total),
+        retries=float(counts["retries"] @ weight / total),
     )

@@ -1,4 +1,7 @@
-"""What the workers of a run say of themselves, read every second where Prometheus would read it."""
+"""What a run's Ray reports: bytes through its object stores, and its workers' metrics.
+
+The metrics are read every second from where Prometheus scrapes them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,9 @@ import time
 import urllib.request
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
+
+from ray._private import internal_api
 
 from pipeline.labeling.prometheus_metrics import REQUESTS_IN_FLIGHT, STAGE_SECONDS
 from pipeline.labeling.ray_nodes import nodes_of_cluster
@@ -18,13 +24,23 @@ _LINE = re.compile(r"(ray_pairmill_\w+)\{([^}]*)\} (\S+)")
 _STAGE = re.compile(r'[Ss]tage="(\w+)"')
 
 
+def spilled_bytes() -> int:
+    """Bytes that this cluster's object stores have ever spilled to disk."""
+    return sum(int(each.spilled_bytes_total) for each in _object_store_stats())
+
+
+def created_bytes() -> int:
+    """Bytes of all objects that were ever put into this cluster's object stores."""
+    return sum(int(each.cumulative_created_bytes) for each in _object_store_stats())
+
+
 def report_every_second() -> None:
-    """Makes a Ray that this process starts later on export new values every second."""
+    """Makes a Ray that this process starts afterwards export new values every second."""
     os.environ.setdefault("RAY_metrics_report_interval_ms", "1000")
 
 
 def metrics_urls() -> list[str]:
-    """Where the nodes that there are now export their metrics; Ray must run."""
+    """Where the cluster's present nodes export their metrics; Ray must run."""
     return [
         f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
         for node in nodes_of_cluster()
@@ -35,7 +51,7 @@ class WorkerWatch(Repeating):
     """Watches the workers while a block runs.
 
     Attributes:
-        in_flight: replies that engines owed, by the time of the clock.
+        in_flight: pairs of a clock time and how many requests the engines had in flight.
     """
 
     def __init__(self, urls: Sequence[str], every_seconds: float = 1) -> None:
@@ -46,7 +62,7 @@ class WorkerWatch(Repeating):
         self._seconds: dict[tuple[str, str], float] = {}
 
     def stage_seconds(self) -> dict[str, float]:
-        """Seconds of each stage, of all workers; each takes its last second with it."""
+        """Seconds of each stage, of all workers; of each its last second is missing."""
         sums = defaultdict[str, float](float)
         for (stage, _), seconds in self._seconds.items():
             sums[stage] += seconds
@@ -59,11 +75,18 @@ class WorkerWatch(Repeating):
                 self._take(page.read().decode())
 
     def _take(self, page: str) -> None:
-        owed = []
+        requests = []
         for name, labels, value in _LINE.findall(page):
             if name == STAGE_SECONDS.exported[0] and (stage := _STAGE.search(labels)):
                 self._seconds[stage[1], labels] = float(value)
             if name == REQUESTS_IN_FLIGHT.exported[0]:
-                owed.append(float(value))
-        if owed:
-            self.in_flight.append((time.time(), round(sum(owed))))
+                requests.append(float(value))
+        if requests:
+            self.in_flight.append((time.time(), round(sum(requests))))
+
+
+def _object_store_stats() -> list[Any]:
+    api: Any = internal_api  # untyped in Ray
+    nodes = nodes_of_cluster()
+    stats = [api.node_stats(n["NodeManagerAddress"], n["NodeManagerPort"]) for n in nodes]
+    return [each.store_stats for each in stats]

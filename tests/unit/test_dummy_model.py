@@ -1,4 +1,4 @@
-"""The model and the pairs that stand in for those that cannot be downloaded."""
+"""The dummy-weight model and the dummy pairs, for where the real ones cannot be downloaded."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from statistics import fmean
 
 import pytest
 
-from pipeline.lab.bench.bench_requests import prompts_of
-from pipeline.lab.tiny_judge.clip_files import encode_clip
+from pipeline.lab.bench.bench_requests import LayoutOnly, prompts_of
+from pipeline.lab.bench.dummy_pairs import write_clip_shards, write_picture_shards
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.runtime.config_file import load_config
 
@@ -17,13 +17,11 @@ from pipeline.runtime.config_file import load_config
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Transformers take many seconds to import, which only these tests shall pay.
-    from pipeline.lab.bench import dummy_model as stand_in
+    from pipeline.lab.bench.dummy_model import write_model
 
-    where = tmp_path_factory.mktemp("stand-in")
-    stand_in.write_model(where / "model")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stand_in, "_ROWS", 64)
-        stand_in.write_photo_shards(where / "pairs", 1, (448, 448))
+    where = tmp_path_factory.mktemp("dummy")
+    write_model(where / "model")
+    write_picture_shards(where / "pairs", 1, 64, (448, 448))
     return where
 
 
@@ -38,9 +36,7 @@ def test_the_model_has_the_shape_of_qwen2_5_vl_7b(folder: Path) -> None:
     assert sum(weight.numel() for weight in model.parameters()) == 8_292_166_656
 
 
-def test_prompts_are_as_long_as_usual_and_any_token_can_be_read(folder: Path) -> None:
-    from pipeline.lab.bench.peers_bench import LayoutOnly
-
+def test_prompts_are_as_long_as_usual_and_any_token_can_be_decoded(folder: Path) -> None:
     name = f"judge.model.name={folder / 'model'}"
     config = load_config(LabelConfig, "jobs/configs/h200-bf16.yaml", [name])
     engine = LayoutOnly(config.judge)
@@ -56,12 +52,8 @@ def test_prompts_are_as_long_as_usual_and_any_token_can_be_read(folder: Path) ->
     assert {*tokenizer["model"]["vocab"].values(), *special} == set(range(152_064))
 
 
-def test_clips_stand_where_pictures_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.lab.bench import dummy_model as stand_in
-    from pipeline.lab.bench.peers_bench import LayoutOnly
-
-    monkeypatch.setattr(stand_in, "_ROWS", 1)
-    stand_in.write_clip_shards(tmp_path, 2, encode_clip)
+def test_clips_take_the_place_of_pictures(tmp_path: Path) -> None:
+    write_clip_shards(tmp_path, 2, 1)
     model = "judge.model.name=tiny-judge"
     config = load_config(LabelConfig, "jobs/configs/h200-bf16.yaml", [model])
     prompts = prompts_of(config, str(tmp_path), LayoutOnly(config.judge))

@@ -1,4 +1,4 @@
-"""Figures as tables for people: one for ``rows``, one for single figures, then the notes."""
+"""A benchmark's results as text: a table of ``rows``, a line for each other value, the notes."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ _MOST_SHOWN = 12
 _WIDTH = 220  # no column is cut short
 
 
-def say(text: str) -> None:
-    """Tells on standard error how far a long benchmark is, so that one cut short is not lost."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
-
-
-def print_figures(figures: Mapping[str, Any], where: str, console: Console | None = None) -> None:
-    """Prints a benchmark's figures.
+def print_results(results: Mapping[str, Any], where: str, console: Console | None = None) -> None:
+    """Prints a benchmark's results.
 
     Args:
-        figures: ``rows`` become columns, ``notes`` become sentences, the rest one line each.
-        where: that all of it has been written to.
-        console: standard output by default; lines are never folded, so that they can be pasted.
+        results: ``rows`` become a table, ``notes`` become sentences, the rest one line each.
+        where: the file that has all of them.
+        console: standard output by default; lines are never wrapped, so that they can be pasted.
     """
     console = console or Console(soft_wrap=True, width=_WIDTH)
-    if rows := figures.get("rows"):
-        console.print(_table(figures["benchmark"], [_flat(row) for row in rows]))
+    if rows := results.get("rows"):
+        console.print(_table(results["benchmark"], [_flat(row) for row in rows]))
     left = {
         key: value
-        for key, value in _flat(figures).items()
+        for key, value in _flat(results).items()
         if key not in ("rows", "notes", "benchmark")
     }
     for key, value in left.items():
         console.print(f"{key}: {_shown(value)}", markup=False, highlight=False)
-    for note in figures.get("notes", ()):
+    for note in results.get("notes", ()):
         console.print(f"* {note}", markup=False, highlight=False)
     console.print(f"all of it: {where}", markup=False, highlight=False)
+
+
+def report_run(name: str, result: Mapping[str, Any]) -> None:
+    """Writes one run's result to standard error, where it is left if the benchmark is cut short."""
+    sys.stderr.write(f"{name}: {result}\n")
+    sys.stderr.flush()
 
 
 def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -58,7 +58,7 @@ def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested figures as ``outer.inner``."""
+    """Nested values as ``outer.inner``."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):

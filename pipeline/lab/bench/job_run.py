@@ -1,0 +1,113 @@
+"""One run of the labeling job, measured from outside: its rates, its pace and where time went."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from pipeline.judging.label_parts import judge_parts_prefix
+from pipeline.lab.bench.bench_requests import Rates
+from pipeline.lab.bench.gpu_watch import GpuWatch
+from pipeline.lab.bench.label_timeline import Timeline, committed_timeline
+from pipeline.lab.bench.ray_watch import (
+    WorkerWatch,
+    created_bytes,
+    metrics_urls,
+    report_every_second,
+)
+from pipeline.labeling.label_config import LabelConfig
+from pipeline.labeling.label_run import RunResult, label
+from pipeline.labeling.ray_session import ray_session
+from pipeline.pairs.shards import list_shards, open_input
+from pipeline.runtime.reporter import Reporter
+from pipeline.store.object_store import Store
+
+
+@dataclass(frozen=True)
+class JobRun:
+    """One run of the job.
+
+    Attributes:
+        store_bytes: put into Ray's object store.
+        stage_s: seconds that pairs, replies and units spent in the workers' stages.
+        in_flight: pairs of a clock time and how many requests the engines had in flight.
+        units: committed.
+        gpu: samples of the GPUs meanwhile.
+    """
+
+    rates: Rates
+    pace: Timeline
+    store_bytes: int
+    stage_s: Mapping[str, float]
+    in_flight: Sequence[tuple[float, int]]
+    units: int
+    gpu: GpuWatch
+
+    def details(self, input_uri: str) -> dict[str, Any]:
+        """Where the run's time went, and the bytes that it moved, for JSON."""
+        began = self.pace.first_at - self.pace.first_label_s
+        ended = began + self.rates.seconds
+        idle = self.gpu.idle_seconds(began, ended)
+        pairs, kib = self.rates.pairs, 1_024
+        return {
+            "object_store_kb_a_pair": round(self.store_bytes / pairs / kib, 2),
+            "input_kb_a_pair": round(_bytes_of(input_uri) / pairs / kib, 2),
+            "pair_s": self.pair_seconds(),
+            "gpu_idle_s": None if idle is None else round(idle, 1),
+            "labels_by_second": self.pace.by_second,
+            "in_flight": [(self._since(when), count) for when, count in self.in_flight],
+            "gpu": [
+                (self._since(sample.at), sample.busy, round(sample.watts))
+                for sample in self.gpu.samples
+                if sample.at <= ended
+            ],
+        }
+
+    def _since(self, when: float) -> float:
+        return round(when - self.pace.first_at, 1)
+
+    def pair_seconds(self) -> dict[str, float]:
+        """Mean seconds of each stage: prepare a pair, one reply, commit a unit."""
+        of = {"decode": self.rates.pairs, "engine": self.rates.judgments, "commit": self.units}
+        named = {"decode": "prepare"}
+        return {
+            named.get(stage, stage): round(self.stage_s.get(stage, 0.0) / max(count, 1), 4)
+            for stage, count in of.items()
+        }
+
+
+def run_job(config: LabelConfig, input_uri: str, output_uri: str) -> JobRun:
+    """The whole labeling job, in this process and its Ray."""
+    report_every_second()
+    with ray_session(config.workers), WorkerWatch(metrics_urls()) as watch, GpuWatch() as gpu:
+        result = label_silently(config, input_uri, output_uri)
+        crossed = created_bytes()
+    counts = result.counts
+    output = Store(output_uri)
+    units = sum(1 for _ in output.list(judge_parts_prefix(result.judge_id)))
+    pace = committed_timeline(output, result.judge_id, result.judging_seconds)
+    rates = Rates(
+        counts.pairs,
+        counts.judgments,
+        counts.output_tokens,
+        result.judging_seconds,
+        pace.full_per_s * counts.judgments / counts.pairs,
+        counts.prompt_tokens,
+        counts.cached_tokens,
+    )
+    return JobRun(rates, pace, crossed, watch.stage_seconds(), watch.in_flight, units, gpu)
+
+
+def label_silently(config: LabelConfig, input_uri: str, output_uri: str) -> RunResult:
+    """Runs the labeling job without a report: standard output is for the benchmark's results."""
+    silent = Reporter(Console(file=io.StringIO()))
+    return label(config, input_uri, output_uri, silent, dry_run=False)
+
+
+def _bytes_of(input_uri: str) -> int:
+    store, prefix = open_input(input_uri)
+    return sum(entry.size for entry in list_shards(store, prefix))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import Any
 
 from pipeline.runtime.suggestion import did_you_mean
 
@@ -67,7 +68,6 @@ def _listing() -> str:
 
 def reference() -> str:
     """Every command and every setting in Markdown: jobs/README.md."""
-    from jobs import ingest, nightly
     from pipeline.runtime.settings_help import settings_table
 
     lines = [
@@ -79,16 +79,21 @@ def reference() -> str:
     for group, commands in COMMANDS.items():
         lines += ["", f"## {group.capitalize()}"]
         for name in commands:
-            command = getattr(importlib.import_module(f"jobs.{name}"), "COMMAND", None)
+            command = _command(name)
             lines += ["", f"### `pairmill {name}`", ""]
             lines += ["```", command.help.rstrip(), "```"] if command else [f"{commands[name]}."]
     lines += [
         "",
         "## Settings of every command but ingest",
-        *settings_table(nightly.COMMAND.settings),
+        *settings_table(_command("nightly").settings),
     ]
-    lines += ["", "## Settings of ingest", *settings_table(ingest.COMMAND.settings), ""]
+    lines += ["", "## Settings of ingest", *settings_table(_command("ingest").settings), ""]
     return "\n".join(lines)
+
+
+def _command(name: str) -> Any:
+    """The declaration of a command; None of one that declares its options by itself."""
+    return getattr(importlib.import_module(f"jobs.{name}"), "COMMAND", None)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import sys
 
 from rich.console import Console
@@ -11,28 +11,31 @@ from rich.text import Text
 from pipeline.labeling.preflight.check import Check
 from pipeline.labeling.preflight.preflight import preflight
 from pipeline.nightly.pipeline_config import PipelineConfig
-from pipeline.runtime.command import run_command
-from pipeline.runtime.config_file import load_config
+from pipeline.runtime.command import Call, Command, Parser
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "skipped": "dim"}
 _FAILED = 2
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the job; returns its exit code (0 nothing would stop a run, 2 something would)."""
-    options = _parser().parse_args(arguments)
-    return run_command(lambda: _run(options), "interrupted; run it again")
+def _options(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--input", metavar="URI", help="folder of pair shards; not checked without it")
+    add("--output", metavar="URI", help="where labels go; not checked without it")
 
 
-def _run(options: argparse.Namespace) -> int:
-    config = load_config(PipelineConfig, options.config, options.set)
-    checks = preflight(config, options.input, options.output, config.canary)
-    console = Console(file=sys.stdout, soft_wrap=True, highlight=False)
-    width = max(len(check.name) for check in checks)
-    for check in checks:
-        console.print(_line(check, width))
+def _run(call: Call[PipelineConfig]) -> int:
+    config = call.config()
+    checks = preflight(config, call.options.input, call.options.output, config.canary)
     failed = sum(check.state == "fail" for check in checks)
-    console.print(_summary(failed, len(checks)))
+    if call.reporter.style == "json":
+        for check in checks:
+            call.reporter.event("check", dataclasses.asdict(check))
+    else:
+        console = Console(file=sys.stdout, soft_wrap=True, highlight=False)
+        width = max(len(check.name) for check in checks)
+        for check in checks:
+            console.print(_line(check, width))
+        console.print(_summary(failed, len(checks)))
     return _FAILED if failed else 0
 
 
@@ -51,27 +54,25 @@ def _summary(failed: int, count: int) -> str:
     return f"\n{count} checks, none failed"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="pairmill doctor",
-        description="Checks in a few seconds what would stop a run: software, memory, Ray, rights "
-        "on the stores, weights. Starts no engine; writes two small objects under OUTPUT/doctor.",
-        epilog="example: pairmill doctor --config jobs/configs/nightly.yaml --input "
-        "s3://bucket/pairs --output s3://bucket/labels; exit codes: 0 nothing would stop a run; "
-        "2 something would, or bad config",
-    )
-    add = parser.add_argument
-    add("--config", metavar="FILE", help="YAML; built-in defaults without it")
-    add("--input", metavar="URI", help="folder of pair shards; not checked without it")
-    add("--output", metavar="URI", help="where labels go; not checked without it")
-    add(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="override one setting, as for the run",
-    )
-    return parser
+COMMAND = Command(
+    name="doctor",
+    text="Checks in a few seconds what would stop a run: software, memory, Ray, rights on the\n"
+    "stores, weights. Starts no engine; writes two small objects under OUTPUT/doctor.",
+    example="--config jobs/configs/nightly.yaml --input s3://bucket/pairs "
+    "--output s3://bucket/labels",
+    settings=PipelineConfig,
+    example_setting="--workers.max 4",
+    add_options=_options,
+    run=_run,
+    exits=(0, 2, 130),
+    interrupted="interrupted; run it again",
+    log="text",
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; returns its exit code (see ``--help``)."""
+    return COMMAND.main(arguments)
 
 
 if __name__ == "__main__":

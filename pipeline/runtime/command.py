@@ -70,6 +70,7 @@ class Command(Generic[Config]):
         run: does the work; returns the exit code.
         exits: the exit codes that it can end with.
         interrupted: what Ctrl-C leaves behind and what to do next.
+        log: in which form it reports; by default text on a terminal and JSON elsewhere.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Command(Generic[Config]):
     run: Callable[[Call[Config]], int]
     exits: tuple[int, ...]
     interrupted: str = "interrupted; the same command goes on where this run stopped"
+    log: Style | None = None
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
         """Runs it; returns its exit code.
@@ -138,7 +140,7 @@ class Command(Generic[Config]):
         parser.add_argument("--config", metavar="FILE", help="YAML; built-in defaults without it")
         parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[],
             help="a setting, as --SETTING VALUE gives it")  # fmt: skip
-        add_log_option(parser)
+        add_log_option(parser, self.log)
         parser.add_argument("--help-settings", action="store_true",
             help="list every setting, its default and its meaning")  # fmt: skip
         return parser

@@ -19,7 +19,7 @@ from pipeline.labeling.label_config import WorkersConfig
 from pipeline.runtime.reporter import Reporter
 from schemas.manifest import Manifest
 
-# Ray takes some ten seconds to start, in which one process exports about so much.
+# One process exports so much sooner than a private Ray has started and its tasks have run.
 IN_PROCESS_ROWS = 5_000
 IN_PROCESS_BYTES = 2**30  # of the shards, in which media may be
 
@@ -47,14 +47,19 @@ def task_map(manifest: Manifest, workers: WorkersConfig, reporter: Reporter) -> 
         workers: for Ray on a single machine.
         reporter: receives the start of Ray.
     """
-    size = sum(shard.bytes for shard in manifest.shards)
-    if manifest.rows <= IN_PROCESS_ROWS and size <= IN_PROCESS_BYTES:
+    if fits_in_process(manifest):
         yield map_in_threads
         return
     from pipeline.labeling.ray_session import ray_session  # Ray takes seconds to import
 
     with ray_session(workers, reporter):
         yield map_on_ray
+
+
+def fits_in_process(manifest: Manifest) -> bool:
+    """Whether an export of this snapshot is small enough to run without Ray."""
+    size = sum(shard.bytes for shard in manifest.shards)
+    return manifest.rows <= IN_PROCESS_ROWS and size <= IN_PROCESS_BYTES
 
 
 def map_in_threads(tasks: Sequence[Task], function: Callable[[Task], Result]) -> Iterator[Result]:

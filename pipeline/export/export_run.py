@@ -75,13 +75,13 @@ def export_snapshot(
     """Exports a snapshot.
 
     Args:
-        output: the output root of the labeling jobs; the export lands in it.
-        input_uri: the pairs; by default where the snapshot says that they were.
-        snapshot: ``LATEST``, or a snapshot's id, or how it begins.
+        output: the output root of the labeling jobs; the export is written to it.
+        input_uri: the pairs; by default the input that the snapshot names.
+        snapshot: ``LATEST``, or a snapshot's id, or its first digits.
         config: format, selection and the rest.
         reporter: receives progress.
         columns: the ``input`` section that the pairs were labelled with.
-        workers: for Ray on a single machine.
+        workers: for Ray on a single machine, if the export is large.
 
     Raises:
         ConfigError: there is no such snapshot, or the format cannot hold its labels.
@@ -99,7 +99,7 @@ def export_snapshot(
 
 
 def find_manifest(output: Store, snapshot: str) -> Manifest:
-    """The manifest of the snapshot that is asked for.
+    """The manifest of a snapshot to export.
 
     Raises:
         ConfigError: there is no such snapshot, or the gate refused it.

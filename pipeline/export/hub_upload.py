@@ -118,8 +118,8 @@ def _refused(api: HfApi, repo: str, error: HfHubHTTPError) -> ConfigError | Stor
     message = (str(error).strip().splitlines() or [""])[0]
     if status in (401, 403, 404):
         return ConfigError(
-            f"--push-to-hub {repo}: {api.endpoint} refuses ({status}: {message}); set HF_TOKEN to "
-            "a token that may write there"
+            f"--push-to-hub {repo}: {api.endpoint} refuses ({status}: {message}); give a "
+            "token that may write there as HF_TOKEN"
         )
     return StorageError(
         f"--push-to-hub {repo}: {api.endpoint} failed ({status}: {message}); nothing of this "

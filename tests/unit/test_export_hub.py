@@ -78,7 +78,7 @@ def test_refusals_say_what_to_do(tmp_path: Path, hub: Hub) -> None:
     done = push(tmp_path, hub, token="hf_another")
     assert done.returncode == 2
     assert "error: --push-to-hub team/labels: " in done.stderr
-    assert "set HF_TOKEN to a token that may write there" in done.stderr
+    assert "give a token that may write there as HF_TOKEN" in done.stderr
     assert "hf_another" not in done.stderr
     hub.failing = ("/commit/main", 400)
     done = push(tmp_path, hub)

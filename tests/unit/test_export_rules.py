@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from pipeline.export.export_config import ExportConfig, SelectionConfig
 from pipeline.export.export_file import remove_unfinished
+from pipeline.export.export_flow import fits_in_process
 from pipeline.export.export_parts import ExportRange, Piece, cut_parts
 from pipeline.export.export_rules import (
     in_validation,
@@ -176,6 +177,18 @@ def test_the_labels_of_a_shard_are_found_in_the_files_that_hold_them(tmp_path: P
     wrong = replace(shards[0], labels=shards[0].labels + 1)
     with pytest.raises(InputError, match="has 32 labels in the files of the snapshot, expected 33"):
         wrong.read_labels(made.output, ["label_id"])
+
+
+def test_which_exports_need_no_ray(tmp_path: Path) -> None:
+    made = fill(Corpus.at(tmp_path))
+    manifest = read_manifest(made.output, live(made.output).snapshot_id)
+    assert fits_in_process(replace(manifest, rows=5_000))
+    assert not fits_in_process(replace(manifest, rows=5_001))
+    first, *others = manifest.shards
+    large = replace(first, bytes=2**30 - sum(shard.bytes for shard in others))
+    assert fits_in_process(replace(manifest, shards=(large, *others)))
+    larger = replace(large, bytes=large.bytes + 1)
+    assert not fits_in_process(replace(manifest, shards=(larger, *others)))
 
 
 def test_what_a_killed_run_left_in_a_folder_that_is_read_whole(tmp_path: Path) -> None:

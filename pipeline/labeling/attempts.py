@@ -1,4 +1,4 @@
-"""Marks of begun attempts: how often a worker died while it judged a unit, or as it started.
+"""Marks of attempts: how often a worker died while it judged a unit, or while its engine started.
 
 A mark is an empty object; nothing is ever deleted (the job needs no right to delete).
 """
@@ -19,26 +19,26 @@ from pipeline.store.object_store import Store
 class Attempts:
     """The attempts of one run at the units of one judge.
 
-    Attempts that shared their worker with other units and attempts that had it alone are kept
-    apart: only the latter prove anything about a unit.
+    Attempts that shared their worker with other units and attempts that ran alone on it are counted
+    separately: only the latter prove anything about a unit.
     """
 
     def __init__(self, store: Store, judge_id: str, run_id: str) -> None:
-        """Keeps the marks in the output store."""
+        """The marks are objects of the output store."""
         self._store, self._judge_id, self._run_id = store, judge_id, run_id
 
     def deaths(self, unit: Unit, *, alone: bool) -> int:
-        """How many attempts at the unit surely ended with the death of their worker.
+        """How many attempts at the unit are known to have ended with the death of their worker.
 
-        An attempt that this run began and must begin again died. Of an earlier run, the last
-        attempt is left out: that run itself may have been ended, the worker with it.
+        Every attempt of this run that is followed by another one did. Of an earlier run, the last
+        attempt is not counted: that run may have been ended as a whole, the worker with it.
         """
         counts = self._counts(unit, alone)
         own = counts.pop(self._run_id, 0)
         return own + sum(count - 1 for count in counts.values())
 
     def begin(self, unit: Unit, *, alone: bool) -> None:
-        """Marks that an attempt begins now."""
+        """Marks the start of an attempt."""
         number = self._counts(unit, alone)[self._run_id]
         self._store.put(f"{self._folder(unit, alone)}/{self._run_id}.{number}", b"")
 
@@ -51,13 +51,13 @@ class Attempts:
 
 
 class Starts:
-    """The starts of a run's engines: an engine that kills its process must not do so for ever.
+    """The starts of a run's engines, so that an engine that kills its process does so a few times.
 
-    Ray replaces a process that dies as it starts without any limit.
+    Ray itself restarts a process that dies while it starts without any limit.
     """
 
     def __init__(self, store: Store, judge_id: str, run_id: str) -> None:
-        """Keeps the marks in the output store."""
+        """The marks are objects of the output store."""
         self._store = store
         self._folder = f"attempts/{judge_folder(judge_id)}/starts/{run_id}"
 
@@ -67,14 +67,14 @@ class Starts:
 
     @contextmanager
     def watched(self, at_once: int, max_failures: int) -> Iterator[None]:
-        """Marks the beginning and the success of what happens in the block.
+        """Marks the start and the success of the block.
 
         Args:
-            at_once: starts that may be going on at the same time.
+            at_once: starts that may run at the same time.
             max_failures: deaths allowed for each start that succeeded, and before the first.
 
         Raises:
-            EngineStartError: more starts than that did not live to their end.
+            EngineStartError: more starts than that ended with the death of their process.
         """
         marks = self.counts()
         unfinished = marks["begun"] - marks["ready"]

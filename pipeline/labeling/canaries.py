@@ -1,8 +1,8 @@
-"""Canaries: gold pairs that a run judges anew, among its corpus and by the same workers.
+"""Canaries: gold pairs that a run re-judges, among its corpus and on the same workers.
 
-Their parts lie under ``canaries/<run_id>`` as those of any output, and are no part of a snapshot:
-they show whether the judge still judges as it did. They cost an engine nothing that does not run,
-so a run that has nothing to judge judges no canaries either.
+Their parts are laid out under ``canaries/<run_id>`` as those of any output, and are in no snapshot:
+they show whether the judge still judges as it did. They alone are no reason to start an engine: a
+run that has nothing else to judge judges no canaries.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pipeline.pairs.shards import open_input
 from pipeline.runtime.reporter import Reporter
 from pipeline.store.object_store import Store
 
-_PLACE = 1  # among the corpora of a run's spec
-_MOST_PIECES = 64  # each is an object
+_CORPUS = 1  # index among the corpora of a run's spec
+_MAX_TASKS = 64  # each is an object
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Canaries:
     """The canaries of one run.
 
     Attributes:
-        corpus: where they are, and where their parts go.
+        corpus: their input, and the root of their parts.
         output: the store of those parts.
     """
 
@@ -37,11 +37,11 @@ class Canaries:
     plan: Plan
 
     def among(self, plan: Plan) -> list[ShardTask]:
-        """The tasks of a run, canaries spread evenly among them."""
-        pieces = min(plan.units, _MOST_PIECES)
-        own = list(_cut(self.plan, pieces))
-        placed = [*_places(plan.tasks), *_places(own)]
-        return [task for _, task in sorted(placed, key=lambda place: place[0])]
+        """The tasks of a run, with canaries spread evenly among them."""
+        pieces = min(plan.units, _MAX_TASKS)
+        own = list(_small_tasks(self.plan, pieces))
+        ordered = sorted([*_positions(plan.tasks), *_positions(own)], key=lambda each: each[0])
+        return [task for _, task in ordered]
 
 
 def plan_canaries(
@@ -52,11 +52,11 @@ def plan_canaries(
     judge_id: str,
     reporter: Reporter,
 ) -> Canaries | None:
-    """What of canaries a run judges; None without any.
+    """The canaries that a run judges; None without any.
 
     Raises:
-        InputError: they are not there, or do not keep to pairs v1.
-        StorageError: they cannot be reached.
+        InputError: the input of canaries has no shards, or their columns are not pairs v1.
+        StorageError: their store cannot be reached.
     """
     if config is None or config.input is None:
         return None
@@ -70,15 +70,15 @@ def plan_canaries(
     return Canaries(Corpus(source.uri, root.uri, how), root, plan)
 
 
-def _cut(plan: Plan, pieces: int) -> Iterator[ShardTask]:
-    """About so many tasks of one unit each, by their rows."""
+def _small_tasks(plan: Plan, pieces: int) -> Iterator[ShardTask]:
+    """About ``pieces`` tasks of one unit each, in proportion to their rows."""
     for task in plan.tasks:
         for unit in task.units:
             for piece in unit.split(max(1, round(pieces * unit.rows / plan.rows_to_do))):
-                yield replace(task, units=(piece,), corpus=_PLACE)
+                yield replace(task, units=(piece,), corpus=_CORPUS)
 
 
-def _places(tasks: Sequence[ShardTask]) -> Iterator[tuple[float, ShardTask]]:
-    """Tasks with their place between 0 and 1."""
+def _positions(tasks: Sequence[ShardTask]) -> Iterator[tuple[float, ShardTask]]:
+    """Tasks with their relative positions, between 0 and 1."""
     for number, task in enumerate(tasks):
         yield (number + 0.5) / len(tasks), task

@@ -11,18 +11,17 @@ CANARIES_FOLDER = "canaries"
 
 
 def canary_root(output: Store, run_id: str) -> Store:
-    """What is an output root to the canaries of a run: their parts are laid out as any."""
+    """The output root of a run's canaries: their parts are laid out as any."""
     return Store(output.path(f"{CANARIES_FOLDER}/{run_id}"))
 
 
 class CanaryConfig(Frozen):
-    """Gold pairs that every night which judges at all judges anew, among its other pairs.
+    """Gold pairs that a nightly run re-judges among its other pairs, if it has any to judge.
 
     Attributes:
         input: a folder of shards, or one shard; none means no canaries.
-        columns: where foreign columns hold what pairs v1 asks for; by itself, and not as
-            ``input.columns`` has it.
-        media_roots: as ``input.media_roots``, of the canaries.
+        columns: column mapping of the canaries; that of ``input.columns`` does not apply to them.
+        media_roots: as ``input.media_roots``, for the canaries.
     """
 
     input: str | None = None
@@ -30,5 +29,5 @@ class CanaryConfig(Frozen):
     media_roots: tuple[str, ...] = ()
 
     def read_as(self, corpus: InputConfig) -> InputConfig:
-        """How canaries are read: cut as the corpus is."""
+        """How canaries are read: with unit sizes as of the corpus."""
         return corpus.model_copy(update={"columns": self.columns, "media_roots": self.media_roots})

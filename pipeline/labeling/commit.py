@@ -17,11 +17,11 @@ from schemas.labels import LABELS
 
 
 def commit_part(store: Store, judge_id: str, unit: Unit, rows: Sequence[dict[str, Any]]) -> bool:
-    """Writes the part of a unit unless it is there; True if this call wrote it.
+    """Writes the part of a unit unless it exists; True if this call wrote it.
 
     Args:
         store: the output store.
-        judge_id: the judge whose labels these are.
+        judge_id: the judge that gave the labels.
         unit: the unit, of which ``rows`` must be every row, in order.
         rows: rows of labels v1.
 
@@ -34,9 +34,9 @@ def commit_part(store: Store, judge_id: str, unit: Unit, rows: Sequence[dict[str
 
 
 def replace_part(store: Store, judge_id: str, unit: Unit, rows: Sequence[dict[str, Any]]) -> None:
-    """Writes a part anew, in one PUT: readers see the old part or the new one.
+    """Replaces a part in one PUT: readers see the old part or the new one.
 
-    Only for quarantined rows that are tried again; raises as :func:`commit_part` does.
+    Only for retried quarantined rows; raises as :func:`commit_part` does.
     """
     store.put(unit.part_key(judge_id), _whole_part(unit, rows))
 
@@ -54,13 +54,13 @@ def committed_ranges(store: Store, judge_id: str, shard_key: str) -> list[tuple[
 
 
 def uncommitted(store: Store, judge_id: str, unit: Unit) -> list[Unit]:
-    """What of a unit no part covers: the unit itself, unless another run was here."""
+    """What no part covers of a unit: all of it, unless another run has committed some."""
     done = committed_ranges(store, judge_id, unit.shard_key)
     left = subtract([(unit.start, unit.stop)], done)
     return [replace(unit, start=start, stop=stop) for start, stop in left]
 
 
-def committed_outcomes(store: Store, judge_id: str, unit: Unit) -> list[dict[str, Any]]:
+def committed_rows(store: Store, judge_id: str, unit: Unit) -> list[dict[str, Any]]:
     """Row, status, reason, votes and run of the unit's committed rows."""
     rows: list[dict[str, Any]] = []
     for start, stop in committed_ranges(store, judge_id, unit.shard_key):

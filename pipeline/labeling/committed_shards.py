@@ -1,4 +1,4 @@
-"""What a judge has committed of every shard: a few listings for many shards, not one for each."""
+"""What a judge has committed of every shard, by a few listings for many shards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.pairs.shards import PATH_DIGITS, shard_key
 from pipeline.store.object_store import Entry, Store
 
 THREADS = 16
-_MANY_SHARDS = 256  # fewer are listed one by one: a judge's other parts may be many more
+_MANY_SHARDS = 256  # fewer are listed one by one: other parts of the judge may be many more
 _SHARDS_A_LISTING = 64
 
 
@@ -32,7 +32,7 @@ class CommittedShard:
         content: its etag, or the hash of its content where the store has no etags.
         key: identity of its path and content (``fingerprint.shard_key``).
         ranges: the row ranges of its parts, ascending.
-        changed: whether there are parts of an earlier version of it.
+        changed: whether an earlier version of it has parts.
         former: key of a published shard with the same content under another path.
     """
 
@@ -44,7 +44,7 @@ class CommittedShard:
     former: str | None = None
 
     def covers(self, rows: int) -> bool:
-        """Whether the parts hold each of so many rows, and none beyond."""
+        """Whether the parts hold each of ``rows`` rows, and none beyond."""
         beyond = any(stop > rows for _, stop in self.ranges)
         return not beyond and not subtract([(0, rows)], self.ranges)
 
@@ -56,7 +56,7 @@ def committed_shards(
 
     In a bucket the parts of many shards come from one listing, which the store answers by pages:
     names of parts begin with a hash of the shard's path, so that all shards whose hashes begin
-    alike are listed together. In a folder each shard's own is looked up, which is as quick.
+    alike are listed together. In a local folder each shard is listed by itself, which is as quick.
 
     Raises:
         StorageError: the input or the output cannot be reached.
@@ -73,7 +73,7 @@ def committed_shards(
 
 
 def _shared_digits(shards: int, output: Store) -> int:
-    """How many digits of their paths' hashes shards have in common that are listed together."""
+    """How many first digits of the hash of its path a shard shares with those of its listing."""
     if output.local or shards < _MANY_SHARDS:
         return PATH_DIGITS
     return max(1, int(math.log(shards / _SHARDS_A_LISTING, 16)))

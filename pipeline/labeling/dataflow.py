@@ -1,4 +1,4 @@
-"""The flow on Ray Data: the only module that composes it.
+"""The flow of labeling on Ray Data: the only module that composes it.
 
 shard tasks → read_units (CPU tasks) → JudgeActor (one engine each; commits parts) → unit results
 """
@@ -40,7 +40,7 @@ _POOL_GROWS_AT = 1.0  # units in flight over units that all workers may judge at
 def judge_shards(tasks: Sequence[ShardTask], spec: RunSpec, stop: Stop) -> Iterator[UnitResult]:
     """Judges every unit of ``tasks``; yields a unit result when a unit is committed.
 
-    Ends early once ``stop`` is asked: when what was in flight is committed, at the latest after
+    Ends early after a stop is asked for: once what was in flight is committed, at the latest after
     ``workers.stop_seconds``.
 
     Raises:
@@ -60,13 +60,13 @@ def judge_shards(tasks: Sequence[ShardTask], spec: RunSpec, stop: Stop) -> Itera
 
 
 def tables_of(flow: ray.data.Dataset) -> Iterator[pa.Table]:
-    """The blocks that come out of a flow, each as soon as it is there.
+    """The blocks that a flow yields, each as soon as it is ready.
 
     Raises:
         PairmillError: a stage met an error that the user can act on.
     """
     try:
-        # What is fetched ahead is held until the next one comes, which may be minutes later.
+        # A block that is fetched ahead is held until the next one comes, which may take minutes.
         yield from flow.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     except RayError as error:
         raise user_error(error) from error
@@ -114,13 +114,13 @@ def _flow(tasks: Sequence[ShardTask], spec: RunSpec) -> ray.data.Dataset:
             batch_format="pyarrow",
             compute=pool,
             num_gpus=workers.gpus,
-            num_cpus=workers.cpus,  # a GPU actor reserves a CPU unless told otherwise
+            num_cpus=workers.cpus,  # the default of a GPU actor is 1
         )
     )
 
 
 def _configure(context: DataContext, workers: WorkersConfig) -> None:
-    # One block for each unit: Ray would pack small units into one block, for one actor.
+    # One block for each unit: Ray would join small units to one block, for one actor.
     context.target_max_block_size = 1
     context.enable_progress_bars = False
     context.execution_options.preserve_order = False
@@ -131,7 +131,7 @@ def _configure(context: DataContext, workers: WorkersConfig) -> None:
 
 
 class _Reader:
-    """The read stage as Ray Data calls it: shard tasks in, units out, one at a time."""
+    """The read stage: receives shard tasks, yields their units one at a time."""
 
     def __init__(self, spec: RunSpec) -> None:
         self._corpora = spec.corpora
@@ -140,7 +140,7 @@ class _Reader:
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         for data in batch["task"].to_pylist():
-            if self._stop.seen():  # there may be many left
+            if self._stop.seen():  # many tasks may be left
                 return
             task: ShardTask = pickle.loads(data)
             corpus = self._corpora[task.corpus]

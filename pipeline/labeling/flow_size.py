@@ -1,4 +1,4 @@
-"""How much of the flow is under way at once: it fills the engines, and fits into memory."""
+"""How many units are in flight: enough to fill the engines, and no more than memory holds."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.ray_nodes import Node
 from pipeline.labeling.read_pairs import ShardTask
 
-# Of the object store, for units that no worker has taken yet, and for those that workers are at.
+# Shares of the object store: for units that no worker has taken yet, and for those being judged.
 _READ_SHARE, _JUDGE_SHARE = 0.4, 0.4
-_STORE_TO_COME = 8 * 2**30  # of a node that an autoscaler has yet to begin: its least, commonly
-_UNITS_A_READER = 3  # two that it has handed over and one in the making
-_GROWS = 8  # times that texts are larger in memory than in a shard; pictures and clips are not
-# A unit lasts as long as the engine takes to begin its replies, and then as its longest reply: five
-# times the mean, by lognormal lengths. Meanwhile others are to fill the places of those that ended.
+_FUTURE_STORE = 8 * 2**30  # assumed of a node that an autoscaler has yet to start: a low value
+_UNITS_A_READER = 3  # two that it has handed over and one that it is reading
+_GROWTH = 8  # texts in memory to texts in a shard; pictures and clips do not grow
+# A unit takes as long as the engine needs to start its replies, and then as its longest reply: five
+# times the mean, with lognormal lengths. Meanwhile others have to fill the slots that became free.
 _LONGEST = 5
 _LEAST_UNITS = 3
-# Units differ: so many large ones among small ones may wait for a worker, where others idle.
+# Units differ: more of them at one worker could be large ones that wait while others idle.
 _MOST_UNITS = 128
 
 
 def readers(tasks: Sequence[ShardTask], config: LabelConfig, nodes: Sequence[Node]) -> int:
-    """How many shards may be read at once: as many as the object store has room for.
+    """How many shards are read at once: as many as the object store has room for.
 
-    Ray bounds what readers hand over once it has seen how large units are. Until then, and above
-    all while engines start, it begins as many as there are CPUs, which would spill to disk.
+    Ray bounds what readers hand over once it has measured units. Until then, and above all while
+    engines start, it would run a reader on every CPU, and spill to disk.
 
     Args:
-        tasks: what is to be read.
+        tasks: the shards to read.
         config: of the job.
-        nodes: of the cluster, that are up.
+        nodes: those of the cluster that are up.
     """
     store = sum(_store_bytes(node) for node in nodes)
     if not any(_workers_on(node, config) for node in nodes):
-        store = config.workers.max * _STORE_TO_COME
-    size = min(config.input.unit_bytes, _GROWS * _bytes_of_unit(tasks))
+        store = config.workers.max * _FUTURE_STORE
+    size = min(config.input.unit_bytes, _GROWTH * _bytes_of_unit(tasks))
     return max(1, int(store * _READ_SHARE / max(_UNITS_A_READER * size, 1)))
 
 
 @dataclass(frozen=True)
 class InFlight:
-    """Units of one worker.
+    """Units in flight at one worker.
 
     Attributes:
-        judged: at once.
-        handed_over: those, and one whose bytes arrive meanwhile if it is not another worker's.
+        judged: units judged at once.
+        handed_over: those, and one whose bytes arrive meanwhile, within the worker's fair share.
     """
 
     judged: int
@@ -60,19 +60,20 @@ def units_in_flight(
 ) -> InFlight:
     """How many units a worker has: ``engine.units_in_flight``, or what fills its engine.
 
-    Units of few pairs, as ``input.unit_bytes`` cuts large pictures and clips, need many. Their
-    bytes stay in the object store until they are judged, which bounds how many there are. Workers
-    whose engines start first are not to take the others' share, beyond what fills their places:
-    as far as the nodes tell that are up, whoever else uses their GPUs.
+    Small units, as ``input.unit_bytes`` makes them of large pictures and clips, need many. Their
+    bytes stay in the object store until they are judged, which bounds their number. Workers whose
+    engines start early are capped at their fair share, unless their engine would idle; the share
+    assumes that all GPUs of the nodes that are up are for this run.
 
     Args:
-        tasks: what is to be read.
+        tasks: the shards to read.
         config: of the job.
-        nodes: of the cluster, that are up.
+        nodes: those of the cluster that are up.
     """
     units = [unit for task in tasks for unit in task.units]
     replies = replies_a_round(config.judge.format) * sum(unit.rows for unit in units)
-    filling = config.engine.max_num_seqs * len(units) / max(replies, 1)  # units in all its places
+    # Units that fill all of its slots.
+    filling = config.engine.max_num_seqs * len(units) / max(replies, 1)
     share = math.ceil(max(len(units) / _workers(config, nodes), filling))
     judged = config.engine.units_in_flight
     if not judged:
@@ -92,17 +93,17 @@ def _bytes_of_unit(tasks: Sequence[ShardTask]) -> float:
 def _store_of_worker(config: LabelConfig, nodes: Sequence[Node]) -> float:
     """A worker's share of its node's object store, on the tightest node that can hold one."""
     there = [(_store_bytes(node), _workers_on(node, config)) for node in nodes]
-    return min((store / workers for store, workers in there if workers), default=_STORE_TO_COME)
+    return min((store / workers for store, workers in there if workers), default=_FUTURE_STORE)
 
 
 def _workers(config: LabelConfig, nodes: Sequence[Node]) -> int:
-    """How many workers the nodes that are up can hold; one if none can, as others are to come."""
+    """How many workers fit on the nodes that are up; one if none does, as nodes will be added."""
     there = sum(_workers_on(node, config) for node in nodes)
     return max(1, min(there, config.workers.max))
 
 
 def _workers_on(node: Node, config: LabelConfig) -> int:
-    """How many workers a node can hold."""
+    """How many workers fit on a node."""
     gpus = node["Resources"].get("GPU", 0)
     room = int(gpus / config.workers.gpus) if config.workers.gpus else config.workers.max
     return min(room, config.workers.max)

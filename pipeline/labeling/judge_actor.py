@@ -1,4 +1,4 @@
-"""The worker: one process, one engine, one judge. A plain class; Ray makes it an actor."""
+"""The worker: one process, one engine, one judge. A plain class, which Ray runs as an actor."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _TICK_S = 5
 
 @dataclass(frozen=True)
 class Corpus:
-    """Pairs that a run judges, how they are read, and the root that their parts lie under."""
+    """Pairs that a run judges, how they are read, and the root of their parts."""
 
     uri: str
     output_uri: str
@@ -47,13 +47,13 @@ class Corpus:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What every worker of a run needs to know; small, and the same for all.
+    """What every worker of a run receives; small, and the same for all.
 
     Attributes:
-        canaries: pairs that are judged among the others, and kept apart.
-        moved: keys of shards that lay elsewhere, and what their keys were there.
+        canaries: pairs that are judged among the others, with parts of their own.
+        moved: keys of shards that were moved, with their former keys.
         calibration: of this judge, from its card; None if it has none.
-        retries: committed rows that are quarantined for one of these are judged again.
+        retries: committed rows that are quarantined for one of these reasons are re-judged.
     """
 
     config: LabelConfig
@@ -68,19 +68,19 @@ class RunSpec:
 
     @property
     def corpora(self) -> list[Corpus]:
-        """Everything that the run judges; tasks and units name one by its place here."""
+        """All inputs of the run; tasks and units name one by its index here."""
         own = Corpus(self.input_uri, self.output_uri, self.config.input)
         return [own] if self.canaries is None else [own, self.canaries]
 
 
 class JudgeActor:
-    """Judges units as they arrive, several at once, and answers each with its unit result."""
+    """Judges units as they arrive, several at once, and yields a unit result for each."""
 
     def __init__(self, spec: RunSpec) -> None:
         """Starts the engine.
 
         Raises:
-            EngineStartError: it cannot be started, or starts have killed workers too often.
+            EngineStartError: it cannot be started, or starting it has killed too many workers.
         """
         config, workers = spec.config, spec.config.workers
         # For as long as the process lives: its standard error is its log file in Ray.
@@ -106,8 +106,8 @@ class JudgeActor:
         runner = UnitRunner(judge, output, *ids, spec.retries, moved=spec.moved)
         self._runners = [runner]
         for corpus in others:
-            its_judge, store = judge.elsewhere(_media(corpus, config)), Store(corpus.output_uri)
-            self._runners.append(UnitRunner(its_judge, store, *ids, beside=runner))
+            other, store = judge.with_media(_media(corpus, config)), Store(corpus.output_uri)
+            self._runners.append(UnitRunner(other, store, *ids, same_engine=runner))
 
     async def __call__(self, unit_row: pa.Table) -> AsyncIterator[pa.Table]:
         """Judges the unit of a one-row table of ``UNITS``; yields a one-row unit result."""
@@ -117,8 +117,8 @@ class JudgeActor:
             try:
                 result = await self._runners[corpus].run(unit, pairs)
             except EngineDeadError:
-                # A dead engine under a live actor would fail every task from here on. Without this
-                # process, Ray starts another one and gives it the units that this one had begun.
+                # A live actor with a dead engine would fail every further task. When its process
+                # exits, Ray starts another one and gives it the units in flight of this one.
                 logger.exception("the engine died")
                 os._exit(1)
         yield unit_result_table(replace(result, corpus=corpus))
@@ -131,5 +131,5 @@ class JudgeActor:
 
 
 def _media(corpus: Corpus, config: LabelConfig) -> MediaStore:
-    roots = (*corpus.config.media_roots, corpus.uri)  # the first one's are relative paths
+    roots = (*corpus.config.media_roots, corpus.uri)  # relative paths are below the first
     return MediaStore(roots, config.judge.media.max_bytes)

@@ -1,7 +1,7 @@
-"""The configuration of a labeling job: frozen models, one YAML file, overrides on top.
+"""The configuration of a labeling job.
 
-What can change a verdict lives under ``judge`` and is fingerprinted; everything else (speed,
-resources, thresholds) can change without a single pair being judged again.
+What can change a verdict stands under ``judge`` and is fingerprinted; everything else (speed,
+resources, thresholds) can change without re-judging a pair.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from pipeline.runtime.config_file import Frozen
 
 
 class WorkersConfig(Frozen):
-    """The pool of judge actors, and what Ray is given on a single machine.
+    """The pool of judge actors, and the size of a private Ray on a single machine.
 
     Attributes:
         min, max: the pool grows and shrinks between them.
-        gpus, cpus: what each actor reserves (``gpus`` counts tensor parallelism in).
+        gpus, cpus: what each actor reserves (``gpus``: all of its ``engine.tensor_parallel_size``).
         read_cpus: what each reader task reserves.
-        max_deaths: so many deaths of its worker make a unit suspect: it is split until the row
+        max_deaths: after so many deaths of its worker a unit is isolated, and split until the row
             that kills is found (see ``pipeline.labeling.unit_runner``).
-        max_start_failures: so many workers in a row may fail to start before the run ends.
-        local_cpus, local_object_store_mb: a private Ray instance's size when no cluster is given.
-        local_metrics_port: where that exports metrics for Prometheus; any free port by default.
+        max_start_failures: how many workers in a row may fail to start before the run ends.
+        local_cpus, local_object_store_mb: size of a private Ray, where ``RAY_ADDRESS`` is not set.
+        local_metrics_port: where a private Ray exports metrics for Prometheus; by default any free
+            port.
         wave_units: most units planned into one Ray Data execution (bounds the driver's memory).
-        stop_seconds: after SIGTERM, pairs in flight have so long to be judged and committed; the
-            rest is left to the next run. Must be less than what whoever stops the job waits before
-            SIGKILL (``RAY_JOB_STOP_WAIT_TIME_S``, systemd's ``TimeoutStopSec``).
+        stop_seconds: time limit after SIGTERM to judge and commit the pairs in flight; the next
+            run does the rest. Must be less than the delay before SIGKILL
+            (``RAY_JOB_STOP_WAIT_TIME_S``, systemd's ``TimeoutStopSec``).
     """
 
     min: int = Field(default=1, ge=1)

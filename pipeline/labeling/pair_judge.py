@@ -1,4 +1,4 @@
-"""Judges pairs: prepare in threads, ask both orders at once, parse, vote, until decided."""
+"""Judges pairs: prepares in threads, asks both orders at once, parses, votes, until decided."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from pipeline.judging.judge_cards import label_id
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.judging_formats import FORMATS, replies_a_round
 from pipeline.judging.votes import Vote, mapped_back, round_orders, vote_seed
-from pipeline.labeling.decode_threads import media_threads
 from pipeline.labeling.earlier_labels import NONE, EarlierLabels
-from pipeline.labeling.prompting import Prepared, Prompting
+from pipeline.labeling.prompting import Prepared, Prompting, media_threads
 from pipeline.labeling.read_pairs import Pairs
 from pipeline.labeling.units import Unit
 from pipeline.labeling.worker_activity import Activity
@@ -29,7 +28,7 @@ from pipeline.runtime.errors import EngineDeadError, RowRejected
 from schemas.labels import Reason, Status
 
 Result = TypeVar("Result")
-# Requests beyond what the engine generates at once, so that it never runs out of waiting ones.
+# Requests in flight to replies that the engine generates at once: some must always wait for it.
 _QUEUE_FACTOR = 1.5
 
 
@@ -41,7 +40,7 @@ class Judge:
     """One judge on one engine; judges any number of pairs at once on one event loop.
 
     Attributes:
-        activity: what it is at.
+        activity: counts its units, pairs and requests in flight.
     """
 
     def __init__(
@@ -59,9 +58,9 @@ class Judge:
             engine: a started engine.
             judge: what is judged and how.
             how: concurrency and time-outs.
-            media: where the pairs' media are.
+            media: the store of the pairs' media.
             labeler: makes labels of votes; by default under the default policy.
-            activity: told what goes on.
+            activity: receives what starts and ends; by default, one that records nothing.
         """
         self.activity = activity or Activity()
         self._engine, self._judge, self._how = engine, judge, how
@@ -77,8 +76,8 @@ class Judge:
         """Identity of the policy and calibration that label the votes."""
         return self._labeler.policy_id
 
-    def elsewhere(self, media: MediaStore) -> Judge:
-        """The same judge, threads and slots included, of pairs whose media are elsewhere."""
+    def with_media(self, media: MediaStore) -> Judge:
+        """The same judge, threads and slots included, for pairs with media in another store."""
         other = copy.copy(self)
         other._prompting = Prompting(self._engine, self._judge, media)
         return other
@@ -93,14 +92,14 @@ class Judge:
     ) -> list[dict[str, Any]]:
         """Judges the pairs of a unit; returns their labels v1 rows in the same order.
 
-        Once ``stopping``, no further pair is begun: the rows are those of the first pairs only.
+        Once ``stopping``, no further pair is started: the rows are those of the first pairs only.
 
         Args:
-            unit: where the pairs come from.
+            unit: the unit of the pairs.
             pairs: rows of pairs v1 with their ``defect``.
             stamp: ``judge_id`` and ``run_id``.
-            earlier: labels of earlier versions of the shard, to be taken over.
-            stopping: asked before each pair.
+            earlier: labels of earlier versions of the shard, which are reused.
+            stopping: called before each pair: whether the run is to stop.
 
         Raises:
             EngineDeadError: the engine died; nothing of the unit is judged.
@@ -112,15 +111,15 @@ class Judge:
             async with self._slots:  # before the row is taken out of Arrow: bounds memory
                 if await stopping():
                     return None
-                place = {**where, "row": unit.start + offset}
+                row = {**where, "row": unit.start + offset}
                 with self.activity.pair():
-                    return await self.judge_pair(pairs[offset], place, earlier)
+                    return await self.judge_pair(pairs[offset], row, earlier)
 
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(one(offset)) for offset in range(len(pairs))]
         except ExceptionGroup as failed:
-            # What the callers act on: a dead engine before anything else that broke with it.
+            # A dead engine before the other errors that it caused: callers act on it.
             deaths = [error for error in failed.exceptions if isinstance(error, EngineDeadError)]
             raise (deaths or failed.exceptions)[0] from failed
         rows: list[dict[str, Any]] = []
@@ -136,15 +135,17 @@ class Judge:
         where: Mapping[str, Any],
         earlier: EarlierLabels = NONE,
     ) -> dict[str, Any]:
-        """Judges one pair: a label, a tie, or quarantined with its reason; never an exception
-        for what is wrong with the pair itself."""
+        """Judges one pair: labels it, or quarantines it with the reason.
+
+        What is wrong with the pair itself is never an exception.
+        """
         votes: list[Vote] = []
         pair_hash: str | None = None
         try:
             row = await self._in_thread(self._prompting.identify, pair)
             pair_hash = row.pair_hash
             if found := earlier.find(pair_hash):
-                return self._taken_over(found, pair, where)
+                return self._reused(found, pair, where)
             prepared = await self._in_thread(self._prompting.prepare, row)
             count = len(prepared.answers)
             while orders := next_orders(self._format, votes, self._judge.votes, count, pair_hash):
@@ -167,12 +168,12 @@ class Judge:
         """
         return self._prompting.prepare(self._prompting.identify(pair))
 
-    def _taken_over(
+    def _reused(
         self, label: dict[str, Any], pair: Mapping[str, Any], where: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """A label of an earlier version of the shard: the same votes, under today's policy."""
-        place = {name: where[name] for name in ("shard", "unit", "row")}
-        row = label | place | {"pair_id": pair["pair_id"]}
+        """A label of an earlier version of the shard: its votes, under the current policy."""
+        position = {name: where[name] for name in ("shard", "unit", "row")}
+        row = label | position | {"pair_id": pair["pair_id"]}
         if label["status"] == Status.QUARANTINED:
             return row
         decision = self._labeler.decide([Vote.from_row(vote) for vote in label["votes"]])
@@ -232,9 +233,9 @@ def label_row(
         pair: the input row.
         where: ``shard, unit, row, judge_id, run_id``.
         hashed: the pair's hash; None where its media or text could not be read.
-        decision: what the votes say.
-        votes: every vote, unreadable ones included.
-        policy_id: of the policy and calibration by which it was decided.
+        decision: the label, tie, abstention or quarantine.
+        votes: every vote, unparseable ones included.
+        policy_id: identity of the policy and calibration that decided.
     """
     return {
         "label_id": label_id(hashed, where["judge_id"]) if hashed else None,

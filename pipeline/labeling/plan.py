@@ -1,6 +1,7 @@
 """The plan: every shard's rows, minus the rows whose part this judge has committed.
 
-That one anti-join is resume after a crash, the nightly increment, and re-judging after a change.
+This one anti-join serves resuming after a crash, the nightly increment, and re-judging after a
+change.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class Plan:
 
     Attributes:
         votes: least and most votes of a pair.
-        judge_id: who is to judge.
-        live: what is published of this input.
+        judge_id: the judge of the run.
+        live: the published shards of this input.
         prompt_tokens: estimated tokens of one prompt (see ``pipeline.labeling.prompt_estimate``).
     """
 
@@ -49,7 +50,7 @@ class Plan:
 
     @property
     def paths(self) -> frozenset[str]:
-        """Of all shards."""
+        """The paths of all shards."""
         return frozenset(shard.entry.key for shard in self.shards)
 
     @property
@@ -59,7 +60,7 @@ class Plan:
 
     @property
     def moved(self) -> dict[str, str]:
-        """Keys of shards that still have units to do, and those of the same content before."""
+        """The former keys of moved shards that still have units to do, by their keys."""
         return {s.units[0].shard_key: s.former for s in self.shards if s.units and s.former}
 
     @property
@@ -80,16 +81,16 @@ class Plan:
     def summary(self) -> dict[str, int]:
         """The plan in numbers.
 
-        A shard that is to do is new, moved (a published one under another path: nothing of it is
-        judged), changed (only the rows that changed are), stale (its labels are of another judge)
-        or unfinished. What was deleted leaves the next snapshot.
+        A shard to do is new, moved (published under another path: its rows reuse their labels),
+        changed (only rows that changed are judged), stale (labelled by another judge) or
+        unfinished. Deleted shards are not in the next snapshot.
         """
         kinds: dict[Kind, list[ShardPlan]] = {kind: [] for kind in get_args(Kind)}
         for shard in self.shards:
             if shard.units:
                 kinds[self.live.kind(shard, self.judge_id)].append(shard)
         moved = {shard.former for shard in self.shards if shard.former}
-        deleted, rows = self.live.gone(self.paths, moved)
+        deleted, rows = self.live.deleted(self.paths, moved)
         least, most = self.votes
         return {
             "shards": len(self.shards),
@@ -131,12 +132,12 @@ def make_plan(
         config: column mapping and unit size.
         judge: the judge's configuration.
         judge_id: the judge's fingerprint.
-        spread: plans many shards at once, in order; on a cluster, by tasks.
-        retries: quarantined rows that are tried again.
+        spread: plans many shards at once, in order; for very many, by Ray tasks.
+        retries: the quarantined rows to retry.
         published: the shards of the live snapshot.
 
     Raises:
-        InputError: there is no shard, or shards lack columns of pairs v1 (all are listed).
+        InputError: no shard was found, or shards lack columns of pairs v1 (all are listed).
         StorageError: the input or the output cannot be reached.
     """
     source, prefix = open_input(uri)
@@ -160,11 +161,12 @@ def plan_shards(
     planned: dict[str, ShardPlan] = {}
     rest: list[CommittedShard] = []
     for shard in committed_shards(source, output, judge_id, entries):
-        # What is published spares the footers of shards that are the same as then: a key stands
-        # for path, size and content. Done is only what parts hold exactly so many rows of, so that
-        # a manifest which is missing, unreadable, or of other shards costs time and no rows.
+        # The footer of a published shard that is still the same (its key is made of path, size and
+        # content) is not read: the manifest has its number of rows. The shard counts as done only
+        # if its parts hold exactly these rows, so that a manifest which is missing, unreadable, or
+        # of other shards costs time and no rows.
         known = None if retries.reasons else published.rows.get(shard.key)
-        if known and shard.covers(known):  # of none, nothing is known by its parts
+        if known and shard.covers(known):  # a shard of no rows has no parts that could tell
             planned[shard.entry.key] = ShardPlan(shard.entry, known, changed=shard.changed)
         else:
             rest.append(replace(shard, former=published.former(shard, judge_id)))
@@ -181,7 +183,7 @@ def plan_shards(
         )
     a_round = len(round_orders(FORMATS[judge.format].counts[0], 0, ""))
     votes = (max(a_round, judge.votes.min_votes), judge.votes.max_votes)
-    plan = Plan(shards, votes, judge_id, published.about(source.path(prefix)))
+    plan = Plan(shards, votes, judge_id, published.of_input(source.path(prefix)))
     if not plan.tasks:
         return plan
     tokens = estimate_prompt_tokens(source, plan.tasks[0], config.columns, judge)
@@ -195,8 +197,8 @@ def check_apart(source: Store, prefix: str, output: Store) -> None:
         InputError: it does.
     """
     inside = f"{output.real_path()}/".startswith(f"{source.real_path(prefix)}/")
-    if inside and not (prefix and source.size(prefix) is not None):  # below a shard is no input
+    if inside and not (prefix and source.size(prefix) is not None):  # a shard holds no output
         raise InputError(
             f"output {output.uri} lies inside of input {source.path(prefix)}: its labels would be "
-            "taken for shards; choose an output elsewhere"
+            "read as shards; choose an output elsewhere"
         )

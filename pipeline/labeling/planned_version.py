@@ -1,7 +1,7 @@
-"""Holds a shard that is read against the version that was planned.
+"""Checks that the shard that is read is the version that was planned.
 
-Labels are stored under the version of their shard. If another one were read, they would be those of
-other rows, and wrong once the planned version comes back.
+Labels are stored under the version of their shard. If another version were read, they would be
+labels of other rows, and wrong once the planned version is restored.
 """
 
 from __future__ import annotations
@@ -24,40 +24,40 @@ def of_planned_version(
 
     Args:
         store: the input.
-        task: of the shard.
-        units: read from it as this goes on.
+        task: the shard's task.
+        units: its units, read while this generator runs.
 
     Raises:
-        ReconcileError: it was written anew, or removed; the unit that was just read is left out.
+        ReconcileError: it was rewritten or removed; the unit that was just read is not yielded.
     """
-    entry, planned = _look(store, task.key), task.units[0].shard_key
-    first = _trace(store, entry)
+    entry, planned = _entry(store, task.key), task.units[0].shard_key
+    first = _mark_of_version(store, entry)
     if entry is None or shard_key(task.key, entry.size, store.content_key(entry)) != planned:
         raise _changed(store, task)
     for unit in units:
-        # By its etag; of a file by its traces, since its content would be hashed for every unit.
-        if _trace(store, _look(store, task.key)) != first:
+        # By etag; for a file by its metadata, since hashing its content for every unit is slow.
+        if _mark_of_version(store, _entry(store, task.key)) != first:
             raise _changed(store, task)
         yield unit
 
 
-def _look(store: Store, key: str) -> Entry | None:
+def _entry(store: Store, key: str) -> Entry | None:
     return next(store.list(key), None)
 
 
-def _trace(store: Store, entry: Entry | None) -> tuple[object, ...]:
-    """What is another one once the object was written anew."""
+def _mark_of_version(store: Store, entry: Entry | None) -> tuple[object, ...]:
+    """What differs once the object is rewritten."""
     if entry is None or entry.etag is not None:
         return (entry,)
     try:
         found = Path(store.path(entry.key)).stat()
-    except OSError:  # gone since
+    except OSError:  # removed meanwhile
         return (None,)
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _changed(store: Store, task: ShardTask) -> ReconcileError:
     return ReconcileError(
-        f"{store.path(task.key)}: the shard was written anew or removed since the plan was made; "
-        "what was judged of it before that is kept; run again"
+        f"{store.path(task.key)}: the shard was rewritten or removed since the plan was made; "
+        "what was judged of it until then is kept; run again"
     )

@@ -1,9 +1,9 @@
-"""The metrics of a run: every name that is exported, in one table, and who may record them.
+"""The metrics of a run: every exported name, in one table, and the interface that records them.
 
 Ray exports most of them as ``ray_<name>`` on every node's metrics port, with the labels that it
-adds itself (``NodeAddress``, ``WorkerId``, …). ``judge`` is the beginning of the judge's id. What a
-run has committed is counted by its driver, exactly, from unit results; what goes on at the moment
-is recorded by the workers, and one that is killed takes up to ten seconds of it along.
+adds itself (``NodeAddress``, ``WorkerId``, …). ``judge`` is the first digits of the judge's id.
+What a run has committed is counted by its driver, exactly, from unit results; the current state is
+recorded by the workers, and the last ten seconds of one that is killed may be lost.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ class Metric:
     """One metric.
 
     Attributes:
-        name: as code says it; see :attr:`exported`.
-        text: what it is, for people.
-        labels: besides ``judge``, which all of Ray's have.
+        name: its name in Ray; see :attr:`exported`.
+        text: its help text.
+        labels: besides ``judge``, which all metrics of Ray have.
         bounds: of a histogram's buckets.
         by_ray: whether Ray exports it.
     """
@@ -33,7 +33,7 @@ class Metric:
 
     @property
     def exported(self) -> tuple[str, ...]:
-        """The names under which Prometheus sees it."""
+        """Its names in Prometheus."""
         name = f"ray_{self.name}" if self.by_ray else self.name
         if self.kind == "histogram":
             return (f"{name}_bucket", f"{name}_count", f"{name}_sum")
@@ -47,7 +47,7 @@ REUSED = Metric("pairmill_reused_total", "counter", "Pairs labelled by votes of 
 VOTES = Metric(
     "pairmill_votes_total",
     "counter",
-    "Votes of committed pairs: verdict, or why the reply could not be read.",
+    "Votes of committed pairs: verdict, or why the reply could not be parsed.",
     ("outcome",),
 )
 TOKENS = Metric(
@@ -60,7 +60,7 @@ CANARIES = Metric("pairmill_canaries_total", "counter", "Canaries committed.", (
 DEATHS = Metric(
     "pairmill_unit_deaths_total",
     "counter",
-    "Times that committed units were begun before and lost with their worker.",
+    "Earlier attempts at committed units that were lost with their worker.",
 )
 UNIT_SECONDS = Metric(
     "pairmill_unit_seconds",
@@ -69,7 +69,7 @@ UNIT_SECONDS = Metric(
     bounds=(1, 3, 10, 30, 60, 120, 300, 600, 1_800),
 )
 PAIRS_TO_DO = Metric("pairmill_run_pairs", "gauge", "Pairs that the run has planned.")
-PAIRS_LEFT = Metric("pairmill_run_pairs_left", "gauge", "Pairs that the run has still to commit.")
+PAIRS_LEFT = Metric("pairmill_run_pairs_left", "gauge", "Pairs that the run has yet to commit.")
 ENGINE_STARTS = Metric(
     "pairmill_run_engine_starts",
     "gauge",
@@ -80,48 +80,48 @@ ENGINE_STARTS = Metric(
 JUDGMENTS = Metric(
     "pairmill_judgments_total",
     "counter",
-    "Replies that the engine has given, also about pairs that were lost and judged again.",
+    "Replies that the engine has given, those to lost and re-judged pairs included.",
 )
-UNITS_IN_FLIGHT = Metric("pairmill_units_in_flight", "gauge", "Units that the worker is at.")
-PAIRS_IN_FLIGHT = Metric("pairmill_pairs_in_flight", "gauge", "Pairs that the worker is at.")
+UNITS_IN_FLIGHT = Metric("pairmill_units_in_flight", "gauge", "Units that the worker is judging.")
+PAIRS_IN_FLIGHT = Metric("pairmill_pairs_in_flight", "gauge", "Pairs that the worker is judging.")
 REQUESTS_IN_FLIGHT = Metric(
     "pairmill_requests_in_flight",
     "gauge",
-    "Replies that the engine owes, waiting ones included.",
+    "Requests that the engine has not answered yet, waiting ones included.",
 )
 ENGINE_IDLE = Metric(
     "pairmill_engine_idle_seconds_total",
     "counter",
-    "Seconds in which a started engine owed no reply: its GPU had nothing to do.",
+    "Seconds in which a started engine had no request: its GPU was idle.",
 )
 STAGE_SECONDS = Metric(
     "pairmill_stage_seconds_total",
     "counter",
     "read: seconds that the worker had no unit; decode, engine, commit: seconds that pairs, "
-    "replies and units spent there, those at the same time added up.",
+    "replies and units spent there, summed over those at the same time.",
     ("stage",),
 )
 ENGINE_START_SECONDS = Metric(
     "pairmill_engine_start_seconds", "gauge", "How long this worker's engine took to start."
 )
 
-# Of the last night, left behind for the time in which nothing runs.
+# Of the last nightly run, stored where they can be read while nothing runs.
 NIGHT_SUCCEEDED = Metric(
     "pairmill_night_success_timestamp_seconds",
     "gauge",
-    "When the last night that ended well did so.",
+    "End of the last nightly run that succeeded.",
     by_ray=False,
 )
 NIGHT_ENDED = Metric(
-    "pairmill_night_end_timestamp_seconds", "gauge", "When the last night ended.", by_ray=False
+    "pairmill_night_end_timestamp_seconds", "gauge", "End of the last nightly run.", by_ray=False
 )
 NIGHT_SECONDS = Metric(
-    "pairmill_night_seconds", "gauge", "How long the last night took.", by_ray=False
+    "pairmill_night_seconds", "gauge", "Duration of the last nightly run.", by_ray=False
 )
 NIGHT_EXIT_CODE = Metric(
     "pairmill_night_exit_code",
     "gauge",
-    "How the last night ended: 0 well, 3 refused by the gate, 143 stopped; see jobs.nightly.",
+    "Exit code of the last nightly run: 0 done, 3 gate refused, 143 stopped; see jobs.nightly.",
     by_ray=False,
 )
 
@@ -129,7 +129,7 @@ METRICS = tuple(value for value in list(globals().values()) if isinstance(value,
 
 
 class Recorder(Protocol):
-    """Takes up what is measured; may be called from any thread."""
+    """Records metrics; may be called from any thread."""
 
     def add(self, metric: Metric, value: float, **labels: str) -> None:
         """Adds to a counter."""
@@ -138,23 +138,23 @@ class Recorder(Protocol):
         """Sets a gauge."""
 
     def observe(self, metric: Metric, value: float, **labels: str) -> None:
-        """Puts a value into a histogram."""
+        """Adds a value to a histogram."""
 
     def repeat(self) -> None:
-        """Sets all gauges anew: to be called every few seconds, since old ones are forgotten."""
+        """Sets all gauges to their values again; call it every few seconds, or Ray drops them."""
 
 
 class Unrecorded:
-    """Measures for nobody."""
+    """No-op recorder."""
 
     def add(self, metric: Metric, value: float, **labels: str) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def set(self, metric: Metric, value: float, **labels: str) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def observe(self, metric: Metric, value: float, **labels: str) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def repeat(self) -> None:
-        """Nothing."""
+        """Does nothing."""

@@ -1,4 +1,4 @@
-"""How many tokens a prompt will have, judging by the first pairs of a shard."""
+"""How many tokens a prompt will have, estimated from the first pairs of a shard."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def estimate_prompt_tokens(
         source: the input root.
         task: a shard, of which the first few pairs are read.
         columns: the input's column mapping.
-        judge: prompt and media caps.
+        judge: has the prompt and the media caps.
     """
     prompt = load_prompt(judge.format, judge.candidates)
     frame = len(prompt.system) + len(prompt.user)

@@ -10,21 +10,21 @@ from pipeline.labeling.committed_shards import CommittedShard
 from pipeline.labeling.shard_planner import ShardPlan
 from pipeline.store.object_store import Store
 
-# Why a shard has rows to do: nobody knows it yet; it was published under another path; its content
-# changed; its labels are of another judge; rows of it are left, or are tried again.
+# Why a shard has rows to do: it is unknown; it was published under another path; its content
+# changed; its labels are of another judge; some of its rows are not judged yet, or are retried.
 Kind = Literal["new", "moved", "changed", "stale", "unfinished"]
 
 
 @dataclass(frozen=True)
 class PublishedShards:
-    """Of the live snapshot, what a plan needs; empty where there is none that can be read.
+    """What a plan needs of the live snapshot; empty without a snapshot that can be read.
 
     Attributes:
-        input_uri: whose shards they are.
-        judge_id: who labelled them.
-        keys: by path, what tells a version of the shard from others.
-        rows: how many rows a readable shard has, by that key.
-        contents: that key, by what does not depend on the path: size, and etag or hash.
+        input_uri: the input that they are of.
+        judge_id: the judge that labelled them.
+        keys: the shard key of each path.
+        rows: how many rows each readable shard has, by shard key.
+        contents: the shard key of each content: size, and etag or hash.
     """
 
     input_uri: str = ""
@@ -33,8 +33,8 @@ class PublishedShards:
     rows: Mapping[str, int] = field(default_factory=dict, repr=False)
     contents: Mapping[tuple[int, str], str] = field(default_factory=dict, repr=False)
 
-    def about(self, input_uri: str) -> Self:
-        """The same, if they are of this input; paths of another one say nothing."""
+    def of_input(self, input_uri: str) -> Self:
+        """The same if they are of this input; paths of another input cannot be compared: empty."""
         return self if self.input_uri == input_uri else type(self)()
 
     def kind(self, shard: ShardPlan, judge_id: str) -> Kind:
@@ -47,19 +47,24 @@ class PublishedShards:
         return "unfinished" if self.keys[path] == key and not shard.changed else "changed"
 
     def former(self, shard: CommittedShard, judge_id: str) -> str | None:
-        """The key of a shard with the same content under another path, labelled by this judge."""
+        """The key of the same content under another path, if this judge labelled it."""
         key = self.contents.get((shard.entry.size, shard.content))
         return key if self.judge_id == judge_id and key != shard.key else None
 
-    def gone(self, paths: Collection[str], moved: Collection[str]) -> tuple[int, int]:
-        """How many shards, and rows of them, are not among these paths, nor their keys moved."""
-        deleted = [k for path, k in self.keys.items() if path not in paths and k not in moved]
-        return len(deleted), sum(self.rows.get(key, 0) for key in deleted)
+    def deleted(self, paths: Collection[str], moved: Collection[str]) -> tuple[int, int]:
+        """How many shards, and rows of them, are deleted: not among ``paths``, nor ``moved``.
+
+        Args:
+            paths: of all shards of the input.
+            moved: former keys of shards that were moved.
+        """
+        keys = [k for path, k in self.keys.items() if path not in paths and k not in moved]
+        return len(keys), sum(self.rows.get(key, 0) for key in keys)
 
 
 NOTHING_PUBLISHED = PublishedShards()
 
 
 def nothing_published(output: Store) -> PublishedShards:
-    """For outputs that have no snapshots, whatever is there."""
+    """The reader for outputs without snapshots: reads nothing."""
     return NOTHING_PUBLISHED

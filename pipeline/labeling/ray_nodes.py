@@ -1,4 +1,4 @@
-"""The nodes of the Ray cluster, as Ray describes them."""
+"""The nodes of the Ray cluster, and what share of one a worker has."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Node = Mapping[str, Any]
 
 
 def nodes_of_cluster() -> list[Node]:
-    """The nodes that are up; Ray must run."""
+    """The nodes that are up; Ray must be initialized."""
     nodes: list[Node] = ray.nodes()  # type: ignore[no-untyped-call]
     return [node for node in nodes if node["Alive"]]
 
@@ -22,15 +22,15 @@ _ENGINE_CORES = 2
 
 
 def threads_for_media(gpus: float) -> int:
-    """Threads that prepare pairs beside an engine: for each core of the worker but the engine's."""
+    """How many threads prepare pairs beside an engine: one for each other core of the worker."""
     return max(1, cores_of_worker(gpus) - _ENGINE_CORES)
 
 
 def cores_of_worker(gpus: float) -> int:
-    """CPU cores for a worker that reserves ``gpus``: as large a share as it has of the GPUs.
+    """CPU cores of a worker that reserves ``gpus``: the same share as of its node's GPUs.
 
-    By Ray's count, which knows a container's limit where Python sees the whole machine; of a
-    machine without Ray, all.
+    Ray counts cores, since it respects a container's limit where Python sees the whole machine;
+    without Ray it is all cores.
     """
     if not ray.is_initialized():
         return os.cpu_count() or 1
@@ -40,7 +40,7 @@ def cores_of_worker(gpus: float) -> int:
 
 
 def share_of_cores(resources: dict[str, float], gpus: float) -> int:
-    """The same, of a node's resources in Ray; all cores where the node or the worker has no GPU."""
+    """The same from a node's resources in Ray; all cores where node or worker has no GPU."""
     cores = resources.get("CPU") or os.cpu_count() or 1
     there = resources.get("GPU", 0)
     share = gpus / there if gpus and there else 1

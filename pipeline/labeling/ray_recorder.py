@@ -12,7 +12,7 @@ _JUDGE_DIGITS = 12
 
 
 class RayRecorder:
-    """The recorder of one process; Ray must run."""
+    """The recorder of one process; Ray must be initialized."""
 
     def __init__(self, judge_id: str) -> None:
         """Records for one judge."""
@@ -24,7 +24,7 @@ class RayRecorder:
     def add(self, metric: Metric, value: float, **labels: str) -> None:
         """Adds to a counter."""
         made = self._of(metric)
-        if value and isinstance(made, Counter):  # Ray refuses to add nothing
+        if value and isinstance(made, Counter):  # Ray refuses to add 0
             made.inc(value, self._tags(labels))
 
     def set(self, metric: Metric, value: float, **labels: str) -> None:
@@ -35,12 +35,12 @@ class RayRecorder:
             made.set(value, self._tags(labels))
 
     def observe(self, metric: Metric, value: float, **labels: str) -> None:
-        """Puts a value into a histogram."""
+        """Adds a value to a histogram."""
         if isinstance(made := self._of(metric), Histogram):
             made.observe(value, self._tags(labels))
 
     def repeat(self) -> None:
-        """Sets all gauges anew: Ray's agents forget what is not set for two of their intervals."""
+        """Sets all gauges again: Ray's agents drop those that two intervals did not set."""
         with self._lock:
             gauges = list(self._gauges.items())
         for (metric, labels), value in gauges:

@@ -22,7 +22,7 @@ from schemas.pairs import PAIRS
 
 _UNIT_BYTES = 2**30  # stays clear of the 2 GiB that the 32-bit offsets of a unit can address
 
-# A pair, and why its row cannot be judged (null for a good row).
+# A pair, and why its row cannot be judged (null for a good one).
 READ_ROW = pa.struct([*PAIRS, pa.field("defect", pa.string())])
 UNITS = pa.schema(
     [
@@ -38,7 +38,7 @@ UNITS = pa.schema(
 
 @dataclass(frozen=True)
 class ShardTask:
-    """What is to be read of one shard: ``units``, ascending and without overlap.
+    """The units to read of one shard, ascending and without overlap.
 
     Attributes:
         key: object key under the input root.
@@ -57,10 +57,10 @@ def read_units(
 ) -> Iterator[pa.Table]:
     """Reads the units of a shard in order, in one pass.
 
-    A unit whose decoded pairs outgrow ``max_bytes`` by more than a quarter comes as several
-    units that follow each other: plans know encoded sizes only, and a picture that many rows
-    share is stored once but decoded for every row. The quarter is for what decoding adds to any
-    unit, which should not cut its last rows off. One row is the least.
+    A unit whose decoded pairs exceed ``max_bytes`` by more than a quarter is split into consecutive
+    units: plans know encoded sizes only, and a picture that many rows share is stored once but
+    decoded for every row. The quarter is for what decoding adds to any unit, so that few are
+    split. A unit has at least one row.
 
     Row groups without a unit are not read, except for their pair ids: an id that repeats an
     earlier one of the same shard is a defect of the later row.
@@ -70,7 +70,7 @@ def read_units(
 
     Raises:
         StorageError: the store fails. A corrupt page is no error but a defect of its rows and of
-            the rest of their row group, as Arrow cannot read on behind it.
+            the rest of their row group, since Arrow cannot read behind it.
     """
     groups = GroupReader(store.open(task.key, task.size), columns)
     ids = _Ids()
@@ -112,7 +112,7 @@ def first_pairs(store: Store, task: ShardTask, columns: ColumnMapping) -> pa.Tab
 
 
 class Pairs:
-    """The pairs of a unit, turned into Python rows one at a time: media stay in Arrow's memory."""
+    """The pairs of a unit, made Python rows one at a time: media stay in Arrow's memory."""
 
     def __init__(self, rows: pa.StructArray) -> None:
         """Wraps rows of ``READ_ROW``."""
@@ -166,7 +166,7 @@ class _Ids:
         self._seen: set[int] = set()
 
     def note(self, ids: list[str | None]) -> list[bool]:
-        """Remembers ids; says which of them were there before."""
+        """Remembers ids; returns which of them were seen before."""
         repeated = []
         for pair_id in ids:
             repeated.append(pair_id is not None and hash(pair_id) in self._seen)

@@ -1,4 +1,4 @@
-"""Holds what is stored at the end of a run against what was planned, and against the limits."""
+"""Compares what is stored at the end of a run with the plan, and with the limits of quarantine."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _THREADS = 16
 
 
 def check_coverage(plan: Plan, output: Store, judge_id: str) -> None:
-    """Every row of every shard that was judged must be in exactly one part.
+    """Checks that every row of every shard that was judged is in exactly one part.
 
     Raises:
-        ReconcileError: a row is in none or in two, which two runs at once can cause.
+        ReconcileError: a row is in no part or in two, which two runs at once can cause.
     """
 
     def gaps(shard: ShardPlan) -> list[str]:
@@ -48,12 +48,12 @@ def check_coverage(plan: Plan, output: Store, judge_id: str) -> None:
 
 
 def check_quarantine(output: Store, record: Mapping[str, Any], limits: QuarantineConfig) -> None:
-    """Compares a run with the limits; a run that judged nothing answers for the one before it.
+    """Compares a run with the limits; for a run that judged nothing, the last one that judged.
 
     Args:
         output: where the records of earlier runs are.
         record: this run's record.
-        limits: what is allowed.
+        limits: the configured limits.
 
     Raises:
         QuarantineError: too many rows or shards are quarantined.

@@ -1,4 +1,4 @@
-"""One shard's plan: its footer read, its rows cut into units, what is committed subtracted."""
+"""Plans one shard: reads its footer, divides its rows into units, subtracts committed ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline.labeling.committed_shards import THREADS, CommittedShard
 from pipeline.labeling.retries import Retries
-from pipeline.labeling.units import RowGroup, Unit, cut_ranges, subtract
+from pipeline.labeling.units import RowGroup, Unit, subtract, unit_ranges
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import open_shard
 from pipeline.store.object_store import Entry, Store
@@ -23,14 +23,14 @@ class ShardPlan:
 
     Attributes:
         rows: pairs in the shard.
-        retried: quarantined rows among its units that are tried again; the other rows of those
-            units are done.
-        changed: whether this judge has labels of an earlier version of it, which rows that did
-            not change take over.
+        retried: quarantined rows among its units that are retried; the other rows of those units
+            keep their labels.
+        changed: whether this judge has labels of an earlier version of it, which unchanged rows
+            reuse.
         former: key of a published shard with the same content under another path, whose labels
-            its rows take over; None without one.
+            its rows reuse; None without one.
         defect: why the shard cannot be read at all, or None.
-        problems: what stands between its columns and pairs v1.
+        problems: why its columns are not those of pairs v1.
     """
 
     entry: Entry
@@ -44,7 +44,7 @@ class ShardPlan:
 
     @property
     def rows_to_do(self) -> int:
-        """Pairs of the units that are to do."""
+        """Pairs of the units to do."""
         return sum(unit.rows for unit in self.units)
 
 
@@ -59,7 +59,7 @@ class ShardPlanner:
     retries: Retries
 
     def __call__(self, shard: CommittedShard) -> ShardPlan:
-        """Plans one shard: reads its footer, cuts it, and subtracts what is committed."""
+        """Plans one shard."""
         entry = shard.entry
         try:
             file = open_shard(self.source, entry)
@@ -70,13 +70,13 @@ class ShardPlanner:
             return ShardPlan(entry, former=shard.former, defect=defect)
         if problems:
             return ShardPlan(entry, problems=tuple(problems))
-        ranges = cut_ranges(groups, self.config.unit_rows, self.config.unit_bytes)
+        ranges = unit_ranges(groups, self.config.unit_rows, self.config.unit_bytes)
         own = [Unit(entry.key, shard.key, *rows) for rows in shard.ranges]
-        again = {unit: n for unit in own if (n := self._pending(unit))}
+        to_retry = {unit: n for unit in own if (n := self._pending(unit))}
         left = subtract(ranges, shard.ranges)
-        units = sorted([*(Unit(entry.key, shard.key, *rows) for rows in left), *again])
+        units = sorted([*(Unit(entry.key, shard.key, *rows) for rows in left), *to_retry])
         rows = file.metadata.num_rows
-        retried = sum(again.values())
+        retried = sum(to_retry.values())
         return ShardPlan(entry, rows, tuple(units), retried, shard.changed, shard.former)
 
     def _pending(self, unit: Unit) -> int:

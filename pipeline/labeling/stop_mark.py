@@ -1,7 +1,7 @@
-"""The mark by which a run's driver tells its workers and readers to begin nothing more.
+"""The mark by which a run's driver stops its workers and readers: they start nothing more.
 
-It is an empty object beside the run's record, since that is what all of them can reach, whatever
-becomes of the nodes between. They look for it at most once a second.
+It is an empty object beside the run's record, since the output store is what all of them reach,
+whichever nodes fail. They look for it at most once a second.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ class StopMark:
     """The stop mark of one run, as one process sees it."""
 
     def __init__(self, output: Store, run_id: str) -> None:
-        """Keeps the mark in the output store."""
+        """The mark is an object of the output store."""
         self._store, self._key = output, f"runs/{run_id}/stop"
         self._seen, self._looked = False, -_LOOK_S
 
     def put(self) -> None:
-        """Tells everybody of the run to end.
+        """Stores the mark.
 
         Raises:
             StorageError: the store fails.
@@ -31,7 +31,7 @@ class StopMark:
         self._store.put(self._key, b"")
 
     def seen(self) -> bool:
-        """Whether the mark was there within the last second.
+        """Whether the mark is stored, as of at most a second ago.
 
         Raises:
             StorageError: the store fails.
@@ -41,7 +41,7 @@ class StopMark:
         return self._seen
 
     async def noticed(self) -> bool:
-        """As :meth:`seen`, without holding up the event loop."""
+        """As :meth:`seen`, without blocking the event loop."""
         if self._due():
             self._seen = await asyncio.to_thread(self._store.size, self._key) is not None
         return self._seen

@@ -1,8 +1,8 @@
-"""Ends a Ray Data execution in good order: looked at by its scheduling loop, between two steps.
+"""Ends a Ray Data execution cleanly: a callback that its scheduling loop calls between two steps.
 
-Ray Data has no call for this. Its consumer waits without a time limit, and an exception thrown into
-it by a signal handler once made Ray abort. An execution callback that raises ends the execution by
-the same path as a failing task does.
+Ray Data has no call for this. Its consumer waits without a time limit, and an exception that a
+signal handler raised in it once made Ray abort. An execution callback that raises ends the
+execution by the same path as a failing task.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from pipeline.store.object_store import Store
 
 
 class StopBudgetOver(Exception):
-    """What was still in flight is dropped."""
+    """``workers.stop_seconds`` are over: what is still in flight is dropped."""
 
 
 class StopWatch(ExecutionCallback):
-    """Tells workers and readers of a stop, and ends the execution if they take too long."""
+    """Stores the stop mark, and ends the execution if workers and readers take too long."""
 
     def __init__(self, stop: Stop, spec: RunSpec) -> None:
         """Watches ``stop`` for the run of ``spec``."""
         self._stop, self._budget_s = stop, spec.config.workers.stop_seconds
         self._mark = StopMark(Store(spec.output_uri), spec.run_id)
-        self._told = False
+        self._marked = False
 
     def on_execution_step(self, executor: Any) -> None:
         """Called by Ray Data, several times a second.
 
         Raises:
             StopBudgetOver: to end the execution.
-            StorageError: workers cannot be told.
+            StorageError: the mark cannot be stored.
         """
-        if self._stop.asked and not self._told:
-            self._told = True
+        if self._stop.asked and not self._marked:
+            self._marked = True
             self._mark.put()
         if self._stop.over(self._budget_s):
             raise StopBudgetOver

@@ -1,4 +1,4 @@
-"""The result of a unit: what became of a unit, as counts small enough to send to the driver."""
+"""The result of a unit, as counts that are small enough to send to the driver."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RowCounts:
 
     Attributes:
         run_id: only this run's own votes are counted.
-        reused: rows whose votes another run gave, of the same unit or of an earlier version of
+        reused: rows with votes of an earlier run, of the same unit or of an earlier version of
             the shard.
         votes: by outcome, unparseable ones included.
     """
@@ -68,12 +68,12 @@ class RowCounts:
 
 @dataclass(frozen=True)
 class UnitResult:
-    """What became of the rows of one unit.
+    """The result of one unit.
 
     Attributes:
         seconds: from the unit's arrival at its worker to its commit.
         corpus: which of the run's inputs the unit belongs to.
-        deaths: attempts at the unit that were lost with their worker before.
+        deaths: earlier attempts at the unit that were lost with their worker.
     """
 
     unit: Unit
@@ -84,7 +84,7 @@ class UnitResult:
 
 
 def unit_result_table(result: UnitResult) -> pa.Table:
-    """A unit result as the one-row table that a worker answers with."""
+    """A unit result as the one-row table that a worker yields."""
     return pa.table({"unit_result": pa.array([pickle.dumps(result)], pa.binary())})
 
 

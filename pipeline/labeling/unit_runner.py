@@ -1,10 +1,10 @@
-"""Takes units from pairs to committed parts, and finds the row that kills its worker.
+"""Judges units and commits their parts; isolates a row that kills its worker.
 
-Units whose worker died are at most three at a time from then on, so that a further death makes few
-suspect. A unit whose worker died ``max_deaths`` times is: it has its worker alone, so that one more
-death is its own doing. It is then cut into pieces, each marked and committed by
-itself, and a piece during which the worker dies is cut again, until one row is left that dies
-alone ``max_deaths`` times. That row is quarantined; its neighbours are labelled.
+Of units whose worker died once, at most three run at a time, so that a further death concerns few.
+A unit whose worker died ``max_deaths`` times is isolated: it runs alone on its worker, so that one
+more death is caused by it. It is then split into pieces, each marked and committed by itself, and a
+piece during which the worker dies is split again, until one row is left that kills its worker
+``max_deaths`` times. That row is quarantined; its neighbours are labelled.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from pipeline.aggregation.decisions import Decision
 from pipeline.labeling.attempts import Attempts
-from pipeline.labeling.commit import commit_part, committed_outcomes, replace_part, uncommitted
+from pipeline.labeling.commit import commit_part, committed_rows, replace_part, uncommitted
 from pipeline.labeling.earlier_labels import EarlierLabels, EarlierVersions
 from pipeline.labeling.pair_judge import Judge, label_row
 from pipeline.labeling.read_pairs import Pairs
@@ -34,12 +34,12 @@ from schemas.labels import Reason, Status
 
 logger = logging.getLogger(__name__)
 Found = TypeVar("Found")
-ONCE_DEAD = 3  # units that share a worker after one died with them
-PIECES = 8  # a suspect unit of 512 rows needs three cuts, and as many deaths, to find one row
+MAX_AFTER_DEATH = 3  # units at once on a worker, of those whose worker died once
+_PIECES = 8  # an isolated unit of 512 rows needs three splits, and as many deaths, to find one row
 
 
 class UnitRunner:
-    """Runs units on one judge; several at once, a suspect one alone."""
+    """Runs units on one judge: several at once, an isolated one alone."""
 
     def __init__(
         self,
@@ -49,33 +49,40 @@ class UnitRunner:
         run_id: str,
         max_deaths: int,
         retries: frozenset[Reason] = frozenset(),
-        beside: UnitRunner | None = None,
+        same_engine: UnitRunner | None = None,
         moved: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """Binds a judge to the output store of a run; ``retries`` are tried again.
+        """Binds a judge to the output store of a run.
 
-        A runner ``beside`` another one, of other pairs on the same engine, takes turns with it.
-        Of shards that ``moved``, by their keys, the labels of their former keys count.
+        Args:
+            judge: judges the pairs.
+            output: where parts and attempt marks are.
+            judge_id: the judge's fingerprint.
+            run_id: the run.
+            max_deaths: after so many deaths of its worker, a unit is isolated.
+            retries: quarantined rows to retry.
+            same_engine: a runner of other pairs on the same engine; isolation covers both.
+            moved: former keys of moved shards, by their keys: their labels are reused.
         """
         self._retries = Retries(retries, run_id)
         self._judge, self._output, self._max_deaths = judge, output, max_deaths
         self._stamp = {"judge_id": judge_id, "run_id": run_id}
         self._attempts = Attempts(output, judge_id, run_id)
         self._earlier = EarlierVersions(output, judge_id, moved)
-        self._turns: _Turns = beside._turns if beside else _Turns()
-        self._once_dead: asyncio.Semaphore = (
-            beside._once_dead if beside else asyncio.Semaphore(ONCE_DEAD)
+        self._turns: _Turns = same_engine._turns if same_engine else _Turns()
+        self._after_death: asyncio.Semaphore = (
+            same_engine._after_death if same_engine else asyncio.Semaphore(MAX_AFTER_DEATH)
         )
-        self._stop: StopMark = beside._stop if beside else StopMark(output, run_id)
+        self._stop: StopMark = same_engine._stop if same_engine else StopMark(output, run_id)
 
     async def run(self, unit: Unit, pairs: Pairs) -> UnitResult:
         """Judges and commits a unit, or finds it committed.
 
-        Once the run is to stop, the unit result counts what was judged of the unit until then: its
-        first rows, which are committed, or none.
+        Once the run is to stop, the unit result counts the rows that were judged and committed
+        until then: the first ones of the unit, or none.
 
         Raises:
-            EngineDeadError: the worker must be replaced; the unit will be begun again.
+            EngineDeadError: the worker must be replaced; another attempt at the unit follows.
         """
         counts = RowCounts(self._stamp["run_id"])
         if await self._stop.noticed():
@@ -90,23 +97,24 @@ class UnitRunner:
     async def _run(self, unit: Unit, pairs: Pairs, counts: RowCounts) -> UnitResult:
         began = time.monotonic()
         if not await self._in_store(uncommitted, unit):
-            # Its rows are to be tried again, or a worker died after it had committed the unit.
-            await self._again(unit, pairs, counts)
+            # Some of its rows are to be retried, or a worker died after it had committed the unit.
+            await self._retry(unit, pairs, counts)
             return UnitResult(unit, counts, time.monotonic() - began)
         deaths = await asyncio.to_thread(self._attempts.deaths, unit, alone=False)
         if deaths < self._max_deaths:
-            async with self._once_dead if deaths else nullcontext(), self._turns.shared():
+            async with self._after_death if deaths else nullcontext(), self._turns.shared():
                 await self._attempt(unit, pairs, counts, alone=False)
         else:
             logger.warning(
-                "its worker died with it; it has it alone", extra=log_fields(deaths=deaths)
+                "the unit's worker died; running the unit in isolation",
+                extra=log_fields(deaths=deaths),
             )
             async with self._turns.alone():
-                await self._suspect(unit, pairs, counts)
+                await self._isolate(unit, pairs, counts)
         return UnitResult(unit, counts, time.monotonic() - began, deaths=deaths)
 
-    async def _again(self, unit: Unit, pairs: Pairs, counts: RowCounts) -> None:
-        """Tries a committed unit's rows again; one that keeps killing its worker is left as is."""
+    async def _retry(self, unit: Unit, pairs: Pairs, counts: RowCounts) -> None:
+        """Retries rows of a committed unit, unless it keeps killing its worker."""
         async with self._turns.shared():
             kept = await self._in_store(self._retries.kept, unit)
             deaths = await asyncio.to_thread(self._attempts.deaths, unit, alone=False)
@@ -117,9 +125,9 @@ class UnitRunner:
                     return
                 judge_id = self._stamp["judge_id"]
                 await asyncio.to_thread(replace_part, self._output, judge_id, unit, rows)
-        counts.add_rows(await self._in_store(committed_outcomes, unit))
+        counts.add_rows(await self._in_store(committed_rows, unit))
 
-    async def _suspect(self, unit: Unit, pairs: Pairs, counts: RowCounts) -> None:
+    async def _isolate(self, unit: Unit, pairs: Pairs, counts: RowCounts) -> None:
         if await self._stop.noticed() or await self._settled(unit, counts):
             return
         deaths = await asyncio.to_thread(self._attempts.deaths, unit, alone=True)
@@ -128,14 +136,14 @@ class UnitRunner:
         elif unit.rows == 1:
             await self._commit(unit, [self._killer(unit, pairs[0], deaths)], counts)
         else:
-            for piece in unit.split(PIECES):
+            for piece in unit.split(_PIECES):
                 part = pairs.part(piece.start - unit.start, piece.stop - unit.start)
-                await self._suspect(piece, part, counts)
+                await self._isolate(piece, part, counts)
 
     async def _settled(self, unit: Unit, counts: RowCounts) -> bool:
         if await self._in_store(uncommitted, unit):
             return False
-        rows = await self._in_store(committed_outcomes, unit)
+        rows = await self._in_store(committed_rows, unit)
         counts.add_rows(rows)
         return True
 
@@ -149,15 +157,15 @@ class UnitRunner:
     async def _judge_rows(
         self, unit: Unit, pairs: Pairs, earlier: EarlierLabels
     ) -> list[dict[str, Any]]:
-        """The unit's rows; only the first ones if the run is to stop meanwhile."""
+        """Labels of the unit's rows; of the first ones only if the run is to stop meanwhile."""
         stopping = self._stop.noticed
         return await self._judge.judge_unit(unit, pairs, self._stamp, earlier, stopping)
 
     async def _commit(self, unit: Unit, rows: list[dict[str, Any]], counts: RowCounts) -> None:
         left = await self._in_store(uncommitted, unit)
         created = [await self._create(piece, _rows_of(piece, unit, rows)) for piece in left]
-        if left != [unit] or not all(created):  # another run was here: what is stored is the truth
-            rows = await self._in_store(committed_outcomes, unit)
+        if left != [unit] or not all(created):  # another run committed some: what is stored counts
+            rows = await self._in_store(committed_rows, unit)
         counts.add_rows(rows)
 
     async def _create(self, unit: Unit, rows: list[dict[str, Any]]) -> bool:
@@ -184,17 +192,17 @@ def _rows_of(piece: Unit, unit: Unit, rows: list[dict[str, Any]]) -> list[dict[s
 
 
 class _Turns:
-    """Many share the worker, or one has it alone; who wants it alone is let in first."""
+    """Many units share the worker, or one runs alone; those that wait to run alone go first."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Condition()
         self._sharing = self._waiting = 0
-        self._taken = False
+        self._alone = False
 
     @asynccontextmanager
     async def shared(self) -> AsyncIterator[None]:
         async with self._changed:
-            await self._changed.wait_for(lambda: not self._taken and not self._waiting)
+            await self._changed.wait_for(lambda: not self._alone and not self._waiting)
             self._sharing += 1
         try:
             yield
@@ -208,13 +216,13 @@ class _Turns:
         async with self._changed:
             self._waiting += 1
             try:
-                await self._changed.wait_for(lambda: not self._taken and not self._sharing)
-                self._taken = True
+                await self._changed.wait_for(lambda: not self._alone and not self._sharing)
+                self._alone = True
             finally:
                 self._waiting -= 1
         try:
             yield
         finally:
             async with self._changed:
-                self._taken = False
+                self._alone = False
                 self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""Units of work: row ranges of a shard, cut from its row groups minus what is done already."""
+"""Units of work: row ranges of a shard, made of its row groups minus the committed rows."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """The row range, as it stands in object names and in labels."""
+        """The row range, as in object names and labels."""
         return f"{self.start:09d}-{self.stop:09d}"
 
     def part_key(self, judge_id: str) -> str:
-        """Where the unit's part is committed, under the output root."""
+        """The key of the unit's part under the output root."""
         return f"{parts_prefix(judge_id, self.shard_key)}/{self.name}.parquet"
 
     def attempts_prefix(self, judge_id: str) -> str:
-        """Where the marks of begun attempts stand, under the output root."""
+        """The folder of the unit's attempt marks under the output root."""
         return f"attempts/{judge_folder(judge_id)}/{shard_folders(self.shard_key)}/{self.name}"
 
     def split(self, pieces: int) -> list[Unit]:
-        """Cuts the unit into at most ``pieces`` nearly equal units."""
+        """Splits the unit into at most ``pieces`` nearly equal units."""
         pieces = min(pieces, self.rows)
         bounds = [self.start + self.rows * i // pieces for i in range(pieces + 1)]
         return [
@@ -64,11 +64,12 @@ class RowGroup:
     bytes: int
 
 
-def cut_ranges(groups: Sequence[RowGroup], max_rows: int, max_bytes: int) -> list[tuple[int, int]]:
-    """Cuts a shard into row ranges of at most ``max_rows`` rows and about ``max_bytes`` bytes.
+def unit_ranges(groups: Sequence[RowGroup], max_rows: int, max_bytes: int) -> list[tuple[int, int]]:
+    """Divides a shard into row ranges of at most ``max_rows`` rows and about ``max_bytes`` bytes.
 
-    Bytes are the encoded ones of :class:`RowGroup`; the reader cuts what decoding makes too large.
-    Small neighbouring row groups are joined; a large one is cut evenly. One row is the least.
+    Bytes are the encoded ones of :class:`RowGroup`; the reader splits what decoding makes too
+    large. Small neighbouring row groups are joined; a large one is split evenly. A range has at
+    least one row.
     """
     ranges: list[tuple[int, int]] = []
     start = row = held = 0
@@ -93,7 +94,7 @@ def cut_ranges(groups: Sequence[RowGroup], max_rows: int, max_bytes: int) -> lis
 def subtract(
     ranges: Iterable[tuple[int, int]], done: Iterable[tuple[int, int]]
 ) -> list[tuple[int, int]]:
-    """What of ``ranges`` no range of ``done`` covers: resume, whatever size units had before."""
+    """What no range of ``done`` covers of ``ranges``, whatever sizes units had in earlier runs."""
     done = sorted(done)
     left: list[tuple[int, int]] = []
     for start, stop in ranges:

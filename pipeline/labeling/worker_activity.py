@@ -1,4 +1,4 @@
-"""What a worker is at: how many units, pairs and requests, where their time goes, and idleness."""
+"""What a worker does: units, pairs and requests in flight, seconds in each stage, idle seconds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Activity:
     def __init__(
         self, recorder: Recorder | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Tells ``recorder``; by default nobody."""
+        """Records in ``recorder``; by default nothing is recorded."""
         self._recorder = recorder or Unrecorded()
         self._clock, self._lock = clock, threading.Lock()
         self._counts = dict.fromkeys((UNITS_IN_FLIGHT, PAIRS_IN_FLIGHT, REQUESTS_IN_FLIGHT), 0)
@@ -54,7 +54,7 @@ class Activity:
 
     @contextmanager
     def stage(self, name: Literal["decode", "engine", "commit"]) -> Iterator[None]:
-        """Around what a stage does, waiting for its turn included."""
+        """Around the work of a stage, waiting included."""
         began = self._clock()
         try:
             yield
@@ -62,7 +62,7 @@ class Activity:
             self._recorder.add(STAGE_SECONDS, self._clock() - began, stage=name)
 
     def tick(self) -> None:
-        """Records idleness that still goes on; to be called every few seconds."""
+        """Records the idle seconds so far; to be called every few seconds."""
         with self._lock:
             for metric, count in self._counts.items():
                 if not count:

@@ -1,7 +1,7 @@
-"""How the last night ended, for Prometheus to read while nothing runs.
+"""How the last nightly run ended, for Prometheus to read while nothing runs.
 
-A night's own metrics go with its Ray. What must be known in the morning (did it end well, and when)
-is left with something that stays: a file of node_exporter's textfile collector, or a Pushgateway.
+The metrics of a run end with its Ray. What must be known in the morning (did it succeed, and when)
+is written to what stays up: a file of node_exporter's textfile collector, or a Pushgateway.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _INTERRUPTED = 130
 
 
 class MetricsConfig(Frozen):
-    """Where a night leaves how it ended; nowhere by default.
+    """Where a nightly run stores how it ended; nowhere by default.
 
     Attributes:
         textfile: a file of node_exporter's textfile collector, such as
@@ -47,10 +47,10 @@ class MetricsConfig(Frozen):
 
 
 class NightExit:
-    """How a night ends.
+    """How a nightly run ends.
 
     Attributes:
-        exit_code: to be set by who runs it; an error brings its own.
+        exit_code: set by the caller; an error has its own.
     """
 
     exit_code = 0
@@ -58,10 +58,10 @@ class NightExit:
 
 @contextmanager
 def exit_reported(config: MetricsConfig) -> Iterator[NightExit]:
-    """Leaves behind how the block ends, however it does.
+    """Stores how the block ends, also where it raises.
 
-    A night that another one keeps from running is no news. What cannot be told is logged, and
-    changes nothing about the night.
+    A run that does not start because another one holds the lease stores nothing. A failure to store
+    is logged, and changes nothing about the run.
     """
     began, outcome = time.time(), NightExit()
     try:
@@ -69,19 +69,19 @@ def exit_reported(config: MetricsConfig) -> Iterator[NightExit]:
     except LeaseHeldError:
         raise
     except BaseException as error:
-        _tell(config, began, exit_code_of(error))
+        _report(config, began, exit_code_of(error))
         raise
-    _tell(config, began, outcome.exit_code)
+    _report(config, began, outcome.exit_code)
 
 
 def exit_code_of(error: BaseException) -> int:
-    """The exit code of a night that an error ends."""
+    """The exit code of a run that an error ends."""
     if isinstance(error, PairmillError):
         return error.exit_code
     return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else _BUG
 
 
-def _tell(config: MetricsConfig, began: float, exit_code: int) -> None:
+def _report(config: MetricsConfig, began: float, exit_code: int) -> None:
     now = time.time()
     values: dict[Metric, float] = {
         NIGHT_ENDED: round(now, 3),
@@ -104,11 +104,11 @@ def _tell(config: MetricsConfig, began: float, exit_code: int) -> None:
             with urllib.request.urlopen(request, timeout=_PUSH_S):
                 pass
     except (OSError, ValueError) as error:
-        logger.warning("how the night ended could not be told to Prometheus: %s", error)
+        logger.warning("how the run ended could not be reported to Prometheus: %s", error)
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all: the collector may read at any moment."""
+    """Replaces the file atomically: the collector may read at any moment."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     scratch.write_text(text, encoding="utf-8")
     scratch.chmod(0o644)
@@ -116,6 +116,6 @@ def _write(path: Path, text: str) -> None:
 
 
 def _last_success(path: Path) -> str:
-    """The lines about the last success, as they were left behind."""
+    """The lines about the last success, as they were."""
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     return "".join(re.findall(rf"^(?:# \w+ )?{NIGHT_SUCCEEDED.name} .*\n", before, re.M))

@@ -1,4 +1,4 @@
-"""What follows once a snapshot is live: exports, hooks, and the removal of old snapshots."""
+"""The steps after publishing: exports, hooks, and the removal of old snapshots."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.store.object_store import Store
 
 
 class FollowUp:
-    """The steps of one night behind publishing; each finds what earlier nights have done of it."""
+    """The steps of one nightly run after publishing; each skips what earlier runs have done."""
 
     def __init__(
         self,
@@ -28,24 +28,24 @@ class FollowUp:
         record: NightRecord,
         stop: Stop,
     ) -> None:
-        """Binds to a night, whose record is told what need not be done."""
+        """Binds to a nightly run; steps without work are recorded as skipped."""
         self._stop = stop
         self._config, self._nightly = config, config.nightly
         self._input_uri, self._output = input_uri, output
         self._reporter, self._run_id, self._record = reporter, run_id, record
 
-    def leave_out(self) -> None:
-        """Nothing new is live: nothing follows."""
+    def skip(self) -> None:
+        """Records all steps as skipped, since nothing new is live."""
         for name, wanted in (("exports", self._nightly.exports), ("hooks", self._nightly.hooks)):
             if wanted:
                 self._record.skip(name, "nothing new is live")
 
     def run(self, step: Step) -> None:
-        """Everything that is configured.
+        """Runs every step that is configured.
 
         Raises:
             HookError: a hook failed.
-            StoppedError: the night was told to stop.
+            StoppedError: a stop was asked for.
             PairmillError: an export failed, or old snapshots cannot be removed.
         """
         if self._nightly.exports:

@@ -1,8 +1,8 @@
 """Hooks: an operator's commands, each run once for every change of ``LATEST.json``.
 
-Which of them have ended well is kept beside the record of the run that made the change, so that a
-night that was killed, or whose hook failed, leaves the rest to the next one. A hook that was
-killed with its night is run again: hooks must bear that.
+Which of them have succeeded is stored beside the record of the run that made the change, so that
+after a run that was killed, or whose hook failed, the next one runs the rest. A hook that was
+killed with its run is run again: hooks must be idempotent.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from pipeline.snapshots.manifests import Latest
 from pipeline.store.object_store import Store
 
 _STDERR = 2  # standard output is read by machines
-_LOOK_S = 0.5  # between two looks whether the night is to stop
+_CHECK_S = 0.5  # between two checks whether to stop
 
 
 class HookError(PairmillError):
-    """A hook failed; the snapshot is live all the same."""
+    """A hook failed; the snapshot is live nevertheless."""
 
 
 class Hooks:
     """The hooks of one output and one change of what is live there."""
 
     def __init__(self, config: NightlyConfig, output: Store, latest: Latest) -> None:
-        """Looks which of them are still to be run."""
+        """Reads which of them have been run."""
         self._config, self._output, self._latest = config, output, latest
         self._key = f"runs/{latest.published_by}/hooks.json"
         self._done: list[list[str]] = []
@@ -44,24 +44,24 @@ class Hooks:
 
     @property
     def pending(self) -> list[Hook]:
-        """Those that have not ended well yet, in order."""
+        """Those that have not succeeded yet, in order."""
         return [hook for hook in self._config.hooks if list(hook) not in self._done]
 
     def run(
         self, input_uri: str, run_id: str, reporter: Reporter, stop: Stop, stop_seconds: float
     ) -> None:
-        """Runs what is pending, in order.
+        """Runs the pending ones, in order.
 
         Args:
-            input_uri: of the night.
-            run_id: of the night.
-            reporter: told of each.
-            stop: asked whether the night is to end.
-            stop_seconds: a hook that then takes longer is killed.
+            input_uri: of the nightly run.
+            run_id: of the nightly run.
+            reporter: receives a note for each.
+            stop: checked before each, and while it runs.
+            stop_seconds: after a stop, a hook that takes longer is killed.
 
         Raises:
-            HookError: one failed; those behind it were not run.
-            StoppedError: the night is to end.
+            HookError: one failed; those after it were not run.
+            StoppedError: a stop was asked for.
         """
         environment = {
             "PAIRMILL_INPUT": input_uri,
@@ -75,9 +75,9 @@ class Hooks:
             limits = _Limits(self._config.hook_seconds, stop, stop_seconds)
             if (problem := _problem(hook, os.environ | environment, limits)) is not None:
                 raise HookError(
-                    f"hook {_shown(hook)} {problem}; what it said is in this job's log; snapshot "
-                    f"{self._latest.snapshot_id} is live all the same; the same command runs the "
-                    "hook again, and those behind it"
+                    f"hook {_shown(hook)} {problem}; its output is in this job's log; snapshot "
+                    f"{self._latest.snapshot_id} is live nevertheless; the same command runs the "
+                    "hook again, and those after it"
                 )
             self._done.append(list(hook))
             record = {"snapshot_id": self._latest.snapshot_id, "done": self._done}
@@ -86,7 +86,7 @@ class Hooks:
 
 @dataclass(frozen=True)
 class _Limits:
-    """How long a hook may take."""
+    """The time limits of a hook."""
 
     seconds: float
     stop: Stop
@@ -94,7 +94,7 @@ class _Limits:
 
 
 def _problem(hook: Hook, environment: dict[str, str], limits: _Limits) -> str | None:
-    """Runs a hook; says what went wrong."""
+    """Runs a hook; returns what went wrong."""
     end = time.monotonic() + limits.seconds
     try:
         # In a session of its own, so that what it has started can be killed with it.
@@ -106,7 +106,7 @@ def _problem(hook: Hook, environment: dict[str, str], limits: _Limits) -> str | 
     try:
         while time.monotonic() < end:
             with suppress(subprocess.TimeoutExpired):
-                code = process.wait(min(_LOOK_S, max(0, end - time.monotonic())))
+                code = process.wait(min(_CHECK_S, max(0, end - time.monotonic())))
                 return f"ended with exit code {code}" if code else None
             if limits.stop.over(limits.stop_seconds):
                 limits.stop.check(f"hook {_shown(hook)} was killed before its end")

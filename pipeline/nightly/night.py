@@ -1,8 +1,9 @@
-"""One night: lease → plan → label → reconcile → compact → gate → publish → hooks → report.
+"""One nightly run: lease → plan → label → reconcile → compact → gate → publish → exports → hooks →
+retention → report.
 
-Each step finds for itself what is done already, so that a night which was ended anywhere is
-finished by running the same command again: labeling goes by the parts that exist, publishing by
-the snapshot's identity, hooks by what they have left behind.
+Each step finds what is done already, so that the same command finishes a run that was ended
+anywhere: labeling goes by the parts that exist, publishing by the snapshot's identity, hooks by
+their record.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ from schemas.labels import Reason
 LEASE = "nightly"
 BLOCKED = 3
 
-# Reports on a night that has ended, be it badly: its output, its run id, and the snapshot that it
-# made or found, if it came so far.
+# Writes the report of a run that has ended, also of one that failed; receives its output, its run
+# id, and the snapshot that it made or found, or None if it ended before.
 Report = Callable[[Store, str, str | None], None]
 
 
@@ -65,17 +66,17 @@ def run_night(
         config: of all steps.
         input_uri: a folder of shards, or one shard.
         output_uri: where everything goes.
-        reporter: told what is done.
-        retries: rows that are quarantined for one of these reasons are judged again.
-        stop: asked between steps, and while pairs are judged, whether to end.
-        report: called last of all, also where a step failed; not where the night was told to stop.
+        reporter: receives what is done.
+        retries: rows that are quarantined for one of these reasons are re-judged.
+        stop: checked between steps, and while pairs are judged.
+        report: called at the end, also where a step failed; not after a stop.
 
     Returns:
         The exit code: 0, or 3 where the gate refused the snapshot.
 
     Raises:
-        LeaseHeldError: another night works on this output; nothing is recorded.
-        PairmillError: a step failed, which the record and the report say too.
+        LeaseHeldError: another nightly run works on this output; nothing is recorded.
+        PairmillError: a step failed; record and report have it, too.
     """
     output, run_id = Store(output_uri), new_run_id()
     reporter = reporter.of_run(run_id)
@@ -88,7 +89,7 @@ def run_night(
         ttl_s=ttl_s,
         waiting=reporter.note,
         on_lost=stop.ask,
-        while_waiting=lambda: stop.check("another night's lease was being watched"),
+        while_waiting=lambda: stop.check("another run's lease was being watched"),
     ) as lease:
         record = NightRecord(output, run_id, open_input(input_uri)[0].uri)
         night = _Night(config, input_uri, output, reporter, run_id, record, lease, stop, report)
@@ -97,7 +98,7 @@ def run_night(
 
 @dataclass
 class _Night:
-    """A night that has the lease."""
+    """A nightly run that holds the lease."""
 
     config: PipelineConfig
     input_uri: str
@@ -111,7 +112,7 @@ class _Night:
     reported: bool = False
 
     def run(self, retries: frozenset[Reason]) -> int:
-        """All steps; however they end, the record says it, and so does the report."""
+        """Runs all steps; record and report have how they end, also where one raises."""
         with self._ends(), self._lease_first():
             done = self._publish(self._label(retries))
             self._follow_up(done)
@@ -120,10 +121,10 @@ class _Night:
         return exit_code
 
     def _end(self, state: NightState, exit_code: int) -> None:
-        """Records what the night came to, and reports it.
+        """Records how the run ended, and writes the report.
 
-        Where the report alone fails, labels and readers are as the state says; the exit code is
-        the error's, unless the night has one of its own.
+        Where the report alone fails, the state stays: it is that of labels and snapshot. The exit
+        code is then the error's, unless the run has one of its own.
         """
         self.record.end(state, exit_code)
         try:
@@ -139,12 +140,12 @@ class _Night:
 
     @contextmanager
     def _ends(self) -> Iterator[None]:
-        """Records what ends the night before its time."""
+        """Records an error that ends the run."""
         try:
             yield
         except BaseException as error:
             stopped = isinstance(error, LeaseLostError | StoppedError | KeyboardInterrupt)
-            with suppress(StorageError):  # what ended it is what must be told
+            with suppress(StorageError):  # the error that ended it matters more
                 self.record.end("stopped" if stopped else "failed", exit_code_of(error))
             if not stopped:
                 with suppress(PairmillError):
@@ -153,7 +154,7 @@ class _Night:
             raise
 
     def _write_report(self) -> None:
-        """The report, once; of a report that failed, the record says why."""
+        """Writes the report, once; the record has why it failed."""
         if self.report is None or self.reported:
             return
         self.reported = True
@@ -162,7 +163,7 @@ class _Night:
 
     @contextmanager
     def _lease_first(self) -> Iterator[None]:
-        """Whoever loses the lease is asked to stop: says why."""
+        """Raises LeaseLostError for a StoppedError whose cause is that the lease was lost."""
         try:
             yield
         except StoppedError:
@@ -187,7 +188,7 @@ class _Night:
     def _publish(self, labeled: RunResult) -> Publication:
         config, canary = self.config, None
         if config.canary.input is not None:
-            # Of a night that judged nothing, the last that did answers.
+            # A run that judged nothing is measured by the canaries of the last one that did.
             run_id = self.run_id if labeled.canaries.pairs else None
             canary = Canary(run_id, config.canary.input, config.canary.read_as(config.input))
         try:
@@ -229,11 +230,11 @@ class _Night:
         if done.live:
             follow_up.run(self._step)
         else:
-            follow_up.leave_out()
+            follow_up.skip()
 
     @contextmanager
     def _step(self, name: str) -> Iterator[dict[str, Any]]:
-        """A step of the record, before which the night ends if it must."""
+        """A recorded step; the run ends before it if the lease is lost or a stop was asked for."""
         self.lease.check()
         self.stop.check(f"{name} was the next step")
         with self.record.step(name) as detail:
@@ -248,8 +249,8 @@ def _why_not_published(done: Publication) -> str | None:
     if done.manifest.blocked:
         return "the gate has refused the snapshot"
     return (
-        "somebody has rolled back from this snapshot: it stays so until its labels or its input "
-        "change; jobs.publish publishes it all the same"
+        "readers were rolled back from this snapshot: it stays withdrawn until its labels or its "
+        "input change; jobs.publish publishes it nevertheless"
     )
 
 
@@ -262,12 +263,12 @@ def _state(done: Publication) -> NightState:
 
 
 def night_report(config: PipelineConfig, input_uri: str, reporter: Reporter) -> Report:
-    """What :func:`pipeline.nightly.night.run_night` calls at its end.
+    """The report that :func:`run_night` writes at its end.
 
     Args:
-        config: of the night.
+        config: of the nightly run.
         input_uri: its pairs.
-        reporter: told where the report is.
+        reporter: receives where the report is.
     """
 
     def report(output: Store, run_id: str, snapshot_id: str | None) -> None:

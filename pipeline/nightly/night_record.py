@@ -1,4 +1,4 @@
-"""``nightly.json``: what became of each step of a night, written anew as it happens."""
+"""``nightly.json``: the steps of a nightly run, stored again after each of them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ NightState = Literal[
 
 
 class NightRecord:
-    """The record of one night; its ``step`` is a ``pipeline.runtime.steps.Step``.
+    """The record of one nightly run; its ``step`` is a ``pipeline.runtime.steps.Step``.
 
     Attributes:
-        snapshot_id: the snapshot that the night made or found.
+        snapshot_id: the snapshot that the run made or found.
     """
 
     def __init__(self, output: Store, run_id: str, input_uri: str) -> None:
-        """Stores the record of a night that begins now."""
+        """Stores the record of a run that starts now."""
         self.snapshot_id: str | None = None
         self._output, self._run_id, self._input_uri = output, run_id, input_uri
         self._judge_id: str | None = None
@@ -39,17 +39,17 @@ class NightRecord:
 
     @contextmanager
     def step(self, name: str) -> Iterator[dict[str, Any]]:
-        """Records a step when it ends; what is put into the yielded object is its detail.
+        """Records a step when it ends; yields a dictionary to be filled with its detail.
 
-        A step whose detail says that something has not ``passed`` is blocked; a ``judge_id`` or
-        ``snapshot_id`` in it is the night's from then on.
+        A step with ``passed`` false in its detail is blocked; a ``judge_id`` or ``snapshot_id`` in
+        it becomes the run's.
         """
         began, detail = time.monotonic(), dict[str, Any]()
         try:
             yield detail
         except BaseException as error:
             detail["error"] = _text(error)
-            with suppress(StorageError):  # what went wrong first is what must be told
+            with suppress(StorageError):  # the first error matters more
                 self._add(name, "failed", time.monotonic() - began, detail)
             raise
         state: StepState = "blocked" if detail.get("passed") is False else "done"
@@ -62,19 +62,19 @@ class NightRecord:
         self._add(name, "skipped", 0, {"why": why})
 
     def skip_unreached(self, names: Sequence[str], why: str) -> None:
-        """Records that those of these steps which were not come to have nothing to do."""
+        """Records those of these steps that were not reached as skipped."""
         reached = {step["name"] for step in self._steps}
         for name in names:
             if name not in reached:
                 self.skip(name, why)
 
     def end(self, state: NightState, exit_code: int) -> None:
-        """Records how the night ends; the report may be still to come."""
+        """Records how the run ends; the report may follow."""
         self._state, self._exit_code, self._finished = state, exit_code, _now()
         self._store()
 
     def summary(self) -> dict[str, Any]:
-        """The night in a few lines."""
+        """The run in a few fields."""
         return {
             "run_id": self._run_id,
             "state": self._state,
@@ -106,7 +106,7 @@ class NightRecord:
 
 
 def _text(error: BaseException) -> str:
-    """An error as a report shows it: ours are for people, others need their type."""
+    """An error as the report shows it: ours by their message, others with their type."""
     name = type(error).__name__
     return str(error) if isinstance(error, PairmillError) else f"{name}: {error}".rstrip(": ")
 

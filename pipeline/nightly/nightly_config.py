@@ -1,4 +1,4 @@
-"""What a night does beside labeling and publishing, and its canaries."""
+"""The section ``nightly``: what follows publishing, and the lease."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Hook = tuple[str, ...]
 
 
 class NightlyConfig(Frozen):
-    """What a night does after it has published, and its lease.
+    """What a nightly run does after publishing, and its lease.
 
-    A hook is a command as a list of words, without a shell::
+    A hook is a command as a list of words, run without a shell::
 
         nightly:
           hooks:
@@ -27,12 +27,12 @@ class NightlyConfig(Frozen):
         exports: each as the section ``export`` has it; of every snapshot that is live, once.
         hooks: run in order once ``LATEST.json`` has changed, with ``PAIRMILL_INPUT``,
             ``PAIRMILL_OUTPUT``, ``PAIRMILL_SNAPSHOT`` and ``PAIRMILL_RUN_ID`` in their environment.
-            The first that fails ends the night with exit code 1; the snapshot stays live, and the
-            next night runs that hook again, and those behind it.
-        hook_seconds: a hook that takes longer is killed, and has failed.
+            The first that fails ends the run with exit code 1; the snapshot stays live, and the
+            next run runs that hook again, and those after it.
+        hook_seconds: a hook that takes longer is killed and counts as failed.
         keep: after publishing, remove all but the newest so many snapshots, the live one and the
             one before it; needs the right to delete. By default nothing is ever removed.
-        lease_s: a night that has not been heard of for so long is taken for dead.
+        lease_s: a run that has not renewed its lease for so long counts as dead.
     """
 
     exports: tuple[ExportConfig, ...] = ()

@@ -1,4 +1,4 @@
-"""One configuration for the jobs that work on one output: label, publish, and what follows."""
+"""One configuration for all jobs that work on one output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.snapshots.quality.snapshot_counts import QualityConfig
 class PipelineConfig(LabelConfig):
     """A labeling job's configuration, with a section for each later step.
 
-    Every one of these jobs reads the same YAML file and takes from it what concerns it.
+    Each job reads the same YAML file, and uses the sections that it needs.
     """
 
     publish: PublishConfig = PublishConfig()

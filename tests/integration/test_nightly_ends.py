@@ -175,7 +175,7 @@ def test_asked_to_stop_while_it_waits_for_a_lease_a_night_ends(tmp_path: Path, m
     whole = load_config(PipelineConfig, str(write_config(tmp_path / "night.yaml", model)), [])
     take_lease(Store(str(output)), "nightly", "other", ttl_s=600)
     stop.ask()
-    with pytest.raises(StoppedError, match="another night's lease was being watched"):
+    with pytest.raises(StoppedError, match="another run's lease was being watched"):
         run_night(whole, str(tmp_path / "in"), str(output), QUIET, stop=stop)
     assert nights(output) == []
 

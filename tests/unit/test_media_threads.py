@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from pipeline.labeling.decode_threads import media_threads
+from pipeline.labeling.prompting import media_threads
 
 
 def niceness() -> int:

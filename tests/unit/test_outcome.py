@@ -124,4 +124,4 @@ def test_what_cannot_be_told_is_logged_and_changes_nothing(
     end(MetricsConfig(push_url=url), 0)
     end(MetricsConfig(textfile=tmp_path / "no" / "such" / "folder.prom"), 0)
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
-    assert "could not be told to Prometheus" in caplog.text
+    assert "could not be reported to Prometheus" in caplog.text

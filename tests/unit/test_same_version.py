@@ -43,10 +43,10 @@ def test_a_shard_of_equal_size_with_other_rows_is_not_read_as_the_planned_one(
     other = shard_bytes(OTHER, 4)
     assert len(other) == task.size
     file.write_bytes(other)
-    with pytest.raises(ReconcileError, match=r"a\.parquet: the shard was written anew or removed"):
+    with pytest.raises(ReconcileError, match=r"a\.parquet: the shard was rewritten or removed"):
         read()
     file.unlink()
-    with pytest.raises(ReconcileError, match="written anew or removed since the plan was made"):
+    with pytest.raises(ReconcileError, match="rewritten or removed since the plan was made"):
         read()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.labeling.read_pairs import Pairs
-from pipeline.labeling.unit_runner import ONCE_DEAD
+from pipeline.labeling.unit_runner import MAX_AFTER_DEATH
 from pipeline.runtime.errors import EngineDeadError
 from pipeline.store.object_store import Store
 from tests.judging import JUDGE_ID, Row, pairs_of, runner, scripted, text_pair, unit
@@ -131,7 +131,7 @@ def test_a_suspect_unit_has_its_worker_alone(output: Store) -> None:
     assert marks in ([True] * 16 + [False] * 16, [False] * 16 + [True] * 16)
 
 
-@pytest.mark.parametrize(("dead", "together"), [(False, 8), (True, ONCE_DEAD)])
+@pytest.mark.parametrize(("dead", "together"), [(False, 8), (True, MAX_AFTER_DEATH)])
 def test_units_whose_worker_died_once_are_few_at_a_time(
     output: Store, dead: bool, together: int
 ) -> None:

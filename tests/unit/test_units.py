@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.judging.label_parts import committed_range, versions_prefix
-from pipeline.labeling.units import RowGroup, Unit, cut_ranges, subtract
+from pipeline.labeling.units import RowGroup, Unit, subtract, unit_ranges
 
 GROUPS = st.lists(
     st.builds(RowGroup, rows=st.integers(0, 50), bytes=st.integers(0, 1_000)), max_size=12
@@ -21,7 +21,7 @@ RANGES = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=10
 def test_cut_covers_every_row_once_within_the_limits(
     groups: list[RowGroup], max_rows: int, max_bytes: int
 ) -> None:
-    ranges = cut_ranges(groups, max_rows, max_bytes)
+    ranges = unit_ranges(groups, max_rows, max_bytes)
     bounds = [0, *(stop for _, stop in ranges)]
     assert ranges == list(pairwise(bounds))
     assert bounds[-1] == sum(group.rows for group in groups)
@@ -44,7 +44,7 @@ def test_cut_covers_every_row_once_within_the_limits(
     ],
 )
 def test_cut(groups: list[tuple[int, int]], expected: list[tuple[int, int]]) -> None:
-    assert cut_ranges([RowGroup(*group) for group in groups], 10, 100) == expected
+    assert unit_ranges([RowGroup(*group) for group in groups], 10, 100) == expected
 
 
 def rows_of(ranges: list[tuple[int, int]]) -> list[int]:

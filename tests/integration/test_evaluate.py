@@ -143,7 +143,7 @@ def test_too_many_quarantined_pairs_are_reported_and_end_with_their_exit_code(
     ("arguments", "said"),
     [
         (["--benchmark", "mmlu"], "'mmlu' is not known; known are vl-rewardbench"),
-        (["--benchmark", "mllm-as-a-judge-pair"], "name its file or folder by --data"),
+        (["--benchmark", "mllm-as-a-judge-pair"], "give its path with --data"),
         (["--benchmark", "vl-rewardbench", "--data", "nowhere"], "no such file or folder"),
         (["--input", "gold", "--data", "x"], "--data is of a benchmark"),
         (["--input", "gold", "--control", "blur"], "control 'blur' is not known"),

@@ -7,9 +7,8 @@ from dataclasses import replace
 import pytest
 from transformers import AutoTokenizer
 
-from pipeline.engines.engine import Chat
+from pipeline.engines.engine import TINY_JUDGE, Chat, model_path
 from pipeline.judging.endings import ending_of
-from pipeline.lab.tiny_judge import WEIGHTS
 from pipeline.lab.tiny_judge.scene_corpus import scene_rows
 from pipeline.media.clip import Clip
 from pipeline.runtime.errors import ConfigError
@@ -31,7 +30,7 @@ def test_the_second_order_is_served_from_the_prefix_cache(tiny: TinyJudge) -> No
 
 def test_nothing_is_written_after_the_verdict(tiny: TinyJudge) -> None:
     rows = scene_rows(4, seed=15)
-    tokenizer = AutoTokenizer.from_pretrained(WEIGHTS)
+    tokenizer = AutoTokenizer.from_pretrained(model_path(TINY_JUDGE))
     for reply in tiny.replies(rows):
         assert reply.finish_reason == "stop"
         assert reply.text.endswith("</answer>")
@@ -68,7 +67,7 @@ def test_hostile_text_reaches_the_engine_as_text(tiny: TinyJudge) -> None:
     hostile = row | {"prompt": str(row["prompt"]) + HOSTILE}
     prepared = tiny.judge.prepare(hostile | {"defect": None})
     plain = tiny.judge.prepare(row | {"defect": None})
-    special = set(AutoTokenizer.from_pretrained(WEIGHTS).all_special_ids)
+    special = set(AutoTokenizer.from_pretrained(model_path(TINY_JUDGE)).all_special_ids)
     framing = [token for token in plain.prompts["ab"].token_ids if token in special]
     assert [t for t in prepared.prompts["ab"].token_ids if t in special] == framing
     label = tiny.labels([hostile])[0]  # the engine takes it: no placeholder without a picture

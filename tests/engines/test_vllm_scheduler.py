@@ -20,9 +20,9 @@ from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 from vllm.v1.structured_output import StructuredOutputManager
 
+from pipeline.engines.engine import TINY_JUDGE, model_path
 from pipeline.engines.vllm_engine import PREFILL_GROUP
 from pipeline.engines.vllm_scheduler import make_scheduler
-from pipeline.lab.tiny_judge import WEIGHTS
 from tests.engines.conftest import TinyJudge
 
 pytestmark = pytest.mark.engine
@@ -44,7 +44,7 @@ class Engine:
     ) -> None:
         """Makes a scheduler with so many places, taking up so many requests at a time."""
         config = AsyncEngineArgs(
-            model=str(WEIGHTS),
+            model=model_path(TINY_JUDGE),
             dtype="float32",
             max_model_len=256,
             max_num_seqs=places,

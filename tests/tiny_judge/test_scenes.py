@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.lab.tiny_judge import MAX_PIXELS, MIN_PIXELS
-from pipeline.lab.tiny_judge.arrivals import GRID_WEIGHTS
 from pipeline.lab.tiny_judge.clip_files import ClipFormat, encode_clip
 from pipeline.lab.tiny_judge.motions import DIRECTIONS, Motion, render_motion, sample_motion
-from pipeline.lab.tiny_judge.sample_layout import fit
+from pipeline.lab.tiny_judge.sample_layout import MAX_PIXELS, MIN_PIXELS, fit
 from pipeline.lab.tiny_judge.scenes import Scene, Size, Thing, encode, render, sample_scene
+from pipeline.lab.tiny_judge.served_media import GRID_WEIGHTS
 from pipeline.media.media_config import MediaConfig, VideoConfig
 from pipeline.media.videos import decode_video
 

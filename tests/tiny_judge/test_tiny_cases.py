@@ -13,11 +13,11 @@ from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.parsing import Verdict
 from pipeline.judging.row_checks import candidates_of, question_of
 from pipeline.lab.tiny_judge.blind_controls import CONTROLS
-from pipeline.lab.tiny_judge.cases import SCORES, SINGLE_SCORES, Case
+from pipeline.lab.tiny_judge.judging_cases import SCORES, SINGLE_SCORES, Case
+from pipeline.lab.tiny_judge.judging_tasks import TASKS, Task, named
 from pipeline.lab.tiny_judge.media_cases import media_case
-from pipeline.lab.tiny_judge.questions import SceneKind
 from pipeline.lab.tiny_judge.scene_corpus import ONE_PICTURE, scene_cases, scene_rows
-from pipeline.lab.tiny_judge.tasks import TASKS, Task, named
+from pipeline.lab.tiny_judge.scene_questions import SceneKind
 from pipeline.lab.tiny_judge.text_cases import text_case
 from schemas.contract import table_of
 from schemas.pairs import PAIRS
@@ -41,7 +41,7 @@ def _claim(case: Case, number: int) -> str:
 def test_a_perfect_reply_reads_as_the_scores_that_are_true(task: Task) -> None:
     rng = random.Random(8)
     for _ in range(20):
-        case = task.draw(rng)
+        case = task.sample(rng)
         for order in (case.order, case.order[::-1]):
             reply = case.reply(order)
             read = FORMATS[task.format].parse(reply, "stop", len(order))
@@ -87,8 +87,10 @@ def test_the_same_seed_gives_the_same_rows(name: str) -> None:
     assert scene_rows(5, 4, name) != scene_rows(5, 5, name)
 
 
-def test_an_unknown_task_is_named_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match=r"no task 'pairs'; there are .*single_score/video"):
+def test_an_unknown_task_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(
+        ValueError, match=r"unknown task 'pairs'; expected one of .*single_score/video"
+    ):
         named("pairs")
 
 
@@ -98,7 +100,7 @@ def test_what_is_shown_comes_from_its_split_only(task: Task, held_out: bool) -> 
     rng = random.Random(1)
     shown = set()
     for _ in range(60):
-        case = task.draw(rng, held_out)
+        case = task.sample(rng, held_out)
         made = (candidate.shown for candidate in case.candidates)
         shown |= {each.held_out for each in (*case.context, *made) if each is not None}
     assert shown == (set() if task.about == "words" else {held_out})
@@ -107,7 +109,7 @@ def test_what_is_shown_comes_from_its_split_only(task: Task, held_out: bool) -> 
 @pytest.mark.parametrize("task", PAIRWISE, ids=lambda task: task.name)
 def test_first_slot_wins_as_often_as_the_second(task: Task) -> None:
     rng = random.Random(2)
-    golds = Counter(task.draw(rng).gold for _ in range(2_000))
+    golds = Counter(task.sample(rng).gold for _ in range(2_000))
     decided = golds["a"] + golds["b"]
     assert abs(golds["a"] / decided - 0.5) < 0.05
 
@@ -161,7 +163,7 @@ def test_no_two_texts_of_a_case_are_the_same() -> None:
     rng = random.Random(6)
     for task in (task for task in TASKS if task.made_of == "text"):
         for _ in range(200):
-            texts = [candidate.text for candidate in task.draw(rng).candidates]
+            texts = [candidate.text for candidate in task.sample(rng).candidates]
             assert len(set(texts)) == len(texts)
 
 

@@ -2,21 +2,22 @@
 
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
 from pipeline.engines.chat_layout import ChatRenderer
-from pipeline.engines.engine import Chat, ChatPart
+from pipeline.engines.engine import TINY_JUDGE, Chat, ChatPart, model_path
 from pipeline.engines.transformers_engine import Grid, positions
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.prompts import load_prompt
-from pipeline.lab.tiny_judge import WEIGHTS
 from pipeline.lab.tiny_judge.blank_model import build_model
-from pipeline.lab.tiny_judge.cases import Case
+from pipeline.lab.tiny_judge.forward_parity import check_parity
+from pipeline.lab.tiny_judge.judging_cases import Case
+from pipeline.lab.tiny_judge.judging_tasks import TASKS, Task
 from pipeline.lab.tiny_judge.motions import Motion
-from pipeline.lab.tiny_judge.parity import check_parity
 from pipeline.lab.tiny_judge.sample_layout import (
     FACTOR,
     SPECIAL_TOKENS,
@@ -24,8 +25,7 @@ from pipeline.lab.tiny_judge.sample_layout import (
     Layout,
     Slot,
 )
-from pipeline.lab.tiny_judge.samples import draw_batch
-from pipeline.lab.tiny_judge.tasks import TASKS, Task
+from pipeline.lab.tiny_judge.training_batches import sample_batch
 from pipeline.media.clip import Clip
 
 IDS = [task.name for task in TASKS]
@@ -33,7 +33,7 @@ IDS = [task.name for task in TASKS]
 
 @pytest.fixture(scope="module")
 def layout() -> Layout:
-    return Layout.load(WEIGHTS)
+    return Layout.load(Path(model_path(TINY_JUDGE)))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def _expanded(ids: tuple[int, ...], slots: list[Slot], layout: Layout) -> list[i
 def test_training_sees_the_prompt_that_the_product_serves(
     task: Task, layout: Layout, renderer: ChatRenderer
 ) -> None:
-    case = task.draw(random.Random(1))
+    case = task.sample(random.Random(1))
     slots = _slots(case)
     media = [_medium(slot) for slot in slots]
     context = media[: len(case.context)]
@@ -82,7 +82,7 @@ def test_training_sees_the_prompt_that_the_product_serves(
 
 @pytest.mark.parametrize("name", ["pairwise_scores/text/pictures", "pairwise_scores/video/prompt"])
 def test_positions_are_those_of_the_engines(name: str, layout: Layout) -> None:
-    case = TASKS[IDS.index(name)].draw(random.Random(2))
+    case = TASKS[IDS.index(name)].sample(random.Random(2))
     slots = [replace(slot, fps=0.5) for slot in _slots(case)]  # far apart in time
     laid = layout.lay_out(case, slots, case.order, 3)
     grids = [Grid()] * 3
@@ -94,7 +94,7 @@ def test_positions_are_those_of_the_engines(name: str, layout: Layout) -> None:
         grids.append(Grid(slot.patches, slot.rows, slot.columns, interval))
         at = start + slot.tokens
     grids += [Grid()] * (len(laid.ids) - at)
-    assert laid.places.tolist() == positions(grids)[:, 3:].tolist()
+    assert laid.rope_positions.tolist() == positions(grids)[:, 3:].tolist()
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_positions_are_those_of_the_engines(name: str, layout: Layout) -> None:
 def test_batched_logits_are_those_of_hugging_face(name: str, layout: Layout) -> None:
     torch.manual_seed(0)
     model = build_model(layout)
-    batch = draw_batch(random.Random(3), layout, TASKS[IDS.index(name)], 2)
+    batch = sample_batch(random.Random(3), layout, TASKS[IDS.index(name)], 2)
     assert check_parity(model, layout, batch) <= 1e-3
 
 
@@ -116,7 +116,7 @@ def test_special_tokens_in_user_text_are_inert(layout: Layout) -> None:
 
 
 def test_targets_are_the_tokens_of_the_replies(layout: Layout) -> None:
-    batch = draw_batch(random.Random(4), layout, TASKS[0], 3)
+    batch = sample_batch(random.Random(4), layout, TASKS[0], 3)
     flat = batch.ids.flatten()
     assert flat[batch.positions + 1].tolist() == batch.targets.tolist()
     ends = [int(batch.targets[batch.rows == row][-1]) for row in range(3)]

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from jobs.demo import CONFIG
-from pipeline.lab.tiny_judge.questions import sample_question
+from pipeline.lab.tiny_judge.scene_questions import sample_question
 from pipeline.lab.tiny_judge.scenes import encode, render
 from pipeline.store.object_store import Store
 from tests.exporting import folder_of, run_export, settings
@@ -40,9 +40,9 @@ def comparisons(count: int, seed: int) -> list[Row]:
     rows = []
     for number in range(count):
         scene, question = sample_question(rng, held_out=True, kind="colour")
-        right, wrong = question.truth, question.draw(rng, "wrong")
+        right, wrong = question.truth, question.sample_answer(rng, "wrong")
         careful, careless = (right, wrong) if rng.random() < _WRONG else (wrong, right)
-        texts = [question.say(careful, _CAREFUL), question.say(careless, _CARELESS)]
+        texts = [question.answer_text(careful, _CAREFUL), question.answer_text(careless, _CARELESS)]
         gold = "a" if careful == right else "b"
         if rng.random() < 0.5:
             texts, gold = texts[::-1], {"a": "b", "b": "a"}[gold]

@@ -17,13 +17,13 @@ from scipy.stats import binom
 from pipeline.judging.votes import Vote
 from pipeline.lab.vote_study import study
 from pipeline.lab.vote_study import study_command as bench
-from pipeline.lab.vote_study.bounds import best_curve, wald_votes
-from pipeline.lab.vote_study.exact import Enumeration, unparseable, vote_for
-from pipeline.lab.vote_study.noise import Population, empty_margins, flips, mixed, scores
+from pipeline.lab.vote_study.judge_noise import Population, empty_margins, flips, mixed, scores
 from pipeline.lab.vote_study.real_votes import replayed, vote_shares
-from pipeline.lab.vote_study.replay import MOST, AskedPair, Replay, sample_pairs
-from pipeline.lab.vote_study.strategies import MAJORITY, OneOrder, Strategy, adaptive, fixed
 from pipeline.lab.vote_study.strategy_averages import Averages
+from pipeline.lab.vote_study.vote_bounds import best_curve, wald_votes
+from pipeline.lab.vote_study.vote_enumeration import Enumeration, unparseable, vote_for
+from pipeline.lab.vote_study.vote_replay import MOST, AskedPair, Replay, sample_pairs
+from pipeline.lab.vote_study.voting_strategies import MAJORITY, OneOrder, Strategy, adaptive, fixed
 from schemas.labels import VERDICT
 
 WAYS: list[Strategy] = [

@@ -1,24 +1,8 @@
 """The tiny judge: a two-million-parameter Qwen2.5-VL that judges pairs about synthetic scenes.
 
-Here it is trained, and the synthetic pairs are made. Its weights are package data of
-``pipeline.engines``, so that the demo, the tests and the CPU benchmark run the whole path, in every
-judging format, with a real engine and a judge that really looks at pictures and clips. It is no
-judge of anything else.
-"""
-
-from __future__ import annotations
-
-from pathlib import Path
-from typing import Final
-
-from pipeline.engines.engine import TINY_JUDGE, model_path
-
-WEIGHTS: Final = Path(model_path(TINY_JUDGE))
-"""Folder in Hugging Face layout that transformers and vLLM load."""
-
-MIN_PIXELS: Final = 9_000
-MAX_PIXELS: Final = 17_500
-"""Bounds of a picture or a frame after resizing, in pixels: 12 to 21 merged tokens of 28 x 28.
-
-The vision tower was trained on these grids only, so media must be resized within these bounds.
+Here its pairs are made (``scene_corpus``), and it is trained and evaluated. In come seeds; out
+come pair shards, or a Hugging Face folder. The weights are package data of ``pipeline.engines``:
+with them the demo, tests and CPU benchmarks run every judging format on a real engine and a model
+that does look at pictures and clips. It judges nothing else. Read ``scenes``, ``judging_cases`` and
+``judging_tasks`` first, then ``judge_training``.
 """

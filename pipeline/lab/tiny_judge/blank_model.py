@@ -15,6 +15,7 @@ from tokenizers.trainers import BpeTrainer
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from pipeline.judging.prompts import load_prompt
+from pipeline.lab.tiny_judge.judging_tasks import TASKS
 from pipeline.lab.tiny_judge.sample_layout import (
     SPECIAL_TOKENS,
     TOKENS_A_SECOND,
@@ -22,11 +23,10 @@ from pipeline.lab.tiny_judge.sample_layout import (
     Slot,
     parts_of,
 )
-from pipeline.lab.tiny_judge.tasks import TASKS
 
 _VOCABULARY: Final = 1_600
 _CASES_A_TASK: Final = 600
-# Weighs the system prompts so that their words become single tokens: they are most of the input.
+# Repeats the system prompts, most of the input, so that their words become single tokens.
 _SYSTEM_REPEATS: Final = 50
 
 # Qwen's own pre-tokenizer.
@@ -136,7 +136,7 @@ def save_folder(
         (folder / "model.safetensors").chmod(0o644)
 
 
-# Bounds are permissive: pictures arrive resized, and this step must leave them alone.
+# Bounds are permissive: pictures arrive resized, and the processor must not change them.
 _PICTURES: Final[dict[str, Any]] = {
     "image_processor_type": "Qwen2VLImageProcessor",
     "processor_class": "Qwen2_5_VLProcessor",
@@ -151,7 +151,7 @@ _PICTURES: Final[dict[str, Any]] = {
 }
 
 
-# Clips arrive sampled as well.
+# Clips arrive resized and sampled.
 _CLIPS: Final[dict[str, Any]] = {
     "video_processor_type": "Qwen2VLVideoProcessor",
     "do_sample_frames": False,
@@ -193,7 +193,7 @@ def _corpus(seed: int) -> list[str]:
     for task in TASKS:
         texts += [load_prompt(task.format, task.made_of).system] * _SYSTEM_REPEATS
         for _ in range(_CASES_A_TASK):
-            case = task.draw(rng)
+            case = task.sample(rng)
             slots = [Slot(1, 1)] * (len(case.context) + len(case.candidates))
             parts = parts_of(case, slots, case.order)
             texts += [part for part in parts if isinstance(part, str)]

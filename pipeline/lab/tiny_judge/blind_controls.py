@@ -1,4 +1,4 @@
-"""Rows whose pictures are taken away: what a judge makes of them shows whether it looks."""
+"""Controls: rows whose pictures are replaced; a judge that uses them drops to chance."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Control: TypeAlias = Callable[[Sequence[Row]], list[Row]]
 
 
 def blank(rows: Sequence[Row]) -> list[Row]:
-    """Every picture white, in its own size; the candidates of a row in shades of their own."""
+    """Every picture white, in its own size; the candidates of a row in different shades."""
     return _replaced(rows, lambda pictures: [_white(p, i % 4) for i, p in enumerate(pictures)])
 
 
 def shuffled(rows: Sequence[Row]) -> list[Row]:
-    """Every picture that of another row."""
-    # A third of the way round: far enough that kinds of questions are mixed.
+    """Every picture replaced by that of another row."""
+    # By a third of all pictures: far enough to mix the kinds of questions.
     return _replaced(rows, lambda p: p[len(p) // 3 :] + p[: len(p) // 3])
 
 

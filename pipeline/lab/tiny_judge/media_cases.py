@@ -8,24 +8,23 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
-from pipeline.lab.tiny_judge.cases import (
+from pipeline.judging.judge_config import CandidateKind, FormatName
+from pipeline.lab.tiny_judge.judging_cases import (
     Candidate,
-    CandidateKind,
     Case,
-    FormatName,
     Shown,
-    draw_grades,
     in_words,
+    sample_grades,
 )
 from pipeline.lab.tiny_judge.motions import DIRECTIONS, Motion, sample_motion
-from pipeline.lab.tiny_judge.questions import Grade
+from pipeline.lab.tiny_judge.scene_questions import Grade
+from pipeline.lab.tiny_judge.scene_wordings import INSTRUCTIONS, PROMPTS
 from pipeline.lab.tiny_judge.scenes import COLOURS, SHAPES, Scene, Thing, sample_scene
-from pipeline.lab.tiny_judge.wordings import INSTRUCTIONS, PROMPTS
 
 _TRIES: Final = 60  # to find a candidate of the wanted split and grade before a new prompt
 _YES: Final[dict[Grade, str]] = {"right": "yes", "partly": "half", "wrong": "no"}
 
-Drawn = TypeVar("Drawn", Scene, Motion)
+Sampled = TypeVar("Sampled", Scene, Motion)
 Made = tuple[str, str, tuple[Shown, ...], str, list[Candidate]]
 """Kind, text of the prompt, context, lead of the reply, and candidates."""
 
@@ -37,7 +36,7 @@ def media_case(
     count: int = 2,
     held_out: bool = False,
 ) -> Case:
-    """Draw a case.
+    """Sample a case.
 
     Args:
         rng: Source of every choice.
@@ -67,7 +66,7 @@ def _pictures(rng: random.Random, format_: FormatName, count: int, held_out: boo
     wanted = _wanted_things(rng, kind)
     names = {"a": wanted[0].name, "b": wanted[-1].name, "place": wanted[0].place}
     candidates = []
-    for grade in draw_grades(rng, format_, count, graded=True):
+    for grade in sample_grades(rng, format_, count, graded=True):
         scene = _first(partial(_made, rng, kind, wanted, grade), held_out)
         if scene is None:
             return None
@@ -88,7 +87,7 @@ def _wanted_things(rng: random.Random, kind: str) -> tuple[Thing, ...]:
 
 
 def _made(rng: random.Random, kind: str, wanted: Sequence[Thing], grade: Grade) -> Scene | None:
-    """A picture of the grade for what was wanted; None if the draw missed it."""
+    """A picture of the grade for what was wanted; None if the sample has another grade."""
     cells = rng.sample(range(9), len(wanted))
     if kind == "two":
         kept = {"right": 2, "partly": 1, "wrong": 0}[grade]
@@ -114,7 +113,7 @@ def _made(rng: random.Random, kind: str, wanted: Sequence[Thing], grade: Grade) 
 
 
 def _grade_of(thing: Thing, kind: str, wanted: Sequence[Thing]) -> Grade:
-    """How far one thing that is shown is one that was wanted."""
+    """How far a thing that is shown is a wanted one."""
     if kind == "two":
         return "right" if thing.name in {w.name for w in wanted} else "wrong"
     want = wanted[0]
@@ -149,7 +148,7 @@ def _edits(rng: random.Random, format_: FormatName, count: int, held_out: bool) 
     text = rng.choice(INSTRUCTIONS[kind]).format(a=target.name, colour=colour, shape=shape)
     lead = f"The source shows {source.describe()}. It should show {_by_place(wanted)}."
     candidates = []
-    for grade in draw_grades(rng, format_, count, graded=bool(others)):
+    for grade in sample_grades(rng, format_, count, graded=bool(others)):
         edited = _first(partial(_edited, rng, kind, target, wanted, grade), held_out)
         if edited is None:
             return None
@@ -163,7 +162,7 @@ def _edits(rng: random.Random, format_: FormatName, count: int, held_out: bool) 
 def _edited(
     rng: random.Random, kind: str, target: Thing, wanted: dict[int, Thing | None], grade: Grade
 ) -> Scene | None:
-    """An edit of the grade; None if the draw missed it.
+    """An edit of the grade; None if the sample has another grade.
 
     Partly right is an edit that does what was asked and changes something else as well.
     """
@@ -191,21 +190,21 @@ def _altered(rng: random.Random, thing: Thing) -> Thing:
 def _by_place(
     things: dict[int, Thing | None], wanted: dict[int, Thing | None] | None = None
 ) -> str:
-    """What is where, in the order of the keys; with whether that is what was wanted."""
-    said = []
+    """The thing at each place, in the order of the keys; with ``wanted``, also if it is right."""
+    parts = []
     for cell, thing in things.items():
         place = Thing(cell, "", "").place
         name = "nothing" if thing is None else f"a {thing.name}"
         mark = "" if wanted is None else ": yes" if wanted[cell] == thing else ": no"
-        said.append(f"at {place} {name}{mark}")
-    return ", ".join(said)
+        parts.append(f"at {place} {name}{mark}")
+    return ", ".join(parts)
 
 
 def _clips(rng: random.Random, format_: FormatName, count: int, held_out: bool) -> Made | None:
     wanted = sample_motion(rng, still=0)
     thing, way = wanted.mover, wanted.direction
     candidates = []
-    for grade in draw_grades(rng, format_, count, graded=True):
+    for grade in sample_grades(rng, format_, count, graded=True):
         motion = _first(partial(_filmed, rng, wanted, grade), held_out)
         if motion is None:
             return None
@@ -230,10 +229,10 @@ def _filmed(rng: random.Random, wanted: Motion, grade: Grade) -> Motion:
     return sample_motion(rng, still=int(rng.random() < 0.3), name=name, way=way)
 
 
-def _first(draw: Callable[[], Drawn | None], held_out: bool) -> Drawn | None:
-    """The first draw of the wanted split; None after many that are of the other one."""
+def _first(sample: Callable[[], Sampled | None], held_out: bool) -> Sampled | None:
+    """The first sample of the wanted split; None after ``_TRIES`` others."""
     for _ in range(_TRIES):
-        shown = draw()
+        shown = sample()
         if shown is not None and shown.held_out == held_out:
             return shown
     return None

@@ -35,7 +35,7 @@ class Motion:
 
     @property
     def direction(self) -> str:
-        """Where it moves: one of ``DIRECTIONS``."""
+        """Its direction: one of ``DIRECTIONS``."""
         if self.goal.row != self.mover.row:
             return "up" if self.goal.row < self.mover.row else "down"
         return "left" if self.goal.column < self.mover.column else "right"
@@ -58,14 +58,14 @@ class Motion:
 def sample_motion(
     rng: random.Random, still: int, name: tuple[str, str] | None = None, way: str | None = None
 ) -> Motion:
-    """Draw a clip.
+    """Sample a clip.
 
     Args:
         rng: Source of every choice.
         still: Number of things that stand still, 0 or 1; of another colour and shape than the
             mover.
-        name: Colour and shape of the mover; drawn if None.
-        way: Its direction; drawn if None.
+        name: Colour and shape of the mover; sampled if None.
+        way: Its direction; sampled if None.
     """
     colour, shape = name or (rng.choice(COLOURS), rng.choice(SHAPES))
     down, across = DIRECTIONS[way or rng.choice(list(DIRECTIONS))]
@@ -96,10 +96,10 @@ def _moved(cell: int, down: int, across: int) -> int | None:
 
 
 def render_motion(motion: Motion, rng: random.Random, size: Size, frames: int) -> list[Image.Image]:
-    """Draw the frames of a clip, evenly spaced from start to end.
+    """Render the frames of a clip, evenly spaced from start to end.
 
     Args:
-        motion: What to draw.
+        motion: What to render.
         rng: Source of the jitter.
         size: Width and height in pixels, each 24 to 8,192.
         frames: How many, 2 or more.

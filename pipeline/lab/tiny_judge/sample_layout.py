@@ -1,4 +1,4 @@
-"""What the judge is shown: the product's own prompts as token ids and positions.
+"""A training sample as token ids and positions, with the product's own prompts.
 
 The texts are those of ``pipeline.judging.prompts``, laid out as by ``pipeline.engines.chat_layout``
 (a test compares them), so that the judge is trained on exactly what it is served.
@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from pipeline.judging.prompts import load_prompt
-from pipeline.lab.tiny_judge import MAX_PIXELS, MIN_PIXELS
-from pipeline.lab.tiny_judge.cases import Case
+from pipeline.lab.tiny_judge.judging_cases import Case
 from pipeline.lab.tiny_judge.scenes import Size
 from pipeline.media import model_sizes as pixels
 from pipeline.media.model_sizes import FRAMES_A_PATCH
@@ -33,6 +32,12 @@ SPECIAL_TOKENS: Final = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
+MIN_PIXELS: Final = 9_000
+MAX_PIXELS: Final = 17_500
+"""Bounds of a picture or a frame after resizing, in pixels: 12 to 21 merged tokens of 28 x 28.
+
+The vision tower was trained on these grids only, so media must be resized within these bounds.
+"""
 FACTOR: Final = 28
 """Pixels along the side of a merged token: patches of 14, merged two by two."""
 TOKENS_A_SECOND: Final = 1
@@ -62,7 +67,7 @@ class Slot:
 
     @property
     def tokens(self) -> int:
-        """Tokens that stand for it."""
+        """Number of its placeholder tokens."""
         return self.patches * self.rows * self.columns
 
     @property
@@ -70,7 +75,7 @@ class Slot:
         """Temporal patches: one of a picture, one for two frames of a clip."""
         return 1 if self.frames is None else self.frames // FRAMES_A_PATCH
 
-    def places(self) -> NDArray[np.int64]:
+    def rope_positions(self) -> NDArray[np.int64]:
         """M-RoPE positions (3, tokens) of its tokens, from where it starts."""
         grid = np.indices((self.patches, self.rows, self.columns))
         if self.frames is not None:
@@ -85,13 +90,13 @@ class Laid:
 
     Attributes:
         ids: Token ids, media placeholders expanded.
-        places: M-RoPE positions (3, length), from the first token of the whole prompt.
+        rope_positions: M-RoPE positions (3, length), from the first token of the whole prompt.
         media: Where the tokens of each slot start, in order.
         reply: Where the reply starts.
     """
 
     ids: list[int]
-    places: NDArray[np.int64]
+    rope_positions: NDArray[np.int64]
     media: list[int]
     reply: int
 
@@ -156,7 +161,7 @@ class Layout:
             else:
                 ids += piece
         reply = [*self.text(case.reply(order)), self.special("<|im_end|>")]
-        return Laid([*ids, *reply], _places([*pieces, reply], start), media, len(ids))
+        return Laid([*ids, *reply], _rope_positions([*pieces, reply], start), media, len(ids))
 
     def _framed(self, slot: Slot) -> tuple[list[int] | Slot, ...]:
         return [self.special("<|vision_start|>")], slot, [self.special("<|vision_end|>")]
@@ -171,21 +176,21 @@ class Layout:
         return [end, *self.text("\n"), start, *self.text("assistant\n")]
 
 
-def _places(pieces: Sequence[list[int] | Slot], start: int) -> NDArray[np.int64]:
-    """As the transformers engine computes them (a test compares), but fast enough for training."""
-    places = []
+def _rope_positions(pieces: Sequence[list[int] | Slot], start: int) -> NDArray[np.int64]:
+    """M-RoPE positions as the transformers engine computes them (a test compares), but faster."""
+    positions = []
     for piece in pieces:
         if isinstance(piece, Slot):
-            here = piece.places()
+            here = piece.rope_positions()
         else:
             here = np.broadcast_to(np.arange(len(piece)), (3, len(piece)))
-        places.append(here + start)
-        start = int(places[-1].max()) + 1
-    return np.concatenate(places, axis=1)
+        positions.append(here + start)
+        start = int(positions[-1].max()) + 1
+    return np.concatenate(positions, axis=1)
 
 
 def parts_of(case: Case, slots: Sequence[Slot], order: str) -> tuple[str | Slot, ...]:
-    """The user's turn as the product fills it in, slots in place of media."""
+    """The user's turn as the product fills it in, with slots instead of media."""
     given = iter(slots)
     context = [next(given) for _ in case.context]
     answers: list[list[str | Slot]] = [

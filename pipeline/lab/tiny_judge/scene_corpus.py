@@ -9,17 +9,30 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.lab.tiny_judge.case_rows import row_of
-from pipeline.lab.tiny_judge.cases import Case
-from pipeline.lab.tiny_judge.tasks import named
+from pipeline.lab.tiny_judge.clip_files import ClipFormat, encode_clip
+from pipeline.lab.tiny_judge.judging_cases import Candidate, Case, Shown
+from pipeline.lab.tiny_judge.judging_tasks import named
+from pipeline.lab.tiny_judge.motions import Motion, render_motion
+from pipeline.lab.tiny_judge.scenes import PictureFormat, Size, encode, render
 from schemas.contract import table_of
 from schemas.pairs import PAIRS
 
 ONE_PICTURE: Final = "pairwise_scores/text/picture"
+_SOURCE: Final = "tiny-judge-scenes"
 _GROUP_ROWS: Final = 256
+_PICTURE_SIZES: Final[tuple[Size, ...]] = (
+    *((224, 224), (320, 240), (240, 320), (640, 480), (300, 200), (160, 160)),
+)
+_CLIP_SIZES: Final[tuple[Size, ...]] = ((112, 112), (160, 120), (120, 160), (224, 126))
+# Frames and frames a second: clips that are sampled to two frames, and to four.
+_CLIP_LENGTHS: Final = ((4, 4), (8, 8), (8, 4), (12, 6), (10, 4))
+_PICTURE_FORMATS: Final[tuple[PictureFormat, ...]] = ("PNG", "JPEG")
+_CLIP_FORMATS: Final[tuple[ClipFormat, ...]] = ("mp4", "mp4", "mp4", "gif")
+
+Row = dict[str, Any]
 
 
-def scene_rows(count: int, seed: int, task: str = ONE_PICTURE) -> list[dict[str, Any]]:
+def scene_rows(count: int, seed: int, task: str = ONE_PICTURE) -> list[Row]:
     """Rows of pairs v1 about held-out scenes, none of which the tiny judge was trained on.
 
     Args:
@@ -27,7 +40,7 @@ def scene_rows(count: int, seed: int, task: str = ONE_PICTURE) -> list[dict[str,
         seed: the same seed gives the same rows, pictures and clips included.
         task: judging format and kind of candidates, such as ``pairwise_options/image``; of texts
             also what the question is about: ``pairwise_scores/text/pictures``, or several of
-            these in turn if left out. ``pipeline.lab.tiny_judge.tasks`` has them all.
+            these in turn if left out. ``pipeline.lab.tiny_judge.judging_tasks`` has them all.
 
     Raises:
         ValueError: there is no such task.
@@ -35,23 +48,21 @@ def scene_rows(count: int, seed: int, task: str = ONE_PICTURE) -> list[dict[str,
     return [row for _, row in scene_cases(count, seed, task)]
 
 
-def scene_cases(
-    count: int, seed: int, task: str = ONE_PICTURE
-) -> list[tuple[Case, dict[str, Any]]]:
+def scene_cases(count: int, seed: int, task: str = ONE_PICTURE) -> list[tuple[Case, Row]]:
     """The same rows, each with the case that it shows."""
     tasks = named(task)
     rng = random.Random(f"{seed}/{task}")
     cases = []
     for number in range(count):
-        case = tasks[number % len(tasks)].draw(rng, held_out=True)
-        cases.append((case, row_of(case, f"scene-{seed}-{number}", rng)))
+        case = tasks[number % len(tasks)].sample(rng, held_out=True)
+        cases.append((case, _row(case, f"scene-{seed}-{number}", rng)))
     return cases
 
 
 def write_scene_shards(
     folder: Path, shards: int, rows_a_shard: int, seed: int, task: str = ONE_PICTURE
 ) -> None:
-    """Writes shards of scene pairs; a shard that is there already is left alone."""
+    """Writes shards of scene pairs; a shard that exists already is left alone."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(shards):
         path = folder / f"scenes-{index:03d}.parquet"
@@ -60,3 +71,36 @@ def write_scene_shards(
             temporary = path.with_suffix(".tmp")
             pq.write_table(table, temporary, row_group_size=_GROUP_ROWS, write_page_checksum=True)
             temporary.replace(path)
+
+
+def _row(case: Case, pair_id: str, rng: random.Random) -> Row:
+    """The case as a row of pairs v1, with the true preference or scores as gold."""
+    row: Row = dict.fromkeys(PAIRS.names)
+    row |= {"pair_id": pair_id, "source": _SOURCE, **_media(case.context, rng)}
+    if len(case.turns) == 1:
+        row["prompt"] = case.question
+    else:
+        row["messages"] = [{"role": role, "content": content} for role, content in case.turns]
+    made = [_response(candidate, rng) for candidate in case.candidates]
+    if case.format.startswith("pairwise"):
+        return row | {"response_a": made[0], "response_b": made[1], "gold": case.gold}
+    return row | {"candidates": made, "gold_scores": [float(score) for score in case.scores]}
+
+
+def _response(candidate: Candidate, rng: random.Random) -> Row:
+    shown = () if candidate.shown is None else (candidate.shown,)
+    return {"text": candidate.text, "model": None, **_media(shown, rng)}
+
+
+def _media(shown: tuple[Shown, ...], rng: random.Random) -> Row:
+    images, videos = [], []
+    for each in shown:
+        if isinstance(each, Motion):
+            count, fps = rng.choice(_CLIP_LENGTHS)
+            frames = render_motion(each, rng, rng.choice(_CLIP_SIZES), count)
+            data = encode_clip(frames, fps, rng.choice(_CLIP_FORMATS))
+            videos.append({"bytes": data, "path": None})
+        else:
+            picture = render(each, rng, rng.choice(_PICTURE_SIZES))
+            images.append({"bytes": encode(picture, rng.choice(_PICTURE_FORMATS)), "path": None})
+    return {"images": images, "videos": videos}

@@ -1,4 +1,4 @@
-"""Synthetic scenes: one to three coloured shapes on a 3 x 3 grid, drawn at any size.
+"""Synthetic scenes: one to three coloured shapes on a 3 x 3 grid, rendered at any size.
 
 One renderer serves training, tests and the demo. Everything is a function of the
 ``random.Random`` it is given, so the same seed always gives the same bytes.
@@ -37,7 +37,7 @@ _SMALLEST_SIDE: Final = 24
 _LARGEST_SIDE: Final = 8_192
 _BANK: Final = 1 << 18
 
-Format: TypeAlias = Literal["PNG", "JPEG"]
+PictureFormat: TypeAlias = Literal["PNG", "JPEG"]
 Size: TypeAlias = tuple[int, int]
 
 
@@ -99,13 +99,13 @@ class Scene:
 
 
 def is_held_out(text: str) -> bool:
-    """Whether what the text stands for is kept from training."""
+    """Whether the item that the text identifies is kept from training."""
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") % _HELD_OUT_ONE_IN == 0
 
 
 def sample_scene(rng: random.Random, count: int) -> Scene:
-    """Draw a scene whose colours, shapes and cells are uniform and independent.
+    """Sample a scene whose colours, shapes and cells are uniform and independent.
 
     Args:
         rng: Source of every choice.
@@ -116,10 +116,10 @@ def sample_scene(rng: random.Random, count: int) -> Scene:
 
 
 def render(scene: Scene, rng: random.Random, size: Size = (112, 112)) -> Image.Image:
-    """Draw a scene with jitter of position, size, tilt and colour, and with pixel noise.
+    """Render a scene with jitter of position, size, tilt and colour, and with pixel noise.
 
     Args:
-        scene: What to draw.
+        scene: What to render.
         rng: Source of the jitter.
         size: Width and height in pixels, each 24 to 8,192.
 
@@ -133,7 +133,7 @@ def render(scene: Scene, rng: random.Random, size: Size = (112, 112)) -> Image.I
     return canvas.picture(rng, [canvas.sketch(rng, thing) for thing in scene.things])
 
 
-def encode(picture: Image.Image, format: Format = "PNG", quality: int = 90) -> bytes:
+def encode(picture: Image.Image, format: PictureFormat = "PNG", quality: int = 90) -> bytes:
     """Encode a picture as PNG or JPEG bytes.
 
     Args:
@@ -203,7 +203,7 @@ class Canvas:
         """A thing with jitter, wholly inside its cell."""
         width, height = self.cell
         radius = min(self.cell) * rng.uniform(0.31, 0.43)
-        # The centre may move as far as the thing stays inside its cell.
+        # The centre moves only as far as the thing stays inside its cell.
         x = (thing.column + 0.5) * width + rng.uniform(-1, 1) * 0.8 * (width / 2 - radius)
         y = (thing.row + 0.5) * height + rng.uniform(-1, 1) * 0.8 * (height / 2 - radius)
         colour = tuple(min(255, max(0, c + rng.randint(-22, 22))) for c in _RGB[thing.colour])
@@ -225,7 +225,7 @@ def _noise_bank(strength: int) -> NDArray[np.int16]:
 
 
 def _with_noise(picture: Image.Image, rng: random.Random, strength: int) -> Image.Image:
-    # A window of a bank: drawing noise anew would take longer than everything else together.
+    # A window of fixed noise: generating it would take longer than everything else together.
     start = rng.randrange(_BANK)
     pixels = np.asarray(picture)
     count = pixels.shape[0] * pixels.shape[1]

@@ -6,36 +6,42 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-from pipeline.lab.tiny_judge.cases import (
+from pipeline.judging.judge_config import FormatName
+from pipeline.lab.tiny_judge.judging_cases import (
     Candidate,
     Case,
     Context,
-    FormatName,
     Shown,
-    draw_grades,
     in_words,
+    sample_grades,
 )
 from pipeline.lab.tiny_judge.motions import DIRECTIONS, sample_motion
-from pipeline.lab.tiny_judge.questions import (
+from pipeline.lab.tiny_judge.scene_questions import (
     NUMBERS,
     Kind,
     Question,
     SceneKind,
     ask,
-    draw_kind,
-    draw_scene,
+    sample_kind,
     sample_question,
+    sample_scene_of_split,
+)
+from pipeline.lab.tiny_judge.scene_wordings import (
+    BRIEFLY,
+    IN_WORDS,
+    OF_ONE_PICTURE,
+    ORDINALS,
+    QUESTIONS,
 )
 from pipeline.lab.tiny_judge.scenes import COLOURS, SHAPES, is_held_out
-from pipeline.lab.tiny_judge.wordings import BRIEFLY, IN_WORDS, OF_ONE_PICTURE, ORDINALS, QUESTIONS
 
 _TURNS_WITH_PICTURE: Final = 0.7
 _LISTS: Final = 0.25  # of the questions without a picture
 _LONGEST_LIST: Final = 3
 
 Asked = tuple[Question, tuple[tuple[str, str], ...], tuple[Shown, ...], str]
-"""A question, the conversation that asks it, its pictures and clips, and what the reply calls
-them."""
+"""A question, the conversation that asks it, its pictures and clips, and how the reply's
+description of them begins."""
 
 
 def text_case(
@@ -46,7 +52,7 @@ def text_case(
     held_out: bool = False,
     kind: SceneKind | None = None,
 ) -> Case:
-    """Draw a case whose wording carries no information about which answer is right.
+    """Sample a case whose wording carries no information about which answer is right.
 
     Args:
         rng: Source of every choice.
@@ -54,22 +60,22 @@ def text_case(
         about: What the question is about.
         count: Number of candidates.
         held_out: Whether what is shown comes from the held-out split.
-        kind: The kind of question about a single picture; drawn by weight if None.
+        kind: The kind of question about a single picture; sampled by weight if None.
     """
     if about == "picture":
         scene, question = sample_question(rng, held_out, kind)
         asked: Asked = (question, (("user", question.text),), (scene,), "The picture shows")
     else:
         asked = _ASKED[about](rng, held_out)
-    question, turns, context, called = asked
-    grades = draw_grades(rng, format_, count, graded=len(question.truth) == 2)
-    # Different phrasings, whatever is claimed: equal claims are still different texts.
+    question, turns, context, lead = asked
+    grades = sample_grades(rng, format_, count, graded=len(question.truth) == 2)
+    # Different phrasings, so that equal answers are still different texts.
     phrasings = rng.sample(range(question.phrasings), len(grades))
     candidates = []
     for grade, phrasing in zip(grades, phrasings, strict=True):
-        value = question.draw(rng, grade)
+        value = question.sample_answer(rng, grade)
         verdict = f"says {' '.join(value)}, which is {in_words(grade)}"
-        text = question.say(value, phrasing)
+        text = question.answer_text(value, phrasing)
         candidates.append(Candidate(grade=grade, verdict=verdict, text=text))
     truth = " ".join(question.truth)
     return Case(
@@ -79,7 +85,7 @@ def text_case(
         kind=question.kind,
         turns=turns,
         context=context,
-        lead=f"{called} {question.seen}.{question.evidence} The answer is {truth}.",
+        lead=f"{lead} {question.seen}.{question.evidence} The answer is {truth}.",
         candidates=tuple(candidates),
     )
 
@@ -87,7 +93,7 @@ def text_case(
 def _of_pictures(rng: random.Random, held_out: bool) -> Asked:
     """A question about one of two or three pictures."""
     scene, question = sample_question(rng, held_out)
-    others = [draw_scene(rng, held_out) for _ in range(rng.randint(1, 2))]
+    others = [sample_scene_of_split(rng, held_out) for _ in range(rng.randint(1, 2))]
     place = rng.randint(0, len(others))
     scenes = (*others[:place], scene, *others[place:])
     ordinal = ORDINALS[place]
@@ -96,7 +102,7 @@ def _of_pictures(rng: random.Random, held_out: bool) -> Asked:
 
 
 def _of_words(rng: random.Random, held_out: bool) -> Asked:
-    """A question that holds all there is to know."""
+    """A question whose text describes all that it asks about."""
     if rng.random() < _LISTS:
         question = _ask_lists(rng, held_out)
         return question, (("user", question.text),), (), "There are"
@@ -111,17 +117,17 @@ def _of_turns(rng: random.Random, held_out: bool) -> Asked:
     kinds: set[Kind] = {question.kind}
     earlier = None
     while earlier is None:
-        kind = draw_kind(rng)
+        kind = sample_kind(rng)
         earlier = ask(rng, scene, kind) if kind not in kinds else None
-    answer = earlier.say(earlier.truth, rng.randrange(earlier.phrasings))
+    answer = earlier.answer_text(earlier.truth, rng.randrange(earlier.phrasings))
     pictured = rng.random() < _TURNS_WITH_PICTURE
     first = earlier.text
     if not pictured:
         first = rng.choice(IN_WORDS).format(seen=question.seen, question=first)
     start = [("system", rng.choice(BRIEFLY))] if rng.random() < 1 / 3 else []
     turns = (*start, ("user", first), ("assistant", answer), ("user", question.text))
-    context, called = ((scene,), "The picture shows") if pictured else ((), "The text says")
-    return question, turns, context, called
+    context, lead = ((scene,), "The picture shows") if pictured else ((), "The text says")
+    return question, turns, context, lead
 
 
 def _of_clip(rng: random.Random, held_out: bool) -> Asked:

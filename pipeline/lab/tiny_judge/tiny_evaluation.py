@@ -1,6 +1,6 @@
-"""Evaluates a tiny judge on held-out cases as the product runs it, with controls it must fail.
+"""Evaluates a tiny judge on held-out cases as the product runs it, with controls.
 
-A judge that really looks is at chance when the picture is white or another row's.
+A judge that uses the picture drops to chance where it is white or another row's.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any, Final, TypeAlias
 from pipeline.engines.engine import Engine
 from pipeline.engines.engine_registry import start_engine
 from pipeline.lab.tiny_judge.blind_controls import CONTROLS, Control
-from pipeline.lab.tiny_judge.cases import Case
+from pipeline.lab.tiny_judge.judging_cases import Case
+from pipeline.lab.tiny_judge.judging_tasks import TASKS, Task, named
 from pipeline.lab.tiny_judge.scene_corpus import scene_cases
-from pipeline.lab.tiny_judge.tasks import TASKS, Task, named
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.pair_judge import Judge
 from pipeline.media.media_store import MediaStore
@@ -28,7 +28,7 @@ from schemas.labels import VERDICT
 
 log = logging.getLogger(__name__)
 
-Report: TypeAlias = dict[str, Any]
+Results: TypeAlias = dict[str, Any]
 Row: TypeAlias = dict[str, Any]
 
 _CONTROLLED: Final = ("pairwise_scores/text/picture", "pairwise_scores/image/prompt")
@@ -44,20 +44,20 @@ class Judged:
     label: Row
 
     @property
-    def called(self) -> str:
-        """``"a"`` or ``"b"``, or ``"tie"`` for everything that is no preference."""
+    def predicted(self) -> str:
+        """``"a"`` or ``"b"``, or ``"tie"`` where there is no preference."""
         return self.label["preference"] or "tie"
 
     @property
     def right(self) -> bool:
-        """Whether the label is what is true: the preference, or every score."""
+        """Whether the label is right: the preference, or every score."""
         if self.case.format.startswith("pairwise"):
-            return self.called == self.case.gold
+            return self.predicted == self.case.gold
         return self.label["scores"] is not None and tuple(self.label["scores"]) == self.case.scores
 
     @property
     def decidable(self) -> bool:
-        """Whether there is something to get right besides a tie."""
+        """Whether the right label is no tie."""
         return not self.case.format.startswith("pairwise") or self.case.gold != "tie"
 
     @property
@@ -69,60 +69,60 @@ class Judged:
 
     @property
     def ranked(self) -> list[bool]:
-        """Of every two candidates that differ: whether the scores order them as they should."""
+        """For every two candidates that differ, whether the scores rank them right."""
         scores: Sequence[float] = self.label["scores"] or ()
         pairs = itertools.combinations(zip(self.case.scores, scores, strict=False), 2)
         return [(x > y) == (a > b) and a != b for (x, a), (y, b) in pairs if x != y]
 
 
 def rationale(case: Case, order: str) -> str:
-    """What a perfect judge thinks."""
+    """The rationale of a perfect judge."""
     thought, _, _ = case.reply(order).partition("\n</think>")
     return thought.removeprefix("<think>\n")
 
 
-def evaluate(config: LabelConfig, rows: int, seed: int, task: str | None = None) -> Report:
+def evaluate(config: LabelConfig, rows: int, seed: int, task: str | None = None) -> Results:
     """Judges held-out rows of every task, and some of them without their pictures.
 
     Args:
-        config: judge and engine; greedy sampling makes the figures repeatable.
+        config: judge and engine; greedy sampling makes the results repeatable.
         rows: rows of each task.
         seed: seed of the cases.
         task: name of a task or the start of one; all if None.
 
     Returns:
-        Figures by task; of a question about a picture also by kind; of controls.
+        Results by task and within it by kind of question; those of controls; some failures.
     """
     tasks = TASKS if task is None else tuple(named(task))
     engine = start_engine(config.judge, config.engine)
-    report: Report = {"rows": rows, "seed": seed, "tasks": {}, "controls": {}, "failures": {}}
+    results: Results = {"rows": rows, "seed": seed, "tasks": {}, "controls": {}, "failures": {}}
     try:
-        asyncio.run(_evaluate(engine, config, tasks, report))
+        asyncio.run(_evaluate(engine, config, tasks, results))
     finally:
         engine.close()
-    return report
+    return results
 
 
 async def _evaluate(
-    engine: Engine, config: LabelConfig, tasks: Sequence[Task], report: Report
+    engine: Engine, config: LabelConfig, tasks: Sequence[Task], results: Results
 ) -> None:
     for task in tasks:
         began = time.monotonic()
-        cases = scene_cases(report["rows"], report["seed"], task.name)
+        cases = scene_cases(results["rows"], results["seed"], task.name)
         given = {"format": task.format, "candidates": task.made_of}
         judge_config = config.judge.model_copy(update=given)
         media = MediaStore([str(Path.cwd())], judge_config.media.max_bytes)
         judge = Judge(engine, judge_config, config.engine, media)
         judged = await _judged(judge, cases)
-        figures = summarise(judged) | {"seconds": round(time.monotonic() - began, 1)}
-        figures["by kind"] = _grouped(judged, lambda j: j.case.kind)
-        report["tasks"][task.name] = figures
+        summary = summarise(judged) | {"seconds": round(time.monotonic() - began, 1)}
+        summary["by kind"] = _grouped(judged, lambda j: j.case.kind)
+        results["tasks"][task.name] = summary
         wrong = [_failure(j) for j in judged if not j.right]
-        report["failures"][task.name] = wrong[:_FAILURES_SHOWN]
-        log.info("%s: %.4f", task.name, figures["accuracy"] or 0)
+        results["failures"][task.name] = wrong[:_FAILURES_SHOWN]
+        log.info("%s: %.4f", task.name, summary["accuracy"] or 0)
         for name, control in (CONTROLS if task.name in _CONTROLLED else {}).items():
             changed = await _judged(judge, _without(cases, control))
-            report["controls"][f"{task.name} {name}"] = summarise(changed)
+            results["controls"][f"{task.name} {name}"] = summarise(changed)
 
 
 async def _judged(judge: Judge, cases: Sequence[tuple[Case, Row]]) -> list[Judged]:
@@ -136,12 +136,12 @@ def _without(cases: Sequence[tuple[Case, Row]], control: Control) -> list[tuple[
     return [(case, row) for (case, _), row in zip(cases, rows, strict=True)]
 
 
-def summarise(judged: Sequence[Judged]) -> Report:
-    """The figures of one group of judged rows; shares are None where nothing counts."""
+def summarise(judged: Sequence[Judged]) -> Results:
+    """The results of a group of judged rows; a share of nothing is None."""
     decidable = [j for j in judged if j.decidable]
-    decided = [j for j in decidable if j.called != "tie"]
+    decided = [j for j in decidable if j.predicted != "tie"]
     votes = [vote for j in judged for vote in j.label["votes"]]
-    figures: Report = {
+    summary: Results = {
         "rows": len(judged),
         "replies read": _share(vote["outcome"] == VERDICT for vote in votes),
         "accuracy": _share(j.right for j in decidable),
@@ -149,18 +149,18 @@ def summarise(judged: Sequence[Judged]) -> Report:
         "exact replies": _share(j.exact for j in judged),
     }
     if not judged or len(judged[0].case.candidates) == 1:
-        return figures
-    figures["orders agree"] = _share(j.label["position_consistent"] is True for j in judged)
+        return summary
+    summary["orders agree"] = _share(j.label["position_consistent"] is True for j in judged)
     if judged[0].case.format == "batch_ranking":
-        return figures | {"pairs ranked right": _share(hit for j in judged for hit in j.ranked)}
-    return figures | {
+        return summary | {"pairs ranked right": _share(hit for j in judged for hit in j.ranked)}
+    return summary | {
         "ties called": _share(j.right for j in judged if not j.decidable),
         "decided": len(decided),
         "accuracy of decided": _share(j.right for j in decided),
     }
 
 
-def _failure(judged: Judged) -> Report:
+def _failure(judged: Judged) -> Results:
     return {
         "question": judged.case.question,
         "wanted": judged.case.reply(judged.case.order),
@@ -168,7 +168,7 @@ def _failure(judged: Judged) -> Report:
     }
 
 
-def _grouped(judged: list[Judged], key: Callable[[Judged], str]) -> dict[str, Report]:
+def _grouped(judged: list[Judged], key: Callable[[Judged], str]) -> dict[str, Results]:
     groups: dict[str, list[Judged]] = defaultdict(list)
     for item in judged:
         groups[key(item)].append(item)

@@ -1,4 +1,4 @@
-"""Starts a judge from the weights of an earlier one: what it knows need not be learned anew."""
+"""Starts a judge from the weights of an earlier one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def warm_start(model: Qwen2_5_VLForConditionalGeneration, layout: Layout, folder
     """Copy what fits from the judge in ``folder``.
 
     Parameters of equal name and shape are copied, and the embeddings of tokens that both
-    vocabularies have. Layers that the earlier judge lacks add nothing at first.
+    vocabularies have. Layers that the earlier judge lacks add zero at first.
 
     Args:
         model: The judge to fill, in place.
@@ -46,4 +46,4 @@ def warm_start(model: Qwen2_5_VLForConditionalGeneration, layout: Layout, folder
     model.model.language_model.embed_tokens.weight[to] = (
         earlier.model.language_model.embed_tokens.weight[of]
     )
-    log.info("%d parameters and %d of %d tokens are known", copied, len(shared), len(ours))
+    log.info("copied %d parameters and %d of %d token embeddings", copied, len(shared), len(ours))

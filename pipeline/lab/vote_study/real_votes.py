@@ -12,9 +12,9 @@ import numpy as np
 from pipeline.aggregation.judged_pairs import read_judged
 from pipeline.judging.votes import Vote
 from pipeline.lab.bench.job_run import label_silently
-from pipeline.lab.vote_study.replay import MOST, AskedPair, Replay
-from pipeline.lab.vote_study.strategies import Strategy, fixed
 from pipeline.lab.vote_study.strategy_averages import Averages, averaged
+from pipeline.lab.vote_study.vote_replay import MOST, AskedPair, Replay
+from pipeline.lab.vote_study.voting_strategies import Strategy, fixed
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.store.object_store import Store
 

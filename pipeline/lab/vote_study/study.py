@@ -10,12 +10,13 @@ from typing import Any, Literal
 import numpy as np
 from scipy.stats import t as student
 
-from pipeline.lab.vote_study import noise
-from pipeline.lab.vote_study.bounds import best_curve, wald_votes
-from pipeline.lab.vote_study.exact import Enumeration
-from pipeline.lab.vote_study.noise import TYPICAL, Population
-from pipeline.lab.vote_study.replay import Replay, sample_pairs
-from pipeline.lab.vote_study.strategies import (
+from pipeline.lab.vote_study import judge_noise
+from pipeline.lab.vote_study.judge_noise import TYPICAL, Population
+from pipeline.lab.vote_study.strategy_averages import Averages
+from pipeline.lab.vote_study.vote_bounds import best_curve, wald_votes
+from pipeline.lab.vote_study.vote_enumeration import Enumeration
+from pipeline.lab.vote_study.vote_replay import Replay, sample_pairs
+from pipeline.lab.vote_study.voting_strategies import (
     MAJORITY,
     OneOrder,
     ProductStrategy,
@@ -23,7 +24,6 @@ from pipeline.lab.vote_study.strategies import (
     adaptive,
     fixed,
 )
-from pipeline.lab.vote_study.strategy_averages import Averages
 
 REFERENCE = fixed(8)
 AIM = 0.4  # share of the reference's votes
@@ -77,19 +77,19 @@ def curve(cap: int, margin_scale: float) -> list[ProductStrategy]:
 def populations() -> list[Population]:
     """The judges whose replies can all be parsed."""
     return [
-        *(noise.flips(rate) for rate in RATES),
-        *(noise.mixed(rate) for rate in (*RATES, TYPICAL)),
-        *(noise.mixed(TYPICAL, bias=bias) for bias in (0.5, 1.0, 1.5)),
-        *(noise.scores(level) for level in (1, 2, 3)),
-        *(noise.scores(level, 2) for level in (1, 2)),
-        noise.scores(2, 2, slot=1),
-        noise.empty_margins(),
+        *(judge_noise.flips(rate) for rate in RATES),
+        *(judge_noise.mixed(rate) for rate in (*RATES, TYPICAL)),
+        *(judge_noise.mixed(TYPICAL, bias=bias) for bias in (0.5, 1.0, 1.5)),
+        *(judge_noise.scores(level) for level in (1, 2, 3)),
+        *(judge_noise.scores(level, 2) for level in (1, 2)),
+        judge_noise.scores(2, 2, slot=1),
+        judge_noise.empty_margins(),
     ]
 
 
 def unparseable_populations() -> list[Population]:
     """Three of them with a share of unparseable replies."""
-    judges = (noise.flips(0.15), noise.mixed(TYPICAL), noise.scores(2, 2))
+    judges = (judge_noise.flips(0.15), judge_noise.mixed(TYPICAL), judge_noise.scores(2, 2))
     return [judge.with_unparseable(share) for judge in judges for share in (0.02, 0.1)]
 
 
@@ -109,7 +109,7 @@ def simulate(seed: int, pairs: int) -> dict[str, Any]:
     for population in judges:
         if population.scored:
             rows += sampled(population, weighing, seeds, pairs)
-    for population in (noise.mixed(TYPICAL), noise.scores(2, 2).with_unparseable(0.1)):
+    for population in (judge_noise.mixed(TYPICAL), judge_noise.scores(2, 2).with_unparseable(0.1)):
         rows += [replace(r, method="check") for r in sampled(population, main, seeds, pairs)]
     return {
         "seeds": [seed, seed + SEEDS - 1],

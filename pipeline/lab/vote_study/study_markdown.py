@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.lab.vote_study.strategies import OneOrder, Strategy, fixed
 from pipeline.lab.vote_study.study import DEFAULTS, REFERENCE
+from pipeline.lab.vote_study.voting_strategies import OneOrder, Strategy, fixed
 
 MAIN: tuple[Strategy, ...] = (OneOrder(), fixed(2), REFERENCE, *DEFAULTS)
 Table = tuple[list[str], list[list[str]]]  # header and lines

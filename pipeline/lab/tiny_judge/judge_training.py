@@ -20,24 +20,24 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from pipeline.lab.tiny_judge.batched import BatchedJudge
+from pipeline.lab.tiny_judge.batched_judge import BatchedJudge
 from pipeline.lab.tiny_judge.blank_model import build_model, build_tokenizer, save_folder
-from pipeline.lab.tiny_judge.checkpoint import TOKENIZER, Progress, restore, save
-from pipeline.lab.tiny_judge.parity import check_parity
+from pipeline.lab.tiny_judge.forward_parity import check_parity
+from pipeline.lab.tiny_judge.judging_tasks import TASKS
 from pipeline.lab.tiny_judge.sample_layout import Layout
-from pipeline.lab.tiny_judge.samples import Batch, Batches, HeldOut, base_weights, load
-from pipeline.lab.tiny_judge.tasks import TASKS
+from pipeline.lab.tiny_judge.training_batches import Batch, Batches, HeldOut, base_weights, load
+from pipeline.lab.tiny_judge.training_checkpoint import TOKENIZER, Progress, restore, save
 from pipeline.lab.tiny_judge.warm_start import warm_start
 
 log = logging.getLogger(__name__)
 
-# However well a task is known, it keeps this share of its weight.
+# The least share of its weight that a task keeps, however rarely it is missed.
 _LEAST_WEIGHT: Final = 0.15
 _PARITY_SAMPLES: Final = 2
 
 
 class NotLearning(RuntimeError):
-    """The loss did not fall early in a run, so going on would waste the machine."""
+    """The loss did not fall early in a run, which is therefore ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class TrainingConfig:
 
     Attributes:
         output: Hugging Face folder to write.
-        checkpoint: Folder for the state that ``resume`` goes on from.
+        checkpoint: Folder for the state that ``resume`` continues from.
         resume: Start from the checkpoint, with a fresh learning-rate cycle.
         warm_start: Hugging Face folder of an earlier judge to start from; None starts from
             random weights.
@@ -189,7 +189,7 @@ def exact_replies(judge: BatchedJudge, batches: list[Batch]) -> dict[str, float]
 
 
 def _reweigh(weights: Tensor, base: Tensor, exact: dict[str, float]) -> None:
-    """Draw tasks by how often they are still missed; the workers read the same memory."""
+    """Weigh tasks by how often they are still missed; the worker processes read the same memory."""
     missed = torch.tensor([1 - exact[task.name] for task in TASKS])
     weights.copy_(base * (_LEAST_WEIGHT + missed))
 
@@ -213,8 +213,7 @@ def _optimizer(
 
 
 def _learning_rate(config: TrainingConfig, step: int, seconds: float) -> float:
-    """Linear warm-up, then a cosine to the floor, over the steps or the minutes, whichever end
-    first."""
+    """Linear warm-up, then a cosine to the floor, over steps or minutes, whichever end first."""
     done = max(step / config.steps, seconds / (60 * config.minutes))
     warm = min(1.0, (step + 1) / config.warmup)
     share = config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * done))

@@ -3,7 +3,7 @@
 Hugging Face's forward loops over pictures in Python and recomputes positions for every sample;
 for a model this small that dominates the time. Here all pictures of one size run through the
 vision tower together, positions come from the worker processes, and the constant start of the
-prompt runs once a batch (attention is causal). ``parity`` holds it to Hugging Face's result.
+prompt runs once a batch (attention is causal). ``forward_parity`` compares it with Hugging Face.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.attention.bias import causal_lower_right
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from pipeline.lab.tiny_judge.samples import Batch
+from pipeline.lab.tiny_judge.training_batches import Batch
 
 Rotary: TypeAlias = tuple[Tensor, Tensor]
 
@@ -49,7 +49,7 @@ class BatchedJudge:
             tokens = self.see(seen.frames).flatten(0, 1)
             flat = flat.index_copy(0, seen.slots, tokens.to(flat.dtype))
         first = torch.arange(len(batch.prefix), device=self.device).expand(3, 1, -1)
-        early, late = self._rotary(first), self._rotary(batch.places)
+        early, late = self._rotary(first), self._rotary(batch.rope_positions)
         hidden = self._read(start, flat.view_as(words), early, late)
         chosen = hidden.flatten(0, 1).index_select(0, batch.positions)
         return F.linear(_norm(self.text.norm, chosen), self.text.embed_tokens.weight)
@@ -94,10 +94,10 @@ class BatchedJudge:
             rest = rest + layer.mlp(_norm(layer.post_attention_layernorm, rest))
         return rest
 
-    def _rotary(self, places: Tensor) -> Rotary:
+    def _rotary(self, positions: Tensor) -> Rotary:
         """Cosines and sines (batch, length, head) of positions (3, batch, length)."""
-        freqs = places[..., None].float() * self.text.rotary_emb.inv_freq.float()
-        # Sections of the head turn by time, row and column in turn.
+        freqs = positions[..., None].float() * self.text.rotary_emb.inv_freq.float()
+        # Sections of the head rotate by time, row and column in turn.
         sections = self.text.config.rope_parameters["mrope_section"]
         parts = [part[i % 3] for i, part in enumerate(freqs.split(sections, dim=-1))]
         angles = torch.cat(parts, dim=-1).repeat(1, 1, 2)

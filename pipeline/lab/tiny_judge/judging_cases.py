@@ -1,4 +1,4 @@
-"""A case: everything that a judge is shown in one of its formats, and the perfect reply to it."""
+"""A case: all that a judge is shown in one judging format, and the perfect reply to it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from pipeline.judging.judge_config import CandidateKind, FormatName
 from pipeline.lab.tiny_judge.motions import Motion
-from pipeline.lab.tiny_judge.questions import Grade
+from pipeline.lab.tiny_judge.scene_questions import Grade
 from pipeline.lab.tiny_judge.scenes import Scene
 
-FormatName: TypeAlias = Literal[
-    "pairwise_scores", "pairwise_options", "single_score", "batch_ranking"
-]
-CandidateKind: TypeAlias = Literal["text", "image", "edit", "video"]
 Context: TypeAlias = Literal["picture", "pictures", "words", "turns", "clip", "prompt"]
-"""What a question is about: one picture, several, words only, a conversation, or a clip. Of
-candidates that are pictures or clips there is the prompt they were made for."""
+"""What a question is about: one picture, several, words only, a conversation, or a clip; where
+candidates are pictures or clips, the prompt they were made for."""
 Shown: TypeAlias = Scene | Motion
 
 SCORES: Final[dict[Grade, int]] = {"right": 9, "partly": 5, "wrong": 2}
@@ -29,7 +26,7 @@ MOST_CANDIDATES: Final[dict[CandidateKind, int]] = {"text": 5, "image": 3, "edit
 
 LETTERS: Final = "abcdefgh"
 
-# Of a pair: shares of grades, whatever the order. Few candidates of one attribute can be partly
+# Of a pair: shares of grades, in either order. Few candidates of one attribute can be partly
 # right; options have no word for two answers that are equally half right.
 _PAIRS_OF_ONE: Final[dict[tuple[Grade, Grade], float]] = {
     ("right", "wrong"): 0.76,
@@ -52,7 +49,7 @@ class Candidate:
 
     Attributes:
         grade: How good it is.
-        verdict: What the perfect reply says about it, after ``Assistant 1``.
+        verdict: The perfect reply's text on it, after ``Assistant 1``.
         text: A textual candidate.
         shown: What the picture or clip shows that is the candidate.
     """
@@ -74,7 +71,7 @@ class Case:
         kind: The kind of question, prompt or instruction.
         turns: Roles and contents of a conversation, the question last.
         context: What the pictures and clips of the question show.
-        lead: What the perfect reply says before its verdicts.
+        lead: The perfect reply's text before its verdicts.
         candidates: What is judged.
     """
 
@@ -118,8 +115,8 @@ class Case:
     def reply(self, order: str) -> str:
         """The reply of a perfect judge, without the end-of-turn token.
 
-        What is to be seen is described before any verdict: trained without that description, a
-        model of this size stays at chance.
+        The media are described before any verdict: trained without that description, a model of
+        this size stays at chance.
         """
         shown = self.ordered(order)
         names = [f"Assistant {number}" for number in range(1, len(shown) + 1)]
@@ -146,8 +143,8 @@ def in_words(grade: Grade) -> str:
     return "partly right" if grade == "partly" else grade
 
 
-def draw_grades(rng: random.Random, format_: FormatName, count: int, graded: bool) -> list[Grade]:
-    """Draw the grades of the candidates, none more often in one place than in another.
+def sample_grades(rng: random.Random, format_: FormatName, count: int, graded: bool) -> list[Grade]:
+    """Sample the grades of the candidates, each grade equally often in every place.
 
     Args:
         rng: Source of every choice.
@@ -166,8 +163,8 @@ def draw_grades(rng: random.Random, format_: FormatName, count: int, graded: boo
     return grades
 
 
-def draw_count(rng: random.Random, format_: FormatName, made_of: CandidateKind) -> int:
-    """Draw a number of candidates that the format takes."""
+def sample_count(rng: random.Random, format_: FormatName, made_of: CandidateKind) -> int:
+    """Sample a number of candidates that the format takes."""
     if format_ == "single_score":
         return 1
     return rng.randint(2, MOST_CANDIDATES[made_of]) if format_ == "batch_ranking" else 2

@@ -1,4 +1,4 @@
-"""Holds the batched forward pass to Hugging Face's own."""
+"""Compares the batched forward pass with Hugging Face's own."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from pipeline.lab.tiny_judge.batched import BatchedJudge
+from pipeline.lab.tiny_judge.batched_judge import BatchedJudge
 from pipeline.lab.tiny_judge.sample_layout import TOKENS_A_SECOND, Layout
-from pipeline.lab.tiny_judge.samples import Batch
+from pipeline.lab.tiny_judge.training_batches import Batch
 from pipeline.media.model_sizes import FRAMES_A_PATCH
 
 log = logging.getLogger(__name__)
@@ -23,12 +23,12 @@ _MERGE: Final = 2
 
 
 def check_parity(model: Qwen2_5_VLForConditionalGeneration, layout: Layout, batch: Batch) -> float:
-    """Hold the batched forward to Hugging Face's own, in float32.
+    """Compare the batched forward with Hugging Face's own, in float32.
 
     Args:
         model: The judge, on any device.
         layout: Its prompt layout.
-        batch: What to compare on; small, as Hugging Face takes its time.
+        batch: What to compare on; small, as Hugging Face's forward is slow.
 
     Returns:
         The largest absolute difference of logits.
@@ -68,22 +68,22 @@ def _hugging_face_logits(
 
 
 def _media(batch: Batch, layout: Layout) -> dict[str, Tensor]:
-    """The batch's media as Hugging Face's processors hand them on, in order of placeholders."""
+    """The batch's media as Hugging Face's processors return them, in order of placeholders."""
     found: list[tuple[int, int, Tensor]] = []  # where in the flattened ids, of what size, patches
     for seen in batch.seen:
         patches = _flattened(seen.frames)
-        places = seen.slots.view(len(patches), -1)[:, 0].tolist()
+        starts = seen.slots.view(len(patches), -1)[:, 0].tolist()
         rows = seen.frames.shape[2] // _PATCH
-        found += [(at, rows, part) for at, part in zip(places, patches, strict=True)]
+        found += [(at, rows, part) for at, part in zip(starts, patches, strict=True)]
     flat, video = batch.ids.flatten(), layout.special("<|video_pad|>")
     media: dict[str, list[Any]] = {"image": [], "video": []}
     grids: dict[str, list[list[int]]] = {"image": [], "video": []}
     seconds: list[float] = []
     for at, rows, part in sorted(found, key=lambda each: each[0]):
         kind = "video" if flat[at] == video else "image"
-        if kind == "video" and flat[at - 1] == video:  # goes on with the clip before it
+        if kind == "video" and flat[at - 1] == video:  # continues the clip before it
             grids[kind][-1][0] += 1
-            step = batch.places[0].flatten()
+            step = batch.rope_positions[0].flatten()
             seconds[-1] = float(step[at] - step[at - 1]) / TOKENS_A_SECOND
         else:
             grids[kind].append([1, rows, len(part) // rows])
@@ -98,7 +98,7 @@ def _media(batch: Batch, layout: Layout) -> dict[str, Tensor]:
 
 
 def _flattened(frames: Tensor) -> list[Tensor]:
-    """Patches of each temporal patch as ``Qwen2VLImageProcessor`` lays them out, by itself."""
+    """Patches of each temporal patch, laid out by ``Qwen2VLImageProcessor`` itself."""
     from transformers import Qwen2VLImageProcessor
 
     processor = Qwen2VLImageProcessor(do_resize=False)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from pipeline.lab.tiny_judge.arrivals import Arrival, draw_arrival
-from pipeline.lab.tiny_judge.cases import Case, Shown
-from pipeline.lab.tiny_judge.sample_layout import Laid, Layout
-from pipeline.lab.tiny_judge.tasks import TASKS, WEIGHTS_OF_TASKS, Task
+from pipeline.lab.tiny_judge.judging_cases import Case, Shown
+from pipeline.lab.tiny_judge.judging_tasks import TASKS, WEIGHTS_OF_TASKS, Task
+from pipeline.lab.tiny_judge.sample_layout import Laid, Layout, Slot
+from pipeline.lab.tiny_judge.served_media import sample_slot, served_frames
 from pipeline.media.model_sizes import FRAMES_A_PATCH
 
 _ROUND_TO = 16  # lengths are padded to multiples of it
@@ -45,7 +45,7 @@ class Batch:
     Attributes:
         prefix: (prefix,) ids of the start of every prompt.
         ids: (batch, length) ids after the prefix, padded on the right.
-        places: (3, batch, length) their M-RoPE positions.
+        rope_positions: (3, batch, length) their M-RoPE positions.
         positions: (n,) indices into the flattened ids whose next token belongs to a reply.
         targets: (n,) those next tokens.
         rows: (n,) the sample that each position belongs to.
@@ -55,7 +55,7 @@ class Batch:
 
     prefix: Tensor
     ids: Tensor
-    places: Tensor
+    rope_positions: Tensor
     positions: Tensor
     targets: Tensor
     rows: Tensor
@@ -74,7 +74,7 @@ class Batch:
         return Batch(
             change(self.prefix),
             change(self.ids),
-            change(self.places),
+            change(self.rope_positions),
             change(self.positions),
             change(self.targets),
             change(self.rows),
@@ -84,13 +84,13 @@ class Batch:
 
 
 class Batches(IterableDataset[Batch]):
-    """A stream of batches, each of one task; every worker draws its own.
+    """A stream of batches, each of one task; every worker process samples its own.
 
     Args:
         folder: Where the tokenizer is.
         batch_size: Samples a batch.
         seed: Seed of the stream.
-        weights: How often each of ``TASKS`` is drawn, in shared memory: may change meanwhile.
+        weights: How often each of ``TASKS`` is sampled, in shared memory: may change meanwhile.
     """
 
     def __init__(self, folder: Path, batch_size: int, seed: int, weights: Tensor) -> None:
@@ -103,7 +103,7 @@ class Batches(IterableDataset[Batch]):
         layout = Layout.load(self.folder)
         while True:
             task = rng.choices(TASKS, self.weights.tolist())[0]
-            yield draw_batch(rng, layout, task, self.batch_size)
+            yield sample_batch(rng, layout, task, self.batch_size)
 
 
 class HeldOut(IterableDataset[Batch]):
@@ -118,11 +118,11 @@ class HeldOut(IterableDataset[Batch]):
         layout = Layout.load(self.folder)
         for task in TASKS[first::step]:
             rng = random.Random(f"held out/{task.name}")
-            yield draw_batch(rng, layout, task, self.batch_size, held_out=True)
+            yield sample_batch(rng, layout, task, self.batch_size, held_out=True)
 
 
 def base_weights() -> Tensor:
-    """How often training draws each of ``TASKS`` at first, in shared memory."""
+    """How often training samples each of ``TASKS`` at first, in shared memory."""
     weights: Any = torch.tensor([WEIGHTS_OF_TASKS[task] for task in TASKS])
     shared: Tensor = weights.share_memory_()  # untyped in torch
     return shared
@@ -136,48 +136,48 @@ def load(batches: IterableDataset[Batch], workers: int) -> DataLoader[Batch]:
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
-        # The one process that feeds the GPU comes first.
-        worker_init_fn=_give_way,
+        # The one process that feeds the GPU must not wait for a CPU.
+        worker_init_fn=_lower_priority,
     )
 
 
-def _give_way(_: int) -> None:
+def _lower_priority(_: int) -> None:
     os.nice(10)
 
 
-def draw_batch(
+def sample_batch(
     rng: random.Random, layout: Layout, task: Task, size: int, held_out: bool = False
 ) -> Batch:
-    """Draw a batch of cases with their pictures; all have media of the same sizes."""
+    """Sample a batch of cases with their pictures; all have media of the same sizes."""
     cases = _alike(rng, task, size, held_out)
-    arrivals = [draw_arrival(rng, shown) for shown in _shown(cases[0])]
+    slots = [sample_slot(rng, shown) for shown in _shown(cases[0])]
     prefix = layout.prefix(task.format, task.made_of)
     laid: list[Laid] = []
-    pictures: list[list[NDArray[np.uint8]]] = [[] for _ in arrivals]
+    pictures: list[list[NDArray[np.uint8]]] = [[] for _ in slots]
     for case in cases:
-        laid.append(layout.lay_out(case, [a.slot for a in arrivals], case.order, len(prefix)))
-        for stack, arrival, shown in zip(pictures, arrivals, _shown(case), strict=True):
-            stack.append(arrival.frames(rng, shown))
-    ids, places, positions, targets, rows = _pack(laid)
+        laid.append(layout.lay_out(case, slots, case.order, len(prefix)))
+        for stack, slot, shown in zip(pictures, slots, _shown(case), strict=True):
+            stack.append(served_frames(rng, shown, slot))
+    ids, rope_positions, positions, targets, rows = _pack(laid)
     return Batch(
         torch.tensor(prefix),
         ids,
-        places,
+        rope_positions,
         positions,
         targets,
         rows,
-        _by_size(arrivals, pictures, laid, ids.shape[1]),
+        _by_size(slots, pictures, laid, ids.shape[1]),
         task,
     )
 
 
 def _alike(rng: random.Random, task: Task, size: int, held_out: bool) -> list[Case]:
-    """Cases that show the same kinds of media in the same places, as the first one drawn."""
-    first = task.draw(rng, held_out)
+    """Cases with the same sequence of media kinds as the first one sampled."""
+    first = task.sample(rng, held_out)
     kinds = [type(shown) for shown in _shown(first)]
     cases = [first]
     while len(cases) < size:
-        case = task.draw(rng, held_out, len(first.candidates))
+        case = task.sample(rng, held_out, len(first.candidates))
         if [type(shown) for shown in _shown(case)] == kinds:
             cases.append(case)
     return cases
@@ -190,16 +190,15 @@ def _shown(case: Case) -> list[Shown]:
 
 
 def _by_size(
-    arrivals: Sequence[Arrival],
+    slots: Sequence[Slot],
     pictures: Sequence[Sequence[NDArray[np.uint8]]],
     laid: Sequence[Laid],
     length: int,
 ) -> tuple[Seen, ...]:
     """Frames of one size together, and where the tokens of each go."""
     frames: dict[tuple[int, ...], list[NDArray[np.uint8]]] = {}
-    slots: dict[tuple[int, ...], list[NDArray[np.int64]]] = {}
-    for number, (arrival, stack) in enumerate(zip(arrivals, pictures, strict=True)):
-        slot = arrival.slot
+    targets: dict[tuple[int, ...], list[NDArray[np.int64]]] = {}
+    for number, (slot, stack) in enumerate(zip(slots, pictures, strict=True)):
         together = 1 if slot.frames is None else FRAMES_A_PATCH
         block = np.stack(stack)
         block = block.reshape(-1, together, *block.shape[2:])
@@ -207,28 +206,28 @@ def _by_size(
         where = starts[:, None] + np.arange(slot.tokens)
         key = block.shape[1:]
         frames.setdefault(key, []).append(block)
-        slots.setdefault(key, []).append(where.reshape(-1))
+        targets.setdefault(key, []).append(where.reshape(-1))
     return tuple(
         Seen(
             torch.from_numpy(np.concatenate(frames[key])),
-            torch.from_numpy(np.concatenate(slots[key])),
+            torch.from_numpy(np.concatenate(targets[key])),
         )
         for key in frames
     )
 
 
 def _pack(laid: Sequence[Laid]) -> tuple[Tensor, ...]:
-    """Pad to one length and index the tokens that the loss looks at."""
+    """Pad to one length and index the tokens that the loss is computed on."""
     longest = max(len(each.ids) for each in laid)
     length = -(-longest // _ROUND_TO) * _ROUND_TO
     ids = np.zeros((len(laid), length), dtype=np.int64)
-    places = np.zeros((3, len(laid), length), dtype=np.int64)
+    rope_positions = np.zeros((3, len(laid), length), dtype=np.int64)
     positions: list[range] = []
     targets: list[int] = []
     rows: list[list[int]] = []
     for row, each in enumerate(laid):
         ids[row, : len(each.ids)] = each.ids
-        places[:, row, : len(each.ids)] = each.places
+        rope_positions[:, row, : len(each.ids)] = each.rope_positions
         reply = each.ids[each.reply :]
         first = row * length + each.reply - 1
         positions.append(range(first, first + len(reply)))
@@ -237,7 +236,7 @@ def _pack(laid: Sequence[Laid]) -> tuple[Tensor, ...]:
     flat = itertools.chain.from_iterable
     return (
         torch.from_numpy(ids),
-        torch.from_numpy(places),
+        torch.from_numpy(rope_positions),
         torch.tensor(list(flat(positions))),
         torch.tensor(targets),
         torch.tensor(list(flat(rows))),

@@ -1,4 +1,4 @@
-"""Everything that the tiny judge is trained and evaluated on, and how often each comes up."""
+"""The tasks that the tiny judge is trained and evaluated on, and their shares in training."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
-from pipeline.lab.tiny_judge.cases import CandidateKind, Case, Context, FormatName, draw_count
+from pipeline.judging.judge_config import CandidateKind, FormatName
+from pipeline.lab.tiny_judge.judging_cases import Case, Context, sample_count
 from pipeline.lab.tiny_judge.media_cases import media_case
 from pipeline.lab.tiny_judge.text_cases import text_case
 
@@ -24,15 +25,15 @@ class Task:
         """Such as ``pairwise_scores/text/picture``."""
         return f"{self.format}/{self.made_of}/{self.about}"
 
-    def draw(self, rng: random.Random, held_out: bool = False, count: int | None = None) -> Case:
-        """Draw a case of this task.
+    def sample(self, rng: random.Random, held_out: bool = False, count: int | None = None) -> Case:
+        """Sample a case of this task.
 
         Args:
             rng: Source of every choice.
             held_out: Whether what is shown comes from the held-out split.
-            count: Number of candidates; drawn from those that the format takes if None.
+            count: Number of candidates; sampled from those that the format takes if None.
         """
-        count = count or draw_count(rng, self.format, self.made_of)
+        count = count or sample_count(rng, self.format, self.made_of)
         if self.made_of == "text":
             return text_case(rng, self.format, self.about, count, held_out)
         return media_case(rng, self.format, self.made_of, count, held_out)
@@ -59,7 +60,7 @@ WEIGHTS_OF_TASKS: Final[dict[Task, float]] = {
     for made_of, weight in kinds.items()
     for about, share in (_CONTEXTS if made_of == "text" else _PROMPT).items()
 }
-"""How often training draws each task."""
+"""How often training samples each task."""
 
 TASKS: Final = tuple(WEIGHTS_OF_TASKS)
 
@@ -68,10 +69,10 @@ def named(name: str) -> list[Task]:
     """Tasks by name: ``pairwise_scores/text`` for every context, or with one at the end.
 
     Raises:
-        ValueError: There is none of this name.
+        ValueError: No task has this name.
     """
     found = [task for task in TASKS if task.name == name or task.name.startswith(f"{name}/")]
     if not found:
         known = ", ".join(task.name for task in TASKS)
-        raise ValueError(f"no task {name!r}; there are {known}")
+        raise ValueError(f"unknown task {name!r}; expected one of {known}")
     return found

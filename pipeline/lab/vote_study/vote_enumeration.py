@@ -16,8 +16,7 @@ import numpy as np
 
 from pipeline.aggregation.decisions import Decision
 from pipeline.judging.votes import Vote
-from pipeline.lab.vote_study.noise import Population
-from pipeline.lab.vote_study.strategies import Strategy
+from pipeline.lab.vote_study.judge_noise import Population
 from pipeline.lab.vote_study.strategy_averages import (
     COUNTED,
     Averages,
@@ -25,6 +24,7 @@ from pipeline.lab.vote_study.strategy_averages import (
     averaged,
     counts_of,
 )
+from pipeline.lab.vote_study.voting_strategies import Strategy
 from schemas.labels import VERDICT, Reason
 
 _OPTIONS = {"a": "a", "b": "b", "tie": "both_good"}

@@ -16,9 +16,7 @@ import numpy as np
 
 from pipeline.aggregation.decisions import Decision
 from pipeline.judging.votes import Vote
-from pipeline.lab.vote_study.exact import unparseable, vote_for
-from pipeline.lab.vote_study.noise import GAPS, Population
-from pipeline.lab.vote_study.strategies import Strategy, fixed
+from pipeline.lab.vote_study.judge_noise import GAPS, Population
 from pipeline.lab.vote_study.strategy_averages import (
     COUNTED,
     Averages,
@@ -26,6 +24,8 @@ from pipeline.lab.vote_study.strategy_averages import (
     averaged,
     counts_of,
 )
+from pipeline.lab.vote_study.vote_enumeration import unparseable, vote_for
+from pipeline.lab.vote_study.voting_strategies import Strategy, fixed
 from schemas.labels import VERDICT
 
 MOST = 16  # votes of a pair

@@ -1,7 +1,7 @@
-"""Questions about scenes, their true answers, and wrong or partly right ones.
+"""Questions about scenes, their right answers, and wrong or partly right ones.
 
-The wrong answers are drawn so that text alone says nothing about which answer is right: every
-draw treats the values of an attribute alike, hence P(truth x, wrong y) = P(truth y, wrong x).
+Wrong answers are sampled so that text alone does not show which answer is right: all values of an
+attribute are equally likely, hence P(truth x, wrong y) = P(truth y, wrong x).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from pipeline.lab.tiny_judge.scene_wordings import ANSWERS, QUESTIONS
 from pipeline.lab.tiny_judge.scenes import COLOURS, SHAPES, Scene, Thing, sample_scene
-from pipeline.lab.tiny_judge.wordings import ANSWERS, QUESTIONS
 
 SceneKind: TypeAlias = Literal["colour", "shape", "count", "relation", "description"]
 Kind: TypeAlias = SceneKind | Literal["direction", "mover", "list"]
@@ -71,18 +71,18 @@ class Question:
         hits = sum(x == y for x, y in zip(value, self.truth, strict=True))
         return "right" if hits == len(self.truth) else "partly" if hits else "wrong"
 
-    def say(self, value: Value, phrasing: int) -> str:
+    def answer_text(self, value: Value, phrasing: int) -> str:
         """Word an answer in one of the phrasings, 0 to ``phrasings - 1``."""
-        said = " ".join(value)
+        words = " ".join(value)
         template = ANSWERS[self.kind][phrasing]
-        return template.format(x=said, X=said.capitalize(), **self.names)
+        return template.format(x=words, X=words.capitalize(), **self.names)
 
     @property
     def phrasings(self) -> int:
         """Number of ways to word an answer."""
         return len(ANSWERS[self.kind])
 
-    def draw(self, rng: random.Random, grade: Grade) -> Value:
+    def sample_answer(self, rng: random.Random, grade: Grade) -> Value:
         """Draw an answer of the given grade.
 
         Args:
@@ -93,7 +93,7 @@ class Question:
             return self.truth
         if grade == "partly":
             kept = rng.randrange(2)
-            wrong = self.draw(rng, "wrong")
+            wrong = self.sample_answer(rng, "wrong")
             return (self.truth[0], wrong[1]) if kept == 0 else (wrong[0], self.truth[1])
         near = [v for v in self.near if self.grade(v) == "wrong"]
         if near and rng.random() < _DISTRACTOR_SHARE:
@@ -104,8 +104,8 @@ class Question:
         )
 
 
-def draw_scene(rng: random.Random, held_out: bool, least: int = 1) -> Scene:
-    """Draw a scene of the wanted split, of ``least`` to three things, counts alike."""
+def sample_scene_of_split(rng: random.Random, held_out: bool, least: int = 1) -> Scene:
+    """Sample a scene of the split, of ``least`` to three things, each count equally likely."""
     count = rng.randint(least, 3)
     while True:
         scene = sample_scene(rng, count)
@@ -116,14 +116,14 @@ def draw_scene(rng: random.Random, held_out: bool, least: int = 1) -> Scene:
 def sample_question(
     rng: random.Random, held_out: bool, kind: SceneKind | None = None
 ) -> tuple[Scene, Question]:
-    """Draw a scene of the wanted split and a question that it answers unambiguously.
+    """Sample a scene of the wanted split and a question that it answers unambiguously.
 
     Args:
         rng: Source of every choice.
-        held_out: Which split of the scenes to draw from.
-        kind: The kind of question; drawn by ``KIND_WEIGHTS`` if None.
+        held_out: Which split of the scenes to sample from.
+        kind: The kind of question; sampled by ``KIND_WEIGHTS`` if None.
     """
-    kind = kind or draw_kind(rng)
+    kind = kind or sample_kind(rng)
     # The count is fixed before scenes are rejected, so that counts stay uniform.
     count = rng.randint(2 if kind == "relation" else 1, 3)
     while True:
@@ -132,8 +132,8 @@ def sample_question(
             return scene, question
 
 
-def draw_kind(rng: random.Random) -> SceneKind:
-    """Draw a kind of question by ``KIND_WEIGHTS``."""
+def sample_kind(rng: random.Random) -> SceneKind:
+    """Sample a kind of question by ``KIND_WEIGHTS``."""
     return rng.choices(list(KIND_WEIGHTS), list(KIND_WEIGHTS.values()))[0]
 
 

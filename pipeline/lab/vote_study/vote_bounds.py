@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipeline.lab.vote_study.noise import Population
+from pipeline.lab.vote_study.judge_noise import Population
 from pipeline.lab.vote_study.strategy_averages import Floats
 
 State = tuple[int, int, int]  # rounds with two votes for a, with one for each, with two for b

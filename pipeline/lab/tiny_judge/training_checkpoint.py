@@ -1,4 +1,4 @@
-"""The state that a training run goes on from."""
+"""The state of a training run, which ``--resume`` continues from."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def save(
     tokenizer: Tokenizer,
     progress: Progress,
 ) -> None:
-    """Write weights, optimizer state (in bfloat16: it is twice as large), tokenizer, progress."""
+    """Write weights, optimizer state (in bfloat16 to halve its size), tokenizer and progress."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(model.state_dict(), folder / "model.pt")
     torch.save(_halved(optimizer.state_dict()), folder / "optimizer.pt")
@@ -42,7 +42,7 @@ def save(
 def restore(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
     """Load weights and optimizer state in place; return the totals so far."""
     for holder, name in ((model, "model.pt"), (optimizer, "optimizer.pt")):
-        # The optimizer turns its state into the precision of the parameters.
+        # The optimizer converts its state to the precision of the parameters.
         holder.load_state_dict(torch.load(folder / name, map_location="cpu", weights_only=True))
     return Progress(**json.loads((folder / _PROGRESS).read_text(encoding="utf-8")))
 

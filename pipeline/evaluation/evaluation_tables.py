@@ -15,7 +15,11 @@ from pipeline.evaluation.measure_titles import TITLES, interval, shown, title_of
 from schemas.pairs import GOLD_VALUES
 from schemas.quality import AGREEMENT_LABELS
 
-_SLICE_TITLES = {"source": "By source", "category": "By category", "format": "By format and candidates"}
+_SLICE_TITLES = {
+    "source": "By source",
+    "category": "By category",
+    "format": "By format and candidates",
+}
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,9 @@ def _slices(report: Mapping[str, Any], kind: str) -> Section:
         )
         for name, found in slices.items()
     )
-    return Section(_SLICE_TITLES[kind], (kind, "pairs", *(n.replace("_", " ") for n in names)), rows)
+    return Section(
+        _SLICE_TITLES[kind], (kind, "pairs", *(n.replace("_", " ") for n in names)), rows
+    )
 
 
 def _control(control: Mapping[str, Any]) -> Section:

@@ -18,19 +18,20 @@ class PolicyConfig(Frozen):
 
     It changes no vote, so it is not part of the judge: labels can be derived again under another
     policy (``python -m jobs.derive``) without an engine.
-
-    Attributes:
-        undecided: what a pair whose votes decide nothing becomes.
-        min_confidence: a label below this confidence becomes undecided.
-        prior, margin_scale, threshold, tie_threshold: by default those of ``judge.votes``.
     """
 
     undecided: Literal["abstain", "tie"] = "abstain"
+    """What a pair whose votes decide nothing becomes."""
     min_confidence: float = Field(default=0.0, ge=0, lt=1)
+    """A label below this confidence becomes undecided."""
     prior: float | None = Field(default=None, gt=0)
+    """By default those of ``judge.votes``."""
     margin_scale: float | None = Field(default=None, ge=0)
+    """By default those of ``judge.votes``."""
     threshold: float | None = Field(default=None, gt=0.5, lt=1)
+    """By default those of ``judge.votes``."""
     tie_threshold: float | None = Field(default=None, gt=0.5, lt=1)
+    """By default those of ``judge.votes``."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,34 +37,35 @@ VERDICT_ARGS = frozenset(
 
 
 class EngineConfig(Frozen):
-    """How the judge is run; nothing here changes a verdict.
-
-    Attributes:
-        kind: ``vllm`` (CPU and GPU), ``transformers`` (portable reference) or ``scripted`` (tests).
-        max_num_seqs: most replies generated at once.
-        prefill_group: vLLM admits waiting requests in batches once so many sequence slots are
-            free; 0 = a 32nd of ``max_num_seqs``, 1 = one by one, as vLLM does by default.
-        args: further engine arguments for speed, such as ``gpu_memory_utilization``.
-        request_timeout_s: a reply that takes longer is aborted and counts as unparseable.
-        decode_threads: threads beside the engine for media and tokenisation; 0 = one for each core
-            of the worker's share of its node (on a node of 8 GPUs, an eighth), less two;
-            at least one.
-        units_in_flight: units that one worker judges at once, so that the next ones fill the
-            engine while the last replies of those before are still being written; 0 = as many as
-            it takes, within the object store and the worker's share of the units.
-        script: the scripted engine's plan (tests only).
-    """
+    """How the judge is run; nothing here changes a verdict."""
 
     kind: Literal["vllm", "transformers", "scripted"] = "vllm"
+    """``vllm`` (CPU and GPU), ``transformers`` (portable reference) or ``scripted`` (tests)."""
     tensor_parallel_size: int = Field(default=1, ge=1)
+    """GPUs that one engine spreads the model over; ``workers.gpus`` must allow them."""
     max_num_seqs: int = Field(default=256, ge=1)
+    """Most replies generated at once."""
     prefill_group: int = Field(default=0, ge=0)
+    """VLLM admits waiting requests in batches once so many sequence slots are free; 0 = a 32nd
+    of ``max_num_seqs``, 1 = one by one, as vLLM does by default.
+    """
     args: dict[str, Any] = Field(default_factory=dict)
+    """Further engine arguments for speed, such as ``gpu_memory_utilization``."""
     env: dict[str, str] = Field(default_factory=dict)
+    """Environment variables of the engine's process."""
     request_timeout_s: float = Field(default=600, gt=0)
+    """A reply that takes longer is aborted and counts as unparseable."""
     decode_threads: int = Field(default=0, ge=0)
+    """Threads beside the engine for media and tokenisation; 0 = one for each core of the
+    worker's share of its node (on a node of 8 GPUs, an eighth), less two; at least one.
+    """
     units_in_flight: int = Field(default=0, ge=0)
+    """Units that one worker judges at once, so that the next ones fill the engine while the last
+    replies of those before are still being written; 0 = as many as it takes, within the
+    object store and the worker's share of the units.
+    """
     script: dict[str, Any] = Field(default_factory=dict)
+    """The scripted engine's plan (tests only)."""
 
     @model_validator(mode="after")
     def _group_fits(self) -> Self:

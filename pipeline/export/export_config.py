@@ -27,32 +27,32 @@ _TIER = re.compile(r"[a-z][a-z0-9]*")  # a name that every trainer takes for a s
 
 
 class SelectionConfig(Frozen):
-    """Which labels are exported. A row that fails several rules is counted under the first.
-
-    Attributes:
-        min_confidence: least confidence of a label.
-        position_consistent_only: only labels on which both orders of the responses agree.
-        ties: ``drop``, or ``keep`` where the format can hold them; by default ``keep`` for
-            ``pointwise``, whose scores are valid in a tie, and ``drop`` for all others.
-        tiers: subsets by least confidence, such as ``{high: 0.95, low: 0.8}``: a row is in the
-            highest that it reaches, and dropped below the lowest.
-        max_per_prompt: most rows of one prompt, chosen by hash.
-        max_similarity: pairs whose responses are at least so similar are dropped: 1 drops those
-            that differ only in case and white space, 0.9 those that share nine of ten character
-            trigrams.
-        balance_length: drops rows, chosen by hash, until the longer response is the better one in
-            half of those whose lengths differ.
-        prompt_identity: what makes two prompts the same: equal ``text``, or also equal media.
-    """
+    """Which labels are exported. A row that fails several rules is counted under the first."""
 
     min_confidence: float = Field(default=0.0, ge=0, le=1)
+    """Least confidence of a label."""
     position_consistent_only: bool = False
+    """Only labels on which both orders of the responses agree."""
     ties: Literal["drop", "keep"] | None = None
+    """``drop``, or ``keep`` where the format can hold them; by default ``keep`` for
+    ``pointwise``, whose scores are valid in a tie, and ``drop`` for all others.
+    """
     tiers: dict[str, float] = Field(default_factory=dict)
+    """Subsets by least confidence, such as ``{high: 0.95, low: 0.8}``: a row is in the highest
+    that it reaches, and dropped below the lowest.
+    """
     max_per_prompt: int | None = Field(default=None, ge=1)
+    """Most rows of one prompt, chosen by hash."""
     max_similarity: float | None = Field(default=None, gt=0, le=1)
+    """Pairs whose responses are at least so similar are dropped: 1 drops those that differ only
+    in case and white space, 0.9 those that share nine of ten character trigrams.
+    """
     balance_length: bool = False
+    """Drops rows, chosen by hash, until the longer response is the better one in half of those
+    whose lengths differ.
+    """
     prompt_identity: Literal["text", "text_and_media"] = "text"
+    """What makes two prompts the same: equal ``text``, or also equal media."""
 
     @field_validator("tiers")
     @classmethod
@@ -75,66 +75,60 @@ class SelectionConfig(Frozen):
 
 
 class MediaExport(Frozen):
-    """How pictures and videos are written.
-
-    Attributes:
-        mode: ``inline`` (in the rows), ``files`` (beside them, named by content) or
-            ``references`` (as in the pairs: nothing is read); by default what the format's
-            trainer takes best.
-        strip: formats of text alone drop rows with pictures or videos, as their labels depend on
-            them; this exports those rows without their media.
-        strict: a medium that cannot be read ends the export, in place of dropping its row.
-    """
+    """How pictures and videos are written."""
 
     mode: MediaMode | None = None
+    """``inline`` (in the rows), ``files`` (beside them, named by content) or ``references`` (as
+    in the pairs: nothing is read); by default what the format's trainer takes best.
+    """
     strip: bool = False
+    """Formats of text alone drop rows with pictures or videos, as their labels depend on them;
+    this exports those rows without their media.
+    """
     strict: bool = False
+    """A medium that cannot be read ends the export, in place of dropping its row."""
 
 
 class CardConfig(Frozen):
-    """What the dataset card says that does not follow from the snapshot.
-
-    Attributes:
-        license: an identifier of the hub, such as ``cc-by-4.0``.
-        license_name, license_link: of a license without identifier (with ``license: other``).
-        title: the card's; by default it names snapshot and format.
-        language: of the texts, such as ``[en]``.
-        note: text that the card begins with.
-    """
+    """What the dataset card says that does not follow from the snapshot."""
 
     license: str = "unknown"
+    """An identifier of the hub, such as ``cc-by-4.0``."""
     license_name: str | None = None
+    """Of a license without identifier (with ``license: other``)."""
     license_link: str | None = None
+    """Of a license without identifier (with ``license: other``)."""
     title: str | None = None
+    """The card's; by default it names snapshot and format."""
     language: tuple[str, ...] = ()
+    """Of the texts, such as ``[en]``."""
     note: str = ""
+    """Text that the card begins with."""
 
 
 class ExportConfig(Frozen):
-    """One export.
-
-    Attributes:
-        format: which trainer it is for.
-        selection: which labels.
-        validation: share of the prompts whose rows are for validation, chosen by hash.
-        seed: of every random choice.
-        media: how pictures and videos are written.
-        changed_shards: ``refuse`` to export if shards changed since the snapshot was made, or
-            ``drop`` their rows.
-        file_mb: about the size of a file, by what its rows take in the input.
-        file_rows: most rows of one file, unless a row group of the input has more.
-        card: what the dataset card says.
-    """
+    """One export."""
 
     format: FormatName = "trl-dpo"
+    """Which trainer it is for."""
     selection: SelectionConfig = SelectionConfig()
+    """Which labels."""
     validation: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the prompts whose rows are for validation, chosen by hash."""
     seed: int = 0
+    """Of every random choice."""
     media: MediaExport = MediaExport()
+    """How pictures and videos are written."""
     changed_shards: Literal["refuse", "drop"] = "refuse"
+    """``refuse`` to export if shards changed since the snapshot was made, or ``drop`` their
+    rows.
+    """
     file_mb: float = Field(default=256, gt=0, le=4_096)
+    """About the size of a file, by what its rows take in the input."""
     file_rows: int = Field(default=50_000, ge=1)
+    """Most rows of one file, unless a row group of the input has more."""
     card: CardConfig = CardConfig()
+    """What the dataset card says."""
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:

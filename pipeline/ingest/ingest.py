@@ -15,50 +15,48 @@ from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipeline.ingest.media_paths import MediaPaths
 from pipeline.ingest.source_files import OpenSource, SourceConfig, open_source
 from pipeline.pairs.columns import ColumnMapping
 from pipeline.pairs.contract_checks import row_problems
 from pipeline.pairs.shard_writer import ShardConfig, ShardWriter, existing_shards, refuse_existing
+from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.errors import ConfigError, InputError, QuarantineError, StorageError
 from pipeline.store.object_store import Store
 
 _EXAMPLES = 3  # bad rows shown for each kind of problem
 
 
-class IngestConfig(BaseModel):
-    """The whole configuration of ``python -m jobs.ingest``.
-
-    Attributes:
-        source: what to read (see `SourceConfig`).
-        output: folder or ``s3://bucket/prefix`` for the shards.
-        columns: where the source holds what pairs v1 asks for.
-        name: shards are called ``<name>-00000.parquet``; by default the source's own name.
-        row_ids: makes ``pair_id`` of this prefix and the row's number in the source
-            (``<row_ids>-000000042``), for sources without an id. Pin the revision with it.
-        limit: read only so many rows.
-        media_root: folder that relative media paths start at; by default that of the data files.
-        inline_media: read media files into the shards; otherwise their paths are kept, relative to
-            ``media_root``, which the label job is then given as ``input.media_roots``.
-        max_bad_fraction: more rows that cannot be judged end the job with exit code 4.
-        overwrite: replace shards of the same name in the output.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class IngestConfig(Frozen):
+    """The whole configuration of ``python -m jobs.ingest``."""
 
     source: SourceConfig
+    """What to read (see `SourceConfig`)."""
     output: str = Field(min_length=1)
+    """Folder or ``s3://bucket/prefix`` for the shards."""
     columns: ColumnMapping = ColumnMapping()
+    """Where the source holds what pairs v1 asks for."""
     name: str | None = Field(default=None, pattern=r"^[\w.-]+$")
+    """Shards are called ``<name>-00000.parquet``; by default the source's own name."""
     row_ids: str | None = Field(default=None, min_length=1)
+    """Makes ``pair_id`` of this prefix and the row's number in the source
+    (``<row_ids>-000000042``), for sources without an id. Pin the revision with it.
+    """
     limit: int | None = Field(default=None, ge=1)
+    """Read only so many rows."""
     media_root: str | None = None
+    """Folder that relative media paths start at; by default that of the data files."""
     inline_media: bool = False
+    """Read media files into the shards; otherwise their paths are kept, relative to
+    ``media_root``, which the label job is then given as ``input.media_roots``.
+    """
     shards: ShardConfig = ShardConfig()
     max_bad_fraction: float = Field(default=0.05, ge=0, le=1)
+    """More rows that cannot be judged end the job with exit code 4."""
     overwrite: bool = False
+    """Replace shards of the same name in the output."""
 
     def shard_name(self) -> str:
         """The name of the shards."""

@@ -11,8 +11,9 @@ from typing import Any
 import datasets
 import pyarrow as pa
 from datasets.exceptions import DatasetsError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.errors import ConfigError, InputError
 
 BUILDERS = ("parquet", "json", "csv", "imagefolder")
@@ -22,24 +23,23 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _ERRORS = (OSError, ValueError, pa.ArrowException, DatasetsError)
 
 
-class SourceConfig(BaseModel):
-    """The arguments of `datasets.load_dataset`.
-
-    Attributes:
-        path: a hub id; one of `BUILDERS` together with ``data_files`` or ``data_dir``; or a file,
-            a glob or a folder of Parquet, JSON lines or CSV files.
-        name: the hub set's configuration.
-        revision: the hub commit; pin it, or a new commit changes which rows the row numbers mean.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class SourceConfig(Frozen):
+    """The arguments of `datasets.load_dataset`."""
 
     path: str = Field(min_length=1)
+    """A hub id; one of `BUILDERS` together with ``data_files`` or ``data_dir``; or a file, a
+    glob or a folder of Parquet, JSON lines or CSV files.
+    """
     name: str | None = None
+    """The hub set's configuration."""
     revision: str | None = None
+    """The hub commit; pin it, or a new commit changes which rows the row numbers mean."""
     split: str = "train"
+    """Which split of it."""
     data_files: str | tuple[str, ...] | None = None
+    """Files of a builder or of the hub set, as ``datasets`` takes them."""
     data_dir: str | None = None
+    """A folder of them."""
 
     def folder(self) -> str | None:
         """Where relative media paths of local files start; None for a hub set."""

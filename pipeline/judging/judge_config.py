@@ -15,56 +15,62 @@ from pipeline.runtime.config_file import Frozen
 
 
 class ModelConfig(Frozen):
-    """Which model judges, and at which precision.
-
-    Attributes:
-        name: a Hugging Face id, a local folder, or ``tiny-judge`` (the embedded one).
-        revision: the commit of a hub model; pin it, or the newest is resolved at every start.
-        args: further engine arguments that can change a verdict, such as ``kv_cache_dtype``.
-    """
+    """Which model judges, and at which precision."""
 
     name: str = "jongwooko/Flex-VL-7B"
+    """A Hugging Face id, a local folder, or ``tiny-judge`` (the embedded one)."""
     revision: str | None = None
+    """The commit of a hub model; pin it, or the newest is resolved at every start."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the weights; ``auto`` is what the checkpoint has."""
     quantization: str | None = None
+    """How vLLM quantizes the weights, such as ``fp8``; none by default."""
     max_model_len: int = Field(default=16_384, ge=64)
+    """Most tokens of a prompt and its reply together."""
     args: dict[str, Any] = Field(default_factory=dict)
+    """Further engine arguments that can change a verdict, such as ``kv_cache_dtype``."""
 
 
 class SamplingConfig(Frozen):
-    """How replies are sampled.
-
-    Attributes:
-        retry_temperature: used after the first round of votes when ``temperature`` is 0, since
-            greedy decoding would repeat the same reply word for word.
-        reply_prefix: text the reply is made to begin with: ``"<think>\\n"`` or nothing.
-    """
+    """How replies are sampled."""
 
     temperature: float = Field(default=0.2, ge=0)
+    """0 is greedy."""
     top_p: float = Field(default=0.95, gt=0, le=1)
+    """Nucleus sampling: only the likeliest tokens of this probability together."""
     max_tokens: int = Field(default=4_096, ge=1)
+    """Most tokens of a reply; a longer one is ``truncated``."""
     retry_temperature: float = Field(default=0.7, gt=0)
+    """Used after the first round of votes when ``temperature`` is 0, since greedy decoding would
+    repeat the same reply word for word.
+    """
     reply_prefix: Literal["", "<think>\n"] = ""
+    """Text the reply is made to begin with: ``"<think>\n"`` or nothing."""
 
 
 class VotesConfig(Frozen):
     """How many replies a row may cost, and when they suffice.
 
     ``pipeline.aggregation.decisions`` has the rule.
-
-    Attributes:
-        min_votes, max_votes: bounds of a row's votes; unparseable replies count against the most.
-        prior, margin_scale, threshold, tie_threshold: of the stop rule. With the
-            defaults a lead of two votes decides, and a vote with a tie beside it does not: see
-            ``infra/benchmarks/votes_2026-11-25.md`` for what that saves and costs.
     """
 
     min_votes: int = Field(default=2, ge=1)
+    """Least votes of a row; both orders are always asked."""
     max_votes: int = Field(default=8, ge=1)
+    """Most votes of a row; unparseable replies count too."""
     prior: float = Field(default=1.0, gt=0)
+    """Of the stop rule's Beta prior, both sides alike; 1 is uniform."""
     margin_scale: float = Field(default=0.0, ge=0)
+    """Score gap at which a vote counts three quarters for its side and one quarter for the
+    other; 0 counts every vote whole.
+    """
     threshold: float = Field(default=0.74, gt=0.5, lt=1)
+    """Posterior probability that decides for a candidate. With the defaults a lead of two votes
+    decides, and a vote with a tie beside it does not:
+    ``infra/benchmarks/votes_2026-11-25.md`` has what that saves and costs.
+    """
     tie_threshold: float = Field(default=0.85, gt=0.5, lt=1)
+    """Posterior probability, of mostly ties, that decides for a tie."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -78,16 +84,14 @@ CandidateKind = Literal["text", "image", "edit", "video"]
 
 
 class JudgeConfig(Frozen):
-    """A judge.
-
-    Attributes:
-        format: what the judge is asked for (see ``pipeline.judging.judging_formats``).
-        candidates: what is judged: texts, images made for a prompt, images edited from a source
-            image, or videos. Rows with other candidates are quarantined.
-    """
+    """A judge."""
 
     format: FormatName = "pairwise_scores"
+    """What the judge is asked for (see ``pipeline.judging.judging_formats``)."""
     candidates: CandidateKind = "text"
+    """What is judged: texts, images made for a prompt, images edited from a source image, or
+    videos. Rows with other candidates are quarantined.
+    """
     model: ModelConfig = ModelConfig()
     sampling: SamplingConfig = SamplingConfig()
     media: MediaConfig = MediaConfig()

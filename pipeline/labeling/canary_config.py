@@ -16,17 +16,14 @@ def canary_root(output: Store, run_id: str) -> Store:
 
 
 class CanaryConfig(Frozen):
-    """Gold pairs that a nightly run re-judges among its other pairs, if it has any to judge.
-
-    Attributes:
-        input: a folder of shards, or one shard; none means no canaries.
-        columns: column mapping of the canaries; that of ``input.columns`` does not apply to them.
-        media_roots: as ``input.media_roots``, for the canaries.
-    """
+    """Gold pairs that a nightly run re-judges among its other pairs, if it has any to judge."""
 
     input: str | None = None
+    """A folder of shards, or one shard; none means no canaries."""
     columns: ColumnMapping = ColumnMapping()
+    """Column mapping of the canaries; that of ``input.columns`` does not apply to them."""
     media_roots: tuple[str, ...] = ()
+    """As ``input.media_roots``, for the canaries."""
 
     def read_as(self, corpus: InputConfig) -> InputConfig:
         """How canaries are read: with unit sizes as of the corpus."""

@@ -18,36 +18,37 @@ from pipeline.runtime.config_file import Frozen
 
 
 class WorkersConfig(Frozen):
-    """The pool of judge actors, and the size of a private Ray on a single machine.
-
-    Attributes:
-        min, max: the pool grows and shrinks between them.
-        gpus, cpus: what each actor reserves (``gpus``: all of its ``engine.tensor_parallel_size``).
-        read_cpus: what each reader task reserves.
-        max_deaths: after so many deaths of its worker a unit is isolated, and split until the row
-            that kills is found (see ``pipeline.labeling.unit_runner``).
-        max_start_failures: how many workers in a row may fail to start before the run ends.
-        local_cpus, local_object_store_mb: size of a private Ray, where ``RAY_ADDRESS`` is not set.
-        local_metrics_port: where a private Ray exports metrics for Prometheus; by default any free
-            port.
-        wave_units: most units planned into one Ray Data execution (bounds the driver's memory).
-        stop_seconds: time limit after SIGTERM to judge and commit the pairs in flight; the next
-            run does the rest. Must be less than the delay before SIGKILL
-            (``RAY_JOB_STOP_WAIT_TIME_S``, systemd's ``TimeoutStopSec``).
-    """
+    """The pool of judge actors, and the size of a private Ray on a single machine."""
 
     min: int = Field(default=1, ge=1)
+    """Least judge actors in the pool."""
     max: int = Field(default=1, ge=1)
+    """Most judge actors in the pool."""
     gpus: float = Field(default=1, ge=0)
+    """GPUs that each actor reserves (``engine.tensor_parallel_size`` of them at least)."""
     cpus: float = Field(default=0, ge=0)
+    """CPUs that each actor reserves."""
     read_cpus: float = Field(default=0.5, gt=0)
+    """What each reader task reserves."""
     max_deaths: int = Field(default=2, ge=1)
+    """After so many deaths of its worker a unit is isolated, and split until the row that kills
+    is found (see ``pipeline.labeling.unit_runner``).
+    """
     max_start_failures: int = Field(default=3, ge=0)
+    """How many workers in a row may fail to start before the run ends."""
     local_cpus: int | None = None
+    """CPUs of the private Ray instance that starts where no cluster is given; by default all."""
     local_object_store_mb: int = Field(default=1_024, ge=80)
+    """MiB of its object store, in shared memory."""
     local_metrics_port: int | None = Field(default=None, ge=1, le=65_535)
+    """Where it exports metrics for Prometheus; any free port by default."""
     wave_units: int = Field(default=100_000, ge=1)
+    """Most units planned into one Ray Data execution (bounds the driver's memory)."""
     stop_seconds: float = Field(default=90, ge=0)
+    """Time limit after SIGTERM to judge and commit the pairs in flight; the next run does the
+    rest. Must be less than the delay before SIGKILL (``RAY_JOB_STOP_WAIT_TIME_S``, systemd's
+    ``TimeoutStopSec``).
+    """
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -60,7 +61,9 @@ class QuarantineConfig(Frozen):
     """How much may be quarantined before the job ends with exit code 4."""
 
     max_fraction: float = Field(default=0.05, ge=0, le=1)
+    """Most quarantined rows of a run, as a share of those judged."""
     max_shards: int = Field(default=0, ge=0)
+    """Most shards that cannot be read."""
 
 
 class LabelConfig(Frozen):
@@ -73,6 +76,7 @@ class LabelConfig(Frozen):
     workers: WorkersConfig = WorkersConfig()
     quarantine: QuarantineConfig = QuarantineConfig()
     progress_seconds: float = Field(default=10, gt=0)
+    """Seconds between two reports of progress where there is no live bar."""
 
     @model_validator(mode="after")
     def _enough_gpus(self) -> Self:

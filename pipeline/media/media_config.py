@@ -10,33 +10,35 @@ from pipeline.runtime.config_file import Frozen
 
 
 class VideoConfig(Frozen):
-    """How videos reach the judge: sampled as qwen-vl-utils does it, then resized like pictures.
-
-    Attributes:
-        fps: frames sampled a second of video.
-        min_frames, max_frames: bounds of their number, multiples of two (a temporal patch); a
-            video of fewer frames gives what it has, an even number.
-        min_pixels, max_pixels: bounds of one frame's area after the aspect-preserving resize.
-        total_pixels: bound of the area of all sampled frames of one video together.
-        max_videos: most videos of one row, candidates' included; 0 for a model without video.
-        max_seconds: a longer video is refused (``media_too_large``). Positions in time grow with
-            it, and must stay within what the model has room for.
-        max_source_frames: a video of more frames is refused.
-        max_decoded_pixels: most area of all frames that have to be decoded to reach the sampled
-            ones (those since the key frame before each); a video that needs more is refused. The
-            default is some 40 s of one core: 10 minutes of 720p without key frames.
-    """
+    """How videos reach the judge: sampled as qwen-vl-utils does it, then resized like pictures."""
 
     fps: float = Field(default=1.0, gt=0, le=30)
+    """Frames sampled a second of video."""
     min_frames: int = Field(default=4, ge=2, multiple_of=2)
+    """Least frames, a multiple of two (a temporal patch); a video of fewer gives what it has, an
+    even number.
+    """
     max_frames: int = Field(default=16, ge=2, multiple_of=2)
+    """Most frames, a multiple of two."""
     min_pixels: int = Field(default=56 * 56, ge=1)
+    """Least area of one frame after the aspect-preserving resize."""
     max_pixels: int = Field(default=256 * 28 * 28, ge=1)
+    """Most area of one frame after the aspect-preserving resize."""
     total_pixels: int = Field(default=4_096 * 28 * 28, ge=1)
+    """Bound of the area of all sampled frames of one video together."""
     max_videos: int = Field(default=0, ge=0)
+    """Most videos of one row, candidates' included; 0 for a model without video."""
     max_seconds: float = Field(default=3_600, gt=0)
+    """A longer video is refused (``media_too_large``). Positions in time grow with it, and must
+    stay within what the model has room for.
+    """
     max_source_frames: int = Field(default=216_000, ge=1)
+    """A video of more frames is refused."""
     max_decoded_pixels: int = Field(default=20_000_000_000, ge=1)
+    """Most area of all frames that have to be decoded to reach the sampled ones (those since the
+    key frame before each); a video that needs more is refused. The default is some 40 s of
+    one core: 10 minutes of 720p without key frames.
+    """
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -53,22 +55,20 @@ class VideoConfig(Frozen):
 
 
 class MediaConfig(Frozen):
-    """How pictures and videos reach the judge.
-
-    Attributes:
-        min_pixels, max_pixels: bounds of a picture's area after the aspect-preserving resize.
-        factor: both sides become multiples of it (patch size times merge size of the model).
-        max_images: most pictures of one row, candidates' included.
-        max_bytes: a larger file is not decoded (``media_too_large``).
-        max_decoded_pixels: a picture (or a video's frame) that declares more is refused as a bomb.
-    """
+    """How pictures and videos reach the judge."""
 
     min_pixels: int = Field(default=56 * 56, ge=1)
+    """Least area of a picture after the aspect-preserving resize."""
     max_pixels: int = Field(default=1_280 * 28 * 28, ge=1)
+    """Most area of a picture after the aspect-preserving resize."""
     factor: int = Field(default=28, ge=1)
+    """Both sides become multiples of it (patch size times merge size of the model)."""
     max_images: int = Field(default=8, ge=1)
+    """Most pictures of one row, candidates' included."""
     max_bytes: int = Field(default=64 * 2**20, ge=1)
+    """A larger file is not decoded (``media_too_large``)."""
     max_decoded_pixels: int = Field(default=120_000_000, ge=1)
+    """A picture (or a video's frame) that declares more is refused as a bomb."""
     video: VideoConfig = VideoConfig()
 
     @model_validator(mode="after")

@@ -33,17 +33,16 @@ _INTERRUPTED = 130
 
 
 class MetricsConfig(Frozen):
-    """Where a nightly run stores how it ended; nowhere by default.
-
-    Attributes:
-        textfile: a file of node_exporter's textfile collector, such as
-            ``/var/lib/node_exporter/textfile/pairmill.prom``.
-        push_url: the URL of a group of a Pushgateway, such as
-            ``http://pushgateway:9091/metrics/job/pairmill/output/production``.
-    """
+    """Where a nightly run stores how it ended; nowhere by default."""
 
     textfile: Path | None = None
+    """A file of node_exporter's textfile collector, such as
+    ``/var/lib/node_exporter/textfile/pairmill.prom``.
+    """
     push_url: str | None = None
+    """The URL of a group of a Pushgateway, such as
+    ``http://pushgateway:9091/metrics/job/pairmill/output/production``.
+    """
 
 
 class NightExit:

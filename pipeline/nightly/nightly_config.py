@@ -22,24 +22,24 @@ class NightlyConfig(Frozen):
           hooks:
             - [python3, /etc/pairmill/start_training.py]
             - [sh, -c, 'curl --fail --data "$PAIRMILL_SNAPSHOT" https://ci.example/labels']
-
-    Attributes:
-        exports: each as the section ``export`` has it; of every snapshot that is live, once.
-        hooks: run in order once ``LATEST.json`` has changed, with ``PAIRMILL_INPUT``,
-            ``PAIRMILL_OUTPUT``, ``PAIRMILL_SNAPSHOT`` and ``PAIRMILL_RUN_ID`` in their environment.
-            The first that fails ends the run with exit code 1; the snapshot stays live, and the
-            next run runs that hook again, and those after it.
-        hook_seconds: a hook that takes longer is killed and counts as failed.
-        keep: after publishing, remove all but the newest so many snapshots, the live one and the
-            one before it; needs the right to delete. By default nothing is ever removed.
-        lease_s: a run that has not renewed its lease for so long counts as dead.
     """
 
     exports: tuple[ExportConfig, ...] = ()
+    """Each as the section ``export`` has it; of every snapshot that is live, once."""
     hooks: tuple[Hook, ...] = ()
+    """Run in order once ``LATEST.json`` has changed, with ``PAIRMILL_INPUT``,
+    ``PAIRMILL_OUTPUT``, ``PAIRMILL_SNAPSHOT`` and ``PAIRMILL_RUN_ID`` in their environment.
+    The first that fails ends the run with exit code 1; the snapshot stays live, and the next
+    run runs that hook again, and those after it.
+    """
     hook_seconds: float = Field(default=3_600, gt=0)
+    """A hook that takes longer is killed and counts as failed."""
     keep: int | None = Field(default=None, ge=1)
+    """After publishing, remove all but the newest so many snapshots, the live one and the one
+    before it; needs the right to delete. By default nothing is ever removed.
+    """
     lease_s: float = Field(default=TTL_S, gt=0)
+    """A run that has not renewed its lease for so long counts as dead."""
 
     @model_validator(mode="after")
     def _commands(self) -> Self:

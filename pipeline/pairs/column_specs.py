@@ -13,7 +13,7 @@ Gold = Literal["a", "b", "tie"]
 class Spec(BaseModel):
     """Base of every form: immutable, unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     def paths(self) -> list[str]:
         """The foreign columns or paths that are read; none for a constant."""

@@ -48,17 +48,35 @@ class ColumnMapping(Spec):
     """One source for each pairs-v1 column; the module's text shows the forms."""
 
     pair_id: ColumnOnly | None = None
+    """The column that identifies a pair."""
     prompt: Source | None = None
+    """The question: a column, or ``{const: text}``."""
     messages: ColumnOnly | None = None
+    """A conversation in place of the prompt."""
     images: ColumnOnly | None = None
+    """Pictures of the prompt: bytes, a Hugging Face picture, a path, or a list of these."""
     videos: ColumnOnly | None = None
+    """Videos of the prompt, likewise."""
     response_a: ResponseSource | None = None
+    """The first response: a column, or ``{text: …, images: …, videos: …, model: …}``."""
     response_b: ResponseSource | None = None
+    """The second response."""
     candidates: CandidatesSource | None = None
+    """Candidates in place of the two responses: ``{each: column, text: field, …}``, or a list of
+    responses.
+    """
     gold: GoldSource | None = None
+    """A human's answer: ``{column: …, values: {code: a, code: b, code: tie}}``, or ``{ranking:
+    column}``.
+    """
     gold_scores: ScoresSource | None = None
+    """A human's scores of the candidates: ``{each: column, score: field}``, or a list of
+    columns.
+    """
     source: Source | None = None
+    """Where the pair is from: a column, or ``{const: text}``."""
     metadata: MetadataSource | None = None
+    """What else to keep: ``{fields: {key: column}}``."""
 
     def uses(self, schema: pa.Schema) -> dict[str, list[str]]:
         """Which pairs-v1 columns are made of each top-level column of ``schema``, in its order."""

@@ -14,8 +14,9 @@ from collections.abc import Callable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.errors import ConfigError
 from pipeline.store.object_store import Store
 from schemas.pairs import PAIRS
@@ -26,19 +27,15 @@ from schemas.pairs import PAIRS
 _WRITE_BATCH = 16
 
 
-class ShardConfig(BaseModel):
-    """Sizes of what is written.
-
-    Attributes:
-        group_rows, group_bytes: most rows, and most bytes in memory, of one row group.
-        file_bytes: a shard is closed once it has grown to this; it is held in memory until then.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class ShardConfig(Frozen):
+    """Sizes of what is written."""
 
     group_rows: int = Field(default=512, ge=1, le=4_096)
+    """Most rows of one row group."""
     group_bytes: int = Field(default=64 * 2**20, ge=2**10)
+    """Most bytes in memory of one row group."""
     file_bytes: int = Field(default=256 * 2**20, ge=2**10, le=2**30)
+    """A shard is closed once it has grown to this; it is held in memory until then."""
 
 
 class ShardWriter:

@@ -41,19 +41,18 @@ class GateConfig(Frozen):
     beyond the threshold: a small sample does not block by chance, a clear failure does. A metric
     under ``strict`` fails unless the whole interval keeps to the threshold: it must be shown to be
     good, which takes enough rows. A metric with a threshold and nothing to measure it on fails.
-
-    Attributes:
-        at_least: by metric (``METRICS``), what it must not fall below.
-        at_most: by metric, what it must not exceed; ``preference_a_change`` counts either way.
-        strict: metrics of which the worse end of the interval must keep to the threshold.
-        min_n: a metric of fewer rows, pairs or votes counts as not measured. Of very few, no
-            failure can be clear: where none of 3 is right, the interval still reaches up to 0.56.
     """
 
     at_least: dict[str, float] = Field(default_factory=dict)
+    """By metric (``METRICS``), what it must not fall below."""
     at_most: dict[str, float] = Field(default_factory=dict)
+    """By metric, what it must not exceed; ``preference_a_change`` counts either way."""
     strict: tuple[str, ...] = ()
+    """Metrics of which the worse end of the interval must keep to the threshold."""
     min_n: int = Field(default=1, ge=1)
+    """A metric of fewer rows, pairs or votes counts as not measured. Of very few, no failure can
+    be clear: where none of 3 is right, the interval still reaches up to 0.56.
+    """
 
     @property
     def active(self) -> bool:

@@ -11,21 +11,18 @@ from pipeline.store.lease import TTL_S
 
 
 class PublishConfig(Frozen):
-    """How a snapshot is written.
-
-    Attributes:
-        file_mb: a file is closed by the first row group that takes it to this size, so that all
-            but the last file of a table are between it and one row group more.
-        row_group_mb: a row group's size in memory before it is encoded; Arrow readers hold a few.
-        allow_missing: rows of the input without a label are counted in the manifest instead of
-            being an error.
-        lease_s: a publisher that has not renewed its lease for this long is taken for dead.
-    """
+    """How a snapshot is written."""
 
     file_mb: float = Field(default=256, gt=0, le=4_096)
+    """A file is closed by the first row group that takes it to this size, so that all but the
+    last file of a table are between it and one row group more.
+    """
     row_group_mb: float = Field(default=64, gt=0, le=1_024)
+    """A row group's size in memory before it is encoded; Arrow readers hold a few."""
     allow_missing: bool = False
+    """Rows of the input without a label are counted in the manifest instead of being an error."""
     lease_s: float = Field(default=TTL_S, gt=0)
+    """A publisher that has not renewed its lease for this long is taken for dead."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

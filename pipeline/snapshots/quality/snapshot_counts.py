@@ -33,18 +33,16 @@ _GOLD_COLUMNS = {"single_score": None, "batch_ranking": "gold_scores"}  # of pai
 
 
 class QualityConfig(Frozen):
-    """How much is read to measure a snapshot, beside the narrow columns of all its rows.
-
-    Attributes:
-        gold: whether gold is read from the input's shards; only that column is.
-        length_groups: how many row groups of the input are read for the lengths of their texts,
-            each of another shard; the same input gives the same sample. 0 measures no length bias.
-        threads: how many row groups are read at once.
-    """
+    """How much is read to measure a snapshot, beside the narrow columns of all its rows."""
 
     gold: bool = True
+    """Whether gold is read from the input's shards; only that column is."""
     length_groups: int = Field(default=32, ge=0, le=10_000)
+    """How many row groups of the input are read for the lengths of their texts, each of another
+    shard; the same input gives the same sample. 0 measures no length bias.
+    """
     threads: int = Field(default=4, ge=1, le=64)
+    """How many row groups are read at once."""
 
 
 def format_of(manifest: Manifest) -> str:

@@ -21,6 +21,7 @@ from pipeline.labeling.shard_planner import ShardPlan, ShardPlanner, Spread, map
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.fault_blocks import fault_blocks
 from pipeline.store.object_store import Store
 
 NO_RETRIES = Retries(frozenset(), "")
@@ -174,12 +175,11 @@ def plan_shards(
         planned[plan_.entry.key] = plan_
     shards = tuple(planned[entry.key] for entry in entries)
     if broken := [shard for shard in shards if shard.problems]:
-        lines = [f"{source.path(s.entry.key)}: {text}" for s in broken for text in s.problems]
-        shown = "\n  ".join(lines[:20])
-        more = f"\n  and {len(lines) - 20} more" if len(lines) > 20 else ""
+        faults = ((text, source.path(s.entry.key)) for s in broken for text in s.problems)
         raise InputError(
-            f"{len(broken)} of {len(shards)} shards do not keep to pairs v1:\n  {shown}{more}\n"
-            "map foreign columns under input.columns, or rewrite the shards with jobs.ingest"
+            f"{len(broken)} of {len(shards)} shards do not keep to pairs v1:\n"
+            f"{fault_blocks(faults)}\n"
+            "map foreign columns under input.columns, or rewrite the shards with pairmill ingest"
         )
     a_round = len(round_orders(FORMATS[judge.format].counts[0], 0, ""))
     votes = (max(a_round, judge.votes.min_votes), judge.votes.max_votes)

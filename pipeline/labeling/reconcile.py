@@ -13,6 +13,7 @@ from pipeline.labeling.label_config import QuarantineConfig
 from pipeline.labeling.plan import Plan
 from pipeline.labeling.shard_planner import ShardPlan
 from pipeline.runtime.errors import QuarantineError, ReconcileError
+from pipeline.runtime.fault_blocks import fault_blocks
 from pipeline.store.object_store import Store
 
 _THREADS = 16
@@ -58,11 +59,13 @@ def check_quarantine(output: Store, record: Mapping[str, Any], limits: Quarantin
     Raises:
         QuarantineError: too many rows or shards are quarantined.
     """
-    bad_shards = len(record["unreadable_shards"])
-    if bad_shards > limits.max_shards:
+    bad_shards = record["unreadable_shards"]
+    if len(bad_shards) > limits.max_shards:
+        faults = ((defect, shard) for shard, defect in bad_shards.items())
         raise QuarantineError(
-            f"{bad_shards} shards are unreadable, quarantine.max_shards allows "
-            f"{limits.max_shards}: rewrite them or raise the limit; the rest is labelled"
+            f"{len(bad_shards)} shards are unreadable, quarantine.max_shards allows "
+            f"{limits.max_shards}: rewrite them or raise the limit; the rest is labelled:\n"
+            f"{fault_blocks(faults)}"
         )
     if record["pairs"] == 0:
         record = _newest_that_judged(output, record) or record

@@ -25,6 +25,7 @@ from pipeline.pairs.arrow_layouts import (
     nulls,
     plain_list,
 )
+from pipeline.runtime.suggestion import did_you_mean
 from schemas.pairs import ENTRY, MEDIA, MESSAGE, RESPONSE
 
 _STEP = re.compile(r"\[(\d+)\]|\.([^.\[\]]+)")
@@ -48,7 +49,8 @@ def root_of(path: str, schema: pa.Schema) -> str:
         raise Mismatch(f"column {root!r} is there {count} times")
     if match is None:
         raise Mismatch(f"{path!r} is neither a column nor a path such as 'answers[0].text'")
-    raise Mismatch(f"column {root!r} is missing; columns there: {names(schema)}")
+    hint = did_you_mean(root, schema.names)
+    raise Mismatch(f"column {root!r} is missing; columns there: {names(schema)}{hint}")
 
 
 def names(schema: pa.Schema) -> str:

@@ -19,6 +19,7 @@ from pipeline.judging.label_parts import committed_range, parts_prefix
 from pipeline.pairs.shards import list_shards, open_input, read_footer, shard_key
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError, QuarantineError, ReconcileError
+from pipeline.runtime.fault_blocks import fault_blocks
 from pipeline.snapshots.live_shards import live_shards
 from pipeline.store.object_store import Entry, Store
 
@@ -162,11 +163,11 @@ def check_inventory(
         ReconcileError: rows are in no part, or in two; names shards and rows.
         QuarantineError: too many shards are unreadable.
     """
-    defects = [f"{shard.entry.key}: {shard.defect}" for shard in inventory.shards if shard.defect]
+    defects = [(shard.defect, shard.entry.key) for shard in inventory.shards if shard.defect]
     if len(defects) > max_defects:
         raise QuarantineError(
             f"{len(defects)} shards of {inventory.input_uri} are unreadable, quarantine.max_shards "
-            f"allows {max_defects}; rewrite them or raise the limit:{_listed(defects)}"
+            f"allows {max_defects}; rewrite them or raise the limit:\n{fault_blocks(defects)}"
         )
     if doubled := _ranges((shard, shard.doubled) for shard in inventory.shards):
         raise ReconcileError(

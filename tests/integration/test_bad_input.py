@@ -117,13 +117,16 @@ def test_all_shards_that_break_the_contract_are_named_at_once(tmp_path: Path, mo
     assert (outcome.exit_code, outcome.events) == (2, [])
     first, *lines, last = outcome.error.splitlines()
     assert first == "error: 3 of 4 shards do not keep to pairs v1:"
-    problems = [
-        "column.parquet: required column 'response_b' or 'candidates' is missing",
-        "prompt.parquet: required column 'prompt' or 'messages' is missing",
-        "type.parquet: pair_id: column 'pair_id': got int64, expected string",
-    ]
-    for line, problem in zip(lines, problems, strict=True):
-        assert f"{tmp_path}/in/{problem}" in line
+    problems = {
+        "required column 'response_b' or 'candidates' is missing": "column.parquet",
+        "required column 'prompt' or 'messages' is missing": "prompt.parquet",
+        "pair_id: column 'pair_id': got int64, expected string": "type.parquet",
+    }
+    for (what, where), (problem, shard) in zip(
+        zip(lines[::2], lines[1::2], strict=True), problems.items(), strict=True
+    ):
+        assert what.strip().startswith(problem)
+        assert where.strip() == f"{tmp_path}/in/{shard}"
     assert "input.columns" in last
     assert not (tmp_path / "out").exists()
 

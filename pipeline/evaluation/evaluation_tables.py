@@ -15,11 +15,7 @@ from pipeline.evaluation.measure_titles import TITLES, interval, shown, title_of
 from schemas.pairs import GOLD_VALUES
 from schemas.quality import AGREEMENT_LABELS
 
-_SLICE_TITLES = {
-    "source": "By source",
-    "category": "By category",
-    "format": "By format and candidates",
-}
+_SLICES = {"source": "By source", "category": "By category", "format": "By format and candidates"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ def sections(report: Mapping[str, Any]) -> list[Section]:
     found = [_estimates("All pairs", report["overall"])]
     if report["published"]:
         found.append(_published(report["published"]))
-    found += [_slices(report, kind) for kind in _SLICE_TITLES if report["slices"].get(kind)]
+    found += [_slices(report, kind) for kind in _SLICES if report["slices"].get(kind)]
     if "confusion" in report["curves"]:
         rows = zip(GOLD_VALUES, report["curves"]["confusion"], strict=True)
         cells = tuple((gold, *map(str, counts)) for gold, counts in rows)
@@ -103,9 +99,7 @@ def _slices(report: Mapping[str, Any], kind: str) -> Section:
         )
         for name, found in slices.items()
     )
-    return Section(
-        _SLICE_TITLES[kind], (kind, "pairs", *(n.replace("_", " ") for n in names)), rows
-    )
+    return Section(_SLICES[kind], (kind, "pairs", *(n.replace("_", " ") for n in names)), rows)
 
 
 def _control(control: Mapping[str, Any]) -> Section:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from xml.etree.ElementTree import Element, SubElement, fromstring, tostring
 
 from markupsafe import Markup
@@ -24,6 +24,7 @@ _COLOURS = {
 }
 _STYLE = ("fill-opacity", "stroke-width", "stroke-dasharray", "text-anchor")
 _SVG, _HREF = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
+_SHAPES = f".//{_SVG}defs/{_SVG}path[@id]"
 _METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
@@ -45,34 +46,38 @@ def inline_svg(axes: Axes, words: str) -> Markup:
     size = drawn.attrib["viewBox"]
     made = Element("svg", {"viewBox": size, "width": size.split()[2], "role": "img"})
     made.set("aria-label", words)
-    made.extend([*_marks(drawn)])
+    shapes = {shape.attrib["id"]: shape.attrib["d"] for shape in drawn.findall(_SHAPES)}
+    made.extend([*_marks(drawn, shapes)])
     return Markup(tostring(made, encoding="unicode").replace(" />", "/>"))
 
 
-def _marks(drawn: Element, hint: str = "") -> Iterator[Element]:
+def _marks(drawn: Element, shapes: Mapping[str, str], hint: str = "") -> Iterator[Element]:
     """What is seen, without matplotlib's groups, clip paths and styles."""
     for child in drawn:
         tag = child.tag.removeprefix(_SVG)
         if tag in ("g", "a"):
-            yield from _marks(child, child.get(_HREF, hint))
-        elif tag in ("path", "text"):
-            mark = _mark(child)
+            yield from _marks(child, shapes, child.get(_HREF, hint))
+        elif tag in ("path", "use", "text"):
+            mark = _mark(tag, child, shapes)
             if hint:
                 SubElement(mark, "title").text = hint
-            if mark.get("fill") != "none" or "stroke" in mark.attrib:
+            if mark.get("d") != "" and (mark.get("fill") != "none" or "stroke" in mark.attrib):
                 yield mark
-        elif tag == "use":
-            raise AssertionError("a shape that is used by its id, which may occur twice on a page")
 
 
-def _mark(drawn: Element) -> Element:
+def _mark(tag: str, drawn: Element, shapes: Mapping[str, str]) -> Element:
     """A path, circle or text. Style becomes attributes: the page's policy forbids style texts."""
-    if "d" in drawn.attrib:
-        made = _path(drawn.attrib["d"])
+    if tag == "path":
+        made = _path(drawn.get("d", ""))
     else:
-        made = Element("text", {name: _short(drawn.attrib[name]) for name in ("x", "y")})
-        made.text = drawn.text
-    for entry in filter(None, drawn.attrib["style"].split(";")):
+        x, y = (_short(drawn.attrib[name]) for name in ("x", "y"))
+        if tag == "use":  # by its id, which might occur twice on a page
+            made = _path(shapes[drawn.attrib[_HREF].removeprefix("#")])
+            made.set("transform", f"translate({x} {y})")
+        else:
+            made = Element("text", {"x": x, "y": y})
+            made.text = drawn.text
+    for entry in filter(None, drawn.get("style", "").split(";")):
         name, value = (part.strip() for part in entry.split(":", 1))
         if name in ("fill", "stroke"):
             made.set(name, _COLOURS[value])

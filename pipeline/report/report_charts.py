@@ -232,16 +232,20 @@ def _trend(title: str, points: Sequence[Point], changes: Sequence[int], unit: Un
     for place in changes:
         axes.axvline(place - 0.5, **charts.REFERENCE)
     axes.fill_between(range(last + 1), low, high, color=charts.MAIN, alpha=0.2, linewidth=0)
+    lone = [place for place in known if not {place - 1, place + 1} & {*known}]  # have no band
+    for place in lone:
+        axes.plot([place, place], [low[place], high[place]], color=charts.MAIN, linewidth=2)
     axes.plot(values, color=charts.MAIN, linewidth=2)
     hints = [f"{points[place].label}: {with_interval(points[place], unit)}" for place in known]
     charts.dots(axes, known, values[known], np.where(known == last, 40, 18), hints)
     axes.set(xlim=(-0.03 * max(1, last), 1.03 * max(1, last)))
     axes.set_ylim(*_limits(np.array([values, low, high]), unit))
     charts.unit_axis(axes.yaxis, unit, 4)
-    axes.set_xticks([0, last], [points[0].label, points[last].label])
-    first_label, last_label = axes.get_xticklabels()
-    first_label.set_horizontalalignment("left")
-    last_label.set_horizontalalignment("right")
+    outer = sorted({0, last})
+    axes.set_xticks(outer, [points[place].label for place in outer])
+    labels = axes.get_xticklabels()
+    labels[-1].set_horizontalalignment("right")
+    labels[0].set_horizontalalignment("left")
     ends_of = (points[known[0]], points[known[-1]])
     shown_ends = (f"{with_interval(point, unit)} on {point.label}" for point in ends_of)
     return inline_svg(axes, f"{title} over {len(points)} runs: {', '.join(shown_ends)}")

@@ -21,6 +21,7 @@ from pipeline.report.report_page import render
 from pipeline.report.run_outcome import state_of
 from pipeline.report.run_records import Records
 from pipeline.snapshots.manifests import Latest, manifest_key
+from pipeline.stats.shown_numbers import Unit
 from pipeline.store.object_store import Store
 from schemas.labels import Status
 from schemas.manifest import OUTCOMES
@@ -228,12 +229,18 @@ def test_charts_have_hints_and_the_pages_colours_alone() -> None:
     assert agreement is not None
     rates = dict.fromkeys(quality().rates, Rate(0.4, 0.3, 0.6, 9))
     made = quality(rates=rates, canary=replace(agreement, stated=(0.5,), observed=(0.25,)))
-    run = {"started_at": "2026-01-01T03:04:05", "judge_id": "j", "rate_tie": 0.1}
+    run = {"started_at": "2026-01-01T03:04:05", "judge_id": "j", "rate_tie": 0.5}
+    empty = dict.fromkeys(("rate_tie", "rate_tie_low", "rate_tie_high")) | {
+        name: run[name] for name in ("started_at", "judge_id")
+    }
+    run |= {"rate_tie_low": 0.0, "rate_tie_high": 1.0}
 
     def drawn() -> list[str]:
         found = [*charts.distributions(made), *charts.biases(made)]
         found += [charts.calibration_chart(made, "canary")]
-        found += charts.trends([run], {"rate_tie": ("ties", "share")})
+        tie: dict[str, tuple[str, Unit]] = {"rate_tie": ("ties", "share")}
+        for runs in ([run, run, run], [run, empty, run], [empty | {"rate_tie": 0.5}], [run]):
+            found += charts.trends(runs, tie)
         return [str(chart.svg) for chart in found]
 
     svgs = drawn()
@@ -246,11 +253,15 @@ def test_charts_have_hints_and_the_pages_colours_alone() -> None:
         paints = {mark.attrib.get(name, "none") for mark in tree for name in ("fill", "stroke")}
         assert all(re.fullmatch(r"none|var\(--(fill|soft|ink|line|page)\)", p) for p in paints)
     # A lone dot keeps its hint, and is where its value is.
-    (dot,) = ElementTree.fromstring(svgs[-2]).iter("circle")
+    (dot,) = ElementTree.fromstring(svgs[-5]).iter("circle")
     assert dot.findtext("title") == "stated 50.0 %, observed 25.0 %, 6 pairs"
     assert (dot.attrib["cx"], dot.attrib["cy"]) == ("192.0", "174.0")
     (dot,) = ElementTree.fromstring(svgs[-1]).iter("circle")
-    assert dot.findtext("title") == "01-01 03:04: 10.0 %"
+    assert dot.findtext("title") == "01-01 03:04: 50.0 % (0.0 % to 100.0 %)"
+    # The band of a run without a neighbour has no width: a line is in its place.
+    bands = [svg.count('fill-opacity="0.2"') for svg in svgs[-4:]]
+    lines = [len(re.findall(r'd="M([\d.]+) 114L\1 8"', svg)) for svg in svgs[-4:]]
+    assert (bands, lines) == ([1, 2, 0, 1], [0, 2, 0, 1])
 
 
 def test_names_in_figures_are_escaped() -> None:

@@ -1,10 +1,18 @@
-"""How large a picture becomes before the judge sees it: Qwen's ``smart_resize``."""
+"""How large a picture becomes and which frames of a video are shown, by qwen-vl-utils' own rules.
+
+The bounds are the judge's. qwen_vl_utils imports torch and torchvision, which takes seconds in a
+process without an engine: it is imported when the first size is computed, not with this module.
+"""
 
 from __future__ import annotations
 
-import math
+import logging
+from functools import cache
+from typing import Any
 
-MAX_ASPECT_RATIO = 200
+from pipeline.runtime.errors import ConfigError
+
+FRAMES_A_PATCH = 2  # frames that share their tokens: a temporal patch of the Qwen-VL models
 
 
 def fit(
@@ -12,25 +20,16 @@ def fit(
 ) -> tuple[int, int]:
     """Width and height as multiples of ``factor``, area within the bounds, aspect nearly kept.
 
-    The same arithmetic as ``qwen_vl_utils.smart_resize`` (a test compares them), except that a
-    narrow strip keeps one patch where that rounds to nothing, and without importing torch.
+    Those of ``smart_resize``, except that a narrow strip keeps one patch where that gives zero.
 
     Raises:
         ValueError: the aspect ratio is beyond what the model takes.
     """
-    if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
-        raise ValueError(f"{width}x{height}: the aspect ratio is above {MAX_ASPECT_RATIO}")
-    sides = [max(factor, round(side / factor) * factor) for side in (width, height)]
-    if math.prod(sides) > max_pixels:
-        shrink = math.sqrt(width * height / max_pixels)
-        sides = [max(factor, int(side / shrink / factor) * factor) for side in (width, height)]
-    elif math.prod(sides) < min_pixels:
-        grow = math.sqrt(min_pixels / (width * height))
-        sides = [math.ceil(side * grow / factor) * factor for side in (width, height)]
-    return sides[0], sides[1]
-
-
-FRAMES_A_PATCH = 2  # frames that share their tokens: a temporal patch of the Qwen-VL models
+    try:
+        sides = _qwen().smart_resize(height, width, factor, min_pixels, max_pixels)
+    except ValueError as error:
+        raise ValueError(f"{width}x{height}: {error}") from error
+    return max(factor, sides[1]), max(factor, sides[0])
 
 
 def sample_frames(
@@ -38,9 +37,9 @@ def sample_frames(
 ) -> list[int]:
     """Evenly spread indices of an even number of frames, the first and the last included.
 
-    As many and the same as ``smart_nframes`` and the readers of qwen-vl-utils 0.0.14 take (a test
-    compares them), computed without rounding errors and without importing torch. Where those
-    raise, for a video of a single frame, that frame is shown twice, as the model would pad it.
+    As many as ``smart_nframes`` gives, and the same as the readers of qwen-vl-utils take (a test
+    compares them), computed without rounding errors. Where those raise, for a video of a single
+    frame, that frame is shown twice, as the model would pad it.
 
     Args:
         total: frames of the video.
@@ -53,8 +52,27 @@ def sample_frames(
         raise ValueError(f"{total} frames at {rate} a second: expected some of both")
     if total == 1:
         return [0] * FRAMES_A_PATCH
-    wanted = min(max(total / rate * fps, min_frames), max_frames, total)
-    count = math.floor(wanted / FRAMES_A_PATCH) * FRAMES_A_PATCH
+    bounds = {"fps": fps, "min_frames": min_frames, "max_frames": max_frames}
+    count: int = _qwen().smart_nframes(bounds, total, rate)
     # Halfway cases cannot occur: count - 1 is odd, so its half is no whole number of steps.
     steps = count - 1
     return [(2 * step * (total - 1) + steps) // (2 * steps) for step in range(count)]
+
+
+@cache
+def _qwen() -> Any:
+    """``qwen_vl_utils.vision_process``.
+
+    Raises:
+        ConfigError: torch or torchvision, which it does not declare, are not installed.
+    """
+    try:
+        from qwen_vl_utils import vision_process
+    except ImportError as error:
+        raise ConfigError(
+            f"qwen-vl-utils, which sizes pictures and videos, cannot be imported: {error}; "
+            "install pairmill with the extra cpu or gpu"
+        ) from error
+    # It warns of every video that is shown at more than its own frame rate.
+    vision_process.logger.setLevel(logging.ERROR)
+    return vision_process

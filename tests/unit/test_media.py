@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from typing import Any
 
@@ -153,25 +155,67 @@ def test_damage_never_raises_anything_else(data: bytes, changes: list[tuple[int,
         assert refusal.reason in (Reason.MEDIA_CORRUPT, Reason.MEDIA_TOO_LARGE)  # noqa: PT017
 
 
-SIDES = st.integers(1, 5_000)
+# Sizes of which judges have seen pictures: another size is another verdict.
+USUAL, SMALL, LARGE = (3_136, 1_003_520), (3_136, 100_352), (50_176, 12_845_056)
+FITTED = [
+    ((64, 48), USUAL, (56, 56)),
+    ((4000, 3000), USUAL, (1148, 840)),
+    ((3000, 4000), USUAL, (840, 1148)),
+    ((1, 1), USUAL, (56, 56)),
+    ((28, 28), USUAL, (56, 56)),
+    ((42, 70), USUAL, (56, 56)),  # 1.5 and 2.5 patches are rounded to even
+    ((640, 480), SMALL, (364, 252)),
+    ((1920, 1080), SMALL, (420, 224)),
+    ((999, 1001), LARGE, (1008, 1008)),
+    ((12000, 9000), LARGE, (4116, 3080)),
+    ((200, 1), USUAL, (196, 28)),
+    ((1, 200), USUAL, (28, 196)),
+    ((60000, 300), USUAL, (14140, 56)),
+    ((5000, 25), LARGE, (5012, 28)),
+    ((10000, 51), (3_136, 50_176), (3136, 28)),  # qwen-vl-utils itself: (3136, 0)
+    ((804, 5), (3_136, 3_136), (700, 28)),
+]
 
 
-@given(SIDES, SIDES, st.sampled_from([(3_136, 1_003_520), (3_136, 100_352), (50_176, 12_845_056)]))
-def test_fit_is_qwens_resize(width: int, height: int, pixels: tuple[int, int]) -> None:
-    from qwen_vl_utils import smart_resize
+@pytest.mark.parametrize(("size", "pixels", "fitted"), FITTED)
+def test_fit(size: tuple[int, int], pixels: tuple[int, int], fitted: tuple[int, int]) -> None:
+    assert fit(*size, MediaConfig(min_pixels=pixels[0], max_pixels=pixels[1])) == fitted
 
+
+@given(st.integers(1, 5_000), st.integers(1, 5_000), st.sampled_from([USUAL, SMALL, LARGE]))
+def test_fitted_pictures_are_whole_patches_within_the_bounds(
+    width: int, height: int, pixels: tuple[int, int]
+) -> None:
     limits = MediaConfig(min_pixels=pixels[0], max_pixels=pixels[1])
     if max(width, height) > 200 * min(width, height):
-        with pytest.raises(RowRejected, match="aspect ratio"):
+        with pytest.raises(RowRejected, match=f"{width}x{height}: absolute aspect ratio"):
             fit(width, height, limits)
         return
     size = fit(width, height, limits)
-    expected = smart_resize(height, width, 28, *pixels)
-    if 0 not in expected:
-        assert size == expected[::-1]
     assert all(side % 28 == 0 and side > 0 for side in size)
     if min(size) > 28:
         assert pixels[0] <= size[0] * size[1] <= pixels[1]
+
+
+WITHOUT_TORCH = """
+import sys
+import pipeline.judging.judge_cards, pipeline.media.images, pipeline.media.videos
+assert "torch" not in sys.modules
+sys.modules["torch"] = None  # as if it were not installed
+from pipeline.media.media_config import MediaConfig
+from pipeline.runtime.errors import ConfigError
+try:
+    pipeline.media.images.fit(40, 30, MediaConfig())
+except ConfigError as error:
+    print(error)
+"""
+
+
+def test_torch_is_imported_with_the_first_size_and_asked_for_where_it_is_missing() -> None:
+    child = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True)
+    assert child.stderr == ""
+    assert child.stdout.startswith("qwen-vl-utils, which sizes pictures and videos, cannot be")
+    assert "install pairmill with the extra cpu or gpu" in child.stdout
 
 
 def test_a_large_jpeg_decoded_at_a_fraction_looks_the_same() -> None:

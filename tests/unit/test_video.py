@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import logging
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from typing import Any
@@ -22,8 +21,6 @@ from pipeline.media.videos import decode_video
 from tests.shards import picture
 from tests.unit.test_media import corners
 from tests.videos import AVI, FORMATS, WEBM, as_it_is, clip, number_of, numbered, turned, video
-
-logging.getLogger("qwen_vl_utils").setLevel(logging.ERROR)
 
 
 def numbers(of: Clip) -> list[int]:
@@ -46,6 +43,11 @@ def test_the_frames_are_those_of_qwen_vl_utils(
     count = smart_nframes({"fps": fps, **bounds}, total, rate)
     expected = torch.linspace(0, total - 1, count).round().long().tolist()
     assert sample_frames(total, rate, fps=fps, **bounds) == expected
+
+
+def test_a_slow_video_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    assert sample_frames(5, 1.0, fps=2, min_frames=2, max_frames=4) == [0, 1, 3, 4]
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(("total", "expected"), [(1, [0, 0]), (2, [0, 1]), (3, [0, 2])])

@@ -59,7 +59,7 @@ def bench_decode(judge: JudgeConfig, seconds: float, judgments_per_s: float) -> 
     """Decodes media and lays texts out, on one thread and on as many as there are cores.
 
     Args:
-        judge: its ``media`` says how large pictures and clips are shown.
+        judge: its ``media`` limits the size of pictures and clips.
         seconds: of each measurement.
         judgments_per_s: of the GPU that is to be kept busy; two judgments a pair.
     """

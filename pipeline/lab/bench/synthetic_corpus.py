@@ -133,7 +133,7 @@ class SyntheticOutput(_Counted):
         return self.path(key)
 
     def list(self, prefix: str = "", start: str = "") -> Iterator[Entry]:
-        """Parts of the shards whose key begins as the prefix says."""
+        """Parts of the shards whose key begins with the prefix."""
         *_, named = f"{prefix}/".split("/judge=")[-1].partition("/")
         begin = named.strip("/") + start
         first = bisect.bisect_left(self._keys, begin)

@@ -144,7 +144,7 @@ def in_words(grade: Grade) -> str:
 
 
 def sample_grades(rng: random.Random, format_: FormatName, count: int, graded: bool) -> list[Grade]:
-    """Sample the grades of the candidates, each grade equally often in every place.
+    """Sample the grades of the candidates, each grade equally often at every position.
 
     Args:
         rng: Source of every choice.

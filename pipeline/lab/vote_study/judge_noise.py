@@ -69,6 +69,7 @@ class Population:
 
     def with_unparseable(self, share: float) -> Population:
         """The same judge with a share of unparseable replies."""
+        # "unreadable" is part of the name in stored results.
         return replace(self, name=f"{self.name}, {share:.0%} unreadable", unparseable=share)
 
 

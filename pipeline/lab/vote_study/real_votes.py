@@ -95,7 +95,7 @@ def vote_shares(pairs: Sequence[AskedPair]) -> dict[str, float]:
     """Shares of right, wrong, tie and unparseable votes, those on true ties left out."""
     votes = [(pair.gold, vote) for pair in pairs if pair.gold != "tie" for vote in pair.votes]
     counts = Counter(
-        "unreadable"
+        "unreadable"  # the key in stored results
         if not vote.readable
         else "tie"
         if vote.choice == "tie"

@@ -11,11 +11,12 @@ import yaml
 
 from pipeline.engines.engine_registry import start_engine
 from pipeline.lab.bench.bench_requests import ask_all, prompts_of
-from pipeline.lab.bench.fresh_process import in_fresh_process
+from pipeline.lab.bench.fresh_process import in_fresh_process, stderr_reporter
 from pipeline.lab.bench.results_table import report_run
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.runtime.config_file import load_config
 from pipeline.runtime.errors import ConfigError, EngineDeadError, EngineStartError
+from pipeline.runtime.phases import phase
 
 BASE = "as configured"
 
@@ -87,7 +88,8 @@ def run_setting(config_path: str, overrides: Sequence[str], input_uri: str) -> d
     config = load_config(LabelConfig, config_path, list(overrides))
     began = time.monotonic()
     try:
-        engine = start_engine(config.judge, config.engine)
+        with phase(stderr_reporter(), "starting the engine"):
+            engine = start_engine(config.judge, config.engine)
         started = time.monotonic() - began
         prompts = prompts_of(config, input_uri, engine)
         rates = ask_all(engine, prompts, config.judge)

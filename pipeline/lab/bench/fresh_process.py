@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import ParamSpec, TypeVar
+
+from rich.console import Console
+
+from pipeline.runtime.reporter import Reporter
 
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
@@ -23,6 +28,11 @@ def in_fresh_process(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, initializer=_redirect) as pool:
         return pool.submit(work, *arguments, **named).result()
+
+
+def stderr_reporter() -> Reporter:
+    """Reports beside the results: lines of text on standard error."""
+    return Reporter(Console(file=sys.stderr, soft_wrap=True), style="text")
 
 
 def _redirect() -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-
 from pipeline.judging.label_parts import judge_parts_prefix
 from pipeline.lab.bench.bench_requests import Rates
+from pipeline.lab.bench.fresh_process import stderr_reporter
 from pipeline.lab.bench.gpu_watch import GpuWatch
 from pipeline.lab.bench.label_timeline import Timeline, committed_timeline
 from pipeline.lab.bench.ray_watch import (
@@ -23,7 +21,6 @@ from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.label_run import RunResult, label
 from pipeline.labeling.ray_session import ray_session
 from pipeline.pairs.shards import list_shards, open_input
-from pipeline.runtime.reporter import Reporter
 from pipeline.store.object_store import Store
 
 
@@ -83,8 +80,12 @@ class JobRun:
 def run_job(config: LabelConfig, input_uri: str, output_uri: str) -> JobRun:
     """The whole labeling job, in this process and its Ray."""
     report_every_second()
-    with ray_session(config.workers), WorkerWatch(metrics_urls()) as watch, GpuWatch() as gpu:
-        result = label_silently(config, input_uri, output_uri)
+    with (
+        ray_session(config.workers, stderr_reporter()),
+        WorkerWatch(metrics_urls()) as watch,
+        GpuWatch() as gpu,
+    ):
+        result = label_on_stderr(config, input_uri, output_uri)
         crossed = created_bytes()
     counts = result.counts
     output = Store(output_uri)
@@ -102,10 +103,9 @@ def run_job(config: LabelConfig, input_uri: str, output_uri: str) -> JobRun:
     return JobRun(rates, pace, crossed, watch.stage_seconds(), watch.in_flight, units, gpu)
 
 
-def label_silently(config: LabelConfig, input_uri: str, output_uri: str) -> RunResult:
-    """Runs the labeling job without a report: standard output is for the benchmark's results."""
-    silent = Reporter(Console(file=io.StringIO()))
-    return label(config, input_uri, output_uri, silent, dry_run=False)
+def label_on_stderr(config: LabelConfig, input_uri: str, output_uri: str) -> RunResult:
+    """Runs the labeling job; it reports on standard error, as standard output is for results."""
+    return label(config, input_uri, output_uri, stderr_reporter(), dry_run=False)
 
 
 def _bytes_of(input_uri: str) -> int:

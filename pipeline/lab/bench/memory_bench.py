@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pipeline.lab.bench.job_run import label_silently
+from pipeline.lab.bench.fresh_process import stderr_reporter
+from pipeline.lab.bench.job_run import label_on_stderr
 from pipeline.lab.bench.process_watch import ProcessTreeCpu, ProcessTreeMemory
 from pipeline.lab.bench.ray_watch import created_bytes, spilled_bytes
 from pipeline.labeling.label_config import LabelConfig
@@ -29,9 +30,13 @@ def bench_memory(config: LabelConfig, folder: Path, total_mb: int) -> dict[str, 
     """
     pairs = write_heavy_shards(folder / "pairs", total_mb)
     output = folder / f"labels-{time.time_ns()}"
-    with ray_session(config.workers), ProcessTreeMemory() as memory, ProcessTreeCpu() as cpu:
+    with (
+        ray_session(config.workers, stderr_reporter()),
+        ProcessTreeMemory() as memory,
+        ProcessTreeCpu() as cpu,
+    ):
         began = time.monotonic()
-        result = label_silently(config, str(folder / "pairs"), str(output))
+        result = label_on_stderr(config, str(folder / "pairs"), str(output))
         seconds = time.monotonic() - began
         spilled, crossed = spilled_bytes(), created_bytes()
     stored = sum(path.stat().st_size for path in (folder / "pairs").glob("*.parquet"))

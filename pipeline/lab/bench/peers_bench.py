@@ -15,7 +15,7 @@ from PIL import Image
 from pipeline.engines.engine import Rendered, merged_args, model_path
 from pipeline.engines.forced_lengths import forced_length
 from pipeline.lab.bench.bench_requests import LayoutOnly, Rates, prompts_of, steady_judgments
-from pipeline.lab.bench.fresh_process import in_fresh_process
+from pipeline.lab.bench.fresh_process import in_fresh_process, stderr_reporter
 from pipeline.lab.bench.pipeline_bench import Sides, bench_pipeline
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.ray_session import ray_session
@@ -102,7 +102,7 @@ def _ray_data_llm(config: LabelConfig, input_uri: str) -> Rates:
     # A block that is no multiple of a batch ends in a small one, which counts as one of those at
     # once: by default Ray makes 200 blocks, and batches of 64 and 16 in turn.
     blocks = math.ceil(len(rows) / _BATCH)
-    with ray_session(config.workers):
+    with ray_session(config.workers, stderr_reporter()):
         source = ray.data.from_items(rows, override_num_blocks=blocks)
         replied: list[Row] = processor(source).take_all()
     began = min(row["began"] for row in replied)

@@ -9,10 +9,11 @@ from typing import Any
 
 from pipeline.engines.engine_registry import start_engine
 from pipeline.lab.bench.bench_requests import Rates, ask_all, prompts_of
-from pipeline.lab.bench.fresh_process import in_fresh_process
+from pipeline.lab.bench.fresh_process import in_fresh_process, stderr_reporter
 from pipeline.lab.bench.job_run import JobRun, run_job
 from pipeline.lab.bench.results_table import report_run
 from pipeline.labeling.label_config import LabelConfig
+from pipeline.runtime.phases import phase
 
 BARE, JOB = "bare engine", "whole job"
 _WORKER_NICENESS = 15  # that of Ray's workers
@@ -95,7 +96,8 @@ def run_raw(config: LabelConfig, input_uri: str) -> Rates:
     CPU than the workers it is compared with.
     """
     os.nice(_WORKER_NICENESS)
-    engine = start_engine(config.judge, config.engine)
+    with phase(stderr_reporter(), "starting the engine"):
+        engine = start_engine(config.judge, config.engine)
     try:
         prompts = prompts_of(config, input_uri, engine)
         return ask_all(engine, prompts, config.judge)

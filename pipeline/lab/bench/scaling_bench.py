@@ -15,8 +15,8 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.lab.bench.fresh_process import in_fresh_process
-from pipeline.lab.bench.job_run import label_silently
+from pipeline.lab.bench.fresh_process import in_fresh_process, stderr_reporter
+from pipeline.lab.bench.job_run import label_on_stderr
 from pipeline.lab.bench.label_timeline import committed_timeline
 from pipeline.lab.bench.process_watch import ProcessTreeCpu, ProcessTreeMemory
 from pipeline.labeling.label_config import LabelConfig
@@ -174,9 +174,9 @@ def _config(config: LabelConfig, rate: float, least: int, most: int) -> LabelCon
 def _run(config: LabelConfig, input_uri: str, output_uri: str) -> dict[str, Any]:
     driver = psutil.Process()
     tree = ProcessTreeMemory(_MEMORY_EVERY_S)
-    with ray_session(config.workers), tree as memory, ProcessTreeCpu() as cpu:
+    with ray_session(config.workers, stderr_reporter()), tree as memory, ProcessTreeCpu() as cpu:
         before = driver.memory_info().rss
-        result = label_silently(config, input_uri, output_uri)
+        result = label_on_stderr(config, input_uri, output_uri)
         grown = driver.memory_info().rss - before
     pace = committed_timeline(Store(output_uri), result.judge_id, result.judging_seconds)
     started = next((second for second, count in cpu.workers if count), None)

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from pipeline.engines.engine import Engine
 from pipeline.engines.engine_registry import start_engine
+from pipeline.lab.bench.fresh_process import stderr_reporter
 from pipeline.lab.tiny_judge.blind_controls import CONTROLS, Control
 from pipeline.lab.tiny_judge.judging_cases import Case
 from pipeline.lab.tiny_judge.judging_tasks import TASKS, Task, named
@@ -24,6 +25,7 @@ from pipeline.lab.tiny_judge.scene_corpus import scene_cases
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.pair_judge import Judge
 from pipeline.media.media_store import MediaStore
+from pipeline.runtime.phases import phase
 from schemas.labels import VERDICT
 
 log = logging.getLogger(__name__)
@@ -94,7 +96,8 @@ def evaluate(config: LabelConfig, rows: int, seed: int, task: str | None = None)
         Results by task and within it by kind of question; those of controls; some failures.
     """
     tasks = TASKS if task is None else tuple(named(task))
-    engine = start_engine(config.judge, config.engine)
+    with phase(stderr_reporter(), "starting the engine"):
+        engine = start_engine(config.judge, config.engine)
     results: Results = {"rows": rows, "seed": seed, "tasks": {}, "controls": {}, "failures": {}}
     try:
         asyncio.run(_evaluate(engine, config, tasks, results))

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.aggregation.judged_pairs import read_judged
 from pipeline.judging.votes import Vote
-from pipeline.lab.bench.job_run import label_silently
+from pipeline.lab.bench.job_run import label_on_stderr
 from pipeline.lab.vote_study.strategy_averages import Averages, averaged
 from pipeline.lab.vote_study.vote_replay import MOST, AskedPair, Replay
 from pipeline.lab.vote_study.voting_strategies import Strategy, fixed
@@ -36,7 +36,7 @@ def ask_all(config: LabelConfig, input_uri: str, output_uri: str) -> tuple[str, 
     """
     judge = config.judge.model_copy(update={"votes": fixed(MOST).votes})
     whole = config.model_copy(update={"judge": judge})
-    result = label_silently(whole, input_uri, output_uri)
+    result = label_on_stderr(whole, input_uri, output_uri)
     judged = read_judged(input_uri, whole.input, Store(output_uri), result.judge_id)
     pairs = [
         AskedPair(each.pair["gold"], tuple(Vote.from_row(row) for row in each.label["votes"]))

@@ -8,6 +8,9 @@ PYTHON ?= python3
 VENV ?= .venv
 ENGINE ?= cpu
 export PYTHON VENV
+# uv installs no bytecode: let the first process that imports a module write it, where the
+# environment says not to. Each engine and Ray worker would compile all of vLLM again.
+unexport PYTHONDONTWRITEBYTECODE
 
 BIN := $(VENV)/bin
 

@@ -137,7 +137,7 @@ if [[ -z $present ]]; then
     # Its own build needs hatchling, locked as well, which does not stay.
     step "pairmill itself, editable" uv_install --build-constraints "$LOCKS/build.txt" \
         --require-build-hashes --editable .
-    # Writes their bytecode too, which uv did not: once, rather than each process for itself.
+    # Of one kind, and their libraries are here. Writes their bytecode too, which uv did not.
     step "check that torch and vLLM load" env -u PYTHONDONTWRITEBYTECODE \
         "$VENV/bin/python" -c "import torch, torchvision, vllm"
 else

@@ -16,8 +16,11 @@ from pipeline.store.object_store import Store
 from schemas.pairs import PAIRS
 
 
-def picture(seed: int = 0, size: tuple[int, int] = (64, 48), kind: str = "PNG") -> bytes:
-    """An encoded picture whose pixels depend on ``seed``."""
+def picture(seed: int = 0, size: tuple[int, int] = (56, 56), kind: str = "PNG") -> bytes:
+    """An encoded picture whose pixels depend on ``seed``.
+
+    By default of a size that needs no resizing, so that processes without an engine need no torch.
+    """
     noise = random.Random(seed).randbytes(3 * size[0] * size[1])
     image = Image.frombytes("RGB", size, noise)
     buffer = io.BytesIO()

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.runtime.errors import ConfigError
 
+_MOST_ASPECT = 200  # of ``smart_resize``; beyond it that raises
 FRAMES_A_PATCH = 2  # frames that share their tokens: a temporal patch of the Qwen-VL models
 
 
@@ -20,11 +21,15 @@ def fit(
 ) -> tuple[int, int]:
     """Width and height as multiples of ``factor``, area within the bounds, aspect nearly kept.
 
-    Those of ``smart_resize``, except that a narrow strip keeps one patch where that gives zero.
+    Those of ``smart_resize``, except that a narrow strip keeps one patch where that gives zero. A
+    picture that fits as it is, which ``smart_resize`` leaves alone, does not need the import.
 
     Raises:
         ValueError: the aspect ratio is beyond what the model takes.
     """
+    fits = width % factor == height % factor == 0 and min_pixels <= width * height <= max_pixels
+    if fits and max(width, height) <= _MOST_ASPECT * min(width, height):
+        return width, height
     try:
         sides = _qwen().smart_resize(height, width, factor, min_pixels, max_pixels)
     except ValueError as error:

@@ -86,7 +86,7 @@ def test_blank_candidates_are_white_and_yet_two(tmp_path: Path) -> None:
     assert a != b  # the judge refuses equal candidates
     for data in (a, b):
         with Image.open(io.BytesIO(data)) as image:
-            assert (image.size, image.convert("RGB").getextrema()) == ((64, 48), ((255, 255),) * 3)
+            assert (image.size, image.convert("RGB").getextrema()) == ((56, 56), ((255, 255),) * 3)
 
 
 def test_a_control_of_pictures_needs_pairs_with_pictures(tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
+from qwen_vl_utils.vision_process import smart_resize
 
 from pipeline.media.images import decode_image, fit
 from pipeline.media.media_config import MediaConfig
+from pipeline.media.model_sizes import fit as fit_sides
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 from tests.shards import picture
@@ -180,6 +182,20 @@ FITTED = [
 @pytest.mark.parametrize(("size", "pixels", "fitted"), FITTED)
 def test_fit(size: tuple[int, int], pixels: tuple[int, int], fitted: tuple[int, int]) -> None:
     assert fit(*size, MediaConfig(min_pixels=pixels[0], max_pixels=pixels[1])) == fitted
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.sampled_from([14, 28]))
+def test_a_picture_that_fits_is_what_smart_resize_makes_of_it(
+    columns: int, rows: int, factor: int
+) -> None:
+    width, height = columns * factor, rows * factor
+    bounds = {"factor": factor, "min_pixels": 3_136, "max_pixels": 40_000_000}
+    if 3_136 <= width * height <= 40_000_000 and max(columns, rows) <= 200 * min(columns, rows):
+        assert fit_sides(width, height, **bounds) == (width, height)
+        assert smart_resize(height, width, **bounds) == (height, width)
+    elif max(columns, rows) > 200 * min(columns, rows):
+        with pytest.raises(ValueError, match="aspect ratio"):
+            fit_sides(width, height, **bounds)
 
 
 @given(st.integers(1, 5_000), st.integers(1, 5_000), st.sampled_from([USUAL, SMALL, LARGE]))

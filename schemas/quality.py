@@ -148,7 +148,7 @@ class Quality(Record):
         notes: for people: what could not be read or measured, and why.
     """
 
-    remedy = "jobs.publish --measure with the snapshot's id writes it again"
+    remedy = "pairmill publish --measure with the snapshot's id writes it again"
 
     version: Literal["quality/v1"] = field(default="quality/v1", kw_only=True)
     snapshot_id: str

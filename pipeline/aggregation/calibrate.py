@@ -63,7 +63,7 @@ def calibrate(
     if read_card(output, judge_id) is None:
         raise InputError(
             f"{output.uri}: judge {judge_id[:16]} of this configuration has labelled nothing here; "
-            "run jobs.label with it on the gold pairs first, with the same configuration"
+            "run pairmill label with it on the gold pairs first, with the same configuration"
         )
     judged = read_judged(gold_uri, input_config, output, judge_id)
     pairs = [gold_votes(each) for each in judged if _usable(each)]
@@ -122,7 +122,7 @@ def _show(calibration: Calibration, *, left_out: int, reporter: Reporter) -> Non
     for text in _warnings(calibration.weights, figures["log_loss"], figures["log_loss_raw"]):
         reporter.note(text)
     reporter.note(
-        "labels made from now on carry p_a and a confidence by this calibration; jobs.derive "
+        "labels made from now on carry p_a and a confidence by this calibration; pairmill derive "
         "adds them to existing labels"
     )
 

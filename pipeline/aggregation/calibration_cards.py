@@ -52,13 +52,13 @@ def parse_calibration(stored: object, judge_id: str, where: str = "calibration")
         calibration = Calibration.model_validate(stored)
     except ValidationError as error:
         raise InputError(
-            f"{where}: not a calibration ({problems_of(error)}); fit one with jobs.calibrate"
+            f"{where}: not a calibration ({problems_of(error)}); fit one with pairmill calibrate"
         ) from error
     if calibration.judge_id != judge_id:
         raise InputError(
             f"{where}: the calibration {calibration.calibration_id[:12]} was fitted to judge "
             f"{calibration.judge_id[:16]}, expected {judge_id[:16]}: it does not hold for another "
-            "judge's votes; fit one with jobs.calibrate"
+            "judge's votes; fit one with pairmill calibrate"
         )
     return calibration
 

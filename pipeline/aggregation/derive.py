@@ -164,7 +164,7 @@ def derive(
     if not parts:
         raise InputError(
             f"{source.path(plan.parts_folder)}: no parts there; expected labels of this judge, "
-            "made by jobs.label"
+            "made by pairmill label"
         )
     plan = replace(plan, done=frozenset(entry.key for entry in target.list(plan.folder)))
     there = sum(plan.key(part) in plan.done for part in parts)

@@ -56,7 +56,7 @@ def read_judged(
         raise InputError(
             f"{source.path(prefix)}: {rows} rows, {gold} of them with gold, none with a label of "
             f"judge {judge_id[:16]} under {output.uri}; expected gold pairs that this judge has "
-            "labelled: map gold under input.columns, and run jobs.label on them first"
+            "labelled: map gold under input.columns, and run pairmill label on them first"
         )
     return judged
 

@@ -17,7 +17,7 @@ class PolicyConfig(Frozen):
     """How votes become a label.
 
     It changes no vote, so it is not part of the judge: labels can be derived again under another
-    policy (``python -m jobs.derive``) without an engine.
+    policy (``pairmill derive``) without an engine.
     """
 
     undecided: Literal["abstain", "tie"] = "abstain"

@@ -86,7 +86,7 @@ def evaluate(config: LabelConfig, task: Task, output_uri: str, reporter: Reporte
     the judge's card if there is one: a change of policy judges no pair again.
 
     Args:
-        config: of the judge, as for ``jobs.label``.
+        config: of the judge, as for ``pairmill label``.
         task: what it is evaluated on.
         output_uri: where labels, judge card, control pairs and the evaluation go.
         reporter: receives the events of the labeling runs.

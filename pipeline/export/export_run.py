@@ -110,7 +110,7 @@ def find_manifest(output: Store, snapshot: str) -> Manifest:
     if manifest.blocked:
         raise ConfigError(
             f"snapshot {which} was refused by the gate, so that its labels are not exported; "
-            "choose another (jobs.publish --list)"
+            "choose another (pairmill publish --list)"
         )
     return manifest
 

@@ -30,7 +30,7 @@ _EXAMPLES = 3  # bad rows shown for each kind of problem
 
 
 class IngestConfig(Frozen):
-    """The whole configuration of ``python -m jobs.ingest``."""
+    """The whole configuration of ``pairmill ingest``."""
 
     source: SourceConfig
     """What to read (see `SourceConfig`)."""

@@ -88,7 +88,7 @@ def find_card(output: Store, judge: str) -> dict[str, Any]:
         return found[0]
     if not cards:
         raise ConfigError(
-            f"{output.path(_FOLDER)}: no judge card there; expected an output of jobs.label"
+            f"{output.path(_FOLDER)}: no judge card there; expected an output of pairmill label"
         )
     listed = "\n  ".join(
         f"{card['judge_id'][:16]}  {card['judge']['model']['name']}, {card['judge']['format']}"

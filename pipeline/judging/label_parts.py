@@ -53,7 +53,7 @@ def read_part(store: Store, key: str, columns: Sequence[str] | None = None) -> p
     except (pa.ArrowException, OSError) as error:
         cause = str(error).strip().splitlines()[0]
         raise InputError(
-            f"{store.path(key)}: corrupt part ({cause}); remove it, and run jobs.label again"
+            f"{store.path(key)}: corrupt part ({cause}); remove it, and run pairmill label again"
         ) from error
     if problems:
         raise InputError(

@@ -67,7 +67,7 @@ class QuarantineConfig(Frozen):
 
 
 class LabelConfig(Frozen):
-    """The whole configuration of ``python -m jobs.label``."""
+    """The whole configuration of ``pairmill label``."""
 
     judge: JudgeConfig = JudgeConfig()
     policy: PolicyConfig = PolicyConfig()

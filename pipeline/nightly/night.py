@@ -250,7 +250,7 @@ def _why_not_published(done: Publication) -> str | None:
         return "the gate has refused the snapshot"
     return (
         "readers were rolled back from this snapshot: it stays withdrawn until its labels or its "
-        "input change; jobs.publish publishes it nevertheless"
+        "input change; pairmill publish publishes it nevertheless"
     )
 
 

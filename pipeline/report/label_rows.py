@@ -80,7 +80,7 @@ class SnapshotRows:
 
 
 class PartRows:
-    """Of one judge's parts: what ``jobs.label`` has written."""
+    """Of one judge's parts: what ``pairmill label`` has written."""
 
     def __init__(self, output: Store, judge_id: str) -> None:
         """Reads below ``output``."""

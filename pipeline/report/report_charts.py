@@ -99,7 +99,7 @@ def calibration_chart(quality: Quality, which: str) -> Chart:
     ]
     axes = _axes(264, "stated probability that a is preferred", "humans prefer a")
     charts.calibration(axes, *curve, hints)
-    kind = "calibrated" if quality.calibrated else "uncalibrated: jobs.calibrate fits it to gold"
+    kind = "calibrated" if quality.calibrated else "uncalibrated (pairmill calibrate fits it)"
     text = f"On the diagonal, what is stated is true. Larger dots are more pairs. p(a) is {kind}."
     return Chart("Calibration", inline_svg(axes, f"Calibration: {'; '.join(hints)}"), text)
 

@@ -89,12 +89,13 @@ def _of_snapshot(records: Records) -> State:
         return State("nothing_to_do", "plain", "Nothing to do", text)
     if manifest is None:
         text = f"The labels are under {records.output.path('parts')}. {live}"
-        return State("labeled", "plain", "Labelled, not published", text, "jobs.publish does it.")
+        to_do = "pairmill publish does it."
+        return State("labeled", "plain", "Labelled, not published", text, to_do)
     if records.is_live:
         return State("published", "good", "Published", live)
     if records.latest is not None and records.latest.withdrew(manifest.snapshot_id):
         text = f"Somebody has rolled back from snapshot {manifest.snapshot_id}. {live}"
-        to_do = "It stays so until labels or input change; jobs.publish publishes it nevertheless."
+        to_do = "It stays so until labels or input change, or until pairmill publish is run."
         return State("withdrawn", "plain", "Withdrawn", text, to_do)
     text = f"Snapshot {manifest.snapshot_id} is complete, and another one is live. {live}"
     return State("not_live", "plain", "Not live", text)

@@ -147,8 +147,8 @@ def newest_run(output: Store) -> str:
     if found := run_ids(output):
         return found[-1]
     raise InputError(
-        f"{output.path(_RUNS)}: no run has left a record there; expected an output of jobs.label "
-        "or jobs.nightly"
+        f"{output.path(_RUNS)}: no run has left a record there; expected an output of "
+        "pairmill label or pairmill nightly"
     )
 
 

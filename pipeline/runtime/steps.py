@@ -21,5 +21,5 @@ Step = Callable[[str], AbstractContextManager[dict[str, Any]]]
 
 
 def unrecorded(name: str) -> AbstractContextManager[dict[str, Any]]:
-    """Nobody is told."""
+    """No step is recorded."""
     return nullcontext({})

@@ -26,7 +26,7 @@ class Stop:
     """
 
     def __init__(self) -> None:
-        """Nobody has asked yet."""
+        """No stop has been asked for yet."""
         self._since: float | None = None
 
     @property

@@ -140,7 +140,7 @@ def _read(output: Store, shard: InventoryShard, part: CommittedPart, judge_id: s
         raise InputError(
             f"{output.path(part.key)}: expected the labels of rows {part.start} to "
             f"{part.stop - 1} of shard {shard.entry.key} by judge {judge_id[:16]}, got other rows; "
-            "remove it, and run jobs.label again"
+            "remove it, and run pairmill label again"
         )
     return table
 

@@ -77,7 +77,7 @@ def live(output: Store) -> Latest:
     if latest is None:
         raise InputError(
             f"{output.path(LATEST_KEY)} does not exist: nothing is published there; expected an "
-            "output of jobs.publish"
+            "output of pairmill publish"
         )
     return latest
 
@@ -93,8 +93,8 @@ def read_manifest(output: Store, snapshot_id: str) -> Manifest:
     manifest = read_record(output, key, Manifest)
     if manifest is None:
         raise InputError(
-            f"{output.path(key)} does not exist: there is no such snapshot; jobs.publish --list "
-            "lists those that exist"
+            f"{output.path(key)} does not exist: there is no such snapshot; "
+            "pairmill publish --list lists those that exist"
         )
     if manifest.snapshot_id != snapshot_id:
         raise InputError(

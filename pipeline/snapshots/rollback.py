@@ -43,14 +43,14 @@ def roll_back(
         if manifest.blocked:
             raise ConfigError(
                 f"snapshot {manifest.snapshot_id} was refused by the gate; choose another one "
-                "(jobs.publish --list), or publish it with other thresholds"
+                "(pairmill publish --list), or publish it with other thresholds"
             )
         if manifest.gate is None:
             raise ConfigError(
                 f"snapshot {manifest.snapshot_id} was never live, and no gate has checked it: its "
                 "publisher ended before that; choose one that is kept or live "
-                "(jobs.publish --list), or publish what it was made of: jobs.publish --input "
-                f"{manifest.input}"
+                "(pairmill publish --list), or publish what it was made of: "
+                f"pairmill publish --input {manifest.input}"
             )
         reporter.note(f"checking {len(manifest.files)} files, {manifest.total_bytes:,} bytes")
         verify_files(output, manifest)

@@ -81,7 +81,7 @@ def test_label_calibrate_label_more_derive(
     where = ("--config", config, "--input", gold, "--output", output)
     unlabelled = run(calibrate, capsys, *where)
     assert unlabelled.exit_code == 2
-    assert "has labelled nothing here; run jobs.label" in unlabelled.error
+    assert "has labelled nothing here; run pairmill label" in unlabelled.error
 
     assert run_label(config, source, output, "--set", "quarantine.max_fraction=0.1").exit_code == 0
     plain = labels_of(output)

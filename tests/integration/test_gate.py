@@ -150,7 +150,7 @@ def test_a_live_snapshot_that_was_never_measured_blocks_drift_until_it_is(corpus
     gate = {"at_most": {"p_a_psi": 9.0}}
     outcome = job(corpus, gate)
     assert outcome.exit_code == 3
-    assert f"jobs.publish --measure {live} does it" in outcome.error
+    assert f"pairmill publish --measure {live} does it" in outcome.error
     # It is about labels whose input is gone by now: its gold is a note, its drift is whole.
     assert run_publish(corpus.output, "--measure", live).exit_code == 0
     assert job(corpus, gate).exit_code == 0

@@ -102,7 +102,7 @@ def test_no_rollback_to_what_no_gate_has_seen(mill: Mill) -> None:
     back = run_publish(mill.output, "--rollback", candidate)
     assert back.exit_code == 2
     assert "no gate has checked it: its publisher ended before that" in back.error
-    assert f"jobs.publish --input {mill.source.uri}" in back.error
+    assert f"pairmill publish --input {mill.source.uri}" in back.error
     assert latest_of(mill.output)["snapshot_id"] == first
 
 

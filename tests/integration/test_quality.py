@@ -117,7 +117,7 @@ def test_canaries_that_were_not_judged_are_a_note(corpus: Corpus) -> None:
     quality = measured(corpus, canary=replace(canary, run_id=None))
     assert quality.notes == (
         f"{corpus.output.uri}/canaries: no run has judged canaries with judge "
-        f"{quality.judge_id[:16]}; jobs.nightly does, from canary.input",
+        f"{quality.judge_id[:16]}; pairmill nightly does, from canary.input",
     )
 
 
@@ -185,7 +185,7 @@ def test_drift_is_measured_by_the_figures_of_the_other_alone(corpus: Corpus) -> 
 
 @pytest.mark.parametrize(
     ("stored", "said"),
-    [(None, "was never measured; jobs.publish --measure"), (b"{}", "version: got None")],
+    [(None, "was never measured; pairmill publish --measure"), (b"{}", "version: got None")],
 )
 def test_figures_that_are_not_there_are_said_to_be_missing(
     corpus: Corpus, stored: bytes | None, said: str

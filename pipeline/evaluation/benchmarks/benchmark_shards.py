@@ -107,7 +107,7 @@ def _open(benchmark: Benchmark, part: BenchmarkPart, config: SourceConfig) -> Pr
             f"{name}: columns are missing: {', '.join(missing)}; found "
             f"{', '.join(opened.schema.names)}; expected {', '.join(benchmark.required)}: is this "
             "the benchmark, and its newest revision? rename the columns, or map them with "
-            "jobs.ingest and evaluate with --input"
+            "pairmill ingest and evaluate with --input"
         )
     source = PreparedSource(name, opened.schema, opened.dataset, benchmark, part)
     return replace(source, schema=source.prepared(opened.schema.empty_table()).schema)

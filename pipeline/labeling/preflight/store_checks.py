@@ -76,7 +76,7 @@ def input_checks(name: str, uri: str, config: InputConfig) -> list[Check]:
     checks.append(Check(f"{name}: get", "ok", f"{first}: {rows:,} rows"))
     if problems := config.columns.check(schema):
         found = f"{first}: {len(problems)} columns are not pairs v1: {'; '.join(problems[:_SHOWN])}"
-        advice = "map the columns under input.columns, or rewrite the shards with jobs.ingest"
+        advice = "map the columns under input.columns, or rewrite the shards with pairmill ingest"
         return [*checks, Check(f"{name}: columns", "fail", found, advice)]
     return [*checks, Check(f"{name}: columns", "ok", "the first shard has those of pairs v1")]
 

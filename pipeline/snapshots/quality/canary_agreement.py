@@ -66,7 +66,7 @@ def count_canaries(output: Store, canary: Canary, judge_id: str, *, ranked: bool
     if run_id is None:
         raise InputError(
             f"{output.path(CANARIES_FOLDER)}: no run has judged canaries with judge "
-            f"{judge_id[:16]}; jobs.nightly does, from canary.input"
+            f"{judge_id[:16]}; pairmill nightly does, from canary.input"
         )
     try:
         judged = read_judged(canary.input_uri, canary.input, canary_root(output, run_id), judge_id)

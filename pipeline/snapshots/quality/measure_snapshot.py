@@ -209,7 +209,7 @@ class _Before:
             return cls(snapshot_id, None, str(error))
         problem = (
             f"{output.path(quality_key(snapshot_id))} does not exist: snapshot {snapshot_id} was "
-            f"never measured; jobs.publish --measure {snapshot_id} does it"
+            f"never measured; pairmill publish --measure {snapshot_id} does it"
         )
         return cls(snapshot_id, quality, problem)
 

@@ -1,4 +1,4 @@
-"""Identity by content: of a judge, a shard, a pair and a label (SHA-256, whole in the data)."""
+"""One hash of several parts: what identities by content are made of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of runs."""
+"""A run: its name, and the steps that it records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def new_run_id() -> str:
     return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
-# Entered around each step, by its name; takes up what there is to say of it. A step that raises
+# Entered around each step with its name; yields a mapping for the step's details. A step that raises
 # has failed.
 Step = Callable[[str], AbstractContextManager[dict[str, Any]]]
 

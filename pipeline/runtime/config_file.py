@@ -81,7 +81,9 @@ def _problems(model: type[BaseModel], error: ValidationError) -> Iterator[str]:
         if item["type"] == "extra_forbidden":
             *parents, name = item["loc"]
             known = _names_in(model, parents)
-            hint = did_you_mean(str(name), known) or f"; expected one of {', '.join(sorted(known))}"
+            hint = did_you_mean(str(name), known)
+            if known and not hint:
+                hint = f"; expected one of {', '.join(sorted(known))}"
             yield f"{where}: there is no such setting{hint}"
         else:
             yield f"{where}: {item['msg']} (got {item['input']!r})"

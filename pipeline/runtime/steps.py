@@ -15,8 +15,8 @@ def new_run_id() -> str:
     return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 
-# Entered around each step with its name; yields a mapping for the step's details. A step that raises
-# has failed.
+# Entered around each step with its name; yields a mapping for the step's details. A step that
+# raises has failed.
 Step = Callable[[str], AbstractContextManager[dict[str, Any]]]
 
 

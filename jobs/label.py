@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from pipeline.labeling.label_run import label
-from pipeline.labeling.retries import parse_reasons
+from pipeline.labeling.retries import add_retry_option, parse_reasons
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.stop import stop_on_sigterm
@@ -16,12 +16,7 @@ def _options(parser: Parser) -> None:
     add = parser.add_argument
     add("--input", metavar="URI", required=True, help="folder of pair shards, or one shard")
     add("--output", metavar="URI", required=True, help="where labels go")
-    add(
-        "--retry-quarantined",
-        metavar="REASON",
-        nargs="*",
-        help="judge quarantined rows again: those of these reasons, or all of them",
-    )
+    add_retry_option(parser)
     add("--dry-run", action="store_true", help="print the plan and stop")
 
 

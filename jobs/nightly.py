@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from pipeline.labeling.label_run import label
-from pipeline.labeling.retries import parse_reasons
+from pipeline.labeling.retries import add_retry_option, parse_reasons
 from pipeline.nightly.exit_metrics import exit_reported
 from pipeline.nightly.night import night_report, run_night
 from pipeline.nightly.pipeline_config import PipelineConfig
@@ -18,12 +18,7 @@ def _options(parser: Parser) -> None:
     add = parser.add_argument
     add("--input", metavar="URI", required=True, help="folder of pair shards")
     add("--output", metavar="URI", required=True, help="where labels and snapshots go")
-    add(
-        "--retry-quarantined",
-        metavar="REASON",
-        nargs="*",
-        help="judge quarantined rows again: those of these reasons, or all of them",
-    )
+    add_retry_option(parser)
     add("--dry-run", action="store_true", help="print the plan and stop")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -60,6 +61,12 @@ class Retries:
     def _retried(self, rows: pa.Table) -> pa.ChunkedArray:
         chosen = pc.is_in(rows["reason"], pa.array(sorted(self.reasons), pa.string()))
         return pc.and_(chosen, pc.not_equal(rows["run_id"], self.run_id))
+
+
+def add_retry_option(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--retry-quarantined``, whose value :func:`parse_reasons` takes."""
+    text = "judge quarantined rows again: those of these reasons, or all of them"
+    parser.add_argument("--retry-quarantined", metavar="REASON", nargs="*", help=text)
 
 
 def parse_reasons(names: Collection[str] | None) -> frozenset[Reason]:

@@ -237,7 +237,10 @@ def test_a_source_that_breaks_off_is_an_error(
         (["--source", "parquet"], "give its files as data_files"),
         (["--source", "{empty}"], "got no such files"),
         (["--source", "{lines}", "row_ids=x", "columns.pair_id=prompt"], "already has a pair_id"),
-        (["--source", "{lines}", "colums.prompt=x"], "colums: Extra inputs are not permitted"),
+        (
+            ["--source", "{lines}", "colums.prompt=x"],
+            "colums: there is no such setting; did you mean columns?",
+        ),
         ([], "source: Field required"),
     ],
 )

@@ -22,12 +22,13 @@ from pipeline.store.object_store import Store
 from tests.job_server import JobServer, job_server
 from tests.labeling import (
     assert_exact,
+    forbid_ray,
     label_arguments,
     run_records,
     verdict_of,
     write_config,
 )
-from tests.nights import detail_of, nights, steps_of
+from tests.nights import detail_of, nights, run_nightly, steps_of
 from tests.processes import wait_until
 from tests.publishing import latest_of
 from tests.s3_server import BUCKET, JOB, S3Server
@@ -106,29 +107,8 @@ def live() -> str:
     return str(latest_of(Store(OUTPUT))["snapshot_id"])
 
 
-def test_labelled_and_nothing_superfluous_uploaded(
-    tmp_path: Path, model: Path, server: JobServer
-) -> None:
-    rows = [pair(number) for number in range(50)]
-    write_shard(tmp_path / "in" / "a.parquet", rows, 20)
-    config = write_config(tmp_path / "label.yaml", model)
-    done = server.submit("jobs.label", label_arguments(config, tmp_path / "in", tmp_path / "o"))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "succeeded" in done.stdout + done.stderr
-    assert_exact(tmp_path / "o", {"a.parquet": rows})
-
-    # What was uploaded is what git knows of: no environment, no cache.
-    packages = "session_2*/runtime_resources/working_dir_files/_ray_pkg_*/"
-    (uploaded,) = server.folder.glob(packages)
-    assert (uploaded / "jobs" / "label.py").is_file()
-    names = {found.name for found in uploaded.iterdir()}
-    assert not {name for name in names if name.startswith(".venv") or name.endswith("_cache")}
-    size = sum(found.stat().st_size for found in uploaded.rglob("*") if found.is_file())
-    assert size < _UPLOAD_LIMIT
-
-
 def test_stopped_and_submitted_again(tmp_path: Path, model: Path, server: JobServer) -> None:
-    """`ray job stop` ends a job in good order, and the same command goes on."""
+    """`ray job stop` ends a job in good order, and the same command goes on to the end."""
     rows = [pair(number) for number in range(60)]
     write_shard(tmp_path / "more" / "a.parquet", rows, 20)
     slow = {"engine": {"script": {"latency_s": 0.5}, "max_num_seqs": 4}}
@@ -146,8 +126,23 @@ def test_stopped_and_submitted_again(tmp_path: Path, model: Path, server: JobSer
     assert f"{record['pairs']} of 60 pairs to do are labelled and committed" in said
     again = server.submit("jobs.label", [*job, "--set", "engine.script.latency_s=0"])
     assert again.returncode == 0, again.stdout + again.stderr
+    assert "succeeded" in again.stdout + again.stderr
     assert_exact(output, {"a.parquet": rows})
     assert run_records(output)[-1]["pairs"] == 60 - record["pairs"]
+    _assert_nothing_superfluous_was_uploaded(server)
+
+
+def _assert_nothing_superfluous_was_uploaded(server: JobServer) -> None:
+    """What was uploaded is what git knows of: no environment, no cache."""
+    packages = "session_2*/runtime_resources/working_dir_files/_ray_pkg_*/"
+    uploads = list(server.folder.glob(packages))
+    assert uploads
+    for uploaded in uploads:
+        assert (uploaded / "jobs" / "label.py").is_file()
+        names = {found.name for found in uploaded.iterdir()}
+        assert not {name for name in names if name.startswith(".venv") or name.endswith("_cache")}
+        size = sum(found.stat().st_size for found in uploaded.rglob("*") if found.is_file())
+        assert size < _UPLOAD_LIMIT
 
 
 def test_three_nights(
@@ -174,6 +169,10 @@ def _night(server: JobServer, config: Path, *more: str) -> subprocess.CompletedP
 
 def _succeeded(done: subprocess.CompletedProcess[str]) -> Row:
     assert done.returncode == 0, done.stdout + done.stderr
+    return _last_published()
+
+
+def _last_published() -> Row:
     night = nights(OUTPUT)[-1]
     assert (night["state"], night["exit_code"]) == ("published", 0)
     assert night["snapshot_id"] == live()
@@ -220,7 +219,12 @@ def _second_night(server: JobServer, config: Path, corpus: Corpus, first: str) -
     assert live() == first
     assert published() == before
 
-    night = _succeeded(_night(server, config))
+    # There is nothing left to judge, so this night needs no cluster, and is one of this process.
+    with pytest.MonkeyPatch.context() as patch:
+        forbid_ray(patch)
+        again = run_nightly(config, SOURCE, OUTPUT)
+    assert (again.exit_code, again.error) == (0, "")
+    night = _last_published()
     assert detail_of(night, "plan")["units_to_do"] == 0
     assert published() == corpus.recount()
     assert len(corpus.recount()) == 240

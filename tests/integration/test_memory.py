@@ -1,4 +1,4 @@
-"""Far more bytes than the object store holds pass through it, and none goes to disk."""
+"""Twice the bytes that the object store holds pass through it, and none goes to disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.labeling import assert_exact, run_label, write_config
 from tests.shards import pair, picture, shard_bytes
 
 MiB = 2**20
-SHARDS, ROWS, PICTURE_BYTES = 8, 32, 1_500_000  # 380 MB through a store of 120 MiB
+SHARDS, ROWS, PICTURE_BYTES = 5, 32, 1_500_000  # 240 MB through a store of 120 MiB
 
 
 @pytest.mark.usefixtures("shared_ray")

@@ -87,13 +87,13 @@ def test_rows_beyond_2_gib_that_share_one_picture() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shared", "size", "expected"),
-    [(True, 8 * 2**20, {7, 8}), (True, 100_000, {32}), (False, 8 * 2**20, {7, 8})],
+    ("shared", "size", "count", "expected"),
+    [(True, 8 * 2**20, 20, {7, 8}), (True, 100_000, 40, {32}), (False, 8 * 2**20, 20, {7, 8})],
 )
 def test_few_rows_are_decoded_at_a_time_where_they_are_large(
-    shared: bool, size: int, expected: set[int]
+    shared: bool, size: int, count: int, expected: set[int]
 ) -> None:
-    rows = [small(n, images=[{"bytes": b"x" * size, "path": None}]) for n in range(40)]
+    rows = [small(n, images=[{"bytes": b"x" * size, "path": None}]) for n in range(count)]
     data = shard_bytes(
         rows,
         64,

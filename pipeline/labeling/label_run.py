@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ from pipeline.labeling.judge_actor import RunSpec
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.plan import Plan, make_plan
 from pipeline.labeling.progress import RunProgress
-from pipeline.labeling.published_shards import PublishedShards, nothing_published
+from pipeline.labeling.published_shards import ReadPublished, nothing_published
 from pipeline.labeling.ray_recorder import RayRecorder
 from pipeline.labeling.ray_session import ray_session
 from pipeline.labeling.reconcile import check_coverage, check_quarantine
@@ -99,7 +99,7 @@ def label(
     retries: frozenset[Reason] = frozenset(),
     run_id: str | None = None,
     canary: CanaryConfig | None = None,
-    read_published: Callable[[Store], PublishedShards] = nothing_published,
+    read_published: ReadPublished = nothing_published,
     step: Step = unrecorded,
     stop: Stop | None = None,
 ) -> RunResult:
@@ -143,7 +143,7 @@ def label(
         reporter = reporter.of_run(again.run_id)
         session.enter_context(logging_of(again.run_id, logging.WARNING))
         with step("plan") as detail:
-            how = (config.input, config.judge, judge_id, spread, again, read_published(output))
+            how = (config.input, config.judge, judge_id, spread, again, read_published)
             plan = make_plan(input_uri, output, *how)
             of_run = (config, output, again.run_id, judge_id, reporter)
             canaries = plan_canaries(canary, *of_run) if plan.units else None

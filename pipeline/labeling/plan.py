@@ -14,7 +14,12 @@ from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.votes import round_orders
 from pipeline.labeling.committed_shards import CommittedShard, committed_shards
 from pipeline.labeling.prompt_estimate import estimate_prompt_tokens
-from pipeline.labeling.published_shards import NOTHING_PUBLISHED, Kind, PublishedShards
+from pipeline.labeling.published_shards import (
+    Kind,
+    PublishedShards,
+    ReadPublished,
+    nothing_published,
+)
 from pipeline.labeling.read_pairs import ShardTask
 from pipeline.labeling.retries import Retries
 from pipeline.labeling.shard_planner import ShardPlan, ShardPlanner, Spread, map_threads
@@ -123,7 +128,7 @@ def make_plan(
     judge_id: str,
     spread: Spread = map_threads,
     retries: Retries = NO_RETRIES,
-    published: PublishedShards = NOTHING_PUBLISHED,
+    read_published: ReadPublished = nothing_published,
 ) -> Plan:
     """Plans a run.
 
@@ -135,14 +140,16 @@ def make_plan(
         judge_id: the judge's fingerprint.
         spread: plans many shards at once, in order; for very many, by Ray tasks.
         retries: the quarantined rows to retry.
-        published: the shards of the live snapshot.
+        read_published: reads the shards of the live snapshot.
 
     Raises:
         InputError: no shard was found, or shards lack columns of pairs v1 (all are listed).
         StorageError: the input or the output cannot be reached.
     """
     source, prefix = open_input(uri)
-    return plan_shards(source, prefix, output, config, judge, judge_id, spread, retries, published)
+    return plan_shards(
+        source, prefix, output, config, judge, judge_id, spread, retries, read_published
+    )
 
 
 def plan_shards(
@@ -154,11 +161,12 @@ def plan_shards(
     judge_id: str,
     spread: Spread = map_threads,
     retries: Retries = NO_RETRIES,
-    published: PublishedShards = NOTHING_PUBLISHED,
+    read_published: ReadPublished = nothing_published,
 ) -> Plan:
     """Plans the shards under a prefix of a store; otherwise as :func:`make_plan`."""
     check_apart(source, prefix, output)
     entries = list_shards(source, prefix)
+    published = read_published(output)
     planned: dict[str, ShardPlan] = {}
     rest: list[CommittedShard] = []
     for shard in committed_shards(source, output, judge_id, entries):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
@@ -62,9 +62,10 @@ class PublishedShards:
         return len(keys), sum(self.rows.get(key, 0) for key in keys)
 
 
-NOTHING_PUBLISHED = PublishedShards()
+ReadPublished = Callable[[Store], PublishedShards]
+"""Reads them from an output; ``pipeline.snapshots.live_shards`` does."""
 
 
 def nothing_published(output: Store) -> PublishedShards:
-    """The reader for outputs without snapshots: reads nothing."""
-    return NOTHING_PUBLISHED
+    """For outputs that have no snapshots, whatever is there."""
+    return PublishedShards()

@@ -77,7 +77,7 @@ class Night:
     def plan(self, **how: Any) -> Plan:
         self.source.opened.clear()
         config = InputConfig(unit_rows=16)
-        how["published"] = live_shards(self.output)
+        how["read_published"] = live_shards
         return plan_shards(self.source, "", self.output, config, JudgeConfig(), JUDGE_ID, **how)
 
     def ranges(self) -> dict[str, list[tuple[int, int]]]:

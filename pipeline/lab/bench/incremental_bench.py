@@ -93,7 +93,7 @@ def plan_once(case: Case) -> dict[str, Any]:
     with PeakMemory() as memory:
         began, cpu = time.monotonic(), time.process_time()
         plan = plan_shards(
-            source, "", output, config, JudgeConfig(), _JUDGE_ID, published=live_shards(output)
+            source, "", output, config, JudgeConfig(), _JUDGE_ID, read_published=live_shards
         )
         seconds, cpu = time.monotonic() - began, time.process_time() - cpu
     expected = (shards, new, new * case.shard_units)

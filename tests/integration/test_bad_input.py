@@ -155,12 +155,20 @@ def test_an_input_that_is_not_there(tmp_path: Path, model: Path, source: str, me
 @pytest.mark.parametrize(
     ("changes", "arguments", "messages"),
     [
-        ({"judge": {"sampling": {"temprature": 0}}}, (), ["judge.sampling.temprature", "got 0"]),
+        (
+            {"judge": {"sampling": {"temprature": 0}}},
+            (),
+            ["judge.sampling.temprature", "did you mean temperature"],
+        ),
         ({"engine": {"args": {"dtype": "half"}}}, (), ["engine:", "['dtype']", "judge.model"]),
         ({"engine": {"kind": "sglang"}}, (), ["engine.kind", "'sglang'"]),
         ({"workers": {"min": 3, "max": 2}}, (), ["workers.min 3 > workers.max 2"]),
         ({"input": {"unit_rows": 0}}, (), ["input.unit_rows", "got 0"]),
-        ({"input": {"columns": {"pair_id": "nope"}}}, (), ["a.parquet: pair_id", "'nope'"]),
+        (
+            {"input": {"columns": {"pair_id": "nope"}}},
+            (),
+            ["pair_id: column 'nope' is missing", "a.parquet"],
+        ),
         ({}, ("--set", "engine.kind"), ["override 'engine.kind': expected key.path=value"]),
         ({}, ("--set", "progress_seconds.x=1"), ["'progress_seconds' is not a section"]),
         ({}, ("--set", "engine.kind=[1"), ["override 'engine.kind=[1'"]),

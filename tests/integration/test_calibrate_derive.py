@@ -154,7 +154,7 @@ def test_gold_that_cannot_be_used(
         no_pairs = run(calibrate, capsys, *arguments, few, "--set", f"judge.format={format_}")
         assert no_pairs.exit_code == 2
         assert f"judge.format {format_}: " in no_pairs.error
-        assert "this format's rows are no pairs" in no_pairs.error
+        assert "this format's rows are not pairs" in no_pairs.error
 
 
 @pytest.mark.s3

@@ -102,7 +102,7 @@ def test_shards_that_come_during_a_night_are_the_next_one_s(
 
 
 def test_an_input_that_was_replaced_whole_during_a_night_is_not_published(mill: Mill) -> None:
-    with pytest.raises(InputError, match="all of its 3 shards came after the plan was made"):
+    with pytest.raises(InputError, match="all of its 3 shards were added after the plan was made"):
         mill.publish(shards=frozenset({"gone.parquet"}))
     assert mill.output.size(LATEST_KEY) is None
 

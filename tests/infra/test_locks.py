@@ -6,6 +6,7 @@ import importlib.metadata
 import itertools
 import re
 import sys
+import sysconfig
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -126,7 +127,8 @@ def test_the_cpu_lock_brings_no_gpu_libraries() -> None:
 def test_what_is_installed_fits_together() -> None:
     installed = {
         canonicalize_name(distribution.name): distribution
-        for distribution in importlib.metadata.distributions()
+        # Of this environment alone: pkg_resources puts what setuptools vendors on the path, too.
+        for distribution in importlib.metadata.distributions(path=[sysconfig.get_path("purelib")])
     }
     versions = {str(name): distribution.version for name, distribution in installed.items()}
     problems = {

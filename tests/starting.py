@@ -15,7 +15,7 @@ import psutil
 from tests.processes import processes_with
 
 Started = TypeVar("Started")
-_TAIL_BYTES = 2_000  # of each log
+_TAIL_BYTES = 4_000  # of each log: a crash of Ray writes more than one screen
 
 
 class NotStartedError(Exception):
@@ -53,9 +53,12 @@ def free_port() -> int:
 
 
 def ray_logs(folder: Path) -> list[Path]:
-    """The logs of what a Ray node consists of, for a Ray whose temporary folder this is."""
-    logs = folder.glob("session_2*/logs/*")
-    return sorted(log for log in logs if log.name.startswith(("gcs_server", "raylet", "dashboard")))
+    """The logs that say why a Ray node did not start, of the Ray whose temporary folder this is.
+
+    Its other logs are long and say what went well.
+    """
+    names = ("gcs_server.err", "raylet.err", "dashboard.log")
+    return [log for name in names for log in folder.glob(f"session_2*/logs/{name}")]
 
 
 def end_family(pid: int, folder: Path) -> None:

@@ -131,14 +131,18 @@ def test_a_suspect_unit_has_its_worker_alone(output: Store) -> None:
     assert marks in ([True] * 16 + [False] * 16, [False] * 16 + [True] * 16)
 
 
-@pytest.mark.parametrize(("dead", "together"), [(False, 8), (True, MAX_AFTER_DEATH)])
+@pytest.mark.parametrize(
+    ("dead", "together", "latency_s"),
+    # Long enough for all that may to be under way before the first is done, on a busy machine too.
+    [(False, 8, 1.5), (True, MAX_AFTER_DEATH, 0.5)],
+)
 def test_units_whose_worker_died_once_are_few_at_a_time(
-    output: Store, dead: bool, together: int
+    output: Store, dead: bool, together: int, latency_s: float
 ) -> None:
     units = [unit(number, number + 1) for number in range(8)]
     for one in units if dead else []:
         output.put(f"{one.attempts_prefix(JUDGE_ID)}/shared/run.0", b"")
-    judge, engine = scripted({"latency_s": 0.2}, max_num_seqs=16)
+    judge, engine = scripted({"latency_s": latency_s}, max_num_seqs=16)
     worker = runner(judge, output)
 
     async def all_at_once() -> None:

@@ -151,6 +151,8 @@ class Promises:
             self._broken(by, f"the live snapshot {self._live} has no manifest")
             return
         manifest = Manifest.parse(stored.data, folder)
+        if manifest.gate is None or manifest.blocked:
+            self._broken(by, f"the live snapshot {self._live} has not passed a gate")
         for file in manifest.files:
             found = self._objects.objects.get(f"{folder}/{file.path}")
             if found is None or not _is(found.data, file.sha256):

@@ -28,11 +28,12 @@ class Process:
         skew_s: how far its time of day is ahead.
         killed: whether it was killed; nothing that it still does has an effect.
         cut_off_until: until when it does not reach the lease objects.
+        stalled_until: until when none of its threads runs, as when a machine swaps or is paused.
     """
 
     def __init__(self, name: str, skew_s: float = 0) -> None:
         self.name, self.skew_s = name, skew_s
-        self.killed, self.cut_off_until = False, 0.0
+        self.killed, self.cut_off_until, self.stalled_until = False, 0.0, 0.0
         self.threads: list[SimulatedThread] = []
 
 
@@ -128,10 +129,9 @@ class Scheduler:
             Killed: its process was killed.
         """
         thread = self._running()
-        self._push(seconds, thread)
-        if self._take() is not thread:
-            self._pass_on(thread)
-        self._resumed(thread)
+        self._pause(thread, seconds)
+        while thread.process.stalled_until > self.now:
+            self._pause(thread, thread.process.stalled_until - self.now)
 
     def join(self, other: SimulatedThread) -> None:
         """The running thread waits until another one of its process has ended."""
@@ -173,6 +173,12 @@ class Scheduler:
         if thread.process.killed:
             raise Killed
         return thread
+
+    def _pause(self, thread: SimulatedThread, seconds: float) -> None:
+        self._push(seconds, thread)
+        if self._take() is not thread:
+            self._pass_on(thread)
+        self._resumed(thread)
 
     def _resumed(self, thread: SimulatedThread) -> None:
         if thread.process.killed:

@@ -42,6 +42,7 @@ class Faults:
         slow: of requests, those that take up to ``slow_s``.
         late: of plain PUTs and DELETEs, those that are delivered again up to ``late_s`` later.
         cut_off: the process does not reach lease objects for up to ``cut_off_s`` from then on.
+        stalled: the whole process stops for up to ``stalled_s`` before the request.
         skew_s: how far clocks of processes are wrong at most.
     """
 
@@ -57,6 +58,8 @@ class Faults:
     late_s: float = 30.0
     cut_off: float = 0.0
     cut_off_s: float = 30.0
+    stalled: float = 0.0
+    stalled_s: float = 40.0
     skew_s: float = 0.0
 
 
@@ -256,6 +259,10 @@ class SimulatedClient:
         if chance.random() < faults.killed:
             self.world.scheduler.kill(self.process)
             raise Killed
+        if chance.random() < faults.stalled:
+            stop_s = chance.uniform(0, faults.stalled_s)
+            self.process.stalled_until = self.world.scheduler.now + stop_s
+            self.world.scheduler.wait(0)
         if chance.random() < faults.cut_off:
             self.process.cut_off_until = self.world.scheduler.now + chance.uniform(
                 0, faults.cut_off_s

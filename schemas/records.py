@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, ClassVar, Self
 
@@ -12,6 +13,8 @@ from pydantic_core import ErrorDetails, from_json
 from schemas.contract import ContractError
 
 _SHOWN = 20  # faults in one message
+# Building one takes a millisecond, and leases and manifests are read again and again.
+_adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)
 
 
 class Record:
@@ -83,12 +86,6 @@ class Record:
         except ValidationError as error:
             return None, [_fault(each) for each in error.errors(include_url=False)]
         return record, record.problems()
-
-
-@functools.cache
-def _adapter(kind: type[Record]) -> TypeAdapter[Any]:
-    # Building one takes a millisecond, and leases and manifests are read again and again.
-    return TypeAdapter(kind)
 
 
 def _fault(error: ErrorDetails) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import fields
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, from_json
@@ -11,6 +13,8 @@ from pydantic_core import ErrorDetails, from_json
 from schemas.contract import ContractError
 
 _SHOWN = 20  # faults in one message
+# Building one takes a millisecond, and leases and manifests are read again and again.
+_adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)
 
 
 class Record:
@@ -39,7 +43,7 @@ class Record:
         Raises:
             ContractError: it could not be read back as it is.
         """
-        data = TypeAdapter(type(self)).dump_json(self, indent=1, warnings="none")
+        data = _adapter(type(self)).dump_json(self, indent=1, warnings="none")
         stored, faults = self._read(data)
         if not faults and stored != self:
             names = [each.name for each in fields(self)]  # type: ignore[arg-type]
@@ -78,7 +82,7 @@ class Record:
         if isinstance(stored, dict) and stored.get("version") != expected:
             return None, [f"version: got {stored.get('version')!r}, expected {expected!r}"]
         try:
-            record = TypeAdapter(cls).validate_json(data)
+            record = _adapter(cls).validate_json(data)
         except ValidationError as error:
             return None, [_fault(each) for each in error.errors(include_url=False)]
         return record, record.problems()

@@ -10,7 +10,7 @@ import collections
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,7 +114,7 @@ def _read_ahead(inventory: Inventory, output: Store) -> Iterator[tuple[Inventory
     """The rows of every part, in order; threads read the next parts meanwhile."""
     todo = ((shard, part) for shard in inventory.shards for part in shard.parts)
     ahead: collections.deque[tuple[InventoryShard, Future[pa.Table]]] = collections.deque()
-    pool = ThreadPoolExecutor(_READ_AHEAD)
+    pool = output.host.pool(_READ_AHEAD)
     try:
         while True:
             for shard, part in itertools.islice(todo, _READ_AHEAD - len(ahead)):

@@ -8,7 +8,6 @@ makes them visible, all at once. A publisher that loses the compare-and-swap has
 
 from __future__ import annotations
 
-import datetime
 import json
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -16,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.judging.judge_cards import find_card
+from pipeline.pairs.shards import open_input
 from pipeline.runtime.errors import PublishConflictError
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import Step, unrecorded
@@ -31,7 +31,12 @@ from pipeline.snapshots.manifests import (
     read_manifest,
 )
 from pipeline.snapshots.publish_config import PublishConfig
-from pipeline.snapshots.snapshot_inventory import Inventory, check_inventory, take_inventory
+from pipeline.snapshots.snapshot_inventory import (
+    Inventory,
+    OpenSource,
+    check_inventory,
+    take_inventory,
+)
 from pipeline.store.lease import Lease, take_lease
 from pipeline.store.object_store import Store, Version
 from schemas.manifest import OUTCOMES, Manifest
@@ -76,6 +81,7 @@ def publish(
     shards: Collection[str] | None = None,
     step: Step = unrecorded,
     stop: Stop | None = None,
+    open_source: OpenSource = open_input,
 ) -> Publication:
     """Publishes the labels that a judge gave the input as it is now.
 
@@ -94,6 +100,7 @@ def publish(
         step: records the steps ``reconcile`` and ``compact``, and ``gate`` and ``publish`` if
             they are reached.
         stop: checked before every part; ends the publishing.
+        open_source: opens the input.
 
     Raises:
         ReconcileError: rows of the input are in no part, or in two.
@@ -105,7 +112,7 @@ def publish(
     with take_lease(output, LEASE, run_id, ttl_s=config.lease_s, waiting=reporter.note) as lease:
         before, version = read_latest(output)
         with step("reconcile") as detail:
-            inventory = take_inventory(input_uri, output, card["judge_id"], shards)
+            inventory = take_inventory(input_uri, output, card["judge_id"], shards, open_source)
             check_inventory(
                 inventory, output, allow_missing=config.allow_missing, max_defects=max_bad_shards
             )
@@ -116,7 +123,7 @@ def publish(
                 manifest = read_manifest(output, snapshot_id)
                 reporter.note(f"snapshot {snapshot_id} exists: these labels were compacted before")
             else:
-                candidate = _candidate(snapshot_id, inventory, card, before, run_id)
+                candidate = _candidate(snapshot_id, inventory, card, before, run_id, _now(output))
                 each = _each_part(lease, stop or Stop(), reporter, inventory.rows)
                 manifest = _write(candidate, inventory, output, config, lease, each)
             detail |= {"snapshot_id": snapshot_id, "there_already": known}
@@ -158,7 +165,7 @@ def swap_latest(
     latest = Latest(
         snapshot_id=snapshot_id,
         manifest=manifest_key(snapshot_id),
-        published_at=_now(),
+        published_at=_now(output),
         published_by=run_id,
         previous=before.snapshot_id if before else None,
         rollback=rollback,
@@ -187,11 +194,12 @@ def _candidate(
     card: Mapping[str, Any],
     before: Latest | None,
     run_id: str,
+    now: str,
 ) -> Manifest:
     """The manifest before any file is written; its counts and files are still empty."""
     return Manifest(
         snapshot_id=snapshot_id,
-        created_at=_now(),
+        created_at=now,
         created_by=run_id,
         parent=before.snapshot_id if before else None,
         judge=card,
@@ -253,6 +261,6 @@ def _gated(manifest: Manifest, output: Store, gate: Gate, lease: Lease) -> Manif
     return manifest
 
 
-def _now() -> str:
+def _now(output: Store) -> str:
     # Snapshots are ordered by it.
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
+    return output.host.now().isoformat(timespec="microseconds")

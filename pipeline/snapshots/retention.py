@@ -7,7 +7,6 @@ killed publishers leave, are removed too.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pipeline.runtime.errors import ConfigError
@@ -66,5 +65,5 @@ def retain(
 def _remove(output: Store, snapshot_id: str) -> None:
     output.delete(manifest_key(snapshot_id))
     keys = [entry.key for entry in output.list(folder_of(snapshot_id))]
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with output.host.pool(_THREADS) as pool:
         list(pool.map(output.delete, keys))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.runtime.errors import ConfigError, ReconcileError
 from pipeline.runtime.reporter import Reporter
@@ -79,7 +78,7 @@ def verify_files(output: Store, manifest: Manifest) -> None:
             return f"{output.path(key)} has the SHA-256 {found}, expected {file.sha256}"
         return None
 
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with output.host.pool(_THREADS) as pool:
         problems = [text for text in pool.map(problem, manifest.files) if text]
     if problems:
         shown = "\n  ".join(problems[:20])

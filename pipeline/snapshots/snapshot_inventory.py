@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,6 +21,8 @@ from pipeline.runtime.errors import InputError, QuarantineError, ReconcileError
 from pipeline.runtime.fault_blocks import fault_blocks
 from pipeline.snapshots.live_shards import live_shards
 from pipeline.store.object_store import Entry, Store
+
+OpenSource = Callable[[str], tuple[Store, str]]
 
 _THREADS = 16
 _SHOWN = 20
@@ -102,7 +103,11 @@ class Inventory:
 
 
 def take_inventory(
-    input_uri: str, output: Store, judge_id: str, wanted: Collection[str] | None = None
+    input_uri: str,
+    output: Store,
+    judge_id: str,
+    wanted: Collection[str] | None = None,
+    open_source: OpenSource = open_input,
 ) -> Inventory:
     """Lists the input's shards as they are now, and the judge's parts of each.
 
@@ -114,12 +119,13 @@ def take_inventory(
         output: the output root.
         judge_id: whose parts.
         wanted: paths of the shards to include; all by default. Others are only counted.
+        open_source: opens the input.
 
     Raises:
         InputError: there is no shard, or none of those wanted.
         StorageError: the input or the output cannot be reached.
     """
-    source, prefix = open_input(input_uri)
+    source, prefix = open_source(input_uri)
     published = live_shards(output).rows
 
     def shard_of(entry: Entry) -> InventoryShard:
@@ -143,7 +149,7 @@ def take_inventory(
             f"{source.path(prefix)}: all of its {len(listed)} shards were added after the plan was "
             "made, and none that was planned is left: was the folder replaced meanwhile? run again"
         )
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with output.host.pool(_THREADS) as pool:
         shards = tuple(pool.map(shard_of, entries))
     return Inventory(source.path(prefix), judge_id, shards, len(listed) - len(entries))
 

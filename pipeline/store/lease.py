@@ -11,8 +11,6 @@ import datetime
 import os
 import secrets
 import socket
-import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -60,7 +58,8 @@ def take_lease(
     key = f"leases/{name}.json"
     where = store.path(key)
     first = found = store.read_version(key)
-    since, announced = time.monotonic(), False
+    host, announced = store.host, False
+    since = host.monotonic()
     while True:
         held = parse_record(found.data, where, LeaseRecord) if found else None
         alive = found is not None and (first is None or found.tag != first.tag)
@@ -70,10 +69,10 @@ def take_lease(
                     f"{where}: {held.holder} held the lease, and has just ended: run again"
                 )
             raise LeaseHeldError(f"{_held(where, held)}; wait for it, or stop it")
-        silent = held is not None and time.monotonic() - since >= held.ttl_s
-        if held is None or held.released or held.expired or silent:
-            begun = time.monotonic()
-            record = _new_record(run_id, ttl_s)
+        silent = held is not None and host.monotonic() - since >= held.ttl_s
+        if held is None or held.released or held.expired(host.now()) or silent:
+            begun = host.monotonic()
+            record = _new_record(run_id, ttl_s, host.now())
             version = store.swap(key, record.to_json(), found)
             if version is not None:
                 return Lease(store, key, record, version, begun + ttl_s, on_lost)
@@ -82,7 +81,7 @@ def take_lease(
                 waiting(f"{_held(where, held)}; waiting to see whether the holder is alive")
             announced = True
             while_waiting()
-            time.sleep(held.ttl_s / _POLLS)
+            host.sleep(held.ttl_s / _POLLS)
         found = store.read_version(key)
 
 
@@ -106,9 +105,9 @@ class Lease:
         self._store, self._key, self._version = store, key, version
         self._deadline, self._on_lost = deadline, on_lost
         self._taken_by: str | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name=f"lease {key}", daemon=True)
-        self._thread.start()
+        self._host = store.host
+        pause_s = record.ttl_s / _RENEWALS
+        self._renewals = self._host.repeat(self._keep, pause_s, f"lease {key}")
 
     def __enter__(self) -> Self:
         return self
@@ -124,7 +123,7 @@ class Lease:
     @property
     def lost(self) -> bool:
         """Whether another run may hold it."""
-        return self._taken_by is not None or time.monotonic() >= self._deadline
+        return self._taken_by is not None or self._host.monotonic() >= self._deadline
 
     def check(self) -> None:
         """Call before every step that two runs must not both take.
@@ -143,25 +142,25 @@ class Lease:
 
     def release(self) -> None:
         """Releases the lease if it is still held, so that the next run need not wait."""
-        self._stop.set()
-        self._thread.join()
+        self._renewals.stop()
         if not self.lost:
             with suppress(StorageError):  # then it expires
-                self._store.swap(self._key, self.record.as_released().to_json(), self._version)
+                released = self.record.as_released(self._host.now())
+                self._store.swap(self._key, released.to_json(), self._version)
 
-    def _keep(self) -> None:
-        pause = self.record.ttl_s / _RENEWALS
-        while not self._stop.wait(pause):
-            with suppress(StorageError):  # the next renewal tries again, until the lease expires
-                self._renew()
-            if self.lost:
-                if self._on_lost is not None:
-                    self._on_lost()
-                return
+    def _keep(self) -> bool:
+        """Renews it once; whether it is still held."""
+        with suppress(StorageError):  # the next renewal tries again, until the lease expires
+            self._renew()
+        if not self.lost:
+            return True
+        if self._on_lost is not None:
+            self._on_lost()
+        return False
 
     def _renew(self) -> None:
-        begun = time.monotonic()
-        record = self.record.renewed()
+        begun = self._host.monotonic()
+        record = self.record.renewed(self._host.now())
         version = self._store.swap(self._key, record.to_json(), self._version)
         if version is None:
             found = self._store.read_version(self._key)
@@ -210,23 +209,21 @@ class LeaseRecord(Record):
         """Who holds it, for people."""
         return f"run {self.run_id} on host {self.host} (process {self.process})"
 
-    @property
-    def expired(self) -> bool:
-        """Whether ``expires`` has passed by this machine's clock."""
-        return _time(self.expires) <= _now()
+    def expired(self, now: datetime.datetime) -> bool:
+        """Whether ``expires`` has passed; ``now`` is by the clock of this machine."""
+        return _time(self.expires) <= now
 
-    def renewed(self) -> LeaseRecord:
-        """The same holding, which now expires after another time to live."""
-        return replace(self, expires=_iso(_now(self.ttl_s)))
+    def renewed(self, now: datetime.datetime) -> LeaseRecord:
+        """The same holding, which expires a time to live after ``now``."""
+        return replace(self, expires=_iso(now + datetime.timedelta(seconds=self.ttl_s)))
 
-    def as_released(self) -> LeaseRecord:
-        """The same holding, released now."""
-        return replace(self, expires=_iso(_now()), released=True)
+    def as_released(self, now: datetime.datetime) -> LeaseRecord:
+        """The same holding, released at ``now``."""
+        return replace(self, expires=_iso(now), released=True)
 
 
-def _new_record(run_id: str, ttl_s: float) -> LeaseRecord:
-    """A holding by this process that begins now, for ``ttl_s`` seconds."""
-    now = _now()
+def _new_record(run_id: str, ttl_s: float, now: datetime.datetime) -> LeaseRecord:
+    """A holding by this process that begins ``now``, for ``ttl_s`` seconds."""
     return LeaseRecord(
         token=secrets.token_hex(8),
         run_id=run_id,
@@ -243,10 +240,6 @@ def _held(where: str, held: LeaseRecord) -> str:
         f"{where}: the lease is held by {held.holder} since {held.begun}, until {held.expires} "
         "unless it is renewed"
     )
-
-
-def _now(plus_s: float = 0) -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=plus_s)
 
 
 def _iso(moment: datetime.datetime) -> str:

@@ -22,6 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.runtime.errors import StorageError
 from pipeline.store import local_files
+from pipeline.store.host import Host
 from pipeline.store.source_file import SourceFile
 from pipeline.store.uploads import LocalSink, S3Sink, Upload
 
@@ -62,6 +63,9 @@ class Store:
 
     Every method raises StorageError (URI and cause) where the store refuses or fails; keys are
     relative to the root.
+
+    Attributes:
+        host: the clocks and threads for this and for whatever works on this store.
     """
 
     def __init__(self, uri: str) -> None:
@@ -70,6 +74,7 @@ class Store:
         Raises:
             StorageError: the scheme is not supported, or nothing below a root is named.
         """
+        self.host = Host()
         scheme, separator, rest = uri.partition("://")
         if separator and scheme not in SCHEMES:
             raise StorageError(f"{uri}: scheme {scheme!r} is not supported; use a path or s3://")
@@ -169,7 +174,7 @@ class Store:
                 return None if data is None else Version(data, local_files.version(data))
             from pipeline.store import s3_objects
 
-            found = s3_objects.read(self._fs, self._join(key))
+            found = s3_objects.read(self._fs, self._join(key), self.host.sleep)
             return None if found is None else Version(*found)
 
     def swap(self, key: str, data: bytes, expected: Version | None) -> Version | None:
@@ -194,7 +199,7 @@ class Store:
             else:
                 from pipeline.store import s3_objects
 
-                new = s3_objects.swap(self._fs, self._join(key), data, tag)
+                new = s3_objects.swap(self._fs, self._join(key), data, tag, self.host.sleep)
         return None if new is None else Version(data, new)
 
     def upload(self, key: str) -> Upload:

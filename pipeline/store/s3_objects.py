@@ -6,6 +6,7 @@ A module of its own because importing s3fs takes a second, which local stores ne
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -30,7 +31,9 @@ def create(fs: Any, path: str, data: bytes) -> bool:
     return True
 
 
-def read(fs: Any, path: str) -> tuple[bytes, str] | None:
+def read(
+    fs: Any, path: str, sleep: Callable[[float], None] = time.sleep
+) -> tuple[bytes, str] | None:
     """An object and its etag, from one request; None if there is no such object."""
     bucket, key, _ = fs.split_path(path)
     for tries in range(1, _TRIES + 1):
@@ -44,7 +47,7 @@ def read(fs: Any, path: str) -> tuple[bytes, str] | None:
         except S3_RETRYABLE_ERRORS as error:
             if tries == _TRIES:
                 raise OSError(f"{type(error).__name__}: {error}") from error
-            _pause(tries)
+            sleep(_pause_s(tries))
         except OSError as error:
             if error_code(error) != "NoSuchKey":
                 raise
@@ -52,7 +55,13 @@ def read(fs: Any, path: str) -> tuple[bytes, str] | None:
     raise AssertionError("not reached")
 
 
-def swap(fs: Any, path: str, data: bytes, expected: str | None) -> str | None:
+def swap(
+    fs: Any,
+    path: str,
+    data: bytes,
+    expected: str | None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str | None:
     """Writes an object if its etag is the expected one (None: if it does not exist).
 
     The client retries a PUT whose answer was lost, and the retry then conflicts with the first PUT;
@@ -71,7 +80,7 @@ def swap(fs: Any, path: str, data: bytes, expected: str | None) -> str | None:
             code = error_code(error)
             if code not in (*_LOST, _CONFLICT) and not isinstance(error, FileExistsError):
                 raise
-            found = read(fs, path)
+            found = read(fs, path, sleep)
             if found is not None and found[0] == data:
                 return found[1]
             undecided = code == _CONFLICT and (found and found[1]) == expected
@@ -79,7 +88,7 @@ def swap(fs: Any, path: str, data: bytes, expected: str | None) -> str | None:
                 return None
             if tries == _TRIES:
                 raise
-            _pause(tries)
+            sleep(_pause_s(tries))
     raise AssertionError("not reached")
 
 
@@ -91,5 +100,5 @@ def error_code(error: BaseException) -> str | None:
     return None
 
 
-def _pause(tries: int) -> None:
-    time.sleep(0.1 * 2**tries)
+def _pause_s(tries: int) -> float:
+    return 0.1 * float(2**tries)

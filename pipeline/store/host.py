@@ -1,0 +1,70 @@
+"""What code takes from the machine that it runs on: clocks and threads.
+
+A store has one, and everything that works on the store takes time and threads from there: the
+simulator of tests passes its own, so that one seed decides when anything happens.
+"""
+
+from __future__ import annotations
+
+import datetime
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Protocol
+
+
+class Repeated(Protocol):
+    """Something that is done again and again in the background."""
+
+    def stop(self) -> None:
+        """Ends it, and waits until it has ended."""
+
+
+class Host:
+    """The real machine."""
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never goes back."""
+        return time.monotonic()
+
+    def now(self) -> datetime.datetime:
+        """The time of day in UTC, which may be wrong on any machine."""
+        return datetime.datetime.now(datetime.UTC)
+
+    def sleep(self, seconds: float) -> None:
+        """Waits."""
+        time.sleep(seconds)
+
+    def pool(self, threads: int) -> Executor:
+        """Threads that work for the caller until it shuts them down."""
+        return ThreadPoolExecutor(threads)
+
+    def repeat(self, step: Callable[[], bool], pause_s: float, name: str) -> Repeated:
+        """Calls ``step`` every ``pause_s`` seconds in a thread, until it returns False.
+
+        Args:
+            step: what to do; whether to go on.
+            pause_s: before every call.
+            name: of the thread.
+        """
+        return _Repeating(step, pause_s, name)
+
+
+class _Repeating:
+    """A daemon thread that repeats a step."""
+
+    def __init__(self, step: Callable[[], bool], pause_s: float, name: str) -> None:
+        self._step, self._pause_s = step, pause_s
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._pause_s):
+            if not self._step():
+                return

@@ -1,0 +1,223 @@
+"""The promises of the protocol, checked at every change of the bucket, whoever made it."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.aggregation.labeler import Labeler
+from pipeline.judging.label_parts import committed_range, parts_prefix
+from pipeline.judging.votes import Vote
+from pipeline.snapshots.manifests import LATEST_KEY, folder_of
+from schemas.manifest import Manifest
+from tests.simulator.memory_objects import Change, MemoryObjects
+from tests.simulator.scheduler import Process
+from tests.simulator.simulated_store import World, seconds_of
+
+_CLOCK_S = 0.002  # records hold times in milliseconds
+Row = dict[str, Any]
+
+
+class BrokenPromiseError(AssertionError):
+    """A promise of the protocol was broken; says which, when and by whom."""
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A lease as its holder may believe that it has it."""
+
+    process: Process
+    token: str
+    deadline: float
+
+
+class Promises:
+    """Watches one output; the first broken promise ends the run."""
+
+    def __init__(self, world: World, output: str, labeler: Labeler, judge_id: str) -> None:
+        self._world, self._objects = world, world.objects
+        self._output, self._labeler, self._judge_id = f"{output}/", labeler, judge_id
+        self._processes: dict[str, Process] = {}
+        self._holdings: dict[str, Holding] = {}
+        self._sound: set[tuple[str, str]] = set()  # snapshots, and etags of manifests, checked
+        self._live: str | None = None
+        self.published = 0
+        world.objects.watchers.append(self.changed)
+        world.on_begin = self.begins
+
+    def knows(self, process: Process) -> None:
+        """Registers a process before its first request."""
+        self._processes[process.name] = process
+
+    def begins(self, process: Process, operation: str, key: str) -> None:
+        """A process acts: it must hold the lease of what it does at this moment."""
+        key = key.removeprefix(self._output)
+        manifest = key.startswith("snapshots/") and key.endswith("/manifest.json")
+        lease = "publish" if manifest else "work" if key.startswith("work/") else None
+        if lease is None or operation not in ("PUT", "DELETE"):
+            return
+        held = self._holdings.get(lease)
+        if (
+            held is None
+            or held.process is not process
+            or held.deadline <= self._world.scheduler.now
+        ):
+            self._broken(process.name, f"acts on {key} without the lease {lease}")
+
+    def changed(self, change: Change) -> None:
+        """Checks what one change of the bucket may break."""
+        if not change.key.startswith(self._output):
+            return
+        key = change.key.removeprefix(self._output)
+        if key.startswith("leases/"):
+            self._lease(key.removeprefix("leases/").removesuffix(".json"), change)
+        elif key == LATEST_KEY:
+            self._latest(change)
+        elif key.startswith("parts/"):
+            self._part(key, change)
+        elif key.startswith("snapshots/"):
+            self._snapshot_object(key, change)
+
+    def _lease(self, name: str, change: Change) -> None:
+        if change.after is None:
+            self._broken(change.by, f"removed the lease {name}")
+            return
+        record = json.loads(change.after.data)
+        process, held = self._processes[change.by], self._holdings.get(name)
+        other = held is not None and held.token != record["token"]
+        now = self._world.scheduler.now
+        if held and other and not held.process.killed and held.deadline > now + _CLOCK_S:
+            self._broken(
+                change.by,
+                f"took the lease {name}, which {held.process.name} holds for another "
+                f"{held.deadline - now:.3f} s",
+            )
+        expires = seconds_of(datetime.datetime.fromisoformat(record["expires"])) - process.skew_s
+        if record["released"]:
+            self._holdings.pop(name, None)
+        else:
+            self._holdings[name] = Holding(process, record["token"], expires)
+
+    def _latest(self, change: Change) -> None:
+        if change.after is None:
+            self._broken(change.by, "removed LATEST.json")
+            return
+        latest = json.loads(change.after.data)
+        if latest["previous"] != self._live:
+            self._broken(
+                change.by,
+                f"swapped LATEST.json from {latest['previous']}, but {self._live} was live",
+            )
+        self._live = latest["snapshot_id"]
+        self.published += 1
+        self._check_live(change.by)
+
+    def _part(self, key: str, change: Change) -> None:
+        if change.before is not None:
+            if change.after is None or change.after.data != change.before.data:
+                self._broken(change.by, f"changed the part {key}")
+            return
+        folder, _, name = key.rpartition("/")
+        rows = committed_range(name)
+        for other in self._objects.list(f"{self._output}{folder}/"):
+            start, stop = committed_range(other) or (0, 0)
+            mine = rows is not None and other != change.key
+            if mine and rows and start < rows[1] and rows[0] < stop:
+                self._broken(change.by, f"committed {key}: its rows are in {other} too")
+
+    def _snapshot_object(self, key: str, change: Change) -> None:
+        before, after = change.before, change.after
+        if before is not None and after is not None and before.data != after.data:
+            same = key.endswith("/manifest.json") and _but_gate(before.data) == _but_gate(
+                after.data
+            )
+            if not same:
+                self._broken(change.by, f"changed {key}, which is immutable")
+        if self._live is not None and key.startswith(f"{folder_of(self._live)}/"):
+            self._check_live(change.by)
+
+    def _check_live(self, by: str) -> None:
+        """Whether what LATEST.json names is complete, and follows from the parts."""
+        folder = f"{self._output}{folder_of(str(self._live))}"
+        stored = self._objects.objects.get(f"{folder}/manifest.json")
+        if stored is None:
+            self._broken(by, f"the live snapshot {self._live} has no manifest")
+            return
+        manifest = Manifest.parse(stored.data, folder)
+        if manifest.gate is None or manifest.blocked:
+            self._broken(by, f"the live snapshot {self._live} has not passed a gate")
+        for file in manifest.files:
+            found = self._objects.objects.get(f"{folder}/{file.path}")
+            if found is None or not _is(found.data, file.sha256):
+                self._broken(by, f"file {file.path} of the live snapshot {self._live} is not whole")
+                return
+        if (folder, stored.etag) not in self._sound:
+            self._sound.add((folder, stored.etag))
+            problem = self._unsound(folder, manifest)
+            if problem:
+                self._broken(by, f"the live snapshot {self._live}: {problem}")
+
+    def _unsound(self, folder: str, manifest: Manifest) -> str | None:
+        """What rows or votes of a snapshot are not those of the parts."""
+        rows = self._rows(folder, manifest, "labels") + self._rows(folder, manifest, "quarantine")
+        got = Counter((row["shard"], row["row"]) for row in rows)
+        wanted = Counter((s.path, row) for s in manifest.shards for row in range(s.rows))
+        if got != wanted:
+            return f"rows {dict(wanted - got)} are missing, {dict(got - wanted)} are too many"
+        votes: dict[tuple[str, int], list[Row]] = defaultdict(list)
+        for vote in self._rows(folder, manifest, "votes"):
+            votes[vote["shard"], vote["row"]].append(vote)
+        parts = {(row["shard"], row["row"]): row for s in manifest.shards for row in self._parts(s)}
+        for row in rows:
+            where = row["shard"], row["row"]
+            stored = parts.get(where, {}).get("votes")
+            cast = (
+                [{name: vote[name] for name in stored[0]} for vote in votes[where]]
+                if stored
+                else []
+            )
+            if stored is None or cast != stored:
+                return f"the votes of {where} are in no part"
+            if stored and self._labeler.decide(_votes(stored)).status != row["status"]:
+                return f"the label {row['status']} of {where} does not follow from its votes"
+        return None
+
+    def _rows(self, folder: str, manifest: Manifest, table: str) -> list[Row]:
+        keys = [f"{folder}/{file.path}" for file in manifest.files_of(table)]
+        return [row for key in keys for row in _read(self._objects, key)]
+
+    def _parts(self, shard: Any) -> list[Row]:
+        prefix = f"{self._output}{parts_prefix(self._judge_id, shard.shard_key)}/"
+        return [row for key in self._objects.list(prefix) for row in _read(self._objects, key)]
+
+    def _broken(self, by: str, what: str) -> None:
+        scheduler = self._world.scheduler
+        scheduler.fail(
+            BrokenPromiseError(f"step {scheduler.steps}, {scheduler.now:.3f} s: {by} {what}")
+        )
+
+
+def _read(objects: MemoryObjects, key: str) -> list[Row]:
+    file = pq.ParquetFile(pa.BufferReader(objects.objects[key].data))
+    rows: list[Row] = file.read(use_threads=False).to_pylist()
+    return rows
+
+
+def _votes(rows: list[Row]) -> list[Vote]:
+    return [Vote.from_row(row) for row in rows]
+
+
+def _is(data: bytes, sha256: str) -> bool:
+    return hashlib.sha256(data).hexdigest() == sha256
+
+
+def _but_gate(manifest: bytes) -> Row:
+    record: Row = json.loads(manifest)
+    return {name: value for name, value in record.items() if name != "gate"}

@@ -1,0 +1,101 @@
+"""Bugs of the protocol, each planted by a small subclass: what the simulator must find."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+
+from pipeline.runtime.errors import StorageError
+from pipeline.snapshots.manifests import LATEST_KEY
+from pipeline.store.object_store import Version
+from pipeline.store.uploads import Upload
+from tests.simulator.simulated_store import SimulatedClient, SimulatedStore
+
+
+class CreateWithoutCondition(SimulatedStore):
+    """Creates objects without If-None-Match, so that a part is written over."""
+
+    class client(SimulatedClient):
+        def _put(
+            self,
+            key: str,
+            data: bytes,
+            none: bool = False,
+            tag: str | None = None,
+            create: bool = False,
+        ) -> str:
+            return super()._put(key, data, none and not create, tag, create)
+
+
+class SwapIgnoresTag(SimulatedStore):
+    """Swaps whatever is there."""
+
+    class client(SimulatedClient):
+        def _put(
+            self,
+            key: str,
+            data: bytes,
+            none: bool = False,
+            tag: str | None = None,
+            create: bool = False,
+        ) -> str:
+            return super()._put(key, data, none, None, create)
+
+
+class SwapTakesFailureForSuccess(SimulatedStore):
+    """Believes that it has swapped where the store failed."""
+
+    def swap(self, key: str, data: bytes, expected: Version | None) -> Version | None:
+        try:
+            return super().swap(key, data, expected)
+        except StorageError:
+            return Version(data, f'"{hashlib.md5(data).hexdigest()}"')
+
+
+class UploadIgnoresFailure(SimulatedStore):
+    """Goes on where a file of a snapshot was not written."""
+
+    def upload(self, key: str) -> Upload:
+        return _Uploading(super().upload(key), lambda upload: _quietly(upload.commit))
+
+
+class ManifestBeforeFiles(SimulatedStore):
+    """Writes the files of a snapshot after its manifest."""
+
+    _pending: list[Upload]
+
+    def upload(self, key: str) -> Upload:
+        self._pending = getattr(self, "_pending", [])
+        return _Uploading(super().upload(key), self._pending.append)
+
+    def put(self, key: str, data: bytes) -> None:
+        super().put(key, data)
+        for upload in self.__dict__.pop("_pending", []):
+            upload.commit()
+
+
+class LatestWithoutCondition(SimulatedStore):
+    """Writes LATEST.json whoever has swapped it meanwhile."""
+
+    def swap(self, key: str, data: bytes, expected: Version | None) -> Version | None:
+        if key != LATEST_KEY:
+            return super().swap(key, data, expected)
+        self.put(key, data)
+        return Version(data, "")
+
+
+class _Uploading(Upload):
+    """An upload that is committed in another way."""
+
+    def __init__(self, upload: Upload, commit: Callable[[Upload], object]) -> None:
+        super().__init__(upload.name, upload._sink, upload._errors)
+        self._other, self._commit = upload, commit
+
+    def commit(self) -> None:
+        self._commit(self._other)
+
+
+def _quietly(act: Callable[[], None]) -> None:
+    with suppress(StorageError):
+        act()

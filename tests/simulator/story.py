@@ -1,0 +1,233 @@
+"""What the simulated processes do: the real code that commits, publishes, rolls back and removes.
+
+An input of a few tiny shards is rewritten now and then. Each slot runs one process after another,
+of a kind that the seed chooses; a process ends when its work is done, refused, or killed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from pipeline.aggregation.labeler import Labeler
+from pipeline.judging.judge_cards import card_key, judge_card
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.votes import Vote
+from pipeline.labeling.commit import commit_part, uncommitted
+from pipeline.labeling.units import Unit
+from pipeline.pairs.shards import list_shards, read_footer, shard_key
+from pipeline.runtime.errors import PairmillError
+from pipeline.runtime.reporter import Reporter
+from pipeline.snapshots.manifests import folder_of, live, read_manifest, snapshot_ids
+from pipeline.snapshots.publish_config import PublishConfig
+from pipeline.snapshots.publish_snapshot import publish
+from pipeline.snapshots.retention import retain
+from pipeline.snapshots.rollback import roll_back
+from pipeline.store.lease import take_lease
+from pipeline.store.object_store import Store
+from tests.calibrations import scored
+from tests.derivations import rows_of
+from tests.simulator.invariants import BrokenPromiseError, Promises
+from tests.simulator.memory_objects import MemoryObjects
+from tests.simulator.scheduler import Process, Scheduler
+from tests.simulator.simulated_store import Faults, SimulatedStore, World
+
+_JUDGE = JudgeConfig()
+_CARD = judge_card(_JUDGE, "v1", "scripted")
+_LABELER = Labeler.of(_JUDGE)
+_SHARDS = ("a.parquet", "b.parquet")
+_ROWS, _UNIT_ROWS = 4, 2
+_CONFIG = PublishConfig(lease_s=10)
+_QUIET = Reporter(Console(file=io.StringIO()), style="json")
+_CAST: list[list[Vote] | None] = [
+    [scored("ab", 9, 2), scored("ba", 9, 2)],
+    [scored("ab", 3, 8), scored("ba", 3, 8)],
+    [scored("ab", 9, 2), scored("ba", 2, 9)],
+    None,
+]
+
+StoreKind = Callable[[World, Process, str], SimulatedStore]
+# How often a process is of which kind.
+ROLES: Mapping[str, int] = {
+    "upload": 1, "label": 4, "publish": 5, "roll_back": 2, "retain": 2, "read": 4, "work": 2,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Story:
+    """A run of the simulator.
+
+    Attributes:
+        roles: how often a process is of which kind.
+        slots: how many processes there are at once.
+        unit_rows: the rows of a unit, of which each labeling process chooses one.
+        store: the class of the stores; a planted bug is another one.
+    """
+
+    roles: Mapping[str, int] = field(default_factory=lambda: ROLES)
+    faults: Faults = field(default_factory=Faults)
+    slots: int = 8
+    unit_rows: tuple[int, ...] = (_UNIT_ROWS,)
+    store: StoreKind = SimulatedStore
+
+    def run(self, seed: int, steps: int) -> Run:
+        """Runs it.
+
+        Raises:
+            BrokenPromiseError: a promise was broken.
+        """
+        run = Run(self, seed, steps)
+        run.go()
+        return run
+
+
+class Run:
+    """One run of a story from one seed."""
+
+    def __init__(self, story: Story, seed: int, steps: int) -> None:
+        self.scheduler = Scheduler(seed, steps)
+        self.objects = MemoryObjects()
+        self.world = World(self.scheduler, self.objects, story.faults, [])
+        self.story = story
+        self.promises = Promises(self.world, "out", _LABELER, _CARD["judge_id"])
+        self.ended: list[str] = []  # how each process that was not killed ended
+        self._numbers = itertools.count(1)
+
+    def go(self) -> None:
+        """Runs to the last step."""
+        self._set_up()
+        for _ in range(self.story.slots):
+            self._next()
+        self.scheduler.run()
+
+    def _set_up(self) -> None:
+        """The judge's card and the input, from before the run."""
+        card = json.dumps(_CARD, indent=2, sort_keys=True).encode()
+        self.objects.put(f"out/{card_key(_CARD['judge_id'])}", card, "set-up")
+        for name in _SHARDS:
+            self.objects.put(f"in/{name}", _shard(name, 0), "set-up")
+
+    def _next(self) -> None:
+        """Starts the next process of a slot."""
+        chance = self.scheduler.random
+        (role,) = chance.choices(list(self.story.roles), list(self.story.roles.values()))
+        skew_s = chance.uniform(-1, 1) * self.story.faults.skew_s
+        process = self.scheduler.process(f"{role}-{next(self._numbers)}", skew_s)
+        self.promises.knows(process)
+        self.scheduler.start(process, lambda: self._one(process, role))
+
+    def _one(self, process: Process, role: str) -> None:
+        try:
+            Worker(self, process).act(role)
+            self.ended.append(f"{role}: done")
+        except (PairmillError, pa.ArrowException) as error:
+            # Refused, the store failed, or a shard was rewritten meanwhile: the next process tries.
+            self.ended.append(f"{role}: {type(error).__name__}")
+        finally:
+            self.scheduler.later(self.scheduler.random.uniform(0, 2), self._next)
+
+
+class Worker:
+    """What one process does, by role."""
+
+    def __init__(self, run: Run, process: Process) -> None:
+        self._run, self._process = run, process
+        self._chance = run.scheduler.random
+        self._output = run.story.store(run.world, process, "out")
+        self._input = run.story.store(run.world, process, "in")
+
+    def act(self, role: str) -> None:
+        """Does the work of a role."""
+        getattr(self, f"_{role}")()
+
+    def _open(self, uri: str) -> tuple[Store, str]:
+        return self._input, ""
+
+    def _upload(self) -> None:
+        name = self._chance.choice(_SHARDS)
+        self._input.put(name, _shard(name, self._chance.randrange(1_000)))
+
+    def _label(self) -> None:
+        """Commits what no part covers, as a labeling run does."""
+        rows = self._chance.choice(self._run.story.unit_rows)
+        for entry in list_shards(self._input):
+            count = read_footer(self._input, entry).num_rows
+            key = shard_key(entry.key, entry.size, self._input.content_key(entry))
+            for start in range(0, count, rows):
+                unit = Unit(entry.key, key, start, min(count, start + rows))
+                for left in uncommitted(self._output, _CARD["judge_id"], unit):
+                    self._commit(left)
+
+    def _commit(self, unit: Unit) -> None:
+        count = len(_CAST)
+        cast = [_CAST[self._chance.randrange(count)] for _ in range(unit.rows)]
+        rows = rows_of(cast, _LABELER, _CARD["judge_id"], unit.start, unit.shard)
+        for row in rows:
+            row |= {"judged_at": self._output.host.now(), "run_id": self._process.name}
+        commit_part(self._output, _CARD["judge_id"], unit, rows)
+        key = unit.part_key(_CARD["judge_id"])
+        if f"out/{key}" not in self._run.objects.objects:
+            raise BrokenPromiseError(f"{self._process.name}: {key} is committed, and not there")
+
+    def _publish(self) -> None:
+        passes = self._chance.random() < 0.9
+        publish(
+            "in", self._output, "", _CONFIG, _QUIET, self._process.name,
+            gate=lambda output, manifest: {"passed": passes},
+            keep_withdrawn=self._chance.random() < 0.5,
+            open_source=self._open,
+        )  # fmt: skip
+
+    def _roll_back(self) -> None:
+        complete = sorted(name for name, whole in snapshot_ids(self._output).items() if whole)
+        if complete:
+            chosen = self._chance.choice(complete)
+            roll_back(self._output, chosen, _CONFIG, _QUIET, self._process.name)
+
+    def _retain(self) -> None:
+        keep = self._chance.choice((1, 2))
+        retain(self._output, keep, _CONFIG, _QUIET, self._process.name)
+
+    def _read(self) -> None:
+        """Reads what LATEST.json names, some times; every byte must be what the manifest says."""
+        for _ in range(self._chance.randint(1, 8)):
+            manifest = read_manifest(self._output, live(self._output).snapshot_id)
+            for file in manifest.files:
+                data = self._output.read(f"{folder_of(manifest.snapshot_id)}/{file.path}")
+                if hashlib.sha256(data).hexdigest() != file.sha256:
+                    raise BrokenPromiseError(f"{self._process.name}: read other bytes of {file}")
+            self._output.host.sleep(self._chance.uniform(0, 2))
+
+    def _work(self) -> None:
+        """Any work under a lease: each of its steps is checked before."""
+        with take_lease(self._output, "work", self._process.name, ttl_s=10) as lease:
+            for number in range(self._chance.randint(1, 60)):
+                lease.check()
+                self._output.put(f"work/{number}", self._process.name.encode())
+                self._output.host.sleep(self._chance.uniform(0, 1))
+
+
+def _shard(name: str, version: int) -> bytes:
+    """A shard of the input; only its rows count, and that another version has other bytes."""
+    buffer = pa.BufferOutputStream()
+    pairs = [f"{name}-{version}-{row}" for row in range(_ROWS)]
+    pq.write_table(pa.table({"pair_id": pairs}), buffer)
+    return bytes(buffer.getvalue())
+
+
+def without(*roles: str) -> dict[str, int]:
+    """The usual processes, but for some kinds."""
+    return {role: weight for role, weight in ROLES.items() if role not in roles}
+
+
+def with_faults(story: Story, **faults: float) -> Story:
+    """A story with other faults."""
+    return replace(story, faults=replace(story.faults, **faults))

@@ -74,7 +74,9 @@ def hunt(story: Story, seed: int, runs: int) -> None:
 
 
 @pytest.mark.parametrize("story", [STEADY, FAILING, CUT_OFF], ids=["steady", "failing", "cut-off"])
-@pytest.mark.parametrize("fresh", [False, True], ids=["fixed", "fresh"])
+@pytest.mark.parametrize(
+    "fresh", [False, pytest.param(True, marks=pytest.mark.long)], ids=["fixed", "fresh"]
+)
 def test_the_protocol_keeps_its_promises(story: Story, fresh: bool) -> None:
     seed = int(os.environ.get(_SEED, random.SystemRandom().randrange(10**9)))
     seed = seed if fresh else FIXED_SEED

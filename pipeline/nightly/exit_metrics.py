@@ -24,12 +24,10 @@ from pipeline.labeling.prometheus_metrics import (
     Metric,
 )
 from pipeline.runtime.config_file import Frozen
-from pipeline.runtime.errors import LeaseHeldError, PairmillError
+from pipeline.runtime.errors import BUG, INTERRUPTED, LeaseHeldError, PairmillError
 
 logger = logging.getLogger(__name__)
 _PUSH_S = 10
-_BUG = 1
-_INTERRUPTED = 130
 
 
 class MetricsConfig(Frozen):
@@ -77,7 +75,7 @@ def exit_code_of(error: BaseException) -> int:
     """The exit code of a run that an error ends."""
     if isinstance(error, PairmillError):
         return error.exit_code
-    return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else _BUG
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else BUG
 
 
 def _report(config: MetricsConfig, began: float, exit_code: int) -> None:

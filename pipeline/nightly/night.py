@@ -22,6 +22,7 @@ from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.pairs.shards import open_input
 from pipeline.report.write_report import write_report
 from pipeline.runtime.errors import (
+    BLOCKED,
     LeaseHeldError,
     LeaseLostError,
     PairmillError,
@@ -43,7 +44,6 @@ from pipeline.store.object_store import Store
 from schemas.labels import Reason
 
 LEASE = "nightly"
-BLOCKED = 3
 
 # Writes the report of a run that has ended, also of one that failed; receives its output, its run
 # id, and the snapshot that it made or found, or None if it ended before.

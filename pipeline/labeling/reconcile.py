@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pipeline.labeling.commit import committed_ranges
@@ -36,7 +35,7 @@ def check_coverage(plan: Plan, output: Store, judge_id: str) -> None:
             if start != stop
         ]
 
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with output.host.pool(_THREADS) as pool:
         judged = [shard for shard in plan.shards if shard.units]
         wrong = [line for lines in pool.map(gaps, judged) for line in lines]
     if wrong:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import json
 from collections import Counter, defaultdict
@@ -19,9 +18,9 @@ from pipeline.snapshots.manifests import LATEST_KEY, folder_of
 from schemas.manifest import Manifest
 from tests.simulator.memory_objects import Change, MemoryObjects
 from tests.simulator.scheduler import Process
-from tests.simulator.simulated_store import World, seconds_of
+from tests.simulator.simulated_store import World
 
-_CLOCK_S = 0.002  # records hold times in milliseconds
+_WRITES = ("PUT", "PUT if none", "PUT if match", "DELETE")
 Row = dict[str, Any]
 
 
@@ -31,10 +30,11 @@ class BrokenPromiseError(AssertionError):
 
 @dataclass(frozen=True)
 class Holding:
-    """A lease as its holder may believe that it has it."""
+    """A lease as its holder may believe that it has it, until the deadline."""
 
     process: Process
     token: str
+    epoch: int
     deadline: float
 
 
@@ -46,6 +46,8 @@ class Promises:
         self._output, self._labeler, self._judge_id = f"{output}/", labeler, judge_id
         self._processes: dict[str, Process] = {}
         self._holdings: dict[str, Holding] = {}
+        self._begun: dict[tuple[str, str], float] = {}  # each process's last request of a key
+        self._asked: dict[tuple[str, str], list[str]] = defaultdict(list)
         self._sound: set[tuple[str, str]] = set()  # snapshots, and etags of manifests, checked
         self._live: str | None = None
         self.published = 0
@@ -58,17 +60,16 @@ class Promises:
 
     def begins(self, process: Process, operation: str, key: str) -> None:
         """A process acts: it must hold the lease of what it does at this moment."""
-        key = key.removeprefix(self._output)
-        manifest = key.startswith("snapshots/") and key.endswith("/manifest.json")
-        lease = "writer" if manifest else "work" if key.startswith("work/") else None
-        if lease is None or operation not in ("PUT", "DELETE"):
+        now, asked = self._world.scheduler.now, self._asked[process.name, key]
+        # A conditional PUT that was refused may be tried again after a look at what is there.
+        again = operation.startswith("PUT if") and asked[-2:] == [operation, "GET"]
+        self._begun[process.name, key] = now
+        asked.append(operation)
+        lease = _lease_of(key.removeprefix(self._output))
+        if operation not in _WRITES or lease is None or again:
             return
         held = self._holdings.get(lease)
-        if (
-            held is None
-            or held.process is not process
-            or held.deadline <= self._world.scheduler.now
-        ):
+        if held is None or held.process is not process or held.deadline <= now:
             self._broken(process.name, f"acts on {key} without the lease {lease}")
 
     def changed(self, change: Change) -> None:
@@ -93,17 +94,20 @@ class Promises:
         process, held = self._processes[change.by], self._holdings.get(name)
         other = held is not None and held.token != record["token"]
         now = self._world.scheduler.now
-        if held and other and not held.process.killed and held.deadline > now + _CLOCK_S:
+        lives = held is not None and self._world.scheduler.lives(held.process.number)
+        if held and other and lives and held.deadline > now:
             self._broken(
                 change.by,
                 f"took the lease {name}, which {held.process.name} holds for another "
                 f"{held.deadline - now:.3f} s",
             )
-        expires = seconds_of(datetime.datetime.fromisoformat(record["expires"])) - process.skew_s
-        if record["released"]:
-            self._holdings.pop(name, None)
-        else:
-            self._holdings[name] = Holding(process, record["token"], expires)
+        before = held.epoch if held else 0
+        if record["epoch"] != before + (held is None or other):
+            epoch = f"the epoch {record['epoch']} after {before}"
+            self._broken(change.by, f"gave the lease {name} {epoch}")
+        begun = self._begun[change.by, change.key]
+        deadline = now if record["released"] else begun + record["ttl_s"]
+        self._holdings[name] = Holding(process, record["token"], record["epoch"], deadline)
 
     def _latest(self, change: Change) -> None:
         if change.after is None:
@@ -202,6 +206,17 @@ class Promises:
         scheduler.fail(
             BrokenPromiseError(f"step {scheduler.steps}, {scheduler.now:.3f} s: {by} {what}")
         )
+
+
+def _lease_of(key: str) -> str | None:
+    """The lease that whoever writes an object must hold; None where no order is needed.
+
+    Whose files a snapshot has follows from its id: they may be written by two at once.
+    """
+    if key.startswith("work/"):
+        return "work"
+    ordered = key == LATEST_KEY or key.endswith("/manifest.json") or key.startswith("parts/")
+    return "writer" if ordered else None
 
 
 def _read(objects: MemoryObjects, key: str) -> list[Row]:

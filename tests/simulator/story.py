@@ -21,9 +21,9 @@ from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.judge_cards import card_key, judge_card
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.votes import Vote
-from pipeline.labeling.commit import commit_part, uncommitted
-from pipeline.labeling.units import Unit
 from pipeline.pairs.shards import list_shards, read_footer, shard_key
+from pipeline.parts.commit import commit_part, uncommitted
+from pipeline.parts.units import Unit
 from pipeline.runtime.errors import PairmillError
 from pipeline.runtime.reporter import Reporter
 from pipeline.snapshots.manifests import folder_of, live, read_manifest, snapshot_ids

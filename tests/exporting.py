@@ -24,6 +24,7 @@ from pipeline.parts.commit import commit_part
 from pipeline.parts.units import Unit
 from pipeline.snapshots.publish_snapshot import publish
 from pipeline.store.object_store import Store
+from pipeline.store.writer_lease import writer_lease
 from schemas.manifest import Manifest
 from tests.calibrations import scored
 from tests.derivations import BROKEN, Labelled
@@ -96,7 +97,8 @@ class Corpus:
         self.pairs[name], self.labels[name] = rows, labels
 
     def publish(self, **how: Any) -> Manifest:
-        done = publish(self.source.uri, self.output, "", SMALL, QUIET, "run", **how)
+        with writer_lease(self.output, "run", 60, QUIET) as lease:
+            done = publish(self.source.uri, self.output, "", SMALL, QUIET, lease, **how)
         return done.manifest
 
     def joined(self) -> list[tuple[Row, Row]]:

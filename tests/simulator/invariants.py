@@ -60,7 +60,7 @@ class Promises:
         """A process acts: it must hold the lease of what it does at this moment."""
         key = key.removeprefix(self._output)
         manifest = key.startswith("snapshots/") and key.endswith("/manifest.json")
-        lease = "publish" if manifest else "work" if key.startswith("work/") else None
+        lease = "writer" if manifest else "work" if key.startswith("work/") else None
         if lease is None or operation not in ("PUT", "DELETE"):
             return
         held = self._holdings.get(lease)

@@ -40,6 +40,7 @@ class Vote:
         option: ``"a"``, ``"b"``, ``"both_good"`` or ``"both_bad"``; None without an option.
         prompt_tokens: length of the prompt, media included, in tokens.
         cached_tokens: how many of them the engine served from its prefix cache.
+        superseded: whether a later vote takes its place; it is a fact, and no evidence.
     """
 
     order: str
@@ -53,6 +54,7 @@ class Vote:
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    superseded: bool = False
 
     @property
     def readable(self) -> bool:
@@ -135,9 +137,14 @@ def round_orders(count: int, round_number: int, pair_hash: str) -> tuple[str, ..
     return (letters, letters[::-1])
 
 
+def standing(votes: Sequence[Vote]) -> list[Vote]:
+    """The votes that count: those of which no later one takes the place."""
+    return [vote for vote in votes if not vote.superseded]
+
+
 def readable_of(votes: Sequence[Vote]) -> list[Vote]:
-    """The votes whose replies were verdicts."""
-    return [vote for vote in votes if vote.readable]
+    """The votes that are evidence: they count, and their replies were verdicts."""
+    return [vote for vote in standing(votes) if vote.readable]
 
 
 def _hash(text: str) -> bytes:

@@ -6,6 +6,9 @@ import argparse
 import sys
 from dataclasses import asdict
 
+from pipeline.aggregation.calibration_cards import read_calibration
+from pipeline.aggregation.reachable import check_reachable
+from pipeline.judging.judge_cards import find_card, judge_of
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.errors import BLOCKED, ConfigError
@@ -104,12 +107,15 @@ def _publish(
     reporter: Reporter,
     lease: Lease,
 ) -> Publication:
+    card = find_card(output, judge)
+    calibrated = read_calibration(output, card["judge_id"]) is not None
+    check_reachable(judge_of(card), config.policy, calibrated=calibrated)
     gold = config.canary.input
     canary = Canary(None, gold, config.canary.read_as(config.input)) if gold else None
     return publish(
         input_uri,
         output,
-        judge,
+        card["judge_id"],
         config.publish,
         reporter,
         lease,

@@ -147,9 +147,14 @@ def round_orders(count: int, round_number: int, pair_hash: str) -> tuple[str, ..
     return (letters, letters[::-1])
 
 
+def standing(votes: Sequence[Vote]) -> list[Vote]:
+    """The votes that count: those of which no later one takes the place."""
+    return [vote for vote in votes if not vote.superseded]
+
+
 def readable_of(votes: Sequence[Vote]) -> list[Vote]:
-    """The votes whose replies were verdicts."""
-    return [vote for vote in votes if vote.readable]
+    """The votes that are evidence: they count, and their replies were verdicts."""
+    return [vote for vote in standing(votes) if vote.readable]
 
 
 def _hash(text: str) -> bytes:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.aggregation.calibration_cards import read_calibration
+from pipeline.aggregation.reachable import check_reachable
 from pipeline.engines.model_version import model_version
 from pipeline.judging.judge_cards import judge_card, write_card
 from pipeline.labeling.attempts import Starts
@@ -136,6 +137,8 @@ def label(
         version = model_version(config.judge.model)
     card = judge_card(config.judge, version, config.engine.kind)
     output = Store(output_uri)
+    calibrated = read_calibration(output, card["judge_id"]) is not None
+    check_reachable(config.judge, config.policy, calibrated=calibrated)
     with ExitStack() as session:
 
         def spread(planner: ShardPlanner, shards: Sequence[CommittedShard]) -> Iterable[ShardPlan]:

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from pipeline.aggregation.decisions import Decision, next_orders
+from pipeline.aggregation.decisions import Decision
+from pipeline.aggregation.evidence import next_orders
 from pipeline.aggregation.labeler import Labeler
 from pipeline.engines.engine import Engine, Reply, Sampling
 from pipeline.engines.engine_config import EngineConfig

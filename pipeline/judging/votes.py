@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipeline.judging.parsing import Unparseable, Verdict
+from pipeline.judging.renderings import Rendering
 from schemas.labels import VERDICT
 
 LETTERS = string.ascii_lowercase
@@ -26,6 +27,7 @@ _STORED = (
     "prompt_tokens",
     "output_tokens",
     "cached_tokens",
+    "cut_text",
 )
 
 
@@ -40,6 +42,8 @@ class Vote:
         option: ``"a"``, ``"b"``, ``"both_good"`` or ``"both_bad"``; None without an option.
         prompt_tokens: length of the prompt, media included, in tokens.
         cached_tokens: how many of them the engine served from its prefix cache.
+        cut_text: what followed the verdict in the reply; None where nothing is known of it.
+        rendering: the versions of what the judge was shown; None in votes of labels v1.
     """
 
     order: str
@@ -53,6 +57,8 @@ class Vote:
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    cut_text: str | None = None
+    rendering: Rendering | None = None
 
     @property
     def readable(self) -> bool:
@@ -80,20 +86,25 @@ class Vote:
         return replace(self, order="ab" if shown[0] < shown[1] else "ba", scores=scores)
 
     def as_row(self) -> dict[str, Any]:
-        """The vote as labels v1 stores it."""
+        """The vote as labels v2 stores it."""
         score_a, score_b = (*self.scores[:2], None, None)[:2]
         return {name: getattr(self, name) for name in _STORED} | {
             "score_a": score_a,
             "score_b": score_b,
             "scores": list(self.scores) if len(self.scores) > 2 else None,
             "choice": self.choice,
+            "rendering": asdict(self.rendering) if self.rendering else None,
         }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Vote:
-        """The vote that labels v1 stores as ``row``; ``detail`` is not stored."""
+        """The vote that labels v2 stores as ``row``; ``detail`` is not stored."""
         scores = row["scores"] or [s for s in (row["score_a"], row["score_b"]) if s is not None]
-        return cls(scores=tuple(scores), **{name: row[name] for name in _STORED})
+        return cls(
+            scores=tuple(scores),
+            rendering=Rendering.from_row(row["rendering"]),
+            **{name: row[name] for name in _STORED},
+        )
 
 
 def mapped_back(read: Verdict | Unparseable, order: str) -> dict[str, Any]:

@@ -141,8 +141,8 @@ def test_a_changed_default_moves_who_relies_on_it_alone(monkeypatch: pytest.Monk
     assert identity(LaterDefault()) == identity({"sampling": {"temperature": 1.0}})
     assert identity(LaterDefault(sampling=Warmer(temperature=0.2))) == identity()
     # A card from before that change says 0.2; one from before the setting says nothing.
-    for stored in ({"sampling": {"temperature": 0.2}}, {"sampling": {}}, {}):
-        assert changed_settings(stored, LaterDefault) == {}
+    cards: list[dict[str, Any]] = [{"sampling": {"temperature": 0.2}}, {"sampling": {}}, {}]
+    assert [changed_settings(stored, LaterDefault) for stored in cards] == [{}, {}, {}]
 
 
 def test_a_setting_that_is_gone_counts_as_it_did(monkeypatch: pytest.MonkeyPatch) -> None:

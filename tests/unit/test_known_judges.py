@@ -44,8 +44,8 @@ def config(**change: Any) -> JudgeConfig:
     return JudgeConfig.model_validate(JUDGE | change)
 
 
-def find(output: Store, version: ModelVersion, engine: str = "vllm", **change: Any) -> KnownJudge:
-    return find_judge(output, config(**change), version, engine)
+def find(output: Store, version: ModelVersion, **change: Any) -> KnownJudge:
+    return find_judge(output, config(**change), version, "vllm")
 
 
 def earlier(output: Store, model_version: str, **change: Any) -> str:
@@ -117,7 +117,8 @@ def test_another_judge_is_not_taken_for_it(
     write_card(output, judge_card(config(), LOCAL, "vllm"))
     earlier(output, FOLDER)
     assert find(output, version, **change).found == f"{NEW}, which has 2 others"
-    assert find(output, LOCAL, "transformers").found == f"{NEW}, which has 2 others"
+    other_engine = find_judge(output, config(), LOCAL, "transformers")
+    assert other_engine.found == f"{NEW}, which has 2 others"
 
 
 @pytest.mark.parametrize(

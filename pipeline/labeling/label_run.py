@@ -142,7 +142,6 @@ def label(
         again, judge_id = Retries(retries, run_id or new_run_id()), known.judge_id
         reporter = reporter.of_run(again.run_id)
         session.enter_context(logging_of(again.run_id, logging.WARNING))
-        reporter.note(f"judge {judge_id[:16]}: {known.found}")
         with step("plan") as detail:
             how = (config.input, config.judge, judge_id, spread, again, read_published)
             plan = make_plan(input_uri, output, *how)
@@ -151,7 +150,8 @@ def label(
             source = open_input(input_uri)[0].uri
             run = Run(again, known.card, plan, config, source, output, canaries)
             detail.update({"judge_id": judge_id, **plan.summary(), "canaries": run.canary_rows})
-            reporter.event("plan", {**detail, "judge_id": judge_id[:16]})
+            shown = {"judge_id": judge_id[:16], "judge": known.found}
+            reporter.event("plan", {**detail, **shown})
             for shard in plan.bad_shards:
                 reporter.note(f"unreadable shard, left out: {shard.entry.key}: {shard.defect}")
         if dry_run:

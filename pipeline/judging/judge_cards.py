@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pipeline.judging.earlier_cards import earlier_form
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.judge_identity import ModelVersion, canonical_form, judge_id_of
-from pipeline.judging.label_parts import judge_folder, judge_parts_prefix
+from pipeline.parts.part_keys import judge_folder, judge_parts_prefix
 from pipeline.runtime.digest import SHORT, digest
 from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.runtime.validation_errors import problems_of

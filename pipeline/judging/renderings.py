@@ -7,7 +7,7 @@ or ending makes no other judge, and concerns only the rows whose votes it could 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from pipeline.judging.judge_config import JudgeConfig
 
@@ -34,6 +34,8 @@ class Rendering:
         return None if row is None or not any(row.values()) else cls(**row)
 
 
+# What votes of labels v1, which state no rendering, were made with.
+FIRST = Rendering(text=2, image=2, video=2, ending=2)
 # Raise a kind with any change of its code that can change a verdict.
 CURRENT = Rendering(text=2, image=2, video=2, ending=2)
 
@@ -56,7 +58,7 @@ def rendering_of(*, images: bool, videos: bool, ended: bool) -> Rendering:
 
 def unstated(judge: JudgeConfig) -> Rendering:
     """What a vote of labels v1, which states no rendering, may have been shown: version 2."""
-    return Rendering(text=2, image=2, video=2 if judge.media.video.max_videos else None, ending=2)
+    return FIRST if judge.media.video.max_videos else replace(FIRST, video=None)
 
 
 def concerns(seen: Rendering, current: Rendering = CURRENT) -> bool:

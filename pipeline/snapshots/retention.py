@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.runtime.errors import ConfigError
-from pipeline.runtime.reporter import Reporter
 from pipeline.snapshots.manifests import (
     folder_of,
     manifest_key,
@@ -18,9 +17,7 @@ from pipeline.snapshots.manifests import (
     read_latest,
     snapshot_ids,
 )
-from pipeline.snapshots.publish_config import PublishConfig
-from pipeline.snapshots.publish_snapshot import LEASE
-from pipeline.store.lease import take_lease
+from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
 
 _THREADS = 8
@@ -35,30 +32,27 @@ class Retained:
     leftovers: tuple[str, ...]
 
 
-def retain(
-    output: Store, keep: int, config: PublishConfig, reporter: Reporter, run_id: str
-) -> Retained:
+def retain(output: Store, keep: int, lease: Lease) -> Retained:
     """Removes all but the newest ``keep`` snapshots, the live one and the one before it.
 
     Refused candidates count like the others.
 
     Raises:
         ConfigError: ``keep`` is less than 1.
-        LeaseHeldError: a publisher is running.
+        LeaseLostError: the lease, which is of the output, was lost.
         StorageError: the store fails, or these credentials may not delete.
     """
     if keep < 1:
         raise ConfigError(f"--keep {keep}: expected 1 or more; the live snapshot always stays")
-    with take_lease(output, LEASE, run_id, ttl_s=config.lease_s, waiting=reporter.note) as lease:
-        latest, _ = read_latest(output)
-        needed = {latest.snapshot_id, latest.previous} if latest else set()
-        complete = [manifest.snapshot_id for manifest in manifests(output)]
-        kept = [name for name in complete if name in needed or name in complete[-keep:]]
-        removed = [name for name in complete if name not in kept]
-        leftovers = [name for name, whole in snapshot_ids(output).items() if not whole]
-        for name in [*removed, *leftovers]:
-            lease.check()
-            _remove(output, name)
+    latest, _ = read_latest(output)
+    needed = {latest.snapshot_id, latest.previous} if latest else set()
+    complete = [manifest.snapshot_id for manifest in manifests(output)]
+    kept = [name for name in complete if name in needed or name in complete[-keep:]]
+    removed = [name for name in complete if name not in kept]
+    leftovers = [name for name, whole in snapshot_ids(output).items() if not whole]
+    for name in [*removed, *leftovers]:
+        lease.check()
+        _remove(output, name)
     return Retained(tuple(kept), tuple(removed), tuple(leftovers))
 
 

@@ -130,12 +130,17 @@ def test_its_snapshots_are_listed_and_rolled_back_to(old: Old) -> None:
     assert latest["rollback"] is True
 
 
-def test_what_it_derived_is_kept(old: Old) -> None:
+def test_what_it_derived_is_kept_beside_what_the_present_rule_makes_of_the_votes(old: Old) -> None:
+    derived = old.labels / "derived"
+    before = {path: path.read_bytes() for path in derived.rglob("*") if path.is_file()}
     policy = ("--judge", JUDGE, "--policy.min_confidence", "0.9")
     done = old.run(derive, *policy, of_input=False)
     assert done.exit_code == 0, done.error
     plan = done.event("plan")
-    assert (plan["parts"], plan["parts_done"]) == (4, 4)
+    assert (plan["parts"], plan["parts_done"]) == (4, 0)
+    after = {path: path.read_bytes() for path in derived.rglob("*") if path.is_file()}
+    assert before.items() <= after.items()
+    assert len(after) == len(before) + 5  # four parts and derivation.json
 
 
 def test_its_runs_are_reported(old: Old) -> None:

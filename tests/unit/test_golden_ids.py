@@ -23,10 +23,10 @@ from pipeline.judging.earlier_cards import earlier_form, earlier_id
 from pipeline.judging.judge_cards import label_id
 from pipeline.judging.judge_config import JudgeConfig, ModelConfig
 from pipeline.judging.judge_identity import ModelVersion, canonical_form, judge_id_of
-from pipeline.judging.label_parts import parts_prefix
 from pipeline.judging.votes import round_orders, vote_seed
 from pipeline.pairs.pair_hash import Content, pair_hash
 from pipeline.pairs.shards import shard_key
+from pipeline.parts.part_keys import parts_prefix
 from pipeline.runtime.digest import digest
 
 CONFIGS = Path("jobs/configs")
@@ -307,11 +307,13 @@ def test_label_ids() -> None:
 
 
 def test_policy_and_calibration_ids() -> None:
+    # Of RULE_VERSION 2: ties are for neither side. A policy's id concerns labels and no vote: those
+    # under an earlier one are derived again, and nothing is judged.
     assert policy_id(Rule(), None) == (
-        "5a34768409255f5f9646e0913a0b201008499abc11ac3eb3edfeae3d3274bfe1"
+        "73bec3b50e328cf824751a4c90dd35b9d89374e2a2f1da742f7ff93a808d80ed"
     )
     assert policy_id(Rule(undecided="tie", threshold=0.74, min_confidence=0.6), "c" * 64) == (
-        "a388ff61d849002f3a510f72457fe46e0a61165f96cfb33818a88a0bc634060f"
+        "b7c510b2002d39513f8e166269166dc9bc5440fd0c1e94eaa8c03d86f0bd8d8e"
     )
     assert calibration_id("j" * 64, (0.5, 1.25, 0.0), ((0.5, 0.5), (0.75, 0.7))) == (
         "d95e638bd017a3a197a5a22fca2075b947dea7014fecd0f380cd4afc3f31a52c"

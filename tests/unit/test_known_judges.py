@@ -18,7 +18,7 @@ from pipeline.judging.judge_cards import (
 )
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.judge_identity import ModelVersion
-from pipeline.judging.label_parts import judge_parts_prefix
+from pipeline.parts.part_keys import judge_parts_prefix
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Store

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.aggregation.decisions import next_orders
+from pipeline.aggregation.evidence import next_orders
 from pipeline.judging.judge_config import VotesConfig
 from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.parsing import Option, Unparseable, Verdict

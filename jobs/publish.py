@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 
 from pipeline.nightly.pipeline_config import PipelineConfig
+from pipeline.retention.retain_snapshots import retain
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.errors import BLOCKED, ConfigError
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import new_run_id
 from pipeline.snapshots.gate import gate_for
 from pipeline.snapshots.gate_checks import gate_summary
-from pipeline.snapshots.publish_snapshot import Publication, publish
+from pipeline.snapshots.publish_snapshot import LEASE, Publication, publish
 from pipeline.snapshots.quality.canary_agreement import Canary
 from pipeline.snapshots.quality.measure_snapshot import measure_again, quality_fields
-from pipeline.snapshots.retention import retain
 from pipeline.snapshots.rollback import roll_back
 from pipeline.snapshots.snapshot_summary import listing, publication_fields
+from pipeline.store.lease import take_lease
 from pipeline.store.object_store import Store
 
 
@@ -70,8 +70,9 @@ def _run(call: Call[PipelineConfig]) -> int:
         measured = measure_again(output, options.measure, config.quality, config.input, reporter)
         reporter.event("measured", quality_fields(measured))
     if options.keep is not None:
-        kept = retain(output, options.keep, config.publish, reporter, run_id)
-        reporter.event("retention", asdict(kept))
+        ttl_s = config.publish.lease_s
+        with take_lease(output, LEASE, run_id, ttl_s=ttl_s, waiting=reporter.note) as lease:
+            reporter.event("retention", retain(output, options.keep, lease))
     if options.list:
         for fields in listing(output):
             reporter.event("snapshot", fields)

@@ -20,6 +20,7 @@ from pipeline.pairs.columns import ColumnMapping
 from pipeline.store.object_store import Store
 
 _FOLDER = "_parts"  # hidden from `datasets`
+RECEIPT = rf"{_FOLDER}/\d{{5}}\.json"  # the path of a receipt in an export's folder
 
 
 @dataclass(frozen=True)

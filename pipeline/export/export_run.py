@@ -242,6 +242,7 @@ class _Export:
             sources=dict(sorted(sources.items())),
             files=sorted(files, key=lambda file: file["path"]),
             beside=(),
+            snapshot_created_at=self._manifest.created_at,
         )
 
     def _finish(self, record: ExportRecord) -> ExportRecord:

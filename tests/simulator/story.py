@@ -24,12 +24,12 @@ from pipeline.judging.votes import Vote
 from pipeline.labeling.commit import commit_part, uncommitted
 from pipeline.labeling.units import Unit
 from pipeline.pairs.shards import list_shards, read_footer, shard_key
+from pipeline.retention.retain_snapshots import retain
 from pipeline.runtime.errors import PairmillError
 from pipeline.runtime.reporter import Reporter
 from pipeline.snapshots.manifests import folder_of, live, read_manifest, snapshot_ids
 from pipeline.snapshots.publish_config import PublishConfig
-from pipeline.snapshots.publish_snapshot import publish
-from pipeline.snapshots.retention import retain
+from pipeline.snapshots.publish_snapshot import LEASE, publish
 from pipeline.snapshots.rollback import roll_back
 from pipeline.store.lease import take_lease
 from pipeline.store.object_store import Store
@@ -193,8 +193,9 @@ class Worker:
             roll_back(self._output, chosen, _CONFIG, _QUIET, self._process.name)
 
     def _retain(self) -> None:
-        keep = self._chance.choice((1, 2))
-        retain(self._output, keep, _CONFIG, _QUIET, self._process.name)
+        keep, ttl_s = self._chance.choice((1, 2)), _CONFIG.lease_s
+        with take_lease(self._output, LEASE, self._process.name, ttl_s=ttl_s) as lease:
+            retain(self._output, keep, lease)
 
     def _read(self) -> None:
         """Reads what LATEST.json names, some times; every byte must be what the manifest says."""

@@ -11,9 +11,8 @@ from pipeline.retention.stored import Stored
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import new_run_id
-from pipeline.snapshots.publish_snapshot import LEASE
-from pipeline.store.lease import take_lease
 from pipeline.store.object_store import Store
+from pipeline.store.writer_lease import writer_lease
 
 
 def _options(parser: Parser) -> None:
@@ -30,8 +29,7 @@ def _run(call: Call[PipelineConfig]) -> int:
         _report(plan, reporter, "would remove")
         reporter.note("nothing was removed; --apply removes it")
         return 0
-    ttl_s = config.publish.lease_s
-    with take_lease(output, LEASE, run_id, ttl_s=ttl_s, waiting=reporter.note) as lease:
+    with writer_lease(output, run_id, config.lease_s, reporter) as lease:
         plan = plan_clean(Stored(output, run_id), config.clean)
         plan.apply(lease.check)
     _report(plan, reporter, "removed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from pipeline.nightly.pipeline_config import PipelineConfig
@@ -12,13 +13,14 @@ from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import new_run_id
 from pipeline.snapshots.gate import gate_for
 from pipeline.snapshots.gate_checks import gate_summary
-from pipeline.snapshots.publish_snapshot import LEASE, Publication, publish
+from pipeline.snapshots.publish_snapshot import Publication, publish
 from pipeline.snapshots.quality.canary_agreement import Canary
 from pipeline.snapshots.quality.measure_snapshot import measure_again, quality_fields
 from pipeline.snapshots.rollback import roll_back
 from pipeline.snapshots.snapshot_summary import listing, publication_fields
-from pipeline.store.lease import take_lease
+from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
+from pipeline.store.writer_lease import writer_lease
 
 
 def _options(parser: Parser) -> None:
@@ -60,23 +62,37 @@ def _run(call: Call[PipelineConfig]) -> int:
     if options.input and options.rollback:
         raise ConfigError("--input publishes and --rollback goes back: give one of the two")
     done = None
+    if any(asked[:3]) or options.keep is not None:
+        ttl_s = config.publish.lease_s or config.lease_s
+        with writer_lease(output, run_id, ttl_s, reporter) as lease:
+            done = _write(options, config, output, reporter, lease)
+    if options.list:
+        for fields in listing(output):
+            reporter.event("snapshot", fields)
+    return 0 if done is None or done.live else BLOCKED
+
+
+def _write(
+    options: argparse.Namespace,
+    config: PipelineConfig,
+    output: Store,
+    reporter: Reporter,
+    lease: Lease,
+) -> Publication | None:
+    """Everything but the list; what was published, or gone back to."""
+    done = None
     if options.input:
-        done = _publish(config, options.input, output, options.judge, reporter, run_id)
+        done = _publish(config, options.input, output, options.judge, reporter, lease)
     if options.rollback:
-        done = roll_back(output, options.rollback, config.publish, reporter, run_id)
+        done = roll_back(output, options.rollback, reporter, lease)
     if done is not None:
         _report(done, output, reporter)
     if options.measure:
         measured = measure_again(output, options.measure, config.quality, config.input, reporter)
         reporter.event("measured", quality_fields(measured))
     if options.keep is not None:
-        ttl_s = config.publish.lease_s
-        with take_lease(output, LEASE, run_id, ttl_s=ttl_s, waiting=reporter.note) as lease:
-            reporter.event("retention", retain(output, options.keep, lease))
-    if options.list:
-        for fields in listing(output):
-            reporter.event("snapshot", fields)
-    return 0 if done is None or done.live else BLOCKED
+        reporter.event("retention", retain(output, options.keep, lease))
+    return done
 
 
 def _publish(
@@ -85,7 +101,7 @@ def _publish(
     output: Store,
     judge: str,
     reporter: Reporter,
-    run_id: str,
+    lease: Lease,
 ) -> Publication:
     gold = config.canary.input
     canary = Canary(None, gold, config.canary.read_as(config.input)) if gold else None
@@ -95,7 +111,7 @@ def _publish(
         judge,
         config.publish,
         reporter,
-        run_id,
+        lease,
         max_bad_shards=config.quarantine.max_shards,
         gate=gate_for(config.gate, config.quality, config.input, canary, reporter),
     )

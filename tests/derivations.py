@@ -15,9 +15,9 @@ from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.judge_cards import judge_card, write_card
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.votes import Vote
-from pipeline.labeling.commit import commit_part
 from pipeline.labeling.pair_judge import label_row
-from pipeline.labeling.units import Unit
+from pipeline.parts.commit import commit_part
+from pipeline.parts.units import Unit
 from pipeline.runtime.digest import digest
 from pipeline.store.object_store import Store
 from schemas.contract import table_of

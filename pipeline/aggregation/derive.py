@@ -24,7 +24,8 @@ from pipeline.aggregation.label_tables import derived, number_of_pairs, pairs_of
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import PolicyConfig
 from pipeline.judging.judge_cards import find_card, judge_of
-from pipeline.judging.label_parts import committed_range, judge_folder, part_bytes, read_part
+from pipeline.parts.part_files import part_bytes, read_part
+from pipeline.parts.part_keys import Part, judge_folder
 from pipeline.runtime.errors import ConfigError, InputError, ReconcileError
 from pipeline.runtime.reporter import Reporter
 from pipeline.store.object_store import Store
@@ -160,7 +161,7 @@ def derive(
         )
     fitted = _calibration(source, judge_id, calibration)
     plan = Derivation(judge_id, Labeler.of(config, policy, fitted), pairs, source, target)
-    parts = [e.key for e in source.list(plan.parts_folder) if committed_range(e.key)]
+    parts = [e.key for e in source.list(plan.parts_folder) if Part.of(e.key)]
     if not parts:
         raise InputError(
             f"{source.path(plan.parts_folder)}: no parts there; expected labels of this judge, "

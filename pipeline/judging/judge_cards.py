@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.label_parts import judge_folder
 from pipeline.judging.parsing import PARSER_VERSION
 from pipeline.judging.prompts import load_prompt
+from pipeline.parts.part_keys import judge_folder
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.runtime.validation_errors import problems_of

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.judging.parsing import Unparseable, Verdict
-from schemas.labels import VERDICT
+from schemas.labels import VERDICT, VOTE
 
 LETTERS = string.ascii_lowercase
 _STORED = (
@@ -26,6 +26,8 @@ _STORED = (
     "prompt_tokens",
     "output_tokens",
     "cached_tokens",
+    "run_id",
+    "superseded",
 )
 
 
@@ -40,6 +42,8 @@ class Vote:
         option: ``"a"``, ``"b"``, ``"both_good"`` or ``"both_bad"``; None without an option.
         prompt_tokens: length of the prompt, media included, in tokens.
         cached_tokens: how many of them the engine served from its prefix cache.
+        run_id: the run that asked; None in votes of labels v1.
+        superseded: whether a later vote takes its place, so that it counts no more.
     """
 
     order: str
@@ -53,6 +57,8 @@ class Vote:
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    run_id: str | None = None
+    superseded: bool = False
 
     @property
     def readable(self) -> bool:
@@ -80,20 +86,26 @@ class Vote:
         return replace(self, order="ab" if shown[0] < shown[1] else "ba", scores=scores)
 
     def as_row(self) -> dict[str, Any]:
-        """The vote as labels v1 stores it."""
+        """The vote as labels v2 stores it."""
         score_a, score_b = (*self.scores[:2], None, None)[:2]
-        return {name: getattr(self, name) for name in _STORED} | {
-            "score_a": score_a,
-            "score_b": score_b,
-            "scores": list(self.scores) if len(self.scores) > 2 else None,
-            "choice": self.choice,
-        }
+        row: dict[str, Any] = dict.fromkeys(field.name for field in VOTE)
+        return (
+            row
+            | {name: getattr(self, name) for name in _STORED}
+            | {
+                "score_a": score_a,
+                "score_b": score_b,
+                "scores": list(self.scores) if len(self.scores) > 2 else None,
+                "choice": self.choice,
+            }
+        )
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Vote:
-        """The vote that labels v1 stores as ``row``; ``detail`` is not stored."""
+        """The vote that labels v2 stores as ``row``; ``detail`` is not stored."""
         scores = row["scores"] or [s for s in (row["score_a"], row["score_b"]) if s is not None]
-        return cls(scores=tuple(scores), **{name: row[name] for name in _STORED})
+        stored = {name: row[name] for name in _STORED}
+        return cls(scores=tuple(scores), **stored | {"superseded": bool(row["superseded"])})
 
 
 def mapped_back(read: Verdict | Unparseable, order: str) -> dict[str, Any]:

@@ -14,8 +14,7 @@ from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import Step
 from pipeline.runtime.stop import Stop
 from pipeline.snapshots.manifests import live
-from pipeline.snapshots.publish_snapshot import LEASE
-from pipeline.store.lease import take_lease
+from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
 
 
@@ -28,7 +27,7 @@ class FollowUp:
         input_uri: str,
         output: Store,
         reporter: Reporter,
-        run_id: str,
+        lease: Lease,
         record: NightRecord,
         stop: Stop,
     ) -> None:
@@ -36,7 +35,7 @@ class FollowUp:
         self._stop = stop
         self._config, self._nightly = config, config.nightly
         self._input_uri, self._output = input_uri, output
-        self._reporter, self._run_id, self._record = reporter, run_id, record
+        self._reporter, self._lease, self._record = reporter, lease, record
 
     def skip(self) -> None:
         """Records all steps as skipped, since nothing new is live."""
@@ -80,15 +79,12 @@ class FollowUp:
 
     def _remove(self) -> dict[str, object]:
         """Removes what is not kept; returns what the record says about it."""
-        output, ttl_s = self._output, self._config.publish.lease_s
-        waiting = self._reporter.note
-        with take_lease(output, LEASE, self._run_id, ttl_s=ttl_s, waiting=waiting) as lease:
-            if self._nightly.keep is not None:
-                done = retain(output, self._nightly.keep, lease)
-                return {"kept": done["kept"], "removed": [*done["removed"], *done["leftovers"]]}
-            plan = plan_clean(Stored(output, self._run_id), self._config.clean)
-            plan.apply(lease.check)
-            return {"kinds": plan.summary()}
+        if self._nightly.keep is not None:
+            done = retain(self._output, self._nightly.keep, self._lease)
+            return {"kept": done["kept"], "removed": [*done["removed"], *done["leftovers"]]}
+        plan = plan_clean(Stored(self._output, self._lease.run_id), self._config.clean)
+        plan.apply(self._lease.check)
+        return {"kinds": plan.summary()}
 
     def _hooks(self, step: Step) -> None:
         hooks = Hooks(self._nightly, self._output, live(self._output))
@@ -98,4 +94,4 @@ class FollowUp:
         with step("hooks") as detail:
             detail["hooks"] = [list(hook) for hook in pending]
             stop_seconds = self._config.workers.stop_seconds
-            hooks.run(self._input_uri, self._run_id, self._reporter, self._stop, stop_seconds)
+            hooks.run(self._input_uri, self._lease.run_id, self._reporter, self._stop, stop_seconds)

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.judging.label_parts import committed_range
-from pipeline.labeling.units import subtract
+from pipeline.parts.part_keys import Part
+from pipeline.parts.units import subtract
 from pipeline.retention.stored import (
     JUDGE,
     PART,
@@ -67,8 +67,8 @@ def stored_attempts(stored: Stored) -> Iterator[Thing]:
     """The marks of each unit, and of each run's engines; marks of open rows find what kills."""
     done = defaultdict(list)
     for match, entry in stored.matching("parts", rf"({JUDGE}/{SHARD})/.*"):
-        if rows := committed_range(entry.key):
-            done[match[1]].append(rows)
+        if part := Part.of(entry.key):
+            done[match[1]].append(part.rows)
     for name, objects in grouped(stored.matching("attempts", UNIT_MARKS)).items():
         shard, _, rows = name.rpartition("/")
         start, stop = map(int, rows.split("-"))

@@ -11,8 +11,8 @@ import s3fs
 
 from jobs import calibrate, derive
 from pipeline.aggregation.calibration_cards import read_calibration
-from pipeline.judging.label_parts import read_part
 from pipeline.judging.votes import Vote
+from pipeline.parts.part_files import read_part
 from pipeline.store.object_store import Store
 from tests.calibrations import scored
 from tests.derivations import Labelled

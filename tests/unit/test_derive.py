@@ -15,8 +15,8 @@ import pytest
 from pipeline.aggregation.calibration_cards import put_calibration
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import PolicyConfig
-from pipeline.judging.label_parts import part_bytes, read_part
 from pipeline.judging.votes import Vote
+from pipeline.parts.part_files import part_bytes, read_part
 from pipeline.store.object_store import Store
 from schemas.contract import table_of
 from schemas.labels import LABELS

@@ -16,10 +16,10 @@ from pipeline.aggregation.policy import Rule, policy_id
 from pipeline.engines.model_version import model_version
 from pipeline.judging.judge_cards import judge_card, label_id
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.label_parts import parts_prefix
 from pipeline.judging.votes import round_orders, vote_seed
 from pipeline.pairs.pair_hash import Content, pair_hash
 from pipeline.pairs.shards import shard_key
+from pipeline.parts.part_keys import parts_prefix
 
 CONFIGS = Path("jobs/configs")
 COMMIT = "commit:" + "0" * 40

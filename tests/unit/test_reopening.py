@@ -1,4 +1,4 @@
-"""Quarantined rows tried again: they alone, in place, and once a run."""
+"""Rows that are asked about again: they alone, in a new revision, and with all of their votes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.judging.judge_config import JudgeConfig
 from pipeline.labeling.pair_judge import Judge
-from pipeline.labeling.retries import Retries, parse_reasons
+from pipeline.labeling.reopening import COLUMNS, Reopening, parse_reasons
 from pipeline.labeling.unit_result import RowCounts
+from pipeline.parts.part_files import read_part
 from pipeline.runtime.errors import EngineDeadError, InputError
 from pipeline.store.object_store import Store
 from schemas.labels import Reason
@@ -59,9 +61,57 @@ def test_only_rows_of_the_reasons_named_are_asked_about(output: Store) -> None:
         ("quarantined", "first"),
         ("quarantined", "second"),  # it is no pair that could be known again; it asked nothing
     ]
-    assert [after[n] == before[n] for n in range(3)] == [True, False, True]
+    kept = before[0].keys() - {"part_revision"}
+    same = [all(after[n][name] == before[n][name] for name in kept) for n in range(3)]
+    assert same == [True, False, True]
+    assert [(row["revision"], row["part_revision"]) for row in after] == [
+        (1, 2),
+        (2, 2),
+        (1, 2),
+        (2, 2),
+    ]
     assert (counts.pairs, counts.judgments, counts.reused) == (4, 2, 2)
-    assert len(list(output.list("parts"))) == 1
+    names = [entry.key.rpartition("/")[2] for entry in output.list("parts")]
+    assert names == ["000000000-000000004.1.parquet", "000000000-000000004.2.parquet"]
+
+
+def test_votes_before_a_retry_stay_and_count_no_more(output: Store) -> None:
+    (_, before, _, _) = labels_of(output.uri)
+    run(output, scripted()[0], "second", MALFORMED)
+    (_, after, _, _) = labels_of(output.uri)
+    old, new = after["votes"][:8], after["votes"][8:]
+    assert [vote | {"superseded": False} for vote in old] == before["votes"]
+    assert {vote["superseded"] for vote in old} == {True}
+    assert [(vote["outcome"], vote["run_id"], vote["superseded"]) for vote in new] == [
+        ("verdict", "second", False)
+    ] * 2
+    assert not {vote["seed"] for vote in old} & {vote["seed"] for vote in new}
+    assert (before["n_votes"], after["n_votes"]) == (8, 2)
+
+
+def votes_config(most: int) -> Row:
+    return {"votes": {"min_votes": 2, "max_votes": most, "threshold": 0.74}}
+
+
+def test_a_larger_budget_asks_about_open_rows_alone_and_goes_on(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    unsure = text_pair(1, "EITHER")  # the one shown first, whichever it is
+    rows = [text_pair(0), unsure, text_pair(3)]
+    script = {"faults": {"EITHER": "flip"}}
+    run(store, scripted(script, votes_config(4))[0], "first", rows=rows)
+    before = labels_of(store.uri)
+    assert [row["n_votes"] for row in before] == [2, 4, 2]
+    judge, engine = scripted(script, votes_config(6))
+    counts = run(store, judge, "second", rows=rows)
+    assert {"EITHER" in chat.user for chat, _ in engine.asked} == {True}
+    after = labels_of(store.uri)
+    assert [row["n_votes"] for row in after] == [2, 6, 2]
+    assert after[1]["votes"][:4] == before[1]["votes"]
+    assert [row["revision"] for row in after] == [1, 2, 1]
+    assert (counts.pairs, counts.judgments, counts.reused) == (3, 2, 2)
+    again, engine = scripted(script, votes_config(6))
+    run(store, again, "third", rows=rows)
+    assert engine.asked == []
 
 
 def test_a_run_tries_a_row_once(output: Store) -> None:
@@ -78,13 +128,13 @@ def test_without_reasons_nothing_is_tried_again(output: Store) -> None:
     judge, engine = scripted()
     run(output, judge, "second")
     assert (engine.asked, reasons(output)) == ([], FIRST)
-    key = unit(0, 4).part_key(JUDGE_ID)
+    part = read_part(output, unit(0, 4).part_key(JUDGE_ID), COLUMNS)
     counts = [
-        Retries(chosen, "second").pending(output, key)
+        Reopening(JudgeConfig(), "second", chosen).pending(part).total()
         for chosen in (frozenset[Reason](), MALFORMED, frozenset(Reason))
     ]
     assert counts == [0, 1, 3]
-    assert Retries(frozenset(Reason), "first").pending(output, key) == 0
+    assert not Reopening(JudgeConfig(), "first", frozenset(Reason)).pending(part)
 
 
 def test_a_row_that_kills_its_worker_when_tried_again_is_left_as_it_is(output: Store) -> None:
@@ -94,12 +144,6 @@ def test_a_row_that_kills_its_worker_when_tried_again_is_left_as_it_is(output: S
     counts = run(output, scripted({"faults": {"CHAT": "die"}})[0], "second", MALFORMED)
     assert (counts.pairs, counts.reused) == (4, 4)
     assert reasons(output) == FIRST
-
-
-def test_a_unit_cut_otherwise_is_refused(output: Store) -> None:
-    worker = runner(scripted()[0], output, "second", retries=MALFORMED)
-    with pytest.raises(InputError, match=r"set input\.unit_rows and"):
-        asyncio.run(worker.run(unit(0, 2), pairs_of(ROWS[:2])))
 
 
 def test_reasons_by_name() -> None:

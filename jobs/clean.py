@@ -18,6 +18,7 @@ from pipeline.store.writer_lease import writer_lease
 def _options(parser: Parser) -> None:
     add = parser.add_argument
     add("--output", metavar="URI", required=True, help="the output to clean")
+    add("--input", metavar="URI", help="the pairs; by default those that the snapshot names")
     add("--apply", action="store_true", help="remove it; without, only say what would go and why")
 
 
@@ -25,12 +26,12 @@ def _run(call: Call[PipelineConfig]) -> int:
     options, config, run_id = call.options, call.config(), new_run_id()
     output, reporter = Store(options.output), call.reporter.of_run(run_id)
     if not options.apply:
-        plan = plan_clean(Stored(output), config.clean)
+        plan = plan_clean(Stored(output, run_id, options.input), config.clean)
         _report(plan, reporter, "would remove")
         reporter.note("nothing was removed; --apply removes it")
         return 0
     with writer_lease(output, run_id, config.lease_s, reporter) as lease:
-        plan = plan_clean(Stored(output, run_id), config.clean)
+        plan = plan_clean(Stored(output, run_id, options.input), config.clean)
         plan.apply(lease.check)
     _report(plan, reporter, "removed")
     return 0

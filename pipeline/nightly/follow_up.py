@@ -82,7 +82,8 @@ class FollowUp:
         if self._nightly.keep is not None:
             done = retain(self._output, self._nightly.keep, self._lease)
             return {"kept": done["kept"], "removed": [*done["removed"], *done["leftovers"]]}
-        plan = plan_clean(Stored(self._output, self._lease.run_id), self._config.clean)
+        stored = Stored(self._output, self._lease.run_id, self._input_uri)
+        plan = plan_clean(stored, self._config.clean)
         plan.apply(self._lease.check)
         return {"kinds": plan.summary()}
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.retention.clean_config import CleanConfig
-from pipeline.retention.kinds import KINDS, SNAPSHOTS, Kind
+from pipeline.retention.kinds import KINDS, PARTS, SNAPSHOTS, Kind
 from pipeline.retention.stored import Stored
+from pipeline.retention.stored_parts import drop_from_indexes
 from pipeline.retention.things import Removal, Thing, removals
 from pipeline.runtime.errors import ReconcileError
 from pipeline.snapshots.manifests import read_latest
@@ -74,6 +75,7 @@ class CleanPlan:
         for objects in ("first", "then"):
             entries = (e for each in self.removals for e in getattr(each.thing, objects))
             remove_objects(output, (entry.key for entry in entries), check)
+        drop_from_indexes(output, (e.key for each in self.of_kind(PARTS) for e in each.thing.first))
 
 
 def plan_clean(stored: Stored, config: CleanConfig, kinds: Sequence[Kind] = KINDS) -> CleanPlan:

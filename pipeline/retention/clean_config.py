@@ -33,5 +33,9 @@ class CleanConfig(Frozen):
     """Canaries of earlier nights. The newest of each judge stay: the gate compares with them."""
     runs: Limits = Limits()
     """Records and reports of runs. The newest stay that judged, and the one that published."""
-    attempts: Limits = Limits()
-    """Marks of attempts at rows that have labels now (``days`` alone has a meaning)."""
+    attempts_days: float | None = Field(default=None, ge=0)
+    """Marks of attempts at rows that have labels by now stay for so long; by default for ever."""
+    parts_days: float | None = Field(default=None, ge=0)
+    """Parts stay for so long if all of their votes are in other parts that stay: earlier revisions,
+    and those of shards that the input no longer has in that version. By default for ever.
+    """

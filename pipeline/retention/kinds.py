@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pipeline.retention.clean_config import CleanConfig, Limits
 from pipeline.retention.stored import Stored
 from pipeline.retention.stored_exports import stored_exports
+from pipeline.retention.stored_parts import stored_index_files, stored_parts
 from pipeline.retention.stored_runs import (
     stored_attempts,
     stored_canaries,
@@ -37,6 +38,8 @@ class Kind:
 
 SNAPSHOTS = Kind("snapshot", stored_snapshots, lambda config: config.snapshots, has_useless=True)
 
+PARTS = "parts of a shard"
+
 # Snapshots come first: which of them stay decides about what they need.
 KINDS = (
     SNAPSHOTS,
@@ -44,5 +47,7 @@ KINDS = (
     Kind("derivation", stored_derivations, lambda config: config.derived),
     Kind("canaries of a run", stored_canaries, lambda config: config.canaries),
     Kind("records of a run", stored_runs, lambda config: config.runs),
-    Kind("marks of attempts", stored_attempts, lambda config: config.attempts),
+    Kind("marks of attempts", stored_attempts, lambda config: Limits(days=config.attempts_days)),
+    Kind(PARTS, stored_parts, lambda config: Limits(days=config.parts_days)),
+    Kind("files of an index", stored_index_files, lambda config: Limits(), has_useless=True),
 )

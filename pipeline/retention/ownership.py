@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pipeline.retention import stored_runs, stored_snapshots
 from pipeline.retention.stored import JUDGE, PART, Stored
 from pipeline.retention.stored_exports import stored_exports
+from pipeline.retention.stored_parts import INDEX_FILES
 from pipeline.store.object_store import Entry
 
 _OURS = re.compile(
@@ -22,6 +23,7 @@ _OURS = re.compile(
             r"doctor/(?:probe|swap)",
             r"snapshots/LATEST\.json",
             rf"parts/{JUDGE}/{PART}",
+            rf"index/{INDEX_FILES}",
             rf"snapshots/{stored_snapshots.PATTERN}",
             rf"runs/{stored_runs.RUN_FILES}",
             rf"canaries/{stored_runs.CANARIES}",

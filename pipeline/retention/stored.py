@@ -28,11 +28,12 @@ class Stored:
 
     Attributes:
         run_id: of the run that cleans.
+        input_uri: the pairs as they are now; by default those that the live snapshot was made of.
         now: by the clock of this machine.
         latest: which snapshot is live; None before the first is.
     """
 
-    def __init__(self, output: Store, run_id: str = "") -> None:
+    def __init__(self, output: Store, run_id: str = "", input_uri: str | None = None) -> None:
         """Reads which snapshot is live.
 
         Raises:
@@ -50,6 +51,8 @@ class Stored:
                 f"LATEST.json names this snapshot; nothing was removed: restore the object, or "
                 "publish again"
             )
+        live = self.manifests[self.latest.snapshot_id] if self.latest else None
+        self.input_uri = input_uri or (live.input if live else None)
 
     def under(self, folder: str) -> list[Entry]:
         """The objects of a folder directly under the root."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from pipeline.export.export_leftovers import receipt_paths
 from pipeline.export.export_media import MEDIA_FOLDER
-from pipeline.export.export_parts import RECEIPT, PartReceipt
+from pipeline.export.export_parts import RECEIPT
 from pipeline.export.export_record import NAME, ExportRecord
 from pipeline.export.export_run import EXPORTS
 from pipeline.export.format_registry import TRAINER_FORMATS
@@ -56,7 +57,7 @@ def _unfinished(stored: Stored, name: str, paths: dict[str, Entry]) -> Thing:
     named: set[str] = set()
     for path, entry in paths.items():
         if _RECEIPT.fullmatch(path):
-            named.update(_receipt_paths(stored.output.read(entry.key)))
+            named.update(receipt_paths(stored.output.read(entry.key)))
     why = "was never finished, and its snapshot is gone"
     return Thing(name, (), tuple(_ours(paths, named)), useless=why)
 
@@ -66,10 +67,3 @@ def _ours(paths: dict[str, Entry], named: set[str]) -> Iterator[Entry]:
     for path, entry in paths.items():
         if path in named or _MEDIA.fullmatch(path) or _RECEIPT.fullmatch(path):
             yield entry
-
-
-def _receipt_paths(data: bytes) -> Sequence[str]:
-    try:
-        return [record["path"] for _, _, record in PartReceipt.parse(data).files]
-    except (ValueError, TypeError, KeyError):
-        return ()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
+from pipeline.aggregation.calibration_cards import read_calibration
+from pipeline.aggregation.reachable import check_reachable
+from pipeline.judging.judge_cards import find_card, judge_of
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.retention.retain_snapshots import retain
 from pipeline.runtime.command import Call, Command, Parser
@@ -103,12 +106,15 @@ def _publish(
     reporter: Reporter,
     lease: Lease,
 ) -> Publication:
+    card = find_card(output, judge)
+    calibrated = read_calibration(output, card["judge_id"]) is not None
+    check_reachable(judge_of(card), config.policy, calibrated=calibrated)
     gold = config.canary.input
     canary = Canary(None, gold, config.canary.read_as(config.input)) if gold else None
     return publish(
         input_uri,
         output,
-        judge,
+        card["judge_id"],
         config.publish,
         reporter,
         lease,

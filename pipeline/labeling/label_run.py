@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.aggregation.calibration_cards import read_calibration
+from pipeline.aggregation.reachable import check_reachable
 from pipeline.engines.model_version import model_version
-from pipeline.judging.judge_cards import judge_card, write_card
+from pipeline.judging.judge_cards import find_judge, write_card
 from pipeline.labeling.attempts import Starts
 from pipeline.labeling.canaries import Canaries, plan_canaries
 from pipeline.labeling.canary_config import CanaryConfig
@@ -134,8 +135,10 @@ def label(
     stop = stop or Stop()
     with phase(reporter, "identifying the model", announce=False):
         version = model_version(config.judge.model)
-    card = judge_card(config.judge, version, config.engine.kind)
     output = Store(output_uri)
+    known = find_judge(output, config.judge, version, config.engine.kind)
+    calibrated = read_calibration(output, known.judge_id) is not None
+    check_reachable(config.judge, config.policy, calibrated=calibrated)
     with ExitStack() as session:
 
         def spread(planner: ShardPlanner, shards: Sequence[CommittedShard]) -> Iterable[ShardPlan]:
@@ -144,9 +147,11 @@ def label(
             session.enter_context(ray_session(config.workers, reporter))
             return plan_shards_by_tasks(planner, shards)
 
-        again, judge_id = Reopening(config.judge, run_id or new_run_id(), retries), card["judge_id"]
+        judge_id = known.judge_id
+        again = Reopening(config.judge, run_id or new_run_id(), retries)
         reporter = reporter.of_run(again.run_id)
         session.enter_context(logging_of(again.run_id, logging.WARNING))
+        reporter.note(f"judge {judge_id[:16]}: {known.found}")
         with step("plan") as detail:
             index = None if dry_run else update_index(output, judge_id, reporter.note)
             unsettled = unsettled_parts(output, judge_id, again.asking, index)
@@ -155,7 +160,7 @@ def label(
             of_run = (config, output, again.run_id, judge_id, reporter)
             canaries = plan_canaries(canary, *of_run) if plan.units else None
             source = open_input(input_uri)[0].uri
-            run = Run(again, index, card, plan, config, source, output, canaries)
+            run = Run(again, index, known.card, plan, config, source, output, canaries)
             detail.update({"judge_id": judge_id, **plan.summary(), "canaries": run.canary_rows})
             reporter.event("plan", {**detail, "judge_id": judge_id[:16]})
             for shard in plan.bad_shards:
@@ -166,7 +171,7 @@ def label(
             stop.check("nothing is judged yet")
             # Before Ray and engines, so that an output that cannot be written starts none; also
             # without rows, since a snapshot of no rows names a judge too.
-            write_card(output, card)
+            write_card(output, known.card)
             if plan.units:
                 session.enter_context(ray_session(config.workers, reporter))
             return _execute(run, reporter, detail, stop)

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from pipeline.aggregation.decisions import Decision, next_orders
+from pipeline.aggregation.decisions import Decision
+from pipeline.aggregation.evidence import next_orders
 from pipeline.aggregation.labeler import Labeler
 from pipeline.engines.engine import Engine, Reply, Sampling
 from pipeline.engines.engine_config import EngineConfig
@@ -18,6 +19,7 @@ from pipeline.judging.endings import ending_of
 from pipeline.judging.judge_cards import label_id
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.judging_formats import FORMATS, replies_a_round
+from pipeline.judging.renderings import Rendering, rendering_of
 from pipeline.judging.votes import Vote, mapped_back, round_orders, vote_seed
 from pipeline.labeling.earlier_labels import NONE, EarlierLabels
 from pipeline.labeling.prompting import Prepared, Prompting, media_threads
@@ -222,16 +224,19 @@ class Judge:
             prompt = await self._in_thread(self._prompting.prompt, prepared, order)
         ending = ending_of(self._judge, len(order), prompt.chat.user)
         how = Sampling(temperature, sampling.top_p, sampling.max_tokens, seed, ending)
+        chat, ended = prompt.chat, ending is not None
+        shown = rendering_of(images=bool(chat.images), videos=bool(chat.clips), ended=ended)
         try:
             async with asyncio.timeout(limit):
                 with self.activity.request():
                     reply = await self._engine.reply(request_id, prompt, how)
         except TimeoutError:
             detail = f"no reply within {limit:g} s (engine.request_timeout_s)"
-            return Vote(order=order, seed=seed, outcome=Reason.TIMEOUT, detail=detail)
-        return self._read(order, seed, reply)
+            outcome = Reason.TIMEOUT
+            return Vote(order=order, seed=seed, outcome=outcome, detail=detail, rendering=shown)
+        return self._read(order, seed, shown, reply)
 
-    def _read(self, order: str, seed: int, reply: Reply) -> Vote:
+    def _read(self, order: str, seed: int, shown: Rendering, reply: Reply) -> Vote:
         text = self._judge.sampling.reply_prefix + reply.text
         read = self._format.parse(text, reply.finish_reason, len(order))
         return Vote(
@@ -241,6 +246,7 @@ class Judge:
             prompt_tokens=reply.prompt_tokens,
             output_tokens=reply.output_tokens,
             cached_tokens=reply.cached_tokens,
+            rendering=shown,
             **mapped_back(read, order),
         )
 

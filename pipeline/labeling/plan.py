@@ -118,7 +118,10 @@ class Plan:
             },
             "pairs_of_deleted_shards": rows,
             "pairs_to_retry": sum(shard.again.get("retried", 0) for shard in self.shards),
-            "pairs_to_reopen": sum(shard.again.get("reopened", 0) for shard in self.shards),
+            "pairs_undecided": sum(shard.again.get("undecided", 0) for shard in self.shards),
+            "pairs_shown_otherwise": sum(
+                shard.again.get("shown_otherwise", 0) for shard in self.shards
+            ),
             "parts_doubled": len(self.doubled),
             "judgments_at_least": least * self.rows_to_do,
             "judgments_at_most": most * self.rows_to_do,

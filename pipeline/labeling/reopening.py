@@ -1,8 +1,9 @@
 """Which rows that are judged already are asked about again, and with which votes they go on.
 
-A row is reopened where its votes no longer suffice (a larger budget or a stricter stop rule), and
-where it is quarantined and its reason is to be retried. All its votes stay; those that a retry
-takes the place of count no more.
+A row is reopened where its votes no longer suffice (a larger budget or a stricter stop rule),
+where what its votes were shown is shown otherwise by now (``pipeline.judging.renderings``), and
+where it is quarantined and its reason is to be retried. All its votes stay; in the last two cases
+they count no more.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from pipeline.aggregation.decisions import next_orders
+from pipeline.aggregation.evidence import next_orders
 from pipeline.judging.asking import asking_of
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.judging_formats import FORMATS
+from pipeline.judging.renderings import concerns, unstated
 from pipeline.judging.votes import Vote
 from pipeline.runtime.errors import InputError
 from schemas.labels import Reason
 
-Why = Literal["retried", "reopened"]
+Why = Literal["retried", "shown_otherwise", "undecided"]
 COLUMNS = ("row", "pair_hash", "status", "reason", "run_id", "votes")
 
 
@@ -57,6 +59,8 @@ class Reopening:
         votes = counted(votes_of(label))
         if not votes or label["pair_hash"] is None:
             return None
+        if any(concerns(vote.rendering or unstated(self.judge)) for vote in votes):
+            return "shown_otherwise"
         orders = next_orders(
             FORMATS[self.judge.format],
             votes,
@@ -64,12 +68,12 @@ class Reopening:
             len(votes[0].order),
             label["pair_hash"],
         )
-        return "reopened" if orders else None
+        return "undecided" if orders else None
 
     def votes(self, label: Mapping[str, Any]) -> list[Vote]:
         """The votes that a reopened row goes on with: all of them, with what counts no more."""
         votes = votes_of(label)
-        if self.why(label) == "retried":
+        if self.why(label) in ("retried", "shown_otherwise"):
             return [replace(vote, superseded=True) for vote in votes]
         return votes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.judging.asking import asking_of
 from pipeline.judging.judge_cards import judge_of, read_card
+from pipeline.judging.renderings import FIRST
 from pipeline.parts.label_index import LabelIndex, open_index
 from pipeline.store.object_store import Store
 
@@ -28,7 +29,8 @@ def unsettled_parts(
     if index is None:
         index, _ = open_index(output, judge_id)
     card = read_card(output, judge_id)
-    unstated = asking_of(judge_of(card)) if card else ""
+    before = judge_of(card) if card else None
+    unstated = asking_of(before, FIRST) if before else ""
     if all((stated or unstated) == asking for stated in index.state.askings):
         return frozenset()
     return frozenset(key for key, stated in index.part_keys() if (stated or unstated) != asking)

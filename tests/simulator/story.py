@@ -20,6 +20,7 @@ from rich.console import Console
 from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.judge_cards import card_key, judge_card
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.judge_identity import ModelVersion
 from pipeline.judging.votes import Vote
 from pipeline.pairs.shards import list_shards, read_footer, shard_key
 from pipeline.parts.commit import commit_part, uncommitted
@@ -42,7 +43,7 @@ from tests.simulator.scheduler import Process, Scheduler
 from tests.simulator.simulated_store import Faults, SimulatedStore, World
 
 _JUDGE = JudgeConfig()
-_CARD = judge_card(_JUDGE, "v1", "scripted")
+_CARD = judge_card(_JUDGE, ModelVersion.named("v1"), "scripted")
 _LABELER = Labeler.of(_JUDGE)
 _SHARDS = ("a.parquet", "b.parquet")
 _ROWS, _UNIT_ROWS = 4, 2

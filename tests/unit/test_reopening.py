@@ -8,18 +8,21 @@ from pathlib import Path
 import pytest
 
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.renderings import CURRENT
 from pipeline.labeling.pair_judge import Judge
 from pipeline.labeling.reopening import COLUMNS, Reopening, parse_reasons
 from pipeline.labeling.unit_result import RowCounts
+from pipeline.parts.commit import commit_part
 from pipeline.parts.part_files import read_part
 from pipeline.runtime.errors import EngineDeadError, InputError
 from pipeline.store.object_store import Store
 from schemas.labels import Reason
-from tests.judging import JUDGE_ID, Row, pairs_of, runner, scripted, text_pair, unit
+from tests.judging import JUDGE_ID, Row, judge_rows, pairs_of, runner, scripted, text_pair, unit
 from tests.shards import labels_of
 
 ROWS = [text_pair(0), text_pair(1, "CHAT"), text_pair(2, "SAYNO"), text_pair(3, prompt=" ")]
 BROKEN = {"faults": {"CHAT": "malformed", "SAYNO": "refused"}}
+KINDS = ("text", "image", "video", "ending")
 MALFORMED = frozenset({Reason.MALFORMED})
 
 
@@ -112,6 +115,43 @@ def test_a_larger_budget_asks_about_open_rows_alone_and_goes_on(tmp_path: Path) 
     again, engine = scripted(script, votes_config(6))
     run(store, again, "third", rows=rows)
     assert engine.asked == []
+
+
+def rendered(row: Row, **versions: int | None) -> Row:
+    """The row with votes that were made with other versions."""
+    return row | {"votes": [vote | {"rendering": versions} for vote in row["votes"]]}
+
+
+def test_rows_whose_votes_were_shown_otherwise_are_asked_about_again(tmp_path: Path) -> None:
+    store, rows = Store(str(tmp_path)), [text_pair(n) for n in range(4)]
+    made = judge_rows(scripted()[0], rows)
+    kinds = {"text": CURRENT.text, "image": None, "video": None, "ending": CURRENT.ending}
+    older = {"text": (CURRENT.text or 0) - 1}
+    # What a kind was before concerns no row without that kind.
+    old = [made[0], rendered(made[1], **kinds | older), rendered(made[2], **kinds), made[3]]
+    commit_part(store, JUDGE_ID, unit(0, 4), old)
+    judge, engine = scripted()
+    counts = run(store, judge, "second", rows=rows)
+    assert {chat.user.partition("?")[0] for chat, _ in engine.asked} == {"[Question]\nQuestion 1"}
+    after = labels_of(store.uri)
+    assert [row["revision"] for row in after] == [1, 2, 1, 1]
+    assert [vote["superseded"] for vote in after[1]["votes"]] == [True, True, False, False]
+    assert after[1]["votes"][2]["rendering"] == kinds
+    assert (counts.judgments, counts.reused) == (2, 3)
+    part = read_part(store, unit(0, 4).part_key(JUDGE_ID), COLUMNS)
+    assert Reopening(JudgeConfig(), "x").pending(part) == {"shown_otherwise": 1}
+
+
+def test_a_label_stays_where_its_pair_can_no_longer_be_judged(tmp_path: Path) -> None:
+    store, rows = Store(str(tmp_path)), [text_pair(0), text_pair(1)]
+    made = judge_rows(scripted()[0], rows)
+    commit_part(store, JUDGE_ID, unit(0, 2), [rendered(row, text=1) for row in made])
+    counts = run(store, scripted()[0], "second", rows=[text_pair(0), text_pair(1, prompt=" ")])
+    first, second = labels_of(store.uri)
+    assert (first["run_id"], first["revision"]) == ("second", 2)
+    assert (second["status"], second["run_id"], second["revision"]) == (made[1]["status"], "run", 1)
+    assert second["votes"] == rendered(made[1], **dict.fromkeys(KINDS) | {"text": 1})["votes"]
+    assert counts.pairs == 2
 
 
 def test_a_run_tries_a_row_once(output: Store) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import asdict
 
 from pipeline.aggregation.calibration_cards import read_calibration
 from pipeline.aggregation.reachable import check_reachable
 from pipeline.judging.judge_cards import find_card, judge_of
 from pipeline.nightly.pipeline_config import PipelineConfig
+from pipeline.retention.retain_snapshots import retain
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.errors import BLOCKED, ConfigError
 from pipeline.runtime.reporter import Reporter
@@ -19,7 +19,6 @@ from pipeline.snapshots.gate_checks import gate_summary
 from pipeline.snapshots.publish_snapshot import Publication, publish
 from pipeline.snapshots.quality.canary_agreement import Canary
 from pipeline.snapshots.quality.measure_snapshot import measure_again, quality_fields
-from pipeline.snapshots.retention import retain
 from pipeline.snapshots.rollback import roll_back
 from pipeline.snapshots.snapshot_summary import listing, publication_fields
 from pipeline.store.lease import Lease
@@ -95,7 +94,7 @@ def _write(
         measured = measure_again(output, options.measure, config.quality, config.input, reporter)
         reporter.event("measured", quality_fields(measured))
     if options.keep is not None:
-        reporter.event("retention", asdict(retain(output, options.keep, lease)))
+        reporter.event("retention", retain(output, options.keep, lease))
     return done
 
 

@@ -8,6 +8,7 @@ Whether the judge would mostly call a tie is decided likewise.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections import Counter
@@ -286,6 +287,7 @@ def _for_a(vote: Vote, margin_scale: float) -> float:
     return {"a": 1.0, "tie": 0.5, "b": 0.0}[str(vote.choice)]
 
 
+@functools.lru_cache(100_000)
 def _above_half(wins: float, losses: float, prior: float) -> float:
     # P(share > 1/2) under Beta(prior + wins, prior + losses), by the symmetry of betainc.
     return float(betainc(prior + losses, prior + wins, 0.5))

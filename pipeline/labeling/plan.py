@@ -27,6 +27,7 @@ from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.fault_blocks import fault_blocks
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
 
 NO_RETRIES = Retries(frozenset(), "")
@@ -40,6 +41,7 @@ class Plan:
         votes: least and most votes of a pair.
         judge_id: the judge of the run.
         live: the published shards of this input.
+        contents: what identified the shards' versions; to be saved by a run that is not dry.
         prompt_tokens: estimated tokens of one prompt (see ``pipeline.labeling.prompt_estimate``).
     """
 
@@ -47,6 +49,7 @@ class Plan:
     votes: tuple[int, int]
     judge_id: str
     live: PublishedShards
+    contents: ContentKeys = field(repr=False, compare=False)
     prompt_tokens: float = 0
 
     @property
@@ -129,6 +132,7 @@ def make_plan(
     spread: Spread = map_threads,
     retries: Retries = NO_RETRIES,
     read_published: ReadPublished = nothing_published,
+    hashes: Store | None = None,
 ) -> Plan:
     """Plans a run.
 
@@ -141,6 +145,7 @@ def make_plan(
         spread: plans many shards at once, in order; for very many, by Ray tasks.
         retries: the quarantined rows to retry.
         read_published: reads the shards of the live snapshot.
+        hashes: keeps the hashes of local files; the output by default.
 
     Raises:
         InputError: no shard was found, or shards lack columns of pairs v1 (all are listed).
@@ -148,7 +153,7 @@ def make_plan(
     """
     source, prefix = open_input(uri)
     return plan_shards(
-        source, prefix, output, config, judge, judge_id, spread, retries, read_published
+        source, prefix, output, config, judge, judge_id, spread, retries, read_published, hashes
     )
 
 
@@ -162,6 +167,7 @@ def plan_shards(
     spread: Spread = map_threads,
     retries: Retries = NO_RETRIES,
     read_published: ReadPublished = nothing_published,
+    hashes: Store | None = None,
 ) -> Plan:
     """Plans the shards under a prefix of a store; otherwise as :func:`make_plan`."""
     check_apart(source, prefix, output)
@@ -169,7 +175,8 @@ def plan_shards(
     published = read_published(output)
     planned: dict[str, ShardPlan] = {}
     rest: list[CommittedShard] = []
-    for shard in committed_shards(source, output, judge_id, entries):
+    contents = ContentKeys(source, hashes or output)
+    for shard in committed_shards(contents, output, judge_id, entries):
         # The footer of a published shard that is still the same (its key is made of path, size and
         # content) is not read: the manifest has its number of rows. The shard counts as done only
         # if its parts hold exactly these rows, so that a manifest which is missing, unreadable, or
@@ -191,7 +198,8 @@ def plan_shards(
         )
     a_round = len(round_orders(FORMATS[judge.format].counts[0], 0, ""))
     votes = (max(a_round, judge.votes.min_votes), judge.votes.max_votes)
-    plan = Plan(shards, votes, judge_id, published.of_input(source.path(prefix)))
+    live = published.of_input(source.path(prefix))
+    plan = Plan(shards, votes, judge_id, live, contents)
     if not plan.tasks:
         return plan
     tokens = estimate_prompt_tokens(source, plan.tasks[0], config.columns, judge)

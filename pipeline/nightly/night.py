@@ -199,6 +199,7 @@ class _Night:
                 config.publish,
                 self.reporter,
                 self.run_id,
+                policy=config.policy,
                 max_bad_shards=config.quarantine.max_shards,
                 gate=gate_for(
                     config.gate, config.quality, config.input, canary, self.reporter, self.stop

@@ -1,38 +1,43 @@
 """Removes old snapshots. The only code that deletes anything, and only when it is called for.
 
 A snapshot's manifest is deleted first: from then on nobody can open it, so that a snapshot whose
-deletion was interrupted never looks complete. Folders without a manifest, which such deletions and
-killed publishers leave, are removed too.
+deletion was interrupted never looks complete. Folders without a manifest, snapshots whose files are
+gone, and files that no snapshot names, which such deletions and killed publishers leave, are
+removed too. All of it under the lease of publishers, since what no manifest names yet may be what a
+publisher has just written.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from pipeline.runtime.errors import ConfigError
 from pipeline.runtime.reporter import Reporter
 from pipeline.snapshots.manifests import (
+    FILES,
+    SnapshotListing,
     folder_of,
     manifest_key,
-    manifests,
     read_latest,
-    snapshot_ids,
 )
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.publish_snapshot import LEASE
-from pipeline.store.lease import take_lease
+from pipeline.store.lease import Lease, take_lease
 from pipeline.store.object_store import Store
+from schemas.manifest import Manifest
 
 _THREADS = 8
 
 
 @dataclass(frozen=True)
 class Retained:
-    """Ids of snapshots, oldest first."""
+    """Ids of snapshots, oldest first, and how many shared files were removed."""
 
     kept: tuple[str, ...]
     removed: tuple[str, ...]
     leftovers: tuple[str, ...]
+    files_removed: int
 
 
 def retain(
@@ -51,19 +56,38 @@ def retain(
         raise ConfigError(f"--keep {keep}: expected 1 or more; the live snapshot always stays")
     with take_lease(output, LEASE, run_id, ttl_s=config.lease_s, waiting=reporter.note) as lease:
         latest, _ = read_latest(output)
-        needed = {latest.snapshot_id, latest.previous} if latest else set()
-        complete = [manifest.snapshot_id for manifest in manifests(output)]
-        kept = [name for name in complete if name in needed or name in complete[-keep:]]
-        removed = [name for name in complete if name not in kept]
-        leftovers = [name for name, whole in snapshot_ids(output).items() if not whole]
+        live = {latest.snapshot_id, latest.previous} if latest else set()
+        listing = SnapshotListing.of(output)
+        stored = listing.manifests(output)
+        whole = [each for each in stored if listing.whole(each) or each.snapshot_id in live]
+        wanted = live | {each.snapshot_id for each in whole[-keep:]}
+        kept = [each for each in whole if each.snapshot_id in wanted]
+        ids = [each.snapshot_id for each in kept]
+        removed = [each.snapshot_id for each in whole if each.snapshot_id not in wanted]
+        leftovers = [name for name in listing.ids if name not in {*ids, *removed}]
+        needed = needed_files(kept)
         for name in [*removed, *leftovers]:
             lease.check()
-            _remove(output, name)
-    return Retained(tuple(kept), tuple(removed), tuple(leftovers))
+            output.delete(manifest_key(name))
+            _delete(output, _unneeded(listing, folder_of(name), needed), lease)
+        files = _unneeded(listing, FILES, needed)
+        _delete(output, files, lease)
+    return Retained(tuple(ids), tuple(removed), tuple(leftovers), len(files))
 
 
-def _remove(output: Store, snapshot_id: str) -> None:
-    output.delete(manifest_key(snapshot_id))
-    keys = [entry.key for entry in output.list(folder_of(snapshot_id))]
+def needed_files(manifests: Iterable[Manifest]) -> frozenset[str]:
+    """The keys of the files that some of these snapshots name."""
+    return frozenset(file.path for manifest in manifests for file in manifest.files)
+
+
+def _unneeded(listing: SnapshotListing, folder: str, needed: Collection[str]) -> list[str]:
+    return [key for key in listing.sizes if key.startswith(f"{folder}/") and key not in needed]
+
+
+def _delete(output: Store, keys: Collection[str], lease: Lease) -> None:
+    def one(key: str) -> None:
+        lease.check()
+        output.delete(key)
+
     with output.host.pool(_THREADS) as pool:
-        list(pool.map(output.delete, keys))
+        list(pool.map(one, keys))

@@ -69,7 +69,8 @@ def count_canaries(output: Store, canary: Canary, judge_id: str, *, ranked: bool
             f"{judge_id[:16]}; pairmill nightly does, from canary.input"
         )
     try:
-        judged = read_judged(canary.input_uri, canary.input, canary_root(output, run_id), judge_id)
+        root = canary_root(output, run_id)
+        judged = read_judged(canary.input_uri, canary.input, root, judge_id, hashes=output)
     except InputError as error:
         raise InputError(f"no canary of run {run_id} can be used: {error}") from error
     rows = [{name: pair.label[name] for name in LABEL_COLUMNS} for pair in judged]

@@ -17,7 +17,6 @@ from schemas.quality import RATES, Quality
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
 _LARGER = "n>1M"
-_HUB = 40  # hex digits of a hub commit
 
 
 def card_of(
@@ -125,7 +124,9 @@ def _judge(manifest: Manifest) -> Iterator[str]:
     judge, version = card["judge"], str(card["model_version"])
     model = judge["model"]["name"]
     linked = f"[{model}](https://huggingface.co/{model})" if model.count("/") == 1 else model
-    at = f", commit `{version}`" if len(version) == _HUB else f", content `{version[:16]}`"
+    commit = version.removeprefix("commit:")
+    content = version.removeprefix("sha256:")[:16]
+    at = f", content `{content}`" if commit == version else f", commit `{commit}`"
     votes, sampling = judge["votes"], judge["sampling"]
     calibration = card.get("calibration")
     lines = [
@@ -144,7 +145,7 @@ def _judge(manifest: Manifest) -> Iterator[str]:
 
 def _policy(policy: SnapshotPolicy | None) -> Iterator[str]:
     if policy is None:
-        yield "The labels were decided when their pairs were judged, by more than one policy perhaps."
+        yield "Labels were decided when their pairs were judged, by more than one policy perhaps."
         return
     rule = ", ".join(f"`{name}` {value}" for name, value in policy.rule.items())
     fitted = policy.calibration_id

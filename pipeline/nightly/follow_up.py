@@ -12,6 +12,7 @@ from pipeline.runtime.steps import Step
 from pipeline.runtime.stop import Stop
 from pipeline.snapshots.manifests import live
 from pipeline.snapshots.retention import retain
+from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
 
 
@@ -24,7 +25,7 @@ class FollowUp:
         input_uri: str,
         output: Store,
         reporter: Reporter,
-        run_id: str,
+        lease: Lease,
         record: NightRecord,
         stop: Stop,
     ) -> None:
@@ -32,7 +33,7 @@ class FollowUp:
         self._stop = stop
         self._config, self._nightly = config, config.nightly
         self._input_uri, self._output = input_uri, output
-        self._reporter, self._run_id, self._record = reporter, run_id, record
+        self._reporter, self._lease, self._record = reporter, lease, record
 
     def skip(self) -> None:
         """Records all steps as skipped, since nothing new is live."""
@@ -55,8 +56,7 @@ class FollowUp:
             self._hooks(step)
         if self._nightly.keep is not None:
             with step("retention") as detail:
-                keep, publish_config = self._nightly.keep, self._config.publish
-                kept = retain(self._output, keep, publish_config, self._reporter, self._run_id)
+                kept = retain(self._output, self._nightly.keep, self._lease)
                 detail |= {"kept": kept.kept, "removed": [*kept.removed, *kept.leftovers]}
 
     def _exports(self) -> list[dict[str, object]]:
@@ -84,4 +84,4 @@ class FollowUp:
         with step("hooks") as detail:
             detail["hooks"] = [list(hook) for hook in pending]
             stop_seconds = self._config.workers.stop_seconds
-            hooks.run(self._input_uri, self._run_id, self._reporter, self._stop, stop_seconds)
+            hooks.run(self._input_uri, self._lease.run_id, self._reporter, self._stop, stop_seconds)

@@ -1,4 +1,4 @@
-"""The section ``nightly``: what follows publishing, and the lease."""
+"""The section ``nightly``: what follows publishing."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from pydantic import Field, model_validator
 
 from pipeline.export.export_config import ExportConfig
 from pipeline.runtime.config_file import Frozen
-from pipeline.store.lease import TTL_S
 
 Hook = tuple[str, ...]
 
 
 class NightlyConfig(Frozen):
-    """What a nightly run does after publishing, and its lease.
+    """What a nightly run does after publishing.
 
     A hook is a command as a list of words, run without a shell::
 
@@ -38,8 +37,8 @@ class NightlyConfig(Frozen):
     """After publishing, remove all but the newest so many snapshots, the live one and the one
     before it; needs the right to delete. By default nothing is ever removed.
     """
-    lease_s: float = Field(default=TTL_S, gt=0)
-    """A run that has not renewed its lease for so long counts as dead."""
+    lease_s: float | None = Field(default=None, gt=0)
+    """As ``lease_s`` above all sections, for the nightly run alone."""
 
     @model_validator(mode="after")
     def _commands(self) -> Self:

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.aggregation.relabel import Relabeler
-from pipeline.judging.label_parts import read_part
+from pipeline.parts.part_files import read_part
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.map_ahead import map_ahead
 from pipeline.snapshots.publish_config import PublishConfig

@@ -66,7 +66,6 @@ class SnapshotMaker:
     before: Latest | None
     config: PublishConfig
     reporter: Reporter
-    run_id: str
     lease: Lease
     stop: Stop
 
@@ -170,7 +169,7 @@ class SnapshotMaker:
         return Manifest(
             snapshot_id="",
             created_at=self.output.host.now().isoformat(timespec="microseconds"),
-            created_by=self.run_id,
+            created_by=self.lease.run_id,
             parent=self.before.snapshot_id if self.before else None,
             judge=card | used,
             policy=SnapshotPolicy(

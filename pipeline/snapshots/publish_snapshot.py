@@ -30,7 +30,9 @@ from pipeline.aggregation.calibration import Calibration
 from pipeline.aggregation.calibration_cards import read_calibration
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import PolicyConfig
+from pipeline.aggregation.reachable import check_reachable
 from pipeline.judging.judge_cards import find_card, judge_of
+from pipeline.judging.judge_config import VotesConfig
 from pipeline.pairs.shards import open_input
 from pipeline.runtime.errors import PublishConflictError
 from pipeline.runtime.reporter import Reporter
@@ -46,11 +48,9 @@ from pipeline.snapshots.manifests import (
 )
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.snapshot_inventory import OpenSource, check_inventory, take_inventory
-from pipeline.store.lease import Lease, take_lease
+from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store, Version
 from schemas.manifest import GateDecision, Manifest
-
-LEASE = "publish"
 
 # Decides on a complete snapshot that is not live: `passed` is whether it may go live. The whole
 # mapping is stored beside the manifest.
@@ -78,9 +78,10 @@ def publish(
     judge: str,
     config: PublishConfig,
     reporter: Reporter,
-    run_id: str,
+    lease: Lease,
     *,
     policy: PolicyConfig | None = None,
+    votes: VotesConfig | None = None,
     calibration: Calibration | Literal["card", "none"] = "card",
     max_bad_shards: int = 0,
     gate: Gate | None = None,
@@ -90,7 +91,7 @@ def publish(
     stop: Stop | None = None,
     open_source: OpenSource = open_input,
 ) -> Publication:
-    """Publishes the labels that a judge gave the input as it is now.
+    """Publishes the input as it is now with what follows from a judge's votes.
 
     Args:
         input_uri: the pairs, as they were labelled.
@@ -98,9 +99,10 @@ def publish(
         judge: the judge's id, or how it begins.
         config: how the snapshot is written.
         reporter: receives progress.
-        run_id: of this run.
+        lease: of the output, held by this run.
         policy: how all votes become labels; the default policy if not given.
-        calibration: what makes ``p_a`` of them: by default what the judge's card has, if any.
+        votes: the settings that the policy leaves to the judge; by default those of its card.
+        calibration: what makes ``p_a`` of the votes: by default what the judge's card has, if any.
         max_bad_shards: how many shards of the input may be unreadable.
         gate: decides whether the snapshot goes live; otherwise it stays as a candidate.
         keep_withdrawn: whether a snapshot that somebody has just rolled back from stays
@@ -112,41 +114,40 @@ def publish(
         open_source: opens the input.
 
     Raises:
+        ConfigError: the policy is one that no votes of the judge reach.
         ReconcileError: rows of the input are in no part, or in two.
-        LeaseHeldError: another publisher is at work.
+        LeaseLostError: the lease was lost.
         PublishConflictError: another publisher swapped ``LATEST.json`` first.
         PairmillError: see ``pipeline.runtime.errors``.
     """
     card = find_card(output, judge)
-    labeler = Labeler.of(judge_of(card), policy, _fitted(output, card["judge_id"], calibration))
-    with take_lease(output, LEASE, run_id, ttl_s=config.lease_s, waiting=reporter.note) as lease:
-        before, version = read_latest(output)
-        with step("reconcile") as detail:
-            inventory = take_inventory(input_uri, output, card["judge_id"], shards, open_source)
-            check_inventory(
-                inventory, output, allow_missing=config.allow_missing, max_defects=max_bad_shards
-            )
-            detail |= inventory.summary()
-        with step("compact") as detail:
-            by = (config, reporter, run_id, lease, stop or Stop())
-            maker = SnapshotMaker(output, inventory, card, labeler, before, *by)
-            manifest, made = maker.make()
-            detail |= {"snapshot_id": manifest.snapshot_id, **made}
-        snapshot_id = manifest.snapshot_id
-        if before is not None and before.snapshot_id == snapshot_id:
-            return Publication(manifest, live=True, changed=False)
-        if keep_withdrawn and before is not None and before.withdrew(snapshot_id):
-            return Publication(manifest, live=False, changed=False)
-        if gate is not None:
-            with step("gate") as detail:
-                manifest = _gated(manifest, output, gate, lease, run_id)
-                detail |= manifest.gate or {}
-        if manifest.blocked:
-            return Publication(manifest, live=False, changed=False)
-        with step("publish") as detail:
-            lease.check()
-            swap_latest(output, snapshot_id, before, version, run_id)
-            detail |= {"snapshot_id": snapshot_id, "before": before and before.snapshot_id}
+    labeler = _labeler(output, card, policy or PolicyConfig(), votes, calibration)
+    before, version = read_latest(output)
+    with step("reconcile") as detail:
+        inventory = take_inventory(input_uri, output, card["judge_id"], shards, open_source)
+        check_inventory(
+            inventory, output, allow_missing=config.allow_missing, max_defects=max_bad_shards
+        )
+        detail |= inventory.summary()
+    with step("compact") as detail:
+        by = (config, reporter, lease, stop or Stop())
+        manifest, made = SnapshotMaker(output, inventory, card, labeler, before, *by).make()
+        detail |= {"snapshot_id": manifest.snapshot_id, **made}
+    snapshot_id = manifest.snapshot_id
+    if before is not None and before.snapshot_id == snapshot_id:
+        return Publication(manifest, live=True, changed=False)
+    if keep_withdrawn and before is not None and before.withdrew(snapshot_id):
+        return Publication(manifest, live=False, changed=False)
+    if gate is not None:
+        with step("gate") as detail:
+            manifest = _gated(manifest, output, gate, lease)
+            detail |= manifest.gate or {}
+    if manifest.blocked:
+        return Publication(manifest, live=False, changed=False)
+    with step("publish") as detail:
+        lease.check()
+        swap_latest(output, snapshot_id, before, version, lease.run_id)
+        detail |= {"snapshot_id": snapshot_id, "before": before and before.snapshot_id}
     return Publication(manifest, live=True, changed=True)
 
 
@@ -188,21 +189,31 @@ def swap_latest(
     return latest
 
 
-def _fitted(
-    output: Store, judge_id: str, calibration: Calibration | Literal["card", "none"]
-) -> Calibration | None:
-    if calibration == "card":
-        return read_calibration(output, judge_id)
-    return None if calibration == "none" else calibration
+def _labeler(
+    output: Store,
+    card: dict[str, Any],
+    policy: PolicyConfig,
+    votes: VotesConfig | None,
+    calibration: Calibration | Literal["card", "none"],
+) -> Labeler:
+    """What decides all labels of a snapshot."""
+    judge = judge_of(card)
+    if votes is not None:
+        judge = judge.model_copy(update={"votes": votes})
+    fitted = None if calibration == "none" else calibration
+    if fitted == "card":
+        fitted = read_calibration(output, card["judge_id"])
+    check_reachable(judge, policy, calibrated=fitted is not None)
+    return Labeler.of(judge, policy, fitted)
 
 
-def _gated(manifest: Manifest, output: Store, gate: Gate, lease: Lease, run_id: str) -> Manifest:
+def _gated(manifest: Manifest, output: Store, gate: Gate, lease: Lease) -> Manifest:
     """The manifest with the gate's decision; a snapshot that is not live may be gated again."""
     # Through JSON, so that it equals what is stored.
     decision = json.loads(json.dumps(dict(gate(output, manifest))))
     if decision == manifest.gate:
         return manifest
-    record = GateDecision(manifest.snapshot_id, _now(output), run_id, decision)
+    record = GateDecision(manifest.snapshot_id, _now(output), lease.run_id, decision)
     add_gate_decision(output, record, lease.check)
     return replace(manifest, gate=decision)
 

@@ -3,7 +3,7 @@
 A snapshot's manifest is deleted first: from then on nobody can open it, so that a snapshot whose
 deletion was interrupted never looks complete. Folders without a manifest, snapshots whose files are
 gone, and files that no snapshot names, which such deletions and killed publishers leave, are
-removed too. All of it under the lease of publishers, since what no manifest names yet may be what a
+removed too. All of it under the lease of the output, since what no manifest names yet may be what a
 publisher has just written.
 """
 
@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from pipeline.runtime.errors import ConfigError
-from pipeline.runtime.reporter import Reporter
 from pipeline.snapshots.manifests import (
     FILES,
     SnapshotListing,
@@ -21,9 +20,7 @@ from pipeline.snapshots.manifests import (
     manifest_key,
     read_latest,
 )
-from pipeline.snapshots.publish_config import PublishConfig
-from pipeline.snapshots.publish_snapshot import LEASE
-from pipeline.store.lease import Lease, take_lease
+from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
 from schemas.manifest import Manifest
 
@@ -40,38 +37,35 @@ class Retained:
     files_removed: int
 
 
-def retain(
-    output: Store, keep: int, config: PublishConfig, reporter: Reporter, run_id: str
-) -> Retained:
+def retain(output: Store, keep: int, lease: Lease) -> Retained:
     """Removes all but the newest ``keep`` snapshots, the live one and the one before it.
 
     Refused candidates count like the others.
 
     Raises:
         ConfigError: ``keep`` is less than 1.
-        LeaseHeldError: a publisher is running.
+        LeaseLostError: the lease, which is of the output, was lost.
         StorageError: the store fails, or these credentials may not delete.
     """
     if keep < 1:
         raise ConfigError(f"--keep {keep}: expected 1 or more; the live snapshot always stays")
-    with take_lease(output, LEASE, run_id, ttl_s=config.lease_s, waiting=reporter.note) as lease:
-        latest, _ = read_latest(output)
-        live = {latest.snapshot_id, latest.previous} if latest else set()
-        listing = SnapshotListing.of(output)
-        stored = listing.manifests(output)
-        whole = [each for each in stored if listing.whole(each) or each.snapshot_id in live]
-        wanted = live | {each.snapshot_id for each in whole[-keep:]}
-        kept = [each for each in whole if each.snapshot_id in wanted]
-        ids = [each.snapshot_id for each in kept]
-        removed = [each.snapshot_id for each in whole if each.snapshot_id not in wanted]
-        leftovers = [name for name in listing.ids if name not in {*ids, *removed}]
-        needed = needed_files(kept)
-        for name in [*removed, *leftovers]:
-            lease.check()
-            output.delete(manifest_key(name))
-            _delete(output, _unneeded(listing, folder_of(name), needed), lease)
-        files = _unneeded(listing, FILES, needed)
-        _delete(output, files, lease)
+    latest, _ = read_latest(output)
+    live = {latest.snapshot_id, latest.previous} if latest else set()
+    listing = SnapshotListing.of(output)
+    stored = listing.manifests(output)
+    whole = [each for each in stored if listing.whole(each) or each.snapshot_id in live]
+    wanted = live | {each.snapshot_id for each in whole[-keep:]}
+    kept = [each for each in whole if each.snapshot_id in wanted]
+    ids = [each.snapshot_id for each in kept]
+    removed = [each.snapshot_id for each in whole if each.snapshot_id not in wanted]
+    leftovers = [name for name in listing.ids if name not in {*ids, *removed}]
+    needed = needed_files(kept)
+    for name in [*removed, *leftovers]:
+        lease.check()
+        output.delete(manifest_key(name))
+        _delete(output, _unneeded(listing, folder_of(name), needed), lease)
+    files = _unneeded(listing, FILES, needed)
+    _delete(output, files, lease)
     return Retained(tuple(ids), tuple(removed), tuple(leftovers), len(files))
 
 

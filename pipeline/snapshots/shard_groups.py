@@ -2,7 +2,7 @@
 
 A shard's group is the beginning of a hash of its path: it stays in its group whatever shards come
 and go. A file holds whole shards of one group, and is written again once any of them changed. With
-``n`` shards in ``g`` groups a changed shard shares its files with ``(n - 1) / g`` others on average,
+``n`` shards in ``g`` groups, a changed one shares its files with ``(n - 1) / g`` others on average,
 and there are at least a quarter as many groups as shards: of few scattered changes at most about
 five times their bytes are written, and of 10 in 1,000 shards (512 groups) 3 times, so 3 %.
 """

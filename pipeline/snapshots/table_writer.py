@@ -101,7 +101,7 @@ class TableWriter:
         rows = pa.concat_tables(self._pending)
         self._pending, self._pending_bytes = [], 0
         if self._file is None or self._writer is None:
-            self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)
+            self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115  # closed by _close
             options = {"compression": "zstd", "write_page_checksum": True}
             sink = pa.PythonFile(self._file, mode="w")
             self._writer = pq.ParquetWriter(sink, TABLES[self._table], **options)

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
-from pipeline.judging.label_parts import judge_folder
 from pipeline.labeling.canary_config import CANARIES_FOLDER, canary_root
 from pipeline.pairs.input_config import InputConfig
+from pipeline.parts.part_keys import judge_folder
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.quality.gold_agreement import of_groups, of_pairs
 from pipeline.snapshots.quality.label_counts import LABEL_COLUMNS

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from jobs.publish import main
 from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.votes import Vote
-from pipeline.labeling.commit import commit_part
-from pipeline.labeling.units import Unit
 from pipeline.pairs.shards import shard_key
+from pipeline.parts.commit import commit_part
+from pipeline.parts.units import Unit
 from pipeline.runtime.reporter import Reporter
 from pipeline.snapshots.manifests import LATEST_KEY, folder_of
 from pipeline.snapshots.publish_config import PublishConfig

@@ -9,8 +9,8 @@ from typing import Any
 
 from pipeline.aggregation.calibration_cards import read_calibration
 from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
-from pipeline.aggregation.label_tables import derived
 from pipeline.aggregation.labeler import Labeler
+from pipeline.aggregation.relabel import Relabeler
 from pipeline.engines.model_version import model_version
 from pipeline.evaluation import pair_measures
 from pipeline.evaluation.benchmarks.benchmark import Benchmark
@@ -20,7 +20,7 @@ from pipeline.evaluation.control_comparison import Comparison, compare
 from pipeline.evaluation.controls import Control, check_control, write_control
 from pipeline.evaluation.evaluation_measures import FAMILIES, Family
 from pipeline.evaluation.gold_rows import gold_rows, write_first
-from pipeline.judging.judge_cards import judge_card
+from pipeline.judging.judge_cards import find_judge
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.label_run import label
 from pipeline.labeling.plan import make_plan
@@ -100,7 +100,8 @@ def evaluate(config: LabelConfig, task: Task, output_uri: str, reporter: Reporte
     controls = [check_control(name, config.judge) for name in task.controls]
     output = Store(output_uri)
     config, input_uri = _gold_input(config, task, output)
-    card = judge_card(config.judge, model_version(config.judge.model), config.engine.kind)
+    version = model_version(config.judge.model)
+    card = find_judge(output, config.judge, version, config.engine.kind).card
     with ExitStack() as session:
         runs = _Runs(config, output, card, reporter, session)
         rows, others = runs.judged(input_uri, config.input)
@@ -210,6 +211,6 @@ def _identity(rows: Sequence[JudgedPair]) -> str:
 def _aggregated(rows: Sequence[JudgedPair], labeler: Labeler) -> list[JudgedPair]:
     if all(row.label["policy_id"] == labeler.policy_id for row in rows):
         return list(rows)
-    table = derived(table_of([dict(row.label) for row in rows], LABELS), labeler)
+    table = Relabeler(labeler).table(table_of([dict(row.label) for row in rows], LABELS))
     labels = table.to_pylist()
     return [JudgedPair(row.pair, new) for row, new in zip(rows, labels, strict=True)]

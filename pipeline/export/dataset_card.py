@@ -12,12 +12,11 @@ from pipeline.export.export_record import ExportRecord
 from pipeline.export.export_rules import MEANINGS
 from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.export.trainer_format import Layout
-from schemas.manifest import Manifest
+from schemas.manifest import Manifest, SnapshotPolicy
 from schemas.quality import RATES, Quality
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
 _LARGER = "n>1M"
-_HUB = 40  # hex digits of a hub commit
 
 
 def card_of(
@@ -125,7 +124,9 @@ def _judge(manifest: Manifest) -> Iterator[str]:
     judge, version = card["judge"], str(card["model_version"])
     model = judge["model"]["name"]
     linked = f"[{model}](https://huggingface.co/{model})" if model.count("/") == 1 else model
-    at = f", commit `{version}`" if len(version) == _HUB else f", content `{version[:16]}`"
+    commit = version.removeprefix("commit:")
+    content = version.removeprefix("sha256:")[:16]
+    at = f", content `{content}`" if commit == version else f", commit `{commit}`"
     votes, sampling = judge["votes"], judge["sampling"]
     calibration = card.get("calibration")
     lines = [
@@ -137,8 +138,19 @@ def _judge(manifest: Manifest) -> Iterator[str]:
         if calibration
         else "Its confidence is not calibrated: it says how sure the votes are, not how often "
         "humans agree.",
+        *_policy(manifest.policy),
     ]
     yield "\n".join(f"- {line}" for line in lines)
+
+
+def _policy(policy: SnapshotPolicy | None) -> Iterator[str]:
+    if policy is None:
+        yield "Labels were decided when their pairs were judged, by more than one policy perhaps."
+        return
+    rule = ", ".join(f"`{name}` {value}" for name, value in policy.rule.items())
+    fitted = policy.calibration_id
+    by = f"calibration `{fitted[:12]}`" if fitted else "no calibration"
+    yield f"Every label follows from its votes by policy `{policy.policy_id[:16]}`: {rule}; {by}."
 
 
 def _quality(quality: Quality | None, manifest: Manifest) -> Iterator[str]:
@@ -150,7 +162,9 @@ def _quality(quality: Quality | None, manifest: Manifest) -> Iterator[str]:
     rows = []
     for name, rate in quality.rates.items():
         if rate.value is not None:
-            interval = f"{rate.low:.3f} to {rate.high:.3f}"
+            interval = "not measured: too few prompts"
+            if rate.low is not None and rate.high is not None:
+                interval = f"{rate.low:.3f} to {rate.high:.3f}"
             rows.append([name, RATES[name], f"{rate.value:.3f}", interval, f"{rate.n:,}"])
     yield "Of the whole snapshot, before any selection, with 95 % intervals:\n\n"
     yield _table(["figure", "is the share of", "value", "interval", "n"], rows)

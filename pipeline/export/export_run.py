@@ -14,12 +14,11 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 from pipeline.export.dataset_card import card_of
 from pipeline.export.export_config import ExportConfig
-from pipeline.export.export_file import remove_unfinished
 from pipeline.export.export_flow import TaskMap, task_map
+from pipeline.export.export_leftovers import remove_leftovers
 from pipeline.export.export_part_writer import write_part
 from pipeline.export.export_parts import PartReceipt, PartSpec, cut_parts
 from pipeline.export.export_record import NAME, ExportRecord
@@ -39,8 +38,9 @@ from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import ConfigError, ReconcileError
 from pipeline.runtime.reporter import Reporter
-from pipeline.snapshots.manifests import LATEST, find_snapshot, live, read_manifest
+from pipeline.snapshots.manifests import LATEST, find_snapshot, live, read_whole_manifest
 from pipeline.snapshots.quality.measure_snapshot import read_quality
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
 from schemas.manifest import Manifest
 
@@ -103,10 +103,10 @@ def find_manifest(output: Store, snapshot: str) -> Manifest:
 
     Raises:
         ConfigError: there is no such snapshot, or the gate refused it.
-        InputError: nothing is published.
+        InputError: nothing is published, or files of the snapshot are not there.
     """
     which = live(output).snapshot_id if snapshot == LATEST else find_snapshot(output, snapshot)
-    manifest = read_manifest(output, which)
+    manifest = read_whole_manifest(output, which)
     if manifest.blocked:
         raise ConfigError(
             f"snapshot {which} was refused by the gate, so that its labels are not exported; "
@@ -162,10 +162,14 @@ class _Export:
 
     def run(self, map_tasks: TaskMap) -> ExportRecord:
         """Surveys all shards, writes all parts, then the record."""
-        surveyor = Surveyor(self._output, self._source, self._columns.columns, self._config)
+        contents = ContentKeys(self._source, self._output)
+        surveyor = Surveyor(
+            self._output, self._source, self._columns.columns, self._config, contents
+        )
         entries = list_shards(self._source, self._prefix)
         selection = Selection(self._manifest, entries, self._config, surveyor)
         selected = selection.run(map_tasks, self._step)
+        contents.save()
         if not selected.rows:
             raise nothing_left(self._manifest, self._config.format, selected.dropped, {})
         shape = self._shape(selected)
@@ -242,6 +246,7 @@ class _Export:
             sources=dict(sorted(sources.items())),
             files=sorted(files, key=lambda file: file["path"]),
             beside=(),
+            snapshot_created_at=self._manifest.created_at,
         )
 
     def _finish(self, record: ExportRecord) -> ExportRecord:
@@ -250,9 +255,9 @@ class _Export:
             dropped, details = record.dropped, record.details
             raise nothing_left(self._manifest, record.format, dropped, details)
         format_ = TRAINER_FORMATS[record.format]
-        if format_.whole_folders and self._output.local:
-            place = Path(self._output.path(self._folder))
-            remove_unfinished(place, [file["path"] for file in record.files])
+        if format_.whole_folders:
+            wanted = [file["path"] for file in record.files]
+            remove_leftovers(self._output, self._folder, wanted, self._reporter.note)
         beside = format_.beside(record.layout())
         quality = read_quality(self._output, record.snapshot_id)
         card = card_of(record, self._manifest, self._config, quality)

@@ -18,12 +18,14 @@ from rich.console import Console
 from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.judge_cards import card_key, judge_card
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.judge_identity import ModelVersion
 from pipeline.judging.votes import Vote
-from pipeline.labeling.commit import commit_part, uncommitted
 from pipeline.labeling.plan import plan_shards
 from pipeline.labeling.reconcile import check_coverage
-from pipeline.labeling.units import Unit
 from pipeline.pairs.input_config import InputConfig
+from pipeline.parts.commit import commit_part, uncommitted
+from pipeline.parts.units import Unit
+from pipeline.retention.retain_snapshots import retain
 from pipeline.runtime.errors import PairmillError
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.stop import Stop
@@ -31,7 +33,6 @@ from pipeline.snapshots.live_shards import live_shards
 from pipeline.snapshots.manifests import folder_of, live, read_manifest, snapshot_ids
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.publish_snapshot import publish
-from pipeline.snapshots.retention import retain
 from pipeline.snapshots.rollback import roll_back
 from pipeline.store.lease import Lease, take_lease
 from pipeline.store.object_store import Store
@@ -45,7 +46,7 @@ from tests.simulator.scheduler import Process, Scheduler
 from tests.simulator.simulated_store import Faults, SimulatedStore, World
 
 _JUDGE = JudgeConfig()
-_CARD = judge_card(_JUDGE, "v1", "scripted")
+_CARD = judge_card(_JUDGE, ModelVersion.named("v1"), "scripted")
 _JUDGE_ID: str = _CARD["judge_id"]
 _LABELER = Labeler.of(_JUDGE)
 _SHARDS = ("a.parquet", "b.parquet")

@@ -180,10 +180,10 @@ def test_drift_is_measured_by_the_figures_of_the_other_alone(corpus: Corpus) -> 
     assert drift.preference_a_change.n == min(a[1], b[1])
     now, then = (each.histograms["p_a"].counts for each in (second, first))
     alike = np.zeros((200, 10), np.int64)  # of each prompt, which is named by its number
-    for pair, label in every_pair(corpus):
-        if label["p_a_raw"] is not None:
+    for pair, labelled in every_pair(corpus):
+        if labelled["p_a_raw"] is not None:
             number = int(pair["prompt"].rstrip("?").rpartition(" ")[2])
-            alike[number, min(9, int(label["p_a_raw"] * 10))] += 1
+            alike[number, min(9, int(labelled["p_a_raw"] * 10))] += 1
     assert mean_design_effect(alike) != 1
     assert drift.p_a_psi == stability_index(then, now, mean_design_effect(alike))
     assert drift.p_a_psi.low is not None

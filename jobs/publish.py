@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import asdict
 from typing import Any
 
 from pipeline.aggregation.derivation_record import read_derivation
 from pipeline.engines.model_version import model_version
 from pipeline.judging.judge_cards import find_judge
 from pipeline.nightly.pipeline_config import PipelineConfig
+from pipeline.retention.retain_snapshots import retain
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.errors import BLOCKED, ConfigError
 from pipeline.runtime.reporter import Reporter
@@ -22,7 +22,6 @@ from pipeline.snapshots.materialize import materialize
 from pipeline.snapshots.publish_snapshot import Publication, publish
 from pipeline.snapshots.quality.canary_agreement import Canary
 from pipeline.snapshots.quality.measure_snapshot import measure_again, quality_fields
-from pipeline.snapshots.retention import retain
 from pipeline.snapshots.rollback import roll_back
 from pipeline.snapshots.snapshot_summary import listing, publication_fields
 from pipeline.store.lease import Lease
@@ -120,7 +119,7 @@ def _write(
         measured = measure_again(output, options.measure, config.quality, config.input, reporter)
         reporter.event("measured", quality_fields(measured))
     if options.keep is not None:
-        reporter.event("retention", asdict(retain(output, options.keep, lease)))
+        reporter.event("retention", retain(output, options.keep, lease))
     return done
 
 

@@ -162,7 +162,9 @@ def _quality(quality: Quality | None, manifest: Manifest) -> Iterator[str]:
     rows = []
     for name, rate in quality.rates.items():
         if rate.value is not None:
-            interval = f"{rate.low:.3f} to {rate.high:.3f}"
+            interval = "not measured: too few prompts"
+            if rate.low is not None and rate.high is not None:
+                interval = f"{rate.low:.3f} to {rate.high:.3f}"
             rows.append([name, RATES[name], f"{rate.value:.3f}", interval, f"{rate.n:,}"])
     yield "Of the whole snapshot, before any selection, with 95 % intervals:\n\n"
     yield _table(["figure", "is the share of", "value", "interval", "n"], rows)

@@ -1,4 +1,4 @@
-"""The steps after publishing: exports, hooks, and the removal of old snapshots."""
+"""The steps after publishing: exports, hooks, and the removal of what is not kept."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from pipeline.export.export_summary import export_fields
 from pipeline.nightly.hooks import Hooks
 from pipeline.nightly.night_record import NightRecord
 from pipeline.nightly.pipeline_config import PipelineConfig
+from pipeline.retention.clean import plan_clean
+from pipeline.retention.retain_snapshots import retain
+from pipeline.retention.stored import Stored
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import Step
 from pipeline.runtime.stop import Stop
 from pipeline.snapshots.manifests import live
-from pipeline.snapshots.retention import retain
 from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
 
@@ -54,10 +56,9 @@ class FollowUp:
                 detail["exports"] = self._exports()
         if self._nightly.hooks:
             self._hooks(step)
-        if self._nightly.keep is not None:
+        if self._nightly.keep is not None or self._nightly.clean:
             with step("retention") as detail:
-                kept = retain(self._output, self._nightly.keep, self._lease)
-                detail |= {"kept": kept.kept, "removed": [*kept.removed, *kept.leftovers]}
+                detail |= self._remove()
 
     def _exports(self) -> list[dict[str, object]]:
         done: list[dict[str, object]] = []
@@ -75,6 +76,16 @@ class FollowUp:
             self._reporter.event("exported", export_fields(result, self._output))
             done.append({"folder": result.record.folder, "new": result.changed})
         return done
+
+    def _remove(self) -> dict[str, object]:
+        """Removes what is not kept; returns what the record says about it."""
+        if self._nightly.keep is not None:
+            done = retain(self._output, self._nightly.keep, self._lease)
+            return {"kept": done["kept"], "removed": [*done["removed"], *done["leftovers"]]}
+        stored = Stored(self._output, self._lease.run_id, self._input_uri)
+        plan = plan_clean(stored, self._config.clean)
+        plan.apply(self._lease.check)
+        return {"kinds": plan.summary()}
 
     def _hooks(self, step: Step) -> None:
         hooks = Hooks(self._nightly, self._output, live(self._output))

@@ -35,10 +35,20 @@ class NightlyConfig(Frozen):
     """A hook that takes longer is killed and counts as failed."""
     keep: int | None = Field(default=None, ge=1)
     """After publishing, remove all but the newest so many snapshots, the live one and the one
-    before it; needs the right to delete. By default nothing is ever removed.
+    before it; needs the right to delete. As ``clean.snapshots.keep`` with nothing else.
+    """
+    clean: bool = False
+    """After publishing, remove what ``pairmill clean --apply`` would; needs the right to delete.
+    Without it and ``keep`` a night removes nothing.
     """
     lease_s: float | None = Field(default=None, gt=0)
     """As ``lease_s`` above all sections, for the nightly run alone."""
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Self:
+        if self.clean and self.keep is not None:
+            raise ValueError("keep and clean: with clean give the limit as clean.snapshots.keep")
+        return self
 
     @model_validator(mode="after")
     def _commands(self) -> Self:

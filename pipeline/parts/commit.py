@@ -117,11 +117,12 @@ def _carries(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, A
     """Whether each row still begins with the votes it had, superseded ones included."""
     return len(before) == len(after) and all(
         old["row"] == new["row"]
-        and [_identity(vote) for vote in old["votes"] or ()]
-        == [_identity(vote) for vote in (new["votes"] or ())[: len(old["votes"] or ())]]
+        and [vote_identity(vote) for vote in old["votes"] or ()]
+        == [vote_identity(vote) for vote in (new["votes"] or ())[: len(old["votes"] or ())]]
         for old, new in zip(before, after, strict=True)
     )
 
 
-def _identity(vote: Mapping[str, Any]) -> tuple[Any, ...]:
+def vote_identity(vote: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What two stored votes share if they are the same vote."""
     return vote["order"], vote["seed"], vote["outcome"], vote["rationale"], vote["output_tokens"]

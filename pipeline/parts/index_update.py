@@ -8,7 +8,7 @@ few times in all. Every caller holds the output's lease.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -60,7 +60,7 @@ def update_index(store: Store, judge_id: str, note: Note = _silent) -> LabelInde
     """
     index, number = open_index(store, judge_id, note)
     listed = [entry for entry in store.list(judge_parts_prefix(judge_id)) if Part.of(entry.key)]
-    state, covered = index.state, {key for key, _ in index.part_keys()}
+    state, covered = index.state, {key for key, _ in index.part_keys() if key}
     if covered - {entry.key for entry in listed}:  # parts were removed, and numbers move
         state, covered = IndexState(judge_id), set()
     added = [entry for entry in listed if entry.key not in covered]
@@ -81,10 +81,27 @@ def mark_asked(index: LabelIndex, store: Store, keys: Sequence[str], asking: str
         keys: of parts that it covers.
         asking: what they were checked against.
     """
-    chosen, state = set(keys), index.state
+    chosen = set(keys)
     listed = [(key, asking if key in chosen else old) for key, old in index.part_keys()]
+    return _with_list(index, store, listed)
+
+
+def drop_parts(index: LabelIndex, store: Store, keys: Collection[str]) -> LabelIndex:
+    """The index after parts were removed in which it found no votes.
+
+    Args:
+        index: the newest one.
+        store: its store.
+        keys: of the parts; those that it does not cover count for nothing.
+    """
+    listed = [("", "") if key in keys else (key, asking) for key, asking in index.part_keys()]
+    return _with_list(index, store, listed)
+
+
+def _with_list(index: LabelIndex, store: Store, listed: Sequence[tuple[str, str]]) -> LabelIndex:
+    state = index.state
     parts = (_parts_file(store, state.judge_id, listed),)
-    askings = dict(Counter(asking for _, asking in listed))
+    askings = dict(Counter(asking for key, asking in listed if key))
     _, number = open_index(store, state.judge_id)
     return _stored(store, replace(state, parts=parts, askings=askings), number)
 

@@ -71,7 +71,8 @@ class LabelIndex:
             if not found:
                 return None
             revision, epoch, part, offset = max(found)
-            return Place(self._part_key(part), offset, revision, epoch)
+            key = self._part_key(part)
+            return Place(key, offset, revision, epoch) if key else None
 
     def find(self, pair_hash: str) -> dict[str, Any] | None:
         """The newest row of labels v2 about a pair; None if it was never judged.
@@ -88,7 +89,10 @@ class LabelIndex:
         return row if row["pair_hash"] == pair_hash else None
 
     def part_keys(self) -> Iterator[tuple[str, str]]:
-        """Every part that the index covers: its key, and what it says under ``asking``."""
+        """Every part that the index covers: its key, and what it says under ``asking``.
+
+        The key is empty of a part that was removed since: the others keep their numbers.
+        """
         for file in self.state.parts:
             with _damage(self._store, file):
                 table = open_file(self._store, file).read(use_threads=False)

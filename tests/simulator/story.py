@@ -25,12 +25,12 @@ from pipeline.judging.votes import Vote
 from pipeline.pairs.shards import list_shards, read_footer, shard_key
 from pipeline.parts.commit import commit_part, uncommitted
 from pipeline.parts.units import Unit
+from pipeline.retention.retain_snapshots import retain
 from pipeline.runtime.errors import PairmillError
 from pipeline.runtime.reporter import Reporter
 from pipeline.snapshots.manifests import SnapshotListing, live, read_manifest
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.publish_snapshot import publish
-from pipeline.snapshots.retention import retain
 from pipeline.snapshots.rollback import roll_back
 from pipeline.store.lease import Lease, take_lease
 from pipeline.store.object_store import Store

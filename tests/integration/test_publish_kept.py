@@ -188,7 +188,11 @@ def test_a_deletion_that_was_interrupted_never_looks_whole(
     monkeypatch.undo()
     again = run_publish(mill.output, "--keep", "1").event("retention")
     assert (again["leftovers"], again["kept"]) == ([first], rest)
-    assert {e.key.split("/")[1] for e in mill.output.list("snapshots")} == {*rest, "LATEST.json", "files"}
+    assert {e.key.split("/")[1] for e in mill.output.list("snapshots")} == {
+        *rest,
+        "LATEST.json",
+        "files",
+    }
     assert_live_is(mill)
 
 

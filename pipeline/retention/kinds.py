@@ -38,12 +38,13 @@ class Kind:
 
 SNAPSHOTS = Kind("snapshot", stored_snapshots, lambda config: config.snapshots, has_useless=True)
 
+EXPORTS = Kind("export", stored_exports, lambda config: config.exports, has_useless=True)
 PARTS = "parts of a shard"
 
 # Snapshots come first: which of them stay decides about what they need.
 KINDS = (
     SNAPSHOTS,
-    Kind("export", stored_exports, lambda config: config.exports, has_useless=True),
+    EXPORTS,
     Kind("derivation", stored_derivations, lambda config: config.derived),
     Kind("canaries of a run", stored_canaries, lambda config: config.canaries),
     Kind("records of a run", stored_runs, lambda config: config.runs),

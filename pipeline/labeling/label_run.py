@@ -151,7 +151,6 @@ def label(
         again = Reopening(config.judge, run_id or new_run_id(), retries)
         reporter = reporter.of_run(again.run_id)
         session.enter_context(logging_of(again.run_id, logging.WARNING))
-        reporter.note(f"judge {judge_id[:16]}: {known.found}")
         with step("plan") as detail:
             index = None if dry_run else update_index(output, judge_id, reporter.note)
             unsettled = unsettled_parts(output, judge_id, again.asking, index)
@@ -162,7 +161,8 @@ def label(
             source = open_input(input_uri)[0].uri
             run = Run(again, index, known.card, plan, config, source, output, canaries)
             detail.update({"judge_id": judge_id, **plan.summary(), "canaries": run.canary_rows})
-            reporter.event("plan", {**detail, "judge_id": judge_id[:16]})
+            shown = {"judge_id": judge_id[:16], "judge": known.found}
+            reporter.event("plan", {**detail, **shown})
             for shard in plan.bad_shards:
                 reporter.note(f"unreadable shard, left out: {shard.entry.key}: {shard.defect}")
         if dry_run:
@@ -172,6 +172,8 @@ def label(
             # Before Ray and engines, so that an output that cannot be written starts none; also
             # without rows, since a snapshot of no rows names a judge too.
             write_card(output, known.card)
+            for planned in (plan, *([canaries.plan] if canaries else [])):
+                planned.contents.save()
             if plan.units:
                 session.enter_context(ray_session(config.workers, reporter))
             return _execute(run, reporter, detail, stop)

@@ -28,6 +28,7 @@ from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.fault_blocks import fault_blocks
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
 
 
@@ -39,6 +40,7 @@ class Plan:
         votes: least and most votes of a pair.
         judge_id: the judge of the run.
         live: the published shards of this input.
+        contents: what identified the shards' versions; to be saved by a run that is not dry.
         prompt_tokens: estimated tokens of one prompt (see ``pipeline.labeling.prompt_estimate``).
     """
 
@@ -46,6 +48,7 @@ class Plan:
     votes: tuple[int, int]
     judge_id: str
     live: PublishedShards
+    contents: ContentKeys = field(repr=False, compare=False)
     prompt_tokens: float = 0
 
     @property
@@ -139,6 +142,7 @@ def make_plan(
     reopening: Reopening | None = None,
     unsettled: Collection[str] = (),
     read_published: ReadPublished = nothing_published,
+    hashes: Store | None = None,
 ) -> Plan:
     """Plans a run.
 
@@ -153,13 +157,14 @@ def make_plan(
         unsettled: keys of the parts that may have rows to be asked about again; all where rows
             in quarantine are retried.
         read_published: reads the shards of the live snapshot.
+        hashes: keeps the hashes of local files; the output by default.
 
     Raises:
         InputError: no shard was found, or shards lack columns of pairs v1 (all are listed).
         StorageError: the input or the output cannot be reached.
     """
     source, prefix = open_input(uri)
-    how = (spread, reopening, unsettled, read_published)
+    how = (spread, reopening, unsettled, read_published, hashes)
     return plan_shards(source, prefix, output, config, judge, judge_id, *how)
 
 
@@ -174,6 +179,7 @@ def plan_shards(
     reopening: Reopening | None = None,
     unsettled: Collection[str] = (),
     read_published: ReadPublished = nothing_published,
+    hashes: Store | None = None,
 ) -> Plan:
     """Plans the shards under a prefix of a store; otherwise as :func:`make_plan`."""
     check_apart(source, prefix, output)
@@ -182,7 +188,8 @@ def plan_shards(
     planned: dict[str, ShardPlan] = {}
     rest: list[CommittedShard] = []
     rule = reopening or Reopening(judge, "")
-    for shard in committed_shards(source, output, judge_id, entries):
+    contents = ContentKeys(source, hashes or output)
+    for shard in committed_shards(contents, output, judge_id, entries):
         again = [p for p in shard.parts.parts if rule.reasons or p.key in unsettled]
         # The footer of a published shard that is still the same (its key is made of path, size and
         # content) is not read: the manifest has its number of rows. The shard counts as done only
@@ -208,7 +215,8 @@ def plan_shards(
         )
     a_round = len(round_orders(FORMATS[judge.format].counts[0], 0, ""))
     votes = (max(a_round, judge.votes.min_votes), judge.votes.max_votes)
-    plan = Plan(shards, votes, judge_id, published.of_input(source.path(prefix)))
+    live = published.of_input(source.path(prefix))
+    plan = Plan(shards, votes, judge_id, live, contents)
     if not plan.tasks:
         return plan
     tokens = estimate_prompt_tokens(source, plan.tasks[0], config.columns, judge)

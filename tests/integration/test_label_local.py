@@ -115,7 +115,7 @@ def test_every_row_is_labelled_once_and_then_left_alone(
     second = run_label(config, tmp_path / "in", output)
     assert (second.exit_code, second.error) == (0, "")
     assert second.event("plan")["pairs_to_do"] == 0
-    assert "no engine started" in second.notes[-1]
+    assert "no engine started" in second.notes[0]
     after = contents(output)
     assert {key: after[key] for key in before} == before
     (new,) = after.keys() - before.keys()

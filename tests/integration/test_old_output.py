@@ -77,8 +77,8 @@ def test_nothing_is_left_to_judge(old: Old, tmp_path: Path, change: str) -> None
     assert done.exit_code == 0, done.error
     plan = done.event("plan")
     assert (plan["pairs"], plan["pairs_done"], plan["pairs_to_do"]) == (25, 25, 0)
-    by = "recognised by the content of its weights"
-    assert f"judge {JUDGE}: the judge of this output, {by}" in done.notes
+    assert plan["judge_id"] == JUDGE
+    assert plan["judge"] == "the judge of this output, recognised by the content of its weights"
 
 
 def test_a_nightly_run_publishes_the_same_labels_then_finds_nothing_to_do(old: Old) -> None:

@@ -1,27 +1,31 @@
-"""What measuring reads of the input: gold, and the lengths of texts on a sample of row groups."""
+"""What measuring reads of the input: gold; and prompts and text lengths of some row groups."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pipeline.pairs.arrow_layouts import Mismatch
 from pipeline.pairs.canonical import root_of
 from pipeline.pairs.column_specs import Column, Response
 from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.prompts import prompt_key
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.quality.label_counts import floats
-from pipeline.stats.bootstrap import Floats
-from pipeline.store.object_store import Entry
+from pipeline.stats.arrays import Floats, Ints
+from pipeline.store.content_keys import ContentKeys
+from pipeline.store.object_store import Entry, Store
 from schemas.labels import Status
 from schemas.manifest import InputShard, Manifest
 from schemas.pairs import PAIRS
@@ -29,19 +33,36 @@ from schemas.pairs import PAIRS
 _KEPT = 32  # shards whose gold is cached: rows of a few shards are counted at a time
 _BATCH_ROWS = 1_024
 _CHANGED = "it was removed or replaced since the snapshot was made"
+_PROMPT = ("prompt", "messages")
+_RESPONSES = ("response_a", "response_b")
 _UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError, Mismatch)
 
 
 @dataclass(frozen=True)
-class Lengths:
-    """The lengths of the texts of one row group.
+class Gold:
+    """The gold of one shard.
 
     Attributes:
-        start: the group's first row within its shard.
-        a, b: of the two responses, in characters; NaN where a response has no text.
+        values: of each row.
+        prompts: the key of each row's prompt; 0 where the row has no gold.
+    """
+
+    values: pa.Array
+    prompts: Ints
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row group.
+
+    Attributes:
+        start: its first row within its shard.
+        prompts: the key of each row's prompt.
+        a, b: lengths of the two responses in characters; NaN where a response has no text.
     """
 
     start: int
+    prompts: Ints
     a: Floats
     b: Floats
 
@@ -55,15 +76,15 @@ class SnapshotInput:
         unread: why shards could not be read, by path.
     """
 
-    def __init__(self, manifest: Manifest, columns: ColumnMapping) -> None:
-        """Lists the input.
+    def __init__(self, manifest: Manifest, columns: ColumnMapping, output: Store) -> None:
+        """Lists the input; ``output`` keeps the hashes of its files.
 
         Raises:
             StorageError: it cannot be reached.
         """
         self.unread: dict[str, str] = {}
         self._store, prefix = open_input(manifest.input)
-        self._columns = columns
+        self._columns, self._contents = columns, ContentKeys(self._store, output)
         try:
             entries = {entry.key: entry for entry in list_shards(self._store, prefix)}
         except InputError:  # none is left, and the snapshot is measured without them
@@ -76,10 +97,10 @@ class SnapshotInput:
         }
         for path in self._shards.keys() - self._entries.keys():
             self.unread[path] = _CHANGED
-        self._gold: OrderedDict[tuple[str, str], Future[pa.Array | None]] = OrderedDict()
+        self._gold: OrderedDict[tuple[str, str], Future[Gold | None]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def gold(self, path: str, name: str) -> pa.Array | None:
+    def gold(self, path: str, name: str) -> Gold | None:
         """The column ``gold`` or ``gold_scores`` of a shard, whole; None if it has no gold."""
         with self._lock:
             future = self._gold.get((path, name))
@@ -103,8 +124,8 @@ class SnapshotInput:
         path, why = min(self.unread.items())
         return [f"gold and texts of {len(self.unread)} shards are not known, such as {path}: {why}"]
 
-    def lengths(self, groups: int) -> dict[str, Lengths]:
-        """Lengths of one row group of each of ``groups`` shards, by path.
+    def sample(self, groups: int, *, texts: bool) -> dict[str, Sample]:
+        """One row group of each of ``groups`` shards, by path; ``texts`` are measured if asked for.
 
         The shards' keys decide which ones, so that the same input gives the same sample.
         """
@@ -114,45 +135,64 @@ class SnapshotInput:
             if shard.counts[Status.LABELED] and path in self._entries
         ]
         chosen = sorted(labeled, key=lambda path: self._shards[path].shard_key)[:groups]
-        found = {path: self._read_lengths(path) for path in chosen}
-        return {path: lengths for path, lengths in found.items() if lengths is not None}
+        found = {path: self._read_sample(path, texts) for path in chosen}
+        return {path: sample for path, sample in found.items() if sample is not None}
 
-    def _read_gold(self, path: str, name: str) -> pa.Array | None:
+    def _read_gold(self, path: str, name: str) -> Gold | None:
         try:
             _, pieces = self._read(path, self._columns, [name])
+            found = pa.chunked_array([piece[name] for piece in pieces], PAIRS.field(name).type)
+            whole = len(found) == self._shards[path].rows
+            if not whole or found.null_count == len(found):
+                return None
+            values = found.combine_chunks()
+            _, pieces = self._read(path, self._columns, (), optional=_PROMPT)
         except _UNREADABLE as error:
             self.unread[path] = _first_line(error)
             return None
-        found = pa.chunked_array([each for (each,) in pieces], PAIRS.field(name).type)
-        whole = len(found) == self._shards[path].rows
-        return found.combine_chunks() if whole and found.null_count < len(found) else None
+        prompts = _prompt_keys(pieces, np.asarray(pc.is_valid(values), bool))
+        return None if prompts is None else Gold(values, prompts)
 
-    def _read_lengths(self, path: str) -> Lengths | None:
-        texts = _texts_of(self._columns)
-        if texts is None:
-            return None
+    def _read_sample(self, path: str, texts: bool) -> Sample | None:
+        columns = _texts_of(self._columns) if texts else None
         number = int(self._shards[path].shard_key[:8], 16)
+        wanted = () if columns is None else _RESPONSES
         try:
-            start, pieces = self._read(path, texts, ["response_a", "response_b"], number)
+            start, pieces = self._read(
+                path, columns or self._columns, wanted, number, optional=_PROMPT
+            )
         except _UNREADABLE as error:
             self.unread[path] = _first_line(error)
             return None
-        lengths = [
-            [floats(pc.utf8_length(pc.struct_field(response, "text"))) for response in pair]
-            for pair in pieces
-        ]
-        return Lengths(start, *np.concatenate(lengths, axis=1)) if lengths else None
+        prompts = _prompt_keys(pieces)
+        if prompts is None:
+            return None
+        a, b = (
+            np.concatenate(
+                [floats(pc.utf8_length(pc.struct_field(piece[name], "text"))) for piece in pieces]
+            )
+            if wanted
+            else np.full(len(prompts), np.nan)
+            for name in _RESPONSES
+        )
+        return Sample(start, prompts, a, b)
 
     def _read(
-        self, path: str, columns: ColumnMapping, wanted: Sequence[str], group: int | None = None
-    ) -> tuple[int, list[list[pa.Array]]]:
+        self,
+        path: str,
+        columns: ColumnMapping,
+        wanted: Sequence[str],
+        group: int | None = None,
+        optional: Sequence[str] = (),
+    ) -> tuple[int, list[dict[str, pa.Array]]]:
         """Columns of pairs v1, batch by batch, and the number of their first row.
 
         Args:
             path: the shard's.
             columns: how they are mapped.
-            wanted: their names; nothing else is read.
+            wanted: their names; nothing is read of a shard that lacks one.
             group: of one row group alone, counted around the shard's groups; or of all of them.
+            optional: further names, left out where the shard lacks them.
         """
         entry = self._entries.get(path)
         if entry is None:
@@ -160,10 +200,12 @@ class SnapshotInput:
         source = self._store.open(entry.key, entry.size)
         try:
             file = pq.ParquetFile(pa.PythonFile(source, mode="r"), page_checksum_verification=True)
-            stored = _stored(columns, wanted, file.schema_arrow)
-            if stored is None:
+            schema = file.schema_arrow
+            names = [*wanted, *(n for n in optional if _stored(columns, [n], schema) is not None)]
+            stored = _stored(columns, names, schema)
+            if not stored:
                 return 0, []
-            if entry.etag is None and self._store.content_key(entry) != self._shards[path].content:
+            if entry.etag is None and self._contents.of(entry) != self._shards[path].content:
                 self.unread[path] = _CHANGED  # of the same size as before
                 return 0, []
             groups = list(range(file.num_row_groups))
@@ -172,7 +214,7 @@ class SnapshotInput:
             batches = file.iter_batches(
                 _BATCH_ROWS, row_groups=groups, columns=stored, use_threads=False
             )
-            return start, [[columns.one(name, batch) for name in wanted] for batch in batches]
+            return start, [{n: columns.one(n, batch) for n in names} for batch in batches]
         except OSError as error:
             raise source.failure or error from error
 
@@ -193,15 +235,30 @@ def _stored(columns: ColumnMapping, wanted: Sequence[str], schema: pa.Schema) ->
 
 
 def _texts_of(columns: ColumnMapping) -> ColumnMapping | None:
-    """The mapping of both responses' texts only; None if one has no text."""
-    found = {}
-    for name in ("response_a", "response_b"):
+    """The mapping of the prompt and both responses' texts only; None if one has no text."""
+    found: dict[str, Any] = {name: getattr(columns, name) for name in _PROMPT}
+    for name in _RESPONSES:
         spec: Response | None = getattr(columns, name)
         text = Column(column=f"{name}.text") if spec is None else spec.text
         if text is None:
             return None
         found[name] = Response(text=text)
     return ColumnMapping(**found)
+
+
+def _prompt_keys(
+    pieces: Sequence[Mapping[str, pa.Array]], of: NDArray[np.bool_] | None = None
+) -> Ints | None:
+    """The key of each row's prompt, or 0 but for the rows of a mask; None without a prompt."""
+    keys: list[int] = []
+    for piece in pieces:
+        columns = [piece[name].to_pylist() if name in piece else None for name in _PROMPT]
+        rows = len(next(iter(piece.values())))
+        prompts, messages = (each or [None] * rows for each in columns)
+        for prompt, turns in zip(prompts, messages, strict=True):
+            wanted = of is None or of[len(keys)]
+            keys.append(prompt_key(prompt, turns) if wanted else 0)
+    return np.array(keys, np.int64) if keys else None
 
 
 def _same(shard: InputShard, entry: Entry) -> bool:

@@ -100,7 +100,8 @@ class Relabeler:
 def _columns(table: pa.Table, decided: list[Row | None]) -> dict[str, pa.Array]:
     names = [name for name in DECIDED if name != _TEXTS]
     kept = [place for place, row in enumerate(decided) if row is None]
-    stored = dict(zip(kept, table.select(names).take(kept).to_pylist(), strict=True))
+    those = table.select(names).take(pa.array(kept, pa.int64()))
+    stored = dict(zip(kept, those.to_pylist(), strict=True))
     rows = [stored[place] if row is None else row for place, row in enumerate(decided)]
     return {name: pa.array([row[name] for row in rows], LABELS.field(name).type) for name in names}
 

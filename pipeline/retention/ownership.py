@@ -26,6 +26,8 @@ _OURS = re.compile(
             rf"parts/{JUDGE}/{PART}",
             rf"index/{INDEX_FILES}",
             rf"snapshots/{stored_snapshots.PATTERN}",
+            rf"snapshots/{stored_snapshots.FILES}",
+            r"cache/content/[0-9a-f]{16}/[0-9a-f]\.json",
             rf"runs/{stored_runs.RUN_FILES}",
             rf"canaries/{stored_runs.CANARIES}",
             rf"attempts/(?:{stored_runs.UNIT_MARKS}|{stored_runs.START_MARKS})",

@@ -23,7 +23,7 @@ from pipeline.snapshots.manifests import LATEST_KEY, folder_of, manifest_key, re
 from pipeline.store.host import Host
 from pipeline.store.object_store import Store
 from tests.cleaning import THEIRS, gone, objects, run_clean, stored_votes
-from tests.publishing import Mill, latest_of, live_rows, run_publish
+from tests.publishing import Mill, latest_of, live_rows, run_publish, stored_files
 
 ALL = [
     f"--clean.{name}"
@@ -51,14 +51,23 @@ def published(mill: Mill, count: int) -> list[str]:
     return ids
 
 
+def named_files(output: Store, snapshots: Iterable[str]) -> set[str]:
+    """The keys of the files that snapshots name."""
+    return {file.path for name in snapshots for file in read_manifest(output, name).files}
+
+
 def test_a_dry_run_says_what_would_go_and_removes_nothing(mill: Mill) -> None:
     first, second, third = published(mill, 3)
     before = objects(mill.output)
     outcome = run_clean(mill.output, "--clean.snapshots.keep", "1")
     assert (outcome.exit_code, outcome.error) == (0, "")
-    why = {("snapshot", first): "not among the newest 1"}
-    index = "files of an index", f"judge={mill.made.judge_id[:16]}"
-    why[index] = "a later state of the index does not name them"
+    why = {
+        ("snapshot", first): "not among the newest 1",
+        ("files of snapshots", "files"): "no snapshot names them",
+        ("files of an index", f"judge={mill.made.judge_id[:16]}"): (
+            "a later state of the index does not name them"
+        ),
+    }
     assert gone(outcome, "would remove") == why
     assert objects(mill.output) == before
     listed = list(mill.output.list(folder_of(first)))
@@ -66,11 +75,13 @@ def test_a_dry_run_says_what_would_go_and_removes_nothing(mill: Mill) -> None:
     assert event["objects"] == len(listed)
     assert event["bytes"] == sum(entry.size for entry in listed)
 
+    of_first, of_others = (named_files(mill.output, ids) for ids in ([first], [second, third]))
     assert gone(run_clean(mill.output, "--clean.snapshots.keep", "1", "--apply")) == why
     after = objects(mill.output)
     assert {key for key in before.keys() - after.keys() if not key.startswith("index/")} == {
         entry.key for entry in listed
-    }
+    } | (of_first - of_others)
+    assert of_first - of_others
     assert all(before[key] == data for key, data in after.items())
     assert read_manifest(mill.output, second).snapshot_id == second
     assert latest_of(mill.output)["snapshot_id"] == third
@@ -291,7 +302,7 @@ def check_clean(output: Store, judge: str, keep: int) -> None:
         assert newest == {key.split("/")[1] for key in after if key.endswith("/manifest.json")}
     for name in newest:
         manifest = read_manifest(output, name)
-        sizes = {f"{folder_of(name)}/{file.path}": file.bytes for file in manifest.files}
+        sizes = {file.path: file.bytes for file in manifest.files}
         assert {key: len(after[key]) for key in sizes} == sizes
     again = run_clean(output, *limits)
     assert {kind for kind, _ in gone(again)} <= {"files of an index"}
@@ -325,6 +336,8 @@ def test_a_clean_that_is_killed_goes_on(mill: Mill, monkeypatch: pytest.MonkeyPa
     monkeypatch.undo()
     assert run_clean(mill.output, *limits).exit_code == 0
     assert len(live_rows(mill.output)) == len(mill.expected("labels"))
-    folders = {entry.key.split("/")[1] for entry in mill.output.list("snapshots")}
     latest = latest_of(mill.output)
-    assert folders == {latest["snapshot_id"], latest["previous"], "LATEST.json"}
+    left = {latest["snapshot_id"], latest["previous"]}
+    folders = {entry.key.split("/")[1] for entry in mill.output.list("snapshots")}
+    assert folders == {*left, "LATEST.json", "files"}
+    assert stored_files(mill.output).keys() == named_files(mill.output, left)

@@ -64,7 +64,7 @@ def test_a_reader_that_polls_misses_nothing(mill: Mill) -> None:
     latest = latest_of(mill.output)
     left = {entry.key.split("/")[1] for entry in mill.output.list("snapshots")}
     assert left - {"README.md", "0123456789abcdef"} == {
-        latest["snapshot_id"], latest["previous"], "LATEST.json"
+        latest["snapshot_id"], latest["previous"], "LATEST.json", "files"
     }  # fmt: skip
     assert [mill.output.read(key) for key in THEIRS] == [b"theirs"] * len(THEIRS)
     versions = {entry.key.rsplit("/", 1)[0] for entry in mill.output.list("parts")}

@@ -139,7 +139,7 @@ def test_a_manifest_that_is_believed_without_its_files_is_found(
     story = replace(FAILING, store=planted_bugs.ManifestBeforeFiles)
     hunt(story, FIXED_SEED, 2)  # the next publisher writes what is missing
     monkeypatch.setattr(SnapshotListing, "whole", lambda listing, manifest: True)
-    with pytest.raises(BrokenPromiseError, match="of the live snapshot .* is not whole"):
+    with pytest.raises(BrokenPromiseError, match=r"of the live snapshot .* is not whole"):
         hunt(story, FIXED_SEED, _RUNS)
 
 

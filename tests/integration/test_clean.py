@@ -22,6 +22,7 @@ from pipeline.retention.stored import Stored
 from pipeline.snapshots.manifests import LATEST_KEY, folder_of, manifest_key, read_manifest
 from pipeline.store.host import Host
 from pipeline.store.object_store import Store
+from pipeline.store.removal import remove_objects
 from tests.cleaning import THEIRS, gone, objects, run_clean, stored_votes
 from tests.publishing import Mill, latest_of, live_rows, run_publish, stored_files
 
@@ -320,11 +321,10 @@ def test_a_clean_that_is_killed_goes_on(mill: Mill, monkeypatch: pytest.MonkeyPa
     """After any number of removals; what is left over goes the next time."""
     published(mill, 4)
     limits = ("--clean.snapshots.keep=1", "--clean.parts_days=0", "--apply")
-    remove = clean.remove_objects
 
     def until(stop: int) -> Callable[[Store, Iterable[str], Callable[[], None]], None]:
         def killed(store: Store, keys: Iterable[str], check: Callable[[], None]) -> None:
-            remove(store, itertools.islice(keys, stop), check)
+            remove_objects(store, itertools.islice(keys, stop), check)
             raise KeyboardInterrupt
 
         return killed

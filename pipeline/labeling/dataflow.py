@@ -144,9 +144,9 @@ class _Reader:
                 return
             task: ShardTask = pickle.loads(data)
             corpus = self._corpora[task.corpus]
-            columns, most = corpus.config.columns, corpus.config.unit_bytes
+            mapping, most = corpus.config.mapping(), corpus.config.unit_bytes
             store = Store(corpus.uri)
-            units = of_planned_version(store, task, read_units(store, task, columns, most))
+            units = of_planned_version(store, task, read_units(store, task, mapping, most))
             yield from itertools.takewhile(lambda unit: not self._stop.seen(), units)
 
 

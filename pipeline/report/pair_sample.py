@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.row_groups import GroupReader
 from pipeline.pairs.shards import shard_key
 from pipeline.report.label_rows import LabelRows, Row
@@ -101,7 +101,7 @@ def draw(
     source: Store,
     shards: Sequence[ShardRef],
     labels: LabelRows,
-    columns: ColumnMapping,
+    columns: PairMapping,
     config: GalleryConfig,
     seed: str,
 ) -> list[Specimen]:
@@ -163,7 +163,7 @@ def _add_votes(labels: LabelRows, specimens: Sequence[Specimen], keys: dict[str,
 
 
 def _blocks(
-    source: Store, shard: ShardRef, columns: ColumnMapping, room: float, rows: int, seed: str
+    source: Store, shard: ShardRef, columns: PairMapping, room: float, rows: int, seed: str
 ) -> Iterator[_Block]:
     """Row groups of a shard, as far as bytes and rows allow; at least some rows."""
     read = 0
@@ -188,11 +188,11 @@ def _blocks(
             yield _Block(shard, 0, min(shard.rows, _UNREAD_ROWS), problem=str(error))
 
 
-def _open(source: Store, shard: ShardRef, columns: ColumnMapping) -> GroupReader:
+def _open(source: Store, shard: ShardRef, columns: PairMapping) -> GroupReader:
     """The shard, if it is still the one that was labelled."""
     found = {entry.key: entry for entry in source.list(shard.path)}.get(shard.path)
     if found is None:
         raise InputError("the shard is not there any more")
     if shard_key(found.key, found.size, source.content_key(found)) != shard.key:
         raise InputError("the shard was rewritten since it was labelled")
-    return GroupReader(source.open(found.key, found.size), columns)
+    return GroupReader(source, found.key, found.size, columns)

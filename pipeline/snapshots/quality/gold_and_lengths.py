@@ -13,10 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.pairs.arrow_layouts import Mismatch
-from pipeline.pairs.canonical import root_of
-from pipeline.pairs.column_specs import Column, Response
-from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.pair_mapping import PairMapping
+from pipeline.pairs.shard_columns import ShardColumns, narrow_batches
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.quality.label_counts import floats
@@ -28,8 +26,9 @@ from schemas.pairs import PAIRS
 
 _KEPT = 32  # shards whose gold is cached: rows of a few shards are counted at a time
 _BATCH_ROWS = 1_024
+_RESPONSES = ("response_a", "response_b")
 _CHANGED = "it was removed or replaced since the snapshot was made"
-_UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError, Mismatch)
+_UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class SnapshotInput:
         unread: why shards could not be read, by path.
     """
 
-    def __init__(self, manifest: Manifest, columns: ColumnMapping) -> None:
+    def __init__(self, manifest: Manifest, mapping: PairMapping) -> None:
         """Lists the input.
 
         Raises:
@@ -63,7 +62,7 @@ class SnapshotInput:
         """
         self.unread: dict[str, str] = {}
         self._store, prefix = open_input(manifest.input)
-        self._columns = columns
+        self._mapping = mapping
         try:
             entries = {entry.key: entry for entry in list_shards(self._store, prefix)}
         except InputError:  # none is left, and the snapshot is measured without them
@@ -119,39 +118,36 @@ class SnapshotInput:
 
     def _read_gold(self, path: str, name: str) -> pa.Array | None:
         try:
-            _, pieces = self._read(path, self._columns, [name])
+            _, pieces = self._read(path, [name])
         except _UNREADABLE as error:
             self.unread[path] = _first_line(error)
             return None
-        found = pa.chunked_array([each for (each,) in pieces], PAIRS.field(name).type)
+        chunks = [chunk for table in pieces for chunk in table[name].chunks]
+        found = pa.chunked_array(chunks, PAIRS.field(name).type)
         whole = len(found) == self._shards[path].rows
         return found.combine_chunks() if whole and found.null_count < len(found) else None
 
     def _read_lengths(self, path: str) -> Lengths | None:
-        texts = _texts_of(self._columns)
-        if texts is None:
-            return None
         number = int(self._shards[path].shard_key[:8], 16)
         try:
-            start, pieces = self._read(path, texts, ["response_a", "response_b"], number)
+            start, pieces = self._read(path, _RESPONSES, number)
         except _UNREADABLE as error:
             self.unread[path] = _first_line(error)
             return None
         lengths = [
-            [floats(pc.utf8_length(pc.struct_field(response, "text"))) for response in pair]
-            for pair in pieces
+            [floats(pc.utf8_length(pc.struct_field(table[name], "text"))) for name in _RESPONSES]
+            for table in pieces
         ]
         return Lengths(start, *np.concatenate(lengths, axis=1)) if lengths else None
 
     def _read(
-        self, path: str, columns: ColumnMapping, wanted: Sequence[str], group: int | None = None
-    ) -> tuple[int, list[list[pa.Array]]]:
+        self, path: str, wanted: Sequence[str], group: int | None = None
+    ) -> tuple[int, list[pa.Table]]:
         """Columns of pairs v1, batch by batch, and the number of their first row.
 
         Args:
             path: the shard's.
-            columns: how they are mapped.
-            wanted: their names; nothing else is read.
+            wanted: their names; nothing else is read, and no media.
             group: of one row group alone, counted around the shard's groups; or of all of them.
         """
         entry = self._entries.get(path)
@@ -160,8 +156,8 @@ class SnapshotInput:
         source = self._store.open(entry.key, entry.size)
         try:
             file = pq.ParquetFile(pa.PythonFile(source, mode="r"), page_checksum_verification=True)
-            stored = _stored(columns, wanted, file.schema_arrow)
-            if stored is None:
+            mapping = self._mapping.narrowed(wanted)
+            if not mapping.needed(ShardColumns(path, file.schema_arrow).schema):
                 return 0, []
             if entry.etag is None and self._store.content_key(entry) != self._shards[path].content:
                 self.unread[path] = _CHANGED  # of the same size as before
@@ -169,39 +165,9 @@ class SnapshotInput:
             groups = list(range(file.num_row_groups))
             groups = groups if group is None else [group % len(groups)]
             start = sum(file.metadata.row_group(each).num_rows for each in range(groups[0]))
-            batches = file.iter_batches(
-                _BATCH_ROWS, row_groups=groups, columns=stored, use_threads=False
-            )
-            return start, [[columns.one(name, batch) for name in wanted] for batch in batches]
+            return start, list(narrow_batches(file, path, mapping, groups, _BATCH_ROWS))
         except OSError as error:
             raise source.failure or error from error
-
-
-def _stored(columns: ColumnMapping, wanted: Sequence[str], schema: pa.Schema) -> list[str] | None:
-    """What to read of a shard: columns, or one field of a struct; None if the shard lacks one."""
-    found = []
-    for name in wanted:
-        spec = getattr(columns, name)
-        for path in [name] if spec is None else spec.paths():
-            try:
-                root = root_of(path, schema)
-            except Mismatch:
-                return None
-            leaf = pa.types.is_struct(schema.field(root).type) and "[" not in path
-            found.append(path if leaf else root)
-    return found
-
-
-def _texts_of(columns: ColumnMapping) -> ColumnMapping | None:
-    """The mapping of both responses' texts only; None if one has no text."""
-    found = {}
-    for name in ("response_a", "response_b"):
-        spec: Response | None = getattr(columns, name)
-        text = Column(column=f"{name}.text") if spec is None else spec.text
-        if text is None:
-            return None
-        found[name] = Response(text=text)
-    return ColumnMapping(**found)
 
 
 def _same(shard: InputShard, entry: Entry) -> bool:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
-from dataclasses import asdict
 
+from pipeline.aggregation.calibration_cards import read_calibration
+from pipeline.aggregation.reachable import check_reachable
+from pipeline.judging.judge_cards import find_card, judge_of
 from pipeline.nightly.pipeline_config import PipelineConfig
+from pipeline.retention.retain_snapshots import retain
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.errors import BLOCKED, ConfigError
 from pipeline.runtime.reporter import Reporter
@@ -15,10 +19,11 @@ from pipeline.snapshots.gate_checks import gate_summary
 from pipeline.snapshots.publish_snapshot import Publication, publish
 from pipeline.snapshots.quality.canary_agreement import Canary
 from pipeline.snapshots.quality.measure_snapshot import measure_again, quality_fields
-from pipeline.snapshots.retention import retain
 from pipeline.snapshots.rollback import roll_back
 from pipeline.snapshots.snapshot_summary import listing, publication_fields
+from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
+from pipeline.store.writer_lease import writer_lease
 
 
 def _options(parser: Parser) -> None:
@@ -60,22 +65,37 @@ def _run(call: Call[PipelineConfig]) -> int:
     if options.input and options.rollback:
         raise ConfigError("--input publishes and --rollback goes back: give one of the two")
     done = None
+    if any(asked[:3]) or options.keep is not None:
+        ttl_s = config.publish.lease_s or config.lease_s
+        with writer_lease(output, run_id, ttl_s, reporter) as lease:
+            done = _write(options, config, output, reporter, lease)
+    if options.list:
+        for fields in listing(output):
+            reporter.event("snapshot", fields)
+    return 0 if done is None or done.live else BLOCKED
+
+
+def _write(
+    options: argparse.Namespace,
+    config: PipelineConfig,
+    output: Store,
+    reporter: Reporter,
+    lease: Lease,
+) -> Publication | None:
+    """Everything but the list; what was published, or gone back to."""
+    done = None
     if options.input:
-        done = _publish(config, options.input, output, options.judge, reporter, run_id)
+        done = _publish(config, options.input, output, options.judge, reporter, lease)
     if options.rollback:
-        done = roll_back(output, options.rollback, config.publish, reporter, run_id)
+        done = roll_back(output, options.rollback, reporter, lease)
     if done is not None:
         _report(done, output, reporter)
     if options.measure:
         measured = measure_again(output, options.measure, config.quality, config.input, reporter)
         reporter.event("measured", quality_fields(measured))
     if options.keep is not None:
-        kept = retain(output, options.keep, config.publish, reporter, run_id)
-        reporter.event("retention", asdict(kept))
-    if options.list:
-        for fields in listing(output):
-            reporter.event("snapshot", fields)
-    return 0 if done is None or done.live else BLOCKED
+        reporter.event("retention", retain(output, options.keep, lease))
+    return done
 
 
 def _publish(
@@ -84,17 +104,20 @@ def _publish(
     output: Store,
     judge: str,
     reporter: Reporter,
-    run_id: str,
+    lease: Lease,
 ) -> Publication:
+    card = find_card(output, judge)
+    calibrated = read_calibration(output, card["judge_id"]) is not None
+    check_reachable(judge_of(card), config.policy, calibrated=calibrated)
     gold = config.canary.input
     canary = Canary(None, gold, config.canary.read_as(config.input)) if gold else None
     return publish(
         input_uri,
         output,
-        judge,
+        card["judge_id"],
         config.publish,
         reporter,
-        run_id,
+        lease,
         max_bad_shards=config.quarantine.max_shards,
         gate=gate_for(config.gate, config.quality, config.input, canary, reporter),
     )

@@ -14,15 +14,17 @@ import pyarrow.parquet as pq
 from jobs.publish import main
 from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.votes import Vote
-from pipeline.labeling.commit import commit_part
-from pipeline.labeling.units import Unit
 from pipeline.pairs.shards import shard_key
+from pipeline.parts.commit import commit_part
+from pipeline.parts.units import Unit
 from pipeline.runtime.reporter import Reporter
 from pipeline.snapshots.manifests import LATEST_KEY, folder_of
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.publish_snapshot import Publication, publish
 from pipeline.snapshots.snapshot_reader import open_manifest, open_snapshot
+from pipeline.store.lease import TTL_S
 from pipeline.store.object_store import Store
+from pipeline.store.writer_lease import writer_lease
 from schemas.labels import Status
 from schemas.manifest import Manifest
 from tests.calibrations import scored
@@ -99,7 +101,8 @@ class Mill:
     ) -> Publication:
         """Publishes; by default the gate lets everything pass."""
         how = {"gate": lambda output, manifest: {"passed": True}} | how
-        return publish(self.source.uri, self.output, "", config, QUIET, run_id, **how)
+        with writer_lease(self.output, run_id, config.lease_s or TTL_S, QUIET) as lease:
+            return publish(self.source.uri, self.output, "", config, QUIET, lease, **how)
 
     def expected(self, table: str) -> list[Row]:
         """The rows that a table must have, in order."""

@@ -15,6 +15,7 @@ from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.votes import Vote
 from pipeline.pairs.input_config import InputConfig
+from pipeline.pairs.prompts import prompt_key
 from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.runtime.reporter import Reporter
 from pipeline.store.object_store import Store
@@ -86,7 +87,8 @@ def gold_votes(judged: JudgedPair) -> GoldVotes:
             "its values under input.map.gold"
         )
     votes = [Vote.from_row(row) for row in label["votes"]]
-    return GoldVotes(label["pair_hash"], votes, label["p_a_raw"], _OUTCOMES[gold])
+    prompt = prompt_key(judged.pair["prompt"], judged.pair["messages"])
+    return GoldVotes(label["pair_hash"], prompt, votes, label["p_a_raw"], _OUTCOMES[gold])
 
 
 def _usable(judged: JudgedPair) -> bool:

@@ -27,6 +27,7 @@ from pipeline.judging.votes import Vote
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError
 from pipeline.stats.agreement import brier_score, expected_calibration_error
+from pipeline.stats.wilson import LEAST_PROMPTS
 
 Floats = NDArray[np.float64]
 Method = Literal["auto", "platt", "isotonic"]
@@ -41,13 +42,15 @@ class GoldVotes:
     """A judge's votes about a pair that a human has judged.
 
     Attributes:
-        pair_hash: identity of the pair; the same pair is never in two folds.
+        pair_hash: identity of the pair.
+        prompt: the key of its prompt; the same prompt is never in two folds.
         votes: of which at least one is readable.
         p_a_raw: the label's share of votes for ``a``, ties counting half.
         gold: 1.0 where the human prefers ``a``, 0.0 where ``b``, 0.5 for a tie.
     """
 
     pair_hash: str
+    prompt: int
     votes: Sequence[Vote]
     p_a_raw: float
     gold: float
@@ -67,7 +70,7 @@ def fit_calibration(
         judge_id: the judge.
         source: where the gold pairs were read, for the record.
         method: ``auto`` is ``isotonic`` from ``MIN_ISOTONIC`` pairs on, else ``platt``.
-        folds: number of folds; a pair's fold depends on its hash alone.
+        folds: number of folds; a pair's fold depends on its prompt alone.
 
     Returns:
         The calibration fitted to all pairs. Its figures are measured on probabilities that each
@@ -83,7 +86,7 @@ def fit_calibration(
     isotonic = len(pairs) >= MIN_ISOTONIC if method == "auto" else method == "isotonic"
     x = np.array([features(pair.votes) for pair in pairs])
     gold = np.array([pair.gold for pair in pairs])
-    fold = np.array([int(digest("fold", p.pair_hash)[:12], 16) % folds for p in pairs])
+    fold = np.array([int(digest("fold", str(p.prompt))[:12], 16) % folds for p in pairs])
     held_out = np.zeros(len(pairs))
     for number in np.unique(fold):
         own = fold == number
@@ -105,6 +108,7 @@ def fit_calibration(
             "pairs": len(pairs),
             "ties": int(np.sum(gold == 0.5)),
             "folds": folds,
+            "prompts": len({pair.prompt for pair in pairs}),
             **_figures(raw, gold, "_raw"),
             **_figures(held_out, gold, ""),
         },
@@ -122,6 +126,13 @@ def check_enough(pairs: Sequence[GoldVotes]) -> None:
         raise InputError(
             f"{len(sides)} different gold pairs with a preference have readable votes of this "
             f"judge, expected at least {MIN_DECIDED} (hundreds are better): label more gold pairs"
+        )
+    prompts = {pair.prompt for pair in pairs}
+    if len(prompts) < LEAST_PROMPTS:
+        raise InputError(
+            f"the {len(pairs)} gold pairs are of {len(prompts)} different prompts, expected at "
+            f"least {LEAST_PROMPTS}: pairs of one prompt are alike, so that these do not tell how "
+            "far probabilities can be trusted elsewhere; label gold pairs of more prompts"
         )
     if len(set(sides.values())) < 2:
         only = "a" if 1.0 in sides.values() else "b"

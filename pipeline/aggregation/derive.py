@@ -23,8 +23,10 @@ from pipeline.aggregation.calibration_cards import load_calibration, read_calibr
 from pipeline.aggregation.label_tables import derived, number_of_pairs, pairs_of_groups
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import PolicyConfig
+from pipeline.aggregation.reachable import check_reachable
 from pipeline.judging.judge_cards import find_card, judge_of
-from pipeline.judging.label_parts import committed_range, judge_folder, part_bytes, read_part
+from pipeline.parts.part_files import part_bytes, read_part
+from pipeline.parts.part_keys import Part, judge_folder
 from pipeline.runtime.errors import ConfigError, InputError, ReconcileError
 from pipeline.runtime.reporter import Reporter
 from pipeline.store.object_store import Store
@@ -159,8 +161,9 @@ def derive(
             "batch_ranking, whose groups it makes into pairs"
         )
     fitted = _calibration(source, judge_id, calibration)
+    check_reachable(config, policy, calibrated=fitted is not None)
     plan = Derivation(judge_id, Labeler.of(config, policy, fitted), pairs, source, target)
-    parts = [e.key for e in source.list(plan.parts_folder) if committed_range(e.key)]
+    parts = [e.key for e in source.list(plan.parts_folder) if Part.of(e.key)]
     if not parts:
         raise InputError(
             f"{source.path(plan.parts_folder)}: no parts there; expected labels of this judge, "

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.judging.label_parts import parts_prefix, read_part
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.row_groups import GroupReader
 from pipeline.pairs.shards import list_shards, open_input, shard_key
+from pipeline.parts.commit import shard_parts
+from pipeline.parts.part_files import read_part
 from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Entry, Store
 
@@ -63,7 +64,7 @@ def read_judged(
 
 def read_labels(output: Store, judge_id: str, shard_key_: str) -> Iterator[dict[str, Any]]:
     """The rows of labels v1 of one version of a shard, part by part."""
-    for part in output.list(parts_prefix(judge_id, shard_key_)):
+    for part in shard_parts(output, judge_id, shard_key_).parts:
         yield from read_part(output, part.key).to_pylist()
 
 

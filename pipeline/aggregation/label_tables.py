@@ -21,7 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.aggregation.decisions import pairs_of
+from pipeline.aggregation.evidence import pairs_of
 from pipeline.aggregation.labeler import DECIDED, Labeler
 from pipeline.judging.judge_cards import label_id
 from pipeline.judging.judging_formats import FORMATS

@@ -20,7 +20,7 @@ from pipeline.evaluation.control_comparison import Comparison, compare
 from pipeline.evaluation.controls import Control, check_control, write_control
 from pipeline.evaluation.evaluation_measures import FAMILIES, Family
 from pipeline.evaluation.gold_rows import gold_rows, write_first
-from pipeline.judging.judge_cards import judge_card
+from pipeline.judging.judge_cards import find_judge
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.label_run import label
 from pipeline.labeling.plan import make_plan
@@ -99,7 +99,8 @@ def evaluate(config: LabelConfig, task: Task, output_uri: str, reporter: Reporte
     controls = [check_control(name, config.judge) for name in task.controls]
     output = Store(output_uri)
     config, input_uri = _gold_input(config, task, output)
-    card = judge_card(config.judge, model_version(config.judge.model), config.engine.kind)
+    version = model_version(config.judge.model)
+    card = find_judge(output, config.judge, version, config.engine.kind).card
     with ExitStack() as session:
         runs = _Runs(config, output, card, reporter, session)
         rows, others = runs.judged(input_uri, config.input)

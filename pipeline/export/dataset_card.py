@@ -17,7 +17,6 @@ from schemas.quality import RATES, Quality
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
 _LARGER = "n>1M"
-_HUB = 40  # hex digits of a hub commit
 
 
 def card_of(
@@ -125,7 +124,9 @@ def _judge(manifest: Manifest) -> Iterator[str]:
     judge, version = card["judge"], str(card["model_version"])
     model = judge["model"]["name"]
     linked = f"[{model}](https://huggingface.co/{model})" if model.count("/") == 1 else model
-    at = f", commit `{version}`" if len(version) == _HUB else f", content `{version[:16]}`"
+    commit = version.removeprefix("commit:")
+    content = version.removeprefix("sha256:")[:16]
+    at = f", content `{content}`" if commit == version else f", commit `{commit}`"
     votes, sampling = judge["votes"], judge["sampling"]
     calibration = card.get("calibration")
     lines = [
@@ -150,7 +151,9 @@ def _quality(quality: Quality | None, manifest: Manifest) -> Iterator[str]:
     rows = []
     for name, rate in quality.rates.items():
         if rate.value is not None:
-            interval = f"{rate.low:.3f} to {rate.high:.3f}"
+            interval = "not measured: too few prompts"
+            if rate.low is not None and rate.high is not None:
+                interval = f"{rate.low:.3f} to {rate.high:.3f}"
             rows.append([name, RATES[name], f"{rate.value:.3f}", interval, f"{rate.n:,}"])
     yield "Of the whole snapshot, before any selection, with 95 % intervals:\n\n"
     yield _table(["figure", "is the share of", "value", "interval", "n"], rows)

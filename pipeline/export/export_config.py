@@ -38,7 +38,7 @@ class SelectionConfig(Frozen):
     ``pointwise``, whose scores are valid in a tie, and ``drop`` for all others.
     """
     tiers: dict[str, float] = Field(default_factory=dict)
-    """Subsets by least confidence, such as ``{high: 0.95, low: 0.8}``: a row is in the highest
+    """Subsets by least confidence, such as ``{high: 0.85, low: 0.75}``: a row is in the highest
     that it reaches, and dropped below the lowest.
     """
     max_per_prompt: int | None = Field(default=None, ge=1)

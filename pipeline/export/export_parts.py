@@ -20,6 +20,7 @@ from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.store.object_store import Store
 
 _FOLDER = "_parts"  # hidden from `datasets`
+RECEIPT = rf"{_FOLDER}/\d{{5}}\.json"  # the path of a receipt in an export's folder
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,11 @@ class Piece:
         kept[self.start : self.start + self.rows] = bits
 
 
+def receipts_folder(folder: str) -> str:
+    """The folder of the receipts of an export's parts."""
+    return f"{folder}/{_FOLDER}"
+
+
 @dataclass(frozen=True)
 class ExportPart:
     """What one task writes."""
@@ -93,7 +99,7 @@ class ExportPart:
 
     def receipt_key(self, folder: str) -> str:
         """The key of its receipt."""
-        return f"{folder}/{_FOLDER}/{self.number:05d}.json"
+        return f"{receipts_folder(folder)}/{self.number:05d}.json"
 
 
 @dataclass

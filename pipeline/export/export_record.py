@@ -32,6 +32,7 @@ class ExportRecord:
         sources: kept rows by their ``source``.
         files: path, tier, split, rows, bytes and SHA-256 of each.
         beside: paths of the other files, except for media.
+        snapshot_created_at: UTC in ISO 8601; empty in records of earlier versions.
     """
 
     export_id: str
@@ -51,6 +52,7 @@ class ExportRecord:
     sources: Mapping[str, int]
     files: Sequence[Mapping[str, Any]]
     beside: Sequence[str]
+    snapshot_created_at: str = ""
 
     @property
     def format(self) -> str:

@@ -14,12 +14,11 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 from pipeline.export.dataset_card import card_of
 from pipeline.export.export_config import ExportConfig
-from pipeline.export.export_file import remove_unfinished
 from pipeline.export.export_flow import TaskMap, task_map
+from pipeline.export.export_leftovers import remove_leftovers
 from pipeline.export.export_part_writer import write_part
 from pipeline.export.export_parts import PartReceipt, PartSpec, cut_parts
 from pipeline.export.export_record import NAME, ExportRecord
@@ -241,6 +240,7 @@ class _Export:
             sources=dict(sorted(sources.items())),
             files=sorted(files, key=lambda file: file["path"]),
             beside=(),
+            snapshot_created_at=self._manifest.created_at,
         )
 
     def _finish(self, record: ExportRecord) -> ExportRecord:
@@ -249,9 +249,9 @@ class _Export:
             dropped, details = record.dropped, record.details
             raise nothing_left(self._manifest, record.format, dropped, details)
         format_ = TRAINER_FORMATS[record.format]
-        if format_.whole_folders and self._output.local:
-            place = Path(self._output.path(self._folder))
-            remove_unfinished(place, [file["path"] for file in record.files])
+        if format_.whole_folders:
+            wanted = [file["path"] for file in record.files]
+            remove_leftovers(self._output, self._folder, wanted, self._reporter.note)
         beside = format_.beside(record.layout())
         quality = read_quality(self._output, record.snapshot_id)
         card = card_of(record, self._manifest, self._config, quality)

@@ -9,14 +9,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pipeline.judging.label_parts import (
-    committed_range,
+from pipeline.pairs.shards import PATH_DIGITS, shard_key
+from pipeline.parts.part_keys import (
+    Part,
+    ShardParts,
     judge_parts_prefix,
     parts_prefix,
     versions_prefix,
 )
-from pipeline.labeling.units import subtract
-from pipeline.pairs.shards import PATH_DIGITS, shard_key
+from pipeline.parts.units import subtract
 from pipeline.store.object_store import Entry, Store
 
 THREADS = 16
@@ -31,22 +32,24 @@ class CommittedShard:
     Attributes:
         content: its etag, or the hash of its content where the store has no etags.
         key: identity of its path and content (``fingerprint.shard_key``).
-        ranges: the row ranges of its parts, ascending.
+        parts: the parts of its rows.
         changed: whether an earlier version of it has parts.
         former: key of a published shard with the same content under another path.
+        unsettled: those of ``parts`` whose rows may have to be asked about again.
     """
 
     entry: Entry
     content: str
     key: str
-    ranges: tuple[tuple[int, int], ...]
+    parts: ShardParts
     changed: bool
     former: str | None = None
+    unsettled: tuple[Part, ...] = ()
 
     def covers(self, rows: int) -> bool:
         """Whether the parts hold each of ``rows`` rows, and none beyond."""
-        beyond = any(stop > rows for _, stop in self.ranges)
-        return not beyond and not subtract([(0, rows)], self.ranges)
+        ranges = self.parts.ranges
+        return all(stop <= rows for _, stop in ranges) and not subtract([(0, rows)], ranges)
 
 
 def committed_shards(
@@ -86,15 +89,15 @@ def _group(
         listing = output.list(versions_prefix(judge_id, beginning))
     else:
         listing = output.list(judge_parts_prefix(judge_id), beginning)
-    versions: dict[str, dict[str, list[tuple[int, int]]]] = defaultdict(dict)
-    for part in listing:
-        if rows := committed_range(part.key):
-            folder = part.key.rpartition("/")[0]
-            versions[folder.rpartition("/")[0]].setdefault(folder, []).append(rows)
+    versions: dict[str, dict[str, list[str]]] = defaultdict(dict)
+    for entry in listing:
+        if Part.of(entry.key):
+            folder = entry.key.rpartition("/")[0]
+            versions[folder.rpartition("/")[0]].setdefault(folder, []).append(entry.key)
     committed = []
     for entry, content, key in shards:
         of_path = versions.get(versions_prefix(judge_id, key), {})
-        ranges = of_path.get(own := parts_prefix(judge_id, key), [])
+        parts = ShardParts.of(of_path.get(own := parts_prefix(judge_id, key), []))
         earlier = len(of_path) > (own in of_path)
-        committed.append(CommittedShard(entry, content, key, tuple(sorted(ranges)), earlier))
+        committed.append(CommittedShard(entry, content, key, parts, earlier))
     return committed

@@ -6,6 +6,7 @@ change.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
@@ -21,7 +22,7 @@ from pipeline.labeling.published_shards import (
     nothing_published,
 )
 from pipeline.labeling.read_pairs import ShardTask
-from pipeline.labeling.retries import Retries
+from pipeline.labeling.reopening import Reopening
 from pipeline.labeling.shard_planner import ShardPlan, ShardPlanner, Spread, map_threads
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.known_layouts import AUTO
@@ -30,8 +31,6 @@ from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.runtime.fault_blocks import fault_blocks
 from pipeline.store.object_store import Store
-
-NO_RETRIES = Retries(frozenset(), "")
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,14 @@ class Plan:
         return sorted({name for shard in self.shards for name in shard.unread})
 
     @property
-    def moved(self) -> dict[str, str]:
-        """The former keys of moved shards that still have units to do, by their keys."""
-        return {s.units[0].shard_key: s.former for s in self.shards if s.units and s.former}
+    def settled(self) -> list[str]:
+        """The keys of parts that were looked into and have no row to be asked about again."""
+        return [key for shard in self.shards for key in shard.settled]
+
+    @property
+    def doubled(self) -> list[str]:
+        """The keys of parts that do not count, since others hold rows of theirs."""
+        return [part.key for shard in self.shards for part in shard.doubled]
 
     @property
     def rows(self) -> int:
@@ -120,7 +124,12 @@ class Plan:
                 for kind, some in kinds.items()
             },
             "pairs_of_deleted_shards": rows,
-            "pairs_to_retry": sum(shard.retried for shard in self.shards),
+            "pairs_to_retry": sum(shard.again.get("retried", 0) for shard in self.shards),
+            "pairs_undecided": sum(shard.again.get("undecided", 0) for shard in self.shards),
+            "pairs_shown_otherwise": sum(
+                shard.again.get("shown_otherwise", 0) for shard in self.shards
+            ),
+            "parts_doubled": len(self.doubled),
             "judgments_at_least": least * self.rows_to_do,
             "judgments_at_most": most * self.rows_to_do,
             "estimated_prompt_tokens": round(least * self.prompt_tokens * self.rows_to_do),
@@ -134,7 +143,8 @@ def make_plan(
     judge: JudgeConfig,
     judge_id: str,
     spread: Spread = map_threads,
-    retries: Retries = NO_RETRIES,
+    reopening: Reopening | None = None,
+    unsettled: Collection[str] = (),
     read_published: ReadPublished = nothing_published,
 ) -> Plan:
     """Plans a run.
@@ -146,7 +156,9 @@ def make_plan(
         judge: the judge's configuration.
         judge_id: the judge's fingerprint.
         spread: plans many shards at once, in order; for very many, by Ray tasks.
-        retries: the quarantined rows to retry.
+        reopening: which judged rows are asked about again; none by default.
+        unsettled: keys of the parts that may have rows to be asked about again; all where rows
+            in quarantine are retried.
         read_published: reads the shards of the live snapshot.
 
     Raises:
@@ -154,9 +166,8 @@ def make_plan(
         StorageError: the input or the output cannot be reached.
     """
     source, prefix = open_input(uri)
-    return plan_shards(
-        source, prefix, output, config, judge, judge_id, spread, retries, read_published
-    )
+    how = (spread, reopening, unsettled, read_published)
+    return plan_shards(source, prefix, output, config, judge, judge_id, *how)
 
 
 def plan_shards(
@@ -167,7 +178,8 @@ def plan_shards(
     judge: JudgeConfig,
     judge_id: str,
     spread: Spread = map_threads,
-    retries: Retries = NO_RETRIES,
+    reopening: Reopening | None = None,
+    unsettled: Collection[str] = (),
     read_published: ReadPublished = nothing_published,
 ) -> Plan:
     """Plans the shards under a prefix of a store; otherwise as :func:`make_plan`."""
@@ -178,17 +190,22 @@ def plan_shards(
     published = read_published(output)
     planned: dict[str, ShardPlan] = {}
     rest: list[CommittedShard] = []
+    rule = reopening or Reopening(judge, "")
     for shard in committed_shards(source, output, judge_id, entries):
+        again = [p for p in shard.parts.parts if rule.reasons or p.key in unsettled]
         # The footer of a published shard that is still the same (its key is made of path, size and
         # content) is not read: the manifest has its number of rows. The shard counts as done only
         # if its parts hold exactly these rows, so that a manifest which is missing, unreadable, or
         # of other shards costs time and no rows.
-        known = None if retries.reasons else published.rows.get(shard.key)
+        known = None if again else published.rows.get(shard.key)
         if known and shard.covers(known):  # a shard of no rows has no parts that could tell
-            planned[shard.entry.key] = ShardPlan(shard.entry, known, changed=shard.changed)
+            planned[shard.entry.key] = ShardPlan(
+                shard.entry, known, changed=shard.changed, doubled=shard.parts.doubled
+            )
         else:
-            rest.append(replace(shard, former=published.former(shard, judge_id)))
-    for plan_ in spread(ShardPlanner(source, output, config, judge_id, retries), rest):
+            former = published.former(shard, judge_id)
+            rest.append(replace(shard, former=former, unsettled=tuple(again)))
+    for plan_ in spread(ShardPlanner(source, output, config, judge_id, rule), rest):
         planned[plan_.entry.key] = plan_
     shards = tuple(planned[entry.key] for entry in entries)
     misfits = [shard for shard in shards if shard.misfit]

@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.labeling.units import Unit
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.row_groups import GroupReader
+from pipeline.parts.units import Unit
 from pipeline.store.object_store import Store
 from schemas.pairs import PAIRS
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.labeling.committed_shards import THREADS, CommittedShard
-from pipeline.labeling.retries import Retries
-from pipeline.labeling.units import RowGroup, Unit, subtract, unit_ranges
+from pipeline.labeling.reopening import COLUMNS, Reopening, Why
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shard_columns import ShardColumns
 from pipeline.pairs.shard_sample import sample_problem
 from pipeline.pairs.shards import open_shard
+from pipeline.parts.part_files import read_part
+from pipeline.parts.part_keys import Part
+from pipeline.parts.units import RowGroup, Unit, subtract, unit_ranges
 from pipeline.store.object_store import Entry, Store
 
 
@@ -25,8 +28,10 @@ class ShardPlan:
 
     Attributes:
         rows: pairs in the shard.
-        retried: quarantined rows among its units that are retried; the other rows of those units
-            keep their labels.
+        again: rows among its units that are judged already and asked about again, by why; the
+            other rows of those units keep their labels.
+        settled: keys of parts that were looked into and have no such row.
+        doubled: parts that do not count, since others hold rows of theirs.
         changed: whether this judge has labels of an earlier version of it, which unchanged rows
             reuse.
         former: key of a published shard with the same content under another path, whose labels
@@ -39,7 +44,9 @@ class ShardPlan:
     entry: Entry
     rows: int = 0
     units: tuple[Unit, ...] = ()
-    retried: int = 0
+    again: Mapping[Why, int] = field(default_factory=dict)
+    settled: tuple[str, ...] = ()
+    doubled: tuple[Part, ...] = ()
     changed: bool = False
     former: str | None = None
     defect: str | None = None
@@ -60,7 +67,7 @@ class ShardPlanner:
     output: Store
     config: InputConfig
     judge_id: str
-    retries: Retries
+    reopening: Reopening
 
     def __call__(self, shard: CommittedShard) -> ShardPlan:
         """Plans one shard."""
@@ -76,10 +83,12 @@ class ShardPlanner:
         if problems:
             return ShardPlan(entry, former=shard.former, defect="; ".join(problems), misfit=True)
         ranges = unit_ranges(groups, self.config.unit_rows, self.config.unit_bytes)
-        own = [Unit(entry.key, shard.key, *rows) for rows in shard.ranges]
-        to_retry = {unit: n for unit in own if (n := self._pending(unit))}
-        left = subtract(ranges, shard.ranges)
-        units = sorted([*(Unit(entry.key, shard.key, *rows) for rows in left), *to_retry])
+        pending = {part: self._pending(part) for part in shard.unsettled}
+        todo = [
+            *subtract(ranges, shard.parts.ranges),
+            *(part.rows for part, again in pending.items() if again),
+        ]
+        units = sorted(Unit(entry.key, shard.key, *rows) for rows in todo)
         problem = sample_problem(self.source, entry, file.metadata, mapping) if units else None
         if problem:
             return ShardPlan(entry, former=shard.former, defect=problem, misfit=True)
@@ -87,14 +96,16 @@ class ShardPlanner:
             entry,
             file.metadata.num_rows,
             tuple(units),
-            sum(to_retry.values()),
+            sum(pending.values(), Counter()),
+            tuple(part.key for part, again in pending.items() if not again),
+            shard.parts.doubled,
             shard.changed,
             shard.former,
             unread=tuple(mapping.unread(columns.schema)),
         )
 
-    def _pending(self, unit: Unit) -> int:
-        return self.retries.pending(self.output, unit.part_key(self.judge_id))
+    def _pending(self, part: Part) -> Counter[Why]:
+        return self.reopening.pending(read_part(self.output, part.key, COLUMNS))
 
 
 Spread = Callable[[ShardPlanner, Sequence[CommittedShard]], Iterable[ShardPlan]]

@@ -71,6 +71,6 @@ def read_footer(source: Store, entry: Entry) -> pq.FileMetaData:
 def shard_key(path: str, size: int, content: str) -> str:
     """Identity of one version of a shard: path relative to the input root, size, etag or hash.
 
-    It begins with digits that all versions of the path share (see ``label_parts.versions_prefix``).
+    It begins with digits that all versions of the path share (see ``part_keys.versions_prefix``).
     """
     return digest(path)[:PATH_DIGITS] + digest(path, str(size), content)[PATH_DIGITS:]

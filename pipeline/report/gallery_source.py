@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.judging.judge_cards import judge_of
-from pipeline.labeling.commit import committed_ranges
 from pipeline.media.media_store import MediaStore
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import list_shards, open_input, shard_key
+from pipeline.parts.commit import shard_parts
 from pipeline.report.label_rows import LabelRows, PartRows, SnapshotRows
 from pipeline.report.pair_sample import ShardRef, Specimen, draw, in_drawn_order
 from pipeline.report.report_config import GalleryConfig
@@ -78,7 +78,7 @@ def _labelled(
     for path in in_drawn_order(entries, records.run_id)[: most * _TRIED]:
         entry = entries[path]
         key = shard_key(path, entry.size, source.content_key(entry))
-        if ranges := committed_ranges(output, judge_id, key):
+        if ranges := shard_parts(output, judge_id, key).ranges:
             found.append(ShardRef(path, key, ranges[-1][1]))
         if len(found) == most:
             break

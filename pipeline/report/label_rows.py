@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.judging.label_parts import committed_range, parts_prefix, read_part
+from pipeline.parts.commit import shard_parts
+from pipeline.parts.part_files import read_part
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.manifests import folder_of
 from pipeline.store.object_store import Store
@@ -101,10 +102,9 @@ class PartRows:
         return found
 
     def _parts(self, key: str, start: int, stop: int, columns: list[str]) -> list[pa.Table]:
-        keys = [entry.key for entry in self._output.list(parts_prefix(self._judge_id, key))]
-        ranges = {name: found for name in keys if (found := committed_range(name))}
-        inside = sorted((r, name) for name, r in ranges.items() if r[0] < stop and r[1] > start)
-        return [read_part(self._output, name, columns) for _, name in inside]
+        parts = shard_parts(self._output, self._judge_id, key).parts
+        inside = [part for part in parts if part.start < stop and part.stop > start]
+        return [read_part(self._output, part.key, columns) for part in inside]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.judging.label_parts import read_part
+from pipeline.parts.part_files import read_part
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.snapshot_inventory import CommittedPart, Inventory, InventoryShard

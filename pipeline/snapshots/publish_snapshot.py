@@ -37,12 +37,11 @@ from pipeline.snapshots.snapshot_inventory import (
     check_inventory,
     take_inventory,
 )
-from pipeline.store.lease import Lease, take_lease
+from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store, Version
 from schemas.manifest import OUTCOMES, Manifest
 from schemas.snapshots import TABLES, contract_of
 
-LEASE = "publish"
 _LAYOUT = 1  # raise with any change to which bytes a snapshot's files hold
 _ID_DIGITS = 16
 _PROGRESS_S = 10
@@ -73,7 +72,7 @@ def publish(
     judge: str,
     config: PublishConfig,
     reporter: Reporter,
-    run_id: str,
+    lease: Lease,
     *,
     max_bad_shards: int = 0,
     gate: Gate | None = None,
@@ -91,7 +90,7 @@ def publish(
         judge: the judge's id, or how it begins.
         config: how the snapshot is written.
         reporter: receives progress.
-        run_id: of this run.
+        lease: of the output, held by this run.
         max_bad_shards: how many shards of the input may be unreadable.
         gate: decides whether the snapshot goes live; otherwise it stays as a candidate.
         keep_withdrawn: whether a snapshot that somebody has just rolled back from stays
@@ -104,43 +103,42 @@ def publish(
 
     Raises:
         ReconcileError: rows of the input are in no part, or in two.
-        LeaseHeldError: another publisher is at work.
+        LeaseLostError: the lease was lost.
         PublishConflictError: another publisher swapped ``LATEST.json`` first.
         PairmillError: see ``pipeline.runtime.errors``.
     """
-    card = find_card(output, judge)
-    with take_lease(output, LEASE, run_id, ttl_s=config.lease_s, waiting=reporter.note) as lease:
-        before, version = read_latest(output)
-        with step("reconcile") as detail:
-            inventory = take_inventory(input_uri, output, card["judge_id"], shards, open_source)
-            check_inventory(
-                inventory, output, allow_missing=config.allow_missing, max_defects=max_bad_shards
-            )
-            detail |= inventory.summary()
-        snapshot_id = _snapshot_id(inventory, config)
-        with step("compact") as detail:
-            if known := has_manifest(output, snapshot_id):
-                manifest = read_manifest(output, snapshot_id)
-                reporter.note(f"snapshot {snapshot_id} exists: these labels were compacted before")
-            else:
-                candidate = _candidate(snapshot_id, inventory, card, before, run_id, _now(output))
-                each = _each_part(lease, stop or Stop(), reporter, inventory.rows)
-                manifest = _write(candidate, inventory, output, config, lease, each)
-            detail |= {"snapshot_id": snapshot_id, "there_already": known}
-        if before is not None and before.snapshot_id == snapshot_id:
-            return Publication(manifest, live=True, changed=False)
-        if keep_withdrawn and before is not None and before.withdrew(snapshot_id):
-            return Publication(manifest, live=False, changed=False)
-        if gate is not None:
-            with step("gate") as detail:
-                manifest = _gated(manifest, output, gate, lease)
-                detail |= manifest.gate or {}
-        if manifest.blocked:
-            return Publication(manifest, live=False, changed=False)
-        with step("publish") as detail:
-            lease.check()
-            swap_latest(output, snapshot_id, before, version, run_id)
-            detail |= {"snapshot_id": snapshot_id, "before": before and before.snapshot_id}
+    card, run_id = find_card(output, judge), lease.run_id
+    before, version = read_latest(output)
+    with step("reconcile") as detail:
+        inventory = take_inventory(input_uri, output, card["judge_id"], shards, open_source)
+        check_inventory(
+            inventory, output, allow_missing=config.allow_missing, max_defects=max_bad_shards
+        )
+        detail |= inventory.summary()
+    snapshot_id = _snapshot_id(inventory, config)
+    with step("compact") as detail:
+        if known := has_manifest(output, snapshot_id):
+            manifest = read_manifest(output, snapshot_id)
+            reporter.note(f"snapshot {snapshot_id} exists: these labels were compacted before")
+        else:
+            candidate = _candidate(snapshot_id, inventory, card, before, run_id, _now(output))
+            each = _each_part(lease, stop or Stop(), reporter, inventory.rows)
+            manifest = _write(candidate, inventory, output, config, lease, each)
+        detail |= {"snapshot_id": snapshot_id, "there_already": known}
+    if before is not None and before.snapshot_id == snapshot_id:
+        return Publication(manifest, live=True, changed=False)
+    if keep_withdrawn and before is not None and before.withdrew(snapshot_id):
+        return Publication(manifest, live=False, changed=False)
+    if gate is not None:
+        with step("gate") as detail:
+            manifest = _gated(manifest, output, gate, lease)
+            detail |= manifest.gate or {}
+    if manifest.blocked:
+        return Publication(manifest, live=False, changed=False)
+    with step("publish") as detail:
+        lease.check()
+        swap_latest(output, snapshot_id, before, version, run_id)
+        detail |= {"snapshot_id": snapshot_id, "before": before and before.snapshot_id}
     return Publication(manifest, live=True, changed=True)
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.judging.label_parts import committed_range, parts_prefix
 from pipeline.pairs.shards import list_shards, open_input, read_footer, shard_key
+from pipeline.parts.part_keys import ShardParts, parts_prefix
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError, QuarantineError, ReconcileError
 from pipeline.runtime.fault_blocks import fault_blocks
@@ -192,11 +192,12 @@ def check_inventory(
 
 
 def _parts(output: Store, judge_id: str, key: str) -> tuple[CommittedPart, ...]:
-    found = []
-    for entry in output.list(parts_prefix(judge_id, key)):
-        if (rows := committed_range(entry.key)) is not None:
-            found.append(CommittedPart(entry.key, *rows, output.content_key(entry)))
-    return tuple(sorted(found, key=lambda part: (part.start, part.stop)))
+    entries = {entry.key: entry for entry in output.list(parts_prefix(judge_id, key))}
+    found = ShardParts.of(entries)
+    return tuple(
+        CommittedPart(part.key, *part.rows, output.content_key(entries[part.key]))
+        for part in sorted([*found.parts, *found.doubled])
+    )
 
 
 def _ranges(found: Any) -> list[str]:

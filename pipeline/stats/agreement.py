@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.stats.bootstrap import Floats, Ints, OfSums, divided
+from pipeline.stats.arrays import Floats, Ints
+from pipeline.stats.bootstrap import OfSums, divided
 
 Bools = NDArray[np.bool_]
 

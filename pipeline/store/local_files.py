@@ -13,6 +13,7 @@ from typing import IO, Any
 
 # Files that are no objects: writes that are not committed yet, and the locks of swapped objects.
 _HIDDEN = re.compile(r"\..*\.(?:[0-9a-f]{12}\.tmp|lock)")
+_UNFINISHED = re.compile(r"\.(.*)\.[0-9a-f]{12}\.tmp")
 
 
 def find(base: str, start: str = "") -> dict[str, dict[str, Any]]:
@@ -101,6 +102,15 @@ def temporary(path: Path) -> tuple[Path, IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
     return hidden, hidden.open("xb")
+
+
+def unfinished(folder: Path) -> dict[Path, str]:
+    """The files in a folder that are written and not committed yet, and what each is to become.
+
+    Their writers may be gone.
+    """
+    matches = {path: _UNFINISHED.fullmatch(path.name) for path in folder.iterdir()}
+    return {path: match[1] for path, match in matches.items() if match}
 
 
 def _write_temporary(path: Path, data: bytes) -> Path:

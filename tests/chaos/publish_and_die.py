@@ -28,6 +28,7 @@ from pipeline.snapshots.quality.snapshot_counts import QualityConfig
 from pipeline.store import s3_objects  # noqa: F401 (here, not in every process: it takes a second)
 from pipeline.store.object_store import Store
 from pipeline.store.uploads import Upload
+from pipeline.store.writer_lease import writer_lease
 from tests.publishing import SMALL
 
 GATE = gate_for(GateConfig(at_most={"tie": 0.9}), QualityConfig(), InputConfig())
@@ -71,8 +72,9 @@ def run(request: dict[str, Any], steps: Steps) -> None:
         Upload, "write", lambda file, _: None if file.tell() else f"begin {_key(file, output)}"
     )
     steps.watch(Upload, "commit", lambda file: f"commit {_key(file, output)}")
-    config = SMALL.model_copy(update={"lease_s": _LEASE_S})
-    publish(request["source"], output, "", config, Reporter(), new_run_id(), gate=GATE)
+    reporter = Reporter()
+    with writer_lease(output, new_run_id(), _LEASE_S, reporter) as lease:
+        publish(request["source"], output, "", SMALL, reporter, lease, gate=GATE)
     steps.step("end")
 
 

@@ -78,7 +78,7 @@ def test_killed_at_every_step(place: tuple[str, Mapping[str, str]]) -> None:
                 *[f"put {folder}/manifest.json"] * 2,  # with what the gate says the second time
                 f"put {folder}/quality.json",
                 "swap snapshots/LATEST.json",
-                *["swap leases/publish.json"] * 2,  # taken, released
+                *["swap leases/writer.json"] * 2,  # taken, released
                 "end",
             ]
         )

@@ -17,9 +17,9 @@ from pipeline.runtime.config_file import load_config
 from pipeline.runtime.errors import InputError, StoppedError, StorageError
 from pipeline.runtime.stop import Stop
 from pipeline.snapshots.manifests import LATEST_KEY
-from pipeline.store.lease import take_lease
 from pipeline.store.object_store import Store
-from tests.labeling import Row, forbid_ray, label_arguments, write_config
+from pipeline.store.writer_lease import writer_lease
+from tests.labeling import Row, label_arguments, write_config
 from tests.nights import detail_of, nights, published, rows_of, run_nightly, steps_of, write_corpus
 from tests.processes import started, wait_until
 from tests.publishing import QUIET, Mill
@@ -38,7 +38,7 @@ def test_of_two_nights_the_second_says_who_is_at_work(
     source, output = tmp_path / "in", tmp_path / "out"
     slow = {"engine": {"script": {"latency_s": 0.3}}, "nightly": {"lease_s": 6}}
     config = write_config(tmp_path / "night.yaml", model, slow)
-    store, key = Store(str(output)), "leases/nightly.json"
+    store, key = Store(str(output)), "leases/writer.json"
     environment = {"RAY_ADDRESS": shared_ray}
     with started("jobs.nightly", label_arguments(config, source, output), environment) as first:
         wait_until(lambda: store.size(key) is not None)
@@ -58,7 +58,7 @@ def test_a_night_that_loses_its_lease_publishes_nothing(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "out"
-    store, key = Store(str(output)), "leases/nightly.json"
+    store, key = Store(str(output)), "leases/writer.json"
 
     def stolen(planned: Plan, *rest: Any) -> None:  # at the end of labeling
         found = store.read_version(key)
@@ -173,27 +173,23 @@ def test_asked_to_stop_while_it_waits_for_a_lease_a_night_ends(tmp_path: Path, m
     output, stop = tmp_path / "out", Stop()
     write_corpus(tmp_path / "in")
     whole = load_config(PipelineConfig, str(write_config(tmp_path / "night.yaml", model)), [])
-    take_lease(Store(str(output)), "nightly", "other", ttl_s=600)
+    writer_lease(Store(str(output)), "other", 600, QUIET)
     stop.ask()
     with pytest.raises(StoppedError, match="another run's lease was being watched"):
         run_night(whole, str(tmp_path / "in"), str(output), QUIET, stop=stop)
     assert nights(output) == []
 
 
-def test_a_night_that_cannot_publish_as_somebody_else_does_says_who(
-    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    forbid_ray(monkeypatch)
+def test_a_night_during_which_somebody_else_writes_says_who(tmp_path: Path, model: Path) -> None:
     source, output, metrics = tmp_path / "in", tmp_path / "out", tmp_path / "night.prom"
     write_shard(source / "empty.parquet", [])
     changes = {"metrics": {"textfile": str(metrics)}}
     config = write_config(tmp_path / "night.yaml", model, changes)
-    with take_lease(Store(str(output)), "publish", "the-other", ttl_s=3):
+    with writer_lease(Store(str(output)), "the-other", 3, QUIET):
         outcome = run_nightly(config, source, output)
     assert outcome.exit_code == 5
     assert "the lease is held by run the-other on host" in outcome.error
-    assert "what was labelled stays, and the same command publishes it" in outcome.error
     assert "pairmill_night_exit_code 5\n" in metrics.read_text()  # nobody else tells of this night
-    assert nights(output)[-1]["state"] == "failed"
+    assert nights(output) == []
     assert run_nightly(config, source, output).exit_code == 0
     assert published(output) == []

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.labeling.commit import commit_part, replace_part
-from pipeline.labeling.units import Unit
 from pipeline.pairs.shards import read_footer, shard_key
+from pipeline.parts.commit import commit_part, revise_part, shard_parts
+from pipeline.parts.units import Unit
 from pipeline.runtime.errors import InputError, QuarantineError, ReconcileError
 from pipeline.snapshots.manifests import read_manifest
 from pipeline.snapshots.publish_config import PublishConfig
@@ -139,7 +139,8 @@ def test_a_part_that_was_judged_again_makes_a_new_snapshot(mill: Mill) -> None:
     for row in mill.shards["z.parquet"]:
         row["run_id"] = "retry"
     unit = Unit("z.parquet", key, 0, 7)
-    replace_part(mill.output, mill.made.judge_id, unit, mill.shards["z.parquet"])
+    (part,) = shard_parts(mill.output, mill.made.judge_id, key).parts
+    revise_part(mill.output, mill.made.judge_id, unit, part, mill.shards["z.parquet"])
     second = mill.publish().manifest
     assert_live_is(mill)
     assert second.snapshot_id != first.snapshot_id

@@ -20,6 +20,7 @@ from pipeline.snapshots.publish_snapshot import publish
 from pipeline.snapshots.quality.measure_snapshot import quality_key, read_quality
 from pipeline.snapshots.quality.snapshot_counts import QualityConfig
 from pipeline.stats.intervals import stability_index
+from pipeline.store.writer_lease import writer_lease
 from schemas.manifest import OUTCOMES
 from tests.calibrations import calibration
 from tests.measuring import (
@@ -202,8 +203,10 @@ def test_another_judge_is_said_and_compared(corpus: Corpus) -> None:
     other = Corpus.at(corpus.source.uri.removesuffix("/in"), sampling={"temperature": 0.5})
     for name, pairs in corpus.pairs.items():
         other.write(name, pairs, random_votes(random.Random(11), len(pairs)))
-    arguments = (other.source.uri, other.output, other.made.judge_id, SMALL, QUIET, "run")
-    second = measure_it(other, publish(*arguments).manifest, against=first.snapshot_id)
+    with writer_lease(other.output, "run", 60, QUIET) as lease:
+        arguments = (other.source.uri, other.output, other.made.judge_id, SMALL, QUIET, lease)
+        made = publish(*arguments).manifest
+    second = measure_it(other, made, against=first.snapshot_id)
     assert second.drift.judge_changed
     assert second.drift.detail == f"the judge is another one ({first.judge_id[:16]} before)"
     assert second.drift.p_a_psi.value is not None

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.aggregation.labeler import Labeler
-from pipeline.judging.label_parts import committed_range, parts_prefix
 from pipeline.judging.votes import Vote
+from pipeline.parts.part_keys import Part, parts_prefix
 from pipeline.snapshots.manifests import LATEST_KEY, folder_of
 from schemas.manifest import Manifest
 from tests.simulator.memory_objects import Change, MemoryObjects
@@ -60,7 +60,7 @@ class Promises:
         """A process acts: it must hold the lease of what it does at this moment."""
         key = key.removeprefix(self._output)
         manifest = key.startswith("snapshots/") and key.endswith("/manifest.json")
-        lease = "publish" if manifest else "work" if key.startswith("work/") else None
+        lease = "writer" if manifest else "work" if key.startswith("work/") else None
         if lease is None or operation not in ("PUT", "DELETE"):
             return
         held = self._holdings.get(lease)
@@ -125,12 +125,12 @@ class Promises:
                 self._broken(change.by, f"changed the part {key}")
             return
         folder, _, name = key.rpartition("/")
-        rows = committed_range(name)
-        for other in self._objects.list(f"{self._output}{folder}/"):
-            start, stop = committed_range(other) or (0, 0)
-            mine = rows is not None and other != change.key
-            if mine and rows and start < rows[1] and rows[0] < stop:
-                self._broken(change.by, f"committed {key}: its rows are in {other} too")
+        part = Part.of(name)
+        for other in map(Part.of, self._objects.list(f"{self._output}{folder}/")):
+            if part is None or other is None or part.rows == other.rows:
+                continue
+            if other.start < part.stop and part.start < other.stop:
+                self._broken(change.by, f"committed {key}: its rows are in {other.key} too")
 
     def _snapshot_object(self, key: str, change: Change) -> None:
         before, after = change.before, change.after

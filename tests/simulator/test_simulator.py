@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.snapshots import compact_parts, retention
+from pipeline.retention import clean, stored
+from pipeline.snapshots import compact_parts
 from pipeline.store.lease import Lease, LeaseRecord
 from tests.simulator import planted_bugs
 from tests.simulator.invariants import BrokenPromiseError
@@ -124,7 +125,8 @@ def test_a_planted_bug_of_the_store_is_found(store: StoreKind, story: Story, fou
 
 
 def test_retention_that_ignores_latest_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "read_latest", lambda output: (None, None))
+    monkeypatch.setattr(stored.Stored, "needed_snapshots", {})
+    monkeypatch.setattr(clean, "read_latest", lambda output: (None, None))
     with pytest.raises(BrokenPromiseError, match=r"the live snapshot .* has no manifest"):
         hunt(STEADY, FIXED_SEED, _RUNS)
 

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.labeling.commit import commit_part
 from pipeline.labeling.plan import Plan, make_plan
 from pipeline.pairs.input_config import InputConfig
+from pipeline.parts.commit import commit_part
 from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Store
 from tests.judging import JUDGE_ID, judge_rows, scripted, text_pair

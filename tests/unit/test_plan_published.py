@@ -12,10 +12,10 @@ import pytest
 
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.labeling.plan import Plan, plan_shards
-from pipeline.labeling.retries import Retries
-from pipeline.labeling.units import Unit
+from pipeline.labeling.reopening import Reopening
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import shard_key
+from pipeline.parts.units import Unit
 from pipeline.snapshots.live_shards import live_shards
 from pipeline.snapshots.manifests import LATEST_KEY, Latest, manifest_key
 from pipeline.store.object_store import Store
@@ -155,22 +155,18 @@ def test_a_published_shard_of_which_rows_are_left_is_unfinished(tmp_path: Path) 
 def test_a_published_shard_under_another_path_is_moved(night: Night) -> None:
     published = replace(night.manifest(), input=night.source.uri, judge={"judge_id": JUDGE_ID})
     night.publish(published)
-    former, folder = night.key("b.parquet"), Path(night.source.uri)
+    folder = Path(night.source.uri)
     (folder / "b.parquet").rename(folder / "e.parquet")
     night.write("d.parquet", 3)
     assert _kinds(night) == {"moved": (1, 20), "new": (1, 3)}
-    assert night.plan().moved == {night.key("e.parquet"): former}
     night.commit("e.parquet", (0, 20))
     assert _kinds(night) == {"new": (1, 3)}
-    assert night.plan().moved == {}
     # Content that is at its place still, and lies at another one, too.
     (folder / "copy.parquet").write_bytes((folder / "a.parquet").read_bytes())
     assert _kinds(night) == {"moved": (1, 40), "new": (1, 3)}
-    assert night.plan().moved == {night.key("copy.parquet"): night.key("a.parquet")}
 
     night.publish(replace(published, judge={"judge_id": "another"}))
     assert _kinds(night) == {"new": (2, 43), "deleted": (1, 20)}
-    assert night.plan().moved == {}
 
 
 def _kinds(night: Night) -> dict[str, tuple[int, int]]:
@@ -185,11 +181,19 @@ def _kinds(night: Night) -> dict[str, tuple[int, int]]:
 
 def test_rows_that_are_tried_again_are_looked_for_in_every_part(night: Night) -> None:
     night.publish(night.manifest())
-    night.plan(retries=Retries(frozenset(), "run"))
+    night.plan(reopening=Reopening(JudgeConfig(), "run"))
     assert night.source.opened == set()
-    # The parts of this test hold nothing, which is what is told when they are read.
+    # The parts of this test hold nothing, which is the error once they are read.
     with pytest.raises(Exception, match="corrupt part"):
-        night.plan(retries=Retries(frozenset(Reason), "run"))
+        night.plan(reopening=Reopening(JudgeConfig(), "run", frozenset(Reason)))
+
+
+def test_parts_that_were_asked_about_in_another_way_are_read(night: Night) -> None:
+    night.publish(night.manifest())
+    night.commit("a.parquet", (0, 40))
+    part = Unit("a.parquet", night.key("a.parquet"), 0, 40).part_key(JUDGE_ID)
+    with pytest.raises(Exception, match="corrupt part"):
+        night.plan(reopening=Reopening(JudgeConfig(), "run"), unsettled={part})
 
 
 def _rows(manifest: Manifest, count: Callable[[int], int]) -> Manifest:

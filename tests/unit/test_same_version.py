@@ -9,9 +9,9 @@ import pytest
 
 from pipeline.labeling.planned_version import of_planned_version
 from pipeline.labeling.read_pairs import ShardTask, read_units, unit_of
-from pipeline.labeling.units import Unit
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.shards import shard_key
+from pipeline.parts.units import Unit
 from pipeline.runtime.errors import ReconcileError
 from pipeline.store.object_store import Store
 from tests.shards import pair, shard_bytes

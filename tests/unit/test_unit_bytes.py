@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.labeling.read_pairs import ShardTask, read_units, unit_of
-from pipeline.labeling.units import Unit
 from pipeline.pairs.mapping_config import MappingConfig
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.row_groups import GroupReader
+from pipeline.parts.units import Unit
 from schemas.pairs import PAIRS
 from tests.memory_store import Memory
 from tests.memory_store import small_pair as small

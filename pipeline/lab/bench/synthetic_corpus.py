@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.labeling.units import Unit
 from pipeline.pairs.shards import shard_key
+from pipeline.parts.units import Unit
 from pipeline.runtime.digest import digest
 from pipeline.snapshots.manifests import LATEST_KEY, Latest, manifest_key
 from pipeline.store.object_store import Entry, Store, Version

@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
-from pipeline.judging.label_parts import judge_folder
 from pipeline.labeling.canary_config import CANARIES_FOLDER, canary_root
 from pipeline.pairs.input_config import InputConfig
+<<<<<<< HEAD
+from pipeline.parts.part_keys import judge_folder
+=======
+from pipeline.pairs.prompts import prompt_key
+>>>>>>> 4726b2b53d08f7e4d046ea5dde6abe3c3accf865
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.quality.gold_agreement import of_groups, of_pairs
 from pipeline.snapshots.quality.label_counts import LABEL_COLUMNS
@@ -75,9 +80,11 @@ def count_canaries(output: Store, canary: Canary, judge_id: str, *, ranked: bool
     rows = [{name: pair.label[name] for name in LABEL_COLUMNS} for pair in judged]
     schema = pa.schema([SNAPSHOT_LABELS.field(name) for name in LABEL_COLUMNS])
     table = pa.Table.from_pylist(rows, schema=schema)
+    keys = [prompt_key(each.pair["prompt"], each.pair["messages"]) for each in judged]
+    prompts = np.array(keys, np.int64)
     if ranked:
-        return of_groups(CANARY, table, _gold(judged, "gold_scores"))
-    return of_pairs(CANARY, table, pa.array(_gold(judged, "gold"), pa.string()))
+        return of_groups(CANARY, table, _gold(judged, "gold_scores"), prompts)
+    return of_pairs(CANARY, table, pa.array(_gold(judged, "gold"), pa.string()), prompts)
 
 
 def _gold(judged: Sequence[JudgedPair], name: str) -> list[Any]:

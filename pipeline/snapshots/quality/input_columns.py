@@ -1,4 +1,4 @@
-"""What measuring reads of the input: gold, and the lengths of texts on a sample of row groups."""
+"""What measuring reads of the input: gold; and prompts and text lengths of some row groups."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pipeline.pairs.pair_mapping import PairMapping
+from pipeline.pairs.prompts import prompt_key
 from pipeline.pairs.shard_columns import ShardColumns, narrow_batches
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.quality.label_counts import floats
-from pipeline.stats.bootstrap import Floats
+from pipeline.stats.arrays import Floats, Ints
 from pipeline.store.object_store import Entry
 from schemas.labels import Status
 from schemas.manifest import InputShard, Manifest
@@ -29,18 +31,34 @@ _BATCH_ROWS = 1_024
 _RESPONSES = ("response_a", "response_b")
 _CHANGED = "it was removed or replaced since the snapshot was made"
 _UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
+_PROMPT = ("prompt", "messages")
 
 
 @dataclass(frozen=True)
-class Lengths:
-    """The lengths of the texts of one row group.
+class Gold:
+    """The gold of one shard.
 
     Attributes:
-        start: the group's first row within its shard.
-        a, b: of the two responses, in characters; NaN where a response has no text.
+        values: of each row.
+        prompts: the key of each row's prompt; 0 where the row has no gold.
+    """
+
+    values: pa.Array
+    prompts: Ints
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row group.
+
+    Attributes:
+        start: its first row within its shard.
+        prompts: the key of each row's prompt.
+        a, b: lengths of the two responses in characters; NaN where a response has no text.
     """
 
     start: int
+    prompts: Ints
     a: Floats
     b: Floats
 
@@ -75,10 +93,10 @@ class SnapshotInput:
         }
         for path in self._shards.keys() - self._entries.keys():
             self.unread[path] = _CHANGED
-        self._gold: OrderedDict[tuple[str, str], Future[pa.Array | None]] = OrderedDict()
+        self._gold: OrderedDict[tuple[str, str], Future[Gold | None]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def gold(self, path: str, name: str) -> pa.Array | None:
+    def gold(self, path: str, name: str) -> Gold | None:
         """The column ``gold`` or ``gold_scores`` of a shard, whole; None if it has no gold."""
         with self._lock:
             future = self._gold.get((path, name))
@@ -102,8 +120,8 @@ class SnapshotInput:
         path, why = min(self.unread.items())
         return [f"gold and texts of {len(self.unread)} shards are not known, such as {path}: {why}"]
 
-    def lengths(self, groups: int) -> dict[str, Lengths]:
-        """Lengths of one row group of each of ``groups`` shards, by path.
+    def sample(self, groups: int, *, texts: bool) -> dict[str, Sample]:
+        """One row group of each of ``groups`` shards, by path; ``texts`` are measured if asked for.
 
         The shards' keys decide which ones, so that the same input gives the same sample.
         """
@@ -113,32 +131,46 @@ class SnapshotInput:
             if shard.counts[Status.LABELED] and path in self._entries
         ]
         chosen = sorted(labeled, key=lambda path: self._shards[path].shard_key)[:groups]
-        found = {path: self._read_lengths(path) for path in chosen}
-        return {path: lengths for path, lengths in found.items() if lengths is not None}
+        found = {path: self._read_sample(path, texts) for path in chosen}
+        return {path: sample for path, sample in found.items() if sample is not None}
 
-    def _read_gold(self, path: str, name: str) -> pa.Array | None:
+    def _read_gold(self, path: str, name: str) -> Gold | None:
         try:
             _, pieces = self._read(path, [name])
+            found = pa.chunked_array(
+                [chunk for table in pieces for chunk in table[name].chunks], PAIRS.field(name).type
+            )
+            whole = len(found) == self._shards[path].rows
+            if not whole or found.null_count == len(found):
+                return None
+            values = found.combine_chunks()
+            _, pieces = self._read(path, _PROMPT)
         except _UNREADABLE as error:
             self.unread[path] = _first_line(error)
             return None
-        chunks = [chunk for table in pieces for chunk in table[name].chunks]
-        found = pa.chunked_array(chunks, PAIRS.field(name).type)
-        whole = len(found) == self._shards[path].rows
-        return found.combine_chunks() if whole and found.null_count < len(found) else None
+        prompts = _prompt_keys(pieces, np.asarray(pc.is_valid(values), bool))
+        return None if prompts is None else Gold(values, prompts)
 
-    def _read_lengths(self, path: str) -> Lengths | None:
+    def _read_sample(self, path: str, texts: bool) -> Sample | None:
         number = int(self._shards[path].shard_key[:8], 16)
+        wanted = _RESPONSES if texts else ()
         try:
-            start, pieces = self._read(path, _RESPONSES, number)
+            start, pieces = self._read(path, (*wanted, *_PROMPT), number)
         except _UNREADABLE as error:
             self.unread[path] = _first_line(error)
             return None
-        lengths = [
-            [floats(pc.utf8_length(pc.struct_field(table[name], "text"))) for name in _RESPONSES]
-            for table in pieces
-        ]
-        return Lengths(start, *np.concatenate(lengths, axis=1)) if lengths else None
+        prompts = _prompt_keys(pieces)
+        if prompts is None:
+            return None
+        a, b = (
+            np.concatenate(
+                [floats(pc.utf8_length(pc.struct_field(piece[name], "text"))) for piece in pieces]
+            )
+            if wanted
+            else np.full(len(prompts), np.nan)
+            for name in _RESPONSES
+        )
+        return Sample(start, prompts, a, b)
 
     def _read(
         self, path: str, wanted: Sequence[str], group: int | None = None
@@ -168,6 +200,17 @@ class SnapshotInput:
             return start, list(narrow_batches(file, path, mapping, groups, _BATCH_ROWS))
         except OSError as error:
             raise source.failure or error from error
+
+
+def _prompt_keys(pieces: Sequence[pa.Table], of: NDArray[np.bool_] | None = None) -> Ints | None:
+    """The key of each row's prompt, or 0 but for the rows of a mask; None without a prompt."""
+    keys: list[int] = []
+    for piece in pieces:
+        columns = (piece[name].to_pylist() for name in _PROMPT)
+        for prompt, turns in zip(*columns, strict=True):
+            wanted = of is None or of[len(keys)]
+            keys.append(prompt_key(prompt, turns) if wanted else 0)
+    return np.array(keys, np.int64) if keys else None
 
 
 def _same(shard: InputShard, entry: Entry) -> bool:

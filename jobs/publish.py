@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
 
-from pipeline.aggregation.calibration_cards import read_calibration
-from pipeline.aggregation.reachable import check_reachable
-from pipeline.judging.judge_cards import find_card, judge_of
+from pipeline.aggregation.derivation_record import read_derivation
+from pipeline.engines.model_version import model_version
+from pipeline.judging.judge_cards import find_judge
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.retention.retain_snapshots import retain
 from pipeline.runtime.command import Call, Command, Parser
@@ -16,6 +17,8 @@ from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import new_run_id
 from pipeline.snapshots.gate import gate_for
 from pipeline.snapshots.gate_checks import gate_summary
+from pipeline.snapshots.manifests import LATEST
+from pipeline.snapshots.materialize import materialize
 from pipeline.snapshots.publish_snapshot import Publication, publish
 from pipeline.snapshots.quality.canary_agreement import Canary
 from pipeline.snapshots.quality.measure_snapshot import measure_again, quality_fields
@@ -34,7 +37,14 @@ def _options(parser: Parser) -> None:
         "--judge",
         metavar="ID",
         default="",
-        help="whose labels: its id, or how that begins; not needed where there is one judge",
+        help="whose labels: its id, or how that begins; by default the judge of --config, or the\n"
+        "only one there",
+    )
+    add(
+        "--derivation",
+        metavar="ID|FOLDER",
+        help="publish by the policy and calibration of this derivation: the folder that derive\n"
+        "has reported, or how the id of its policy begins",
     )
     add("--allow-missing", action="store_true", help="publish though rows have no label yet")
     add(
@@ -49,6 +59,17 @@ def _options(parser: Parser) -> None:
         help="then remove all but the newest N, the live one and the one before it;\n"
         "needs the right to delete",
     )
+    add(
+        "--materialize",
+        metavar="FOLDER",
+        help="then copy a snapshot into a folder of its own, for who must read a folder",
+    )
+    add(
+        "--snapshot",
+        metavar="ID",
+        default=LATEST,
+        help="which one --materialize copies; the live one by default",
+    )
     add("--measure", metavar="ID", help="measure this snapshot again, into its quality.json")
     add("--list", action="store_true", help="list the snapshots, when all else is done")
 
@@ -58,17 +79,21 @@ def _run(call: Call[PipelineConfig]) -> int:
     config = call.config(*["publish.allow_missing=true"] * options.allow_missing)
     run_id, output = new_run_id(), Store(options.output)
     reporter = reporter.of_run(run_id)
-    asked = (options.input, options.rollback, options.measure, options.list)
-    if not any(asked) and options.keep is None:
-        wanted = "--input to publish, --rollback, --measure, --keep or --list"
+    writes = (options.input, options.rollback, options.measure)
+    if not any((*writes, options.list, options.materialize)) and options.keep is None:
+        wanted = "--input to publish, --rollback, --measure, --materialize, --keep or --list"
         raise ConfigError(f"nothing to do: give {wanted}")
     if options.input and options.rollback:
         raise ConfigError("--input publishes and --rollback goes back: give one of the two")
     done = None
-    if any(asked[:3]) or options.keep is not None:
+    if any(writes) or options.keep is not None:
         ttl_s = config.publish.lease_s or config.lease_s
         with writer_lease(output, run_id, ttl_s, reporter) as lease:
             done = _write(options, config, output, reporter, lease)
+    if options.materialize:
+        copied = materialize(output, options.snapshot, Store(options.materialize))
+        where = {"snapshot": copied.snapshot_id, "folder": options.materialize}
+        reporter.event("materialized", {**where, "files": len(copied.files)})
     if options.list:
         for fields in listing(output):
             reporter.event("snapshot", fields)
@@ -85,7 +110,7 @@ def _write(
     """Everything but the list; what was published, or gone back to."""
     done = None
     if options.input:
-        done = _publish(config, options.input, output, options.judge, reporter, lease)
+        done = _publish(options, config, output, reporter, lease)
     if options.rollback:
         done = roll_back(output, options.rollback, reporter, lease)
     if done is not None:
@@ -99,28 +124,45 @@ def _write(
 
 
 def _publish(
+    options: argparse.Namespace,
     config: PipelineConfig,
-    input_uri: str,
     output: Store,
-    judge: str,
     reporter: Reporter,
     lease: Lease,
 ) -> Publication:
-    card = find_card(output, judge)
-    calibrated = read_calibration(output, card["judge_id"]) is not None
-    check_reachable(judge_of(card), config.policy, calibrated=calibrated)
     gold = config.canary.input
     canary = Canary(None, gold, config.canary.read_as(config.input)) if gold else None
     return publish(
-        input_uri,
+        options.input,
         output,
-        card["judge_id"],
-        config.publish,
-        reporter,
-        lease,
+        config=config.publish,
+        reporter=reporter,
+        lease=lease,
+        **_labels(options, config, output),
         max_bad_shards=config.quarantine.max_shards,
         gate=gate_for(config.gate, config.quality, config.input, canary, reporter),
     )
+
+
+def _labels(options: argparse.Namespace, config: PipelineConfig, output: Store) -> dict[str, Any]:
+    """Whose votes are published, and by what they are decided: arguments of ``publish``."""
+    if options.derivation:
+        derived = read_derivation(output, options.derivation)
+        if not derived.judge_id.startswith(options.judge.removeprefix("judge=")):
+            raise ConfigError(
+                f"--derivation {options.derivation} is of judge {derived.judge_id[:16]}, --judge "
+                f"{options.judge} is another one: leave --judge out"
+            )
+        return {
+            "judge": derived.judge_id,
+            "policy": derived.policy,
+            "calibration": derived.calibration or "none",
+        }
+    if options.judge or "judge" not in config.model_fields_set:
+        return {"judge": options.judge, "policy": config.policy}
+    version = model_version(config.judge.model)
+    known = find_judge(output, config.judge, version, config.engine.kind)
+    return {"judge": known.judge_id, "policy": config.policy, "votes": config.judge.votes}
 
 
 def _report(done: Publication, output: Store, reporter: Reporter) -> None:

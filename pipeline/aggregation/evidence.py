@@ -9,6 +9,7 @@ settled likewise, by all votes, and comes first: one vote for a side among ties 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections import Counter
@@ -152,6 +153,7 @@ def _for_sides(vote: Vote, margin_scale: float) -> tuple[float, float]:
     return (1.0, 0.0) if vote.choice == "a" else (0.0, 1.0)
 
 
+@functools.lru_cache(100_000)
 def _above_half(wins: float, losses: float, prior: float) -> float:
     # P(share > 1/2) under Beta(prior + wins, prior + losses), by the symmetry of betainc.
     return float(betainc(prior + losses, prior + wins, 0.5))

@@ -12,6 +12,7 @@ from pipeline.pairs.shards import list_shards, open_input, shard_key
 from pipeline.parts.commit import shard_parts
 from pipeline.parts.part_files import read_part
 from pipeline.runtime.errors import InputError
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
 
 _MEDIA = ("images", "videos")
@@ -27,7 +28,11 @@ class JudgedPair:
 
 
 def read_judged(
-    input_uri: str, config: InputConfig, output: Store, judge_id: str
+    input_uri: str,
+    config: InputConfig,
+    output: Store,
+    judge_id: str,
+    hashes: Store | None = None,
 ) -> list[JudgedPair]:
     """Every row of the input that has a gold value and a label of this judge, in input order.
 
@@ -36,16 +41,18 @@ def read_judged(
         config: how the input is read.
         output: the output root that the judge's parts are under.
         judge_id: whose labels.
+        hashes: keeps the hashes of local files; the output by default.
 
     Raises:
         InputError: no row has both.
         StorageError: the store fails.
     """
     source, prefix = open_input(input_uri)
+    contents = ContentKeys(source, hashes or output)
     judged: list[JudgedPair] = []
     rows = gold = 0
     for entry in list_shards(source, prefix):
-        key = shard_key(entry.key, entry.size, source.content_key(entry))
+        key = shard_key(entry.key, entry.size, contents.of(entry))
         labels = {row["row"]: row for row in read_labels(output, judge_id, key)}
         for number, pair in enumerate(_pairs(source, entry, config)):
             rows += 1

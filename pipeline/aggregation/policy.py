@@ -34,13 +34,8 @@ class PolicyConfig(Frozen):
     """By default those of ``judge.votes``."""
 
 
-<<<<<<< HEAD
-# Of what a rule makes of votes; raise it with any change to that: it is part of every policy's id.
-# 1: a vote for a tie counted half for each side, and min_confidence reached no tie.
-=======
 # Of what a rule makes of votes, and part of every policy's identity: raise it with any change to
 # that. In 1 a vote for a tie counted half for each side, and min_confidence reached no tie.
->>>>>>> 4726b2b53d08f7e4d046ea5dde6abe3c3accf865
 RULE_VERSION = 2
 
 

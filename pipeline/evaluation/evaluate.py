@@ -9,8 +9,8 @@ from typing import Any
 
 from pipeline.aggregation.calibration_cards import read_calibration
 from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
-from pipeline.aggregation.label_tables import derived
 from pipeline.aggregation.labeler import Labeler
+from pipeline.aggregation.relabel import Relabeler
 from pipeline.engines.model_version import model_version
 from pipeline.evaluation import pair_measures
 from pipeline.evaluation.benchmarks.benchmark import Benchmark
@@ -215,6 +215,6 @@ def _identity(rows: Sequence[JudgedPair]) -> str:
 def _aggregated(rows: Sequence[JudgedPair], labeler: Labeler) -> list[JudgedPair]:
     if all(row.label["policy_id"] == labeler.policy_id for row in rows):
         return list(rows)
-    table = derived(table_of([dict(row.label) for row in rows], LABELS), labeler)
+    table = Relabeler(labeler).table(table_of([dict(row.label) for row in rows], LABELS))
     labels = table.to_pylist()
     return [JudgedPair(row.pair, new) for row, new in zip(rows, labels, strict=True)]

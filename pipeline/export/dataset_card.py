@@ -12,7 +12,7 @@ from pipeline.export.export_record import ExportRecord
 from pipeline.export.export_rules import MEANINGS
 from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.export.trainer_format import Layout
-from schemas.manifest import Manifest
+from schemas.manifest import Manifest, SnapshotPolicy
 from schemas.quality import RATES, Quality
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
@@ -138,8 +138,19 @@ def _judge(manifest: Manifest) -> Iterator[str]:
         if calibration
         else "Its confidence is not calibrated: it says how sure the votes are, not how often "
         "humans agree.",
+        *_policy(manifest.policy),
     ]
     yield "\n".join(f"- {line}" for line in lines)
+
+
+def _policy(policy: SnapshotPolicy | None) -> Iterator[str]:
+    if policy is None:
+        yield "Labels were decided when their pairs were judged, by more than one policy perhaps."
+        return
+    rule = ", ".join(f"`{name}` {value}" for name, value in policy.rule.items())
+    fitted = policy.calibration_id
+    by = f"calibration `{fitted[:12]}`" if fitted else "no calibration"
+    yield f"Every label follows from its votes by policy `{policy.policy_id[:16]}`: {rule}; {by}."
 
 
 def _quality(quality: Quality | None, manifest: Manifest) -> Iterator[str]:

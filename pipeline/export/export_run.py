@@ -38,8 +38,9 @@ from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import ConfigError, ReconcileError
 from pipeline.runtime.reporter import Reporter
-from pipeline.snapshots.manifests import LATEST, find_snapshot, live, read_manifest
+from pipeline.snapshots.manifests import LATEST, find_snapshot, live, read_whole_manifest
 from pipeline.snapshots.quality.measure_snapshot import read_quality
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
 from schemas.manifest import Manifest
 
@@ -102,10 +103,10 @@ def find_manifest(output: Store, snapshot: str) -> Manifest:
 
     Raises:
         ConfigError: there is no such snapshot, or the gate refused it.
-        InputError: nothing is published.
+        InputError: nothing is published, or files of the snapshot are not there.
     """
     which = live(output).snapshot_id if snapshot == LATEST else find_snapshot(output, snapshot)
-    manifest = read_manifest(output, which)
+    manifest = read_whole_manifest(output, which)
     if manifest.blocked:
         raise ConfigError(
             f"snapshot {which} was refused by the gate, so that its labels are not exported; "
@@ -160,10 +161,14 @@ class _Export:
 
     def run(self, map_tasks: TaskMap) -> ExportRecord:
         """Surveys all shards, writes all parts, then the record."""
-        surveyor = Surveyor(self._output, self._source, self._columns.mapping(), self._config)
+        contents = ContentKeys(self._source, self._output)
+        surveyor = Surveyor(
+            self._output, self._source, self._columns.mapping(), self._config, contents
+        )
         entries = list_shards(self._source, self._prefix)
         selection = Selection(self._manifest, entries, self._config, surveyor)
         selected = selection.run(map_tasks, self._step)
+        contents.save()
         if not selected.rows:
             raise nothing_left(self._manifest, self._config.format, selected.dropped, {})
         shape = self._shape(selected)

@@ -22,6 +22,7 @@ from pipeline.export.labeled_shards import LabeledShard
 from pipeline.export.prompt_cap import RECORD
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.shards import read_footer
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
 
 _LABEL_COLUMNS = (
@@ -65,12 +66,14 @@ class Surveyor:
     Attributes:
         output: where snapshots are.
         source: the root of the shards, and ``columns`` how their pairs are mapped.
+        contents: identifies the shards' versions.
     """
 
     output: Store
     source: Store
     columns: PairMapping
     config: ExportConfig
+    contents: ContentKeys
 
     def survey(self, shard: LabeledShard) -> Survey:
         """Reads one shard.
@@ -80,7 +83,7 @@ class Surveyor:
             StorageError: a store fails.
         """
         found = Survey(shard.number, np.zeros(shard.rows, np.bool_))
-        if self.source.content_key(shard.entry) != shard.content:
+        if self.contents.of(shard.entry) != shard.content:
             found.changed = True
             return found
         footer = read_footer(self.source, shard.entry)

@@ -18,6 +18,7 @@ from pipeline.parts.part_keys import (
     versions_prefix,
 )
 from pipeline.parts.units import subtract
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
 
 THREADS = 16
@@ -53,9 +54,9 @@ class CommittedShard:
 
 
 def committed_shards(
-    source: Store, output: Store, judge_id: str, entries: Sequence[Entry]
+    contents: ContentKeys, output: Store, judge_id: str, entries: Sequence[Entry]
 ) -> Iterator[CommittedShard]:
-    """Finds the parts of every shard; in no particular order.
+    """Finds the parts of every shard of ``contents``; in no particular order.
 
     In a bucket the parts of many shards come from one listing, which the store answers by pages:
     names of parts begin with a hash of the shard's path, so that all shards whose hashes begin
@@ -65,10 +66,10 @@ def committed_shards(
         StorageError: the input or the output cannot be reached.
     """
     with ThreadPoolExecutor(THREADS) as pool:
-        contents = pool.map(source.content_key, entries)
+        found_contents = pool.map(contents.of, entries)
         groups = defaultdict(list)
         digits = _shared_digits(len(entries), output)
-        for entry, content in zip(entries, contents, strict=True):
+        for entry, content in zip(entries, found_contents, strict=True):
             key = shard_key(entry.key, entry.size, content)
             groups[key[:digits]].append((entry, content, key))
         found = pool.map(lambda group: _group(output, judge_id, *group), groups.items())

@@ -175,6 +175,8 @@ def label(
             # Before Ray and engines, so that an output that cannot be written starts none; also
             # without rows, since a snapshot of no rows names a judge too.
             write_card(output, known.card)
+            for planned in (plan, *([canaries.plan] if canaries else [])):
+                planned.contents.save()
             if plan.units:
                 session.enter_context(ray_session(config.workers, reporter))
             return _execute(run, reporter, detail, stop)

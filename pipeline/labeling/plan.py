@@ -30,6 +30,7 @@ from pipeline.pairs.layout_proposal import proposal_for_shard
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.runtime.fault_blocks import fault_blocks
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
 
 
@@ -41,6 +42,7 @@ class Plan:
         votes: least and most votes of a pair.
         judge_id: the judge of the run.
         live: the published shards of this input.
+        contents: what identified the shards' versions; to be saved by a run that is not dry.
         prompt_tokens: estimated tokens of one prompt (see ``pipeline.labeling.prompt_estimate``).
     """
 
@@ -48,6 +50,7 @@ class Plan:
     votes: tuple[int, int]
     judge_id: str
     live: PublishedShards
+    contents: ContentKeys = field(repr=False, compare=False)
     prompt_tokens: float = 0
 
     @property
@@ -146,6 +149,7 @@ def make_plan(
     reopening: Reopening | None = None,
     unsettled: Collection[str] = (),
     read_published: ReadPublished = nothing_published,
+    hashes: Store | None = None,
 ) -> Plan:
     """Plans a run.
 
@@ -160,13 +164,14 @@ def make_plan(
         unsettled: keys of the parts that may have rows to be asked about again; all where rows
             in quarantine are retried.
         read_published: reads the shards of the live snapshot.
+        hashes: keeps the hashes of local files; the output by default.
 
     Raises:
         InputError: no shard was found, or none fits the mapping (all are listed).
         StorageError: the input or the output cannot be reached.
     """
     source, prefix = open_input(uri)
-    how = (spread, reopening, unsettled, read_published)
+    how = (spread, reopening, unsettled, read_published, hashes)
     return plan_shards(source, prefix, output, config, judge, judge_id, *how)
 
 
@@ -181,6 +186,7 @@ def plan_shards(
     reopening: Reopening | None = None,
     unsettled: Collection[str] = (),
     read_published: ReadPublished = nothing_published,
+    hashes: Store | None = None,
 ) -> Plan:
     """Plans the shards under a prefix of a store; otherwise as :func:`make_plan`."""
     check_apart(source, prefix, output)
@@ -191,7 +197,8 @@ def plan_shards(
     planned: dict[str, ShardPlan] = {}
     rest: list[CommittedShard] = []
     rule = reopening or Reopening(judge, "")
-    for shard in committed_shards(source, output, judge_id, entries):
+    contents = ContentKeys(source, hashes or output)
+    for shard in committed_shards(contents, output, judge_id, entries):
         again = [p for p in shard.parts.parts if rule.reasons or p.key in unsettled]
         # The footer of a published shard that is still the same (its key is made of path, size and
         # content) is not read: the manifest has its number of rows. The shard counts as done only
@@ -218,7 +225,8 @@ def plan_shards(
         )
     a_round = len(round_orders(FORMATS[judge.format].counts[0], 0, ""))
     votes = (max(a_round, judge.votes.min_votes), judge.votes.max_votes)
-    plan = Plan(shards, votes, judge_id, published.of_input(source.path(prefix)))
+    live = published.of_input(source.path(prefix))
+    plan = Plan(shards, votes, judge_id, live, contents)
     if not plan.tasks:
         return plan
     tokens = estimate_prompt_tokens(source, plan.tasks[0], config.mapping(), judge)

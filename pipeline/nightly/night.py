@@ -187,6 +187,8 @@ class _Night:
             config.publish,
             self.reporter,
             self.lease,
+            policy=config.policy,
+            votes=config.judge.votes,
             max_bad_shards=config.quarantine.max_shards,
             gate=gate_for(
                 config.gate, config.quality, config.input, canary, self.reporter, self.stop

@@ -6,7 +6,7 @@ import hashlib
 
 from pipeline.runtime.errors import ConfigError, ReconcileError
 from pipeline.runtime.reporter import Reporter
-from pipeline.snapshots.manifests import find_snapshot, folder_of, read_latest, read_manifest
+from pipeline.snapshots.manifests import find_snapshot, read_latest, read_manifest
 from pipeline.snapshots.publish_snapshot import Publication, swap_latest
 from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
@@ -63,15 +63,14 @@ def verify_files(output: Store, manifest: Manifest) -> None:
     """
 
     def problem(file: SnapshotFile) -> str | None:
-        key = f"{folder_of(manifest.snapshot_id)}/{file.path}"
-        size = output.size(key)
+        size = output.size(file.path)
         if size is None:
-            return f"{output.path(key)} does not exist"
+            return f"{output.path(file.path)} does not exist"
         if size != file.bytes:
-            return f"{output.path(key)} has {size} bytes, expected {file.bytes}"
-        found = _sha256(output, key, size)
+            return f"{output.path(file.path)} has {size} bytes, expected {file.bytes}"
+        found = _sha256(output, file.path, size)
         if found != file.sha256:
-            return f"{output.path(key)} has the SHA-256 {found}, expected {file.sha256}"
+            return f"{output.path(file.path)} has the SHA-256 {found}, expected {file.sha256}"
         return None
 
     with output.host.pool(_THREADS) as pool:

@@ -11,6 +11,7 @@ from pipeline.labeling.committed_shards import CommittedShard, committed_shards
 from pipeline.pairs.shards import shard_key
 from pipeline.parts.part_keys import ShardParts
 from pipeline.parts.units import Unit
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
 from tests.s3_server import BUCKET, S3Server
 
@@ -55,7 +56,7 @@ def test_many_shards_are_listed_together(
 
     def found() -> list[CommittedShard]:
         output.listings = 0
-        every = committed_shards(source, output, JUDGE, shards)
+        every = committed_shards(ContentKeys(source, output), output, JUDGE, shards)
         return sorted(every, key=lambda shard: int(shard.entry.key.partition(".")[0]))
 
     assert (found(), output.listings) == (expected, 40)

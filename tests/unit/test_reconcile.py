@@ -16,11 +16,12 @@ from pipeline.labeling.reconcile import check_coverage, check_quarantine
 from pipeline.labeling.shard_planner import ShardPlan
 from pipeline.parts.part_keys import ShardParts
 from pipeline.runtime.errors import QuarantineError, ReconcileError
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
 from tests.judging import JUDGE_ID, unit
 
 SHARD = ShardPlan(Entry("s.parquet", 1, None), rows=10, units=(unit(4, 10),))
-PLAN = Plan((SHARD,), (2, 8), JUDGE_ID, PublishedShards())
+PLAN = Plan((SHARD,), (2, 8), JUDGE_ID, PublishedShards(), ContentKeys(Store("/in"), Store("/out")))
 
 
 def commit(output: Store, *ranges: tuple[int, int]) -> None:

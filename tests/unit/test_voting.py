@@ -79,11 +79,7 @@ def test_a_preference_needs_a_posterior(
 
 @pytest.mark.parametrize(
     ("outcomes", "posterior"),
-<<<<<<< HEAD
-    [  # Of Beta(3, 1), Beta(2, 1), Beta(1, 1); half a vote for each side gave .7734 in the first.
-=======
     [  # Beta(3, 1), Beta(2, 1) and Beta(1, 1); a half vote for each side gave .7734 in the first
->>>>>>> 4726b2b53d08f7e4d046ea5dde6abe3c3accf865
         (["a", "a", *["tie"] * 4], 0.875),
         (["a", "tie"], 0.75),
         (["tie"] * 6, 0.5),

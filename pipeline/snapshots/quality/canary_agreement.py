@@ -12,11 +12,8 @@ import pyarrow as pa
 from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
 from pipeline.labeling.canary_config import CANARIES_FOLDER, canary_root
 from pipeline.pairs.input_config import InputConfig
-<<<<<<< HEAD
-from pipeline.parts.part_keys import judge_folder
-=======
 from pipeline.pairs.prompts import prompt_key
->>>>>>> 4726b2b53d08f7e4d046ea5dde6abe3c3accf865
+from pipeline.parts.part_keys import judge_folder
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.quality.gold_agreement import of_groups, of_pairs
 from pipeline.snapshots.quality.label_counts import LABEL_COLUMNS
@@ -74,7 +71,8 @@ def count_canaries(output: Store, canary: Canary, judge_id: str, *, ranked: bool
             f"{judge_id[:16]}; pairmill nightly does, from canary.input"
         )
     try:
-        judged = read_judged(canary.input_uri, canary.input, canary_root(output, run_id), judge_id)
+        root = canary_root(output, run_id)
+        judged = read_judged(canary.input_uri, canary.input, root, judge_id, hashes=output)
     except InputError as error:
         raise InputError(f"no canary of run {run_id} can be used: {error}") from error
     rows = [{name: pair.label[name] for name in LABEL_COLUMNS} for pair in judged]

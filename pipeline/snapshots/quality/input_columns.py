@@ -21,7 +21,8 @@ from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.quality.label_counts import floats
 from pipeline.stats.arrays import Floats, Ints
-from pipeline.store.object_store import Entry
+from pipeline.store.content_keys import ContentKeys
+from pipeline.store.object_store import Entry, Store
 from schemas.labels import Status
 from schemas.manifest import InputShard, Manifest
 from schemas.pairs import PAIRS
@@ -72,15 +73,15 @@ class SnapshotInput:
         unread: why shards could not be read, by path.
     """
 
-    def __init__(self, manifest: Manifest, mapping: PairMapping) -> None:
-        """Lists the input.
+    def __init__(self, manifest: Manifest, mapping: PairMapping, output: Store) -> None:
+        """Lists the input; ``output`` keeps the hashes of its files.
 
         Raises:
             StorageError: it cannot be reached.
         """
         self.unread: dict[str, str] = {}
         self._store, prefix = open_input(manifest.input)
-        self._mapping = mapping
+        self._mapping, self._contents = mapping, ContentKeys(self._store, output)
         try:
             entries = {entry.key: entry for entry in list_shards(self._store, prefix)}
         except InputError:  # none is left, and the snapshot is measured without them
@@ -191,7 +192,7 @@ class SnapshotInput:
             mapping = self._mapping.narrowed(wanted)
             if not mapping.needed(ShardColumns(path, file.schema_arrow).schema):
                 return 0, []
-            if entry.etag is None and self._store.content_key(entry) != self._shards[path].content:
+            if entry.etag is None and self._contents.of(entry) != self._shards[path].content:
                 self.unread[path] = _CHANGED  # of the same size as before
                 return 0, []
             groups = list(range(file.num_row_groups))

@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.aggregation.labeler import Labeler
-from pipeline.judging.votes import Vote
+from pipeline.judging.votes import standing
+from pipeline.labeling.reopening import votes_of
 from pipeline.parts.part_keys import Part, parts_prefix
-from pipeline.snapshots.manifests import LATEST_KEY, folder_of
+from pipeline.snapshots.manifests import FILES, LATEST_KEY, folder_of
+from schemas.labels import VOTE, Status
 from schemas.manifest import Manifest
-from tests.simulator.memory_objects import Change, MemoryObjects
+from tests.simulator.memory_objects import Change, MemoryObjects, StoredObject
 from tests.simulator.scheduler import Process
 from tests.simulator.simulated_store import World
 
@@ -49,6 +51,8 @@ class Promises:
         self._begun: dict[tuple[str, str], float] = {}  # each process's last request of a key
         self._asked: dict[tuple[str, str], list[str]] = defaultdict(list)
         self._sound: set[tuple[str, str]] = set()  # snapshots, and etags of manifests, checked
+        self._manifests: dict[str, Manifest] = {}  # by etag
+        self._digests: dict[str, str] = {}  # SHA-256 by etag
         self._live: str | None = None
         self.published = 0
         world.objects.watchers.append(self.changed)
@@ -65,8 +69,13 @@ class Promises:
         again = operation.startswith("PUT if") and asked[-2:] == [operation, "GET"]
         self._begun[process.name, key] = now
         asked.append(operation)
-        lease = _lease_of(key.removeprefix(self._output))
-        if operation not in _WRITES or lease is None or again:
+        if operation not in _WRITES or not key.startswith(self._output):
+            return
+        key = key.removeprefix(self._output)
+        lease = _lease_of(key, operation)
+        if operation == "PUT" and lease == "writer":
+            self._broken(process.name, f"writes {key} without a condition")
+        if lease is None or again:
             return
         held = self._holdings.get(lease)
         if held is None or held.process is not process or held.deadline <= now:
@@ -128,23 +137,22 @@ class Promises:
             if change.after is None or change.after.data != change.before.data:
                 self._broken(change.by, f"changed the part {key}")
             return
-        folder, _, name = key.rpartition("/")
-        part = Part.of(name)
-        for other in map(Part.of, self._objects.list(f"{self._output}{folder}/")):
-            if part is None or other is None or part.rows == other.rows:
-                continue
-            if other.start < part.stop and part.start < other.stop:
+        part, folder = Part.of(change.key), change.key.rpartition("/")[0]
+        assert part is not None
+        others = [found for found in map(Part.of, self._objects.list(f"{folder}/")) if found]
+        for other in others:
+            if part.rows != other.rows and other.start < part.stop and part.start < other.stop:
                 self._broken(change.by, f"committed {key}: its rows are in {other.key} too")
+        if part.revision > 1:
+            before = [each for each in others if (*each.rows, each.revision + 1) == _place(part)]
+            if not before or not _carried(*(_read(self._objects, e.key) for e in (*before, part))):
+                self._broken(change.by, f"revised {key} without the votes of the part before it")
 
     def _snapshot_object(self, key: str, change: Change) -> None:
         before, after = change.before, change.after
         if before is not None and after is not None and before.data != after.data:
-            same = key.endswith("/manifest.json") and _but_gate(before.data) == _but_gate(
-                after.data
-            )
-            if not same:
-                self._broken(change.by, f"changed {key}, which is immutable")
-        if self._live is not None and key.startswith(f"{folder_of(self._live)}/"):
+            self._broken(change.by, f"changed {key}, which is immutable")
+        if self._live is not None and key.startswith((f"{folder_of(self._live)}/", FILES)):
             self._check_live(change.by)
 
     def _check_live(self, by: str) -> None:
@@ -154,47 +162,64 @@ class Promises:
         if stored is None:
             self._broken(by, f"the live snapshot {self._live} has no manifest")
             return
-        manifest = Manifest.parse(stored.data, folder)
-        if manifest.gate is None or manifest.blocked:
+        if stored.etag not in self._manifests:
+            self._manifests[stored.etag] = Manifest.parse(stored.data, folder)
+        manifest = self._manifests[stored.etag]
+        if not self._passed(folder):
             self._broken(by, f"the live snapshot {self._live} has not passed a gate")
         for file in manifest.files:
-            found = self._objects.objects.get(f"{folder}/{file.path}")
-            if found is None or not _is(found.data, file.sha256):
+            found = self._objects.objects.get(f"{self._output}{file.path}")
+            if found is None or not self._is(found, file.sha256):
                 self._broken(by, f"file {file.path} of the live snapshot {self._live} is not whole")
                 return
         if (folder, stored.etag) not in self._sound:
             self._sound.add((folder, stored.etag))
-            problem = self._unsound(folder, manifest)
+            problem = self._unsound(manifest)
             if problem:
                 self._broken(by, f"the live snapshot {self._live}: {problem}")
 
-    def _unsound(self, folder: str, manifest: Manifest) -> str | None:
+    def _passed(self, folder: str) -> bool:
+        """Whether the last decision of the gate about a snapshot lets it pass."""
+        decisions = self._objects.list(f"{folder}/gate/")
+        last = max(decisions, key=lambda key: int(key.split("/")[-1][:-5]), default=None)
+        return last is not None and json.loads(decisions[last].data)["decision"]["passed"] is True
+
+    def _is(self, found: StoredObject, sha256: str) -> bool:
+        """Whether an object has a digest; looked at once."""
+        if found.etag not in self._digests:
+            self._digests[found.etag] = hashlib.sha256(found.data).hexdigest()
+        return self._digests[found.etag] == sha256
+
+    def _unsound(self, manifest: Manifest) -> str | None:
         """What rows or votes of a snapshot are not those of the parts."""
-        rows = self._rows(folder, manifest, "labels") + self._rows(folder, manifest, "quarantine")
+        rows = self._rows(manifest, "labels") + self._rows(manifest, "quarantine")
         got = Counter((row["shard"], row["row"]) for row in rows)
         wanted = Counter((s.path, row) for s in manifest.shards for row in range(s.rows))
         if got != wanted:
             return f"rows {dict(wanted - got)} are missing, {dict(got - wanted)} are too many"
         votes: dict[tuple[str, int], list[Row]] = defaultdict(list)
-        for vote in self._rows(folder, manifest, "votes"):
+        for vote in self._rows(manifest, "votes"):
             votes[vote["shard"], vote["row"]].append(vote)
-        parts = {(row["shard"], row["row"]): row for s in manifest.shards for row in self._parts(s)}
+        parts: dict[tuple[str, int], list[Row]] = defaultdict(list)  # of all revisions
+        for part in (row for shard in manifest.shards for row in self._parts(shard)):
+            parts[part["shard"], part["row"]].append(part)
         for row in rows:
             where = row["shard"], row["row"]
-            stored = parts.get(where, {}).get("votes")
-            cast = (
-                [{name: vote[name] for name in stored[0]} for vote in votes[where]]
-                if stored
-                else []
-            )
-            if stored is None or cast != stored:
+            same = [part for part in parts[where] if _cast(part["votes"]) == _cast(votes[where])]
+            if not same:
                 return f"the votes of {where} are in no part"
-            if stored and self._labeler.decide(_votes(stored)).status != row["status"]:
+            if row["status"] not in {self._status(part) for part in same}:
                 return f"the label {row['status']} of {where} does not follow from its votes"
         return None
 
-    def _rows(self, folder: str, manifest: Manifest, table: str) -> list[Row]:
-        keys = [f"{folder}/{file.path}" for file in manifest.files_of(table)]
+    def _status(self, part: Row) -> str:
+        """What follows from the votes of a part's row."""
+        if part["status"] == Status.QUARANTINED:
+            return Status.QUARANTINED
+        return self._labeler.decide(standing(votes_of(part))).status
+
+    def _rows(self, manifest: Manifest, table: str) -> list[Row]:
+        keys = [f"{self._output}{file.path}" for file in manifest.files_of(table)]
         return [row for key in keys for row in _read(self._objects, key)]
 
     def _parts(self, shard: Any) -> list[Row]:
@@ -208,14 +233,17 @@ class Promises:
         )
 
 
-def _lease_of(key: str) -> str | None:
+def _lease_of(key: str, operation: str) -> str | None:
     """The lease that whoever writes an object must hold; None where no order is needed.
 
-    Whose files a snapshot has follows from its id: they may be written by two at once.
+    Files of snapshots are named by their content, and may be written by two at once; only the
+    holder may remove any. Parts and states of the index are created, and never replaced, for some
+    time after a run has lost the lease.
     """
     if key.startswith("work/"):
         return "work"
-    ordered = key == LATEST_KEY or key.endswith("/manifest.json") or key.startswith("parts/")
+    record = key.startswith("snapshots/") and key.endswith(".json")
+    ordered = record or operation == "DELETE"
     return "writer" if ordered else None
 
 
@@ -225,14 +253,21 @@ def _read(objects: MemoryObjects, key: str) -> list[Row]:
     return rows
 
 
-def _votes(rows: list[Row]) -> list[Vote]:
-    return [Vote.from_row(row) for row in rows]
+def _place(part: Part) -> tuple[int, int, int]:
+    return (*part.rows, part.revision)
 
 
-def _is(data: bytes, sha256: str) -> bool:
-    return hashlib.sha256(data).hexdigest() == sha256
+def _cast(votes: list[Row]) -> list[Row]:
+    """Votes, whichever table they are from."""
+    return [{field.name: vote[field.name] for field in VOTE} for vote in votes]
 
 
-def _but_gate(manifest: bytes) -> Row:
-    record: Row = json.loads(manifest)
-    return {name: value for name, value in record.items() if name != "gate"}
+def _carried(before: list[Row], after: list[Row]) -> bool:
+    """Whether each row of a revision begins with the votes it had, superseded by now or not."""
+
+    def said(row: Row) -> list[tuple[Any, ...]]:
+        return [(vote["order"], vote["rationale"], vote["run_id"]) for vote in row["votes"]]
+
+    return [row["row"] for row in before] == [row["row"] for row in after] and all(
+        said(new)[: len(old["votes"])] == said(old) for old, new in zip(before, after, strict=True)
+    )

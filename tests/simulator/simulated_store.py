@@ -104,13 +104,13 @@ class SimulatedHost(Host):
         return here and not self._scheduler.lives(process.process)
 
     def pool(self, threads: int) -> Executor:
-        return _Inline()
+        return Inline()
 
     def repeat(self, step: Callable[[], bool], pause_s: float, name: str) -> Repeated:
         return _Repeating(self._scheduler, self._process, step, pause_s)
 
 
-class _Inline(Executor):
+class Inline(Executor):
     """Runs in the caller what it is given: order is for processes to vary, not for threads."""
 
     def submit(self, act: Callable[..., Any], /, *args: Any, **more: Any) -> Future[Any]:

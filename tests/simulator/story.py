@@ -19,28 +19,21 @@ from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.judge_cards import card_key, judge_card
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.judge_identity import ModelVersion
-from pipeline.judging.votes import Vote
-from pipeline.labeling.plan import plan_shards
-from pipeline.labeling.reconcile import check_coverage
-from pipeline.pairs.input_config import InputConfig
-from pipeline.parts.commit import commit_part, uncommitted
-from pipeline.parts.units import Unit
 from pipeline.retention.retain_snapshots import retain
 from pipeline.runtime.errors import PairmillError
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.stop import Stop
-from pipeline.snapshots.live_shards import live_shards
-from pipeline.snapshots.manifests import folder_of, live, read_manifest, snapshot_ids
+from pipeline.snapshots.manifests import SnapshotListing, live, read_manifest
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.publish_snapshot import publish
 from pipeline.snapshots.rollback import roll_back
 from pipeline.store.lease import Lease, take_lease
 from pipeline.store.object_store import Store
 from pipeline.store.writer_lease import writer_lease
-from tests.calibrations import scored
-from tests.derivations import rows_of
+from schemas.labels import Reason
 from tests.shards import pair, shard_bytes
 from tests.simulator.invariants import BrokenPromiseError, Promises
+from tests.simulator.labeling_run import LabelingRun, RandomJudge
 from tests.simulator.memory_objects import MemoryObjects
 from tests.simulator.scheduler import Process, Scheduler
 from tests.simulator.simulated_store import Faults, SimulatedStore, World
@@ -54,12 +47,6 @@ _ROWS = 4
 _UNIT_ROWS = (1, 2, 3)
 _CONFIG = PublishConfig()
 _QUIET = Reporter(Console(file=io.StringIO()), style="json")
-_CAST: list[list[Vote] | None] = [
-    [scored("ab", 9, 2), scored("ba", 9, 2)],
-    [scored("ab", 3, 8), scored("ba", 3, 8)],
-    [scored("ab", 9, 2), scored("ba", 2, 9)],
-    None,
-]
 
 StoreKind = Callable[[World, Process, str], SimulatedStore]
 # How often a process is of which kind.
@@ -191,26 +178,11 @@ class Worker:
                 retain(self._output, self._chance.choice((1, 2)), lease)
 
     def _plan_and_commit(self, lease: Lease) -> None:
-        """What a labeling run does: judges what no part covers; the votes are random."""
-        how = InputConfig(unit_rows=self._chance.choice(self._run.story.unit_rows))
-        where = (self._input, "", self._output)
-        plan = plan_shards(*where, how, _JUDGE, _JUDGE_ID, read_published=live_shards)
-        for task in plan.tasks:
-            for unit in task.units:
-                for left in uncommitted(self._output, _JUDGE_ID, unit):
-                    self._commit(left, lease)
-        check_coverage(plan, self._output, _JUDGE_ID)
-
-    def _commit(self, unit: Unit, lease: Lease) -> None:
-        cast = [self._chance.choice(_CAST) for _ in range(unit.rows)]
-        rows = rows_of(cast, _LABELER, _JUDGE_ID, unit.start, unit.shard)
-        for row in rows:
-            row |= {"judged_at": self._output.host.now(), "run_id": lease.run_id}
-        self._stop.check("a unit was the next step")
-        commit_part(self._output, _JUDGE_ID, unit, rows)
-        key = unit.part_key(_JUDGE_ID)
-        if f"out/{key}" not in self._run.objects.objects:
-            raise BrokenPromiseError(f"{self._process.name}: {key} is committed, and not there")
+        judge = RandomJudge(self._chance, self._output.host, _JUDGE, _LABELER)
+        run = LabelingRun(self._input, self._output, judge, _JUDGE_ID, lease, self._stop)
+        retried = self._chance.random() < 0.3
+        reasons = frozenset(Reason) if retried else frozenset[Reason]()
+        run.go(self._chance.choice(self._run.story.unit_rows), reasons)
 
     def _publish_as(self, lease: Lease) -> None:
         passes = self._chance.random() < 0.9
@@ -223,7 +195,7 @@ class Worker:
         )  # fmt: skip
 
     def _roll_back(self) -> None:
-        complete = sorted(name for name, whole in snapshot_ids(self._output).items() if whole)
+        complete = sorted(n for n, has in SnapshotListing.of(self._output).ids.items() if has)
         if complete:
             chosen = self._chance.choice(complete)
             with self._lease() as lease:
@@ -239,7 +211,7 @@ class Worker:
         for _ in range(self._chance.randint(1, 8)):
             manifest = read_manifest(self._output, live(self._output).snapshot_id)
             for file in manifest.files:
-                data = self._output.read(f"{folder_of(manifest.snapshot_id)}/{file.path}")
+                data = self._output.read(file.path)
                 if hashlib.sha256(data).hexdigest() != file.sha256:
                     raise BrokenPromiseError(f"{self._process.name}: read other bytes of {file}")
             self._output.host.sleep(self._chance.uniform(0, 2))
@@ -255,9 +227,10 @@ class Worker:
 
 
 def _shard(name: str, version: int) -> bytes:
-    """A shard of the input; only its rows count, and that another version has other bytes."""
-    rows = [f"{name}-{version}-{row}" for row in range(_ROWS)]
-    return shard_bytes([pair(0, pair_id=row, images=None) for row in rows])
+    """A shard of the input: versions that follow each other share pairs, those of shards too."""
+    pairs = [f"{version * _ROWS // 2 + row}" for row in range(_ROWS)]
+    rows = [pair(0, pair_id=name, images=None) for name in pairs]
+    return shard_bytes([row | {"source": name} for row in rows])
 
 
 def without(*roles: str) -> dict[str, int]:

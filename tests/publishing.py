@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -164,8 +165,13 @@ class Outcome:
 
 def run_publish(output: Store, *arguments: str) -> Outcome:
     """``python -m jobs.publish`` in this process."""
+    return run_on(main, output, *arguments)
+
+
+def run_on(command: Callable[[list[str]], int], output: Store, *arguments: str) -> Outcome:
+    """A command on an output, in this process."""
     stdout, stderr = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
-        exit_code = main(["--output", output.uri, *arguments])
+        exit_code = command(["--output", output.uri, *arguments])
     events = [json.loads(line) for line in stdout.getvalue().splitlines()]
     return Outcome(exit_code, events, stderr.getvalue())

@@ -43,13 +43,14 @@ SNAPSHOT_FILES = Kind(
     "files of snapshots", stored_snapshot_files, lambda config: Limits(), has_useless=True
 )
 
+EXPORTS = Kind("export", stored_exports, lambda config: config.exports, has_useless=True)
 PARTS = "parts of a shard"
 
 # Snapshots come first: which of them stay decides about what they need.
 KINDS = (
     SNAPSHOTS,
     SNAPSHOT_FILES,
-    Kind("export", stored_exports, lambda config: config.exports, has_useless=True),
+    EXPORTS,
     Kind("derivation", stored_derivations, lambda config: config.derived),
     Kind("canaries of a run", stored_canaries, lambda config: config.canaries),
     Kind("records of a run", stored_runs, lambda config: config.runs),

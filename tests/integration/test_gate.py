@@ -26,9 +26,9 @@ SIZES = ("--set", "publish.file_mb=0.03", "--set", "publish.row_group_mb=0.03")
 def corpus(tmp_path: Path) -> Corpus:
     """A live snapshot, and labels of which the next one is to be made, which differ a lot."""
     made, rng = Corpus.at(str(tmp_path)), random.Random(3)
-    made.write("a.parquet", random_pairs(rng, 150), random_votes(rng, 150, favour=0.2))
+    made.write("a.parquet", random_pairs(rng, 400), random_votes(rng, 400, favour=0.2))
     assert job(made).exit_code == 0
-    made.write("a.parquet", random_pairs(rng, 170), random_votes(rng, 170, favour=0.9))
+    made.write("a.parquet", random_pairs(rng, 420), random_votes(rng, 420, favour=0.9))
     return made
 
 

@@ -19,7 +19,7 @@ from pipeline.pairs.input_config import InputConfig
 from pipeline.snapshots.publish_snapshot import publish
 from pipeline.snapshots.quality.measure_snapshot import quality_key, read_quality
 from pipeline.snapshots.quality.snapshot_counts import QualityConfig
-from pipeline.stats.intervals import stability_index
+from pipeline.stats.intervals import mean_design_effect, stability_index
 from pipeline.store.writer_lease import writer_lease
 from schemas.manifest import OUTCOMES
 from tests.calibrations import calibration
@@ -178,7 +178,13 @@ def test_drift_is_measured_by_the_figures_of_the_other_alone(corpus: Corpus) -> 
     assert drift.preference_a_change.value == pytest.approx(a[0] / a[1] - b[0] / b[1])
     assert drift.preference_a_change.n == min(a[1], b[1])
     now, then = (each.histograms["p_a"].counts for each in (second, first))
-    assert drift.p_a_psi == stability_index(then, now)
+    alike = np.zeros((200, 10), np.int64)  # of each prompt, which is named by its number
+    for pair, labelled in every_pair(corpus):
+        if labelled["p_a_raw"] is not None:
+            number = int(pair["prompt"].rstrip("?").rpartition(" ")[2])
+            alike[number, min(9, int(labelled["p_a_raw"] * 10))] += 1
+    assert mean_design_effect(alike) != 1
+    assert drift.p_a_psi == stability_index(then, now, mean_design_effect(alike))
     assert drift.p_a_psi.low is not None
     assert drift.p_a_psi.low > 0
 

@@ -101,7 +101,8 @@ def test_the_input_may_have_changed_or_be_unreadable_since(corpus: Corpus) -> No
     expected = recount(pairs)
     for name in ("gold_agreement", "gold_agreement_all", "longer_wins"):
         assert counts(rest.rates[name]) == expected[name]
-    assert rest.rates["tie"] == whole.rates["tie"]
+    # Its interval follows from how alike pairs of one prompt are in what can be read.
+    assert counts(rest.rates["tie"]) == counts(whole.rates["tie"])
     (note,) = rest.notes
     assert note == (
         "gold and texts of 2 shards are not known, such as a.parquet: it was removed or replaced "
@@ -129,7 +130,10 @@ def test_without_its_input_a_snapshot_has_the_figures_of_its_own(corpus: Corpus)
         corpus.drop(name)
     rest = measure_it(corpus, manifest)
     assert (rest.gold, len(rest.notes)) == (None, 1)
-    assert {name for name in RATES if rest.rates[name] != whole.rates[name]} == {
+    found = {
+        name: [(q.rates[name].value, q.rates[name].n) for q in (rest, whole)] for name in RATES
+    }
+    assert {name for name, (ours, theirs) in found.items() if ours != theirs} == {
         "gold_agreement",
         "gold_agreement_all",
         "longer_wins",

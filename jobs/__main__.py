@@ -14,6 +14,7 @@ COMMANDS = {
         "doctor": "say before a run what would stop it: packages, GPU, Ray, storage, weights",
     },
     "label": {
+        "preview": "show pairs exactly as the judge will see them, before anything is judged",
         "ingest": "turn a public preference set, or foreign files, into pair shards",
         "label": "judge every pair that this judge has not judged yet",
         "nightly": "label, publish, export and report: the whole run, for a schedule",

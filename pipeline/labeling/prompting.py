@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.engines.engine import Chat, ChatPart, Engine, Rendered
+from pipeline.engines.engine import Chat, ChatPart, Layout, Rendered
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.prompts import load_prompt
 from pipeline.judging.row_checks import candidates_of, check_distinct, question_of
@@ -58,9 +58,9 @@ class Prepared:
 class Prompting:
     """Makes the prompts of one judge; CPU work, in any thread."""
 
-    def __init__(self, engine: Engine, judge: JudgeConfig, media: MediaStore) -> None:
+    def __init__(self, layout: Layout, judge: JudgeConfig, media: MediaStore) -> None:
         """Binds the judge's prompt to an engine's layout and a store of media."""
-        self._engine, self._judge, self._media = engine, judge, media
+        self._layout, self._judge, self._media = layout, judge, media
         self._prompt = load_prompt(judge.format, judge.candidates)
 
     def identify(self, pair: Mapping[str, Any]) -> Identified:
@@ -110,7 +110,7 @@ class Prompting:
             answers = [prepared.answers[LETTERS.index(letter)] for letter in order]
             parts = self._prompt.fill(prepared.context, prepared.question, answers)
             chat = Chat(self._prompt.system, parts, self._judge.sampling.reply_prefix)
-            prepared.prompts[order] = self._engine.render(chat)
+            prepared.prompts[order] = self._layout.render(chat)
         return prepared.prompts[order]
 
     def _content(self, holder: Mapping[str, Any], text: str | None) -> Content:

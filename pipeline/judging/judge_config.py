@@ -1,7 +1,8 @@
-"""The settings under ``judge``: everything that can change a verdict, and nothing else.
+"""The settings under ``judge``: what can change a verdict, and how many votes are asked for.
 
-All of it is part of the judge's identity: a changed value makes another judge. Speed, resources and
-thresholds have sections of their own and can change without a single pair being judged again.
+A changed value makes another judge, except of ``votes`` and of where the weights lie
+(:mod:`pipeline.judging.judge_identity`). Speed, resources and the policy have sections of their own
+and can change without a single pair being judged again.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ from pydantic import Field
 from pipeline.ingest.media_paths import MediaPaths
 from pipeline.ingest.source_files import OpenSource, SourceConfig, open_source
 from pipeline.pairs.contract_checks import with_defects_kept
+from pipeline.pairs.known_layouts import AUTO
+from pipeline.pairs.layout_proposal import proposal
 from pipeline.pairs.mapped_rows import to_pairs
 from pipeline.pairs.mapping_config import MappingConfig
 from pipeline.pairs.shard_writer import ShardConfig, ShardWriter, existing_shards, refuse_existing
@@ -122,6 +124,8 @@ def ingest(
     if not config.overwrite:
         refuse_existing(store, name)
     source = source or open_source(config.source)
+    if config.layout == AUTO:
+        raise ConfigError(proposal(next(source.tables(), source.schema.empty_table()), source.name))
     if problems := column_problems(config, source):
         lines = "\n  ".join(problems)
         raise InputError(f"{source.name}: the columns do not fit:\n  {lines}")

@@ -55,9 +55,9 @@ class Relabeler:
         flat = pc.list_flatten(votes)
         decided = list(self._decisions(flat, starts, table["status"].to_pylist()))
         columns = {**_columns(table, decided), _TEXTS: _rationales(table, flat, starts, decided)}
-        voted = pa.array([count > 0 for count in counts])
+        voted = pa.array([count > 0 for count in counts], pa.bool_())
         columns["decided_by"] = pc.if_else(voted, table["judge_id"], table["decided_by"])
-        columns["policy_id"] = pa.array([self._labeler.policy_id] * len(table))
+        columns["policy_id"] = pa.array([self._labeler.policy_id] * len(table), pa.string())
         for name, values in columns.items():
             table = table.set_column(table.schema.get_field_index(name), LABELS.field(name), values)
         return table.select(LABELS.names).replace_schema_metadata(LABELS.metadata)
@@ -100,7 +100,8 @@ class Relabeler:
 def _columns(table: pa.Table, decided: list[Row | None]) -> dict[str, pa.Array]:
     names = [name for name in DECIDED if name != _TEXTS]
     kept = [place for place, row in enumerate(decided) if row is None]
-    stored = dict(zip(kept, table.select(names).take(kept).to_pylist(), strict=True))
+    those = table.select(names).take(pa.array(kept, pa.int64()))
+    stored = dict(zip(kept, those.to_pylist(), strict=True))
     rows = [stored[place] if row is None else row for place, row in enumerate(decided)]
     return {name: pa.array([row[name] for row in rows], LABELS.field(name).type) for name in names}
 
@@ -113,7 +114,7 @@ def _rationales(
         for start, row in zip(starts, decided, strict=False)
     ]
     texts = pc.struct_field(flat, _TEXTS).take(pa.array(explaining, pa.int64()))
-    kept = pa.array([row is None for row in decided])
+    kept = pa.array([row is None for row in decided], pa.bool_())
     return pc.if_else(kept, table[_TEXTS], texts)
 
 

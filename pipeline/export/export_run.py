@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -25,10 +24,12 @@ from pipeline.export.export_record import NAME, ExportRecord
 from pipeline.export.export_selection import Selected, Selection
 from pipeline.export.format_registry import (
     TRAINER_FORMATS,
+    check_calibrated,
     check_format,
     media_modes,
     nothing_left,
 )
+from pipeline.export.label_noise import label_noise, preferences_of
 from pipeline.export.shard_survey import Surveyor
 from pipeline.export.trainer_format import Shape
 from pipeline.judging.judge_cards import judge_of
@@ -91,6 +92,8 @@ def export_snapshot(
     """
     manifest = find_manifest(output, snapshot)
     check_format(config, judge_of(dict(manifest.judge)))
+    if config.soft_labels:
+        check_calibrated(manifest)
     export = _Export(output, input_uri, manifest, config, columns or InputConfig(), reporter)
     if (there := export.existing()) is not None:
         return there
@@ -189,6 +192,7 @@ class _Export:
             candidates=self._judge.candidates,
             margin=self._judge.format == "pairwise_scores",
             media=media_modes(self._config).get("images", "inline"),
+            soft=self._config.soft_labels,
         )
 
     def _spec(self, shape: Shape, selected: Selected) -> PartSpec:
@@ -225,8 +229,9 @@ class _Export:
             for receipt in receipts
             for tier, split, record in receipt.files
         ]
-        uncertainty = math.fsum(receipt.uncertainty for receipt in receipts)
-        sure = sum(receipt.sure for receipt in receipts)
+        noise = label_noise(
+            preferences_of(receipts), self._manifest, self._judge, self._config.selection
+        )
         return ExportRecord(
             export_id=self._id,
             snapshot_id=self._manifest.snapshot_id,
@@ -239,13 +244,17 @@ class _Export:
             kept=dict(sorted(kept.items())),
             dropped=dict(sorted(dropped.items())),
             details=dict(sorted(details.items())),
-            epsilon=round(uncertainty / sure, 6) if sure else None,
+            epsilon=noise.value,
             longer=sum(receipt.longer for receipt in receipts),
             shorter=sum(receipt.shorter for receipt in receipts),
             sources=dict(sorted(sources.items())),
             files=sorted(files, key=lambda file: file["path"]),
             beside=(),
             snapshot_created_at=self._manifest.created_at,
+            epsilon_low=noise.low,
+            epsilon_high=noise.high,
+            epsilon_basis=noise.basis,
+            label_smoothing=noise.smoothing,
         )
 
     def _finish(self, record: ExportRecord) -> ExportRecord:

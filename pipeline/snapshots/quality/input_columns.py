@@ -150,7 +150,9 @@ class SnapshotInput:
             self.unread[path] = _first_line(error)
             return None
         prompts = _prompt_keys(pieces, np.asarray(pc.is_valid(values), bool))
-        return None if prompts is None else Gold(values, prompts)
+        if prompts is None:  # the shard has no prompts: they are all the same
+            prompts = np.zeros(len(values), np.int64)
+        return Gold(values, prompts)
 
     def _read_sample(self, path: str, texts: bool) -> Sample | None:
         number = int(self._shards[path].shard_key[:8], 16)

@@ -13,7 +13,12 @@ from typing import Any
 from pipeline.engines.engine import Chat, ChatPart, Layout, Rendered
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.prompts import load_prompt
-from pipeline.judging.row_checks import candidates_of, check_distinct, question_of
+from pipeline.judging.row_checks import (
+    candidates_of,
+    decided_by_gold,
+    nothing_to_compare,
+    question_of,
+)
 from pipeline.judging.votes import LETTERS, round_orders
 from pipeline.media.images import decode_image
 from pipeline.media.media_store import MediaStore
@@ -29,12 +34,17 @@ _NICENESS = 4  # gets 0.41 times as much of a core that a thread of niceness 0 w
 
 @dataclass(frozen=True)
 class Identified:
-    """A row whose media are fetched and not decoded yet: enough to identify its pair."""
+    """A row whose media are fetched and not decoded yet: enough to identify its pair.
+
+    Attributes:
+        alike: why there is nothing to ask of a pair that a person has decided; None otherwise.
+    """
 
     pair_hash: str
     question: str
     context: Content
     candidates: tuple[Content, ...]
+    alike: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,8 +87,11 @@ class Prompting:
         contents = tuple(self._content(each, each["text"]) for each in candidates)
         for content in (replace(context, text=question), *contents):
             _check_places(content)
-        check_distinct(contents)
-        return Identified(pair_hash(pair, contents, context), question, context, contents)
+        alike = nothing_to_compare(contents, self._judge.candidates)
+        if alike and not decided_by_gold(pair, self._judge):
+            raise RowRejected(Reason.BAD_ROW, alike)
+        hashed = pair_hash(pair, contents, context)
+        return Identified(hashed, question, context, contents, alike)
 
     def prepare(self, row: Identified) -> Prepared:
         """Decodes a row's media and lays out its first round.

@@ -44,7 +44,7 @@ def _report(plan: CleanPlan, reporter: Reporter, what: str) -> None:
         reporter.event(what, {**fields, **counts})
     for fields in plan.summary():
         reporter.event("clean", fields)
-    if (left := shown(others(plan.stored)))["objects"]:
+    if (left := shown(others(plan)))["objects"]:
         reporter.event("not ours, left", left)
 
 

@@ -91,7 +91,7 @@ def gold_votes(judged: JudgedPair, rule: Rule) -> GoldVotes:
     if gold not in _OUTCOMES:
         raise InputError(
             f"{label['shard']}, row {label['row']}: gold is {gold!r}, expected a, b or tie; map "
-            "its values under input.columns.gold"
+            "its values under input.map.gold"
         )
     votes = [Vote.from_row(row) for row in label["votes"]]
     prompt = prompt_key(judged.pair["prompt"], judged.pair["messages"])

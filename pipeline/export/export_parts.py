@@ -16,7 +16,7 @@ from pipeline.export.export_file import FileRecord
 from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.export.labeled_shards import LabeledShard
 from pipeline.export.trainer_format import Shape, TrainerFormat
-from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.store.object_store import Store
 
 _FOLDER = "_parts"  # hidden from `datasets`
@@ -61,7 +61,7 @@ class PartSpec:
     media_roots: tuple[str, ...]
     max_media_bytes: int
     modes: Mapping[str, MediaMode]
-    columns: ColumnMapping
+    columns: PairMapping
     config: ExportConfig
     shape: Shape
     balance: Balance | None = None

@@ -139,8 +139,7 @@ class _Export:
         layout = json.dumps([_LAYOUT, asked], sort_keys=True)
         suffix = f"-{digest(layout)[:8]}" if asked else ""
         self._folder = f"{EXPORTS}/{manifest.snapshot_id}/{config.format}{suffix}"
-        mapping = columns.columns.model_dump_json(exclude_none=True)
-        self._id = digest(manifest.snapshot_id, config.format, layout, mapping)
+        self._id = digest(manifest.snapshot_id, config.format, layout, columns.mapping_json())
 
     def existing(self) -> ExportResult | None:
         """The same export if it exists, with its card rewritten if the card's settings changed.
@@ -159,7 +158,7 @@ class _Export:
             record = replace(record, config={**record.config, "card": card})
             return ExportResult(self._finish(record), changed=True)
         raise ConfigError(
-            f"{self._output.path(self._folder)}: this export was made with other input.columns, or "
+            f"{self._output.path(self._folder)}: this export was made with another input.map, or "
             "by another version of this software; remove the folder to export again"
         )
 
@@ -167,7 +166,7 @@ class _Export:
         """Surveys all shards, writes all parts, then the record."""
         contents = ContentKeys(self._source, self._output)
         surveyor = Surveyor(
-            self._output, self._source, self._columns.columns, self._config, contents
+            self._output, self._source, self._columns.mapping(), self._config, contents
         )
         entries = list_shards(self._source, self._prefix)
         selection = Selection(self._manifest, entries, self._config, surveyor)
@@ -205,7 +204,7 @@ class _Export:
             media_roots=(*self._columns.media_roots, self._source.uri),
             max_media_bytes=self._judge.media.max_bytes,
             modes=media_modes(self._config),
-            columns=self._columns.columns,
+            columns=self._columns.mapping(),
             config=self._config,
             shape=shape,
             balance=selected.balance,

@@ -65,9 +65,9 @@ class CleanPlan:
         """
         output = self.stored.output
         latest, _ = read_latest(output)
-        live = {latest.snapshot_id, latest.previous} if latest else set()
+        live = (latest.snapshot_id, latest.previous) if latest else ()
         names = {each.thing.name for each in self.of_kind(SNAPSHOTS.name)}
-        if taken := sorted(live.intersection(names)):
+        if taken := sorted(names.intersection(live)):
             raise ReconcileError(
                 f"{output.uri}: refused to remove snapshot {', '.join(taken)}, which is live or "
                 "was live before; nothing was removed; run again"

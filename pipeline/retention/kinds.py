@@ -15,7 +15,7 @@ from pipeline.retention.stored_runs import (
     stored_derivations,
     stored_runs,
 )
-from pipeline.retention.stored_snapshots import stored_snapshots
+from pipeline.retention.stored_snapshots import stored_snapshot_files, stored_snapshots
 from pipeline.retention.things import Thing
 
 
@@ -38,12 +38,19 @@ class Kind:
 
 SNAPSHOTS = Kind("snapshot", stored_snapshots, lambda config: config.snapshots, has_useless=True)
 
+# Under the lease of the output alone: what no manifest names may be what a publisher has written.
+SNAPSHOT_FILES = Kind(
+    "files of snapshots", stored_snapshot_files, lambda config: Limits(), has_useless=True
+)
+
+EXPORTS = Kind("export", stored_exports, lambda config: config.exports, has_useless=True)
 PARTS = "parts of a shard"
 
 # Snapshots come first: which of them stay decides about what they need.
 KINDS = (
     SNAPSHOTS,
-    Kind("export", stored_exports, lambda config: config.exports, has_useless=True),
+    SNAPSHOT_FILES,
+    EXPORTS,
     Kind("derivation", stored_derivations, lambda config: config.derived),
     Kind("canaries of a run", stored_canaries, lambda config: config.canaries),
     Kind("records of a run", stored_runs, lambda config: config.runs),

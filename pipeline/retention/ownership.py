@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 from pipeline.retention import stored_runs, stored_snapshots
-from pipeline.retention.stored import JUDGE, PART, Stored
-from pipeline.retention.stored_exports import stored_exports
+from pipeline.retention.clean import CleanPlan
+from pipeline.retention.kinds import EXPORTS
+from pipeline.retention.stored import JUDGE, PART
 from pipeline.retention.stored_parts import INDEX_FILES
 from pipeline.store.object_store import Entry
 
@@ -25,6 +26,8 @@ _OURS = re.compile(
             rf"parts/{JUDGE}/{PART}",
             rf"index/{INDEX_FILES}",
             rf"snapshots/{stored_snapshots.PATTERN}",
+            rf"snapshots/{stored_snapshots.FILES}",
+            r"cache/content/[0-9a-f]{16}/[0-9a-f]\.json",
             rf"runs/{stored_runs.RUN_FILES}",
             rf"canaries/{stored_runs.CANARIES}",
             rf"attempts/(?:{stored_runs.UNIT_MARKS}|{stored_runs.START_MARKS})",
@@ -35,10 +38,15 @@ _OURS = re.compile(
 )
 
 
-def others(stored: Stored) -> Iterator[Entry]:
-    """The objects of an output that are not ours."""
-    exported = {entry.key for thing in stored_exports(stored) for entry in thing.entries}
-    for entry in stored.output.list():
+def others(plan: CleanPlan) -> Iterator[Entry]:
+    """The objects of an output that are not ours, as it is now.
+
+    Args:
+        plan: of all kinds. Which files of an export are ours, only its records say.
+    """
+    exports = [*plan.kept[EXPORTS.name], *(each.thing for each in plan.of_kind(EXPORTS.name))]
+    exported = {entry.key for thing in exports for entry in thing.entries}
+    for entry in plan.stored.output.list():
         if entry.key not in exported and not _OURS.fullmatch(entry.key):
             yield entry
 

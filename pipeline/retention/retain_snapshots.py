@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.retention.clean import plan_clean
 from pipeline.retention.clean_config import CleanConfig, Limits
-from pipeline.retention.kinds import SNAPSHOTS
+from pipeline.retention.kinds import SNAPSHOT_FILES, SNAPSHOTS
 from pipeline.retention.stored import Stored
 from pipeline.retention.things import Thing
 from pipeline.runtime.errors import ConfigError
@@ -31,9 +31,9 @@ def retain(output: Store, keep: int, lease: Lease) -> dict[str, Any]:
     if keep < 1:
         raise ConfigError(f"--keep {keep}: expected 1 or more; the live snapshot always stays")
     config = CleanConfig(snapshots=Limits(keep=keep))
-    plan = plan_clean(Stored(output), config, [SNAPSHOTS])
+    plan = plan_clean(Stored(output), config, [SNAPSHOTS, SNAPSHOT_FILES])
     plan.apply(lease.check)
-    things = [removal.thing for removal in plan.removals]
+    things = [removal.thing for removal in plan.of_kind(SNAPSHOTS.name)]
     return {
         "kept": _ids(plan.kept[SNAPSHOTS.name]),
         "removed": _ids([thing for thing in things if not thing.useless]),

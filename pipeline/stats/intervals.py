@@ -101,7 +101,7 @@ def mean_design_effect(sample: Ints) -> float:
 
 def _tells(pairs: Ints) -> bool:
     """Whether a sample, by its pairs of each prompt, tells how alike those of one prompt are."""
-    return int(np.count_nonzero(pairs)) >= LEAST_PROMPTS and int(pairs.max()) > 1
+    return bool(np.count_nonzero(pairs) >= LEAST_PROMPTS and pairs.max() > 1)
 
 
 def change(before: Rate, now: Rate) -> Rate:

@@ -28,7 +28,7 @@ from pipeline.parts.units import Unit
 from pipeline.retention.retain_snapshots import retain
 from pipeline.runtime.errors import PairmillError
 from pipeline.runtime.reporter import Reporter
-from pipeline.snapshots.manifests import folder_of, live, read_manifest, snapshot_ids
+from pipeline.snapshots.manifests import SnapshotListing, live, read_manifest
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.publish_snapshot import publish
 from pipeline.snapshots.rollback import roll_back
@@ -194,7 +194,7 @@ class Worker:
             )  # fmt: skip
 
     def _roll_back(self) -> None:
-        complete = sorted(name for name, whole in snapshot_ids(self._output).items() if whole)
+        complete = sorted(n for n, has in SnapshotListing.of(self._output).ids.items() if has)
         if complete:
             chosen = self._chance.choice(complete)
             with self._lease() as lease:
@@ -210,7 +210,7 @@ class Worker:
         for _ in range(self._chance.randint(1, 8)):
             manifest = read_manifest(self._output, live(self._output).snapshot_id)
             for file in manifest.files:
-                data = self._output.read(f"{folder_of(manifest.snapshot_id)}/{file.path}")
+                data = self._output.read(file.path)
                 if hashlib.sha256(data).hexdigest() != file.sha256:
                     raise BrokenPromiseError(f"{self._process.name}: read other bytes of {file}")
             self._output.host.sleep(self._chance.uniform(0, 2))

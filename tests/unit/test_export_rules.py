@@ -197,8 +197,8 @@ def test_what_a_killed_run_left_in_a_folder_that_is_read_whole(tmp_path: Path) -
     receipt = PartReceipt("id", 1)
     record = FileRecord(path="train/00001.parquet", rows=1, bytes=1, sha256="")
     receipt.files.append(("", "train", record))
-    stays = ("train/00000.parquet", "README.md", "train/notes.csv", "train/00002.parquet")
-    stays += ("train/.mine.0123456789ab.tmp", "train/.00000.parquet.swp")
+    stays = {"train/00000.parquet", "README.md", "train/notes.csv", "train/00002.parquet"}
+    stays |= {"train/.mine.0123456789ab.tmp", "train/.00000.parquet.swp"}
     goes = ("train/00001.parquet", "train/.00000.parquet.0123456789ab.tmp")
     output = Store(str(tmp_path))
     output.put("export/_parts/00001.json", receipt.to_json())

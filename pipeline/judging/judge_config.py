@@ -71,7 +71,7 @@ class VotesConfig(Frozen):
     ``infra/benchmarks/votes_2026-11-25.md`` has what that saves and costs.
     """
     tie_threshold: float = Field(default=0.85, gt=0.5, lt=1)
-    """Posterior probability, of mostly ties, that decides for a tie."""
+    """Posterior probability, of mostly ties, that decides for a tie; asked before the sides."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

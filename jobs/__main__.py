@@ -24,6 +24,7 @@ COMMANDS = {
         "export": "write a snapshot as a trainer reads it",
         "report": "write the report of a run again",
         "clean": "list what nothing needs any more, and remove it",
+        "forget": "take named pairs down for good",
     },
     "judge": {
         "evaluate": "measure a judge on gold pairs or a public benchmark",

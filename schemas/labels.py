@@ -39,6 +39,7 @@ class Reason(StrEnum):
     ENGINE_KILLED = "engine_killed"
     TIMEOUT = "timeout"
     BAD_ROW = "bad_row"
+    FORGOTTEN = "forgotten"  # taken down by `pairmill forget`: nothing of the pair is kept
 
 
 # The status of a row that a cascade did not ask this judge about; outside of ``Status``, since a

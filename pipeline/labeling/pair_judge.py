@@ -27,6 +27,7 @@ from pipeline.labeling.read_pairs import Pairs
 from pipeline.labeling.reopening import votes_of
 from pipeline.labeling.worker_activity import Activity
 from pipeline.media.media_store import MediaStore
+from pipeline.parts.forgotten import forgotten_row
 from pipeline.parts.part_files import row_revision
 from pipeline.parts.units import Unit
 from pipeline.runtime.errors import EngineDeadError, RowRejected
@@ -153,9 +154,15 @@ class Judge:
         before = earlier.of_row(where["row"])
         votes: list[Vote] = []
         pair_hash: str | None = None
+        now = datetime.datetime.now(datetime.UTC)
+        forgotten = {"epoch": 0, "revision": 1, **where, "judged_at": now}
+        if earlier.forgotten.knows(pair["pair_id"], None):
+            return forgotten_row(forgotten)
         try:
             row = await self._in_thread(self._prompting.identify, pair)
             pair_hash = row.pair_hash
+            if earlier.forgotten.knows(None, pair_hash):
+                return forgotten_row(forgotten)
             if row.alike:
                 where = {**where, "revision": row_revision(before) + 1 if before else 1}
                 return _by_gold(pair, where, row.alike, pair_hash, self.policy_id)

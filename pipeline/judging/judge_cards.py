@@ -17,8 +17,8 @@ from pipeline.judging.parsing import PARSER_VERSION
 from pipeline.judging.prompts import load_prompt
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import ConfigError, InputError
-from pipeline.runtime.validation_errors import problems_of
 from pipeline.store.object_store import Store
+from schemas.validation_faults import first_faults
 
 # Raise with any change to how media are decoded or prompts laid out: both change verdicts.
 RENDERING_VERSION = "2"
@@ -110,7 +110,7 @@ def judge_of(card: dict[str, Any]) -> JudgeConfig:
         return JudgeConfig.model_validate(card["judge"])
     except ValidationError as error:
         raise InputError(
-            f"the card of judge {card['judge_id'][:16]} cannot be used ({problems_of(error)}): "
+            f"the card of judge {card['judge_id'][:16]} cannot be used ({first_faults(error)}): "
             "use the version of this software that wrote it, or label again"
         ) from error
 

@@ -11,11 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.stats.bootstrap import Floats, Ints, OfSums, divided
-
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

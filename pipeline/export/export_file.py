@@ -9,8 +9,9 @@ import json
 import time
 from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,7 +27,8 @@ _DEAD_S = 60  # an unfinished file that nobody wrote to for so long is nobody's
 Row = dict[str, Any]
 
 
-class FileRecord(TypedDict):
+@dataclass(frozen=True)
+class FileRecord:
     """A file that is complete."""
 
     path: str

@@ -15,6 +15,7 @@ from pipeline.export.export_parts import ExportPart, PartReceipt, PartSpec, Piec
 from pipeline.export.joined_rows import Row, joined_rows, misjoined
 from pipeline.export.labeled_example import Answer, Example, messages_of
 from pipeline.runtime.errors import InputError
+from schemas.contract import ContractError
 
 _LABEL_COLUMNS = (
     *("label_id", "pair_hash", "status", "preference"),
@@ -49,11 +50,11 @@ def _written(spec: PartSpec, part: ExportPart) -> PartReceipt | None:
     if spec.output.size(key) is None:
         return None
     try:
-        receipt = PartReceipt.parse(spec.output.read(key))
-    except (ValueError, TypeError, KeyError):
+        receipt = PartReceipt.parse(spec.output.read(key), key)
+    except ContractError:
         return None
     whole = receipt.export_id == spec.export_id and all(
-        spec.output.size(f"{spec.folder}/{record['path']}") == record["bytes"]
+        spec.output.size(f"{spec.folder}/{record.path}") == record.bytes
         for _, _, record in receipt.files
     )
     return receipt if whole else None

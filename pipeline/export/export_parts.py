@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +16,7 @@ from pipeline.export.labeled_shards import LabeledShard
 from pipeline.export.trainer_format import Shape, TrainerFormat
 from pipeline.pairs.columns import ColumnMapping
 from pipeline.store.object_store import Store
+from schemas.records import Record
 
 _FOLDER = "_parts"  # hidden from `datasets`
 
@@ -97,7 +96,7 @@ class ExportPart:
 
 
 @dataclass
-class PartReceipt:
+class PartReceipt(Record):
     """What became of a part's rows.
 
     Attributes:
@@ -122,19 +121,6 @@ class PartReceipt:
     shorter: int = 0
     sources: Counter[str] = field(default_factory=Counter)
     files: list[tuple[str, str, FileRecord]] = field(default_factory=list)
-
-    def to_json(self) -> bytes:
-        """The receipt as it is stored."""
-        return json.dumps(vars(self), sort_keys=True).encode()
-
-    @classmethod
-    def parse(cls, data: bytes) -> Self:
-        """Reads a stored receipt; raises ValueError, TypeError or KeyError where it is none."""
-        stored: dict[str, Any] = json.loads(data)
-        for name in ("kept", "dropped", "sources"):
-            stored[name] = Counter(stored[name])
-        stored["files"] = [(tier, split, record) for tier, split, record in stored["files"]]
-        return cls(**stored)
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
 from pipeline.export.trainer_format import Layout, Shape
-from pipeline.runtime.errors import InputError
+from schemas.records import Record
 
-VERSION = "export/v1"
 NAME = "export.json"
 
 
 @dataclass(frozen=True)
-class ExportRecord:
+class ExportRecord(Record):
     """What an export is.
 
     Attributes:
@@ -34,6 +32,8 @@ class ExportRecord:
         beside: paths of the other files, except for media.
     """
 
+    remedy: ClassVar[str] = "remove its folder and export again"
+    version: Literal["export/v1"] = field(default="export/v1", kw_only=True)
     export_id: str
     snapshot_id: str
     judge_id: str
@@ -49,8 +49,8 @@ class ExportRecord:
     longer: int
     shorter: int
     sources: Mapping[str, int]
-    files: Sequence[Mapping[str, Any]]
-    beside: Sequence[str]
+    files: tuple[Mapping[str, Any], ...]
+    beside: tuple[str, ...]
 
     @property
     def format(self) -> str:
@@ -68,29 +68,3 @@ class ExportRecord:
         for file in self.files:
             found.setdefault((file["tier"], file["split"]), []).append(file["path"])
         return Layout(Shape(**self.shape), found)
-
-    def to_json(self) -> bytes:
-        """The record as it is stored."""
-        return json.dumps({"version": VERSION, **asdict(self)}, indent=1, sort_keys=True).encode()
-
-    @classmethod
-    def parse(cls, data: bytes, where: str) -> Self:
-        """Reads a stored record.
-
-        Raises:
-            InputError: it is not a record, or of another version.
-        """
-        try:
-            stored = json.loads(data)
-            version = stored.pop("version")
-            if version == VERSION:
-                return cls(**stored)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InputError(
-                f"{where}: not the record of an export ({error}); remove its folder and export "
-                "again"
-            ) from error
-        raise InputError(
-            f"{where}: its version is {version!r}, expected {VERSION!r}; use the version of this "
-            "software that wrote it, or remove its folder and export again"
-        )

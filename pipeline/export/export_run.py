@@ -42,6 +42,7 @@ from pipeline.runtime.reporter import Reporter
 from pipeline.snapshots.manifests import LATEST, find_snapshot, live, read_manifest
 from pipeline.snapshots.quality.measure_snapshot import read_quality
 from pipeline.store.object_store import Store
+from pipeline.store.stored_records import parse_record
 from schemas.manifest import Manifest
 
 EXPORTS = "exports"
@@ -144,11 +145,12 @@ class _Export:
 
         Raises:
             ConfigError: a different export has its folder.
+            InputError: its record cannot be read.
         """
         key = f"{self._folder}/{NAME}"
         if self._output.size(key) is None:
             return None
-        record = ExportRecord.parse(self._output.read(key), self._output.path(key))
+        record = parse_record(self._output.read(key), self._output.path(key), ExportRecord)
         if record.export_id == self._id:
             card = self._config.model_dump(mode="json")["card"]
             if record.config["card"] == card:
@@ -218,7 +220,7 @@ class _Export:
                 f"snapshot {self._manifest.snapshot_id}; do not use anything of this export"
             )
         files = [
-            {"tier": tier, "split": split, **record}
+            {"tier": tier, "split": split, **asdict(record)}
             for receipt in receipts
             for tier, split, record in receipt.files
         ]
@@ -240,7 +242,7 @@ class _Export:
             longer=sum(receipt.longer for receipt in receipts),
             shorter=sum(receipt.shorter for receipt in receipts),
             sources=dict(sorted(sources.items())),
-            files=sorted(files, key=lambda file: file["path"]),
+            files=tuple(sorted(files, key=lambda file: file["path"])),
             beside=(),
         )
 

@@ -31,7 +31,7 @@ from pipeline.store.object_store import Store
 hub._MEDIA_A_COMMIT = 1
 record = ExportRecord(
     "id", "5na9", "judge", "exports/5na9/trl-dpo", "in", {"format": "trl-dpo"}, {}, 1,
-    {"/train": 1}, {}, {}, 0.1, 0, 0, {}, [{"path": "train-00000.parquet"}], ["README.md"])
+    {"/train": 1}, {}, {}, 0.1, 0, 0, {}, ({"path": "train-00000.parquet"},), ("README.md",))
 
 def push():
     print(hub.push(Store(sys.argv[1]), record, sys.argv[2], private=True))

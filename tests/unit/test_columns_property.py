@@ -180,7 +180,7 @@ def expected(row: Row) -> Row:
     }
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(foreign_tables())
 def test_mapping_equals_a_plain_reading(made: tuple[pa.Table, list[Row]]) -> None:
     table, rows = made

@@ -22,6 +22,7 @@ COMMANDS = {
         "publish": "publish labels as a snapshot; list, measure, roll back snapshots",
         "export": "write a snapshot as a trainer reads it",
         "report": "write the report of a run again",
+        "clean": "list what nothing needs any more, and remove it",
     },
     "judge": {
         "evaluate": "measure a judge on gold pairs or a public benchmark",

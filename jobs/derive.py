@@ -47,7 +47,7 @@ COMMAND = Command(
     "or calibration. Needs no engine, and leaves the labels there as they are: what is derived\n"
     "goes to derived/judge=…/policy=…/, with derivation.json beside it. Safe to run again:\n"
     "parts that are there are kept.",
-    example="--output s3://bucket/labels --judge 8edf5a70 --policy.min_confidence 0.9",
+    example="--output s3://bucket/labels --judge 8edf5a70 --policy.min_confidence 0.8",
     settings=PipelineConfig,
     example_setting="--policy.threshold 0.8",
     add_options=_options,

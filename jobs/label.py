@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from pipeline.labeling.label_run import label
-from pipeline.labeling.retries import add_retry_option, parse_reasons
+from pipeline.labeling.reopening import add_retry_option, parse_reasons
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.stop import stop_on_sigterm

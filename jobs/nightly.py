@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from pipeline.labeling.label_run import label
-from pipeline.labeling.retries import add_retry_option, parse_reasons
+from pipeline.labeling.reopening import add_retry_option, parse_reasons
 from pipeline.nightly.exit_metrics import exit_reported
 from pipeline.nightly.night import night_report, run_night
 from pipeline.nightly.pipeline_config import PipelineConfig

@@ -51,7 +51,7 @@ class SamplingConfig(Frozen):
 class VotesConfig(Frozen):
     """How many replies a row may cost, and when they suffice.
 
-    ``pipeline.aggregation.decisions`` has the rule.
+    ``pipeline.aggregation.evidence`` has the rule.
     """
 
     min_votes: int = Field(default=2, ge=1)

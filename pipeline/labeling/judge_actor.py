@@ -6,9 +6,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -51,7 +51,7 @@ class RunSpec:
 
     Attributes:
         canaries: pairs that are judged among the others, with parts of their own.
-        moved: keys of shards that were moved, with their former keys.
+        epoch: of the lease under which the run writes.
         calibration: of this judge, from its card; None if it has none.
         retries: committed rows that are quarantined for one of these reasons are re-judged.
     """
@@ -64,7 +64,7 @@ class RunSpec:
     output_uri: str
     retries: frozenset[Reason] = frozenset()
     canaries: Corpus | None = None
-    moved: Mapping[str, str] = field(default_factory=dict)
+    epoch: int = 0
 
     @property
     def corpora(self) -> list[Corpus]:
@@ -103,11 +103,12 @@ class JudgeActor:
         media = _media(own, config)
         judge = Judge(self._engine, config.judge, how, media, labeler, self._activity)
         ids = (spec.judge_id, spec.run_id, workers.max_deaths)
-        runner = UnitRunner(judge, output, *ids, spec.retries, moved=spec.moved)
+        runner = UnitRunner(judge, output, *ids, spec.retries, epoch=spec.epoch)
         self._runners = [runner]
         for corpus in others:
             other, store = judge.with_media(_media(corpus, config)), Store(corpus.output_uri)
-            self._runners.append(UnitRunner(other, store, *ids, same_engine=runner))
+            own_parts = UnitRunner(other, store, *ids, same_engine=runner, epoch=spec.epoch)
+            self._runners.append(own_parts)
 
     async def __call__(self, unit_row: pa.Table) -> AsyncIterator[pa.Table]:
         """Judges the unit of a one-row table of ``UNITS``; yields a one-row unit result."""

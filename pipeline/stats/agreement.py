@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.stats.bootstrap import Floats, Ints, OfSums, divided
+from pipeline.stats.arrays import Floats, Ints
+from pipeline.stats.bootstrap import OfSums, divided
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,11 @@ class Lease:
         self.release()
 
     @property
+    def run_id(self) -> str:
+        """The run that holds it."""
+        return self.record.run_id
+
+    @property
     def lost(self) -> bool:
         """Whether another run may hold it."""
         return self._taken_by is not None or self._host.monotonic() >= self._deadline

@@ -17,9 +17,9 @@ from pipeline.runtime.config_file import load_config
 from pipeline.runtime.errors import InputError, StoppedError, StorageError
 from pipeline.runtime.stop import Stop
 from pipeline.snapshots.manifests import LATEST_KEY
-from pipeline.store.lease import take_lease
 from pipeline.store.object_store import Store
-from tests.labeling import Row, forbid_ray, label_arguments, write_config
+from pipeline.store.writer_lease import writer_lease
+from tests.labeling import Row, label_arguments, write_config
 from tests.nights import detail_of, nights, published, rows_of, run_nightly, steps_of, write_corpus
 from tests.processes import started, wait_until
 from tests.publishing import QUIET, Mill
@@ -38,7 +38,7 @@ def test_the_second_of_two_nightly_runs_names_the_holder_of_the_lease(
     source, output = tmp_path / "in", tmp_path / "out"
     slow = {"engine": {"script": {"latency_s": 0.3}}, "nightly": {"lease_s": 6}}
     config = write_config(tmp_path / "night.yaml", model, slow)
-    store, key = Store(str(output)), "leases/nightly.json"
+    store, key = Store(str(output)), "leases/writer.json"
     environment = {"RAY_ADDRESS": shared_ray}
     with started("jobs.nightly", label_arguments(config, source, output), environment) as first:
         wait_until(lambda: store.size(key) is not None)
@@ -58,7 +58,7 @@ def test_a_nightly_run_that_loses_its_lease_publishes_nothing(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "out"
-    store, key = Store(str(output)), "leases/nightly.json"
+    store, key = Store(str(output)), "leases/writer.json"
 
     def stolen(planned: Plan, *rest: Any) -> None:  # at the end of labeling
         found = store.read_version(key)
@@ -173,27 +173,25 @@ def test_a_nightly_run_that_waits_for_a_lease_can_be_stopped(tmp_path: Path, mod
     output, stop = tmp_path / "out", Stop()
     write_corpus(tmp_path / "in")
     whole = load_config(PipelineConfig, str(write_config(tmp_path / "night.yaml", model)), [])
-    take_lease(Store(str(output)), "nightly", "other", ttl_s=600)
+    writer_lease(Store(str(output)), "other", 600, QUIET)
     stop.ask()
     with pytest.raises(StoppedError, match="another run's lease was being watched"):
         run_night(whole, str(tmp_path / "in"), str(output), QUIET, stop=stop)
     assert nights(output) == []
 
 
-def test_a_nightly_run_names_another_publisher_that_holds_the_lease(
-    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_nightly_run_names_another_writer_that_holds_the_lease(
+    tmp_path: Path, model: Path
 ) -> None:
-    forbid_ray(monkeypatch)
     source, output, metrics = tmp_path / "in", tmp_path / "out", tmp_path / "night.prom"
     write_shard(source / "empty.parquet", [])
     changes = {"metrics": {"textfile": str(metrics)}}
     config = write_config(tmp_path / "night.yaml", model, changes)
-    with take_lease(Store(str(output)), "publish", "the-other", ttl_s=3):
+    with writer_lease(Store(str(output)), "the-other", 3, QUIET):
         outcome = run_nightly(config, source, output)
     assert outcome.exit_code == 5
     assert "the lease is held by run the-other on host" in outcome.error
-    assert "what was labelled stays, and the same command publishes it" in outcome.error
     assert "pairmill_night_exit_code 5\n" in metrics.read_text()  # nothing else reports this run
-    assert nights(output)[-1]["state"] == "failed"
+    assert nights(output) == []
     assert run_nightly(config, source, output).exit_code == 0
     assert published(output) == []

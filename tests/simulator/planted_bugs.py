@@ -69,10 +69,11 @@ class ManifestBeforeFiles(SimulatedStore):
         self._pending = getattr(self, "_pending", [])
         return _Uploading(super().upload(key), self._pending.append)
 
-    def put(self, key: str, data: bytes) -> None:
-        super().put(key, data)
+    def create(self, key: str, data: bytes) -> bool:
+        created = super().create(key, data)
         for upload in self.__dict__.pop("_pending", []):
             upload.commit()
+        return created
 
 
 class LatestWithoutCondition(SimulatedStore):

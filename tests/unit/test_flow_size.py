@@ -9,7 +9,7 @@ import pytest
 from pipeline.labeling.flow_size import InFlight, readers, units_in_flight
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.read_pairs import ShardTask
-from pipeline.labeling.units import Unit
+from pipeline.parts.units import Unit
 
 MiB = 2**20
 

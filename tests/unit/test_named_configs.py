@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.judging.judge_cards import judge_card
+from pipeline.judging.judge_identity import ModelVersion
 from pipeline.lab.bench.engine_sweep import BASE, read_sweep
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.config_file import load_config
@@ -23,7 +24,9 @@ def config_of(name: str, *overrides: str) -> PipelineConfig:
 
 def judge_of(name: str) -> str:
     config = config_of(name)
-    return str(judge_card(config.judge, "weights", config.engine.kind)["judge_id"])
+    return str(
+        judge_card(config.judge, ModelVersion.named("weights"), config.engine.kind)["judge_id"]
+    )
 
 
 def test_machines_of_one_precision_share_a_judge() -> None:

@@ -12,15 +12,15 @@ import pytest
 
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.labeling.plan import Plan, plan_shards
-from pipeline.labeling.retries import Retries
-from pipeline.labeling.units import Unit
+from pipeline.labeling.reopening import Reopening
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import shard_key
+from pipeline.parts.units import Unit
 from pipeline.snapshots.live_shards import live_shards
 from pipeline.snapshots.manifests import LATEST_KEY, Latest, manifest_key
 from pipeline.store.object_store import Store
 from schemas.labels import Reason
-from schemas.manifest import OUTCOMES, InputShard, Manifest, SnapshotFile
+from schemas.manifest import OUTCOMES, InputShard, Manifest, ShardGroup, SnapshotFile
 from tests.judging import JUDGE_ID, text_pair
 from tests.shards import write_shard
 
@@ -92,13 +92,14 @@ def _totalled(shards: tuple[InputShard, ...]) -> Manifest:
         created_by="run",
         parent=None,
         judge={},
-        policy_ids=(),
-        run_ids=(),
+        policy=None,
         schemas={},
         input="in",
         rows=rows,
         counts=dict.fromkeys(OUTCOMES, 0) | {"labeled": rows},
         shards=shards,
+        group_count=1,
+        groups=(ShardGroup(0, "", ()),),
         files=(SnapshotFile("labels", "labels/0.parquet", rows, 0, ""),),
     )
 
@@ -155,22 +156,18 @@ def test_a_published_shard_of_which_rows_are_left_is_unfinished(tmp_path: Path) 
 def test_a_published_shard_under_another_path_is_moved(corpus: PublishedCorpus) -> None:
     published = replace(corpus.manifest(), input=corpus.source.uri, judge={"judge_id": JUDGE_ID})
     corpus.publish(published)
-    former, folder = corpus.key("b.parquet"), Path(corpus.source.uri)
+    folder = Path(corpus.source.uri)
     (folder / "b.parquet").rename(folder / "e.parquet")
     corpus.write("d.parquet", 3)
     assert _kinds(corpus) == {"moved": (1, 20), "new": (1, 3)}
-    assert corpus.plan().moved == {corpus.key("e.parquet"): former}
     corpus.commit("e.parquet", (0, 20))
     assert _kinds(corpus) == {"new": (1, 3)}
-    assert corpus.plan().moved == {}
     # Content that is at its place still, and lies at another one, too.
     (folder / "copy.parquet").write_bytes((folder / "a.parquet").read_bytes())
     assert _kinds(corpus) == {"moved": (1, 40), "new": (1, 3)}
-    assert corpus.plan().moved == {corpus.key("copy.parquet"): corpus.key("a.parquet")}
 
     corpus.publish(replace(published, judge={"judge_id": "another"}))
     assert _kinds(corpus) == {"new": (2, 43), "deleted": (1, 20)}
-    assert corpus.plan().moved == {}
 
 
 def _kinds(corpus: PublishedCorpus) -> dict[str, tuple[int, int]]:
@@ -185,11 +182,19 @@ def _kinds(corpus: PublishedCorpus) -> dict[str, tuple[int, int]]:
 
 def test_rows_that_are_tried_again_are_looked_for_in_every_part(corpus: PublishedCorpus) -> None:
     corpus.publish(corpus.manifest())
-    corpus.plan(retries=Retries(frozenset(), "run"))
+    corpus.plan(reopening=Reopening(JudgeConfig(), "run"))
     assert corpus.source.opened == set()
-    # The parts of this test hold nothing, which is reported when they are read.
+    # The parts of this test hold nothing, which is the error once they are read.
     with pytest.raises(Exception, match="corrupt part"):
-        corpus.plan(retries=Retries(frozenset(Reason), "run"))
+        corpus.plan(reopening=Reopening(JudgeConfig(), "run", frozenset(Reason)))
+
+
+def test_parts_that_were_asked_about_in_another_way_are_read(corpus: PublishedCorpus) -> None:
+    corpus.publish(corpus.manifest())
+    corpus.commit("a.parquet", (0, 40))
+    part = Unit("a.parquet", corpus.key("a.parquet"), 0, 40).part_key(JUDGE_ID)
+    with pytest.raises(Exception, match="corrupt part"):
+        corpus.plan(reopening=Reopening(JudgeConfig(), "run"), unsettled={part})
 
 
 def _rows(manifest: Manifest, count: Callable[[int], int]) -> Manifest:

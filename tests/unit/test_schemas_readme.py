@@ -15,7 +15,7 @@ import schemas
 from schemas.contract import VERSION_KEY, table_of
 from schemas.labels import LABELS
 from schemas.manifest import Manifest
-from schemas.pairs import PAIRS
+from schemas.pairs import PAIRS, PAIRS_V2
 from schemas.quality import Quality
 from schemas.snapshots import SNAPSHOT_LABELS, SNAPSHOT_VOTES
 
@@ -29,7 +29,7 @@ def example(contract: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("schema", [PAIRS, LABELS, SNAPSHOT_VOTES])
+@pytest.mark.parametrize("schema", [PAIRS, PAIRS_V2, LABELS, SNAPSHOT_VOTES])
 def test_an_example_row_is_a_row_of_its_contract(schema: pa.Schema) -> None:
     row = example(schema.metadata[VERSION_KEY].decode())
     typed = dict(row)
@@ -44,7 +44,7 @@ def test_the_example_manifest_is_a_manifest() -> None:
 
 
 def test_every_contract_is_listed() -> None:
-    arrow = (PAIRS, LABELS, SNAPSHOT_LABELS, SNAPSHOT_VOTES)
+    arrow = (PAIRS, PAIRS_V2, LABELS, SNAPSHOT_LABELS, SNAPSHOT_VOTES)
     expected = [schema.metadata[VERSION_KEY].decode() for schema in arrow]
     listed = re.findall(r"^\| `(\S+/v\d+)` \|", README, re.MULTILINE)
     assert listed == [*expected, Manifest.version, Quality.version]

@@ -80,12 +80,7 @@ COMMAND = Command(
     exits=(0, 2, 4, 130),
     interrupted="interrupted; to start over, add --overwrite true",
 )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit code (see ``--help``)."""
-    return COMMAND.main(arguments)
-
+main = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -19,8 +19,8 @@ from pipeline.judging.judge_identity import ModelVersion, canonical_form, judge_
 from pipeline.parts.part_keys import judge_folder, judge_parts_prefix
 from pipeline.runtime.digest import SHORT, digest
 from pipeline.runtime.errors import ConfigError, InputError
-from pipeline.runtime.validation_errors import problems_of
 from pipeline.store.object_store import Store
+from schemas.validation_faults import first_faults
 
 _FOLDER = "judges"
 
@@ -159,7 +159,7 @@ def judge_of(card: dict[str, Any]) -> JudgeConfig:
         return JudgeConfig.model_validate(card["judge"])
     except ValidationError as error:
         raise InputError(
-            f"the card of judge {card['judge_id'][:16]} cannot be used ({problems_of(error)}): "
+            f"the card of judge {card['judge_id'][:16]} cannot be used ({first_faults(error)}): "
             "use the version of this software that wrote it, or label again"
         ) from error
 

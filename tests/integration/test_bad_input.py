@@ -82,8 +82,8 @@ def test_every_bad_row_has_its_reason_and_the_rest_is_labelled(tmp_path: Path, m
 
     (record,) = run_records(output)
     assert record["unreadable_shards"].keys() == unreadable.keys()
-    told = [note.split(": ")[:2] for note in outcome.notes]
-    assert told == [["unreadable shard, left out", name] for name in sorted(unreadable)]
+    noted = [note.split(": ")[:2] for note in outcome.notes]
+    assert noted == [["unreadable shard, left out", name] for name in sorted(unreadable)]
     total = sum(len(rows) for rows in shards.values())
     assert record["pairs"] == record["plan"]["pairs"] == total
     assert record["quarantined"] == len(quarantined)

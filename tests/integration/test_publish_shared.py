@@ -27,7 +27,6 @@ from tests.publishing import (
     stored_files,
 )
 
-
 SLOW = SMALL.model_copy(update={"lease_s": 60.0})  # a hundred files of three kinds take a while
 
 

@@ -39,11 +39,11 @@ def _run(call: Call[IngestConfig]) -> int:
 
 def _show_columns(config: IngestConfig) -> None:
     source = open_source(config.source)
-    _print(f"{source.name}: columns found -> pairs v1")
+    _print(f"{source.name}: columns found -> fields of a pair")
     for line in describe_columns(config, source.schema):
         _print(f"  {line}")
     if problems := column_problems(config, source):
-        raise InputError("\n  ".join(["the columns do not fit pairs v1:", *problems]))
+        raise InputError("\n  ".join(["the columns do not fit:", *problems]))
 
 
 def _ingest(config: IngestConfig) -> None:

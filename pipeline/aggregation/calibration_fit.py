@@ -27,6 +27,7 @@ from pipeline.judging.votes import Vote
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError
 from pipeline.stats.agreement import brier_score, expected_calibration_error
+from pipeline.stats.error_rate import Check, counts_by_prompt
 from pipeline.stats.wilson import LEAST_PROMPTS
 
 Floats = NDArray[np.float64]
@@ -47,6 +48,7 @@ class GoldVotes:
         votes: of which at least one is readable.
         p_a_raw: the label's share of votes for ``a``, ties counting half.
         gold: 1.0 where the human prefers ``a``, 0.0 where ``b``, 0.5 for a tie.
+        preference: ``a`` or ``b`` where the votes decide by the judge's own rule; else None.
     """
 
     pair_hash: str
@@ -54,6 +56,7 @@ class GoldVotes:
     votes: Sequence[Vote]
     p_a_raw: float
     gold: float
+    preference: str | None = None
 
 
 def fit_calibration(
@@ -111,6 +114,7 @@ def fit_calibration(
             "prompts": len({pair.prompt for pair in pairs}),
             **_figures(raw, gold, "_raw"),
             **_figures(held_out, gold, ""),
+            **_check(pairs, held_out).figures(),
         },
     )
 
@@ -155,6 +159,20 @@ def _figures(p: Floats, gold: Floats, suffix: str) -> dict[str, float]:
         f"brier{suffix}": brier_score(p, gold),
         f"log_loss{suffix}": log_loss(p, gold),
     }
+
+
+def _check(pairs: Sequence[GoldVotes], p_a: Floats) -> Check:
+    """How far the probabilities of preferences that the fit had not seen are right."""
+    labeled = [(pair, p) for pair, p in zip(pairs, p_a.tolist(), strict=True) if pair.preference]
+    for_a = np.array([pair.preference == "a" for pair, _ in labeled], bool)
+    p = np.array([p for _, p in labeled])
+    gold = np.array([pair.gold for pair, _ in labeled])
+    counts = counts_by_prompt(
+        np.array([pair.prompt for pair, _ in labeled], np.int64),
+        np.where(for_a, gold < 1, gold > 0).astype(np.float64),
+        np.where(for_a, 1 - p, p),
+    )
+    return Check.of(counts)
 
 
 def _fit(x: Floats, gold: Floats, *, isotonic: bool) -> tuple[Weights, Knots]:

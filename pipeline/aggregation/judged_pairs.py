@@ -64,7 +64,7 @@ def read_judged(
         raise InputError(
             f"{source.path(prefix)}: {rows} rows, {gold} of them with gold, none with a label of "
             f"judge {judge_id[:16]} under {output.uri}; expected gold pairs that this judge has "
-            "labelled: map gold under input.columns, and run pairmill label on them first"
+            "labelled: map gold under input.map, and run pairmill label on them first"
         )
     return judged
 
@@ -76,7 +76,7 @@ def read_labels(output: Store, judge_id: str, shard_key_: str) -> Iterator[dict[
 
 
 def _pairs(source: Store, entry: Entry, config: InputConfig) -> Iterator[dict[str, Any]]:
-    groups = GroupReader(source.open(entry.key, entry.size), config.columns)
+    groups = GroupReader(source, entry.key, entry.size, config.mapping())
     for group in range(groups.count):
         for table in groups.read(group):
             for pair in table.drop_columns(list(_MEDIA)).to_pylist():

@@ -55,9 +55,9 @@ class Relabeler:
         flat = pc.list_flatten(votes)
         decided = list(self._decisions(flat, starts, table["status"].to_pylist()))
         columns = {**_columns(table, decided), _TEXTS: _rationales(table, flat, starts, decided)}
-        voted = pa.array([count > 0 for count in counts])
+        voted = pa.array([count > 0 for count in counts], pa.bool_())
         columns["decided_by"] = pc.if_else(voted, table["judge_id"], table["decided_by"])
-        columns["policy_id"] = pa.array([self._labeler.policy_id] * len(table))
+        columns["policy_id"] = pa.array([self._labeler.policy_id] * len(table), pa.string())
         for name, values in columns.items():
             table = table.set_column(table.schema.get_field_index(name), LABELS.field(name), values)
         return table.select(LABELS.names).replace_schema_metadata(LABELS.metadata)
@@ -114,7 +114,7 @@ def _rationales(
         for start, row in zip(starts, decided, strict=False)
     ]
     texts = pc.struct_field(flat, _TEXTS).take(pa.array(explaining, pa.int64()))
-    kept = pa.array([row is None for row in decided])
+    kept = pa.array([row is None for row in decided], pa.bool_())
     return pc.if_else(kept, table[_TEXTS], texts)
 
 

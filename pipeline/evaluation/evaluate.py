@@ -25,7 +25,6 @@ from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.label_run import label
 from pipeline.labeling.plan import make_plan
 from pipeline.labeling.ray_session import ray_session
-from pipeline.pairs.columns import ColumnMapping
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import open_input
 from pipeline.runtime.digest import digest
@@ -183,7 +182,12 @@ def _gold_input(config: LabelConfig, task: Task, output: Store) -> tuple[LabelCo
 
 def _reading_pairs(config: LabelConfig, roots: Sequence[str]) -> LabelConfig:
     """The configuration for shards of pairs v1 whose media paths start at ``roots``."""
-    changes = {"columns": ColumnMapping(), "media_roots": tuple(roots)}
+    changes: dict[str, Any] = {
+        "layout": None,
+        "map": {},
+        "columns": {},
+        "media_roots": tuple(roots),
+    }
     return config.model_copy(update={"input": config.input.model_copy(update=changes)})
 
 

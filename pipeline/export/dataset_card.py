@@ -11,6 +11,7 @@ from pipeline.export.export_config import CardConfig, ExportConfig
 from pipeline.export.export_record import ExportRecord
 from pipeline.export.export_rules import MEANINGS
 from pipeline.export.format_registry import TRAINER_FORMATS
+from pipeline.export.label_noise import MOST_EPSILON, MOST_HALF_WIDTH
 from pipeline.export.trainer_format import Layout
 from schemas.manifest import Manifest, SnapshotPolicy
 from schemas.quality import RATES, Quality
@@ -98,12 +99,8 @@ def _contents(record: ExportRecord, config: ExportConfig) -> Iterator[str]:
         rows.append([*first, split, f"{count:,}"])
     yield _table(head, rows)
     yield "\nRows of one prompt are all in the same split.\n\n"
-    if record.epsilon is not None and TRAINER_FORMATS[record.format].holds == "pairs":
-        yield (
-            f"**ε = {record.epsilon:g}** is the mean of 1 - confidence over these rows: the share "
-            "of labels that the judge itself expects to be wrong, and so the label smoothing to "
-            "train with.\n\n"
-        )
+    if TRAINER_FORMATS[record.format].holds == "pairs":
+        yield f"{_noise(record)}\n\n"
     if differ := record.longer + record.shorter:
         yield (
             f"The longer response is the better one in {record.longer:,} of the {differ:,} rows "
@@ -113,10 +110,27 @@ def _contents(record: ExportRecord, config: ExportConfig) -> Iterator[str]:
         yield "\n" + _table(["source", "rows"], [[n, f"{c:,}"] for n, c in named.items()])
 
 
+def _noise(record: ExportRecord) -> str:
+    if record.epsilon is None:
+        return f"How many of these labels are wrong (ε) is not known: {record.epsilon_basis}."
+    text = (
+        f"**ε = {record.epsilon:g}** (95 % interval {record.epsilon_low:g} to "
+        f"{record.epsilon_high:g}) is the share of these labels that disagree with people, a "
+        f"preference where people see a tie included. It was measured on {record.epsilon_basis}, "
+        "and holds as far as those are a random sample of these rows. "
+    )
+    if record.label_smoothing is not None:
+        return text + "It is the label smoothing to train with."
+    return text + (
+        "It is no label smoothing to train with: that takes an interval of "
+        f"±{MOST_HALF_WIDTH:g} at most, and an ε below {MOST_EPSILON:g}."
+    )
+
+
 def _usage(record: ExportRecord, layout: Layout) -> Iterator[str]:
     text = TRAINER_FORMATS[record.format].usage(layout)
     yield "`FOLDER` is this folder, or its name on the hub.\n\n" if "FOLDER" in text else ""
-    yield text if record.epsilon is None else text.replace("EPSILON", f"{record.epsilon:g}")
+    yield text
 
 
 def _judge(manifest: Manifest) -> Iterator[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -25,10 +24,12 @@ from pipeline.export.export_record import NAME, ExportRecord
 from pipeline.export.export_selection import Selected, Selection
 from pipeline.export.format_registry import (
     TRAINER_FORMATS,
+    check_calibrated,
     check_format,
     media_modes,
     nothing_left,
 )
+from pipeline.export.label_noise import label_noise, preferences_of
 from pipeline.export.shard_survey import Surveyor
 from pipeline.export.trainer_format import Shape
 from pipeline.judging.judge_cards import judge_of
@@ -91,6 +92,8 @@ def export_snapshot(
     """
     manifest = find_manifest(output, snapshot)
     check_format(config, judge_of(dict(manifest.judge)))
+    if config.soft_labels:
+        check_calibrated(manifest)
     export = _Export(output, input_uri, manifest, config, columns or InputConfig(), reporter)
     if (there := export.existing()) is not None:
         return there
@@ -136,8 +139,7 @@ class _Export:
         layout = json.dumps([_LAYOUT, asked], sort_keys=True)
         suffix = f"-{digest(layout)[:8]}" if asked else ""
         self._folder = f"{EXPORTS}/{manifest.snapshot_id}/{config.format}{suffix}"
-        mapping = columns.columns.model_dump_json(exclude_none=True)
-        self._id = digest(manifest.snapshot_id, config.format, layout, mapping)
+        self._id = digest(manifest.snapshot_id, config.format, layout, columns.mapping_json())
 
     def existing(self) -> ExportResult | None:
         """The same export if it exists, with its card rewritten if the card's settings changed.
@@ -156,7 +158,7 @@ class _Export:
             record = replace(record, config={**record.config, "card": card})
             return ExportResult(self._finish(record), changed=True)
         raise ConfigError(
-            f"{self._output.path(self._folder)}: this export was made with other input.columns, or "
+            f"{self._output.path(self._folder)}: this export was made with another input.map, or "
             "by another version of this software; remove the folder to export again"
         )
 
@@ -164,7 +166,7 @@ class _Export:
         """Surveys all shards, writes all parts, then the record."""
         contents = ContentKeys(self._source, self._output)
         surveyor = Surveyor(
-            self._output, self._source, self._columns.columns, self._config, contents
+            self._output, self._source, self._columns.mapping(), self._config, contents
         )
         entries = list_shards(self._source, self._prefix)
         selection = Selection(self._manifest, entries, self._config, surveyor)
@@ -190,6 +192,7 @@ class _Export:
             candidates=self._judge.candidates,
             margin=self._judge.format == "pairwise_scores",
             media=media_modes(self._config).get("images", "inline"),
+            soft=self._config.soft_labels,
         )
 
     def _spec(self, shape: Shape, selected: Selected) -> PartSpec:
@@ -201,7 +204,7 @@ class _Export:
             media_roots=(*self._columns.media_roots, self._source.uri),
             max_media_bytes=self._judge.media.max_bytes,
             modes=media_modes(self._config),
-            columns=self._columns.columns,
+            columns=self._columns.mapping(),
             config=self._config,
             shape=shape,
             balance=selected.balance,
@@ -226,8 +229,9 @@ class _Export:
             for receipt in receipts
             for tier, split, record in receipt.files
         ]
-        uncertainty = math.fsum(receipt.uncertainty for receipt in receipts)
-        sure = sum(receipt.sure for receipt in receipts)
+        noise = label_noise(
+            preferences_of(receipts), self._manifest, self._judge, self._config.selection
+        )
         return ExportRecord(
             export_id=self._id,
             snapshot_id=self._manifest.snapshot_id,
@@ -240,13 +244,17 @@ class _Export:
             kept=dict(sorted(kept.items())),
             dropped=dict(sorted(dropped.items())),
             details=dict(sorted(details.items())),
-            epsilon=round(uncertainty / sure, 6) if sure else None,
+            epsilon=noise.value,
             longer=sum(receipt.longer for receipt in receipts),
             shorter=sum(receipt.shorter for receipt in receipts),
             sources=dict(sorted(sources.items())),
             files=sorted(files, key=lambda file: file["path"]),
             beside=(),
             snapshot_created_at=self._manifest.created_at,
+            epsilon_low=noise.low,
+            epsilon_high=noise.high,
+            epsilon_basis=noise.basis,
+            label_smoothing=noise.smoothing,
         )
 
     def _finish(self, record: ExportRecord) -> ExportRecord:

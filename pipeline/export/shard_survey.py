@@ -20,8 +20,7 @@ from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.export.joined_rows import Row, kept_pairs, rows_of
 from pipeline.export.labeled_shards import LabeledShard
 from pipeline.export.prompt_cap import RECORD
-from pipeline.pairs.columns import ColumnMapping
-from pipeline.pairs.narrow_mapping import NarrowMapping
+from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.shards import read_footer
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
@@ -72,7 +71,7 @@ class Surveyor:
 
     output: Store
     source: Store
-    columns: ColumnMapping
+    columns: PairMapping
     config: ExportConfig
     contents: ContentKeys
 
@@ -155,6 +154,6 @@ class Surveyor:
         self, shard: LabeledShard, found: Survey, only: Collection[str]
     ) -> Iterator[pa.Table]:
         """The kept rows with some of their columns, some rows at a time."""
-        columns = NarrowMapping.of(self.columns, only)
+        columns = self.columns.narrowed(only)
         for pairs in kept_pairs(self.source, shard, columns, found.kept):
             yield pairs.select(sorted(only))

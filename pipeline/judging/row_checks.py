@@ -89,13 +89,10 @@ def question_of(row: Mapping[str, Any]) -> str:
 
 def _responses(row: Mapping[str, Any], judge: JudgeConfig) -> dict[str, Mapping[str, Any]]:
     least, most = FORMATS[judge.format].counts
-    if least == most == 2:
-        if row["candidates"]:
-            raise _bad(
-                f"the row has candidates; the format {judge.format} reads {' and '.join(RESPONSES)}"
-            )
-        return {name: row[name] for name in RESPONSES}
     found = row["candidates"] or ()
+    responses = {name: row[name] for name in RESPONSES}
+    if not found and (least == most == 2 or (least <= 2 <= most and all(responses.values()))):
+        return responses
     if not least <= len(found) <= most:
         expected = f"{least}" if least == most else f"{least} to {most}"
         raise _bad(

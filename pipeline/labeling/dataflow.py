@@ -145,9 +145,9 @@ class _Reader:
                 return
             task: ShardTask = pickle.loads(data)
             corpus = self._corpora[task.corpus]
-            columns, most = corpus.config.columns, corpus.config.unit_bytes
+            mapping, most = corpus.config.mapping(), corpus.config.unit_bytes
             store = Store(corpus.uri)
-            units = read_units(store, task, columns, most)
+            units = read_units(store, task, mapping, most)
             units = of_planned_version(store, task, units, ContentKeys(store, self._output))
             yield from itertools.takewhile(lambda unit: not self._stop.seen(), units)
 

@@ -165,6 +165,9 @@ def label(
             reporter.event("plan", {**detail, **shown})
             for shard in plan.bad_shards:
                 reporter.note(f"unreadable shard, left out: {shard.entry.key}: {shard.defect}")
+            if plan.unread:
+                names = ", ".join(plan.unread)
+                reporter.note(f"columns that no field of a pair is read from: {names} (input.map)")
         if dry_run:
             return RunResult(judge_id, RowCounts(run.run_id), 0, RowCounts(run.run_id), plan.paths)
         with step("label") as detail:

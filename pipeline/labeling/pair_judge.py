@@ -20,11 +20,11 @@ from pipeline.judging.judge_cards import label_id
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.judging_formats import FORMATS, replies_a_round
 from pipeline.judging.renderings import Rendering, rendering_of
-from pipeline.judging.votes import Vote, mapped_back, round_orders, vote_seed
+from pipeline.judging.votes import Vote, mapped_back, round_orders, standing, vote_seed
 from pipeline.labeling.earlier_labels import NONE, EarlierLabels
 from pipeline.labeling.prompting import Prepared, Prompting, media_threads
 from pipeline.labeling.read_pairs import Pairs
-from pipeline.labeling.reopening import counted, votes_of
+from pipeline.labeling.reopening import votes_of
 from pipeline.labeling.worker_activity import Activity
 from pipeline.media.media_store import MediaStore
 from pipeline.parts.forgotten import forgotten_row
@@ -169,7 +169,7 @@ class Judge:
             votes = earlier.votes(before) if before else []
             prepared = await self._in_thread(self._prompting.prepare, row)
             await self._vote(prepared, votes, where["run_id"])
-            decision = self._labeler.decide(counted(votes))
+            decision = self._labeler.decide(votes)
         except RowRejected as rejected:
             if before and before["status"] != Status.QUARANTINED:
                 return self._reused(before, pair, where)
@@ -184,9 +184,9 @@ class Judge:
         """Adds votes until those that count suffice, or their budget is spent."""
         count = len(prepared.answers)
         while orders := next_orders(
-            self._format, counted(votes), self._judge.votes, count, prepared.pair_hash
+            self._format, votes, self._judge.votes, count, prepared.pair_hash
         ):
-            superseded = len(votes) - len(counted(votes))
+            superseded = len(votes) - len(standing(votes))
             asked = [
                 self._ask(prepared, order, len(votes) + i, superseded)
                 for i, order in enumerate(orders)
@@ -211,7 +211,7 @@ class Judge:
         row["votes"] = [vote.as_row() for vote in votes_of(label)]
         if label["status"] == Status.QUARANTINED:
             return row
-        decision = self._labeler.decide(counted(votes_of(label)))
+        decision = self._labeler.decide(votes_of(label))
         return row | decision.as_row() | {"policy_id": self.policy_id}
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
@@ -285,7 +285,7 @@ def label_row(
         "revision": 1,
         **where,
         **decision.as_row(),
-        "n_votes": len(counted(votes)),
+        "n_votes": len(standing(votes)),
         "votes": [vote.as_row() for vote in votes],
         "policy_id": policy_id,
         "judged_at": datetime.datetime.now(datetime.UTC),

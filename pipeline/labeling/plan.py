@@ -25,8 +25,10 @@ from pipeline.labeling.read_pairs import ShardTask
 from pipeline.labeling.reopening import Reopening
 from pipeline.labeling.shard_planner import ShardPlan, ShardPlanner, Spread, map_threads
 from pipeline.pairs.input_config import InputConfig
+from pipeline.pairs.known_layouts import AUTO
+from pipeline.pairs.layout_proposal import proposal_for_shard
 from pipeline.pairs.shards import list_shards, open_input
-from pipeline.runtime.errors import InputError
+from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.runtime.fault_blocks import fault_blocks
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
@@ -63,8 +65,13 @@ class Plan:
 
     @property
     def bad_shards(self) -> list[ShardPlan]:
-        """Shards that cannot be read at all."""
+        """Shards that cannot be read at all, or of which no row fits the mapping."""
         return [shard for shard in self.shards if shard.defect]
+
+    @property
+    def unread(self) -> list[str]:
+        """Columns of some shard that a judge seems meant to see, and that no field reads."""
+        return sorted({name for shard in self.shards for name in shard.unread})
 
     @property
     def settled(self) -> list[str]:
@@ -160,7 +167,7 @@ def make_plan(
         hashes: keeps the hashes of local files; the output by default.
 
     Raises:
-        InputError: no shard was found, or shards lack columns of pairs v1 (all are listed).
+        InputError: no shard was found, or none fits the mapping (all are listed).
         StorageError: the input or the output cannot be reached.
     """
     source, prefix = open_input(uri)
@@ -184,6 +191,8 @@ def plan_shards(
     """Plans the shards under a prefix of a store; otherwise as :func:`make_plan`."""
     check_apart(source, prefix, output)
     entries = list_shards(source, prefix)
+    if config.layout == AUTO:
+        raise ConfigError(proposal_for_shard(source, entries[0]))
     published = read_published(output)
     planned: dict[str, ShardPlan] = {}
     rest: list[CommittedShard] = []
@@ -206,12 +215,13 @@ def plan_shards(
     for plan_ in spread(ShardPlanner(source, output, config, judge_id, rule), rest):
         planned[plan_.entry.key] = plan_
     shards = tuple(planned[entry.key] for entry in entries)
-    if broken := [shard for shard in shards if shard.problems]:
-        faults = ((text, source.path(s.entry.key)) for s in broken for text in s.problems)
+    misfits = [shard for shard in shards if shard.misfit]
+    if misfits and all(shard.defect for shard in shards):
+        faults = ((text, source.path(s.entry.key)) for s in misfits for text in [str(s.defect)])
         raise InputError(
-            f"{len(broken)} of {len(shards)} shards do not keep to pairs v1:\n"
-            f"{fault_blocks(faults)}\n"
-            "map foreign columns under input.columns, or rewrite the shards with pairmill ingest"
+            f"no shard fits the mapping:\n{fault_blocks(faults)}\n"
+            "name the layout (input.layout), or map the columns (input.map); "
+            "input.layout=auto proposes one"
         )
     a_round = len(round_orders(FORMATS[judge.format].counts[0], 0, ""))
     votes = (max(a_round, judge.votes.min_votes), judge.votes.max_votes)
@@ -219,7 +229,7 @@ def plan_shards(
     plan = Plan(shards, votes, judge_id, live, contents)
     if not plan.tasks:
         return plan
-    tokens = estimate_prompt_tokens(source, plan.tasks[0], config.columns, judge)
+    tokens = estimate_prompt_tokens(source, plan.tasks[0], config.mapping(), judge)
     return replace(plan, prompt_tokens=tokens)
 
 

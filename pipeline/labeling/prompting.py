@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.engines.engine import Chat, ChatPart, Engine, Rendered
@@ -18,7 +18,9 @@ from pipeline.judging.votes import LETTERS, round_orders
 from pipeline.media.images import decode_image
 from pipeline.media.media_store import MediaStore
 from pipeline.media.videos import decode_video
+from pipeline.pairs.conversations import Part, Unfit, text_part
 from pipeline.pairs.pair_hash import Content, pair_hash
+from pipeline.pairs.placing import leading, place
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 
@@ -40,14 +42,15 @@ class Prepared:
     """A row ready for the judge.
 
     Attributes:
-        context: decoded media that the question is about.
-        answers: for each candidate, its decoded media and its text.
+        context: decoded media that the question begins with.
+        question: its texts, with the decoded media that stand among them.
+        answers: for each candidate, its decoded media and texts.
         prompts: laid out so far, by order; those of the first round always are.
     """
 
     pair_hash: str
-    question: str
     context: tuple[ChatPart, ...]
+    question: tuple[ChatPart, ...]
     answers: tuple[tuple[ChatPart, ...], ...]
     prompts: dict[str, Rendered] = field(default_factory=dict)
 
@@ -72,6 +75,8 @@ class Prompting:
         question, candidates = question_of(pair), candidates_of(pair, self._judge)
         context = self._content(pair, None)
         contents = tuple(self._content(each, each["text"]) for each in candidates)
+        for content in (replace(context, text=question), *contents):
+            _check_places(content)
         check_distinct(contents)
         return Identified(pair_hash(pair, contents, context), question, context, contents)
 
@@ -81,11 +86,13 @@ class Prompting:
         Raises:
             RowRejected: a medium cannot be decoded, or the prompt is too long.
         """
+        context, question = self._decoded(replace(row.context, text=row.question))
+        answers = (self._decoded(content) for content in row.candidates)
         prepared = Prepared(
             row.pair_hash,
-            row.question,
-            self._decoded(row.context),
-            tuple(self._decoded(content) for content in row.candidates),
+            context,
+            question,
+            tuple((*media, *_on_a_new_line(rest, media)) for media, rest in answers),
         )
         first = round_orders(len(row.candidates), 0, row.pair_hash)
         longest = max(self.prompt(prepared, order).length for order in first)
@@ -118,12 +125,37 @@ class Prompting:
             raise RowRejected(Reason.MEDIA_MISSING, f"an entry of {name} is null")
         return self._media.fetch(reference)
 
-    def _decoded(self, content: Content) -> tuple[ChatPart, ...]:
+    def _decoded(self, content: Content) -> tuple[tuple[ChatPart, ...], tuple[ChatPart, ...]]:
+        """The media that a content begins with, and the rest of it, media in their places."""
         limits = self._judge.media
         images = [decode_image(data, limits) for data in content.images]
         clips = [decode_video(data, limits) for data in content.videos]
-        text = ["\n" * bool(images or clips) + content.text] if content.text else []
-        return (*images, *clips, *text)
+        first, rest = leading(_placed(content.text, images, clips))
+        return tuple(map(_shown, first)), tuple(map(_shown, rest))
+
+
+def _placed(text: str | None, images: Sequence[Any], videos: Sequence[Any]) -> list[Part]:
+    held = {"image": images, "video": videos}
+    return place([[text_part(text)] if text else []], held)[0]
+
+
+def _check_places(content: Content) -> None:
+    try:
+        _placed(content.text, content.images, content.videos)
+    except Unfit as error:
+        raise RowRejected(Reason.BAD_ROW, str(error)) from error
+
+
+def _shown(part: Part) -> ChatPart:
+    shown: ChatPart = part[part["type"]]
+    return shown
+
+
+def _on_a_new_line(rest: tuple[ChatPart, ...], media: tuple[ChatPart, ...]) -> tuple[ChatPart, ...]:
+    """The texts of an answer, beneath the media that it begins with."""
+    if not media or not rest or not isinstance(rest[0], str):
+        return rest
+    return ("\n" + rest[0], *rest[1:])
 
 
 def media_threads(count: int) -> ThreadPoolExecutor:

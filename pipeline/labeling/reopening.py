@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from pipeline.judging.asking import asking_of
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.renderings import concerns, unstated
-from pipeline.judging.votes import Vote
+from pipeline.judging.votes import Vote, standing
 from pipeline.runtime.errors import InputError
 from schemas.labels import Reason
 
@@ -56,7 +56,7 @@ class Reopening:
         """
         if label["reason"] in self.reasons and label["run_id"] != self.run_id:
             return "retried"
-        votes = counted(votes_of(label))
+        votes = standing(votes_of(label))
         if not votes or label["pair_hash"] is None:
             return None
         if any(concerns(vote.rendering or unstated(self.judge)) for vote in votes):
@@ -91,11 +91,6 @@ def votes_of(label: Mapping[str, Any]) -> list[Vote]:
     """The votes of a row of labels v2; those without a run are of the row's."""
     votes = [Vote.from_row(vote) for vote in label["votes"] or ()]
     return [vote if vote.run_id else replace(vote, run_id=label["run_id"]) for vote in votes]
-
-
-def counted(votes: Sequence[Vote]) -> list[Vote]:
-    """The votes that no later one has taken the place of."""
-    return [vote for vote in votes if not vote.superseded]
 
 
 def add_retry_option(parser: argparse.ArgumentParser) -> None:

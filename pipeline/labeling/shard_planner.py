@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 from pipeline.labeling.committed_shards import THREADS, CommittedShard
 from pipeline.labeling.reopening import COLUMNS, Reopening, Why
 from pipeline.pairs.input_config import InputConfig
+from pipeline.pairs.shard_columns import ShardColumns
+from pipeline.pairs.shard_sample import sample_problem
 from pipeline.pairs.shards import open_shard
 from pipeline.parts.part_files import read_part
 from pipeline.parts.part_keys import Part
@@ -35,7 +37,8 @@ class ShardPlan:
         former: key of a published shard with the same content under another path, whose labels
             its rows reuse; None without one.
         defect: why the shard cannot be read at all, or None.
-        problems: why its columns are not those of pairs v1.
+        misfit: whether it is readable, and no row of it fits the mapping.
+        unread: columns that look as if a judge was meant to see them, and that no field reads.
     """
 
     entry: Entry
@@ -47,7 +50,8 @@ class ShardPlan:
     changed: bool = False
     former: str | None = None
     defect: str | None = None
-    problems: tuple[str, ...] = ()
+    misfit: bool = False
+    unread: tuple[str, ...] = ()
 
     @property
     def rows_to_do(self) -> int:
@@ -67,31 +71,37 @@ class ShardPlanner:
 
     def __call__(self, shard: CommittedShard) -> ShardPlan:
         """Plans one shard."""
-        entry = shard.entry
+        entry, mapping = shard.entry, self.config.mapping()
         try:
             file = open_shard(self.source, entry)
-            problems = self.config.columns.check(file.schema_arrow)
+            columns = ShardColumns(entry.key, file.schema_arrow)
+            problems = mapping.check(columns.schema)
             groups = _row_groups(file.metadata)
         except (pa.ArrowException, UnicodeDecodeError) as error:
             defect = f"corrupt footer: {str(error).strip().splitlines()[0]}"
             return ShardPlan(entry, former=shard.former, defect=defect)
         if problems:
-            return ShardPlan(entry, problems=tuple(problems))
+            return ShardPlan(entry, former=shard.former, defect="; ".join(problems), misfit=True)
         ranges = unit_ranges(groups, self.config.unit_rows, self.config.unit_bytes)
         pending = {part: self._pending(part) for part in shard.unsettled}
         todo = [
             *subtract(ranges, shard.parts.ranges),
             *(part.rows for part, again in pending.items() if again),
         ]
+        units = sorted(Unit(entry.key, shard.key, *rows) for rows in todo)
+        problem = sample_problem(self.source, entry, file.metadata, mapping) if units else None
+        if problem:
+            return ShardPlan(entry, former=shard.former, defect=problem, misfit=True)
         return ShardPlan(
             entry,
             file.metadata.num_rows,
-            tuple(sorted(Unit(entry.key, shard.key, *rows) for rows in todo)),
+            tuple(units),
             sum(pending.values(), Counter()),
             tuple(part.key for part, again in pending.items() if not again),
             shard.parts.doubled,
             shard.changed,
             shard.former,
+            unread=tuple(mapping.unread(columns.schema)),
         )
 
     def _pending(self, part: Part) -> Counter[Why]:

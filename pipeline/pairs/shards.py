@@ -39,7 +39,7 @@ def list_shards(source: Store, prefix: str = "") -> list[Entry]:
     ]
     if not shards:
         where = source.path(prefix)
-        raise InputError(f"{where}: no *.parquet there; expected shards of pairs v1")
+        raise InputError(f"{where}: no *.parquet there; expected shards of pairs")
     return shards
 
 

@@ -65,7 +65,7 @@ class SnapshotRows:
 
     def _of_shard(self, table: str, shard: str, start: int, stop: int) -> Iterator[pa.Table]:
         inside = {"shard": (shard, shard), "row": (start, stop - 1)}
-        for file in self._files[table, self._groups[shard]]:
+        for file in self._files.get((table, self._groups.get(shard, -1)), ()):
             for rows in file.tables(TABLES[table].names, inside):
                 yield rows.filter(pc.equal(rows["shard"], shard))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.row_groups import GroupReader
 from pipeline.pairs.shards import shard_key
 from pipeline.report.label_rows import LabelRows, Row
@@ -103,7 +103,7 @@ def draw(
     contents: ContentKeys,
     shards: Sequence[ShardRef],
     labels: LabelRows,
-    columns: ColumnMapping,
+    columns: PairMapping,
     config: GalleryConfig,
     seed: str,
 ) -> list[Specimen]:
@@ -169,7 +169,7 @@ def _blocks(
     source: Store,
     contents: ContentKeys,
     shard: ShardRef,
-    columns: ColumnMapping,
+    columns: PairMapping,
     room: float,
     rows: int,
     seed: str,
@@ -198,7 +198,7 @@ def _blocks(
 
 
 def _open(
-    source: Store, contents: ContentKeys, shard: ShardRef, columns: ColumnMapping
+    source: Store, contents: ContentKeys, shard: ShardRef, columns: PairMapping
 ) -> GroupReader:
     """The shard, if it is still the one that was labelled."""
     found = {entry.key: entry for entry in source.list(shard.path)}.get(shard.path)
@@ -206,4 +206,4 @@ def _open(
         raise InputError("the shard is not there any more")
     if shard_key(found.key, found.size, contents.of(found)) != shard.key:
         raise InputError("the shard was rewritten since it was labelled")
-    return GroupReader(source.open(found.key, found.size), columns)
+    return GroupReader(source, found.key, found.size, columns)

@@ -100,17 +100,25 @@ def read_manifest(output: Store, snapshot_id: str) -> Manifest:
         InputError: there is no such snapshot, or its manifest is not valid.
         StorageError: the store fails.
     """
-    found = find_manifest(output, snapshot_id)
-    if found is None:
+    manifest = stored_manifest(output, snapshot_id)
+    if manifest is None:
         raise InputError(
             f"{output.path(manifest_key(snapshot_id))} does not exist: there is no such snapshot; "
             "pairmill publish --list lists those that exist"
         )
-    return found
+    if not (numbers := _gate_numbers(output, snapshot_id)):
+        return manifest
+    last = read_record(output, _gate_key(snapshot_id, max(numbers)), GateDecision)
+    return manifest if last is None else replace(manifest, gate=last.decision)
 
 
-def find_manifest(output: Store, snapshot_id: str) -> Manifest | None:
-    """As :func:`read_manifest`; None if there is none."""
+def stored_manifest(output: Store, snapshot_id: str) -> Manifest | None:
+    """A snapshot's manifest as it is stored, without the gate's decision; None if there is none.
+
+    Raises:
+        InputError: it is not valid.
+        StorageError: the store fails.
+    """
     key = manifest_key(snapshot_id)
     manifest = read_record(output, key, Manifest)
     if manifest is None:
@@ -120,7 +128,7 @@ def find_manifest(output: Store, snapshot_id: str) -> Manifest | None:
             f"{output.path(key)}: got the manifest of snapshot {manifest.snapshot_id}, expected "
             f"that of {snapshot_id}; restore the object"
         )
-    return _with_gate(output, manifest, _gate_numbers(output, snapshot_id))
+    return manifest
 
 
 def read_whole_manifest(output: Store, snapshot_id: str) -> Manifest:
@@ -230,10 +238,3 @@ def _gate_folder(snapshot_id: str) -> str:
 def _gate_numbers(output: Store, snapshot_id: str) -> list[int]:
     names = (entry.key.rpartition("/")[2] for entry in output.list(_gate_folder(snapshot_id)))
     return [int(name[: -len(".json")]) for name in names if _GATE_NAME.fullmatch(name)]
-
-
-def _with_gate(output: Store, manifest: Manifest, numbers: list[int]) -> Manifest:
-    if not numbers:
-        return manifest
-    found = read_record(output, _gate_key(manifest.snapshot_id, max(numbers)), GateDecision)
-    return manifest if found is None else replace(manifest, gate=found.decision)

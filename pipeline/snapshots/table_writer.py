@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import IO, Self
 
@@ -72,7 +73,10 @@ class TableWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._file is not None:  # it was not finished
+        if self._writer is not None:  # left open, it would write to the closed file at its end
+            with suppress(OSError, pa.ArrowException):
+                self._writer.close()
+        if self._file is not None:
             self._file.close()
 
     def write(self, rows: pa.Table) -> None:

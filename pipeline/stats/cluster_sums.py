@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from pipeline.stats.arrays import Ints
+from pipeline.stats.arrays import Ints, Table
 
 _PENDING = 65_536  # counts that wait before they are added to those of the same cluster
 
@@ -28,7 +28,7 @@ class ClusterSums:
         self._rows = 0
 
     @classmethod
-    def of(cls, keys: Ints, *counts: Ints) -> Self:
+    def of(cls, keys: Ints, *counts: Table) -> Self:
         """The sums of one batch.
 
         Args:

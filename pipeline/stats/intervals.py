@@ -57,19 +57,17 @@ def share_by_prompt(counts: Ints) -> Rate:
 def widened_share(part: int, whole: int, sample: Ints | None) -> Rate:
     """A share of all pairs, widened by how alike those of one prompt are in a sample of them.
 
-    A sample of fewer than ``LEAST_PROMPTS`` prompts does not tell: pairs count as independent.
+    Pairs count as independent where each of the sample is of another prompt, and where it has fewer
+    than ``LEAST_PROMPTS`` prompts, which do not tell.
 
     Args:
         part, whole: counts over all pairs.
         sample: of each prompt of the sample, as :func:`share_by_prompt` takes them.
     """
-    if not whole or sample is None:
-        return share(part, whole)
-    sums = ratio_sums(*sample.T)
-    if sums[5] < LEAST_PROMPTS:
+    if not whole or sample is None or not _tells(sample[:, 1]):
         return share(part, whole)
     independent = max(1.0, whole / design_effect(sample))
-    ends = wilson(part / whole, independent, student(int(sums[5])))
+    ends = wilson(part / whole, independent, student(int(np.count_nonzero(sample[:, 1]))))
     return Rate(part / whole, *ends, whole)
 
 
@@ -90,15 +88,20 @@ def mean_design_effect(sample: Ints) -> float:
         sample: of each prompt of a sample, its pairs by bin, (prompts, bins).
 
     Returns:
-        1 where the sample has fewer than ``LEAST_PROMPTS`` prompts or one bin.
+        1 where pairs count as independent (see :func:`widened_share`), or are in one bin.
     """
     whole = sample.sum(1)
     share = sample.sum(0) / max(1, int(whole.sum()))
     bins = np.flatnonzero(share)
-    if np.count_nonzero(whole) < LEAST_PROMPTS or len(bins) < 2:
+    if len(bins) < 2 or not _tells(whole):
         return 1.0
     effects = [design_effect(np.stack([sample[:, each], whole], axis=1)) for each in bins]
     return float(np.dot(effects, 1 - share[bins]) / (len(bins) - 1))
+
+
+def _tells(pairs: Ints) -> bool:
+    """Whether a sample, by its pairs of each prompt, tells how alike those of one prompt are."""
+    return bool(np.count_nonzero(pairs) >= LEAST_PROMPTS and pairs.max() > 1)
 
 
 def change(before: Rate, now: Rate) -> Rate:

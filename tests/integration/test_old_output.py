@@ -12,7 +12,10 @@ import pytest
 
 from jobs import derive, export, label, nightly, publish, report
 from pipeline import open_snapshot
+from pipeline.aggregation.labeler import Labeler
 from pipeline.engines.engine import TINY_JUDGE, model_path
+from pipeline.labeling.label_config import LabelConfig
+from pipeline.runtime.config_file import load_config
 from pipeline.store.object_store import Store
 from tests.labeling import Outcome, run_job
 from tests.nights import detail_of, nights, steps_of
@@ -53,10 +56,12 @@ class Old:
 
 
 def expected_rows() -> list[dict[str, Any]]:
-    """The labels that the earlier version published."""
+    """The labels that the earlier version published, by the rule that counts their votes now."""
     text = (ARCHIVES / f"{VERSION}.labels.json").read_text(encoding="utf-8")
+    config = load_config(LabelConfig, CONFIG, [])
+    policy_id = Labeler.of(config.judge, config.policy).policy_id
     rows: list[dict[str, Any]] = json.loads(text)
-    return rows
+    return [row | {"policy_id": policy_id} for row in rows]
 
 
 @pytest.fixture

@@ -227,7 +227,9 @@ def test_a_share_has_wilsons_interval_by_cluster_and_none_of_few_clusters() -> N
     found = estimates(wanted, 100, clusters=prompts)
     # Ten prompts of five right pairs and ten of five wrong ones: as 19 independent pairs.
     low, high = wilson(0.5, 19, t.ppf(0.975, 19))
-    assert found["share"] == Estimate(0.5, pytest.approx(low), pytest.approx(high), 100)
+    every = found["share"]
+    assert (every.value, every.rows) == (0.5, 100)
+    assert (every.low, every.high) == pytest.approx((low, high))
     assert found["some"] == Estimate(0.5, None, None, 20)  # of four prompts
     bootstrapped = estimates({"mean": mean([2.0, 3.0] * 19)}, 38, clusters=[1, *range(37)])
     assert bootstrapped["mean"].low is not None

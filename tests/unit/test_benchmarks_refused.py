@@ -37,11 +37,19 @@ def test_missing_columns_are_named_with_those_found_and_expected(tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "row", "said"),
     [
-        ("mllm-as-a-judge-pair", made.mllm("pair", 0) | {"human": "first"}, "unknown: first"),
+        (
+            "mllm-as-a-judge-pair",
+            made.mllm("pair", 0) | {"human": "first"},
+            "got the text 'first', expected one of",
+        ),
         ("mllm-as-a-judge-score", made.mllm("score", 0) | {"human": "good"}, "unknown: 'good'"),
         ("mllm-as-a-judge-score", made.mllm("score", 0) | {"human": 9}, "unknown: 9"),
         ("mllm-as-a-judge-batch", made.mllm("batch", 0) | {"human_answer": "ABC"}, "'ABC'"),
-        ("multimodal-rewardbench", made.multimodal_rewardbench(0) | {"Better": "1"}, "unknown: 1"),
+        (
+            "multimodal-rewardbench",
+            made.multimodal_rewardbench(0) | {"Better": "1"},
+            "got the text '1', expected one of",
+        ),
     ],
 )
 def test_a_gold_value_of_another_coding_is_named(

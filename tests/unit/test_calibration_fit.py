@@ -17,6 +17,7 @@ from pipeline.judging.votes import Vote
 from pipeline.pairs.prompts import prompt_key
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError
+from pipeline.stats.error_rate import Check
 from tests.calibrations import chosen, scored, swapped
 
 JUDGE = "ab" * 32
@@ -177,6 +178,29 @@ def test_figures_are_of_folds_that_the_fit_had_not_seen() -> None:
         squares += [(fitted.p_a(pair.votes) - pair.gold) ** 2 for pair in unseen]
     figures = fit(pairs, folds=2).figures
     assert figures["brier"] == pytest.approx(sum(squares) / len(squares), abs=1e-12)
+
+
+def test_probabilities_of_preferences_are_checked_on_folds_that_the_fit_had_not_seen() -> None:
+    pairs = [
+        replace(
+            pair, prompt=number // 4, preference="ab"[pair.p_a_raw < 0.5] if number % 3 else None
+        )
+        for number, pair in enumerate(judged(200, overconfident))
+    ]
+    folds = [int(digest("fold", str(pair.prompt))[:12], 16) % 2 for pair in pairs]
+    residuals, wrong = [], 0
+    for number in (0, 1):
+        fitted = fit([pair for pair, fold in zip(pairs, folds, strict=True) if fold != number])
+        for pair, fold in zip(pairs, folds, strict=True):
+            if fold == number and pair.preference:
+                p = fitted.p_a(pair.votes)
+                chosen, shared = (p, RIGHT) if pair.preference == "a" else (1 - p, WRONG)
+                wrong += pair.gold != shared  # a tie for people is wrong, too
+                residuals.append((pair.gold != shared) - (1 - chosen))
+    check = Check.stored(fit(pairs, folds=2).figures)
+    assert check is not None
+    assert (check.pairs, check.prompts, check.wrong) == (len(residuals), 50, wrong)
+    assert check.gap == pytest.approx(sum(residuals) / len(residuals))
 
 
 def test_folds_and_fit_do_not_depend_on_the_order_of_the_pairs() -> None:

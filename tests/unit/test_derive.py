@@ -15,6 +15,7 @@ import pytest
 from pipeline.aggregation.calibration_cards import put_calibration
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import PolicyConfig
+from pipeline.aggregation.relabel import Relabeler
 from pipeline.judging.votes import Vote
 from pipeline.parts.part_files import part_bytes, read_part
 from pipeline.store.object_store import Store
@@ -110,7 +111,7 @@ def test_a_second_run_makes_nothing_and_an_ended_one_goes_on(
     }
     kept = [key for key in whole if key.endswith(".parquet") and key != lost]
     assert [again[key] for key in kept] == [whole[key] for key in kept]
-    monkeypatch.setattr("pipeline.aggregation.derive.derived", None)  # nothing is derived any more
+    monkeypatch.setattr(Relabeler, "table", None)  # nothing is derived any more
     assert run_derive(made, *STRICT) == 0
     assert {**record_of(made.output, where), "derived_at": None} == {**record, "derived_at": None}
 

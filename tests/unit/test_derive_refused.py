@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.aggregation.label_tables import derived
+from pipeline.aggregation.relabel import Relabeler
 from pipeline.parts.part_files import read_part
 from schemas.contract import VERSION_KEY
 from tests.calibrations import calibration
@@ -99,8 +99,7 @@ def test_a_damaged_part_is_named(
 def test_rows_that_get_lost_do_not_reconcile(
     made: Labelled, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(
-        "pipeline.aggregation.derive.derived", lambda table, by: derived(table, by).slice(1)
-    )
+    derived = Relabeler.table
+    monkeypatch.setattr(Relabeler, "table", lambda by, table: derived(by, table).slice(1))
     error = fails(made, capsys, code=1)
     assert re.search(r"/derived/judge=.*\.parquet: got \d rows, expected \d of the \d in ", error)

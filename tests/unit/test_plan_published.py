@@ -20,7 +20,7 @@ from pipeline.snapshots.live_shards import live_shards
 from pipeline.snapshots.manifests import LATEST_KEY, Latest, manifest_key
 from pipeline.store.object_store import Store
 from schemas.labels import Reason
-from schemas.manifest import OUTCOMES, InputShard, Manifest, SnapshotFile
+from schemas.manifest import OUTCOMES, InputShard, Manifest, ShardGroup, SnapshotFile
 from tests.judging import JUDGE_ID, text_pair
 from tests.shards import write_shard
 
@@ -92,13 +92,14 @@ def _totalled(shards: tuple[InputShard, ...]) -> Manifest:
         created_by="run",
         parent=None,
         judge={},
-        policy_ids=(),
-        run_ids=(),
+        policy=None,
         schemas={},
         input="in",
         rows=rows,
         counts=dict.fromkeys(OUTCOMES, 0) | {"labeled": rows},
         shards=shards,
+        group_count=1,
+        groups=(ShardGroup(0, "", ()),),
         files=(SnapshotFile("labels", "labels/0.parquet", rows, 0, ""),),
     )
 

@@ -111,8 +111,8 @@ def sampled(rows: Sequence[Row]) -> Tally:
 
 def lengths_of(rows: Sequence[tuple[float, float, str, str]]) -> Tally:
     a, b = (np.array([row[i] for row in rows], np.float64) for i in (0, 1))
-    texts = (np.array([row[i] for row in rows], np.str_) for i in (2, 3))
-    return of_lengths(a, b, *texts, np.nan_to_num(b).astype(np.int64) % 3)
+    preferred, gold = (np.array([row[i] for row in rows], np.str_) for i in (2, 3))
+    return of_lengths(a, b, preferred, gold, np.nan_to_num(b).astype(np.int64) % 3)
 
 
 LENGTH = st.just(float("nan")) | st.integers(0, 50).map(float)

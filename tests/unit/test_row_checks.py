@@ -35,7 +35,7 @@ def conversation(*turns: tuple[str, str | None]) -> dict[str, Any]:
             {"response_a": response("x", videos=MEDIA)},
             "response_a has videos; judge.candidates 'text' takes text",
         ),
-        ({"candidates": [response("x")]}, "has candidates; the format pairwise_scores reads resp"),
+        ({"candidates": [response("x")]}, "has 1 candidates; the format pairwise_scores takes 2"),
         ({"videos": MEDIA}, r"1 videos; the limit is 0 \(judge.media.video.max_videos\)"),
         ({"images": MEDIA * 9}, r"9 images; the limit is 8 \(judge.media.max_images\)"),
         ({"prompt": None}, "prompt is empty, and there are no messages"),

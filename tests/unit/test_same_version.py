@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.labeling.planned_version import of_planned_version
 from pipeline.labeling.read_pairs import ShardTask, read_units, unit_of
-from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.shards import shard_key
 from pipeline.parts.units import Unit
 from pipeline.runtime.errors import ReconcileError
@@ -39,7 +39,7 @@ def test_a_shard_of_equal_size_with_other_rows_is_not_read_as_the_planned_one(
     contents = ContentKeys(store, Store(str(tmp_path / "out")))
 
     def read() -> list[int]:
-        units = read_units(store, task, ColumnMapping(), 2**20)
+        units = read_units(store, task, PairMapping(), 2**20)
         return [unit_of(row)[0].start for row in of_planned_version(store, task, units, contents)]
 
     assert read() == [0, 4]
@@ -58,7 +58,7 @@ def test_units_read_before_a_shard_changed_are_kept(tmp_path: Path) -> None:
     file.write_bytes(shard_bytes(ROWS, 4))
     task = planned(store)
     units = of_planned_version(
-        store, task, read_units(store, task, ColumnMapping(), 2**20), ContentKeys(store, store)
+        store, task, read_units(store, task, PairMapping(), 2**20), ContentKeys(store, store)
     )
     assert unit_of(next(units))[0] == task.units[0]
     scratch = tmp_path / "scratch"

@@ -103,7 +103,8 @@ def test_one_vote_for_a_side_among_many_ties_is_no_preference() -> None:
     assert (many.status, many.preference) == (Status.TIE, None)
     assert many.confidence == pytest.approx(float(p_above_half(7, 1)))
     few = decide_pair(votes_of(["a", *["tie"] * 3]), loose)  # 3 of 4 are not mostly ties: 13/16
-    assert (few.preference, few.confidence) == ("a", pytest.approx(3 / 4))
+    assert few.preference == "a"
+    assert few.confidence == pytest.approx(3 / 4)
 
 
 def test_one_vote_for_a_side_is_no_reason_to_stop() -> None:
@@ -150,7 +151,8 @@ def test_ties() -> None:
     mixed = decide_pair(votes_of(["tie", "a"]), RULE)
     assert (mixed.status, mixed.preference, mixed.p_a_raw) == (Status.ABSTAINED, None, 0.75)
     doubted = decide_pair(votes_of(["tie", "tie"]), Rule(min_confidence=0.9))  # of 7/8
-    assert (doubted.status, doubted.confidence) == (Status.ABSTAINED, pytest.approx(7 / 8))
+    assert doubted.status is Status.ABSTAINED
+    assert doubted.confidence == pytest.approx(7 / 8)
     assert decide_pair(votes_of(["tie", "tie"]), Rule(min_confidence=0.87)).status is Status.TIE
     called = decide_pair(votes_of("ab"), Rule(undecided="tie"))
     assert (called.status, called.preference) == (Status.TIE, None)

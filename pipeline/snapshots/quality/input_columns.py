@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.pairs.arrow_layouts import Mismatch
-from pipeline.pairs.canonical import root_of
-from pipeline.pairs.column_specs import Column, Response
-from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.prompts import prompt_key
+from pipeline.pairs.shard_columns import ShardColumns, narrow_batches
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.quality.label_counts import floats
@@ -32,10 +29,10 @@ from schemas.pairs import PAIRS
 
 _KEPT = 32  # shards whose gold is cached: rows of a few shards are counted at a time
 _BATCH_ROWS = 1_024
-_CHANGED = "it was removed or replaced since the snapshot was made"
-_PROMPT = ("prompt", "messages")
 _RESPONSES = ("response_a", "response_b")
-_UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError, Mismatch)
+_CHANGED = "it was removed or replaced since the snapshot was made"
+_UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
+_PROMPT = ("prompt", "messages")
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ class SnapshotInput:
         unread: why shards could not be read, by path.
     """
 
-    def __init__(self, manifest: Manifest, columns: ColumnMapping, output: Store) -> None:
+    def __init__(self, manifest: Manifest, mapping: PairMapping, output: Store) -> None:
         """Lists the input; ``output`` keeps the hashes of its files.
 
         Raises:
@@ -84,7 +81,7 @@ class SnapshotInput:
         """
         self.unread: dict[str, str] = {}
         self._store, prefix = open_input(manifest.input)
-        self._columns, self._contents = columns, ContentKeys(self._store, output)
+        self._mapping, self._contents = mapping, ContentKeys(self._store, output)
         try:
             entries = {entry.key: entry for entry in list_shards(self._store, prefix)}
         except InputError:  # none is left, and the snapshot is measured without them
@@ -140,27 +137,28 @@ class SnapshotInput:
 
     def _read_gold(self, path: str, name: str) -> Gold | None:
         try:
-            _, pieces = self._read(path, self._columns, [name])
-            found = pa.chunked_array([piece[name] for piece in pieces], PAIRS.field(name).type)
+            _, pieces = self._read(path, [name])
+            found = pa.chunked_array(
+                [chunk for table in pieces for chunk in table[name].chunks], PAIRS.field(name).type
+            )
             whole = len(found) == self._shards[path].rows
             if not whole or found.null_count == len(found):
                 return None
             values = found.combine_chunks()
-            _, pieces = self._read(path, self._columns, (), optional=_PROMPT)
+            _, pieces = self._read(path, _PROMPT)
         except _UNREADABLE as error:
             self.unread[path] = _first_line(error)
             return None
         prompts = _prompt_keys(pieces, np.asarray(pc.is_valid(values), bool))
-        return None if prompts is None else Gold(values, prompts)
+        if prompts is None:  # the shard has no prompts: they are all the same
+            prompts = np.zeros(len(values), np.int64)
+        return Gold(values, prompts)
 
     def _read_sample(self, path: str, texts: bool) -> Sample | None:
-        columns = _texts_of(self._columns) if texts else None
         number = int(self._shards[path].shard_key[:8], 16)
-        wanted = () if columns is None else _RESPONSES
+        wanted = _RESPONSES if texts else ()
         try:
-            start, pieces = self._read(
-                path, columns or self._columns, wanted, number, optional=_PROMPT
-            )
+            start, pieces = self._read(path, (*wanted, *_PROMPT), number)
         except _UNREADABLE as error:
             self.unread[path] = _first_line(error)
             return None
@@ -178,21 +176,14 @@ class SnapshotInput:
         return Sample(start, prompts, a, b)
 
     def _read(
-        self,
-        path: str,
-        columns: ColumnMapping,
-        wanted: Sequence[str],
-        group: int | None = None,
-        optional: Sequence[str] = (),
-    ) -> tuple[int, list[dict[str, pa.Array]]]:
+        self, path: str, wanted: Sequence[str], group: int | None = None
+    ) -> tuple[int, list[pa.Table]]:
         """Columns of pairs v1, batch by batch, and the number of their first row.
 
         Args:
             path: the shard's.
-            columns: how they are mapped.
-            wanted: their names; nothing is read of a shard that lacks one.
+            wanted: their names; nothing else is read, and no media.
             group: of one row group alone, counted around the shard's groups; or of all of them.
-            optional: further names, left out where the shard lacks them.
         """
         entry = self._entries.get(path)
         if entry is None:
@@ -200,10 +191,8 @@ class SnapshotInput:
         source = self._store.open(entry.key, entry.size)
         try:
             file = pq.ParquetFile(pa.PythonFile(source, mode="r"), page_checksum_verification=True)
-            schema = file.schema_arrow
-            names = [*wanted, *(n for n in optional if _stored(columns, [n], schema) is not None)]
-            stored = _stored(columns, names, schema)
-            if not stored:
+            mapping = self._mapping.narrowed(wanted)
+            if not mapping.needed(ShardColumns(path, file.schema_arrow).schema):
                 return 0, []
             if entry.etag is None and self._contents.of(entry) != self._shards[path].content:
                 self.unread[path] = _CHANGED  # of the same size as before
@@ -211,51 +200,17 @@ class SnapshotInput:
             groups = list(range(file.num_row_groups))
             groups = groups if group is None else [group % len(groups)]
             start = sum(file.metadata.row_group(each).num_rows for each in range(groups[0]))
-            batches = file.iter_batches(
-                _BATCH_ROWS, row_groups=groups, columns=stored, use_threads=False
-            )
-            return start, [{n: columns.one(n, batch) for n in names} for batch in batches]
+            return start, list(narrow_batches(file, path, mapping, groups, _BATCH_ROWS))
         except OSError as error:
             raise source.failure or error from error
 
 
-def _stored(columns: ColumnMapping, wanted: Sequence[str], schema: pa.Schema) -> list[str] | None:
-    """What to read of a shard: columns, or one field of a struct; None if the shard lacks one."""
-    found = []
-    for name in wanted:
-        spec = getattr(columns, name)
-        for path in [name] if spec is None else spec.paths():
-            try:
-                root = root_of(path, schema)
-            except Mismatch:
-                return None
-            leaf = pa.types.is_struct(schema.field(root).type) and "[" not in path
-            found.append(path if leaf else root)
-    return found
-
-
-def _texts_of(columns: ColumnMapping) -> ColumnMapping | None:
-    """The mapping of the prompt and both responses' texts only; None if one has no text."""
-    found: dict[str, Any] = {name: getattr(columns, name) for name in _PROMPT}
-    for name in _RESPONSES:
-        spec: Response | None = getattr(columns, name)
-        text = Column(column=f"{name}.text") if spec is None else spec.text
-        if text is None:
-            return None
-        found[name] = Response(text=text)
-    return ColumnMapping(**found)
-
-
-def _prompt_keys(
-    pieces: Sequence[Mapping[str, pa.Array]], of: NDArray[np.bool_] | None = None
-) -> Ints | None:
+def _prompt_keys(pieces: Sequence[pa.Table], of: NDArray[np.bool_] | None = None) -> Ints | None:
     """The key of each row's prompt, or 0 but for the rows of a mask; None without a prompt."""
     keys: list[int] = []
     for piece in pieces:
-        columns = [piece[name].to_pylist() if name in piece else None for name in _PROMPT]
-        rows = len(next(iter(piece.values())))
-        prompts, messages = (each or [None] * rows for each in columns)
-        for prompt, turns in zip(prompts, messages, strict=True):
+        columns = (piece[name].to_pylist() for name in _PROMPT)
+        for prompt, turns in zip(*columns, strict=True):
             wanted = of is None or of[len(keys)]
             keys.append(prompt_key(prompt, turns) if wanted else 0)
     return np.array(keys, np.int64) if keys else None

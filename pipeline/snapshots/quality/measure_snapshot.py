@@ -134,7 +134,7 @@ def _measured(
     reporter: Reporter | None,
     stop: Stop | None = None,
 ) -> Quality:
-    source = SnapshotInput(manifest, columns.columns, output)
+    source = SnapshotInput(manifest, columns.mapping(), output)
     step = _progress(reporter, stop or Stop(), manifest.rows)
     tally = count_rows(output, manifest, config, source, step)
     notes = source.notes()

@@ -1,4 +1,4 @@
-"""The column mapping on the cases that a reader of its documentation would ask about."""
+"""Columns under their own names: pairs v1 in any of Arrow's layouts, read without a loop."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from pydantic import ValidationError
 
-from pipeline.pairs.column_readers import UNKNOWN_GOLD
-from pipeline.pairs.columns import ColumnMapping
 from pipeline.pairs.contract_checks import row_problems
-from pipeline.runtime.errors import InputError
+from pipeline.pairs.mapped_rows import to_pairs
+from pipeline.pairs.pair_mapping import PairMapping
 from schemas.pairs import MEDIA, PAIRS
 
 Row = dict[str, Any]
@@ -21,6 +19,10 @@ def pairs_row(**changes: object) -> Row:
     response = {"text": "t", "images": None, "videos": None, "model": None}
     row = {"pair_id": "1", "prompt": "p", "response_a": response, "response_b": response}
     return dict.fromkeys(PAIRS.names) | row | changes
+
+
+def read(table: pa.Table) -> pa.Table:
+    return to_pairs(PairMapping(), table).select(PAIRS.names)
 
 
 def pairs_table(*rows: Row) -> pa.Table:
@@ -43,8 +45,8 @@ def test_pairs_v1_passes_through_unmapped() -> None:
     table = pairs_table(
         pairs_row(images=[{"bytes": b"x", "path": None}], metadata=[{"key": "k", "value": "v"}])
     )
-    assert ColumnMapping().to_pairs(table).equals(table)
-    assert ColumnMapping().needed(table.schema) == PAIRS.names
+    assert read(table).equals(table)
+    assert PairMapping().needed(table.schema) == PAIRS.names
 
 
 LARGE, VIEW, NULL = pa.large_string(), pa.string_view(), pa.null()
@@ -86,9 +88,9 @@ def test_other_layouts_of_pairs_v1_are_read_unmapped(name: str, kind: pa.DataTyp
         array = pa.array([[("k", "v")] if pa.types.is_map(kind) else cell, None], kind)
     expected = pairs_table(pairs_row(**{name: cell}), pairs_row(**{name: None}))
     stored = expected.set_column(PAIRS.names.index(name), name, array)
-    assert ColumnMapping().check(stored.schema) == []
+    assert PairMapping().check(stored.schema) == []
     for start, rows in ((0, 2), (1, 1), (0, 0)):
-        mapped = ColumnMapping().to_pairs(stored.slice(start, rows))
+        mapped = read(stored.slice(start, rows))
         mapped.validate(full=True)
         assert mapped.to_pylist() == expected.slice(start, rows).to_pylist()
 
@@ -97,7 +99,7 @@ def test_media_of_another_layout_share_their_bytes() -> None:
     kind = pa.struct([("text", LARGE), ("images", pa.large_list(PICTURE))])
     row = {"text": "t", "images": [{"path": "p", "bytes": b"abcd"}]}
     stored = pa.array([row, row], kind)
-    mapped = ColumnMapping().to_pairs(foreign(response_a=stored[1:]))["response_a"].chunk(0)
+    mapped = read(foreign(response_a=stored[1:]))["response_a"].chunk(0)
     before, after = (a.field("images").values.field("bytes") for a in (stored, mapped))
     assert after.to_pylist() == [b"abcd"]
     assert after.buffers()[2].address == before.buffers()[2].address
@@ -105,14 +107,14 @@ def test_media_of_another_layout_share_their_bytes() -> None:
 
 def test_absent_optional_columns_become_nulls() -> None:
     table = pairs_table(pairs_row()).select(["response_b", "pair_id", "response_a", "prompt"])
-    assert ColumnMapping().to_pairs(table).to_pylist() == pairs_table(pairs_row()).to_pylist()
+    assert read(table).to_pylist() == pairs_table(pairs_row()).to_pylist()
 
 
 def test_media_bytes_are_shared_with_the_input() -> None:
     pictures = pa.array([{"bytes": b"abcd", "path": "p"}, {"bytes": b"efgh", "path": "q"}], MEDIA)
     table = pairs_table(*[pairs_row()] * 2).drop_columns("images")
     table = table.append_column("images", pictures)
-    mapped = ColumnMapping(images="images").to_pairs(table.slice(1))["images"].chunk(0)
+    mapped = read(table.slice(1))["images"].chunk(0)
     assert mapped.to_pylist() == [[{"bytes": b"efgh", "path": "q"}]]
     assert (
         mapped.values.field("bytes").buffers()[2].address == pictures.field(0).buffers()[2].address
@@ -125,7 +127,7 @@ def test_values_hidden_under_null_lists_are_dropped() -> None:
         pa.array([0, 1, 2, 3], pa.int32()), values, mask=pa.array([False, True, False])
     )
     table = pairs_table(*[pairs_row()] * 3).drop_columns("images")
-    mapped = ColumnMapping(images="images").to_pairs(table.append_column("images", hiding))
+    mapped = read(table.append_column("images", hiding))
     column = mapped["images"].chunk(0)
     assert column.values.field("bytes").to_pylist() == [b"a", b"c"]
     assert column.offsets.to_pylist() == [0, 1, 1, 2]
@@ -143,127 +145,20 @@ def test_a_slice_far_into_a_large_buffer_is_narrowed() -> None:
     base = pa.foreign_buffer(tail.address - (far - 4), far, tail)
     array = pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, base])
     table = pairs_table(pairs_row()).drop_columns("images").append_column("images", array)
-    mapped = ColumnMapping(images="images").to_pairs(table)
+    mapped = read(table)
     assert mapped["images"].to_pylist() == [[{"bytes": b"tail", "path": None}]]
-
-
-@pytest.mark.parametrize(
-    ("ranks", "gold"),
-    [
-        ([0, 1], "a"),
-        ([1, 0], "b"),
-        ([2, 2], "tie"),
-        (None, None),
-        ([0], UNKNOWN_GOLD + "ranks"),
-        ([0, 1, 2], UNKNOWN_GOLD + "ranks"),
-        ([0, None], UNKNOWN_GOLD + "ranks"),
-        ([], UNKNOWN_GOLD + "ranks"),
-    ],
-)
-@pytest.mark.parametrize("kind", [pa.list_(pa.int64()), pa.large_list(pa.int8())])
-def test_gold_from_a_ranking(ranks: list[int] | None, gold: str | None, kind: pa.DataType) -> None:
-    table = foreign(order=pa.array([ranks], kind))
-    mapping = ColumnMapping.model_validate({"gold": {"ranking": "order"}})
-    assert mapping.to_pairs(table)["gold"].to_pylist() == [gold]
-
-
-@pytest.mark.parametrize(
-    ("stored", "values"),
-    [
-        (pa.array([True, False, None]), {True: "a", False: "b"}),
-        (pa.array([-2, 0, None], pa.int8()), {-2: "a", 0: "b"}),
-        (pa.array(["A", "B", None]).dictionary_encode(), {"A": "a", "B": "b"}),
-    ],
-)
-def test_gold_codes_of_other_types(stored: pa.Array, values: dict[object, str]) -> None:
-    table = pairs_table(*[pairs_row()] * 3).append_column("code", stored)
-    mapping = ColumnMapping.model_validate({"gold": {"column": "code", "values": values}})
-    assert mapping.to_pairs(table)["gold"].to_pylist() == ["a", "b", None]
-
-
-def test_a_whole_column_name_wins_over_a_path() -> None:
-    table = foreign(**{"a.b[0]": pa.array(["whole"]), "a": pa.array([{"b": ["part"]}])})
-    assert ColumnMapping(prompt="a.b[0]").to_pairs(table)["prompt"].to_pylist() == ["whole"]
-    table = table.drop_columns("a.b[0]")
-    assert ColumnMapping(prompt="a.b[0]").to_pairs(table)["prompt"].to_pylist() == ["part"]
-
-
-def test_messages_in_either_field_order() -> None:
-    turn = pa.struct([("content", pa.large_string()), ("role", pa.string())])
-    turns = pa.array([[{"content": "hi", "role": "user"}]], pa.list_(turn))
-    mapped = ColumnMapping(messages="turns").to_pairs(foreign(turns=turns))
-    assert mapped["messages"].to_pylist() == [[{"role": "user", "content": "hi"}]]
-
-
-@pytest.mark.parametrize(
-    ("mapping", "columns", "problem"),
-    [
-        ({"prompt": "n[0]"}, {"n": pa.array([[1]])}, "column 'n[0]': got int64, expected a string"),
-        ({"prompt": "n[0]"}, {"n": pa.array([1])}, "column 'n': got int64, expected a list"),
-        ({"prompt": "n.x"}, {"n": pa.array([1])}, "column 'n': got int64, expected a field 'x'"),
-        ({"prompt": "gone"}, {}, "column 'gone' is missing; columns there: pair_id, prompt"),
-        ({"prompt": "a..b"}, {}, "'a..b' is neither a column nor a path"),
-        (
-            {"images": "n"},
-            {"n": pa.array([1.5])},
-            "got double, expected media: struct<bytes, path>",
-        ),
-        (
-            {"images": "n"},
-            {"n": pa.array([{"bytes": b"", "path": "", "extra": 1}])},
-            "expected media: struct<bytes, path>",
-        ),
-        ({"gold": {"ranking": "n"}}, {"n": pa.array([["0"]])}, "expected a list of two integers"),
-        ({"pair_id": "n"}, {"n": pa.array([1.5])}, "got double, expected a string or an integer"),
-        ({"messages": "n"}, {"n": pa.array(["hi"])}, "messages: column 'n': got string, expected"),
-        ({"metadata": "n"}, {"n": pa.array(["hi"])}, "got string, expected map<string, string"),
-        ({}, {"pair_id": pa.array([1])}, "column 'pair_id': got int64, expected string"),
-        ({}, {"prompt": pa.array([1])}, "prompt: column 'prompt': got int64, expected string"),
-        ({}, {"gold": pa.array([True])}, "column 'gold': got bool, expected string"),
-        ({}, {"response_a": pa.array(["x"])}, "column 'response_a': got string, expected struct<"),
-        ({}, {"response_a": pa.array([{"model": "m"}])}, "got struct<model: string>, expected "),
-        ({}, {"response_b": pa.array([{"text": "x", "score": 1}])}, "got struct<text: string, sc"),
-        ({}, {"response_b": pa.array([{"text": 1}])}, "got struct<text: int64>, expected struct<"),
-        ({}, {"metadata": pa.array([{"k": "v"}])}, "got struct<k: string>, expected list<"),
-    ],
-)
-def test_types_that_do_not_fit(mapping: Row, columns: dict[str, pa.Array], problem: str) -> None:
-    table = foreign(**columns)
-    made = ColumnMapping.model_validate(mapping)
-    (found,) = made.check(table.schema)
-    assert problem in found
-    with pytest.raises(InputError) as raised:
-        made.to_pairs(table)
-    assert found in str(raised.value)
 
 
 def test_all_missing_columns_are_named_at_once() -> None:
     schema = pa.schema([("query", pa.string())])
-    problems = ColumnMapping().check(schema)
+    problems = PairMapping().check(schema)
     assert [line.split(" is missing")[0] for line in problems] == [
-        "pair_id: required column 'pair_id'",
+        "required column 'pair_id'",
         "required column 'prompt' or 'messages'",
         "required column 'response_a' or 'candidates'",
         "required column 'response_b' or 'candidates'",
     ]
     assert all(line.endswith("columns there: query") for line in problems)
-
-
-@pytest.mark.parametrize(
-    "mapping",
-    [
-        {"promt": "x"},
-        {"pair_id": {"const": "same"}},
-        {"gold": {"column": "x", "values": {"A": "first"}}},
-        {"gold": {"const": "first"}},
-        {"response_a": {"model": "only"}},
-        {"prompt": ""},
-        {"metadata": {"fields": {}}},
-    ],
-)
-def test_mappings_that_mean_nothing_are_refused(mapping: Row) -> None:
-    with pytest.raises(ValidationError):
-        ColumnMapping.model_validate(mapping)
 
 
 def test_row_problems_name_the_first_thing_wrong() -> None:

@@ -108,8 +108,8 @@ class _Votes:
         rows = table.to_pylist()
         others = map(self._newest, repeat(key), rows) if later is None else later.to_pylist()
         if all(_carries(row, other) for row, other in zip(rows, others, strict=True)):
-            judged: list[datetime.datetime] = [row["judged_at"] for row in rows]
-            return max(judged)
+            newest: datetime.datetime = max(row["judged_at"] for row in rows)
+            return newest
         return None
 
     def _newest(self, key: str, row: Row) -> Row | None:

@@ -57,10 +57,10 @@ def _ages(manifests: Mapping[str, Manifest]) -> dict[str, tuple[datetime.datetim
     ages: dict[str, tuple[datetime.datetime, int]] = {}
     for name in manifests:
         line = [name]
-        parent = manifests[name].parent or ""
-        while parent in manifests and parent not in ages and parent not in line:
+        while (parent := manifests[line[-1]].parent) is not None and parent in manifests:
+            if parent in ages or parent in line:
+                break
             line.append(parent)
-            parent = manifests[parent].parent or ""
         for each in reversed(line):
             before, order = ages.get(manifests[each].parent or "", (_DATELESS, 0))
             own = time_of(manifests[each].created_at) or _DATELESS

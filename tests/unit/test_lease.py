@@ -113,9 +113,11 @@ def test_a_holder_notices_that_it_was_taken_away(store: Store) -> None:
             if store.swap(KEY, other.to_json(), version):
                 break
         assert lost.wait(LONG)
-        with pytest.raises(LeaseLostError, match=r"now held by run run-2 on host far-host") as lost:
+        with pytest.raises(
+            LeaseLostError, match=r"now held by run run-2 on host far-host"
+        ) as error:
             lease.check()
-        assert lost.value.exit_code == 5
+        assert error.value.exit_code == 5
     assert stored(store)["run_id"] == "run-2"  # what is not ours is not released
     assert not stored(store)["released"]
 

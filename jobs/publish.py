@@ -187,12 +187,7 @@ COMMAND = Command(
     exits=(0, 1, 2, 3, 4, 5, 130),
     interrupted="interrupted; readers see what they saw; run the same command again",
 )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit code (see ``--help``)."""
-    return COMMAND.main(arguments)
-
+main = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())

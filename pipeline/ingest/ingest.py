@@ -1,8 +1,8 @@
 """Converts a public preference set, or files in any columns, to shards of pairs.
 
 Rows are streamed, media never decoded. Every row of the source becomes one row of the shards, in
-order; a row that cannot be judged is kept, so that it ends in quarantine with its reason, and is
-counted in the report.
+order, or the pairs of a ranked one if asked for; a row that cannot be judged is kept, so that it
+ends in quarantine with its reason, and is counted in the report.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipeline.ingest.media_paths import MediaPaths
+from pipeline.ingest.ranked_pairs import Expansion, as_pairs
 from pipeline.ingest.source_files import OpenSource, SourceConfig, open_source
 from pipeline.pairs.contract_checks import with_defects_kept
+from pipeline.pairs.known_layouts import AUTO
+from pipeline.pairs.layout_proposal import proposal
 from pipeline.pairs.mapped_rows import to_pairs
 from pipeline.pairs.mapping_config import MappingConfig
 from pipeline.pairs.shard_writer import ShardConfig, ShardWriter, existing_shards, refuse_existing
@@ -41,6 +44,10 @@ class IngestConfig(MappingConfig):
     """Makes ``pair_id`` of this prefix and the row's number in the source
     (``<row_ids>-000000042``), for sources without an id; by default of ``name``, where no layout
     and no map gives ids. Pin the revision with it.
+    """
+    ranked_pairs: Expansion | None = None
+    """Make pairs of each ranked row: `all`, `adjacent` (neighbours by score) or
+    `best-against-rest`; by default it stays one row of several candidates.
     """
     limit: int | None = Field(default=None, ge=1)
     """Read only so many rows."""
@@ -69,7 +76,7 @@ class IngestReport:
     """What an ingest did.
 
     Attributes:
-        rows: rows read, all of them written.
+        rows: rows written: those read, or the pairs of ranked ones.
         shards: keys of the shards, in order.
         bytes: size of all shards.
         problems: rows that cannot be judged, by reason.
@@ -122,6 +129,8 @@ def ingest(
     if not config.overwrite:
         refuse_existing(store, name)
     source = source or open_source(config.source)
+    if config.layout == AUTO:
+        raise ConfigError(proposal(next(source.tables(), source.schema.empty_table()), source.name))
     if problems := column_problems(config, source):
         lines = "\n  ".join(problems)
         raise InputError(f"{source.name}: the columns do not fit:\n  {lines}")
@@ -196,7 +205,8 @@ def _pairs(config: IngestConfig, source: OpenSource) -> Iterator[pa.Table]:
             return
         rows = range(start, start + table.num_rows)
         ids = None if prefix is None else [f"{prefix}-{row:09d}" for row in rows]
-        yield to_pairs(mapping, table, ids)
+        pairs = to_pairs(mapping, table, ids)
+        yield pairs if config.ranked_pairs is None else as_pairs(pairs, config.ranked_pairs)
         start += table.num_rows
 
 

@@ -165,6 +165,8 @@ def label(
             reporter.event("plan", {**detail, **shown})
             for shard in plan.bad_shards:
                 reporter.note(f"unreadable shard, left out: {shard.entry.key}: {shard.defect}")
+            if expressions := config.input.translated():
+                reporter.note(f"input.columns is read as this input.map: {expressions}")
             if plan.unread:
                 names = ", ".join(plan.unread)
                 reporter.note(f"columns that no field of a pair is read from: {names} (input.map)")
@@ -264,6 +266,7 @@ def _record(
         "pairs": counts.pairs,
         **{status: counts.statuses[status] for status in Status},
         "reused": counts.reused,
+        "by_gold": counts.by_gold,
         "quarantined_by_reason": dict(counts.reasons),
         "judgments": counts.judgments,
         "prompt_tokens": counts.prompt_tokens,

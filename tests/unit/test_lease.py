@@ -104,20 +104,18 @@ def test_a_lease_that_is_not_renewed_is_taken_whatever_the_clocks_say(store: Sto
 
 
 def test_a_holder_notices_that_it_was_taken_away(store: Store) -> None:
-    lost = threading.Event()
-    with take_lease(store, "nightly", "run-1", ttl_s=3, on_lost=lost.set) as lease:
+    noticed = threading.Event()
+    with take_lease(store, "nightly", "run-1", ttl_s=3, on_lost=noticed.set) as lease:
         lease.check()
         while True:  # against its renewals
             version = store.read_version(KEY)
             other = LeaseRecord("token", "run-2", "far-host", 7, "x", _in(HOUR), LONG)
             if store.swap(KEY, other.to_json(), version):
                 break
-        assert lost.wait(LONG)
-        with pytest.raises(
-            LeaseLostError, match=r"now held by run run-2 on host far-host"
-        ) as error:
+        assert noticed.wait(LONG)
+        with pytest.raises(LeaseLostError, match=r"now held by run run-2 on host far-host") as lost:
             lease.check()
-        assert error.value.exit_code == 5
+        assert lost.value.exit_code == 5
     assert stored(store)["run_id"] == "run-2"  # what is not ours is not released
     assert not stored(store)["released"]
 
@@ -125,14 +123,14 @@ def test_a_holder_notices_that_it_was_taken_away(store: Store) -> None:
 def test_a_holder_that_cannot_reach_the_store_stops_in_time(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lost = threading.Event()
-    with take_lease(store, "nightly", "run-1", ttl_s=0.6, on_lost=lost.set) as lease:
+    noticed = threading.Event()
+    with take_lease(store, "nightly", "run-1", ttl_s=0.6, on_lost=noticed.set) as lease:
 
         def fail(key: str, data: bytes, expected: Version | None) -> Version | None:
             raise StorageError("the network is gone")
 
         monkeypatch.setattr(store, "swap", fail)
-        assert lost.wait(LONG)
+        assert noticed.wait(LONG)
         with pytest.raises(LeaseLostError, match=r"run-1\) did not renew .* for 0.6 s, and it has"):
             lease.check()
 

@@ -6,9 +6,10 @@ import sys
 
 from pipeline.aggregation.calibrate import calibrate
 from pipeline.engines.model_version import model_version
-from pipeline.judging.judge_cards import judge_card
+from pipeline.judging.judge_cards import find_judge
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import Call, Command, Parser
+from pipeline.store.object_store import Store
 
 
 def _options(parser: Parser) -> None:
@@ -26,10 +27,10 @@ def _options(parser: Parser) -> None:
 
 def _run(call: Call[PipelineConfig]) -> int:
     options, config = call.options, call.config()
-    card = judge_card(config.judge, model_version(config.judge.model), config.engine.kind)
+    version, output = model_version(config.judge.model), Store(options.output)
     calibrate(
         config.judge,
-        card["judge_id"],
+        find_judge(output, config.judge, version, config.engine.kind).judge_id,
         config.input,
         options.input,
         options.output,
@@ -54,12 +55,7 @@ COMMAND = Command(
     exits=(0, 2, 130),
     interrupted="interrupted; the card is as it was",
 )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit code (see ``--help``)."""
-    return COMMAND.main(arguments)
-
+main = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -47,19 +47,14 @@ COMMAND = Command(
     "or calibration. Needs no engine, and leaves the labels there as they are: what is derived\n"
     "goes to derived/judge=…/policy=…/, with derivation.json beside it. Safe to run again:\n"
     "parts that are there are kept.",
-    example="--output s3://bucket/labels --judge 8edf5a70 --policy.min_confidence 0.9",
+    example="--output s3://bucket/labels --judge 8edf5a70 --policy.min_confidence 0.8",
     settings=PipelineConfig,
     example_setting="--policy.threshold 0.8",
     add_options=_options,
     run=_run,
     exits=(0, 1, 2, 130),
 )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit code (see ``--help``)."""
-    return COMMAND.main(arguments)
-
+main = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -91,12 +91,7 @@ COMMAND = Command(
     run=_run,
     exits=(0, 2, 4, 130),
 )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit code (see ``--help``)."""
-    return COMMAND.main(arguments)
-
+main = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -24,7 +24,11 @@ def _options(parser: Parser) -> None:
     names = ", ".join(TRAINER_FORMATS)
     add("--format", metavar="NAME", nargs="+", help=f"for which trainers:\n{names}")
     add("--input", metavar="URI", help="the pairs, if they are not where the snapshot says")
-    add("--push-to-hub", metavar="REPO", help="then upload it to this dataset of the hub")
+    add(
+        "--push-to-hub",
+        metavar="REPO",
+        help="then upload it to this dataset of the hub, in place of the push before",
+    )
     add("--private", action="store_true", help="make that dataset private if it is new")
 
 
@@ -66,12 +70,7 @@ COMMAND = Command(
     exits=(0, 1, 2, 130),
     interrupted="interrupted; an unfinished export has no export.json; run the same command again",
 )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit code (see ``--help``)."""
-    return COMMAND.main(arguments)
-
+main = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from pipeline.labeling.label_run import label
-from pipeline.labeling.retries import add_retry_option, parse_reasons
+from pipeline.labeling.reopening import add_retry_option, parse_reasons
 from pipeline.nightly.exit_metrics import exit_reported
 from pipeline.nightly.night import night_report, run_night
 from pipeline.nightly.pipeline_config import PipelineConfig
@@ -57,12 +57,7 @@ COMMAND = Command(
     run=_run,
     exits=(0, 1, 2, 3, 4, 5, 130, 143),
 )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit code (see ``--help``)."""
-    return COMMAND.main(arguments)
-
+main = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
-from dataclasses import asdict
+from typing import Any
 
+from pipeline.aggregation.derivation_record import read_derivation
+from pipeline.engines.model_version import model_version
+from pipeline.judging.judge_cards import find_judge
 from pipeline.nightly.pipeline_config import PipelineConfig
+from pipeline.retention.retain_snapshots import retain
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.errors import BLOCKED, ConfigError
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import new_run_id
 from pipeline.snapshots.gate import gate_for
 from pipeline.snapshots.gate_checks import gate_summary
+from pipeline.snapshots.manifests import LATEST
+from pipeline.snapshots.materialize import materialize
 from pipeline.snapshots.publish_snapshot import Publication, publish
 from pipeline.snapshots.quality.canary_agreement import Canary
 from pipeline.snapshots.quality.measure_snapshot import measure_again, quality_fields
-from pipeline.snapshots.retention import retain
 from pipeline.snapshots.rollback import roll_back
 from pipeline.snapshots.snapshot_summary import listing, publication_fields
+from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
+from pipeline.store.writer_lease import writer_lease
 
 
 def _options(parser: Parser) -> None:
@@ -29,7 +37,14 @@ def _options(parser: Parser) -> None:
         "--judge",
         metavar="ID",
         default="",
-        help="whose labels: its id, or how that begins; not needed where there is one judge",
+        help="whose labels: its id, or how that begins; by default the judge of --config, or the\n"
+        "only one there",
+    )
+    add(
+        "--derivation",
+        metavar="ID|FOLDER",
+        help="publish by the policy and calibration of this derivation: the folder that derive\n"
+        "has reported, or how the id of its policy begins",
     )
     add("--allow-missing", action="store_true", help="publish though rows have no label yet")
     add(
@@ -44,6 +59,17 @@ def _options(parser: Parser) -> None:
         help="then remove all but the newest N, the live one and the one before it;\n"
         "needs the right to delete",
     )
+    add(
+        "--materialize",
+        metavar="FOLDER",
+        help="then copy a snapshot into a folder of its own, for who must read a folder",
+    )
+    add(
+        "--snapshot",
+        metavar="ID",
+        default=LATEST,
+        help="which one --materialize copies; the live one by default",
+    )
     add("--measure", metavar="ID", help="measure this snapshot again, into its quality.json")
     add("--list", action="store_true", help="list the snapshots, when all else is done")
 
@@ -53,51 +79,90 @@ def _run(call: Call[PipelineConfig]) -> int:
     config = call.config(*["publish.allow_missing=true"] * options.allow_missing)
     run_id, output = new_run_id(), Store(options.output)
     reporter = reporter.of_run(run_id)
-    asked = (options.input, options.rollback, options.measure, options.list)
-    if not any(asked) and options.keep is None:
-        wanted = "--input to publish, --rollback, --measure, --keep or --list"
+    writes = (options.input, options.rollback, options.measure)
+    if not any((*writes, options.list, options.materialize)) and options.keep is None:
+        wanted = "--input to publish, --rollback, --measure, --materialize, --keep or --list"
         raise ConfigError(f"nothing to do: give {wanted}")
     if options.input and options.rollback:
         raise ConfigError("--input publishes and --rollback goes back: give one of the two")
     done = None
-    if options.input:
-        done = _publish(config, options.input, output, options.judge, reporter, run_id)
-    if options.rollback:
-        done = roll_back(output, options.rollback, config.publish, reporter, run_id)
-    if done is not None:
-        _report(done, output, reporter)
-    if options.measure:
-        measured = measure_again(output, options.measure, config.quality, config.input, reporter)
-        reporter.event("measured", quality_fields(measured))
-    if options.keep is not None:
-        kept = retain(output, options.keep, config.publish, reporter, run_id)
-        reporter.event("retention", asdict(kept))
+    if any(writes) or options.keep is not None:
+        ttl_s = config.publish.lease_s or config.lease_s
+        with writer_lease(output, run_id, ttl_s, reporter) as lease:
+            done = _write(options, config, output, reporter, lease)
+    if options.materialize:
+        copied = materialize(output, options.snapshot, Store(options.materialize))
+        where = {"snapshot": copied.snapshot_id, "folder": options.materialize}
+        reporter.event("materialized", {**where, "files": len(copied.files)})
     if options.list:
         for fields in listing(output):
             reporter.event("snapshot", fields)
     return 0 if done is None or done.live else BLOCKED
 
 
-def _publish(
+def _write(
+    options: argparse.Namespace,
     config: PipelineConfig,
-    input_uri: str,
     output: Store,
-    judge: str,
     reporter: Reporter,
-    run_id: str,
+    lease: Lease,
+) -> Publication | None:
+    """Everything but the list; what was published, or gone back to."""
+    done = None
+    if options.input:
+        done = _publish(options, config, output, reporter, lease)
+    if options.rollback:
+        done = roll_back(output, options.rollback, reporter, lease)
+    if done is not None:
+        _report(done, output, reporter)
+    if options.measure:
+        measured = measure_again(output, options.measure, config.quality, config.input, reporter)
+        reporter.event("measured", quality_fields(measured))
+    if options.keep is not None:
+        reporter.event("retention", retain(output, options.keep, lease))
+    return done
+
+
+def _publish(
+    options: argparse.Namespace,
+    config: PipelineConfig,
+    output: Store,
+    reporter: Reporter,
+    lease: Lease,
 ) -> Publication:
     gold = config.canary.input
     canary = Canary(None, gold, config.canary.read_as(config.input)) if gold else None
     return publish(
-        input_uri,
+        options.input,
         output,
-        judge,
-        config.publish,
-        reporter,
-        run_id,
+        config=config.publish,
+        reporter=reporter,
+        lease=lease,
+        **_labels(options, config, output),
         max_bad_shards=config.quarantine.max_shards,
         gate=gate_for(config.gate, config.quality, config.input, canary, reporter),
     )
+
+
+def _labels(options: argparse.Namespace, config: PipelineConfig, output: Store) -> dict[str, Any]:
+    """Whose votes are published, and by what they are decided: arguments of ``publish``."""
+    if options.derivation:
+        derived = read_derivation(output, options.derivation)
+        if not derived.judge_id.startswith(options.judge.removeprefix("judge=")):
+            raise ConfigError(
+                f"--derivation {options.derivation} is of judge {derived.judge_id[:16]}, --judge "
+                f"{options.judge} is another one: leave --judge out"
+            )
+        return {
+            "judge": derived.judge_id,
+            "policy": derived.policy,
+            "calibration": derived.calibration or "none",
+        }
+    if options.judge or "judge" not in config.model_fields_set:
+        return {"judge": options.judge, "policy": config.policy}
+    version = model_version(config.judge.model)
+    known = find_judge(output, config.judge, version, config.engine.kind)
+    return {"judge": known.judge_id, "policy": config.policy, "votes": config.judge.votes}
 
 
 def _report(done: Publication, output: Store, reporter: Reporter) -> None:
@@ -122,12 +187,7 @@ COMMAND = Command(
     exits=(0, 1, 2, 3, 4, 5, 130),
     interrupted="interrupted; readers see what they saw; run the same command again",
 )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit code (see ``--help``)."""
-    return COMMAND.main(arguments)
-
+main = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())

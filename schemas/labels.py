@@ -7,6 +7,7 @@ wrote, are read as v2: what they do not state is null.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 import pyarrow as pa
@@ -39,11 +40,16 @@ class Reason(StrEnum):
     ENGINE_KILLED = "engine_killed"
     TIMEOUT = "timeout"
     BAD_ROW = "bad_row"
+    FORGOTTEN = "forgotten"  # taken down by `pairmill forget`: nothing of the pair is kept
 
 
 # The status of a row that a cascade did not ask this judge about; outside of ``Status``, since a
 # snapshot's rows are each decided by some judge.
 NOT_ASKED = "not_asked"
+
+# What decided a row of which nothing can be compared (an empty candidate, or equal ones), where a
+# person has: its label is the person's answer, and it has no votes.
+BY_GOLD = "gold"
 
 VERDICT = "verdict"  # the outcome of a vote with a readable reply; any other is a Reason
 
@@ -84,6 +90,7 @@ VOTE = pa.struct(
         ("weight", pa.float64()),  # how many sampled votes it counts for; null counts as 1
         ("cut_text", pa.string()),  # what followed the verdict in the reply; null where nothing did
         ("rendering", RENDERING),
+        ("run_id", pa.string()),  # of the run that asked; null in votes of labels v1: the row's
         # A later vote takes its place, since what was shown or the reply was at fault: it is kept
         # as a fact and counts no more. Null counts as false.
         ("superseded", pa.bool_()),
@@ -126,7 +133,7 @@ LABELS = versioned(
         [
             *((name, pa.list_(VOTE) if name == "votes" else kind) for name, kind in _LABELS_V1),
             ("criteria", pa.list_(CRITERION)),  # each candidate's mean over the votes that count
-            ("decided_by", pa.string()),  # the id of the judge whose votes decided
+            ("decided_by", pa.string()),  # the id of the judge whose votes decided, or BY_GOLD
             ("part_revision", pa.int32()),  # of the part's key; 0 in parts of labels v1
             # How often votes about this pair were added, from 1. It goes along where a row's votes
             # are reused, so that of two rows about a pair the higher one has the later votes.
@@ -138,3 +145,41 @@ LABELS = versioned(
         ]
     ),
 )
+
+
+def labels_v2(table: pa.Table, columns: Sequence[str] | None = None) -> pa.Table:
+    """A table of labels v1 as labels v2, with null for what v1 does not state.
+
+    Args:
+        table: columns of labels v1.
+        columns: the columns wanted; all by default. Those that v1 has must be in ``table``.
+    """
+    made = {}
+    for name in columns or LABELS.names:
+        kind = LABELS.field(name).type
+        if name == "votes":
+            made[name] = _votes_v2(table[name])
+        elif name in table.column_names:
+            made[name] = table[name]
+        elif name == "part_revision":
+            made[name] = pa.array([0] * table.num_rows, kind)
+        else:
+            made[name] = pa.nulls(table.num_rows, kind)
+    return pa.table(made, schema=pa.schema([LABELS.field(name) for name in made], LABELS.metadata))
+
+
+def _votes_v2(votes: pa.ChunkedArray) -> pa.ChunkedArray:
+    chunks = []
+    for chunk in votes.chunks:
+        flat = chunk.flatten()
+        fields = [
+            flat.field(each.name)
+            if flat.type.get_field_index(each.name) >= 0
+            else pa.nulls(len(flat), each.type)
+            for each in VOTE
+        ]
+        whole = pa.StructArray.from_arrays(fields, fields=list(VOTE), mask=flat.is_null())
+        lengths = chunk.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+        offsets = pa.array([0, *lengths.cumsum().tolist()], pa.int32())
+        chunks.append(pa.ListArray.from_arrays(offsets, whole, mask=chunk.is_null()))
+    return pa.chunked_array(chunks, pa.list_(VOTE))

@@ -1,14 +1,21 @@
-"""manifest v1: the JSON object that describes a snapshot, and that is written last.
+"""manifest v2: the JSON object that describes a snapshot, and that is written last.
 
 It lists exactly the snapshot's files with their checksums, and counts that reconcile: of every
 input shard, and over all of them, rows = labeled + tie + abstained + quarantined + missing.
+
+Files lie side by side for all snapshots, named by their content, and each holds whole shards of one
+group: a snapshot names the files of an earlier one for those groups in which nothing changed. What
+the gate decides comes after the manifest, which never changes, and so has objects of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field
+from pydantic_core import from_json
 
 from schemas.labels import Status
 from schemas.records import Record
@@ -20,12 +27,13 @@ _LABELS = (Status.LABELED, Status.TIE, Status.ABSTAINED)
 
 @dataclass(frozen=True)
 class SnapshotFile:
-    """One file.
+    """One file, which holds the rows of its group in the order of shards and rows.
 
     Attributes:
         table: ``labels``, ``quarantine`` or ``votes``.
-        path: relative to the snapshot's folder.
+        path: relative to the output root.
         sha256: of the file, in hex.
+        group: the number of its group of shards.
     """
 
     table: str
@@ -33,6 +41,22 @@ class SnapshotFile:
     rows: int
     bytes: int
     sha256: str
+    group: int = 0
+
+
+@dataclass(frozen=True)
+class ShardGroup:
+    """The shards whose rows share files.
+
+    Attributes:
+        number: of the group.
+        source: digest of everything that its files were made of; the same gives the same rows.
+        run_ids: of the runs that judged its rows.
+    """
+
+    number: int
+    source: str
+    run_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -47,6 +71,7 @@ class InputShard:
         rows: how many it has.
         counts: rows by outcome, a key for each of ``OUTCOMES``.
         defect: why none of its rows could be read, so that ``rows`` is 0; or None.
+        group: the number of its group.
     """
 
     path: str
@@ -56,6 +81,7 @@ class InputShard:
     rows: int
     counts: Mapping[str, int]
     defect: str | None = None
+    group: int = 0
 
     def problems(self) -> list[str]:
         """Whether its counts are not those of its rows."""
@@ -66,6 +92,22 @@ class InputShard:
 
 
 @dataclass(frozen=True)
+class SnapshotPolicy:
+    """By what all labels of a snapshot were decided.
+
+    Attributes:
+        policy_id: of rule and calibration, as every label has it.
+        rule: how votes are counted (``pipeline.aggregation.policy.Rule``).
+        calibration_id: of the calibration under ``judge`` of the manifest, which makes ``p_a`` of
+            the votes; None without one, and then no label has ``p_a``.
+    """
+
+    policy_id: str
+    rule: Mapping[str, Any]
+    calibration_id: str | None
+
+
+@dataclass(frozen=True)
 class Manifest(Record):
     """A whole snapshot.
 
@@ -73,14 +115,97 @@ class Manifest(Record):
         created_at: UTC in ISO 8601.
         created_by: the run that made it.
         parent: the snapshot that was live when this one was made, or None.
-        judge: the judge card.
-        policy_ids: of the policies and calibrations that decided its labels.
-        run_ids: of the runs that judged its rows.
+        judge: the judge card, with the calibration that was used, if any.
+        policy: None of manifests v1, whose labels were decided when their pairs were judged.
         schemas: the contract of each table.
         input: the input's URI.
         rows: input rows in all, and ``counts`` of them by outcome.
-        gate: the gate's decision, with a key ``passed``; None before any gate has decided.
+        group_count: how many groups there may be, and ``groups`` those that have shards.
+        gate: the gate's decision, with a key ``passed``; None before any gate has decided. It is
+            no part of the stored manifest: readers add the newest :class:`GateDecision`.
     """
+
+    version: Literal["manifest/v2"] = field(default="manifest/v2", kw_only=True)
+    snapshot_id: str
+    created_at: str
+    created_by: str
+    parent: str | None
+    judge: Mapping[str, Any]
+    policy: SnapshotPolicy | None
+    schemas: Mapping[str, str]
+    input: str
+    rows: int
+    counts: Mapping[str, int]
+    shards: tuple[InputShard, ...]
+    group_count: int
+    groups: tuple[ShardGroup, ...]
+    files: tuple[SnapshotFile, ...]
+    gate: Annotated[Mapping[str, Any] | None, Field(exclude=True)] = None
+
+    @classmethod
+    def parse(cls, data: bytes, where: str) -> Self:
+        """Reads a stored manifest, of v1 too."""
+        if _version_of(data) == ManifestV1.version:
+            return cls(**ManifestV1.parse(data, where).upgraded())
+        return super().parse(data, where)
+
+    def to_json(self) -> bytes:
+        """The manifest as it is stored, without the gate's decision."""
+        return Record.to_json(replace(self, gate=None))
+
+    def files_of(self, table: str) -> list[SnapshotFile]:
+        """The files of a table, in order."""
+        return [file for file in self.files if file.table == table]
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """Of the runs that judged its rows."""
+        return tuple(sorted({run_id for group in self.groups for run_id in group.run_ids}))
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the gate refused it."""
+        return self.gate is not None and not self.gate["passed"]
+
+    @property
+    def total_bytes(self) -> int:
+        """Of all files."""
+        return sum(file.bytes for file in self.files)
+
+    def problems(self) -> list[str]:
+        """Which counts do not reconcile, and which groups are not listed."""
+        known = {group.number for group in self.groups}
+        used = {file.group for file in self.files} | {shard.group for shard in self.shards}
+        found = _counts_problems(self.rows, self.counts, self.shards, self.files)
+        if unknown := sorted(used - known):
+            found.append(f"groups: {unknown[:9]} have files or shards and are not listed")
+        return found
+
+
+@dataclass(frozen=True)
+class GateDecision(Record):
+    """What the gate decided about a snapshot; of several decisions the last one counts.
+
+    Attributes:
+        decided_at: UTC in ISO 8601.
+        decided_by: the run.
+        decision: the checks, and ``passed``: whether it may go live.
+    """
+
+    version: Literal["gate/v1"] = field(default="gate/v1", kw_only=True)
+    snapshot_id: str
+    decided_at: str
+    decided_by: str
+    decision: Mapping[str, Any]
+
+    def problems(self) -> list[str]:
+        """Whether the decision lacks ``passed``."""
+        return _gate_problems(self.decision)
+
+
+@dataclass(frozen=True)
+class ManifestV1(Record):
+    """A manifest of earlier versions: paths relative to its folder, the gate's decision in it."""
 
     version: Literal["manifest/v1"] = field(default="manifest/v1", kw_only=True)
     snapshot_id: str
@@ -98,37 +223,54 @@ class Manifest(Record):
     files: tuple[SnapshotFile, ...]
     gate: Mapping[str, Any] | None = None
 
-    def files_of(self, table: str) -> list[SnapshotFile]:
-        """The files of a table, in order."""
-        return [file for file in self.files if file.table == table]
-
-    @property
-    def blocked(self) -> bool:
-        """Whether the gate refused it."""
-        return self.gate is not None and not self.gate["passed"]
-
-    @property
-    def total_bytes(self) -> int:
-        """Of all files."""
-        return sum(file.bytes for file in self.files)
-
     def problems(self) -> list[str]:
-        """Which counts do not reconcile, and whether the gate's decision lacks ``passed``."""
-        found = [problem for shard in self.shards for problem in shard.problems()]
-        totals = {each: sum(s.counts.get(each, 0) for s in self.shards) for each in OUTCOMES}
-        rows = sum(shard.rows for shard in self.shards)
-        if (rows, totals) != (self.rows, self.counts):
-            found.append(
-                f"the shards add up to {rows} rows, {totals}, expected {self.rows}, {self.counts}"
-            )
-        expected = {
-            "labels": sum(totals[status] for status in _LABELS),
-            "quarantine": totals[Status.QUARANTINED],
-        }
-        for table, count in expected.items():
-            held = sum(file.rows for file in self.files_of(table))
-            if held != count:
-                found.append(f"the files of {table} hold {held} rows, expected {count}")
-        if self.gate is not None and not isinstance(self.gate.get("passed"), bool):
-            found.append(f"gate.passed: got {self.gate.get('passed')!r}, expected a boolean")
-        return found
+        """As of manifest v2."""
+        counts = _counts_problems(self.rows, self.counts, self.shards, self.files)
+        return counts + ([] if self.gate is None else _gate_problems(self.gate))
+
+    def upgraded(self) -> dict[str, Any]:
+        """The fields of the same in manifest v2: all shards are one group, whose source no other
+        group has.
+        """
+        made = ("snapshot_id", "created_at", "created_by", "parent", "judge", "schemas", "input")
+        kept = (*made, "rows", "counts", "shards", "gate")
+        folder = f"snapshots/{self.snapshot_id}"
+        files = tuple(replace(file, path=f"{folder}/{file.path}") for file in self.files)
+        groups = (ShardGroup(0, "", self.run_ids),)
+        fields_ = {name: getattr(self, name) for name in kept}
+        return fields_ | {"policy": None, "group_count": 1, "groups": groups, "files": files}
+
+
+def _version_of(data: bytes) -> object:
+    try:
+        stored = from_json(data)
+    except ValueError:
+        return None
+    return stored.get("version") if isinstance(stored, dict) else None
+
+
+def _counts_problems(
+    rows: int,
+    counts: Mapping[str, int],
+    shards: Sequence[InputShard],
+    files: Sequence[SnapshotFile],
+) -> list[str]:
+    found = [problem for shard in shards for problem in shard.problems()]
+    totals = {each: sum(s.counts.get(each, 0) for s in shards) for each in OUTCOMES}
+    of_shards = sum(shard.rows for shard in shards)
+    if (of_shards, totals) != (rows, counts):
+        found.append(f"the shards add up to {of_shards} rows, {totals}, expected {rows}, {counts}")
+    expected = {
+        "labels": sum(totals[status] for status in _LABELS),
+        "quarantine": totals[Status.QUARANTINED],
+    }
+    for table, count in expected.items():
+        held = sum(file.rows for file in files if file.table == table)
+        if held != count:
+            found.append(f"the files of {table} hold {held} rows, expected {count}")
+    return found
+
+
+def _gate_problems(gate: Mapping[str, Any]) -> list[str]:
+    passed = gate.get("passed")
+    return [] if isinstance(passed, bool) else [f"gate.passed: got {passed!r}, expected a boolean"]

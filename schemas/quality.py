@@ -59,6 +59,7 @@ class Rate:
     """A share, with its 95 % interval; None in all three where there is nothing to measure it on.
 
     Attributes:
+        low, high: None also where the pairs are of too few different prompts to tell.
         n: how many rows, pairs or votes it is a share of.
     """
 
@@ -69,9 +70,11 @@ class Rate:
 
     @property
     def ordered(self) -> bool:
-        """Whether it is measured and lies in its interval, or not measured at all."""
+        """Whether it lies in its interval where it has one, or is not measured at all."""
         ends = [end for end in (self.low, self.value, self.high) if end is not None]
-        return len(ends) == (3 if self.n > 0 else 0) and ends == sorted(ends)
+        if (self.value is None) == (self.n > 0) or (self.low is None) != (self.high is None):
+            return False
+        return len(ends) in (0, 1, 3) and ends == sorted(ends)
 
 
 @dataclass(frozen=True)

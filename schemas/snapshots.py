@@ -1,7 +1,8 @@
 """The tables of a snapshot: labels without their votes, quarantined rows, and the votes.
 
 A reader of labels does not read the rationales of every vote; the one that explains the label,
-``rationale``, stays with it.
+``rationale``, stays with it. Tables of earlier versions are read as these: a column that they lack
+is null (``READABLE`` has their names).
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ from schemas.labels import LABELS, VOTE
 _VOTES_COLUMN = LABELS.get_field_index("votes")
 
 # Rows with a label, a tie or an abstention; rows in quarantine have the same columns.
-SNAPSHOT_LABELS = versioned("snapshot-labels/v1", LABELS.remove(_VOTES_COLUMN))
+SNAPSHOT_LABELS = versioned("snapshot-labels/v2", LABELS.remove(_VOTES_COLUMN))
 
 # One row for each vote of each row, of rows in quarantine too. `label_id` is null where the pair
 # could not be read, and two rows with the same content share it: join by shard and row.
 SNAPSHOT_VOTES = versioned(
-    "snapshot-votes/v1",
+    "snapshot-votes/v2",
     pa.schema(
         [
             ("label_id", pa.string()),
             ("pair_id", pa.string()),
+            ("judge_id", pa.string()),  # whose vote it is
             ("shard", pa.string()),
             ("row", pa.int64()),
             ("vote", pa.int32()),  # from 0, in the order in which the votes were asked for
@@ -39,3 +41,9 @@ def contract_of(table: str) -> str:
     """The contract of a table in this version of the software."""
     (name,) = TABLES[table].metadata.values()
     return str(name.decode())
+
+
+# The contracts of each table that this version of the software reads.
+READABLE = {
+    name: (contract_of(name), f"{contract_of(name).partition('/')[0]}/v1") for name in TABLES
+}

@@ -14,10 +14,11 @@ from pipeline.aggregation.decisions import Decision
 from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.judge_cards import judge_card, write_card
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.judge_identity import ModelVersion
 from pipeline.judging.votes import Vote
-from pipeline.labeling.commit import commit_part
 from pipeline.labeling.pair_judge import label_row
-from pipeline.labeling.units import Unit
+from pipeline.parts.commit import commit_part
+from pipeline.parts.units import Unit
 from pipeline.runtime.digest import digest
 from pipeline.store.object_store import Store
 from schemas.contract import table_of
@@ -69,7 +70,7 @@ class Labelled:
     def at(cls, uri: str, **judge: Any) -> Labelled:
         """An output with the judge's card."""
         config = JudgeConfig.model_validate(judge)
-        card = judge_card(config, "v1", "scripted")
+        card = judge_card(config, ModelVersion.named("v1"), "scripted")
         output = Store(uri)
         write_card(output, card)
         return cls(output, config, card["judge_id"])

@@ -17,13 +17,14 @@ import pyarrow.parquet as pq
 from jobs.export import main
 from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.votes import Vote
-from pipeline.labeling.commit import commit_part
 from pipeline.labeling.pair_judge import label_row
-from pipeline.labeling.units import Unit
 from pipeline.pairs.pair_hash import Content, pair_hash
 from pipeline.pairs.shards import shard_key
+from pipeline.parts.commit import commit_part
+from pipeline.parts.units import Unit
 from pipeline.snapshots.publish_snapshot import publish
 from pipeline.store.object_store import Store
+from pipeline.store.writer_lease import writer_lease
 from schemas.manifest import Manifest
 from tests.calibrations import scored
 from tests.derivations import BROKEN, Labelled
@@ -96,7 +97,8 @@ class Corpus:
         self.pairs[name], self.labels[name] = rows, labels
 
     def publish(self, **how: Any) -> Manifest:
-        done = publish(self.source.uri, self.output, "", SMALL, QUIET, "run", **how)
+        with writer_lease(self.output, "run", 60, QUIET) as lease:
+            done = publish(self.source.uri, self.output, "", SMALL, QUIET, lease, **how)
         return done.manifest
 
     def joined(self) -> list[tuple[Row, Row]]:

@@ -15,8 +15,8 @@ from pipeline.judging.judge_config import JudgeConfig
 from pipeline.labeling.pair_judge import Judge
 from pipeline.labeling.read_pairs import READ_ROW, Pairs
 from pipeline.labeling.unit_runner import UnitRunner
-from pipeline.labeling.units import Unit
 from pipeline.media.media_store import MediaStore
+from pipeline.parts.units import Unit
 from pipeline.store.object_store import Store
 from tests.shards import pair
 

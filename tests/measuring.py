@@ -11,10 +11,10 @@ from typing import Any
 from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.votes import Vote
 from pipeline.labeling.canary_config import canary_root
-from pipeline.labeling.commit import commit_part
-from pipeline.labeling.units import Unit
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import shard_key
+from pipeline.parts.commit import commit_part
+from pipeline.parts.units import Unit
 from pipeline.snapshots.quality.canary_agreement import Canary
 from pipeline.snapshots.quality.measure_snapshot import measure, read_quality
 from pipeline.snapshots.quality.snapshot_counts import QualityConfig

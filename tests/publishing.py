@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -14,15 +15,17 @@ import pyarrow.parquet as pq
 from jobs.publish import main
 from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.votes import Vote
-from pipeline.labeling.commit import commit_part
-from pipeline.labeling.units import Unit
 from pipeline.pairs.shards import shard_key
+from pipeline.parts.commit import commit_part
+from pipeline.parts.units import Unit
 from pipeline.runtime.reporter import Reporter
-from pipeline.snapshots.manifests import LATEST_KEY, folder_of
+from pipeline.snapshots.manifests import FILES, LATEST_KEY
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.publish_snapshot import Publication, publish
 from pipeline.snapshots.snapshot_reader import open_manifest, open_snapshot
+from pipeline.store.lease import TTL_S
 from pipeline.store.object_store import Store
+from pipeline.store.writer_lease import writer_lease
 from schemas.labels import Status
 from schemas.manifest import Manifest
 from tests.calibrations import scored
@@ -85,7 +88,7 @@ class Mill:
             cast = [_CAST[(seed + row) % len(_CAST)] for row in range(unit.start, unit.stop)]
             rows = rows_of(cast, Labeler.of(self.made.judge), self.made.judge_id, first, name)
             for row in rows:
-                row["pair_id"] = f"{seed}-{name}-{row['row']}"
+                row |= {"pair_id": f"{seed}-{name}-{row['row']}", "part_revision": 1}
             assert commit_part(self.output, self.made.judge_id, unit, rows)
             self.shards[name] += rows
 
@@ -99,14 +102,15 @@ class Mill:
     ) -> Publication:
         """Publishes; by default the gate lets everything pass."""
         how = {"gate": lambda output, manifest: {"passed": True}} | how
-        return publish(self.source.uri, self.output, "", config, QUIET, run_id, **how)
+        with writer_lease(self.output, run_id, config.lease_s or TTL_S, QUIET) as lease:
+            return publish(self.source.uri, self.output, "", config, QUIET, lease, **how)
 
     def expected(self, table: str) -> list[Row]:
         """The rows that a table must have, in order."""
         rows = [row for name in sorted(self.shards) for row in self.shards[name]]
         if table == "votes":
             return [
-                {name: row[name] for name in ("label_id", "pair_id", "shard", "row")}
+                {name: row[name] for name in ("label_id", "pair_id", "judge_id", "shard", "row")}
                 | {"vote": number, **vote}
                 for row in rows
                 for number, vote in enumerate(row["votes"])
@@ -120,11 +124,11 @@ class Mill:
 
 
 def live_rows(output: Store, table: str = "labels", which: str = "LATEST") -> list[Row]:
-    """The rows of a table of a snapshot, as a reader gets them."""
+    """The rows of a table of a snapshot, as a reader gets them, in order of shard and row."""
     rows: list[Row] = (
         open_snapshot(output.uri, which, table).to_table(use_threads=False).to_pylist()
     )
-    return rows
+    return sorted(rows, key=lambda row: (row["shard"], row["row"], row.get("vote")))
 
 
 def assert_live_is(mill: Mill) -> Manifest:
@@ -141,14 +145,9 @@ def latest_of(output: Store) -> dict[str, Any]:
     return record
 
 
-def files_under(output: Store, snapshot_id: str) -> dict[str, bytes]:
-    """Every object of a snapshot except its manifest, whose time differs."""
-    folder = folder_of(snapshot_id)
-    return {
-        entry.key.removeprefix(f"{folder}/"): output.read(entry.key)
-        for entry in output.list(folder)
-        if not entry.key.endswith("manifest.json")
-    }
+def stored_files(output: Store) -> dict[str, bytes]:
+    """The files of all snapshots."""
+    return {entry.key: output.read(entry.key) for entry in output.list(FILES)}
 
 
 @dataclass(frozen=True)
@@ -166,8 +165,13 @@ class Outcome:
 
 def run_publish(output: Store, *arguments: str) -> Outcome:
     """``python -m jobs.publish`` in this process."""
+    return run_on(main, output, *arguments)
+
+
+def run_on(command: Callable[[list[str]], int], output: Store, *arguments: str) -> Outcome:
+    """A command on an output, in this process."""
     stdout, stderr = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
-        exit_code = main(["--output", output.uri, *arguments])
+        exit_code = command(["--output", output.uri, *arguments])
     events = [json.loads(line) for line in stdout.getvalue().splitlines()]
     return Outcome(exit_code, events, stderr.getvalue())

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from pipeline.parts.part_keys import ShardParts
 from pipeline.store.object_store import Store
 from schemas.pairs import PAIRS
 
@@ -76,9 +77,13 @@ def write_shard(
 
 
 def labels_of(output: str | Path) -> list[dict[str, Any]]:
-    """Every row of every part under an output root, sorted by shard and row."""
+    """Every row of every part that counts under an output root, sorted by shard and row."""
     store = Store(str(output))
-    rows: list[dict[str, Any]] = []
+    folders: dict[str, list[str]] = {}
     for entry in store.list("parts"):
-        rows += pq.read_table(pa.BufferReader(store.read(entry.key))).to_pylist()
+        folders.setdefault(entry.key.rpartition("/")[0], []).append(entry.key)
+    parts = [part for keys in folders.values() for part in ShardParts.of(keys).parts]
+    rows: list[dict[str, Any]] = []
+    for part in parts:
+        rows += pq.read_table(pa.BufferReader(store.read(part.key))).to_pylist()
     return sorted(rows, key=lambda row: (row["shard"], row["row"], row["judge_id"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -41,3 +42,17 @@ def test_the_linter_sees_a_wrong_import(tmp_path: Path) -> None:
 def test_names_say_what_is_inside() -> None:
     paths = [path for folder in FOLDERS for path in [ROOT / folder, *(ROOT / folder).rglob("*")]]
     assert [str(path.relative_to(ROOT)) for path in paths if path.stem in EMPTY_NAMES] == []
+
+
+def test_one_file_deletes() -> None:
+    """Objects of a store: `Store.delete` is called in one place, which clean and exports call."""
+    files = [path for folder in FOLDERS[:2] for path in (ROOT / folder).rglob("*.py")]
+    callers = {
+        path.relative_to(ROOT).as_posix()
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("delete", "rm_file", "rm")
+        and ast.unparse(node.value) != "np"
+    }
+    assert callers == {"pipeline/store/object_store.py", "pipeline/store/removal.py"}

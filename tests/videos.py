@@ -1,4 +1,4 @@
-"""Makes small real videos for tests, with frames that tell which they are."""
+"""Makes small real videos for tests, with frames that show their own number."""
 
 from __future__ import annotations
 
@@ -123,6 +123,6 @@ def turned(mp4: bytes, a: int, b: int, c: int, d: int) -> bytes:
 
 
 def as_it_is(**of_video: Any) -> MediaConfig:
-    """Limits that leave frames as they are, unless told otherwise."""
+    """Limits that leave frames as they are by default."""
     free = {"min_pixels": 1, "max_pixels": 10**8, "total_pixels": 10**10}
     return MediaConfig.model_validate({"factor": 1, "video": free | of_video})

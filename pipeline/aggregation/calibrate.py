@@ -9,12 +9,15 @@ from rich.table import Table
 from pipeline.aggregation.calibration import FEATURES, Calibration
 from pipeline.aggregation.calibration_cards import put_calibration
 from pipeline.aggregation.calibration_fit import GoldVotes, Method, fit_calibration
+from pipeline.aggregation.decisions import decide_pair
 from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
+from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule
 from pipeline.judging.judge_cards import read_card
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.votes import Vote
 from pipeline.pairs.input_config import InputConfig
+from pipeline.pairs.prompts import prompt_key
 from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.runtime.reporter import Reporter
 from pipeline.store.object_store import Store
@@ -66,15 +69,20 @@ def calibrate(
             "run pairmill label with it on the gold pairs first, with the same configuration"
         )
     judged = read_judged(gold_uri, input_config, output, judge_id)
-    pairs = [gold_votes(each) for each in judged if _usable(each)]
+    rule = label_rule(judge.votes, PolicyConfig())
+    pairs = [gold_votes(each, rule) for each in judged if _usable(each)]
     calibration = fit_calibration(pairs, judge_id, gold_uri, method, folds)
     put_calibration(output, calibration)
     _show(calibration, left_out=len(judged) - len(pairs), reporter=reporter)
     return calibration
 
 
-def gold_votes(judged: JudgedPair) -> GoldVotes:
+def gold_votes(judged: JudgedPair, rule: Rule) -> GoldVotes:
     """A judged gold pair as the fit reads it.
+
+    Args:
+        judged: whose votes can be read in both orders.
+        rule: by which its votes decide.
 
     Raises:
         InputError: gold is neither a, b nor tie.
@@ -83,10 +91,13 @@ def gold_votes(judged: JudgedPair) -> GoldVotes:
     if gold not in _OUTCOMES:
         raise InputError(
             f"{label['shard']}, row {label['row']}: gold is {gold!r}, expected a, b or tie; map "
-            "its values under input.columns.gold"
+            "its values under input.map.gold"
         )
     votes = [Vote.from_row(row) for row in label["votes"]]
-    return GoldVotes(label["pair_hash"], votes, label["p_a_raw"], _OUTCOMES[gold])
+    prompt = prompt_key(judged.pair["prompt"], judged.pair["messages"])
+    decision = decide_pair(votes, rule)
+    share = float(decision.p_a_raw or 0)
+    return GoldVotes(label["pair_hash"], prompt, votes, share, _OUTCOMES[gold], decision.preference)
 
 
 def _usable(judged: JudgedPair) -> bool:

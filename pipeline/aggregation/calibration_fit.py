@@ -27,6 +27,8 @@ from pipeline.judging.votes import Vote
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError
 from pipeline.stats.agreement import brier_score, expected_calibration_error
+from pipeline.stats.error_rate import Check, counts_by_prompt
+from pipeline.stats.wilson import LEAST_PROMPTS
 
 Floats = NDArray[np.float64]
 Method = Literal["auto", "platt", "isotonic"]
@@ -41,16 +43,20 @@ class GoldVotes:
     """A judge's votes about a pair that a human has judged.
 
     Attributes:
-        pair_hash: identity of the pair; the same pair is never in two folds.
+        pair_hash: identity of the pair.
+        prompt: the key of its prompt; the same prompt is never in two folds.
         votes: of which at least one is readable.
         p_a_raw: the label's share of votes for ``a``, ties counting half.
         gold: 1.0 where the human prefers ``a``, 0.0 where ``b``, 0.5 for a tie.
+        preference: ``a`` or ``b`` where the votes decide by the judge's own rule; else None.
     """
 
     pair_hash: str
+    prompt: int
     votes: Sequence[Vote]
     p_a_raw: float
     gold: float
+    preference: str | None = None
 
 
 def fit_calibration(
@@ -67,7 +73,7 @@ def fit_calibration(
         judge_id: the judge.
         source: where the gold pairs were read, for the record.
         method: ``auto`` is ``isotonic`` from ``MIN_ISOTONIC`` pairs on, else ``platt``.
-        folds: number of folds; a pair's fold depends on its hash alone.
+        folds: number of folds; a pair's fold depends on its prompt alone.
 
     Returns:
         The calibration fitted to all pairs. Its figures are measured on probabilities that each
@@ -83,7 +89,7 @@ def fit_calibration(
     isotonic = len(pairs) >= MIN_ISOTONIC if method == "auto" else method == "isotonic"
     x = np.array([features(pair.votes) for pair in pairs])
     gold = np.array([pair.gold for pair in pairs])
-    fold = np.array([int(digest("fold", p.pair_hash)[:12], 16) % folds for p in pairs])
+    fold = np.array([int(digest("fold", str(p.prompt))[:12], 16) % folds for p in pairs])
     held_out = np.zeros(len(pairs))
     for number in np.unique(fold):
         own = fold == number
@@ -105,8 +111,10 @@ def fit_calibration(
             "pairs": len(pairs),
             "ties": int(np.sum(gold == 0.5)),
             "folds": folds,
+            "prompts": len({pair.prompt for pair in pairs}),
             **_figures(raw, gold, "_raw"),
             **_figures(held_out, gold, ""),
+            **_check(pairs, held_out).figures(),
         },
     )
 
@@ -122,6 +130,13 @@ def check_enough(pairs: Sequence[GoldVotes]) -> None:
         raise InputError(
             f"{len(sides)} different gold pairs with a preference have readable votes of this "
             f"judge, expected at least {MIN_DECIDED} (hundreds are better): label more gold pairs"
+        )
+    prompts = {pair.prompt for pair in pairs}
+    if len(prompts) < LEAST_PROMPTS:
+        raise InputError(
+            f"the {len(pairs)} gold pairs are of {len(prompts)} different prompts, expected at "
+            f"least {LEAST_PROMPTS}: pairs of one prompt are alike, so that these do not tell how "
+            "far probabilities can be trusted elsewhere; label gold pairs of more prompts"
         )
     if len(set(sides.values())) < 2:
         only = "a" if 1.0 in sides.values() else "b"
@@ -144,6 +159,20 @@ def _figures(p: Floats, gold: Floats, suffix: str) -> dict[str, float]:
         f"brier{suffix}": brier_score(p, gold),
         f"log_loss{suffix}": log_loss(p, gold),
     }
+
+
+def _check(pairs: Sequence[GoldVotes], p_a: Floats) -> Check:
+    """How far the probabilities of preferences that the fit had not seen are right."""
+    labeled = [(pair, p) for pair, p in zip(pairs, p_a.tolist(), strict=True) if pair.preference]
+    for_a = np.array([pair.preference == "a" for pair, _ in labeled], bool)
+    p = np.array([p for _, p in labeled])
+    gold = np.array([pair.gold for pair, _ in labeled])
+    counts = counts_by_prompt(
+        np.array([pair.prompt for pair, _ in labeled], np.int64),
+        np.where(for_a, gold < 1, gold > 0).astype(np.float64),
+        np.where(for_a, 1 - p, p),
+    )
+    return Check.of(counts)
 
 
 def _fit(x: Floats, gold: Floats, *, isotonic: bool) -> tuple[Weights, Knots]:

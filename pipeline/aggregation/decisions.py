@@ -1,26 +1,19 @@
-"""From votes to a label: when the votes of a row suffice, and what they decide together.
+"""From votes to a label: what the votes of a row decide together.
 
-A verdict is one random sample: each vote for ``a`` or ``b`` is evidence about the share of the
-judge's votes that ``a`` would get in the long run. That share has a Beta posterior; a pair is
-decided once the share is on one side of one half with a posterior probability of ``threshold``.
-Whether the judge would mostly call a tie is decided likewise.
+``pipeline.aggregation.evidence`` has what they say, and when they suffice.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from statistics import fmean
 
-from scipy.special import betainc
-
-from pipeline.aggregation.policy import Rule, stop_rule
-from pipeline.judging.judge_config import VotesConfig
+from pipeline.aggregation.evidence import Evidence, pairs_of
+from pipeline.aggregation.policy import Rule
 from pipeline.judging.judging_formats import Format
-from pipeline.judging.votes import Vote, readable_of, round_orders
+from pipeline.judging.votes import Vote, readable_of, round_orders, standing
 from schemas.labels import Reason, Status
 
 # Readable votes about a pair -> calibrated probability that a human prefers a.
@@ -50,90 +43,6 @@ class Decision:
         return row | {"scores": None if self.scores is None else list(self.scores)}
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """The readable votes about a pair, counted.
-
-    Attributes:
-        for_a, for_b: votes for each candidate, a tie half for each.
-        ties: votes that call a tie.
-        votes: how many there are.
-    """
-
-    for_a: float
-    for_b: float
-    ties: int
-    votes: int
-
-    @classmethod
-    def of(cls, votes: Sequence[Vote], rule: Rule) -> Evidence:
-        """Counts the readable ones of ``votes``."""
-        readable = readable_of(votes)
-        for_a = sum(_for_a(vote, rule.margin_scale) for vote in readable)
-        ties = sum(vote.choice == "tie" for vote in readable)
-        return cls(for_a, len(readable) - for_a, ties, len(readable))
-
-    def p_prefers_a(self, rule: Rule) -> float:
-        """Posterior probability that the judge mostly prefers ``a``."""
-        return _above_half(self.for_a, self.for_b, rule.prior)
-
-    def p_ties(self, rule: Rule) -> float:
-        """Posterior probability that the judge mostly calls a tie."""
-        return _above_half(self.ties, self.votes - self.ties, rule.prior)
-
-    def outcome(self, rule: Rule) -> str | None:
-        """``"a"``, ``"b"`` or ``"tie"``; None if the votes do not decide."""
-        p_a = self.p_prefers_a(rule)
-        if max(p_a, 1 - p_a) >= rule.threshold:
-            return "a" if p_a > 0.5 else "b"
-        return "tie" if self.p_ties(rule) >= rule.tie_threshold else None
-
-    def settled(self, rule: Rule, more: int) -> bool:
-        """Whether the votes decide, or ``more`` of them could not decide either."""
-        return self.outcome(rule) is not None or not self.decidable(rule, more)
-
-    def decidable(self, rule: Rule, more: int) -> bool:
-        """Whether ``more`` votes, all for the same outcome, would decide."""
-        shares = ((more, 0.0, 0), (0.0, more, 0), (more / 2, more / 2, more))
-        return any(
-            Evidence(
-                self.for_a + for_a, self.for_b + for_b, self.ties + ties, self.votes + more
-            ).outcome(rule)
-            is not None
-            for for_a, for_b, ties in shares
-        )
-
-
-def next_orders(
-    format_: Format, votes: Sequence[Vote], config: VotesConfig, count: int, pair_hash: str
-) -> tuple[str, ...]:
-    """The orders to ask next; empty once the votes suffice or the budget is spent.
-
-    Rounds are swap-balanced. An order without a verdict is asked again before the next round, from
-    the same budget; a round that the budget cannot complete is not begun.
-
-    Args:
-        format_: the judging format.
-        votes: every vote so far, in the order asked.
-        config: budget and stop rule.
-        count: number of candidates.
-        pair_hash: the row's identity, from which a ranking's permutations derive.
-    """
-    answered = Counter(vote.order for vote in readable_of(votes))
-    enough = answered.total() >= config.min_votes
-    left = config.max_votes - len(votes)
-    for number in itertools.count():
-        orders = round_orders(count, number, pair_hash)
-        missing = tuple(order for order in orders if not answered[order])
-        if missing:
-            break
-        answered.subtract(orders)
-    round_begun = len(missing) < len(orders) or number == 0
-    if not round_begun and enough and settled(format_, votes, stop_rule(config), left):
-        return ()
-    return missing if len(missing) <= left else ()
-
-
 def decide(
     format_: Format, votes: Sequence[Vote], rule: Rule, calibrated: Calibrated | None = None
 ) -> Decision:
@@ -154,25 +63,6 @@ def decide(
             return decide_single(votes)
 
 
-def settled(format_: Format, votes: Sequence[Vote], rule: Rule, more: int) -> bool:
-    """Whether the votes decide everything they can, so that more votes change nothing.
-
-    Args:
-        format_: the judging format.
-        votes: every vote so far.
-        rule: the stop rule.
-        more: how many more votes the budget allows.
-    """
-    match format_.family:
-        case "pair":
-            return Evidence.of(votes, rule).settled(rule, more)
-        case "ranking":
-            pairs = pairs_of(readable_of(votes)).values()
-            return all(Evidence.of(pair, rule).settled(rule, more) for pair in pairs)
-        case "score":
-            return True  # a mean needs min_votes and no more
-
-
 def decide_pair(
     votes: Sequence[Vote], rule: Rule, calibrated: Calibrated | None = None
 ) -> Decision:
@@ -185,7 +75,8 @@ def decide_pair(
 
     Returns:
         labeled, tie or abstained. ``confidence`` is the calibrated probability of the preferred
-        candidate where there is one, else the posterior one of what was decided.
+        candidate where there is one, else the posterior one of what was decided; of a tie it is
+        always that. Whatever was decided with less than ``rule.min_confidence`` is undecided.
     """
     evidence, readable = Evidence.of(votes, rule), readable_of(votes)
     posterior = evidence.p_prefers_a(rule)
@@ -196,7 +87,7 @@ def decide_pair(
         confidence = evidence.p_ties(rule)
     elif outcome is not None and p_a is not None:
         confidence = p_a if outcome == "a" else 1 - p_a
-    if outcome != "tie" and confidence < rule.min_confidence:
+    if confidence < rule.min_confidence:
         outcome = None
     status = _status(outcome, rule)
     choices = [str(vote.choice) for vote in readable]
@@ -246,22 +137,14 @@ def decide_single(votes: Sequence[Vote]) -> Decision:
 
 def quarantined(votes: Sequence[Vote]) -> Decision:
     """The decision about a row whose budget is spent before each order had a verdict."""
-    failed = [vote for vote in votes if not vote.readable]
-    tried = f"{len(failed)} of {len(votes)} replies unparseable"
+    tried = standing(votes)
+    failed = [vote for vote in tried if not vote.readable]
     return Decision(
         status=Status.QUARANTINED,
         reason=Reason(failed[-1].outcome),
-        detail=f"{tried}; last, order {failed[-1].order}: {failed[-1].detail}",
+        detail=f"{len(failed)} of {len(tried)} replies unparseable; last, order "
+        f"{failed[-1].order}: {failed[-1].detail}",
     )
-
-
-def pairs_of(votes: Sequence[Vote]) -> dict[tuple[int, int], list[Vote]]:
-    """Votes about several candidates as votes about every two of them, by their indices."""
-    count = len(votes[0].order) if votes else 0
-    return {
-        (first, second): [vote.between(first, second) for vote in votes]
-        for first, second in itertools.combinations(range(count), 2)
-    }
 
 
 def mean_scores(readable: Sequence[Vote]) -> tuple[float, ...] | None:
@@ -278,17 +161,6 @@ def position_consistent(readable: Sequence[Vote]) -> bool:
     for vote in readable:
         sums[vote.order] += signs[str(vote.choice)]
     return len({(total > 0) - (total < 0) for total in sums.values()}) == 1
-
-
-def _for_a(vote: Vote, margin_scale: float) -> float:
-    if margin_scale > 0 and vote.margin is not None:
-        return 1 / (1 + math.exp(-math.log(3) * vote.margin / margin_scale))
-    return {"a": 1.0, "tie": 0.5, "b": 0.0}[str(vote.choice)]
-
-
-def _above_half(wins: float, losses: float, prior: float) -> float:
-    # P(share > 1/2) under Beta(prior + wins, prior + losses), by the symmetry of betainc.
-    return float(betainc(prior + losses, prior + wins, 0.5))
 
 
 def _status(outcome: str | None, rule: Rule) -> Status:

@@ -20,11 +20,15 @@ import pyarrow as pa
 
 from pipeline.aggregation.calibration import Calibration
 from pipeline.aggregation.calibration_cards import load_calibration, read_calibration
-from pipeline.aggregation.label_tables import derived, number_of_pairs, pairs_of_groups
+from pipeline.aggregation.derivation_record import FOLDER, RECORD
+from pipeline.aggregation.label_tables import number_of_pairs, pairs_of_groups
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import PolicyConfig
+from pipeline.aggregation.reachable import check_reachable
+from pipeline.aggregation.relabel import Relabeler
 from pipeline.judging.judge_cards import find_card, judge_of
-from pipeline.judging.label_parts import committed_range, judge_folder, part_bytes, read_part
+from pipeline.parts.part_files import part_bytes, read_part
+from pipeline.parts.part_keys import Part, judge_folder
 from pipeline.runtime.errors import ConfigError, InputError, ReconcileError
 from pipeline.runtime.reporter import Reporter
 from pipeline.store.object_store import Store
@@ -66,6 +70,7 @@ class Derivation:
 
     judge_id: str
     labeler: Labeler
+    relabeler: Relabeler
     pairs: bool
     source: Store
     target: Store
@@ -80,7 +85,7 @@ class Derivation:
     def folder(self) -> str:
         """The folder of the derived parts."""
         policy = f"policy={self.labeler.policy_id[:16]}{'-pairs' * self.pairs}"
-        return f"derived/{judge_folder(self.judge_id)}/{policy}"
+        return f"{FOLDER}/{judge_folder(self.judge_id)}/{policy}"
 
     def key(self, part: str) -> str:
         """The key of the part derived from another."""
@@ -103,8 +108,7 @@ class Derivation:
         rows_out = self._stored(key) if there else []
         if Counter(map(_place, rows_out)) != expected:  # or rows were judged again since
             labels = read_part(self.source, part) if there else labels
-            made = pairs_of_groups if self.pairs else _derived
-            self.target.put(key, part_bytes(made(labels, self.labeler)))
+            self.target.put(key, part_bytes(self._made(labels)))
             rows_out = self._stored(key)
         if Counter(map(_place, rows_out)) != expected:
             raise ReconcileError(
@@ -117,6 +121,11 @@ class Derivation:
             both = zip(rows_in, rows_out, strict=True)
             counts.moved = Counter((old["status"], new["status"]) for old, new in both)
         return counts
+
+    def _made(self, labels: pa.Table) -> Iterator[pa.Table]:
+        if self.pairs:
+            return pairs_of_groups(labels, self.labeler)
+        return iter([self.relabeler.table(labels)])
 
     def _stored(self, key: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = read_part(self.target, key, _READ).to_pylist()
@@ -159,8 +168,10 @@ def derive(
             "batch_ranking, whose groups it makes into pairs"
         )
     fitted = _calibration(source, judge_id, calibration)
-    plan = Derivation(judge_id, Labeler.of(config, policy, fitted), pairs, source, target)
-    parts = [e.key for e in source.list(plan.parts_folder) if committed_range(e.key)]
+    check_reachable(config, policy, calibrated=fitted is not None)
+    labeler = Labeler.of(config, policy, fitted)
+    plan = Derivation(judge_id, labeler, Relabeler(labeler), pairs, source, target)
+    parts = [e.key for e in source.list(plan.parts_folder) if Part.of(e.key)]
     if not parts:
         raise InputError(
             f"{source.path(plan.parts_folder)}: no parts there; expected labels of this judge, "
@@ -172,7 +183,7 @@ def derive(
     reporter.event("plan", {"judge_id": judge_id, "parts": len(parts), "parts_done": there})
     counts = _run(plan, parts, reporter)
     record = _record(plan, counts, policy, fitted)
-    target.put(f"{plan.folder}/derivation.json", json.dumps(record, indent=2).encode())
+    target.put(f"{plan.folder}/{RECORD}", json.dumps(record, indent=2).encode())
     shown = {name: record[name] for name in ("policy_id", "rows_in", "rows_out", "moved")}
     reporter.event("done", {**shown, **record["after"], "derived": where})
     return record
@@ -220,10 +231,6 @@ def _calibration(source: Store, judge_id: str, choice: str) -> Calibration | Non
     if choice == "card":
         return read_calibration(source, judge_id)
     return load_calibration(choice, judge_id)
-
-
-def _derived(table: pa.Table, labeler: Labeler) -> Iterator[pa.Table]:
-    yield derived(table, labeler)
 
 
 def _place(row: Mapping[str, Any]) -> tuple[int, str]:

@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.judging.label_parts import parts_prefix, read_part
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.row_groups import GroupReader
 from pipeline.pairs.shards import list_shards, open_input, shard_key
+from pipeline.parts.commit import shard_parts
+from pipeline.parts.part_files import read_part
 from pipeline.runtime.errors import InputError
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
+from schemas.labels import BY_GOLD
 
 _MEDIA = ("images", "videos")
 _NO_MEDIA: dict[str, None] = dict.fromkeys(_MEDIA)
@@ -26,49 +29,57 @@ class JudgedPair:
 
 
 def read_judged(
-    input_uri: str, config: InputConfig, output: Store, judge_id: str
+    input_uri: str,
+    config: InputConfig,
+    output: Store,
+    judge_id: str,
+    hashes: Store | None = None,
 ) -> list[JudgedPair]:
     """Every row of the input that has a gold value and a label of this judge, in input order.
+
+    A label that is the gold value itself, since there was nothing to judge, measures no judge.
 
     Args:
         input_uri: gold pairs, a folder of shards or one shard.
         config: how the input is read.
         output: the output root that the judge's parts are under.
         judge_id: whose labels.
+        hashes: keeps the hashes of local files; the output by default.
 
     Raises:
         InputError: no row has both.
         StorageError: the store fails.
     """
     source, prefix = open_input(input_uri)
+    contents = ContentKeys(source, hashes or output)
     judged: list[JudgedPair] = []
     rows = gold = 0
     for entry in list_shards(source, prefix):
-        key = shard_key(entry.key, entry.size, source.content_key(entry))
+        key = shard_key(entry.key, entry.size, contents.of(entry))
         labels = {row["row"]: row for row in read_labels(output, judge_id, key)}
         for number, pair in enumerate(_pairs(source, entry, config)):
             rows += 1
             if pair["gold"] is not None or pair["gold_scores"] is not None:
                 gold += 1
-                if number in labels:
+                if number in labels and labels[number]["decided_by"] != BY_GOLD:
                     judged.append(JudgedPair(pair, labels[number]))
     if not judged:
         raise InputError(
             f"{source.path(prefix)}: {rows} rows, {gold} of them with gold, none with a label of "
             f"judge {judge_id[:16]} under {output.uri}; expected gold pairs that this judge has "
-            "labelled: map gold under input.columns, and run pairmill label on them first"
+            "labelled: map gold under input.map, and run pairmill label on them first"
         )
     return judged
 
 
 def read_labels(output: Store, judge_id: str, shard_key_: str) -> Iterator[dict[str, Any]]:
     """The rows of labels v1 of one version of a shard, part by part."""
-    for part in output.list(parts_prefix(judge_id, shard_key_)):
+    for part in shard_parts(output, judge_id, shard_key_).parts:
         yield from read_part(output, part.key).to_pylist()
 
 
 def _pairs(source: Store, entry: Entry, config: InputConfig) -> Iterator[dict[str, Any]]:
-    groups = GroupReader(source.open(entry.key, entry.size), config.columns)
+    groups = GroupReader(source, entry.key, entry.size, config.mapping())
     for group in range(groups.count):
         for table in groups.read(group):
             for pair in table.drop_columns(list(_MEDIA)).to_pylist():

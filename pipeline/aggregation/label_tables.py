@@ -1,4 +1,4 @@
-"""Tables of labels v1, computed from stored votes: the same rows again, or the pairs of groups.
+"""The pairs of ranked groups as rows of labels, computed from the stored votes of the groups.
 
 A ranking's row is a group of candidates; each of its votes orders every two of them.
 :func:`pairs_of_groups` makes these pairs rows of their own (VLFeedback's use: groups in, pairs
@@ -21,8 +21,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.aggregation.decisions import pairs_of
-from pipeline.aggregation.labeler import DECIDED, Labeler
+from pipeline.aggregation.evidence import pairs_of
+from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.judge_cards import label_id
 from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.votes import LETTERS, Vote
@@ -31,28 +31,6 @@ from schemas.contract import table_of
 from schemas.labels import LABELS, Status
 
 _GROUPS_AT_ONCE = 16  # ten candidates make 45 pairs, each with all rationales
-
-
-def derived(table: pa.Table, labeler: Labeler) -> pa.Table:
-    """The same rows with the decided columns, and ``policy_id``, of another labeler.
-
-    Args:
-        table: labels v1. Quarantined rows keep their reason.
-        labeler: of the same judge.
-    """
-    columns: dict[str, list[Any]] = {name: [] for name in DECIDED}
-    for row in table.select([*DECIDED, "votes"]).to_pylist():
-        decided = row
-        if row["status"] != Status.QUARANTINED:
-            decided = labeler.decide([Vote.from_row(vote) for vote in row["votes"]]).as_row()
-        for name, values in columns.items():
-            values.append(decided[name])
-    columns["policy_id"] = [labeler.policy_id] * table.num_rows
-    for name, values in columns.items():
-        field = LABELS.field(name)
-        index = table.schema.get_field_index(name)
-        table = table.set_column(index, field, pa.array(values, field.type))
-    return table.select(LABELS.names).replace_schema_metadata(LABELS.metadata)
 
 
 def pairs_of_groups(table: pa.Table, labeler: Labeler) -> Iterator[pa.Table]:

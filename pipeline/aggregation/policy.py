@@ -23,7 +23,7 @@ class PolicyConfig(Frozen):
     undecided: Literal["abstain", "tie"] = "abstain"
     """What a pair whose votes decide nothing becomes."""
     min_confidence: float = Field(default=0.0, ge=0, lt=1)
-    """A label below this confidence becomes undecided."""
+    """A label or a tie below this confidence becomes undecided."""
     prior: float | None = Field(default=None, gt=0)
     """By default those of ``judge.votes``."""
     margin_scale: float | None = Field(default=None, ge=0)
@@ -32,6 +32,11 @@ class PolicyConfig(Frozen):
     """By default those of ``judge.votes``."""
     tie_threshold: float | None = Field(default=None, gt=0.5, lt=1)
     """By default those of ``judge.votes``."""
+
+
+# Of what a rule makes of votes, and part of every policy's identity: raise it with any change to
+# that. In 1 a vote for a tie counted half for each side, and min_confidence reached no tie.
+RULE_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +50,7 @@ class Rule:
         threshold: posterior probability that decides for a candidate.
         tie_threshold: posterior probability, of mostly ties, that decides for a tie.
         undecided: what a pair whose votes decide nothing becomes.
-        min_confidence: a label below this confidence becomes undecided.
+        min_confidence: a label or a tie below this confidence becomes undecided.
     """
 
     prior: float = 1.0
@@ -74,4 +79,5 @@ def label_rule(votes: VotesConfig, policy: PolicyConfig) -> Rule:
 
 def policy_id(rule: Rule, calibration_id: str | None) -> str:
     """Identity of what turned votes into a label: the rule, and the calibration if any."""
-    return digest(json.dumps(asdict(rule), sort_keys=True), calibration_id or "")
+    counted = {**asdict(rule), "version": RULE_VERSION}
+    return digest(json.dumps(counted, sort_keys=True), calibration_id or "")

@@ -1,24 +1,31 @@
-"""Which weights will really run: a content hash of a folder, or the commit of a hub model."""
+"""Which weights will really run: the content of a folder, or of a hub model's commit."""
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from pipeline.engines.engine import model_path
+from pipeline.engines.hub_files import HUB_ERRORS, hub_hashes
+from pipeline.engines.model_files import files_digest, model_files, verdict_files
 from pipeline.judging.judge_config import ModelConfig
-from pipeline.runtime.digest import digest
+from pipeline.judging.judge_identity import ModelVersion
 from pipeline.runtime.errors import ConfigError
+from pipeline.store.disk_cache import user_cache
+from pipeline.store.file_hashes import FileHashes
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+logger = logging.getLogger(__name__)
 
 
-def model_version(model: ModelConfig) -> str:
-    """The version that a judge's fingerprint names.
+def model_version(model: ModelConfig) -> ModelVersion:
+    """The version of a model's weights: equal files have equal ones, wherever they lie.
+
+    Files are hashed once; their hashes are kept in the user's cache folder.
 
     Raises:
         ConfigError: the model does not exist, or the hub does not return its newest commit.
@@ -27,28 +34,39 @@ def model_version(model: ModelConfig) -> str:
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ConfigError(f"judge.model.name: {path} has no config.json; is it a model?")
-        return f"sha256:{folder_digest(path)}"
+        names = model_files(each.name for each in path.iterdir() if each.is_file())
+        try:
+            return _of_files(FileHashes(user_cache()).of(path / name for name in names))
+        except OSError as error:
+            raise ConfigError(f"judge.model.name: {path} cannot be read ({error})") from error
     if path.is_absolute() or model.name.startswith("."):
         raise ConfigError(f"judge.model.name: there is no folder {path}")
-    if model.revision and _COMMIT.fullmatch(model.revision):
-        return f"commit:{model.revision}"
+    commit = _commit(model)
     try:
-        # Not the hub's model_info: its network errors are those of whatever client is installed.
+        hashes = hub_hashes(model.name, commit, user_cache())
+    except HUB_ERRORS as error:
+        logger.info("%s, %s: the hub states no hashes of its files: %s", model.name, commit, error)
+        hashes = {}
+    return _of_files(hashes, commit) if hashes else ModelVersion.named(f"commit:{commit}")
+
+
+def _of_files(hashes: Mapping[str, str], commit: str | None = None) -> ModelVersion:
+    """The version of files, and what earlier versions called them: the digest of them all."""
+    files = {name: hashes[name] for name in verdict_files(hashes)}
+    content, earlier = f"sha256:{files_digest(files)}", f"sha256:{files_digest(hashes)}"
+    shown = f"commit:{commit}" if commit else content
+    return ModelVersion(content, shown, frozenset({content, earlier, shown}), files)
+
+
+def _commit(model: ModelConfig) -> str:
+    if model.revision and _COMMIT.fullmatch(model.revision):
+        return model.revision
+    try:
         config = hf_hub_download(model.name, "config.json", revision=model.revision)
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
+    except HUB_ERRORS as error:
         cause = str(error).strip().splitlines()[0]
         raise ConfigError(
             f"judge.model.name {model.name!r}: the hub does not return its commit ({cause}); pin "
             "judge.model.revision to a full commit hash, or name a local folder"
         ) from error
-    return f"commit:{Path(config).parent.name}"  # …/snapshots/<commit>/config.json
-
-
-def folder_digest(folder: Path) -> str:
-    """Content hash of a model folder's files (hidden ones and documentation left out)."""
-    parts: list[bytes | str] = []
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and not path.name.startswith(".") and path.suffix != ".md":
-            with path.open("rb") as file:
-                parts += [path.name, hashlib.file_digest(file, "sha256").hexdigest()]
-    return digest(*parts)
+    return Path(config).parent.name  # …/snapshots/<commit>/config.json

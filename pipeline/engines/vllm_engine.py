@@ -5,6 +5,7 @@ This module and the scheduler it names to vLLM are the only ones that import vll
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from schemas.labels import Reason
 
 PREFILL_GROUP = "PAIRMILL_PREFILL_GROUP"  # in the environment of vLLM's engine core
 _SCHEDULER = "pipeline.engines.vllm_scheduler.make_scheduler"
+_ALIVE_S = 2.0  # how often a request in flight looks whether its engine core is alive
 _GROUPS = 32  # groups that fill an engine, unless engine.prefill_group is set
 
 # Clips reach the engine sampled and resized, and must stay so: by default the model's processor
@@ -148,10 +150,14 @@ class VllmEngine:
             include_stop_str_in_output=True,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        final: Any = None
+        reply = asyncio.ensure_future(self._last_output(inputs, params, request_id))
         try:
-            async for output in self._llm.generate(inputs, params, request_id):
-                final = output
+            # vLLM 0.32 never answers a request that its engine core died under while the first
+            # ones were being sent.
+            while not (await asyncio.wait([reply], timeout=_ALIVE_S))[0]:
+                if self._llm.errored:
+                    raise EngineDeadError("vLLM's engine core died")
+            return reply.result()
         except self._vllm_dead as error:
             raise EngineDeadError(f"vLLM's engine core died: {error}") from error
         except self._refusals as error:
@@ -160,6 +166,13 @@ class VllmEngine:
                 raise EngineDeadError(f"vLLM's engine core died: {_cause(error)}") from error
             detail = f"vLLM refuses the request: {_cause(error)}"
             raise RowRejected(Reason.BAD_ROW, detail) from error
+        finally:
+            reply.cancel()
+
+    async def _last_output(self, inputs: Any, params: Any, request_id: str) -> Any:
+        final: Any = None
+        async for output in self._llm.generate(inputs, params, request_id):
+            final = output
         return final
 
     def close(self) -> None:

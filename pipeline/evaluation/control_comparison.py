@@ -9,7 +9,7 @@ from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.evaluation import pair_measures
 from pipeline.evaluation.controls import Control, ControlPairs
 from pipeline.evaluation.evaluation_measures import Family, headline, statistics
-from pipeline.stats.bootstrap import Difference, Estimate, Statistic, estimates, mean, pooled
+from pipeline.stats.bootstrap import Difference, Estimate, Statistic, estimates, pooled, share_of
 from pipeline.stats.rank_agreement import ordered_pairs
 
 _CHANCE = 0.5  # share of preferences that follow swapped candidates by chance
@@ -61,7 +61,8 @@ def compare(
             wanted[f"{name}_difference"] = Difference(first[name], second[name])
     if made.control == "swap-text":
         wanted["flipped"] = _followed(before, changed, family)
-    figures = estimates(wanted, len(before), resamples)
+    prompts = [pair_measures.prompt_of(pair) for pair in before]
+    figures = estimates(wanted, len(before), resamples, clusters=prompts)
     warning = _swap_warning(figures) if made.control == "swap-text" else None
     if made.control != "swap-text":
         warning = _picture_warning(made.control, headline(family)[0], figures)
@@ -84,7 +85,9 @@ def _followed(
         for o, n in zip(before, after, strict=True)
     ]
     decided = ("a", "b")
-    return mean([old != new if old in decided and new in decided else None for old, new in labels])
+    return share_of(
+        [old != new if old in decided and new in decided else None for old, new in labels]
+    )
 
 
 def _picture_warning(control: str, name: str, figures: Mapping[str, Estimate]) -> str | None:

@@ -9,8 +9,8 @@ from typing import Any
 
 from pipeline.aggregation.calibration_cards import read_calibration
 from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
-from pipeline.aggregation.label_tables import derived
 from pipeline.aggregation.labeler import Labeler
+from pipeline.aggregation.relabel import Relabeler
 from pipeline.engines.model_version import model_version
 from pipeline.evaluation import pair_measures
 from pipeline.evaluation.benchmarks.benchmark import Benchmark
@@ -20,12 +20,11 @@ from pipeline.evaluation.control_comparison import Comparison, compare
 from pipeline.evaluation.controls import Control, check_control, write_control
 from pipeline.evaluation.evaluation_measures import FAMILIES, Family
 from pipeline.evaluation.gold_rows import gold_rows, write_first
-from pipeline.judging.judge_cards import judge_card
+from pipeline.judging.judge_cards import find_judge
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.label_run import label
 from pipeline.labeling.plan import make_plan
 from pipeline.labeling.ray_session import ray_session
-from pipeline.pairs.columns import ColumnMapping
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import open_input
 from pipeline.runtime.digest import digest
@@ -100,7 +99,8 @@ def evaluate(config: LabelConfig, task: Task, output_uri: str, reporter: Reporte
     controls = [check_control(name, config.judge) for name in task.controls]
     output = Store(output_uri)
     config, input_uri = _gold_input(config, task, output)
-    card = judge_card(config.judge, model_version(config.judge.model), config.engine.kind)
+    version = model_version(config.judge.model)
+    card = find_judge(output, config.judge, version, config.engine.kind).card
     with ExitStack() as session:
         runs = _Runs(config, output, card, reporter, session)
         rows, others = runs.judged(input_uri, config.input)
@@ -182,7 +182,12 @@ def _gold_input(config: LabelConfig, task: Task, output: Store) -> tuple[LabelCo
 
 def _reading_pairs(config: LabelConfig, roots: Sequence[str]) -> LabelConfig:
     """The configuration for shards of pairs v1 whose media paths start at ``roots``."""
-    changes = {"columns": ColumnMapping(), "media_roots": tuple(roots)}
+    changes: dict[str, Any] = {
+        "layout": None,
+        "map": {},
+        "columns": {},
+        "media_roots": tuple(roots),
+    }
     return config.model_copy(update={"input": config.input.model_copy(update=changes)})
 
 
@@ -210,6 +215,6 @@ def _identity(rows: Sequence[JudgedPair]) -> str:
 def _aggregated(rows: Sequence[JudgedPair], labeler: Labeler) -> list[JudgedPair]:
     if all(row.label["policy_id"] == labeler.policy_id for row in rows):
         return list(rows)
-    table = derived(table_of([dict(row.label) for row in rows], LABELS), labeler)
+    table = Relabeler(labeler).table(table_of([dict(row.label) for row in rows], LABELS))
     labels = table.to_pylist()
     return [JudgedPair(row.pair, new) for row, new in zip(rows, labels, strict=True)]

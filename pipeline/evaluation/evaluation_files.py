@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.evaluation.evaluation_plots import evaluation_plots
 from pipeline.evaluation.evaluation_tables import sections, summary
+from pipeline.stats.wilson import LEAST_PROMPTS
 from pipeline.store.object_store import Store
 
 
@@ -38,8 +39,10 @@ def markdown(report: Mapping[str, Any], pictures: Sequence[str]) -> str:
     lines = [f"# {report['title']}", "", summary(report), ""]
     lines += [f"> **WARNING** {warning}\n" for warning in report["warnings"]]
     lines += [
-        "Intervals are 95 % bootstrap percentiles over pairs. A row is right if its label is the "
-        "gold one, ties included; abstained and quarantined rows are never right.",
+        "Intervals hold 95 %, pairs of one prompt counting together: Wilson's of shares, else "
+        "bootstrap percentiles over prompts; none where a figure is of fewer than "
+        f"{LEAST_PROMPTS} prompts. A row is right if its label is the gold one, ties included; "
+        "abstained and quarantined rows are never right.",
         "",
     ]
     for section in sections(report):

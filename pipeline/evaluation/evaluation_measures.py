@@ -12,7 +12,8 @@ from pipeline.evaluation import pair_measures
 from pipeline.judging.judge_config import FormatName
 from pipeline.judging.votes import Vote, readable_of
 from pipeline.stats.agreement import CalibrationError, Correlation, Kappa, RiskArea
-from pipeline.stats.bootstrap import Floats, Statistic, mean, pooled
+from pipeline.stats.arrays import Floats
+from pipeline.stats.bootstrap import Statistic, mean, pooled, share_of
 from pipeline.stats.rank_agreement import kendall, ordered_pairs, ranking_distance
 from schemas.labels import Reason, Status
 
@@ -71,14 +72,14 @@ def _pair(rows: Sequence[JudgedPair], votes: Sequence[list[Vote]]) -> dict[str, 
     confidence = _floats([pair_measures.confidence(row) for row in rows])
     codes = {"a": 0, "b": 1, "tie": 2}
     return {
-        "accuracy": mean([pair_measures.right(row) for row in rows]),
-        "accuracy_half": mean([pair_measures.right_or_half(row) for row in rows]),
+        "accuracy": share_of([pair_measures.right(row) for row in rows]),
+        "accuracy_half": share_of([pair_measures.right_or_half(row) for row in rows]),
         "accuracy_decided": _where(rows, pair_measures.decided, pair_measures.right),
         "accuracy_no_gold_ties": _where(
             rows, lambda r: r.pair["gold"] != "tie", pair_measures.right
         ),
-        "four_way": mean([pair_measures.four_way(row) for row in rows]),
-        "coverage": mean([pair_measures.label_of(row) in ("a", "b") for row in rows]),
+        "four_way": share_of([pair_measures.four_way(row) for row in rows]),
+        "coverage": share_of([pair_measures.label_of(row) in ("a", "b") for row in rows]),
         "kappa": Kappa(
             np.array([codes[row.pair["gold"]] for row in rows]),
             np.array([codes.get(pair_measures.label_of(row), -1) for row in rows]),
@@ -91,13 +92,13 @@ def _pair(rows: Sequence[JudgedPair], votes: Sequence[list[Vote]]) -> dict[str, 
         ),
         "ece": CalibrationError(p, outcome),
         "aurc": RiskArea(confidence, np.array([1 - pair_measures.right(row) for row in rows])),
-        "position_consistent": mean([row.label["position_consistent"] for row in rows]),
+        "position_consistent": share_of([row.label["position_consistent"] for row in rows]),
         "first_slot": pooled([pair_measures.first_slot(each) for each in votes]),
         "repeat_flips": pooled([pair_measures.flips(each) for each in votes]),
-        "longer_wins": mean([_longer_is(row, pair_measures.label_of(row)) for row in rows]),
-        "gold_longer_wins": mean([_longer_is(row, row.pair["gold"]) for row in rows]),
+        "longer_wins": share_of([_longer_is(row, pair_measures.label_of(row)) for row in rows]),
+        "gold_longer_wins": share_of([_longer_is(row, row.pair["gold"]) for row in rows]),
         "accuracy_length_matched": _where(rows, _length_matched, pair_measures.right),
-        "ties": mean([row.label["status"] == Status.TIE for row in rows]),
+        "ties": share_of([row.label["status"] == Status.TIE for row in rows]),
         "votes_tied": pooled([_votes(each, lambda v: v.choice == "tie") for each in votes]),
     }
 
@@ -115,7 +116,7 @@ def _score(rows: Sequence[JudgedPair]) -> dict[str, Statistic]:
         "pearson": Correlation(judge, human),
         "spearman": Correlation(ranks[0], ranks[1]),
         "mae": mean(gaps),
-        "coverage": mean([row.label["status"] == Status.LABELED for row in rows]),
+        "coverage": share_of([row.label["status"] == Status.LABELED for row in rows]),
     }
 
 
@@ -133,9 +134,9 @@ def _ranking(rows: Sequence[JudgedPair]) -> dict[str, Statistic]:
         "pair_accuracy_half": pooled(
             [(alike + half / 2, n) for half, (alike, _, n) in zip(halves, pairs, strict=True)]
         ),
-        "coverage": mean([row.label["status"] == Status.LABELED for row in rows]),
-        "ties": mean([row.label["status"] == Status.TIE for row in rows]),
-        "position_consistent": mean([row.label["position_consistent"] for row in rows]),
+        "coverage": share_of([row.label["status"] == Status.LABELED for row in rows]),
+        "ties": share_of([row.label["status"] == Status.TIE for row in rows]),
+        "position_consistent": share_of([row.label["position_consistent"] for row in rows]),
     }
 
 
@@ -145,8 +146,8 @@ def _common(rows: Sequence[JudgedPair], votes: Sequence[list[Vote]]) -> dict[str
         for name, reason in _VOTE_FAILURES.items()
     }
     return {
-        "abstained": mean([row.label["status"] == Status.ABSTAINED for row in rows]),
-        "quarantined": mean([row.label["status"] == Status.QUARANTINED for row in rows]),
+        "abstained": share_of([row.label["status"] == Status.ABSTAINED for row in rows]),
+        "quarantined": share_of([row.label["status"] == Status.QUARANTINED for row in rows]),
         "votes_unreadable": pooled(
             [_votes(each, lambda v: not v.readable, True) for each in votes]
         ),
@@ -163,7 +164,7 @@ def _where(
     about: Callable[[JudgedPair], bool],
     value: Callable[[JudgedPair], float],
 ) -> Statistic:
-    return mean([value(row) if about(row) else None for row in rows])
+    return share_of([value(row) if about(row) else None for row in rows])
 
 
 def _votes(

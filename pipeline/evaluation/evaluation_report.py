@@ -17,6 +17,7 @@ from pipeline.evaluation.evaluation_measures import FAMILIES, MACRO, Family, sta
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.stats.agreement import calibration_curve, risk_coverage
 from pipeline.stats.bootstrap import Estimate, Macro, Statistic, Within, estimates
+from pipeline.stats.wilson import LEAST_PROMPTS
 from schemas.pairs import GOLD_VALUES
 from schemas.quality import AGREEMENT_LABELS
 
@@ -33,12 +34,13 @@ def make_report(config: LabelConfig, task: Task, result: Evaluated) -> dict[str,
         result: the judged pairs.
     """
     rows, family = result.rows, FAMILIES[config.judge.format]
+    prompts = len({pair_measures.prompt_of(row) for row in rows})
     benchmark = task.benchmark
     slices = _slices(rows, benchmark)
     overall = _overall(rows, family, benchmark, slices.get("category", {}), task.resamples)
     measured = {
         kind: {
-            name: estimates(statistics(_pick(rows, places), family), len(places), task.resamples)
+            name: _estimates(_pick(rows, places), family, task.resamples)
             for name, places in groups.items()
         }
         for kind, groups in slices.items()
@@ -56,6 +58,7 @@ def make_report(config: LabelConfig, task: Task, result: Evaluated) -> dict[str,
         },
         "family": family,
         "pairs": len(rows),
+        "prompts": prompts,
         "pairs_with_other_gold": result.other_gold,
         "overall": _plain(overall),
         "slices": {name: _plain_slices(groups) for name, groups in measured.items()}
@@ -66,7 +69,7 @@ def make_report(config: LabelConfig, task: Task, result: Evaluated) -> dict[str,
         "curves": _curves(rows) if family == "pair" else {},
         "published": _published(benchmark, overall, measured.get("category", {})),
         "controls": [asdict(comparison) for comparison in result.comparisons],
-        "warnings": _warnings(result),
+        "warnings": _warnings(result, prompts),
     }
 
 
@@ -89,7 +92,18 @@ def _overall(
     widest = {name: places for name, places in categories.items() if "/" not in name}
     if len(widest) > 1:
         wanted |= _macro(rows, family, widest)
-    return estimates(wanted, len(rows), resamples)
+    return _clustered(wanted, rows, resamples)
+
+
+def _estimates(rows: Sequence[JudgedPair], family: Family, resamples: int) -> Estimates:
+    return _clustered(statistics(rows, family), rows, resamples)
+
+
+def _clustered(
+    wanted: Mapping[str, Statistic], rows: Sequence[JudgedPair], resamples: int
+) -> Estimates:
+    prompts = [pair_measures.prompt_of(row) for row in rows]
+    return estimates(wanted, len(rows), resamples, clusters=prompts)
 
 
 def _macro(
@@ -159,7 +173,7 @@ def _published(
     return found
 
 
-def _warnings(result: Evaluated) -> list[str]:
+def _warnings(result: Evaluated, prompts: int) -> list[str]:
     found = [c.warning for c in result.comparisons if c.warning]
     found += [str(failure) for failure in result.failures]
     if result.other_gold:
@@ -172,6 +186,11 @@ def _warnings(result: Evaluated) -> list[str]:
             f"probabilities are calibrated on {result.calibrated_on} gold pairs: if these are "
             "among them, calibration error and Brier score flatter the judge (the judge card has "
             "cross-fitted figures)"
+        )
+    if prompts < LEAST_PROMPTS:
+        found.append(
+            f"intervals are not measured: the {len(result.rows)} pairs are of {prompts} different "
+            f"prompts, expected {LEAST_PROMPTS} or more, since pairs of one prompt are alike"
         )
     return found
 

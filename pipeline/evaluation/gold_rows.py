@@ -42,7 +42,7 @@ def gold_rows(input_uri: str, config: InputConfig, format_: FormatName) -> Itera
     """
     source, prefix = open_input(input_uri)
     for entry in list_shards(source, prefix):
-        groups = GroupReader(source.open(entry.key, entry.size), config.columns)
+        groups = GroupReader(source, entry.key, entry.size, config.mapping())
         number = 0
         for group in range(groups.count):
             for table in groups.read(group):

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.judging.judge_config import FormatName
 from pipeline.judging.votes import Vote
+from pipeline.pairs.prompts import prompt_key
 from schemas.labels import Status
 from schemas.pairs import GOLD_VALUES
 
@@ -22,6 +23,11 @@ def has_gold(pair: Mapping[str, Any], format_: FormatName) -> bool:
     if format_ in ("single_score", "batch_ranking"):
         return bool(pair["gold_scores"]) and None not in pair["gold_scores"]
     return pair["gold"] in GOLD_VALUES
+
+
+def prompt_of(judged: JudgedPair) -> int:
+    """The key of the prompt; pairs of one prompt are alike."""
+    return prompt_key(judged.pair["prompt"], judged.pair["messages"])
 
 
 def label_of(judged: JudgedPair) -> str:

@@ -11,13 +11,13 @@ from pipeline.export.export_config import CardConfig, ExportConfig
 from pipeline.export.export_record import ExportRecord
 from pipeline.export.export_rules import MEANINGS
 from pipeline.export.format_registry import TRAINER_FORMATS
+from pipeline.export.label_noise import MOST_EPSILON, MOST_HALF_WIDTH
 from pipeline.export.trainer_format import Layout
-from schemas.manifest import Manifest
+from schemas.manifest import Manifest, SnapshotPolicy
 from schemas.quality import RATES, Quality
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
 _LARGER = "n>1M"
-_HUB = 40  # hex digits of a hub commit
 
 
 def card_of(
@@ -99,12 +99,8 @@ def _contents(record: ExportRecord, config: ExportConfig) -> Iterator[str]:
         rows.append([*first, split, f"{count:,}"])
     yield _table(head, rows)
     yield "\nRows of one prompt are all in the same split.\n\n"
-    if record.epsilon is not None and TRAINER_FORMATS[record.format].holds == "pairs":
-        yield (
-            f"**ε = {record.epsilon:g}** is the mean of 1 - confidence over these rows: the share "
-            "of labels that the judge itself expects to be wrong, and so the label smoothing to "
-            "train with.\n\n"
-        )
+    if TRAINER_FORMATS[record.format].holds == "pairs":
+        yield f"{_noise(record)}\n\n"
     if differ := record.longer + record.shorter:
         yield (
             f"The longer response is the better one in {record.longer:,} of the {differ:,} rows "
@@ -114,10 +110,27 @@ def _contents(record: ExportRecord, config: ExportConfig) -> Iterator[str]:
         yield "\n" + _table(["source", "rows"], [[n, f"{c:,}"] for n, c in named.items()])
 
 
+def _noise(record: ExportRecord) -> str:
+    if record.epsilon is None:
+        return f"How many of these labels are wrong (ε) is not known: {record.epsilon_basis}."
+    text = (
+        f"**ε = {record.epsilon:g}** (95 % interval {record.epsilon_low:g} to "
+        f"{record.epsilon_high:g}) is the share of these labels that disagree with people, a "
+        f"preference where people see a tie included. It was measured on {record.epsilon_basis}, "
+        "and holds as far as those are a random sample of these rows. "
+    )
+    if record.label_smoothing is not None:
+        return text + "It is the label smoothing to train with."
+    return text + (
+        "It is no label smoothing to train with: that takes an interval of "
+        f"±{MOST_HALF_WIDTH:g} at most, and an ε below {MOST_EPSILON:g}."
+    )
+
+
 def _usage(record: ExportRecord, layout: Layout) -> Iterator[str]:
     text = TRAINER_FORMATS[record.format].usage(layout)
     yield "`FOLDER` is this folder, or its name on the hub.\n\n" if "FOLDER" in text else ""
-    yield text if record.epsilon is None else text.replace("EPSILON", f"{record.epsilon:g}")
+    yield text
 
 
 def _judge(manifest: Manifest) -> Iterator[str]:
@@ -125,7 +138,9 @@ def _judge(manifest: Manifest) -> Iterator[str]:
     judge, version = card["judge"], str(card["model_version"])
     model = judge["model"]["name"]
     linked = f"[{model}](https://huggingface.co/{model})" if model.count("/") == 1 else model
-    at = f", commit `{version}`" if len(version) == _HUB else f", content `{version[:16]}`"
+    commit = version.removeprefix("commit:")
+    content = version.removeprefix("sha256:")[:16]
+    at = f", content `{content}`" if commit == version else f", commit `{commit}`"
     votes, sampling = judge["votes"], judge["sampling"]
     calibration = card.get("calibration")
     lines = [
@@ -137,8 +152,19 @@ def _judge(manifest: Manifest) -> Iterator[str]:
         if calibration
         else "Its confidence is not calibrated: it says how sure the votes are, not how often "
         "humans agree.",
+        *_policy(manifest.policy),
     ]
     yield "\n".join(f"- {line}" for line in lines)
+
+
+def _policy(policy: SnapshotPolicy | None) -> Iterator[str]:
+    if policy is None:
+        yield "Labels were decided when their pairs were judged, by more than one policy perhaps."
+        return
+    rule = ", ".join(f"`{name}` {value}" for name, value in policy.rule.items())
+    fitted = policy.calibration_id
+    by = f"calibration `{fitted[:12]}`" if fitted else "no calibration"
+    yield f"Every label follows from its votes by policy `{policy.policy_id[:16]}`: {rule}; {by}."
 
 
 def _quality(quality: Quality | None, manifest: Manifest) -> Iterator[str]:
@@ -150,7 +176,9 @@ def _quality(quality: Quality | None, manifest: Manifest) -> Iterator[str]:
     rows = []
     for name, rate in quality.rates.items():
         if rate.value is not None:
-            interval = f"{rate.low:.3f} to {rate.high:.3f}"
+            interval = "not measured: too few prompts"
+            if rate.low is not None and rate.high is not None:
+                interval = f"{rate.low:.3f} to {rate.high:.3f}"
             rows.append([name, RATES[name], f"{rate.value:.3f}", interval, f"{rate.n:,}"])
     yield "Of the whole snapshot, before any selection, with 95 % intervals:\n\n"
     yield _table(["figure", "is the share of", "value", "interval", "n"], rows)

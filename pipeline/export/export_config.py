@@ -30,7 +30,7 @@ class SelectionConfig(Frozen):
     """Which labels are exported. A row that fails several rules is counted under the first."""
 
     min_confidence: float = Field(default=0.0, ge=0, le=1)
-    """Least confidence of a label."""
+    """Least confidence of a label, or of a tie where ties are exported."""
     position_consistent_only: bool = False
     """Only labels on which both orders of the responses agree."""
     ties: Literal["drop", "keep"] | None = None
@@ -38,7 +38,7 @@ class SelectionConfig(Frozen):
     ``pointwise``, whose scores are valid in a tie, and ``drop`` for all others.
     """
     tiers: dict[str, float] = Field(default_factory=dict)
-    """Subsets by least confidence, such as ``{high: 0.95, low: 0.8}``: a row is in the highest
+    """Subsets by least confidence, such as ``{high: 0.85, low: 0.75}``: a row is in the highest
     that it reaches, and dropped below the lowest.
     """
     max_per_prompt: int | None = Field(default=None, ge=1)
@@ -113,6 +113,10 @@ class ExportConfig(Frozen):
     """Which trainer it is for."""
     selection: SelectionConfig = SelectionConfig()
     """Which labels."""
+    soft_labels: bool = False
+    """Adds ``p_chosen`` to every row, the calibrated probability that people prefer the chosen
+    response (``jsonl`` and ``trl-*``); needs labels with a calibration.
+    """
     validation: float = Field(default=0.05, ge=0, lt=1)
     """Share of the prompts whose rows are for validation, chosen by hash."""
     seed: int = 0

@@ -6,10 +6,7 @@ A local file is written beside its place under a hidden name, which a killed pro
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Collection
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, TypedDict
 
 import pyarrow as pa
@@ -21,7 +18,6 @@ from schemas.contract import table_of
 
 _GROUP_BYTES = 32 * 2**20  # rows that are held in memory until they are a row group
 _GROUP_ROWS = 1_000
-_DEAD_S = 60  # an unfinished file that nobody wrote to for so long is nobody's
 
 Row = dict[str, Any]
 
@@ -96,29 +92,6 @@ class RowFile:
             lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in held)
             self._upload.write("".join(lines).encode())
         self.rows += len(held)
-
-
-def remove_unfinished(folder: Path, wanted: Collection[str]) -> None:
-    """Removes unfinished files beside the files of an export; waits for those still written to.
-
-    Trainers that read every file of a folder would take them for rows.
-
-    Args:
-        folder: the export's, on this machine.
-        wanted: paths of its files.
-    """
-    for place in sorted({(folder / path).parent for path in wanted}):
-        known = {folder / path for path in wanted}
-        while left := [path for path in place.iterdir() if path not in known]:
-            for path in left:
-                try:
-                    age = time.time() - path.stat().st_mtime
-                except FileNotFoundError:  # finished meanwhile, or removed by another run
-                    continue
-                if age > _DEAD_S:
-                    path.unlink(missing_ok=True)
-            if any(path.exists() for path in left):
-                time.sleep(1)
 
 
 def _size(value: object) -> int:

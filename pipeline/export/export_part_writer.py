@@ -11,14 +11,16 @@ import numpy as np
 from pipeline.export import export_rules as rules
 from pipeline.export.export_file import RowFile
 from pipeline.export.export_media import ExportMedia, MediaDropped, MisjoinedError, Shown
-from pipeline.export.export_parts import ExportPart, PartReceipt, PartSpec, Piece
+from pipeline.export.export_parts import RECEIPT_VERSION, ExportPart, PartReceipt, PartSpec, Piece
 from pipeline.export.joined_rows import Row, joined_rows, misjoined
 from pipeline.export.labeled_example import Answer, Example, messages_of
+from pipeline.pairs.prompts import prompt_key
 from pipeline.runtime.errors import InputError
+from schemas.pairs import GOLD_VALUES
 
 _LABEL_COLUMNS = (
     *("label_id", "pair_hash", "status", "preference"),
-    *("margin", "scores", "confidence"),
+    *("margin", "scores", "confidence", "p_a"),
 )
 
 
@@ -52,7 +54,8 @@ def _written(spec: PartSpec, part: ExportPart) -> PartReceipt | None:
         receipt = PartReceipt.parse(spec.output.read(key))
     except (ValueError, TypeError, KeyError):
         return None
-    whole = receipt.export_id == spec.export_id and all(
+    current = receipt.export_id == spec.export_id and receipt.version == RECEIPT_VERSION
+    whole = current and all(
         spec.output.size(f"{spec.folder}/{record['path']}") == record["bytes"]
         for _, _, record in receipt.files
     )
@@ -122,6 +125,11 @@ class _Writing:
             self._drop(reason)
             return
         responses = list(pair["candidates"] or (pair["response_a"], pair["response_b"]))
+        if self.spec.shape.soft and label["preference"] is not None and label["p_a"] is None:
+            raise InputError(
+                f"{pair['pair_id']}: export.soft_labels: its label has no calibrated probability "
+                "p_a; publish a snapshot whose labels are all derived with the calibration"
+            )
         shown, of_responses = self._media.of_row(pair, responses, label["pair_hash"])
         selection = self.spec.config.selection
         example = Example(
@@ -139,6 +147,8 @@ class _Writing:
         for row in self.spec.format.rows(example, self.spec.shape):
             file.write(row)
         self._count(example, sign)
+        if not example.tie:
+            self._count_preference(example, pair)
 
     def _refused(
         self, pair: Row, prompt: list[dict[str, str]], label: Row, sign: int
@@ -174,12 +184,24 @@ class _Writing:
     def _count(self, example: Example, sign: int) -> None:
         receipt = self.receipt
         receipt.kept[f"{example.tier}/{example.split}"] += 1
-        if example.confidence is not None:
-            receipt.uncertainty += 1 - example.confidence
-            receipt.sure += 1
         receipt.sources[example.source or ""] += 1
         receipt.longer += sign > 0
         receipt.shorter += sign < 0
+
+    def _count_preference(self, example: Example, pair: Row) -> None:
+        """Counts a preference, and whether people share it, for the noise of labels."""
+        receipt, p = self.receipt, example.p_chosen
+        preferred, stated = example.label["preference"], 0.0 if p is None else 1 - p
+        if preferred is None:  # a single score, or a ranking
+            return
+        receipt.preferences += 1
+        receipt.calibrated += p is not None
+        receipt.stated += stated
+        if pair["gold"] in GOLD_VALUES:
+            key = str(prompt_key(pair["prompt"], pair["messages"]))
+            counts = receipt.gold.setdefault(key, [0, 0, 0.0])
+            for place, value in enumerate((1, pair["gold"] != preferred, stated)):
+                counts[place] += value
 
     def _drop(self, reason: str, detail: str = "") -> None:
         self.receipt.dropped[reason] += 1

@@ -16,10 +16,18 @@ from pipeline.export.export_file import FileRecord
 from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.export.labeled_shards import LabeledShard
 from pipeline.export.trainer_format import Shape, TrainerFormat
-from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.store.object_store import Store
 
 _FOLDER = "_parts"  # hidden from `datasets`
+RECEIPT = rf"{_FOLDER}/\d{{5}}\.json"  # the path of a receipt in an export's folder
+
+
+RECEIPT_VERSION = 2
+
+# By prompt: labels of pairs that people have labelled, too; how many of them are wrong; and the sum
+# of the 1 - p that is stated of them. A preference where people see a tie is wrong.
+GoldCounts = dict[str, list[float]]
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class PartSpec:
     media_roots: tuple[str, ...]
     max_media_bytes: int
     modes: Mapping[str, MediaMode]
-    columns: ColumnMapping
+    columns: PairMapping
     config: ExportConfig
     shape: Shape
     balance: Balance | None = None
@@ -84,6 +92,11 @@ class Piece:
         kept[self.start : self.start + self.rows] = bits
 
 
+def receipts_folder(folder: str) -> str:
+    """The folder of the receipts of an export's parts."""
+    return f"{folder}/{_FOLDER}"
+
+
 @dataclass(frozen=True)
 class ExportPart:
     """What one task writes."""
@@ -93,7 +106,7 @@ class ExportPart:
 
     def receipt_key(self, folder: str) -> str:
         """The key of its receipt."""
-        return f"{folder}/{_FOLDER}/{self.number:05d}.json"
+        return f"{receipts_folder(folder)}/{self.number:05d}.json"
 
 
 @dataclass
@@ -105,10 +118,13 @@ class PartReceipt:
         kept: rows of the snapshot that were exported, by ``<tier>/<split>``.
         dropped: rows by reason.
         details: of some dropped rows, what was wrong, by reason.
-        uncertainty: sum of 1 - confidence over the kept rows that have one, ``sure`` of them.
+        preferences: kept rows of which one response is better, ``calibrated`` of them with a
+            calibrated probability p that people agree, and ``stated`` the sum of 1 - p of these.
+        gold: of each prompt, by its key, those rows that people have labelled.
         longer, shorter: kept rows whose better response is the longer or the shorter one.
         sources: kept rows by their ``source``.
         files: with tier and split of each.
+        version: of what is counted; 1 has no preferences and no gold.
     """
 
     export_id: str
@@ -116,12 +132,15 @@ class PartReceipt:
     kept: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     details: dict[str, str] = field(default_factory=dict)
-    uncertainty: float = 0.0
-    sure: int = 0
+    preferences: int = 0
+    calibrated: int = 0
+    stated: float = 0.0
+    gold: GoldCounts = field(default_factory=dict)
     longer: int = 0
     shorter: int = 0
     sources: Counter[str] = field(default_factory=Counter)
     files: list[tuple[str, str, FileRecord]] = field(default_factory=list)
+    version: int = RECEIPT_VERSION
 
     def to_json(self) -> bytes:
         """The receipt as it is stored."""
@@ -133,6 +152,9 @@ class PartReceipt:
         stored: dict[str, Any] = json.loads(data)
         for name in ("kept", "dropped", "sources"):
             stored[name] = Counter(stored[name])
+        if stored.setdefault("version", 1) == 1:
+            for name in ("uncertainty", "sure"):  # what the judge thought of itself
+                stored.pop(name, None)
         stored["files"] = [(tier, split, record) for tier, split, record in stored["files"]]
         return cls(**stored)
 

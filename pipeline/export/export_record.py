@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from pipeline.export.label_noise import EARLIER
 from pipeline.export.trainer_format import Layout, Shape
 from pipeline.runtime.errors import InputError
 
@@ -27,11 +28,15 @@ class ExportRecord:
         rows: of the snapshot; ``kept`` and ``dropped`` rows add up to it.
         kept: rows by ``<tier>/<split>``; the tier is empty where there are none.
         dropped: rows by reason; of some reasons ``details`` has an example.
-        epsilon: mean of 1 - confidence over the kept rows; None where labels have none.
+        epsilon: the share of the kept labels that disagree with people, with its 95 % interval from
+            ``epsilon_low`` to ``epsilon_high``; None where it is not measured.
+        epsilon_basis: for people: what it was measured on, or why it was not.
+        label_smoothing: what to train with; None unless ``epsilon`` is certain enough for it.
         longer, shorter: kept rows whose better response is the longer or the shorter one.
         sources: kept rows by their ``source``.
         files: path, tier, split, rows, bytes and SHA-256 of each.
         beside: paths of the other files, except for media.
+        snapshot_created_at: UTC in ISO 8601; empty in records of earlier versions.
     """
 
     export_id: str
@@ -51,6 +56,11 @@ class ExportRecord:
     sources: Mapping[str, int]
     files: Sequence[Mapping[str, Any]]
     beside: Sequence[str]
+    snapshot_created_at: str = ""
+    epsilon_low: float | None = None
+    epsilon_high: float | None = None
+    epsilon_basis: str = EARLIER
+    label_smoothing: float | None = None
 
     @property
     def format(self) -> str:
@@ -67,7 +77,7 @@ class ExportRecord:
         found: dict[tuple[str, str], list[str]] = {}
         for file in self.files:
             found.setdefault((file["tier"], file["split"]), []).append(file["path"])
-        return Layout(Shape(**self.shape), found)
+        return Layout(Shape(**self.shape), found, self.label_smoothing)
 
     def to_json(self) -> bytes:
         """The record as it is stored."""
@@ -84,6 +94,8 @@ class ExportRecord:
             stored = json.loads(data)
             version = stored.pop("version")
             if version == VERSION:
+                if "epsilon_basis" not in stored:  # it was what the judge thinks of itself
+                    stored["epsilon"] = None
                 return cls(**stored)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(

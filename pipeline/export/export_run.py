@@ -9,27 +9,27 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 from pipeline.export.dataset_card import card_of
 from pipeline.export.export_config import ExportConfig
-from pipeline.export.export_file import remove_unfinished
 from pipeline.export.export_flow import TaskMap, task_map
+from pipeline.export.export_leftovers import remove_leftovers
 from pipeline.export.export_part_writer import write_part
 from pipeline.export.export_parts import PartReceipt, PartSpec, cut_parts
 from pipeline.export.export_record import NAME, ExportRecord
 from pipeline.export.export_selection import Selected, Selection
 from pipeline.export.format_registry import (
     TRAINER_FORMATS,
+    check_calibrated,
     check_format,
     media_modes,
     nothing_left,
 )
+from pipeline.export.label_noise import label_noise, preferences_of
 from pipeline.export.shard_survey import Surveyor
 from pipeline.export.trainer_format import Shape
 from pipeline.judging.judge_cards import judge_of
@@ -39,8 +39,9 @@ from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import ConfigError, ReconcileError
 from pipeline.runtime.reporter import Reporter
-from pipeline.snapshots.manifests import LATEST, find_snapshot, live, read_manifest
+from pipeline.snapshots.manifests import LATEST, find_snapshot, live, read_whole_manifest
 from pipeline.snapshots.quality.measure_snapshot import read_quality
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
 from schemas.manifest import Manifest
 
@@ -91,6 +92,8 @@ def export_snapshot(
     """
     manifest = find_manifest(output, snapshot)
     check_format(config, judge_of(dict(manifest.judge)))
+    if config.soft_labels:
+        check_calibrated(manifest)
     export = _Export(output, input_uri, manifest, config, columns or InputConfig(), reporter)
     if (there := export.existing()) is not None:
         return there
@@ -103,10 +106,10 @@ def find_manifest(output: Store, snapshot: str) -> Manifest:
 
     Raises:
         ConfigError: there is no such snapshot, or the gate refused it.
-        InputError: nothing is published.
+        InputError: nothing is published, or files of the snapshot are not there.
     """
     which = live(output).snapshot_id if snapshot == LATEST else find_snapshot(output, snapshot)
-    manifest = read_manifest(output, which)
+    manifest = read_whole_manifest(output, which)
     if manifest.blocked:
         raise ConfigError(
             f"snapshot {which} was refused by the gate, so that its labels are not exported; "
@@ -136,8 +139,7 @@ class _Export:
         layout = json.dumps([_LAYOUT, asked], sort_keys=True)
         suffix = f"-{digest(layout)[:8]}" if asked else ""
         self._folder = f"{EXPORTS}/{manifest.snapshot_id}/{config.format}{suffix}"
-        mapping = columns.columns.model_dump_json(exclude_none=True)
-        self._id = digest(manifest.snapshot_id, config.format, layout, mapping)
+        self._id = digest(manifest.snapshot_id, config.format, layout, columns.mapping_json())
 
     def existing(self) -> ExportResult | None:
         """The same export if it exists, with its card rewritten if the card's settings changed.
@@ -156,16 +158,20 @@ class _Export:
             record = replace(record, config={**record.config, "card": card})
             return ExportResult(self._finish(record), changed=True)
         raise ConfigError(
-            f"{self._output.path(self._folder)}: this export was made with other input.columns, or "
+            f"{self._output.path(self._folder)}: this export was made with another input.map, or "
             "by another version of this software; remove the folder to export again"
         )
 
     def run(self, map_tasks: TaskMap) -> ExportRecord:
         """Surveys all shards, writes all parts, then the record."""
-        surveyor = Surveyor(self._output, self._source, self._columns.columns, self._config)
+        contents = ContentKeys(self._source, self._output)
+        surveyor = Surveyor(
+            self._output, self._source, self._columns.mapping(), self._config, contents
+        )
         entries = list_shards(self._source, self._prefix)
         selection = Selection(self._manifest, entries, self._config, surveyor)
         selected = selection.run(map_tasks, self._step)
+        contents.save()
         if not selected.rows:
             raise nothing_left(self._manifest, self._config.format, selected.dropped, {})
         shape = self._shape(selected)
@@ -186,6 +192,7 @@ class _Export:
             candidates=self._judge.candidates,
             margin=self._judge.format == "pairwise_scores",
             media=media_modes(self._config).get("images", "inline"),
+            soft=self._config.soft_labels,
         )
 
     def _spec(self, shape: Shape, selected: Selected) -> PartSpec:
@@ -197,7 +204,7 @@ class _Export:
             media_roots=(*self._columns.media_roots, self._source.uri),
             max_media_bytes=self._judge.media.max_bytes,
             modes=media_modes(self._config),
-            columns=self._columns.columns,
+            columns=self._columns.mapping(),
             config=self._config,
             shape=shape,
             balance=selected.balance,
@@ -222,8 +229,9 @@ class _Export:
             for receipt in receipts
             for tier, split, record in receipt.files
         ]
-        uncertainty = math.fsum(receipt.uncertainty for receipt in receipts)
-        sure = sum(receipt.sure for receipt in receipts)
+        noise = label_noise(
+            preferences_of(receipts), self._manifest, self._judge, self._config.selection
+        )
         return ExportRecord(
             export_id=self._id,
             snapshot_id=self._manifest.snapshot_id,
@@ -236,12 +244,17 @@ class _Export:
             kept=dict(sorted(kept.items())),
             dropped=dict(sorted(dropped.items())),
             details=dict(sorted(details.items())),
-            epsilon=round(uncertainty / sure, 6) if sure else None,
+            epsilon=noise.value,
             longer=sum(receipt.longer for receipt in receipts),
             shorter=sum(receipt.shorter for receipt in receipts),
             sources=dict(sorted(sources.items())),
             files=sorted(files, key=lambda file: file["path"]),
             beside=(),
+            snapshot_created_at=self._manifest.created_at,
+            epsilon_low=noise.low,
+            epsilon_high=noise.high,
+            epsilon_basis=noise.basis,
+            label_smoothing=noise.smoothing,
         )
 
     def _finish(self, record: ExportRecord) -> ExportRecord:
@@ -250,9 +263,9 @@ class _Export:
             dropped, details = record.dropped, record.details
             raise nothing_left(self._manifest, record.format, dropped, details)
         format_ = TRAINER_FORMATS[record.format]
-        if format_.whole_folders and self._output.local:
-            place = Path(self._output.path(self._folder))
-            remove_unfinished(place, [file["path"] for file in record.files])
+        if format_.whole_folders:
+            wanted = [file["path"] for file in record.files]
+            remove_leftovers(self._output, self._folder, wanted, self._reporter.note)
         beside = format_.beside(record.layout())
         quality = read_quality(self._output, record.snapshot_id)
         card = card_of(record, self._manifest, self._config, quality)

@@ -61,6 +61,11 @@ def check_format(config: ExportConfig, judge: JudgeConfig) -> None:
             f"export.selection.ties=keep: {format_.trainer} cannot hold ties; formats that can: "
             + _able(lambda each: each.ties)
         )
+    if config.soft_labels and not format_.soft:
+        raise ConfigError(
+            f"export.soft_labels: {format_.name} has no column for p_chosen; formats that have "
+            "one: " + _able(lambda each: each.soft)
+        )
     compares = config.selection.max_similarity is not None or config.selection.balance_length
     if compares and REPLY_FORMATS[judge.format].counts != (2, 2):
         raise ConfigError(
@@ -72,6 +77,22 @@ def check_format(config: ExportConfig, judge: JudgeConfig) -> None:
         raise ConfigError(
             f"export.media.mode={mode}: expected {' or '.join(format_.media)} for {format_.name}; "
             f"formats that take {mode}: " + _able(lambda each: mode in each.media)
+        )
+
+
+def check_calibrated(manifest: Manifest) -> None:
+    """Refuses soft labels of a snapshot without calibrated probabilities.
+
+    Raises:
+        ConfigError: says how to get them.
+    """
+    policy = manifest.policy
+    fitted = manifest.judge.get("calibration") if policy is None else policy.calibration_id
+    if fitted is None:
+        raise ConfigError(
+            f"export.soft_labels: the labels of snapshot {manifest.snapshot_id} have no calibrated "
+            "probability, and shares of votes are none; fit a calibration to gold pairs (pairmill "
+            "calibrate), publish again (pairmill publish), and export that snapshot"
         )
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.export.labeled_shards import LabeledShard
-from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.row_groups import GroupReader
 from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Store
@@ -35,10 +35,10 @@ class JoinedRow:
 
 
 def kept_pairs(
-    source: Store, shard: LabeledShard, columns: ColumnMapping, kept: NDArray[np.bool_]
+    source: Store, shard: LabeledShard, columns: PairMapping, kept: NDArray[np.bool_]
 ) -> Iterator[pa.Table]:
     """The pairs of the rows that are kept, some at a time, with their numbers as ``row``."""
-    reader = GroupReader(source.open(shard.entry.key, shard.entry.size), columns)
+    reader = GroupReader(source, shard.entry.key, shard.entry.size, columns)
     stop = 0
     for group in range(reader.count):
         start, stop = stop, stop + reader.rows(group)
@@ -56,7 +56,7 @@ def joined_rows(
     output: Store,
     source: Store,
     shard: LabeledShard,
-    columns: ColumnMapping,
+    columns: PairMapping,
     label_columns: Sequence[str],
     kept: NDArray[np.bool_],
 ) -> Iterator[JoinedRow]:
@@ -92,7 +92,7 @@ def joined_rows(
 def misjoined(where: str, what: str) -> InputError:
     """A row is not the pair that its label is about."""
     return InputError(
-        f"{where}: it is not the pair that was labelled: {what}; give the input.columns that the "
+        f"{where}: it is not the pair that was labelled: {what}; give the input.map that the "
         "pairs were labelled with"
     )
 

@@ -36,6 +36,7 @@ class Jsonl(TrainerFormat):
     media = ("files", "references", "inline")
     inline_videos = True
     ties = True
+    soft = True
     label_columns = ("p_a", "p_a_raw", "position_consistent", "n_votes", "tie_kind", "rationale")
 
     def schema(self, shape: Shape) -> pa.Schema:
@@ -61,6 +62,7 @@ class Jsonl(TrainerFormat):
                 ("tie_kind", pa.string()),
                 ("rationale", pa.string()),
                 ("source", pa.string()),
+                *[("p_chosen", pa.float64())] * shape.soft,
             ]
         )
 
@@ -80,7 +82,8 @@ class Jsonl(TrainerFormat):
             "source": example.source,
         }
         columns = ("label_id", "status", "preference", *self.label_columns)
-        return [row | {name: label[name] for name in columns}]
+        soft = {"p_chosen": example.p_chosen} if shape.soft else {}
+        return [row | {name: label[name] for name in columns} | soft]
 
     def usage(self, layout: Layout) -> str:
         return (

@@ -76,6 +76,17 @@ class Example:
         return value
 
     @property
+    def p_chosen(self) -> float | None:
+        """The calibrated probability that people prefer the chosen response, a tie being one half.
+
+        None of a tie, and of labels without a calibration.
+        """
+        p_a, preferred = self.label["p_a"], self.label["preference"]
+        if p_a is None or preferred is None:
+            return None
+        return float(p_a if preferred == "a" else 1 - p_a)
+
+    @property
     def margin(self) -> float | None:
         """Mean score of the chosen response less that of the rejected one."""
         gap = self.label["margin"]

@@ -77,13 +77,16 @@ class LlamaFactory(TrainerFormat):
     def usage(self, layout: Layout) -> str:
         names = [dataset_name(tier, split) for tier, split in layout.files]
         train = [name for name in names if name.endswith("train")]
+        smoothing = layout.smoothing
         evaluated = [name for name in names if name.endswith("validation")]
         return (
             "```yaml\nstage: dpo\n"
             "dataset_dir: FOLDER\nmedia_dir: FOLDER\n"
             f"dataset: {','.join(train)}\n"
             + (f"eval_dataset: {','.join(evaluated)}\n" if evaluated else "")
-            + "pref_loss: sigmoid\ndpo_label_smoothing: EPSILON\n```\n\n"
+            + "pref_loss: sigmoid\n"
+            + ("" if smoothing is None else f"dpo_label_smoothing: {smoothing:g}\n")
+            + "```\n\n"
             "Paths of media are relative to this folder. A tag such as `<image>` that stood in a "
             "text has a space in it (`<image >`), since every `<image>` counts as a picture."
         )

@@ -65,11 +65,14 @@ class MsSwift(TrainerFormat):
     def usage(self, layout: Layout) -> str:
         train = [f"FOLDER/{path}" for path in layout.of_split("train")]
         more = " …" if len(train) > 1 else ""
+        smoothing = ""
+        if layout.smoothing is not None:
+            smoothing = f" --loss_type robust --label_smoothing {layout.smoothing:g}"
         by_path = layout.shape.media == "files" or _clips(layout.shape)
         return (
             "```sh\n"
             + "export ROOT_IMAGE_DIR=FOLDER  # where paths of media begin\n" * by_path
-            + "swift rlhf --rlhf_type dpo --loss_type robust --label_smoothing EPSILON \\\n"
+            + f"swift rlhf --rlhf_type dpo{smoothing} \\\n"
             f"    --dataset {train[0] if train else 'FOLDER/train-00000.parquet'}{more} …\n```\n\n"
             "Reward models (`--rlhf_type rm`) use `margin`, which is on the judge's scale. A tag "
             "such as `<image>` that stood in a text has a space in it (`<image >`), since every "

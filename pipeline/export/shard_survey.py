@@ -20,9 +20,9 @@ from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.export.joined_rows import Row, kept_pairs, rows_of
 from pipeline.export.labeled_shards import LabeledShard
 from pipeline.export.prompt_cap import RECORD
-from pipeline.pairs.columns import ColumnMapping
-from pipeline.pairs.narrow_mapping import NarrowMapping
+from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.shards import read_footer
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
 
 _LABEL_COLUMNS = (
@@ -66,12 +66,14 @@ class Surveyor:
     Attributes:
         output: where snapshots are.
         source: the root of the shards, and ``columns`` how their pairs are mapped.
+        contents: identifies the shards' versions.
     """
 
     output: Store
     source: Store
-    columns: ColumnMapping
+    columns: PairMapping
     config: ExportConfig
+    contents: ContentKeys
 
     def survey(self, shard: LabeledShard) -> Survey:
         """Reads one shard.
@@ -81,7 +83,7 @@ class Surveyor:
             StorageError: a store fails.
         """
         found = Survey(shard.number, np.zeros(shard.rows, np.bool_))
-        if self.source.content_key(shard.entry) != shard.content:
+        if self.contents.of(shard.entry) != shard.content:
             found.changed = True
             return found
         footer = read_footer(self.source, shard.entry)
@@ -152,6 +154,6 @@ class Surveyor:
         self, shard: LabeledShard, found: Survey, only: Collection[str]
     ) -> Iterator[pa.Table]:
         """The kept rows with some of their columns, some rows at a time."""
-        columns = NarrowMapping.of(self.columns, only)
+        columns = self.columns.narrowed(only)
         for pairs in kept_pairs(self.source, shard, columns, found.kept):
             yield pairs.select(sorted(only))

@@ -24,6 +24,7 @@ class Shape:
         candidates: what the responses are: ``text``, ``image``, ``edit`` or ``video``.
         margin: whether the judge gives scores.
         media: how media are written.
+        soft: whether rows have ``p_chosen``.
     """
 
     images: bool = False
@@ -31,6 +32,7 @@ class Shape:
     candidates: str = "text"
     margin: bool = True
     media: MediaMode = "inline"
+    soft: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,12 @@ class Layout:
 
     Attributes:
         files: of every tier and split, the paths of its files.
+        smoothing: the label smoothing to train with, if any.
     """
 
     shape: Shape
     files: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
+    smoothing: float | None = None
 
     def of_split(self, split: str) -> list[str]:
         """The paths of all files of a split, whatever their tier."""
@@ -62,6 +66,7 @@ class TrainerFormat(abc.ABC):
         media: the ways in which it takes them, the default first; none for text alone.
         inline_videos: whether videos may be in the rows; otherwise they are paths.
         ties: whether it holds pairs of which neither is better.
+        soft: whether it can have a column ``p_chosen``.
         alternating: whether a prompt must begin with the user (or the system) and alternate.
         whole_folders: whether the trainer reads every file of a folder.
         label_columns: columns of the label that it needs besides those that all formats need.
@@ -77,6 +82,7 @@ class TrainerFormat(abc.ABC):
     media: ClassVar[tuple[MediaMode, ...]] = ()
     inline_videos: ClassVar[bool] = False
     ties: ClassVar[bool] = False
+    soft: ClassVar[bool] = False
     alternating: ClassVar[bool] = False
     whole_folders: ClassVar[bool] = False
     label_columns: ClassVar[tuple[str, ...]] = ()

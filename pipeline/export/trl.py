@@ -12,6 +12,7 @@ from pipeline.export.trainer_format import Layout, Shape, TrainerFormat
 
 _FACTS = [("pair_id", pa.string()), ("confidence", pa.float64())]
 _MARGIN = ("margin", pa.float64())
+_SOFT = ("p_chosen", pa.float64())
 
 
 class TrlDpo(TrainerFormat):
@@ -25,11 +26,13 @@ class TrlDpo(TrainerFormat):
     trainer = "TRL DPOTrainer"
     images = True
     media = ("inline", "references")
+    soft = True
 
     def schema(self, shape: Shape) -> pa.Schema:
         columns = [(name, MESSAGES) for name in ("prompt", "chosen", "rejected")]
         columns += [("images", IMAGES)] * shape.images  # without pictures TRL takes no such column
-        return with_features(pa.schema([*columns, *_FACTS, *[_MARGIN] * shape.margin]))
+        columns += [*_FACTS, *[_MARGIN] * shape.margin, *[_SOFT] * shape.soft]
+        return with_features(pa.schema(columns))
 
     def rows(self, example: Example, shape: Shape) -> list[dict[str, Any]]:
         row: dict[str, Any] = {
@@ -40,7 +43,7 @@ class TrlDpo(TrainerFormat):
             "confidence": example.confidence,
         }
         row |= {"images": list(example.images)} if shape.images else {}  # a null is no empty list
-        return [row | _margin(example, shape)]
+        return [row | _weights(example, shape)]
 
     def usage(self, layout: Layout) -> str:
         vision = (
@@ -49,17 +52,22 @@ class TrlDpo(TrainerFormat):
             if layout.shape.images
             else ""
         )
-        uncut = ", max_length=None" if layout.shape.images else ""
+        options = ["max_length=None"] * layout.shape.images
+        smoothing = ""
+        if layout.smoothing is not None:
+            options.insert(0, f'loss_type="robust", label_smoothing={layout.smoothing:g}')
+            smoothing = (
+                "\n\n`label_smoothing` does nothing with TRL's default loss (`sigmoid`): take "
+                "`robust` with the ε above."
+            )
         return (
             "```python\n"
             "from datasets import load_dataset\n"
             "from trl import DPOConfig, DPOTrainer\n\n"
             f"data = load_dataset({_arguments(layout)})\n"
-            f'args = DPOConfig(loss_type="robust", label_smoothing=EPSILON{uncut}, …)\n'
+            f"args = DPOConfig({''.join(f'{option}, ' for option in options)}…)\n"
             'DPOTrainer(model, args=args, train_dataset=data["train"], processing_class=…)\n'
-            "```\n\n"
-            "`label_smoothing` does nothing with TRL's default loss (`sigmoid`): take `robust` "
-            f"with the ε above.{vision}"
+            f"```{smoothing}{vision}{_soft(layout)}"
         )
 
 
@@ -68,10 +76,12 @@ class TrlReward(TrainerFormat):
 
     name = "trl-reward"
     trainer = "TRL RewardTrainer"
+    soft = True
 
     def schema(self, shape: Shape) -> pa.Schema:
         columns = [(name, MESSAGES) for name in ("chosen", "rejected")]
-        return with_features(pa.schema([*columns, *[_MARGIN] * shape.margin, *_FACTS]))
+        columns += [*[_MARGIN] * shape.margin, *_FACTS, *[_SOFT] * shape.soft]
+        return with_features(pa.schema(columns))
 
     def rows(self, example: Example, shape: Shape) -> list[dict[str, Any]]:
         row: dict[str, Any] = {
@@ -80,7 +90,7 @@ class TrlReward(TrainerFormat):
             "pair_id": example.pair_id,
             "confidence": example.confidence,
         }
-        return [row | _margin(example, shape)]
+        return [row | _weights(example, shape)]
 
     def usage(self, layout: Layout) -> str:
         margin = (
@@ -96,7 +106,7 @@ class TrlReward(TrainerFormat):
             "from trl import RewardConfig, RewardTrainer\n\n"
             f"data = load_dataset({_arguments(layout)})\n"
             'RewardTrainer(model, args=RewardConfig(…), train_dataset=data["train"])\n'
-            f"```\n\n{margin}"
+            f"```\n\n{margin}{_soft(layout)}"
         )
 
 
@@ -104,8 +114,18 @@ def _message(answer: Answer) -> dict[str, str]:
     return {"role": "assistant", "content": answer.text}
 
 
-def _margin(example: Example, shape: Shape) -> dict[str, Any]:
-    return {"margin": example.margin} if shape.margin else {}
+def _weights(example: Example, shape: Shape) -> dict[str, Any]:
+    margin = {"margin": example.margin} if shape.margin else {}
+    return margin | ({"p_chosen": example.p_chosen} if shape.soft else {})
+
+
+def _soft(layout: Layout) -> str:
+    if not layout.shape.soft:
+        return ""
+    return (
+        "\n\n`p_chosen` is the calibrated probability that people prefer the chosen response; TRL "
+        "reads no such column, a loss of your own can."
+    )
 
 
 def _arguments(layout: Layout) -> str:

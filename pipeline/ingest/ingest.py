@@ -1,8 +1,8 @@
 """Converts a public preference set, or files in any columns, to shards of pairs.
 
 Rows are streamed, media never decoded. Every row of the source becomes one row of the shards, in
-order; a row that cannot be judged is kept, so that it ends in quarantine with its reason, and is
-counted in the report.
+order, or the pairs of a ranked one if asked for; a row that cannot be judged is kept, so that it
+ends in quarantine with its reason, and is counted in the report.
 """
 
 from __future__ import annotations
@@ -14,35 +14,40 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from pipeline.ingest.media_paths import MediaPaths
+from pipeline.ingest.ranked_pairs import Expansion, as_pairs
 from pipeline.ingest.source_files import OpenSource, SourceConfig, open_source
-from pipeline.pairs.columns import ColumnMapping
-from pipeline.pairs.contract_checks import row_problems
+from pipeline.pairs.contract_checks import with_defects_kept
+from pipeline.pairs.known_layouts import AUTO
+from pipeline.pairs.layout_proposal import proposal
+from pipeline.pairs.mapped_rows import to_pairs
+from pipeline.pairs.mapping_config import MappingConfig
 from pipeline.pairs.shard_writer import ShardConfig, ShardWriter, existing_shards, refuse_existing
-from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.errors import ConfigError, InputError, QuarantineError, StorageError
 from pipeline.store.object_store import Store
 
 _EXAMPLES = 3  # bad rows shown for each kind of problem
 
 
-class IngestConfig(Frozen):
+class IngestConfig(MappingConfig):
     """The whole configuration of ``pairmill ingest``."""
 
     source: SourceConfig
     """What to read (see `SourceConfig`)."""
     output: str = Field(min_length=1)
     """Folder or ``s3://bucket/prefix`` for the shards."""
-    columns: ColumnMapping = ColumnMapping()
-    """Where the source holds what pairs v1 asks for."""
     name: str | None = Field(default=None, pattern=r"^[\w.-]+$")
     """Shards are called ``<name>-00000.parquet``; by default the source's own name."""
     row_ids: str | None = Field(default=None, min_length=1)
     """Makes ``pair_id`` of this prefix and the row's number in the source
-    (``<row_ids>-000000042``), for sources without an id. Pin the revision with it.
+    (``<row_ids>-000000042``), for sources without an id; by default of ``name``, where no layout
+    and no map gives ids. Pin the revision with it.
+    """
+    ranked_pairs: Expansion | None = None
+    """Make pairs of each ranked row: `all`, `adjacent` (neighbours by score) or
+    `best-against-rest`; by default it stays one row of several candidates.
     """
     limit: int | None = Field(default=None, ge=1)
     """Read only so many rows."""
@@ -71,7 +76,7 @@ class IngestReport:
     """What an ingest did.
 
     Attributes:
-        rows: rows read, all of them written.
+        rows: rows written: those read, or the pairs of ranked ones.
         shards: keys of the shards, in order.
         bytes: size of all shards.
         problems: rows that cannot be judged, by reason.
@@ -92,8 +97,8 @@ class IngestReport:
         return sum(self.problems.values())
 
     def note(self, pairs: pa.Table) -> None:
-        """Counts a table of pairs, and what is wrong with its rows."""
-        for row, reason in enumerate(row_problems(pairs).to_pylist()):
+        """Counts a table of pairs with their defects."""
+        for row, reason in enumerate(pairs["defect"].to_pylist()):
             if reason is None:
                 continue
             self.problems[reason] += 1
@@ -124,9 +129,11 @@ def ingest(
     if not config.overwrite:
         refuse_existing(store, name)
     source = source or open_source(config.source)
+    if config.layout == AUTO:
+        raise ConfigError(proposal(next(source.tables(), source.schema.empty_table()), source.name))
     if problems := column_problems(config, source):
         lines = "\n  ".join(problems)
-        raise InputError(f"{source.name}: the columns do not fit pairs v1:\n  {lines}")
+        raise InputError(f"{source.name}: the columns do not fit:\n  {lines}")
     media = MediaPaths(config.media_root or config.source.folder(), config.inline_media)
     report = IngestReport(media_problems=media.problems)
 
@@ -137,7 +144,7 @@ def ingest(
     writer = ShardWriter(store, name, config.shards, count)
     for pairs in _pairs(config, source):
         report.note(pairs)
-        writer.add(media.apply(pairs))
+        writer.add(media.apply(with_defects_kept(pairs)))
     writer.close()
     report.shards = writer.written
     if not report.rows:
@@ -152,19 +159,19 @@ def column_problems(config: IngestConfig, source: OpenSource) -> list[str]:
     Raises:
         ConfigError: ids are to be made, and the source has some.
     """
-    schema = source.schema
+    schema, mapping = source.schema, config.mapping()
     if config.row_ids is not None:
-        if config.columns.pair_id is not None or "pair_id" in schema.names:
+        if mapping.narrowed(["pair_id"]).needed(schema):
             raise ConfigError(
                 f"row_ids={config.row_ids!r}: the source already has a pair_id; leave row_ids out"
             )
         schema = schema.append(pa.field("pair_id", pa.string()))
-    return config.columns.check(schema)
+    return mapping.check(schema)
 
 
 def describe_columns(config: IngestConfig, schema: pa.Schema) -> list[str]:
-    """One line for each column of the source: its type, and which columns of pairs it becomes."""
-    uses = config.columns.uses(schema)
+    """One line for each column of the source: its type, and which fields of a pair it becomes."""
+    uses = config.mapping().uses(schema)
     return [
         f"{column.name}: {column.type} -> {', '.join(uses[column.name]) or '(not read)'}"
         for column in schema
@@ -182,24 +189,24 @@ def check_report(config: IngestConfig, report: IngestReport) -> None:
         raise QuarantineError(
             f"{report.bad_rows} of {report.rows} rows cannot be judged, more than "
             f"max_bad_fraction {config.max_bad_fraction:g} allows; most often ({count}): {worst}, "
-            f"such as {', '.join(report.examples[worst])}; check the mapping under columns"
+            f"such as {', '.join(report.examples[worst])}; check layout and map"
         )
 
 
 def _pairs(config: IngestConfig, source: OpenSource) -> Iterator[pa.Table]:
     """The source's rows as pairs, numbered if that is asked for, up to the limit."""
-    start = 0
+    start, mapping = 0, config.mapping()
+    prefix = config.shard_name() if mapping.makes_ids else None
+    prefix = prefix if config.row_ids is None else config.row_ids
     for table in source.tables():
         if config.limit is not None:
             table = table.slice(0, config.limit - start)
         if not table.num_rows:
             return
-        if config.row_ids is not None:
-            numbers = pa.arange(start, start + table.num_rows).cast(pa.string())
-            digits = pc.utf8_lpad(numbers, 9, padding="0")
-            ids = pc.binary_join_element_wise(config.row_ids, digits, "-")
-            table = table.append_column("pair_id", ids)
-        yield config.columns.to_pairs(table)
+        rows = range(start, start + table.num_rows)
+        ids = None if prefix is None else [f"{prefix}-{row:09d}" for row in rows]
+        pairs = to_pairs(mapping, table, ids)
+        yield pairs if config.ranked_pairs is None else as_pairs(pairs, config.ranked_pairs)
         start += table.num_rows
 
 

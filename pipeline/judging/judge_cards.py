@@ -1,4 +1,4 @@
-"""The identity of a judge, and its card: what the judge is, stored as ``judges/<judge>.json``.
+"""Judge cards: what a judge is, stored as ``judges/<judge>.json``, and found again by what it is.
 
 A card is written once; a calibration, which comes after the judge's votes, is the one thing that is
 put into it later (:mod:`pipeline.aggregation.calibration_cards`).
@@ -7,42 +7,92 @@ put into it later (:mod:`pipeline.aggregation.calibration_cards`).
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 from pydantic import ValidationError
 
+from pipeline.judging.earlier_cards import earlier_form
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.label_parts import judge_folder
-from pipeline.judging.parsing import PARSER_VERSION
-from pipeline.judging.prompts import load_prompt
-from pipeline.runtime.digest import digest
+from pipeline.judging.judge_identity import ModelVersion, canonical_form, judge_id_of
+from pipeline.parts.part_keys import judge_folder, judge_parts_prefix
+from pipeline.runtime.digest import SHORT, digest
 from pipeline.runtime.errors import ConfigError, InputError
-from pipeline.runtime.validation_errors import problems_of
 from pipeline.store.object_store import Store
+from schemas.validation_faults import first_faults
 
-# Raise with any change to how media are decoded or prompts laid out: both change verdicts.
-RENDERING_VERSION = "2"
 _FOLDER = "judges"
 
 
-def judge_card(judge: JudgeConfig, model_version: str, engine: str) -> dict[str, Any]:
-    """Everything that can change a verdict, as stored in ``judges/<judge_id>.json``.
+@dataclass(frozen=True)
+class KnownJudge:
+    """A judge as an output knows it.
+
+    Attributes:
+        card: its card.
+        found: how it was recognised, in a sentence for people.
+    """
+
+    card: dict[str, Any]
+    found: str
+
+    @property
+    def judge_id(self) -> str:
+        """Its id, under which its votes are stored."""
+        return str(self.card["judge_id"])
+
+
+def judge_card(judge: JudgeConfig, version: ModelVersion, engine: str) -> dict[str, Any]:
+    """The card of a judge that is new to an output.
 
     Args:
         judge: the judge's configuration.
-        model_version: the hub commit or the content hash of the weights that will really run.
-        engine: the kind of engine; kinds differ in the last bits, and with them in a verdict.
+        version: of the weights that will really run.
+        engine: the kind of engine.
     """
-    prompt = load_prompt(judge.format, judge.candidates)
-    card: dict[str, Any] = {
-        "judge": judge.model_dump(mode="json"),
-        "model_version": model_version,
+    form = canonical_form(judge, version, engine)
+    return {
+        "judge_id": judge_id_of(form),
+        "identity": form,
+        "judge": judge.model_dump(mode="json"),  # as it was configured first
+        "model_version": version.shown,
+        "model_files": dict(version.files),
         "engine": engine,
-        "prompt_sha256": digest(prompt.system, prompt.user, prompt.answer),
-        "parser": PARSER_VERSION,
-        "rendering": RENDERING_VERSION,
+        "prompt_sha256": form["prompt"],
+        "software": _software(),
     }
-    return card | {"judge_id": digest(json.dumps(card, sort_keys=True))}
+
+
+def find_judge(output: Store, judge: JudgeConfig, version: ModelVersion, engine: str) -> KnownJudge:
+    """The judge of an output that judges as this one would; otherwise a new one.
+
+    Args:
+        output: where its votes are or will be; nothing is written.
+        judge: the judge's configuration.
+        version: of the weights that will really run.
+        engine: the kind of engine.
+
+    Raises:
+        InputError: what is stored as a card is not one.
+        StorageError: the store fails.
+    """
+    new = judge_card(judge, version, engine)
+    cards = _cards(output)
+    same = [card for card in cards if _is_same(card, new["identity"], version)]
+    if not same:
+        others = f", which has {len(cards)} others" if cards else ""
+        return KnownJudge(new, f"a new judge of this output{others}")
+    card = same[0] if len(same) == 1 else _first_choice(output, same, new["judge"]["votes"])
+    shared = _weights_of(card) & version.names
+    by = "commit" if all(name.startswith("commit:") for name in shared) else "content"
+    found = f"the judge of this output, recognised by the {by} of its weights"
+    if rest := [each["judge_id"][:SHORT] for each in same if each is not card]:
+        found += (
+            f"; {', '.join(rest)} are the same judge: of these one with parts is taken, then one "
+            "with these judge.votes, then that with most parts"
+        )
+    return KnownJudge(card, found)
 
 
 def label_id(pair_hash_: str, judge_id: str) -> str:
@@ -81,8 +131,7 @@ def find_card(output: Store, judge: str) -> dict[str, Any]:
     Raises:
         ConfigError: no judge, or more than one; the message lists all.
     """
-    keys = [entry.key for entry in output.list(_FOLDER) if entry.key.endswith(".json")]
-    cards = [_card(output, key) for key in keys]
+    cards = _cards(output)
     found = [card for card in cards if card["judge_id"].startswith(judge.removeprefix("judge="))]
     if len(found) == 1:
         return found[0]
@@ -110,7 +159,7 @@ def judge_of(card: dict[str, Any]) -> JudgeConfig:
         return JudgeConfig.model_validate(card["judge"])
     except ValidationError as error:
         raise InputError(
-            f"the card of judge {card['judge_id'][:16]} cannot be used ({problems_of(error)}): "
+            f"the card of judge {card['judge_id'][:16]} cannot be used ({first_faults(error)}): "
             "use the version of this software that wrote it, or label again"
         ) from error
 
@@ -128,11 +177,48 @@ def read_json(store: Store, key: str) -> object:
         raise InputError(f"{store.path(key)}: not JSON ({error})") from error
 
 
+def _cards(output: Store) -> list[dict[str, Any]]:
+    keys = [entry.key for entry in output.list(_FOLDER)]
+    direct = [key for key in keys if key.count("/") == 1 and key.endswith(".json")]
+    return [_card(output, key) for key in direct]
+
+
+def _is_same(card: dict[str, Any], form: dict[str, Any], version: ModelVersion) -> bool:
+    known = card["identity"] if "identity" in card else earlier_form(card)
+    if known is None or known | {"weights": ""} != form | {"weights": ""}:
+        return False
+    return not version.names.isdisjoint(_weights_of(card))
+
+
+def _weights_of(card: dict[str, Any]) -> frozenset[str]:
+    """What a card says of the weights: a commit, a digest, or both."""
+    return frozenset({card["model_version"], card.get("identity", card).get("weights")})
+
+
+def _first_choice(
+    output: Store, cards: list[dict[str, Any]], votes: dict[str, Any]
+) -> dict[str, Any]:
+    """Of several cards of one judge, which earlier versions told apart by ``judge.votes``."""
+
+    def preference(card: dict[str, Any]) -> tuple[bool, bool, int, str]:
+        parts = sum(1 for _ in output.list(judge_parts_prefix(card["judge_id"])))
+        return not parts, card["judge"]["votes"] != votes, -parts, card["judge_id"]
+
+    return min(cards, key=preference)
+
+
 def _card(output: Store, key: str) -> dict[str, Any]:
     card = read_json(output, key)
     if not isinstance(card, dict) or not {"judge_id", "judge"} <= card.keys():
         raise InputError(f"{output.path(key)}: not a judge card; restore or remove it")
     return card
+
+
+def _software() -> str:
+    try:
+        return f"pairmill {metadata.version('pairmill')}"
+    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        return "pairmill"
 
 
 def _json(card: dict[str, Any]) -> bytes:

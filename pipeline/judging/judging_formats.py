@@ -33,6 +33,10 @@ class Format(Protocol):
     def scale(self) -> tuple[int, int] | None:
         """The lowest and the highest score, or None without scores."""
 
+    @property
+    def grammar(self) -> int:
+        """The version of its parser, part of the identity of the judges that use it."""
+
     def parse(self, reply: str, finish_reason: str | None, count: int) -> Verdict | Unparseable:
         """Reads a reply about ``count`` candidates."""
 
@@ -42,6 +46,7 @@ class Pairwise:
     """Two candidates, by scores or by options."""
 
     scale: tuple[int, int] | None
+    grammar: int
     counts: tuple[int, int] = (2, 2)
     family: Family = "pair"
 
@@ -56,6 +61,7 @@ class Pairwise:
 class Ranking:
     """Several candidates, each scored beside the others; every two of them make a pair."""
 
+    grammar: int
     scale: tuple[int, int] = (1, 10)
     counts: tuple[int, int] = (2, MOST_CANDIDATES)
     family: Family = "ranking"
@@ -69,6 +75,7 @@ class Ranking:
 class Single:
     """One candidate, scored by itself."""
 
+    grammar: int
     scale: tuple[int, int] = (1, 5)
     counts: tuple[int, int] = (1, 1)
     family: Family = "score"
@@ -78,11 +85,12 @@ class Single:
         return parse_scores(reply, finish_reason, count, self.scale)
 
 
+# Raise a format's `grammar` with any change of its parser that reads some reply otherwise.
 FORMATS: dict[FormatName, Format] = {
-    "pairwise_scores": Pairwise(scale=(1, 10)),
-    "pairwise_options": Pairwise(scale=None),
-    "single_score": Single(),
-    "batch_ranking": Ranking(),
+    "pairwise_scores": Pairwise(scale=(1, 10), grammar=3),
+    "pairwise_options": Pairwise(scale=None, grammar=3),
+    "single_score": Single(grammar=3),
+    "batch_ranking": Ranking(grammar=3),
 }
 
 

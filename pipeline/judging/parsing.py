@@ -12,9 +12,6 @@ from typing import Literal
 
 from schemas.labels import Reason
 
-# Part of the judge's fingerprint: raise it with any change here or in ``endings``.
-PARSER_VERSION = "3"
-
 THINK_END = "</think>"
 _THINK_START = "<think>"
 _SCORE = re.compile(

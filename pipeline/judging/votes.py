@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipeline.judging.parsing import Unparseable, Verdict
-from schemas.labels import VERDICT
+from pipeline.judging.renderings import Rendering
+from schemas.labels import VERDICT, VOTE
 
 LETTERS = string.ascii_lowercase
 _STORED = (
@@ -26,6 +27,9 @@ _STORED = (
     "prompt_tokens",
     "output_tokens",
     "cached_tokens",
+    "run_id",
+    "superseded",
+    "cut_text",
 )
 
 
@@ -40,6 +44,10 @@ class Vote:
         option: ``"a"``, ``"b"``, ``"both_good"`` or ``"both_bad"``; None without an option.
         prompt_tokens: length of the prompt, media included, in tokens.
         cached_tokens: how many of them the engine served from its prefix cache.
+        run_id: the run that asked; None in votes of labels v1.
+        superseded: whether a later vote takes its place, so that it counts no more.
+        cut_text: what followed the verdict in the reply; None where nothing is known of it.
+        rendering: the versions of what the judge was shown; None in votes of labels v1.
     """
 
     order: str
@@ -53,6 +61,10 @@ class Vote:
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    run_id: str | None = None
+    superseded: bool = False
+    cut_text: str | None = None
+    rendering: Rendering | None = None
 
     @property
     def readable(self) -> bool:
@@ -80,20 +92,26 @@ class Vote:
         return replace(self, order="ab" if shown[0] < shown[1] else "ba", scores=scores)
 
     def as_row(self) -> dict[str, Any]:
-        """The vote as labels v1 stores it."""
+        """The vote as labels v2 stores it."""
         score_a, score_b = (*self.scores[:2], None, None)[:2]
-        return {name: getattr(self, name) for name in _STORED} | {
+        row: dict[str, Any] = dict.fromkeys(field.name for field in VOTE)
+        row |= {name: getattr(self, name) for name in _STORED}
+        return row | {
             "score_a": score_a,
             "score_b": score_b,
             "scores": list(self.scores) if len(self.scores) > 2 else None,
             "choice": self.choice,
+            "rendering": asdict(self.rendering) if self.rendering else None,
         }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Vote:
-        """The vote that labels v1 stores as ``row``; ``detail`` is not stored."""
+        """The vote that labels v2 stores as ``row``; ``detail`` is not stored."""
         scores = row["scores"] or [s for s in (row["score_a"], row["score_b"]) if s is not None]
-        return cls(scores=tuple(scores), **{name: row[name] for name in _STORED})
+        stored = {name: row[name] for name in _STORED}
+        stored["superseded"] = bool(row["superseded"])
+        rendering = Rendering.from_row(row["rendering"])
+        return cls(scores=tuple(scores), rendering=rendering, **stored)
 
 
 def mapped_back(read: Verdict | Unparseable, order: str) -> dict[str, Any]:
@@ -135,9 +153,14 @@ def round_orders(count: int, round_number: int, pair_hash: str) -> tuple[str, ..
     return (letters, letters[::-1])
 
 
+def standing(votes: Sequence[Vote]) -> list[Vote]:
+    """The votes that count: those of which no later one takes the place."""
+    return [vote for vote in votes if not vote.superseded]
+
+
 def readable_of(votes: Sequence[Vote]) -> list[Vote]:
-    """The votes whose replies were verdicts."""
-    return [vote for vote in votes if vote.readable]
+    """The votes that are evidence: they count, and their replies were verdicts."""
+    return [vote for vote in standing(votes) if vote.readable]
 
 
 def _hash(text: str) -> bytes:

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.judging.label_parts import judge_folder
-from pipeline.labeling.units import Unit
+from pipeline.parts.part_keys import judge_folder
+from pipeline.parts.units import Unit
 from pipeline.runtime.errors import EngineStartError
 from pipeline.store.object_store import Store
 

@@ -61,7 +61,7 @@ def plan_canaries(
     if config is None or config.input is None:
         return None
     root, how = canary_root(output, run_id), config.read_as(label.input)
-    plan = make_plan(config.input, root, how, label.judge, judge_id)
+    plan = make_plan(config.input, root, how, label.judge, judge_id, hashes=output)
     for shard in plan.bad_shards:
         reporter.note(f"unreadable canaries, left out: {shard.entry.key}: {shard.defect}")
     if not plan.rows_to_do:

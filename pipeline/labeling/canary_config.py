@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.pairs.columns import ColumnMapping
 from pipeline.pairs.input_config import InputConfig
-from pipeline.runtime.config_file import Frozen
+from pipeline.pairs.mapping_config import MappingConfig
 from pipeline.store.object_store import Store
 
 CANARIES_FOLDER = "canaries"
@@ -15,16 +14,18 @@ def canary_root(output: Store, run_id: str) -> Store:
     return Store(output.path(f"{CANARIES_FOLDER}/{run_id}"))
 
 
-class CanaryConfig(Frozen):
-    """Gold pairs that a nightly run re-judges among its other pairs, if it has any to judge."""
+class CanaryConfig(MappingConfig):
+    """Gold pairs that a nightly run re-judges among its other pairs, if it has any to judge.
+
+    They have a layout or map of their own; that of ``input`` does not apply to them.
+    """
 
     input: str | None = None
     """A folder of shards, or one shard; none means no canaries."""
-    columns: ColumnMapping = ColumnMapping()
-    """Column mapping of the canaries; that of ``input.columns`` does not apply to them."""
     media_roots: tuple[str, ...] = ()
     """As ``input.media_roots``, for the canaries."""
 
     def read_as(self, corpus: InputConfig) -> InputConfig:
         """How canaries are read: with unit sizes as of the corpus."""
-        return corpus.model_copy(update={"columns": self.columns, "media_roots": self.media_roots})
+        own = {name: getattr(self, name) for name in MappingConfig.model_fields}
+        return corpus.model_copy(update={**own, "media_roots": self.media_roots})

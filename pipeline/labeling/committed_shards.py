@@ -9,14 +9,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pipeline.judging.label_parts import (
-    committed_range,
+from pipeline.pairs.shards import PATH_DIGITS, shard_key
+from pipeline.parts.part_keys import (
+    Part,
+    ShardParts,
     judge_parts_prefix,
     parts_prefix,
     versions_prefix,
 )
-from pipeline.labeling.units import subtract
-from pipeline.pairs.shards import PATH_DIGITS, shard_key
+from pipeline.parts.units import subtract
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
 
 THREADS = 16
@@ -31,28 +33,30 @@ class CommittedShard:
     Attributes:
         content: its etag, or the hash of its content where the store has no etags.
         key: identity of its path and content (``fingerprint.shard_key``).
-        ranges: the row ranges of its parts, ascending.
+        parts: the parts of its rows.
         changed: whether an earlier version of it has parts.
         former: key of a published shard with the same content under another path.
+        unsettled: those of ``parts`` whose rows may have to be asked about again.
     """
 
     entry: Entry
     content: str
     key: str
-    ranges: tuple[tuple[int, int], ...]
+    parts: ShardParts
     changed: bool
     former: str | None = None
+    unsettled: tuple[Part, ...] = ()
 
     def covers(self, rows: int) -> bool:
         """Whether the parts hold each of ``rows`` rows, and none beyond."""
-        beyond = any(stop > rows for _, stop in self.ranges)
-        return not beyond and not subtract([(0, rows)], self.ranges)
+        ranges = self.parts.ranges
+        return all(stop <= rows for _, stop in ranges) and not subtract([(0, rows)], ranges)
 
 
 def committed_shards(
-    source: Store, output: Store, judge_id: str, entries: Sequence[Entry]
+    contents: ContentKeys, output: Store, judge_id: str, entries: Sequence[Entry]
 ) -> Iterator[CommittedShard]:
-    """Finds the parts of every shard; in no particular order.
+    """Finds the parts of every shard of ``contents``; in no particular order.
 
     In a bucket the parts of many shards come from one listing, which the store answers by pages:
     names of parts begin with a hash of the shard's path, so that all shards whose hashes begin
@@ -62,10 +66,10 @@ def committed_shards(
         StorageError: the input or the output cannot be reached.
     """
     with ThreadPoolExecutor(THREADS) as pool:
-        contents = pool.map(source.content_key, entries)
+        found_contents = pool.map(contents.of, entries)
         groups = defaultdict(list)
         digits = _shared_digits(len(entries), output)
-        for entry, content in zip(entries, contents, strict=True):
+        for entry, content in zip(entries, found_contents, strict=True):
             key = shard_key(entry.key, entry.size, content)
             groups[key[:digits]].append((entry, content, key))
         found = pool.map(lambda group: _group(output, judge_id, *group), groups.items())
@@ -86,15 +90,15 @@ def _group(
         listing = output.list(versions_prefix(judge_id, beginning))
     else:
         listing = output.list(judge_parts_prefix(judge_id), beginning)
-    versions: dict[str, dict[str, list[tuple[int, int]]]] = defaultdict(dict)
-    for part in listing:
-        if rows := committed_range(part.key):
-            folder = part.key.rpartition("/")[0]
-            versions[folder.rpartition("/")[0]].setdefault(folder, []).append(rows)
+    versions: dict[str, dict[str, list[str]]] = defaultdict(dict)
+    for entry in listing:
+        if Part.of(entry.key):
+            folder = entry.key.rpartition("/")[0]
+            versions[folder.rpartition("/")[0]].setdefault(folder, []).append(entry.key)
     committed = []
     for entry, content, key in shards:
         of_path = versions.get(versions_prefix(judge_id, key), {})
-        ranges = of_path.get(own := parts_prefix(judge_id, key), [])
+        parts = ShardParts.of(of_path.get(own := parts_prefix(judge_id, key), []))
         earlier = len(of_path) > (own in of_path)
-        committed.append(CommittedShard(entry, content, key, tuple(sorted(ranges)), earlier))
+        committed.append(CommittedShard(entry, content, key, parts, earlier))
     return committed

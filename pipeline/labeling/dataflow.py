@@ -30,6 +30,7 @@ from pipeline.labeling.unit_result import UnitResult, unit_results_of
 from pipeline.runtime import errors
 from pipeline.runtime.errors import PairmillError
 from pipeline.runtime.stop import Stop
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
 
 _SHARDS_A_TASK = 128
@@ -134,8 +135,8 @@ class _Reader:
     """The read stage: receives shard tasks, yields their units one at a time."""
 
     def __init__(self, spec: RunSpec) -> None:
-        self._corpora = spec.corpora
-        self._stop = StopMark(Store(spec.output_uri), spec.run_id)
+        self._corpora, self._output = spec.corpora, Store(spec.output_uri)
+        self._stop = StopMark(self._output, spec.run_id)
         self.__name__ = "read_units"
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
@@ -144,9 +145,10 @@ class _Reader:
                 return
             task: ShardTask = pickle.loads(data)
             corpus = self._corpora[task.corpus]
-            columns, most = corpus.config.columns, corpus.config.unit_bytes
+            mapping, most = corpus.config.mapping(), corpus.config.unit_bytes
             store = Store(corpus.uri)
-            units = of_planned_version(store, task, read_units(store, task, columns, most))
+            units = read_units(store, task, mapping, most)
+            units = of_planned_version(store, task, units, ContentKeys(store, self._output))
             yield from itertools.takewhile(lambda unit: not self._stop.seen(), units)
 
 

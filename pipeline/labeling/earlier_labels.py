@@ -1,88 +1,64 @@
-"""Labels of earlier versions of a shard: rows that did not change reuse them.
+"""The labels that rows of a unit have already, in the part to be revised or anywhere by this judge.
 
-A shard that was rewritten or moved has a new key, and so no parts. Its rows that are still the same
-pairs (by hash of prompt, candidates and media) reuse the votes that the same judge gave earlier.
+A row that is the same pair (by hash of prompt, candidates and media) as one judged before, in
+whatever shard and version, has that one's newest votes.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.judging.label_parts import committed_range, parts_prefix, read_part, versions_prefix
-from pipeline.labeling.units import Unit
-from pipeline.store.object_store import Store
-
-_SHARDS_HELD = 2  # units come shard by shard, several at once
+from pipeline.judging.votes import Vote
+from pipeline.labeling.reopening import Reopening, votes_of
+from pipeline.parts.forgotten import Forgotten
+from pipeline.parts.label_index import LabelIndex
 
 
 @dataclass(frozen=True)
 class EarlierLabels:
-    """The labels of the earlier versions of one shard; their votes stay in Arrow's memory.
+    """Labels that a judge has given; any thread may ask.
 
     Attributes:
-        rows: rows of labels v1; None without earlier versions.
-        positions: the row of each pair, by its hash.
+        part: the part that is being revised, as a table of labels v2; its votes stay in Arrow's
+            memory. None of rows that have no part yet.
+        index: of the judge's labels; None where nothing is to be reused.
+        reopening: which of them are asked about again; none by default.
+        forgotten: pairs that are not to be judged, nor their labels reused.
     """
 
-    rows: pa.Table | None
-    positions: dict[str, int]
+    part: pa.Table | None = None
+    index: LabelIndex | None = None
+    reopening: Reopening | None = None
+    forgotten: Forgotten = field(default_factory=Forgotten)
 
-    def find(self, pair_hash: str) -> dict[str, Any] | None:
-        """The label of a pair; None if no earlier version has it."""
-        position = self.positions.get(pair_hash)
-        if position is None or self.rows is None:
+    def of_row(self, row: int) -> Mapping[str, Any] | None:
+        """The label of a row in the part that is being revised; None without one."""
+        if self.part is None:
             return None
-        row: dict[str, Any] = self.rows.slice(position, 1).to_pylist()[0]
-        return row
+        offset = row - self.part["row"][0].as_py()
+        label: dict[str, Any] = self.part.slice(offset, 1).to_pylist()[0]
+        return label
 
-
-NONE = EarlierLabels(None, {})
-
-
-def reusable(rows: pa.Table) -> EarlierLabels:
-    """Rows of labels v1, to be reused by the hashes of their pairs."""
-    hashes = rows["pair_hash"].to_pylist()
-    return EarlierLabels(rows, {key: position for position, key in enumerate(hashes) if key})
-
-
-class EarlierVersions:
-    """Finds the labels of earlier versions of shards in the output store of one judge."""
-
-    def __init__(self, store: Store, judge_id: str, moved: Mapping[str, str]) -> None:
-        """Binds to the store and reads nothing; ``moved`` maps keys of shards to former keys."""
-        self._store, self._judge_id, self._moved = store, judge_id, moved
-        self._held: dict[str, EarlierLabels] = {}
-        self._lock = threading.Lock()
-
-    def of(self, unit: Unit) -> EarlierLabels:
-        """The labels of the earlier versions of a unit's shard; any thread.
+    def of_pair(self, pair_hash: str) -> Mapping[str, Any] | None:
+        """The newest label of a pair, wherever it is; None if it was never judged.
 
         Raises:
+            InputError: the index, or the part with the label, is damaged.
             StorageError: the store fails.
         """
-        with self._lock:  # units of one shard arrive together: one of them reads
-            if unit.shard_key not in self._held:
-                while len(self._held) >= _SHARDS_HELD:
-                    del self._held[next(iter(self._held))]
-                self._held[unit.shard_key] = self._read(unit)
-            return self._held[unit.shard_key]
+        return self.index.find(pair_hash) if self.index else None
 
-    def _read(self, unit: Unit) -> EarlierLabels:
-        own = parts_prefix(self._judge_id, unit.shard_key) + "/"
-        folders = [versions_prefix(self._judge_id, unit.shard_key)]
-        if former := self._moved.get(unit.shard_key):
-            folders.append(parts_prefix(self._judge_id, former))
-        keys = [
-            entry.key
-            for folder in folders
-            for entry in self._store.list(folder)
-            if committed_range(entry.key) and not entry.key.startswith(own)
-        ]
-        if not keys:
-            return NONE
-        return reusable(pa.concat_tables(read_part(self._store, key) for key in keys))
+    def stands(self, label: Mapping[str, Any]) -> bool:
+        """Whether a label is reused as it is, without asking about its pair again."""
+        return self.reopening is None or self.reopening.why(label) is None
+
+    def votes(self, label: Mapping[str, Any]) -> list[Vote]:
+        """The votes that a row goes on with that is asked about again."""
+        return self.reopening.votes(label) if self.reopening else votes_of(label)
+
+
+NONE = EarlierLabels()

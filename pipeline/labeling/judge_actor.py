@@ -6,9 +6,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 
@@ -27,6 +28,7 @@ from pipeline.labeling.unit_runner import UnitRunner
 from pipeline.labeling.worker_activity import Activity
 from pipeline.media.media_store import MediaStore
 from pipeline.pairs.input_config import InputConfig
+from pipeline.parts.forgotten import Forgotten
 from pipeline.runtime.errors import EngineDeadError
 from pipeline.runtime.logs import log_context, log_fields, logging_of
 from pipeline.store.object_store import Store
@@ -51,7 +53,7 @@ class RunSpec:
 
     Attributes:
         canaries: pairs that are judged among the others, with parts of their own.
-        moved: keys of shards that were moved, with their former keys.
+        epoch: of the lease under which the run writes.
         calibration: of this judge, from its card; None if it has none.
         retries: committed rows that are quarantined for one of these reasons are re-judged.
     """
@@ -64,7 +66,7 @@ class RunSpec:
     output_uri: str
     retries: frozenset[Reason] = frozenset()
     canaries: Corpus | None = None
-    moved: Mapping[str, str] = field(default_factory=dict)
+    epoch: int = 0
 
     @property
     def corpora(self) -> list[Corpus]:
@@ -103,11 +105,12 @@ class JudgeActor:
         media = _media(own, config)
         judge = Judge(self._engine, config.judge, how, media, labeler, self._activity)
         ids = (spec.judge_id, spec.run_id, workers.max_deaths)
-        runner = UnitRunner(judge, output, *ids, spec.retries, moved=spec.moved)
+        gone: dict[str, Any] = {"forgotten": Forgotten.read(output), "epoch": spec.epoch}
+        runner = UnitRunner(judge, output, *ids, spec.retries, **gone)
         self._runners = [runner]
         for corpus in others:
             other, store = judge.with_media(_media(corpus, config)), Store(corpus.output_uri)
-            self._runners.append(UnitRunner(other, store, *ids, same_engine=runner))
+            self._runners.append(UnitRunner(other, store, *ids, same_engine=runner, **gone))
 
     async def __call__(self, unit_row: pa.Table) -> AsyncIterator[pa.Table]:
         """Judges the unit of a one-row table of ``UNITS``; yields a one-row unit result."""

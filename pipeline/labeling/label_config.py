@@ -15,6 +15,7 @@ from pipeline.engines.engine_config import EngineConfig
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.pairs.input_config import InputConfig
 from pipeline.runtime.config_file import Frozen
+from pipeline.store.lease import TTL_S
 
 
 class WorkersConfig(Frozen):
@@ -77,6 +78,10 @@ class LabelConfig(Frozen):
     quarantine: QuarantineConfig = QuarantineConfig()
     progress_seconds: float = Field(default=10, gt=0)
     """Seconds between two reports of progress where there is no live bar."""
+    lease_s: float = Field(default=TTL_S, gt=0)
+    """Whatever writes to an output holds its lease. A run that has not renewed it for so many
+    seconds counts as dead, so that another may write.
+    """
 
     @model_validator(mode="after")
     def _enough_gpus(self) -> Self:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.aggregation.calibration_cards import read_calibration
+from pipeline.aggregation.reachable import check_reachable
 from pipeline.engines.model_version import model_version
-from pipeline.judging.judge_cards import judge_card, write_card
+from pipeline.judging.judge_cards import find_judge, write_card
 from pipeline.labeling.attempts import Starts
 from pipeline.labeling.canaries import Canaries, plan_canaries
 from pipeline.labeling.canary_config import CanaryConfig
@@ -26,11 +27,14 @@ from pipeline.labeling.published_shards import ReadPublished, nothing_published
 from pipeline.labeling.ray_recorder import RayRecorder
 from pipeline.labeling.ray_session import ray_session
 from pipeline.labeling.reconcile import check_coverage, check_quarantine
-from pipeline.labeling.retries import Retries
+from pipeline.labeling.reopening import Reopening
 from pipeline.labeling.run_metrics import RunMetrics
+from pipeline.labeling.settled_parts import unsettled_parts
 from pipeline.labeling.shard_planner import ShardPlan, ShardPlanner, map_threads
 from pipeline.labeling.unit_result import RowCounts
 from pipeline.pairs.shards import open_input
+from pipeline.parts.index_update import mark_asked, update_index
+from pipeline.parts.label_index import LabelIndex
 from pipeline.runtime.logs import logging_of
 from pipeline.runtime.phases import phase
 from pipeline.runtime.reporter import Reporter
@@ -47,11 +51,13 @@ class Run:
     """A planned run.
 
     Attributes:
-        retries: the rows that it retries, and its run id.
+        reopening: which judged rows are asked about again, and its run id.
+        index: the judge's labels as they were before; None of a dry run.
         card: the judge card; ``card["judge_id"]`` is the judge's fingerprint.
     """
 
-    retries: Retries
+    reopening: Reopening
+    index: LabelIndex | None
     card: dict[str, Any]
     plan: Plan
     config: LabelConfig
@@ -62,7 +68,7 @@ class Run:
     @property
     def run_id(self) -> str:
         """The run's identity; begins with its time."""
-        return self.retries.run_id
+        return self.reopening.run_id
 
     @property
     def canary_rows(self) -> int:
@@ -129,8 +135,10 @@ def label(
     stop = stop or Stop()
     with phase(reporter, "identifying the model", announce=False):
         version = model_version(config.judge.model)
-    card = judge_card(config.judge, version, config.engine.kind)
     output = Store(output_uri)
+    known = find_judge(output, config.judge, version, config.engine.kind)
+    calibrated = read_calibration(output, known.judge_id) is not None
+    check_reachable(config.judge, config.policy, calibrated=calibrated)
     with ExitStack() as session:
 
         def spread(planner: ShardPlanner, shards: Sequence[CommittedShard]) -> Iterable[ShardPlan]:
@@ -139,27 +147,38 @@ def label(
             session.enter_context(ray_session(config.workers, reporter))
             return plan_shards_by_tasks(planner, shards)
 
-        again, judge_id = Retries(retries, run_id or new_run_id()), card["judge_id"]
+        judge_id = known.judge_id
+        again = Reopening(config.judge, run_id or new_run_id(), retries)
         reporter = reporter.of_run(again.run_id)
         session.enter_context(logging_of(again.run_id, logging.WARNING))
         with step("plan") as detail:
-            how = (config.input, config.judge, judge_id, spread, again, read_published)
+            index = None if dry_run else update_index(output, judge_id, reporter.note)
+            unsettled = unsettled_parts(output, judge_id, again.asking, index)
+            how = (config.input, config.judge, judge_id, spread, again, unsettled, read_published)
             plan = make_plan(input_uri, output, *how)
             of_run = (config, output, again.run_id, judge_id, reporter)
             canaries = plan_canaries(canary, *of_run) if plan.units else None
             source = open_input(input_uri)[0].uri
-            run = Run(again, card, plan, config, source, output, canaries)
+            run = Run(again, index, known.card, plan, config, source, output, canaries)
             detail.update({"judge_id": judge_id, **plan.summary(), "canaries": run.canary_rows})
-            reporter.event("plan", {**detail, "judge_id": judge_id[:16]})
+            shown = {"judge_id": judge_id[:16], "judge": known.found}
+            reporter.event("plan", {**detail, **shown})
             for shard in plan.bad_shards:
                 reporter.note(f"unreadable shard, left out: {shard.entry.key}: {shard.defect}")
+            if expressions := config.input.translated():
+                reporter.note(f"input.columns is read as this input.map: {expressions}")
+            if plan.unread:
+                names = ", ".join(plan.unread)
+                reporter.note(f"columns that no field of a pair is read from: {names} (input.map)")
         if dry_run:
             return RunResult(judge_id, RowCounts(run.run_id), 0, RowCounts(run.run_id), plan.paths)
         with step("label") as detail:
             stop.check("nothing is judged yet")
             # Before Ray and engines, so that an output that cannot be written starts none; also
             # without rows, since a snapshot of no rows names a judge too.
-            write_card(output, card)
+            write_card(output, known.card)
+            for planned in (plan, *([canaries.plan] if canaries else [])):
+                planned.contents.save()
             if plan.units:
                 session.enter_context(ray_session(config.workers, reporter))
             return _execute(run, reporter, detail, stop)
@@ -185,6 +204,8 @@ def _execute(run: Run, reporter: Reporter, detail: dict[str, Any], stop: Stop) -
             f"{canaries.pairs} committed"
         )
     check_coverage(run.plan, run.output, run.card["judge_id"])
+    if run.index is not None and run.plan.settled:
+        mark_asked(run.index, run.output, run.plan.settled, run.reopening.asking)
     record = _record(run, "done", counts, canaries, seconds, rates)
     _store(run, record, reporter, detail)
     check_quarantine(run.output, record, run.config.quarantine)
@@ -202,9 +223,8 @@ def _judge(run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop) -> 
         run.run_id,
         run.input_uri,
         run.output.uri,
-        run.retries.reasons,
+        run.reopening.reasons,
         run.canaries.corpus if run.canaries else None,
-        run.plan.moved,
     )
     tasks = run.canaries.among(run.plan) if run.canaries else run.plan.tasks
     starts = Starts(run.output, judge_id, run.run_id)
@@ -246,6 +266,7 @@ def _record(
         "pairs": counts.pairs,
         **{status: counts.statuses[status] for status in Status},
         "reused": counts.reused,
+        "by_gold": counts.by_gold,
         "quarantined_by_reason": dict(counts.reasons),
         "judgments": counts.judgments,
         "prompt_tokens": counts.prompt_tokens,

@@ -7,9 +7,11 @@ import copy
 import datetime
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from pipeline.aggregation.decisions import Decision, next_orders
+from pipeline.aggregation.decisions import Decision
+from pipeline.aggregation.evidence import next_orders
 from pipeline.aggregation.labeler import Labeler
 from pipeline.engines.engine import Engine, Reply, Sampling
 from pipeline.engines.engine_config import EngineConfig
@@ -17,15 +19,20 @@ from pipeline.judging.endings import ending_of
 from pipeline.judging.judge_cards import label_id
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.judging_formats import FORMATS, replies_a_round
-from pipeline.judging.votes import Vote, mapped_back, round_orders, vote_seed
+from pipeline.judging.renderings import Rendering, rendering_of
+from pipeline.judging.votes import Vote, mapped_back, round_orders, standing, vote_seed
 from pipeline.labeling.earlier_labels import NONE, EarlierLabels
 from pipeline.labeling.prompting import Prepared, Prompting, media_threads
 from pipeline.labeling.read_pairs import Pairs
-from pipeline.labeling.units import Unit
+from pipeline.labeling.reopening import votes_of
 from pipeline.labeling.worker_activity import Activity
+from pipeline.media.decode_budget import DecodeBudget
 from pipeline.media.media_store import MediaStore
+from pipeline.parts.forgotten import forgotten_row
+from pipeline.parts.part_files import row_revision
+from pipeline.parts.units import Unit
 from pipeline.runtime.errors import EngineDeadError, RowRejected
-from schemas.labels import Reason, Status
+from schemas.labels import BY_GOLD, Reason, Status
 
 Result = TypeVar("Result")
 # Requests in flight to replies that the engine generates at once: some must always wait for it.
@@ -65,11 +72,17 @@ class Judge:
         self.activity = activity or Activity()
         self._engine, self._judge, self._how = engine, judge, how
         self._labeler = labeler or Labeler.of(judge)
-        self._prompting = Prompting(engine, judge, media)
+        self._budget = DecodeBudget(how.decode_bytes)
+        self._prompting = Prompting(engine, judge, media, self._budget)
         self._format = FORMATS[judge.format]
         self._threads = media_threads(how.decode_threads or os.cpu_count() or 1)
         rows_at_once = round(engine.at_once * _QUEUE_FACTOR / replies_a_round(judge.format))
         self._slots = asyncio.Semaphore(max(1, rows_at_once))
+
+    @property
+    def config(self) -> JudgeConfig:
+        """What is judged and how."""
+        return self._judge
 
     @property
     def policy_id(self) -> str:
@@ -79,7 +92,7 @@ class Judge:
     def with_media(self, media: MediaStore) -> Judge:
         """The same judge, threads and slots included, for pairs with media in another store."""
         other = copy.copy(self)
-        other._prompting = Prompting(self._engine, self._judge, media)
+        other._prompting = Prompting(self._engine, self._judge, media, self._budget)
         return other
 
     async def judge_unit(
@@ -90,15 +103,15 @@ class Judge:
         earlier: EarlierLabels = NONE,
         stopping: Callable[[], Awaitable[bool]] = _never,
     ) -> list[dict[str, Any]]:
-        """Judges the pairs of a unit; returns their labels v1 rows in the same order.
+        """Judges the pairs of a unit; returns their labels v2 rows in the same order.
 
         Once ``stopping``, no further pair is started: the rows are those of the first pairs only.
 
         Args:
             unit: the unit of the pairs.
             pairs: rows of pairs v1 with their ``defect``.
-            stamp: ``judge_id`` and ``run_id``.
-            earlier: labels of earlier versions of the shard, which are reused.
+            stamp: ``judge_id``, ``run_id`` and ``epoch``.
+            earlier: labels that are reused, except for rows that are asked about again.
             stopping: called before each pair: whether the run is to stop.
 
         Raises:
@@ -137,28 +150,53 @@ class Judge:
     ) -> dict[str, Any]:
         """Judges one pair: labels it, or quarantines it with the reason.
 
-        What is wrong with the pair itself is never an exception.
+        What is wrong with the pair itself is never an exception. A row that has a label keeps it
+        where it can no longer be judged.
         """
+        before = earlier.of_row(where["row"])
         votes: list[Vote] = []
         pair_hash: str | None = None
+        now = datetime.datetime.now(datetime.UTC)
+        forgotten = {"epoch": 0, "revision": 1, **where, "judged_at": now}
+        if earlier.forgotten.knows(pair["pair_id"], None):
+            return forgotten_row(forgotten)
         try:
             row = await self._in_thread(self._prompting.identify, pair)
             pair_hash = row.pair_hash
-            if found := earlier.find(pair_hash):
-                return self._reused(found, pair, where)
+            if earlier.forgotten.knows(None, pair_hash):
+                return forgotten_row(forgotten)
+            if row.alike:
+                where = {**where, "revision": row_revision(before) + 1 if before else 1}
+                return _by_gold(pair, where, row.alike, pair_hash, self.policy_id)
+            before = before or await self._in_thread(earlier.of_pair, pair_hash)
+            if before and earlier.stands(before):
+                return self._reused(before, pair, where)
+            votes = earlier.votes(before) if before else []
             prepared = await self._in_thread(self._prompting.prepare, row)
-            count = len(prepared.answers)
-            while orders := next_orders(self._format, votes, self._judge.votes, count, pair_hash):
-                asked = [
-                    self._ask(prepared, order, len(votes) + i) for i, order in enumerate(orders)
-                ]
-                votes += await asyncio.gather(*asked)
+            await self._vote(prepared, votes, where["run_id"])
             decision = self._labeler.decide(votes)
         except RowRejected as rejected:
+            if before and before["status"] != Status.QUARANTINED:
+                return self._reused(before, pair, where)
+            votes = votes or (votes_of(before) if before else [])
             decision = Decision(
                 status=Status.QUARANTINED, reason=rejected.reason, detail=rejected.detail
             )
+        where = {**where, "revision": row_revision(before) + 1 if before else 1}
         return label_row(pair, where, pair_hash, decision, votes, self.policy_id)
+
+    async def _vote(self, prepared: Prepared, votes: list[Vote], run_id: str) -> None:
+        """Adds votes until those that count suffice, or their budget is spent."""
+        count = len(prepared.answers)
+        while orders := next_orders(
+            self._format, votes, self._judge.votes, count, prepared.pair_hash
+        ):
+            superseded = len(votes) - len(standing(votes))
+            asked = [
+                self._ask(prepared, order, len(votes) + i, superseded)
+                for i, order in enumerate(orders)
+            ]
+            votes += [replace(vote, run_id=run_id) for vote in await asyncio.gather(*asked)]
 
     def prepare(self, pair: Mapping[str, Any]) -> Prepared:
         """Checks and decodes a pair, and lays out its first round (CPU work, any thread).
@@ -169,25 +207,27 @@ class Judge:
         return self._prompting.prepare(self._prompting.identify(pair))
 
     def _reused(
-        self, label: dict[str, Any], pair: Mapping[str, Any], where: Mapping[str, Any]
+        self, label: Mapping[str, Any], pair: Mapping[str, Any], where: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """A label of an earlier version of the shard: its votes, under the current policy."""
+        """A label that is there already: its votes, under the current policy."""
         position = {name: where[name] for name in ("shard", "unit", "row")}
-        row = label | position | {"pair_id": pair["pair_id"]}
-        if label["status"] == Status.QUARANTINED:
+        stated = {"revision": row_revision(label), "epoch": label["epoch"] or 0}
+        row = {**label, **position, **stated, "pair_id": pair["pair_id"]}
+        row["votes"] = [vote.as_row() for vote in votes_of(label)]
+        if label["status"] == Status.QUARANTINED or not row["votes"]:
             return row
-        decision = self._labeler.decide([Vote.from_row(vote) for vote in label["votes"]])
+        decision = self._labeler.decide(votes_of(label))
         return row | decision.as_row() | {"policy_id": self.policy_id}
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
         with self.activity.stage("decode"):
             return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
-    async def _ask(self, prepared: Prepared, order: str, number: int) -> Vote:
+    async def _ask(self, prepared: Prepared, order: str, number: int, superseded: int) -> Vote:
         sampling = self._judge.sampling
         seed = vote_seed(prepared.pair_hash, number)
         temperature = sampling.temperature
-        if temperature == 0 and number >= len(round_orders(len(order), 0, "")):
+        if temperature == 0 and number - superseded >= len(round_orders(len(order), 0, "")):
             temperature = sampling.retry_temperature
         request_id = f"{prepared.pair_hash[:16]}-{os.urandom(4).hex()}-{number}"
         limit = self._how.request_timeout_s
@@ -196,16 +236,19 @@ class Judge:
             prompt = await self._in_thread(self._prompting.prompt, prepared, order)
         ending = ending_of(self._judge, len(order), prompt.chat.user)
         how = Sampling(temperature, sampling.top_p, sampling.max_tokens, seed, ending)
+        chat, ended = prompt.chat, ending is not None
+        shown = rendering_of(images=bool(chat.images), videos=bool(chat.clips), ended=ended)
         try:
             async with asyncio.timeout(limit):
                 with self.activity.request():
                     reply = await self._engine.reply(request_id, prompt, how)
         except TimeoutError:
             detail = f"no reply within {limit:g} s (engine.request_timeout_s)"
-            return Vote(order=order, seed=seed, outcome=Reason.TIMEOUT, detail=detail)
-        return self._read(order, seed, reply)
+            outcome = Reason.TIMEOUT
+            return Vote(order=order, seed=seed, outcome=outcome, detail=detail, rendering=shown)
+        return self._read(order, seed, shown, reply)
 
-    def _read(self, order: str, seed: int, reply: Reply) -> Vote:
+    def _read(self, order: str, seed: int, shown: Rendering, reply: Reply) -> Vote:
         text = self._judge.sampling.reply_prefix + reply.text
         read = self._format.parse(text, reply.finish_reason, len(order))
         return Vote(
@@ -215,8 +258,23 @@ class Judge:
             prompt_tokens=reply.prompt_tokens,
             output_tokens=reply.output_tokens,
             cached_tokens=reply.cached_tokens,
+            rendering=shown,
             **mapped_back(read, order),
         )
+
+
+def _by_gold(
+    pair: Mapping[str, Any], where: Mapping[str, Any], alike: str, hashed: str, policy_id: str
+) -> dict[str, Any]:
+    """The label of a pair that leaves nothing to ask, and that a person has decided."""
+    gold = pair["gold"]
+    decision = Decision(
+        status=Status.TIE if gold == "tie" else Status.LABELED,
+        preference=None if gold == "tie" else gold,
+        detail=f"by gold, since there is nothing to compare: {alike}",
+    )
+    row = label_row(pair, where, hashed, decision, [], policy_id)
+    return row | {"decided_by": BY_GOLD}
 
 
 def label_row(
@@ -227,11 +285,12 @@ def label_row(
     votes: Sequence[Vote],
     policy_id: str,
 ) -> dict[str, Any]:
-    """A row of labels v1.
+    """A row of labels v2.
 
     Args:
         pair: the input row.
-        where: ``shard, unit, row, judge_id, run_id``.
+        where: ``shard, unit, row, judge_id, run_id``, and ``epoch`` and ``revision`` unless they
+            are 0 and 1.
         hashed: the pair's hash; None where its media or text could not be read.
         decision: the label, tie, abstention or quarantine.
         votes: every vote, unparseable ones included.
@@ -241,10 +300,15 @@ def label_row(
         "label_id": label_id(hashed, where["judge_id"]) if hashed else None,
         "pair_id": pair["pair_id"],
         "pair_hash": hashed,
+        "epoch": 0,
+        "revision": 1,
         **where,
         **decision.as_row(),
-        "n_votes": len(votes),
+        "n_votes": len(standing(votes)),
         "votes": [vote.as_row() for vote in votes],
         "policy_id": policy_id,
         "judged_at": datetime.datetime.now(datetime.UTC),
+        "criteria": None,
+        "decided_by": where["judge_id"] if decision.status != Status.QUARANTINED else None,
+        "part_revision": None,  # stated when the part is written
     }

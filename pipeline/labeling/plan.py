@@ -6,6 +6,7 @@ change.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
@@ -21,15 +22,16 @@ from pipeline.labeling.published_shards import (
     nothing_published,
 )
 from pipeline.labeling.read_pairs import ShardTask
-from pipeline.labeling.retries import Retries
+from pipeline.labeling.reopening import Reopening
 from pipeline.labeling.shard_planner import ShardPlan, ShardPlanner, Spread, map_threads
 from pipeline.pairs.input_config import InputConfig
+from pipeline.pairs.known_layouts import AUTO
+from pipeline.pairs.layout_proposal import proposal_for_shard
 from pipeline.pairs.shards import list_shards, open_input
-from pipeline.runtime.errors import InputError
+from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.runtime.fault_blocks import fault_blocks
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
-
-NO_RETRIES = Retries(frozenset(), "")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Plan:
         votes: least and most votes of a pair.
         judge_id: the judge of the run.
         live: the published shards of this input.
+        contents: what identified the shards' versions; to be saved by a run that is not dry.
         prompt_tokens: estimated tokens of one prompt (see ``pipeline.labeling.prompt_estimate``).
     """
 
@@ -47,6 +50,7 @@ class Plan:
     votes: tuple[int, int]
     judge_id: str
     live: PublishedShards
+    contents: ContentKeys = field(repr=False, compare=False)
     prompt_tokens: float = 0
 
     @property
@@ -61,13 +65,23 @@ class Plan:
 
     @property
     def bad_shards(self) -> list[ShardPlan]:
-        """Shards that cannot be read at all."""
+        """Shards that cannot be read at all, or of which no row fits the mapping."""
         return [shard for shard in self.shards if shard.defect]
 
     @property
-    def moved(self) -> dict[str, str]:
-        """The former keys of moved shards that still have units to do, by their keys."""
-        return {s.units[0].shard_key: s.former for s in self.shards if s.units and s.former}
+    def unread(self) -> list[str]:
+        """Columns of some shard that a judge seems meant to see, and that no field reads."""
+        return sorted({name for shard in self.shards for name in shard.unread})
+
+    @property
+    def settled(self) -> list[str]:
+        """The keys of parts that were looked into and have no row to be asked about again."""
+        return [key for shard in self.shards for key in shard.settled]
+
+    @property
+    def doubled(self) -> list[str]:
+        """The keys of parts that do not count, since others hold rows of theirs."""
+        return [part.key for shard in self.shards for part in shard.doubled]
 
     @property
     def rows(self) -> int:
@@ -113,7 +127,12 @@ class Plan:
                 for kind, some in kinds.items()
             },
             "pairs_of_deleted_shards": rows,
-            "pairs_to_retry": sum(shard.retried for shard in self.shards),
+            "pairs_to_retry": sum(shard.again.get("retried", 0) for shard in self.shards),
+            "pairs_undecided": sum(shard.again.get("undecided", 0) for shard in self.shards),
+            "pairs_shown_otherwise": sum(
+                shard.again.get("shown_otherwise", 0) for shard in self.shards
+            ),
+            "parts_doubled": len(self.doubled),
             "judgments_at_least": least * self.rows_to_do,
             "judgments_at_most": most * self.rows_to_do,
             "estimated_prompt_tokens": round(least * self.prompt_tokens * self.rows_to_do),
@@ -127,8 +146,10 @@ def make_plan(
     judge: JudgeConfig,
     judge_id: str,
     spread: Spread = map_threads,
-    retries: Retries = NO_RETRIES,
+    reopening: Reopening | None = None,
+    unsettled: Collection[str] = (),
     read_published: ReadPublished = nothing_published,
+    hashes: Store | None = None,
 ) -> Plan:
     """Plans a run.
 
@@ -139,17 +160,19 @@ def make_plan(
         judge: the judge's configuration.
         judge_id: the judge's fingerprint.
         spread: plans many shards at once, in order; for very many, by Ray tasks.
-        retries: the quarantined rows to retry.
+        reopening: which judged rows are asked about again; none by default.
+        unsettled: keys of the parts that may have rows to be asked about again; all where rows
+            in quarantine are retried.
         read_published: reads the shards of the live snapshot.
+        hashes: keeps the hashes of local files; the output by default.
 
     Raises:
-        InputError: no shard was found, or shards lack columns of pairs v1 (all are listed).
+        InputError: no shard was found, or none fits the mapping (all are listed).
         StorageError: the input or the output cannot be reached.
     """
     source, prefix = open_input(uri)
-    return plan_shards(
-        source, prefix, output, config, judge, judge_id, spread, retries, read_published
-    )
+    how = (spread, reopening, unsettled, read_published, hashes)
+    return plan_shards(source, prefix, output, config, judge, judge_id, *how)
 
 
 def plan_shards(
@@ -160,41 +183,53 @@ def plan_shards(
     judge: JudgeConfig,
     judge_id: str,
     spread: Spread = map_threads,
-    retries: Retries = NO_RETRIES,
+    reopening: Reopening | None = None,
+    unsettled: Collection[str] = (),
     read_published: ReadPublished = nothing_published,
+    hashes: Store | None = None,
 ) -> Plan:
     """Plans the shards under a prefix of a store; otherwise as :func:`make_plan`."""
     check_apart(source, prefix, output)
     entries = list_shards(source, prefix)
+    if config.layout == AUTO:
+        raise ConfigError(proposal_for_shard(source, entries[0]))
     published = read_published(output)
     planned: dict[str, ShardPlan] = {}
     rest: list[CommittedShard] = []
-    for shard in committed_shards(source, output, judge_id, entries):
+    rule = reopening or Reopening(judge, "")
+    contents = ContentKeys(source, hashes or output)
+    for shard in committed_shards(contents, output, judge_id, entries):
+        again = [p for p in shard.parts.parts if rule.reasons or p.key in unsettled]
         # The footer of a published shard that is still the same (its key is made of path, size and
         # content) is not read: the manifest has its number of rows. The shard counts as done only
         # if its parts hold exactly these rows, so that a manifest which is missing, unreadable, or
         # of other shards costs time and no rows.
-        known = None if retries.reasons else published.rows.get(shard.key)
+        known = None if again else published.rows.get(shard.key)
         if known and shard.covers(known):  # a shard of no rows has no parts that could tell
-            planned[shard.entry.key] = ShardPlan(shard.entry, known, changed=shard.changed)
+            planned[shard.entry.key] = ShardPlan(
+                shard.entry, known, changed=shard.changed, doubled=shard.parts.doubled
+            )
         else:
-            rest.append(replace(shard, former=published.former(shard, judge_id)))
-    for plan_ in spread(ShardPlanner(source, output, config, judge_id, retries), rest):
+            former = published.former(shard, judge_id)
+            rest.append(replace(shard, former=former, unsettled=tuple(again)))
+    for plan_ in spread(ShardPlanner(source, output, config, judge_id, rule), rest):
         planned[plan_.entry.key] = plan_
     shards = tuple(planned[entry.key] for entry in entries)
-    if broken := [shard for shard in shards if shard.problems]:
-        faults = ((text, source.path(s.entry.key)) for s in broken for text in s.problems)
+    misfits = [shard for shard in shards if shard.misfit]
+    if misfits and all(shard.defect for shard in shards):
+        faults = ((text, source.path(s.entry.key)) for s in misfits for text in [str(s.defect)])
         raise InputError(
-            f"{len(broken)} of {len(shards)} shards do not keep to pairs v1:\n"
-            f"{fault_blocks(faults)}\n"
-            "map foreign columns under input.columns, or rewrite the shards with pairmill ingest"
+            f"no shard fits the mapping:\n{fault_blocks(faults)}\n"
+            "name the layout (input.layout), or map the columns (input.map); "
+            "input.layout=auto proposes one"
         )
     a_round = len(round_orders(FORMATS[judge.format].counts[0], 0, ""))
     votes = (max(a_round, judge.votes.min_votes), judge.votes.max_votes)
-    plan = Plan(shards, votes, judge_id, published.of_input(source.path(prefix)))
+    live = published.of_input(source.path(prefix))
+    plan = Plan(shards, votes, judge_id, live, contents)
     if not plan.tasks:
         return plan
-    tokens = estimate_prompt_tokens(source, plan.tasks[0], config.columns, judge)
+    tokens = estimate_prompt_tokens(source, plan.tasks[0], config.mapping(), judge)
     return replace(plan, prompt_tokens=tokens)
 
 

@@ -14,11 +14,12 @@ import pyarrow as pa
 from pipeline.labeling.read_pairs import ShardTask
 from pipeline.pairs.shards import shard_key
 from pipeline.runtime.errors import ReconcileError
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
 
 
 def of_planned_version(
-    store: Store, task: ShardTask, units: Iterable[pa.Table]
+    store: Store, task: ShardTask, units: Iterable[pa.Table], contents: ContentKeys
 ) -> Iterator[pa.Table]:
     """The units of a shard, as long as it is the version that was planned.
 
@@ -26,13 +27,14 @@ def of_planned_version(
         store: the input.
         task: the shard's task.
         units: its units, read while this generator runs.
+        contents: of the input.
 
     Raises:
         ReconcileError: it was rewritten or removed; the unit that was just read is not yielded.
     """
     entry, planned = _entry(store, task.key), task.units[0].shard_key
     first = _mark_of_version(store, entry)
-    if entry is None or shard_key(task.key, entry.size, store.content_key(entry)) != planned:
+    if entry is None or shard_key(task.key, entry.size, contents.of(entry)) != planned:
         raise _changed(store, task)
     for unit in units:
         # By etag; for a file by its metadata, since hashing its content for every unit is slow.

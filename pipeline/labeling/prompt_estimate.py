@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.prompts import load_prompt
 from pipeline.labeling.read_pairs import ShardTask, first_pairs
-from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.store.object_store import Store
 
 _CHARACTERS_A_TOKEN = 4  # of English text, roughly
@@ -17,14 +17,14 @@ _FRAMES_A_TOKEN = 2
 
 
 def estimate_prompt_tokens(
-    source: Store, task: ShardTask, columns: ColumnMapping, judge: JudgeConfig
+    source: Store, task: ShardTask, mapping: PairMapping, judge: JudgeConfig
 ) -> float:
     """Estimated tokens of one prompt, every picture and video at its cap.
 
     Args:
         source: the input root.
         task: a shard, of which the first few pairs are read.
-        columns: the input's column mapping.
+        mapping: the input's mapping.
         judge: has the prompt and the media caps.
     """
     prompt = load_prompt(judge.format, judge.candidates)
@@ -35,7 +35,7 @@ def estimate_prompt_tokens(
     return statistics.fmean(
         (frame + _characters(pair)) / _CHARACTERS_A_TOKEN
         + sum(cap * _count(pair, kind) for kind, cap in caps.items())
-        for pair in first_pairs(source, task, columns).to_pylist()
+        for pair in first_pairs(source, task, mapping).to_pylist()
     )
 
 

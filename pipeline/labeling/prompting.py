@@ -5,20 +5,28 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.engines.engine import Chat, ChatPart, Engine, Rendered
+from pipeline.engines.engine import Chat, ChatPart, Layout, Rendered
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.prompts import load_prompt
-from pipeline.judging.row_checks import candidates_of, check_distinct, question_of
+from pipeline.judging.row_checks import (
+    candidates_of,
+    decided_by_gold,
+    nothing_to_compare,
+    question_of,
+)
 from pipeline.judging.votes import LETTERS, round_orders
+from pipeline.media.decode_budget import UNLIMITED, DecodeBudget
 from pipeline.media.images import decode_image
 from pipeline.media.media_store import MediaStore
 from pipeline.media.videos import decode_video
+from pipeline.pairs.conversations import Part, Unfit, text_part
 from pipeline.pairs.pair_hash import Content, pair_hash
+from pipeline.pairs.placing import leading, place
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 
@@ -27,12 +35,17 @@ _NICENESS = 4  # gets 0.41 times as much of a core that a thread of niceness 0 w
 
 @dataclass(frozen=True)
 class Identified:
-    """A row whose media are fetched and not decoded yet: enough to identify its pair."""
+    """A row whose media are fetched and not decoded yet: enough to identify its pair.
+
+    Attributes:
+        alike: why there is nothing to ask of a pair that a person has decided; None otherwise.
+    """
 
     pair_hash: str
     question: str
     context: Content
     candidates: tuple[Content, ...]
+    alike: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,14 +53,15 @@ class Prepared:
     """A row ready for the judge.
 
     Attributes:
-        context: decoded media that the question is about.
-        answers: for each candidate, its decoded media and its text.
+        context: decoded media that the question begins with.
+        question: its texts, with the decoded media that stand among them.
+        answers: for each candidate, its decoded media and texts.
         prompts: laid out so far, by order; those of the first round always are.
     """
 
     pair_hash: str
-    question: str
     context: tuple[ChatPart, ...]
+    question: tuple[ChatPart, ...]
     answers: tuple[tuple[ChatPart, ...], ...]
     prompts: dict[str, Rendered] = field(default_factory=dict)
 
@@ -55,9 +69,22 @@ class Prepared:
 class Prompting:
     """Makes the prompts of one judge; CPU work, in any thread."""
 
-    def __init__(self, engine: Engine, judge: JudgeConfig, media: MediaStore) -> None:
-        """Binds the judge's prompt to an engine's layout and a store of media."""
-        self._engine, self._judge, self._media = engine, judge, media
+    def __init__(
+        self,
+        layout: Layout,
+        judge: JudgeConfig,
+        media: MediaStore,
+        budget: DecodeBudget = UNLIMITED,
+    ) -> None:
+        """Binds the judge's prompt to an engine's layout, a store of media, memory to decode them.
+
+        Args:
+            layout: lays chats out.
+            judge: whose prompt it is.
+            media: the store of the pairs' media.
+            budget: shared by all that decode in this process.
+        """
+        self._layout, self._judge, self._media, self._budget = layout, judge, media, budget
         self._prompt = load_prompt(judge.format, judge.candidates)
 
     def identify(self, pair: Mapping[str, Any]) -> Identified:
@@ -72,8 +99,13 @@ class Prompting:
         question, candidates = question_of(pair), candidates_of(pair, self._judge)
         context = self._content(pair, None)
         contents = tuple(self._content(each, each["text"]) for each in candidates)
-        check_distinct(contents)
-        return Identified(pair_hash(pair, contents, context), question, context, contents)
+        for content in (replace(context, text=question), *contents):
+            _check_places(content)
+        alike = nothing_to_compare(contents, self._judge.candidates)
+        if alike and not decided_by_gold(pair, self._judge):
+            raise RowRejected(Reason.BAD_ROW, alike)
+        hashed = pair_hash(pair, contents, context)
+        return Identified(hashed, question, context, contents, alike)
 
     def prepare(self, row: Identified) -> Prepared:
         """Decodes a row's media and lays out its first round.
@@ -81,11 +113,13 @@ class Prompting:
         Raises:
             RowRejected: a medium cannot be decoded, or the prompt is too long.
         """
+        context, question = self._decoded(replace(row.context, text=row.question))
+        answers = (self._decoded(content) for content in row.candidates)
         prepared = Prepared(
             row.pair_hash,
-            row.question,
-            self._decoded(row.context),
-            tuple(self._decoded(content) for content in row.candidates),
+            context,
+            question,
+            tuple((*media, *_on_a_new_line(rest, media)) for media, rest in answers),
         )
         first = round_orders(len(row.candidates), 0, row.pair_hash)
         longest = max(self.prompt(prepared, order).length for order in first)
@@ -103,7 +137,7 @@ class Prompting:
             answers = [prepared.answers[LETTERS.index(letter)] for letter in order]
             parts = self._prompt.fill(prepared.context, prepared.question, answers)
             chat = Chat(self._prompt.system, parts, self._judge.sampling.reply_prefix)
-            prepared.prompts[order] = self._engine.render(chat)
+            prepared.prompts[order] = self._layout.render(chat)
         return prepared.prompts[order]
 
     def _content(self, holder: Mapping[str, Any], text: str | None) -> Content:
@@ -118,12 +152,37 @@ class Prompting:
             raise RowRejected(Reason.MEDIA_MISSING, f"an entry of {name} is null")
         return self._media.fetch(reference)
 
-    def _decoded(self, content: Content) -> tuple[ChatPart, ...]:
+    def _decoded(self, content: Content) -> tuple[tuple[ChatPart, ...], tuple[ChatPart, ...]]:
+        """The media that a content begins with, and the rest of it, media in their places."""
         limits = self._judge.media
-        images = [decode_image(data, limits) for data in content.images]
-        clips = [decode_video(data, limits) for data in content.videos]
-        text = ["\n" * bool(images or clips) + content.text] if content.text else []
-        return (*images, *clips, *text)
+        images = [decode_image(data, limits, self._budget) for data in content.images]
+        clips = [decode_video(data, limits, self._budget) for data in content.videos]
+        first, rest = leading(_placed(content.text, images, clips))
+        return tuple(map(_shown, first)), tuple(map(_shown, rest))
+
+
+def _placed(text: str | None, images: Sequence[Any], videos: Sequence[Any]) -> list[Part]:
+    held = {"image": images, "video": videos}
+    return place([[text_part(text)] if text else []], held)[0]
+
+
+def _check_places(content: Content) -> None:
+    try:
+        _placed(content.text, content.images, content.videos)
+    except Unfit as error:
+        raise RowRejected(Reason.BAD_ROW, str(error)) from error
+
+
+def _shown(part: Part) -> ChatPart:
+    shown: ChatPart = part[part["type"]]
+    return shown
+
+
+def _on_a_new_line(rest: tuple[ChatPart, ...], media: tuple[ChatPart, ...]) -> tuple[ChatPart, ...]:
+    """The texts of an answer, beneath the media that it begins with."""
+    if not media or not rest or not isinstance(rest[0], str):
+        return rest
+    return ("\n" + rest[0], *rest[1:])
 
 
 def media_threads(count: int) -> ThreadPoolExecutor:

@@ -2,49 +2,49 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from pipeline.labeling.commit import committed_ranges
 from pipeline.labeling.label_config import QuarantineConfig
 from pipeline.labeling.plan import Plan
 from pipeline.labeling.shard_planner import ShardPlan
+from pipeline.parts.commit import shard_parts
+from pipeline.parts.units import subtract
 from pipeline.runtime.errors import QuarantineError, ReconcileError
 from pipeline.runtime.fault_blocks import fault_blocks
 from pipeline.store.object_store import Store
+from schemas.labels import Reason
 
 _THREADS = 16
 
 
 def check_coverage(plan: Plan, output: Store, judge_id: str) -> None:
-    """Checks that every row of every shard that was judged is in exactly one part.
+    """Checks that every row of every shard is in exactly one part.
 
     Raises:
-        ReconcileError: a row is in no part or in two, which two runs at once can cause.
+        ReconcileError: a row that was judged is in no part, or a row of any shard is in two, which
+            two runs at once can cause.
     """
 
     def gaps(shard: ShardPlan) -> list[str]:
-        ranges = committed_ranges(output, judge_id, shard.units[0].shard_key)
-        borders = [(0, 0), *ranges, (shard.rows, shard.rows)]
+        ranges = shard_parts(output, judge_id, shard.units[0].shard_key).ranges
         return [
-            f"{shard.entry.key}: rows {min(stop, start)} to {max(stop, start)} are in "
-            f"{'two parts' if start < stop else 'no part'}"
-            for (_, stop), (start, _) in itertools.pairwise(borders)
-            if start != stop
+            f"{shard.entry.key}: rows {start} to {stop} are in no part"
+            for start, stop in subtract([(0, shard.rows)], ranges)
         ]
 
     with ThreadPoolExecutor(_THREADS) as pool:
         judged = [shard for shard in plan.shards if shard.units]
         wrong = [line for lines in pool.map(gaps, judged) for line in lines]
+    wrong += [f"{key}: its rows are in other parts too; it does not count" for key in plan.doubled]
     if wrong:
         shown = "\n  ".join(wrong[:20])
         raise ReconcileError(
             f"parts under {output.uri} do not reconcile:\n  {shown}\n"
-            "was another run writing to the same output? where rows are in two parts, delete one "
-            "of the two and run again"
+            "was another run writing to the same output? of parts that overlap, the one counts "
+            "that starts first, or else is longer: remove those named, and run again"
         )
 
 
@@ -69,10 +69,10 @@ def check_quarantine(output: Store, record: Mapping[str, Any], limits: Quarantin
         )
     if record["pairs"] == 0:
         record = _newest_that_judged(output, record) or record
-    pairs, quarantined = record["pairs"], record["quarantined"]
+    pairs, reasons = record["pairs"], dict(record["quarantined_by_reason"])
+    quarantined = record["quarantined"] - reasons.pop(Reason.FORGOTTEN, 0)  # as was asked for
     if quarantined > limits.max_fraction * pairs:
-        reasons = record["quarantined_by_reason"].items()
-        listed = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons))
+        listed = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
         raise QuarantineError(
             f"run {record['run_id']}: {quarantined} of {pairs} rows are quarantined ({listed}), "
             f"quarantine.max_fraction allows {limits.max_fraction:g}; the rest is labelled"

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.labeling.committed_shards import THREADS, CommittedShard
-from pipeline.labeling.retries import Retries
-from pipeline.labeling.units import RowGroup, Unit, subtract, unit_ranges
+from pipeline.labeling.reopening import COLUMNS, Reopening, Why
 from pipeline.pairs.input_config import InputConfig
+from pipeline.pairs.shard_columns import ShardColumns
+from pipeline.pairs.shard_sample import sample_problem
 from pipeline.pairs.shards import open_shard
+from pipeline.parts.part_files import read_part
+from pipeline.parts.part_keys import Part
+from pipeline.parts.units import RowGroup, Unit, subtract, unit_ranges
 from pipeline.store.object_store import Entry, Store
 
 
@@ -23,24 +28,30 @@ class ShardPlan:
 
     Attributes:
         rows: pairs in the shard.
-        retried: quarantined rows among its units that are retried; the other rows of those units
-            keep their labels.
+        again: rows among its units that are judged already and asked about again, by why; the
+            other rows of those units keep their labels.
+        settled: keys of parts that were looked into and have no such row.
+        doubled: parts that do not count, since others hold rows of theirs.
         changed: whether this judge has labels of an earlier version of it, which unchanged rows
             reuse.
         former: key of a published shard with the same content under another path, whose labels
             its rows reuse; None without one.
         defect: why the shard cannot be read at all, or None.
-        problems: why its columns are not those of pairs v1.
+        misfit: whether it is readable, and no row of it fits the mapping.
+        unread: columns that look as if a judge was meant to see them, and that no field reads.
     """
 
     entry: Entry
     rows: int = 0
     units: tuple[Unit, ...] = ()
-    retried: int = 0
+    again: Mapping[Why, int] = field(default_factory=dict)
+    settled: tuple[str, ...] = ()
+    doubled: tuple[Part, ...] = ()
     changed: bool = False
     former: str | None = None
     defect: str | None = None
-    problems: tuple[str, ...] = ()
+    misfit: bool = False
+    unread: tuple[str, ...] = ()
 
     @property
     def rows_to_do(self) -> int:
@@ -56,31 +67,45 @@ class ShardPlanner:
     output: Store
     config: InputConfig
     judge_id: str
-    retries: Retries
+    reopening: Reopening
 
     def __call__(self, shard: CommittedShard) -> ShardPlan:
         """Plans one shard."""
-        entry = shard.entry
+        entry, mapping = shard.entry, self.config.mapping()
         try:
             file = open_shard(self.source, entry)
-            problems = self.config.columns.check(file.schema_arrow)
+            columns = ShardColumns(entry.key, file.schema_arrow)
+            problems = mapping.check(columns.schema)
             groups = _row_groups(file.metadata)
         except (pa.ArrowException, UnicodeDecodeError) as error:
             defect = f"corrupt footer: {str(error).strip().splitlines()[0]}"
             return ShardPlan(entry, former=shard.former, defect=defect)
         if problems:
-            return ShardPlan(entry, problems=tuple(problems))
+            return ShardPlan(entry, former=shard.former, defect="; ".join(problems), misfit=True)
         ranges = unit_ranges(groups, self.config.unit_rows, self.config.unit_bytes)
-        own = [Unit(entry.key, shard.key, *rows) for rows in shard.ranges]
-        to_retry = {unit: n for unit in own if (n := self._pending(unit))}
-        left = subtract(ranges, shard.ranges)
-        units = sorted([*(Unit(entry.key, shard.key, *rows) for rows in left), *to_retry])
-        rows = file.metadata.num_rows
-        retried = sum(to_retry.values())
-        return ShardPlan(entry, rows, tuple(units), retried, shard.changed, shard.former)
+        pending = {part: self._pending(part) for part in shard.unsettled}
+        todo = [
+            *subtract(ranges, shard.parts.ranges),
+            *(part.rows for part, again in pending.items() if again),
+        ]
+        units = sorted(Unit(entry.key, shard.key, *rows) for rows in todo)
+        problem = sample_problem(self.source, entry, file.metadata, mapping) if units else None
+        if problem:
+            return ShardPlan(entry, former=shard.former, defect=problem, misfit=True)
+        return ShardPlan(
+            entry,
+            file.metadata.num_rows,
+            tuple(units),
+            sum(pending.values(), Counter()),
+            tuple(part.key for part, again in pending.items() if not again),
+            shard.parts.doubled,
+            shard.changed,
+            shard.former,
+            unread=tuple(mapping.unread(columns.schema)),
+        )
 
-    def _pending(self, unit: Unit) -> int:
-        return self.retries.pending(self.output, unit.part_key(self.judge_id))
+    def _pending(self, part: Part) -> Counter[Why]:
+        return self.reopening.pending(read_part(self.output, part.key, COLUMNS))
 
 
 Spread = Callable[[ShardPlanner, Sequence[CommittedShard]], Iterable[ShardPlan]]

@@ -15,19 +15,28 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pipeline.aggregation.decisions import Decision
 from pipeline.labeling.attempts import Attempts
-from pipeline.labeling.commit import commit_part, committed_rows, replace_part, uncommitted
-from pipeline.labeling.earlier_labels import EarlierLabels, EarlierVersions
+from pipeline.labeling.earlier_labels import EarlierLabels
 from pipeline.labeling.pair_judge import Judge, label_row
 from pipeline.labeling.read_pairs import Pairs
-from pipeline.labeling.retries import Retries
+from pipeline.labeling.reopening import Reopening
 from pipeline.labeling.stop_mark import StopMark
 from pipeline.labeling.unit_result import RowCounts, UnitResult
-from pipeline.labeling.units import Unit
+from pipeline.parts.commit import (
+    commit_part,
+    committed_rows,
+    revise_part,
+    shard_parts,
+    uncommitted,
+)
+from pipeline.parts.forgotten import Forgotten
+from pipeline.parts.label_index import LabelIndex, open_index
+from pipeline.parts.part_files import read_part
+from pipeline.parts.part_keys import Part
+from pipeline.parts.units import Unit
 from pipeline.runtime.logs import log_fields
 from pipeline.store.object_store import Store
 from schemas.labels import Reason, Status
@@ -50,7 +59,8 @@ class UnitRunner:
         max_deaths: int,
         retries: frozenset[Reason] = frozenset(),
         same_engine: UnitRunner | None = None,
-        moved: Mapping[str, str] = MappingProxyType({}),
+        epoch: int = 0,
+        forgotten: Forgotten | None = None,
     ) -> None:
         """Binds a judge to the output store of a run.
 
@@ -62,13 +72,17 @@ class UnitRunner:
             max_deaths: after so many deaths of its worker, a unit is isolated.
             retries: quarantined rows to retry.
             same_engine: a runner of other pairs on the same engine; isolation covers both.
-            moved: former keys of moved shards, by their keys: their labels are reused.
+            epoch: of the lease under which the run writes.
+            forgotten: pairs that are not to be judged; none by default.
         """
-        self._retries = Retries(retries, run_id)
+        self._forgotten = forgotten or Forgotten()
+        self._reopening = Reopening(judge.config, run_id, retries)
         self._judge, self._output, self._max_deaths = judge, output, max_deaths
-        self._stamp = {"judge_id": judge_id, "run_id": run_id}
+        self._judge_id, self._run_id = judge_id, run_id
+        self._stamp = {"judge_id": judge_id, "run_id": run_id, "epoch": epoch}
         self._attempts = Attempts(output, judge_id, run_id)
-        self._earlier = EarlierVersions(output, judge_id, moved)
+        self._index: LabelIndex | None = None
+        self._index_opened = asyncio.Lock()
         self._turns: _Turns = same_engine._turns if same_engine else _Turns()
         self._after_death: asyncio.Semaphore = (
             same_engine._after_death if same_engine else asyncio.Semaphore(MAX_AFTER_DEATH)
@@ -84,7 +98,7 @@ class UnitRunner:
         Raises:
             EngineDeadError: the worker must be replaced; another attempt at the unit follows.
         """
-        counts = RowCounts(self._stamp["run_id"])
+        counts = RowCounts(self._run_id)
         if await self._stop.noticed():
             return UnitResult(unit, counts, 0)
         with self._judge.activity.unit():
@@ -97,8 +111,8 @@ class UnitRunner:
     async def _run(self, unit: Unit, pairs: Pairs, counts: RowCounts) -> UnitResult:
         began = time.monotonic()
         if not await self._in_store(uncommitted, unit):
-            # Some of its rows are to be retried, or a worker died after it had committed the unit.
-            await self._retry(unit, pairs, counts)
+            # Some rows are asked about again, or a worker died after it had committed the unit.
+            await self._revise(unit, pairs, counts)
             return UnitResult(unit, counts, time.monotonic() - began)
         deaths = await asyncio.to_thread(self._attempts.deaths, unit, alone=False)
         if deaths < self._max_deaths:
@@ -113,18 +127,21 @@ class UnitRunner:
                 await self._isolate(unit, pairs, counts)
         return UnitResult(unit, counts, time.monotonic() - began, deaths=deaths)
 
-    async def _retry(self, unit: Unit, pairs: Pairs, counts: RowCounts) -> None:
-        """Retries rows of a committed unit, unless it keeps killing its worker."""
+    async def _revise(self, unit: Unit, pairs: Pairs, counts: RowCounts) -> None:
+        """Asks again about rows of a committed unit, unless it keeps killing its worker."""
         async with self._turns.shared():
-            kept = await self._in_store(self._retries.kept, unit)
+            part = await self._in_store(_part_of, unit)
             deaths = await asyncio.to_thread(self._attempts.deaths, unit, alone=False)
-            if kept is not None and deaths < self._max_deaths:
-                await asyncio.to_thread(self._attempts.begin, unit, alone=False)
-                rows = await self._judge_rows(unit, pairs, kept)
-                if len(rows) < unit.rows:  # the run stops: the part stays as it is
-                    return
-                judge_id = self._stamp["judge_id"]
-                await asyncio.to_thread(replace_part, self._output, judge_id, unit, rows)
+            if part is not None and deaths < self._max_deaths:
+                table = await asyncio.to_thread(read_part, self._output, part.key)
+                if await asyncio.to_thread(self._reopening.pending, table):
+                    await asyncio.to_thread(self._attempts.begin, unit, alone=False)
+                    before = EarlierLabels(table, None, self._reopening, self._forgotten)
+                    rows = await self._judge_rows(unit, pairs, before)
+                    if len(rows) < unit.rows:  # the run stops: the part stays as it is
+                        return
+                    how = (self._output, self._judge_id, unit, part, rows, self._reopening.asking)
+                    await asyncio.to_thread(revise_part, *how)
         counts.add_rows(await self._in_store(committed_rows, unit))
 
     async def _isolate(self, unit: Unit, pairs: Pairs, counts: RowCounts) -> None:
@@ -149,10 +166,20 @@ class UnitRunner:
 
     async def _attempt(self, unit: Unit, pairs: Pairs, counts: RowCounts, *, alone: bool) -> None:
         await asyncio.to_thread(self._attempts.begin, unit, alone=alone)
-        earlier = await asyncio.to_thread(self._earlier.of, unit)
+        index = await self._newest_labels()
+        earlier = EarlierLabels(None, index, self._reopening, self._forgotten)
         if rows := await self._judge_rows(unit, pairs, earlier):
             with self._judge.activity.stage("commit"):
                 await self._commit(replace(unit, stop=unit.start + len(rows)), rows, counts)
+
+    async def _newest_labels(self) -> LabelIndex:
+        """The judge's index as it was when the run began."""
+        async with self._index_opened:
+            if self._index is not None:
+                return self._index
+            index, _ = await asyncio.to_thread(open_index, self._output, self._judge_id)
+            self._index = index
+            return index
 
     async def _judge_rows(
         self, unit: Unit, pairs: Pairs, earlier: EarlierLabels
@@ -169,12 +196,11 @@ class UnitRunner:
         counts.add_rows(rows)
 
     async def _create(self, unit: Unit, rows: list[dict[str, Any]]) -> bool:
-        return await asyncio.to_thread(
-            commit_part, self._output, self._stamp["judge_id"], unit, rows
-        )
+        how = (self._output, self._judge_id, unit, rows, self._reopening.asking)
+        return await asyncio.to_thread(commit_part, *how)
 
     async def _in_store(self, look: Callable[[Store, str, Unit], Found], unit: Unit) -> Found:
-        return await asyncio.to_thread(look, self._output, self._stamp["judge_id"], unit)
+        return await asyncio.to_thread(look, self._output, self._judge_id, unit)
 
     def _killer(self, unit: Unit, pair: Mapping[str, Any], deaths: int) -> dict[str, Any]:
         decision = Decision(
@@ -184,6 +210,15 @@ class UnitRunner:
         )
         where = {"shard": unit.shard, "unit": unit.name, "row": unit.start, **self._stamp}
         return label_row(pair, where, None, decision, [], self._judge.policy_id)
+
+
+def _part_of(store: Store, judge_id: str, unit: Unit) -> Part | None:
+    """The part of exactly the unit's rows; None where other parts have them.
+
+    That is so where rows are many or large enough that the reader has split the unit.
+    """
+    parts = shard_parts(store, judge_id, unit.shard_key).parts
+    return next((part for part in parts if part.rows == (unit.start, unit.stop)), None)
 
 
 def _rows_of(piece: Unit, unit: Unit, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

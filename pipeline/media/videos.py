@@ -11,6 +11,7 @@ from PIL import Image
 
 from pipeline.media import model_sizes as pixels
 from pipeline.media.clip import Clip
+from pipeline.media.decode_budget import UNLIMITED, DecodeBudget
 from pipeline.media.frame_reader import FrameReader
 from pipeline.media.images import rgb_on_white
 from pipeline.media.media_config import MediaConfig
@@ -36,10 +37,12 @@ _UPRIGHT = (  # of them, those that leave a wide picture wide
     Image.Transpose.FLIP_LEFT_RIGHT,
     Image.Transpose.FLIP_TOP_BOTTOM,
 )
+# Bytes of a pixel of a frame: those of a dozen that others refer to, and of two as RGB.
+_DECODED_PIXEL = 26
 _UNSPECIFIED, _HD_LINES = 2, 720  # of ITU-T H.273, and what players go by then
 
 
-def decode_video(data: bytes, limits: MediaConfig) -> Clip:
+def decode_video(data: bytes, limits: MediaConfig, budget: DecodeBudget = UNLIMITED) -> Clip:
     """Decodes a video as the judge sees it; the same bytes always give the same clip.
 
     An animated GIF is a video, and a GIF of one picture a video of one frame; pictures of other
@@ -48,6 +51,7 @@ def decode_video(data: bytes, limits: MediaConfig) -> Clip:
     Args:
         data: an encoded video (see ``video_packets.CONTAINERS``).
         limits: how it is sampled, and the bounds of what may be decoded and of the result.
+        budget: memory for decoding; shared by all threads of a process.
 
     Returns:
         RGB frames of one size, both sides multiples of ``limits.factor``.
@@ -58,6 +62,11 @@ def decode_video(data: bytes, limits: MediaConfig) -> Clip:
     if not data:
         raise corrupt("the video has zero bytes")
     reader = FrameReader(data, limits)
+    with budget.reserve(reader.timeline.area * _DECODED_PIXEL):
+        return _decode(reader, limits)
+
+
+def _decode(reader: FrameReader, limits: MediaConfig) -> Clip:
     timeline = reader.timeline
 
     def shown(numbers: list[int]) -> _Shown:

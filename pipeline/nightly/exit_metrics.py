@@ -24,7 +24,7 @@ from pipeline.labeling.prometheus_metrics import (
     Metric,
 )
 from pipeline.runtime.config_file import Frozen
-from pipeline.runtime.errors import BUG, INTERRUPTED, LeaseHeldError, PairmillError
+from pipeline.runtime.errors import BUG, INTERRUPTED, PairmillError
 
 logger = logging.getLogger(__name__)
 _PUSH_S = 10
@@ -57,14 +57,12 @@ class NightExit:
 def exit_reported(config: MetricsConfig) -> Iterator[NightExit]:
     """Stores how the block ends, also where it raises.
 
-    A run that does not start because another one holds the lease stores nothing. A failure to store
-    is logged, and changes nothing about the run.
+    So does a run that another command kept from starting: nobody else says that this night was not
+    done. A failure to store is logged, and changes nothing about the run.
     """
     began, outcome = time.time(), NightExit()
     try:
         yield outcome
-    except LeaseHeldError:
-        raise
     except BaseException as error:
         _report(config, began, exit_code_of(error))
         raise

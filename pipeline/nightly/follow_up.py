@@ -1,4 +1,4 @@
-"""The steps after publishing: exports, hooks, and the removal of old snapshots."""
+"""The steps after publishing: exports, hooks, and the removal of what is not kept."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from pipeline.export.export_summary import export_fields
 from pipeline.nightly.hooks import Hooks
 from pipeline.nightly.night_record import NightRecord
 from pipeline.nightly.pipeline_config import PipelineConfig
+from pipeline.retention.clean import plan_clean
+from pipeline.retention.retain_snapshots import retain
+from pipeline.retention.stored import Stored
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import Step
 from pipeline.runtime.stop import Stop
 from pipeline.snapshots.manifests import live
-from pipeline.snapshots.retention import retain
+from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
 
 
@@ -24,7 +27,7 @@ class FollowUp:
         input_uri: str,
         output: Store,
         reporter: Reporter,
-        run_id: str,
+        lease: Lease,
         record: NightRecord,
         stop: Stop,
     ) -> None:
@@ -32,7 +35,7 @@ class FollowUp:
         self._stop = stop
         self._config, self._nightly = config, config.nightly
         self._input_uri, self._output = input_uri, output
-        self._reporter, self._run_id, self._record = reporter, run_id, record
+        self._reporter, self._lease, self._record = reporter, lease, record
 
     def skip(self) -> None:
         """Records all steps as skipped, since nothing new is live."""
@@ -53,11 +56,9 @@ class FollowUp:
                 detail["exports"] = self._exports()
         if self._nightly.hooks:
             self._hooks(step)
-        if self._nightly.keep is not None:
+        if self._nightly.keep is not None or self._nightly.clean:
             with step("retention") as detail:
-                keep, publish_config = self._nightly.keep, self._config.publish
-                kept = retain(self._output, keep, publish_config, self._reporter, self._run_id)
-                detail |= {"kept": kept.kept, "removed": [*kept.removed, *kept.leftovers]}
+                detail |= self._remove()
 
     def _exports(self) -> list[dict[str, object]]:
         done: list[dict[str, object]] = []
@@ -76,6 +77,16 @@ class FollowUp:
             done.append({"folder": result.record.folder, "new": result.changed})
         return done
 
+    def _remove(self) -> dict[str, object]:
+        """Removes what is not kept; returns what the record says about it."""
+        if self._nightly.keep is not None:
+            done = retain(self._output, self._nightly.keep, self._lease)
+            return {"kept": done["kept"], "removed": [*done["removed"], *done["leftovers"]]}
+        stored = Stored(self._output, self._lease.run_id, self._input_uri)
+        plan = plan_clean(stored, self._config.clean)
+        plan.apply(self._lease.check)
+        return {"kinds": plan.summary()}
+
     def _hooks(self, step: Step) -> None:
         hooks = Hooks(self._nightly, self._output, live(self._output))
         if not (pending := hooks.pending):
@@ -84,4 +95,4 @@ class FollowUp:
         with step("hooks") as detail:
             detail["hooks"] = [list(hook) for hook in pending]
             stop_seconds = self._config.workers.stop_seconds
-            hooks.run(self._input_uri, self._run_id, self._reporter, self._stop, stop_seconds)
+            hooks.run(self._input_uri, self._lease.run_id, self._reporter, self._stop, stop_seconds)

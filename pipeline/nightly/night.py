@@ -23,10 +23,8 @@ from pipeline.pairs.shards import open_input
 from pipeline.report.write_report import write_report
 from pipeline.runtime.errors import (
     BLOCKED,
-    LeaseHeldError,
     LeaseLostError,
     PairmillError,
-    PublishConflictError,
     StoppedError,
     StorageError,
 )
@@ -39,11 +37,10 @@ from pipeline.snapshots.live_shards import live_shards
 from pipeline.snapshots.publish_snapshot import Publication, publish
 from pipeline.snapshots.quality.canary_agreement import Canary
 from pipeline.snapshots.snapshot_summary import publication_fields
-from pipeline.store.lease import Lease, take_lease
+from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
+from pipeline.store.writer_lease import writer_lease
 from schemas.labels import Reason
-
-LEASE = "nightly"
 
 # Writes the report of a run that has ended, also of one that failed; receives its output, its run
 # id, and the snapshot that it made or found, or None if it ended before.
@@ -75,22 +72,14 @@ def run_night(
         The exit code: 0, or 3 where the gate refused the snapshot.
 
     Raises:
-        LeaseHeldError: another nightly run works on this output; nothing is recorded.
+        LeaseHeldError: another run writes to this output; nothing is recorded.
         PairmillError: a step failed; record and report have it, too.
     """
     output, run_id = Store(output_uri), new_run_id()
     reporter = reporter.of_run(run_id)
-    ttl_s = config.nightly.lease_s
+    ttl_s = config.nightly.lease_s or config.lease_s
     stop = stop or Stop()
-    with take_lease(
-        output,
-        LEASE,
-        run_id,
-        ttl_s=ttl_s,
-        waiting=reporter.note,
-        on_lost=stop.ask,
-        while_waiting=lambda: stop.check("another run's lease was being watched"),
-    ) as lease:
+    with writer_lease(output, run_id, ttl_s, reporter, stop) as lease:
         record = NightRecord(output, run_id, open_input(input_uri)[0].uri)
         night = _Night(config, input_uri, output, reporter, run_id, record, lease, stop, report)
         return night.run(retries)
@@ -191,27 +180,24 @@ class _Night:
             # A run that judged nothing is measured by the canaries of the last one that did.
             run_id = self.run_id if labeled.canaries.pairs else None
             canary = Canary(run_id, config.canary.input, config.canary.read_as(config.input))
-        try:
-            done = publish(
-                self.input_uri,
-                self.output,
-                labeled.judge_id,
-                config.publish,
-                self.reporter,
-                self.run_id,
-                max_bad_shards=config.quarantine.max_shards,
-                gate=gate_for(
-                    config.gate, config.quality, config.input, canary, self.reporter, self.stop
-                ),
-                keep_withdrawn=True,
-                shards=labeled.shards,
-                step=self._step,
-                stop=self.stop,
-            )
-        except LeaseHeldError as held:
-            raise PublishConflictError(
-                f"{held}; what was labelled stays, and the same command publishes it"
-            ) from held
+        done = publish(
+            self.input_uri,
+            self.output,
+            labeled.judge_id,
+            config.publish,
+            self.reporter,
+            self.lease,
+            policy=config.policy,
+            votes=config.judge.votes,
+            max_bad_shards=config.quarantine.max_shards,
+            gate=gate_for(
+                config.gate, config.quality, config.input, canary, self.reporter, self.stop
+            ),
+            keep_withdrawn=True,
+            shards=labeled.shards,
+            step=self._step,
+            stop=self.stop,
+        )
         self.reporter.event(
             "published" if done.live else "not published", publication_fields(done, self.output)
         )
@@ -225,7 +211,7 @@ class _Night:
         return done
 
     def _follow_up(self, done: Publication) -> None:
-        of_night = (self.config, self.input_uri, self.output, self.reporter, self.run_id)
+        of_night = (self.config, self.input_uri, self.output, self.reporter, self.lease)
         follow_up = FollowUp(*of_night, self.record, self.stop)
         if done.live:
             follow_up.run(self._step)

@@ -1,4 +1,4 @@
-"""The section ``nightly``: what follows publishing, and the lease."""
+"""The section ``nightly``: what follows publishing."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from pydantic import Field, model_validator
 
 from pipeline.export.export_config import ExportConfig
 from pipeline.runtime.config_file import Frozen
-from pipeline.store.lease import TTL_S
 
 Hook = tuple[str, ...]
 
 
 class NightlyConfig(Frozen):
-    """What a nightly run does after publishing, and its lease.
+    """What a nightly run does after publishing.
 
     A hook is a command as a list of words, run without a shell::
 
@@ -36,10 +35,20 @@ class NightlyConfig(Frozen):
     """A hook that takes longer is killed and counts as failed."""
     keep: int | None = Field(default=None, ge=1)
     """After publishing, remove all but the newest so many snapshots, the live one and the one
-    before it; needs the right to delete. By default nothing is ever removed.
+    before it; needs the right to delete. As ``clean.snapshots.keep`` with nothing else.
     """
-    lease_s: float = Field(default=TTL_S, gt=0)
-    """A run that has not renewed its lease for so long counts as dead."""
+    clean: bool = False
+    """After publishing, remove what ``pairmill clean --apply`` would; needs the right to delete.
+    Without it and ``keep`` a night removes nothing.
+    """
+    lease_s: float | None = Field(default=None, gt=0)
+    """As ``lease_s`` above all sections, for the nightly run alone."""
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Self:
+        if self.clean and self.keep is not None:
+            raise ValueError("keep and clean: with clean give the limit as clean.snapshots.keep")
+        return self
 
     @model_validator(mode="after")
     def _commands(self) -> Self:

@@ -8,6 +8,7 @@ from pipeline.labeling.label_config import LabelConfig
 from pipeline.nightly.exit_metrics import MetricsConfig
 from pipeline.nightly.nightly_config import NightlyConfig
 from pipeline.report.report_config import ReportConfig
+from pipeline.retention.clean_config import CleanConfig
 from pipeline.snapshots.gate_checks import GateConfig
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.quality.snapshot_counts import QualityConfig
@@ -25,5 +26,6 @@ class PipelineConfig(LabelConfig):
     export: ExportConfig = ExportConfig()
     canary: CanaryConfig = CanaryConfig()
     nightly: NightlyConfig = NightlyConfig()
+    clean: CleanConfig = CleanConfig()
     metrics: MetricsConfig = MetricsConfig()
     report: ReportConfig = ReportConfig()

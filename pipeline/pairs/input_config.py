@@ -1,18 +1,15 @@
-"""The settings under ``input``: which columns hold what, where media may be, how units are cut."""
+"""The settings under ``input``: how columns are mapped, where media may be, sizes of units."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from pipeline.pairs.columns import ColumnMapping
-from pipeline.runtime.config_file import Frozen
+from pipeline.pairs.mapping_config import MappingConfig
 
 
-class InputConfig(Frozen):
+class InputConfig(MappingConfig):
     """What is read."""
 
-    columns: ColumnMapping = ColumnMapping()
-    """Where foreign columns hold what pairs v1 asks for."""
     media_roots: tuple[str, ...] = ()
     """URI prefixes that a pair's media paths may point into; always includes the input itself.
     Relative paths are looked up under the first of them.

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.pairs.columns import ColumnMapping
-from pipeline.pairs.contract_checks import row_problems
+from pipeline.pairs.mapped_rows import pair_ids, to_pairs
+from pipeline.pairs.pair_mapping import PairMapping
+from pipeline.pairs.shard_columns import ShardColumns
 from pipeline.runtime.errors import StorageError
-from pipeline.store.source_file import SourceFile
+from pipeline.store.object_store import Store
 from schemas.pairs import PAIRS
 
 BATCH_ROWS = 32  # at most, decoded at a time
@@ -23,17 +24,19 @@ _DECODE_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 class GroupReader:
     """Row groups of one shard, as pairs with their defects."""
 
-    def __init__(self, source: SourceFile, columns: ColumnMapping) -> None:
-        """Opens the shard.
+    def __init__(self, store: Store, key: str, size: int, mapping: PairMapping) -> None:
+        """Opens the shard ``key`` of ``size`` bytes.
 
         Raises:
             StorageError: the store fails, or this is not the file that was planned.
         """
-        self._source, self._columns = source, columns
+        self._source, self._key, self._mapping = store.open(key, size), key, mapping
         file = self._open()
-        self._schema = file.schema_arrow
+        self._shard = ShardColumns(key, file.schema_arrow)
+        self._columns = self._shard.read_by(mapping)
         groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
         self._rows: list[int] = [group.num_rows for group in groups]
+        self._starts = [0, *itertools.accumulate(self._rows)]
         self._file = file
 
     @property
@@ -58,12 +61,14 @@ class GroupReader:
     def read_ids(self, group: int) -> list[str | None]:
         """The group's pair ids; null where they cannot be decoded."""
         ids: list[str | None] = []
+        if self._mapping.makes_ids:
+            return list(self._names(group, 0, self._rows[group]))
         try:
-            columns = self._columns.id_columns(self._schema)
+            columns = self._shard.read_by(self._mapping.narrowed(["pair_id"]))
             for batch in self._open().iter_batches(
                 BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False
             ):
-                ids += self._ids_of(batch)
+                ids += self._ids_of(self._shard.whole(batch))
         except _DECODE_ERRORS as error:
             self._corruption(error)
         return ids + [None] * (self._rows[group] - len(ids))
@@ -87,12 +92,11 @@ class GroupReader:
         A guess that is too high is no error: what Arrow cannot decode at once is then read row
         by row.
         """
-        needed = self._columns.needed(self._schema)
         info = self._file.metadata.row_group(group)
         mean, shared = 0, 0
         for column in map(info.column, range(info.num_columns)):
             path = column.path_in_schema + "."
-            if not any(path.startswith(name + ".") for name in needed):
+            if not any(path.startswith(name + ".") for name in self._columns):
                 continue
             mean += column.total_uncompressed_size // max(1, info.num_rows)
             if column.has_dictionary_page:
@@ -104,31 +108,40 @@ class GroupReader:
         return min(BATCH_ROWS, max(1, _BATCH_BYTES // max(1, mean, shared)))
 
     def _batches(self, file: pq.ParquetFile, group: int, size: int) -> Iterator[pa.Table]:
-        columns = self._columns.needed(self._schema)
         # Without threads: Ray runs many readers at once, and pyarrow 26 now and then aborts a
         # process that ends after using them.
+        done = 0
         for batch in file.iter_batches(
-            size, row_groups=[group], columns=columns, use_threads=False
+            size, row_groups=[group], columns=self._columns, use_threads=False
         ):
-            yield self._pairs(batch)
+            ids = self._names(group, done, batch.num_rows) if self._mapping.makes_ids else None
+            yield self._pairs(self._shard.whole(batch), ids)
+            done += batch.num_rows
 
-    def _pairs(self, batch: pa.RecordBatch) -> pa.Table:
+    def _names(self, group: int, done: int, count: int) -> list[str]:
+        """What rows without an id are called: the shard and the row."""
+        start = self._starts[group] + done
+        return [f"{self._key}#{row}" for row in range(start, start + count)]
+
+    def _pairs(self, batch: pa.RecordBatch, ids: list[str] | None) -> pa.Table:
         """Decoded rows as pairs; a bad value is the defect of its own row alone."""
         pairs: pa.Table = None
         try:
-            pairs = self._columns.to_pairs(batch)
+            pairs = to_pairs(self._mapping, batch, ids)
             pairs.validate(full=True)  # text that is not UTF-8 would fail far from here
-            return pairs.append_column("defect", row_problems(pairs))
+            return pairs
         except _DECODE_ERRORS as error:
             if batch.num_rows == 1:
-                return _undecodable(self._ids_of(batch), _bad_value(pairs, error))
+                return _undecodable(ids or self._ids_of(batch), _bad_value(pairs, error))
         # Copies, as Arrow validates all items of a list's buffer, whichever rows a slice has.
-        rows = (batch.take(pa.array([row])) for row in range(batch.num_rows))
-        return pa.concat_tables([self._pairs(row) for row in rows])
+        return pa.concat_tables(
+            self._pairs(batch.take(pa.array([row])), ids and ids[row : row + 1])
+            for row in range(batch.num_rows)
+        )
 
     def _ids_of(self, batch: pa.RecordBatch) -> list[str | None]:
         try:
-            values = self._columns.pair_ids(batch).cast(pa.binary()).to_pylist()
+            values = pair_ids(self._mapping, batch).cast(pa.binary()).to_pylist()
         except _DECODE_ERRORS:
             return [None] * int(batch.num_rows)
         return [_text(value) for value in values]
@@ -154,7 +167,7 @@ class GroupReader:
         return f"corrupt data page: {_first_line(error)}"
 
 
-def _undecodable(ids: list[str | None], why: str) -> pa.Table:
+def _undecodable(ids: Sequence[str | None], why: str) -> pa.Table:
     """Rows of which only the ids are known, with their common defect."""
     nothing = pa.Table.from_arrays([pa.nulls(len(ids), f.type) for f in PAIRS], schema=PAIRS)
     rows = nothing.set_column(0, PAIRS.field("pair_id"), pa.array(ids, pa.string()))
@@ -163,6 +176,8 @@ def _undecodable(ids: list[str | None], why: str) -> pa.Table:
 
 def _bad_value(pairs: pa.Table | None, error: Exception) -> str:
     """The defect of a row that was decoded but does not make a valid pair."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"text is not UTF-8: {_first_line(error)}"
     if pairs is None:
         return f"the row cannot be read as a pair: {_first_line(error)}"
     for name in PAIRS.names:

@@ -39,7 +39,7 @@ def list_shards(source: Store, prefix: str = "") -> list[Entry]:
     ]
     if not shards:
         where = source.path(prefix)
-        raise InputError(f"{where}: no *.parquet there; expected shards of pairs v1")
+        raise InputError(f"{where}: no *.parquet there; expected shards of pairs")
     return shards
 
 
@@ -71,6 +71,6 @@ def read_footer(source: Store, entry: Entry) -> pq.FileMetaData:
 def shard_key(path: str, size: int, content: str) -> str:
     """Identity of one version of a shard: path relative to the input root, size, etag or hash.
 
-    It begins with digits that all versions of the path share (see ``label_parts.versions_prefix``).
+    It begins with digits that all versions of the path share (see ``part_keys.versions_prefix``).
     """
     return digest(path)[:PATH_DIGITS] + digest(path, str(size), content)[PATH_DIGITS:]

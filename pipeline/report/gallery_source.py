@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.judging.judge_cards import judge_of
-from pipeline.labeling.commit import committed_ranges
 from pipeline.media.media_store import MediaStore
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import list_shards, open_input, shard_key
+from pipeline.parts.commit import shard_parts
 from pipeline.report.label_rows import LabelRows, PartRows, SnapshotRows
 from pipeline.report.pair_sample import ShardRef, Specimen, draw, in_drawn_order
 from pipeline.report.report_config import GalleryConfig
 from pipeline.report.run_records import Records
 from pipeline.report.thumbnails import Thumbnails
 from pipeline.runtime.errors import InputError, StorageError
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
 
 _TRIED = 8  # times as many shards are looked for, where not every one has labels
@@ -53,11 +54,12 @@ def draw_sample(records: Records, columns: InputConfig, config: GalleryConfig) -
         return Sample((), None, "The run came to no labels.")
     try:
         source, prefix = open_input(records.input_uri)
-        shards, labels = _labelled(records, source, prefix, config)
+        contents = ContentKeys(source, records.output)
+        shards, labels = _labelled(records, source, prefix, contents, config)
     except (InputError, StorageError) as error:
         return Sample((), None, f"The input cannot be read: {error}")
     seed = records.manifest.snapshot_id if records.manifest else records.run_id
-    specimens = draw(source, shards, labels, columns.columns, config, seed)
+    specimens = draw(source, contents, shards, labels, columns.mapping(), config, seed)
     judge = judge_of(dict(records.card))
     roots = (*columns.media_roots, source.uri)  # the first one's are relative paths
     media = MediaStore(roots, judge.media.max_bytes)
@@ -66,7 +68,7 @@ def draw_sample(records: Records, columns: InputConfig, config: GalleryConfig) -
 
 
 def _labelled(
-    records: Records, source: Store, prefix: str, config: GalleryConfig
+    records: Records, source: Store, prefix: str, contents: ContentKeys, config: GalleryConfig
 ) -> tuple[list[ShardRef], LabelRows]:
     output, most = records.output, config.shards
     if (manifest := records.manifest) is not None:
@@ -77,8 +79,8 @@ def _labelled(
     entries = {entry.key: entry for entry in list_shards(source, prefix)}
     for path in in_drawn_order(entries, records.run_id)[: most * _TRIED]:
         entry = entries[path]
-        key = shard_key(path, entry.size, source.content_key(entry))
-        if ranges := committed_ranges(output, judge_id, key):
+        key = shard_key(path, entry.size, contents.of(entry))
+        if ranges := shard_parts(output, judge_id, key).ranges:
             found.append(ShardRef(path, key, ranges[-1][1]))
         if len(found) == most:
             break

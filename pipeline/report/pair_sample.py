@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.row_groups import GroupReader
 from pipeline.pairs.shards import shard_key
 from pipeline.report.label_rows import LabelRows, Row
 from pipeline.report.report_config import GalleryConfig
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError, StorageError
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
 from schemas.labels import Status
 from schemas.pairs import GOLD_VALUES
@@ -99,16 +100,17 @@ def kinds_of(label: Row, gold: str | None, low_confidence: float) -> frozenset[s
 
 def draw(
     source: Store,
+    contents: ContentKeys,
     shards: Sequence[ShardRef],
     labels: LabelRows,
-    columns: ColumnMapping,
+    columns: PairMapping,
     config: GalleryConfig,
     seed: str,
 ) -> list[Specimen]:
     """Draws rows of every kind.
 
     Args:
-        source: the input root.
+        source: the input root, and ``contents`` its shards' versions.
         shards: those to draw from, each of which has rows.
         labels: reads their labels.
         columns: where foreign columns hold what pairs v1 asks for.
@@ -118,7 +120,8 @@ def draw(
     candidates: list[tuple[str, _Block, Row, frozenset[str]]] = []
     for shard in shards:
         room = config.read_mb * 2**20 / len(shards)
-        for block in _blocks(source, shard, columns, room, _MOST_ROWS // len(shards), seed):
+        rows = _MOST_ROWS // len(shards)
+        for block in _blocks(source, contents, shard, columns, room, rows, seed):
             gold = block.gold()
             for label in labels.rows(shard.path, shard.key, block.start, block.stop):
                 kinds = kinds_of(label, gold[label["row"] - block.start], config.low_confidence)
@@ -163,12 +166,18 @@ def _add_votes(labels: LabelRows, specimens: Sequence[Specimen], keys: dict[str,
 
 
 def _blocks(
-    source: Store, shard: ShardRef, columns: ColumnMapping, room: float, rows: int, seed: str
+    source: Store,
+    contents: ContentKeys,
+    shard: ShardRef,
+    columns: PairMapping,
+    room: float,
+    rows: int,
+    seed: str,
 ) -> Iterator[_Block]:
     """Row groups of a shard, as far as bytes and rows allow; at least some rows."""
     read = 0
     try:
-        groups = _open(source, shard, columns)
+        groups = _open(source, contents, shard, columns)
         starts = [sum(map(groups.rows, range(group))) for group in range(groups.count)]
         order = sorted(range(groups.count), key=lambda g: digest(seed, shard.path, f"group {g}"))
         for group in order:
@@ -188,11 +197,13 @@ def _blocks(
             yield _Block(shard, 0, min(shard.rows, _UNREAD_ROWS), problem=str(error))
 
 
-def _open(source: Store, shard: ShardRef, columns: ColumnMapping) -> GroupReader:
+def _open(
+    source: Store, contents: ContentKeys, shard: ShardRef, columns: PairMapping
+) -> GroupReader:
     """The shard, if it is still the one that was labelled."""
     found = {entry.key: entry for entry in source.list(shard.path)}.get(shard.path)
     if found is None:
         raise InputError("the shard is not there any more")
-    if shard_key(found.key, found.size, source.content_key(found)) != shard.key:
+    if shard_key(found.key, found.size, contents.of(found)) != shard.key:
         raise InputError("the shard was rewritten since it was labelled")
-    return GroupReader(source.open(found.key, found.size), columns)
+    return GroupReader(source, found.key, found.size, columns)

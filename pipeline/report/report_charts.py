@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from pipeline.report.inline_svg import inline_svg
 from pipeline.stats import charts
-from pipeline.stats.bootstrap import Floats
+from pipeline.stats.arrays import Floats
 from pipeline.stats.shown_numbers import Point, Unit, shown, tick_label, with_interval
 from schemas.quality import Histogram, Quality, Rate
 

@@ -14,9 +14,9 @@ from pipeline.runtime.errors import InputError
 from pipeline.snapshots.manifests import (
     LATEST,
     Latest,
+    SnapshotListing,
     find_snapshot,
     live,
-    manifests,
     read_latest,
     read_manifest,
 )
@@ -173,7 +173,7 @@ def _manifest(
         known = live(output).snapshot_id if snapshot_id == LATEST else snapshot_id
         return read_manifest(output, find_snapshot(output, known))
     found = None
-    for manifest in manifests(output):
+    for manifest in SnapshotListing.of(output).manifests(output):
         if run_id == manifest.created_by or run_id in manifest.run_ids:
             found = manifest
     if found is None and run is not None and run["pairs"] == 0:

@@ -9,6 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from pipeline.runtime.config_file import Frozen
+from pipeline.stats.wilson import LEAST_PROMPTS
 from schemas.manifest import Manifest
 from schemas.quality import RATES, Quality, Rate
 
@@ -41,6 +42,10 @@ class GateConfig(Frozen):
     beyond the threshold: a small sample does not block by chance, a clear failure does. A metric
     under ``strict`` fails unless the whole interval keeps to the threshold: it must be shown to be
     good, which takes enough rows. A metric with a threshold and nothing to measure it on fails.
+
+    Pairs of one prompt are alike, and intervals count them together. Agreement with gold and the
+    share of longer texts are not measured on pairs of fewer than 20 different prompts, and fail;
+    the shares of all rows (ties, quarantine, …) are, each row being counted as independent then.
     """
 
     at_least: dict[str, float] = Field(default_factory=dict)
@@ -101,8 +106,11 @@ class Check:
         wanted = f"expected {_WORDS[self.rule]} {self.threshold:g}"
         if self.value is None:
             return f"{self.metric}: not measured, {wanted}: {self.detail}"
-        interval = f"95 % interval {self.low:.4g} to {self.high:.4g}, n = {self.n:,}"
-        return f"{self.metric}: got {self.value:.4g} ({interval}), {wanted}: {self.detail}"
+        interval = "no interval"
+        if self.low is not None and self.high is not None:
+            interval = f"95 % interval {self.low:.4g} to {self.high:.4g}"
+        got = f"got {self.value:.4g} ({interval}, n = {self.n:,})"
+        return f"{self.metric}: {got}, {wanted}: {self.detail}"
 
 
 def check_all(quality: Quality, config: GateConfig) -> list[Check]:
@@ -145,7 +153,7 @@ def _check(
 ) -> Check:
     rate = _rate(quality, metric)
     if rate.low is None or rate.high is None or rate.n < config.min_n:
-        passed, detail = _unmeasured(quality, config, metric, rate.n)
+        passed, detail = _unmeasured(quality, config, metric, rate)
     else:
         # The end that favours the snapshot decides, or under `strict` the other one.
         strict = metric in config.strict
@@ -160,12 +168,17 @@ def _check(
     return Check(metric, rate.value, rate.low, rate.high, rate.n, rule, threshold, passed, detail)
 
 
-def _unmeasured(quality: Quality, config: GateConfig, metric: str, n: int) -> tuple[bool, str]:
+def _unmeasured(quality: Quality, config: GateConfig, metric: str, rate: Rate) -> tuple[bool, str]:
     """Whether a metric passes although it is not measured, and why it is not."""
     if metric in DRIFT and quality.drift.against is None:
         return True, quality.drift.detail
-    if n:
-        return False, f"n = {n} is too little to measure it on, gate.min_n is {config.min_n}"
+    if rate.n and rate.n < config.min_n:
+        return False, f"n = {rate.n} is too little to measure it on, gate.min_n is {config.min_n}"
+    if rate.n:
+        return False, (
+            f"not measured, since its {rate.n} pairs are of fewer than {LEAST_PROMPTS} different "
+            "prompts; add pairs of other prompts, or leave this threshold out"
+        )
     causes = ["there is nothing to measure it on"]
     if metric in DRIFT:
         causes.append(quality.drift.detail)

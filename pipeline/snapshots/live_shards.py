@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.labeling.published_shards import PublishedShards
 from pipeline.runtime.errors import InputError
-from pipeline.snapshots.manifests import read_latest, read_manifest
+from pipeline.snapshots.manifests import read_latest, stored_manifest
 from pipeline.store.object_store import Store
 
 
@@ -16,7 +16,7 @@ def live_shards(output: Store) -> PublishedShards:
     """
     try:
         latest, _ = read_latest(output)
-        manifest = read_manifest(output, latest.snapshot_id) if latest else None
+        manifest = stored_manifest(output, latest.snapshot_id) if latest else None
     except InputError:  # publishing raises it again, with what to do
         return PublishedShards()
     if manifest is None:

@@ -1,20 +1,31 @@
-"""Where snapshots, their manifests and ``LATEST.json`` are stored, and how they are read."""
+"""Where snapshots, their manifests and ``LATEST.json`` are stored, and how they are read.
+
+``snapshots/<id>/`` has the manifest, the gate's decisions and ``quality.json``; the files of all
+snapshots lie together in ``snapshots/files/``, named by their content. A manifest is believed only
+while its files are there with their sizes: one whose publisher stalled may land after retention has
+removed them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import itertools
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.store.object_store import Store, Version
 from pipeline.store.stored_records import parse_record, read_record
-from schemas.manifest import Manifest
+from schemas.manifest import GateDecision, Manifest, SnapshotFile
 from schemas.records import Record
 
 SNAPSHOTS = "snapshots"
 LATEST_KEY = f"{SNAPSHOTS}/LATEST.json"
 LATEST = "LATEST"
+FILES = f"{SNAPSHOTS}/files"
 _MANIFEST = "manifest.json"
+_GATE_NAME = re.compile(r"\d+\.json")
 
 
 @dataclass(frozen=True)
@@ -83,19 +94,35 @@ def live(output: Store) -> Latest:
 
 
 def read_manifest(output: Store, snapshot_id: str) -> Manifest:
-    """A snapshot's manifest.
+    """A snapshot's manifest, with the gate's last decision.
 
     Raises:
         InputError: there is no such snapshot, or its manifest is not valid.
         StorageError: the store fails.
     """
+    manifest = stored_manifest(output, snapshot_id)
+    if manifest is None:
+        raise InputError(
+            f"{output.path(manifest_key(snapshot_id))} does not exist: there is no such snapshot; "
+            "pairmill publish --list lists those that exist"
+        )
+    if not (numbers := _gate_numbers(output, snapshot_id)):
+        return manifest
+    last = read_record(output, _gate_key(snapshot_id, max(numbers)), GateDecision)
+    return manifest if last is None else replace(manifest, gate=last.decision)
+
+
+def stored_manifest(output: Store, snapshot_id: str) -> Manifest | None:
+    """A snapshot's manifest as it is stored, without the gate's decision; None if there is none.
+
+    Raises:
+        InputError: it is not valid.
+        StorageError: the store fails.
+    """
     key = manifest_key(snapshot_id)
     manifest = read_record(output, key, Manifest)
     if manifest is None:
-        raise InputError(
-            f"{output.path(key)} does not exist: there is no such snapshot; "
-            "pairmill publish --list lists those that exist"
-        )
+        return None
     if manifest.snapshot_id != snapshot_id:
         raise InputError(
             f"{output.path(key)}: got the manifest of snapshot {manifest.snapshot_id}, expected "
@@ -104,28 +131,93 @@ def read_manifest(output: Store, snapshot_id: str) -> Manifest:
     return manifest
 
 
-def has_manifest(output: Store, snapshot_id: str) -> bool:
-    """Whether a snapshot is complete."""
-    return output.size(manifest_key(snapshot_id)) is not None
+def read_whole_manifest(output: Store, snapshot_id: str) -> Manifest:
+    """As :func:`read_manifest`, of a snapshot whose files are there.
+
+    Raises:
+        InputError: as there, or files are missing.
+        StorageError: the store fails.
+    """
+    manifest = read_manifest(output, snapshot_id)
+    folders = {"/".join(file.path.split("/")[:2]) for file in manifest.files}
+    sizes = {entry.key: entry.size for folder in folders for entry in output.list(folder)}
+    if lost := lost_files(manifest, sizes):
+        raise InputError(
+            f"{output.path(manifest_key(snapshot_id))}: {len(lost)} of the snapshot's "
+            f"{len(manifest.files)} files are not there with their sizes, such as "
+            f"{output.path(lost[0].path)}; restore them, or publish again: pairmill publish "
+            f"--input {manifest.input}"
+        )
+    return manifest
 
 
-def snapshot_ids(output: Store) -> dict[str, bool]:
-    """Every folder under ``snapshots/``, and whether it has a manifest."""
-    found: dict[str, bool] = {}
-    for entry in output.list(SNAPSHOTS):
-        snapshot_id, slash, path = entry.key.removeprefix(f"{SNAPSHOTS}/").partition("/")
-        if slash:
-            found[snapshot_id] = found.get(snapshot_id, False) or path == _MANIFEST
-    return found
+def lost_files(manifest: Manifest, sizes: Mapping[str, int]) -> list[SnapshotFile]:
+    """The files that are not there, by the sizes of those that are."""
+    return [file for file in manifest.files if sizes.get(file.path) != file.bytes]
+
+
+def add_gate_decision(output: Store, decision: GateDecision, check: Callable[[], None]) -> None:
+    """Stores what the gate decided, behind all earlier decisions about the snapshot.
+
+    A decision never takes the place of another one. A publisher that has stalled finds its number
+    taken by the one that went on, whose decision is the last one; ``check`` then stops it.
+
+    Args:
+        output: the output root.
+        decision: of the gate.
+        check: called before every attempt; raises once the lease is lost.
+    """
+    data = decision.to_json()
+    numbers = _gate_numbers(output, decision.snapshot_id)
+    for number in itertools.count(max(numbers, default=-1) + 1):
+        check()
+        key = _gate_key(decision.snapshot_id, number)
+        if output.create(key, data) or output.read(key) == data:  # the first answer was lost
+            return
+
+
+@dataclass(frozen=True)
+class SnapshotListing:
+    """Everything that is stored of snapshots.
+
+    Attributes:
+        sizes: bytes by key.
+    """
+
+    sizes: Mapping[str, int]
+
+    @classmethod
+    def of(cls, output: Store) -> SnapshotListing:
+        """Lists it."""
+        return cls({entry.key: entry.size for entry in output.list(SNAPSHOTS)})
+
+    @cached_property
+    def ids(self) -> dict[str, bool]:
+        """Every snapshot's folder, and whether it has a manifest."""
+        found: dict[str, bool] = {}
+        for key in self.sizes:
+            snapshot_id, slash, path = key.removeprefix(f"{SNAPSHOTS}/").partition("/")
+            if slash and not key.startswith(f"{FILES}/"):
+                found[snapshot_id] = found.get(snapshot_id, False) or path == _MANIFEST
+        return found
+
+    def manifests(self, output: Store) -> list[Manifest]:
+        """The manifests, oldest first."""
+        found = [read_manifest(output, name) for name, has in self.ids.items() if has]
+        return sorted(found, key=lambda manifest: manifest.created_at)
+
+    def whole(self, manifest: Manifest) -> bool:
+        """Whether all files of a snapshot are there with their sizes."""
+        return not lost_files(manifest, self.sizes)
 
 
 def find_snapshot(output: Store, prefix: str) -> str:
-    """The only complete snapshot whose id begins with ``prefix``.
+    """The only snapshot with a manifest whose id begins with ``prefix``.
 
     Raises:
         ConfigError: no id or more than one begins so; the message lists all ids.
     """
-    complete = [name for name, has in snapshot_ids(output).items() if has]
+    complete = [name for name, has in SnapshotListing.of(output).ids.items() if has]
     found = [name for name in complete if name.startswith(prefix)]
     if len(found) != 1:
         raise ConfigError(
@@ -135,8 +227,14 @@ def find_snapshot(output: Store, prefix: str) -> str:
     return found[0]
 
 
-def manifests(output: Store) -> Iterator[Manifest]:
-    """The manifests of all complete snapshots, oldest first."""
-    complete = [name for name, has in snapshot_ids(output).items() if has]
-    found = [read_manifest(output, name) for name in complete]
-    yield from sorted(found, key=lambda manifest: manifest.created_at)
+def _gate_key(snapshot_id: str, number: int) -> str:
+    return f"{_gate_folder(snapshot_id)}/{number}.json"
+
+
+def _gate_folder(snapshot_id: str) -> str:
+    return f"{folder_of(snapshot_id)}/gate"
+
+
+def _gate_numbers(output: Store, snapshot_id: str) -> list[int]:
+    names = (entry.key.rpartition("/")[2] for entry in output.list(_gate_folder(snapshot_id)))
+    return [int(name[: -len(".json")]) for name in names if _GATE_NAME.fullmatch(name)]

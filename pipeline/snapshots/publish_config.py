@@ -7,7 +7,6 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from pipeline.runtime.config_file import Frozen
-from pipeline.store.lease import TTL_S
 
 
 class PublishConfig(Frozen):
@@ -21,8 +20,8 @@ class PublishConfig(Frozen):
     """A row group's size in memory before it is encoded; Arrow readers hold a few."""
     allow_missing: bool = False
     """Rows of the input without a label are counted in the manifest instead of being an error."""
-    lease_s: float = Field(default=TTL_S, gt=0)
-    """A publisher that has not renewed its lease for this long is taken for dead."""
+    lease_s: float | None = Field(default=None, gt=0)
+    """As ``lease_s`` above all sections, for ``pairmill publish`` alone."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

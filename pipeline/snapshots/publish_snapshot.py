@@ -1,54 +1,64 @@
 """Publishes the labels of one judge: compact, manifest, gate, then the swap of ``LATEST.json``.
 
-A snapshot's id is derived from its inputs (judge, shards, versions of their parts, layout), so that
-publishing the same twice writes nothing, and a publisher that runs after one that was killed writes
-to the same folder. Files and then the manifest are written before anything refers to them; the swap
-makes them visible, all at once. A publisher that loses the compare-and-swap has no visible effect.
+A snapshot's id is derived from its inputs (judge, policy and calibration, shards, versions of their
+parts, layout), so that publishing the same twice writes nothing. Files and then the manifest are
+written before anything refers to them; the swap makes them visible, all at once. A publisher that
+loses the compare-and-swap has no visible effect.
+
+Nothing that is stored changes, so that a publisher which has stalled and lost its lease, or a
+request that arrives late, harms nobody:
+
+* A file's name is the digest of its content: written twice, it is the same.
+* A manifest is created, never replaced. One that was created late, when retention had removed its
+  files, is not believed. The publisher that finds it writes the files: where their digests are the
+  same, the manifest holds again. Where another version of the Parquet writer gives other bytes, the
+  id stays with that manifest, and the snapshot gets the next one (``make_snapshot``).
+* Each decision of the gate is an object of its own, behind those before.
+* ``LATEST.json`` is swapped from the version that was read under the lease.
+
+A DELETE has no condition: what removes files and manifests (``retention``) must hold the lease.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
-from pipeline.judging.judge_cards import find_card
+from pipeline.aggregation.calibration import Calibration
+from pipeline.aggregation.calibration_cards import read_calibration
+from pipeline.aggregation.labeler import Labeler
+from pipeline.aggregation.policy import PolicyConfig
+from pipeline.aggregation.reachable import check_reachable
+from pipeline.judging.judge_cards import find_card, judge_of
+from pipeline.judging.judge_config import VotesConfig
 from pipeline.pairs.shards import open_input
 from pipeline.runtime.errors import PublishConflictError
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import Step, unrecorded
 from pipeline.runtime.stop import Stop
-from pipeline.snapshots.compact_parts import compact
+from pipeline.snapshots.make_snapshot import SnapshotMaker
 from pipeline.snapshots.manifests import (
     LATEST_KEY,
     Latest,
-    folder_of,
-    has_manifest,
+    add_gate_decision,
     manifest_key,
     read_latest,
-    read_manifest,
 )
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.snapshot_inventory import (
-    Inventory,
     OpenSource,
     check_inventory,
+    same_inventory,
     take_inventory,
 )
-from pipeline.store.lease import Lease, take_lease
+from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store, Version
-from schemas.manifest import OUTCOMES, Manifest
-from schemas.snapshots import TABLES, contract_of
-
-LEASE = "publish"
-_LAYOUT = 1  # raise with any change to which bytes a snapshot's files hold
-_ID_DIGITS = 16
-_PROGRESS_S = 10
+from schemas.manifest import GateDecision, Manifest
 
 # Decides on a complete snapshot that is not live: `passed` is whether it may go live. The whole
-# mapping is stored in the manifest.
+# mapping is stored beside the manifest.
 Gate = Callable[[Store, Manifest], Mapping[str, Any]]
 
 
@@ -73,8 +83,11 @@ def publish(
     judge: str,
     config: PublishConfig,
     reporter: Reporter,
-    run_id: str,
+    lease: Lease,
     *,
+    policy: PolicyConfig | None = None,
+    votes: VotesConfig | None = None,
+    calibration: Calibration | Literal["card", "none"] = "card",
     max_bad_shards: int = 0,
     gate: Gate | None = None,
     keep_withdrawn: bool = False,
@@ -82,8 +95,9 @@ def publish(
     step: Step = unrecorded,
     stop: Stop | None = None,
     open_source: OpenSource = open_input,
+    again: Manifest | None = None,
 ) -> Publication:
-    """Publishes the labels that a judge gave the input as it is now.
+    """Publishes the input as it is now with what follows from a judge's votes.
 
     Args:
         input_uri: the pairs, as they were labelled.
@@ -91,7 +105,10 @@ def publish(
         judge: the judge's id, or how it begins.
         config: how the snapshot is written.
         reporter: receives progress.
-        run_id: of this run.
+        lease: of the output, held by this run.
+        policy: how all votes become labels; the default policy if not given.
+        votes: the settings that the policy leaves to the judge; by default those of its card.
+        calibration: what makes ``p_a`` of the votes: by default what the judge's card has, if any.
         max_bad_shards: how many shards of the input may be unreadable.
         gate: decides whether the snapshot goes live; otherwise it stays as a candidate.
         keep_withdrawn: whether a snapshot that somebody has just rolled back from stays
@@ -101,46 +118,46 @@ def publish(
             they are reached.
         stop: checked before every part; ends the publishing.
         open_source: opens the input.
+        again: a snapshot whose shards are published again, in place of those of the input.
 
     Raises:
+        ConfigError: the policy is one that no votes of the judge reach.
         ReconcileError: rows of the input are in no part, or in two.
-        LeaseHeldError: another publisher is at work.
+        LeaseLostError: the lease was lost.
         PublishConflictError: another publisher swapped ``LATEST.json`` first.
         PairmillError: see ``pipeline.runtime.errors``.
     """
     card = find_card(output, judge)
-    with take_lease(output, LEASE, run_id, ttl_s=config.lease_s, waiting=reporter.note) as lease:
-        before, version = read_latest(output)
-        with step("reconcile") as detail:
+    labeler = _labeler(output, card, policy or PolicyConfig(), votes, calibration)
+    before, version = read_latest(output)
+    with step("reconcile") as detail:
+        if again is not None:
+            inventory = same_inventory(again, output)
+        else:
             inventory = take_inventory(input_uri, output, card["judge_id"], shards, open_source)
-            check_inventory(
-                inventory, output, allow_missing=config.allow_missing, max_defects=max_bad_shards
-            )
-            detail |= inventory.summary()
-        snapshot_id = _snapshot_id(inventory, config)
-        with step("compact") as detail:
-            if known := has_manifest(output, snapshot_id):
-                manifest = read_manifest(output, snapshot_id)
-                reporter.note(f"snapshot {snapshot_id} exists: these labels were compacted before")
-            else:
-                candidate = _candidate(snapshot_id, inventory, card, before, run_id, _now(output))
-                each = _each_part(lease, stop or Stop(), reporter, inventory.rows)
-                manifest = _write(candidate, inventory, output, config, lease, each)
-            detail |= {"snapshot_id": snapshot_id, "there_already": known}
-        if before is not None and before.snapshot_id == snapshot_id:
-            return Publication(manifest, live=True, changed=False)
-        if keep_withdrawn and before is not None and before.withdrew(snapshot_id):
-            return Publication(manifest, live=False, changed=False)
-        if gate is not None:
-            with step("gate") as detail:
-                manifest = _gated(manifest, output, gate, lease)
-                detail |= manifest.gate or {}
-        if manifest.blocked:
-            return Publication(manifest, live=False, changed=False)
-        with step("publish") as detail:
-            lease.check()
-            swap_latest(output, snapshot_id, before, version, run_id)
-            detail |= {"snapshot_id": snapshot_id, "before": before and before.snapshot_id}
+        check_inventory(
+            inventory, output, allow_missing=config.allow_missing, max_defects=max_bad_shards
+        )
+        detail |= inventory.summary()
+    with step("compact") as detail:
+        by = (config, reporter, lease, stop or Stop())
+        manifest, made = SnapshotMaker(output, inventory, card, labeler, before, *by).make()
+        detail |= {"snapshot_id": manifest.snapshot_id, **made}
+    snapshot_id = manifest.snapshot_id
+    if before is not None and before.snapshot_id == snapshot_id:
+        return Publication(manifest, live=True, changed=False)
+    if keep_withdrawn and before is not None and before.withdrew(snapshot_id):
+        return Publication(manifest, live=False, changed=False)
+    if gate is not None:
+        with step("gate") as detail:
+            manifest = _gated(manifest, output, gate, lease)
+            detail |= manifest.gate or {}
+    if manifest.blocked:
+        return Publication(manifest, live=False, changed=False)
+    with step("publish") as detail:
+        lease.check()
+        swap_latest(output, snapshot_id, before, version, lease.run_id)
+        detail |= {"snapshot_id": snapshot_id, "before": before and before.snapshot_id}
     return Publication(manifest, live=True, changed=True)
 
 
@@ -182,85 +199,34 @@ def swap_latest(
     return latest
 
 
-def _snapshot_id(inventory: Inventory, config: PublishConfig) -> str:
-    contracts = {name: contract_of(name) for name in TABLES}
-    layout = [_LAYOUT, contracts, config.file_mb, config.row_group_mb]
-    return inventory.content_id(layout)[:_ID_DIGITS]
-
-
-def _candidate(
-    snapshot_id: str,
-    inventory: Inventory,
-    card: Mapping[str, Any],
-    before: Latest | None,
-    run_id: str,
-    now: str,
-) -> Manifest:
-    """The manifest before any file is written; its counts and files are still empty."""
-    return Manifest(
-        snapshot_id=snapshot_id,
-        created_at=now,
-        created_by=run_id,
-        parent=before.snapshot_id if before else None,
-        judge=card,
-        policy_ids=(),
-        run_ids=(),
-        schemas={name: contract_of(name) for name in TABLES},
-        input=inventory.input_uri,
-        rows=inventory.rows,
-        counts={},
-        shards=(),
-        files=(),
-    )
-
-
-def _write(
-    candidate: Manifest,
-    inventory: Inventory,
+def _labeler(
     output: Store,
-    config: PublishConfig,
-    lease: Lease,
-    each: Callable[[int], None],
-) -> Manifest:
-    written = compact(inventory, output, folder_of(candidate.snapshot_id), config, each)
-    manifest = replace(
-        candidate,
-        policy_ids=tuple(sorted(written.policy_ids)),
-        run_ids=tuple(sorted(written.run_ids)),
-        counts={outcome: written.counts[outcome] for outcome in OUTCOMES},
-        shards=written.shards,
-        files=written.files,
-    )
-    lease.check()
-    output.put(manifest_key(manifest.snapshot_id), manifest.to_json())
-    return manifest
-
-
-def _each_part(lease: Lease, stop: Stop, reporter: Reporter, total: int) -> Callable[[int], None]:
-    reported = time.monotonic()
-
-    def step(rows: int) -> None:
-        nonlocal reported
-        lease.check()
-        stop.check("a snapshot was being written, and nobody sees it yet")
-        if time.monotonic() - reported > _PROGRESS_S:
-            reported = time.monotonic()
-            reporter.event("compacting", {"rows": rows, "rows_total": total})
-
-    return step
+    card: dict[str, Any],
+    policy: PolicyConfig,
+    votes: VotesConfig | None,
+    calibration: Calibration | Literal["card", "none"],
+) -> Labeler:
+    """What decides all labels of a snapshot."""
+    judge = judge_of(card)
+    if votes is not None:
+        judge = judge.model_copy(update={"votes": votes})
+    fitted = None if calibration == "none" else calibration
+    if fitted == "card":
+        fitted = read_calibration(output, card["judge_id"])
+    check_reachable(judge, policy, calibrated=fitted is not None)
+    return Labeler.of(judge, policy, fitted)
 
 
 def _gated(manifest: Manifest, output: Store, gate: Gate, lease: Lease) -> Manifest:
     """The manifest with the gate's decision; a snapshot that is not live may be gated again."""
-    # Through JSON, so that it equals what a stored manifest holds.
+    # Through JSON, so that it equals what is stored.
     decision = json.loads(json.dumps(dict(gate(output, manifest))))
-    if decision != manifest.gate:
-        manifest = replace(manifest, gate=decision)
-        lease.check()
-        output.put(manifest_key(manifest.snapshot_id), manifest.to_json())
-    return manifest
+    if decision == manifest.gate:
+        return manifest
+    record = GateDecision(manifest.snapshot_id, _now(output), lease.run_id, decision)
+    add_gate_decision(output, record, lease.check)
+    return replace(manifest, gate=decision)
 
 
 def _now(output: Store) -> str:
-    # Snapshots are ordered by it.
     return output.host.now().isoformat(timespec="microseconds")

@@ -6,10 +6,9 @@ import hashlib
 
 from pipeline.runtime.errors import ConfigError, ReconcileError
 from pipeline.runtime.reporter import Reporter
-from pipeline.snapshots.manifests import find_snapshot, folder_of, read_latest, read_manifest
-from pipeline.snapshots.publish_config import PublishConfig
-from pipeline.snapshots.publish_snapshot import LEASE, Publication, swap_latest
-from pipeline.store.lease import take_lease
+from pipeline.snapshots.manifests import find_snapshot, read_latest, read_manifest
+from pipeline.snapshots.publish_snapshot import Publication, swap_latest
+from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
 from schemas.manifest import Manifest, SnapshotFile
 
@@ -17,44 +16,41 @@ _THREADS = 8
 _PIECE_BYTES = 8 * 2**20
 
 
-def roll_back(
-    output: Store, snapshot: str, config: PublishConfig, reporter: Reporter, run_id: str
-) -> Publication:
+def roll_back(output: Store, snapshot: str, reporter: Reporter, lease: Lease) -> Publication:
     """Makes an existing snapshot live.
 
     Args:
         output: the output root.
         snapshot: its id, or the beginning of its id.
-        config: for the lease.
         reporter: receives progress.
-        run_id: of this run.
+        lease: of the output, held by this run.
 
     Raises:
         ConfigError: there is no such snapshot, the gate refused it, or no gate has checked it.
         ReconcileError: a file is not what the manifest says.
-        LeaseHeldError: another publisher is running.
+        LeaseLostError: the lease was lost.
+        PublishConflictError: another publisher swapped ``LATEST.json`` first.
     """
-    with take_lease(output, LEASE, run_id, ttl_s=config.lease_s, waiting=reporter.note) as lease:
-        before, version = read_latest(output)
-        manifest = read_manifest(output, find_snapshot(output, snapshot))
-        if before is not None and before.snapshot_id == manifest.snapshot_id:
-            return Publication(manifest, live=True, changed=False)
-        if manifest.blocked:
-            raise ConfigError(
-                f"snapshot {manifest.snapshot_id} was refused by the gate; choose another one "
-                "(pairmill publish --list), or publish it with other thresholds"
-            )
-        if manifest.gate is None:
-            raise ConfigError(
-                f"snapshot {manifest.snapshot_id} was never live, and no gate has checked it: its "
-                "publisher ended before that; choose one that is kept or live "
-                "(pairmill publish --list), or publish what it was made of: "
-                f"pairmill publish --input {manifest.input}"
-            )
-        reporter.note(f"checking {len(manifest.files)} files, {manifest.total_bytes:,} bytes")
-        verify_files(output, manifest)
-        lease.check()
-        swap_latest(output, manifest.snapshot_id, before, version, run_id, rollback=True)
+    before, version = read_latest(output)
+    manifest = read_manifest(output, find_snapshot(output, snapshot))
+    if before is not None and before.snapshot_id == manifest.snapshot_id:
+        return Publication(manifest, live=True, changed=False)
+    if manifest.blocked:
+        raise ConfigError(
+            f"snapshot {manifest.snapshot_id} was refused by the gate; choose another one "
+            "(pairmill publish --list), or publish it with other thresholds"
+        )
+    if manifest.gate is None:
+        raise ConfigError(
+            f"snapshot {manifest.snapshot_id} was never live, and no gate has checked it: its "
+            "publisher ended before that; choose one that is kept or live "
+            "(pairmill publish --list), or publish what it was made of: "
+            f"pairmill publish --input {manifest.input}"
+        )
+    reporter.note(f"checking {len(manifest.files)} files, {manifest.total_bytes:,} bytes")
+    verify_files(output, manifest)
+    lease.check()
+    swap_latest(output, manifest.snapshot_id, before, version, lease.run_id, rollback=True)
     return Publication(manifest, live=True, changed=True)
 
 
@@ -67,15 +63,14 @@ def verify_files(output: Store, manifest: Manifest) -> None:
     """
 
     def problem(file: SnapshotFile) -> str | None:
-        key = f"{folder_of(manifest.snapshot_id)}/{file.path}"
-        size = output.size(key)
+        size = output.size(file.path)
         if size is None:
-            return f"{output.path(key)} does not exist"
+            return f"{output.path(file.path)} does not exist"
         if size != file.bytes:
-            return f"{output.path(key)} has {size} bytes, expected {file.bytes}"
-        found = _sha256(output, key, size)
+            return f"{output.path(file.path)} has {size} bytes, expected {file.bytes}"
+        found = _sha256(output, file.path, size)
         if found != file.sha256:
-            return f"{output.path(key)} has the SHA-256 {found}, expected {file.sha256}"
+            return f"{output.path(file.path)} has the SHA-256 {found}, expected {file.sha256}"
         return None
 
     with output.host.pool(_THREADS) as pool:

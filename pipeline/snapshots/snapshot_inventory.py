@@ -14,13 +14,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.judging.label_parts import committed_range, parts_prefix
 from pipeline.pairs.shards import list_shards, open_input, read_footer, shard_key
+from pipeline.parts.part_keys import ShardParts, parts_prefix
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError, QuarantineError, ReconcileError
 from pipeline.runtime.fault_blocks import fault_blocks
 from pipeline.snapshots.live_shards import live_shards
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
+from schemas.manifest import InputShard, Manifest
 
 OpenSource = Callable[[str], tuple[Store, str]]
 
@@ -93,13 +95,13 @@ class Inventory:
         """Counts, for log fields."""
         return {"shards": len(self.shards), "rows": self.rows, "shards_came_later": self.later}
 
-    def content_id(self, layout: Any) -> str:
-        """Identity of a snapshot of this: the same parts in the same layout give the same."""
+    def content_id(self, made_by: Any) -> str:
+        """Identity of a snapshot of this: the same parts give the same, if the same makes it."""
         shards = [
             (shard.entry.key, shard.key, shard.rows, [asdict(part) for part in shard.parts])
             for shard in self.shards
         ]
-        return digest(json.dumps([self.judge_id, layout, shards], sort_keys=True))
+        return digest(json.dumps([self.judge_id, made_by, shards], sort_keys=True))
 
 
 def take_inventory(
@@ -127,12 +129,14 @@ def take_inventory(
     """
     source, prefix = open_source(input_uri)
     published = live_shards(output).rows
+    contents, of_parts = ContentKeys(source, output), ContentKeys(output, output)
 
     def shard_of(entry: Entry) -> InventoryShard:
-        content = source.content_key(entry)
+        content = contents.of(entry)
         key = shard_key(entry.key, entry.size, content)
+        parts = _parts(output, judge_id, key, of_parts)
         if known := published.get(key):
-            shard = InventoryShard(entry, content, key, known, _parts(output, judge_id, key))
+            shard = InventoryShard(entry, content, key, known, parts)
             if not shard.missing and not shard.doubled:
                 return shard
         try:
@@ -140,7 +144,7 @@ def take_inventory(
         except (pa.ArrowException, UnicodeDecodeError) as error:
             defect = f"corrupt footer: {str(error).strip().splitlines()[0]}"
             return InventoryShard(entry, content, key, 0, defect=defect)
-        return InventoryShard(entry, content, key, rows, _parts(output, judge_id, key))
+        return InventoryShard(entry, content, key, rows, parts)
 
     listed = list_shards(source, prefix)
     entries = [entry for entry in listed if wanted is None or entry.key in wanted]
@@ -151,7 +155,30 @@ def take_inventory(
         )
     with output.host.pool(_THREADS) as pool:
         shards = tuple(pool.map(shard_of, entries))
+    contents.save()
+    of_parts.save()
     return Inventory(source.path(prefix), judge_id, shards, len(listed) - len(entries))
+
+
+def same_inventory(manifest: Manifest, output: Store) -> Inventory:
+    """The shards of a snapshot as they were then, with their parts as they are now.
+
+    Args:
+        manifest: of the snapshot.
+        output: the output root.
+    """
+    judge_id, contents = manifest.judge["judge_id"], ContentKeys(output, output)
+
+    def again(shard: InputShard) -> InventoryShard:
+        entry = Entry(shard.path, shard.bytes, None)
+        parts = _parts(output, judge_id, shard.shard_key, contents)
+        known = (entry, shard.content, shard.shard_key, shard.rows)
+        return InventoryShard(*known, () if shard.defect else parts, shard.defect)
+
+    with output.host.pool(_THREADS) as pool:
+        shards = tuple(pool.map(again, manifest.shards))
+    contents.save()
+    return Inventory(manifest.input, judge_id, shards)
 
 
 def check_inventory(
@@ -191,12 +218,15 @@ def check_inventory(
         )
 
 
-def _parts(output: Store, judge_id: str, key: str) -> tuple[CommittedPart, ...]:
-    found = []
-    for entry in output.list(parts_prefix(judge_id, key)):
-        if (rows := committed_range(entry.key)) is not None:
-            found.append(CommittedPart(entry.key, *rows, output.content_key(entry)))
-    return tuple(sorted(found, key=lambda part: (part.start, part.stop)))
+def _parts(
+    output: Store, judge_id: str, key: str, contents: ContentKeys
+) -> tuple[CommittedPart, ...]:
+    entries = {entry.key: entry for entry in output.list(parts_prefix(judge_id, key))}
+    found = ShardParts.of(entries)
+    return tuple(
+        CommittedPart(part.key, *part.rows, contents.of(entries[part.key]))
+        for part in sorted([*found.parts, *found.doubled])
+    )
 
 
 def _ranges(found: Any) -> list[str]:

@@ -10,18 +10,18 @@ from __future__ import annotations
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 
-from pipeline.runtime.errors import ConfigError, InputError
-from pipeline.snapshots.manifests import LATEST, folder_of, live, read_manifest
+from pipeline.runtime.errors import ConfigError
+from pipeline.snapshots.manifests import LATEST, live, read_whole_manifest
+from pipeline.snapshots.table_reader import check_readable
 from pipeline.store.object_store import Store
 from schemas.manifest import Manifest
-from schemas.snapshots import TABLES, contract_of
+from schemas.snapshots import TABLES
 
 
 def open_snapshot(uri: str, which: str = LATEST, table: str = "labels") -> ds.Dataset:
     """A table of a snapshot; see :func:`pipeline.open_snapshot`."""
     output = Store(uri)
-    manifest = open_manifest(output, which)
-    keys = _keys(output, manifest, table)
+    keys = _keys(output, open_manifest(output, which), table)
     filesystem, _ = output.filesystem("")
     paths = [output.filesystem(key)[1] for key in keys]
     native = pafs.LocalFileSystem() if output.local else None
@@ -43,20 +43,15 @@ def open_manifest(output: Store, which: str = LATEST) -> Manifest:
     """The manifest of the live snapshot, or of the one with the id ``which``.
 
     Raises:
-        InputError: nothing is published, there is no such snapshot, or its manifest is not valid.
+        InputError: nothing is published, there is no such snapshot, its manifest is not valid, or
+            its files are not there.
         StorageError: the store fails.
     """
-    return read_manifest(output, live(output).snapshot_id if which == LATEST else which)
+    return read_whole_manifest(output, live(output).snapshot_id if which == LATEST else which)
 
 
 def _keys(output: Store, manifest: Manifest, table: str) -> list[str]:
     if table not in TABLES:
         raise ConfigError(f"table {table!r}: expected one of {', '.join(TABLES)}")
-    got, expected = manifest.schemas.get(table), contract_of(table)
-    if got != expected:
-        raise InputError(
-            f"{output.uri}: the table {table} of snapshot {manifest.snapshot_id} keeps to {got}, "
-            f"expected {expected}; use the version of this software that wrote it"
-        )
-    folder = folder_of(manifest.snapshot_id)
-    return [f"{folder}/{file.path}" for file in manifest.files_of(table)]
+    check_readable(output, manifest, table)
+    return [file.path for file in manifest.files_of(table)]

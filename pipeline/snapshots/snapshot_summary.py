@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.snapshots.manifests import manifests, read_latest, snapshot_ids
+from pipeline.snapshots.manifests import SnapshotListing, read_latest
 from pipeline.snapshots.publish_snapshot import Publication
 from pipeline.store.object_store import Store
 from schemas.manifest import Manifest
@@ -22,6 +22,8 @@ def publication_fields(publication: Publication, output: Store) -> dict[str, Any
         "snapshot": manifest.snapshot_id,
         "state": state,
         "judge_id": manifest.judge["judge_id"][:16],
+        "policy_id": manifest.policy.policy_id[:16] if manifest.policy else None,
+        "calibration": manifest.policy and manifest.policy.calibration_id,
         "rows": manifest.rows,
         **manifest.counts,
         "shards": len(manifest.shards),
@@ -36,16 +38,18 @@ def publication_fields(publication: Publication, output: Store) -> dict[str, Any
 def listing(output: Store) -> Iterator[dict[str, Any]]:
     """The log fields of every snapshot, oldest first, and of unfinished folders."""
     latest, _ = read_latest(output)
-    for manifest in manifests(output):
+    listing = SnapshotListing.of(output)
+    for manifest in listing.manifests(output):
+        state = _state(manifest, latest.snapshot_id if latest else None)
         yield {
             "snapshot": manifest.snapshot_id,
-            "state": _state(manifest, latest.snapshot_id if latest else None),
+            "state": state if listing.whole(manifest) else f"{state}, but files are not there",
             "created_at": manifest.created_at,
             "judge_id": manifest.judge["judge_id"][:16],
             **manifest.counts,
             "mb": round(manifest.total_bytes / 2**20, 1),
         }
-    for snapshot_id, complete in snapshot_ids(output).items():
+    for snapshot_id, complete in listing.ids.items():
         if not complete:
             yield {"snapshot": snapshot_id, "state": "unfinished"}
 

@@ -1,23 +1,23 @@
-"""Bootstrap intervals of any statistic over rows, for many statistics at once.
+"""Intervals of any statistic over rows, for many statistics at once.
 
 A resample is a row of weights: how often each row was drawn. A statistic maps weights of shape
 (resamples, rows) to values of shape (resamples,), so that thousands of resamples are a few matrix
-products; with all weights one it is the plain statistic.
+products; with all weights one it is the plain statistic. Rows of one cluster (pairs of one prompt)
+are alike, so whole clusters are drawn. A share's interval needs no resamples (``wilson``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from pipeline.stats.arrays import Floats, Ints
+from pipeline.stats.tally import ratio_sums
+from pipeline.stats.wilson import LEAST_PROMPTS, LEVEL, clustered_wilson
 
-LEVEL = 0.95
 RESAMPLES = 2_000
 _CELLS = 2_000_000  # weights in memory at a time
 
@@ -39,12 +39,13 @@ class Statistic(Protocol):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic with its bootstrap interval.
+    """A statistic with its interval.
 
     Attributes:
         value: of all rows; None where it is not defined.
-        low, high: 95 % percentile interval. It always holds ``value``: a biased statistic (a
-            calibration error, say) may lie outside of all its resamples.
+        low, high: 95 % interval: Wilson's of a share, else percentiles of the bootstrap. It always
+            holds ``value``: a biased statistic (a calibration error, say) may lie outside of all
+            its resamples. None where there are too few clusters.
         rows: how many rows it is about.
     """
 
@@ -97,15 +98,32 @@ class Ratio(OfSums):
         return divided(sums[:, 0], sums[:, 1])
 
 
+class Share(Ratio):
+    """A ratio whose numerator is a part of the denominator in every row: a share of things."""
+
+
 def mean(values: Sequence[float | None]) -> Ratio:
     """The mean of one value a row; None leaves a row out."""
-    return pooled([(0.0, 0.0) if value is None else (float(value), 1.0) for value in values])
+    return Ratio(*_columns([_whole(value) for value in values]))
 
 
-def pooled(parts: Sequence[tuple[float, float]]) -> Ratio:
-    """A ratio of sums over rows, each with its part of numerator and denominator."""
+def share_of(values: Sequence[float | None]) -> Share:
+    """The share of rows that are so (1) or are not (0); None leaves a row out."""
+    return Share(*_columns([_whole(value) for value in values]))
+
+
+def pooled(parts: Sequence[tuple[float, float]]) -> Share:
+    """A share over rows, each with its part of numerator and denominator."""
+    return Share(*_columns(parts))
+
+
+def _whole(value: float | None) -> tuple[float, float]:
+    return (0.0, 0.0) if value is None else (float(value), 1.0)
+
+
+def _columns(parts: Sequence[tuple[float, float]]) -> tuple[Floats, Floats]:
     table = np.asarray(parts, np.float64).reshape(-1, 2)
-    return Ratio(table[:, 0], table[:, 1])
+    return table[:, 0], table[:, 1]
 
 
 @dataclass(frozen=True)
@@ -166,7 +184,11 @@ class Difference:
 
 
 def estimates(
-    statistics: Mapping[str, Statistic], rows: int, resamples: int = RESAMPLES, seed: int = 0
+    statistics: Mapping[str, Statistic],
+    rows: int,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    clusters: Sequence[int] | Ints | None = None,
 ) -> dict[str, Estimate]:
     """Every statistic over the same ``rows`` rows, with its interval.
 
@@ -175,41 +197,67 @@ def estimates(
         rows: number of rows.
         resamples: how many; 0 gives no intervals.
         seed: the same seed draws the same resamples.
+        clusters: of each row, such as the key of its prompt; by default each row is one. Of fewer
+            than ``LEAST_PROMPTS`` there are no intervals.
     """
+    codes = np.arange(rows)
+    if clusters is not None:
+        codes = np.unique(np.asarray(clusters, np.int64), return_inverse=True)[1]
     defined = {name: statistic for name, statistic in statistics.items() if statistic.support}
+    values = _evaluated(defined, rows)
+    count = int(codes.max()) + 1 if rows else 0
+    wanted = resamples if defined and count >= LEAST_PROMPTS else 0
+    rng = np.random.default_rng(seed)
+    chunk = max(1, _CELLS // max(1, rows))
+    drawn = [
+        values(_weights(rng, min(chunk, wanted - start), count)[:, codes])
+        for start in range(0, wanted, chunk)
+    ]
+    plain = values(np.ones((1, rows)))
+    found = {}
+    for name, statistic in statistics.items():
+        value = float(plain[name][0]) if name in defined else np.nan
+        if isinstance(statistic, Share) and not np.isnan(value):
+            found[name] = _share(statistic, codes, value, intervals=resamples > 0)
+            continue
+        samples = np.concatenate([np.empty(0), *(e[name] for e in drawn if name in defined)])
+        found[name] = _estimate(value, samples, statistic.support)
+    return found
+
+
+def _evaluated(
+    defined: Mapping[str, Statistic], rows: int
+) -> Callable[[Floats], dict[str, Floats]]:
+    """What evaluates the statistics on weights; those of sums share one matrix product."""
     of_sums = {name: each for name, each in defined.items() if isinstance(each, OfSums)}
     columns = [each.columns for each in of_sums.values()]
     table = np.concatenate(columns, axis=1) if columns else np.empty((rows, 0))
     ends = np.cumsum([each.shape[1] for each in columns])[:-1]
+    others = defined.keys() - of_sums.keys()
 
     def values(weights: Floats) -> dict[str, Floats]:
         parts = np.split(weights @ table, ends, axis=1) if columns else []
         found = {name: of_sums[name].of_sums(p) for name, p in zip(of_sums, parts, strict=True)}
-        others = defined.keys() - of_sums.keys()
         return found | {name: defined[name](weights) for name in others}
 
-    rng = np.random.default_rng(seed)
-    chunk = max(1, _CELLS // max(1, rows))
-    drawn = [
-        values(_weights(rng, min(chunk, resamples - start), rows))
-        for start in range(0, resamples if defined else 0, chunk)
-    ]
-    plain = values(np.ones((1, rows)))
-    return {
-        name: _estimate(
-            float(plain[name][0]) if name in defined else np.nan,
-            np.concatenate([np.empty(0), *(each[name] for each in drawn if name in defined)]),
-            statistic.support,
-        )
-        for name, statistic in statistics.items()
-    }
+    return values
 
 
-def _weights(rng: np.random.Generator, resamples: int, rows: int) -> Floats:
-    drawn = rng.integers(rows, size=(resamples, rows))
-    cells = drawn + rows * np.arange(resamples)[:, None]
-    counts = np.bincount(cells.ravel(), minlength=resamples * rows)
-    return counts.reshape(resamples, rows).astype(np.float64)
+def _weights(rng: np.random.Generator, resamples: int, count: int) -> Floats:
+    """How often each of ``count`` clusters is drawn, for each resample."""
+    drawn = rng.integers(count, size=(resamples, count))
+    cells = drawn + count * np.arange(resamples)[:, None]
+    counts = np.bincount(cells.ravel(), minlength=resamples * count)
+    return counts.reshape(resamples, count).astype(np.float64)
+
+
+def _share(statistic: Share, codes: Ints, value: float, *, intervals: bool) -> Estimate:
+    parts = (statistic.numerator, statistic.denominator)
+    sums = ratio_sums(*(np.bincount(codes, weights=part) for part in parts))
+    if not intervals or sums[5] < LEAST_PROMPTS:
+        return Estimate(value, None, None, statistic.support)
+    _, low, high = clustered_wilson(sums)
+    return Estimate(value, min(low, value), max(high, value), statistic.support)
 
 
 def _estimate(value: float, drawn: Floats, rows: int) -> Estimate:

@@ -4,50 +4,104 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist
+from dataclasses import replace
 
 import numpy as np
 from scipy.special import chdtr, chndtrinc
 
-from pipeline.stats.bootstrap import LEVEL, Ints
+from pipeline.stats.arrays import Ints, Table
+from pipeline.stats.tally import ratio_sums
+from pipeline.stats.wilson import (
+    LEAST_PROMPTS,
+    LEVEL,
+    clustered_wilson,
+    effective_number,
+    student,
+    wilson,
+)
 from schemas.quality import Rate
 
 NOTHING = Rate(None, None, None, 0)
-_Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 _SMOOTHING = 0.5  # of a bin that one of two histograms has and the other has not
 
 
 def share(part: int, whole: int) -> Rate:
-    """A share of rows that are independent of each other, with its Wilson interval.
-
-    Wilson's holds its level for few rows and for shares near 0 and 1, where value ± error does not.
-    """
-    return _wilson(part, whole, whole)
-
-
-def clustered_share(sums: Ints) -> Rate:
-    """A share of things that come in rows, such as votes: those of one row are alike.
-
-    The interval is Wilson's for as many independent things as have the same variance, which the
-    spread between rows gives; never for more than there are. Of a share of 0 or 1, which shows no
-    spread, each row counts as one.
-
-    Args:
-        sums: of :func:`pipeline.stats.tally.ratio_sums`.
-    """
-    part, whole, part2, product, whole2, rows = map(int, sums)
+    """A share of things that are independent of each other, with its Wilson interval."""
     if not whole:
         return NOTHING
-    p = part / whole
-    spread = part2 - 2 * p * product + p * p * whole2  # of parts around what p expects of each row
-    if part in (0, whole) or rows < 2:
-        independent = float(rows)
-    elif spread <= 0:
-        independent = float(whole)
-    else:
-        variance = spread / whole**2 * rows / (rows - 1)
-        independent = min(float(whole), max(1.0, p * (1 - p) / variance))
-    return _wilson(part, whole, independent)
+    return Rate(part / whole, *wilson(part / whole, whole), whole)
+
+
+def clustered_share(sums: Table) -> Rate:
+    """A share of things that come in rows, such as votes: those of one row are alike.
+
+    Args:
+        sums: of :func:`pipeline.stats.tally.ratio_sums` (see :mod:`pipeline.stats.wilson`).
+    """
+    return Rate(*clustered_wilson(sums), int(sums[1])) if sums[1] else NOTHING
+
+
+def share_by_prompt(counts: Ints) -> Rate:
+    """A share of pairs, those of one prompt being alike.
+
+    Of fewer than ``LEAST_PROMPTS`` prompts the interval is not measured, and left out.
+
+    Args:
+        counts: of each prompt, its pairs that have the property and all of them, (prompts, 2).
+    """
+    sums = ratio_sums(*counts.T)
+    found = clustered_share(sums)
+    return found if sums[5] >= LEAST_PROMPTS else replace(found, low=None, high=None)
+
+
+def widened_share(part: int, whole: int, sample: Ints | None) -> Rate:
+    """A share of all pairs, widened by how alike those of one prompt are in a sample of them.
+
+    Pairs count as independent where each of the sample is of another prompt, and where it has fewer
+    than ``LEAST_PROMPTS`` prompts, which do not tell.
+
+    Args:
+        part, whole: counts over all pairs.
+        sample: of each prompt of the sample, as :func:`share_by_prompt` takes them.
+    """
+    if not whole or sample is None or not _tells(sample[:, 1]):
+        return share(part, whole)
+    independent = max(1.0, whole / design_effect(sample))
+    ends = wilson(part / whole, independent, student(int(np.count_nonzero(sample[:, 1]))))
+    return Rate(part / whole, *ends, whole)
+
+
+def design_effect(sample: Ints) -> float:
+    """How many times as large the variance of a share is as if its pairs were independent.
+
+    Args:
+        sample: of each prompt, as :func:`share_by_prompt` takes them; at least one pair.
+    """
+    sums = ratio_sums(*sample.T)
+    return float(sums[1]) / effective_number(sums)
+
+
+def mean_design_effect(sample: Ints) -> float:
+    """The design effect of a histogram: the mean of its bins', each by what the others hold.
+
+    Args:
+        sample: of each prompt of a sample, its pairs by bin, (prompts, bins).
+
+    Returns:
+        1 where pairs count as independent (see :func:`widened_share`), or are in one bin.
+    """
+    whole = sample.sum(1)
+    share = sample.sum(0) / max(1, int(whole.sum()))
+    bins = np.flatnonzero(share)
+    if len(bins) < 2 or not _tells(whole):
+        return 1.0
+    effects = [design_effect(np.stack([sample[:, each], whole], axis=1)) for each in bins]
+    return float(np.dot(effects, 1 - share[bins]) / (len(bins) - 1))
+
+
+def _tells(pairs: Ints) -> bool:
+    """Whether a sample, by its pairs of each prompt, tells how alike those of one prompt are."""
+    return bool(np.count_nonzero(pairs) >= LEAST_PROMPTS and pairs.max() > 1)
 
 
 def change(before: Rate, now: Rate) -> Rate:
@@ -56,15 +110,16 @@ def change(before: Rate, now: Rate) -> Rate:
     It takes the two for independent. Snapshots that share rows are not: the interval is then
     wider than it need be, and a gate that asks it blocks too rarely rather than by chance.
     """
-    if before.value is None or now.value is None:
+    if before.low is None or now.low is None:
         return NOTHING
-    below = math.hypot(now.value - _end(now.low), _end(before.high) - before.value)
-    above = math.hypot(_end(now.high) - now.value, before.value - _end(before.low))
-    value = now.value - before.value
+    was, is_ = _number(before.value), _number(now.value)
+    below = math.hypot(is_ - now.low, _number(before.high) - was)
+    above = math.hypot(_number(now.high) - is_, was - before.low)
+    value = is_ - was
     return Rate(value, max(-1.0, value - below), min(1.0, value + above), min(before.n, now.n))
 
 
-def stability_index(before: Sequence[int], now: Sequence[int]) -> Rate:
+def stability_index(before: Sequence[int], now: Sequence[int], effect: float = 1.0) -> Rate:
     """Population stability index of two histograms over the same bins, with an interval.
 
     PSI = Σ (q - p) ln(q / p) over the bins that either has, p and q being the shares of each, with
@@ -72,6 +127,11 @@ def stability_index(before: Sequence[int], now: Sequence[int]) -> Rate:
     two samples differ: times nm / (n + m) it is about a noncentral chi-square variable of one
     degree of freedom less than bins, whose noncentrality is the true index times the same. The
     interval is that of the noncentrality, so that its lower end is 0 where chance explains all.
+
+    Args:
+        before, now: counts by bin.
+        effect: the design effect of the counts (see :func:`mean_design_effect`), by which the
+            index of chance alone is larger: a correction of the first order (Rao and Scott 1981).
     """
     first, second = np.asarray(before, np.float64), np.asarray(now, np.float64)
     n, m = int(first.sum()), int(second.sum())
@@ -83,7 +143,7 @@ def stability_index(before: Sequence[int], now: Sequence[int]) -> Rate:
         for counts in (first, second)
     )
     value = float(((q - p) * np.log(q / p)).sum())
-    scale = n * m / (n + m)
+    scale = n * m / (n + m) / effect
     low, high = (
         _noncentrality(value * scale, int(there.sum()) - 1, tail) / scale
         for tail in ((1 + LEVEL) / 2, (1 - LEVEL) / 2)
@@ -98,17 +158,7 @@ def _noncentrality(x: float, freedom: int, tail: float) -> float:
     return float(chndtrinc(x, freedom, tail))
 
 
-def _wilson(part: int, whole: int, independent: float) -> Rate:
-    if not whole:
-        return NOTHING
-    p, z2 = part / whole, _Z**2 / independent
-    centre = (p + z2 / 2) / (1 + z2)
-    half = math.sqrt(z2 * (p * (1 - p) + z2 / 4)) / (1 + z2)
-    low, high = max(0.0, centre - half), min(1.0, centre + half)
-    return Rate(p, min(low, p), max(high, p), whole)
-
-
-def _end(value: float | None) -> float:
+def _number(value: float | None) -> float:
     if value is None:
-        raise AssertionError("a rate with a value has an interval")
+        raise AssertionError("a rate with one end has a value and both")
     return value

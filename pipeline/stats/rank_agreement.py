@@ -8,7 +8,8 @@ from string import ascii_lowercase
 
 import numpy as np
 
-from pipeline.stats.bootstrap import Floats, divided
+from pipeline.stats.arrays import Floats
+from pipeline.stats.bootstrap import divided
 
 
 def ranking_of(scores: Sequence[float] | None) -> str:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.stats.bootstrap import Ints
-
-Table = NDArray[Any]
+from pipeline.stats.arrays import Ints, Table
+from pipeline.stats.cluster_sums import ClusterSums
 
 
 @dataclass
@@ -22,10 +19,12 @@ class Tally:
         numbers: by name.
         tables: arrays by name, of one shape each: bins of a histogram, the cells of a table, or
             the sums behind a ratio (:func:`ratio_sums`).
+        clusters: by name, counts of each prompt.
     """
 
     numbers: Counter[str] = field(default_factory=Counter)
     tables: dict[str, Table] = field(default_factory=dict)
+    clusters: dict[str, ClusterSums] = field(default_factory=dict)
 
     def add(self, other: Tally) -> None:
         """Adds what another one has counted."""
@@ -33,6 +32,8 @@ class Tally:
         for name, table in other.tables.items():
             mine = self.tables.get(name)
             self.tables[name] = table.copy() if mine is None else mine + table
+        for name, sums in other.clusters.items():
+            self.clusters.setdefault(name, ClusterSums(sums.width)).add(sums)
 
     def named(self, prefix: str) -> dict[str, int]:
         """The numbers under ``<prefix>/``, without it, sorted; those that are 0 are left out."""
@@ -49,21 +50,24 @@ def counted(values: Table, edges: tuple[float, ...]) -> Ints:
 
     A bin holds its lower edge, and not its upper one.
     """
-    there = values[~np.isnan(values)]
-    last = len(edges) - 2
-    bins = np.clip(np.searchsorted(edges, there, side="right") - 1, 0, last)
-    return np.bincount(bins, minlength=last + 1).astype(np.int64)
+    bins = bins_of(values[~np.isnan(values)], edges)
+    return np.bincount(bins, minlength=len(edges) - 1).astype(np.int64)
 
 
-def ratio_sums(part: Ints, whole: Ints) -> Ints:
+def bins_of(values: Table, edges: tuple[float, ...]) -> Ints:
+    """The bin of each value, by the rule of :func:`counted`; none is NaN."""
+    return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+
+
+def ratio_sums(part: Table, whole: Table) -> Table:
     """The sums that a ratio over rows and its interval are made of.
 
     Args:
-        part, whole: of each row, such as its truncated votes and all its votes; rows of which the
-            whole is 0 do not count.
+        part, whole: of each row, or of each other group whose things are alike, such as its
+            truncated votes and all its votes; rows of which the whole is 0 do not count.
 
     Returns:
         Sums of part, whole, part², part * whole, whole²; and the number of rows.
     """
     products = (part, whole, part * part, part * whole, whole * whole, whole > 0)
-    return np.array([product.sum() for product in products], np.int64)
+    return np.array([product.sum() for product in products])

@@ -14,7 +14,6 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Self
 
 from pipeline.runtime.errors import LeaseHeldError, LeaseLostError, StorageError
@@ -112,13 +111,13 @@ class Lease:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.release()
+
+    @property
+    def run_id(self) -> str:
+        """The run that holds it."""
+        return self.record.run_id
 
     @property
     def lost(self) -> bool:

@@ -11,16 +11,19 @@ import secrets
 from pathlib import Path
 from typing import IO, Any
 
+_TICK_S = 2.0  # of the coarsest file systems
 # Files that are no objects: writes that are not committed yet, and the locks of swapped objects.
 _HIDDEN = re.compile(r"\..*\.(?:[0-9a-f]{12}\.tmp|lock)")
+_UNFINISHED = re.compile(r"\.(.*)\.[0-9a-f]{12}\.tmp")
 
 
-def find(base: str, start: str = "") -> dict[str, dict[str, Any]]:
+def find(base: str, start: str, now: float) -> dict[str, dict[str, Any]]:
     """As ``find`` of fsspec, but follows links and raises every error.
 
     Args:
         base: a folder, or one file.
         start: the prefix of names of files and folders directly in ``base``.
+        now: the time of day, seconds since 1970.
     """
 
     def stop(error: OSError) -> None:
@@ -28,7 +31,7 @@ def find(base: str, start: str = "") -> dict[str, dict[str, Any]]:
             raise error
 
     if Path(base).is_file():
-        return {base: {"type": "file", "size": Path(base).stat().st_size}}
+        return {base: _info(Path(base), now)}
     paths: list[Path] = []
     for folder, folders, names in os.walk(base, onerror=stop, followlinks=True):
         if folder == base and start:
@@ -39,11 +42,24 @@ def find(base: str, start: str = "") -> dict[str, dict[str, Any]]:
     found = {}
     for path in paths:
         try:
-            found[str(path)] = {"type": "file", "size": path.stat().st_size}
+            found[str(path)] = _info(path, now)
         except OSError as error:  # removed meanwhile, a dangling link, or one to itself
             if error.errno not in (errno.ENOENT, errno.ELOOP):
                 raise
     return found
+
+
+def stat_of(path: Path) -> tuple[int, int, int, int]:
+    """What changes once a file is written again: size, times of the last changes, and inode."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+def _info(path: Path, now: float) -> dict[str, Any]:
+    size, *stat = stat_of(path)
+    # Two changes within one tick of the file system's clock leave the same times (as git has it).
+    young = stat[0] > (now - _TICK_S) * 1e9
+    return {"type": "file", "size": size, "stat": None if young else tuple(stat)}
 
 
 def _leads_back(path: Path, base: str) -> bool:
@@ -101,6 +117,15 @@ def temporary(path: Path) -> tuple[Path, IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
     return hidden, hidden.open("xb")
+
+
+def unfinished(folder: Path) -> dict[Path, str]:
+    """The files in a folder that are written and not committed yet, and what each is to become.
+
+    Their writers may be gone.
+    """
+    matches = {path: _UNFINISHED.fullmatch(path.name) for path in folder.iterdir()}
+    return {path: match[1] for path, match in matches.items() if match}
 
 
 def _write_temporary(path: Path, data: bytes) -> Path:

@@ -43,11 +43,21 @@ _LOCAL_HINTS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One object: its key under the store's root, size in bytes, and etag where there is one."""
+    """One object as a listing has it.
+
+    Attributes:
+        key: under the store's root.
+        size: in bytes.
+        etag: where there is one.
+        stat: of a local file what changes once it is written again: times of its last change and
+            of its inode's in nanoseconds, and the inode. None while the file is so young that a
+            further change could have the same times.
+    """
 
     key: str
     size: int
     etag: str | None
+    stat: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +122,7 @@ class Store:
         base = self._join(prefix)
         with self._errors(prefix):
             if self.local:
-                found = local_files.find(base, start)
+                found = local_files.find(base, start, self.host.now().timestamp())
             else:
                 found = self._fs.find(base, detail=True, prefix=start)
         strip = len(self._root)
@@ -120,7 +130,8 @@ class Store:
             info = found[path]
             if info["type"] == "file":
                 etag = str(info["ETag"]).strip('"') if "ETag" in info else None
-                yield Entry(path[strip:].lstrip("/"), int(info["size"]), etag)
+                stat = info.get("stat")
+                yield Entry(path[strip:].lstrip("/"), int(info["size"]), etag, stat)
 
     def read(self, key: str) -> bytes:
         """The whole object."""
@@ -222,7 +233,10 @@ class Store:
         return self._fs, self._join(key)
 
     def content_key(self, entry: Entry) -> str:
-        """Identifies a version of an object: its etag, or its content's hash."""
+        """Identifies a version of an object: its etag, or its content's hash.
+
+        ``pipeline.store.content_keys`` hashes a file once.
+        """
         if entry.etag is not None:
             return entry.etag
         with self._errors(entry.key), Path(self._join(entry.key)).open("rb") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -107,6 +107,15 @@ class Upload(io.RawIOBase):
     def sha256(self) -> str:
         """SHA-256 of what has been written, in hex."""
         return self._hash.hexdigest()
+
+    def write_all(self, pieces: Iterable[bytes]) -> None:
+        """Writes all pieces; aborts if one cannot be had or written."""
+        try:
+            for piece in pieces:
+                self.write(piece)
+        except BaseException:
+            self.abort()
+            raise
 
     def commit(self) -> None:
         """Makes the object visible, replacing what is there.

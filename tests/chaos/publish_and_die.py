@@ -4,7 +4,7 @@ Reads a line of JSON for each process: ``source``, ``output``, and ``die_at``, t
 step (from 0) before which it kills itself, or null. Answers with a line of JSON: the signal that
 ended the process, or null; its exit code, or null; and the steps that it came to.
 
-A step is a write that somebody else can see, the first byte of a file that nobody sees yet, or the
+A step is a write that others can see, the first byte of a file that is not visible yet, or the
 end. Forked, so that each takes no second to start; nothing here uses a thread before it forks.
 """
 
@@ -26,19 +26,22 @@ from pipeline.snapshots.gate_checks import GateConfig
 from pipeline.snapshots.publish_snapshot import publish
 from pipeline.snapshots.quality.snapshot_counts import QualityConfig
 from pipeline.store import s3_objects  # noqa: F401 (here, not in every process: it takes a second)
+from pipeline.store.host import Host
 from pipeline.store.object_store import Store
 from pipeline.store.uploads import Upload
+from pipeline.store.writer_lease import writer_lease
 from tests.publishing import SMALL
+from tests.simulator.simulated_store import Inline
 
 GATE = gate_for(GateConfig(at_most={"tie": 0.9}), QualityConfig(), InputConfig())
 _LEASE_S = 60.0  # longer than any test: no renewal is among the steps
 
 
 class Steps:
-    """Counts the steps of this process, tells them, and kills the process before one."""
+    """Counts and reports the steps of this process, and kills the process before one."""
 
-    def __init__(self, die_at: int | None, tell: int) -> None:
-        self._die_at, self._tell, self._count = die_at, tell, 0
+    def __init__(self, die_at: int | None, report_to: int) -> None:
+        self._die_at, self._report_to, self._count = die_at, report_to, 0
 
     def step(self, name: str) -> None:
         """The process comes to a step."""
@@ -47,7 +50,7 @@ class Steps:
         if self._count == self._die_at:
             os.kill(os.getpid(), signal.SIGKILL)
         self._count += 1
-        os.write(self._tell, f"{name}\n".encode())
+        os.write(self._report_to, f"{name}\n".encode())
 
     def watch(self, kind: type, method: str, name: Callable[..., str | None]) -> None:
         """Makes every call of a method a step; ``name`` may say that a call is none."""
@@ -66,14 +69,20 @@ def run(request: dict[str, Any], steps: Steps) -> None:
     """Publishes in this process."""
     output = Store(request["output"])
     for method in ("create", "put", "swap"):
-        steps.watch(Store, method, lambda store, key, *_, method=method: f"{method} {key}")
+        steps.watch(Store, method, lambda store, key, *_, method=method: _step(method, key))
     steps.watch(
         Upload, "write", lambda file, _: None if file.tell() else f"begin {_key(file, output)}"
     )
     steps.watch(Upload, "commit", lambda file: f"commit {_key(file, output)}")
-    config = SMALL.model_copy(update={"lease_s": _LEASE_S})
-    publish(request["source"], output, "", config, Reporter(), new_run_id(), gate=GATE)
+    setattr(Host, "pool", lambda host, threads: Inline())  # noqa: B010 - in one order
+    reporter = Reporter()
+    with writer_lease(output, new_run_id(), _LEASE_S, reporter) as lease:
+        publish(request["source"], output, "", SMALL, reporter, lease, gate=GATE)
     steps.step("end")
+
+
+def _step(method: str, key: str) -> str | None:
+    return None if key.startswith("cache/") else f"{method} {key}"  # it depends on files' ages
 
 
 def _key(file: Upload, output: Store) -> str:
@@ -92,8 +101,8 @@ def serve(run: Callable[[dict[str, Any], Steps], None]) -> None:
             run(request, Steps(request["die_at"], write))
             os._exit(0)
         os.close(write)
-        with os.fdopen(read) as told:
-            steps = told.read().splitlines()
+        with os.fdopen(read) as reported:
+            steps = reported.read().splitlines()
         _, status = os.waitpid(child, 0)
         died = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -10,6 +11,7 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
+from pipeline.export.export_run import EXPORTS
 from tests.infra.manifests import ROOT, rendered, run, tool
 
 IAM = ROOT / "infra" / "iam"
@@ -25,9 +27,11 @@ def listed(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
-def allowed(action: str, resource: str, prefix: str | None = None) -> bool:
-    """Whether the policy allows a call, by IAM's rules as far as the policy uses them."""
-    for statement in read("policy.json")["Statement"]:
+def allowed(
+    action: str, resource: str, prefix: str | None = None, policy: str = "policy.json"
+) -> bool:
+    """Whether a policy allows a call, by IAM's rules as far as our policies use them."""
+    for statement in read(policy)["Statement"]:
         assert statement.keys() <= {"Sid", "Effect", "Action", "Resource", "Condition"}
         assert statement["Effect"] == "Allow"
         if not any(fnmatchcase(action, pattern) for pattern in listed(statement["Action"])):
@@ -83,17 +87,56 @@ def test_and_nothing_else(action: str, resource: str, prefix: str | None) -> Non
     assert not allowed(action, resource, prefix)
 
 
-def test_no_action_is_a_pattern() -> None:
-    actions = {
-        action
-        for statement in read("policy.json")["Statement"]
+KINDS = ("snapshots", "exports", "parts", "index", "derived", "canaries", "runs", "attempts")
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "may"),
+    [
+        *(("s3:DeleteObject", f"{BUCKET}/out/labels/{kind}/1", True) for kind in KINDS),
+        ("s3:GetObject", f"{BUCKET}/out/labels/judges/1.json", True),
+        ("s3:PutObject", f"{BUCKET}/out/labels/leases/writer.json", True),
+        ("s3:PutObject", f"{BUCKET}/out/labels/index/judge=1/000000001.json", True),
+        ("s3:PutObject", f"{BUCKET}/out/labels/parts/1.parquet", False),
+        ("s3:PutObject", f"{BUCKET}/out/labels/snapshots/LATEST.json", False),
+        ("s3:DeleteObject", f"{BUCKET}/out/labels/judges/1.json", False),
+        ("s3:DeleteObject", f"{BUCKET}/out/labels/gold/1.json", False),
+        ("s3:DeleteObject", f"{BUCKET}/out/labels/leases/writer.json", False),
+        ("s3:DeleteObject", f"{BUCKET}/in/pairs/0.parquet", False),
+        ("s3:DeleteObjectVersion", f"{BUCKET}/out/labels/parts/1.parquet", False),
+        ("s3:DeleteBucket", BUCKET, False),
+    ],
+)
+def test_only_the_role_that_cleans_deletes(action: str, resource: str, may: bool) -> None:
+    assert allowed(action, resource, policy="policy-clean.json") == may
+
+
+def test_what_clean_removes_is_what_its_role_may_delete() -> None:
+    """Every folder that a kind of clean lists."""
+    source = (ROOT / "pipeline" / "retention").glob("stored_*.py")
+    text = "".join(path.read_text(encoding="utf-8") for path in source)
+    listed_folders = set(re.findall(r'matching\(\s*"(\w+)"', text)) | {EXPORTS}
+    assert listed_folders == set(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("policy", "actions"),
+    [
+        ("policy.json", {"ListBucket", "GetObject", "PutObject", "AbortMultipartUpload"}),
+        ("policy-clean.json", {"ListBucket", "GetObject", "PutObject", "DeleteObject"}),
+    ],
+)
+def test_no_action_is_a_pattern(policy: str, actions: set[str]) -> None:
+    assert actions == {
+        action.removeprefix("s3:")
+        for statement in read(policy)["Statement"]
         for action in listed(statement["Action"])
     }
-    assert actions == {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"}
 
 
-def test_parliament_finds_nothing() -> None:
-    policy = (IAM / "policy.json").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["policy.json", "policy-clean.json"])
+def test_parliament_finds_nothing(name: str) -> None:
+    policy = (IAM / name).read_text(encoding="utf-8")
     done = run(tool("parliament"), "--include-community-auditors", "--string", policy)
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 

@@ -105,7 +105,7 @@ def test_a_limit_and_labels_under_another_policy(tmp_path: Path, model: Path) ->
     assert len(labels_of(output)) == 6
 
     # Two votes are not enough for a stricter policy: the same votes, and now nothing is decided.
-    assert run(*command, "--limit", 6, "--set", "policy.threshold=0.99").exit_code == 0
+    assert run(*command, "--limit", 6, "--set", "policy.threshold=0.9").exit_code == 0
     report, _ = report_of(output, "gold-first-6")
     assert (value(report, "coverage"), len(labels_of(output))) == (0, 6)
 

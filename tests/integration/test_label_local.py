@@ -48,7 +48,7 @@ def config(tmp_path: Path, model: Path) -> Path:
 
 
 @pytest.mark.usefixtures("shared_ray")
-def test_a_unit_is_told_of_before_the_next_one_is_done(tmp_path: Path, model: Path) -> None:
+def test_a_unit_is_reported_before_the_next_one_is_done(tmp_path: Path, model: Path) -> None:
     rows = [pair(number, images=None) for number in range(8)]
     rows[6]["prompt"] += "<slow>"
     write_shard(tmp_path / "in" / "a.parquet", rows, 4)
@@ -62,8 +62,8 @@ def test_a_unit_is_told_of_before_the_next_one_is_done(tmp_path: Path, model: Pa
     config = write_config(tmp_path / "slow.yaml", model, slow)
     outcome = run_label(config, tmp_path / "in", tmp_path / "out")
     assert (outcome.exit_code, outcome.error) == (0, "")
-    told = {event["pairs"] for event in outcome.events if event["event"] == "progress"}
-    assert 4 in told
+    reported = {event["pairs"] for event in outcome.events if event["event"] == "progress"}
+    assert 4 in reported
     assert_exact(tmp_path / "out", {"a.parquet": rows}, {("a.parquet", 6): "timeout"})
 
 

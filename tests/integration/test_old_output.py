@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ import pytest
 
 from jobs import derive, export, label, nightly, publish, report
 from pipeline import open_snapshot
+from pipeline.aggregation.labeler import Labeler
+from pipeline.engines.engine import TINY_JUDGE, model_path
+from pipeline.labeling.label_config import LabelConfig
+from pipeline.runtime.config_file import load_config
 from pipeline.store.object_store import Store
 from tests.labeling import Outcome, run_job
 from tests.nights import detail_of, nights, steps_of
@@ -51,10 +56,12 @@ class Old:
 
 
 def expected_rows() -> list[dict[str, Any]]:
-    """The labels that the earlier version published."""
+    """The labels that the earlier version published, by the rule that counts their votes now."""
     text = (ARCHIVES / f"{VERSION}.labels.json").read_text(encoding="utf-8")
+    config = load_config(LabelConfig, CONFIG, [])
+    policy_id = Labeler.of(config.judge, config.policy).policy_id
     rows: list[dict[str, Any]] = json.loads(text)
-    return rows
+    return [row | {"policy_id": policy_id} for row in rows]
 
 
 @pytest.fixture
@@ -63,11 +70,20 @@ def old(tmp_path: Path) -> Old:
     return Old(tmp_path)
 
 
-def test_nothing_is_left_to_judge(old: Old) -> None:
-    done = old.run(label, "--dry-run")
+@pytest.mark.parametrize("change", ["nothing", "votes", "folder"])
+def test_nothing_is_left_to_judge(old: Old, tmp_path: Path, change: str) -> None:
+    moved = shutil.copytree(model_path(TINY_JUDGE), tmp_path / "elsewhere")
+    options = {
+        "nothing": (),
+        "votes": ("--judge.votes.max_votes", "10"),
+        "folder": ("--judge.model.name", str(moved)),
+    }
+    done = old.run(label, "--dry-run", *options[change])
     assert done.exit_code == 0, done.error
     plan = done.event("plan")
     assert (plan["pairs"], plan["pairs_done"], plan["pairs_to_do"]) == (25, 25, 0)
+    assert plan["judge_id"] == JUDGE
+    assert plan["judge"] == "the judge of this output, recognised by the content of its weights"
 
 
 def test_a_nightly_run_publishes_the_same_labels_then_finds_nothing_to_do(old: Old) -> None:
@@ -119,12 +135,17 @@ def test_its_snapshots_are_listed_and_rolled_back_to(old: Old) -> None:
     assert latest["rollback"] is True
 
 
-def test_what_it_derived_is_kept(old: Old) -> None:
+def test_what_it_derived_is_kept_beside_what_the_present_rule_makes_of_the_votes(old: Old) -> None:
+    derived = old.labels / "derived"
+    before = {path: path.read_bytes() for path in derived.rglob("*") if path.is_file()}
     policy = ("--judge", JUDGE, "--policy.min_confidence", "0.9")
     done = old.run(derive, *policy, of_input=False)
     assert done.exit_code == 0, done.error
     plan = done.event("plan")
-    assert (plan["parts"], plan["parts_done"]) == (4, 4)
+    assert (plan["parts"], plan["parts_done"]) == (4, 0)
+    after = {path: path.read_bytes() for path in derived.rglob("*") if path.is_file()}
+    assert before.items() <= after.items()
+    assert len(after) == len(before) + 5  # four parts and derivation.json
 
 
 def test_its_runs_are_reported(old: Old) -> None:

@@ -8,8 +8,10 @@ import pytest
 
 from pipeline.labeling import committed_shards as committed
 from pipeline.labeling.committed_shards import CommittedShard, committed_shards
-from pipeline.labeling.units import Unit
 from pipeline.pairs.shards import shard_key
+from pipeline.parts.part_keys import ShardParts
+from pipeline.parts.units import Unit
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
 from tests.s3_server import BUCKET, S3Server
 
@@ -49,11 +51,12 @@ def test_many_shards_are_listed_together(
             earlier = shard_key(shard.key, 9, "before")
             output.put(Unit(shard.key, earlier, 0, 9).part_key(JUDGE), b"")
         output.put(Unit(shard.key, key, 0, 3).part_key(OTHER), b"")
-        expected.append(CommittedShard(shard, f"etag-{number}", key, ranges, changed))
+        keys = [Unit(shard.key, key, *rows).part_key(JUDGE) for rows in ranges]
+        expected.append(CommittedShard(shard, f"etag-{number}", key, ShardParts.of(keys), changed))
 
     def found() -> list[CommittedShard]:
         output.listings = 0
-        every = committed_shards(source, output, JUDGE, shards)
+        every = committed_shards(ContentKeys(source, output), output, JUDGE, shards)
         return sorted(every, key=lambda shard: int(shard.entry.key.partition(".")[0]))
 
     assert (found(), output.listings) == (expected, 40)

@@ -8,7 +8,7 @@ import pytest
 
 import pipeline
 from pipeline.runtime.errors import InputError
-from pipeline.snapshots.manifests import folder_of, read_manifest
+from pipeline.snapshots.manifests import FILES, folder_of, read_manifest
 from pipeline.store.object_store import Store
 from schemas.manifest import Manifest
 from tests.publishing import (
@@ -17,6 +17,7 @@ from tests.publishing import (
     latest_of,
     live_rows,
     run_publish,
+    stored_files,
 )
 
 
@@ -117,7 +118,8 @@ def test_no_rollback_to_what_no_gate_has_seen(mill: Mill) -> None:
 )
 def test_no_rollback_to_a_damaged_snapshot(mill: Mill, damage: str, code: int, words: str) -> None:
     first, _, third = three_snapshots(mill)
-    key = f"{folder_of(first)}/votes/00000.parquet"
+    (*_, file) = read_manifest(mill.output, first).files_of("votes")
+    key = file.path
     data = mill.output.read(key)
     if damage == "gone":
         mill.output.delete(key)
@@ -148,7 +150,8 @@ def test_retention_keeps_the_newest_the_live_and_the_one_before(mill: Mill) -> N
         mill.shard(f"candidate-{number}.parquet", 5)
         ids.append(mill.publish(gate=lambda *_: {"passed": False}).manifest.snapshot_id)
     left = f"{folder_of('0' * 16)}/labels/00000.parquet"
-    mill.output.put(left, b"of a publisher that was killed")
+    mill.output.put(left, b"of a publisher of an earlier version that was killed")
+    mill.output.put(f"{FILES}/{'0' * 64}.parquet", b"of a publisher that was killed")
     outcome = run_publish(mill.output, "--keep", "1", "--list")
     assert outcome.exit_code == 0
     retention = outcome.event("retention")
@@ -156,7 +159,9 @@ def test_retention_keeps_the_newest_the_live_and_the_one_before(mill: Mill) -> N
     assert set(retention["removed"]) == {ids[1], ids[3]}
     assert retention["leftovers"] == ["0" * 16]
     folders = {entry.key.split("/")[1] for entry in mill.output.list("snapshots")}
-    assert folders == {ids[0], ids[2], ids[4], "LATEST.json"}
+    assert folders == {ids[0], ids[2], ids[4], "LATEST.json", "files"}
+    kept = [read_manifest(mill.output, snapshot_id) for snapshot_id in retention["kept"]]
+    assert stored_files(mill.output).keys() == {file.path for each in kept for file in each.files}
     states = {e["snapshot"]: e["state"] for e in outcome.events if e["event"] == "snapshot"}
     assert states == {ids[0]: "live", ids[2]: "kept", ids[4]: "refused by the gate"}
     assert run_publish(mill.output, "--rollback", ids[2]).exit_code == 0
@@ -183,7 +188,11 @@ def test_a_deletion_that_was_interrupted_never_looks_whole(
     monkeypatch.undo()
     again = run_publish(mill.output, "--keep", "1").event("retention")
     assert (again["leftovers"], again["kept"]) == ([first], rest)
-    assert {e.key.split("/")[1] for e in mill.output.list("snapshots")} == {*rest, "LATEST.json"}
+    assert {e.key.split("/")[1] for e in mill.output.list("snapshots")} == {
+        *rest,
+        "LATEST.json",
+        "files",
+    }
     assert_live_is(mill)
 
 

@@ -26,8 +26,9 @@ def test_datasets_loads_the_files_of_a_snapshot(mill: Mill, tmp_path: Path) -> N
             "parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache")
         )
         expected = mill.expected(table)
-        for column in ("shard", "row", "pair_id"):
-            assert loaded[column][:] == [row[column] for row in expected]
+        columns = ("shard", "row", "pair_id")
+        found = sorted(zip(*(loaded[column][:] for column in columns), strict=True))
+        assert found == [tuple(row[column] for column in columns) for row in expected]
 
 
 def test_a_table_without_rows_still_has_its_columns(tmp_path: Path) -> None:
@@ -49,8 +50,9 @@ def test_what_cannot_be_opened(mill: Mill) -> None:
         pipeline.open_snapshot(mill.output.uri, "feed")
     key = f"{folder_of(manifest.snapshot_id)}/manifest.json"
     stored = mill.output.read(key)
-    mill.output.put(key, stored.replace(b"snapshot-votes/v1", b"snapshot-votes/v2"))
-    with pytest.raises(InputError, match=r"keeps to snapshot-votes/v2, expected snapshot-votes/v1"):
+    mill.output.put(key, stored.replace(b"snapshot-votes/v2", b"snapshot-votes/v3"))
+    expected = "keeps to snapshot-votes/v3, expected snapshot-votes/v2 or snapshot-votes/v1"
+    with pytest.raises(InputError, match=expected):
         pipeline.open_snapshot(mill.output.uri, table="votes")
     assert pipeline.open_snapshot(mill.output.uri).count_rows() == len(mill.expected("labels"))
 

@@ -20,7 +20,7 @@ from tests.publishing import SMALL, Mill, assert_live_is, latest_of, run_publish
 from tests.s3_server import BUCKET, JOB, S3Server
 
 pytestmark = pytest.mark.s3
-LEASE = "leases/publish.json"
+LEASE = "leases/writer.json"
 SLOW = SMALL.model_copy(update={"lease_s": 60.0})
 
 

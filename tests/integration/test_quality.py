@@ -11,15 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipeline.aggregation.calibration_cards import put_calibration
 from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.aggregation.labeler import Labeler
 from pipeline.evaluation.evaluation_measures import statistics
 from pipeline.pairs.input_config import InputConfig
-from pipeline.snapshots.manifests import folder_of
 from pipeline.snapshots.publish_snapshot import publish
 from pipeline.snapshots.quality.measure_snapshot import quality_key, read_quality
 from pipeline.snapshots.quality.snapshot_counts import QualityConfig
-from pipeline.stats.intervals import stability_index
+from pipeline.stats.intervals import mean_design_effect, stability_index
+from pipeline.store.writer_lease import writer_lease
 from schemas.manifest import OUTCOMES
 from tests.calibrations import calibration
 from tests.measuring import (
@@ -35,7 +36,7 @@ from tests.measuring import (
     ranking,
     text_pair,
 )
-from tests.publishing import QUIET, SMALL, run_publish
+from tests.publishing import QUIET, SMALL, run_publish, stored_files
 from tests.recounting import recount, said
 
 
@@ -168,9 +169,8 @@ def test_drift_is_measured_by_the_figures_of_the_other_alone(corpus: Corpus) -> 
     first = measured(corpus)
     rng = random.Random(9)
     corpus.write("a.parquet", random_pairs(rng, 200), random_votes(rng, 200, favour=0.95))
-    for entry in list(corpus.output.list(folder_of(first.snapshot_id))):
-        if entry.key.endswith(".parquet"):
-            corpus.output.delete(entry.key)
+    for key in stored_files(corpus.output):
+        corpus.output.delete(key)
     second = measured(corpus, against=first.snapshot_id)
     drift = second.drift
     assert (drift.against, drift.judge_changed, drift.detail) == (first.snapshot_id, False, "")
@@ -178,7 +178,13 @@ def test_drift_is_measured_by_the_figures_of_the_other_alone(corpus: Corpus) -> 
     assert drift.preference_a_change.value == pytest.approx(a[0] / a[1] - b[0] / b[1])
     assert drift.preference_a_change.n == min(a[1], b[1])
     now, then = (each.histograms["p_a"].counts for each in (second, first))
-    assert drift.p_a_psi == stability_index(then, now)
+    alike = np.zeros((200, 10), np.int64)  # of each prompt, which is named by its number
+    for pair, labelled in every_pair(corpus):
+        if labelled["p_a_raw"] is not None:
+            number = int(pair["prompt"].rstrip("?").rpartition(" ")[2])
+            alike[number, min(9, int(labelled["p_a_raw"] * 10))] += 1
+    assert mean_design_effect(alike) != 1
+    assert drift.p_a_psi == stability_index(then, now, mean_design_effect(alike))
     assert drift.p_a_psi.low is not None
     assert drift.p_a_psi.low > 0
 
@@ -202,8 +208,10 @@ def test_another_judge_is_said_and_compared(corpus: Corpus) -> None:
     other = Corpus.at(corpus.source.uri.removesuffix("/in"), sampling={"temperature": 0.5})
     for name, pairs in corpus.pairs.items():
         other.write(name, pairs, random_votes(random.Random(11), len(pairs)))
-    arguments = (other.source.uri, other.output, other.made.judge_id, SMALL, QUIET, "run")
-    second = measure_it(other, publish(*arguments).manifest, against=first.snapshot_id)
+    with writer_lease(other.output, "run", 60, QUIET) as lease:
+        arguments = (other.source.uri, other.output, other.made.judge_id, SMALL, QUIET, lease)
+        made = publish(*arguments).manifest
+    second = measure_it(other, made, against=first.snapshot_id)
     assert second.drift.judge_changed
     assert second.drift.detail == f"the judge is another one ({first.judge_id[:16]} before)"
     assert second.drift.p_a_psi.value is not None
@@ -217,18 +225,15 @@ def test_probabilities_are_calibrated_or_said_not_to_be(tmp_path: Path) -> None:
     made.write("a.parquet", pairs, votes)
     raw = measured(made)
     made.write("b.parquet", pairs, votes, labeler=labeler)
-    mixed = measured(made, against=raw.snapshot_id)
-    judged = sum(row["status"] != "quarantined" for row in made.shards["b.parquet"])
-    assert (raw.calibrated, mixed.calibrated, mixed.drift.detail) == (False, False, "")
-    assert mixed.notes == (
-        f"{judged} of {2 * judged} probabilities are calibrated, the rest are not",
-    )
-    made.drop("a.parquet")
+    still = measured(made, against=raw.snapshot_id)  # the labels of the day count for nothing
+    assert (raw.calibrated, still.calibrated, still.drift.detail) == (False, False, "")
+    put_calibration(made.output, fitted)
     whole = measured(made, against=raw.snapshot_id)
     assert (whole.calibrated, whole.notes) == (True, ())
     assert whole.drift.detail == "p_a is calibrated, and was the share of votes before"
     p = [row["p_a"] for row in made.shards["b.parquet"] if row["p_a"] is not None]
     expected = [sum(low <= x < low + 0.1 for x in p) for low in np.arange(10) / 10]
+    expected = [2 * count for count in expected]  # a.parquet has the same votes
     assert whole.histograms["p_a"].counts == tuple(expected)
 
 
@@ -248,7 +253,7 @@ def test_a_snapshot_is_measured_again_by_the_job(corpus: Corpus) -> None:
 
 
 @pytest.mark.parametrize("damage", [None, b"{}"])
-def test_measuring_again_keeps_the_canaries_and_mends_the_rest(
+def test_measuring_again_keeps_the_canaries_and_replaces_the_rest(
     corpus: Corpus, damage: bytes | None
 ) -> None:
     canary = corpus.canary("run-1", random_pairs(random.Random(1), 20), [None] * 20)

@@ -1,4 +1,4 @@
-"""The promises of the protocol, checked at every change of the bucket, whoever made it."""
+"""The guarantees of the protocol, checked at every change of the bucket by any process."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.aggregation.labeler import Labeler
-from pipeline.judging.label_parts import committed_range, parts_prefix
 from pipeline.judging.votes import Vote
-from pipeline.snapshots.manifests import LATEST_KEY, folder_of
+from pipeline.parts.part_keys import Part, parts_prefix
+from pipeline.snapshots.manifests import FILES, LATEST_KEY, folder_of
 from schemas.manifest import Manifest
-from tests.simulator.memory_objects import Change, MemoryObjects
+from tests.simulator.memory_objects import Change, MemoryObjects, StoredObject
 from tests.simulator.scheduler import Process
 from tests.simulator.simulated_store import World, seconds_of
 
@@ -47,6 +47,8 @@ class Promises:
         self._processes: dict[str, Process] = {}
         self._holdings: dict[str, Holding] = {}
         self._sound: set[tuple[str, str]] = set()  # snapshots, and etags of manifests, checked
+        self._manifests: dict[str, Manifest] = {}  # by etag
+        self._digests: dict[str, str] = {}  # SHA-256 by etag
         self._live: str | None = None
         self.published = 0
         world.objects.watchers.append(self.changed)
@@ -59,9 +61,12 @@ class Promises:
     def begins(self, process: Process, operation: str, key: str) -> None:
         """A process acts: it must hold the lease of what it does at this moment."""
         key = key.removeprefix(self._output)
-        manifest = key.startswith("snapshots/") and key.endswith("/manifest.json")
-        lease = "publish" if manifest else "work" if key.startswith("work/") else None
-        if lease is None or operation not in ("PUT", "DELETE"):
+        record = key.startswith("snapshots/") and key.endswith(".json") and key != LATEST_KEY
+        if record and operation == "PUT":
+            self._broken(process.name, f"writes {key} without a condition")
+        removed = key.startswith("snapshots/") and operation == "DELETE"
+        lease = "writer" if record or removed else "work" if key.startswith("work/") else None
+        if lease is None or operation not in ("PUT", "CREATE", "DELETE"):
             return
         held = self._holdings.get(lease)
         if (
@@ -125,22 +130,18 @@ class Promises:
                 self._broken(change.by, f"changed the part {key}")
             return
         folder, _, name = key.rpartition("/")
-        rows = committed_range(name)
-        for other in self._objects.list(f"{self._output}{folder}/"):
-            start, stop = committed_range(other) or (0, 0)
-            mine = rows is not None and other != change.key
-            if mine and rows and start < rows[1] and rows[0] < stop:
-                self._broken(change.by, f"committed {key}: its rows are in {other} too")
+        part = Part.of(name)
+        for other in map(Part.of, self._objects.list(f"{self._output}{folder}/")):
+            if part is None or other is None or part.rows == other.rows:
+                continue
+            if other.start < part.stop and part.start < other.stop:
+                self._broken(change.by, f"committed {key}: its rows are in {other.key} too")
 
     def _snapshot_object(self, key: str, change: Change) -> None:
         before, after = change.before, change.after
         if before is not None and after is not None and before.data != after.data:
-            same = key.endswith("/manifest.json") and _but_gate(before.data) == _but_gate(
-                after.data
-            )
-            if not same:
-                self._broken(change.by, f"changed {key}, which is immutable")
-        if self._live is not None and key.startswith(f"{folder_of(self._live)}/"):
+            self._broken(change.by, f"changed {key}, which is immutable")
+        if self._live is not None and key.startswith((f"{folder_of(self._live)}/", FILES)):
             self._check_live(change.by)
 
     def _check_live(self, by: str) -> None:
@@ -150,29 +151,43 @@ class Promises:
         if stored is None:
             self._broken(by, f"the live snapshot {self._live} has no manifest")
             return
-        manifest = Manifest.parse(stored.data, folder)
-        if manifest.gate is None or manifest.blocked:
+        if stored.etag not in self._manifests:
+            self._manifests[stored.etag] = Manifest.parse(stored.data, folder)
+        manifest = self._manifests[stored.etag]
+        if not self._passed(folder):
             self._broken(by, f"the live snapshot {self._live} has not passed a gate")
         for file in manifest.files:
-            found = self._objects.objects.get(f"{folder}/{file.path}")
-            if found is None or not _is(found.data, file.sha256):
+            found = self._objects.objects.get(f"{self._output}{file.path}")
+            if found is None or not self._is(found, file.sha256):
                 self._broken(by, f"file {file.path} of the live snapshot {self._live} is not whole")
                 return
         if (folder, stored.etag) not in self._sound:
             self._sound.add((folder, stored.etag))
-            problem = self._unsound(folder, manifest)
+            problem = self._unsound(manifest)
             if problem:
                 self._broken(by, f"the live snapshot {self._live}: {problem}")
 
-    def _unsound(self, folder: str, manifest: Manifest) -> str | None:
+    def _passed(self, folder: str) -> bool:
+        """Whether the last decision of the gate about a snapshot lets it pass."""
+        decisions = self._objects.list(f"{folder}/gate/")
+        last = max(decisions, key=lambda key: int(key.split("/")[-1][:-5]), default=None)
+        return last is not None and json.loads(decisions[last].data)["decision"]["passed"] is True
+
+    def _is(self, found: StoredObject, sha256: str) -> bool:
+        """Whether an object has a digest; looked at once."""
+        if found.etag not in self._digests:
+            self._digests[found.etag] = hashlib.sha256(found.data).hexdigest()
+        return self._digests[found.etag] == sha256
+
+    def _unsound(self, manifest: Manifest) -> str | None:
         """What rows or votes of a snapshot are not those of the parts."""
-        rows = self._rows(folder, manifest, "labels") + self._rows(folder, manifest, "quarantine")
+        rows = self._rows(manifest, "labels") + self._rows(manifest, "quarantine")
         got = Counter((row["shard"], row["row"]) for row in rows)
         wanted = Counter((s.path, row) for s in manifest.shards for row in range(s.rows))
         if got != wanted:
             return f"rows {dict(wanted - got)} are missing, {dict(got - wanted)} are too many"
         votes: dict[tuple[str, int], list[Row]] = defaultdict(list)
-        for vote in self._rows(folder, manifest, "votes"):
+        for vote in self._rows(manifest, "votes"):
             votes[vote["shard"], vote["row"]].append(vote)
         parts = {(row["shard"], row["row"]): row for s in manifest.shards for row in self._parts(s)}
         for row in rows:
@@ -189,8 +204,8 @@ class Promises:
                 return f"the label {row['status']} of {where} does not follow from its votes"
         return None
 
-    def _rows(self, folder: str, manifest: Manifest, table: str) -> list[Row]:
-        keys = [f"{folder}/{file.path}" for file in manifest.files_of(table)]
+    def _rows(self, manifest: Manifest, table: str) -> list[Row]:
+        keys = [f"{self._output}{file.path}" for file in manifest.files_of(table)]
         return [row for key in keys for row in _read(self._objects, key)]
 
     def _parts(self, shard: Any) -> list[Row]:
@@ -212,12 +227,3 @@ def _read(objects: MemoryObjects, key: str) -> list[Row]:
 
 def _votes(rows: list[Row]) -> list[Vote]:
     return [Vote.from_row(row) for row in rows]
-
-
-def _is(data: bytes, sha256: str) -> bool:
-    return hashlib.sha256(data).hexdigest() == sha256
-
-
-def _but_gate(manifest: bytes) -> Row:
-    record: Row = json.loads(manifest)
-    return {name: value for name, value in record.items() if name != "gate"}

@@ -69,14 +69,15 @@ class ManifestBeforeFiles(SimulatedStore):
         self._pending = getattr(self, "_pending", [])
         return _Uploading(super().upload(key), self._pending.append)
 
-    def put(self, key: str, data: bytes) -> None:
-        super().put(key, data)
+    def create(self, key: str, data: bytes) -> bool:
+        created = super().create(key, data)
         for upload in self.__dict__.pop("_pending", []):
             upload.commit()
+        return created
 
 
 class LatestWithoutCondition(SimulatedStore):
-    """Writes LATEST.json whoever has swapped it meanwhile."""
+    """Writes LATEST.json although another process has swapped it."""
 
     def swap(self, key: str, data: bytes, expected: Version | None) -> Version | None:
         if key != LATEST_KEY:

@@ -95,7 +95,7 @@ class SimulatedHost(Host):
         self._scheduler.wait(seconds)
 
     def pool(self, threads: int) -> Executor:
-        return _Inline()
+        return Inline()
 
     def repeat(self, step: Callable[[], bool], pause_s: float, name: str) -> Repeated:
         return _Repeating(self._scheduler, self._process, step, pause_s)
@@ -106,7 +106,7 @@ def seconds_of(moment: datetime.datetime) -> float:
     return (moment - _EPOCH).total_seconds()
 
 
-class _Inline(Executor):
+class Inline(Executor):
     """Runs in the caller what it is given: order is for processes to vary, not for threads."""
 
     def submit(self, act: Callable[..., Any], /, *args: Any, **more: Any) -> Future[Any]:

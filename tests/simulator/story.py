@@ -20,19 +20,21 @@ from rich.console import Console
 from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.judge_cards import card_key, judge_card
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.judge_identity import ModelVersion
 from pipeline.judging.votes import Vote
-from pipeline.labeling.commit import commit_part, uncommitted
-from pipeline.labeling.units import Unit
 from pipeline.pairs.shards import list_shards, read_footer, shard_key
+from pipeline.parts.commit import commit_part, uncommitted
+from pipeline.parts.units import Unit
+from pipeline.retention.retain_snapshots import retain
 from pipeline.runtime.errors import PairmillError
 from pipeline.runtime.reporter import Reporter
-from pipeline.snapshots.manifests import folder_of, live, read_manifest, snapshot_ids
+from pipeline.snapshots.manifests import SnapshotListing, live, read_manifest
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.publish_snapshot import publish
-from pipeline.snapshots.retention import retain
 from pipeline.snapshots.rollback import roll_back
-from pipeline.store.lease import take_lease
+from pipeline.store.lease import Lease, take_lease
 from pipeline.store.object_store import Store
+from pipeline.store.writer_lease import writer_lease
 from tests.calibrations import scored
 from tests.derivations import rows_of
 from tests.simulator.invariants import BrokenPromiseError, Promises
@@ -41,11 +43,12 @@ from tests.simulator.scheduler import Process, Scheduler
 from tests.simulator.simulated_store import Faults, SimulatedStore, World
 
 _JUDGE = JudgeConfig()
-_CARD = judge_card(_JUDGE, "v1", "scripted")
+_CARD = judge_card(_JUDGE, ModelVersion.named("v1"), "scripted")
 _LABELER = Labeler.of(_JUDGE)
 _SHARDS = ("a.parquet", "b.parquet")
 _ROWS, _UNIT_ROWS = 4, 2
-_CONFIG = PublishConfig(lease_s=10)
+_CONFIG = PublishConfig()
+_LEASE_S = 10
 _QUIET = Reporter(Console(file=io.StringIO()), style="json")
 _CAST: list[list[Vote] | None] = [
     [scored("ab", 9, 2), scored("ba", 9, 2)],
@@ -151,6 +154,9 @@ class Worker:
     def _open(self, uri: str) -> tuple[Store, str]:
         return self._input, ""
 
+    def _lease(self) -> Lease:
+        return writer_lease(self._output, self._process.name, _LEASE_S, _QUIET)
+
     def _upload(self) -> None:
         name = self._chance.choice(_SHARDS)
         self._input.put(name, _shard(name, self._chance.randrange(1_000)))
@@ -179,36 +185,40 @@ class Worker:
 
     def _publish(self) -> None:
         passes = self._chance.random() < 0.9
-        publish(
-            "in", self._output, "", _CONFIG, _QUIET, self._process.name,
-            gate=lambda output, manifest: {"passed": passes},
-            keep_withdrawn=self._chance.random() < 0.5,
-            open_source=self._open,
-        )  # fmt: skip
+        with self._lease() as lease:
+            publish(
+                "in", self._output, "", _CONFIG, _QUIET, lease,
+                gate=lambda output, manifest: {"passed": passes},
+                keep_withdrawn=self._chance.random() < 0.5,
+                open_source=self._open,
+            )  # fmt: skip
 
     def _roll_back(self) -> None:
-        complete = sorted(name for name, whole in snapshot_ids(self._output).items() if whole)
+        complete = sorted(n for n, has in SnapshotListing.of(self._output).ids.items() if has)
         if complete:
             chosen = self._chance.choice(complete)
-            roll_back(self._output, chosen, _CONFIG, _QUIET, self._process.name)
+            with self._lease() as lease:
+                roll_back(self._output, chosen, _QUIET, lease)
 
     def _retain(self) -> None:
         keep = self._chance.choice((1, 2))
-        retain(self._output, keep, _CONFIG, _QUIET, self._process.name)
+        with self._lease() as lease:
+            retain(self._output, keep, lease)
 
     def _read(self) -> None:
         """Reads what LATEST.json names, some times; every byte must be what the manifest says."""
         for _ in range(self._chance.randint(1, 8)):
             manifest = read_manifest(self._output, live(self._output).snapshot_id)
             for file in manifest.files:
-                data = self._output.read(f"{folder_of(manifest.snapshot_id)}/{file.path}")
+                data = self._output.read(file.path)
                 if hashlib.sha256(data).hexdigest() != file.sha256:
                     raise BrokenPromiseError(f"{self._process.name}: read other bytes of {file}")
             self._output.host.sleep(self._chance.uniform(0, 2))
 
     def _work(self) -> None:
         """Any work under a lease: each of its steps is checked before."""
-        with take_lease(self._output, "work", self._process.name, ttl_s=10) as lease:
+        name = self._process.name
+        with take_lease(self._output, "work", name, ttl_s=_LEASE_S) as lease:
             for number in range(self._chance.randint(1, 60)):
                 lease.check()
                 self._output.put(f"work/{number}", self._process.name.encode())

@@ -94,7 +94,6 @@ def test_a_policy_prefers_the_better_answers_more_often_than_before(
 
     model = policy()
     before = preferred_rightly(model, held_out)
-    epsilon = record["epsilon"]
     trainer = trl.DPOTrainer(
         model,
         args=arguments(
@@ -103,7 +102,7 @@ def test_a_policy_prefers_the_better_answers_more_often_than_before(
             steps=30,
             beta=0.5,
             loss_type="robust",
-            label_smoothing=epsilon,
+            label_smoothing=record["label_smoothing"] or 0.0,
             max_length=None,
         ),
         train_dataset=data,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import pearsonr
+from scipy.stats import pearsonr, t
 from sklearn.metrics import auc, brier_score_loss, cohen_kappa_score
 
 from pipeline.stats.agreement import (
@@ -22,7 +22,18 @@ from pipeline.stats.agreement import (
     expected_calibration_error,
     risk_coverage,
 )
-from pipeline.stats.bootstrap import Difference, Macro, Statistic, Within, estimates, mean, pooled
+from pipeline.stats.bootstrap import (
+    Difference,
+    Estimate,
+    Macro,
+    Statistic,
+    Within,
+    estimates,
+    mean,
+    pooled,
+    share_of,
+)
+from pipeline.stats.wilson import wilson
 
 CODES = st.lists(st.tuples(st.integers(-1, 2), st.integers(-1, 2)), min_size=2, max_size=30)
 UNIT = st.floats(0, 1, width=32)
@@ -186,6 +197,44 @@ def test_intervals_hold_the_point_and_repeat(rows: list[tuple[float, bool]], see
         if estimate.value is not None and estimate.low is not None:
             assert estimate.low <= estimate.value <= (estimate.high or 0)
     assert estimates(wanted, len(rows), resamples=40, seed=seed) == found
+
+
+def test_whole_clusters_are_drawn() -> None:
+    """Rows that repeat others of their cluster tell nothing more."""
+    rng = np.random.default_rng(11)
+    p, outcome = rng.random(30), rng.integers(0, 3, 30) / 2
+    keys = rng.integers(0, 2**40, 30)
+
+    def found(copies: int) -> dict[str, Any]:
+        wanted: dict[str, Statistic] = {
+            "mean": mean(repeated(3 * p, [copies] * 30).tolist()),
+            "r": Correlation(*(repeated(each, [copies] * 30) for each in (p, outcome))),
+        }
+        clusters = repeated(keys, [copies] * 30)
+        return estimates(wanted, 30 * copies, resamples=200, clusters=clusters)
+
+    once, often = found(1), found(4)
+    for name in once:
+        assert often[name].rows == 4 * once[name].rows
+        ends = [(each.value, each.low, each.high) for each in (once[name], often[name])]
+        assert ends[0] == pytest.approx(ends[1])
+
+
+def test_a_share_has_wilsons_interval_by_cluster_and_none_of_few_clusters() -> None:
+    right = [1.0] * 5 + [0.0] * 5
+    prompts = np.repeat(np.arange(20), 5)
+    wanted = {"share": share_of(right * 10), "some": share_of([*right * 2, *[None] * 80])}
+    found = estimates(wanted, 100, clusters=prompts)
+    # Ten prompts of five right pairs and ten of five wrong ones: as 19 independent pairs.
+    low, high = wilson(0.5, 19, t.ppf(0.975, 19))
+    every = found["share"]
+    assert (every.value, every.rows) == (0.5, 100)
+    assert (every.low, every.high) == pytest.approx((low, high))
+    assert found["some"] == Estimate(0.5, None, None, 20)  # of four prompts
+    bootstrapped = estimates({"mean": mean([2.0, 3.0] * 19)}, 38, clusters=[1, *range(37)])
+    assert bootstrapped["mean"].low is not None
+    few = estimates({"mean": mean([2.0, 3.0] * 19)}, 38, clusters=[*range(19)] * 2)
+    assert few["mean"] == Estimate(2.5, None, None, 38)
 
 
 def test_nothing_to_count_has_no_value_and_no_resamples_no_interval() -> None:

@@ -139,7 +139,7 @@ SEEDS = [
 CHANGES = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=12)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(SEEDS), CHANGES, st.floats(0, 1))
 def test_damage_never_raises_anything_else(data: bytes, changes: Any, near: float) -> None:
     damaged = bytearray(data)

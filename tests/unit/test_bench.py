@@ -25,7 +25,7 @@ from pipeline.lab.bench.incremental_bench import Case, plan_once
 from pipeline.lab.bench.label_timeline import Timeline, committed_timeline, full_rate
 from pipeline.lab.bench.results_table import print_results
 from pipeline.lab.bench.scaling_bench import write_text_shards
-from pipeline.labeling.commit import commit_part
+from pipeline.parts.commit import commit_part
 from pipeline.runtime.errors import ConfigError
 from pipeline.store.object_store import Store
 from tests.judging import JUDGE_ID, judge_rows, scripted, text_pair, unit

@@ -37,11 +37,19 @@ def test_missing_columns_are_named_with_those_found_and_expected(tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "row", "said"),
     [
-        ("mllm-as-a-judge-pair", made.mllm("pair", 0) | {"human": "first"}, "unknown: first"),
+        (
+            "mllm-as-a-judge-pair",
+            made.mllm("pair", 0) | {"human": "first"},
+            "got the text 'first', expected one of",
+        ),
         ("mllm-as-a-judge-score", made.mllm("score", 0) | {"human": "good"}, "unknown: 'good'"),
         ("mllm-as-a-judge-score", made.mllm("score", 0) | {"human": 9}, "unknown: 9"),
         ("mllm-as-a-judge-batch", made.mllm("batch", 0) | {"human_answer": "ABC"}, "'ABC'"),
-        ("multimodal-rewardbench", made.multimodal_rewardbench(0) | {"Better": "1"}, "unknown: 1"),
+        (
+            "multimodal-rewardbench",
+            made.multimodal_rewardbench(0) | {"Better": "1"},
+            "got the text '1', expected one of",
+        ),
     ],
 )
 def test_a_gold_value_of_another_coding_is_named(
@@ -87,12 +95,12 @@ def test_data_that_cannot_be_used(
         load("vl-rewardbench", data, tmp_path / "out")
 
 
-def test_an_unknown_benchmark_is_told_those_known() -> None:
+def test_an_unknown_benchmark_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"'mmlu' is not known; known are vl-rewardbench, .*mj-b"):
         find_benchmark("mmlu")
 
 
-def test_a_judge_of_another_format_is_told_what_to_set() -> None:
+def test_a_judge_of_another_format_names_the_setting_to_change() -> None:
     judge = JudgeConfig(format="pairwise_options", candidates="text")
 
     BENCHMARKS["vl-rewardbench"].check_judge(judge)

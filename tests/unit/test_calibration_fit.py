@@ -14,8 +14,10 @@ from pipeline.aggregation.calibration_fit import GoldVotes, fit_calibration, log
 from pipeline.aggregation.decisions import decide_pair
 from pipeline.aggregation.policy import Rule
 from pipeline.judging.votes import Vote
+from pipeline.pairs.prompts import prompt_key
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError
+from pipeline.stats.error_rate import Check
 from tests.calibrations import chosen, scored, swapped
 
 JUDGE = "ab" * 32
@@ -25,7 +27,12 @@ RIGHT, WRONG = 1.0, 0.0
 def gold_votes(name: object, votes: list[Vote], gold: float) -> GoldVotes:
     p_a_raw = decide_pair(votes, Rule()).p_a_raw
     assert p_a_raw is not None
-    return GoldVotes(digest(str(name)), votes, p_a_raw, gold)
+    return GoldVotes(digest(str(name)), hash_of(name), votes, p_a_raw, gold)
+
+
+def hash_of(name: object) -> int:
+    """The key of a prompt that is named so."""
+    return prompt_key(str(name), None)
 
 
 def judged(count: int, reliability: Callable[[int], float], seed: int = 1) -> list[GoldVotes]:
@@ -161,7 +168,8 @@ def test_a_gold_tie_is_half_a_pair_for_each_side() -> None:
 
 def test_figures_are_of_folds_that_the_fit_had_not_seen() -> None:
     pairs = judged(200, overconfident)
-    folds = [int(digest("fold", pair.pair_hash)[:12], 16) % 2 for pair in pairs]
+    pairs = [replace(pair, prompt=number // 4) for number, pair in enumerate(pairs)]
+    folds = [int(digest("fold", str(pair.prompt))[:12], 16) % 2 for pair in pairs]
     squares = []
     for number in (0, 1):
         seen = [pair for pair, fold in zip(pairs, folds, strict=True) if fold != number]
@@ -170,6 +178,29 @@ def test_figures_are_of_folds_that_the_fit_had_not_seen() -> None:
         squares += [(fitted.p_a(pair.votes) - pair.gold) ** 2 for pair in unseen]
     figures = fit(pairs, folds=2).figures
     assert figures["brier"] == pytest.approx(sum(squares) / len(squares), abs=1e-12)
+
+
+def test_probabilities_of_preferences_are_checked_on_folds_that_the_fit_had_not_seen() -> None:
+    pairs = [
+        replace(
+            pair, prompt=number // 4, preference="ab"[pair.p_a_raw < 0.5] if number % 3 else None
+        )
+        for number, pair in enumerate(judged(200, overconfident))
+    ]
+    folds = [int(digest("fold", str(pair.prompt))[:12], 16) % 2 for pair in pairs]
+    residuals, wrong = [], 0
+    for number in (0, 1):
+        fitted = fit([pair for pair, fold in zip(pairs, folds, strict=True) if fold != number])
+        for pair, fold in zip(pairs, folds, strict=True):
+            if fold == number and pair.preference:
+                p = fitted.p_a(pair.votes)
+                chosen, shared = (p, RIGHT) if pair.preference == "a" else (1 - p, WRONG)
+                wrong += pair.gold != shared  # a tie for people is wrong, too
+                residuals.append((pair.gold != shared) - (1 - chosen))
+    check = Check.stored(fit(pairs, folds=2).figures)
+    assert check is not None
+    assert (check.pairs, check.prompts, check.wrong) == (len(residuals), 50, wrong)
+    assert check.gap == pytest.approx(sum(residuals) / len(residuals))
 
 
 def test_folds_and_fit_do_not_depend_on_the_order_of_the_pairs() -> None:
@@ -202,6 +233,9 @@ def test_too_little_gold_is_refused() -> None:
     one_side = [pair for pair in judged(80, overconfident) if pair.gold == RIGHT]
     with pytest.raises(InputError, match=r"gold prefers response_a in all \d\d pairs"):
         fit(one_side)
+    few = [replace(pair, prompt=number % 19) for number, pair in enumerate(decided)]
+    with pytest.raises(InputError, match=r"36 gold pairs are of 19 different prompts.* least 20"):
+        fit(few)
     with pytest.raises(ValueError, match="folds: got 1"):
         fit(decided, folds=1)
 

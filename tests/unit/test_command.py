@@ -118,7 +118,7 @@ def test_a_command_line_that_cannot_be_used(
         ("judge.sampling.temprature=0", "did you mean temperature or retry_temperature?"),
         ("judge.zzz=0", "expected one of candidates, format, media, model, sampling, votes"),
         ("nightly.exports=[{fromat: jsonl}]", "nightly.exports.0.fromat: there is no such setting"),
-        ("input.columns.promt=x", "input.columns.promt: there is no such setting; did you mean"),
+        ("input.map.messags=x", "messags: there is no such field; did you mean messages"),
     ],
 )
 def test_an_unknown_setting_gets_a_suggestion(override: str, message: str) -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.contract import VERSION_KEY, ContractError, differences, table_of, versioned
-from schemas.labels import LABELS
-from schemas.pairs import PAIRS
+from schemas.labels import LABELS, LABELS_V1
+from schemas.pairs import PAIRS, PAIRS_V2
 from tests.shards import pair
 
 SMALL = versioned("small/v1", pa.schema([("name", pa.string()), ("count", pa.int32())]))
@@ -65,6 +65,14 @@ def test_differences(got: pa.Schema, lines: list[str]) -> None:
     assert differences(got, SMALL) == lines
 
 
-@pytest.mark.parametrize(("schema", "name"), [(PAIRS, b"pairs/v1"), (LABELS, b"labels/v1")])
+@pytest.mark.parametrize(
+    ("schema", "name"),
+    [
+        (PAIRS, b"pairs/v1"),
+        (PAIRS_V2, b"pairs/v2"),
+        (LABELS_V1, b"labels/v1"),
+        (LABELS, b"labels/v2"),
+    ],
+)
 def test_contracts_say_their_version(schema: pa.Schema, name: bytes) -> None:
     assert schema.metadata[VERSION_KEY] == name

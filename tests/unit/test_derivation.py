@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.aggregation.decisions import decide_pair
-from pipeline.aggregation.label_tables import derived, number_of_pairs, pairs_of_groups
+from pipeline.aggregation.label_tables import number_of_pairs, pairs_of_groups
 from pipeline.aggregation.labeler import DECIDED, Labeler
 from pipeline.aggregation.policy import PolicyConfig, Rule
+from pipeline.aggregation.relabel import Relabeler
 from pipeline.judging.judge_config import FormatName, JudgeConfig
 from pipeline.judging.votes import Vote
 from schemas.labels import LABELS, Reason
@@ -29,6 +30,10 @@ def labeler(
     format_: FormatName = "pairwise_scores", policy: PolicyConfig | None = None, **more: Any
 ) -> Labeler:
     return Labeler.of(JudgeConfig(format=format_), policy, **more)
+
+
+def derived(stored: pa.Table, by: Labeler) -> pa.Table:
+    return Relabeler(by).table(stored)
 
 
 def clear(count: int, side: int = 0) -> list[Vote]:

@@ -15,8 +15,9 @@ import pytest
 from pipeline.aggregation.calibration_cards import put_calibration
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import PolicyConfig
-from pipeline.judging.label_parts import part_bytes, read_part
+from pipeline.aggregation.relabel import Relabeler
 from pipeline.judging.votes import Vote
+from pipeline.parts.part_files import part_bytes, read_part
 from pipeline.store.object_store import Store
 from schemas.contract import table_of
 from schemas.labels import LABELS
@@ -24,7 +25,7 @@ from tests.calibrations import calibration, scored
 from tests.derivations import Labelled, cast, rows_of, run_derive, three_parts
 from tests.labeling import contents
 
-STRICT = ("--set", "policy.threshold=0.95")
+STRICT = ("--set", "policy.threshold=0.93")
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_another_threshold_with_counts_that_reconcile(
     assert run_derive(made, *STRICT) == 0
     after = contents(made.output.uri)
     assert {key: after[key] for key in before} == before  # not one original object is touched
-    where = folder(made, threshold=0.95)
+    where = folder(made, threshold=0.93)
     stored = f"parts/judge={made.judge_id[:16]}"
     assert after.keys() - before.keys() == {
         f"{where}/derivation.json",
@@ -88,7 +89,7 @@ def test_another_threshold_with_counts_that_reconcile(
     assert record["after"] == {"abstained": 5, "labeled": 3, "quarantined": 1}
     assert record["moved"] == {"labeled to abstained": 4}
     assert (record["parts"], record["calibration"]) == (3, None)
-    assert (record["policy"]["threshold"], record["rule"]["threshold"]) == (0.95, 0.95)
+    assert (record["policy"]["threshold"], record["rule"]["threshold"]) == (0.93, 0.93)
     assert {row["policy_id"] for row in rows} == {record["policy_id"]}
     done = [json.loads(line) for line in capsys.readouterr().out.splitlines()][-1]
     assert (done["event"], done["rows_out"], done["abstained"]) == ("done", 9, 5)
@@ -97,7 +98,7 @@ def test_another_threshold_with_counts_that_reconcile(
 def test_a_second_run_makes_nothing_and_an_ended_one_goes_on(
     made: Labelled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    where = folder(made, threshold=0.95)
+    where = folder(made, threshold=0.93)
     assert run_derive(made, *STRICT) == 0
     whole, record = contents(made.output.uri, where), record_of(made.output, where)
     lost = next(key for key in whole if key.endswith(".parquet"))
@@ -110,7 +111,7 @@ def test_a_second_run_makes_nothing_and_an_ended_one_goes_on(
     }
     kept = [key for key in whole if key.endswith(".parquet") and key != lost]
     assert [again[key] for key in kept] == [whole[key] for key in kept]
-    monkeypatch.setattr("pipeline.aggregation.derive.derived", None)  # nothing is derived any more
+    monkeypatch.setattr(Relabeler, "table", None)  # nothing is derived any more
     assert run_derive(made, *STRICT) == 0
     assert {**record_of(made.output, where), "derived_at": None} == {**record, "derived_at": None}
 
@@ -119,14 +120,14 @@ def test_elsewhere(made: Labelled, tmp_path: Path) -> None:
     before = contents(made.output.uri)
     assert run_derive(made, *STRICT, "--to", str(tmp_path / "else")) == 0
     assert contents(made.output.uri) == before
-    assert len(parts_under(Store(str(tmp_path / "else")), folder(made, threshold=0.95))) == 3
+    assert len(parts_under(Store(str(tmp_path / "else")), folder(made, threshold=0.93))) == 3
 
 
 def test_a_policy_from_the_configuration_of_a_labeling_job(made: Labelled, tmp_path: Path) -> None:
     config = tmp_path / "label.yaml"
     config.write_text("policy: {undecided: tie, threshold: 0.9}\nengine: {max_num_seqs: 7}\n")
-    assert run_derive(made, "--config", str(config), "--set", "policy.threshold=0.95") == 0
-    record = record_of(made.output, folder(made, undecided="tie", threshold=0.95))
+    assert run_derive(made, "--config", str(config), "--set", "policy.threshold=0.93") == 0
+    record = record_of(made.output, folder(made, undecided="tie", threshold=0.93))
     assert record["after"] == {"labeled": 3, "quarantined": 1, "tie": 5}
 
 
@@ -219,7 +220,7 @@ def test_neither_ray_nor_an_engine_is_loaded(made: Labelled) -> None:
     assert (done.returncode, done.stdout.splitlines()[-1], done.stderr) == (0, "[]", "")
 
 
-def test_many_parts_are_told_as_they_are_done(
+def test_many_parts_are_reported_as_they_are_done(
     made: Labelled, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(5):

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.aggregation.label_tables import derived
-from pipeline.judging.label_parts import read_part
+from pipeline.aggregation.relabel import Relabeler
+from pipeline.parts.part_files import read_part
 from schemas.contract import VERSION_KEY
 from tests.calibrations import calibration
 from tests.derivations import Labelled, cast, run_derive, three_parts
@@ -33,7 +33,7 @@ def fails(
     ("arguments", "message"),
     [
         (("--set", "judge.votes.threshold=0.9"), "no vote is changed here; expected policy.key"),
-        (("--set", "policy.threshold=2"), "policy.threshold: Input should be less than 1"),
+        (("--set", "policy.threshold=2"), "policy.threshold: got 2, expected less than 1"),
         (("--judge", "zz"), "the ids of 0 judges"),
         (("--calibration", "/nowhere/fitted.json"), "/nowhere/fitted.json: it does not exist"),
         (("--pairs",), "has the format pairwise_scores; expected batch_ranking"),
@@ -61,7 +61,7 @@ def test_a_judge_without_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def other_version(table: pa.Table) -> pa.Table:
-    return table.replace_schema_metadata({VERSION_KEY: b"labels/v2"})
+    return table.replace_schema_metadata({VERSION_KEY: b"labels/v3"})
 
 
 def other_columns(table: pa.Table) -> pa.Table:
@@ -71,7 +71,7 @@ def other_columns(table: pa.Table) -> pa.Table:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (other_version, "its contract is labels/v2, expected labels/v1"),
+        (other_version, "its contract is labels/v3, expected labels/v2"),
         (other_columns, "column 'margin' is missing (expected double)"),
     ],
 )
@@ -99,8 +99,7 @@ def test_a_damaged_part_is_named(
 def test_rows_that_get_lost_do_not_reconcile(
     made: Labelled, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(
-        "pipeline.aggregation.derive.derived", lambda table, by: derived(table, by).slice(1)
-    )
+    derived = Relabeler.table
+    monkeypatch.setattr(Relabeler, "table", lambda by, table: derived(by, table).slice(1))
     error = fails(made, capsys, code=1)
     assert re.search(r"/derived/judge=.*\.parquet: got \d rows, expected \d of the \d in ", error)

@@ -1,4 +1,4 @@
-"""A shard that was rewritten: only what changed in it is judged again."""
+"""Pairs that were judged before are found wherever they are now, by the newest of their votes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,31 @@ from pipeline.aggregation.judged_pairs import read_labels
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import PolicyConfig
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.labeling.earlier_labels import EarlierVersions
 from pipeline.labeling.pair_judge import Judge
 from pipeline.labeling.unit_result import RowCounts
-from pipeline.labeling.units import Unit
 from pipeline.pairs.shards import shard_key
+from pipeline.parts.index_files import state_key
+from pipeline.parts.index_update import update_index
+from pipeline.parts.label_index import open_index
+from pipeline.parts.units import Unit
 from pipeline.store.object_store import Store
+from schemas.labels import Reason
 from tests.judging import JUDGE_ID, Row, pairs_of, runner, scripted, text_pair
-from tests.shards import labels_of
+
+
+class CountingStore(Store):
+    """A store that counts the bytes that are read of labels and of their index."""
+
+    read_bytes = 0
+
+    def read(self, key: str) -> bytes:
+        data = super().read(key)
+        CountingStore.read_bytes += len(data)
+        return data
+
+    def read_range(self, key: str, start: int, stop: int) -> bytes:
+        CountingStore.read_bytes += stop - start
+        return super().read_range(key, start, stop)
 
 
 @pytest.fixture
@@ -30,8 +47,18 @@ def version(name: str, rows: int, shard: str = "s.parquet") -> Unit:
     return Unit(shard, shard_key(shard, 1, name), 0, rows)
 
 
-def run(output: Store, judge: Judge, unit: Unit, rows: list[Row], run_id: str) -> RowCounts:
-    return asyncio.run(runner(judge, output, run_id).run(unit, pairs_of(rows))).counts
+def run(
+    output: Store,
+    judge: Judge,
+    unit: Unit,
+    rows: list[Row],
+    run_id: str,
+    retries: frozenset[Reason] = frozenset(),
+) -> RowCounts:
+    """Judges a unit as a run of its own, which brings the index up to date first."""
+    update_index(output, JUDGE_ID)
+    worker = runner(judge, output, run_id, retries=retries)
+    return asyncio.run(worker.run(unit, pairs_of(rows))).counts
 
 
 def labels(output: Store, unit: Unit) -> list[Row]:
@@ -64,55 +91,65 @@ def test_only_changed_rows_are_asked_about(output: Store) -> None:
     assert [row["status"] for row in after if row["reason"]] == ["quarantined"]
 
 
-def test_all_earlier_versions_count_and_other_shards_do_not(output: Store) -> None:
+def test_pairs_are_reused_from_wherever_they_were(output: Store) -> None:
+    """Of an earlier version, of a shard that was moved, and of one that was merged into this."""
     run(output, scripted()[0], version("one", 2), OLD[:2], "a")
     run(output, scripted()[0], version("two", 2), OLD[4:], "b")
     run(output, scripted()[0], version("x", 1, "other.parquet"), OLD[2:3], "c")
     judge, engine = scripted()
-    run(output, judge, version("three", 6), OLD, "d")
-    assert len({chat.user for chat, _ in engine.asked}) == 2 * 2  # rows 2 and 3, both orders
+    run(output, judge, version("three", 6, "merged/s.parquet"), OLD, "d")
+    assert {chat.user.partition("?")[0] for chat, _ in engine.asked} == {"[Question]\nQuestion 3"}
+    rows = labels(output, version("three", 6, "merged/s.parquet"))
+    assert [row["run_id"] for row in rows] == ["a", "a", "c", "d", "b", "b"]
+    assert {row["shard"] for row in rows} == {"merged/s.parquet"}
 
 
-def test_a_moved_shard_takes_over_the_labels_of_its_former_key_alone(output: Store) -> None:
-    there, here = version("same", 2, "old/s.parquet"), version("same", 3, "new/s.parquet")
-    run(output, scripted()[0], there, OLD[:2], "a")
-    run(output, scripted()[0], version("before", 1, "old/s.parquet"), OLD[2:3], "b")
-    judge, engine = scripted()
-    moved = {here.shard_key: there.shard_key}
-    worker = runner(judge, output, "c", moved=moved)
-    counts = asyncio.run(worker.run(here, pairs_of(OLD[:3]))).counts
-    assert (counts.pairs, counts.reused) == (3, 2)
-    assert len({chat.user for chat, _ in engine.asked}) == 2  # the third row, both orders
-    rows = labels(output, here)
-    assert [(row["shard"], row["row"], row["run_id"]) for row in rows] == [
-        ("new/s.parquet", 0, "a"),
-        ("new/s.parquet", 1, "a"),
-        ("new/s.parquet", 2, "c"),
-    ]
+def test_a_row_that_was_retried_stays_so_in_every_later_version(output: Store) -> None:
+    for name in ("one", "two"):
+        run(output, scripted(SCRIPT)[0], version(name, 6), OLD, "before")
+    run(output, scripted()[0], version("one", 6), OLD, "retry", frozenset({Reason.MALFORMED}))
+    judge, engine = scripted(SCRIPT)
+    for name in ("three", "four", "five"):
+        run(output, judge, version(name, 6), OLD, "after")
+        row = labels(output, version(name, 6))[3]
+        assert (row["status"], row["run_id"], row["revision"]) == ("labeled", "retry", 2)
+    assert engine.asked == []
 
 
-def test_a_label_is_taken_over_under_todays_policy(output: Store) -> None:
-    flip = {"faults": {"MARK": "flip"}}
-    run(output, scripted(flip)[0], version("old", 6), OLD, "first")
-    policy = Labeler.of(JudgeConfig(), PolicyConfig(undecided="tie"))
-    judge, engine = scripted(flip, labeler=policy)
+def test_what_one_more_version_costs_does_not_grow(tmp_path: Path) -> None:
+    output, read = CountingStore(str(tmp_path)), []
+    rows = [text_pair(n) for n in range(64)]
+    for number in range(30):
+        rows = [*rows[:-1], text_pair(1_000 + number)]
+        CountingStore.read_bytes = 0
+        counts = run(output, scripted()[0], version(str(number), 64), rows, f"run {number}")
+        assert (counts.pairs, counts.reused) == (64, 63 if number else 0)
+        read.append(CountingStore.read_bytes)
+    assert max(read[2:]) <= 2 * read[1]
+
+
+def test_a_reused_label_follows_the_policy_of_the_run(output: Store) -> None:
+    run(output, scripted()[0], version("old", 6), OLD, "first")
+    strict = Labeler.of(JudgeConfig(), PolicyConfig(threshold=0.99))
+    judge, engine = scripted(labeler=strict)
     run(output, judge, version("new", 6), OLD, "second")
     assert engine.asked == []
-    old, new = (labels(output, version(name, 6))[3] for name in ("old", "new"))
-    assert (old["status"], new["status"]) == ("abstained", "tie")
-    assert (old["votes"], old["judged_at"]) == (new["votes"], new["judged_at"])
-    assert new["policy_id"] == policy.policy_id != old["policy_id"]
+    old, new = (labels(output, version(name, 6)) for name in ("old", "new"))
+    assert (old[0]["status"], new[0]["status"]) == ("labeled", "abstained")
+    assert (old[0]["votes"], old[0]["judged_at"]) == (new[0]["votes"], new[0]["judged_at"])
+    assert {row["policy_id"] for row in new} == {strict.policy_id}
 
 
-def test_a_new_shard_reads_nothing(output: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_index_is_made_again_from_the_parts(output: Store) -> None:
     run(output, scripted()[0], version("old", 6), OLD, "first")
-    monkeypatch.setattr(Store, "read", lambda self, key: pytest.fail(f"{key} was read"))
-    versions = EarlierVersions(output, JUDGE_ID, {})
-    assert versions.of(version("x", 3, "new.parquet")).find("any") is None
-    assert versions.of(version("old", 6)).find("any") is None  # its own parts are not earlier
-
-
-def test_every_part_of_a_run_is_one_rows_label(output: Store) -> None:
-    run(output, scripted()[0], version("old", 6), OLD, "first")
-    run(output, scripted()[0], version("new", 6), NEW, "second")
-    assert len(labels_of(output.uri)) == 12
+    update_index(output, JUDGE_ID)
+    before, number = open_index(output, JUDGE_ID)
+    ((entries,),) = before.state.runs
+    for key, data in ((state_key(JUDGE_ID, number), b"{"), (entries.key, b"short")):
+        output.put(key, data)
+        notes: list[str] = []
+        update_index(output, JUDGE_ID, notes.append)
+        assert [note.rpartition("; ")[2] for note in notes] == ["it is made again from the parts"]
+        after, _ = open_index(output, JUDGE_ID)
+        assert after.state == before.state
+        assert after.find(labels(output, version("old", 6))[0]["pair_hash"]) is not None

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from pipeline.export.export_record import ExportRecord
+from pipeline.export.hub_record import CARD_ENDS, PUSHED
 from pipeline.store.object_store import Store
 from tests.hub_server import TOKEN, Hub, hub_server
 from tests.processes import ROOT
 
 FILES = {
     "train-00000.parquet": b"rows" * 1_000,
+    "train-00001.parquet": b"more" * 1_000,
     "media/ab/one.png": b"picture",
     "media/cd/two.png": b"another",
     "README.md": b"---\nlicense: unknown\n---\n",
-    "export.json": b"{}",
     "_parts/00000.json": b"not part of it",
 }
+ROWS = tuple(name for name in FILES if name.endswith(".parquet"))
 PUSH = """
 import sys
 from pipeline.runtime.command import run_command
@@ -29,16 +34,26 @@ from pipeline.export.export_record import ExportRecord
 from pipeline.store.object_store import Store
 
 hub._MEDIA_A_COMMIT = 1
-record = ExportRecord(
-    "id", "5na9", "judge", "exports/5na9/trl-dpo", "in", {"format": "trl-dpo"}, {}, 1,
-    {"/train": 1}, {}, {}, 0.1, 0, 0, {}, [{"path": "train-00000.parquet"}], ["README.md"])
+output = Store(sys.argv[1])
+record = ExportRecord.parse(output.read("exports/5na9/trl-dpo/export.json"), "export.json")
 
 def push():
-    print(hub.push(Store(sys.argv[1]), record, sys.argv[2], private=True))
+    print(hub.push(output, record, sys.argv[2], private=True))
     return 0
 
 sys.exit(run_command(push, ""))
 """
+
+
+def record_of(rows: Sequence[str], snapshot: str = "5na9") -> bytes:
+    """``export.json`` of an export with these files of rows."""
+    record = ExportRecord(
+        export_id="id", snapshot_id=snapshot, judge_id="judge", folder="exports/5na9/trl-dpo",
+        input="in", config={"format": "trl-dpo"}, shape={}, rows=1, kept={"/train": 1},
+        dropped={}, details={}, epsilon=0.1, longer=0, shorter=0, sources={},
+        files=[{"path": path} for path in rows], beside=["README.md"],
+    )  # fmt: skip
+    return record.to_json()
 
 
 @pytest.fixture
@@ -48,11 +63,22 @@ def hub() -> Iterator[Hub]:
 
 
 def push(
-    tmp_path: Path, hub: Hub, token: str = TOKEN, **environment: str
+    tmp_path: Path,
+    hub: Hub,
+    names: Sequence[str] = tuple(FILES),
+    *,
+    snapshot: str = "5na9",
+    token: str = TOKEN,
+    **environment: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Uploads in a process of its own, since the client reads its environment once."""
-    output = Store(str(tmp_path / "out"))
-    for path, data in FILES.items():
+    """Uploads an export of some of the files, by a process: the client reads its environment once.
+
+    Each call has an output root of its own.
+    """
+    output = Store(tempfile.mkdtemp(dir=tmp_path))
+    rows = [name for name in names if name in ROWS]
+    files = {name: FILES[name] for name in names} | {"export.json": record_of(rows, snapshot)}
+    for path, data in files.items():
         output.put(f"exports/5na9/trl-dpo/{path}", data)
     where = {"HF_ENDPOINT": hub.url, "HF_TOKEN": token, "HF_HOME": str(tmp_path / "hf")}
     where |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1", **environment}
@@ -60,18 +86,100 @@ def push(
     return subprocess.run(command, cwd=ROOT, env=where, capture_output=True, text=True, check=False)
 
 
+def shown(hub: Hub) -> dict[str, bytes]:
+    """The files of the dataset, but for the record of pushes and what it adds to the card."""
+    files = {path: data for path, data in hub.files.items() if path != PUSHED}
+    if "README.md" in files:
+        card, line, _ = files["README.md"].partition(CARD_ENDS.encode())
+        files["README.md"] = card.rstrip() + b"\n" if line else files["README.md"]
+    return files
+
+
+def export_of(names: Sequence[str], snapshot: str = "5na9") -> dict[str, bytes]:
+    """What a dataset has once an export with these files is pushed to it."""
+    rows = [name for name in names if name in ROWS]
+    return {name: FILES[name] for name in names if "_parts" not in name} | {
+        "export.json": record_of(rows, snapshot)
+    }
+
+
+FEWER = ("train-00000.parquet", "media/ab/one.png", "README.md")
+
+
 def test_media_first_then_everything_else_at_once(tmp_path: Path, hub: Hub) -> None:
     done = push(tmp_path, hub)
     assert done.returncode == 0, done.stderr
-    assert "'files': 3, 'media_files': 2" in done.stdout
+    assert "'files': 4, 'media_files': 2, 'removed_files': 0, 'other_files': 0" in done.stdout
     assert hub.repos == {"team/labels": True}
-    assert hub.files == {name: data for name, data in FILES.items() if "_parts" not in name}
-    last = {"train-00000.parquet", "README.md", "export.json"}
+    assert shown(hub) == export_of(tuple(FILES))
+    last = {*ROWS, "README.md", "export.json", PUSHED}
     assert [(summary, set(files)) for summary, files in hub.commits] == [
-        ("Media", {"media/ab/one.png"}),
-        ("Media", {"media/cd/two.png"}),
+        ("Media", {"media/ab/one.png", PUSHED}),
+        ("Media", {"media/cd/two.png", PUSHED}),
         ("Export of snapshot 5na9, trl-dpo", last),
     ]
+    assert set(json.loads(hub.files[PUSHED])["paths"]) == set(hub.files)
+
+
+def test_a_push_takes_the_place_of_the_one_before_and_of_nothing_else(
+    tmp_path: Path, hub: Hub
+) -> None:
+    assert push(tmp_path, hub).returncode == 0
+    theirs = {"notes/why.md": b"ours", "train-extra.parquet": b"theirs", "media/zz/own.png": b"t"}
+    for path, data in theirs.items():
+        hub.write(path, data)
+    hub.write("README.md", hub.files["README.md"] + b"\nAsk Ann about these.\n")
+    done = push(tmp_path, hub, FEWER, snapshot="2nd")
+    assert done.returncode == 0, done.stderr
+    assert "'removed_files': 2, 'other_files': 3" in done.stdout
+    assert shown(hub) == export_of(FEWER, "2nd") | theirs
+    assert hub.files["README.md"].endswith(f"{CARD_ENDS}\n\nAsk Ann about these.\n".encode())
+    assert push(tmp_path, hub, FEWER, snapshot="3rd").returncode == 0
+    assert hub.files["README.md"].endswith(f"{CARD_ENDS}\n\nAsk Ann about these.\n".encode())
+    assert shown(hub) == export_of(FEWER, "3rd") | theirs
+
+
+@pytest.mark.parametrize("commits", [0, 1, 2])
+def test_a_push_that_was_cut_off_leaves_nothing_that_a_later_one_does_not_know(
+    tmp_path: Path, hub: Hub, commits: int
+) -> None:
+    assert push(tmp_path, hub, ("train-00001.parquet", "README.md")).returncode == 0
+    before = shown(hub)
+    hub.fails_after = commits
+    assert push(tmp_path, hub, snapshot="2nd").returncode == 2
+    seen = shown(hub)
+    assert {path: seen[path] for path in before} == before  # rows, card and record as before
+    hub.fails_after = -1
+    if commits % 2:  # the same again
+        assert push(tmp_path, hub, snapshot="2nd").returncode == 0
+        assert shown(hub) == export_of(tuple(FILES), "2nd")
+    else:  # or another export, which takes the media away that were cut off
+        assert (
+            push(tmp_path, hub, ("train-00000.parquet", "README.md"), snapshot="3").returncode == 0
+        )
+        assert shown(hub) == export_of(("train-00000.parquet", "README.md"), "3")
+
+
+def test_what_an_earlier_version_pushed_is_replaced_but_for_media(tmp_path: Path, hub: Hub) -> None:
+    for path, data in export_of(tuple(FILES)).items():
+        hub.write(path, data)  # there was no pushed.json
+    hub.write(".gitattributes", b"")
+    assert push(tmp_path, hub, FEWER, snapshot="2nd").returncode == 0
+    kept = {".gitattributes": b"", "media/cd/two.png": FILES["media/cd/two.png"]}
+    assert shown(hub) == export_of(FEWER, "2nd") | kept
+
+
+def test_files_that_no_push_wrote_are_not_replaced(tmp_path: Path, hub: Hub) -> None:
+    hub.write("README.md", b"# Ours")
+    hub.write("a.txt", b"a")
+    done = push(tmp_path, hub)
+    assert done.returncode == 2
+    assert "README.md would be replaced, and was not written by a push" in done.stderr
+    assert hub.files == {"README.md": b"# Ours", "a.txt": b"a"}
+    hub.write(PUSHED, b"{}")
+    done = push(tmp_path, hub, FEWER)
+    assert (done.returncode, len(hub.commits)) == (2, 0)
+    assert f"datasets/team/labels/{PUSHED}: not a valid PushRecord" in done.stderr
 
 
 def test_refusals_say_what_to_do(tmp_path: Path, hub: Hub) -> None:
@@ -88,3 +196,11 @@ def test_refusals_say_what_to_do(tmp_path: Path, hub: Hub) -> None:
     done = push(tmp_path, hub, HF_ENDPOINT="http://127.0.0.1:9")
     assert done.returncode == 2
     assert "the hub cannot be reached" in done.stderr
+
+
+def test_a_dataset_that_others_change_meanwhile_is_left_to_them(tmp_path: Path, hub: Hub) -> None:
+    hub.meddled = ("train-00000.parquet", b"theirs")
+    done = push(tmp_path, hub, FEWER)
+    assert done.returncode == 2
+    assert "was changed by others meanwhile" in done.stderr
+    assert hub.files == {"train-00000.parquet": b"theirs"}

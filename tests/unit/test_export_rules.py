@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pipeline.export.export_config import ExportConfig, SelectionConfig
-from pipeline.export.export_file import remove_unfinished
+from pipeline.export.export_file import FileRecord
 from pipeline.export.export_flow import fits_in_process
-from pipeline.export.export_parts import ExportRange, Piece, cut_parts
+from pipeline.export.export_leftovers import remove_leftovers
+from pipeline.export.export_parts import ExportRange, PartReceipt, Piece, cut_parts
 from pipeline.export.export_rules import (
     in_validation,
     label_reasons,
@@ -35,7 +36,7 @@ from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.config_file import load_config
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.manifests import live, read_manifest
-from pipeline.store.object_store import Entry
+from pipeline.store.object_store import Entry, Store
 from tests.exporting import Corpus, fill
 from tests.shards import pair
 
@@ -192,14 +193,27 @@ def test_which_exports_need_no_ray(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_run_left_in_a_folder_that_is_read_whole(tmp_path: Path) -> None:
-    names = ["train/00000.parquet", "train/.00000.parquet.0123456789ab.tmp", "README.md"]
-    for name in names:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-        os.utime(tmp_path / name, (1, 1))
-    remove_unfinished(tmp_path, ["train/00000.parquet"])
-    found = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")]
-    assert sorted(found) == ["README.md", "train/00000.parquet"]
+    """Ours goes: what a receipt names, and unfinished rows; files of others stay, and are named."""
+    receipt = PartReceipt("id", 1)
+    record = FileRecord(path="train/00001.parquet", rows=1, bytes=1, sha256="")
+    receipt.files.append(("", "train", record))
+    stays = {"train/00000.parquet", "README.md", "train/notes.csv", "train/00002.parquet"}
+    stays |= {"train/.mine.0123456789ab.tmp", "train/.00000.parquet.swp"}
+    goes = ("train/00001.parquet", "train/.00000.parquet.0123456789ab.tmp")
+    output = Store(str(tmp_path))
+    output.put("export/_parts/00001.json", receipt.to_json())
+    for name in (*stays, *goes):
+        path = tmp_path / "export" / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        os.utime(path, (1, 1))
+    notes: list[str] = []
+    remove_leftovers(output, "export", ["train/00000.parquet"], notes.append)
+    found = {path for path in (tmp_path / "export").rglob("*") if path.is_file()}
+    names = {path.relative_to(tmp_path / "export").as_posix() for path in found}
+    assert names == {*stays, "_parts/00001.json"}
+    (note,) = notes
+    assert "export: 3 files among the rows are not of this export, such as train/.0000" in note
 
 
 def test_the_example_configuration_is_one() -> None:

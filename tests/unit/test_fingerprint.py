@@ -1,20 +1,14 @@
-"""Identity by content: what changes a judge, a shard, a pair, and what does not."""
+"""Identity by content: what changes a shard, a pair, a label, and what does not."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engines.model_version import folder_digest
-from pipeline.judging import judge_cards as fingerprint
-from pipeline.judging.judge_cards import judge_card, label_id
-from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.prompts import load_prompt
+from pipeline.judging.judge_cards import label_id
 from pipeline.pairs.pair_hash import Content, pair_hash
 from pipeline.pairs.shards import shard_key
 from pipeline.runtime.digest import digest
@@ -26,54 +20,6 @@ PARTS = st.lists(st.binary(max_size=6), max_size=4)
 @given(PARTS, PARTS)
 def test_parts_never_run_into_each_other(first: list[bytes], second: list[bytes]) -> None:
     assert (digest(*first) == digest(*second)) is (first == second)
-
-
-def card(judge: JudgeConfig | None = None, version: str = "v") -> str:
-    return str(judge_card(judge or JudgeConfig(), version, "vllm")["judge_id"])
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"model": {"name": "other"}},
-        {"model": {"dtype": "float16"}},
-        {"model": {"args": {"kv_cache_dtype": "fp8"}}},
-        {"sampling": {"temperature": 0.3}},
-        {"sampling": {"reply_prefix": "<think>\n"}},
-        {"media": {"max_pixels": 100_000}},
-        {"votes": {"max_votes": 4}},
-        {"votes": {"threshold": 0.9}},
-        {"format": "pairwise_options"},
-        {"candidates": "image"},
-        {"media": {"video": {"fps": 2}}},
-    ],
-)
-def test_every_setting_of_a_judge_is_part_of_it(change: dict[str, Any]) -> None:
-    assert card(JudgeConfig.model_validate(change)) != card()
-
-
-def test_model_version_parser_rendering_and_prompt_are_part_of_a_judge(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    ids = [card(), card(version="w")]
-    for name in ("PARSER_VERSION", "RENDERING_VERSION"):
-        with monkeypatch.context() as patch:
-            patch.setattr(fingerprint, name, "other")
-            ids.append(card())
-    prompt = load_prompt("pairwise_scores", "text")
-    for part in ("system", "user", "answer"):
-        changed = replace(prompt, **{part: getattr(prompt, part) + " "})
-        with monkeypatch.context() as patch:
-            patch.setattr(fingerprint, "load_prompt", lambda *_, prompt=changed: prompt)
-            ids.append(card())
-    assert len(set(ids)) == len(ids)
-
-
-def test_a_judge_does_not_depend_on_the_order_of_its_arguments() -> None:
-    args = {"a": 1, "b": {"c": 2, "d": 3}}
-    turned = {"b": {"d": 3, "c": 2}, "a": 1}
-    ids = {card(JudgeConfig.model_validate({"model": {"args": some}})) for some in (args, turned)}
-    assert len(ids) == 1
 
 
 @pytest.mark.parametrize(
@@ -137,19 +83,3 @@ def test_label_id_is_of_pair_and_judge() -> None:
     assert (
         len({label_id("p", "j"), label_id("q", "j"), label_id("p", "k"), label_id("j", "p")}) == 4
     )
-
-
-def test_folder_digest_is_of_names_and_contents(tmp_path: Path) -> None:
-    def make(name: str, **files: str) -> str:
-        for file, text in files.items():
-            path = tmp_path / name / file.replace("_", ".")
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(text)
-        return folder_digest(tmp_path / name)
-
-    base = make("base", model_bin="weights", config_json="{}")
-    assert make("copy", config_json="{}", model_bin="weights") == base
-    assert make("documented", config_json="{}", model_bin="weights", README_md="x") == base
-    assert make("cached", config_json="{}", model_bin="weights", _cache="x") == base
-    assert make("renamed", config_json="{}", weights_bin="weights") != base
-    assert make("changed", config_json="{ }", model_bin="weights") != base

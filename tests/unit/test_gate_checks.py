@@ -89,6 +89,15 @@ def test_what_cannot_be_measured_blocks() -> None:
     few = check(with_rate("tie", AROUND), at_most={"tie": 0.9}, min_n=91)
     assert (few.passed, few.value) == (False, 0.6)
     assert few.detail == "n = 90 is too little to measure it on, gate.min_n is 91"
+    alike = check(
+        with_rate("gold_agreement", Rate(0.9, None, None, 45)), at_least={"gold_agreement": 0.5}
+    )
+    assert (alike.passed, alike.value, alike.low) == (False, 0.9, None)
+    assert alike.sentence == (
+        "gold_agreement: got 0.9 (no interval, n = 45), expected at least 0.5: not measured, since "
+        "its 45 pairs are of fewer than 20 different prompts; add pairs of other prompts, or leave "
+        "this threshold out"
+    )
 
 
 @pytest.mark.parametrize(

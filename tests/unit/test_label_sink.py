@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.labeling.commit import commit_part, committed_rows
+from pipeline.parts.commit import commit_part, committed_rows
 from pipeline.store.object_store import Store
 from schemas.contract import ContractError
 from schemas.labels import LABELS
@@ -29,7 +29,7 @@ def test_a_part_keeps_to_the_contract_and_reads_back(tmp_path: Path) -> None:
     table = pq.read_table(pa.BufferReader(store.read(entry.key)))
     assert table.schema.equals(LABELS)
     assert table.schema.metadata == LABELS.metadata
-    assert table.to_pylist() == rows
+    assert table.to_pylist() == [row | {"part_revision": 1} for row in rows]
     outcomes = committed_rows(store, JUDGE_ID, unit(2, 5))
     columns = ("row", "status", "reason", "votes", "run_id")
     assert outcomes == [{k: row[k] for k in columns} for row in rows]

@@ -53,7 +53,7 @@ def test_taken_renewed_and_released(store: Store) -> None:
     assert [entry.key for entry in store.list()] == [KEY]
 
 
-def test_the_second_is_told_who_holds_it_and_until_when(store: Store) -> None:
+def test_the_second_learns_who_holds_it_and_until_when(store: Store) -> None:
     waited: list[str] = []
     with take_lease(store, "nightly", "run-1", ttl_s=6):
         with pytest.raises(LeaseHeldError) as refusal:
@@ -97,22 +97,22 @@ def test_an_expired_lease_is_taken_at_once(store: Store) -> None:
     assert waited == []
 
 
-def test_a_lease_that_nobody_renews_is_taken_whatever_the_clocks_say(store: Store) -> None:
+def test_a_lease_that_is_not_renewed_is_taken_whatever_the_clocks_say(store: Store) -> None:
     left_behind(store, 0.3, HOUR)
     with take_lease(store, "nightly", "run-2", ttl_s=LONG):
         assert stored(store)["run_id"] == "run-2"
 
 
 def test_a_holder_notices_that_it_was_taken_away(store: Store) -> None:
-    told = threading.Event()
-    with take_lease(store, "nightly", "run-1", ttl_s=3, on_lost=told.set) as lease:
+    lost = threading.Event()
+    with take_lease(store, "nightly", "run-1", ttl_s=3, on_lost=lost.set) as lease:
         lease.check()
         while True:  # against its renewals
             version = store.read_version(KEY)
             other = LeaseRecord("token", "run-2", "far-host", 7, "x", _in(HOUR), LONG)
             if store.swap(KEY, other.to_json(), version):
                 break
-        assert told.wait(LONG)
+        assert lost.wait(LONG)
         with pytest.raises(LeaseLostError, match=r"now held by run run-2 on host far-host") as lost:
             lease.check()
         assert lost.value.exit_code == 5
@@ -123,14 +123,14 @@ def test_a_holder_notices_that_it_was_taken_away(store: Store) -> None:
 def test_a_holder_that_cannot_reach_the_store_stops_in_time(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = threading.Event()
-    with take_lease(store, "nightly", "run-1", ttl_s=0.6, on_lost=told.set) as lease:
+    lost = threading.Event()
+    with take_lease(store, "nightly", "run-1", ttl_s=0.6, on_lost=lost.set) as lease:
 
         def fail(key: str, data: bytes, expected: Version | None) -> Version | None:
             raise StorageError("the network is gone")
 
         monkeypatch.setattr(store, "swap", fail)
-        assert told.wait(LONG)
+        assert lost.wait(LONG)
         with pytest.raises(LeaseLostError, match=r"run-1\) did not renew .* for 0.6 s, and it has"):
             lease.check()
 

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
-from qwen_vl_utils.vision_process import smart_resize
 
 from pipeline.media.images import decode_image, fit
 from pipeline.media.media_config import MediaConfig
@@ -188,6 +187,8 @@ def test_fit(size: tuple[int, int], pixels: tuple[int, int], fitted: tuple[int, 
 def test_a_picture_that_fits_is_what_smart_resize_makes_of_it(
     columns: int, rows: int, factor: int
 ) -> None:
+    from qwen_vl_utils.vision_process import smart_resize  # imports torch
+
     width, height = columns * factor, rows * factor
     bounds = {"factor": factor, "min_pixels": 3_136, "max_pixels": 40_000_000}
     if 3_136 <= width * height <= 40_000_000 and max(columns, rows) <= 200 * min(columns, rows):

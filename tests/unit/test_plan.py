@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.labeling.commit import commit_part
 from pipeline.labeling.plan import Plan, make_plan
 from pipeline.pairs.input_config import InputConfig
+from pipeline.parts.commit import commit_part
 from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Store
 from tests.judging import JUDGE_ID, judge_rows, scripted, text_pair
@@ -154,21 +154,24 @@ def test_columns_that_are_missing_or_of_another_type(world: World) -> None:
     pq.write_table(
         pq.read_table(world.source / "good.parquet")
         .drop(["pair_id"])
-        .append_column("pair_id", pa.array([1, 2, 3])),
+        .append_column("pair_id", pa.array([1.5, 2.5, 3.5])),
         world.source / "typed.parquet",
     )
+    bad = {shard.entry.key: shard.defect for shard in world.plan().bad_shards}
+    assert sorted(bad) == ["missing.parquet", "typed.parquet"]
+    assert world.ranges() == {"good.parquet": [(0, 3)]}
+    (world.source / "good.parquet").unlink()
     with pytest.raises(InputError) as refusal:
         world.plan()
     lines = str(refusal.value).splitlines()
-    assert lines[0].startswith("2 of 3 shards do not keep to pairs v1")
+    assert lines[0].startswith("no shard fits the mapping")
     for shard, words in {
         "missing.parquet": ("response_a", "missing"),
-        "typed.parquet": ("pair_id", "int64", "expected string"),
+        "typed.parquet": ("pair_id", "got the number 1.5", "expected a text or an integer"),
     }.items():
         places = [number for number, line in enumerate(lines) if line.endswith(f"/{shard}")]
         faults = [lines[number - 1] for number in places]
         assert any(all(word in fault for word in words) for fault in faults), faults
-    assert not any("good.parquet" in line for line in lines)
     assert wrong.num_rows == 1
 
 

@@ -20,11 +20,14 @@ from s3fs import S3FileSystem
 
 from jobs.doctor import main
 from pipeline.engines.engine_config import EngineConfig
+from pipeline.engines.model_version import model_version
+from pipeline.judging.judge_cards import judge_card, write_card
 from pipeline.judging.judge_config import JudgeConfig, ModelConfig
 from pipeline.labeling.label_config import LabelConfig, WorkersConfig
 from pipeline.labeling.preflight import memory_checks, ray_checks, software_checks
 from pipeline.labeling.preflight.check import Check
 from pipeline.labeling.preflight.gpus import Gpu, parse_gpus
+from pipeline.labeling.preflight.judge_checks import judge_check
 from pipeline.labeling.preflight.preflight import preflight
 from pipeline.labeling.preflight.store_checks import (
     input_checks,
@@ -426,3 +429,29 @@ def test_the_command_ends_with_2_where_a_check_fails(
     assert line.split(maxsplit=4)[1:4] == ["input", "and", "output"]
     assert lines[lines.index(line) + 1].strip() == "-> choose another --output"
     assert lines[-1].startswith("1 of ")
+
+
+def test_the_judge_is_named_and_how_it_is_recognised(tmp_path: Path, model: Path) -> None:
+    config = LabelConfig(judge=JudgeConfig(model=ModelConfig(name=str(model))), engine=SCRIPTED)
+    alone = judge_check(config, None)
+    judge_id = alone.found[:16]
+    assert alone == Check("judge", "ok", f"{judge_id}, if it is new to the output")
+    output = Store(str(tmp_path / "out"))
+    assert judge_check(config, output.uri) == Check(
+        "judge", "ok", f"{judge_id}, a new judge of this output"
+    )
+    card = judge_card(config.judge, model_version(config.judge.model), "scripted")
+    write_card(output, card)
+    moved = shutil.copytree(model, tmp_path / "moved")
+    elsewhere = LabelConfig(judge=JudgeConfig(model=ModelConfig(name=str(moved))), engine=SCRIPTED)
+    assert judge_check(elsewhere, output.uri) == Check(
+        "judge",
+        "ok",
+        f"{card['judge_id'][:16]}, the judge of this output, recognised by the content of its "
+        "weights",
+    )
+    output.put("judges/bad.json", b"{")
+    assert judge_check(config, output.uri).state == "fail"
+    assert judge_check(config, "gs://bucket/labels").state == "skipped"
+    nowhere = LabelConfig(judge=JudgeConfig(model=ModelConfig(name="/no/such")), engine=SCRIPTED)
+    assert judge_check(nowhere, None).state == "skipped"

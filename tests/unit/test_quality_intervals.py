@@ -10,9 +10,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import t
 
-from pipeline.stats.intervals import NOTHING, change, clustered_share, share, stability_index
+from pipeline.stats.cluster_sums import ClusterSums
+from pipeline.stats.intervals import (
+    NOTHING,
+    change,
+    clustered_share,
+    design_effect,
+    mean_design_effect,
+    share,
+    share_by_prompt,
+    stability_index,
+    widened_share,
+)
 from pipeline.stats.tally import ratio_sums
+from pipeline.stats.wilson import clustered_wilson, effective_number, wilson
 from schemas.quality import Rate
 
 
@@ -69,14 +82,16 @@ def test_votes_that_go_together_count_as_one() -> None:
 def test_votes_that_balance_within_rows_are_never_more_than_they_are() -> None:
     # A judge that always keeps to its candidate gives the first slot one of each two votes.
     rate = clustered_share(ratio_sums(np.ones(50, np.int64), np.full(50, 2, np.int64)))
-    assert ends(rate) == pytest.approx(ends(share(50, 100)))
+    low, high = wilson(0.5, 100, t.ppf(0.975, 49))
+    assert ends(rate) == pytest.approx((low, 0.5, high))
 
 
 @pytest.mark.parametrize("part", [0, 4])
 def test_without_spread_each_row_counts_as_one(part: int) -> None:
     rows = 25
     sums = ratio_sums(np.full(rows, part, np.int64), np.full(rows, 4, np.int64))
-    assert ends(clustered_share(sums)) == pytest.approx(ends(share(rows * part // 4, rows)))
+    low, high = wilson(part / 4, rows, t.ppf(0.975, rows - 1))
+    assert ends(clustered_share(sums)) == pytest.approx((low, part / 4, high))
 
 
 def test_clustered_intervals_hold_the_truth() -> None:
@@ -94,6 +109,90 @@ def test_clustered_intervals_hold_the_truth() -> None:
         naive += low <= truth <= high
     assert held / repeats > 0.92
     assert naive / repeats < 0.85
+
+
+def test_right_pairs_of_ten_prompts_by_hand() -> None:
+    """n_eff = p (1 - p) / v, v = G / (G - 1) Σ (e - p h)² / W²: .78 of 50 pairs are 14.35."""
+    right, pairs = np.array([5, 5, 0, 5, 3, 5, 4, 5, 5, 2]), np.full(10, 5)
+    sums = ratio_sums(right, pairs)
+    assert effective_number(sums) == pytest.approx(14.353, abs=5e-4)
+    rate = clustered_share(sums)
+    assert (rate.value, rate.n) == (0.78, 50)
+    assert (rate.low, rate.high) == pytest.approx((0.4816, 0.9312), abs=5e-5)
+    assert ends(share(39, 50)) == pytest.approx((0.6476, 0.78, 0.8725), abs=5e-5)
+
+
+def test_fewer_than_twenty_prompts_have_no_interval() -> None:
+    counts = np.array([[3, 5], [5, 5], [0, 0]] * 10)
+    assert share_by_prompt(counts[:27]) == Rate(72 / 90, None, None, 90)
+    assert share_by_prompt(counts) == clustered_share(ratio_sums(*counts.T))
+    assert share_by_prompt(counts).low is not None
+    assert share_by_prompt(np.zeros((5, 2), np.int64)) == NOTHING
+    # A sample that does not tell leaves rows independent, and so does none.
+    assert widened_share(30, 70, counts[:27]) == widened_share(30, 70, None) == share(30, 70)
+
+
+def test_all_pairs_are_as_much_alike_as_those_of_the_sample() -> None:
+    rng = np.random.default_rng(2)
+    right = rng.binomial(5, rng.beta(0.8 * 16 / 9, 0.2 * 16 / 9, 40))  # ICC 1 / (1 + 16 / 9)
+    sample = np.stack([right, np.full(40, 5)], axis=1)
+    part = int(right.sum())
+    assert widened_share(part, 200, sample) == share_by_prompt(sample)
+    assert 1.5 < design_effect(sample) < 4  # 1 + 4 ICC = 2.44
+    low, high = wilson(0.8, 10_000 / design_effect(sample), t.ppf(0.975, 39))
+    assert ends(widened_share(8_000, 10_000, sample)) == pytest.approx((low, 0.8, high))
+    alone = np.stack([right > 2, np.ones(40)], axis=1).astype(np.int64)
+    assert design_effect(alone) == pytest.approx(40 / 39)  # the spread is estimated with n - 1
+    assert widened_share(30, 70, alone) == share(30, 70)  # each pair is of another prompt
+
+
+def test_the_intervals_of_five_pairs_a_prompt_hold_the_truth() -> None:
+    """Of 60 prompts with 5 pairs, ICC .36: rows taken for independent hold it in 79 %."""
+    rng, repeats, p = np.random.default_rng(7), 3_000, 0.8
+    alike = 1 / 0.36 - 1  # of the beta distribution of prompts: a + b = 1 / ICC - 1
+    chance = rng.beta(p * alike, (1 - p) * alike, (repeats, 60))
+    right = rng.binomial(5, chance)
+    sums = np.stack(
+        [right.sum(1), np.full(repeats, 300), (right**2).sum(1), 5 * right.sum(1)], axis=1
+    )
+    sums = np.concatenate([sums, np.full((repeats, 2), (1_500, 60))], axis=1)
+    found = np.array([clustered_wilson(each) for each in sums])
+    held = np.mean((found[:, 1] <= p) & (p <= found[:, 2]))
+    assert 0.93 <= held <= 0.97
+    rows = np.array([wilson(each, 300) for each in right.sum(1) / 300])
+    assert np.mean((rows[:, 0] <= p) & (p <= rows[:, 1])) == pytest.approx(0.79, abs=0.03)
+
+
+def test_drift_of_pairs_that_are_alike_is_less_certain() -> None:
+    before, now = [300, 500, 200], [380, 420, 200]
+    assert mean_design_effect(np.repeat([[1, 0, 0], [0, 1, 0]], 20, axis=0)) == 1
+    # All four pairs of a prompt are in one bin: four times the variance.
+    alike = mean_design_effect(np.repeat([[4, 0, 0], [0, 4, 0], [0, 0, 4]], 20, axis=0))
+    assert alike == pytest.approx(4 * 60 / 59)
+    plain, wide = stability_index(before, now), stability_index(before, now, alike)
+    assert wide.value == plain.value
+    # As if a quarter of the pairs had been counted.
+    fewer = stability_index([75, 125, 50], [95, 105, 50], alike / 4)
+    assert ends(wide)[0] == pytest.approx(ends(fewer)[0], abs=2e-3)
+    assert ends(wide)[0] < ends(plain)[0]
+    assert mean_design_effect(np.array([[4, 0], [0, 4]] * 9)) == 1  # too few prompts to tell
+    assert mean_design_effect(np.array([[4, 0]] * 30)) == 1
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=40),
+    st.lists(st.integers(0, 40), max_size=3),
+)
+def test_clusters_add_up_however_they_are_cut(rows: list[tuple[int, int]], cuts: list[int]) -> None:
+    merged = ClusterSums(2)
+    for start, stop in itertools.pairwise([0, *sorted(cuts), 40]):
+        keys, counts = np.array(rows[start:stop], np.int64).reshape(-1, 2).T
+        merged.add(ClusterSums.of(keys, counts, np.ones_like(counts)))
+    expected = {
+        key: [sum(n for k, n in rows if k == key), sum(k == key for k, _ in rows)]
+        for key, _ in rows
+    }
+    assert sorted(merged.sums.tolist()) == sorted(expected.values())
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,14 @@ from pipeline.snapshots.quality.gold_agreement import (
     of_groups,
     of_pairs,
 )
-from pipeline.snapshots.quality.label_counts import EDGES, of_lengths, of_rows, of_votes
+from pipeline.snapshots.quality.label_counts import (
+    EDGES,
+    SAMPLE,
+    of_lengths,
+    of_prompts,
+    of_rows,
+    of_votes,
+)
 from pipeline.stats.agreement import calibration_curve
 from pipeline.stats.rank_agreement import ordered_pairs
 from pipeline.stats.tally import Tally, counted, ratio_sums
@@ -83,17 +90,29 @@ def votes_of(rows: Sequence[list[Row]]) -> pa.Table:
     return pa.Table.from_pylist(list(itertools.chain.from_iterable(rows)), schema=SNAPSHOT_VOTES)
 
 
+def prompts_of(rows: Sequence[Row]) -> Any:
+    """Keys of some prompts, with several rows each."""
+    return np.array([row["n_votes"] % 3 for row in rows], np.int64)
+
+
 def pairs_of(rows: Sequence[tuple[Row, str | None]]) -> Tally:
-    return of_pairs("g", labels_of([row for row, _ in rows]), pa.array([g for _, g in rows], "str"))
+    labels, gold = [row for row, _ in rows], pa.array([g for _, g in rows], "str")
+    return of_pairs("g", labels_of(labels), gold, prompts_of(labels))
 
 
 def groups_of(rows: Sequence[tuple[Row, Any]]) -> Tally:
-    return of_groups("g", labels_of([row for row, _ in rows]), [gold for _, gold in rows])
+    labels = [row for row, _ in rows]
+    return of_groups("g", labels_of(labels), [gold for _, gold in rows], prompts_of(labels))
+
+
+def sampled(rows: Sequence[Row]) -> Tally:
+    return of_prompts(labels_of(rows), prompts_of(rows))
 
 
 def lengths_of(rows: Sequence[tuple[float, float, str, str]]) -> Tally:
     a, b = (np.array([row[i] for row in rows], np.float64) for i in (0, 1))
-    return of_lengths(a, b, *(np.array([row[i] for row in rows], np.str_) for i in (2, 3)))
+    preferred, gold = (np.array([row[i] for row in rows], np.str_) for i in (2, 3))
+    return of_lengths(a, b, preferred, gold, np.nan_to_num(b).astype(np.int64) % 3)
 
 
 LENGTH = st.just(float("nan")) | st.integers(0, 50).map(float)
@@ -112,6 +131,10 @@ def assert_same(one: Tally, other: Tally) -> None:
             np.zeros_like(some) if theirs is None else theirs,
             atol=1e-12,
         )
+    for name in one.clusters.keys() | other.clusters.keys():
+        found = [of.clusters[name].sums.tolist() for of in (one, other) if name in of.clusters]
+        kept = [sorted(each for each in sums if any(each)) for sums in found]
+        assert kept[0] == (kept[1] if len(kept) > 1 else [])
 
 
 @pytest.mark.parametrize(
@@ -122,8 +145,9 @@ def assert_same(one: Tally, other: Tally) -> None:
         (JUDGED, pairs_of),
         (GROUPS, groups_of),
         (TEXTS, lengths_of),
+        (LABELS, sampled),
     ],
-    ids=["rows", "votes", "pairs", "groups", "lengths"],
+    ids=["rows", "votes", "pairs", "groups", "lengths", "sample"],
 )
 @_FEW
 @given(data=st.data())
@@ -208,6 +232,39 @@ def test_votes_are_counted_as_a_loop_counts_them(rows: list[list[Row]]) -> None:
 
 
 @_FEW
+@given(LABELS)
+def test_rows_of_a_prompt_are_counted_together(rows: list[Row]) -> None:
+    tally = sampled(rows)
+    of_prompt = {key: [row for row in rows if row["n_votes"] % 3 == key] for key in range(3)}
+
+    def counts(name: str) -> list[list[int]]:
+        sums = tally.clusters[f"{SAMPLE}/{name}"].sums.tolist()
+        return sorted(each for each in sums if any(each))
+
+    def expected(part: Callable[[Row], bool], whole: Callable[[Row], bool]) -> list[list[int]]:
+        found = [
+            [sum(part(row) for row in some if whole(row)), sum(map(whole, some))]
+            for some in of_prompt.values()
+        ]
+        return sorted(each for each in found if any(each))
+
+    def judged(row: Row) -> bool:
+        return bool(row["status"] != Status.QUARANTINED)
+
+    assert counts("tie") == expected(lambda row: row["status"] == Status.TIE, judged)
+    assert counts("abstain") == expected(lambda row: row["status"] == Status.ABSTAINED, judged)
+    assert counts("quarantine") == expected(lambda row: not judged(row), lambda _: True)
+    assert counts("preference_a") == expected(
+        lambda row: row["preference"] == "a", lambda row: row["status"] == Status.LABELED
+    )
+    assert counts("position_consistency") == expected(
+        lambda row: row["position_consistent"], lambda row: row["position_consistent"] is not None
+    )
+    whole = of_rows(labels_of(rows)).tables["p_a"]
+    assert tally.clusters[f"{SAMPLE}/p_a"].sums.sum(0).tolist() == whole.tolist()
+
+
+@_FEW
 @given(JUDGED)
 def test_agreement_is_counted_as_a_loop_counts_it(rows: list[tuple[Row, str | None]]) -> None:
     tally = pairs_of(rows)
@@ -277,8 +334,7 @@ def test_the_longer_text_wins_where_a_loop_says_so(rows: list[Any]) -> None:
     for place, name in ((2, "longer_wins"), (3, "gold_longer_wins")):
         sided = [row for row in differ if row[place]]
         wins = sum((row[place] == "a") == (row[0] > row[1]) for row in sided)
-        got = tally.numbers[f"{name}/part"], tally.numbers[f"{name}/whole"]
-        assert got == (wins, len(sided))
+        assert tally.clusters[name].sums.sum(0).tolist() == [wins, len(sided)]
     labeled = [row for row in rows if row[0] > 0 and row[1] > 0 and row[2]]
     edges = EDGES["length_ratio"]
     ratios = [row[0] / row[1] for row in labeled]

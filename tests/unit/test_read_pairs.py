@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.labeling.read_pairs import ShardTask, read_units, unit_of
-from pipeline.labeling.units import Unit
-from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.mapping_config import MappingConfig
+from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.row_groups import BATCH_ROWS
+from pipeline.parts.units import Unit
 from pipeline.runtime.errors import StorageError
 from schemas.pairs import PAIRS
 from tests.memory_store import Memory
@@ -27,12 +28,12 @@ PLENTY = 2**30  # bytes that no unit here reaches
 
 
 def read(
-    store: Memory, ranges: list[tuple[int, int]], columns: ColumnMapping | None = None
+    store: Memory, ranges: list[tuple[int, int]], columns: PairMapping | None = None
 ) -> dict[int, Row]:
     """Row number → row, of all units; no row may come twice."""
     units = tuple(Unit(KEY, "k", *bounds) for bounds in ranges)
     task = ShardTask(KEY, len(store.data), units)
-    tables = list(read_units(store, task, columns or ColumnMapping(), PLENTY))
+    tables = list(read_units(store, task, columns or PairMapping(), PLENTY))
     got = [unit_of(table) for table in tables]
     assert [unit for unit, _ in got] == list(units)
     assert [len(pairs) for _, pairs in got] == [unit.rows for unit in units]
@@ -68,7 +69,7 @@ def test_every_row_comes_in_its_unit(sizes: list[int], cuts: set[int], skip: int
 def test_a_part_of_a_unit_is_its_rows() -> None:
     store = Memory(shard_bytes(ROWS[:10]))
     task = ShardTask(KEY, len(store.data), (Unit(KEY, "k", 2, 9),))
-    (table,) = read_units(store, task, ColumnMapping(), PLENTY)
+    (table,) = read_units(store, task, PairMapping(), PLENTY)
     _, pairs = unit_of(table)
     assert [pairs.part(1, 3)[i]["pair_id"] for i in range(2)] == ["pair-3", "pair-4"]
 
@@ -149,7 +150,8 @@ def test_other_text_that_is_not_utf8(column: str) -> None:
             "metadata": [{"key": "k", "value": value}],
         }
 
-    good = [pair(number) | {column: text("fine")[column]} for number in range(96)]
+    rest = {"prompt": None} if column == "messages" else {}
+    good = [pair(number) | rest | {column: text("fine")[column]} for number in range(96)]
     bad = list(good)
     for number in (3, 50):
         bad[number] = good[number] | {column: text("MARK")[column]}
@@ -192,7 +194,7 @@ def test_a_shard_overwritten_since_the_plan() -> None:
     store = Memory(shard_bytes(ROWS[:10]))
     task = ShardTask(KEY, len(store.data) - 100, (Unit(KEY, "k", 0, 10),))
     with pytest.raises(StorageError, match="since the plan was made"):
-        list(read_units(store, task, ColumnMapping(), PLENTY))
+        list(read_units(store, task, PairMapping(), PLENTY))
 
 
 def test_foreign_columns_are_mapped() -> None:
@@ -207,14 +209,9 @@ def test_foreign_columns_are_mapped() -> None:
     )
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer, row_group_size=10)
-    mapping = ColumnMapping.model_validate(
-        {
-            "pair_id": "id",
-            "prompt": "query",
-            "response_a": "response[0]",
-            "response_b": "response[1]",
-        }
-    )
+    mapping = MappingConfig(
+        map={"pair_id": "id", "messages": "query", "a": "response[0]", "b": "response[1]"}
+    ).mapping()
     rows = read(Memory(buffer.getvalue().to_pybytes()), [(5, count)], mapping)
     assert [
         (rows[n]["pair_id"], rows[n]["prompt"], rows[n]["response_b"]["text"]) for n in rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from pipeline.labeling.plan import Plan
 from pipeline.labeling.published_shards import PublishedShards
 from pipeline.labeling.reconcile import check_coverage, check_quarantine
 from pipeline.labeling.shard_planner import ShardPlan
+from pipeline.parts.part_keys import ShardParts
 from pipeline.runtime.errors import QuarantineError, ReconcileError
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
 from tests.judging import JUDGE_ID, unit
 
 SHARD = ShardPlan(Entry("s.parquet", 1, None), rows=10, units=(unit(4, 10),))
-PLAN = Plan((SHARD,), (2, 8), JUDGE_ID, PublishedShards())
+PLAN = Plan((SHARD,), (2, 8), JUDGE_ID, PublishedShards(), ContentKeys(Store("/in"), Store("/out")))
 
 
 def commit(output: Store, *ranges: tuple[int, int]) -> None:
@@ -38,8 +41,7 @@ def test_parts_that_cover_a_shard_once_reconcile(tmp_path: Path) -> None:
         ([(0, 4), (5, 10)], "rows 4 to 5 are in no part"),
         ([(0, 4), (4, 9)], "rows 9 to 10 are in no part"),
         ([(1, 10)], "rows 0 to 1 are in no part"),
-        ([(0, 6), (4, 10)], "rows 4 to 6 are in two parts"),
-        ([(0, 10), (2, 3)], "rows 2 to 10 are in two parts"),
+        ([(0, 6), (4, 10)], "rows 6 to 10 are in no part"),  # the second part does not count
     ],
 )
 def test_gaps_and_overlaps_are_named(
@@ -49,6 +51,13 @@ def test_gaps_and_overlaps_are_named(
     commit(output, *ranges)
     with pytest.raises(ReconcileError, match=f"s.parquet: {message}"):
         check_coverage(PLAN, output, JUDGE_ID)
+
+
+def test_parts_that_do_not_count_are_named_also_where_nothing_was_judged(tmp_path: Path) -> None:
+    doubled = ShardParts.of([unit(0, 10).part_key(JUDGE_ID), unit(2, 3).part_key(JUDGE_ID)]).doubled
+    shard = ShardPlan(Entry("s.parquet", 1, None), rows=10, doubled=doubled)
+    with pytest.raises(ReconcileError, match=r"002-000000003\.1\.parquet: its rows are in other"):
+        check_coverage(replace(PLAN, shards=(shard,)), Store(str(tmp_path)), JUDGE_ID)
 
 
 def record(run_id: str, pairs: int, quarantined: int, **more: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.row_checks import candidates_of, check_distinct, question_of
+from pipeline.judging.row_checks import candidates_of, nothing_to_compare, question_of
 from pipeline.pairs.pair_hash import Content
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
@@ -35,7 +35,7 @@ def conversation(*turns: tuple[str, str | None]) -> dict[str, Any]:
             {"response_a": response("x", videos=MEDIA)},
             "response_a has videos; judge.candidates 'text' takes text",
         ),
-        ({"candidates": [response("x")]}, "has candidates; the format pairwise_scores reads resp"),
+        ({"candidates": [response("x")]}, "has 1 candidates; the format pairwise_scores takes 2"),
         ({"videos": MEDIA}, r"1 videos; the limit is 0 \(judge.media.video.max_videos\)"),
         ({"images": MEDIA * 9}, r"9 images; the limit is 8 \(judge.media.max_images\)"),
         ({"prompt": None}, "prompt is empty, and there are no messages"),
@@ -171,6 +171,6 @@ def test_a_bad_one_among_candidates_is_named() -> None:
 
 def test_equal_candidates() -> None:
     some = [Content("x"), Content("y"), Content("x", images=(b"1",)), Content("x")]
-    check_distinct(some[:3])
-    with pytest.raises(RowRejected, match="candidates a and d are equal"):
-        check_distinct(some)
+    assert nothing_to_compare(some[:3], "text") is None
+    assert nothing_to_compare(some, "text") == "candidates a and d are equal"
+    assert nothing_to_compare([Content("x"), Content(" ")], "text") == "candidate b is empty"

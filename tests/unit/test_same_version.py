@@ -1,4 +1,4 @@
-"""A shard that is written anew while it is read is not labelled as what was planned."""
+"""A shard that is rewritten while it is read is not labelled as what was planned."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import pytest
 
 from pipeline.labeling.planned_version import of_planned_version
 from pipeline.labeling.read_pairs import ShardTask, read_units, unit_of
-from pipeline.labeling.units import Unit
-from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.shards import shard_key
+from pipeline.parts.units import Unit
 from pipeline.runtime.errors import ReconcileError
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
 from tests.shards import pair, shard_bytes
 
@@ -35,9 +36,11 @@ def test_a_shard_of_equal_size_with_other_rows_is_not_read_as_the_planned_one(
     file.write_bytes(shard_bytes(ROWS, 4))
     task = planned(store)
 
+    contents = ContentKeys(store, Store(str(tmp_path / "out")))
+
     def read() -> list[int]:
-        units = read_units(store, task, ColumnMapping(), 2**20)
-        return [unit_of(row)[0].start for row in of_planned_version(store, task, units)]
+        units = read_units(store, task, PairMapping(), 2**20)
+        return [unit_of(row)[0].start for row in of_planned_version(store, task, units, contents)]
 
     assert read() == [0, 4]
     other = shard_bytes(OTHER, 4)
@@ -54,7 +57,9 @@ def test_units_read_before_a_shard_changed_are_kept(tmp_path: Path) -> None:
     store, file = Store(str(tmp_path)), tmp_path / NAME
     file.write_bytes(shard_bytes(ROWS, 4))
     task = planned(store)
-    units = of_planned_version(store, task, read_units(store, task, ColumnMapping(), 2**20))
+    units = of_planned_version(
+        store, task, read_units(store, task, PairMapping(), 2**20), ContentKeys(store, store)
+    )
     assert unit_of(next(units))[0] == task.units[0]
     scratch = tmp_path / "scratch"
     scratch.write_bytes(shard_bytes(OTHER, 4))

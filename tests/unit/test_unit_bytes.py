@@ -7,9 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.labeling.read_pairs import ShardTask, read_units, unit_of
-from pipeline.labeling.units import Unit
-from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.mapping_config import MappingConfig
+from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.row_groups import GroupReader
+from pipeline.parts.units import Unit
 from schemas.pairs import PAIRS
 from tests.memory_store import Memory
 from tests.memory_store import small_pair as small
@@ -23,7 +24,7 @@ def pieces(data: bytes, ranges: list[tuple[int, int]], most: int) -> list[tuple[
     """The units that come, with their pairs, when a unit may hold ``most`` bytes."""
     units = tuple(Unit(KEY, "k", *bounds) for bounds in ranges)
     task = ShardTask(KEY, len(data), units)
-    tables = read_units(Memory(data), task, ColumnMapping(), most)
+    tables = read_units(Memory(data), task, PairMapping(), most)
     return [(unit_of(table)[0], table["pairs"].combine_chunks().flatten()) for table in tables]
 
 
@@ -65,6 +66,7 @@ def test_a_unit_just_over_its_bytes_stays_whole() -> None:
     assert len(pieces(data, [(0, 20)], int(pairs.nbytes / 1.2))) == 1
 
 
+@pytest.mark.long  # writes and reads 2 GiB
 def test_rows_beyond_2_gib_that_share_one_picture() -> None:
     rows = pa.Table.from_pylist([small(n) for n in range(450)], PAIRS).drop_columns(["images"])
     picture = pa.array([b"x" * 5 * 2**20])
@@ -73,7 +75,7 @@ def test_rows_beyond_2_gib_that_share_one_picture() -> None:
     pq.write_table(rows.append_column("picture", shared), buffer, store_schema=False)
     data = buffer.getvalue().to_pybytes()
     task = ShardTask(KEY, len(data), (Unit(KEY, "k", 0, 450),))
-    mapping = ColumnMapping.model_validate({"images": "picture"})
+    mapping = MappingConfig(layout="pairs", map={"images": "picture"}).mapping()
     seen, most = 0, 64 * 2**20
     for table in read_units(Memory(data), task, mapping, most):
         unit, pairs = unit_of(table)
@@ -101,5 +103,5 @@ def test_few_rows_are_decoded_at_a_time_where_they_are_large(
         use_dictionary=shared,
         dictionary_pagesize_limit=2**30,
     )
-    reader = GroupReader(Memory(data).open(KEY, len(data)), ColumnMapping())
+    reader = GroupReader(Memory(data), KEY, len(data), PairMapping())
     assert max(batch.num_rows for batch in reader.read(0)) in expected

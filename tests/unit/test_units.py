@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.judging.label_parts import committed_range, versions_prefix
-from pipeline.labeling.units import RowGroup, Unit, subtract, unit_ranges
+from pipeline.parts.part_keys import Part, ShardParts, versions_prefix
+from pipeline.parts.units import RowGroup, Unit, subtract, unit_ranges
 
 GROUPS = st.lists(
     st.builds(RowGroup, rows=st.integers(0, 50), bytes=st.integers(0, 1_000)), max_size=12
@@ -80,8 +81,8 @@ def test_split_is_whole_and_even(start: int, rows: int, pieces: int) -> None:
 
 @given(st.integers(0, 999_999_000), st.integers(1, 999))
 def test_a_parts_name_states_its_rows(start: int, rows: int) -> None:
-    unit = Unit("a/b.parquet", "f" * 64, start, start + rows)
-    assert committed_range(unit.part_key("0" * 64)) == (start, start + rows)
+    key = Unit("a/b.parquet", "f" * 64, start, start + rows).part_key("0" * 64, 3)
+    assert Part.of(key) == Part(start, start + rows, 3, key)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_a_parts_name_states_its_rows(start: int, rows: int) -> None:
     ],
 )
 def test_what_is_no_part(key: str) -> None:
-    assert committed_range(f"parts/judge=0/1/{key}") is None
+    assert Part.of(f"parts/judge=0/1/{key}") is None
 
 
 def test_object_names_of_judge_path_and_shard_version() -> None:
@@ -103,8 +104,47 @@ def test_object_names_of_judge_path_and_shard_version() -> None:
     judge, path, version = "cd" * 8, "ab" * 8, "ef" * 16
     assert versions_prefix("cd" * 32, unit.shard_key) == f"parts/judge={judge}/{path}"
     assert unit.part_key("cd" * 32) == (
-        f"parts/judge={judge}/{path}/{version}/000000008-000000016.parquet"
+        f"parts/judge={judge}/{path}/{version}/000000008-000000016.1.parquet"
     )
     assert unit.attempts_prefix("cd" * 32) == (
         f"attempts/judge={judge}/{path}/{version}/000000008-000000016"
     )
+
+
+def key_of(start: int, stop: int, revision: int) -> str:
+    return Unit("s", "f" * 64, start, stop).part_key("0" * 64, revision)
+
+
+def test_of_a_range_the_highest_revision_counts() -> None:
+    keys = [key_of(0, 8, 0), key_of(0, 8, 10), key_of(0, 8, 9), key_of(8, 16, 1)]
+    chosen = ShardParts.of(keys)
+    assert [part.key for part in chosen.parts] == [key_of(0, 8, 10), key_of(8, 16, 1)]
+    assert [part.key for part in chosen.revised] == [key_of(0, 8, 0), key_of(0, 8, 9)]
+    assert chosen.doubled == ()
+
+
+def test_of_parts_that_overlap_the_first_and_longest_counts() -> None:
+    keys = [key_of(0, 4, 3), key_of(0, 8, 1), key_of(4, 12, 1), key_of(8, 12, 1)]
+    chosen = ShardParts.of([*keys, "parts/notes.txt"])
+    assert [part.key for part in chosen.parts] == [key_of(0, 8, 1), key_of(8, 12, 1)]
+    assert [part.key for part in chosen.doubled] == [key_of(0, 4, 3), key_of(4, 12, 1)]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(1, 12), st.integers(0, 3)), max_size=12),
+    st.randoms(),
+)
+def test_the_choice_is_apart_whole_and_stays_when_gaps_are_filled(
+    found: list[tuple[int, int, int]], order: Random
+) -> None:
+    keys = {key_of(start, start + rows, revision) for start, rows, revision in found}
+    chosen = ShardParts.of(keys)
+    assert all(one.stop <= two.start for one, two in pairwise(chosen.parts))
+    listed = [part.key for part in (*chosen.parts, *chosen.doubled, *chosen.revised)]
+    assert sorted(listed) == sorted(keys)
+    gaps = [key_of(start, stop, 1) for start, stop in subtract([(0, 50)], chosen.ranges)]
+    every = [*keys, *gaps]
+    order.shuffle(every)
+    filled = ShardParts.of(every)
+    assert set(chosen.parts) <= set(filled.parts)
+    assert subtract([(0, 50)], filled.ranges) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,14 @@ from scipy.stats import binom
 from pipeline.judging.votes import Vote
 from pipeline.lab.vote_study import study
 from pipeline.lab.vote_study import study_command as bench
-from pipeline.lab.vote_study.judge_noise import Population, empty_margins, flips, mixed, scores
+from pipeline.lab.vote_study.judge_noise import (
+    Population,
+    empty_margins,
+    flips,
+    mixed,
+    scores,
+    ties,
+)
 from pipeline.lab.vote_study.real_votes import replayed, vote_shares
 from pipeline.lab.vote_study.strategy_averages import Averages
 from pipeline.lab.vote_study.vote_bounds import best_curve, wald_votes
@@ -167,7 +175,8 @@ def test_adaptive_never_asks_more_than_fixed_or_its_budget(
 
 
 @pytest.mark.parametrize(
-    "population", [flips(0.2), mixed(0.136), mixed(0.3, bias=1.5), scores(1), scores(2, 2, 1)]
+    "population",
+    [flips(0.2), mixed(0.136), mixed(0.3, bias=1.5), scores(1), scores(2, 2, 1), ties(3)],
 )
 def test_populations_are_distributions_and_favour_no_side(population: Population) -> None:
     assert population.weight.sum() == pytest.approx(1)
@@ -182,6 +191,28 @@ def test_mixed_flip_rates_have_their_mean(mean: float) -> None:
     assert Enumeration(OneOrder()).averages(mixed(mean)).accuracy == pytest.approx(
         1 - mean, abs=1e-3
     )
+
+
+@pytest.mark.parametrize(
+    ("nu", "share", "decided", "right", "votes"),
+    [  # by a simulation of its own (seed 5): budget 8, threshold 0.85
+        (1.0, 0.26, 0.79, 0.905, 4.5),
+        (3.0, 0.51, 0.67, None, 5.4),
+    ],
+)
+def test_dropping_ties_decides_as_many_pairs_as_an_independent_simulation(
+    nu: float, share: float, decided: float, right: float | None, votes: float
+) -> None:
+    way = adaptive(8, 0.85)
+    # That simulation never calls a pair a tie, which ends the asking here.
+    no_ties = replace(way, votes=way.votes.model_copy(update={"tie_threshold": 1 - 1e-9}))
+    population = ties(nu)
+    found = Enumeration(no_ties).averages(population)
+    assert float(population.choices()[..., 2].mean()) == pytest.approx(share, abs=0.01)
+    assert 1 - found.undecided == pytest.approx(decided, abs=0.02)
+    assert found.votes == pytest.approx(votes, abs=0.2)
+    if right is not None:
+        assert found.among_decided == pytest.approx(right, abs=0.01)
 
 
 def test_bias_towards_the_first_slot_is_larger_where_the_gap_is_small() -> None:
@@ -248,8 +279,9 @@ def test_the_benchmark_draws_and_writes_what_it_computed(
     monkeypatch.setattr(study, "populations", lambda: few)
     partly_parsed = [flips(0.15).with_unparseable(0.1)]
     monkeypatch.setattr(study, "unparseable_populations", lambda: partly_parsed)
+    monkeypatch.setattr(study, "SEEDS", 2)
     results = json.loads(json.dumps(bench.bench_votes(tmp_path, seed=5, pairs=4)))
-    assert results["seeds"] == [5, 9]
+    assert results["seeds"] == [5, 6]
     methods = {(row["population"], row["strategy"]): row["method"] for row in results["rows"]}
     assert methods["flips 10%", "fixed 8"] == "exact"
     assert methods["scores, noise 2, own error 2", study.DEFAULTS[0].name] == "exact"

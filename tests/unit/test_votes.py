@@ -5,16 +5,18 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.aggregation.decisions import next_orders
+from pipeline.aggregation.evidence import next_orders
 from pipeline.judging.judge_config import VotesConfig
 from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.parsing import Option, Unparseable, Verdict
+from pipeline.judging.renderings import Rendering
 from pipeline.judging.votes import LETTERS, Vote, mapped_back, round_orders, vote_seed
 from schemas.labels import VERDICT, VOTE, Reason
 
@@ -172,16 +174,11 @@ VOTES = st.builds(
     outcome=st.sampled_from([VERDICT, str(Reason.TRUNCATED)]),
     rationale=st.text(max_size=5),
     output_tokens=st.integers(0, 9),
+    cut_text=st.none() | st.text(max_size=5),
+    rendering=st.none() | st.builds(Rendering, text=st.just(2), image=st.none() | st.just(3)),
 ).flatmap(
     lambda v: st.lists(st.floats(1, 10), min_size=len(v.order), max_size=len(v.order)).map(
-        lambda scores: Vote(
-            order=v.order,
-            seed=v.seed,
-            outcome=v.outcome,
-            rationale=v.rationale,
-            output_tokens=v.output_tokens,
-            scores=tuple(scores) if v.readable else (),
-        )
+        lambda scores: replace(v, scores=tuple(scores) if v.readable else ())
     )
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -13,14 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.aggregation.decisions import (
-    Evidence,
     decide,
     decide_pair,
     decide_ranking,
     decide_single,
-    pairs_of,
     position_consistent,
 )
+from pipeline.aggregation.evidence import Evidence, next_orders, pairs_of
 from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule, stop_rule
 from pipeline.judging.judge_config import VotesConfig
 from pipeline.judging.judging_formats import FORMATS
@@ -77,6 +77,72 @@ def test_a_preference_needs_a_posterior(
     assert decision.p_a_raw == wins / len(outcomes)
 
 
+@pytest.mark.parametrize(
+    ("outcomes", "posterior"),
+    [  # Beta(3, 1), Beta(2, 1) and Beta(1, 1); a half vote for each side gave .7734 in the first
+        (["a", "a", *["tie"] * 4], 0.875),
+        (["a", "tie"], 0.75),
+        (["tie"] * 6, 0.5),
+    ],
+)
+@pytest.mark.parametrize("margin_scale", [0.0, 2.0])
+def test_a_vote_for_a_tie_is_for_neither_side(
+    outcomes: list[str], posterior: float, margin_scale: float
+) -> None:
+    whole = [
+        vote(v.order, str(v.choice), (9, 9 - 80 * (v.choice == "a"))) for v in votes_of(outcomes)
+    ]
+    evidence = Evidence.of(whole, Rule(margin_scale=margin_scale))
+    assert evidence.p_prefers_a(RULE) == pytest.approx(posterior, abs=1e-9)
+    assert evidence.ties == outcomes.count("tie")
+
+
+def test_one_vote_for_a_side_among_many_ties_is_no_preference() -> None:
+    loose = Rule(threshold=0.74)
+    many = decide_pair(votes_of(["a", *["tie"] * 7]), loose)
+    assert (many.status, many.preference) == (Status.TIE, None)
+    assert many.confidence == pytest.approx(float(p_above_half(7, 1)))
+    few = decide_pair(votes_of(["a", *["tie"] * 3]), loose)  # 3 of 4 are not mostly ties: 13/16
+    assert few.preference == "a"
+    assert few.confidence == pytest.approx(3 / 4)
+
+
+def test_one_vote_for_a_side_is_no_reason_to_stop() -> None:
+    loose = Rule(threshold=0.74)
+    assert Evidence.of(votes_of(["a", "tie"]), loose).outcome(loose) == "a"
+    assert not Evidence.of(votes_of(["a", "tie"]), loose).settled(loose, 6)
+    assert Evidence.of(votes_of(["a", "tie", "tie", "a"]), loose).settled(loose, 4)
+
+
+@given(
+    st.lists(OUTCOMES, min_size=2, max_size=10),
+    st.integers(0, 12),
+    st.sampled_from([0.5, 1.0, 3.0]),
+)
+def test_ties_change_no_posterior_of_a_side(outcomes: list[str], ties: int, prior: float) -> None:
+    rule = Rule(prior=prior)
+    one = Evidence.of(votes_of(outcomes), rule)
+    other = Evidence.of(votes_of([*outcomes, *["tie"] * ties]), rule)
+    assert one.p_prefers_a(rule) == other.p_prefers_a(rule)
+    assert other.p_ties(rule) >= one.p_ties(rule)
+
+
+@given(st.lists(OUTCOMES, min_size=2, max_size=8), st.lists(OUTCOMES, max_size=4))
+def test_superseded_votes_are_no_evidence(outcomes: list[str], replaced: list[str]) -> None:
+    votes = votes_of(outcomes)
+    gone = [replace(each, superseded=True) for each in votes_of(replaced)]
+    assert decide_pair([*gone, *votes], RULE) == decide_pair(votes, RULE)
+    assert Evidence.of([*gone, *votes], RULE) == Evidence.of(votes, RULE)
+
+
+def test_a_superseded_vote_is_asked_for_again_from_the_same_budget() -> None:
+    config = VotesConfig(max_votes=4)
+    votes = [replace(vote("ab", "a"), superseded=True), vote("ba", "a")]
+    assert next_orders(FORMATS["pairwise_scores"], votes, config, 2, "") == ("ab",)
+    torn = [*votes, vote("ab", "b")]
+    assert next_orders(FORMATS["pairwise_scores"], torn, config, 2, "") == ("ab", "ba")
+
+
 def test_ties() -> None:
     agreed = decide_pair(votes_of(["tie", "tie"]), RULE)
     assert agreed.status is Status.TIE
@@ -84,6 +150,10 @@ def test_ties() -> None:
     assert (agreed.p_a_raw, agreed.margin, agreed.position_consistent) == (0.5, 0, True)
     mixed = decide_pair(votes_of(["tie", "a"]), RULE)
     assert (mixed.status, mixed.preference, mixed.p_a_raw) == (Status.ABSTAINED, None, 0.75)
+    doubted = decide_pair(votes_of(["tie", "tie"]), Rule(min_confidence=0.9))  # of 7/8
+    assert doubted.status is Status.ABSTAINED
+    assert doubted.confidence == pytest.approx(7 / 8)
+    assert decide_pair(votes_of(["tie", "tie"]), Rule(min_confidence=0.87)).status is Status.TIE
     called = decide_pair(votes_of("ab"), Rule(undecided="tie"))
     assert (called.status, called.preference) == (Status.TIE, None)
 
@@ -206,7 +276,8 @@ def test_a_ranking_is_its_pairs() -> None:
     }
     decision = decide_ranking(votes, RULE)
     assert (decision.status, decision.scores) == (Status.LABELED, (8.5, 5, 5.5))
-    assert decision.confidence == pytest.approx((7 / 8 + 7 / 8 + 11 / 16) / 3, abs=0.1)
+    # Both votes for a in the first two pairs; in the last a tie, and a vote for the second.
+    assert decision.confidence == pytest.approx((7 / 8 + 7 / 8 + 3 / 4) / 3)
     assert decision.position_consistent is False
     same = decide_ranking([ranked("ab", 5, 5), ranked("ba", 5, 5)], RULE)
     assert same.status is Status.TIE

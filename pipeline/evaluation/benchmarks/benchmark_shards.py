@@ -14,7 +14,10 @@ from pipeline.evaluation.benchmarks.benchmark import Benchmark, BenchmarkPart
 from pipeline.evaluation.benchmarks.benchmark_files import Request, find_sources
 from pipeline.ingest.ingest import IngestConfig, IngestReport, check_report, ingest
 from pipeline.ingest.source_files import OpenSource, SourceConfig, open_source
-from pipeline.pairs.columns import ColumnMapping
+from pipeline.pairs.column_forms import as_expressions
+from pipeline.pairs.mapped_rows import to_pairs
+from pipeline.pairs.mapping_config import MappingConfig
+from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.shard_writer import ShardConfig
 from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Store
@@ -76,11 +79,11 @@ def load_benchmark(benchmark: Benchmark, request: Request, output: str) -> Loade
     for part, config in find_sources(benchmark, request):
         source = _open(benchmark, part, config)
         mapping = _mapping(benchmark, part, source)
-        root = _media_root(benchmark, config, mapping, source, request.media)
+        root = _media_root(benchmark, config, mapping.mapping(), source, request.media)
         how = IngestConfig(
             source=config,
             output=output,
-            columns=mapping,
+            map=mapping.map,
             name=part.name,
             # Ids of public sets repeat, and a repeated id is a bad row.
             row_ids=part.name,
@@ -113,15 +116,15 @@ def _open(benchmark: Benchmark, part: BenchmarkPart, config: SourceConfig) -> Pr
     return replace(source, schema=source.prepared(opened.schema.empty_table()).schema)
 
 
-def _mapping(benchmark: Benchmark, part: BenchmarkPart, source: OpenSource) -> ColumnMapping:
+def _mapping(benchmark: Benchmark, part: BenchmarkPart, source: OpenSource) -> MappingConfig:
     columns: dict[str, Any] = benchmark.columns(frozenset(source.schema.names), part)
-    return ColumnMapping.model_validate(columns)
+    return MappingConfig(map=as_expressions(columns))
 
 
 def _media_root(
     benchmark: Benchmark,
     config: SourceConfig,
-    mapping: ColumnMapping,
+    mapping: PairMapping,
     source: PreparedSource,
     given: str | None,
 ) -> str | None:
@@ -132,10 +135,9 @@ def _media_root(
     """
     folder = config.folder()
     rows = next(source.tables(), source.schema.empty_table())
-    rows = rows.append_column("pair_id", pa.nulls(rows.num_rows, pa.string()))  # as `ingest` will
     if given is not None or mapping.check(rows.schema):  # `ingest` reports what does not fit
         return given
-    paths = _media_paths(mapping.to_pairs(rows.slice(0, _PROBED)))
+    paths = _media_paths(to_pairs(mapping, rows.slice(0, _PROBED)))
     if not paths:
         return None
     places = [] if folder is None else [str((Path(folder) / f).resolve()) for f in _MEDIA_FOLDERS]

@@ -21,9 +21,9 @@ from pipeline.evaluation.benchmarks.benchmark import (
     metadata_of,
 )
 from pipeline.judging.votes import LETTERS
-from pipeline.pairs.column_readers import UNKNOWN_GOLD
 
 _RENAMES = {"human_answer": "human"}
+_UNKNOWN_GOLD = "unknown: "  # no gold: the row that has it is a bad row
 _EACH = ("instruction", "image_path", "original_dataset", "human")
 
 
@@ -62,7 +62,7 @@ def _score_table(table: pa.Table, part: BenchmarkPart) -> pa.Table:
     for stored in table["human"].to_pylist():
         score = _number(stored)
         scores.append(score)
-        unknown.append(None if score or stored is None else f"{UNKNOWN_GOLD}{stored!r}")
+        unknown.append(None if score or stored is None else f"{_UNKNOWN_GOLD}{stored!r}")
     table = _replaced(table, "human", pa.array(scores, pa.float64()))
     return table.append_column("unknown_gold", pa.array(unknown, pa.string()))
 
@@ -73,7 +73,7 @@ def _batch_table(table: pa.Table, part: BenchmarkPart) -> pa.Table:
     for stored, answers in rows:
         read = ranked_scores(str(stored), len(answers or ()))
         scores.append(read)
-        unknown.append(None if read or stored is None else f"{UNKNOWN_GOLD}{stored!r}")
+        unknown.append(None if read or stored is None else f"{_UNKNOWN_GOLD}{stored!r}")
     table = table.append_column("human_scores", pa.array(scores, pa.list_(pa.float64())))
     return table.append_column("unknown_gold", pa.array(unknown, pa.string()))
 

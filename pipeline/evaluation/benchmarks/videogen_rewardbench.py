@@ -20,7 +20,7 @@ from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.evaluation.benchmarks.benchmark import Benchmark, BenchmarkPart, metadata_of
 from pipeline.evaluation.pair_measures import metadata
 from pipeline.pairs.arrow_layouts import is_text
-from pipeline.stats.bootstrap import Statistic, Within, mean
+from pipeline.stats.bootstrap import Statistic, Within, share_of
 from pipeline.stats.rank_agreement import TieThresholdAccuracy
 
 DIMENSIONS = ("VQ", "MQ", "TA", "Overall")
@@ -59,7 +59,9 @@ def _dimensions(rows: Sequence[JudgedPair]) -> dict[str, Statistic]:
             continue
         sided = [sign in (1.0, -1.0) for sign in gold]
         alike = zip(sided, margins * gold > 0, strict=True)
-        found[f"{dimension}_without_ties"] = mean([float(ok) if is_ else None for is_, ok in alike])
+        found[f"{dimension}_without_ties"] = share_of(
+            [float(ok) if is_ else None for is_, ok in alike]
+        )
         found[f"{dimension}_with_ties"] = Within(
             there, TieThresholdAccuracy(gold[there], margins[there])
         )

@@ -32,13 +32,16 @@ class Prompt:
     answer: str
 
     def fill(
-        self, context: Sequence[Media], question: str, answers: Sequence[Sequence[str | Media]]
+        self,
+        context: Sequence[Media],
+        question: str | Sequence[str | Media],
+        answers: Sequence[Sequence[str | Media]],
     ) -> tuple[str | Media, ...]:
         """Lays out the user's turn in one pass: braces inside a value are not filled.
 
         Args:
-            context: media that the question is about.
-            question: the user's question or prompt.
+            context: media that the question begins with.
+            question: the user's question or prompt, with the media that stand within it.
             answers: for each candidate, in the order shown, its media and texts.
 
         Returns:
@@ -51,7 +54,7 @@ class Prompt:
             blocks += _fill(self.answer, {"assistant": [name], "answer": answer})
         values: dict[str, Sequence[str | Media]] = {
             "context": context,
-            "question": [question],
+            "question": [question] if isinstance(question, str) else question,
             "answers": blocks,
         }
         return _joined(_fill(self.user, values))

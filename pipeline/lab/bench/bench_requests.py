@@ -89,7 +89,7 @@ def prompts_of(config: LabelConfig, input_uri: str, engine: Engine) -> list[Rend
     plan = make_plan(input_uri, Store("/nonexistent"), config.input, config.judge, "raw")
     prompts: list[Rendered] = []
     for task in plan.tasks:
-        for table in read_units(source, task, config.input.columns, config.input.unit_bytes):
+        for table in read_units(source, task, config.input.mapping(), config.input.unit_bytes):
             _, pairs = unit_of(table)
             for index in range(len(pairs)):
                 prompts.extend(judge.prepare(pairs[index]).prompts.values())

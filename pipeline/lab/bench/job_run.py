@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.judging.label_parts import judge_parts_prefix
 from pipeline.lab.bench.bench_requests import Rates
 from pipeline.lab.bench.fresh_process import stderr_reporter
 from pipeline.lab.bench.gpu_watch import GpuWatch
@@ -21,6 +20,7 @@ from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.label_run import RunResult, label
 from pipeline.labeling.ray_session import ray_session
 from pipeline.pairs.shards import list_shards, open_input
+from pipeline.parts.part_keys import judge_parts_prefix
 from pipeline.store.object_store import Store
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import quantiles
 
-from pipeline.judging.label_parts import committed_range, judge_parts_prefix, read_part
+from pipeline.parts.part_files import read_part
+from pipeline.parts.part_keys import Part, judge_parts_prefix
 from pipeline.store.object_store import Store
 
 
@@ -55,7 +56,7 @@ def committed_timeline(output: Store, judge_id: str, judging_seconds: float) -> 
     times = sorted(
         moment.timestamp()
         for part in output.list(judge_parts_prefix(judge_id))
-        if committed_range(part.key)
+        if Part.of(part.key)
         for moment in read_part(output, part.key, ["judged_at"])["judged_at"].to_pylist()
     )
     first, last = times[0], times[-1]

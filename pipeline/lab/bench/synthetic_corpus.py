@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.labeling.units import Unit
 from pipeline.pairs.shards import shard_key
+from pipeline.parts.units import Unit
 from pipeline.runtime.digest import digest
 from pipeline.snapshots.manifests import LATEST_KEY, Latest, manifest_key
 from pipeline.store.object_store import Entry, Store, Version
 from schemas.labels import Status
-from schemas.manifest import OUTCOMES, InputShard, Manifest, SnapshotFile
+from schemas.manifest import OUTCOMES, InputShard, Manifest, ShardGroup, SnapshotFile
 from schemas.pairs import PAIRS
 
 LISTED_AT_ONCE = 1_000  # keys in one answer of S3
@@ -186,13 +186,14 @@ class SyntheticOutput(_Counted):
             created_by="run",
             parent=None,
             judge={"judge_id": self._corpus.judge_id},
-            policy_ids=(),
-            run_ids=(),
+            policy=None,
             schemas={},
             input="synthetic",
             rows=total,
             counts=dict.fromkeys(OUTCOMES, 0) | {str(Status.LABELED): total},
             shards=shards,
+            group_count=1,
+            groups=(ShardGroup(0, "", ()),),
             files=(SnapshotFile("labels", "labels/0.parquet", total, 0, ""),),
         )
         self._manifest = manifest.to_json()

@@ -17,6 +17,8 @@ given the kind, replies are independent. The models claim no more than is writte
   reply: ``clip(round(5.5 ± d'/2 + N(0, s)), 1, 10)``, with a bonus of ``slot`` points for the
   first slot shared between the two. The better side is the sign of d. Equal scores are a vote for
   a tie.
+* **ties**: a pair's gap is s ~ N(0, 2), and votes are those of Davidson's model of ties: for ``a``
+  with ``exp(s/2)``, for ``b`` with ``exp(-s/2)``, for a tie with ``nu``, divided by their sum.
 * **empty margins**: mixed, given as scores whose gap, 1 to 4, carries no information: what a rule
   that reads margins loses then.
 
@@ -106,6 +108,16 @@ def scores(noise: float, own_error: float = 0.0, slot: float = 0.0) -> Populatio
     name += f", own error {own_error:g}" if own_error else ""
     name += f", slot {slot:g}" if slot else ""
     return Population(name, np.full(len(gap), 1 / len(gap)), np.sign(gap), gaps, True)
+
+
+def ties(nu: float) -> Population:
+    """Votes for a tie by Davidson's model, the more of them the greater ``nu``."""
+    gap = 2 * norm.ppf((np.arange(2 * _POINTS) + 0.5) / (2 * _POINTS))
+    odds = np.stack([np.exp(-gap / 2), np.full_like(gap, nu), np.exp(gap / 2)], axis=1)
+    gaps = np.zeros((len(gap), 2, len(GAPS)))
+    gaps[:, :, 8:11] = (odds / odds.sum(1, keepdims=True))[:, None]
+    name = f"ties, nu {nu:g}"
+    return Population(name, np.full(len(gap), 1 / len(gap)), np.sign(gap), gaps, False)
 
 
 def _mixed(mean: float, true_ties: float) -> tuple[Floats, Floats]:

@@ -83,6 +83,7 @@ def populations() -> list[Population]:
         *(judge_noise.scores(level) for level in (1, 2, 3)),
         *(judge_noise.scores(level, 2) for level in (1, 2)),
         judge_noise.scores(2, 2, slot=1),
+        *(judge_noise.ties(nu) for nu in (1, 3)),
         judge_noise.empty_margins(),
     ]
 

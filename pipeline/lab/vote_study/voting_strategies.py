@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pipeline.aggregation.decisions import Decision, decide, decide_pair, next_orders
+from pipeline.aggregation.decisions import Decision, decide, decide_pair
+from pipeline.aggregation.evidence import next_orders
 from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule
 from pipeline.judging.judge_config import FormatName, VotesConfig
 from pipeline.judging.judging_formats import FORMATS

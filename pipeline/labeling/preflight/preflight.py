@@ -8,6 +8,7 @@ from pipeline.labeling.canary_config import CanaryConfig
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.preflight.check import Check
 from pipeline.labeling.preflight.gpus import visible_gpus
+from pipeline.labeling.preflight.judge_checks import judge_check
 from pipeline.labeling.preflight.memory_checks import memory_checks
 from pipeline.labeling.preflight.ray_checks import ray_checks
 from pipeline.labeling.preflight.software_checks import software_checks
@@ -55,6 +56,7 @@ def preflight(
         checks.append(Check("output", "skipped", "no --output was given"))
     else:
         checks += output_checks(output_uri)
+    checks.append(judge_check(config, output_uri))
     if input_uri is not None and output_uri is not None:
         checks += apart_checks(input_uri, output_uri)
     return checks

@@ -74,9 +74,9 @@ def input_checks(name: str, uri: str, config: InputConfig) -> list[Check]:
         advice = "rewrite the shard; a run leaves it out, and ends with 4 if there are more of them"
         return [*checks, Check(f"{name}: get", "warn", found, advice)]
     checks.append(Check(f"{name}: get", "ok", f"{first}: {rows:,} rows"))
-    if problems := config.columns.check(schema):
+    if problems := config.mapping().check(schema):
         found = f"{first}: {len(problems)} columns are not pairs v1: {'; '.join(problems[:_SHOWN])}"
-        advice = "map the columns under input.columns, or rewrite the shards with pairmill ingest"
+        advice = "name the layout (input.layout), or map the columns (input.map)"
         return [*checks, Check(f"{name}: columns", "fail", found, advice)]
     return [*checks, Check(f"{name}: columns", "ok", "the first shard has those of pairs v1")]
 

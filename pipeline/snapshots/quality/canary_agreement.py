@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
-from pipeline.judging.label_parts import judge_folder
 from pipeline.labeling.canary_config import CANARIES_FOLDER, canary_root
 from pipeline.pairs.input_config import InputConfig
+from pipeline.pairs.prompts import prompt_key
+from pipeline.parts.part_keys import judge_folder
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.quality.gold_agreement import of_groups, of_pairs
 from pipeline.snapshots.quality.label_counts import LABEL_COLUMNS
@@ -69,15 +71,18 @@ def count_canaries(output: Store, canary: Canary, judge_id: str, *, ranked: bool
             f"{judge_id[:16]}; pairmill nightly does, from canary.input"
         )
     try:
-        judged = read_judged(canary.input_uri, canary.input, canary_root(output, run_id), judge_id)
+        root = canary_root(output, run_id)
+        judged = read_judged(canary.input_uri, canary.input, root, judge_id, hashes=output)
     except InputError as error:
         raise InputError(f"no canary of run {run_id} can be used: {error}") from error
     rows = [{name: pair.label[name] for name in LABEL_COLUMNS} for pair in judged]
     schema = pa.schema([SNAPSHOT_LABELS.field(name) for name in LABEL_COLUMNS])
     table = pa.Table.from_pylist(rows, schema=schema)
+    keys = [prompt_key(each.pair["prompt"], each.pair["messages"]) for each in judged]
+    prompts = np.array(keys, np.int64)
     if ranked:
-        return of_groups(CANARY, table, _gold(judged, "gold_scores"))
-    return of_pairs(CANARY, table, pa.array(_gold(judged, "gold"), pa.string()))
+        return of_groups(CANARY, table, _gold(judged, "gold_scores"), prompts)
+    return of_pairs(CANARY, table, pa.array(_gold(judged, "gold"), pa.string()), prompts)
 
 
 def _gold(judged: Sequence[JudgedPair], name: str) -> list[Any]:

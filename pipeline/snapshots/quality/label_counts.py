@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.stats.bootstrap import Floats, Ints
-from pipeline.stats.tally import Table, Tally, counted, ratio_sums
+from pipeline.stats.arrays import Floats, Ints, Table
+from pipeline.stats.cluster_sums import ClusterSums
+from pipeline.stats.tally import Tally, bins_of, counted, ratio_sums
 from schemas.labels import VERDICT, Reason, Status
 from schemas.quality import TOKENS
 
@@ -29,6 +30,7 @@ LABEL_COLUMNS = (
     "position_consistent",
     "n_votes",
 )
+SAMPLE = "sample"  # the prefix of counts by prompt of sampled rows
 VOTE_COLUMNS = ("vote", "order", "choice", "outcome", *(f"{name}_tokens" for name in TOKENS))
 
 EDGES: dict[str, tuple[float, ...]] = {
@@ -87,21 +89,51 @@ def of_votes(votes: pa.Table) -> Tally:
     return tally
 
 
-def of_lengths(length_a: Floats, length_b: Floats, preferred: Table, gold: Table) -> Tally:
+def of_prompts(rows: pa.Table, prompts: Ints) -> Tally:
+    """Sampled rows of a snapshot's table: how their counts are spread over prompts.
+
+    Args:
+        rows: of the table ``labels`` or ``quarantine``.
+        prompts: the key of each row's prompt.
+    """
+    status = texts(rows["status"])
+    quarantined = status == Status.QUARANTINED
+    labeled = status == Status.LABELED
+    consistent = rows["position_consistent"]
+    counts = {
+        "tie": (status == Status.TIE, ~quarantined),
+        "abstain": (status == Status.ABSTAINED, ~quarantined),
+        "quarantine": (quarantined, np.ones_like(quarantined)),
+        "position_consistency": (flags(consistent), np.asarray(pc.is_valid(consistent), bool)),
+        "preference_a": (labeled & (texts(rows["preference"]) == "a"), labeled),
+    }
+    p = probabilities(rows)
+    known = ~np.isnan(p)
+    bins = np.eye(len(EDGES["p_a"]) - 1, dtype=np.int64)[bins_of(p[known], EDGES["p_a"])]
+    tally = Tally()
+    for name, columns in counts.items():
+        tally.clusters[f"{SAMPLE}/{name}"] = ClusterSums.of(prompts, *columns)
+    tally.clusters[f"{SAMPLE}/p_a"] = ClusterSums.of(prompts[known], *bins.T)
+    return tally
+
+
+def of_lengths(
+    length_a: Floats, length_b: Floats, preferred: Table, gold: Table, prompts: Ints
+) -> Tally:
     """Sampled rows whose two responses are texts.
 
     Args:
         length_a, length_b: in characters; a row where one is NaN or 0 is not counted.
         preferred: ``"a"`` or ``"b"``; anything else of a row without a preference.
         gold: ``"a"`` or ``"b"``; anything else of a row where no human prefers one.
+        prompts: the key of each row's prompt.
     """
     known = (length_a > 0) & (length_b > 0)
     longer = np.where(length_a > length_b, "a", "b")
     tally = Tally()
     for name, chosen in (("longer_wins", preferred), ("gold_longer_wins", gold)):
         sided = known & (length_a != length_b) & np.isin(chosen, ("a", "b"))
-        tally.numbers[f"{name}/part"] = int(np.count_nonzero(sided & (chosen == longer)))
-        tally.numbers[f"{name}/whole"] = int(np.count_nonzero(sided))
+        tally.clusters[name] = ClusterSums.of(prompts, sided & (chosen == longer), sided)
     labeled = known & np.isin(preferred, ("a", "b"))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(labeled, length_a / length_b, np.nan)

@@ -14,8 +14,8 @@ from pipeline.runtime.stop import Stop
 from pipeline.snapshots.manifests import find_snapshot, folder_of, read_manifest
 from pipeline.snapshots.quality.canary_agreement import CANARY, Canary, count_canaries
 from pipeline.snapshots.quality.gold_agreement import agreement_of
-from pipeline.snapshots.quality.gold_and_lengths import SnapshotInput
-from pipeline.snapshots.quality.quality_rates import drift, histograms, rates
+from pipeline.snapshots.quality.input_columns import SnapshotInput
+from pipeline.snapshots.quality.quality_rates import drift, drift_effect, histograms, rates
 from pipeline.snapshots.quality.snapshot_counts import GOLD, QualityConfig, count_rows, format_of
 from pipeline.stats.intervals import NOTHING
 from pipeline.stats.tally import Tally
@@ -134,7 +134,7 @@ def _measured(
     reporter: Reporter | None,
     stop: Stop | None = None,
 ) -> Quality:
-    source = SnapshotInput(manifest, columns.columns)
+    source = SnapshotInput(manifest, columns.mapping(), output)
     step = _progress(reporter, stop or Stop(), manifest.rows)
     tally = count_rows(output, manifest, config, source, step)
     notes = source.notes()
@@ -186,7 +186,7 @@ def _quality(
         histograms=bins,
         gold=agreement_of(GOLD, tally, manifest.input),
         canary=agreement_of(CANARY, tally, canary.input_uri) if canary else None,
-        drift=before.drift(measured, bins, judge_id, whole),
+        drift=before.drift(measured, bins, judge_id, whole, drift_effect(tally)),
         notes=tuple(notes),
     )
 
@@ -219,7 +219,8 @@ class _Before:
         bins: dict[str, Histogram],
         judge_id: str,
         calibrated: bool,
+        effect: float,
     ) -> Drift:
         if self.quality is None:
             return Drift(self.snapshot_id, self.problem, False, NOTHING, NOTHING)
-        return drift(measured, bins, judge_id, calibrated, self.quality)
+        return drift(measured, bins, judge_id, calibrated, self.quality, effect)

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from pipeline.snapshots.quality.gold_agreement import agreement_rates
-from pipeline.snapshots.quality.label_counts import EDGES
-from pipeline.stats.intervals import NOTHING, change, clustered_share, share, stability_index
+from pipeline.snapshots.quality.label_counts import EDGES, SAMPLE
+from pipeline.stats.arrays import Ints
+from pipeline.stats.intervals import (
+    NOTHING,
+    change,
+    clustered_share,
+    mean_design_effect,
+    share_by_prompt,
+    stability_index,
+    widened_share,
+)
 from pipeline.stats.tally import Tally
 from schemas.labels import Status
 from schemas.quality import HISTOGRAMS, RATES, Drift, Histogram, Quality, Rate
@@ -27,17 +36,25 @@ def rates(tally: Tally) -> dict[str, Rate]:
             tally.numbers["consistency_known"],
         ),
         "preference_a": (for_a, for_a + for_b),
-        **{
-            name: (tally.numbers[f"{name}/part"], tally.numbers[f"{name}/whole"])
-            for name in ("longer_wins", "gold_longer_wins")
-        },
     }
-    found = {name: share(*counts) for name, counts in shares.items()}
+    found = {
+        name: widened_share(*counts, _by_prompt(tally, f"{SAMPLE}/{name}"))
+        for name, counts in shares.items()
+    }
+    for name in ("longer_wins", "gold_longer_wins"):
+        counts = _by_prompt(tally, name)
+        found[name] = NOTHING if counts is None else share_by_prompt(counts)
     for name in ("truncation", "unreadable", "first_slot_wins"):
         sums = tally.tables.get(name)
         found[name] = NOTHING if sums is None else clustered_share(sums)
     found |= agreement_rates("gold", tally) | agreement_rates("canary", tally)
     return {name: found[name] for name in RATES}
+
+
+def drift_effect(tally: Tally) -> float:
+    """The design effect of the histogram ``p_a``."""
+    counts = _by_prompt(tally, f"{SAMPLE}/p_a")
+    return 1.0 if counts is None else mean_design_effect(counts)
 
 
 def histograms(tally: Tally) -> dict[str, Histogram]:
@@ -56,8 +73,9 @@ def drift(
     judge_id: str,
     calibrated: bool,
     before: Quality,
+    effect: float,
 ) -> Drift:
-    """What changed since another snapshot."""
+    """What changed since another snapshot; ``effect`` is that of :func:`drift_effect`."""
     other = before.histograms["p_a"]
     judge_changed = before.judge_id != judge_id
     details = []
@@ -69,7 +87,7 @@ def drift(
     same_bins = other.edges == bins["p_a"].edges
     if not same_bins:
         details.append("p_a was counted in other bins before: its index is not measured")
-    index = stability_index(other.counts, bins["p_a"].counts) if same_bins else NOTHING
+    index = stability_index(other.counts, bins["p_a"].counts, effect) if same_bins else NOTHING
     return Drift(
         against=before.snapshot_id,
         detail="; ".join(details),
@@ -77,3 +95,8 @@ def drift(
         p_a_psi=index,
         preference_a_change=change(before.rates["preference_a"], measured["preference_a"]),
     )
+
+
+def _by_prompt(tally: Tally, name: str) -> Ints | None:
+    counts = tally.clusters.get(name)
+    return None if counts is None else counts.sums

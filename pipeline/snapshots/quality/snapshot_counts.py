@@ -1,4 +1,4 @@
-"""Counts all rows and votes of a snapshot, with gold and text lengths of the same input rows."""
+"""Counts all rows and votes of a snapshot, with gold, prompts and text lengths of its input."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from pydantic import Field
 from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.quality.gold_agreement import of_groups, of_pairs
-from pipeline.snapshots.quality.gold_and_lengths import Lengths, SnapshotInput
+from pipeline.snapshots.quality.input_columns import Sample, SnapshotInput
 from pipeline.snapshots.quality.label_counts import (
     LABEL_COLUMNS,
     VOTE_COLUMNS,
     integers,
     of_lengths,
+    of_prompts,
     of_rows,
     of_votes,
     texts,
@@ -36,10 +37,11 @@ class QualityConfig(Frozen):
     """How much is read to measure a snapshot, beside the narrow columns of all its rows."""
 
     gold: bool = True
-    """Whether gold is read from the input's shards; only that column is."""
+    """Whether gold is read from the input's shards; only that column is, and prompts with it."""
     length_groups: int = Field(default=32, ge=0, le=10_000)
-    """How many row groups of the input are read for the lengths of their texts, each of another
-    shard; the same input gives the same sample. 0 measures no length bias.
+    """How many row groups of the input are read for their prompts and the lengths of their texts,
+    each of another shard; the same input gives the same sample. 0 measures no length bias, and
+    takes pairs of one prompt for independent.
     """
     threads: int = Field(default=4, ge=1, le=64)
     """How many row groups are read at once."""
@@ -71,19 +73,23 @@ def count_rows(
         StorageError: the store fails.
     """
     column = _GOLD_COLUMNS.get(format_of(manifest), "gold")
-    lengths = source.lengths(config.length_groups) if column == "gold" else {}
+    sample = source.sample(config.length_groups, texts=column == "gold")
 
     def rows(table: pa.Table) -> Tally:
         tally = of_rows(table)
         for path, part in _by_shard(table):
-            whole = source.gold(path, column) if config.gold and column else None
-            gold = None if whole is None else whole.take(part["row"].combine_chunks())
-            if gold is not None and column == "gold":
-                tally.add(of_pairs(GOLD, part, gold))
-            elif gold is not None:
-                tally.add(of_groups(GOLD, part, gold.to_pylist()))
-            if path in lengths:
-                tally.add(_lengths(lengths[path], part, gold))
+            found = source.gold(path, column) if config.gold and column else None
+            gold = None
+            if found is not None:
+                gold = found.values.take(part["row"].combine_chunks())
+                prompts = found.prompts[integers(part["row"])]
+                if column == "gold":
+                    tally.add(of_pairs(GOLD, part, gold, prompts))
+                else:
+                    tally.add(of_groups(GOLD, part, gold.to_pylist(), prompts))
+            if path in sample:
+                of_texts = gold if column == "gold" else None
+                tally.add(_sampled(sample[path], part, of_texts))
         return tally
 
     tally = Tally()
@@ -120,10 +126,14 @@ def _by_shard(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
         yield str(shards.dictionary[codes[start]]), table.slice(start, stop - start)
 
 
-def _lengths(group: Lengths, rows: pa.Table, gold: pa.Array | None) -> Tally:
-    """Counts the lengths of those rows that are in the sampled row group."""
+def _sampled(group: Sample, rows: pa.Table, gold: pa.Array | None) -> Tally:
+    """Counts those rows that are in the sampled row group."""
     index = integers(rows["row"]) - group.start
-    inside = (index >= 0) & (index < len(group.a))
-    human = pa.nulls(len(rows), pa.string()) if gold is None else gold
-    preferred, human = (texts(each)[inside] for each in (rows["preference"], human))
-    return of_lengths(group.a[index[inside]], group.b[index[inside]], preferred, human)
+    inside = (index >= 0) & (index < len(group.prompts))
+    index, rows = index[inside], rows.filter(pa.array(inside))
+    human = np.full(len(index), "") if gold is None else texts(gold)[inside]
+    prompts = group.prompts[index]
+    tally = of_prompts(rows, prompts)
+    lengths = (group.a[index], group.b[index])
+    tally.add(of_lengths(*lengths, texts(rows["preference"]), human, prompts))
+    return tally

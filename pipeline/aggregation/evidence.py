@@ -1,0 +1,159 @@
+"""What votes about a row say so far, and whether they suffice.
+
+A verdict is one random sample: each vote for ``a`` or ``b`` is evidence about the share of the
+judge's votes for either that ``a`` would get in the long run. That share has a Beta posterior, in
+which votes that call a tie have no part; a pair is settled once the share is on one side of one
+half with a posterior probability of ``threshold``. Whether the judge would mostly call a tie is
+settled likewise, by all votes, and comes first: one vote for a side among ties is no preference.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy.special import betainc
+
+from pipeline.aggregation.policy import Rule, stop_rule
+from pipeline.judging.judge_config import VotesConfig
+from pipeline.judging.judging_formats import Format
+from pipeline.judging.votes import Vote, readable_of, round_orders, standing
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The readable votes about a pair, counted.
+
+    Attributes:
+        for_a, for_b: votes for each candidate; those that call a tie are for neither.
+        ties: votes that call a tie.
+        votes: how many there are.
+    """
+
+    for_a: float
+    for_b: float
+    ties: int
+    votes: int
+
+    @classmethod
+    def of(cls, votes: Sequence[Vote], rule: Rule) -> Evidence:
+        """Counts the readable ones of ``votes``."""
+        readable = readable_of(votes)
+        sides = [_for_sides(vote, rule.margin_scale) for vote in readable]
+        for_a, for_b = (sum(side[index] for side in sides) for index in (0, 1))
+        ties = sum(vote.choice == "tie" for vote in readable)
+        return cls(for_a, for_b, ties, len(readable))
+
+    def p_prefers_a(self, rule: Rule) -> float:
+        """Posterior probability that the judge mostly prefers ``a`` where it prefers one."""
+        return _above_half(self.for_a, self.for_b, rule.prior)
+
+    def p_ties(self, rule: Rule) -> float:
+        """Posterior probability that the judge mostly calls a tie."""
+        return _above_half(self.ties, self.votes - self.ties, rule.prior)
+
+    def outcome(self, rule: Rule) -> str | None:
+        """``"a"``, ``"b"`` or ``"tie"``; None if the votes do not decide."""
+        if self.p_ties(rule) >= rule.tie_threshold:
+            return "tie"
+        p_a = self.p_prefers_a(rule)
+        if max(p_a, 1 - p_a) < rule.threshold:
+            return None
+        return "a" if p_a > 0.5 else "b"
+
+    def settled(self, rule: Rule, more: int) -> bool:
+        """Whether the votes decide, or ``more`` of them could not decide either.
+
+        One vote for a side, with ties beside it, settles nothing: it was given in one order.
+        """
+        outcome = self.outcome(rule)
+        if outcome is None:
+            return not self.decidable(rule, more)
+        return outcome == "tie" or self.votes - self.ties > 1
+
+    def decidable(self, rule: Rule, more: int) -> bool:
+        """Whether ``more`` votes, all for the same outcome, would decide."""
+        endings = (
+            Evidence(self.for_a + more, self.for_b, self.ties, self.votes + more),
+            Evidence(self.for_a, self.for_b + more, self.ties, self.votes + more),
+            Evidence(self.for_a, self.for_b, self.ties + more, self.votes + more),
+        )
+        return any(ending.outcome(rule) is not None for ending in endings)
+
+
+def next_orders(
+    format_: Format, votes: Sequence[Vote], config: VotesConfig, count: int, pair_hash: str
+) -> tuple[str, ...]:
+    """The orders to ask next; empty once the votes suffice or the budget is spent.
+
+    Rounds are swap-balanced. An order without a verdict is asked again before the next round, from
+    the same budget; a round that the budget cannot complete is not begun.
+
+    Args:
+        format_: the judging format.
+        votes: every vote so far, in the order asked.
+        config: budget and stop rule.
+        count: number of candidates.
+        pair_hash: the row's identity, from which a ranking's permutations derive.
+    """
+    answered = Counter(vote.order for vote in readable_of(votes))
+    enough = answered.total() >= config.min_votes
+    left = config.max_votes - len(standing(votes))
+    for number in itertools.count():
+        orders = round_orders(count, number, pair_hash)
+        missing = tuple(order for order in orders if not answered[order])
+        if missing:
+            break
+        answered.subtract(orders)
+    round_begun = len(missing) < len(orders) or number == 0
+    if not round_begun and enough and settled(format_, votes, stop_rule(config), left):
+        return ()
+    return missing if len(missing) <= left else ()
+
+
+def settled(format_: Format, votes: Sequence[Vote], rule: Rule, more: int) -> bool:
+    """Whether the votes decide everything they can, so that more votes change nothing.
+
+    Args:
+        format_: the judging format.
+        votes: every vote so far.
+        rule: the stop rule.
+        more: how many more votes the budget allows.
+    """
+    match format_.family:
+        case "pair":
+            return Evidence.of(votes, rule).settled(rule, more)
+        case "ranking":
+            pairs = pairs_of(readable_of(votes)).values()
+            return all(Evidence.of(pair, rule).settled(rule, more) for pair in pairs)
+        case "score":
+            return True  # a mean needs min_votes and no more
+
+
+def pairs_of(votes: Sequence[Vote]) -> dict[tuple[int, int], list[Vote]]:
+    """Votes about several candidates as votes about every two of them, by their indices."""
+    count = len(votes[0].order) if votes else 0
+    return {
+        (first, second): [vote.between(first, second) for vote in votes]
+        for first, second in itertools.combinations(range(count), 2)
+    }
+
+
+def _for_sides(vote: Vote, margin_scale: float) -> tuple[float, float]:
+    """How much a readable vote counts for ``a``, and for ``b``."""
+    if vote.choice == "tie":
+        return 0.0, 0.0
+    if margin_scale > 0 and vote.margin is not None:
+        gap = math.log(3) * vote.margin / margin_scale
+        return 1 / (1 + math.exp(-gap)), 1 / (1 + math.exp(gap))
+    return (1.0, 0.0) if vote.choice == "a" else (0.0, 1.0)
+
+
+@functools.lru_cache(100_000)
+def _above_half(wins: float, losses: float, prior: float) -> float:
+    # P(share > 1/2) under Beta(prior + wins, prior + losses), by the symmetry of betainc.
+    return float(betainc(prior + losses, prior + wins, 0.5))

@@ -1,0 +1,138 @@
+"""ε: how many of an export's labels disagree with people, by what is known of exactly these rows.
+
+What a judge thinks of itself is no measure of that. ε is stated where people have labelled some of
+the exported rows, or where the judge's calibration was checked on labels that were selected as
+these are; else it is absent, with the reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from pipeline.aggregation.calibration import Calibration
+from pipeline.aggregation.policy import PolicyConfig, label_rule
+from pipeline.export.export_config import SelectionConfig
+from pipeline.export.export_parts import GoldCounts, PartReceipt
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.stats.error_rate import Check
+from pipeline.stats.wilson import LEAST_PROMPTS
+from schemas.manifest import Manifest
+
+MOST_HALF_WIDTH, MOST_EPSILON = 0.03, 0.4  # beyond these, smoothing by ε does more harm than good
+EARLIER = "the export was written by an earlier version, which did not measure it; export again"
+
+
+@dataclass(frozen=True)
+class LabelNoise:
+    """ε with its 95 % interval.
+
+    Attributes:
+        value, low, high: None where it is not measured.
+        basis: for people: what it was measured on, or why it was not.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    basis: str
+
+    @property
+    def smoothing(self) -> float | None:
+        """The label smoothing to train with; None where ε is unknown, uncertain or too large."""
+        if self.value is None or self.low is None or self.high is None:
+            return None
+        sure = (self.high - self.low) / 2 <= MOST_HALF_WIDTH and self.value < MOST_EPSILON
+        return self.value if sure else None
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """The exported rows of which one response is better.
+
+    Attributes:
+        rows: how many, ``calibrated`` of them with a calibrated probability.
+        stated: sum of 1 - p over these.
+        gold: of each prompt, its rows that people have labelled (see ``GoldCounts``).
+    """
+
+    rows: int
+    calibrated: int
+    stated: float
+    gold: GoldCounts
+
+
+def preferences_of(receipts: Iterable[PartReceipt]) -> Preferences:
+    """What all parts of an export found."""
+    rows = calibrated = 0
+    stated: list[float] = []
+    gold: GoldCounts = {}
+    for receipt in receipts:
+        rows, calibrated = rows + receipt.preferences, calibrated + receipt.calibrated
+        stated.append(receipt.stated)
+        for prompt, counts in receipt.gold.items():
+            before = gold.get(prompt, [0, 0, 0.0])
+            gold[prompt] = [one + other for one, other in zip(before, counts, strict=True)]
+    return Preferences(rows, calibrated, math.fsum(stated), gold)
+
+
+def label_noise(
+    found: Preferences, manifest: Manifest, judge: JudgeConfig, selection: SelectionConfig
+) -> LabelNoise:
+    """ε of an export."""
+    known = 0 < found.rows == found.calibrated
+    counts = np.array([*found.gold.values()], np.float64).reshape(-1, 3)
+    if not known:
+        counts[:, 2] = 0
+    check = Check.of(counts)
+    if check.prompts >= LEAST_PROMPTS:
+        corrected = ", and the calibration of the others" if known else ""
+        basis = (
+            f"{check.pairs:,} of these rows that people have labelled, of {check.prompts:,} "
+            f"prompts{corrected}"
+        )
+        return _measured(check, found.stated / found.rows if known else 0.0, basis)
+    some = f"{check.pairs:,} of these rows, of {check.prompts} prompts, have"
+    some = some if check.pairs else "none of these rows has"
+    absent = f"{some} labels by people, expected rows of {LEAST_PROMPTS} prompts or more"
+    stored = manifest.judge.get("calibration")
+    if not known or stored is None:
+        return _unknown(f"{absent}, or a calibration")
+    calibration = Calibration.model_validate(stored)
+    held_out = Check.stored(calibration.figures)
+    if held_out is None:
+        return _unknown(
+            f"{absent}; the calibration's card, of an earlier version, has no check of it"
+        )
+    if held_out.prompts < LEAST_PROMPTS:
+        return _unknown(f"{absent}; the calibration was checked on {held_out.prompts} prompts")
+    if not _unselected(manifest, judge, selection):
+        return _unknown(
+            f"{absent}; the calibration was checked on all labels, and these are selected"
+        )
+    basis = (
+        f"the judge's calibration, checked on {held_out.pairs:,} labels of {held_out.prompts:,} "
+        f"prompts of `{calibration.gold}` that its fit had not seen"
+    )
+    return _measured(held_out, found.stated / found.rows, basis)
+
+
+def _unknown(why: str) -> LabelNoise:
+    return LabelNoise(None, None, None, why)
+
+
+def _measured(check: Check, stated: float, basis: str) -> LabelNoise:
+    value, low, high = (round(each, 6) for each in check.error_rate(stated))
+    return LabelNoise(value, low, high, basis)
+
+
+def _unselected(manifest: Manifest, judge: JudgeConfig, selection: SelectionConfig) -> bool:
+    """Whether labels are exported whatever they and their texts are, by the judge's own rule."""
+    plain = label_rule(judge.votes, PolicyConfig())
+    own = manifest.policy is not None and dict(manifest.policy.rule) == asdict(plain)
+    by_label = selection.min_confidence or selection.tiers or selection.position_consistent_only
+    by_text = selection.max_similarity is not None or selection.balance_length
+    return own and not by_label and not by_text

@@ -1,0 +1,24 @@
+"""Until when a judge is asked about a pair, and what it is shown: what further votes depend on.
+
+It is no part of a judge's identity, since it changes no vote: parts say under what their rows were
+asked, and where that is no longer so, the plan looks for rows that need further ones.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.renderings import CURRENT, Rendering
+
+
+def asking_of(judge: JudgeConfig, rendering: Rendering = CURRENT) -> str:
+    """The stop rule, the budget of votes and the rendering, as text that is equal for equal ones.
+
+    Args:
+        judge: the judge.
+        rendering: the versions of what it is shown.
+    """
+    how = {"votes": judge.votes.model_dump(mode="json"), "rendering": asdict(rendering)}
+    return json.dumps(how, sort_keys=True)

@@ -1,0 +1,31 @@
+"""Which judge a run would be, and whether an output has votes of it."""
+
+from __future__ import annotations
+
+from pipeline.engines.model_version import model_version
+from pipeline.judging.judge_cards import find_judge, judge_card
+from pipeline.labeling.label_config import LabelConfig
+from pipeline.labeling.preflight.check import Check
+from pipeline.runtime.errors import ConfigError, InputError, StorageError
+from pipeline.store.object_store import Store
+
+_NAME = "judge"
+
+
+def judge_check(config: LabelConfig, output_uri: str | None) -> Check:
+    """Names the judge's id, and says how it is recognised in the output."""
+    try:
+        version = model_version(config.judge.model)
+    except ConfigError as error:
+        return Check(_NAME, "skipped", f"its weights are not known ({error})")
+    if output_uri is None:
+        judge_id = judge_card(config.judge, version, config.engine.kind)["judge_id"]
+        return Check(_NAME, "ok", f"{judge_id[:16]}, if it is new to the output")
+    try:
+        known = find_judge(Store(output_uri), config.judge, version, config.engine.kind)
+    except StorageError:
+        return Check(_NAME, "skipped", "the output cannot be read")
+    except InputError as error:
+        advice = "restore the card, or remove it if its judge's labels are not needed"
+        return Check(_NAME, "fail", str(error), advice)
+    return Check(_NAME, "ok", f"{known.judge_id[:16]}, {known.found}")

@@ -1,0 +1,115 @@
+"""Which rows that are judged already are asked about again, and with which votes they go on.
+
+A row is reopened where its votes no longer suffice (a larger budget or a stricter stop rule),
+where what its votes were shown is shown otherwise by now (``pipeline.judging.renderings``), and
+where it is quarantined and its reason is to be retried. All its votes stay; in the last two cases
+they count no more.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from pipeline.aggregation.evidence import next_orders
+from pipeline.judging.asking import asking_of
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.judging_formats import FORMATS
+from pipeline.judging.renderings import concerns, unstated
+from pipeline.judging.votes import Vote, standing
+from pipeline.runtime.errors import InputError
+from schemas.labels import Reason
+
+Why = Literal["retried", "shown_otherwise", "undecided"]
+COLUMNS = ("row", "pair_hash", "status", "reason", "run_id", "votes")
+
+
+@dataclass(frozen=True)
+class Reopening:
+    """The rule of one run.
+
+    Attributes:
+        judge: the judge of the run.
+        run_id: the run; what it has retried is not retried again.
+        reasons: rows quarantined for one of these are retried.
+    """
+
+    judge: JudgeConfig
+    run_id: str
+    reasons: frozenset[Reason] = frozenset()
+
+    @property
+    def asking(self) -> str:
+        """What parts state whose rows this run has asked about."""
+        return asking_of(self.judge)
+
+    def why(self, label: Mapping[str, Any]) -> Why | None:
+        """Why a row is asked about again, if it is.
+
+        Args:
+            label: ``COLUMNS`` of labels v2.
+        """
+        if label["reason"] in self.reasons and label["run_id"] != self.run_id:
+            return "retried"
+        votes = standing(votes_of(label))
+        if not votes or label["pair_hash"] is None:
+            return None
+        if any(concerns(vote.rendering or unstated(self.judge)) for vote in votes):
+            return "shown_otherwise"
+        orders = next_orders(
+            FORMATS[self.judge.format],
+            votes,
+            self.judge.votes,
+            len(votes[0].order),
+            label["pair_hash"],
+        )
+        return "undecided" if orders else None
+
+    def votes(self, label: Mapping[str, Any]) -> list[Vote]:
+        """The votes that a reopened row goes on with: all of them, with what counts no more."""
+        votes = votes_of(label)
+        if self.why(label) in ("retried", "shown_otherwise"):
+            return [replace(vote, superseded=True) for vote in votes]
+        return votes
+
+    def pending(self, part: pa.Table) -> Counter[Why]:
+        """How many rows of a part are asked about again, by why.
+
+        Args:
+            part: its ``COLUMNS``.
+        """
+        rows = part.select(COLUMNS).to_pylist()
+        return Counter(why for row in rows if (why := self.why(row)))
+
+
+def votes_of(label: Mapping[str, Any]) -> list[Vote]:
+    """The votes of a row of labels v2; those without a run are of the row's."""
+    votes = [Vote.from_row(vote) for vote in label["votes"] or ()]
+    return [vote if vote.run_id else replace(vote, run_id=label["run_id"]) for vote in votes]
+
+
+def add_retry_option(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--retry-quarantined``, whose value :func:`parse_reasons` takes."""
+    text = "judge quarantined rows again: those of these reasons, or all of them"
+    parser.add_argument("--retry-quarantined", metavar="REASON", nargs="*", help=text)
+
+
+def parse_reasons(names: Collection[str] | None) -> frozenset[Reason]:
+    """The reasons named on a command line: all of them for no name, none for None.
+
+    Raises:
+        InputError: a name is no reason; lists them all.
+    """
+    if names is None:
+        return frozenset()
+    try:
+        named = frozenset(Reason(name) for name in names) or frozenset(Reason)
+        return named - {Reason.FORGOTTEN}  # these are never judged again
+    except ValueError as error:
+        listed = ", ".join(Reason)
+        raise InputError(f"--retry-quarantined: {error}; expected some of {listed}") from error

@@ -1,0 +1,36 @@
+"""Which parts may have rows that are to be asked about again, by what the label index says."""
+
+from __future__ import annotations
+
+from pipeline.judging.asking import asking_of
+from pipeline.judging.judge_cards import judge_of, read_card
+from pipeline.judging.renderings import FIRST
+from pipeline.parts.label_index import LabelIndex, open_index
+from pipeline.store.object_store import Store
+
+
+def unsettled_parts(
+    output: Store, judge_id: str, asking: str, index: LabelIndex | None = None
+) -> frozenset[str]:
+    """The keys of parts that say they were asked about in another way than ``asking``.
+
+    Parts of labels v1 do not say it: their judge was asked as its card has it.
+
+    Args:
+        output: the output root.
+        judge_id: the judge.
+        asking: of this run.
+        index: the newest one; by default what is stored.
+
+    Raises:
+        InputError: the judge's card, or the index, is damaged.
+        StorageError: the store fails.
+    """
+    if index is None:
+        index, _ = open_index(output, judge_id)
+    card = read_card(output, judge_id)
+    before = judge_of(card) if card else None
+    unstated = asking_of(before, FIRST) if before else ""
+    if all((stated or unstated) == asking for stated in index.state.askings):
+        return frozenset()
+    return frozenset(key for key, stated in index.part_keys() if (stated or unstated) != asking)

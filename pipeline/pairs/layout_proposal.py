@@ -1,0 +1,98 @@
+"""``layout: auto``: proposes a known layout and shows why; nothing is ever run on a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.pairs.arrow_values import values_of
+from pipeline.pairs.known_layouts import Layout, fitting_layouts, layout_names
+from pipeline.pairs.mapped_rows import pair_of
+from pipeline.pairs.shard_columns import ShardColumns
+from pipeline.pairs.shards import open_shard
+from pipeline.runtime.errors import InputError
+from pipeline.store.object_store import Entry, Store
+
+_ROWS = 16
+_SHOWN = 200  # characters of a value
+
+Row = Mapping[str, Any]
+
+
+def proposal_for_shard(store: Store, entry: Entry) -> str:
+    """What is proposed for a shard, by its first rows.
+
+    Raises:
+        InputError: it cannot be read.
+        StorageError: the store fails.
+    """
+    try:
+        file = open_shard(store, entry)
+        columns = ShardColumns(entry.key, file.schema_arrow)
+        batch = next(file.iter_batches(_ROWS, use_threads=False), None)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{store.path(entry.key)}: cannot be read: {error}") from error
+    table = pa.Table.from_batches([] if batch is None else [columns.whole(batch)], columns.schema)
+    return proposal(table, store.path(entry.key))
+
+
+def proposal(table: pa.Table, where: str) -> str:
+    """What is proposed for a table, in lines for a user.
+
+    Args:
+        table: its first rows.
+        where: what it is, for the message.
+    """
+    values = [values_of(table[name]) for name in table.column_names]
+    rows = [dict(zip(table.column_names, row, strict=True)) for row in zip(*values, strict=True)]
+    fits = [(layout, _fitting(layout, rows)) for layout in fitting_layouts(table.schema)]
+    found = f"{where}: columns {', '.join(table.column_names)}"
+    fits = [each for each in fits if each[1]]
+    if not fits:
+        return (
+            f"{found}: no known layout ({', '.join(layout_names())}) reads its first rows: say "
+            "where the fields of a pair are under input.map"
+        )
+    fits.sort(key=lambda each: -each[1])
+    best, count = fits[0]
+    others = [f"{layout.name} ({n} of {len(rows)} rows fit)" for layout, n in fits[1:]]
+    lines = [
+        found,
+        f"proposed layout: {best.name} ({count} of {len(rows)} rows fit): {best.doc}",
+        *(f"  {name} -> {', '.join(f) or '(not read)'}" for name, f in _uses(best, table)),
+        *_shown(best, rows),
+        *([f"also possible: {', '.join(others)}"] if others else []),
+        f"nothing was run: if this is right, set input.layout to {best.name}",
+    ]
+    return "\n".join(lines)
+
+
+def _uses(layout: Layout, table: pa.Table) -> list[tuple[str, list[str]]]:
+    return list(layout.mapping.uses(table.schema).items())
+
+
+def _fitting(layout: Layout, rows: Sequence[Row]) -> int:
+    return sum(_fits(layout, row) for row in rows)
+
+
+def _fits(layout: Layout, row: Row) -> bool:
+    pair, problems = pair_of(layout.mapping, row)
+    asked = pair["prompt"] or pair["messages"]
+    return bool(not problems and asked and (pair["response_a"] or pair["candidates"]))
+
+
+def _shown(layout: Layout, rows: Sequence[Row]) -> list[str]:
+    """How the first row that fits reads."""
+    for number, row in enumerate(rows):
+        if _fits(layout, row):
+            pair, _ = pair_of(layout.mapping, row)
+            there = {name: value for name, value in pair.items() if value is not None}
+            return [f"row {number} reads:", *(f"  {n}: {_clipped(v)}" for n, v in there.items())]
+    return []
+
+
+def _clipped(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

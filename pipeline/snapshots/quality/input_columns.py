@@ -1,0 +1,224 @@
+"""What measuring reads of the input: gold; and prompts and text lengths of some row groups."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.pairs.pair_mapping import PairMapping
+from pipeline.pairs.prompts import prompt_key
+from pipeline.pairs.shard_columns import ShardColumns, narrow_batches
+from pipeline.pairs.shards import list_shards, open_input
+from pipeline.runtime.errors import InputError
+from pipeline.snapshots.quality.label_counts import floats
+from pipeline.stats.arrays import Floats, Ints
+from pipeline.store.content_keys import ContentKeys
+from pipeline.store.object_store import Entry, Store
+from schemas.labels import Status
+from schemas.manifest import InputShard, Manifest
+from schemas.pairs import PAIRS
+
+_KEPT = 32  # shards whose gold is cached: rows of a few shards are counted at a time
+_BATCH_ROWS = 1_024
+_RESPONSES = ("response_a", "response_b")
+_CHANGED = "it was removed or replaced since the snapshot was made"
+_UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
+_PROMPT = ("prompt", "messages")
+
+
+@dataclass(frozen=True)
+class Gold:
+    """The gold of one shard.
+
+    Attributes:
+        values: of each row.
+        prompts: the key of each row's prompt; 0 where the row has no gold.
+    """
+
+    values: pa.Array
+    prompts: Ints
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row group.
+
+    Attributes:
+        start: its first row within its shard.
+        prompts: the key of each row's prompt.
+        a, b: lengths of the two responses in characters; NaN where a response has no text.
+    """
+
+    start: int
+    prompts: Ints
+    a: Floats
+    b: Floats
+
+
+class SnapshotInput:
+    """The shards that a snapshot was made of, except those that have changed since.
+
+    Safe to use from many threads.
+
+    Attributes:
+        unread: why shards could not be read, by path.
+    """
+
+    def __init__(self, manifest: Manifest, mapping: PairMapping, output: Store) -> None:
+        """Lists the input; ``output`` keeps the hashes of its files.
+
+        Raises:
+            StorageError: it cannot be reached.
+        """
+        self.unread: dict[str, str] = {}
+        self._store, prefix = open_input(manifest.input)
+        self._mapping, self._contents = mapping, ContentKeys(self._store, output)
+        try:
+            entries = {entry.key: entry for entry in list_shards(self._store, prefix)}
+        except InputError:  # none is left, and the snapshot is measured without them
+            entries = {}
+        self._shards = {shard.path: shard for shard in manifest.shards if shard.rows}
+        self._entries = {
+            path: entries[path]
+            for path, shard in self._shards.items()
+            if path in entries and _same(shard, entries[path])
+        }
+        for path in self._shards.keys() - self._entries.keys():
+            self.unread[path] = _CHANGED
+        self._gold: OrderedDict[tuple[str, str], Future[Gold | None]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def gold(self, path: str, name: str) -> Gold | None:
+        """The column ``gold`` or ``gold_scores`` of a shard, whole; None if it has no gold."""
+        with self._lock:
+            future = self._gold.get((path, name))
+            mine = future is None
+            if future is None:
+                future = self._gold[path, name] = Future()
+                while len(self._gold) > _KEPT:
+                    self._gold.popitem(last=False)
+        if mine:
+            try:
+                future.set_result(self._read_gold(path, name))
+            except BaseException as error:
+                future.set_exception(error)
+                raise
+        return future.result()
+
+    def notes(self) -> list[str]:
+        """Which shards could not be read, for people."""
+        if not self.unread:
+            return []
+        path, why = min(self.unread.items())
+        return [f"gold and texts of {len(self.unread)} shards are not known, such as {path}: {why}"]
+
+    def sample(self, groups: int, *, texts: bool) -> dict[str, Sample]:
+        """One row group of each of ``groups`` shards, by path; ``texts`` are measured if asked for.
+
+        The shards' keys decide which ones, so that the same input gives the same sample.
+        """
+        labeled = [
+            path
+            for path, shard in self._shards.items()
+            if shard.counts[Status.LABELED] and path in self._entries
+        ]
+        chosen = sorted(labeled, key=lambda path: self._shards[path].shard_key)[:groups]
+        found = {path: self._read_sample(path, texts) for path in chosen}
+        return {path: sample for path, sample in found.items() if sample is not None}
+
+    def _read_gold(self, path: str, name: str) -> Gold | None:
+        try:
+            _, pieces = self._read(path, [name])
+            found = pa.chunked_array(
+                [chunk for table in pieces for chunk in table[name].chunks], PAIRS.field(name).type
+            )
+            whole = len(found) == self._shards[path].rows
+            if not whole or found.null_count == len(found):
+                return None
+            values = found.combine_chunks()
+            _, pieces = self._read(path, _PROMPT)
+        except _UNREADABLE as error:
+            self.unread[path] = _first_line(error)
+            return None
+        prompts = _prompt_keys(pieces, np.asarray(pc.is_valid(values), bool))
+        if prompts is None:  # the shard has no prompts: they are all the same
+            prompts = np.zeros(len(values), np.int64)
+        return Gold(values, prompts)
+
+    def _read_sample(self, path: str, texts: bool) -> Sample | None:
+        number = int(self._shards[path].shard_key[:8], 16)
+        wanted = _RESPONSES if texts else ()
+        try:
+            start, pieces = self._read(path, (*wanted, *_PROMPT), number)
+        except _UNREADABLE as error:
+            self.unread[path] = _first_line(error)
+            return None
+        prompts = _prompt_keys(pieces)
+        if prompts is None:
+            return None
+        a, b = (
+            np.concatenate(
+                [floats(pc.utf8_length(pc.struct_field(piece[name], "text"))) for piece in pieces]
+            )
+            if wanted
+            else np.full(len(prompts), np.nan)
+            for name in _RESPONSES
+        )
+        return Sample(start, prompts, a, b)
+
+    def _read(
+        self, path: str, wanted: Sequence[str], group: int | None = None
+    ) -> tuple[int, list[pa.Table]]:
+        """Columns of pairs v1, batch by batch, and the number of their first row.
+
+        Args:
+            path: the shard's.
+            wanted: their names; nothing else is read, and no media.
+            group: of one row group alone, counted around the shard's groups; or of all of them.
+        """
+        entry = self._entries.get(path)
+        if entry is None:
+            return 0, []
+        source = self._store.open(entry.key, entry.size)
+        try:
+            file = pq.ParquetFile(pa.PythonFile(source, mode="r"), page_checksum_verification=True)
+            mapping = self._mapping.narrowed(wanted)
+            if not mapping.needed(ShardColumns(path, file.schema_arrow).schema):
+                return 0, []
+            if entry.etag is None and self._contents.of(entry) != self._shards[path].content:
+                self.unread[path] = _CHANGED  # of the same size as before
+                return 0, []
+            groups = list(range(file.num_row_groups))
+            groups = groups if group is None else [group % len(groups)]
+            start = sum(file.metadata.row_group(each).num_rows for each in range(groups[0]))
+            return start, list(narrow_batches(file, path, mapping, groups, _BATCH_ROWS))
+        except OSError as error:
+            raise source.failure or error from error
+
+
+def _prompt_keys(pieces: Sequence[pa.Table], of: NDArray[np.bool_] | None = None) -> Ints | None:
+    """The key of each row's prompt, or 0 but for the rows of a mask; None without a prompt."""
+    keys: list[int] = []
+    for piece in pieces:
+        columns = (piece[name].to_pylist() for name in _PROMPT)
+        for prompt, turns in zip(*columns, strict=True):
+            wanted = of is None or of[len(keys)]
+            keys.append(prompt_key(prompt, turns) if wanted else 0)
+    return np.array(keys, np.int64) if keys else None
+
+
+def _same(shard: InputShard, entry: Entry) -> bool:
+    return shard.bytes == entry.size and entry.etag in (None, shard.content)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,63 @@
+"""Wilson's interval of a share whose things come in clusters, such as the pairs of a prompt."""
+
+from __future__ import annotations
+
+import math
+
+from scipy.special import ndtri, stdtrit
+
+from pipeline.stats.arrays import Table
+
+LEVEL = 0.95
+LEAST_PROMPTS = 20  # of fewer, the spread between prompts is too uncertain to state an interval
+NORMAL = float(ndtri((1 + LEVEL) / 2))
+
+
+def wilson(p: float, independent: float, quantile: float = NORMAL) -> tuple[float, float]:
+    """The interval of a share, low and high; it holds the share.
+
+    Wilson's holds its level for few things and for shares near 0 and 1, where value ± error does
+    not.
+
+    Args:
+        p: the share.
+        independent: of how many independent things.
+        quantile: of a standardised error at half of what is left out of ``LEVEL``.
+    """
+    z2 = quantile**2 / independent
+    centre = (p + z2 / 2) / (1 + z2)
+    half = math.sqrt(z2 * (p * (1 - p) + z2 / 4)) / (1 + z2)
+    return min(max(0.0, centre - half), p), max(min(1.0, centre + half), p)
+
+
+def student(clusters: int) -> float:
+    """The quantile where the spread is estimated from so many clusters."""
+    return float(stdtrit(max(1, clusters - 1), (1 + LEVEL) / 2))
+
+
+def clustered_wilson(sums: Table) -> tuple[float, float, float]:
+    """A share of things that come in clusters, whose members are alike: value, low, high.
+
+    The interval is that of as many independent things as have the same variance, which the spread
+    between clusters gives; never for more than there are. Of a share of 0 or 1, which shows no
+    spread, each cluster counts as one.
+
+    Args:
+        sums: of :func:`pipeline.stats.tally.ratio_sums`, about at least one thing.
+    """
+    part, whole, clusters = float(sums[0]), float(sums[1]), int(sums[5])
+    p = part / whole
+    return p, *wilson(p, effective_number(sums), student(clusters))
+
+
+def effective_number(sums: Table) -> float:
+    """How many independent things have the variance of these; see :func:`clustered_wilson`."""
+    part, whole, part2, product, whole2, clusters = map(float, sums)
+    p = part / whole
+    spread = part2 - 2 * p * product + p * p * whole2  # of parts around what p expects of each
+    if part in (0, whole) or clusters < 2:
+        return clusters
+    if spread <= 0:
+        return whole
+    variance = spread / whole**2 * clusters / (clusters - 1)
+    return min(whole, max(1.0, p * (1 - p) / variance))

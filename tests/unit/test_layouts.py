@@ -1,0 +1,281 @@
+"""Every known layout on sets of its kind: the right value of every field of every row."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.pairs.known_layouts import known_layout, layout_names
+from pipeline.pairs.layout_proposal import proposal, proposal_for_shard
+from pipeline.pairs.mapped_rows import pair_of, to_pairs
+from pipeline.pairs.mapping_config import MappingConfig
+from pipeline.store.object_store import Store
+from schemas.pairs import PAIRS
+
+Row = dict[str, Any]
+
+FOLDER = Path(__file__).parent.parent / "layouts"
+USER, ASSISTANT, SYSTEM = "user", "assistant", "system"
+
+
+def rows_of(name: str) -> list[Row]:
+    """The rows of a set, as JSON has them."""
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    if name.endswith(".json"):
+        rows: list[Row] = json.loads(text)
+        return rows
+    return [json.loads(line) for line in text.splitlines() if line]
+
+
+def table_of(rows: list[Row]) -> pa.Table:
+    """The rows as a table; what Arrow has no type for becomes JSON, as some writers store it."""
+    columns: dict[str, pa.Array] = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        values = [row.get(name) for row in rows]
+        try:
+            columns[name] = pa.array(values)
+        except pa.ArrowInvalid:
+            texts = pa.array([None if each is None else json.dumps(each) for each in values])
+            columns[name] = pa.ExtensionArray.from_storage(pa.json_(), texts)
+    return pa.table(columns)
+
+
+def mapped(name: str, **settings: Any) -> list[Row]:
+    """Every row as a pair, of which each field must fit."""
+    mapping = MappingConfig(**settings).mapping()
+    found = [pair_of(mapping, row) for row in rows_of(name)]
+    assert [problems for _, problems in found] == [[] for _ in found]
+    return [pair for pair, _ in found]
+
+
+def asked(pair: Row) -> Any:
+    """The prompt, or role and content of each message."""
+    return pair["prompt"] or [(turn["role"], turn["content"]) for turn in pair["messages"]]
+
+
+def answers(pair: Row) -> tuple[str, str]:
+    return (pair["response_a"]["text"], pair["response_b"]["text"])
+
+
+def paths(media: list[Row] | None) -> list[str]:
+    return [each["path"] for each in media or ()]
+
+
+def test_trl_explicit() -> None:
+    spoken, seen = mapped("trl_explicit.jsonl", layout="trl")
+    assert asked(spoken) == [(SYSTEM, "Be brief."), (USER, "2+2?")]
+    assert (answers(spoken), spoken["gold"], spoken["images"]) == (("4", "5"), "a", None)
+    assert asked(seen) == "First this:<image>what colour is it?"
+    assert (answers(seen), paths(seen["images"])) == (("Red.", "Blue."), ["red.png"])
+
+
+def test_trl_implicit() -> None:
+    first, second = mapped("trl_implicit.jsonl", layout="trl")
+    assert asked(first) == "Is ice lighter than water?"
+    assert (answers(first), first["gold"]) == (("Yes, it floats.", "No."), "a")
+    assert asked(second) == [
+        (USER, "Is ice lighter than water?"),
+        (ASSISTANT, "Yes."),
+        (USER, "And steam?"),
+    ]
+    assert (answers(second), second["gold"]) == (("Far lighter.", "The same."), "tie")
+
+
+def test_trl_strings_of_turns() -> None:
+    (pair,) = mapped("hh_strings.jsonl", layout="trl")
+    assert asked(pair) == [
+        (USER, "Does tea have caffeine?"),
+        (ASSISTANT, "Yes."),
+        (USER, "Green tea too?"),
+    ]
+    assert (answers(pair), pair["gold"]) == (("Yes, a little less.", "No, none."), "a")
+
+
+def test_sharegpt_of_one_to_three_turns_and_a_picture() -> None:
+    one, two, three, seen = mapped("sharegpt_dpo.json", layout="sharegpt")
+    assert (asked(one), answers(one)) == ("Name a prime above ten.", ("Eleven.", "Twelve."))
+    assert asked(two) == [(SYSTEM, "You answer in one word."), (USER, "Capital of Peru?")]
+    assert answers(two) == ("Lima", "Cusco, I believe, or Lima.")
+    assert asked(three) == [
+        (USER, "Hi"),
+        (ASSISTANT, "Hello. What is it about?"),
+        (USER, "Is 91 prime?"),
+    ]
+    assert answers(three) == ("No, 7 times 13.", "Yes.")
+    assert (asked(seen), paths(seen["images"])) == ("How many squares are there?", ["squares.png"])
+    assert [pair["gold"] for pair in (one, two, three, seen)] == ["a"] * 4
+
+
+def test_openai_parts() -> None:
+    (pair,) = mapped("openai_parts.jsonl", layout="openai")
+    assert (pair["pair_id"], asked(pair)) == ("o1", "One pixel of which colour?")
+    (image,) = pair["images"]
+    assert image["bytes"] is None
+    assert image["path"].startswith("data:image/png;base64,iVBORw0KGgo")
+    assert (answers(pair), pair["gold"]) == (("Red.", "I cannot see it."), "a")
+
+
+def test_ranked_pictures_and_nulls_among_them() -> None:
+    three, four = mapped("ranked.json", layout="ranked")
+    shown = [[paths(each["images"]) for each in pair["candidates"]] for pair in (three, four)]
+    assert shown[0] == [["r1/0.png"], ["r1/1.png"], ["r1/2.png"]]
+    assert shown[1] == [["r2/0.png"], ["r2/1.png"], ["r2/3.png"], ["r2/4.png"]]
+    assert [pair["prompt"] for pair in (three, four)] == ["a red ball", "two dogs"]
+    best, second, third = (three["gold_scores"][number] for number in (1, 0, 2))
+    assert best > second > third
+    best, *equal, last = four["gold_scores"]
+    assert best > equal[0] == equal[1] > last
+
+
+def test_alpaca_eval() -> None:
+    pairs = mapped("numeric_preference.json", layout="alpaca-eval")
+    assert [pair["gold"] for pair in pairs] == ["a", "b", "tie"]
+    assert [asked(pair) for pair in pairs] == ["Say hello.", "Say bye.", "Say tea."]
+    assert answers(pairs[1]) == ("What?", "Goodbye.")
+
+
+def test_arena_one_hot() -> None:
+    pairs = mapped("onehot.jsonl", layout="arena")
+    assert [(p["pair_id"], p["gold"]) for p in pairs] == [("7", "a"), ("8", "b")]
+    assert [answers(pair) for pair in pairs] == [("Four", "a"), ("4", "D")]
+
+
+def test_arena_conversations() -> None:
+    def said(answer: str) -> list[Row]:
+        return [{"role": USER, "content": "Hi?"}, {"role": ASSISTANT, "content": answer}]
+
+    row = {"question_id": "q", "model_a": "m", "conversation_a": said("A"),
+           "conversation_b": said("B"), "winner": "tie (bothbad)"}  # fmt: skip
+    pair, problems = pair_of(known_layout("arena").mapping, row)
+    assert (problems, asked(pair), answers(pair), pair["gold"]) == ([], "Hi?", ("A", "B"), "tie")
+    assert (pair["pair_id"], pair["response_a"]["model"]) == ("q", "m")
+
+
+def test_llava() -> None:
+    said = [{"from": "human", "value": "What is this?\n<image>"}]
+    row = {"image": "x.png", "conversations": said, "preference": 2,
+           "output_1": {"from": "llava", "value": "A"},
+           "output_2": {"from": "llava", "value": "B"}}  # fmt: skip
+    pair, problems = pair_of(known_layout("llava").mapping, row)
+    assert (problems, asked(pair)) == ([], "What is this?<image>")
+    assert (answers(pair), pair["gold"], paths(pair["images"])) == (("A", "B"), "b", ["x.png"])
+    pair, problems = pair_of(
+        known_layout("llava").mapping,
+        {"image": {"bytes": b"x", "path": None}, "question": "Q?", "chosen": "", "rejected": "r"},
+    )
+    assert (problems, asked(pair), pair["gold"]) == ([], "Q?", "a")
+    assert pair["images"] == [{"bytes": b"x", "path": None}]
+
+
+def test_a_placeholder_without_its_picture_is_never_judged() -> None:
+    row = {"conversations": [{"from": "human", "value": "<image>What is this?"}],
+           "chosen": {"from": "gpt", "value": "A"},
+           "rejected": {"from": "gpt", "value": "B"}}  # fmt: skip
+    _, (problem,) = pair_of(known_layout("sharegpt").mapping, row)
+    assert "got 0 images, expected 1" in problem
+    for images in (None, [], ["x.png", "y.png"]):
+        _, (problem,) = pair_of(known_layout("sharegpt").mapping, row | {"images": images})
+        count = len(images or ())
+        assert f"got {count} images, expected 1" in problem
+    stated = MappingConfig(layout="sharegpt", map={"images": None}).mapping()
+    pair, problems = pair_of(stated, row)
+    assert (problems, pair["prompt"]) == ([], "<image>What is this?")
+
+
+def test_score_pairs_by_a_map() -> None:
+    pairs = mapped(
+        "score_pairs.json",
+        map={
+            "messages": "question",
+            "a": "answer_a",
+            "b": "answer_b",
+            "gold": "winner(score[0], score[1])",
+        },
+    )
+    assert [pair["gold"] for pair in pairs] == ["a", "b", "tie"]
+    assert asked(pairs[0]) == "Is a whale a fish?"
+
+
+def test_annotators_by_a_map_and_an_odd_value_costs_its_row() -> None:
+    codes = '`{"1": "a", "2": "b", "0": "tie"}`'
+    mapping = MappingConfig(
+        map={
+            "pair_id": "idx",
+            "messages": "join([instruction, input])",
+            "a": "response1",
+            "b": "response2",
+            "gold": f"recode(majority([annotator1, annotator2, annotator3]), {codes})",
+        }
+    ).mapping()
+    found = [pair_of(mapping, row) for row in rows_of("annotators.json")]
+    assert [pair["gold"] for pair, _ in found] == ["a", "b", "a"]
+    assert [asked(p) for p, _ in found] == ["Translate to French\nthe cat", "Is it true?",
+                                            "Count\na b"]  # fmt: skip
+    assert [len(problems) for _, problems in found] == [0, 1, 0]
+    assert found[1][1][0].startswith("a (response1): got the boolean true, expected a text")
+
+
+@pytest.mark.parametrize(
+    ("name", "proposed"),
+    [
+        ("trl_explicit.jsonl", "trl"),
+        ("trl_implicit.jsonl", "trl"),
+        ("hh_strings.jsonl", "trl"),
+        ("sharegpt_dpo.json", "sharegpt"),
+        ("openai_parts.jsonl", "openai"),
+        ("ranked.json", "ranked"),
+        ("numeric_preference.json", "alpaca-eval"),
+        ("onehot.jsonl", "arena"),
+        ("score_pairs.json", None),
+    ],
+)
+def test_a_layout_is_proposed_with_its_reasons(
+    tmp_path: Path, name: str, proposed: str | None
+) -> None:
+    rows = rows_of(name)
+    pq.write_table(table_of(rows), tmp_path / "in.parquet")
+    store = Store(str(tmp_path))
+    (entry,) = store.list()
+    text = proposal_for_shard(store, entry)
+    if proposed is None:
+        assert "no known layout" in text
+        return
+    assert f"proposed layout: {proposed} ({len(rows)} of {len(rows)} rows fit)" in text
+    assert "row 0 reads:" in text
+    assert text.endswith(f"set input.layout to {proposed}")
+
+
+def test_pairs_are_proposed_as_what_they_are() -> None:
+    row = {"pair_id": "1", "prompt": "q", "response_a": {"text": "x"}, "response_b": {"text": "y"}}
+    assert "proposed layout: pairs (1 of 1" in proposal(pa.Table.from_pylist([row]), "here")
+
+
+def test_every_layout_says_what_it_is() -> None:
+    assert layout_names() == sorted(
+        ["pairs", "trl", "sharegpt", "openai", "llava", "ranked", "alpaca-eval", "arena"]
+    )
+    for name in layout_names():
+        layout = known_layout(name)
+        assert layout.doc
+        MappingConfig(layout=name, map=layout.expressions)  # every expression can be evaluated
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [("trl_explicit.jsonl", "trl"), ("sharegpt_dpo.json", "sharegpt"), ("ranked.json", "ranked")],
+)
+def test_rows_out_of_arrow_are_those_of_json(name: str, layout: str) -> None:
+    mapping = known_layout(layout).mapping
+    table = table_of(rows_of(name))
+    ids = [str(number) for number in range(len(table))] if mapping.makes_ids else None
+    pairs = to_pairs(mapping, table, ids)
+    assert pairs["defect"].null_count == len(table)
+    expected = [pair_of(mapping, row)[0] for row in rows_of(name)]
+    if ids:
+        expected = [pair | {"pair_id": id_} for pair, id_ in zip(expected, ids, strict=True)]
+    assert pairs.select(PAIRS.names).to_pylist() == expected

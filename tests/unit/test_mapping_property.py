@@ -1,0 +1,154 @@
+"""Mappings of any rows: what fits is kept, what does not costs its row, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.pairs.arrow_values import values_of
+from pipeline.pairs.conversations import Unfit, shown
+from pipeline.pairs.known_layouts import known_layout, layout_names
+from pipeline.pairs.mapped_rows import pair_of, to_pairs
+from pipeline.pairs.mapping_config import MappingConfig
+from pipeline.pairs.mapping_functions import FUNCTIONS, PairFunctions
+from pipeline.pairs.placing import leading, place, with_placeholders
+from schemas.pairs import PAIRS
+
+Row = dict[str, Any]
+
+TEXT = st.text(max_size=6) | st.sampled_from(["<image>", "a<image>b", "<video>\n", "\n\nHuman: x"])
+SCALARS = st.none() | st.booleans() | st.integers(-3, 9) | st.floats(width=32) | TEXT
+NAMES = st.sampled_from(
+    ["role", "from", "content", "value", "type", "text", "image", "url", "bytes", "path", "model"]
+)
+ROLES = st.sampled_from(["user", "human", "gpt", "assistant", "system", "tool", "narrator", None])
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(NAMES, inner, max_size=3)
+        | st.fixed_dictionaries({"role": ROLES, "content": inner})
+    ),
+    max_leaves=12,
+)
+OTHERS = (
+    ("chosen", "rejected", "conversations", "image", "responses", "generations", "ranking"),
+    ("output_1", "output_2", "instruction", "preference", "winner", "conversation_a"),
+    ("conversation_b", "score_chosen", "score_rejected"),
+)
+COLUMNS = st.sampled_from([*PAIRS.names, *(name for names in OTHERS for name in names)])
+ROWS = st.dictionaries(COLUMNS, VALUES, max_size=8)
+
+
+@settings(deadline=None, max_examples=150)
+@given(ROWS, st.sampled_from(layout_names()))
+def test_any_row_is_read_or_named(row: Row, layout: str) -> None:
+    pair, problems = pair_of(known_layout(layout).mapping, row)
+    assert list(pair) == PAIRS.names
+    assert all(isinstance(problem, str) and problem for problem in problems)
+    try:
+        pa.Table.from_pylist([pair], PAIRS).validate(full=True)
+    except UnicodeEncodeError:
+        assert "\\ud" in json.dumps(pair)  # half a character, which costs its row
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_functions_answer_or_refuse(data: st.DataObject) -> None:
+    ours = [name for name in vars(PairFunctions) if name.startswith("_func_")]
+    name = data.draw(st.sampled_from(sorted(ours))).removeprefix("_func_")
+    count = len(FUNCTIONS.FUNCTION_TABLE[name]["signature"])
+    arguments = data.draw(st.lists(VALUES, min_size=count, max_size=count))
+    with contextlib.suppress(Unfit):
+        getattr(FUNCTIONS, f"_func_{name}")(*arguments)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.fixed_dictionaries({"n": SCALARS, "l": st.lists(TEXT, max_size=2)}), max_size=5))
+def test_one_odd_value_costs_its_row(rows: list[Row]) -> None:
+    mapping = MappingConfig(
+        map={"pair_id": "'1'", "messages": "n", "a": "l[0]", "b": "l[1]", "gold": "null"}
+    ).mapping()
+    texts = [json.dumps(row["n"]) for row in rows]
+    odd = pa.ExtensionArray.from_storage(pa.json_(), pa.array(texts, pa.string()))
+    table = pa.table({"n": odd, "l": pa.array([row["l"] for row in rows], pa.list_(pa.string()))})
+    pairs = to_pairs(mapping, table.select(["n", "l"])).to_pylist()
+    for row, pair in zip(rows, pairs, strict=True):
+        fits = isinstance(row["n"], str) or row["n"] is None or row["n"] != row["n"]
+        said = f"messages (n): got {shown(row['n'])}, expected a conversation"
+        assert fits != str(pair["defect"]).startswith(said)
+        if isinstance(row["n"], str) and "<" not in row["n"]:
+            assert pair["prompt"] == row["n"]
+        assert (pair["response_a"] or {}).get("text") == (row["l"][0] or None if row["l"] else None)
+
+
+PARTS = st.lists(st.sampled_from(["text", "<image>", "more", "<video>"]), max_size=6)
+
+
+@given(PARTS, st.integers(0, 4), st.integers(0, 4))
+def test_media_stand_in_their_order(pieces: list[str], images: int, videos: int) -> None:
+    held = {"image": [f"i{n}" for n in range(images)], "video": [f"v{n}" for n in range(videos)]}
+    text = "".join(pieces)
+    part = {"type": "text", "text": text, "image": None, "video": None}
+    counts = {kind: text.count(f"<{kind}>") for kind in held}
+    try:
+        (placed,) = place([[part]], held)
+    except Unfit:
+        assert any(counts[kind] not in (0, len(held[kind])) and held[kind] for kind in held)
+        return
+    for kind in held:
+        assert [each[kind] for each in placed if each["type"] == kind] == held[kind]
+    (lowered,) = with_placeholders([placed])
+    if not any(kind["type"] != "text" for kind in leading(placed)[1]):
+        assert lowered == "".join(p["text"] for p in placed if p["type"] == "text")
+    else:  # what is written again is placed as before
+        again = {"type": "text", "text": lowered, "image": None, "video": None}
+        (second,) = place([[again]], held)
+        assert [p for p in second if p["type"] != "text"] == [
+            p for p in placed if p["type"] != "text"
+        ]
+
+
+TYPES: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [
+    (pa.string(), TEXT),
+    (pa.large_string(), TEXT),
+    (pa.string_view(), TEXT),
+    (pa.int8(), st.integers(-9, 9)),
+    (pa.float64(), st.floats(allow_nan=False)),
+    (pa.bool_(), st.booleans()),
+]
+
+
+@st.composite
+def arrays(draw: st.DrawFn, depth: int = 2) -> tuple[pa.DataType, st.SearchStrategy[Any]]:
+    """An Arrow type and the values it holds."""
+    kind, values = draw(st.sampled_from(TYPES))
+    for _ in range(draw(st.integers(0, depth))):
+        inner = st.none() | values
+        form = draw(st.sampled_from(["list", "large", "view", "fixed", "struct", "map"]))
+        if form == "struct":
+            kind, values = pa.struct([("x", kind)]), st.fixed_dictionaries({"x": inner})
+        elif form == "map":
+            kind = pa.map_(pa.string(), kind)
+            values = st.dictionaries(st.text(max_size=2), inner, max_size=2)
+        elif form == "fixed":
+            kind, values = pa.list_(kind, 2), st.lists(inner, min_size=2, max_size=2)
+        else:
+            make = {"list": pa.list_, "large": pa.large_list, "view": pa.list_view}[form]
+            kind, values = make(kind), st.lists(inner, max_size=3)
+    return kind, st.none() | values
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_values_of_any_arrow_type(data: st.DataObject) -> None:
+    kind, strategy = data.draw(arrays())
+    values = data.draw(st.lists(strategy, max_size=5))
+    array = pa.array(values, kind)
+    start, stop = sorted(data.draw(st.integers(0, len(values))) for _ in range(2))
+    assert values_of(array.slice(start, stop - start)) == values[start:stop]

@@ -138,9 +138,8 @@ def test_a_manifest_that_came_late_with_other_bytes_blocks_nobody(
     # Another version of the Parquet writer.
     writer = pq.ParquetWriter
     monkeypatch.setattr(
-        pq,
-        "ParquetWriter",
-        lambda *a, **how: writer(*a, **how | {"compression": "lz4"}),
+        "pipeline.snapshots.table_writer.pq.ParquetWriter",
+        lambda *to, **how: writer(*to, **how | {"compression": "lz4"}),
     )
     done = mill.publish()
     assert done.live

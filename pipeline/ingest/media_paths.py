@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections import Counter
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.media.media_store import MediaStore
 from pipeline.pairs.arrow_layouts import list_parts
-from pipeline.runtime.errors import ConfigError
+from pipeline.runtime.errors import ConfigError, RowRejected
 from pipeline.store.object_store import Store
+from schemas.labels import Reason
 from schemas.pairs import MEDIA, PAIRS, RESPONSE
+
+_MOST_BYTES = 2**31 - 1  # of one medium: Arrow has no more in a column of binaries
+_WEB = "a web address and no file: download it to {root} and name its path"
+_CAUSES = {
+    Reason.MEDIA_MISSING: "no such file in {root}",
+    Reason.MEDIA_FORBIDDEN: "path leads out of {root}",
+    Reason.MEDIA_UNSUPPORTED: "no regular file in {root}",
+    Reason.MEDIA_TOO_LARGE: "a file of more than 2 GiB in {root}",
+}
 
 
 class MediaPaths:
@@ -36,6 +46,7 @@ class MediaPaths:
             raise ConfigError("inline_media: set media_root to the folder that the paths start at")
         self.problems: Counter[str] = Counter()
         self._store = Store(root) if root is not None else None
+        self._media = MediaStore([] if root is None else [root], _MOST_BYTES)
         self._inline = inline
 
     def apply(self, pairs: pa.Table) -> pa.Table:
@@ -92,12 +103,11 @@ class MediaPaths:
         assert self._store is not None
         if data is not None or path is None:
             return data
-        key = posixpath.normpath(path)
-        # Paths come from the data: nothing outside the folder may end up in a shard.
-        if "://" in path or key.startswith(("/", "../")) or key in (".", ".."):
-            self.problems[f"path leads out of {self._store.uri}"] += 1
+        try:
+            # Paths come from the data: nothing outside the folder may end up in a shard.
+            return self._media.fetch({"bytes": None, "path": path})
+        except RowRejected as refused:
+            web = path.startswith(("http://", "https://"))
+            cause = _WEB if web else _CAUSES.get(refused.reason, "cannot be read from {root}")
+            self.problems[cause.format(root=self._store.uri)] += 1
             return None
-        if self._store.size(key) is None:
-            self.problems[f"no such file in {self._store.uri}"] += 1
-            return None
-        return self._store.read(key)

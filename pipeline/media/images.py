@@ -20,7 +20,7 @@ from pipeline.media.icons import largest_icon
 from pipeline.media.jpeg_scans import JpegScans, is_cut, list_scans
 from pipeline.media.media_config import MediaConfig
 from pipeline.media.missing_pixels import breaks_off, has_hole
-from pipeline.media.png_chunks import split_png
+from pipeline.media.png_chunks import lacks_rows, split_png
 from pipeline.media.signatures import picture_format, unsupported
 from pipeline.media.white_background import eight_bits, rgb_on_white
 from pipeline.runtime.errors import RowRejected
@@ -189,7 +189,7 @@ def _open_png(data: bytes, limits: MediaConfig) -> _Opened:
         image.info["transparency"] = tuple(level >> 8 for level in clear)
     left, top = parts.place
     box = (left, top, left + image.width, top + image.height)
-    return _Opened(image, data, None, parts.profile, _turn(parts.exif), parts.canvas, box)
+    return _Opened(image, parts.data, None, parts.profile, _turn(parts.exif), parts.canvas, box)
 
 
 def _avif_profile(data: bytes) -> bytes:
@@ -317,6 +317,11 @@ def _loaded(opened: _Opened) -> Image.Image:
     cut = has_hole(opened.data, image)
     if opened.scans is not None:
         cut = is_cut(opened.data, image, opened.scans)
+    elif image.format == "PNG":
+        # Pillow leaves rows black that do not come; those of a damaged stream it refuses.
+        last = image.crop((0, image.height - 1, image.width, image.height))
+        interlaced = image.info.get("interlace")
+        cut = (interlaced or not last.getbbox(alpha_only=False)) and lacks_rows(opened.data)
     elif image.format in ("BMP", "TIFF"):
         top_down = tile is not None and isinstance(tile.args, tuple) and tile.args[-1] == 1
         cut = cut or breaks_off(image, bottom_up=image.format == "BMP" and not top_down)

@@ -1,6 +1,7 @@
 """The chunks of a PNG: what is left of it without metadata, and what of them says how it looks.
 
-Pillow refuses a picture for the checksum or the size of a comment: they never reach it.
+Pillow refuses a picture for the checksum or the size of a comment, and believes the pixels whatever
+their checksum: here it is the other way round.
 """
 
 from __future__ import annotations
@@ -20,6 +21,18 @@ _PIXELS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _STILL = (*_PIXELS, b"tRNS")
 _MOST_PROFILE = 4 * 2**20  # bytes of a colour profile; what is beyond is not read
 _SRGB_GAMMA = 45_455  # what files state that are meant to be sRGB
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by the kind of colours
+# Of each pass of an interlaced picture: its first column and row, and the steps to the next.
+_ADAM7 = [
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+]
+_AT_ONCE = 2**20  # bytes
 _DEPTH = 24  # where the file states the bits of a sample
 
 
@@ -56,7 +69,7 @@ def split_png(data: bytes) -> PngParts:
     """Takes a PNG apart.
 
     Raises:
-        RowRejected: the header or the palette is damaged, or the file ends within the pixels.
+        RowRejected: the pixels' checksum is wrong, or the file ends within them.
     """
     chunks = list(_chunks(data))
     for chunk in chunks:
@@ -77,6 +90,24 @@ def split_png(data: bytes) -> PngParts:
             (chunk.name, chunk.content) for chunk in chunks if chunk.name in _STILL and chunk.sound
         )
     return PngParts(data, place, canvas, data[_DEPTH], notes.get(b"eXIf", b""), _profile(notes))
+
+
+def lacks_rows(data: bytes) -> bool:
+    """Whether the compressed pixels of a PNG end before its last row."""
+    width, height, depth, kind, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
+    bits = depth * _SAMPLES[kind]
+    passes = _ADAM7 if interlaced else [(0, 0, 1, 1)]
+    needed = 0
+    for left, top, right, down in passes:
+        columns, rows = -(-(width - left) // right), -(-(height - top) // down)
+        needed += rows * (1 + (columns * bits + 7) // 8) if columns > 0 else 0
+    inflate = zlib.decompressobj()
+    for chunk in _chunks(data):
+        packed: bytes | memoryview = chunk.content if chunk.name == b"IDAT" else b""
+        while packed and needed > 0:
+            needed -= len(inflate.decompress(packed, _AT_ONCE))
+            packed = inflate.unconsumed_tail
+    return needed > 0
 
 
 def _first_frame(chunks: Sequence[_Chunk]) -> tuple[memoryview, list[memoryview]] | None:
@@ -124,10 +155,8 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
     while at + 8 <= len(data):
         length, name = struct.unpack_from(">I4s", data, at)
         content, stop = view[at + 8 : at + 8 + length], at + 12 + length
-        sound = stop <= len(data)
-        if name != b"IDAT":  # pixels have a checksum of their own, which Pillow checks
-            checksum = zlib.crc32(content, zlib.crc32(name))
-            sound = sound and checksum == int.from_bytes(data[stop - 4 : stop], "big")
+        checksum = zlib.crc32(content, zlib.crc32(name))
+        sound = stop <= len(data) and checksum == int.from_bytes(data[stop - 4 : stop], "big")
         yield _Chunk(name, content, sound)
         if name == b"IEND":
             return

@@ -122,6 +122,9 @@ def list_frames(data: bytes, limits: MediaConfig) -> Timeline:
     Raises:
         RowRejected: no video, damaged, cut short, or too large.
     """
+    other = unsupported(data, "video")
+    if video_format(data) is None and other.reason is Reason.MEDIA_UNSUPPORTED:
+        raise other
     if cut_short(data):
         raise corrupt("the file ends before its container states: it was cut short")
     with opened(data, limits) as (container, stream, decoder):

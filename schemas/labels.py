@@ -35,6 +35,7 @@ class Reason(StrEnum):
     MEDIA_CORRUPT = "media_corrupt"
     MEDIA_TOO_LARGE = "media_too_large"
     MEDIA_FORBIDDEN = "media_forbidden"
+    MEDIA_UNSUPPORTED = "media_unsupported"
     TOO_LONG = "too_long"
     ENGINE_KILLED = "engine_killed"
     TIMEOUT = "timeout"

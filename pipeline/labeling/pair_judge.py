@@ -26,6 +26,7 @@ from pipeline.labeling.prompting import Prepared, Prompting, media_threads
 from pipeline.labeling.read_pairs import Pairs
 from pipeline.labeling.reopening import votes_of
 from pipeline.labeling.worker_activity import Activity
+from pipeline.media.decode_budget import DecodeBudget
 from pipeline.media.media_store import MediaStore
 from pipeline.parts.forgotten import forgotten_row
 from pipeline.parts.part_files import row_revision
@@ -71,7 +72,8 @@ class Judge:
         self.activity = activity or Activity()
         self._engine, self._judge, self._how = engine, judge, how
         self._labeler = labeler or Labeler.of(judge)
-        self._prompting = Prompting(engine, judge, media)
+        self._budget = DecodeBudget(how.decode_bytes)
+        self._prompting = Prompting(engine, judge, media, self._budget)
         self._format = FORMATS[judge.format]
         self._threads = media_threads(how.decode_threads or os.cpu_count() or 1)
         rows_at_once = round(engine.at_once * _QUEUE_FACTOR / replies_a_round(judge.format))
@@ -90,7 +92,7 @@ class Judge:
     def with_media(self, media: MediaStore) -> Judge:
         """The same judge, threads and slots included, for pairs with media in another store."""
         other = copy.copy(self)
-        other._prompting = Prompting(self._engine, self._judge, media)
+        other._prompting = Prompting(self._engine, self._judge, media, self._budget)
         return other
 
     async def judge_unit(

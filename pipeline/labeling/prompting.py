@@ -20,6 +20,7 @@ from pipeline.judging.row_checks import (
     question_of,
 )
 from pipeline.judging.votes import LETTERS, round_orders
+from pipeline.media.decode_budget import UNLIMITED, DecodeBudget
 from pipeline.media.images import decode_image
 from pipeline.media.media_store import MediaStore
 from pipeline.media.videos import decode_video
@@ -68,9 +69,22 @@ class Prepared:
 class Prompting:
     """Makes the prompts of one judge; CPU work, in any thread."""
 
-    def __init__(self, layout: Layout, judge: JudgeConfig, media: MediaStore) -> None:
-        """Binds the judge's prompt to an engine's layout and a store of media."""
-        self._layout, self._judge, self._media = layout, judge, media
+    def __init__(
+        self,
+        layout: Layout,
+        judge: JudgeConfig,
+        media: MediaStore,
+        budget: DecodeBudget = UNLIMITED,
+    ) -> None:
+        """Binds the judge's prompt to an engine's layout, a store of media, memory to decode them.
+
+        Args:
+            layout: lays chats out.
+            judge: whose prompt it is.
+            media: the store of the pairs' media.
+            budget: shared by all that decode in this process.
+        """
+        self._layout, self._judge, self._media, self._budget = layout, judge, media, budget
         self._prompt = load_prompt(judge.format, judge.candidates)
 
     def identify(self, pair: Mapping[str, Any]) -> Identified:
@@ -141,8 +155,8 @@ class Prompting:
     def _decoded(self, content: Content) -> tuple[tuple[ChatPart, ...], tuple[ChatPart, ...]]:
         """The media that a content begins with, and the rest of it, media in their places."""
         limits = self._judge.media
-        images = [decode_image(data, limits) for data in content.images]
-        clips = [decode_video(data, limits) for data in content.videos]
+        images = [decode_image(data, limits, self._budget) for data in content.images]
+        clips = [decode_video(data, limits, self._budget) for data in content.videos]
         first, rest = leading(_placed(content.text, images, clips))
         return tuple(map(_shown, first)), tuple(map(_shown, rest))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pipeline.labeling.label_config import QuarantineConfig
@@ -35,7 +34,7 @@ def check_coverage(plan: Plan, output: Store, judge_id: str) -> None:
             for start, stop in subtract([(0, shard.rows)], ranges)
         ]
 
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with output.host.pool(_THREADS) as pool:
         judged = [shard for shard in plan.shards if shard.units]
         wrong = [line for lines in pool.map(gaps, judged) for line in lines]
     wrong += [f"{key}: its rows are in other parts too; it does not count" for key in plan.doubled]

@@ -23,13 +23,14 @@ from pipeline.parts.index_files import (
     hash_words,
     newest,
     open_file,
+    reading,
     state_key,
     write_file,
 )
 from pipeline.parts.label_index import LabelIndex, open_index
 from pipeline.parts.part_files import asking_of, read_part_columns, row_revision
 from pipeline.parts.part_keys import Part, judge_parts_prefix
-from pipeline.runtime.errors import InputError
+from pipeline.runtime.errors import InputError, LeaseLostError
 from pipeline.store.object_store import Entry, Store
 
 Run = tuple[IndexFile, ...]
@@ -136,7 +137,10 @@ def _with_list(index: LabelIndex, store: Store, listed: Sequence[tuple[str, str]
 def _stored(store: Store, state: IndexState, number: int) -> LabelIndex:
     key = state_key(state.judge_id, number + 1)
     if not store.create(key, state.to_json()) and store.read(key) != state.to_json():
-        raise AssertionError(f"{store.path(key)}: written by somebody else under our lease")
+        raise LeaseLostError(
+            f"{store.path(key)}: another run has written it meanwhile, so that one of the two has "
+            "lost the lease: stopped, what is committed stays; run again"
+        )
     return LabelIndex(store, state)
 
 
@@ -160,7 +164,8 @@ def _with_listed(
     """The list of parts with more of them; the last file grows until it is large."""
     files, listed = list(state.parts), list(added)
     if files and files[-1].rows < _LISTED:
-        last = open_file(store, files.pop()).read(use_threads=False)
+        with reading(store, last_file := files.pop()):
+            last = open_file(store, last_file).read(use_threads=False)
         listed = [*zip(last["key"].to_pylist(), last["asking"].to_pylist(), strict=True), *listed]
     return (*files, _parts_file(store, state.judge_id, listed))
 
@@ -208,9 +213,10 @@ def _between(store: Store, run: Run, first: int, last: int) -> pa.Table:
     tables = [ENTRIES.empty_table()]
     for file in run:
         if file.first <= last and file.last >= first:
-            opened = open_file(store, file)
-            groups = groups_between(opened, first, last)
-            tables.append(opened.read_row_groups(groups, use_threads=False))
+            with reading(store, file):
+                opened = open_file(store, file)
+                groups = groups_between(opened, first, last)
+                tables.append(opened.read_row_groups(groups, use_threads=False))
     table = pa.concat_tables(tables)
     high = table["high"].to_numpy()
     return table.filter(pa.array((high >= np.uint64(first)) & (high <= np.uint64(last))))

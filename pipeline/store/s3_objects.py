@@ -28,19 +28,6 @@ class Objects(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
         return bucket, key, None
 
 
-def create(fs: Any, path: str, data: bytes) -> bool:
-    """Writes an object in one PUT unless it exists; True if this call created it."""
-    try:
-        fs.pipe_file(path, data, mode="create")
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error_code(error) not in ("PreconditionFailed", _CONFLICT):
-            raise
-        return False
-    return True
-
-
 def read(
     fs: Any, path: str, sleep: Callable[[float], None] = time.sleep
 ) -> tuple[bytes, str] | None:

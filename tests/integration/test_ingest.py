@@ -139,7 +139,8 @@ def test_media_beside_json_lines(
     (source.parent / "clip.mp4").write_bytes(b"moving")
     command = ["--config", CONFIGS / "ingest-jsonl.yaml", "--source", source]
     command += ["--inline-media"] if inline else []
-    assert run(*command, "--output", tmp_path / "out") == 0
+    # Three of six rows name a picture that is not there, or that lies elsewhere.
+    assert run(*command, "--output", tmp_path / "out") == (4 if inline else 0)
 
     rows = read(tmp_path / "out")
     kept = [None if row["images"] is None else row["images"][0] for row in rows]
@@ -149,6 +150,21 @@ def test_media_beside_json_lines(
     said = capsys.readouterr().out
     assert (f"1 media not read: no such file in {source.parent}" in said) == inline
     assert (f"2 media not read: path leads out of {source.parent}" in said) == inline
+    assert (" 3 cannot be judged" in said) == inline
+
+
+def test_a_root_that_is_named_is_looked_into(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_lines(tmp_path / "in", [line(image="1.jpg"), line(image="gone.jpg")])
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media" / "1.jpg").write_bytes(b"one")
+    command = ["--config", CONFIGS / "ingest-jsonl.yaml", "--source", source]
+    command += ["--media_root", tmp_path / "media", "--output", tmp_path / "out"]
+    assert run(*command) == 4
+    reason = f"1 x no such file in {tmp_path / 'media'}: row 1 (id 'mm-rlhf-000000001')"
+    assert reason in capsys.readouterr().out
+    assert [row["images"][0]["path"] for row in read(tmp_path / "out")] == ["1.jpg", "gone.jpg"]
 
 
 def test_absolute_paths_under_the_source_become_relative(tmp_path: Path) -> None:
@@ -225,14 +241,14 @@ def test_a_source_that_breaks_off_is_an_error(
     last.write_bytes(last.read_bytes()[:-20])
     config = CONFIGS / "ingest-rlaif-v.yaml"
     assert run("--config", config, "--source", tmp_path / "in", "--output", tmp_path / "out") == 2
-    assert "cannot be read after row" in capsys.readouterr().err
+    assert f"cannot be opened: {last}" in capsys.readouterr().err
     assert shards(tmp_path / "out") == []
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--source", "gone.parquet"], "gone.parquet, split train: cannot be opened: Unable to fi"),
+        (["--source", "gone.parquet"], "source 'gone.parquet': expected a hub id"),
         (["--source", "what is this"], "expected a hub id such as 'openbmb/RLAIF-V-Dataset'"),
         (["--source", "parquet"], "give its files as data_files"),
         (["--source", "{empty}"], "got no such files"),

@@ -13,7 +13,7 @@ import pytest
 
 import pipeline
 from pipeline.runtime.errors import InputError
-from pipeline.snapshots import make_snapshot, table_writer
+from pipeline.snapshots import make_snapshot
 from pipeline.snapshots.manifests import folder_of, manifest_key, read_manifest
 from pipeline.store.object_store import Store
 from schemas.manifest import Manifest
@@ -138,9 +138,8 @@ def test_a_manifest_that_came_late_with_other_bytes_blocks_nobody(
     # Another version of the Parquet writer.
     writer = pq.ParquetWriter
     monkeypatch.setattr(
-        table_writer.pq,
-        "ParquetWriter",
-        lambda *a, **how: writer(*a, **how | {"compression": "lz4"}),
+        "pipeline.snapshots.table_writer.pq.ParquetWriter",
+        lambda *to, **how: writer(*to, **how | {"compression": "lz4"}),
     )
     done = mill.publish()
     assert done.live

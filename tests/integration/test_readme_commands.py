@@ -31,7 +31,11 @@ def write_table(folder: Path) -> None:
     with (folder / "mine.jsonl").open("w", encoding="utf-8") as table:
         for number in range(24):
             Image.new("RGB", (640, 480), (10 * number, 90, 30)).save(folder / f"{number}.jpg")
-            row = {"id": str(number), "question": "What is it?", "photo": f"{number}.jpg"}
+            row = {
+                "id": str(number),
+                "question": f"What is in picture {number}?",
+                "photo": f"{number}.jpg",
+            }
             row |= {"first": f"A cup, score={number % 9 + 1}.", "second": "A cat, score=5."}
             better = "first" if number % 9 + 1 > 5 else "second"
             table.write(json.dumps(row | {"better": better}) + "\n")

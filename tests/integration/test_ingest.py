@@ -11,6 +11,8 @@ import pytest
 from datasets import Features, Value
 
 from jobs.ingest import main
+from pipeline.pairs.shards import list_shards, open_input
+from pipeline.store.object_store import Store
 from schemas.contract import differences
 from schemas.pairs import PAIRS
 from tests.integration.public_sets import (
@@ -22,6 +24,7 @@ from tests.integration.public_sets import (
     vl_rewardbench_pair,
     vl_rewardbench_row,
 )
+from tests.s3_server import BUCKET, S3Server
 
 CONFIGS = Path(__file__).parents[2] / "jobs" / "configs"
 
@@ -280,3 +283,39 @@ def test_a_source_without_rows_is_an_error(
     config = CONFIGS / "ingest-rlaif-v.yaml"
     assert run("--config", config, "--source", tmp_path / "in", "--output", tmp_path / "out") == 2
     assert ": no rows" in capsys.readouterr().err
+
+
+def test_a_file_without_the_mapped_picture_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_files(tmp_path / "in", [rlaif_v_row(index) for index in range(4)], RLAIF_V)
+    last = tmp_path / "in" / "train-00001-of-00002.parquet"
+    pq.write_table(pq.read_table(last).drop_columns("image"), last)
+    command = ["--config", CONFIGS / "ingest-rlaif-v.yaml", "--source", tmp_path / "in"]
+    assert run(*command, "--output", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert f"column 'image', read as images, is not in {last}, but is in other files" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_keys_of_s3_are_read_as_they_are(
+    tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3.environment().items():
+        monkeypatch.setenv(name, value)
+    write_files(tmp_path / "in", [rlaif_v_row(index) for index in range(4)], RLAIF_V, files=4)
+    keys = ["a1.parquet", "a::b.PARQUET", "a[1].parquet", "a?versionId=7.pq"]
+    folder = f"s3://{BUCKET}/in/odd::names"
+    for key, file in zip(keys, sorted((tmp_path / "in").iterdir()), strict=True):
+        Store(folder).put(key, file.read_bytes())
+        Store(folder).put(f"_temporary/{key}", b"unfinished")
+    wanted = {folder: [0, 1, 2, 3], f"{folder}/a?.parquet": [0]}
+    wanted |= {f"{folder}/{key}": [number] for number, key in enumerate(keys)}
+    for number, (uri, rows) in enumerate(wanted.items()):
+        command = ["--config", CONFIGS / "ingest-rlaif-v.yaml", "--source", uri]
+        assert run(*command, "--name", "x", "--output", tmp_path / str(number)) == 0
+        expected = [rlaif_v_pair(rlaif_v_row(row), n) for n, row in enumerate(rows)]
+        assert [r["prompt"] for r in read(tmp_path / str(number))] == [
+            pair["prompt"] for pair in expected
+        ]
+    assert [entry.key for entry in list_shards(*open_input(folder))] == keys

@@ -132,8 +132,8 @@ def open_source(config: SourceConfig) -> OpenSource:
         try:
             schemas[store.path(entry.key)] = _schema(kind, store, entry)
         except (*_ERRORS, InputError) as error:
-            where = store.path(entry.key)
-            raise InputError(f"{config.path}: cannot be opened: {where}: {error}") from error
+            where = "" if isinstance(error, InputError) else f"{store.path(entry.key)}: "
+            raise InputError(f"{config.path}: cannot be opened: {where}{error}") from error
     columns = {column.name: column for s in reversed(schemas.values()) for column in s}
     order = dict.fromkeys(name for schema in schemas.values() for name in schema.names)
     absent = {name: [path for path, s in schemas.items() if name not in s.names] for name in order}

@@ -33,13 +33,13 @@ def packed(data: bytes, ending: str) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.CompressedOutputStream(sink, "zstd") as stream:
         stream.write(data)
-    return sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue())
 
 
 @pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
 @pytest.mark.parametrize("kind", [".csv", ".TSV", ".jsonl", ".Json", ".ndjson"])
 def test_text_stays_as_written(tmp_path: Path, kind: str, ending: str) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"id": "007", "prompt": "None", "day": "2024-01-02", "more": "1.50"},
         {"id": "1e3", "prompt": "NA", "day": "2024-01-02T03:04:05Z", "more": None},
         {"id": "x", "prompt": 'two\nlines, "quoted"', "day": "true", "more": "nan"},
@@ -93,7 +93,7 @@ def test_kinds_that_differ_become_text(tmp_path: Path) -> None:
         ("a.jsonl", '{"id": 1}\n{"id": \n', "a.jsonl: line 2: no JSON"),
         ("a.jsonl", '{"id": 1}\n7\n', "a.jsonl: line 2: expected a JSON object, got int"),
         ("a.json", '[{"id": 1}, 7]', "a.json: item 1: expected a JSON object, got int"),
-        ("a.csv", "id,text\n1,2,3\n", "a.csv: CSV parse error: Expected 2 columns, got 3"),
+        ("a.csv", "id,text\n1,2,3\n", "a.csv: CSV parse error: Row #2: Expected 2 columns, got 3"),
     ],
 )
 def test_what_is_no_text_of_its_kind_is_named(

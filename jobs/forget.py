@@ -53,7 +53,8 @@ COMMAND = Command(
     "them. New states without them come first, then the old ones are removed; a record of salted\n"
     "hashes keeps later nights from judging them again. Needs the right to delete, and the\n"
     "--config of the nights. Safe to run again at any point: it goes on where it was ended.",
-    example="--output s3://bucket/labels --pairs pairs.txt --config jobs/configs/nightly.yaml --apply",
+    example="--output s3://bucket/labels --pairs pairs.txt --config jobs/configs/nightly.yaml "
+    "--apply",
     settings=PipelineConfig,
     example_setting="--policy.threshold 0.9",
     add_options=_options,

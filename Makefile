@@ -46,6 +46,7 @@ test-fast: env
 
 test-long: test-tools
 	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile thorough
 
 test-infra: env-infra
 	@infra/setup_test_tools.sh promtool

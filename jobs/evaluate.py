@@ -89,14 +89,9 @@ COMMAND = Command(
     example_setting="--judge.format pairwise_options",
     add_options=_options,
     run=_run,
-    exits=(0, 2, 4, 130),
+    exits=(0, 2, 4, 5, 130),
 )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit code (see ``--help``)."""
-    return COMMAND.main(arguments)
-
+main = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -70,12 +70,7 @@ COMMAND = Command(
     exits=(0, 1, 2, 130),
     interrupted="interrupted; an unfinished export has no export.json; run the same command again",
 )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit code (see ``--help``)."""
-    return COMMAND.main(arguments)
-
+main = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -45,14 +45,9 @@ COMMAND = Command(
     example_setting="--judge.sampling.temperature 0",
     add_options=_options,
     run=_run,
-    exits=(0, 1, 2, 4, 130, 143),
+    exits=(0, 1, 2, 4, 5, 130, 143),
 )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit code (see ``--help``)."""
-    return COMMAND.main(arguments)
-
+main = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -57,12 +57,7 @@ COMMAND = Command(
     run=_run,
     exits=(0, 1, 2, 3, 4, 5, 130, 143),
 )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit code (see ``--help``)."""
-    return COMMAND.main(arguments)
-
+main = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -41,12 +41,7 @@ COMMAND = Command(
     exits=(0, 2, 130),
     interrupted="interrupted; an earlier report may be still there",
 )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit code (see ``--help``)."""
-    return COMMAND.main(arguments)
-
+main = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())

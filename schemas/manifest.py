@@ -175,7 +175,7 @@ class Manifest(Record):
     def problems(self) -> list[str]:
         """Which counts do not reconcile, and which groups are not listed."""
         known = {group.number for group in self.groups}
-        used = {each.group for each in (*self.files, *self.shards)}
+        used = {file.group for file in self.files} | {shard.group for shard in self.shards}
         found = _counts_problems(self.rows, self.counts, self.shards, self.files)
         if unknown := sorted(used - known):
             found.append(f"groups: {unknown[:9]} have files or shards and are not listed")
@@ -232,8 +232,8 @@ class ManifestV1(Record):
         """The fields of the same in manifest v2: all shards are one group, whose source no other
         group has.
         """
-        kept = ("snapshot_id", "created_at", "created_by", "parent", "judge", "schemas", "input")
-        kept += ("rows", "counts", "shards", "gate")
+        made = ("snapshot_id", "created_at", "created_by", "parent", "judge", "schemas", "input")
+        kept = (*made, "rows", "counts", "shards", "gate")
         folder = f"snapshots/{self.snapshot_id}"
         files = tuple(replace(file, path=f"{folder}/{file.path}") for file in self.files)
         groups = (ShardGroup(0, "", self.run_ids),)

@@ -8,9 +8,10 @@ from dataclasses import fields
 from typing import Any, ClassVar, Self
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails, from_json
+from pydantic_core import from_json
 
 from schemas.contract import ContractError
+from schemas.validation_faults import fault_text
 
 _SHOWN = 20  # faults in one message
 # Building one takes a millisecond, and leases and manifests are read again and again.
@@ -84,17 +85,8 @@ class Record:
         try:
             record = _adapter(cls).validate_json(data)
         except ValidationError as error:
-            return None, [_fault(each) for each in error.errors(include_url=False)]
+            return None, [*map(fault_text, error.errors())]
         return record, record.problems()
-
-
-def _fault(error: ErrorDetails) -> str:
-    path = ".".join(map(str, error["loc"])) or "the whole"
-    if error["type"] == "missing":
-        return f"{path}: missing"
-    known = error["type"] != "unexpected_keyword_argument"
-    expected = error["msg"].removeprefix("Input should be ") if known else "no such field"
-    return f"{path}: got {error['input']!r:.100}, expected {expected}"
 
 
 def _refusal(what: str, faults: list[str], remedy: str = "") -> str:

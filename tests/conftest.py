@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from hypothesis import settings
 
 from tests.s3_server import S3Server, s3_server
 from tests.starting import NotStartedError, end_all_with, ray_logs, start_or_retry
@@ -21,6 +22,11 @@ pytest.register_assert_rewrite("tests.labeling")
 os.environ["RAY_DATA_PARQUET_FOOTER_NUM_ACTORS"] = "1"
 os.environ["RAY_metrics_report_interval_ms"] = "1000"  # noqa: SIM112
 os.environ.pop("RAY_ADDRESS", None)
+
+# A shared machine is slow at times, and that fails nothing. `make test-long` takes the other one.
+settings.register_profile("quick", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=400)
+settings.load_profile("quick")
 
 _OBJECT_STORE_BYTES = 120 * 2**20
 
@@ -40,7 +46,9 @@ def shared_ray() -> Iterator[str]:
 
 def _start_ray() -> Path:
     """Starts Ray in this process; returns its temporary folder."""
-    folder = Path(tempfile.mkdtemp(prefix="mill-", dir="/tmp"))  # short: Unix sockets lie below it
+    folder = Path(
+        tempfile.mkdtemp(prefix="ray-test-", dir="/tmp")
+    )  # short: Unix sockets lie below it
     try:
         ray.init(
             num_cpus=2,

@@ -18,7 +18,7 @@ from tests.processes import ROOT, wait_until
 from tests.starting import NotStartedError, end_family, free_port, ray_logs, start_or_retry
 
 RAY = str(Path(sys.executable).with_name("ray"))
-TOKEN = secrets.token_hex(32)  # the job server answers nobody without
+TOKEN = secrets.token_hex(32)  # the job server refuses requests without it
 _START_SECONDS = 120
 
 
@@ -52,7 +52,7 @@ def job_server(environment: Mapping[str, str]) -> Iterator[JobServer]:
 
 
 def _start(environment: Mapping[str, str]) -> tuple[JobServer, subprocess.Popen[bytes]]:
-    folder = Path(tempfile.mkdtemp(prefix="mill-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="ray-test-", dir="/tmp"))
     port = free_port()
     command = [RAY, "start", "--head", "--block", "--num-cpus=2", "--num-gpus=1"]
     command += [f"--port={free_port()}", f"--dashboard-port={port}", f"--temp-dir={folder}"]

@@ -1,4 +1,4 @@
-"""Runs ``jobs.nightly`` in tests, and reads what a night leaves behind."""
+"""Runs ``jobs.nightly`` in tests, and reads the records that a nightly run leaves."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def run_nightly(config: Path, source: object, output: object, *arguments: str) -
 
 
 def nights(output: object) -> list[dict[str, Any]]:
-    """The records of all nights, oldest first."""
+    """The records of all nightly runs, oldest first."""
     store = Store(str(output))
     keys = [entry.key for entry in store.list("runs") if entry.key.endswith("/nightly.json")]
     found = [json.loads(store.read(key)) for key in keys]
-    return sorted(found, key=lambda night: str(night["started_at"]))
+    return sorted(found, key=lambda record: str(record["started_at"]))
 
 
-def steps_of(night: dict[str, Any]) -> dict[str, str]:
-    """The state of each step of a night, in order."""
-    return {step["name"]: step["state"] for step in night["steps"]}
+def steps_of(record: dict[str, Any]) -> dict[str, str]:
+    """The state of each step of a nightly run, in order."""
+    return {step["name"]: step["state"] for step in record["steps"]}
 
 
-def detail_of(night: dict[str, Any], name: str) -> dict[str, Any]:
-    """What a step of a night says."""
-    (found,) = (step["detail"] for step in night["steps"] if step["name"] == name)
+def detail_of(record: dict[str, Any], name: str) -> dict[str, Any]:
+    """The details that a step of a nightly run has recorded."""
+    (found,) = (step["detail"] for step in record["steps"] if step["name"] == name)
     detail: dict[str, Any] = found
     return detail
 

@@ -107,7 +107,7 @@ def _source(condition: Callable[[], object]) -> str:
 
 
 def dead(process: psutil.Process) -> bool:
-    """Whether a process has ended, be it that nobody has asked for its exit status yet."""
+    """Whether a process has ended, a zombie included."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,7 +1,7 @@
 """What pip is configured to use here, in the variables that uv reads.
 
 uv reads none of pip's configuration. Where packages come from, whose certificates are trusted and
-which proxy is used is often set for pip only, by whoever set up the machine. Prints lines for a
+which proxy is used is often set for pip only, by those who set up the machine. Prints lines for a
 shell to `eval`; variables of uv that are set already stay as they are.
 
     eval "$(python infra/requirements/pip_settings.py)"

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 from pipeline.aggregation.calibration import Calibration
 from pipeline.judging.judge_cards import card_key, read_card, read_json, replace_card
 from pipeline.runtime.errors import InputError
-from pipeline.runtime.validation_errors import problems_of
 from pipeline.store.object_store import Store
+from schemas.validation_faults import first_faults
 
 
 def read_calibration(output: Store, judge_id: str) -> Calibration | None:
@@ -52,7 +52,7 @@ def parse_calibration(stored: object, judge_id: str, where: str = "calibration")
         calibration = Calibration.model_validate(stored)
     except ValidationError as error:
         raise InputError(
-            f"{where}: not a calibration ({problems_of(error)}); fit one with pairmill calibrate"
+            f"{where}: not a calibration ({first_faults(error)}); fit one with pairmill calibrate"
         ) from error
     if calibration.judge_id != judge_id:
         raise InputError(

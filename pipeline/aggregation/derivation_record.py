@@ -12,8 +12,8 @@ from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import PolicyConfig
 from pipeline.judging.judge_cards import find_card, judge_of, read_json
 from pipeline.runtime.errors import ConfigError, InputError
-from pipeline.runtime.validation_errors import problems_of
 from pipeline.store.object_store import Store
+from schemas.validation_faults import first_faults
 
 RECORD = "derivation.json"
 FOLDER = "derived"
@@ -50,7 +50,7 @@ def read_derivation(output: Store, which: str) -> DerivedBy:
     except (KeyError, TypeError) as error:
         raise InputError(f"{where}: not the record of a derivation ({error!r})") from error
     except ValidationError as error:
-        raise InputError(f"{where}: its policy cannot be used ({problems_of(error)})") from error
+        raise InputError(f"{where}: its policy cannot be used ({first_faults(error)})") from error
     if pairs:
         raise ConfigError(
             f"{where}: its rows are the pairs of ranked groups, and a snapshot has the groups; "

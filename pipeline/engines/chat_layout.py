@@ -6,16 +6,18 @@ import math
 import os
 import threading
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from PIL.Image import Image
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from pipeline.engines.engine import Chat, ChatPart, Rendered, model_path
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.media.clip import Clip
 from pipeline.media.model_sizes import FRAMES_A_PATCH
 from pipeline.runtime.errors import EngineStartError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _SYSTEM, _TEXT = "\ue000system\ue000", "\ue000text\ue000"  # private-use: in no chat template
 
@@ -36,6 +38,8 @@ class ChatRenderer:
         Raises:
             EngineStartError: there is no such tokenizer, or it has no usable chat template.
         """
+        from transformers import AutoTokenizer  # takes seconds, as it imports torch
+
         name = judge.model.name
         try:
             self._tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(

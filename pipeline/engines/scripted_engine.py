@@ -22,6 +22,7 @@ from pipeline.judging.judge_config import JudgeConfig
 from pipeline.media.clip import Clip
 from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.errors import EngineDeadError, EngineStartError
+from schemas.validation_faults import first_faults
 
 Fault = Literal["kill", "die", "hang", "malformed", "truncated", "refused", "out_of_range", "flip"]
 _ANSWER = re.compile(r"\n\n\[Assistant(?: \d+)?'s [A-Za-z ]+\]\n")
@@ -69,7 +70,7 @@ class ScriptedEngine:
         try:
             self._script = Script.model_validate(engine.script)
         except ValidationError as error:
-            raise EngineStartError(f"engine.script: {error}") from error
+            raise EngineStartError(f"engine.script: {first_faults(error)}") from error
         self.at_once = engine.max_num_seqs
         self._slots = asyncio.Semaphore(self.at_once)  # as a real engine: other requests wait
         self._failed: Counter[str] = Counter()

@@ -5,6 +5,7 @@ This module and the scheduler it names to vLLM are the only ones that import vll
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from schemas.labels import Reason
 
 PREFILL_GROUP = "PAIRMILL_PREFILL_GROUP"  # in the environment of vLLM's engine core
 _SCHEDULER = "pipeline.engines.vllm_scheduler.make_scheduler"
+_ALIVE_S = 2.0  # how often a request in flight looks whether its engine core is alive
 _GROUPS = 32  # groups that fill an engine, unless engine.prefill_group is set
 
 # Clips reach the engine sampled and resized, and must stay so: by default the model's processor
@@ -51,6 +53,7 @@ class VllmEngine:
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
         self._vllm_dead: type[Exception] = VllmDeadError
+        self._refusals = _refusals()
         free = merged_args(judge, engine)
         arguments: dict[str, Any] = {
             "model": model_path(judge.model.name),
@@ -147,14 +150,29 @@ class VllmEngine:
             include_stop_str_in_output=True,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        final: Any = None
+        reply = asyncio.ensure_future(self._last_output(inputs, params, request_id))
         try:
-            async for output in self._llm.generate(inputs, params, request_id):
-                final = output
+            # vLLM 0.32 never answers a request that its engine core died under while the first
+            # ones were being sent.
+            while not (await asyncio.wait([reply], timeout=_ALIVE_S))[0]:
+                if self._llm.errored:
+                    raise EngineDeadError("vLLM's engine core died")
+            return reply.result()
         except self._vllm_dead as error:
             raise EngineDeadError(f"vLLM's engine core died: {error}") from error
-        except ValueError as error:
-            raise RowRejected(Reason.BAD_ROW, f"vLLM refuses the request: {error}") from error
+        except self._refusals as error:
+            # What a request runs into when the core dies may come before the news of its death.
+            if self._llm.errored:
+                raise EngineDeadError(f"vLLM's engine core died: {_cause(error)}") from error
+            detail = f"vLLM refuses the request: {_cause(error)}"
+            raise RowRejected(Reason.BAD_ROW, detail) from error
+        finally:
+            reply.cancel()
+
+    async def _last_output(self, inputs: Any, params: Any, request_id: str) -> Any:
+        final: Any = None
+        async for output in self._llm.generate(inputs, params, request_id):
+            final = output
         return final
 
     def close(self) -> None:
@@ -178,6 +196,27 @@ class VllmEngine:
         if self._drops_metadata:
             inputs["mm_processor_kwargs"] = {"videos_kwargs": {"video_metadata": metadata}}
         return inputs
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What vLLM raises for one request that it cannot serve, while it serves others.
+
+    Up to 0.28 a request that breaks a rule is a ValueError, and from 0.29 on an error class of its
+    own; whatever else a request runs into, such as a picture that the model's processor refuses, is
+    an EngineGenerateError in all of them.
+    """
+    from vllm import exceptions
+    from vllm.v1.engine.exceptions import EngineGenerateError
+
+    own = getattr(exceptions, "VLLMClientError", ValueError)
+    return ValueError, own, EngineGenerateError
+
+
+def _cause(error: BaseException) -> str:
+    """What is behind an error: vLLM's own often has no text."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
 
 
 def prefill_group(engine: EngineConfig) -> int:

@@ -14,6 +14,7 @@ from pipeline.parts.units import subtract
 from pipeline.runtime.errors import QuarantineError, ReconcileError
 from pipeline.runtime.fault_blocks import fault_blocks
 from pipeline.store.object_store import Store
+from schemas.labels import Reason
 
 _THREADS = 16
 
@@ -67,10 +68,10 @@ def check_quarantine(output: Store, record: Mapping[str, Any], limits: Quarantin
         )
     if record["pairs"] == 0:
         record = _newest_that_judged(output, record) or record
-    pairs, quarantined = record["pairs"], record["quarantined"]
+    pairs, reasons = record["pairs"], dict(record["quarantined_by_reason"])
+    quarantined = record["quarantined"] - reasons.pop(Reason.FORGOTTEN, 0)  # as was asked for
     if quarantined > limits.max_fraction * pairs:
-        reasons = record["quarantined_by_reason"].items()
-        listed = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons))
+        listed = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
         raise QuarantineError(
             f"run {record['run_id']}: {quarantined} of {pairs} rows are quarantined ({listed}), "
             f"quarantine.max_fraction allows {limits.max_fraction:g}; the rest is labelled"

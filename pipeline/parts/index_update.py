@@ -99,6 +99,33 @@ def drop_parts(index: LabelIndex, store: Store, keys: Collection[str]) -> LabelI
     return _with_list(index, store, listed)
 
 
+def drop_pairs(index: LabelIndex, store: Store, hashes: Collection[str]) -> LabelIndex:
+    """The index without its entries about some pairs.
+
+    Args:
+        index: the newest one.
+        store: its store.
+        hashes: of the pairs.
+    """
+    words = {hash_words(each) for each in hashes}
+    runs, state = [], index.state
+    for run in state.runs:
+        files = []
+        for file in run:
+            if not any(file.first <= high <= file.last for high, _ in words):
+                files.append(file)
+                continue
+            table = open_file(store, file).read(use_threads=False)
+            places = zip(table["high"].to_pylist(), table["low"].to_pylist(), strict=True)
+            left = table.filter(pa.array([place not in words for place in places], pa.bool_()))
+            files += [write_file(store, state.judge_id, left)] if left.num_rows else []
+        runs += [tuple(files)] if files else []
+    if tuple(runs) == state.runs:
+        return index
+    _, number = open_index(store, state.judge_id)
+    return _stored(store, replace(state, runs=tuple(runs)), number)
+
+
 def _with_list(index: LabelIndex, store: Store, listed: Sequence[tuple[str, str]]) -> LabelIndex:
     state = index.state
     parts = (_parts_file(store, state.judge_id, listed),)

@@ -57,7 +57,7 @@ def _ages(manifests: Mapping[str, Manifest]) -> dict[str, tuple[datetime.datetim
     ages: dict[str, tuple[datetime.datetime, int]] = {}
     for name in manifests:
         line = [name]
-        while (parent := manifests[line[-1]].parent) in manifests:
+        while (parent := manifests[line[-1]].parent) is not None and parent in manifests:
             if parent in ages or parent in line:
                 break
             line.append(parent)

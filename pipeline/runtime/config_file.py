@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.runtime.errors import ConfigError
 from pipeline.runtime.suggestion import did_you_mean
+from schemas.validation_faults import fault_text
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -43,7 +44,7 @@ def load_config(model: type[Config], path: str | None, overrides: Sequence[str] 
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = [f"  {line}" for line in _problems(model, error)]
+        lines = [f"  {line}" for line in _faults(model, error)]
         raise ConfigError("\n".join([f"configuration {where}:", *lines])) from error
 
 
@@ -75,18 +76,17 @@ def _apply(data: dict[str, Any], override: str) -> None:
         raise ConfigError(f"override {override!r}: the value is not YAML: {error}") from error
 
 
-def _problems(model: type[BaseModel], error: ValidationError) -> Iterator[str]:
+def _faults(model: type[BaseModel], error: ValidationError) -> Iterator[str]:
     for item in error.errors():
-        where = ".".join(map(str, item["loc"]))
         if item["type"] == "extra_forbidden":
             *parents, name = item["loc"]
             known = _names_in(model, parents)
             hint = did_you_mean(str(name), known)
             if known and not hint:
                 hint = f"; expected one of {', '.join(sorted(known))}"
-            yield f"{where}: there is no such setting{hint}"
+            yield f"{'.'.join(map(str, item['loc']))}: there is no such setting{hint}"
         else:
-            yield f"{where}: {item['msg']} (got {item['input']!r})"
+            yield fault_text(item)
 
 
 def _names_in(model: type[BaseModel], parents: Iterable[Any]) -> list[str]:

@@ -11,12 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.stats.arrays import Floats, Ints
 from pipeline.stats.bootstrap import OfSums, divided
-
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

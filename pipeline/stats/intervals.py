@@ -67,7 +67,7 @@ def widened_share(part: int, whole: int, sample: Ints | None) -> Rate:
     if not whole or sample is None or not _tells(sample[:, 1]):
         return share(part, whole)
     independent = max(1.0, whole / design_effect(sample))
-    ends = wilson(part / whole, independent, student(np.count_nonzero(sample[:, 1])))
+    ends = wilson(part / whole, independent, student(int(np.count_nonzero(sample[:, 1]))))
     return Rate(part / whole, *ends, whole)
 
 
@@ -101,7 +101,7 @@ def mean_design_effect(sample: Ints) -> float:
 
 def _tells(pairs: Ints) -> bool:
     """Whether a sample, by its pairs of each prompt, tells how alike those of one prompt are."""
-    return np.count_nonzero(pairs) >= LEAST_PROMPTS and int(pairs.max()) > 1
+    return bool(np.count_nonzero(pairs) >= LEAST_PROMPTS and pairs.max() > 1)
 
 
 def change(before: Rate, now: Rate) -> Rate:

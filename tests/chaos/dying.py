@@ -1,4 +1,4 @@
-"""Processes that kill themselves at a step that they are told."""
+"""Processes that kill themselves at a given step, and leases that expire afterwards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Ask = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 @contextmanager
 def dying(module: str, environment: Mapping[str, str]) -> Iterator[Ask]:
-    """A process that does each request in a process of its own, which dies where it is told to."""
+    """A process that does each request in a process of its own, which dies at the given step."""
     with (
         tempfile.TemporaryFile() as log,
         subprocess.Popen(

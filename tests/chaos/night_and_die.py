@@ -1,9 +1,9 @@
-"""Runs nights in forked processes, each ended by SIGKILL at one of its steps.
+"""Executes nightly runs in forked processes, each ended by SIGKILL at one of its steps.
 
 Reads a line of JSON for each process: ``config`` (a file), ``source``, ``output``, and ``die_at``,
 the number of the step (from 0) before which it kills itself, or null. Answers as
-``publish_and_die`` does. A step is the beginning of a step of the night, its work being done but
-not recorded, and the end of the night before and after it is recorded.
+``publish_and_die`` does. A step is the beginning of a step of the nightly run, its work being done
+but not recorded, and the end of the run before and after it is recorded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.chaos.publish_and_die import Steps, serve
 
 
 def run(request: dict[str, Any], steps: Steps) -> None:
-    """A night in this process."""
+    """A nightly run in this process."""
     steps.watch(NightRecord, "step", lambda record, name: f"begin {name}")
     steps.watch(NightRecord, "_add", lambda record, name, *rest: f"did {name}")
     steps.watch(NightRecord, "end", lambda record, state, code: f"end {state}")

@@ -4,7 +4,7 @@ Reads a line of JSON for each process: ``source``, ``output``, and ``die_at``, t
 step (from 0) before which it kills itself, or null. Answers with a line of JSON: the signal that
 ended the process, or null; its exit code, or null; and the steps that it came to.
 
-A step is a write that somebody else can see, the first byte of a file that nobody sees yet, or the
+A step is a write that others can see, the first byte of a file that is not visible yet, or the
 end. Forked, so that each takes no second to start; nothing here uses a thread before it forks.
 """
 
@@ -38,10 +38,10 @@ _LEASE_S = 60.0  # longer than any test: no renewal is among the steps
 
 
 class Steps:
-    """Counts the steps of this process, tells them, and kills the process before one."""
+    """Counts and reports the steps of this process, and kills the process before one."""
 
-    def __init__(self, die_at: int | None, tell: int) -> None:
-        self._die_at, self._tell, self._count = die_at, tell, 0
+    def __init__(self, die_at: int | None, report_to: int) -> None:
+        self._die_at, self._report_to, self._count = die_at, report_to, 0
 
     def step(self, name: str) -> None:
         """The process comes to a step."""
@@ -50,7 +50,7 @@ class Steps:
         if self._count == self._die_at:
             os.kill(os.getpid(), signal.SIGKILL)
         self._count += 1
-        os.write(self._tell, f"{name}\n".encode())
+        os.write(self._report_to, f"{name}\n".encode())
 
     def watch(self, kind: type, method: str, name: Callable[..., str | None]) -> None:
         """Makes every call of a method a step; ``name`` may say that a call is none."""
@@ -74,7 +74,7 @@ def run(request: dict[str, Any], steps: Steps) -> None:
         Upload, "write", lambda file, _: None if file.tell() else f"begin {_key(file, output)}"
     )
     steps.watch(Upload, "commit", lambda file: f"commit {_key(file, output)}")
-    Host.pool = lambda host, threads: Inline()  # type: ignore[method-assign]  # in one order
+    setattr(Host, "pool", lambda host, threads: Inline())  # noqa: B010 - in one order
     reporter = Reporter()
     with writer_lease(output, new_run_id(), _LEASE_S, reporter) as lease:
         publish(request["source"], output, "", SMALL, reporter, lease, gate=GATE)
@@ -101,8 +101,8 @@ def serve(run: Callable[[dict[str, Any], Steps], None]) -> None:
             run(request, Steps(request["die_at"], write))
             os._exit(0)
         os.close(write)
-        with os.fdopen(read) as told:
-            steps = told.read().splitlines()
+        with os.fdopen(read) as reported:
+            steps = reported.read().splitlines()
         _, status = os.waitpid(child, 0)
         died = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None

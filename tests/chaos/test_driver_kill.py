@@ -1,6 +1,6 @@
-"""The driver is killed or told to stop at any moment; what is committed stays, nothing is doubled.
+"""The driver is killed or asked to stop at any moment; what is committed stays, nothing is doubled.
 
-Killed, it leaves what was in flight to be judged again. Told to stop, it leaves nothing so.
+Killed, it leaves what was in flight to be judged again. Asked to stop, it finishes that.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def test_killed_at_any_moment_and_run_again(tmp_path: Path, model: Path) -> None
 
 
 @pytest.mark.usefixtures("shared_ray")
-def test_told_to_stop_it_commits_what_is_in_flight(tmp_path: Path, model: Path) -> None:
+def test_asked_to_stop_it_commits_what_is_in_flight(tmp_path: Path, model: Path) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
     shards = {"a.parquet": [pair(number) for number in range(120)]}
     write_shard(source / "a.parquet", shards["a.parquet"], 60)
@@ -150,7 +150,7 @@ def test_told_to_stop_it_commits_what_is_in_flight(tmp_path: Path, model: Path) 
     assert record["judgments"] + last.event("done")["judgments"] == 240
 
 
-def test_told_to_stop_what_takes_too_long_is_dropped(
+def test_asked_to_stop_it_drops_what_takes_too_long(
     tmp_path: Path, model: Path, shared_ray: str
 ) -> None:
     source, output = tmp_path / "in", tmp_path / "out"

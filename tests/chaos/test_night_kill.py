@@ -1,4 +1,4 @@
-"""A night is killed between any two steps: run again, it finishes, and nothing is doubled."""
+"""A nightly run is killed between any two steps: run again, it finishes, and nothing is doubled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHARDS = {
     "a.parquet": [pair(n) for n in range(30)],
     "b.parquet": [pair(n) for n in range(30, 42)],
 }
-_TELL = "import os, sys; open(sys.argv[1], 'a').write(os.environ['PAIRMILL_SNAPSHOT'] + '\\n')"
+_RECORD = "import os, sys; open(sys.argv[1], 'a').write(os.environ['PAIRMILL_SNAPSHOT'] + '\\n')"
 
 
 class Place:
@@ -35,8 +35,8 @@ class Place:
         self._model = model
 
     def config(self, name: str) -> Path:
-        """The configuration of a night whose hook writes to a file of this name."""
-        hook = [sys.executable, "-c", _TELL, str(self.root / f"{name}.told")]
+        """The configuration of a nightly run whose hook writes to a file of this name."""
+        hook = [sys.executable, "-c", _RECORD, str(self.root / f"{name}.snapshots")]
         return write_config(self.root / f"{name}.yaml", self._model, {"nightly": {"hooks": [hook]}})
 
     def request(self, name: str, die_at: int | None) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class Place:
         return {**{key: str(path) for key, path in paths.items()}, "die_at": die_at}
 
     def assert_whole(self, name: str, parts: dict[str, tuple[object, bytes]] | None) -> None:
-        """Everything is there once, and nothing was labelled anew."""
+        """Everything is there once, and nothing was judged again."""
         output = self.root / name
         assert_exact(output, SHARDS)
         if parts is not None:
@@ -55,7 +55,7 @@ class Place:
         assert latest_of(store)["snapshot_id"] == snapshot
         judged = [(row["shard"], row["row"], row["run_id"]) for row in live_rows(store)]
         assert judged == [(row["shard"], row["row"], row["run_id"]) for row in labels_of(output)]
-        assert (self.root / f"{name}.told").read_text().split() == [snapshot]
+        assert (self.root / f"{name}.snapshots").read_text().split() == [snapshot]
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def _kill(place: Place, labelled: Path, ask: Ask, number: int, boundary: str) ->
     assert (died["signal"], died["exit"]) == (signal.SIGKILL, None), boundary
     (night,) = nights(place.root / name)
     recorded = [step for step in STEPS if f"begin {step}" in died["steps"]]
-    unrecorded = boundary.startswith("did ")  # its record is what the night died before
+    unrecorded = boundary.startswith("did ")  # the run died before it was recorded
     assert list(steps_of(night)) == (recorded[:-1] if unrecorded else recorded)
     assert night["state"] == "running" or boundary == "over"
     again = run_nightly(place.config(name), place.source, place.root / name)

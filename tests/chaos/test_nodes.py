@@ -55,7 +55,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def _start() -> Cluster:
-    folder = Path(tempfile.mkdtemp(prefix="mill-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="ray-test-", dir="/tmp"))
     log_path = folder / "cluster.log"
     with log_path.open("wb") as log:
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""vLLM's own schedulers with groups of requests, beside no model: every token is a 7."""
+"""vLLM's own schedulers with groups of requests, without a model: every token is a 7."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ class Engine:
     """A scheduler and what an engine core does with it.
 
     Attributes:
-        taken: how many requests each step so far took up.
-        running: how many were being written after each step.
+        admitted: how many requests each step so far admitted.
+        running: how many were being replied to after each step.
         asked, ended: names of requests.
     """
 
     def __init__(
-        self, places: int, group: int, blocks: int = 1_000, asynchronous: bool = False
+        self, slots: int, group: int, blocks: int = 1_000, asynchronous: bool = False
     ) -> None:
-        """Makes a scheduler with so many places, taking up so many requests at a time."""
+        """Makes a scheduler with so many slots that admits requests in groups of this size."""
         config = AsyncEngineArgs(
             model=model_path(TINY_JUDGE),
             dtype="float32",
             max_model_len=256,
-            max_num_seqs=places,
+            max_num_seqs=slots,
             max_num_batched_tokens=1_024,
             enable_chunked_prefill=False,
             enable_prefix_caching=False,
@@ -64,7 +64,7 @@ class Engine:
                 block_size=BLOCK,
                 hash_block_size=BLOCK,
             )
-        self.taken: list[int] = []
+        self.admitted: list[int] = []
         self.running: list[int] = []
         self.asked: list[str] = []
         self.ended: list[str] = []
@@ -87,7 +87,7 @@ class Engine:
     def step(self) -> None:
         """Plans a step and computes one: every request in it gets a token."""
         plan = self.scheduler.schedule()
-        self.taken.append(len(plan.scheduled_new_reqs))
+        self.admitted.append(len(plan.scheduled_new_reqs))
         self.running.append(len(self.scheduler.running))
         self._planned.append(plan)
         if len(self._planned) > self._ahead:
@@ -95,8 +95,8 @@ class Engine:
 
     def _compute(self, plan: SchedulerOutput) -> None:
         names = list(plan.num_scheduled_tokens)
-        places = {name: place for place, name in enumerate(names)}
-        tokens = ModelRunnerOutput(names, places, sampled_token_ids=[[7]] * len(names))
+        index = {name: number for number, name in enumerate(names)}
+        tokens = ModelRunnerOutput(names, index, sampled_token_ids=[[7]] * len(names))
         for outputs in self.scheduler.update_from_output(plan, tokens).values():
             self.ended += [each.request_id for each in outputs.outputs if each.finish_reason]
 
@@ -106,64 +106,64 @@ class Engine:
             if not self.scheduler.has_unfinished_requests():
                 return
             self.step()
-        raise AssertionError(f"unfinished after {most_steps} steps: {self.taken}")
+        raise AssertionError(f"unfinished after {most_steps} steps: {self.admitted}")
 
 
-def test_places_are_given_away_when_a_group_of_them_is_free() -> None:
-    engine = Engine(places=4, group=2)
+def test_requests_are_admitted_once_a_group_of_slots_is_free() -> None:
+    engine = Engine(slots=4, group=2)
     engine.ask([1, 2, 3, 4, 5, 5, 5, 5])
     engine.finish(20)
-    # After the first step one place is free, after the second two; after the fourth two again.
-    assert engine.taken == [4, 0, 2, 0, 2, 0, 0, 0, 0]
+    # After the first step one slot is free, after the second two; after the fourth two again.
+    assert engine.admitted == [4, 0, 2, 0, 2, 0, 0, 0, 0]
 
 
-def test_as_vllm_does_by_itself_each_place_is_given_away_at_once() -> None:
-    engine = Engine(places=4, group=1)
+def test_with_groups_of_one_each_slot_is_filled_at_once() -> None:
+    engine = Engine(slots=4, group=1)
     engine.ask([1, 2, 3, 4, 5, 5, 5, 5])
     engine.finish(20)
-    assert engine.taken == [4, 1, 1, 1, 1, 0, 0, 0, 0]
+    assert engine.admitted == [4, 1, 1, 1, 1, 0, 0, 0, 0]
 
 
-def test_who_comes_where_there_is_room_does_not_wait_for_others() -> None:
-    engine = Engine(places=4, group=3)
+def test_a_request_that_arrives_at_free_slots_does_not_wait() -> None:
+    engine = Engine(slots=4, group=3)
     engine.ask([1, 9, 9, 9])
     engine.step()
     engine.ask([9])
     engine.step()
-    assert engine.taken == [4, 1]
+    assert engine.admitted == [4, 1]
 
 
-def test_the_last_ones_do_not_wait_for_a_group_that_will_never_be() -> None:
-    engine = Engine(places=4, group=4)
+def test_the_last_requests_do_not_wait_for_a_full_group() -> None:
+    engine = Engine(slots=4, group=4)
     engine.ask([1, 9, 9, 9, 2])
     engine.step()
     engine.step()
-    assert engine.taken == [4, 1]
+    assert engine.admitted == [4, 1]
 
 
-def test_memory_counts_as_places_do() -> None:
+def test_free_memory_counts_as_free_slots_do() -> None:
     """Each request takes two blocks: of 24 (and one that vLLM keeps) there is room for twelve."""
-    engine = Engine(places=16, group=4, blocks=25)
+    engine = Engine(slots=16, group=4, blocks=25)
     engine.ask([2, 2, 2, 3, *[9] * 8, *[9] * 6])
     engine.finish(40)
     # Three have ended after the second step, four after the third: a third of the memory.
-    assert engine.taken[:4] == [12, 0, 0, 4]
+    assert engine.admitted[:4] == [12, 0, 0, 4]
     assert max(engine.running) == 12
 
 
 @pytest.mark.parametrize("state", [PauseState.PAUSED_NEW, PauseState.PAUSED_ALL])
 def test_a_pause_is_a_pause(state: PauseState) -> None:
-    engine = Engine(places=4, group=2)
+    engine = Engine(slots=4, group=2)
     engine.scheduler.set_pause_state(state)
     engine.ask([3])
     engine.step()
-    assert (engine.taken, engine.scheduler.pause_state) == ([0], state)
+    assert (engine.admitted, engine.scheduler.pause_state) == ([0], state)
     engine.scheduler.set_pause_state(PauseState.UNPAUSED)
     engine.step()
-    assert engine.taken == [0, 1]
+    assert engine.admitted == [0, 1]
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     arrivals=st.lists(st.lists(st.integers(1, 30), max_size=12), max_size=12),
     aborted=st.sets(st.integers(0, 40), max_size=8),
@@ -191,13 +191,13 @@ def test_every_request_ends_whatever_comes_and_goes(
 
 @pytest.mark.parametrize("asynchronous", [True, False])
 def test_it_plans_ahead_where_vllm_does(asynchronous: bool) -> None:
-    engine = Engine(places=4, group=2, asynchronous=asynchronous)
+    engine = Engine(slots=4, group=2, asynchronous=asynchronous)
     assert isinstance(engine.scheduler, AsyncScheduler) == asynchronous
 
 
-def test_the_engine_is_told_of_it(tiny: TinyJudge) -> None:
-    told = tiny.engine._llm.vllm_config.scheduler_config  # type: ignore[attr-defined]
-    assert (told.max_num_seqs, told.scheduler_cls) == (
+def test_the_engine_uses_it(tiny: TinyJudge) -> None:
+    config = tiny.engine._llm.vllm_config.scheduler_config  # type: ignore[attr-defined]
+    assert (config.max_num_seqs, config.scheduler_cls) == (
         64,
         "pipeline.engines.vllm_scheduler.make_scheduler",
     )

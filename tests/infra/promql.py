@@ -49,7 +49,7 @@ def names_of(expression: str) -> set[str]:
 
 
 def unknown(expression: str, more: set[str]) -> set[str]:
-    """Metrics, and labels that are selected by, which nobody exports; ``more`` exist too."""
+    """Metrics, and labels that are selected by, which nothing exports; ``more`` exist too."""
     wrong = set()
     for selector in selectors(expression):
         name = str(selector.name)

@@ -81,7 +81,7 @@ def test_all_that_cannot_be_imported_is_named(image: Path) -> None:
         ("raise RuntimeError('driver too old')", "error: asking torch for GPUs: RuntimeError: dr"),
     ],
 )
-def test_a_gpu_that_will_not_do_is_told(image: Path, torch: str, message: str) -> None:
+def test_an_unsuitable_gpu_is_reported(image: Path, torch: str, message: str) -> None:
     (image / "torch.py").write_text(torch, encoding="utf-8")
     done = check(image, "--gpus=1", "--gpu-memory-gib=38")
     assert done.returncode == 1

@@ -40,7 +40,7 @@ def test_every_metric_is_shown() -> None:
     assert shown >= RAY_OWN | RAY_OWN_OF_GPUS
 
 
-def test_panels_are_told_apart_and_do_not_overlap() -> None:
+def test_panels_have_distinct_ids_and_do_not_overlap() -> None:
     everything = BOARD["panels"]
     for key in ("id", "title"):
         assert len({panel[key] for panel in everything}) == len(everything)

@@ -131,9 +131,9 @@ def test_the_fleet_is_on_spot_and_its_head_on_demand() -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_a_night_ends_before_the_next_one(overlay: str) -> None:
+def test_a_nightly_run_ends_before_the_next_one(overlay: str) -> None:
     spec = job_spec(overlay)
-    # KubeRay counts the deadline anew for each attempt; a RayCronJob knows no concurrencyPolicy.
+    # Each attempt has the whole deadline in KubeRay; a RayCronJob knows no concurrencyPolicy.
     assert (spec["backoffLimit"] + 1) * spec["activeDeadlineSeconds"] < DAY_S - 1_800
     assert spec["preRunningDeadlineSeconds"] < spec["activeDeadlineSeconds"]
     assert spec["shutdownAfterJobFinishes"] is True

@@ -104,7 +104,7 @@ def test_the_command_is_one_that_the_job_accepts() -> None:
     options, _ = nightly.COMMAND.parse(arguments)
     assert options.input == "/var/lib/pairmill/pairs"
     assert options.output == "/var/lib/pairmill/labels"
-    # What the service's head tells to install is what it reads.
+    # What the service's head says to install is what it reads.
     source = ROOT / "jobs" / "configs" / Path(options.config).name
     assert options.config == f"/etc/pairmill/{source.name}"
     text = (LOCAL / "pairmill-nightly.service").read_text(encoding="utf-8")
@@ -135,7 +135,7 @@ def test_what_trying_again_cannot_change_is_not_tried_again() -> None:
     settings = service()
     assert settings["Restart"] == "on-failure"
     assert settings["RestartPreventExitStatus"].split() == ["2", "3", "4", "5"]
-    # Three runs of seven hours end before the next night begins.
+    # Three runs of seven hours end before the next nightly run begins.
     limits = dict(read("pairmill-nightly.service")["Unit"])
     hours = int(settings["TimeoutStartSec"].removesuffix("h"))
     assert int(limits["StartLimitBurst"]) * hours < 23

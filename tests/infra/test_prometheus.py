@@ -49,7 +49,7 @@ def test_the_rules_keep_to_their_tests() -> None:
 def test_the_tests_can_fail(tmp_path: Path) -> None:
     text = (FOLDER / "rules.yaml").read_text(encoding="utf-8")
     (tmp_path / "rules.yaml").write_text(text.replace("26 * 3600", "50 * 3600"), encoding="utf-8")
-    # Of its tests, those that wait for a night: all of them take seconds.
+    # Of its tests, those that wait for a nightly run: all of them take seconds.
     own = [test for test in TESTS if "PairmillNightMissed" in str(test.get("alert_rule_test"))]
     document = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": own}
     (tmp_path / "rules_test.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")

@@ -159,7 +159,7 @@ def project(tmp_path: Path, served: tuple[Registries, Locks]) -> Project:
 
 
 def closed_port() -> str:
-    """Where nobody listens."""
+    """An address at which nothing listens."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{unused.getsockname()[1]}"

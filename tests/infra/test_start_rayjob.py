@@ -118,7 +118,7 @@ def test_the_same_tick_again_starts_nothing_and_succeeds(api: Api, tmp_path: Pat
     start(api, tmp_path, "pairmill-nightly-start-29312345")
     done = start(api, tmp_path, "pairmill-nightly-start-29312345")
     assert done.returncode == 0
-    assert done.stdout == "RayJob pairmill-nightly-29312345 exists: this night is started already\n"
+    assert done.stdout == "RayJob pairmill-nightly-29312345 exists: this run is started already\n"
     assert set(api.jobs) == {"pairmill", "pairmill-nightly-29312345"}
 
 
@@ -127,7 +127,7 @@ def test_a_job_made_by_hand_gets_a_name_that_is_no_jobs(api: Api, tmp_path: Path
     assert set(api.jobs) == {"pairmill", "pairmill-nightly-today"}
 
 
-def test_a_refusal_is_told(api: Api, tmp_path: Path) -> None:
+def test_a_refusal_is_reported(api: Api, tmp_path: Path) -> None:
     api.refuse = True
     done = start(api, tmp_path, "pairmill-nightly-start-1")
     assert done.returncode == 1
@@ -136,7 +136,7 @@ def test_a_refusal_is_told(api: Api, tmp_path: Path) -> None:
     assert set(api.jobs) == {"pairmill"}
 
 
-def test_a_missing_template_is_told(api: Api, tmp_path: Path) -> None:
+def test_a_missing_template_is_reported(api: Api, tmp_path: Path) -> None:
     del api.jobs["pairmill"]
     done = start(api, tmp_path, "pairmill-nightly-start-1")
     assert done.returncode == 1

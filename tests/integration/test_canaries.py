@@ -1,4 +1,4 @@
-"""Canaries: judged anew by every night that judges, by the same workers, and kept apart."""
+"""Canaries: judged again in every nightly run that judges, by the same workers, and kept apart."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def gold(tmp_path: Path) -> list[Row]:
 
 
 @pytest.mark.usefixtures("shared_ray")
-def test_canaries_are_judged_every_night_that_judges(
+def test_canaries_are_judged_in_every_nightly_run_that_judges(
     tmp_path: Path, model: Path, gold: list[Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
@@ -79,7 +79,7 @@ def test_canaries_are_judged_every_night_that_judges(
     assert quality.rates["canary_agreement"].n == len(decided) == 20
     assert quality.rates["canary_agreement"].value == pytest.approx(16 / 20)
 
-    # Nothing to judge: no engine for canaries alone, and the gate goes by those of the last night.
+    # Nothing to judge: no engine for canaries alone, and the gate goes by those of the last run.
     with monkeypatch.context() as patch:
         forbid_ray(patch)
         strict = ("--set", "gate.at_least.canary_agreement=0.99")
@@ -122,7 +122,7 @@ def test_a_canary_that_kills_its_worker_harms_nothing_else(
     assert quarantined == {13: "engine_killed"}
 
 
-def test_canaries_that_are_not_there_end_the_night_before_anything_starts(
+def test_missing_canaries_end_the_nightly_run_before_anything_starts(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forbid_ray(monkeypatch)

@@ -150,7 +150,7 @@ def test_the_card(corpus: Corpus) -> None:
     ):
         assert text in card.text
 
-    # Measured since, and with a license: the card alone is written anew.
+    # Measured since, and with a license: only the card is written again.
     snapshot = record["snapshot_id"]
     assert run_publish(corpus.output, "--measure", snapshot).exit_code == 0
     license_ = settings(card__license="cc-by-4.0")

@@ -1,4 +1,4 @@
-"""A night's increment: new and changed shards, and quarantined rows that are tried again."""
+"""A nightly run's increment: new and changed shards, and quarantined rows that are tried again."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from tests.shards import labels_of, pair, write_shard
 def test_of_a_changed_shard_only_the_changed_rows_are_judged(tmp_path: Path, model: Path) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
     config = write_config(tmp_path / "label.yaml", model, {"input": {"unit_rows": 16}})
-    night = {
+    added = {
         "kept.parquet": [pair(n) for n in range(20)],
         "changed.parquet": [pair(n) for n in range(20, 60)],
         "deleted.parquet": [pair(n) for n in range(60, 65)],
     }
-    for name, rows in night.items():
+    for name, rows in added.items():
         write_shard(source / name, rows)
     assert run_label(config, source, output).exit_code == 0
 
     (source / "deleted.parquet").unlink()
     # Two rows change, one goes, one comes, and all that follow move up.
-    changed = [*night["changed.parquet"][1:], pair(99)]
+    changed = [*added["changed.parquet"][1:], pair(99)]
     changed[3], changed[30] = pair(24, prompt="Another?"), pair(70)
     write_shard(source / "changed.parquet", changed)
     new = [pair(n) for n in range(100, 107)]
@@ -69,19 +69,19 @@ def test_quarantined_rows_are_tried_again_by_reason(
     reasons = {("a.parquet", 3): "malformed", ("a.parquet", 33): "refused"}
     assert_exact(output, {"a.parquet": rows}, reasons)
 
-    mended = write_config(tmp_path / "mended.yaml", model, {"input": {"unit_rows": 16}})
-    outcome = run_label(mended, source, output, *limit, "--retry-quarantined", "malformed")
+    fixed = write_config(tmp_path / "fixed.yaml", model, {"input": {"unit_rows": 16}})
+    outcome = run_label(fixed, source, output, *limit, "--retry-quarantined", "malformed")
     assert (outcome.exit_code, outcome.error) == (0, "")
     assert outcome.event("plan")["pairs_to_retry"] == 1
     done = outcome.event("done")
     assert (done["pairs"], done["reused"], done["judgments"]) == (16, 15, 2)
     assert_exact(output, {"a.parquet": rows}, {("a.parquet", 33): "refused"})
 
-    outcome = run_label(mended, source, output, "--retry-quarantined")
+    outcome = run_label(fixed, source, output, "--retry-quarantined")
     assert (outcome.exit_code, outcome.event("plan")["pairs_to_retry"]) == (0, 1)
     assert_exact(output, {"a.parquet": rows})
     forbid_ray(monkeypatch)
-    outcome = run_label(mended, source, output, "--retry-quarantined")
+    outcome = run_label(fixed, source, output, "--retry-quarantined")
     assert (outcome.exit_code, outcome.event("plan")["pairs_to_do"]) == (0, 0)
 
 

@@ -1,6 +1,6 @@
 """Jobs as operators start them: ``ray job submit`` to a cluster's job server.
 
-A run of labeling that is stopped and goes on; and a dress rehearsal: three nights on a bucket, and
+A run of labeling that is stopped and goes on; and three nightly runs on a bucket, and
 a change of everything that changes. What readers get is recounted from the input alone.
 """
 
@@ -114,12 +114,12 @@ def test_stopped_and_submitted_again(tmp_path: Path, model: Path, server: JobSer
     slow = {"engine": {"script": {"latency_s": 0.5}, "max_num_seqs": 4}}
     config, output = write_config(tmp_path / "slow.yaml", model, slow), tmp_path / "slow"
     job = label_arguments(config, tmp_path / "more", output)
-    how = ["--working-dir=.", "--submission-id=night", "--no-wait", "--"]
+    how = ["--working-dir=.", "--submission-id=stopped", "--no-wait", "--"]
     server.job("submit", *how, "python", "-m", "jobs.label", *job)
     store = Store(str(output))
     wait_until(lambda: any("/shared/" in entry.key for entry in store.list("attempts")))
-    server.job("stop", "night")  # comes back when the job has ended
-    said = server.job("logs", "night").stdout
+    server.job("stop", "stopped")  # comes back when the job has ended
+    said = server.job("logs", "stopped").stdout
     (record,) = run_records(output)
     assert record["state"] == "stopped", said
     assert 0 < record["pairs"] < 60
@@ -145,7 +145,7 @@ def _assert_nothing_superfluous_was_uploaded(server: JobServer) -> None:
         assert size < _UPLOAD_LIMIT
 
 
-def test_three_nights(
+def test_three_nightly_runs(
     tmp_path: Path, model: Path, s3: S3Server, server: JobServer, corpus: Corpus
 ) -> None:
     for number in range(6):
@@ -219,7 +219,7 @@ def _second_night(server: JobServer, config: Path, corpus: Corpus, first: str) -
     assert live() == first
     assert published() == before
 
-    # There is nothing left to judge, so this night needs no cluster, and is one of this process.
+    # There is nothing left to judge, so this run needs no cluster: it runs in this process.
     with pytest.MonkeyPatch.context() as patch:
         forbid_ray(patch)
         again = run_nightly(config, SOURCE, OUTPUT)

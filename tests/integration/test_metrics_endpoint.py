@@ -107,7 +107,7 @@ def names_at(port: int) -> set[str]:
 
 def worker_says_what_it_does(run_id: str) -> None:
     """Its log, a file of Ray's, has JSON lines of this run."""
-    logs = Path("/tmp").glob("mill-*/session_latest/logs/worker-*.err")
+    logs = Path("/tmp").glob("ray-test-*/session_latest/logs/worker-*.err")
     lines = [line for log in logs for line in log.read_text(errors="replace").splitlines()]
     records = [json.loads(line) for line in lines if line.startswith("{") and run_id in line]
     assert {record["run_id"] for record in records} == {run_id}

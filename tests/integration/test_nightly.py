@@ -1,4 +1,4 @@
-"""Nights: what is published, what a quiet night spares, and what keeps one from publishing."""
+"""Nightly runs: what they publish, what they skip without news, and what blocks publication."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.shards import pair, write_shard
 
 DONE = ["plan", "label", "reconcile", "compact", "gate", "publish"]
 # Appends a line of its own to a file, or fails while another file is not there.
-_TELL = (
+_RECORD = (
     "import os, sys; path, name = sys.argv[1:]; "
     "seen = [os.environ['PAIRMILL_' + x] for x in ('OUTPUT', 'SNAPSHOT', 'RUN_ID')]; "
     "open(path, 'a').write(' '.join([name, *seen]) + '\\n')"
@@ -32,7 +32,7 @@ def corpus(tmp_path: Path) -> dict[str, list[Row]]:
 
 
 @pytest.mark.usefixtures("shared_ray")
-def test_a_night_publishes_and_a_quiet_one_starts_nothing(
+def test_a_nightly_run_publishes_and_one_without_news_starts_nothing(
     tmp_path: Path, model: Path, corpus: dict[str, list[Row]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
@@ -122,15 +122,15 @@ def test_too_many_quarantined_are_labelled_and_not_published(
 
 
 @pytest.mark.usefixtures("shared_ray")
-def test_a_blocked_night_leaves_readers_and_hooks_alone(
+def test_a_blocked_nightly_run_leaves_readers_and_hooks_alone(
     tmp_path: Path, model: Path, corpus: dict[str, list[Row]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source, output, told = tmp_path / "in", tmp_path / "out", tmp_path / "told"
-    hook = [sys.executable, "-c", _TELL, str(told), "one"]
+    source, output, reported = tmp_path / "in", tmp_path / "out", tmp_path / "reported"
+    hook = [sys.executable, "-c", _RECORD, str(reported), "one"]
     config = write_config(tmp_path / "night.yaml", model, {"nightly": {"hooks": [hook]}})
     assert run_nightly(config, source, output).exit_code == 0
     (first,) = nights(output)
-    told.unlink()
+    reported.unlink()
 
     corpus["c.parquet"] = [pair(n) for n in range(100, 107)]
     write_shard(source / "c.parquet", corpus["c.parquet"])
@@ -150,7 +150,7 @@ def test_a_blocked_night_leaves_readers_and_hooks_alone(
     (check,) = detail_of(blocked, "gate")["checks"]
     assert (check["metric"], check["threshold"], check["n"]) == ("tie", 0.05, 67)
     assert latest_of(Store(str(output)))["snapshot_id"] == first["snapshot_id"]
-    assert not told.exists()
+    assert not reported.exists()
 
     forbid_ray(monkeypatch)
     assert run_nightly(config, source, output, *strict).exit_code == 3
@@ -159,7 +159,7 @@ def test_a_blocked_night_leaves_readers_and_hooks_alone(
     assert (outcome.exit_code, outcome.error) == (0, "")
     assert published(output) == rows_of(corpus)
     last = nights(output)[-1]
-    assert told.read_text().split() == ["one", str(output), last["snapshot_id"], last["run_id"]]
+    assert reported.read_text().split() == ["one", str(output), last["snapshot_id"], last["run_id"]]
 
 
 @pytest.mark.usefixtures("shared_ray")

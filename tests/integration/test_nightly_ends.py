@@ -1,4 +1,4 @@
-"""How nights end before their time, and what happens to a night while it runs."""
+"""How nightly runs end early, and what happens to the store while one is running."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def corpus(tmp_path: Path) -> dict[str, list[Row]]:
     return write_corpus(tmp_path / "in")
 
 
-def test_of_two_nights_the_second_says_who_is_at_work(
+def test_the_second_of_two_nightly_runs_names_the_holder_of_the_lease(
     tmp_path: Path, model: Path, shared_ray: str, corpus: dict[str, list[Row]]
 ) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
@@ -54,7 +54,7 @@ def test_of_two_nights_the_second_says_who_is_at_work(
 
 
 @pytest.mark.usefixtures("shared_ray", "corpus")
-def test_a_night_that_loses_its_lease_publishes_nothing(
+def test_a_nightly_run_that_loses_its_lease_publishes_nothing(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "out"
@@ -80,7 +80,7 @@ def test_a_night_that_loses_its_lease_publishes_nothing(
 
 
 @pytest.mark.usefixtures("shared_ray")
-def test_shards_that_come_during_a_night_are_the_next_one_s(
+def test_shards_added_during_a_nightly_run_are_left_to_the_next(
     tmp_path: Path, model: Path, corpus: dict[str, list[Row]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
@@ -95,19 +95,19 @@ def test_shards_that_come_during_a_night_are_the_next_one_s(
         outcome = run_nightly(config, source, output)
     assert (outcome.exit_code, outcome.error) == (0, "")
     assert published(output) == rows_of(corpus)
-    told = detail_of(nights(output)[-1], "reconcile")
-    assert told == {"shards": 2, "rows": 60, "shards_came_later": 1}
+    found = detail_of(nights(output)[-1], "reconcile")
+    assert found == {"shards": 2, "rows": 60, "shards_came_later": 1}
     assert run_nightly(config, source, output).exit_code == 0
     assert published(output) == rows_of(corpus | {"late.parquet": late})
 
 
-def test_an_input_that_was_replaced_whole_during_a_night_is_not_published(mill: Mill) -> None:
+def test_an_input_replaced_during_a_nightly_run_is_not_published(mill: Mill) -> None:
     with pytest.raises(InputError, match="all of its 3 shards were added after the plan was made"):
         mill.publish(shards=frozenset({"gone.parquet"}))
     assert mill.output.size(LATEST_KEY) is None
 
 
-def test_a_night_that_fails_is_reported_and_its_own_error_is_what_is_told(
+def test_a_failed_nightly_run_is_reported_and_raises_its_own_error(
     tmp_path: Path, model: Path, corpus: dict[str, list[Row]]
 ) -> None:
     assert corpus
@@ -155,7 +155,7 @@ def test_a_report_that_fails_hides_nothing(
         assert steps_of(night)["report"] == "failed"
 
 
-def test_asked_to_stop_a_night_ends_before_its_next_step(
+def test_a_stopped_nightly_run_ends_before_its_next_step(
     tmp_path: Path, model: Path, corpus: dict[str, list[Row]]
 ) -> None:
     assert corpus
@@ -169,7 +169,7 @@ def test_asked_to_stop_a_night_ends_before_its_next_step(
     assert (night["state"], night["exit_code"], night["steps"]) == ("stopped", 143, [])
 
 
-def test_asked_to_stop_while_it_waits_for_a_lease_a_night_ends(tmp_path: Path, model: Path) -> None:
+def test_a_nightly_run_that_waits_for_a_lease_can_be_stopped(tmp_path: Path, model: Path) -> None:
     output, stop = tmp_path / "out", Stop()
     write_corpus(tmp_path / "in")
     whole = load_config(PipelineConfig, str(write_config(tmp_path / "night.yaml", model)), [])
@@ -180,7 +180,9 @@ def test_asked_to_stop_while_it_waits_for_a_lease_a_night_ends(tmp_path: Path, m
     assert nights(output) == []
 
 
-def test_a_night_during_which_somebody_else_writes_says_who(tmp_path: Path, model: Path) -> None:
+def test_a_nightly_run_names_another_writer_that_holds_the_lease(
+    tmp_path: Path, model: Path
+) -> None:
     source, output, metrics = tmp_path / "in", tmp_path / "out", tmp_path / "night.prom"
     write_shard(source / "empty.parquet", [])
     changes = {"metrics": {"textfile": str(metrics)}}
@@ -189,7 +191,7 @@ def test_a_night_during_which_somebody_else_writes_says_who(tmp_path: Path, mode
         outcome = run_nightly(config, source, output)
     assert outcome.exit_code == 5
     assert "the lease is held by run the-other on host" in outcome.error
-    assert "pairmill_night_exit_code 5\n" in metrics.read_text()  # nobody else tells of this night
+    assert "pairmill_night_exit_code 5\n" in metrics.read_text()  # nothing else reports this run
     assert nights(output) == []
     assert run_nightly(config, source, output).exit_code == 0
     assert published(output) == []

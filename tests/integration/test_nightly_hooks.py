@@ -1,4 +1,4 @@
-"""Hooks of a night: each once for a change, again if it failed, and none beyond its time."""
+"""Hooks of a nightly run: each once for a change, again if it failed, and none beyond its time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.publishing import QUIET, latest_of
 
 DONE = ["plan", "label", "reconcile", "compact", "gate", "publish"]
 # Appends a line of its own to a file, or fails while another file is not there.
-_TELL = (
+_RECORD = (
     "import os, sys; path, name = sys.argv[1:]; "
     "seen = [os.environ['PAIRMILL_' + x] for x in ('OUTPUT', 'SNAPSHOT', 'RUN_ID')]; "
     "open(path, 'a').write(' '.join([name, *seen]) + '\\n')"
@@ -36,9 +36,9 @@ def test_a_failed_hook_is_named_and_run_again_with_those_behind_it(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_corpus(tmp_path / "in")
-    source, output, told = tmp_path / "in", tmp_path / "out", tmp_path / "told"
+    source, output, reported = tmp_path / "in", tmp_path / "out", tmp_path / "reported"
     needed = tmp_path / "needed"
-    one, three = ([sys.executable, "-c", _TELL, str(told), name] for name in ("one", "three"))
+    one, three = ([sys.executable, "-c", _RECORD, str(reported), name] for name in ("one", "three"))
     hooks = [one, [sys.executable, "-c", _NEED, str(needed)], three]
     config = write_config(tmp_path / "night.yaml", model, {"nightly": {"hooks": hooks}})
     outcome = run_nightly(config, source, output)
@@ -49,17 +49,17 @@ def test_a_failed_hook_is_named_and_run_again_with_those_behind_it(
     assert (first["state"], first["snapshot_id"]) == ("failed", live)
     ended = {"hooks": "failed", "report": "done"}
     assert steps_of(first) == dict.fromkeys(DONE, "done") | ended
-    assert [line.split()[0] for line in told.read_text().splitlines()] == ["one"]
+    assert [line.split()[0] for line in reported.read_text().splitlines()] == ["one"]
 
     needed.touch()
     forbid_ray(monkeypatch)
     assert run_nightly(config, source, output).exit_code == 0
     assert detail_of(nights(output)[-1], "hooks") == {"hooks": hooks[1:]}
-    seen = [line.split() for line in told.read_text().splitlines()]
+    seen = [line.split() for line in reported.read_text().splitlines()]
     assert [(name, snapshot) for name, _, snapshot, _ in seen] == [("one", live), ("three", live)]
     assert run_nightly(config, source, output).exit_code == 0
     assert steps_of(nights(output)[-1])["hooks"] == "skipped"
-    assert len(told.read_text().splitlines()) == 2
+    assert len(reported.read_text().splitlines()) == 2
 
 
 def a_change(output: Store) -> Latest:
@@ -79,7 +79,7 @@ def test_a_hook_that_takes_too_long_is_killed_with_all_it_has_started(tmp_path: 
     assert hooks.pending == [hook]
 
 
-def test_a_night_that_is_to_stop_ends_its_hook_and_begins_no_other(tmp_path: Path) -> None:
+def test_a_stopped_nightly_run_ends_its_hook_and_starts_no_other(tmp_path: Path) -> None:
     begun, never = tmp_path / "begun", tmp_path / "never"
     hook, other = ("sh", "-c", f"touch {begun}; sleep 600"), ("touch", str(never))
     config, output, stop = NightlyConfig(hooks=(hook, other)), Store(str(tmp_path / "out")), Stop()

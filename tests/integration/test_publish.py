@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.aggregation.labeler import Labeler
 from pipeline.pairs.shards import read_footer, shard_key
+from pipeline.parts import part_files
 from pipeline.parts.commit import commit_part, revise_part, shard_parts
 from pipeline.parts.units import Unit
 from pipeline.runtime.errors import InputError, QuarantineError, ReconcileError
@@ -237,7 +238,7 @@ def test_no_more_than_a_few_parts_are_held(mill: Mill, monkeypatch: pytest.Monke
     begun = itertools.count(1)
     ahead: list[int] = []
     written: list[int] = []
-    read, write = compact_parts.read_part, compact_parts._write
+    read, write = part_files.read_part, compact_parts._write
 
     def counted_read(*arguments: Any) -> pa.Table:
         ahead.append(next(begun) - len(written))

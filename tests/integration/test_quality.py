@@ -253,7 +253,7 @@ def test_a_snapshot_is_measured_again_by_the_job(corpus: Corpus) -> None:
 
 
 @pytest.mark.parametrize("damage", [None, b"{}"])
-def test_measuring_again_keeps_the_canaries_and_mends_the_rest(
+def test_measuring_again_keeps_the_canaries_and_replaces_the_rest(
     corpus: Corpus, damage: bytes | None
 ) -> None:
     canary = corpus.canary("run-1", random_pairs(random.Random(1), 20), [None] * 20)

@@ -1,4 +1,4 @@
-"""The report of real runs: every night leaves one, and so does each way in which a run can end."""
+"""The report of real runs: of nightly runs, and of each way in which a run can end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def newest(output: Path) -> tuple[str, str, dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("shared_ray")
-def test_every_night_is_reported_and_trends_grow(
+def test_every_nightly_run_is_reported_and_trends_grow(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
@@ -106,9 +106,9 @@ def test_a_run_of_labeling_alone(tmp_path: Path, model: Path) -> None:
     assert run_label(config, source, output).exit_code == 0
     outcome = run_report(output)
     assert outcome.exit_code == 0
-    told = outcome.event("report")
-    assert (told["state"], told["pairs_shown"]) == ("labeled", 9)
-    text = words(Path(told["report"]))
+    event = outcome.event("report")
+    assert (event["state"], event["pairs_shown"]) == ("labeled", 9)
+    text = words(Path(event["report"]))
     assert "Labelled, not published" in text
     assert "Quality is measured when a snapshot is made." in text
     assert "9 rows = 6 labelled 66.7 % + 3 ties" in text

@@ -1,4 +1,4 @@
-"""The promises of the protocol, checked at every change of the bucket, whoever made it."""
+"""The guarantees of the protocol, checked at every change of the bucket by any process."""
 
 from __future__ import annotations
 

@@ -58,6 +58,7 @@ class Identified:
     """What stands for a row that was read."""
 
     pair_hash: str
+    alike: str = ""
 
 
 class RandomJudge(Judge):

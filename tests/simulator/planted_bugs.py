@@ -81,7 +81,7 @@ class ManifestBeforeFiles(SimulatedStore):
 
 
 class LatestWithoutCondition(SimulatedStore):
-    """Writes LATEST.json whoever has swapped it meanwhile."""
+    """Writes LATEST.json although another process has swapped it."""
 
     def swap(self, key: str, data: bytes, expected: Version | None) -> Version | None:
         if key != LATEST_KEY:

@@ -95,12 +95,12 @@ def test_data_that_cannot_be_used(
         load("vl-rewardbench", data, tmp_path / "out")
 
 
-def test_an_unknown_benchmark_is_told_those_known() -> None:
+def test_an_unknown_benchmark_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"'mmlu' is not known; known are vl-rewardbench, .*mj-b"):
         find_benchmark("mmlu")
 
 
-def test_a_judge_of_another_format_is_told_what_to_set() -> None:
+def test_a_judge_of_another_format_names_the_setting_to_change() -> None:
     judge = JudgeConfig(format="pairwise_options", candidates="text")
 
     BENCHMARKS["vl-rewardbench"].check_judge(judge)

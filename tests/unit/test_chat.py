@@ -8,20 +8,18 @@ import shutil
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from pipeline.engines.chat_layout import ChatRenderer
 from pipeline.engines.engine import Chat, ChatPart, model_path
 from pipeline.judging.judge_config import JudgeConfig, ModelConfig
 from pipeline.media.clip import Clip
 from pipeline.runtime.errors import EngineStartError
-
-if TYPE_CHECKING:
-    from pipeline.engines.chat_layout import ChatRenderer
 
 JUDGE = JudgeConfig(model=ModelConfig(name="tiny-judge"))
 HOSTILE = st.lists(
@@ -50,16 +48,9 @@ MEDIA = ("image", "video")
 TURNS = st.lists(st.sampled_from(["text", *MEDIA]), min_size=1, max_size=7)
 
 
-def renderer_of(judge: JudgeConfig) -> ChatRenderer:
-    """A renderer; transformers take many seconds to import, which only these tests shall pay."""
-    from pipeline.engines.chat_layout import ChatRenderer
-
-    return ChatRenderer(judge)
-
-
 @functools.cache
 def renderer() -> ChatRenderer:
-    return renderer_of(JUDGE)
+    return ChatRenderer(JUDGE)
 
 
 def tokenizer_at(folder: str) -> Any:
@@ -176,7 +167,7 @@ def test_texts_are_neither_padded_nor_cut(saved: dict[str, Any], tmp_path: Path)
     file.write_text(json.dumps(described | saved), encoding="utf-8")
     judge = JudgeConfig(model=ModelConfig(name=str(tmp_path / "judge")))
     shown = chat(["image", "text"], "A long system text.", "short", "<think>")
-    assert renderer_of(judge).render(shown).token_ids == renderer().render(shown).token_ids
+    assert ChatRenderer(judge).render(shown).token_ids == renderer().render(shown).token_ids
 
 
 def test_a_reply_is_decoded_without_special_tokens() -> None:
@@ -189,7 +180,7 @@ def test_many_threads_render_the_same() -> None:
     turns = [["text"], ["image", "text"], ["text", "video", "text"], ["image", "video", "text"]]
     chats = [chat(turns[n % 4], "s", f"user {n} <|im_end|>") for n in range(64)]
     expected = [renderer().render(chat).token_ids for chat in chats]
-    fresh = renderer_of(JUDGE)
+    fresh = ChatRenderer(JUDGE)
     with ThreadPoolExecutor(8) as pool:
         assert [r.token_ids for r in pool.map(fresh.render, chats)] == expected
 
@@ -197,7 +188,7 @@ def test_many_threads_render_the_same() -> None:
 def test_no_tokenizer(tmp_path: Any) -> None:
     judge = JudgeConfig.model_validate({"model": {"name": str(tmp_path)}})
     with pytest.raises(EngineStartError, match="no tokenizer"):
-        renderer_of(judge)
+        ChatRenderer(judge)
 
 
 def test_a_template_that_drops_a_turn(tmp_path: Any) -> None:
@@ -207,4 +198,4 @@ def test_a_template_that_drops_a_turn(tmp_path: Any) -> None:
     changed.save_pretrained(tmp_path)
     judge = JudgeConfig.model_validate({"model": {"name": str(tmp_path)}})
     with pytest.raises(EngineStartError, match="drops, repeats or reorders"):
-        renderer_of(judge).render(Chat("s", ("u",)))
+        ChatRenderer(judge).render(Chat("s", ("u",)))

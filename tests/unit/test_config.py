@@ -54,7 +54,7 @@ def test_overrides_win_over_the_file_and_are_yaml(tmp_path: Path) -> None:
         ("\xff\xfe", [], "cannot read configuration"),
         ("- 1", [], "expected a mapping, got list"),
         ("jugde: {}", [], r"jugde: there is no such setting; did you mean judge\?"),
-        ("workers: {max: many}", [], r"workers.max: .*\(got 'many'\)"),
+        ("workers: {max: many}", [], "workers.max: got 'many', expected"),
         ("judge: {sampling: {temperature: -1}}", [], "judge.sampling.temperature"),
         ("", ["temperature"], "expected key.path=value"),
         ("", ["=1"], "expected key.path=value"),

@@ -220,7 +220,7 @@ def test_neither_ray_nor_an_engine_is_loaded(made: Labelled) -> None:
     assert (done.returncode, done.stdout.splitlines()[-1], done.stderr) == (0, "[]", "")
 
 
-def test_many_parts_are_told_as_they_are_done(
+def test_many_parts_are_reported_as_they_are_done(
     made: Labelled, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(5):

@@ -33,7 +33,7 @@ def fails(
     ("arguments", "message"),
     [
         (("--set", "judge.votes.threshold=0.9"), "no vote is changed here; expected policy.key"),
-        (("--set", "policy.threshold=2"), "policy.threshold: Input should be less than 1"),
+        (("--set", "policy.threshold=2"), "policy.threshold: got 2, expected less than 1"),
         (("--judge", "zz"), "the ids of 0 judges"),
         (("--calibration", "/nowhere/fitted.json"), "/nowhere/fitted.json: it does not exist"),
         (("--pairs",), "has the format pairwise_scores; expected batch_ranking"),

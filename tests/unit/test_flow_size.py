@@ -77,7 +77,7 @@ def test_units_in_flight_fill_the_engine(
         (400, 256, LARGE, InFlight(11, 12)),  # the bytes of one more arrive meanwhile
         (64, 256, LARGE, InFlight(8, 8)),  # so that each of eight gets eight
         (65, 256, LARGE, InFlight(9, 9)),
-        (8, 256, LARGE, InFlight(2, 2)),  # 1,024 replies for 1,024 places, whoever waits
+        (8, 256, LARGE, InFlight(2, 2)),  # 1,024 replies for 1,024 slots, however many wait
         (16, 256, LARGE, InFlight(2, 2)),
         (16, 256, [node(100_000, gpus=2), node(100_000, gpus=2)], InFlight(4, 4)),
         (64, 256, [], InFlight(11, 12)),  # who knows how many workers a cluster will begin

@@ -77,7 +77,7 @@ def test_idle_seconds_are_those_without_a_request() -> None:
 
 
 class FullBeforeItReplies(ScriptedEngine):
-    """Replies to nobody until so many requests wait."""
+    """Replies to no request until so many wait."""
 
     full, waiting = 12, 0
 

@@ -40,12 +40,12 @@ def test_machines_of_one_precision_share_a_judge() -> None:
     assert config_of("h200-fp8").judge.model_dump() == full
 
 
-def test_the_night_is_of_the_default_judge_and_has_a_gate() -> None:
-    night, base = config_of("nightly"), config_of("flex-vl-7b")
+def test_the_nightly_configuration_has_the_default_judge_and_a_gate() -> None:
+    nightly, base = config_of("nightly"), config_of("flex-vl-7b")
     assert judge_of("nightly") == judge_of("flex-vl-7b")
     for section in ("judge", "engine", "input", "workers", "policy"):
-        assert getattr(night, section) == getattr(base, section)
-    assert night.gate.active
+        assert getattr(nightly, section) == getattr(base, section)
+    assert nightly.gate.active
 
 
 @pytest.mark.parametrize(("sweep", "base"), SWEEPS.items())

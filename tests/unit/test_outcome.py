@@ -1,4 +1,4 @@
-"""How the last night ended is left behind for Prometheus, whatever ended it."""
+"""How the last nightly run ended is exported to Prometheus, whatever ended it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def values(text: str) -> dict[str, float]:
 
 
 def end(config: MetricsConfig, how: BaseException | int) -> None:
-    """A night that ends so."""
+    """A nightly run that ends so."""
     with exit_reported(config) as outcome:
         if isinstance(how, BaseException):
             raise how
@@ -113,7 +113,7 @@ def test_pushed_to_a_group_of_a_gateway(gateway: tuple[str, list[tuple[str, str]
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/metrics/job/x", "no-url"])
-def test_what_cannot_be_told_is_logged_and_changes_nothing(
+def test_an_outcome_that_cannot_be_exported_is_logged_and_changes_nothing(
     url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     end(MetricsConfig(push_url=url), 0)

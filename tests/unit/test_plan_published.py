@@ -28,7 +28,7 @@ ROWS = {"a.parquet": 40, "b.parquet": 20, "c.parquet": 5}
 
 
 class Watched(Store):
-    """A store that remembers which objects were read."""
+    """A store that records which objects were read."""
 
     def __init__(self, uri: str) -> None:
         super().__init__(uri)
@@ -39,7 +39,7 @@ class Watched(Store):
         return super().read_range(key, start, stop)
 
 
-class Night:
+class PublishedCorpus:
     """Three shards, and the manifest of a snapshot that holds them."""
 
     def __init__(self, root: Path) -> None:
@@ -105,74 +105,74 @@ def _totalled(shards: tuple[InputShard, ...]) -> Manifest:
 
 
 @pytest.fixture
-def night(tmp_path: Path) -> Night:
-    made = Night(tmp_path)
+def corpus(tmp_path: Path) -> PublishedCorpus:
+    made = PublishedCorpus(tmp_path)
     made.commit("a.parquet", (0, 16), (16, 40))
     made.commit("b.parquet", (0, 20))
     made.commit("c.parquet", (0, 5))
     return made
 
 
-def test_only_footers_of_shards_that_are_not_done_are_read(night: Night) -> None:
-    assert night.plan().rows_to_do == 0
-    assert night.source.opened == set(ROWS)
-    night.publish(night.manifest())
-    plan = night.plan()
-    assert (night.source.opened, plan.rows, plan.rows_to_do) == (set(), 65, 0)
+def test_only_footers_of_shards_that_are_not_done_are_read(corpus: PublishedCorpus) -> None:
+    assert corpus.plan().rows_to_do == 0
+    assert corpus.source.opened == set(ROWS)
+    corpus.publish(corpus.manifest())
+    plan = corpus.plan()
+    assert (corpus.source.opened, plan.rows, plan.rows_to_do) == (set(), 65, 0)
     assert [shard.rows for shard in plan.shards] == list(ROWS.values())
-    night.write("b.parquet", 21)
-    night.write("d.parquet", 3)
-    assert night.ranges() == {"b.parquet": [(0, 16), (16, 21)], "d.parquet": [(0, 3)]}
-    assert night.source.opened == {"b.parquet", "d.parquet"}
+    corpus.write("b.parquet", 21)
+    corpus.write("d.parquet", 3)
+    assert corpus.ranges() == {"b.parquet": [(0, 16), (16, 21)], "d.parquet": [(0, 3)]}
+    assert corpus.source.opened == {"b.parquet", "d.parquet"}
 
 
-def test_the_plan_says_why_each_shard_is_to_do(night: Night) -> None:
-    published = replace(night.manifest(), input=night.source.uri, judge={"judge_id": JUDGE_ID})
-    night.publish(published)
-    assert _kinds(night) == {}
-    night.write("a.parquet", 41)  # changed
-    (Path(night.source.uri) / "b.parquet").unlink()  # deleted
-    night.write("d.parquet", 3)  # new
-    assert _kinds(night) == {"changed": (1, 41), "new": (1, 3), "deleted": (1, 20)}
-    night.commit("a.parquet", (0, 16))
-    night.commit("d.parquet", (0, 2))
-    assert _kinds(night) == {"changed": (1, 25), "new": (1, 1), "deleted": (1, 20)}
+def test_the_plan_says_why_each_shard_is_to_do(corpus: PublishedCorpus) -> None:
+    published = replace(corpus.manifest(), input=corpus.source.uri, judge={"judge_id": JUDGE_ID})
+    corpus.publish(published)
+    assert _kinds(corpus) == {}
+    corpus.write("a.parquet", 41)  # changed
+    (Path(corpus.source.uri) / "b.parquet").unlink()  # deleted
+    corpus.write("d.parquet", 3)  # new
+    assert _kinds(corpus) == {"changed": (1, 41), "new": (1, 3), "deleted": (1, 20)}
+    corpus.commit("a.parquet", (0, 16))
+    corpus.commit("d.parquet", (0, 2))
+    assert _kinds(corpus) == {"changed": (1, 25), "new": (1, 1), "deleted": (1, 20)}
 
-    night.publish(replace(published, judge={"judge_id": "another"}))
-    assert _kinds(night) == {"stale": (1, 25), "new": (1, 1), "deleted": (1, 20)}
-    night.publish(replace(published, input="another/in"))  # its paths say nothing
-    assert _kinds(night) == {"changed": (1, 25), "new": (1, 1)}
+    corpus.publish(replace(published, judge={"judge_id": "another"}))
+    assert _kinds(corpus) == {"stale": (1, 25), "new": (1, 1), "deleted": (1, 20)}
+    corpus.publish(replace(published, input="another/in"))  # its paths say nothing
+    assert _kinds(corpus) == {"changed": (1, 25), "new": (1, 1)}
 
 
 def test_a_published_shard_of_which_rows_are_left_is_unfinished(tmp_path: Path) -> None:
-    night = Night(tmp_path)
-    night.commit("a.parquet", (0, 40))
-    night.commit("c.parquet", (0, 5))
-    published = replace(night.manifest(), input=night.source.uri, judge={"judge_id": JUDGE_ID})
-    night.publish(published)
-    assert _kinds(night) == {"unfinished": (1, 20)}
+    corpus = PublishedCorpus(tmp_path)
+    corpus.commit("a.parquet", (0, 40))
+    corpus.commit("c.parquet", (0, 5))
+    published = replace(corpus.manifest(), input=corpus.source.uri, judge={"judge_id": JUDGE_ID})
+    corpus.publish(published)
+    assert _kinds(corpus) == {"unfinished": (1, 20)}
 
 
-def test_a_published_shard_under_another_path_is_moved(night: Night) -> None:
-    published = replace(night.manifest(), input=night.source.uri, judge={"judge_id": JUDGE_ID})
-    night.publish(published)
-    folder = Path(night.source.uri)
+def test_a_published_shard_under_another_path_is_moved(corpus: PublishedCorpus) -> None:
+    published = replace(corpus.manifest(), input=corpus.source.uri, judge={"judge_id": JUDGE_ID})
+    corpus.publish(published)
+    folder = Path(corpus.source.uri)
     (folder / "b.parquet").rename(folder / "e.parquet")
-    night.write("d.parquet", 3)
-    assert _kinds(night) == {"moved": (1, 20), "new": (1, 3)}
-    night.commit("e.parquet", (0, 20))
-    assert _kinds(night) == {"new": (1, 3)}
+    corpus.write("d.parquet", 3)
+    assert _kinds(corpus) == {"moved": (1, 20), "new": (1, 3)}
+    corpus.commit("e.parquet", (0, 20))
+    assert _kinds(corpus) == {"new": (1, 3)}
     # Content that is at its place still, and lies at another one, too.
     (folder / "copy.parquet").write_bytes((folder / "a.parquet").read_bytes())
-    assert _kinds(night) == {"moved": (1, 40), "new": (1, 3)}
+    assert _kinds(corpus) == {"moved": (1, 40), "new": (1, 3)}
 
-    night.publish(replace(published, judge={"judge_id": "another"}))
-    assert _kinds(night) == {"new": (2, 43), "deleted": (1, 20)}
+    corpus.publish(replace(published, judge={"judge_id": "another"}))
+    assert _kinds(corpus) == {"new": (2, 43), "deleted": (1, 20)}
 
 
-def _kinds(night: Night) -> dict[str, tuple[int, int]]:
-    """Shards and pairs of each kind that the plan tells."""
-    found = night.plan().summary()
+def _kinds(corpus: PublishedCorpus) -> dict[str, tuple[int, int]]:
+    """Shards and pairs of each kind that the plan counts."""
+    found = corpus.plan().summary()
     kinds = ("new", "moved", "changed", "stale", "unfinished", "deleted")
     counts = {kind: (found[f"shards_{kind}"], found[f"pairs_of_{kind}_shards"]) for kind in kinds}
     assert found["shards_to_do"] == sum(counts[kind][0] for kind in kinds[:-1])
@@ -180,21 +180,21 @@ def _kinds(night: Night) -> dict[str, tuple[int, int]]:
     return {kind: count for kind, count in counts.items() if count != (0, 0)}
 
 
-def test_rows_that_are_tried_again_are_looked_for_in_every_part(night: Night) -> None:
-    night.publish(night.manifest())
-    night.plan(reopening=Reopening(JudgeConfig(), "run"))
-    assert night.source.opened == set()
+def test_rows_that_are_tried_again_are_looked_for_in_every_part(corpus: PublishedCorpus) -> None:
+    corpus.publish(corpus.manifest())
+    corpus.plan(reopening=Reopening(JudgeConfig(), "run"))
+    assert corpus.source.opened == set()
     # The parts of this test hold nothing, which is the error once they are read.
     with pytest.raises(Exception, match="corrupt part"):
-        night.plan(reopening=Reopening(JudgeConfig(), "run", frozenset(Reason)))
+        corpus.plan(reopening=Reopening(JudgeConfig(), "run", frozenset(Reason)))
 
 
-def test_parts_that_were_asked_about_in_another_way_are_read(night: Night) -> None:
-    night.publish(night.manifest())
-    night.commit("a.parquet", (0, 40))
-    part = Unit("a.parquet", night.key("a.parquet"), 0, 40).part_key(JUDGE_ID)
+def test_parts_that_were_asked_about_in_another_way_are_read(corpus: PublishedCorpus) -> None:
+    corpus.publish(corpus.manifest())
+    corpus.commit("a.parquet", (0, 40))
+    part = Unit("a.parquet", corpus.key("a.parquet"), 0, 40).part_key(JUDGE_ID)
     with pytest.raises(Exception, match="corrupt part"):
-        night.plan(reopening=Reopening(JudgeConfig(), "run"), unsettled={part})
+        corpus.plan(reopening=Reopening(JudgeConfig(), "run"), unsettled={part})
 
 
 def _rows(manifest: Manifest, count: Callable[[int], int]) -> Manifest:
@@ -212,12 +212,12 @@ def _rows(manifest: Manifest, count: Callable[[int], int]) -> Manifest:
     "kind", ["fewer", "more", "none", "no manifest", "no JSON", "other version"]
 )
 def test_a_manifest_that_is_wrong_loses_no_rows(tmp_path: Path, kind: str) -> None:
-    night = Night(tmp_path)
-    night.commit("a.parquet", (0, 16))
-    night.commit("b.parquet", (0, 20))
+    corpus = PublishedCorpus(tmp_path)
+    corpus.commit("a.parquet", (0, 16))
+    corpus.commit("b.parquet", (0, 20))
     counts = {"fewer": lambda rows: rows - 1, "more": lambda rows: rows + 1, "none": lambda _: 0}
-    night.publish(_rows(night.manifest(), counts.get(kind, lambda rows: rows)))
-    stored = Path(night.output.uri) / manifest_key("one")
+    corpus.publish(_rows(corpus.manifest(), counts.get(kind, lambda rows: rows)))
+    stored = Path(corpus.output.uri) / manifest_key("one")
     if kind == "no manifest":
         stored.unlink()
     if kind == "no JSON":
@@ -225,5 +225,5 @@ def test_a_manifest_that_is_wrong_loses_no_rows(tmp_path: Path, kind: str) -> No
     if kind == "other version":
         stored.write_text(json.dumps({"version": "manifest/v9"}), encoding="utf-8")
     left = {"a.parquet": [(16, 32), (32, 40)], "c.parquet": [(0, 5)]}
-    assert night.ranges() == left
-    assert night.plan().rows == 65
+    assert corpus.ranges() == left
+    assert corpus.plan().rows == 65

@@ -19,7 +19,7 @@ from pipeline.engines.vllm_engine import prefill_group
         ({"max_num_seqs": 16, "prefill_group": 16}, 16),
     ],
 )
-def test_it_is_a_part_of_the_engines_places_or_what_is_set(
+def test_it_is_a_share_of_the_engines_slots_or_what_is_set(
     engine: dict[str, int], group: int
 ) -> None:
     assert prefill_group(EngineConfig(**engine)) == group

@@ -67,7 +67,7 @@ def latest(snapshot_id: str = "ab12", **more: Any) -> Latest:
 
 
 def records(tmp_path: Path, **changes: Any) -> Records:
-    """A night that has published."""
+    """A nightly run that has published."""
     made = Records(
         output=Store(str(tmp_path)),
         run_id="run",

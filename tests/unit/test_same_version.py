@@ -1,4 +1,4 @@
-"""A shard that is written anew while it is read is not labelled as what was planned."""
+"""A shard that is rewritten while it is read is not labelled as what was planned."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class StopsItself(Recording):
     async def reply(self, *arguments: object) -> object:  # type: ignore[override]
         if len(self.asked) == 4:
             StopMark(self.output, "run").put()
-            await asyncio.sleep(1.1)  # within a second nobody looks twice
+            await asyncio.sleep(1.1)  # it is looked at once a second at most
         return await super().reply(*arguments)  # type: ignore[arg-type]
 
 

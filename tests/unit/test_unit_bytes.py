@@ -66,6 +66,7 @@ def test_a_unit_just_over_its_bytes_stays_whole() -> None:
     assert len(pieces(data, [(0, 20)], int(pairs.nbytes / 1.2))) == 1
 
 
+@pytest.mark.long  # writes and reads 2 GiB
 def test_rows_beyond_2_gib_that_share_one_picture() -> None:
     rows = pa.Table.from_pylist([small(n) for n in range(450)], PAIRS).drop_columns(["images"])
     picture = pa.array([b"x" * 5 * 2**20])

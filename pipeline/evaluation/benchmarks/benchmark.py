@@ -15,7 +15,6 @@ from pipeline.stats.bootstrap import Statistic
 
 Row = Mapping[str, Any]
 PAIR_FORMATS: tuple[FormatName, ...] = ("pairwise_scores", "pairwise_options")
-FLEX_PAPER = "arXiv 2505.18601"
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,14 @@
-"""Use, power and memory of the GPUs while a block runs, read from NVIDIA's driver every second."""
+"""Use, power and memory of the GPUs while a block runs, read from NVIDIA's driver."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-import threading
 import time
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
+
+from pipeline.runtime.repeating import Repeating
 
 _QUERY = "index,utilization.gpu,power.draw,memory.used"
 _MIB = 2**20
@@ -33,41 +32,28 @@ class GpuSample:
     memory_bytes: int
 
 
-class GpuWatch:
+class GpuWatch(Repeating):
     """Samples the GPUs that this process may use while a block runs; none without a driver.
 
     Attributes:
         samples: in the order of time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, every_seconds: float = 1.0) -> None:
+        """Samples every so many seconds."""
+        super().__init__(every_seconds)
         self.samples: list[GpuSample] = []
-        self._process: subprocess.Popen[str] | None = None
-        self._thread = threading.Thread(target=self._read, daemon=True)
+        program, visible = shutil.which("nvidia-smi"), os.environ.get("CUDA_VISIBLE_DEVICES")
+        only = [f"--id={visible}"] if visible else []
+        how = [f"--query-gpu={_QUERY}", "--format=csv,noheader,nounits", *only]
+        self._command = [program, *how] if program else None
 
-    def __enter__(self) -> Self:
-        if program := shutil.which("nvidia-smi"):
-            visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-            only = [f"--id={visible}"] if visible else []
-            how = [f"--query-gpu={_QUERY}", "--format=csv,noheader,nounits", "--loop=1"]
-            self._process = subprocess.Popen(
-                [program, *how, *only],
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._process:
-            self._process.terminate()
-            self._process.wait()
-            self._thread.join()
+    def look(self) -> None:
+        """Takes a sample of each GPU."""
+        if self._command:
+            done = subprocess.run(self._command, stdout=subprocess.PIPE, text=True)
+            found = (read_sample(line, time.time()) for line in done.stdout.splitlines())
+            self.samples += filter(None, found)
 
     def idle_seconds(self, begin: float, end: float) -> float | None:
         """Seconds between two clock times in which a GPU ran nothing, on average over the GPUs.
@@ -76,12 +62,6 @@ class GpuWatch:
         """
         seen = [sample.busy for sample in self.samples if begin <= sample.at <= end]
         return (1 - sum(seen) / len(seen)) * (end - begin) if seen else None
-
-    def _read(self) -> None:
-        assert self._process is not None
-        for line in self._process.stdout or ():
-            if (sample := read_sample(line, time.time())) is not None:
-                self.samples.append(sample)
 
 
 def read_sample(line: str, at: float) -> GpuSample | None:

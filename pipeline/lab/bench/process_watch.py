@@ -6,7 +6,6 @@ import contextlib
 import time
 from collections import Counter
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import psutil
@@ -39,13 +38,8 @@ class ProcessTreeCpu(Repeating):
         self._own = _cpu(psutil.Process())
         return super().__enter__()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        super().__exit__(kind, error, trace)
+    def __exit__(self, *raised: object) -> None:
+        super().__exit__(*raised)
         self.own_s = _cpu(psutil.Process()) - self._own
         self.tree_s = sum(cpu - self._before.get(pid, 0.0) for pid, cpu in self._seen.items())
 
@@ -95,12 +89,7 @@ class PeakMemory:
             self._before = _status_bytes("VmRSS")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         if self._before is not None:
             self.grown_bytes = _status_bytes("VmHWM") - self._before
 

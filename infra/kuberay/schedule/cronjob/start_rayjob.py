@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         _call(options, "POST", api, new_job(template, name))
     except urllib.error.HTTPError as error:
         if error.code == _CONFLICT:
-            sys.stdout.write(f"RayJob {name} exists: this night is started already\n")
+            sys.stdout.write(f"RayJob {name} exists: this run is started already\n")
             return 0
         body = error.read().decode(errors="replace")
         sys.stderr.write(f"error: {error.url}: HTTP {error.code}: {body}\n")

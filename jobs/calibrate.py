@@ -30,7 +30,7 @@ def _options(parser: Parser) -> None:
 def _run(call: Call[PipelineConfig]) -> int:
     options, config = call.options, call.config()
     version, output = model_version(config.judge.model), Store(options.output)
-    with writer_lease(output, new_run_id(), config.lease_s, call.reporter):
+    with writer_lease(output, new_run_id(), config.lease_s, call.reporter) as lease:
         calibrate(
             config.judge,
             find_judge(output, config.judge, version, config.engine.kind).judge_id,
@@ -38,6 +38,7 @@ def _run(call: Call[PipelineConfig]) -> int:
             options.input,
             options.output,
             call.reporter,
+            lease,
             method=options.method,
             folds=options.folds,
         )

@@ -33,12 +33,13 @@ def _run(call: Call[PipelineConfig]) -> int:
     if wrong := [text for text in call.overrides if not text.startswith("policy.")]:
         raise ConfigError(f"--set {wrong[0]}: no vote is changed here; expected policy.key=value")
     config, target = call.config(), Store(options.to or options.output)
-    with writer_lease(target, new_run_id(), config.lease_s, call.reporter):
+    with writer_lease(target, new_run_id(), config.lease_s, call.reporter) as lease:
         derive(
             options.output,
             options.judge,
             config.policy,
             call.reporter,
+            lease,
             calibration=options.calibration,
             to_uri=options.to,
             pairs=options.pairs,

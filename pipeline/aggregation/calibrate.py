@@ -20,6 +20,7 @@ from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.prompts import prompt_key
 from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.runtime.reporter import Reporter
+from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
 from schemas.labels import Status
 
@@ -34,6 +35,7 @@ def calibrate(
     gold_uri: str,
     output_uri: str,
     reporter: Reporter,
+    lease: Lease,
     *,
     method: Method = "auto",
     folds: int = 5,
@@ -47,6 +49,7 @@ def calibrate(
         gold_uri: the gold pairs, as they were given to that job.
         output_uri: its output.
         reporter: receives the calibration and its measures.
+        lease: of the output.
         method: ``platt``, ``isotonic``, or ``auto`` by the number of gold pairs.
         folds: of cross-fitting: measures are of pairs that a fit has not seen.
 
@@ -72,6 +75,7 @@ def calibrate(
     rule = label_rule(judge.votes, PolicyConfig())
     pairs = [gold_votes(each, rule) for each in judged if _usable(each)]
     calibration = fit_calibration(pairs, judge_id, gold_uri, method, folds)
+    lease.check()
     put_calibration(output, calibration)
     _show(calibration, left_out=len(judged) - len(pairs), reporter=reporter)
     return calibration

@@ -31,6 +31,7 @@ from pipeline.parts.part_files import part_bytes, read_part
 from pipeline.parts.part_keys import Part, judge_folder
 from pipeline.runtime.errors import ConfigError, InputError, ReconcileError
 from pipeline.runtime.reporter import Reporter
+from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
 
 _THREADS = 4  # most time is spent in Python; threads hide the store's latency
@@ -137,6 +138,7 @@ def derive(
     judge: str,
     policy: PolicyConfig,
     reporter: Reporter,
+    lease: Lease,
     *,
     calibration: str = "card",
     to_uri: str | None = None,
@@ -149,6 +151,7 @@ def derive(
         judge: the judge's id, or how it begins.
         policy: how votes become labels.
         reporter: receives the plan, the progress and the result.
+        lease: of the root that the derived parts go to.
         calibration: ``card`` (of the judge's card, if it has one), ``none``, or a file's URI.
         to_uri: another root for the derived parts.
         pairs: make ranked groups into their pairs.
@@ -181,18 +184,20 @@ def derive(
     there = sum(plan.key(part) in plan.done for part in parts)
     where = target.path(plan.folder)
     reporter.event("plan", {"judge_id": judge_id, "parts": len(parts), "parts_done": there})
-    counts = _run(plan, parts, reporter)
+    counts = _run(plan, parts, reporter, lease)
     record = _record(plan, counts, policy, fitted)
+    lease.check()
     target.put(f"{plan.folder}/{RECORD}", json.dumps(record, indent=2).encode())
     shown = {name: record[name] for name in ("policy_id", "rows_in", "rows_out", "moved")}
     reporter.event("done", {**shown, **record["after"], "derived": where})
     return record
 
 
-def _run(plan: Derivation, parts: Sequence[str], reporter: Reporter) -> Counts:
+def _run(plan: Derivation, parts: Sequence[str], reporter: Reporter, lease: Lease) -> Counts:
     counts = Counts()
     with ThreadPoolExecutor(_THREADS) as pool:
         for start in range(0, len(parts), _WAVE):
+            lease.check()
             for part in pool.map(plan.run, parts[start : start + _WAVE]):
                 counts.add(part)
             if counts.parts < len(parts):

@@ -145,7 +145,6 @@ def test_dry_run_writes_nothing_and_starts_nothing(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.usefixtures("shared_ray")
 def test_a_second_run_is_kept_out_while_one_writes(
     tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -158,6 +157,7 @@ def test_a_second_run_is_kept_out_while_one_writes(
     assert [entry.key for entry in Store(str(output)).list()] == ["leases/writer.json"]
 
 
+@pytest.mark.usefixtures("shared_ray")
 def test_what_is_stale_and_only_that_is_judged_again(tmp_path: Path, config: Path) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
     shards = {"a.parquet": [pair(i) for i in range(40)], "b.parquet": [pair(i) for i in range(9)]}

@@ -14,6 +14,7 @@ import s3fs
 from botocore.exceptions import ClientError
 
 from pipeline.store.object_store import Store
+from pipeline.store.writer_lease import writer_lease
 from tests.labeling import (
     assert_exact,
     contents,
@@ -22,6 +23,7 @@ from tests.labeling import (
     run_label,
     write_config,
 )
+from tests.publishing import QUIET, run_publish
 from tests.s3_server import ADMIN, BUCKET, JOB, READER, Key, S3Server
 from tests.shards import pair, picture, shard_bytes
 
@@ -161,6 +163,24 @@ def test_a_server_that_is_not_there(
     assert outcome.error.startswith(f"error: {SOURCE}: ")
     assert "http://127.0.0.1:9" in outcome.error
     assert JOB.secret not in outcome.error
+
+
+def test_while_one_writes_no_other_does(tmp_path: Path, model: Path, use_key: UseKey) -> None:
+    use_key(JOB)
+    output = Store(f"s3://{BUCKET}/out/held")
+    source = f"s3://{BUCKET}/in/held"
+    Store(source).put("a.parquet", shard_bytes([pair(number) for number in range(8)], 4))
+    config = write_config(tmp_path / "label.yaml", model)
+    with writer_lease(output, "the-first", 3, QUIET) as lease:
+        for unit_rows in (2, 3):
+            label = run_label(config, source, output.uri, "--set", f"input.unit_rows={unit_rows}")
+            assert label.exit_code == 5
+            assert "the lease is held by run the-first on host" in label.error
+        published = run_publish(output, "--input", source, "--config", str(config))
+        assert published.exit_code == 5
+        assert run_label(config, source, output.uri, "--dry-run").exit_code == 0
+        lease.check()
+    assert [entry.key for entry in output.list()] == ["leases/writer.json"]
 
 
 def test_of_many_that_create_an_object_one_wins(use_key: UseKey) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import datasets
@@ -134,8 +135,8 @@ def test_a_publisher_that_stalled_and_lost_its_lease_changes_nothing(mill: Mill)
         found = output.read_version(LEASE)
         assert found is not None
         held = LeaseRecord.parse(found.data, LEASE)
-        past = LeaseRecord(**{**vars(held), "expires": held.begun})
-        assert output.swap(LEASE, past.to_json(), found) is not None
+        free = replace(held, released=True)
+        assert output.swap(LEASE, free.to_json(), found) is not None
         mill.shard("2.parquet", 5, seed=8)
         assert mill.publish(SLOW, "faster").changed
         return {"passed": True}

@@ -8,9 +8,15 @@ from collections.abc import Callable
 from pipeline.runtime.errors import StorageError
 from pipeline.snapshots.manifests import LATEST_KEY
 from pipeline.store.object_store import Version
+from pipeline.store.process_identity import ProcessIdentity
 from pipeline.store.uploads import Upload
 from tests.simulator.scheduler import Process
-from tests.simulator.simulated_store import SimulatedClient, SimulatedStore, World
+from tests.simulator.simulated_store import (
+    SimulatedClient,
+    SimulatedHost,
+    SimulatedStore,
+    World,
+)
 
 _LOST = 0.1  # of objects
 
@@ -54,7 +60,14 @@ class AllProcessesSeemEnded(SimulatedStore):
 
     def __init__(self, world: World, process: Process, root: str) -> None:
         super().__init__(world, process, root)
-        self.host.has_ended = lambda other: True  # type: ignore[method-assign]
+        self.host = _Blind(world, process)
+
+
+class _Blind(SimulatedHost):
+    """A machine that knows of no living process."""
+
+    def has_ended(self, process: ProcessIdentity) -> bool:
+        return True
 
 
 class UploadIgnoresFailure(SimulatedStore):

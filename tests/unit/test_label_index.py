@@ -15,6 +15,7 @@ from pipeline.parts.commit import commit_part, revise_part, shard_parts
 from pipeline.parts.index_update import mark_asked, update_index
 from pipeline.parts.label_index import open_index
 from pipeline.parts.units import Unit
+from pipeline.runtime.errors import StorageError
 from pipeline.store.object_store import Store
 from tests.judging import JUDGE_ID, Row, judge_rows, scripted, text_pair, unit
 
@@ -127,3 +128,23 @@ def test_the_row_of_the_newest_votes_is_read(tmp_path: Path) -> None:
     assert index.find(hashed(3)) is None
     # Another hash with the same first 16 bytes is another pair.
     assert index.find(hashed(2)[:32] + "0" * 32) is None
+
+
+def test_a_store_that_fails_is_not_taken_for_a_damaged_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(str(tmp_path))
+    commit_part(store, JUDGE_ID, unit(0, 2), labels([1, 2]))
+    update_index(store, JUDGE_ID)
+    rows = [row | {"row": row["row"] + 2} for row in labels([3, 4])]
+    commit_part(store, JUDGE_ID, unit(2, 4), rows)
+    index, _ = open_index(store, JUDGE_ID)
+
+    def fail(key: str, start: int, stop: int) -> bytes:
+        raise StorageError("the network is gone")
+
+    monkeypatch.setattr(store, "read_range", fail)
+    with pytest.raises(StorageError, match="the network is gone"):
+        update_index(store, JUDGE_ID)
+    with pytest.raises(StorageError, match="the network is gone"):
+        index.find(hashed(1))

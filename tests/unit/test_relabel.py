@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -100,3 +101,14 @@ def test_memory_is_bounded_and_forgetting_changes_nothing(monkeypatch: pytest.Mo
 def test_every_decided_column_is_replaced() -> None:
     assert set(DECIDED) <= set(LABELS.names)
     assert set(relabel._FACTS) & {"choice", "score_a", "soft_a", "weight", "superseded", "order"}
+
+
+def test_a_row_whose_votes_are_all_superseded_stays_as_it_is() -> None:
+    """As one that was retried, and could not be read again."""
+    votes = [replace(failed("ab"), superseded=True), replace(failed("ba"), superseded=True)]
+    (row,) = rows_of([None], LABELER)
+    row["votes"] = [vote.as_row() for vote in votes]
+    (found,) = Relabeler(LABELER).table(table_of([row], LABELS)).to_pylist()
+    assert found["status"] == "quarantined"
+    assert (found["reason"], found["detail"]) == (row["reason"], row["detail"])
+    assert [vote["superseded"] for vote in found["votes"]] == [True, True]

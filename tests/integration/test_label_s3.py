@@ -165,11 +165,13 @@ def test_a_server_that_is_not_there(
     assert JOB.secret not in outcome.error
 
 
-def test_while_one_writes_no_other_does(tmp_path: Path, model: Path, use_key: UseKey) -> None:
+def test_while_one_writes_no_other_does(
+    tmp_path: Path, model: Path, s3: S3Server, use_key: UseKey
+) -> None:
     use_key(JOB)
     output = Store(f"s3://{BUCKET}/out/held")
     source = f"s3://{BUCKET}/in/held"
-    Store(source).put("a.parquet", shard_bytes([pair(number) for number in range(8)], 4))
+    s3.put("in/held/a.parquet", shard_bytes([pair(number) for number in range(8)], 4))
     config = write_config(tmp_path / "label.yaml", model)
     with writer_lease(output, "the-first", 3, QUIET) as lease:
         for unit_rows in (2, 3):

@@ -14,6 +14,7 @@ COMMANDS = {
         "doctor": "say before a run what would stop it: packages, GPU, Ray, storage, weights",
     },
     "label": {
+        "preview": "show pairs exactly as the judge will see them, before anything is judged",
         "ingest": "turn a public preference set, or foreign files, into pair shards",
         "label": "judge every pair that this judge has not judged yet",
         "nightly": "label, publish, export and report: the whole run, for a schedule",
@@ -23,6 +24,7 @@ COMMANDS = {
         "export": "write a snapshot as a trainer reads it",
         "report": "write the report of a run again",
         "clean": "list what nothing needs any more, and remove it",
+        "forget": "take named pairs down for good",
     },
     "judge": {
         "evaluate": "measure a judge on gold pairs or a public benchmark",

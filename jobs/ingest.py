@@ -12,8 +12,10 @@ from pipeline.ingest.ingest import (
     ingest,
 )
 from pipeline.ingest.source_files import open_source
+from pipeline.pairs.known_layouts import AUTO
+from pipeline.pairs.layout_proposal import proposal
 from pipeline.runtime.command import Call, Command, Parser
-from pipeline.runtime.errors import InputError
+from pipeline.runtime.errors import ConfigError, InputError
 
 
 def _options(parser: Parser) -> None:
@@ -39,6 +41,8 @@ def _run(call: Call[IngestConfig]) -> int:
 
 def _show_columns(config: IngestConfig) -> None:
     source = open_source(config.source)
+    if config.layout == AUTO:
+        raise ConfigError(proposal(next(source.tables(), source.schema.empty_table()), source.name))
     _print(f"{source.name}: columns found -> fields of a pair")
     for line in describe_columns(config, source.schema):
         _print(f"  {line}")
@@ -47,6 +51,8 @@ def _show_columns(config: IngestConfig) -> None:
 
 
 def _ingest(config: IngestConfig) -> None:
+    if expressions := config.translated():
+        _print(f"columns is read as this map: {expressions}")
     report = ingest(config, lambda key, size: _print(f"wrote {key} ({size / 1e6:.1f} MB)"))
     _print(
         f"{report.rows} rows in {len(report.shards)} shards ({report.bytes / 1e6:.1f} MB) "

@@ -175,10 +175,10 @@ def _report(done: Publication, output: Store, reporter: Reporter) -> None:
 
 COMMAND = Command(
     name="publish",
-    text="Publishes the labels of the input as it is now: compacts one judge's parts into an\n"
-    "immutable snapshot, measures it, and swaps snapshots/LATEST.json, which readers follow,\n"
-    "unless a threshold of the gate forbids it. Safe to run again at any point: readers see\n"
-    "the snapshot before or the new one.",
+    text="Publishes the labels of the input as it is now: derives each from one judge's votes, by\n"
+    "the section policy, writes an immutable snapshot, measures it, and swaps\n"
+    "snapshots/LATEST.json, which readers follow, unless a threshold of the gate forbids it.\n"
+    "Safe to run again at any point: readers see the snapshot before or the new one.",
     example="--input s3://bucket/pairs --output s3://bucket/labels",
     settings=PipelineConfig,
     example_setting="--publish.file_mb 512",

@@ -35,15 +35,21 @@ class Reason(StrEnum):
     MEDIA_CORRUPT = "media_corrupt"
     MEDIA_TOO_LARGE = "media_too_large"
     MEDIA_FORBIDDEN = "media_forbidden"
+    MEDIA_UNSUPPORTED = "media_unsupported"
     TOO_LONG = "too_long"
     ENGINE_KILLED = "engine_killed"
     TIMEOUT = "timeout"
     BAD_ROW = "bad_row"
+    FORGOTTEN = "forgotten"  # taken down by `pairmill forget`: nothing of the pair is kept
 
 
 # The status of a row that a cascade did not ask this judge about; outside of ``Status``, since a
 # snapshot's rows are each decided by some judge.
 NOT_ASKED = "not_asked"
+
+# What decided a row of which nothing can be compared (an empty candidate, or equal ones), where a
+# person has: its label is the person's answer, and it has no votes.
+BY_GOLD = "gold"
 
 VERDICT = "verdict"  # the outcome of a vote with a readable reply; any other is a Reason
 
@@ -127,7 +133,7 @@ LABELS = versioned(
         [
             *((name, pa.list_(VOTE) if name == "votes" else kind) for name, kind in _LABELS_V1),
             ("criteria", pa.list_(CRITERION)),  # each candidate's mean over the votes that count
-            ("decided_by", pa.string()),  # the id of the judge whose votes decided
+            ("decided_by", pa.string()),  # the id of the judge whose votes decided, or BY_GOLD
             ("part_revision", pa.int32()),  # of the part's key; 0 in parts of labels v1
             # How often votes about this pair were added, from 1. It goes along where a row's votes
             # are reused, so that of two rows about a pair the higher one has the later votes.

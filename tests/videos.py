@@ -65,6 +65,8 @@ def video(
     key_every: int | None = None,
     options: dict[str, str] | None = None,
     output: dict[str, str] | None = None,
+    aspect: Fraction | None = None,
+    transparent: bool = False,
 ) -> bytes:
     """An encoded video.
 
@@ -75,11 +77,17 @@ def video(
         times: of each frame, in 1/rate seconds; by default one after the other.
         key_every: frames from one key frame to the next, at most.
         options, output: of the encoder and of the container.
+        aspect: width to height of a pixel.
+        transparent: say that there is transparency, as WebM needs it.
     """
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=container, options=output or {}) as file:
         stream: Any = file.add_stream(codec, rate=rate, options=options or {})
         stream.pix_fmt = pixels
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = aspect
+        if transparent:
+            stream.metadata["alpha_mode"] = "1"
         if key_every:
             stream.codec_context.gop_size = key_every
         for index, picture in enumerate(pictures):
@@ -90,6 +98,20 @@ def video(
             frame = frames.from_ndarray(np.asarray(picture), format=_FORMATS[picture.mode])
             frame.pts = times[index] if times else index
             frame.time_base = 1 / Fraction(rate)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def video_of_yuv(frames: Iterable[Any], size: tuple[int, int]) -> bytes:
+    """An mp4 of arrays of yuv420p, which says nothing of their colours."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as file:
+        stream: Any = file.add_stream("libx264", rate=10)
+        stream.pix_fmt, (stream.width, stream.height) = "yuv420p", size
+        for index, array in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(array, format="yuv420p")
+            frame.pts, frame.time_base = index, Fraction(1, 10)
             file.mux(stream.encode(frame))
         file.mux(stream.encode(None))
     return buffer.getvalue()

@@ -14,6 +14,7 @@ from pipeline.parts.part_files import read_part
 from pipeline.runtime.errors import InputError
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
+from schemas.labels import BY_GOLD
 
 _MEDIA = ("images", "videos")
 _NO_MEDIA: dict[str, None] = dict.fromkeys(_MEDIA)
@@ -35,6 +36,8 @@ def read_judged(
     hashes: Store | None = None,
 ) -> list[JudgedPair]:
     """Every row of the input that has a gold value and a label of this judge, in input order.
+
+    A label that is the gold value itself, since there was nothing to judge, measures no judge.
 
     Args:
         input_uri: gold pairs, a folder of shards or one shard.
@@ -58,7 +61,7 @@ def read_judged(
             rows += 1
             if pair["gold"] is not None or pair["gold_scores"] is not None:
                 gold += 1
-                if number in labels:
+                if number in labels and labels[number]["decided_by"] != BY_GOLD:
                     judged.append(JudgedPair(pair, labels[number]))
     if not judged:
         raise InputError(

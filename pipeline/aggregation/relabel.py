@@ -19,7 +19,7 @@ from schemas.labels import LABELS, VOTE, Status
 
 # Of a vote, what no decision depends on.
 _ASIDE = {
-    *("seed", "finish_reason", "rationale", "cut_text", "rendering"),
+    *("seed", "finish_reason", "rationale", "cut_text", "rendering", "run_id"),
     *("prompt_tokens", "output_tokens", "cached_tokens"),
 }
 _FACTS = [field.name for field in VOTE if field.name not in _ASIDE]

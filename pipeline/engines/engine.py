@@ -95,7 +95,14 @@ class Reply:
     cached_tokens: int
 
 
-class Engine(Protocol):
+class Layout(Protocol):
+    """What lays chats out as prompts."""
+
+    def render(self, chat: Chat) -> Rendered:
+        """Lays out a chat. Text is inert: it adds no turns, placeholders or special tokens."""
+
+
+class Engine(Layout, Protocol):
     """One loaded model. ``render`` may be called from many threads, ``reply`` from one loop.
 
     Attributes:
@@ -103,9 +110,6 @@ class Engine(Protocol):
     """
 
     at_once: int
-
-    def render(self, chat: Chat) -> Rendered:
-        """Lays out a chat. Text is inert: it adds no turns, placeholders or special tokens."""
 
     async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
         """Replies to one prompt; cancelling the call aborts the request.

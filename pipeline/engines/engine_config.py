@@ -59,6 +59,10 @@ class EngineConfig(Frozen):
     """Threads beside the engine for media and tokenisation; 0 = one for each core of the
     worker's share of its node (on a node of 8 GPUs, an eighth), less two; at least one.
     """
+    decode_bytes: int = Field(default=2**30, ge=1)
+    """Memory that these threads use for decoding at once; what needs more is decoded alone. It
+    does not count the files, nor the pictures of pairs that wait for the engine.
+    """
     units_in_flight: int = Field(default=0, ge=0)
     """Units that one worker judges at once, so that the next ones fill the engine while the last
     replies of those before are still being written; 0 = as many as it takes, within the

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.engines.engine import Engine
+from pipeline.engines.engine import Engine, Layout
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.forced_lengths import ForcedLengths
 from pipeline.judging.judge_config import JudgeConfig
@@ -27,6 +27,19 @@ def start_engine(judge: JudgeConfig, engine: EngineConfig) -> Engine:
             "reply_tokens, a positive number; the rest is the scripted engine's"
         )
     return ForcedLengths(_start(judge, engine), mean)
+
+
+def layout_of(judge: JudgeConfig, engine: EngineConfig) -> Layout:
+    """What lays prompts out as the configured engine would, without starting it.
+
+    Raises:
+        EngineStartError: the model's tokenizer cannot be loaded.
+    """
+    if engine.kind == "scripted":
+        return _start(judge, engine)
+    from pipeline.engines.chat_layout import ChatRenderer
+
+    return ChatRenderer(judge)
 
 
 def _start(judge: JudgeConfig, engine: EngineConfig) -> Engine:

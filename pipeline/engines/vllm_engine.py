@@ -53,6 +53,7 @@ class VllmEngine:
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
         self._vllm_dead: type[Exception] = VllmDeadError
+        self._refusals = _refusals()
         free = merged_args(judge, engine)
         arguments: dict[str, Any] = {
             "model": model_path(judge.model.name),
@@ -159,8 +160,12 @@ class VllmEngine:
             return reply.result()
         except self._vllm_dead as error:
             raise EngineDeadError(f"vLLM's engine core died: {error}") from error
-        except ValueError as error:
-            raise RowRejected(Reason.BAD_ROW, f"vLLM refuses the request: {error}") from error
+        except self._refusals as error:
+            # What a request runs into when the core dies may come before the news of its death.
+            if self._llm.errored:
+                raise EngineDeadError(f"vLLM's engine core died: {_cause(error)}") from error
+            detail = f"vLLM refuses the request: {_cause(error)}"
+            raise RowRejected(Reason.BAD_ROW, detail) from error
         finally:
             reply.cancel()
 
@@ -191,6 +196,27 @@ class VllmEngine:
         if self._drops_metadata:
             inputs["mm_processor_kwargs"] = {"videos_kwargs": {"video_metadata": metadata}}
         return inputs
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What vLLM raises for one request that it cannot serve, while it serves others.
+
+    Up to 0.28 a request that breaks a rule is a ValueError, and from 0.29 on an error class of its
+    own; whatever else a request runs into, such as a picture that the model's processor refuses, is
+    an EngineGenerateError in all of them.
+    """
+    from vllm import exceptions
+    from vllm.v1.engine.exceptions import EngineGenerateError
+
+    own = getattr(exceptions, "VLLMClientError", ValueError)
+    return ValueError, own, EngineGenerateError
+
+
+def _cause(error: BaseException) -> str:
+    """What is behind an error: vLLM's own often has no text."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
 
 
 def prefill_group(engine: EngineConfig) -> int:

@@ -175,11 +175,6 @@ def _published(
 
 def _warnings(result: Evaluated, prompts: int) -> list[str]:
     found = [c.warning for c in result.comparisons if c.warning]
-    if prompts < LEAST_PROMPTS:
-        found.append(
-            f"intervals are not measured: the {len(result.rows)} pairs are of {prompts} different "
-            f"prompts, expected {LEAST_PROMPTS} or more, since pairs of one prompt are alike"
-        )
     found += [str(failure) for failure in result.failures]
     if result.other_gold:
         found.append(
@@ -191,6 +186,11 @@ def _warnings(result: Evaluated, prompts: int) -> list[str]:
             f"probabilities are calibrated on {result.calibrated_on} gold pairs: if these are "
             "among them, calibration error and Brier score flatter the judge (the judge card has "
             "cross-fitted figures)"
+        )
+    if prompts < LEAST_PROMPTS:
+        found.append(
+            f"intervals are not measured: the {len(result.rows)} pairs are of {prompts} different "
+            f"prompts, expected {LEAST_PROMPTS} or more, since pairs of one prompt are alike"
         )
     return found
 

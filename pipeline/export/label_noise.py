@@ -100,20 +100,28 @@ def label_noise(
     absent = f"{some} labels by people, expected rows of {LEAST_PROMPTS} prompts or more"
     stored = manifest.judge.get("calibration")
     if not known or stored is None:
-        return LabelNoise(None, None, None, f"{absent}, or a calibration")
+        return _unknown(f"{absent}, or a calibration")
     calibration = Calibration.model_validate(stored)
     held_out = Check.stored(calibration.figures)
     if held_out is None:
-        why = "the calibration was fitted by an earlier version, which stored no check of it"
-        return LabelNoise(None, None, None, f"{absent}; {why}")
+        return _unknown(
+            f"{absent}; the calibration's card, of an earlier version, has no check of it"
+        )
+    if held_out.prompts < LEAST_PROMPTS:
+        return _unknown(f"{absent}; the calibration was checked on {held_out.prompts} prompts")
     if not _unselected(manifest, judge, selection):
-        why = "the calibration was checked on labels of every confidence, and these are selected"
-        return LabelNoise(None, None, None, f"{absent}; {why}")
+        return _unknown(
+            f"{absent}; the calibration was checked on all labels, and these are selected"
+        )
     basis = (
         f"the judge's calibration, checked on {held_out.pairs:,} labels of {held_out.prompts:,} "
         f"prompts of `{calibration.gold}` that its fit had not seen"
     )
     return _measured(held_out, found.stated / found.rows, basis)
+
+
+def _unknown(why: str) -> LabelNoise:
+    return LabelNoise(None, None, None, why)
 
 
 def _measured(check: Check, stated: float, basis: str) -> LabelNoise:
@@ -122,8 +130,9 @@ def _measured(check: Check, stated: float, basis: str) -> LabelNoise:
 
 
 def _unselected(manifest: Manifest, judge: JudgeConfig, selection: SelectionConfig) -> bool:
-    """Whether labels are exported whatever they say of themselves, by the judge's own rule."""
+    """Whether labels are exported whatever they and their texts are, by the judge's own rule."""
     plain = label_rule(judge.votes, PolicyConfig())
     own = manifest.policy is not None and dict(manifest.policy.rule) == asdict(plain)
-    chosen = selection.min_confidence or selection.tiers or selection.position_consistent_only
-    return own and not chosen
+    by_label = selection.min_confidence or selection.tiers or selection.position_consistent_only
+    by_text = selection.max_similarity is not None or selection.balance_length
+    return own and not by_label and not by_text

@@ -1,8 +1,8 @@
 """Converts a public preference set, or files in any columns, to shards of pairs.
 
 Rows are streamed, media never decoded. Every row of the source becomes one row of the shards, in
-order; a row that cannot be judged is kept, so that it ends in quarantine with its reason, and is
-counted in the report.
+order, or the pairs of a ranked one if asked for; a row that cannot be judged is kept, so that it
+ends in quarantine with its reason, and is counted in the report.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipeline.ingest.media_paths import MediaPaths
+from pipeline.ingest.ranked_pairs import Expansion, as_pairs
 from pipeline.ingest.source_files import OpenSource, SourceConfig, open_source
 from pipeline.pairs.contract_checks import with_defects_kept
+from pipeline.pairs.known_layouts import AUTO
+from pipeline.pairs.layout_proposal import proposal
 from pipeline.pairs.mapped_rows import to_pairs
 from pipeline.pairs.mapping_config import MappingConfig
 from pipeline.pairs.shard_writer import ShardConfig, ShardWriter, existing_shards, refuse_existing
@@ -42,10 +45,17 @@ class IngestConfig(MappingConfig):
     (``<row_ids>-000000042``), for sources without an id; by default of ``name``, where no layout
     and no map gives ids. Pin the revision with it.
     """
+    ranked_pairs: Expansion | None = None
+    """Make pairs of each ranked row: `all`, `adjacent` (neighbours by score) or
+    `best-against-rest`; by default it stays one row of several candidates.
+    """
     limit: int | None = Field(default=None, ge=1)
     """Read only so many rows."""
     media_root: str | None = None
-    """Folder that relative media paths start at; by default that of the data files."""
+    """Folder that relative media paths start at; by default that of the data files. Where it is
+    set, or with ``inline_media``, a row whose media are not there counts as one that cannot be
+    judged.
+    """
     inline_media: bool = False
     """Read media files into the shards; otherwise their paths are kept, relative to
     ``media_root``, which the label job is then given as ``input.media_roots``.
@@ -69,12 +79,12 @@ class IngestReport:
     """What an ingest did.
 
     Attributes:
-        rows: rows read, all of them written.
+        rows: rows written: those read, or the pairs of ranked ones.
         shards: keys of the shards, in order.
         bytes: size of all shards.
         problems: rows that cannot be judged, by reason.
         examples: row numbers and ids of some of them, by reason.
-        media_problems: media files that could not be inlined, by cause.
+        media_problems: media files that were looked for and not read, by cause.
     """
 
     rows: int = 0
@@ -89,16 +99,16 @@ class IngestReport:
         """Rows that cannot be judged."""
         return sum(self.problems.values())
 
-    def note(self, pairs: pa.Table) -> None:
-        """Counts a table of pairs with their defects."""
-        for row, reason in enumerate(pairs["defect"].to_pylist()):
+    def note(self, ids: pa.ChunkedArray, defects: list[str | None]) -> None:
+        """Counts rows by their ids and defects."""
+        for row, reason in enumerate(defects):
             if reason is None:
                 continue
             self.problems[reason] += 1
             examples = self.examples.setdefault(reason, [])
             if len(examples) < _EXAMPLES:
-                examples.append(f"row {self.rows + row} (id {pairs['pair_id'][row].as_py()!r})")
-        self.rows += pairs.num_rows
+                examples.append(f"row {self.rows + row} (id {ids[row].as_py()!r})")
+        self.rows += len(defects)
 
 
 def ingest(
@@ -122,10 +132,13 @@ def ingest(
     if not config.overwrite:
         refuse_existing(store, name)
     source = source or open_source(config.source)
+    if config.layout == AUTO:
+        raise ConfigError(proposal(next(source.tables(), source.schema.empty_table()), source.name))
     if problems := column_problems(config, source):
         lines = "\n  ".join(problems)
         raise InputError(f"{source.name}: the columns do not fit:\n  {lines}")
-    media = MediaPaths(config.media_root or config.source.folder(), config.inline_media)
+    root = config.media_root or config.source.folder()
+    media = MediaPaths(root, config.inline_media, look=config.media_root is not None)
     report = IngestReport(media_problems=media.problems)
 
     def count(key: str, size: int) -> None:
@@ -134,8 +147,9 @@ def ingest(
 
     writer = ShardWriter(store, name, config.shards, count)
     for pairs in _pairs(config, source):
-        report.note(pairs)
-        writer.add(media.apply(with_defects_kept(pairs)))
+        placed = media.apply(with_defects_kept(pairs))
+        report.note(pairs["pair_id"], media.with_missing(placed, pairs["defect"]))
+        writer.add(placed)
     writer.close()
     report.shards = writer.written
     if not report.rows:
@@ -157,7 +171,15 @@ def column_problems(config: IngestConfig, source: OpenSource) -> list[str]:
                 f"row_ids={config.row_ids!r}: the source already has a pair_id; leave row_ids out"
             )
         schema = schema.append(pa.field("pair_id", pa.string()))
-    return mapping.check(schema)
+    uses = mapping.uses(schema)
+    lacking = [
+        f"column {name!r}, read as {', '.join(uses[name])}, is not in {', '.join(paths[:3])}"
+        + (f" and {len(paths) - 3} more" if paths[3:] else "")
+        + ", but is in other files: its values would be lost; ingest these files by themselves"
+        for name, paths in source.absent.items()
+        if uses.get(name)
+    ]
+    return [*mapping.check(schema), *lacking]
 
 
 def describe_columns(config: IngestConfig, schema: pa.Schema) -> list[str]:
@@ -196,7 +218,8 @@ def _pairs(config: IngestConfig, source: OpenSource) -> Iterator[pa.Table]:
             return
         rows = range(start, start + table.num_rows)
         ids = None if prefix is None else [f"{prefix}-{row:09d}" for row in rows]
-        yield to_pairs(mapping, table, ids)
+        pairs = to_pairs(mapping, table, ids)
+        yield pairs if config.ranked_pairs is None else as_pairs(pairs, config.ranked_pairs)
         start += table.num_rows
 
 

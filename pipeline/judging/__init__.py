@@ -1,6 +1,6 @@
 """What a judge is and what a verdict is; needs no Ray, no engine and no torch.
 
-In: a judge's configuration (``judge_config``), and replies. Out: the judge's id and card
-(``judge_cards``), prompts (``prompts``), parsed verdicts (``parsing``), votes (``votes``), and the
-layout of stored labels (``label_parts``). Read ``judging_formats`` first: it ties these together.
+In: a judge's configuration (``judge_config``), and replies. Out: the judge's identity
+(``judge_identity``) and card (``judge_cards``), prompts (``prompts``), parsed verdicts
+(``parsing``), and votes (``votes``). Read ``judging_formats`` first: it ties these together.
 """

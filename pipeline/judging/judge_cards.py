@@ -17,7 +17,7 @@ from pipeline.judging.earlier_cards import earlier_form
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.judge_identity import ModelVersion, canonical_form, judge_id_of
 from pipeline.parts.part_keys import judge_folder, judge_parts_prefix
-from pipeline.runtime.digest import SHORT, digest
+from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.store.object_store import Store
 from schemas.validation_faults import first_faults
@@ -87,7 +87,7 @@ def find_judge(output: Store, judge: JudgeConfig, version: ModelVersion, engine:
     shared = _weights_of(card) & version.names
     by = "commit" if all(name.startswith("commit:") for name in shared) else "content"
     found = f"the judge of this output, recognised by the {by} of its weights"
-    if rest := [each["judge_id"][:SHORT] for each in same if each is not card]:
+    if rest := [each["judge_id"][:12] for each in same if each is not card]:
         found += (
             f"; {', '.join(rest)} are the same judge: of these one with parts is taken, then one "
             "with these judge.votes, then that with most parts"

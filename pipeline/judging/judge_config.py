@@ -1,7 +1,8 @@
-"""The settings under ``judge``: everything that can change a verdict, and nothing else.
+"""The settings under ``judge``: what can change a verdict, and how many votes are asked for.
 
-All of it is part of the judge's identity: a changed value makes another judge. Speed, resources and
-thresholds have sections of their own and can change without a single pair being judged again.
+A changed value makes another judge, except of ``votes`` and of where the weights lie
+(:mod:`pipeline.judging.judge_identity`). Speed, resources and the policy have sections of their own
+and can change without a single pair being judged again.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class VotesConfig(Frozen):
     ``infra/benchmarks/votes_2026-11-25.md`` has what that saves and costs.
     """
     tie_threshold: float = Field(default=0.85, gt=0.5, lt=1)
-    """Posterior probability, of mostly ties, that decides for a tie."""
+    """Posterior probability, of mostly ties, that decides for a tie; asked before the sides."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

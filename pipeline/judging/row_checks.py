@@ -16,6 +16,7 @@ from pipeline.judging.votes import LETTERS
 from pipeline.pairs.pair_hash import Content
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
+from schemas.pairs import GOLD_VALUES
 
 ROLES = ("system", "user", "assistant")
 RESPONSES = ("response_a", "response_b")
@@ -26,6 +27,7 @@ _MADE_OF: dict[CandidateKind, tuple[str, tuple[str, ...]]] = {
     "edit": ("images", ("videos",)),
     "video": ("videos", ("images",)),
 }
+_NOTHING: dict[str, Any] = {"text": None, "images": None, "videos": None, "model": None}
 
 
 def candidates_of(row: Mapping[str, Any], judge: JudgeConfig) -> list[Mapping[str, Any]]:
@@ -39,29 +41,35 @@ def candidates_of(row: Mapping[str, Any], judge: JudgeConfig) -> list[Mapping[st
         RowRejected: bad_row, with what is wrong.
     """
     candidates = _responses(row, judge)
-    for name, candidate in candidates.items():
-        _check_candidate(name, candidate, judge.candidates)
+    empty = [_check_candidate(*each, judge.candidates) for each in candidates.items()]
+    if (problem := next(filter(None, empty), None)) and not decided_by_gold(row, judge):
+        raise _bad(problem)
     if judge.candidates == "edit" and not row["images"]:
         raise _bad("no source image in images; judge.candidates 'edit' needs one")
     limits = {"images": judge.media.max_images, "videos": judge.media.video.max_videos}
     settings = {"images": "judge.media.max_images", "videos": "judge.media.video.max_videos"}
     for media, limit in limits.items():
-        holders = [row, *candidates.values()]
+        holders = [row, *filter(None, candidates.values())]
         count = sum(len(holder[media] or ()) for holder in holders)
         if count > limit:
             raise _bad(f"the row has {count} {media}; the limit is {limit} ({settings[media]})")
-    return list(candidates.values())
+    return [each or _NOTHING for each in candidates.values()]
 
 
-def check_distinct(candidates: Sequence[Content]) -> None:
-    """Refuses candidates that are equal, media included.
+def decided_by_gold(row: Mapping[str, Any], judge: JudgeConfig) -> bool:
+    """Whether a person's answer labels the pair where its candidates leave nothing to compare."""
+    return FORMATS[judge.format].family == "pair" and row["gold"] in GOLD_VALUES
 
-    Raises:
-        RowRejected: bad_row, with which.
-    """
+
+def nothing_to_compare(candidates: Sequence[Content], kind: CandidateKind) -> str | None:
+    """Why candidates cannot be compared: one is empty, or two are equal, media included."""
+    for letter, content in zip(LETTERS, candidates, strict=False):
+        if _is_empty(getattr(content, _MADE_OF[kind][0])):
+            return f"candidate {letter} is empty"
     for (i, first), (j, second) in itertools.combinations(enumerate(candidates), 2):
         if first == second:
-            raise _bad(f"candidates {LETTERS[i]} and {LETTERS[j]} are equal")
+            return f"candidates {LETTERS[i]} and {LETTERS[j]} are equal"
+    return None
 
 
 def question_of(row: Mapping[str, Any]) -> str:
@@ -101,16 +109,25 @@ def _responses(row: Mapping[str, Any], judge: JudgeConfig) -> dict[str, Mapping[
     return {f"candidate {LETTERS[index]}": each for index, each in enumerate(found)}
 
 
-def _check_candidate(name: str, candidate: Mapping[str, Any] | None, kind: CandidateKind) -> None:
+def _check_candidate(
+    name: str, candidate: Mapping[str, Any] | None, kind: CandidateKind
+) -> str | None:
+    """Why a candidate is empty; None if it is not.
+
+    Raises:
+        RowRejected: it holds media that its kind must not.
+    """
     if candidate is None:
-        raise _bad(f"{name} is null")
+        return f"{name} is null"
     needed, forbidden = _MADE_OF[kind]
     for media in forbidden:
         if candidate[media]:
             raise _bad(f"{name} has {media}; judge.candidates {kind!r} takes {needed} only")
-    content = candidate[needed]
-    if not content or (isinstance(content, str) and not content.strip()):
-        raise _bad(f"{name} is empty: it has no {needed}")
+    return f"{name} is empty: it has no {needed}" if _is_empty(candidate[needed]) else None
+
+
+def _is_empty(content: object) -> bool:
+    return not content or (isinstance(content, str) and not content.strip())
 
 
 def _bad(detail: str) -> RowRejected:

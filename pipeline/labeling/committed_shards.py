@@ -6,7 +6,6 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pipeline.pairs.shards import PATH_DIGITS, shard_key
@@ -65,7 +64,7 @@ def committed_shards(
     Raises:
         StorageError: the input or the output cannot be reached.
     """
-    with ThreadPoolExecutor(THREADS) as pool:
+    with output.host.pool(THREADS) as pool:
         found_contents = pool.map(contents.of, entries)
         groups = defaultdict(list)
         digits = _shared_digits(len(entries), output)

@@ -7,13 +7,14 @@ whatever shard and version, has that one's newest votes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.judging.votes import Vote
 from pipeline.labeling.reopening import Reopening, votes_of
+from pipeline.parts.forgotten import Forgotten
 from pipeline.parts.label_index import LabelIndex
 
 
@@ -26,11 +27,13 @@ class EarlierLabels:
             memory. None of rows that have no part yet.
         index: of the judge's labels; None where nothing is to be reused.
         reopening: which of them are asked about again; none by default.
+        forgotten: pairs that are not to be judged, nor their labels reused.
     """
 
     part: pa.Table | None = None
     index: LabelIndex | None = None
     reopening: Reopening | None = None
+    forgotten: Forgotten = field(default_factory=Forgotten)
 
     def of_row(self, row: int) -> Mapping[str, Any] | None:
         """The label of a row in the part that is being revised; None without one."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 
@@ -27,6 +28,7 @@ from pipeline.labeling.unit_runner import UnitRunner
 from pipeline.labeling.worker_activity import Activity
 from pipeline.media.media_store import MediaStore
 from pipeline.pairs.input_config import InputConfig
+from pipeline.parts.forgotten import Forgotten
 from pipeline.runtime.errors import EngineDeadError
 from pipeline.runtime.logs import log_context, log_fields, logging_of
 from pipeline.store.object_store import Store
@@ -103,12 +105,12 @@ class JudgeActor:
         media = _media(own, config)
         judge = Judge(self._engine, config.judge, how, media, labeler, self._activity)
         ids = (spec.judge_id, spec.run_id, workers.max_deaths)
-        runner = UnitRunner(judge, output, *ids, spec.retries, epoch=spec.epoch)
+        gone: dict[str, Any] = {"forgotten": Forgotten.read(output), "epoch": spec.epoch}
+        runner = UnitRunner(judge, output, *ids, spec.retries, **gone)
         self._runners = [runner]
         for corpus in others:
             other, store = judge.with_media(_media(corpus, config)), Store(corpus.output_uri)
-            own_parts = UnitRunner(other, store, *ids, same_engine=runner, epoch=spec.epoch)
-            self._runners.append(own_parts)
+            self._runners.append(UnitRunner(other, store, *ids, same_engine=runner, **gone))
 
     async def __call__(self, unit_row: pa.Table) -> AsyncIterator[pa.Table]:
         """Judges the unit of a one-row table of ``UNITS``; yields a one-row unit result."""

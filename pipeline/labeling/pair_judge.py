@@ -26,11 +26,13 @@ from pipeline.labeling.prompting import Prepared, Prompting, media_threads
 from pipeline.labeling.read_pairs import Pairs
 from pipeline.labeling.reopening import votes_of
 from pipeline.labeling.worker_activity import Activity
+from pipeline.media.decode_budget import DecodeBudget
 from pipeline.media.media_store import MediaStore
+from pipeline.parts.forgotten import forgotten_row
 from pipeline.parts.part_files import row_revision
 from pipeline.parts.units import Unit
 from pipeline.runtime.errors import EngineDeadError, RowRejected
-from schemas.labels import Reason, Status
+from schemas.labels import BY_GOLD, Reason, Status
 
 Result = TypeVar("Result")
 # Requests in flight to replies that the engine generates at once: some must always wait for it.
@@ -70,7 +72,8 @@ class Judge:
         self.activity = activity or Activity()
         self._engine, self._judge, self._how = engine, judge, how
         self._labeler = labeler or Labeler.of(judge)
-        self._prompting = Prompting(engine, judge, media)
+        self._budget = DecodeBudget(how.decode_bytes)
+        self._prompting = Prompting(engine, judge, media, self._budget)
         self._format = FORMATS[judge.format]
         self._threads = media_threads(how.decode_threads or os.cpu_count() or 1)
         rows_at_once = round(engine.at_once * _QUEUE_FACTOR / replies_a_round(judge.format))
@@ -89,7 +92,7 @@ class Judge:
     def with_media(self, media: MediaStore) -> Judge:
         """The same judge, threads and slots included, for pairs with media in another store."""
         other = copy.copy(self)
-        other._prompting = Prompting(self._engine, self._judge, media)
+        other._prompting = Prompting(self._engine, self._judge, media, self._budget)
         return other
 
     async def judge_unit(
@@ -153,9 +156,18 @@ class Judge:
         before = earlier.of_row(where["row"])
         votes: list[Vote] = []
         pair_hash: str | None = None
+        now = datetime.datetime.now(datetime.UTC)
+        forgotten = {"epoch": 0, "revision": 1, **where, "judged_at": now}
+        if earlier.forgotten.knows(pair["pair_id"], None):
+            return forgotten_row(forgotten)
         try:
             row = await self._in_thread(self._prompting.identify, pair)
             pair_hash = row.pair_hash
+            if earlier.forgotten.knows(None, pair_hash):
+                return forgotten_row(forgotten)
+            if row.alike:
+                where = {**where, "revision": row_revision(before) + 1 if before else 1}
+                return _by_gold(pair, where, row.alike, pair_hash, self.policy_id)
             before = before or await self._in_thread(earlier.of_pair, pair_hash)
             if before and earlier.stands(before):
                 return self._reused(before, pair, where)
@@ -202,7 +214,7 @@ class Judge:
         stated = {"revision": row_revision(label), "epoch": label["epoch"] or 0}
         row = {**label, **position, **stated, "pair_id": pair["pair_id"]}
         row["votes"] = [vote.as_row() for vote in votes_of(label)]
-        if label["status"] == Status.QUARANTINED:
+        if label["status"] == Status.QUARANTINED or not row["votes"]:
             return row
         decision = self._labeler.decide(votes_of(label))
         return row | decision.as_row() | {"policy_id": self.policy_id}
@@ -249,6 +261,20 @@ class Judge:
             rendering=shown,
             **mapped_back(read, order),
         )
+
+
+def _by_gold(
+    pair: Mapping[str, Any], where: Mapping[str, Any], alike: str, hashed: str, policy_id: str
+) -> dict[str, Any]:
+    """The label of a pair that leaves nothing to ask, and that a person has decided."""
+    gold = pair["gold"]
+    decision = Decision(
+        status=Status.TIE if gold == "tie" else Status.LABELED,
+        preference=None if gold == "tie" else gold,
+        detail=f"by gold, since there is nothing to compare: {alike}",
+    )
+    row = label_row(pair, where, hashed, decision, [], policy_id)
+    return row | {"decided_by": BY_GOLD}
 
 
 def label_row(

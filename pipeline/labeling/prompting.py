@@ -10,11 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.engines.engine import Chat, ChatPart, Engine, Rendered
+from pipeline.engines.engine import Chat, ChatPart, Layout, Rendered
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.prompts import load_prompt
-from pipeline.judging.row_checks import candidates_of, check_distinct, question_of
+from pipeline.judging.row_checks import (
+    candidates_of,
+    decided_by_gold,
+    nothing_to_compare,
+    question_of,
+)
 from pipeline.judging.votes import LETTERS, round_orders
+from pipeline.media.decode_budget import UNLIMITED, DecodeBudget
 from pipeline.media.images import decode_image
 from pipeline.media.media_store import MediaStore
 from pipeline.media.videos import decode_video
@@ -29,12 +35,17 @@ _NICENESS = 4  # gets 0.41 times as much of a core that a thread of niceness 0 w
 
 @dataclass(frozen=True)
 class Identified:
-    """A row whose media are fetched and not decoded yet: enough to identify its pair."""
+    """A row whose media are fetched and not decoded yet: enough to identify its pair.
+
+    Attributes:
+        alike: why there is nothing to ask of a pair that a person has decided; None otherwise.
+    """
 
     pair_hash: str
     question: str
     context: Content
     candidates: tuple[Content, ...]
+    alike: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,9 +69,22 @@ class Prepared:
 class Prompting:
     """Makes the prompts of one judge; CPU work, in any thread."""
 
-    def __init__(self, engine: Engine, judge: JudgeConfig, media: MediaStore) -> None:
-        """Binds the judge's prompt to an engine's layout and a store of media."""
-        self._engine, self._judge, self._media = engine, judge, media
+    def __init__(
+        self,
+        layout: Layout,
+        judge: JudgeConfig,
+        media: MediaStore,
+        budget: DecodeBudget = UNLIMITED,
+    ) -> None:
+        """Binds the judge's prompt to an engine's layout, a store of media, memory to decode them.
+
+        Args:
+            layout: lays chats out.
+            judge: whose prompt it is.
+            media: the store of the pairs' media.
+            budget: shared by all that decode in this process.
+        """
+        self._layout, self._judge, self._media, self._budget = layout, judge, media, budget
         self._prompt = load_prompt(judge.format, judge.candidates)
 
     def identify(self, pair: Mapping[str, Any]) -> Identified:
@@ -77,8 +101,11 @@ class Prompting:
         contents = tuple(self._content(each, each["text"]) for each in candidates)
         for content in (replace(context, text=question), *contents):
             _check_places(content)
-        check_distinct(contents)
-        return Identified(pair_hash(pair, contents, context), question, context, contents)
+        alike = nothing_to_compare(contents, self._judge.candidates)
+        if alike and not decided_by_gold(pair, self._judge):
+            raise RowRejected(Reason.BAD_ROW, alike)
+        hashed = pair_hash(pair, contents, context)
+        return Identified(hashed, question, context, contents, alike)
 
     def prepare(self, row: Identified) -> Prepared:
         """Decodes a row's media and lays out its first round.
@@ -110,7 +137,7 @@ class Prompting:
             answers = [prepared.answers[LETTERS.index(letter)] for letter in order]
             parts = self._prompt.fill(prepared.context, prepared.question, answers)
             chat = Chat(self._prompt.system, parts, self._judge.sampling.reply_prefix)
-            prepared.prompts[order] = self._engine.render(chat)
+            prepared.prompts[order] = self._layout.render(chat)
         return prepared.prompts[order]
 
     def _content(self, holder: Mapping[str, Any], text: str | None) -> Content:
@@ -128,8 +155,8 @@ class Prompting:
     def _decoded(self, content: Content) -> tuple[tuple[ChatPart, ...], tuple[ChatPart, ...]]:
         """The media that a content begins with, and the rest of it, media in their places."""
         limits = self._judge.media
-        images = [decode_image(data, limits) for data in content.images]
-        clips = [decode_video(data, limits) for data in content.videos]
+        images = [decode_image(data, limits, self._budget) for data in content.images]
+        clips = [decode_video(data, limits, self._budget) for data in content.videos]
         first, rest = leading(_placed(content.text, images, clips))
         return tuple(map(_shown, first)), tuple(map(_shown, rest))
 

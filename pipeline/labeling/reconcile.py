@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pipeline.labeling.label_config import QuarantineConfig
@@ -15,6 +14,7 @@ from pipeline.parts.units import subtract
 from pipeline.runtime.errors import QuarantineError, ReconcileError
 from pipeline.runtime.fault_blocks import fault_blocks
 from pipeline.store.object_store import Store
+from schemas.labels import Reason
 
 _THREADS = 16
 
@@ -34,7 +34,7 @@ def check_coverage(plan: Plan, output: Store, judge_id: str) -> None:
             for start, stop in subtract([(0, shard.rows)], ranges)
         ]
 
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with output.host.pool(_THREADS) as pool:
         judged = [shard for shard in plan.shards if shard.units]
         wrong = [line for lines in pool.map(gaps, judged) for line in lines]
     wrong += [f"{key}: its rows are in other parts too; it does not count" for key in plan.doubled]
@@ -68,10 +68,10 @@ def check_quarantine(output: Store, record: Mapping[str, Any], limits: Quarantin
         )
     if record["pairs"] == 0:
         record = _newest_that_judged(output, record) or record
-    pairs, quarantined = record["pairs"], record["quarantined"]
+    pairs, reasons = record["pairs"], dict(record["quarantined_by_reason"])
+    quarantined = record["quarantined"] - reasons.pop(Reason.FORGOTTEN, 0)  # as was asked for
     if quarantined > limits.max_fraction * pairs:
-        reasons = record["quarantined_by_reason"].items()
-        listed = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons))
+        listed = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
         raise QuarantineError(
             f"run {record['run_id']}: {quarantined} of {pairs} rows are quarantined ({listed}), "
             f"quarantine.max_fraction allows {limits.max_fraction:g}; the rest is labelled"

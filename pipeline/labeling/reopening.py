@@ -108,7 +108,8 @@ def parse_reasons(names: Collection[str] | None) -> frozenset[Reason]:
     if names is None:
         return frozenset()
     try:
-        return frozenset(Reason(name) for name in names) or frozenset(Reason)
+        named = frozenset(Reason(name) for name in names) or frozenset(Reason)
+        return named - {Reason.FORGOTTEN}  # these are never judged again
     except ValueError as error:
         listed = ", ".join(Reason)
         raise InputError(f"--retry-quarantined: {error}; expected some of {listed}") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -113,7 +112,7 @@ Spread = Callable[[ShardPlanner, Sequence[CommittedShard]], Iterable[ShardPlan]]
 
 def map_threads(planner: ShardPlanner, shards: Sequence[CommittedShard]) -> Iterable[ShardPlan]:
     """Plans shards in threads of this process, in order."""
-    with ThreadPoolExecutor(THREADS) as pool:
+    with planner.output.host.pool(THREADS) as pool:
         yield from pool.map(planner, shards)
 
 

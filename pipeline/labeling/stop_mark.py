@@ -7,7 +7,6 @@ whichever nodes fail. They look for it at most once a second.
 from __future__ import annotations
 
 import asyncio
-import time
 
 from pipeline.store.object_store import Store
 
@@ -48,7 +47,7 @@ class StopMark:
 
     def _due(self) -> bool:
         """Whether to look now; counts as a look."""
-        now = time.monotonic()
+        now = self._store.host.monotonic()
         due = not self._seen and now - self._looked >= _LOOK_S
         if due:
             self._looked = now

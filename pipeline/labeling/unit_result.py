@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.parts.units import Unit
+from schemas.labels import BY_GOLD
 
 
 @dataclass
@@ -20,6 +21,7 @@ class RowCounts:
     Attributes:
         run_id: only this run's own votes are counted.
         reused: rows that an earlier run has judged, and this one has not.
+        by_gold: rows that nobody needs to judge, since a person has decided them.
         votes: by outcome, unparseable ones included.
     """
 
@@ -31,6 +33,7 @@ class RowCounts:
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    by_gold: int = 0
 
     @property
     def pairs(self) -> int:
@@ -46,6 +49,7 @@ class RowCounts:
         """Adds rows of labels v2: their status, reason, votes and run."""
         self.statuses.update(str(row["status"]) for row in rows)
         self.reasons.update(str(row["reason"]) for row in rows if row["reason"])
+        self.by_gold += sum(row["decided_by"] == BY_GOLD for row in rows)
         own = [row for row in rows if row["run_id"] == self.run_id]
         self.reused += len(rows) - len(own)
         votes = (vote for row in own for vote in row["votes"] if vote["run_id"] == self.run_id)
@@ -58,6 +62,7 @@ class RowCounts:
     def add(self, other: RowCounts) -> None:
         """Adds other counts of the same run to this one."""
         self.reused += other.reused
+        self.by_gold += other.by_gold
         self.statuses += other.statuses
         self.reasons += other.reasons
         self.votes += other.votes

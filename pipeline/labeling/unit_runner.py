@@ -32,6 +32,7 @@ from pipeline.parts.commit import (
     shard_parts,
     uncommitted,
 )
+from pipeline.parts.forgotten import Forgotten
 from pipeline.parts.label_index import LabelIndex, open_index
 from pipeline.parts.part_files import read_part
 from pipeline.parts.part_keys import Part
@@ -59,6 +60,7 @@ class UnitRunner:
         retries: frozenset[Reason] = frozenset(),
         same_engine: UnitRunner | None = None,
         epoch: int = 0,
+        forgotten: Forgotten | None = None,
     ) -> None:
         """Binds a judge to the output store of a run.
 
@@ -71,7 +73,9 @@ class UnitRunner:
             retries: quarantined rows to retry.
             same_engine: a runner of other pairs on the same engine; isolation covers both.
             epoch: of the lease under which the run writes.
+            forgotten: pairs that are not to be judged; none by default.
         """
+        self._forgotten = forgotten or Forgotten()
         self._reopening = Reopening(judge.config, run_id, retries)
         self._judge, self._output, self._max_deaths = judge, output, max_deaths
         self._judge_id, self._run_id = judge_id, run_id
@@ -132,7 +136,7 @@ class UnitRunner:
                 table = await asyncio.to_thread(read_part, self._output, part.key)
                 if await asyncio.to_thread(self._reopening.pending, table):
                     await asyncio.to_thread(self._attempts.begin, unit, alone=False)
-                    before = EarlierLabels(part=table, reopening=self._reopening)
+                    before = EarlierLabels(table, None, self._reopening, self._forgotten)
                     rows = await self._judge_rows(unit, pairs, before)
                     if len(rows) < unit.rows:  # the run stops: the part stays as it is
                         return
@@ -162,7 +166,8 @@ class UnitRunner:
 
     async def _attempt(self, unit: Unit, pairs: Pairs, counts: RowCounts, *, alone: bool) -> None:
         await asyncio.to_thread(self._attempts.begin, unit, alone=alone)
-        earlier = EarlierLabels(index=await self._newest_labels(), reopening=self._reopening)
+        index = await self._newest_labels()
+        earlier = EarlierLabels(None, index, self._reopening, self._forgotten)
         if rows := await self._judge_rows(unit, pairs, earlier):
             with self._judge.activity.stage("commit"):
                 await self._commit(replace(unit, stop=unit.start + len(rows)), rows, counts)

@@ -76,9 +76,11 @@ class FrameReader:
             RowRejected: damaged, without any frame, or too much would have to be decoded.
         """
         self._check_cost(len(self.timeline.packets))
-        with opened(self._data, self._limits) as (container, stream):
-            packets = (packet for packet in container.demux(stream) if not is_gap(packet))
-            total = sum(len(packet.decode()) for packet in packets)
+        total, pixels = 0, 0
+        with opened(self._data, self._limits) as (container, stream, decoder):
+            for packet in container.demux(stream):
+                for frame in () if is_gap(packet) else decoder.decode(packet):
+                    total, pixels = total + 1, pixels + self._area(frame, pixels)
         if not total:
             raise corrupt("no frame of the video can be decoded")
         return total
@@ -124,6 +126,25 @@ class FrameReader:
                 f"{limit:,} pixels (judge.media.video.max_decoded_pixels)",
             )
 
+    def _area(self, frame: VideoFrame, pixels: int) -> int:
+        """The area of a decoded frame, which may be larger than the header states.
+
+        Raises:
+            RowRejected: the frame, or all that were decoded with it, are too large.
+        """
+        area, most = frame.width * frame.height, self._limits.max_decoded_pixels
+        if area > most:
+            raise too_large(
+                f"a frame of the video has {frame.width}x{frame.height} pixels",
+                f"{most:,} (judge.media.max_decoded_pixels)",
+            )
+        if (all_of := pixels + area) > self._limits.video.max_decoded_pixels:
+            raise too_large(
+                f"{all_of:,} pixels were decoded before all frames shown were found",
+                f"{self._limits.video.max_decoded_pixels:,} (judge.media.video.max_decoded_pixels)",
+            )
+        return area
+
     def _decode(
         self,
         wanted: Sequence[Wanted],
@@ -143,18 +164,19 @@ class FrameReader:
         times = {each.pts for each in wanted}
         found: list[Shown] = []
         start = _START
-        decoded, decoding, sound = 0, False, True
-        with opened(self._data, self._limits) as (container, stream):
+        decoded, pixels, decoding, sound = 0, 0, False, True
+        with opened(self._data, self._limits) as (container, stream, decoder):
             for position, packet in enumerate(container.demux(stream)):
                 if not decoding and position >= starts[len(found)].position:
                     start = starts[len(found)]
-                    stream.codec_context.flush_buffers()
+                    decoder.flush_buffers()
                     decoding, sound = True, start == _START
                 if not decoding or is_gap(packet):
                     continue
                 needed = packet.pts in times or not packet.size
-                stream.codec_context.skip_frame = "DEFAULT" if needed else skip
-                for frame in packet.decode():
+                decoder.skip_frame = "DEFAULT" if needed else skip
+                for frame in decoder.decode(packet):
+                    pixels += self._area(frame, pixels)
                     # Not every frame that a container marks as a key frame is one.
                     sound = sound or (frame.pts == start.pts and frame.key_frame)
                     outcome = _compare(frame, decoded, wanted[len(found)])

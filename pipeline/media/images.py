@@ -1,4 +1,4 @@
-"""Pictures as the judge sees them: decoded within limits, upright, RGB on white, resized."""
+"""Pictures as the judge sees them: as a browser shows them, decoded within limits, resized."""
 
 from __future__ import annotations
 
@@ -6,19 +6,32 @@ import io
 import math
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
 from pipeline.media import model_sizes as pixels
+from pipeline.media.color_profiles import coded_profile, to_srgb
+from pipeline.media.decode_budget import UNLIMITED, DecodeBudget
+from pipeline.media.icons import largest_icon
+from pipeline.media.jpeg_scans import JpegScans, is_cut, list_scans
 from pipeline.media.media_config import MediaConfig
+from pipeline.media.missing_pixels import breaks_off, has_hole
+from pipeline.media.png_chunks import lacks_rows, split_png
+from pipeline.media.signatures import picture_format, unsupported
+from pipeline.media.white_background import eight_bits, rgb_on_white
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 
 # Only raster formats with decoders that run no other program (Pillow would start one for EPS).
-IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "ICO")
 # What Pillow's decoders raise for damaged files; anything else is a bug and propagates.
 _DAMAGE = (
     OSError,
+    RuntimeError,  # of AVIF
     ValueError,
     SyntaxError,
     EOFError,
@@ -38,50 +51,70 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# Browsers turn no WEBP, whatever its EXIF data state; Pillow itself turns a TIFF.
+_TURNED = ("JPEG", "MPO", "PNG", "AVIF")
+_MOST_SCANS = 10  # of a picture of the largest size; more of a smaller one
+_NCLX = b"colrnclx"  # of AVIF: the code points of its colours follow
+_NCLX_WITHIN = 2**16
+_SRGB_TRANSFER, _VIDEO_TRANSFERS = 13, (1, 6, 14, 15)  # which browsers show in an AVIF as sRGB
+_BMP_V4 = 108  # bytes of the header that can have a mask for alpha
+_COD, _COD_LEVELS = b"\xff\x52", 9  # of JPEG 2000: a marker, and where it states its resolutions
+# Bytes of a pixel in Pillow's modes, and of what decoders hold beside it (measured).
+_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}
+_CODEC_PIXEL = {"WEBP": 12, "AVIF": 8, "JPEG2000": 16}
+_MOST_PIXEL = 8  # for one of the largest area that may be decoded: RGBA, and it as RGB
+_FOR_ALL = 2**25  # bytes for strips that are composited, and for the picture that is shown
 
 
-def decode_image(data: bytes, limits: MediaConfig) -> Image.Image:
-    """Decodes a picture as the judge sees it: upright, RGB on white, resized into the limits.
+@dataclass(frozen=True)
+class _Opened:
+    """A picture whose header is read.
+
+    Attributes:
+        image: not decoded yet.
+        data: its file, as Pillow reads it.
+        scans: of a JPEG.
+        profile: an ICC profile of its colours, or no bytes.
+        turn: what turns it upright.
+        canvas: width and height of what is shown, before any turn.
+        box: where on it the picture is; the rest is transparent.
+    """
+
+    image: Image.Image
+    data: bytes
+    scans: JpegScans | None
+    profile: bytes
+    turn: Image.Transpose | None
+    canvas: tuple[int, int]
+    box: tuple[int, ...]
+
+
+def decode_image(data: bytes, limits: MediaConfig, budget: DecodeBudget = UNLIMITED) -> Image.Image:
+    """Decodes a picture as the judge sees it: upright, in sRGB, on white, within the limits.
+
+    Of an animation it is the first frame.
 
     Args:
         data: an encoded picture.
         limits: bounds of the result's area, its side factor, and of what may be decoded.
+        budget: memory for decoding; shared by all threads of a process.
 
     Returns:
         An RGB picture; both sides are multiples of ``limits.factor``.
 
     Raises:
-        RowRejected: no picture, damaged, or a decompression bomb.
+        RowRejected: no picture, of an unsupported kind, damaged, or a decompression bomb.
     """
     if not data:
         raise RowRejected(Reason.MEDIA_CORRUPT, "the picture has zero bytes")
-    try:
-        with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
-            area = image.width * image.height
-            if area > limits.max_decoded_pixels:
-                raise RowRejected(
-                    Reason.MEDIA_TOO_LARGE,
-                    f"the picture declares {image.width}x{image.height} pixels; the limit is "
-                    f"{limits.max_decoded_pixels:,} (judge.media.max_decoded_pixels)",
-                )
-            size = _fit_upright(image, limits)
-            # A JPEG decodes at a fraction of its size in a fraction of the time; at twice the
-            # target's size the resize below still has enough pixels.
-            shrink = math.sqrt(limits.max_pixels / area) * 2
-            if shrink < 1:
-                image.draft("RGB", (int(image.width * shrink), int(image.height * shrink)))
-            rgb = rgb_on_white(_upright(image))
-    except Image.DecompressionBombError as error:  # Pillow's own limit, where it is the lower
-        raise RowRejected(Reason.MEDIA_TOO_LARGE, str(error)) from error
-    except UnidentifiedImageError as error:
-        raise RowRejected(
-            Reason.MEDIA_CORRUPT, f"not a picture: none of {', '.join(IMAGE_FORMATS)}"
-        ) from error
-    except _DAMAGE as error:
-        raise RowRejected(
-            Reason.MEDIA_CORRUPT, f"damaged picture: {type(error).__name__}: {error}"
-        ) from error
-    return rgb if size == rgb.size else rgb.resize(size, Image.Resampling.BICUBIC)
+    if picture_format(data) is None:
+        raise unsupported(data, "picture")
+    with _refusals():
+        opened = _open(data, limits)
+        size = _fit_upright(opened, limits)
+        _shrink(opened, limits)
+        with budget.reserve(_bytes_to_decode(opened, limits)):
+            return _shown(opened, size)
 
 
 def fit(width: int, height: int, limits: MediaConfig) -> tuple[int, int]:
@@ -99,34 +132,199 @@ def fit(width: int, height: int, limits: MediaConfig) -> tuple[int, int]:
             max_pixels=limits.max_pixels,
         )
     except ValueError as error:
-        raise RowRejected(Reason.MEDIA_CORRUPT, str(error)) from error
+        raise RowRejected(Reason.MEDIA_UNSUPPORTED, f"the picture is a strip: {error}") from error
 
 
-def rgb_on_white(image: Image.Image) -> Image.Image:
-    """A picture of any mode as RGB, what is transparent composited on white."""
-    if image.mode.startswith("I;16") or image.mode == "I":
-        # Through mode "I": Pillow has no arithmetic on big-endian pixels.
-        image = image.convert("I").point(lambda value: value / 256).convert("L")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Makes refusals of what Pillow raises."""
+    try:
+        yield
+    except Image.DecompressionBombError as error:  # Pillow's own limit, where it is the lower
+        raise RowRejected(Reason.MEDIA_TOO_LARGE, str(error)) from error
+    except UnidentifiedImageError as error:
+        raise _damaged("its header cannot be read, or is of a variant that is not known") from error
+    except _DAMAGE as error:
+        raise _damaged(f"{type(error).__name__}: {error}") from error
 
 
-def _orientation(image: Image.Image) -> int:
-    value = image.getexif().get(ExifTags.Base.Orientation)
-    return value if isinstance(value, int) else 1
+def _damaged(detail: str) -> RowRejected:
+    return RowRejected(Reason.MEDIA_CORRUPT, f"damaged picture: {detail}")
 
 
-def _fit_upright(image: Image.Image, limits: MediaConfig) -> tuple[int, int]:
-    sideways = _orientation(image) >= 5 and image.format != "TIFF"
-    width, height = image.size
+def _open(data: bytes, limits: MediaConfig) -> _Opened:
+    """Reads a picture's header, and checks what it would take to decode it."""
+    kind = picture_format(data)
+    if kind == "ICO":
+        data, size = largest_icon(data)
+        _check_area(*size, limits)  # Pillow decodes an icon where it opens it
+        kind = picture_format(data)
+    if kind == "PNG":
+        return _open_png(data, limits)
+    if kind == "BMP":
+        data = _with_alpha_mask(data)
+    image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
+    _check_area(*image.size, limits)
+    profile, box = image.info.get("icc_profile", b""), (0, 0, *image.size)
+    if image.format == "GIF" and image.tile:
+        box = image.tile[0].extents
+    if image.format == "AVIF" and not profile:
+        profile = _avif_profile(data)
+    turn = _turn(image.info.get("exif", b"")) if image.format in _TURNED else None
+    scans = _checked_scans(data, image, limits) if image.format in ("JPEG", "MPO") else None
+    return _Opened(image, data, scans, profile, turn, image.size, box)
+
+
+def _open_png(data: bytes, limits: MediaConfig) -> _Opened:
+    if data[12:16] == b"IHDR" and len(data) > 24:
+        _check_area(*struct.unpack_from(">II", data, 16), limits)
+    parts = split_png(data)
+    image = Image.open(io.BytesIO(parts.data), formats=("PNG",))
+    for size in (image.size, parts.canvas):
+        _check_area(*size, limits)
+    clear = image.info.get("transparency")
+    if isinstance(clear, int) and image.mode == "L":  # stated in the file's own depth
+        image.info["transparency"] = clear * 255 // ((1 << parts.depth) - 1)
+    elif isinstance(clear, tuple) and parts.depth == 16:  # Pillow keeps the upper bytes
+        image.info["transparency"] = tuple(level >> 8 for level in clear)
+    left, top = parts.place
+    box = (left, top, left + image.width, top + image.height)
+    return _Opened(image, parts.data, None, parts.profile, _turn(parts.exif), parts.canvas, box)
+
+
+def _avif_profile(data: bytes) -> bytes:
+    """The profile of the code points that an AVIF states, if any."""
+    at = data.find(_NCLX, 0, _NCLX_WITHIN)
+    if at < 0:
+        return b""
+    primaries, transfer = struct.unpack_from(">HH", data, at + len(_NCLX))
+    return coded_profile(primaries, _SRGB_TRANSFER if transfer in _VIDEO_TRANSFERS else transfer)
+
+
+def _with_alpha_mask(data: bytes) -> bytes:
+    """A BMP that says what browsers assume: a header with a mask for alpha means it."""
+    header, bits, compression = struct.unpack_from("<I10xHI", data, 14)
+    if header < _BMP_V4 or bits != 32 or compression or not any(data[66:70]):
+        return data
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    return data[:30] + struct.pack("<I", 3) + data[34:54] + masks + data[70:]
+
+
+def _check_area(width: int, height: int, limits: MediaConfig) -> None:
+    if width * height > limits.max_decoded_pixels:
+        raise RowRejected(
+            Reason.MEDIA_TOO_LARGE,
+            f"the picture declares {width}x{height} pixels; the limit is "
+            f"{limits.max_decoded_pixels:,} (judge.media.max_decoded_pixels)",
+        )
+
+
+def _checked_scans(data: bytes, image: Image.Image, limits: MediaConfig) -> JpegScans:
+    found = list_scans(data)
+    count, area = len(found.scans), image.width * image.height
+    if count * area > _MOST_SCANS * limits.max_decoded_pixels:
+        raise RowRejected(
+            Reason.MEDIA_TOO_LARGE,
+            f"the JPEG has {count:,} scans of {area:,} pixels; the limit is {_MOST_SCANS} scans of "
+            f"{limits.max_decoded_pixels:,} (judge.media.max_decoded_pixels), or more of fewer",
+        )
+    return found
+
+
+def _turn(exif: bytes) -> Image.Transpose | None:
+    """What turns a picture upright, by EXIF data: as for browsers, XMP does not count."""
+    found = Image.Exif()
+    try:
+        found.load(exif)
+        return _TURNS.get(found.get(ExifTags.Base.Orientation, 1))
+    except _DAMAGE:
+        return None  # browsers show a picture whose EXIF data are damaged as it is stored
+
+
+def _fit_upright(opened: _Opened, limits: MediaConfig) -> tuple[int, int]:
+    width, height = opened.canvas
+    sideways = opened.turn in (_TURNS[5], _TURNS[6], _TURNS[7], _TURNS[8])
     return fit(height, width, limits) if sideways else fit(width, height, limits)
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    # Not ImageOps.exif_transpose: it rewrites the EXIF block, which fails where that is damaged.
-    image.load()  # Pillow turns a TIFF while it loads it, and drops the orientation
-    turn = _TURNS.get(_orientation(image))
-    return image if turn is None else image.transpose(turn)
+def _shrink(opened: _Opened, limits: MediaConfig) -> None:
+    """Has a picture decoded at a fraction of its size, where its format can do it.
+
+    It takes a fraction of the time; at twice the target's size the resize still has enough pixels.
+    """
+    image = opened.image
+    shrink = math.sqrt(limits.max_pixels / (image.width * image.height)) * 2
+    if shrink < 1:
+        image.draft("RGB", (int(image.width * shrink), int(image.height * shrink)))
+    if isinstance(image, Jpeg2KImageFile) and shrink <= 1 / 2:
+        levels = opened.data.find(_COD)
+        image.reduce = min(int(-math.log2(shrink)), opened.data[levels + _COD_LEVELS])
+
+
+def _bytes_to_decode(opened: _Opened, limits: MediaConfig) -> int:
+    """About the most memory that decoding a picture takes, its file left out.
+
+    Raises:
+        RowRejected: it takes more than a picture of the largest size in the usual formats.
+    """
+    image = opened.image
+    area = image.width * image.height
+    if isinstance(image, Jpeg2KImageFile) and isinstance(image.reduce, int):
+        area >>= 2 * image.reduce
+    pixel = _PIXEL.get(image.mode, 4) + _CODEC_PIXEL.get(image.format or "", 0)
+    needed = area * (pixel if image.mode == "RGB" and opened.turn is None else pixel + 4)
+    if opened.scans and len(opened.scans.scans) > 1:  # all coefficients are held until the last one
+        needed += opened.scans.area * opened.scans.components * 2
+    most = _MOST_PIXEL * limits.max_decoded_pixels
+    if needed > most:
+        raise RowRejected(
+            Reason.MEDIA_TOO_LARGE,
+            f"to decode the {image.format} of {opened.canvas[0]}x{opened.canvas[1]} pixels takes "
+            f"{needed:,} bytes; the limit is {most:,}, {_MOST_PIXEL} for each of "
+            "judge.media.max_decoded_pixels",
+        )
+    return needed + _FOR_ALL
+
+
+def _shown(opened: _Opened, size: tuple[int, int]) -> Image.Image:
+    """The picture as it is shown, width and height ``size``."""
+    image = _loaded(opened)
+    mode = image.mode
+    composited = image.has_transparency_data or mode in ("CMYK", "LAB")
+    image = rgb_on_white(image, opened.profile)
+    if opened.box != (0, 0, *opened.canvas):
+        part = image.crop(opened.box) if image.size == opened.canvas else image
+        image = Image.new("RGB", opened.canvas, "white")
+        image.paste(part, opened.box[:2])
+    if opened.turn is not None:
+        image = image.transpose(opened.turn)
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.BICUBIC)
+    if composited or not opened.profile:
+        return image
+    return to_srgb(image.getchannel("R") if mode in ("1", "L") else image, opened.profile)
+
+
+def _loaded(opened: _Opened) -> Image.Image:
+    """The decoded picture, nothing of it missing, in 8 bits a sample.
+
+    Raises:
+        RowRejected: a part of it is missing; numbers without a known range.
+    """
+    image = opened.image
+    tile = image.tile[0] if image.tile else None
+    image.load()
+    cut = has_hole(opened.data, image)
+    if opened.scans is not None:
+        cut = is_cut(opened.data, image, opened.scans)
+    elif image.format == "PNG":
+        # Pillow leaves rows black that do not come; those of a damaged stream it refuses.
+        last = image.crop((0, image.height - 1, image.width, image.height))
+        interlaced = image.info.get("interlace")
+        cut = (interlaced or not last.getbbox(alpha_only=False)) and lacks_rows(opened.data)
+    elif image.format in ("BMP", "TIFF"):
+        top_down = tile is not None and isinstance(tile.args, tuple) and tile.args[-1] == 1
+        cut = cut or breaks_off(image, bottom_up=image.format == "BMP" and not top_down)
+    if cut:
+        raise _damaged("a part of it is missing: its data end too early, or are zeros")
+    return eight_bits(image) if image.mode[0] in "IF" else image

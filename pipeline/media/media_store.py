@@ -8,13 +8,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.media.inline_media import decode_text
 from pipeline.runtime.errors import RowRejected, StorageError
 from pipeline.store.object_store import Store
 from schemas.labels import Reason
 
+_BASE64_GROWTH = 1.4  # characters a byte, line ends included
+_LONGEST_PATH = 8_192  # characters; no file system takes more
+_MOST_SHOWN = 250  # characters of a path in a message
+
 
 class MediaStore:
-    """Reads media references: bytes as they are, paths only below the allowed roots."""
+    """Reads media references: bytes as they are, paths only below the allowed roots.
+
+    What is written as text, as a data URI or in base64, is decoded, wherever it stands.
+    """
 
     def __init__(self, roots: Sequence[str], max_bytes: int) -> None:
         """Allows the folders ``roots``; relative paths are looked up in the first."""
@@ -25,28 +33,38 @@ class MediaStore:
         """The bytes of ``{"bytes": …, "path": …}``.
 
         Raises:
-            RowRejected: missing, outside the roots, or larger than ``max_bytes``.
+            RowRejected: missing, outside the roots, no regular file, or larger than ``max_bytes``.
             StorageError: the store itself fails.
         """
         data: bytes | None = reference["bytes"]
         path: str | None = reference["path"]
-        if data is None:
-            if not path:
-                raise RowRejected(Reason.MEDIA_MISSING, "the reference has neither bytes nor path")
-            return self._fetch_path(path)
-        if len(data) > self._max_bytes:
-            raise self._too_large("inline media", len(data))
-        return data
+        if data is None and not path:
+            raise RowRejected(Reason.MEDIA_MISSING, "the reference has neither bytes nor path")
+        text = data if data is not None else str(path).encode(errors="surrogateescape")
+        if len(text) > max(_BASE64_GROWTH * self._max_bytes, _LONGEST_PATH):
+            raise self._too_large("inline media", len(text))
+        found = decode_text(text)
+        if found is None and data is None:
+            return self._fetch_path(str(path))
+        medium = text if found is None else found
+        if len(medium) > self._max_bytes:
+            raise self._too_large("inline media", len(medium))
+        return medium
 
     def _fetch_path(self, path: str) -> bytes:
         store, key = self._locate(path)
+        where = _shown(store.path(key))
         try:
             size = store.size(key)
             if size is None:
-                raise RowRejected(Reason.MEDIA_MISSING, f"{store.path(key)} does not exist")
+                raise RowRejected(Reason.MEDIA_MISSING, f"{where} does not exist")
+            if store.local and not Path(store.path(key)).is_file():
+                detail = f"got a device, pipe or socket, expected a file: {where}"
+                raise RowRejected(Reason.MEDIA_UNSUPPORTED, detail)
             if size > self._max_bytes:
-                raise self._too_large(store.path(key), size)
-            return store.read(key)
+                raise self._too_large(where, size)
+            # No more than that, though the file may have grown: another size may be a terabyte.
+            return store.read_range(key, 0, size) if size else b""
         except StorageError as error:
             if isinstance(error.__cause__, PermissionError):
                 raise RowRejected(Reason.MEDIA_FORBIDDEN, str(error)) from error
@@ -56,14 +74,15 @@ class MediaStore:
 
     def _locate(self, path: str) -> tuple[Store, str]:
         if "\0" in path:
-            raise RowRejected(Reason.MEDIA_MISSING, f"{path[:200]!r} is not a path")
-        scheme, separator, rest = path.partition("://")
-        if separator and scheme != "file":
-            full = f"{scheme}://{posixpath.normpath(rest)}"
-        elif path.startswith("/") or separator:
-            full = posixpath.normpath(rest if separator else path)
-        else:
-            full = _join(self._stores[0].uri, path)
+            raise RowRejected(Reason.MEDIA_MISSING, f"{_shown(path)!r} is not a path")
+        scheme, full = _absolute(path, self._stores[0].uri if self._stores else "/")
+        if scheme in ("http", "https"):
+            raise RowRejected(
+                Reason.MEDIA_FORBIDDEN,
+                f"{_shown(path)}: nothing is fetched from the web while pairs are judged: download "
+                "the files, name their paths in the data, and ingest with media_root and "
+                "inline_media",
+            )
         for store in self._stores:
             # A link inside a local root may lead out of it: compare where the path really ends.
             real = _resolved(full) if store.local and "://" not in full else full
@@ -72,7 +91,8 @@ class MediaStore:
                 return store, real[len(root) + 1 :]
         allowed = ", ".join(store.uri for store in self._stores)
         raise RowRejected(
-            Reason.MEDIA_FORBIDDEN, f"{path!r} is outside of the allowed media roots ({allowed})"
+            Reason.MEDIA_FORBIDDEN,
+            f"{_shown(path)!r} is outside of the allowed media roots ({allowed})",
         )
 
     def _too_large(self, what: str, size: int) -> RowRejected:
@@ -80,11 +100,31 @@ class MediaStore:
         return RowRejected(Reason.MEDIA_TOO_LARGE, f"{what} has {size:,} bytes; {limit}")
 
 
+def _absolute(path: str, root: str) -> tuple[str, str]:
+    """The scheme of a path, where it has one, and all of the path; of files as a plain path."""
+    scheme, separator, rest = path.partition(":")
+    if separator and scheme.lower() == "file":  # file:/a, file:///a, file://localhost/a
+        host, slash, local = rest.removeprefix("//").partition("/")
+        if rest.startswith("//") and host not in ("", "localhost"):
+            return "file", path  # of another machine: below no root
+        local = slash + local if rest.startswith("//") else rest
+        return "file", posixpath.normpath(local)
+    if rest.startswith("//"):
+        return scheme.lower(), f"{scheme}://{posixpath.normpath(rest[2:])}"
+    return "", posixpath.normpath(path) if path.startswith("/") else _join(root, path)
+
+
+def _shown(path: str) -> str:
+    """A path for a message: of a long one, its beginning and its end."""
+    return path if len(path) <= _MOST_SHOWN else f"{path[:100]}…{path[-100:]}"
+
+
 def _resolved(path: str) -> str:
     try:
         return str(Path(path).resolve())
     except RuntimeError as error:
-        raise RowRejected(Reason.MEDIA_MISSING, f"{path}: links lead in a circle") from error
+        detail = f"{_shown(path)}: links lead in a circle"
+        raise RowRejected(Reason.MEDIA_MISSING, detail) from error
 
 
 def _no_such_file(cause: BaseException | None) -> bool:

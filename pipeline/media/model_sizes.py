@@ -21,8 +21,9 @@ def fit(
 ) -> tuple[int, int]:
     """Width and height as multiples of ``factor``, area within the bounds, aspect nearly kept.
 
-    Those of ``smart_resize``, except that a narrow strip keeps one patch where that gives zero. A
-    picture that fits as it is, which ``smart_resize`` leaves alone, does not need the import.
+    Those of ``smart_resize``, except for narrow strips: one keeps a patch where that gives zero,
+    and none becomes longer than the model takes, which rounding to patches may make it. A picture
+    that fits as it is, which ``smart_resize`` leaves alone, does not need the import.
 
     Raises:
         ValueError: the aspect ratio is beyond what the model takes.
@@ -34,7 +35,11 @@ def fit(
         sides = _qwen().smart_resize(height, width, factor, min_pixels, max_pixels)
     except ValueError as error:
         raise ValueError(f"{width}x{height}: {error}") from error
-    return max(factor, sides[1]), max(factor, sides[0])
+    short, long = sorted(max(factor, side) for side in sides)
+    long = min(long, short * _MOST_ASPECT)
+    if short * long < min_pixels:
+        raise ValueError(f"{width}x{height}: a strip of {min_pixels:,} pixels would be too long")
+    return (long, short) if sides[1] > sides[0] else (short, long)
 
 
 def sample_frames(

@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 import av
 from av.container import InputContainer
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from pipeline.media.media_config import MediaConfig
+from pipeline.media.signatures import unsupported, video_format
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 
@@ -29,6 +31,8 @@ _HEADER_TOLERANCE = 0.01  # a header's rate this near to the measured one is the
 _ANY_TITLE: dict[str, Any] = (
     {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 )
+_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # ffmpeg's own decoders leave it out
+_MOST_PIXELS = 2**27  # of a frame
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # magic numbers of Matroska
 
 
@@ -49,18 +53,22 @@ class Timeline:
         times: when each frame is shown, in the stream's time base and in order; None where the
             container has none, and frames have to be decoded to be counted.
         rate: frames a second; 0 where it is unknown.
-        area: pixels of a frame.
+        area: pixels of a frame, as the header states them.
+        aspect: width to height of one pixel.
     """
 
     packets: tuple[Packet, ...]
     times: tuple[int, ...] | None
     rate: float
     area: int
+    aspect: float
 
 
 @contextmanager
-def opened(data: bytes, limits: MediaConfig) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Opens a video for one thread, from memory.
+def opened(
+    data: bytes, limits: MediaConfig
+) -> Iterator[tuple[InputContainer, VideoStream, VideoCodecContext]]:
+    """Opens a video for one thread, from memory, with the decoder of its frames.
 
     Raises:
         RowRejected: no video, or frames that are too large; from the body, where it is damaged.
@@ -74,20 +82,38 @@ def opened(data: bytes, limits: MediaConfig) -> Iterator[tuple[InputContainer, V
             if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
                 kinds = ", ".join(sorted({each.type for each in container.streams})) or "nothing"
                 raise corrupt(f"the file has no video stream, only {kinds}")
-            decoder: Any = stream.codec_context
+            decoder: Any = _decoder(stream)
             if decoder is None:
-                raise corrupt("there is no decoder for the video's codec")
+                name = container.format.name
+                detail = f"there is no decoder for the codec of the video ({name})"
+                raise RowRejected(Reason.MEDIA_UNSUPPORTED, detail)
             if decoder.width * decoder.height > most:
                 raise too_large(
                     f"the video declares frames of {decoder.width}x{decoder.height} pixels",
                     f"{most:,} (judge.media.max_decoded_pixels)",
                 )
             decoder.thread_count = 1  # threads are across pairs
-            decoder.options = {"max_pixels": str(most)}  # frames may grow later
-            yield container, stream
+            # Frames may be larger than stated: no memory for those beyond all usual limits.
+            decoder.options = {"max_pixels": str(max(most, _MOST_PIXELS))}
+            yield container, stream, decoder
     except av.FFmpegError as error:
+        if video_format(data) is None:
+            raise unsupported(data, "video") from error
         text = error.strerror or type(error).__name__
         raise corrupt(f"damaged, or no video in {', '.join(CONTAINERS)}: {text}") from error
+
+
+def _decoder(stream: VideoStream) -> Any:
+    """The decoder of a stream: one that knows transparency, where the stream has some."""
+    own = stream.codec_context
+    if own is None or stream.metadata.get("ALPHA_MODE", stream.metadata.get("alpha_mode")) != "1":
+        return own
+    name = _WITH_ALPHA.get(own.name)
+    if name is None:
+        return own
+    decoder: Any = av.CodecContext.create(name, "r")
+    decoder.width, decoder.height = own.width, own.height
+    return decoder
 
 
 def list_frames(data: bytes, limits: MediaConfig) -> Timeline:
@@ -96,18 +122,22 @@ def list_frames(data: bytes, limits: MediaConfig) -> Timeline:
     Raises:
         RowRejected: no video, damaged, cut short, or too large.
     """
+    other = unsupported(data, "video")
+    if video_format(data) is None and other.reason is Reason.MEDIA_UNSUPPORTED:
+        raise other
     if cut_short(data):
         raise corrupt("the file ends before its container states: it was cut short")
-    with opened(data, limits) as (container, stream):
+    with opened(data, limits) as (container, stream, decoder):
         header_rate = stream.average_rate or stream.guessed_rate
         base = stream.time_base or Fraction(1)
-        area = stream.codec_context.width * stream.codec_context.height
+        area = decoder.width * decoder.height
+        aspect = float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
         packets, last = _scan(container.demux(stream), limits.video.max_source_frames)
     if not packets:
         raise corrupt("the video has no frame")
     known = [packet.pts for packet in packets if packet.pts is not None]
     times = tuple(sorted(known)) if len(set(known)) == len(packets) else None
-    return Timeline(tuple(packets), times, _rate(times, last, base, header_rate), area)
+    return Timeline(tuple(packets), times, _rate(times, last, base, header_rate), area, aspect)
 
 
 def cut_short(data: bytes) -> bool:

@@ -11,11 +11,14 @@ from PIL import Image
 
 from pipeline.media import model_sizes as pixels
 from pipeline.media.clip import Clip
+from pipeline.media.decode_budget import UNLIMITED, DecodeBudget
 from pipeline.media.frame_reader import FrameReader
 from pipeline.media.images import rgb_on_white
 from pipeline.media.media_config import MediaConfig
 from pipeline.media.model_sizes import sample_frames
 from pipeline.media.video_packets import corrupt, too_large
+from pipeline.runtime.errors import RowRejected
+from schemas.labels import Reason
 
 # What turns a frame upright, by the signs of the display matrix [[a, b], [c, d]], which takes a
 # stored pixel (x, y) to the position (ax + cy, bx + dy) at which it is shown.
@@ -28,9 +31,18 @@ _TURNS: dict[tuple[int, ...], Image.Transpose] = {
     (0, 1, 1, 0): Image.Transpose.TRANSPOSE,
     (0, -1, -1, 0): Image.Transpose.TRANSVERSE,
 }
+_UPRIGHT = (  # of them, those that leave a wide picture wide
+    None,
+    Image.Transpose.ROTATE_180,
+    Image.Transpose.FLIP_LEFT_RIGHT,
+    Image.Transpose.FLIP_TOP_BOTTOM,
+)
+# Bytes of a pixel of a frame: those of a dozen that others refer to, and of two as RGB.
+_DECODED_PIXEL = 26
+_UNSPECIFIED, _HD_LINES = 2, 720  # of ITU-T H.273, and what players go by then
 
 
-def decode_video(data: bytes, limits: MediaConfig) -> Clip:
+def decode_video(data: bytes, limits: MediaConfig, budget: DecodeBudget = UNLIMITED) -> Clip:
     """Decodes a video as the judge sees it; the same bytes always give the same clip.
 
     An animated GIF is a video, and a GIF of one picture a video of one frame; pictures of other
@@ -39,6 +51,7 @@ def decode_video(data: bytes, limits: MediaConfig) -> Clip:
     Args:
         data: an encoded video (see ``video_packets.CONTAINERS``).
         limits: how it is sampled, and the bounds of what may be decoded and of the result.
+        budget: memory for decoding; shared by all threads of a process.
 
     Returns:
         RGB frames of one size, both sides multiples of ``limits.factor``.
@@ -49,17 +62,26 @@ def decode_video(data: bytes, limits: MediaConfig) -> Clip:
     if not data:
         raise corrupt("the video has zero bytes")
     reader = FrameReader(data, limits)
+    with budget.reserve(reader.timeline.area * _DECODED_PIXEL):
+        return _decode(reader, limits)
+
+
+def _decode(reader: FrameReader, limits: MediaConfig) -> Clip:
     timeline = reader.timeline
+
+    def shown(numbers: list[int]) -> _Shown:
+        return _Shown(len(numbers), timeline.aspect, limits)
+
     rate = timeline.rate or limits.video.fps  # of unknown rate: every frame may be shown
     if timeline.times is not None:
         total = len(timeline.times)
         numbers = _sampled(total, rate, limits)
-        if (frames := reader.read(_distinct(numbers), _Shown(len(numbers), limits))) is not None:
+        if (frames := reader.read(_distinct(numbers), shown(numbers))) is not None:
             return _clip(frames, numbers, total, rate)
     # No times, or not every packet yields a frame at its time: frames are counted by decoding.
     total = reader.count()
     numbers = _sampled(total, rate, limits)
-    frames = reader.read_counted(_distinct(numbers), _Shown(len(numbers), limits))
+    frames = reader.read_counted(_distinct(numbers), shown(numbers))
     return _clip(frames, numbers, total, rate)
 
 
@@ -97,19 +119,31 @@ class _Shown:
 
     Attributes:
         count: how many frames of the video are shown.
+        aspect: width to height of a stored pixel; those shown are square.
         size: width and height of all of them, set by the first.
     """
 
     count: int
+    aspect: float
     limits: MediaConfig
     size: tuple[int, int] | None = None
 
     def __call__(self, frame: VideoFrame) -> Image.Image:
-        upright = _upright(frame)
-        self.size = self.size or self._fit(*upright.size)
+        turn = _TURNS.get(_display_signs(frame))
+        image = _rgb(frame)
+        upright = image if turn is None else image.transpose(turn)
+        if self.size is None:
+            width, height = self._square(*image.size)
+            self.size = self._fit(width, height) if turn in _UPRIGHT else self._fit(height, width)
         if upright.size == self.size:
             return upright
         return upright.resize(self.size, Image.Resampling.BICUBIC)
+
+    def _square(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of a frame in square pixels: as browsers do it, neither is reduced."""
+        if self.aspect >= 1:
+            return round(width * self.aspect), height
+        return width, round(height / self.aspect)
 
     def _fit(self, width: int, height: int) -> tuple[int, int]:
         video = self.limits.video
@@ -122,18 +156,19 @@ class _Shown:
                 max_pixels=min(video.max_pixels, video.total_pixels // self.count),
             )
         except ValueError as error:
-            raise corrupt(f"frames of {error}") from error
+            detail = f"frames of {error}"
+            raise RowRejected(Reason.MEDIA_UNSUPPORTED, detail) from error
 
 
-def _upright(frame: VideoFrame) -> Image.Image:
+def _rgb(frame: VideoFrame) -> Image.Image:
+    """A frame as it is stored, on white."""
     format_ = frame.format
+    # Of unknown colours, as players have it: those of high definition from 720 lines on.
+    unknown = frame.colorspace == _UNSPECIFIED and not format_.is_rgb
+    matrix = {"src_colorspace": "ITU709"} if unknown and frame.height >= _HD_LINES else {}
     if format_.has_palette or any(part.is_alpha for part in format_.components):
-        rgba = frame.reformat(format="rgba", threads=1)
-        image = rgb_on_white(_image(rgba, "RGBA"))
-    else:
-        image = _image(frame.reformat(format="rgb24", threads=1), "RGB")
-    turn = _TURNS.get(_display_signs(frame))
-    return image if turn is None else image.transpose(turn)
+        return rgb_on_white(_image(frame.reformat(format="rgba", threads=1, **matrix), "RGBA"))
+    return _image(frame.reformat(format="rgb24", threads=1, **matrix), "RGB")
 
 
 def _image(frame: VideoFrame, mode: str) -> Image.Image:

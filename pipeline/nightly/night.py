@@ -102,7 +102,7 @@ class _Night:
 
     def run(self, retries: frozenset[Reason]) -> int:
         """Runs all steps; record and report have how they end, also where one raises."""
-        with self._ends(), self._lease_first():
+        with self._ends():
             done = self._publish(self._label(retries))
             self._follow_up(done)
         exit_code = 0 if done.live or not done.manifest.blocked else BLOCKED
@@ -150,15 +150,6 @@ class _Night:
         with self.record.step("report"):
             self.report(self.output, self.run_id, self.record.snapshot_id)
 
-    @contextmanager
-    def _lease_first(self) -> Iterator[None]:
-        """Raises LeaseLostError for a StoppedError whose cause is that the lease was lost."""
-        try:
-            yield
-        except StoppedError:
-            self.lease.check()
-            raise
-
     def _label(self, retries: frozenset[Reason]) -> RunResult:
         return label(
             self.config,
@@ -172,6 +163,7 @@ class _Night:
             read_published=live_shards,
             step=self._step,
             stop=self.stop,
+            lease=self.lease,
         )
 
     def _publish(self, labeled: RunResult) -> Publication:
@@ -221,7 +213,6 @@ class _Night:
     @contextmanager
     def _step(self, name: str) -> Iterator[dict[str, Any]]:
         """A recorded step; the run ends before it if the lease is lost or a stop was asked for."""
-        self.lease.check()
         self.stop.check(f"{name} was the next step")
         with self.record.step(name) as detail:
             yield detail

@@ -1,6 +1,7 @@
-"""The input: preference pairs in Parquet shards, whatever their columns are called.
+"""The input: preference pairs in Parquet shards, in whatever layout people have them.
 
-In: a URI and a column mapping (``input_config``). Out: shards with an identity (``shards``), their
-row groups as tables of pairs v1, each row with its defect (``row_groups``), and the hash of what is
-judged (``pair_hash``). ``shard_writer`` writes such shards. Read ``row_groups`` first.
+In: a URI, and where its columns hold the fields of a pair (``mapping_config``: a known layout from
+``layouts/``, JMESPath expressions, or both). Out: shards with an identity (``shards``), their row
+groups as tables of pairs v1, each row with its defect (``row_groups``), and the hash of what is
+judged (``pair_hash``). ``shard_writer`` writes such shards. Read ``mapped_rows`` first.
 """

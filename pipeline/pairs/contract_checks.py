@@ -44,8 +44,8 @@ def _batch_problems(pairs: pa.RecordBatch) -> pa.Array:
     gold = pairs["gold"]
     gold_known = pc.or_(gold.is_null(), pc.is_in(gold, pa.array(GOLD_VALUES)))
     gold_text = pc.binary_join_element_wise("gold is not a, b, tie or null: ", gold, "")
-    no_prompt = pc.and_(_empty(pairs["prompt"]), _empty(pairs["messages"]))
-    both = pc.invert(pc.or_(_empty(pairs["prompt"]), _empty(pairs["messages"])))
+    questions = (_empty(pairs["prompt"]), _empty(pairs["messages"]))
+    both = pc.invert(pc.or_(*questions))
     # Candidates, where a row has them, replace the two responses; what a person has decided needs
     # nothing to be compared.
     pair = pc.and_(_empty(pairs["candidates"]), gold.is_null())
@@ -53,7 +53,7 @@ def _batch_problems(pairs: pa.RecordBatch) -> pa.Array:
     rules = [
         (kept.is_valid(), kept),
         (_empty(pairs["pair_id"]), "pair_id is null or empty"),
-        (no_prompt, "neither prompt nor messages holds anything"),
+        (pc.and_(*questions), "neither prompt nor messages holds anything"),
         (both, "both prompt and messages are given, expected one of them"),
         (pc.and_(pair, _no_content(pairs["response_a"])), "response_a has neither text nor media"),
         (pc.and_(pair, _no_content(pairs["response_b"])), "response_b has neither text nor media"),
@@ -62,7 +62,8 @@ def _batch_problems(pairs: pa.RecordBatch) -> pa.Array:
     ]
     reason = pa.nulls(pairs.num_rows, pa.string())
     for broken, text in reversed(rules):  # the first broken rule wins
-        reason = pc.if_else(broken, text, reason)
+        if broken.true_count:
+            reason = pc.if_else(broken, text, reason)
     return reason
 
 
@@ -84,6 +85,8 @@ def _unlike(pairs: pa.RecordBatch) -> pa.Array:
 def _kept(metadata: pa.Array) -> pa.Array:
     """Why a row cannot be judged as its metadata says; null where it says nothing."""
     reasons: list[str | None] = [None] * len(metadata)
+    if metadata.null_count == len(metadata):
+        return pa.array(reasons, pa.string())
     rows = pc.list_parent_indices(metadata)
     entries = pc.list_flatten(metadata)
     found = pc.indices_nonzero(

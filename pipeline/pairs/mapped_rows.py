@@ -86,10 +86,10 @@ def _piece(mapping: PairMapping, batch: pa.RecordBatch, ids: Sequence[str] | Non
     if ids is not None:
         columns["pair_id"] = pa.array(ids, pa.string())
     pairs = pa.Table.from_arrays([columns[name] for name in PAIRS.names], schema=PAIRS)
-    texts = ["; ".join(problems[row]) if row in problems else None for row in range(len(batch))]
-    defect = pa.chunked_array([pa.array(texts, pa.string())])
-    if mapping.only is None:
-        defect = pc.coalesce(defect, row_problems(pairs))
+    defect = row_problems(pairs) if mapping.only is None else pa.nulls(len(batch), pa.string())
+    if problems:
+        texts = ["; ".join(problems[n]) if n in problems else None for n in range(len(batch))]
+        defect = pc.coalesce(pa.chunked_array([pa.array(texts, pa.string())]), defect)
     return pairs.append_column("defect", defect)
 
 

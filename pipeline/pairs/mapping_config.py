@@ -43,6 +43,15 @@ class MappingConfig(Frozen):
                 raise ValueError(str(error)) from error
         return layout
 
+    @field_validator("map", mode="before")
+    @classmethod
+    def _texts(cls, expressions: object) -> object:
+        if isinstance(expressions, dict):
+            for field, text in expressions.items():
+                if text is not None and not isinstance(text, str):
+                    raise ValueError(f"{field}: got {text!r}, expected an expression in quotes")
+        return expressions
+
     @field_validator("map")
     @classmethod
     def _evaluable(cls, expressions: dict[str, str | None]) -> dict[str, str | None]:
@@ -59,6 +68,13 @@ class MappingConfig(Frozen):
     def _translatable(cls, columns: dict[str, Any]) -> dict[str, Any]:
         cls._evaluable(as_expressions(columns))
         return columns
+
+    def translated(self) -> str | None:
+        """What ``columns`` is as a ``map``, for a note; None if it is not used."""
+        if not self.columns:
+            return None
+        expressions = as_expressions(self.columns)
+        return "; ".join(f"{field}: {text or 'null'}" for field, text in expressions.items())
 
     def mapping_json(self) -> str:
         """The settings of the mapping alone, as far as they are not the default."""

@@ -38,7 +38,7 @@ def question_as_v1(values: Values, strict: Collection[str] = ()) -> Columns:
 
 
 def answers_as_v1(values: Values, strict: Collection[str] = ()) -> Columns:
-    """``response_a`` and ``response_b``, or ``candidates``, with ``gold_scores``.
+    """``response_a`` and ``response_b``, or ``candidates`` if not two, with ``gold_scores``.
 
     Raises:
         Unfit: places and media are not as many; or scores are not one a candidate.
@@ -47,10 +47,12 @@ def answers_as_v1(values: Values, strict: Collection[str] = ()) -> Columns:
     if candidates and scores and len(scores) != len(candidates):
         raise Unfit(f"got {len(scores)} gold scores, expected {len(candidates)}, one a candidate")
     there = [index for index, each in enumerate(candidates) if each is not None]
+    found = [_response(candidates[index]) for index in there]
+    pair = found if len(found) == 2 else [_response(values.get(name)) for name in ("a", "b")]
     return {
-        "response_a": _response(values.get("a")),
-        "response_b": _response(values.get("b")),
-        "candidates": [_response(candidates[index]) for index in there] or None,
+        "response_a": pair[0],
+        "response_b": pair[1],
+        "candidates": None if len(found) in (0, 2) else found,
         "gold_scores": [scores[i] for i in there] if candidates and scores else scores or None,
     }
 

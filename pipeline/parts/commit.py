@@ -6,19 +6,20 @@ revision, which has all rows and all votes of the one before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.parts.part_files import parse_part, part_bytes, read_part
+from pipeline.parts.forgotten import forgotten_row
+from pipeline.parts.part_files import asking_of, parse_part, part_bytes, read_part
 from pipeline.parts.part_keys import Part, ShardParts, parts_prefix
 from pipeline.parts.units import Unit, subtract
 from pipeline.runtime.errors import ReconcileError
 from pipeline.store.object_store import Store
 from schemas.contract import table_of
-from schemas.labels import LABELS
+from schemas.labels import LABELS, Reason
 
 _FIRST = 1  # revision
 
@@ -65,6 +66,25 @@ def revise_part(
     return _create(store, judge_id, unit, revised.revision + 1, rows, asking)
 
 
+def redact_part(store: Store, part: Part, gone: Collection[int]) -> bool:
+    """Writes the next revision of a part without anything of some rows but their places.
+
+    Args:
+        store: the output store.
+        part: the revision that counts.
+        gone: numbers of rows of the shard.
+
+    Raises as :func:`commit_part` does; InputError where the part is damaged.
+    """
+    table = read_part(store, part.key)
+    rows = [forgotten_row(row) if row["row"] in gone else row for row in table.to_pylist()]
+    folder, _, _ = part.key.rpartition("/")
+    name = f"{part.start:09d}-{part.stop:09d}.{part.revision + 1}.parquet"
+    judge_id = rows[0]["judge_id"]
+    how = (part.revision + 1, rows, asking_of(table))
+    return _store(store, f"{folder}/{name}", judge_id, *how)
+
+
 def _create(
     store: Store,
     judge_id: str,
@@ -75,8 +95,19 @@ def _create(
 ) -> bool:
     if [row["row"] for row in rows] != list(range(unit.start, unit.stop)):
         raise AssertionError(f"{unit}: got {len(rows)} rows that are not exactly its own")
+    return _store(store, unit.part_key(judge_id, revision), judge_id, revision, rows, asking)
+
+
+def _store(
+    store: Store,
+    key: str,
+    judge_id: str,
+    revision: int,
+    rows: Sequence[dict[str, Any]],
+    asking: str,
+) -> bool:
     stamped = [row | {"part_revision": revision} for row in rows]
-    key, data = unit.part_key(judge_id, revision), part_bytes([table_of(stamped, LABELS)], asking)
+    data = part_bytes([table_of(stamped, LABELS)], asking)
     created = store.create(key, data)
     # A unit counts as done only once its part is read back.
     stored = store.read(key)
@@ -104,23 +135,27 @@ def uncommitted(store: Store, judge_id: str, unit: Unit) -> list[Unit]:
 
 
 def committed_rows(store: Store, judge_id: str, unit: Unit) -> list[dict[str, Any]]:
-    """Row, status, reason, votes and run of the unit's committed rows."""
+    """What a unit result counts of the committed rows of a unit."""
     rows: list[dict[str, Any]] = []
     for part in shard_parts(store, judge_id, unit.shard_key).parts:
         if part.start < unit.stop and part.stop > unit.start:
-            columns = ["row", "status", "reason", "votes", "run_id"]
+            columns = ["row", "status", "reason", "votes", "run_id", "decided_by"]
             rows += read_part(store, part.key, columns).to_pylist()
     return [row for row in rows if unit.start <= row["row"] < unit.stop]
 
 
 def _carries(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether each row still begins with the votes it had, superseded ones included."""
-    return len(before) == len(after) and all(
-        old["row"] == new["row"]
-        and [vote_identity(vote) for vote in old["votes"] or ()]
-        == [vote_identity(vote) for vote in (new["votes"] or ())[: len(old["votes"] or ())]]
-        for old, new in zip(before, after, strict=True)
-    )
+    """Whether each row still begins with the votes it had, superseded ones included.
+
+    A row whose pair was taken down since has none.
+    """
+    if [row["row"] for row in before] != [row["row"] for row in after]:
+        return False
+    for old, new in zip(before, after, strict=True):
+        had, has = ([vote_identity(vote) for vote in row["votes"] or ()] for row in (old, new))
+        if new["reason"] != Reason.FORGOTTEN and has[: len(had)] != had:
+            return False
+    return True
 
 
 def vote_identity(vote: Mapping[str, Any]) -> tuple[Any, ...]:

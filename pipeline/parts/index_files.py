@@ -6,7 +6,8 @@ Everything is immutable. The highest numbered state under ``index/judge=<judge>/
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.parts.part_keys import judge_folder
+from pipeline.runtime.errors import InputError, StorageError
 from pipeline.store.object_store import Store
 from schemas.records import Record
 
@@ -116,6 +118,21 @@ def open_file(store: Store, file: IndexFile) -> pq.ParquetFile:
     """Opens a file; raises as :func:`pipeline.pairs.shards.open_shard` does."""
     source = pa.PythonFile(store.open(file.key, file.bytes), mode="r")
     return pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False)
+
+
+@contextmanager
+def reading(store: Store, file: IndexFile) -> Iterator[None]:
+    """Turns Arrow's errors about a file of the index into InputError, or the store's own."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error.__cause__, StorageError):  # what Arrow read has failed to come
+            raise error.__cause__ from error
+        cause = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{store.path(file.key)}: a damaged file of the label index ({cause}); remove it, and "
+            "run again: the index is made again from the parts"
+        ) from error
 
 
 def groups_between(file: pq.ParquetFile, first: int, last: int) -> list[int]:

@@ -23,13 +23,14 @@ from pipeline.parts.index_files import (
     hash_words,
     newest,
     open_file,
+    reading,
     state_key,
     write_file,
 )
 from pipeline.parts.label_index import LabelIndex, open_index
 from pipeline.parts.part_files import asking_of, read_part_columns, row_revision
 from pipeline.parts.part_keys import Part, judge_parts_prefix
-from pipeline.runtime.errors import InputError
+from pipeline.runtime.errors import InputError, LeaseLostError
 from pipeline.store.object_store import Entry, Store
 
 Run = tuple[IndexFile, ...]
@@ -98,6 +99,33 @@ def drop_parts(index: LabelIndex, store: Store, keys: Collection[str]) -> LabelI
     return _with_list(index, store, listed)
 
 
+def drop_pairs(index: LabelIndex, store: Store, hashes: Collection[str]) -> LabelIndex:
+    """The index without its entries about some pairs.
+
+    Args:
+        index: the newest one.
+        store: its store.
+        hashes: of the pairs.
+    """
+    words = {hash_words(each) for each in hashes}
+    runs, state = [], index.state
+    for run in state.runs:
+        files = []
+        for file in run:
+            if not any(file.first <= high <= file.last for high, _ in words):
+                files.append(file)
+                continue
+            table = open_file(store, file).read(use_threads=False)
+            places = zip(table["high"].to_pylist(), table["low"].to_pylist(), strict=True)
+            left = table.filter(pa.array([place not in words for place in places], pa.bool_()))
+            files += [write_file(store, state.judge_id, left)] if left.num_rows else []
+        runs += [tuple(files)] if files else []
+    if tuple(runs) == state.runs:
+        return index
+    _, number = open_index(store, state.judge_id)
+    return _stored(store, replace(state, runs=tuple(runs)), number)
+
+
 def _with_list(index: LabelIndex, store: Store, listed: Sequence[tuple[str, str]]) -> LabelIndex:
     state = index.state
     parts = (_parts_file(store, state.judge_id, listed),)
@@ -109,7 +137,10 @@ def _with_list(index: LabelIndex, store: Store, listed: Sequence[tuple[str, str]
 def _stored(store: Store, state: IndexState, number: int) -> LabelIndex:
     key = state_key(state.judge_id, number + 1)
     if not store.create(key, state.to_json()) and store.read(key) != state.to_json():
-        raise AssertionError(f"{store.path(key)}: written by somebody else under our lease")
+        raise LeaseLostError(
+            f"{store.path(key)}: another run has written it meanwhile, so that one of the two has "
+            "lost the lease: stopped, what is committed stays; run again"
+        )
     return LabelIndex(store, state)
 
 
@@ -133,7 +164,8 @@ def _with_listed(
     """The list of parts with more of them; the last file grows until it is large."""
     files, listed = list(state.parts), list(added)
     if files and files[-1].rows < _LISTED:
-        last = open_file(store, files.pop()).read(use_threads=False)
+        with reading(store, last_file := files.pop()):
+            last = open_file(store, last_file).read(use_threads=False)
         listed = [*zip(last["key"].to_pylist(), last["asking"].to_pylist(), strict=True), *listed]
     return (*files, _parts_file(store, state.judge_id, listed))
 
@@ -181,9 +213,10 @@ def _between(store: Store, run: Run, first: int, last: int) -> pa.Table:
     tables = [ENTRIES.empty_table()]
     for file in run:
         if file.first <= last and file.last >= first:
-            opened = open_file(store, file)
-            groups = groups_between(opened, first, last)
-            tables.append(opened.read_row_groups(groups, use_threads=False))
+            with reading(store, file):
+                opened = open_file(store, file)
+                groups = groups_between(opened, first, last)
+                tables.append(opened.read_row_groups(groups, use_threads=False))
     table = pa.concat_tables(tables)
     high = table["high"].to_numpy()
     return table.filter(pa.array((high >= np.uint64(first)) & (high <= np.uint64(last))))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -21,6 +20,7 @@ from pipeline.parts.index_files import (
     hash_words,
     index_folder,
     open_file,
+    reading,
 )
 from pipeline.parts.part_files import read_part
 from pipeline.runtime.errors import InputError
@@ -94,7 +94,7 @@ class LabelIndex:
         The key is empty of a part that was removed since: the others keep their numbers.
         """
         for file in self.state.parts:
-            with _damage(self._store, file):
+            with reading(self._store, file):
                 table = open_file(self._store, file).read(use_threads=False)
             yield from zip(table["key"].to_pylist(), table["asking"].to_pylist(), strict=True)
 
@@ -118,12 +118,12 @@ class LabelIndex:
         raise AssertionError(f"part {number} beyond the index of {self.state.judge_id[:16]}")
 
     def _opened(self, file: IndexFile) -> pq.ParquetFile:
-        with _damage(self._store, file):
+        with reading(self._store, file):
             return self._files.get(file.key, lambda: open_file(self._store, file))
 
     def _group(self, file: IndexFile, number: int) -> dict[str, Any]:
         opened = self._opened(file)
-        with _damage(self._store, file):
+        with reading(self._store, file):
             return self._groups.get((file.key, number), lambda: _columns(opened, number))
 
 
@@ -172,19 +172,6 @@ def _number(folder: str, key: str) -> int:
 def _columns(file: pq.ParquetFile, number: int) -> dict[str, Any]:
     table = file.read_row_group(number, use_threads=False)
     return {name: table[name].to_numpy() for name in table.column_names}
-
-
-@contextmanager
-def _damage(store: Store, file: IndexFile) -> Iterator[None]:
-    """Turns Arrow's errors about a file of the index into InputError."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        cause = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"{store.path(file.key)}: a damaged file of the label index ({cause}); remove it, and "
-            "run again: the index is made again from the parts"
-        ) from error
 
 
 class _Recent(Generic[Key, Held]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +11,10 @@ from pipeline.report.report_config import GalleryConfig
 from pipeline.report.report_words import KINDS as TITLES
 from pipeline.report.report_words import STATUSES
 from pipeline.report.thumbnails import Thumbnail, Thumbnails
+from pipeline.runtime.printable import printable
 from pipeline.stats.shown_numbers import shown
 from schemas.labels import VERDICT, Status
 
-# What no page can hold, or what would reorder the text around it.
-_UNFIT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _RATIONALE_CHARS = 4_000
 _NAME_CHARS = 200
 
@@ -115,7 +113,7 @@ def fit(text: str | None, most: int) -> Text | None:
     """A text without what would break a page, cut to so many characters."""
     if not text:
         return None
-    whole = _UNFIT.sub("\N{REPLACEMENT CHARACTER}", text)
+    whole = printable(text)
     return Text(whole) if len(whole) <= most else Text(whole[:most], len(whole))
 
 
@@ -127,7 +125,7 @@ def _card(specimen: Specimen, thumbnails: Thumbnails | None, config: GalleryConf
     problems = ". ".join(dict.fromkeys(filter(None, (said, specimen.problem))))
     pictures = thumbnails.of(pair, "the prompt") if thumbnails and pair else ()
     return Card(
-        place=_UNFIT.sub("\N{REPLACEMENT CHARACTER}", f"{label['shard']}, row {label['row']:,}"),
+        place=printable(f"{label['shard']}, row {label['row']:,}"),
         pair_id=fit(label["pair_id"], _NAME_CHARS) or Text("(no id)"),
         kinds=" ".join(sorted(specimen.kinds)),
         status=label["status"],

@@ -18,6 +18,7 @@ from pipeline.retention.stored_parts import drop_from_indexes
 from pipeline.retention.things import Removal, Thing, removals
 from pipeline.runtime.errors import ReconcileError
 from pipeline.snapshots.manifests import read_latest
+from pipeline.store.object_store import Store
 from pipeline.store.removal import remove_objects
 
 
@@ -72,10 +73,15 @@ class CleanPlan:
                 f"{output.uri}: refused to remove snapshot {', '.join(taken)}, which is live or "
                 "was live before; nothing was removed; run again"
             )
-        for objects in ("first", "then"):
-            entries = (e for each in self.removals for e in getattr(each.thing, objects))
-            remove_objects(output, (entry.key for entry in entries), check)
+        remove_things(output, self.removals, check)
         drop_from_indexes(output, (e.key for each in self.of_kind(PARTS) for e in each.thing.first))
+
+
+def remove_things(output: Store, removed: Sequence[Removal], check: Callable[[], None]) -> None:
+    """Removes what finds other objects first, over all things, and the others then."""
+    for objects in ("first", "then"):
+        entries = (entry for each in removed for entry in getattr(each.thing, objects))
+        remove_objects(output, (entry.key for entry in entries), check)
 
 
 def plan_clean(stored: Stored, config: CleanConfig, kinds: Sequence[Kind] = KINDS) -> CleanPlan:

@@ -24,6 +24,7 @@ from pipeline.parts.part_keys import Part, ShardParts, shard_folders
 from pipeline.retention.stored import JUDGE, SHARD, Stored, grouped
 from pipeline.retention.things import Thing
 from pipeline.runtime.errors import InputError
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
 
 INDEX_FILES = rf"({JUDGE})/(?:\d{{9}}\.json|files/[0-9a-f]{{32}}\.parquet)"
@@ -52,8 +53,9 @@ def _alive(stored: Stored) -> set[str]:
     alive = {each.shard_key for made in stored.staying.values() for each in made.shards}
     if stored.input_uri is not None:
         source, prefix = open_input(stored.input_uri)
+        contents = ContentKeys(source, stored.output)
         for entry in list_shards(source, prefix):
-            alive.add(shard_key(entry.key, entry.size, source.content_key(entry)))
+            alive.add(shard_key(entry.key, entry.size, contents.of(entry)))
     return {shard_folders(key) for key in alive}
 
 

@@ -20,6 +20,7 @@ EXIT_CODES = {
 """What the exit code of a command means."""
 
 BUG, BLOCKED, INTERRUPTED = 1, 3, 130
+_MOST_DETAIL = 1_000  # characters
 
 
 class PairmillError(Exception):
@@ -95,10 +96,12 @@ class RowRejected(Exception):
 
     Attributes:
         reason: the quarantine reason of labels v1.
-        detail: what exactly was wrong, for people.
+        detail: what exactly was wrong, for people; of a long text the beginning.
     """
 
     def __init__(self, reason: Reason, detail: str) -> None:
+        if len(detail) > _MOST_DETAIL:  # it is stored with each row, and may quote the row's data
+            detail = f"{detail[:_MOST_DETAIL]}… ({len(detail):,} characters)"
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail

@@ -11,12 +11,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Self
 
-from pipeline.runtime.errors import StoppedError
+from pipeline.runtime.errors import PairmillError, StoppedError
 
 
 class Stop:
@@ -28,11 +28,16 @@ class Stop:
     def __init__(self) -> None:
         """No stop has been asked for yet."""
         self._since: float | None = None
+        self._fault: Callable[[], PairmillError | None] = lambda: None
+
+    def end_on(self, fault: Callable[[], PairmillError | None]) -> None:
+        """Has the work end, too, as soon as ``fault`` returns an error, which is then raised."""
+        self._fault = fault
 
     @property
     def asked(self) -> bool:
         """Whether to begin nothing more."""
-        return self._since is not None
+        return self._since is not None or self._fault() is not None
 
     def ask(self) -> None:
         """Asks to end."""
@@ -40,7 +45,12 @@ class Stop:
             self._since = time.monotonic()
 
     def over(self, budget_s: float) -> bool:
-        """Whether it was asked ``budget_s`` ago, so that what still goes on is to be dropped."""
+        """Whether it was asked ``budget_s`` ago, so that what still goes on is to be dropped.
+
+        After a fault that is at once.
+        """
+        if self._fault() is not None:
+            return True
         return self._since is not None and time.monotonic() - self._since >= budget_s
 
     def check(self, done: str) -> None:
@@ -51,8 +61,11 @@ class Stop:
 
         Raises:
             StoppedError: it has been asked to end.
+            PairmillError: the fault that ends the work, if there is one.
         """
-        if self.asked:
+        if (fault := self._fault()) is not None:
+            raise fault
+        if self._since is not None:
             raise StoppedError(f"stopped by SIGTERM: {done}; the same command goes on from there")
 
     def __deepcopy__(self, memo: object) -> Self:

@@ -47,7 +47,12 @@ from pipeline.snapshots.manifests import (
     read_latest,
 )
 from pipeline.snapshots.publish_config import PublishConfig
-from pipeline.snapshots.snapshot_inventory import OpenSource, check_inventory, take_inventory
+from pipeline.snapshots.snapshot_inventory import (
+    OpenSource,
+    check_inventory,
+    same_inventory,
+    take_inventory,
+)
 from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store, Version
 from schemas.manifest import GateDecision, Manifest
@@ -90,6 +95,7 @@ def publish(
     step: Step = unrecorded,
     stop: Stop | None = None,
     open_source: OpenSource = open_input,
+    again: Manifest | None = None,
 ) -> Publication:
     """Publishes the input as it is now with what follows from a judge's votes.
 
@@ -112,6 +118,7 @@ def publish(
             they are reached.
         stop: checked before every part; ends the publishing.
         open_source: opens the input.
+        again: a snapshot whose shards are published again, in place of those of the input.
 
     Raises:
         ConfigError: the policy is one that no votes of the judge reach.
@@ -124,7 +131,10 @@ def publish(
     labeler = _labeler(output, card, policy or PolicyConfig(), votes, calibration)
     before, version = read_latest(output)
     with step("reconcile") as detail:
-        inventory = take_inventory(input_uri, output, card["judge_id"], shards, open_source)
+        if again is not None:
+            inventory = same_inventory(again, output)
+        else:
+            inventory = take_inventory(input_uri, output, card["judge_id"], shards, open_source)
         check_inventory(
             inventory, output, allow_missing=config.allow_missing, max_defects=max_bad_shards
         )

@@ -22,6 +22,7 @@ from pipeline.runtime.fault_blocks import fault_blocks
 from pipeline.snapshots.live_shards import live_shards
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
+from schemas.manifest import InputShard, Manifest
 
 OpenSource = Callable[[str], tuple[Store, str]]
 
@@ -157,6 +158,27 @@ def take_inventory(
     contents.save()
     of_parts.save()
     return Inventory(source.path(prefix), judge_id, shards, len(listed) - len(entries))
+
+
+def same_inventory(manifest: Manifest, output: Store) -> Inventory:
+    """The shards of a snapshot as they were then, with their parts as they are now.
+
+    Args:
+        manifest: of the snapshot.
+        output: the output root.
+    """
+    judge_id, contents = manifest.judge["judge_id"], ContentKeys(output, output)
+
+    def again(shard: InputShard) -> InventoryShard:
+        entry = Entry(shard.path, shard.bytes, None)
+        parts = _parts(output, judge_id, shard.shard_key, contents)
+        known = (entry, shard.content, shard.shard_key, shard.rows)
+        return InventoryShard(*known, () if shard.defect else parts, shard.defect)
+
+    with output.host.pool(_THREADS) as pool:
+        shards = tuple(pool.map(again, manifest.shards))
+    contents.save()
+    return Inventory(manifest.input, judge_id, shards)
 
 
 def check_inventory(

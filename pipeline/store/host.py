@@ -1,7 +1,7 @@
-"""What code takes from the machine that it runs on: clocks and threads.
+"""What code takes from the machine that it runs on: clocks, threads, and which processes live.
 
-A store has one, and everything that works on the store takes time and threads from there: the
-simulator of tests passes its own, so that one seed decides when anything happens.
+A store has one, and everything that works on the store takes them from there: the simulator of
+tests passes its own, so that one seed decides when anything happens.
 """
 
 from __future__ import annotations
@@ -12,6 +12,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Protocol
+
+from pipeline.store.process_identity import ProcessIdentity, has_ended, this_process
+
+# Counts while the machine is suspended, as time does elsewhere.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Repeated(Protocol):
@@ -26,7 +31,7 @@ class Host:
 
     def monotonic(self) -> float:
         """Seconds on a clock that never goes back."""
-        return time.monotonic()
+        return time.clock_gettime(_CLOCK)
 
     def now(self) -> datetime.datetime:
         """The time of day in UTC, which may be wrong on any machine."""
@@ -35,6 +40,14 @@ class Host:
     def sleep(self, seconds: float) -> None:
         """Waits."""
         time.sleep(seconds)
+
+    def this_process(self) -> ProcessIdentity:
+        """The process that calls this."""
+        return this_process()
+
+    def has_ended(self, process: ProcessIdentity) -> bool:
+        """Whether it is certain that a process has ended."""
+        return has_ended(process)
 
     def pool(self, threads: int) -> Executor:
         """Threads that work for the caller until it shuts them down."""

@@ -1,29 +1,36 @@
 """Leases: at any time only one run does a given kind of work on an output.
 
-A lease is one JSON object that its holder renews by compare-and-swap. A holder that does not renew
-it within its time to live has lost it, and stops by its own clock before another run may take it.
+A lease is one JSON object that its holder renews by compare-and-swap. No clock is compared with
+that of another machine: a contender takes the lease once the object has not changed for a whole
+time to live by the contender's own monotonic clock; at once if it was released, or if its holder
+was a process of this machine that has ended. A holder that cannot renew it stops by its own
+monotonic clock before that. Each taking has a higher epoch than those before it.
+
 Nothing is ever deleted: a released lease stays as a record marked as released.
 """
 
 from __future__ import annotations
 
 import datetime
-import os
+import re
 import secrets
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Self
 
 from pipeline.runtime.errors import LeaseHeldError, LeaseLostError, StorageError
+from pipeline.store.host import Host
 from pipeline.store.object_store import Store, Version
-from pipeline.store.stored_records import parse_record
+from pipeline.store.process_identity import ProcessIdentity
+from schemas.contract import ContractError
 from schemas.records import Record
 
 TTL_S = 60.0
 _RENEWALS = 6  # in one time to live
 _POLLS = 24  # of a contender, in one time to live
+_MAX_PROCESS = 2**31
+_EPOCH = re.compile(rb'"epoch":\s*(\d{1,18})\b')
 
 
 def take_lease(
@@ -33,77 +40,146 @@ def take_lease(
     *,
     ttl_s: float = TTL_S,
     waiting: Callable[[str], None] = lambda text: None,
-    on_lost: Callable[[], None] | None = None,
     while_waiting: Callable[[], None] = lambda: None,
 ) -> Lease:
     """Takes a lease, and renews it in a thread until it is released.
 
     Args:
         store: the output that the work is done on.
-        name: of the work, such as ``nightly``.
+        name: of the work, such as ``writer``.
         run_id: of the run that wants it.
-        ttl_s: seconds until a holder that does not renew it has lost it; the same for all
-            contenders of a name.
-        waiting: called once with a text for people, if the holder may be dead and this waits to
-            find out.
-        on_lost: called in the renewing thread when the lease is lost; :meth:`Lease.check` raises
-            from then on.
+        ttl_s: seconds until a holder that does not renew it has lost it.
+        waiting: called once with a text for people, if the holder may be dead or the object is
+            damaged, and this waits to find out.
         while_waiting: called at every poll while this waits; may raise to end the wait.
 
     Raises:
         LeaseHeldError: a live run holds it; names it, and until when.
         StorageError: the store fails.
     """
-    key = f"leases/{name}.json"
-    where = store.path(key)
-    first = found = store.read_version(key)
-    host, announced = store.host, False
-    since = host.monotonic()
+    key, host = lease_key(name), store.host
+    contest, announced = _Contest(store, key, ttl_s), False
     while True:
-        held = parse_record(found.data, where, LeaseRecord) if found else None
-        alive = found is not None and (first is None or found.tag != first.tag)
-        if held is not None and alive:
-            if held.released:
-                raise LeaseHeldError(
-                    f"{where}: {held.holder} held the lease, and has just ended: run again"
-                )
-            raise LeaseHeldError(f"{_held(where, held)}; wait for it, or stop it")
-        silent = held is not None and host.monotonic() - since >= held.ttl_s
-        if held is None or held.released or held.expired(host.now()) or silent:
+        if contest.free:
             begun = host.monotonic()
-            record = _new_record(run_id, ttl_s, host.now())
-            version = store.swap(key, record.to_json(), found)
+            record = _new_record(run_id, ttl_s, contest.epoch + 1, host)
+            version = store.swap(key, record.to_json(), contest.found)
             if version is not None:
-                return Lease(store, key, record, version, begun + ttl_s, on_lost)
+                return Lease(store, key, record, version, begun + ttl_s)
         else:
             if not announced:
-                waiting(f"{_held(where, held)}; waiting to see whether the holder is alive")
+                waiting(contest.text)
             announced = True
             while_waiting()
-            host.sleep(held.ttl_s / _POLLS)
-        found = store.read_version(key)
+            host.sleep(contest.ttl_s / _POLLS)
+        contest.look()
+
+
+def lease_key(name: str) -> str:
+    """Where a lease is stored."""
+    return f"leases/{name}.json"
+
+
+def is_free(store: Store, name: str) -> bool:
+    """Whether nobody has held a lease, or its last holder has released it or has surely ended.
+
+    Raises:
+        StorageError: the store fails.
+    """
+    return _Contest(store, lease_key(name), TTL_S).free
+
+
+class _Contest:
+    """A lease object as a contender has seen it since it came.
+
+    Attributes:
+        found: the object as it is now.
+    """
+
+    def __init__(self, store: Store, key: str, ttl_s: float) -> None:
+        self._store, self._key, self._ttl_s = store, key, ttl_s
+        self._first = store.read_version(key)
+        self._since = store.host.monotonic()
+        self._see(self._first)
+
+    def look(self) -> None:
+        """Looks at it again.
+
+        Raises:
+            LeaseHeldError: somebody has written it since this contender came.
+        """
+        self._see(self._store.read_version(self._key))
+        if self.found is None or (self._first and self.found.tag == self._first.tag):
+            return
+        if self._held is None:
+            raise LeaseHeldError(f"{self._defect}; somebody has just written it so: run again")
+        if self._held.released:
+            where = self._store.path(self._key)
+            text = f"{self._held.holder} held the lease, and has just ended: run again"
+            raise LeaseHeldError(f"{where}: {text}")
+        raise LeaseHeldError(f"{self._holding}; wait for it, or stop it")
+
+    @property
+    def free(self) -> bool:
+        """Whether it may be taken."""
+        host, held = self._store.host, self._held
+        if self.found is None or (held and (held.released or host.has_ended(held.identity))):
+            return True
+        return host.monotonic() - self._since >= self.ttl_s
+
+    @property
+    def ttl_s(self) -> float:
+        """For how long it must stay as it is until its holder counts as dead."""
+        return self._held.ttl_s if self._held else self._ttl_s
+
+    @property
+    def epoch(self) -> int:
+        """Of its last taking, also where the rest of it is damaged; 0 if there was none."""
+        if self._held:
+            return self._held.epoch
+        stated = _EPOCH.search(self.found.data) if self.found else None
+        return int(stated[1]) if stated else 0
+
+    @property
+    def text(self) -> str:
+        """What this waits for, for people."""
+        if self._held is None:
+            return f"{self._defect}; it is replaced unless it changes within {self.ttl_s:g} s"
+        return f"{self._holding}; waiting to see whether the holder is alive"
+
+    @property
+    def _holding(self) -> str:
+        held = self._held
+        assert held is not None
+        return (
+            f"{self._store.path(self._key)}: the lease is held by {held.holder} since "
+            f"{held.begun}, until {held.expires} unless it is renewed"
+        )
+
+    def _see(self, found: Version | None) -> None:
+        self.found, self._held, self._defect = found, None, ""
+        if found is not None:
+            try:
+                self._held = LeaseRecord.parse(found.data, self._store.path(self._key))
+            except ContractError as error:
+                self._defect = str(error)
 
 
 class Lease:
     """A held lease; a context manager that releases it. Made by :func:`take_lease`.
 
     Attributes:
-        record: what was stored last.
+        record: what was written last.
     """
 
     def __init__(
-        self,
-        store: Store,
-        key: str,
-        record: LeaseRecord,
-        version: Version,
-        deadline: float,
-        on_lost: Callable[[], None] | None,
+        self, store: Store, key: str, record: LeaseRecord, version: Version, deadline: float
     ) -> None:
         self.record = record
         self._store, self._key, self._version = store, key, version
-        self._deadline, self._on_lost = deadline, on_lost
-        self._taken_by: str | None = None
+        self._deadline = deadline
+        self._taken: str | None = None  # what others have made of it
+        self._failure: Exception | None = None  # why the last renewal did not happen
         self._host = store.host
         pause_s = record.ttl_s / _RENEWALS
         self._renewals = self._host.repeat(self._keep, pause_s, f"lease {key}")
@@ -120,9 +196,21 @@ class Lease:
         return self.record.run_id
 
     @property
-    def lost(self) -> bool:
-        """Whether another run may hold it."""
-        return self._taken_by is not None or self._host.monotonic() >= self._deadline
+    def epoch(self) -> int:
+        """The number of this taking: higher than that of every taking before it."""
+        return self.record.epoch
+
+    @property
+    def loss(self) -> LeaseLostError | None:
+        """Why another run may hold it; None as long as no other can."""
+        if self._taken is None and self._host.monotonic() < self._deadline:
+            return None
+        cause = f" ({self._failure})" if self._failure else ""
+        what = self._taken or f"it was not renewed for {self.record.ttl_s:g} s{cause}"
+        return LeaseLostError(
+            f"{self._store.path(self._key)}: this run ({self.run_id}) has lost the lease: {what}; "
+            "stopped, what is committed stays; run again"
+        )
 
     def check(self) -> None:
         """Call before every step that two runs must not both take.
@@ -130,47 +218,52 @@ class Lease:
         Raises:
             LeaseLostError: the lease is lost; the caller must stop.
         """
-        if not self.lost:
-            return
-        taken = f"it is now held by {self._taken_by}" if self._taken_by else "it has run out"
-        raise LeaseLostError(
-            f"{self._store.path(self._key)}: this run ({self.record.run_id}) did not renew its "
-            f"lease for {self.record.ttl_s:g} s, and {taken}: stopped, what is committed stays; "
-            "run again"
-        )
+        if (loss := self.loss) is not None:
+            raise loss from self._failure
 
     def release(self) -> None:
         """Releases the lease if it is still held, so that the next run need not wait."""
         self._renewals.stop()
-        if not self.lost:
-            with suppress(StorageError):  # then it expires
-                released = self.record.as_released(self._host.now())
-                self._store.swap(self._key, released.to_json(), self._version)
+        if self.loss is None:
+            with suppress(StorageError):  # then it runs out
+                self._write(self.record.as_released(self._host.now()))
 
     def _keep(self) -> bool:
         """Renews it once; whether it is still held."""
-        with suppress(StorageError):  # the next renewal tries again, until the lease expires
-            self._renew()
-        if not self.lost:
-            return True
-        if self._on_lost is not None:
-            self._on_lost()
+        try:
+            begun = self._host.monotonic()
+            if self._write(self.record.renewed(self._host.now())):
+                self._deadline, self._failure = begun + self.record.ttl_s, None
+        except Exception as error:  # noqa: BLE001  # whatever it is, the lease then runs out in time
+            self._failure = error
+        return self.loss is None
+
+    def _write(self, record: LeaseRecord) -> bool:
+        """Stores a record of this holding; whether it did, and the lease is not lost."""
+        self.record = record  # also if that fails: no two writes are to be the same
+        for _ in range(2):
+            version = self._store.swap(self._key, record.to_json(), self._version)
+            if version is not None:
+                self._version = version
+                return True
+            found = self._store.read_version(self._key)
+            if found is None:
+                self._taken = "somebody has removed it"
+                return False
+            self._taken = self._made_of(found)
+            if self._taken is not None:
+                return False
+            self._version = found  # of an earlier renewal, whose answer was lost
         return False
 
-    def _renew(self) -> None:
-        begun = self._host.monotonic()
-        record = self.record.renewed(self._host.now())
-        version = self._store.swap(self._key, record.to_json(), self._version)
-        if version is None:
-            found = self._store.read_version(self._key)
-            where = self._store.path(self._key)
-            other = parse_record(found.data, where, LeaseRecord) if found else None
-            if found is None or other is None or other.token != record.token:
-                self._taken_by = other.holder if other else "nobody: the object was removed"
-                return
-            version, record = found, other  # an earlier renewal whose answer was lost
-        self.record, self._version = record, version
-        self._deadline = begun + record.ttl_s
+    def _made_of(self, found: Version) -> str | None:
+        """What others have made of the lease; None if it is as this holder wrote it."""
+        try:
+            other = LeaseRecord.parse(found.data, "what is there")
+        except ContractError as error:
+            return f"somebody has damaged it: {error}"
+        same = other.token == self.record.token
+        return None if same else f"it is now held by {other.holder}"
 
 
 @dataclass(frozen=True)
@@ -179,12 +272,15 @@ class LeaseRecord(Record):
 
     Attributes:
         token: identifies one holding; the same process gets another one the next time.
-        process: the process id on ``host``.
-        begun, expires: UTC in ISO 8601.
+        process: the process id on ``host``; what it is unique in follows at the end.
+        begun, expires: UTC in ISO 8601, by the holder's clock, for people alone.
         released: whether it is free.
+        epoch: the number of the taking; 0 where none was counted yet.
+        renewals: of this holding so far, so that every renewal changes the object.
+        boot_id, pid_namespace, process_started: see :class:`ProcessIdentity`.
     """
 
-    remedy = "remove it"
+    remedy = ""
 
     token: str
     run_id: str
@@ -194,59 +290,55 @@ class LeaseRecord(Record):
     expires: str
     ttl_s: float
     released: bool = False
+    epoch: int = 0
+    renewals: int = 0
+    boot_id: str = ""
+    pid_namespace: int = 0
+    process_started: int = 0
 
     def problems(self) -> list[str]:
-        """Whether ``expires`` is not a time with a time zone."""
-        try:
-            _time(self.expires)
-        except ValueError as error:
-            return [f"expires: {error}"]
-        return []
+        """Which numbers are none of a holding."""
+        ranges = {"ttl_s": self.ttl_s > 0, "process": 0 < self.process < _MAX_PROCESS}
+        ranges["epoch"] = self.epoch >= 0
+        return [f"{name}: got {getattr(self, name)}" for name, good in ranges.items() if not good]
 
     @property
     def holder(self) -> str:
         """Who holds it, for people."""
         return f"run {self.run_id} on host {self.host} (process {self.process})"
 
-    def expired(self, now: datetime.datetime) -> bool:
-        """Whether ``expires`` has passed; ``now`` is by the clock of this machine."""
-        return _time(self.expires) <= now
+    @property
+    def identity(self) -> ProcessIdentity:
+        """The process that holds it."""
+        place = (self.boot_id, self.pid_namespace, self.process_started)
+        return ProcessIdentity(self.host, self.process, *place)
 
     def renewed(self, now: datetime.datetime) -> LeaseRecord:
         """The same holding, which expires a time to live after ``now``."""
-        return replace(self, expires=_iso(now + datetime.timedelta(seconds=self.ttl_s)))
+        return replace(self, expires=_expiry(now, self.ttl_s), renewals=self.renewals + 1)
 
     def as_released(self, now: datetime.datetime) -> LeaseRecord:
         """The same holding, released at ``now``."""
-        return replace(self, expires=_iso(now), released=True)
+        return replace(self, expires=_expiry(now, 0), released=True)
 
 
-def _new_record(run_id: str, ttl_s: float, now: datetime.datetime) -> LeaseRecord:
-    """A holding by this process that begins ``now``, for ``ttl_s`` seconds."""
+def _new_record(run_id: str, ttl_s: float, epoch: int, host: Host) -> LeaseRecord:
+    """A holding by this process that begins now, for ``ttl_s`` seconds."""
+    now, own = host.now(), host.this_process()
     return LeaseRecord(
         token=secrets.token_hex(8),
         run_id=run_id,
-        host=socket.gethostname(),
-        process=os.getpid(),
-        begun=_iso(now),
-        expires=_iso(now + datetime.timedelta(seconds=ttl_s)),
+        host=own.host,
+        process=own.process,
+        begun=_expiry(now, 0),
+        expires=_expiry(now, ttl_s),
         ttl_s=ttl_s,
+        epoch=epoch,
+        boot_id=own.boot_id,
+        pid_namespace=own.pid_namespace,
+        process_started=own.started,
     )
 
 
-def _held(where: str, held: LeaseRecord) -> str:
-    return (
-        f"{where}: the lease is held by {held.holder} since {held.begun}, until {held.expires} "
-        "unless it is renewed"
-    )
-
-
-def _iso(moment: datetime.datetime) -> str:
-    return moment.isoformat(timespec="milliseconds")
-
-
-def _time(text: str) -> datetime.datetime:
-    moment = datetime.datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone")
-    return moment
+def _expiry(now: datetime.datetime, after_s: float) -> str:
+    return (now + datetime.timedelta(seconds=after_s)).isoformat(timespec="milliseconds")

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from botocore.exceptions import BotoCoreError, ClientError
 from fsspec.implementations.local import LocalFileSystem
 
@@ -96,7 +95,10 @@ class Store:
         if not rest.strip("/"):
             raise StorageError(f"{uri}: no bucket is named; give s3://bucket/prefix")
         self.uri = uri.rstrip("/")
-        self._fs, self._root = fsspec.url_to_fs(self.uri, use_listings_cache=False)
+        from pipeline.store import s3_objects
+
+        self._root = self.uri.removeprefix("s3://")
+        self._fs = s3_objects.Objects(use_listings_cache=False)
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         return Store, (self.uri,)
@@ -159,14 +161,14 @@ class Store:
     def create(self, key: str, data: bytes) -> bool:
         """Writes an object in one PUT unless it exists; True if this call created it.
 
-        Existence is the commit: a reader sees the whole object or none.
+        Existence is the commit: a reader sees the whole object or none. In a bucket this is True,
+        too, where another writer has stored the very same bytes: where the answer to a PUT is lost,
+        nobody can tell.
         """
+        if not self.local:
+            return self.swap(key, data, None) is not None
         with self._errors(key):
-            if self.local:
-                return local_files.create(Path(self._join(key)), data)
-            from pipeline.store import s3_objects
-
-            return s3_objects.create(self._fs, self._join(key), data)
+            return local_files.create(Path(self._join(key)), data)
 
     def put(self, key: str, data: bytes) -> None:
         """Writes an object in one PUT, replacing what is there."""

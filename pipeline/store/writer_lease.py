@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.stop import Stop
-from pipeline.store.lease import Lease, take_lease
+from pipeline.store.lease import Lease, is_free, take_lease
 from pipeline.store.object_store import Store
 
-WRITER = "writer"
+_NAME = "writer"
+# What versions before this lease took in its place. Of those that run still, the one that takes no
+# lease (label) is not seen.
+_OLDER = ("nightly", "publish")
 
 
 def writer_lease(
@@ -23,7 +26,7 @@ def writer_lease(
         run_id: of the run that writes.
         ttl_s: seconds until a run that does not renew it has lost it.
         reporter: receives what this waits for, if it waits.
-        stop: asked to end the work if the lease is lost; looked at while this waits.
+        stop: ends the work if the lease is lost; looked at while this waits.
 
     Raises:
         LeaseHeldError: another run writes to the output; names it.
@@ -31,12 +34,20 @@ def writer_lease(
         StorageError: the store fails.
     """
     stop = stop or Stop()
-    return take_lease(
-        output,
-        WRITER,
-        run_id,
-        ttl_s=ttl_s,
-        waiting=reporter.note,
-        on_lost=stop.ask,
-        while_waiting=lambda: stop.check("another run's lease was being watched"),
-    )
+
+    def take(name: str) -> Lease:
+        return take_lease(
+            output,
+            name,
+            run_id,
+            ttl_s=ttl_s,
+            waiting=reporter.note,
+            while_waiting=lambda: stop.check("another run's lease was being watched"),
+        )
+
+    for name in _OLDER:
+        if not is_free(output, name):
+            take(name).release()
+    lease = take(_NAME)
+    stop.end_on(lambda: lease.loss)
+    return lease

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import subprocess
@@ -10,11 +9,8 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
-from pipeline.store.lease import LeaseRecord
-from pipeline.store.object_store import Store
 from tests.processes import ROOT
 
 Ask = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -51,13 +47,3 @@ def dying(module: str, environment: Mapping[str, str]) -> Iterator[Ask]:
 
         yield ask
         stdin.close()
-
-
-def let_leases_expire(output: Store) -> None:
-    """What time does to the leases of dead holders."""
-    for entry in list(output.list("leases")):
-        found = output.read_version(entry.key)
-        assert found is not None
-        past = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC).isoformat()
-        record = replace(LeaseRecord.parse(found.data, entry.key), expires=past)
-        assert output.swap(entry.key, record.to_json(), found) is not None

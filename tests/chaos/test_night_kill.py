@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.store.object_store import Store
-from tests.chaos.dying import Ask, dying, let_leases_expire
+from tests.chaos.dying import Ask, dying
 from tests.labeling import assert_exact, contents, forbid_ray, run_label, write_config
 from tests.nights import nights, run_nightly, steps_of
 from tests.publishing import latest_of, live_rows
@@ -93,7 +93,6 @@ def _kill(place: Place, labelled: Path, ask: Ask, number: int, boundary: str) ->
     unrecorded = boundary.startswith("did ")  # the run died before it was recorded
     assert list(steps_of(night)) == (recorded[:-1] if unrecorded else recorded)
     assert night["state"] == "running" or boundary == "over"
-    let_leases_expire(Store(str(place.root / name)))
     again = run_nightly(place.config(name), place.source, place.root / name)
     assert (again.exit_code, again.error) == (0, ""), boundary
     place.assert_whole(name, parts)
@@ -114,7 +113,6 @@ def test_killed_around_labeling(
     assert len(list(Store(str(place.root / "out")).list("parts"))) == (2 if labelled else 0)
     if labelled:
         forbid_ray(monkeypatch)
-    let_leases_expire(Store(str(place.root / "out")))
     again = run_nightly(place.config("out"), place.source, place.root / "out")
     assert (again.exit_code, again.error) == (0, "")
     place.assert_whole("out", None)

@@ -12,7 +12,7 @@ import s3fs
 
 from pipeline.snapshots.manifests import SnapshotListing
 from pipeline.store.object_store import Store
-from tests.chaos.dying import dying, let_leases_expire
+from tests.chaos.dying import dying
 from tests.chaos.publish_and_die import GATE
 from tests.derivations import Labelled
 from tests.publishing import Mill, assert_live_is, latest_of, stored_files
@@ -107,7 +107,6 @@ def test_killed_at_every_step(place: tuple[str, Mapping[str, str]]) -> None:
             manifest_is_there = number > len(written) + 1
             assert whole_ones == {old.snapshot_id, *[new.snapshot_id] * manifest_is_there}
 
-            let_leases_expire(mill.output)
             again = ask(request(mill, None))
             assert (again["signal"], again["exit"]) == (None, 0)
             mill.shards = after

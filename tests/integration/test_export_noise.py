@@ -149,13 +149,13 @@ def test_without_people_it_is_the_calibrations_own_check_of_the_same_selection(
 
     selected, card = exported(made, *settings(selection__min_confidence=0.5))
     assert selected["epsilon"] is None
-    assert "checked on labels of every confidence, and these are selected" in card
+    assert "the calibration was checked on all labels, and these are selected" in card
 
 
 def test_a_calibration_without_a_check_states_nothing(tmp_path: Path) -> None:
     record, _ = exported(corpus(tmp_path, 40, gold=False, figures={"ece": 0.1}))
     assert record["epsilon"] is None
-    assert record["epsilon_basis"].endswith("by an earlier version, which stored no check of it")
+    assert record["epsilon_basis"].endswith("of an earlier version, has no check of it")
 
 
 @pytest.mark.parametrize("name", ["trl-dpo", "trl-reward", "jsonl"])

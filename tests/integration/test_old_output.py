@@ -86,7 +86,9 @@ def test_nothing_is_left_to_judge(old: Old, tmp_path: Path, change: str) -> None
     assert plan["judge"] == "the judge of this output, recognised by the content of its weights"
 
 
-def test_a_nightly_run_publishes_the_same_labels_then_finds_nothing_to_do(old: Old) -> None:
+def test_a_nightly_run_publishes_the_same_labels_then_finds_nothing_to_do(
+    old: Old, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loose = ("--quarantine.max_fraction", "0.5")
     first = old.run(nightly, *loose)
     assert first.exit_code == 0, first.error
@@ -94,12 +96,44 @@ def test_a_nightly_run_publishes_the_same_labels_then_finds_nothing_to_do(old: O
     night = nights(old.labels)[-1]
     assert (night["state"], detail_of(night, "label")["pairs"]) == ("published", 0)
 
+    read = reads_of(old.pairs, monkeypatch)
     second = old.run(nightly, *loose)
     assert second.exit_code == 0, second.error
     night = nights(old.labels)[-1]
     assert night["state"] == "unchanged"
     assert steps_of(night)["publish"] == "skipped"
     assert old.labelled() == expected_rows()
+    assert read == []
+
+    stricter = old.run(nightly, *loose, "--policy.min_confidence", "0.9")
+    assert stricter.exit_code == 0, stricter.error
+    night = nights(old.labels)[-1]
+    assert (night["state"], detail_of(night, "label")["pairs"]) == ("published", 0)
+    sure = {"abstained": 0, "quarantined": 0}
+    for before, after in zip(expected_rows(), old.labelled(), strict=True):
+        known = before["confidence"] is not None and before["confidence"] < 0.9
+        assert after["status"] == ("abstained" if known else before["status"])
+        sure[after["status"]] += 1
+    assert min(sure.values()) > 0
+
+
+def reads_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files under a folder of which something is read from now on."""
+    found: list[str] = []
+
+    def watch(name: str) -> None:
+        read = getattr(Store, name)
+
+        def watched(store: Store, what: Any, *rest: Any) -> Any:
+            if store.uri == str(folder):
+                found.append(what if isinstance(what, str) else what.key)
+            return read(store, what, *rest)
+
+        monkeypatch.setattr(Store, name, watched)
+
+    for name in ("content_key", "read", "read_range"):
+        watch(name)
+    return found
 
 
 @pytest.mark.parametrize("name", ["jsonl", "trl-dpo"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import json
 from collections import Counter, defaultdict
@@ -13,15 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.aggregation.labeler import Labeler
-from pipeline.judging.votes import Vote
+from pipeline.judging.votes import standing
+from pipeline.labeling.reopening import votes_of
 from pipeline.parts.part_keys import Part, parts_prefix
 from pipeline.snapshots.manifests import FILES, LATEST_KEY, folder_of
+from schemas.labels import VOTE, Status
 from schemas.manifest import Manifest
 from tests.simulator.memory_objects import Change, MemoryObjects, StoredObject
 from tests.simulator.scheduler import Process
-from tests.simulator.simulated_store import World, seconds_of
+from tests.simulator.simulated_store import World
 
-_CLOCK_S = 0.002  # records hold times in milliseconds
+_WRITES = ("PUT", "PUT if none", "PUT if match", "DELETE")
 Row = dict[str, Any]
 
 
@@ -31,10 +32,11 @@ class BrokenPromiseError(AssertionError):
 
 @dataclass(frozen=True)
 class Holding:
-    """A lease as its holder may believe that it has it."""
+    """A lease as its holder may believe that it has it, until the deadline."""
 
     process: Process
     token: str
+    epoch: int
     deadline: float
 
 
@@ -46,6 +48,8 @@ class Promises:
         self._output, self._labeler, self._judge_id = f"{output}/", labeler, judge_id
         self._processes: dict[str, Process] = {}
         self._holdings: dict[str, Holding] = {}
+        self._begun: dict[tuple[str, str], float] = {}  # each process's last request of a key
+        self._asked: dict[tuple[str, str], list[str]] = defaultdict(list)
         self._sound: set[tuple[str, str]] = set()  # snapshots, and etags of manifests, checked
         self._manifests: dict[str, Manifest] = {}  # by etag
         self._digests: dict[str, str] = {}  # SHA-256 by etag
@@ -60,20 +64,21 @@ class Promises:
 
     def begins(self, process: Process, operation: str, key: str) -> None:
         """A process acts: it must hold the lease of what it does at this moment."""
+        now, asked = self._world.scheduler.now, self._asked[process.name, key]
+        # A conditional PUT that was refused may be tried again after a look at what is there.
+        again = operation.startswith("PUT if") and asked[-2:] == [operation, "GET"]
+        self._begun[process.name, key] = now
+        asked.append(operation)
+        if operation not in _WRITES or not key.startswith(self._output):
+            return
         key = key.removeprefix(self._output)
-        record = key.startswith("snapshots/") and key.endswith(".json") and key != LATEST_KEY
-        if record and operation == "PUT":
+        lease = _lease_of(key, operation)
+        if operation == "PUT" and lease == "writer":
             self._broken(process.name, f"writes {key} without a condition")
-        removed = key.startswith("snapshots/") and operation == "DELETE"
-        lease = "writer" if record or removed else "work" if key.startswith("work/") else None
-        if lease is None or operation not in ("PUT", "CREATE", "DELETE"):
+        if lease is None or again:
             return
         held = self._holdings.get(lease)
-        if (
-            held is None
-            or held.process is not process
-            or held.deadline <= self._world.scheduler.now
-        ):
+        if held is None or held.process is not process or held.deadline <= now:
             self._broken(process.name, f"acts on {key} without the lease {lease}")
 
     def changed(self, change: Change) -> None:
@@ -98,17 +103,20 @@ class Promises:
         process, held = self._processes[change.by], self._holdings.get(name)
         other = held is not None and held.token != record["token"]
         now = self._world.scheduler.now
-        if held and other and not held.process.killed and held.deadline > now + _CLOCK_S:
+        lives = held is not None and self._world.scheduler.lives(held.process.number)
+        if held and other and lives and held.deadline > now:
             self._broken(
                 change.by,
                 f"took the lease {name}, which {held.process.name} holds for another "
                 f"{held.deadline - now:.3f} s",
             )
-        expires = seconds_of(datetime.datetime.fromisoformat(record["expires"])) - process.skew_s
-        if record["released"]:
-            self._holdings.pop(name, None)
-        else:
-            self._holdings[name] = Holding(process, record["token"], expires)
+        before = held.epoch if held else 0
+        if record["epoch"] != before + (held is None or other):
+            epoch = f"the epoch {record['epoch']} after {before}"
+            self._broken(change.by, f"gave the lease {name} {epoch}")
+        begun = self._begun[change.by, change.key]
+        deadline = now if record["released"] else begun + record["ttl_s"]
+        self._holdings[name] = Holding(process, record["token"], record["epoch"], deadline)
 
     def _latest(self, change: Change) -> None:
         if change.after is None:
@@ -129,13 +137,16 @@ class Promises:
             if change.after is None or change.after.data != change.before.data:
                 self._broken(change.by, f"changed the part {key}")
             return
-        folder, _, name = key.rpartition("/")
-        part = Part.of(name)
-        for other in map(Part.of, self._objects.list(f"{self._output}{folder}/")):
-            if part is None or other is None or part.rows == other.rows:
-                continue
-            if other.start < part.stop and part.start < other.stop:
+        part, folder = Part.of(change.key), change.key.rpartition("/")[0]
+        assert part is not None
+        others = [found for found in map(Part.of, self._objects.list(f"{folder}/")) if found]
+        for other in others:
+            if part.rows != other.rows and other.start < part.stop and part.start < other.stop:
                 self._broken(change.by, f"committed {key}: its rows are in {other.key} too")
+        if part.revision > 1:
+            before = [each for each in others if (*each.rows, each.revision + 1) == _place(part)]
+            if not before or not _carried(*(_read(self._objects, e.key) for e in (*before, part))):
+                self._broken(change.by, f"revised {key} without the votes of the part before it")
 
     def _snapshot_object(self, key: str, change: Change) -> None:
         before, after = change.before, change.after
@@ -189,20 +200,23 @@ class Promises:
         votes: dict[tuple[str, int], list[Row]] = defaultdict(list)
         for vote in self._rows(manifest, "votes"):
             votes[vote["shard"], vote["row"]].append(vote)
-        parts = {(row["shard"], row["row"]): row for s in manifest.shards for row in self._parts(s)}
+        parts: dict[tuple[str, int], list[Row]] = defaultdict(list)  # of all revisions
+        for part in (row for shard in manifest.shards for row in self._parts(shard)):
+            parts[part["shard"], part["row"]].append(part)
         for row in rows:
             where = row["shard"], row["row"]
-            stored = parts.get(where, {}).get("votes")
-            cast = (
-                [{name: vote[name] for name in stored[0]} for vote in votes[where]]
-                if stored
-                else []
-            )
-            if stored is None or cast != stored:
+            same = [part for part in parts[where] if _cast(part["votes"]) == _cast(votes[where])]
+            if not same:
                 return f"the votes of {where} are in no part"
-            if stored and self._labeler.decide(_votes(stored)).status != row["status"]:
+            if row["status"] not in {self._status(part) for part in same}:
                 return f"the label {row['status']} of {where} does not follow from its votes"
         return None
+
+    def _status(self, part: Row) -> str:
+        """What follows from the votes of a part's row."""
+        if part["status"] == Status.QUARANTINED:
+            return Status.QUARANTINED
+        return self._labeler.decide(standing(votes_of(part))).status
 
     def _rows(self, manifest: Manifest, table: str) -> list[Row]:
         keys = [f"{self._output}{file.path}" for file in manifest.files_of(table)]
@@ -219,11 +233,41 @@ class Promises:
         )
 
 
+def _lease_of(key: str, operation: str) -> str | None:
+    """The lease that whoever writes an object must hold; None where no order is needed.
+
+    Files of snapshots are named by their content, and may be written by two at once; only the
+    holder may remove any. Parts and states of the index are created, and never replaced, for some
+    time after a run has lost the lease.
+    """
+    if key.startswith("work/"):
+        return "work"
+    record = key.startswith("snapshots/") and key.endswith(".json")
+    ordered = record or operation == "DELETE"
+    return "writer" if ordered else None
+
+
 def _read(objects: MemoryObjects, key: str) -> list[Row]:
     file = pq.ParquetFile(pa.BufferReader(objects.objects[key].data))
     rows: list[Row] = file.read(use_threads=False).to_pylist()
     return rows
 
 
-def _votes(rows: list[Row]) -> list[Vote]:
-    return [Vote.from_row(row) for row in rows]
+def _place(part: Part) -> tuple[int, int, int]:
+    return (*part.rows, part.revision)
+
+
+def _cast(votes: list[Row]) -> list[Row]:
+    """Votes, whichever table they are from."""
+    return [{field.name: vote[field.name] for field in VOTE} for vote in votes]
+
+
+def _carried(before: list[Row], after: list[Row]) -> bool:
+    """Whether each row of a revision begins with the votes it had, superseded by now or not."""
+
+    def said(row: Row) -> list[tuple[Any, ...]]:
+        return [(vote["order"], vote["rationale"], vote["run_id"]) for vote in row["votes"]]
+
+    return [row["row"] for row in before] == [row["row"] for row in after] and all(
+        said(new)[: len(old["votes"])] == said(old) for old, new in zip(before, after, strict=True)
+    )

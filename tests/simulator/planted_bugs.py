@@ -10,37 +10,24 @@ from pipeline.runtime.errors import StorageError
 from pipeline.snapshots.manifests import LATEST_KEY
 from pipeline.store.object_store import Version
 from pipeline.store.uploads import Upload
-from tests.simulator.simulated_store import SimulatedClient, SimulatedStore
+from tests.simulator.scheduler import Process
+from tests.simulator.simulated_store import SimulatedClient, SimulatedStore, World
 
 
 class CreateWithoutCondition(SimulatedStore):
     """Creates objects without If-None-Match, so that a part is written over."""
 
-    class client(SimulatedClient):
-        def _put(
-            self,
-            key: str,
-            data: bytes,
-            none: bool = False,
-            tag: str | None = None,
-            create: bool = False,
-        ) -> str:
-            return super()._put(key, data, none and not create, tag, create)
+    def create(self, key: str, data: bytes) -> bool:
+        self.put(key, data)
+        return True
 
 
 class SwapIgnoresTag(SimulatedStore):
     """Swaps whatever is there."""
 
     class client(SimulatedClient):
-        def _put(
-            self,
-            key: str,
-            data: bytes,
-            none: bool = False,
-            tag: str | None = None,
-            create: bool = False,
-        ) -> str:
-            return super()._put(key, data, none, None, create)
+        def _put(self, key: str, data: bytes, none: bool = False, tag: str | None = None) -> str:
+            return super()._put(key, data, none, None)
 
 
 class SwapTakesFailureForSuccess(SimulatedStore):
@@ -51,6 +38,23 @@ class SwapTakesFailureForSuccess(SimulatedStore):
             return super().swap(key, data, expected)
         except StorageError:
             return Version(data, f'"{hashlib.md5(data).hexdigest()}"')
+
+
+class CreateTakesFailureForSuccess(SimulatedStore):
+    """Believes that a part is there where the answer to its PUT was lost or refused."""
+
+    def create(self, key: str, data: bytes) -> bool:
+        with suppress(StorageError):
+            return super().create(key, data)
+        return True
+
+
+class AllProcessesSeemEnded(SimulatedStore):
+    """Takes the lease of a process of another machine for that of one that has ended here."""
+
+    def __init__(self, world: World, process: Process, root: str) -> None:
+        super().__init__(world, process, root)
+        self.host.has_ended = lambda other: True  # type: ignore[method-assign]
 
 
 class UploadIgnoresFailure(SimulatedStore):

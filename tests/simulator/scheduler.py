@@ -25,14 +25,16 @@ class Process:
     """A simulated process: threads that are killed together, and a clock of its own.
 
     Attributes:
+        machine: the name of the machine that it runs on.
+        number: its own among all processes of a run.
         skew_s: how far its time of day is ahead.
         killed: whether it was killed; nothing that it still does has an effect.
         cut_off_until: until when it does not reach the lease objects.
         stalled_until: until when none of its threads runs, as when a machine swaps or is paused.
     """
 
-    def __init__(self, name: str, skew_s: float = 0) -> None:
-        self.name, self.skew_s = name, skew_s
+    def __init__(self, name: str, number: int, machine: str, skew_s: float) -> None:
+        self.name, self.number, self.machine, self.skew_s = name, number, machine, skew_s
         self.killed, self.cut_off_until, self.stalled_until = False, 0.0, 0.0
         self.threads: list[SimulatedThread] = []
 
@@ -82,7 +84,7 @@ class Scheduler:
         self.random = random.Random(seed)
         self.now, self.steps = 0.0, 0
         self.failure: BaseException | None = None
-        self._max_steps, self._number = max_steps, 0
+        self._max_steps, self._number, self._started = max_steps, 0, 0
         self._events: list[Event] = []
         self._processes: list[Process] = []
         self._current: SimulatedThread | None = None
@@ -90,12 +92,18 @@ class Scheduler:
         self._done = threading.Lock()
         self._done.acquire()
 
-    def process(self, name: str, skew_s: float = 0) -> Process:
+    def process(self, role: str, machine: str, skew_s: float) -> Process:
         """A new process, without threads."""
-        process = Process(name, skew_s)
+        self._started += 1
+        process = Process(f"{role}-{self._started}", self._started, machine, skew_s)
         self._processes = [each for each in self._processes if each.threads]
         self._processes.append(process)
         return process
+
+    def lives(self, number: int) -> bool:
+        """Whether the process of that number has neither ended nor been killed."""
+        found = (each for each in self._processes if each.number == number)
+        return any(each.threads and not each.killed for each in found)
 
     def start(self, process: Process, run: Callable[[], None]) -> SimulatedThread:
         """Starts a thread of a process; it runs when those before it wait."""

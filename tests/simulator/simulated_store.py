@@ -19,6 +19,7 @@ from s3fs.errors import translate_boto_error
 
 from pipeline.store.host import Host, Repeated
 from pipeline.store.object_store import Store
+from pipeline.store.process_identity import ProcessIdentity
 from tests.simulator.memory_objects import MemoryObjects, code_error
 from tests.simulator.scheduler import Killed, Process, Scheduler, SimulatedThread
 
@@ -35,8 +36,7 @@ class Faults:
     Attributes:
         refused: 503, nothing was done.
         lost: the request was done, and its answer was lost.
-        conflict: of swaps, 409: another write was in progress, and nothing was done.
-        conflict_of_create: the same of ``Store.create``.
+        conflict: of conditional PUTs, 409: another write was in progress; nothing was done.
         gives_up: of failed attempts, those after which the client retries no more.
         killed: the process ends before the request.
         slow: of requests, those that take up to ``slow_s``.
@@ -44,12 +44,12 @@ class Faults:
         cut_off: the process does not reach lease objects for up to ``cut_off_s`` from then on.
         stalled: the whole process stops for up to ``stalled_s`` before the request.
         skew_s: how far clocks of processes are wrong at most.
+        clock_set: the process's clock is set, to be wrong in another way.
     """
 
     refused: float = 0.01
     lost: float = 0.02
     conflict: float = 0.02
-    conflict_of_create: float = 0.0
     gives_up: float = 0.2
     killed: float = 0.003
     slow: float = 0.05
@@ -60,7 +60,8 @@ class Faults:
     cut_off_s: float = 30.0
     stalled: float = 0.0
     stalled_s: float = 40.0
-    skew_s: float = 0.0
+    skew_s: float = 15.0
+    clock_set: float = 0.005
 
 
 @dataclass
@@ -94,16 +95,19 @@ class SimulatedHost(Host):
     def sleep(self, seconds: float) -> None:
         self._scheduler.wait(seconds)
 
+    def this_process(self) -> ProcessIdentity:
+        machine, number = self._process.machine, self._process.number
+        return ProcessIdentity(machine, number, f"boot of {machine}", 1, number)
+
+    def has_ended(self, process: ProcessIdentity) -> bool:
+        here = process.boot_id == f"boot of {self._process.machine}"
+        return here and not self._scheduler.lives(process.process)
+
     def pool(self, threads: int) -> Executor:
         return Inline()
 
     def repeat(self, step: Callable[[], bool], pause_s: float, name: str) -> Repeated:
         return _Repeating(self._scheduler, self._process, step, pause_s)
-
-
-def seconds_of(moment: datetime.datetime) -> float:
-    """Virtual seconds at a time of day without skew."""
-    return (moment - _EPOCH).total_seconds()
 
 
 class Inline(Executor):
@@ -193,8 +197,8 @@ class SimulatedClient:
         key = _key(path)
         return self._request("GET", key, lambda: self.world.objects.get(key).data[start:end])
 
-    def pipe_file(self, path: str, data: bytes, mode: str = "overwrite") -> None:
-        self._put(_key(path), data, none=mode == "create", create=mode == "create")
+    def pipe_file(self, path: str, data: bytes) -> None:
+        self._put(_key(path), data)
 
     def rm_file(self, path: str) -> None:
         key = _key(path)
@@ -211,16 +215,8 @@ class SimulatedClient:
         none = more.get("IfNoneMatch") == "*"
         return {"ETag": self._put(Key, more["Body"], none, more.get("IfMatch"))}
 
-    def _put(
-        self,
-        key: str,
-        data: bytes,
-        none: bool = False,
-        tag: str | None = None,
-        create: bool = False,
-    ) -> str:
+    def _put(self, key: str, data: bytes, none: bool = False, tag: str | None = None) -> str:
         operation = "PUT if none" if none else "PUT if match" if tag is not None else "PUT"
-        operation = "CREATE" if create else operation
         name = self.process.name
         put = self.world.objects.put
         return self._request(operation, key, lambda: put(key, data, name, none, tag))
@@ -256,6 +252,8 @@ class SimulatedClient:
         chance, faults = self.world.scheduler.random, self.world.faults
         slow = chance.random() < faults.slow
         self.world.scheduler.wait(chance.uniform(0.005, faults.slow_s if slow else 0.05))
+        if chance.random() < faults.clock_set:
+            self.process.skew_s = chance.uniform(-1, 1) * faults.skew_s
         if chance.random() < faults.killed:
             self.world.scheduler.kill(self.process)
             raise Killed
@@ -277,9 +275,8 @@ class SimulatedClient:
         draw = chance.random()
         if cut_off or draw < faults.refused:
             return "503", None
-        often = {"PUT if none": faults.conflict, "PUT if match": faults.conflict}
-        often["CREATE"] = faults.conflict_of_create
-        if chance.random() < often.get(operation, 0):
+        conditional = operation in ("PUT if none", "PUT if match")
+        if chance.random() < faults.conflict * conditional:
             raise code_error("ConditionalRequestConflict", operation)
         if draw < faults.refused + faults.lost:
             act()

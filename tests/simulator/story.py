@@ -1,4 +1,4 @@
-"""What the simulated processes do: the real code that commits, publishes, rolls back and removes.
+"""What the simulated processes do: the real code that plans, commits, publishes and removes.
 
 An input of a few tiny shards is rewritten now and then. Each slot runs one process after another,
 of a kind that the seed chooses; a process ends when its work is done, refused, or killed.
@@ -8,26 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import io
-import itertools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.console import Console
 
 from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.judge_cards import card_key, judge_card
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.judge_identity import ModelVersion
-from pipeline.judging.votes import Vote
-from pipeline.pairs.shards import list_shards, read_footer, shard_key
-from pipeline.parts.commit import commit_part, uncommitted
-from pipeline.parts.units import Unit
 from pipeline.retention.retain_snapshots import retain
 from pipeline.runtime.errors import PairmillError
 from pipeline.runtime.reporter import Reporter
+from pipeline.runtime.stop import Stop
 from pipeline.snapshots.manifests import SnapshotListing, live, read_manifest
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.publish_snapshot import publish
@@ -35,32 +30,29 @@ from pipeline.snapshots.rollback import roll_back
 from pipeline.store.lease import Lease, take_lease
 from pipeline.store.object_store import Store
 from pipeline.store.writer_lease import writer_lease
-from tests.calibrations import scored
-from tests.derivations import rows_of
+from schemas.labels import Reason
+from tests.shards import pair, shard_bytes
 from tests.simulator.invariants import BrokenPromiseError, Promises
+from tests.simulator.labeling_run import LabelingRun, RandomJudge
 from tests.simulator.memory_objects import MemoryObjects
 from tests.simulator.scheduler import Process, Scheduler
 from tests.simulator.simulated_store import Faults, SimulatedStore, World
 
 _JUDGE = JudgeConfig()
 _CARD = judge_card(_JUDGE, ModelVersion.named("v1"), "scripted")
+_JUDGE_ID: str = _CARD["judge_id"]
 _LABELER = Labeler.of(_JUDGE)
 _SHARDS = ("a.parquet", "b.parquet")
-_ROWS, _UNIT_ROWS = 4, 2
+_ROWS = 4
+_UNIT_ROWS = (1, 2, 3)
 _CONFIG = PublishConfig()
-_LEASE_S = 10
 _QUIET = Reporter(Console(file=io.StringIO()), style="json")
-_CAST: list[list[Vote] | None] = [
-    [scored("ab", 9, 2), scored("ba", 9, 2)],
-    [scored("ab", 3, 8), scored("ba", 3, 8)],
-    [scored("ab", 9, 2), scored("ba", 2, 9)],
-    None,
-]
 
 StoreKind = Callable[[World, Process, str], SimulatedStore]
 # How often a process is of which kind.
 ROLES: Mapping[str, int] = {
-    "upload": 1, "label": 4, "publish": 5, "roll_back": 2, "retain": 2, "read": 4, "work": 2,
+    "upload": 1, "label": 3, "publish": 3, "night": 6, "roll_back": 2, "retain": 2, "read": 4,
+    "work": 2,
 }  # fmt: skip
 
 
@@ -71,14 +63,20 @@ class Story:
     Attributes:
         roles: how often a process is of which kind.
         slots: how many processes there are at once.
-        unit_rows: the rows of a unit, of which each labeling process chooses one.
+        unit_rows: rows of a unit; each labeling process chooses one of these.
+        machines: on which the processes run.
+        versions: of a shard, of which an upload writes one: an input may be again as it was.
+        lease_s: the time to live of leases.
         store: the class of the stores; a planted bug is another one.
     """
 
     roles: Mapping[str, int] = field(default_factory=lambda: ROLES)
     faults: Faults = field(default_factory=Faults)
-    slots: int = 8
-    unit_rows: tuple[int, ...] = (_UNIT_ROWS,)
+    slots: int = 4
+    unit_rows: tuple[int, ...] = _UNIT_ROWS
+    machines: int = 3
+    versions: int = 20
+    lease_s: float = 10
     store: StoreKind = SimulatedStore
 
     def run(self, seed: int, steps: int) -> Run:
@@ -100,9 +98,8 @@ class Run:
         self.objects = MemoryObjects()
         self.world = World(self.scheduler, self.objects, story.faults, [])
         self.story = story
-        self.promises = Promises(self.world, "out", _LABELER, _CARD["judge_id"])
+        self.promises = Promises(self.world, "out", _LABELER, _JUDGE_ID)
         self.ended: list[str] = []  # how each process that was not killed ended
-        self._numbers = itertools.count(1)
 
     def go(self) -> None:
         """Runs to the last step."""
@@ -123,7 +120,8 @@ class Run:
         chance = self.scheduler.random
         (role,) = chance.choices(list(self.story.roles), list(self.story.roles.values()))
         skew_s = chance.uniform(-1, 1) * self.story.faults.skew_s
-        process = self.scheduler.process(f"{role}-{next(self._numbers)}", skew_s)
+        machine = f"machine-{chance.randrange(self.story.machines)}"
+        process = self.scheduler.process(role, machine, skew_s)
         self.promises.knows(process)
         self.scheduler.start(process, lambda: self._one(process, role))
 
@@ -146,6 +144,7 @@ class Worker:
         self._chance = run.scheduler.random
         self._output = run.story.store(run.world, process, "out")
         self._input = run.story.store(run.world, process, "in")
+        self._stop = Stop()
 
     def act(self, role: str) -> None:
         """Does the work of a role."""
@@ -155,43 +154,45 @@ class Worker:
         return self._input, ""
 
     def _lease(self) -> Lease:
-        return writer_lease(self._output, self._process.name, _LEASE_S, _QUIET)
+        lease_s = self._run.story.lease_s
+        return writer_lease(self._output, self._process.name, lease_s, _QUIET, self._stop)
 
     def _upload(self) -> None:
         name = self._chance.choice(_SHARDS)
-        self._input.put(name, _shard(name, self._chance.randrange(1_000)))
+        self._input.put(name, _shard(name, self._chance.randrange(self._run.story.versions)))
 
     def _label(self) -> None:
-        """Commits what no part covers, as a labeling run does."""
-        rows = self._chance.choice(self._run.story.unit_rows)
-        for entry in list_shards(self._input):
-            count = read_footer(self._input, entry).num_rows
-            key = shard_key(entry.key, entry.size, self._input.content_key(entry))
-            for start in range(0, count, rows):
-                unit = Unit(entry.key, key, start, min(count, start + rows))
-                for left in uncommitted(self._output, _CARD["judge_id"], unit):
-                    self._commit(left)
-
-    def _commit(self, unit: Unit) -> None:
-        count = len(_CAST)
-        cast = [_CAST[self._chance.randrange(count)] for _ in range(unit.rows)]
-        rows = rows_of(cast, _LABELER, _CARD["judge_id"], unit.start, unit.shard)
-        for row in rows:
-            row |= {"judged_at": self._output.host.now(), "run_id": self._process.name}
-        commit_part(self._output, _CARD["judge_id"], unit, rows)
-        key = unit.part_key(_CARD["judge_id"])
-        if f"out/{key}" not in self._run.objects.objects:
-            raise BrokenPromiseError(f"{self._process.name}: {key} is committed, and not there")
+        with self._lease() as lease:
+            self._plan_and_commit(lease)
 
     def _publish(self) -> None:
-        passes = self._chance.random() < 0.9
         with self._lease() as lease:
-            publish(
-                "in", self._output, "", _CONFIG, _QUIET, lease,
-                gate=lambda output, manifest: {"passed": passes},
-                keep_withdrawn=self._chance.random() < 0.5,
-                open_source=self._open,
-            )  # fmt: skip
+            self._publish_as(lease)
+
+    def _night(self) -> None:
+        """What a nightly run does, under its one lease."""
+        with self._lease() as lease:
+            self._plan_and_commit(lease)
+            self._publish_as(lease)
+            if "retain" in self._run.story.roles:
+                retain(self._output, self._chance.choice((1, 2)), lease)
+
+    def _plan_and_commit(self, lease: Lease) -> None:
+        judge = RandomJudge(self._chance, self._output.host, _JUDGE, _LABELER)
+        run = LabelingRun(self._input, self._output, judge, _JUDGE_ID, lease, self._stop)
+        retried = self._chance.random() < 0.3
+        reasons = frozenset(Reason) if retried else frozenset[Reason]()
+        run.go(self._chance.choice(self._run.story.unit_rows), reasons)
+
+    def _publish_as(self, lease: Lease) -> None:
+        passes = self._chance.random() < 0.9
+        publish(
+            "in", self._output, "", _CONFIG, _QUIET, lease,
+            gate=lambda output, manifest: {"passed": passes},
+            keep_withdrawn=self._chance.random() < 0.5,
+            open_source=self._open,
+            stop=self._stop,
+        )  # fmt: skip
 
     def _roll_back(self) -> None:
         complete = sorted(n for n, has in SnapshotListing.of(self._output).ids.items() if has)
@@ -218,7 +219,7 @@ class Worker:
     def _work(self) -> None:
         """Any work under a lease: each of its steps is checked before."""
         name = self._process.name
-        with take_lease(self._output, "work", name, ttl_s=_LEASE_S) as lease:
+        with take_lease(self._output, "work", name, ttl_s=self._run.story.lease_s) as lease:
             for number in range(self._chance.randint(1, 60)):
                 lease.check()
                 self._output.put(f"work/{number}", self._process.name.encode())
@@ -226,11 +227,10 @@ class Worker:
 
 
 def _shard(name: str, version: int) -> bytes:
-    """A shard of the input; only its rows count, and that another version has other bytes."""
-    buffer = pa.BufferOutputStream()
-    pairs = [f"{name}-{version}-{row}" for row in range(_ROWS)]
-    pq.write_table(pa.table({"pair_id": pairs}), buffer)
-    return bytes(buffer.getvalue())
+    """A shard of the input: versions that follow each other share pairs, those of shards too."""
+    pairs = [f"{version * _ROWS // 2 + row}" for row in range(_ROWS)]
+    rows = [pair(0, pair_id=name, images=None) for name in pairs]
+    return shard_bytes([row | {"source": name} for row in rows])
 
 
 def without(*roles: str) -> dict[str, int]:

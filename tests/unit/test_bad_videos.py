@@ -13,6 +13,7 @@ from pipeline.media.media_config import MediaConfig
 from pipeline.media.videos import decode_video
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
+from tests.pictures import CASES
 from tests.shards import picture
 from tests.videos import (
     AVI,
@@ -65,20 +66,25 @@ def test_a_file_that_is_cut_short_is_corrupt(kind: str, share: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("data", "reason", "message"),
     [
-        (b"", "zero bytes"),
-        (b"not a video", "damaged, or no video in mov, mp4"),
-        (picture(1), "damaged, or no video in"),
-        (picture(1, kind="JPEG"), "damaged, or no video in"),
-        (sound(), "no video stream, only audio"),
-        (clip(4, (804, 4), codec="mpeg4"), "804x4: absolute aspect ratio must be smaller than 200"),
+        (b"", Reason.MEDIA_CORRUPT, "zero bytes"),
+        (b"\x01\x02\x03", Reason.MEDIA_CORRUPT, "damaged, or no video: 3 bytes"),
+        (b"no video", Reason.MEDIA_UNSUPPORTED, "got a text (8 bytes), expected a video"),
+        (picture(1), Reason.MEDIA_UNSUPPORTED, "got a picture (PNG)"),
+        (picture(1, kind="JPEG"), Reason.MEDIA_UNSUPPORTED, "got a picture (JPEG)"),
+        (sound(), Reason.MEDIA_CORRUPT, "no video stream, only audio"),
+        (
+            clip(4, (804, 4), codec="mpeg4"),
+            Reason.MEDIA_UNSUPPORTED,
+            "804x4: absolute aspect ratio must be smaller than 200",
+        ),
     ],
-    ids=range(6),
+    ids=range(7),
 )
-def test_what_is_no_video(data: bytes, message: str) -> None:
+def test_what_is_no_video(data: bytes, reason: Reason, message: str) -> None:
     refused = refusal(data)
-    assert refused.reason is Reason.MEDIA_CORRUPT
+    assert refused.reason is reason
     assert message in refused.detail
 
 
@@ -92,7 +98,7 @@ def test_what_is_no_video(data: bytes, message: str) -> None:
 def test_a_playlist_opens_no_other_file(playlist: str, tmp_path: Path) -> None:
     (tmp_path / "secret.mp4").write_bytes(clip(4))
     listing = playlist.format(path=tmp_path / "secret.mp4")
-    assert refusal(listing.encode()).reason is Reason.MEDIA_CORRUPT
+    assert refusal(listing.encode()).reason is Reason.MEDIA_UNSUPPORTED
 
 
 @pytest.mark.parametrize(
@@ -123,7 +129,20 @@ def test_what_is_too_large(kind: str, media: MediaConfig, message: str) -> None:
 def test_frames_that_grow_beyond_the_limit() -> None:
     small, large = (clip(12, size, container="mpegts") for size in ((96, 64), (1_920, 1_280)))
     media = as_it_is().model_copy(update={"max_decoded_pixels": 10_000})
-    assert refusal(small + large, media).reason is Reason.MEDIA_CORRUPT
+    refused = refusal(small + large, media)
+    assert refused.reason is Reason.MEDIA_TOO_LARGE
+    assert "a frame of the video has 1920x1280 pixels; the limit is 10,000" in refused.detail
+
+
+def test_frames_larger_than_the_header_states_count_as_they_are() -> None:
+    data = (CASES / "video_declares_64x64.mp4").read_bytes()  # frames of 2000x2000 in it
+    whole = as_it_is(min_frames=4, max_frames=16)
+    assert len(decode_video(data, whole).frames) >= 4
+    most = whole.model_copy(update={"max_decoded_pixels": 10**6})
+    assert refusal(data, most).reason is Reason.MEDIA_TOO_LARGE
+    refused = refusal(data, as_it_is(max_decoded_pixels=10**7))
+    assert refused.reason is Reason.MEDIA_TOO_LARGE
+    assert "judge.media.video.max_decoded_pixels" in refused.detail
 
 
 SEEDS = [
@@ -149,7 +168,8 @@ def test_damage_never_raises_anything_else(data: bytes, changes: Any, near: floa
     try:
         decoded = decode_video(bytes(damaged), media)
     except RowRejected as rejected:
-        assert rejected.reason in (Reason.MEDIA_CORRUPT, Reason.MEDIA_TOO_LARGE)  # noqa: PT017
+        known = Reason.MEDIA_CORRUPT, Reason.MEDIA_TOO_LARGE, Reason.MEDIA_UNSUPPORTED
+        assert rejected.reason in known  # noqa: PT017
     else:
         assert len(decoded.frames) % 2 == 0
         assert decoded.fps > 0

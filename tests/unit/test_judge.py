@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import io
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from pipeline.judging.votes import vote_seed
+from pipeline.labeling.unit_result import RowCounts
 from pipeline.runtime.errors import EngineDeadError, StorageError
 from pipeline.store.object_store import Store
 from schemas.contract import table_of
@@ -205,3 +208,70 @@ def test_judged_at_is_now_in_utc() -> None:
     before = datetime.datetime.now(datetime.UTC)
     assert before <= one()["judged_at"] <= datetime.datetime.now(datetime.UTC)
     assert LABELS.field("judged_at").type == pa.timestamp("us", tz="UTC")
+
+
+@pytest.mark.parametrize(
+    ("change", "alike"),
+    [
+        ({"response_b": response("")}, "candidate b is empty"),
+        ({"response_a": None}, "candidate a is empty"),
+        ({"response_a": response("same"), "response_b": response("same")}, "are equal"),
+    ],
+)
+@pytest.mark.parametrize("gold", ["a", "b", "tie", None])
+def test_what_a_person_has_decided_needs_nothing_to_compare(
+    change: dict[str, Any], alike: str, gold: str | None
+) -> None:
+    judge, engine = scripted()
+    (label,) = judge_rows(judge, [text_pair(0) | change | {"gold": gold}])
+    assert (engine.asked, label["votes"], label["n_votes"]) == ([], [], 0)
+    if gold is None:
+        assert (label["status"], label["reason"]) == ("quarantined", "bad_row")
+        return
+    expected = ("tie", None) if gold == "tie" else ("labeled", gold)
+    assert (label["status"], label["preference"]) == expected
+    assert (label["reason"], label["decided_by"]) == (None, "gold")
+    assert alike in label["detail"]
+    assert label["confidence"] is None
+    assert label["pair_hash"] is not None
+    counts = RowCounts("run")
+    counts.add_rows([label])
+    assert (counts.by_gold, counts.pairs) == (1, 1)
+
+
+def test_a_picture_is_shown_where_it_stands() -> None:
+    judge, engine = scripted()
+    first, second = picture(1), picture(2)
+    row = text_pair(0) | {
+        "prompt": "Is this:<image>like this?\n<image>",
+        "images": [{"bytes": data, "path": None} for data in (first, second)],
+    }
+    lead = text_pair(1) | {"prompt": "<image>\nWhat?", "images": row["images"][:1]}
+    plain = text_pair(1) | {"prompt": "What?", "images": row["images"][:1]}
+    judge_rows(judge, [row])
+    parts = engine.asked[0][0].parts
+    texts = [part if isinstance(part, str) else None for part in parts]
+    assert texts[0] is not None
+    assert texts[0].endswith("[Question]\nIs this:")
+    assert (texts[1], texts[2], texts[3]) == (None, "like this?", None)
+    assert "<image>" not in "".join(filter(None, texts))
+    shown = [part.tobytes() for part in parts if isinstance(part, Image.Image)]
+    assert shown == [
+        Image.open(io.BytesIO(data)).convert("RGB").tobytes() for data in (first, second)
+    ]
+    for asked in (lead, plain):
+        engine.asked.clear()
+        judge_rows(judge, [asked])
+        leading = engine.asked[0][0].parts
+        assert not isinstance(leading[0], str)
+        assert str(leading[1]).startswith("\n\n[Question]\nWhat?\n\n[Assistant 1")
+
+
+def test_places_for_other_media_than_there_are() -> None:
+    row = text_pair(0) | {"prompt": "<image> and <image>?"}
+    one_picture = {"images": [{"bytes": picture(1), "path": None}]}
+    (label,) = judge_rows(scripted()[0], [row | one_picture])
+    assert (label["status"], label["reason"]) == ("quarantined", "bad_row")
+    assert "got 1 images, expected 2" in label["detail"]
+    (label,) = judge_rows(scripted()[0], [row])  # a text about such a tag, and no picture at all
+    assert label["status"] == "labeled"

@@ -7,20 +7,50 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.runtime.errors import InputError, LeaseHeldError, LeaseLostError, StorageError
+from pipeline.runtime.errors import LeaseHeldError, LeaseLostError, StoppedError, StorageError
+from pipeline.runtime.stop import Stop
+from pipeline.store.host import Host, Repeated
 from pipeline.store.lease import Lease, LeaseRecord, take_lease
 from pipeline.store.object_store import Store, Version
+from pipeline.store.process_identity import this_process
+from pipeline.store.writer_lease import writer_lease
 from schemas.contract import ContractError
 from tests.processes import wait_until
+from tests.publishing import QUIET
 
-KEY = "leases/nightly.json"
+KEY = "leases/work.json"
 LONG = 60.0  # no test takes so long, so that nothing expires in it
 HOUR = datetime.timedelta(hours=1)
+
+
+class StillHost(Host):
+    """A machine on which time goes by only where somebody sleeps, and renewals are called."""
+
+    def __init__(self, ahead: datetime.timedelta = datetime.timedelta()) -> None:
+        self.seconds, self.ahead = 0.0, ahead
+        self.renew: Callable[[], bool] = lambda: True
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime.datetime:
+        return datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC) + self.ahead
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def repeat(self, step: Callable[[], bool], pause_s: float, name: str) -> Repeated:
+        self.renew = step
+        return self
+
+    def stop(self) -> None:
+        pass
 
 
 @pytest.fixture
@@ -28,36 +58,49 @@ def store(tmp_path: Path) -> Store:
     return Store(str(tmp_path))
 
 
-def stored(store: Store) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(store.read(KEY))
+def still_store(store: Store, host: StillHost | None = None) -> tuple[Store, StillHost]:
+    """The same objects, as a machine of a test's own sees them."""
+    other, host = Store(store.uri), host or StillHost()
+    other.host = host
+    return other, host
+
+
+def stored(store: Store, key: str = KEY) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(store.read(key))
     return record
 
 
-def left_behind(store: Store, ttl_s: float, expires_in: datetime.timedelta) -> None:
-    """The lease of a run that died."""
-    moment = (datetime.datetime.now(datetime.UTC) + expires_in).isoformat()
-    record = LeaseRecord("token", "dead-run", "far-host", 7, moment, moment, ttl_s)
-    store.swap(KEY, record.to_json(), store.read_version(KEY))
+def record_of(ttl_s: float = LONG, **changes: Any) -> LeaseRecord:
+    """The record of a run on another machine."""
+    record = LeaseRecord("token", "far-run", "far-host", 7, "begun", "expires", ttl_s)
+    return replace(record, **changes)
+
+
+def leave(store: Store, data: bytes, key: str = KEY) -> None:
+    """Writes an object as nobody who keeps to the protocol would."""
+    while store.swap(key, data, store.read_version(key)) is None:
+        pass
 
 
 def test_taken_renewed_and_released(store: Store) -> None:
-    with take_lease(store, "nightly", "run-1", ttl_s=6) as lease:
+    with take_lease(store, "work", "run-1", ttl_s=6) as lease:
         first = stored(store)
         assert (first["run_id"], first["released"]) == ("run-1", False)
         wait_until(lambda: stored(store)["expires"] > first["expires"])
         lease.check()
-        assert {**stored(store), "expires": first["expires"]} == first
+        later = {"expires": first["expires"], "renewals": first["renewals"]}
+        assert stored(store) | later == first
     assert stored(store)["released"]
-    with take_lease(store, "nightly", "run-2", ttl_s=LONG):
+    with take_lease(store, "work", "run-2", ttl_s=LONG):
         assert (stored(store)["run_id"], stored(store)["released"]) == ("run-2", False)
     assert [entry.key for entry in store.list()] == [KEY]
 
 
-def test_the_second_learns_who_holds_it_and_until_when(store: Store) -> None:
+def test_the_second_is_told_who_holds_it_and_until_when(store: Store) -> None:
     waited: list[str] = []
-    with take_lease(store, "nightly", "run-1", ttl_s=6):
+    with take_lease(store, "work", "run-1", ttl_s=6):
         with pytest.raises(LeaseHeldError) as refusal:
-            take_lease(store, "nightly", "run-2", ttl_s=6, waiting=waited.append)
+            take_lease(store, "work", "run-2", ttl_s=6, waiting=waited.append)
         now = stored(store)
         assert now["run_id"] == "run-1"
     assert refusal.value.exit_code == 5
@@ -69,16 +112,16 @@ def test_the_second_learns_who_holds_it_and_until_when(store: Store) -> None:
 
 
 def test_a_holder_that_ends_meanwhile_was_alive_too(store: Store) -> None:
-    lease = take_lease(store, "nightly", "run-1", ttl_s=LONG)
+    lease = take_lease(store, "work", "run-1", ttl_s=LONG)
     with pytest.raises(LeaseHeldError, match=r"run run-1 on .* has just ended: run again"):
-        take_lease(store, "nightly", "run-2", ttl_s=LONG, waiting=lambda _: lease.release())
+        take_lease(store, "work", "run-2", ttl_s=LONG, waiting=lambda _: lease.release())
     assert (stored(store)["run_id"], stored(store)["released"]) == ("run-1", True)
 
 
 def test_of_many_that_want_it_one_gets_it(store: Store) -> None:
     def take(number: int) -> Lease | None:
         try:
-            return take_lease(store, "nightly", f"run-{number}", ttl_s=6)
+            return take_lease(store, "work", f"run-{number}", ttl_s=6)
         except LeaseHeldError:
             return None
 
@@ -89,114 +132,289 @@ def test_of_many_that_want_it_one_gets_it(store: Store) -> None:
     lease.release()
 
 
-def test_an_expired_lease_is_taken_at_once(store: Store) -> None:
+@pytest.mark.parametrize("ahead", [-HOUR, HOUR])
+def test_no_clock_is_believed_whether_a_holder_is_dead(
+    store: Store, ahead: datetime.timedelta
+) -> None:
+    slow, holder = still_store(store)
+    fast, contender = still_store(store, StillHost(ahead))
+    lease = take_lease(slow, "work", "run-1", ttl_s=24)
+    assert stored(store)["expires"] == "2026-01-01T00:00:24.000+00:00"
+
+    def renews_once() -> None:
+        if contender.seconds == 20:
+            assert holder.renew()
+
+    with pytest.raises(LeaseHeldError, match="held by run run-1"):
+        take_lease(fast, "work", "run-2", ttl_s=24, while_waiting=renews_once)
+    assert contender.seconds == 21  # the poll after the renewal
+    lease.check()
+
+
+def test_a_holder_is_dead_after_one_time_to_live_without_a_sign(store: Store) -> None:
+    leave(store, record_of(24.0).to_json())
+    other, host = still_store(store)
+    with take_lease(other, "work", "run-2", ttl_s=LONG):
+        assert host.seconds == 24  # by what the record says, not by what the contender wants
+        assert stored(store)["run_id"] == "run-2"
+
+
+def test_a_renewal_is_a_sign_though_the_clock_stands_still(store: Store) -> None:
+    other, host = still_store(store)
+    take_lease(other, "work", "run-1")
+    before = store.read_version(KEY)
+    assert host.renew()
+    after = store.read_version(KEY)
+    assert before
+    assert after
+    assert before.tag != after.tag
+    assert stored(store)["expires"] == json.loads(before.data)["expires"]
+
+
+def test_each_taking_has_the_next_epoch(store: Store) -> None:
+    leave(store, record_of(released=True).to_json().replace(b'"epoch": 0', b'"renewals": 0'))
+    old = {k: v for k, v in stored(store).items() if k not in ("epoch", "renewals")}
+    leave(store, json.dumps(old).encode())  # as a version before wrote it
+    for epoch in (1, 2, 3):
+        with take_lease(store, "work", f"run-{epoch}") as lease:
+            assert (lease.epoch, lease.run_id) == (epoch, f"run-{epoch}")
+            assert stored(store)["epoch"] == epoch
+    leave(store, record_of(epoch=41).to_json())  # of one who is dead
+    other, _ = still_store(store)
+    with take_lease(other, "work", "run") as lease:
+        assert lease.epoch == 42
+
+
+# A damaged object, what is said of it, and the epoch of the one who replaces it.
+DAMAGED = [
+    (b"", "not JSON", 1),
+    (b"[]", "the whole: got [], expected an object", 1),
+    (b"{}", "token: missing", 1),
+    (b'{"token": 1, "epoch": 6}', "token: got 1, expected a valid string", 7),
+    (b'{"version": "lease/v2", "epoch":8}', "version: got 'lease/v2', expected None", 9),
+    (record_of(epoch=9).to_json()[:-20], "not JSON", 10),
+    (record_of().to_json().replace(b"60.0", b"0.0"), "ttl_s: got 0.0", 1),
+    (record_of().to_json().replace(b"7", b"99999999999"), "process: got 99999999999", 1),
+]
+
+
+@pytest.mark.parametrize(("data", "words", "epoch"), DAMAGED)
+def test_a_damaged_object_is_said_and_replaced_once_nobody_writes_it(
+    store: Store, data: bytes, words: str, epoch: int
+) -> None:
+    leave(store, data)
+    other, host = still_store(store)
     waited: list[str] = []
-    left_behind(store, LONG, -datetime.timedelta(seconds=1))
-    with take_lease(store, "nightly", "run-2", ttl_s=LONG, waiting=waited.append):
-        assert stored(store)["run_id"] == "run-2"
-    assert waited == []
+    with take_lease(other, "work", "run-1", ttl_s=24, waiting=waited.append) as lease:
+        assert (host.seconds, lease.epoch) == (24, epoch)
+    (note,) = waited
+    assert note.startswith(f"{store.path(KEY)}: not a valid LeaseRecord")
+    assert words in note
+    assert note.endswith("it is replaced unless it changes within 24 s")
+    assert stored(store)["released"]
 
 
-def test_a_lease_that_is_not_renewed_is_taken_whatever_the_clocks_say(store: Store) -> None:
-    left_behind(store, 0.3, HOUR)
-    with take_lease(store, "nightly", "run-2", ttl_s=LONG):
-        assert stored(store)["run_id"] == "run-2"
-
-
-def test_a_holder_notices_that_it_was_taken_away(store: Store) -> None:
-    noticed = threading.Event()
-    with take_lease(store, "nightly", "run-1", ttl_s=3, on_lost=noticed.set) as lease:
-        lease.check()
-        while True:  # against its renewals
-            version = store.read_version(KEY)
-            other = LeaseRecord("token", "run-2", "far-host", 7, "x", _in(HOUR), LONG)
-            if store.swap(KEY, other.to_json(), version):
-                break
-        assert noticed.wait(LONG)
-        with pytest.raises(LeaseLostError, match=r"now held by run run-2 on host far-host") as lost:
-            lease.check()
-        assert lost.value.exit_code == 5
-    assert stored(store)["run_id"] == "run-2"  # what is not ours is not released
-    assert not stored(store)["released"]
-
-
-def test_a_holder_that_cannot_reach_the_store_stops_in_time(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    noticed = threading.Event()
-    with take_lease(store, "nightly", "run-1", ttl_s=0.6, on_lost=noticed.set) as lease:
-
-        def fail(key: str, data: bytes, expected: Version | None) -> Version | None:
-            raise StorageError("the network is gone")
-
-        monkeypatch.setattr(store, "swap", fail)
-        assert noticed.wait(LONG)
-        with pytest.raises(LeaseLostError, match=r"run-1\) did not renew .* for 0.6 s, and it has"):
-            lease.check()
-
-
-def test_a_renewal_of_which_the_answer_is_lost_is_no_loss(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    swap: Callable[..., Version | None] = store.swap
-    calls: list[Version | None] = []
-
-    def deaf(key: str, data: bytes, expected: Version | None) -> Version | None:
-        calls.append(swap(key, data, expected))
-        if len(calls) == 1:
-            raise StorageError("the answer is lost")
-        return calls[-1]
-
-    with take_lease(store, "nightly", "run-1", ttl_s=6) as lease:
-        monkeypatch.setattr(store, "swap", deaf)
-        wait_until(lambda: len(calls) >= 3)
-        assert [call is not None for call in calls[:3]] == [True, False, True]
-        lease.check()
-
-
-def test_releasing_without_a_store_leaves_it_to_expire(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with take_lease(store, "nightly", "run-1", ttl_s=LONG):
-
-        def fail(key: str, data: bytes, expected: Version | None) -> Version | None:
-            raise StorageError("the network is gone")
-
-        monkeypatch.setattr(store, "swap", fail)
-    assert not stored(store)["released"]
+def test_a_damaged_object_that_changes_is_somebody_s(store: Store) -> None:
+    leave(store, b"1")
+    other, _ = still_store(store)
+    with pytest.raises(LeaseHeldError, match="somebody has just written it so: run again"):
+        take_lease(other, "work", "run-1", while_waiting=lambda: leave(store, b"2"))
 
 
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "not JSON"),
-        (b"[]", "the whole: got [], expected an object"),
-        (b"{}", "token: missing"),
-        (b'{"token": 1}', "token: got 1, expected a valid string"),
-        (b'{"version": "lease/v2"}', "version: got 'lease/v2', expected None"),
+        (record_of().to_json(), r"it is now held by run far-run on host far-host \(process 7\)"),
+        (b"{", "somebody has damaged it: what is there: not a valid LeaseRecord: not JSON"),
     ],
 )
-def test_an_object_that_is_no_lease(store: Store, data: bytes, words: str) -> None:
-    store.put(KEY, data)
-    with pytest.raises(InputError) as refusal:
-        take_lease(store, "nightly", "run-1")
-    text = str(refusal.value)
-    assert text.startswith(f"{store.path(KEY)}: not a valid LeaseRecord:")
-    assert words in text
-    assert text.endswith("remove it")
+def test_a_holder_notices_what_others_made_of_it(store: Store, data: bytes, words: str) -> None:
+    with take_lease(store, "work", "run-1", ttl_s=3) as lease:
+        lease.check()
+        leave(store, data)
+        wait_until(lambda: lease.loss is not None)
+        with pytest.raises(
+            LeaseLostError, match=rf"run \(run-1\) has lost the lease: {words}"
+        ) as e:
+            lease.check()
+        assert e.value.exit_code == 5
+    assert store.read(KEY) == data  # what is not ours is not released
 
 
-@pytest.mark.parametrize(
-    ("expires", "words"),
-    [
-        ("soon", "Invalid isoformat string: 'soon'"),
-        ("2026-01-02T03:04:05", "'2026-01-02T03:04:05' has no time zone"),
-    ],
-)
-def test_an_expiry_that_is_no_time(expires: str, words: str) -> None:
-    with pytest.raises(ContractError, match=rf"that is to be stored: expires: {words}$"):
-        LeaseRecord("token", "run", "host", 7, "x", expires, LONG).to_json()
+def test_a_holder_notices_that_it_was_removed(store: Store) -> None:
+    other, host = still_store(store)
+    lease = take_lease(other, "work", "run-1")
+    store.delete(KEY)
+    assert not host.renew()
+    with pytest.raises(LeaseLostError, match="lost the lease: somebody has removed it"):
+        lease.check()
+    lease.release()
+    assert store.size(KEY) is None
 
 
-def _in(period: datetime.timedelta) -> str:
-    return (datetime.datetime.now(datetime.UTC) + period).isoformat()
+@pytest.mark.parametrize("error", [StorageError("the network is gone"), ZeroDivisionError("a bug")])
+def test_a_holder_that_cannot_renew_it_stops_in_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    other, host = still_store(store)
+    lease, stop = take_lease(other, "work", "run-1", ttl_s=6), Stop()
+    stop.end_on(lambda: lease.loss)
+
+    def fail(key: str, data: bytes, expected: Version | None) -> Version | None:
+        raise error
+
+    monkeypatch.setattr(other, "swap", fail)
+    host.seconds = 5.9
+    assert host.renew()
+    lease.check()
+    assert (stop.asked, stop.over(0)) == (False, False)
+    host.seconds = 6
+    assert not host.renew()
+    with pytest.raises(LeaseLostError, match=rf"not renewed for 6 s \({error}\)") as lost:
+        lease.check()
+    assert lost.value.__cause__ is error
+    assert (stop.asked, stop.over(3_600)) == (True, True)  # nothing is finished
+    with pytest.raises(LeaseLostError, match="not renewed"):
+        stop.check("nothing")
+
+
+def test_a_renewal_of_which_the_answer_is_lost_is_no_loss(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, host = still_store(store)
+    lease = take_lease(other, "work", "run-1", ttl_s=6)
+    swap, calls = other.swap, list[bool]()
+
+    def deaf(key: str, data: bytes, expected: Version | None) -> Version | None:
+        found = swap(key, data, expected)
+        calls.append(found is not None)
+        if len(calls) == 1:
+            raise StorageError("the answer is lost")
+        return found
+
+    monkeypatch.setattr(other, "swap", deaf)
+    for host.seconds in (1, 2, 7.9):  # the time counts from the renewal that is known to be there
+        assert host.renew()
+        lease.check()
+    assert calls == [True, False, True, True]
+    assert stored(store)["renewals"] == 3
+
+
+def test_a_renewal_that_is_found_again_later_gives_no_more_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A contender may have watched it since it was written."""
+    other, host = still_store(store)
+    lease = take_lease(other, "work", "run-1", ttl_s=6)
+    swap = other.swap
+
+    def deaf(key: str, data: bytes, expected: Version | None) -> Version | None:
+        swap(key, data, expected)
+        raise StorageError("the answer is lost")
+
+    monkeypatch.setattr(other, "swap", deaf)
+    host.seconds = 1
+    host.renew()
+    monkeypatch.setattr(other, "swap", lambda *arguments: None)  # refused, and nothing is written
+    host.seconds = 5
+    host.renew()
+    assert lease.loss is None
+    host.seconds = 6
+    assert lease.loss is not None
+
+
+def test_releasing_without_a_store_leaves_it_to_expire(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with take_lease(store, "work", "run-1", ttl_s=LONG):
+
+        def fail(key: str, data: bytes, expected: Version | None) -> Version | None:
+            raise StorageError("the network is gone")
+
+        monkeypatch.setattr(store, "swap", fail)
+    assert not stored(store)["released"]
+
+
+def test_the_lease_of_a_process_that_has_ended_here_is_taken_at_once(store: Store) -> None:
+    own = this_process()
+    record = record_of(
+        host=own.host,
+        process=own.process,
+        boot_id=own.boot_id,
+        pid_namespace=own.pid_namespace,
+        process_started=own.started - 1,  # its number is another process's now
+    )
+    other, host = still_store(store)
+    for there, seconds in [
+        (record, 0),
+        (replace(record, process_started=own.started), LONG),
+        (replace(record, host="far-host"), LONG),
+        (replace(record, boot_id="another"), LONG),
+        (replace(record, pid_namespace=own.pid_namespace + 1), LONG),
+        (record_of(), LONG),
+    ]:
+        leave(store, there.to_json())
+        host.seconds = 0
+        take_lease(other, "work", "run-2").release()
+        assert host.seconds == pytest.approx(seconds)
+
+
+def test_a_lease_of_an_output_stops_the_work_when_it_is_lost(store: Store) -> None:
+    other, host = still_store(store)
+    stop = Stop()
+    with writer_lease(other, "run-1", 6, QUIET, stop) as lease:
+        assert lease.record.ttl_s == 6
+        stop.check("nothing")
+        host.seconds = 6
+        with pytest.raises(LeaseLostError):
+            stop.check("nothing")
+
+
+@pytest.mark.parametrize("name", ["nightly", "publish"])
+def test_the_leases_of_older_versions_are_respected(store: Store, name: str) -> None:
+    key = f"leases/{name}.json"
+    leave(store, record_of(24.0).to_json(), key)
+    other, host = still_store(store)
+    with pytest.raises(LeaseHeldError, match="held by run far-run"):
+        writer_lease(*_writer(other, lambda: leave(store, record_of(25.0).to_json(), key)))
+    leave(store, record_of(24.0).to_json(), key)
+    host.seconds = 0
+    with writer_lease(*_writer(other)):
+        assert host.seconds == 24
+        assert stored(store, key)["released"]
+    host.seconds = 0
+    with writer_lease(*_writer(other)) as lease:  # it was released: nobody waits again
+        assert (host.seconds, lease.epoch) == (0, 2)
+
+
+def _writer(store: Store, while_waiting: Callable[[], None] = lambda: None) -> Any:
+    class Watched(Stop):
+        def check(self, done: str) -> None:
+            while_waiting()
+
+    return store, "run-1", 6, QUIET, Watched()
+
+
+def test_a_stop_ends_the_wait_for_the_lease_of_an_output(store: Store) -> None:
+    leave(store, record_of().to_json(), "leases/writer.json")
+    other, _ = still_store(store)
+    stop = Stop()
+    stop.ask()
+    with pytest.raises(StoppedError, match="another run's lease was being watched"):
+        writer_lease(other, "run-1", 6, QUIET, stop)
+
+
+@pytest.mark.parametrize("changes", [{"ttl_s": 0.0}, {"process": 0}, {"epoch": -1}])
+def test_a_record_that_nobody_could_believe_is_not_stored(changes: dict[str, Any]) -> None:
+    with pytest.raises(ContractError, match=rf"that is to be stored: {next(iter(changes))}: got"):
+        record_of(**changes).to_json()
+
+
+def test_the_renewing_thread_ends_with_the_lease(store: Store) -> None:
+    def renewing() -> list[threading.Thread]:
+        return [each for each in threading.enumerate() if each.name == f"lease {KEY}"]
+
+    with take_lease(store, "work", "run-1", ttl_s=0.6) as lease:
+        assert len(renewing()) == 1
+        leave(store, b"damaged")
+        wait_until(lambda: lease.loss is not None and not renewing())

@@ -21,7 +21,7 @@ from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.row_groups import GroupReader
 from pipeline.runtime.errors import ConfigError
 from pipeline.store.object_store import Store
-from schemas.pairs import PAIRS
+from schemas.pairs import PAIRS, PAIRS_V2
 from tests.shards import pair, response
 
 Row = dict[str, Any]
@@ -264,13 +264,14 @@ def test_several_columns_json_and_a_rubric_of_the_row() -> None:
             "metadata": "{rubric: z, level: n, none: gone}",
             "candidates": "json(c)[].answer",
         },
-        x="Do it", y="", z={"1": "bad"}, n=3, c='[{"answer": "p"}, {"answer": "q"}]',
+        x="Do it", y="", z={"1": "bad"}, n=3,
+        c='[{"answer": "p"}, {"answer": "q"}, {"answer": "r"}]',
     )  # fmt: skip
     assert (problems, found["prompt"]) == ([], "Do it")
     assert {e["key"]: e["value"] for e in found["metadata"]} == {
         "rubric": '{"1": "bad"}', "level": "3", "none": None,
     }  # fmt: skip
-    assert [each["text"] for each in found["candidates"]] == ["p", "q"]
+    assert [each["text"] for each in found["candidates"]] == ["p", "q", "r"]
 
 
 def test_folders_are_columns(tmp_path: Path) -> None:
@@ -337,13 +338,15 @@ OLD: list[tuple[Row, Row, Row]] = [
     ({"candidates": {"each": "x", "text": "t", "model": "m"},
       "gold_scores": {"each": "x", "score": ["s", "z"]}},
      {"x": [{"t": "p", "m": "n", "s": "4", "z": 2}, {"t": "q", "m": None, "s": "N/A", "z": 1}]},
-     {"candidates": [response("p", model="n"), response("q")], "gold_scores": [3.0, None]}),
+     {"response_a": response("p", model="n"), "response_b": response("q"),
+      "gold_scores": [3.0, None]}),
     ({"candidates": {"each": "x", "text": "t"}, "gold_scores": {"each": "x", "score": "s"}},
      {"x": {"t": ["p", "q"], "s": [1, 2]}},
-     {"candidates": [response("p"), response("q")], "gold_scores": [1.0, 2.0]}),
+     {"response_a": response("p"), "response_b": response("q"), "gold_scores": [1.0, 2.0]}),
     ({"candidates": ["x", {"text": "y", "model": "x"}], "gold_scores": ["s", "s"]},
      {"x": "p", "y": "q", "s": 5},
-     {"candidates": [response("p"), response("q", model="p")], "gold_scores": [5.0, 5.0]}),
+     {"response_a": response("p"), "response_b": response("q", model="p"),
+      "gold_scores": [5.0, 5.0]}),
     ({"images": "x", "gold": None}, {"x": ["p.png"], "gold": "a"},
      {"images": [{"bytes": None, "path": "p.png"}], "gold": None}),
 ]  # fmt: skip
@@ -368,3 +371,25 @@ def test_older_mappings_still_work(columns: Row, row: Row, expected: Row) -> Non
 def test_older_mappings_that_mean_nothing_are_refused(columns: Row) -> None:
     with pytest.raises(ValidationError):
         MappingConfig(columns=columns)
+
+
+def test_pairs_v2_are_read_under_their_own_names() -> None:
+    def part(kind: str, value: Any) -> Row:
+        return {"type": kind, "text": None, "image": None, "video": None} | {kind: value}
+
+    picture = {"bytes": b"x", "path": None}
+    asked = [part("text", "Is it "), part("image", picture), part("text", " or not?")]
+    row = dict.fromkeys(PAIRS_V2.names) | {
+        "pair_id": "1",
+        "messages": [{"role": "user", "content": asked}],
+        "candidates": [
+            {"content": [part("text", "Yes.")], "model": "m"},
+            {"content": [part("image", picture), part("text", "No.")], "model": None},
+        ],
+        "gold": "a",
+    }
+    (found,) = to_pairs(PairMapping(), pa.Table.from_pylist([row], PAIRS_V2)).to_pylist()
+    assert (found["defect"], found["prompt"]) == (None, "Is it <image> or not?")
+    assert (found["images"], found["gold"]) == ([picture], "a")
+    assert found["response_a"] == response("Yes.", model="m")
+    assert found["response_b"] == response("No.", images=[picture])

@@ -39,7 +39,7 @@ def corners(image: Image.Image) -> list[str]:
     return [names[tuple(value > 127 for value in pixel)] for pixel in pixels]
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "AVIF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_is_set_upright_once(orientation: int, kind: str) -> None:
     upright = Image.new("RGB", (80, 48))
@@ -64,6 +64,9 @@ def test_every_orientation_is_set_upright_once(orientation: int, kind: str) -> N
     exif = Image.Exif()
     exif[0x0112] = orientation
     decoded = decode_image(encoded(image, kind, exif=exif), AS_IS)
+    if kind == "WEBP":  # browsers turn none
+        assert (decoded.size, corners(decoded)) == (image.size, corners(image))
+        return
     assert decoded.size == (80, 48)
     assert corners(decoded) == ["r", "g", "b", "w"]
 
@@ -112,8 +115,8 @@ def png_header(width: int, height: int) -> bytes:
     ("data", "reason"),
     [
         (b"", Reason.MEDIA_CORRUPT),
-        (b"not a picture", Reason.MEDIA_CORRUPT),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", Reason.MEDIA_CORRUPT),
+        (b"\x01\x02\x03 no picture", Reason.MEDIA_CORRUPT),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", Reason.MEDIA_UNSUPPORTED),
         (picture(1)[:-40], Reason.MEDIA_CORRUPT),
         (picture(1)[:60], Reason.MEDIA_CORRUPT),
         (picture(1, kind="JPEG")[:-200], Reason.MEDIA_CORRUPT),
@@ -121,7 +124,7 @@ def png_header(width: int, height: int) -> bytes:
         (png_header(0, 5), Reason.MEDIA_CORRUPT),
         (png_header(12_000, 12_000), Reason.MEDIA_TOO_LARGE),
         (png_header(60_000, 60_000), Reason.MEDIA_TOO_LARGE),
-        (encoded(Image.new("L", (402, 2))), Reason.MEDIA_CORRUPT),  # a strip of 201:1
+        (encoded(Image.new("L", (402, 2))), Reason.MEDIA_UNSUPPORTED),  # a strip of 201:1
     ],
     ids=range(11),
 )
@@ -171,7 +174,8 @@ FITTED = [
     ((12000, 9000), LARGE, (4116, 3080)),
     ((200, 1), USUAL, (196, 28)),
     ((1, 200), USUAL, (28, 196)),
-    ((60000, 300), USUAL, (14140, 56)),
+    ((60000, 300), USUAL, (11200, 56)),  # qwen-vl-utils itself: (14140, 56), beyond 200:1
+    ((15000, 100), USUAL, (11200, 56)),  # and here (12264, 56), which is 219:1
     ((5000, 25), LARGE, (5012, 28)),
     ((10000, 51), (3_136, 50_176), (3136, 28)),  # qwen-vl-utils itself: (3136, 0)
     ((804, 5), (3_136, 3_136), (700, 28)),
@@ -210,7 +214,8 @@ def test_fitted_pictures_are_whole_patches_within_the_bounds(
         return
     size = fit(width, height, limits)
     assert all(side % 28 == 0 and side > 0 for side in size)
-    if min(size) > 28:
+    assert max(size) <= 200 * min(size)  # what the model's processor takes
+    if min(size) > 28 and max(size) < 200 * min(size):
         assert pixels[0] <= size[0] * size[1] <= pixels[1]
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.media.media_store import MediaStore
 from pipeline.runtime.errors import RowRejected, StorageError
 from pipeline.store.object_store import Store
 from schemas.labels import Reason
+from tests.shards import picture
 
 
 @pytest.fixture
@@ -39,6 +45,11 @@ def fetch(media: MediaStore, path: str | None, data: bytes | None = None) -> byt
         ("{root}/second/b/pic", b"second/b/pic"),
         ("file://{root}/second/b/pic", b"second/b/pic"),
         ("../second/b/pic", b"second/b/pic"),
+        ("file:{root}/second/b/pic", b"second/b/pic"),
+        ("file://localhost{root}/second/b/pic", b"second/b/pic"),
+        ("data:image/png;base64,cGljdHVyZQ==", b"picture"),
+        ("DATA:;base64,cGlj%0AdHVyZQ", b"picture"),
+        ("data:,a%20picture", b"a picture"),
     ],
 )
 def test_found(media: MediaStore, tmp_path: Path, path: str, data: bytes) -> None:
@@ -55,7 +66,9 @@ def test_found(media: MediaStore, tmp_path: Path, path: str, data: bytes) -> Non
         ("a", Reason.MEDIA_MISSING),  # a folder
         ("a/pic/below", Reason.MEDIA_MISSING),
         ("a/" + "x" * 5_000, Reason.MEDIA_MISSING),
-        ("data:image/png;base64," + "A" * 5_000, Reason.MEDIA_MISSING),
+        ("data:image/png;base64," + "A" * 5_000, Reason.MEDIA_TOO_LARGE),
+        ("data:image/png;base64,!!", Reason.MEDIA_CORRUPT),
+        ("A" * 500, Reason.MEDIA_MISSING),  # base64 of nothing known is a path
         ("a/pi\0c", Reason.MEDIA_MISSING),
         ("loop", Reason.MEDIA_MISSING),
         ("../outside/pic", Reason.MEDIA_FORBIDDEN),
@@ -73,6 +86,7 @@ def test_found(media: MediaStore, tmp_path: Path, path: str, data: bytes) -> Non
         ("s3://bucket/media-not/pic", Reason.MEDIA_FORBIDDEN),
         ("http://169.254.169.254/latest", Reason.MEDIA_FORBIDDEN),
         ("https://example.com/pic.png", Reason.MEDIA_FORBIDDEN),
+        ("file://elsewhere{root}/first/a/pic", Reason.MEDIA_FORBIDDEN),
     ],
 )
 def test_refused(media: MediaStore, tmp_path: Path, path: str | None, reason: Reason) -> None:
@@ -99,10 +113,59 @@ def test_a_large_file_is_not_read(media: MediaStore, tmp_path: Path) -> None:
 def test_a_failing_store_is_no_fault_of_the_row(
     media: MediaStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: Store, key: str) -> bytes:
+    def fail(self: Store, key: str, start: int, stop: int) -> bytes:
         with self._errors(key):
             raise TimeoutError("no answer")
 
-    monkeypatch.setattr(Store, "read", fail)
+    monkeypatch.setattr(Store, "read_range", fail)
     with pytest.raises(StorageError, match="no answer"):
         fetch(media, "a/pic")
+
+
+GIF = picture(1, kind="GIF")
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes])
+def test_base64_is_decoded_wherever_it_stands(encode: Callable[[bytes], bytes]) -> None:
+    media, text = MediaStore(["/tmp"], max_bytes=10_000), encode(GIF)
+    for bare in (text, text.rstrip(b"=\n")):
+        assert fetch(media, bare.decode()) == fetch(media, None, bare) == GIF
+    uri = b"data:image/gif;base64," + text
+    assert fetch(media, uri.decode()) == fetch(media, None, uri) == GIF
+    assert fetch(media, None, GIF) is GIF
+
+
+@given(st.binary(max_size=300))
+def test_a_data_uri_of_any_bytes(data: bytes) -> None:
+    uri = "data:application/octet-stream;base64," + base64.b64encode(data).decode()
+    assert fetch(MediaStore([], max_bytes=300), uri) == data
+
+
+def test_an_address_says_how_to_get_its_file(media: MediaStore) -> None:
+    with pytest.raises(RowRejected, match=r"download the files.*media_root and inline_media"):
+        fetch(media, "https://example.com/pic.png")
+
+
+def test_a_long_text_does_not_stand_in_a_message(media: MediaStore) -> None:
+    for path in ("x" * 4_000_000, "/" + "y" * 4_000_000, "data:image/png;base64,!" + "z" * 7_000):
+        with pytest.raises(RowRejected) as refusal:
+            fetch(media, path)
+        assert len(refusal.value.detail) < 1_500
+
+
+@pytest.mark.timeout(20)  # of a pipe nobody writes to, a read would never end
+def test_pipes_and_devices_are_not_read(media: MediaStore, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "first" / "pipe")
+    with pytest.raises(RowRejected, match="pipe or socket, expected a file") as refusal:
+        fetch(media, "pipe")
+    assert refusal.value.reason is Reason.MEDIA_UNSUPPORTED
+    with pytest.raises(RowRejected, match="expected a file"):
+        fetch(MediaStore(["/dev"], max_bytes=20), "zero")
+
+
+def test_no_more_is_read_than_was_asked_for(
+    media: MediaStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that grows meanwhile."""
+    monkeypatch.setattr(Store, "size", lambda self, key: 5)
+    assert fetch(media, "a/pic") == b"first"

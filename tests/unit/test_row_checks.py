@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.row_checks import candidates_of, check_distinct, question_of
+from pipeline.judging.row_checks import candidates_of, nothing_to_compare, question_of
 from pipeline.pairs.pair_hash import Content
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
@@ -171,6 +171,6 @@ def test_a_bad_one_among_candidates_is_named() -> None:
 
 def test_equal_candidates() -> None:
     some = [Content("x"), Content("y"), Content("x", images=(b"1",)), Content("x")]
-    check_distinct(some[:3])
-    with pytest.raises(RowRejected, match="candidates a and d are equal"):
-        check_distinct(some)
+    assert nothing_to_compare(some[:3], "text") is None
+    assert nothing_to_compare(some, "text") == "candidates a and d are equal"
+    assert nothing_to_compare([Content("x"), Content(" ")], "text") == "candidate b is empty"

@@ -14,9 +14,10 @@ import pytest
 import schemas
 from schemas.contract import VERSION_KEY, table_of
 from schemas.labels import LABELS
-from schemas.manifest import Manifest
+from schemas.manifest import GateDecision, Manifest
 from schemas.pairs import PAIRS, PAIRS_V2
 from schemas.quality import Quality
+from schemas.records import Record
 from schemas.snapshots import SNAPSHOT_LABELS, SNAPSHOT_VOTES
 
 README = (Path(str(schemas.__file__)).parent / "README.md").read_text(encoding="utf-8")
@@ -38,13 +39,19 @@ def test_an_example_row_is_a_row_of_its_contract(schema: pa.Schema) -> None:
     assert table_of([typed], schema).to_pylist() == [typed]
 
 
-def test_the_example_manifest_is_a_manifest() -> None:
-    row = example("manifest/v1")
-    assert json.loads(Manifest.parse(json.dumps(row).encode(), "README").to_json()) == row
+@pytest.mark.parametrize("kind", [Manifest, GateDecision])
+def test_an_example_record_is_one(kind: type[Record]) -> None:
+    row = example(kind.version)  # type: ignore[attr-defined]
+    assert json.loads(kind.parse(json.dumps(row).encode(), "README").to_json()) == row
 
 
 def test_every_contract_is_listed() -> None:
     arrow = (PAIRS, PAIRS_V2, LABELS, SNAPSHOT_LABELS, SNAPSHOT_VOTES)
     expected = [schema.metadata[VERSION_KEY].decode() for schema in arrow]
     listed = re.findall(r"^\| `(\S+/v\d+)` \|", README, re.MULTILINE)
-    assert listed == [*expected, Manifest.version, Quality.version]
+    assert listed == [
+        *expected,
+        Manifest.version,
+        GateDecision.version,
+        Quality.version,
+    ]

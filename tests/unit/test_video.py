@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,18 @@ from pipeline.media.model_sizes import sample_frames
 from pipeline.media.videos import decode_video
 from tests.shards import picture
 from tests.unit.test_media import corners
-from tests.videos import AVI, FORMATS, WEBM, as_it_is, clip, number_of, numbered, turned, video
+from tests.videos import (
+    AVI,
+    FORMATS,
+    WEBM,
+    as_it_is,
+    clip,
+    number_of,
+    numbered,
+    turned,
+    video,
+    video_of_yuv,
+)
 
 
 def numbers(of: Clip) -> list[int]:
@@ -204,3 +216,42 @@ def test_a_second_of_video_is_a_second(rate: Any) -> None:
 
 def test_numbered_frames_tell_their_number() -> None:
     assert [number_of(numbered(number)) for number in range(64)] == list(range(64))
+
+
+@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
+def test_transparency_of_webm_is_on_white(codec: str) -> None:
+    half = Image.new("RGBA", (64, 64), (255, 0, 0, 255))
+    half.paste((0, 0, 0, 0), (32, 0, 64, 64))
+    options = {"auto-alt-ref": "0"}
+    how: Any = {"container": "webm", "codec": codec, "pixels": "yuva420p", "options": options}
+    decoded = decode_video(video([half] * 20, transparent=True, **how), as_it_is())
+    assert len(decoded.frames) == 4
+    for frame in decoded.frames:
+        shown: list[Any] = [frame.getpixel((x, 32)) for x in (10, 54)]
+        assert np.abs(np.array(shown) - ((255, 0, 0), (255, 255, 255))).max() <= 6
+
+
+@pytest.mark.parametrize(
+    ("aspect", "matrix", "size"),
+    [
+        (Fraction(4, 3), None, (128, 64)),
+        (Fraction(1, 2), None, (96, 128)),
+        (Fraction(4, 3), (0, 1, -1, 0), (64, 128)),
+        (Fraction(1, 1), None, (96, 64)),
+    ],
+)
+def test_pixels_that_are_not_square_are_shown_square(aspect: Any, matrix: Any, size: Any) -> None:
+    data = clip(4, aspect=aspect)
+    decoded = decode_video(turned(data, *matrix) if matrix else data, as_it_is())
+    assert {frame.size for frame in decoded.frames} == {size}
+
+
+@pytest.mark.parametrize(("height", "matrix"), [(64, "ITU601"), (720, "ITU709")])
+def test_colours_without_a_matrix_are_those_of_their_height(height: int, matrix: str) -> None:
+    """As players do it; what the encoder is given is YUV of that matrix, and says nothing."""
+    from av import VideoFrame
+
+    green = VideoFrame.from_ndarray(np.full((height, 96, 3), (20, 200, 30), np.uint8), "rgb24")
+    yuv: Any = green.reformat(format="yuv420p", dst_colorspace=matrix).to_ndarray()
+    decoded = decode_video(video_of_yuv([yuv] * 2, (96, height)), as_it_is())
+    assert np.abs(np.array(decoded.frames[0].getpixel((40, 30))) - (20, 200, 30)).max() <= 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.lab.bench.bench_input import (
@@ -153,15 +154,23 @@ def _incremental_arguments(parser: Parser) -> None:
         metavar="UNITS",
         help="size of a corpus to extrapolate to (%(default)s)",
     )
+    add = parser.add_argument
+    add("--published", type=int, default=1_000, help="shards that are published (%(default)s)")
+    add("--published-rows", type=int, default=100, help="rows of each (%(default)s)")
+    add("--rewritten", type=int, default=10, help="of them, before the next publish (%(default)s)")
 
 
 def _run_incremental(options: argparse.Namespace) -> Results:
     from pipeline.lab.bench.incremental_bench import bench_incremental
+    from pipeline.lab.bench.publish_bench import bench_publish
 
     shares = [percent / 100 for percent in options.new]
-    return bench_incremental(
+    plans = bench_incremental(
         sorted(options.units), options.shard_units, shares, options.extrapolate_to
     )
+    folder = Path(new_output(options.folder, "publish"))
+    how = (options.published, options.published_rows, options.rewritten)
+    return plans | {"publish": bench_publish(folder, *how)}
 
 
 def _votes_arguments(parser: Parser) -> None:
@@ -248,8 +257,8 @@ BENCHMARKS = (
     ),
     Benchmark(
         name="incremental",
-        text="what a nightly run's plan costs, by size of the corpus and share of new shards",
-        example="--units 1000 10000 --new 0 1",
+        text="what a night costs beside judging, by how much is new: its plan, and publishing",
+        example="--units 1000 10000 --new 0 1 --published 100 --rewritten 1",
         config=None,
         add_arguments=_incremental_arguments,
         run=_run_incremental,

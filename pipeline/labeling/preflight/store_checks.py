@@ -137,7 +137,7 @@ def _get(store: Store) -> str:
 
 
 def _create_once(store: Store) -> str:
-    if store.create(_PROBE, _DATA):
+    if store.create(_PROBE, _DATA + b" once more"):
         raise StorageError(f"{store.path(_PROBE)}: an object that exists was created once more")
     return "an object that exists is not overwritten"
 

@@ -55,7 +55,9 @@ def of_pairs(name: str, rows: pa.Table, gold: pa.Array, prompts: Ints) -> Tally:
         pc.if_else(labeled, rows["preference"], rows["status"]), pa.array(AGREEMENT_LABELS)
     )
     human = pc.index_in(gold, pa.array(GOLD_VALUES))
-    known = np.asarray(pc.is_valid(human), bool)
+    # A label without votes is the gold value itself, and measures no judge.
+    voted = pc.or_(pc.greater(rows["n_votes"], 0), pc.equal(rows["status"], Status.QUARANTINED))
+    known = np.asarray(pc.and_(pc.is_valid(human), voted), bool)
     cells = [np.asarray(pc.fill_null(each, 0), np.int64)[known] for each in (human, label)]
     confusion = np.zeros((len(GOLD_VALUES), len(AGREEMENT_LABELS)), np.int64)
     np.add.at(confusion, tuple(cells), 1)

@@ -1,0 +1,73 @@
+"""Ranked rows as pairs of two candidates each, for judges that compare two."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from pipeline.judging.votes import LETTERS
+
+Expansion = Literal["all", "adjacent", "best-against-rest"]
+Row = dict[str, Any]
+
+
+def as_pairs(pairs: pa.Table, how: Expansion) -> pa.Table:
+    """The rows in their order, each ranked one replaced by its pairs.
+
+    A pair keeps the order of the row's candidates, has the better one's letter as gold, and is
+    called ``<pair_id>:<letters>``; its metadata have ``ranked_id`` and ``ranked_pair``, which make
+    one ranking of its pairs again. Rows with a defect, and rows of fewer than two candidates, stay.
+
+    Args:
+        pairs: pairs v1 with ``defect``.
+        how: every two candidates; neighbours by score; or the best one against each other one.
+    """
+    some = (pairs[name].null_count < len(pairs) for name in ("candidates", "gold_scores"))
+    if not any(some):
+        return pairs
+    rows = [made for row in pairs.to_pylist() for made in _expanded(row, how)]
+    return pa.Table.from_pylist(rows, pairs.schema)
+
+
+def _expanded(row: Row, how: Expansion) -> Iterator[Row]:
+    candidates = row["candidates"] or [row["response_a"], row["response_b"]]
+    scores = row["gold_scores"]
+    ranked = len(candidates) > 1 and None not in candidates and (row["candidates"] or scores)
+    if row["defect"] is not None or not ranked:
+        yield row
+        return
+    if scores is None and how != "all":
+        yield row | {"defect": f"no gold_scores, by which {how} pairs are chosen"}
+        return
+    for first, second in _chosen(scores or [None] * len(candidates), how):
+        letters = LETTERS[first] + LETTERS[second]
+        kept = [{"key": "ranked_id", "value": row["pair_id"]},
+                {"key": "ranked_pair", "value": letters}]  # fmt: skip
+        yield row | {
+            "pair_id": f"{row['pair_id']}:{letters}",
+            "response_a": candidates[first],
+            "response_b": candidates[second],
+            "candidates": None,
+            "gold": _gold(scores and scores[first], scores and scores[second]),
+            "gold_scores": None,
+            "metadata": [*(row["metadata"] or ()), *kept],
+        }
+
+
+def _chosen(scores: Sequence[float | None], how: Expansion) -> list[tuple[int, int]]:
+    """Places of two candidates, in the row's order; without a score one is in no chosen pair."""
+    if how == "all":
+        return list(itertools.combinations(range(len(scores)), 2))
+    known = [(-score, place) for place, score in enumerate(scores) if score is not None]
+    order = [place for _, place in sorted(known)]
+    chosen = itertools.pairwise(order) if how == "adjacent" else ((order[0], n) for n in order[1:])
+    return sorted((min(pair), max(pair)) for pair in chosen)
+
+
+def _gold(first: float | None, second: float | None) -> str | None:
+    if first is None or second is None:
+        return None
+    return "tie" if first == second else "a" if first > second else "b"

@@ -1,0 +1,196 @@
+"""What publishing costs where little changed: bytes read and written, and labels a second.
+
+Measured on real files of a local folder: shards and parts are made up, publishing is that of
+``pairmill publish``.
+"""
+
+from __future__ import annotations
+
+import random
+import string
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.aggregation.labeler import Labeler
+from pipeline.judging.judge_cards import judge_card, write_card
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.judge_identity import ModelVersion
+from pipeline.judging.votes import Vote
+from pipeline.labeling.pair_judge import label_row
+from pipeline.pairs.shards import shard_key
+from pipeline.parts.commit import commit_part
+from pipeline.parts.units import Unit
+from pipeline.runtime.digest import digest
+from pipeline.runtime.reporter import Reporter
+from pipeline.snapshots.publish_config import PublishConfig
+from pipeline.snapshots.publish_snapshot import publish
+from pipeline.store.object_store import Entry, Store
+from pipeline.store.uploads import Upload
+from pipeline.store.writer_lease import writer_lease
+from schemas.labels import VERDICT
+
+_JUDGE = JudgeConfig()
+_VOTES = (2, 2, 2, 4)  # of a row, by chance
+_RATIONALE = 400  # characters
+_MiB = 2**20
+
+
+class CountingStore(Store):
+    """Counts the bytes that go in and out, parts and shards that are hashed included."""
+
+    def __init__(self, uri: str) -> None:
+        """Binds to a URI."""
+        super().__init__(uri)
+        self.bytes: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def count(self, what: str, size: int) -> None:
+        """Counts bytes."""
+        with self._lock:
+            self.bytes[what] += size
+
+    def read(self, key: str) -> bytes:
+        data = super().read(key)
+        self.count("read", len(data))
+        return data
+
+    def read_range(self, key: str, start: int, stop: int) -> bytes:
+        self.count("read", stop - start)
+        return super().read_range(key, start, stop)
+
+    def content_key(self, entry: Entry) -> str:
+        self.count("read", entry.size)
+        return super().content_key(entry)
+
+    def put(self, key: str, data: bytes) -> None:
+        self.count("written", len(data))
+        super().put(key, data)
+
+    def create(self, key: str, data: bytes) -> bool:
+        self.count("written", len(data))
+        return super().create(key, data)
+
+    def upload(self, key: str) -> Upload:
+        upload, commit = super().upload(key), Upload.commit
+
+        def counted() -> None:
+            self.count("written", upload.tell())
+            commit(upload)
+
+        upload.commit = counted  # type: ignore[method-assign]
+        return upload
+
+
+@dataclass
+class _Corpus:
+    """Shards of made-up pairs and the parts of a judge that has labelled them."""
+
+    source: CountingStore
+    output: CountingStore
+    judge_id: str
+    chance: random.Random
+
+    @classmethod
+    def at(cls, folder: Path) -> _Corpus:
+        output = CountingStore(str(folder / "labels"))
+        card = judge_card(_JUDGE, ModelVersion.named("none"), "scripted")
+        write_card(output, card)
+        source = CountingStore(str(folder / "pairs"))
+        return cls(source, output, card["judge_id"], random.Random(1))
+
+    def shard(self, number: int, rows: int) -> None:
+        """Writes a shard, in place of the one before, and its labels."""
+        name, buffer = f"{number:07d}.parquet", pa.BufferOutputStream()
+        ids = [f"{number}-{self.chance.random()}" for _ in range(rows)]
+        pq.write_table(pa.table({"pair_id": ids}), buffer)
+        self.source.put(name, bytes(buffer.getvalue()))
+        (entry,) = self.source.list(name)
+        key = shard_key(name, entry.size, self.source.content_key(entry))
+        labeler = Labeler.of(_JUDGE)
+        made = []
+        for row, pair_id in enumerate(ids):
+            votes = self._votes()
+            where = {"shard": name, "unit": "", "row": row, "judge_id": self.judge_id}
+            decision = labeler.decide(votes)
+            hashed, stamp = digest(pair_id), where | {"run_id": "bench"}
+            made.append(
+                label_row({"pair_id": pair_id}, stamp, hashed, decision, votes, labeler.policy_id)
+            )
+        commit_part(self.output, self.judge_id, Unit(name, key, 0, rows), made)
+
+    def _votes(self) -> list[Vote]:
+        lean, chance = self.chance.gauss(0, 1.5), self.chance
+        orders = ("ab", "ba") * (chance.choice(_VOTES) // 2)
+
+        def score(mean: float) -> float:
+            return float(min(10, max(1, round(chance.gauss(mean, 1.2)))))
+
+        return [
+            Vote(
+                order=order,
+                seed=chance.randrange(2**31),
+                outcome=VERDICT,
+                scores=(score(5.5 + lean), score(5.5 - lean)),
+                finish_reason="stop",
+                rationale="".join(chance.choices(string.ascii_lowercase + "    ", k=_RATIONALE)),
+                prompt_tokens=900,
+                output_tokens=150,
+            )
+            for order in orders
+        ]
+
+    def publish(self) -> dict[str, Any]:
+        """Publishes; returns what that cost."""
+        for store in (self.source, self.output):
+            store.bytes.clear()
+        reporter = Reporter()
+        with writer_lease(self.output, "bench", 60, reporter) as lease:
+            began, cpu = time.monotonic(), time.process_time()
+            config = PublishConfig()
+            done = publish(self.source.uri, self.output, "", config, reporter, lease)
+            seconds, cpu = time.monotonic() - began, time.process_time() - cpu
+        read = self.source.bytes["read"] + self.output.bytes["read"]
+        return {
+            "seconds": round(seconds, 2),
+            "cpu_s": round(cpu, 2),
+            "labels_per_s": round(done.manifest.rows / seconds),
+            "read_mb": round(read / _MiB, 2),
+            "written_mb": round(self.output.bytes["written"] / _MiB, 2),
+            "files": len(done.manifest.files),
+            "snapshot_mb": round(done.manifest.total_bytes / _MiB, 2),
+        }
+
+
+def bench_publish(folder: Path, shards: int, rows: int, changed: int) -> dict[str, Any]:
+    """Publishes a corpus, then again with some scattered shards rewritten, then as it is.
+
+    Args:
+        folder: an empty one, for shards and output.
+        shards: of the corpus.
+        rows: of each shard.
+        changed: how many are rewritten.
+    """
+    corpus = _Corpus.at(folder)
+    for number in range(shards):
+        corpus.shard(number, rows)
+    first = corpus.publish()
+    for number in range(changed):
+        corpus.shard(number * shards // changed, rows)
+    again, nothing = corpus.publish(), corpus.publish()
+    share = again["written_mb"] / first["written_mb"]
+    return {
+        "shards": shards,
+        "rows": shards * rows,
+        "rewritten": changed,
+        "share_written": round(share, 4),
+        "first": first,
+        "then": again,
+        "nothing_changed": nothing,
+    }

@@ -1,0 +1,211 @@
+"""Takes pairs down: a record first, then new states without them, then the old states go.
+
+Each step finds what is left to do, so that the same command finishes what was ended anywhere. From
+the record on no run judges the pairs or reuses their votes; from the swap of ``LATEST.json`` on no
+reader gets them; at the end nothing under the output holds them. What lies elsewhere (the input,
+copies of exports, the hub) is for people to remove.
+"""
+
+from __future__ import annotations
+
+import html
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.aggregation.policy import PolicyConfig
+from pipeline.export.export_config import ExportConfig
+from pipeline.export.export_record import NAME, ExportRecord
+from pipeline.export.export_run import EXPORTS, export_snapshot
+from pipeline.pairs.input_config import InputConfig
+from pipeline.parts.commit import redact_part
+from pipeline.parts.forgotten import Forgotten, remember
+from pipeline.parts.index_update import drop_pairs
+from pipeline.parts.label_index import open_index
+from pipeline.parts.part_keys import ShardParts
+from pipeline.retention.clean import remove_things
+from pipeline.retention.forget_file import NamedPairs
+from pipeline.retention.held_pairs import HeldPairs
+from pipeline.retention.stored import JUDGE, PART, Stored, grouped
+from pipeline.retention.stored_exports import stored_exports
+from pipeline.retention.stored_parts import drop_from_indexes, stored_index_files
+from pipeline.retention.stored_runs import stored_canaries, stored_derivations, stored_runs
+from pipeline.retention.stored_snapshots import stored_snapshot_files, stored_snapshots
+from pipeline.retention.things import Removal, Thing
+from pipeline.runtime.errors import PairmillError
+from pipeline.runtime.reporter import Reporter
+from pipeline.snapshots.publish_config import PublishConfig
+from pipeline.snapshots.publish_snapshot import publish
+from pipeline.store.lease import Lease
+from pipeline.store.object_store import Entry, Store
+
+_WHY = "holds a pair that is to be forgotten"
+
+
+@dataclass(frozen=True)
+class NewStates:
+    """How the states without the pairs are made.
+
+    Attributes:
+        policy, publish: as nights publish.
+        columns: the ``input`` section, by which exports read the pairs.
+    """
+
+    policy: PolicyConfig
+    publish: PublishConfig
+    columns: InputConfig
+
+
+class Forgetting:
+    """The forgetting of some pairs from one output.
+
+    Attributes:
+        held: finds the pairs.
+        rows: how many rows the names were found in.
+    """
+
+    def __init__(self, output: Store, named: NamedPairs) -> None:
+        """Looks for the names in all parts.
+
+        Raises:
+            InputError: a part, or a record of what was forgotten before, is damaged.
+            StorageError: the store fails.
+        """
+        self._output = output
+        self.held = HeldPairs(output, named, Forgotten.read(output))
+        self.rows = self.held.learn(entry for _, entry in Stored(output).matching("parts", _PARTS))
+
+    def plan(self) -> list[Removal]:
+        """What holds the pairs now; of parts and of what is live, new states take the place."""
+        return [*_with_pairs(Stored(self._output), self.held), *self._parts()]
+
+    def apply(self, how: NewStates, reporter: Reporter, lease: Lease) -> list[Removal]:
+        """Forgets them; returns what was removed.
+
+        Raises:
+            LeaseLostError: the lease of the output was lost.
+            PairmillError: a new state cannot be made, or these credentials may not delete.
+        """
+        output, held = self._output, self.held
+        held.known = remember(output, held.ids, held.hashes, lease.run_id)
+        self._redact(lease)
+        self._publish(how, reporter, lease)
+        self._export(how, reporter)
+        removed = list(_with_pairs(Stored(output, lease.run_id), held))
+        remove_things(output, removed, lease.check)
+        parts = list(self._parts())  # last: by them a run that was ended finds the pairs again
+        remove_things(output, parts, lease.check)
+        drop_from_indexes(output, (removal.thing.name for removal in parts))
+        return [*removed, *parts]
+
+    def _redact(self, lease: Lease) -> None:
+        """Writes revisions without the rows, and takes the pairs out of the indexes."""
+        listed = Stored(self._output).matching("parts", _PARTS)
+        for judge, found in grouped(listed).items():
+            versions: dict[str, list[Entry]] = defaultdict(list)
+            for _, entry in found:
+                versions[entry.key.rpartition("/")[0]].append(entry)
+            for entries in versions.values():
+                parts = ShardParts.of(entry.key for entry in entries)
+                counting = {part.key: part for part in (*parts.parts, *parts.doubled)}
+                rows = self.held.in_parts(e for e in entries if e.key in counting)
+                for key, gone in rows.items():
+                    lease.check()
+                    redact_part(self._output, counting[key], gone)
+            index, _ = open_index(self._output, judge.removeprefix("judge="))
+            drop_pairs(index, self._output, self.held.hashes)
+
+    def _publish(self, how: NewStates, reporter: Reporter, lease: Lease) -> None:
+        """Publishes what is live again if it has some of the pairs."""
+        stored = Stored(self._output)
+        live = stored.manifests[stored.latest.snapshot_id] if stored.latest else None
+        if live is None or not self.held.in_snapshot(live):
+            return
+        done = publish(
+            live.input,
+            self._output,
+            live.judge["judge_id"],
+            # What is missing there stays so.
+            how.publish.model_copy(update={"allow_missing": True}),
+            reporter,
+            lease,
+            policy=how.policy,
+            max_bad_shards=len(live.shards),
+            # No threshold may keep the pairs live; the night after is gated as any.
+            gate=lambda output, manifest: {"passed": True, "why": "pairs were forgotten"},
+            again=live,
+        )
+        reporter.note(f"snapshot {done.manifest.snapshot_id} is live, without the pairs")
+
+    def _export(self, how: NewStates, reporter: Reporter) -> None:
+        """Exports what is live for every trainer that had an export of the snapshot before it."""
+        stored = Stored(self._output)
+        before = stored.manifests.get(stored.latest.previous or "") if stored.latest else None
+        if before is None or not self.held.in_snapshot(before):
+            return
+        for entry in stored.under(EXPORTS):
+            if not entry.key.startswith(f"{EXPORTS}/{before.snapshot_id}/"):
+                continue
+            if not entry.key.endswith(f"/{NAME}"):
+                continue
+            try:
+                record = ExportRecord.parse(self._output.read(entry.key), entry.key)
+                config = ExportConfig.model_validate(record.config)
+                which = (record.input, str(stored.latest and stored.latest.snapshot_id), config)
+                export_snapshot(self._output, *which, reporter, columns=how.columns)
+            except (PairmillError, ValueError) as error:
+                reporter.note(f"{entry.key}: not exported again: {error}")
+
+    def _parts(self) -> Iterator[Removal]:
+        listed = {entry.key: entry for _, entry in Stored(self._output).matching("parts", _PARTS)}
+        for key in self.held.in_parts(listed.values()):
+            yield Removal("part", Thing(key, (listed[key],)), _WHY)
+
+
+_PARTS = rf"({JUDGE})/{PART}"
+
+
+def _with_pairs(stored: Stored, held: HeldPairs) -> Iterator[Removal]:
+    """Everything but parts that holds the pairs."""
+    gone = {name for name, made in stored.manifests.items() if held.in_snapshot(made)}
+    for thing in stored_snapshots(stored):
+        if thing.name in gone:
+            yield Removal("snapshot", thing, _WHY)
+    stored.without(gone)
+    for thing in stored_snapshot_files(stored):
+        if thing.entries:
+            yield Removal("files of snapshots", thing, "no snapshot that stays names them")
+    for thing in stored_exports(stored):
+        if thing.name.partition("/")[0] in gone:
+            yield Removal("export", thing, f"its snapshot {_WHY}")
+    for kind, things in (
+        ("derivation", stored_derivations(stored)),
+        ("canaries of a run", stored_canaries(stored)),
+    ):
+        for thing in things:
+            if held.in_parts(thing.entries):
+                yield Removal(kind, thing, _WHY)
+    for thing in stored_index_files(stored):
+        if thing.entries:
+            yield Removal("files of an index", thing, thing.useless)
+    for thing in stored_runs(stored):
+        shown = tuple(_showing(stored.output, thing.entries, held.seen_ids))
+        if shown:
+            yield Removal("report of a run", Thing(thing.name, shown), "shows such a pair")
+
+
+def _showing(output: Store, entries: Sequence[Entry], ids: set[str]) -> Iterator[Entry]:
+    """The reports that name one of the pairs."""
+    names = [html.escape(each).encode() for each in ids]
+    for entry in entries:
+        if entry.key.endswith(".html"):
+            page = output.read(entry.key)
+            if any(name in page for name in names):
+                yield entry
+
+
+def forgotten_fields(removed: Sequence[Removal]) -> dict[str, Any]:
+    """The log fields: how many things of each kind, and their bytes."""
+    counts = Counter(removal.kind for removal in removed)
+    return {**dict(sorted(counts.items())), "bytes": sum(each.thing.bytes for each in removed)}

@@ -1,0 +1,119 @@
+"""Finds named pairs in everything that an output holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.parts.forgotten import Forgotten
+from pipeline.parts.part_files import read_part_columns
+from pipeline.parts.part_keys import Part
+from pipeline.retention.forget_file import NamedPairs
+from pipeline.runtime.errors import InputError
+from pipeline.store.object_store import Entry, Store
+from schemas.manifest import Manifest
+
+_COLUMNS = ["pair_id", "pair_hash", "shard", "row"]
+_THREADS = 8
+Row = Mapping[str, Any]
+
+
+@dataclass
+class HeldPairs:
+    """Which rows are about the pairs: by name, by content, or since they were forgotten before.
+
+    Attributes:
+        output: the output root.
+        named: as people named them.
+        known: what was forgotten before.
+        ids: of pairs that were named by id or place.
+        hashes: of all of the pairs.
+        seen_ids: the ids of all rows about them.
+    """
+
+    output: Store
+    named: NamedPairs
+    known: Forgotten
+    ids: set[str] = field(default_factory=set)
+    hashes: set[str] = field(default_factory=set)
+    seen_ids: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.ids |= self.named.ids
+        self.seen_ids |= self.named.ids
+        self.hashes |= self.named.hashes
+
+    def learn(self, parts: Iterable[Entry]) -> int:
+        """Takes in the contents of the pairs that are named otherwise; returns their rows."""
+        found = 0
+        for _, rows in self._read(parts):
+            for row in rows:
+                if self.named.names(row):
+                    found += 1
+                    self._take(row)
+        return found
+
+    def _take(self, row: Row) -> None:
+        self.hashes |= {row["pair_hash"]} - {None}
+        if row["pair_id"] is not None:
+            self.seen_ids.add(row["pair_id"])
+            if (row["shard"], row["row"]) in self.named.places:
+                self.ids.add(row["pair_id"])
+
+    def in_parts(self, parts: Iterable[Entry]) -> dict[str, frozenset[int]]:
+        """The rows about the pairs in each part that has some, by key.
+
+        Raises:
+            InputError: a part is damaged, so that it is not known what it holds.
+            StorageError: the store fails.
+        """
+        held = {}
+        for entry, rows in self._read(parts):
+            about = [row for row in rows if self._is(row)]
+            self.seen_ids.update(row["pair_id"] for row in about if row["pair_id"] is not None)
+            if about:
+                held[entry.key] = frozenset(int(row["row"]) for row in about)
+        return held
+
+    def in_snapshot(self, manifest: Manifest) -> bool:
+        """Whether a snapshot has rows about the pairs.
+
+        Raises:
+            InputError: one of its files is damaged.
+            StorageError: the store fails.
+        """
+        files = [file for name in ("labels", "quarantine") for file in manifest.files_of(name)]
+        for file in files:
+            source = self.output.open(file.path, file.bytes)
+            try:
+                table = pq.ParquetFile(pa.PythonFile(source, mode="r"))
+                for group in range(table.num_row_groups):
+                    rows = table.read_row_group(group, _COLUMNS, use_threads=False).to_pylist()
+                    if any(map(self._is, rows)):
+                        return True
+            except (pa.ArrowException, OSError) as error:
+                if source.failure is not None:
+                    raise source.failure from error
+                raise InputError(
+                    f"{self.output.path(file.path)}: damaged, so that it is not known which pairs "
+                    "it holds; restore it, or remove its snapshots, and run again"
+                ) from error
+        return False
+
+    def _is(self, row: Row) -> bool:
+        pair_id, pair_hash = row["pair_id"], row["pair_hash"]
+        if pair_hash in self.hashes or pair_id in self.ids:
+            return True
+        return self.known.knows(pair_id, pair_hash)
+
+    def _read(self, parts: Iterable[Entry]) -> Iterator[tuple[Entry, list[dict[str, Any]]]]:
+        def read(entry: Entry) -> tuple[Entry, list[dict[str, Any]]]:
+            table = read_part_columns(self.output, entry.key, entry.size, _COLUMNS)
+            return entry, table.to_pylist()
+
+        with self.output.host.pool(_THREADS) as pool:
+            yield from pool.map(read, [entry for entry in parts if Part.of(entry.key)])

@@ -1,0 +1,208 @@
+"""``pairmill forget``: afterwards nothing under the output holds the pairs, and all else does."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import forget
+from pipeline.parts.forgotten import Forgotten
+from pipeline.parts.index_update import update_index
+from pipeline.parts.label_index import open_index
+from pipeline.store.object_store import Store
+from tests.cleaning import objects, run_clean
+from tests.derivations import run_derive
+from tests.exporting import Corpus, fill, run_export
+from tests.publishing import Outcome, latest_of, live_rows, run_on
+
+PASSES = {"gate": lambda output, manifest: {"passed": True}}
+Row = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """Two snapshots, an export of each, derived labels, canaries, an index, and a report."""
+    made = fill(Corpus.at(tmp_path_factory.mktemp("forget")))
+    made.publish(**PASSES)
+    rows = made.pairs["z.parquet"]
+    assert run_export(made.output, "--format", "jsonl").exit_code == 0
+    made.shard("y.parquet", rows[:5], [[*votes] if votes else None for votes in [None] * 5])
+    made.publish(**PASSES)
+    assert run_export(made.output, "--format", "jsonl").exit_code == 0
+    assert run_derive(made.made, "--policy.threshold", "0.9") == 0
+    update_index(made.output, made.made.judge_id)
+    for part in [entry.key for entry in made.output.list("parts")]:
+        made.output.put(f"canaries/20260101T000000-abcdef/{part}", made.output.read(part))
+    page = "".join(f"<p>{row['pair_id']}</p>" for row in made.pairs["a.parquet"])
+    made.output.put("runs/20260101T000000-abcdef/report.html", page.encode())
+    made.output.put("runs/20260102T000000-abcdef/report.html", b"of other pairs")
+    return made
+
+
+@pytest.fixture
+def corpus(original: Corpus, tmp_path: Path) -> Corpus:
+    """A copy of its output; the input is the same."""
+    shutil.copytree(original.output.uri, tmp_path / "out")
+    copied = Corpus.at(tmp_path / "unused")
+    copied.pairs, copied.labels, copied.source = original.pairs, original.labels, original.source
+    copied.made = type(copied.made)(
+        Store(str(tmp_path / "out")), original.made.judge, original.made.judge_id
+    )
+    return copied
+
+
+def named(corpus: Corpus, folder: Path) -> tuple[str, list[Row]]:
+    """A file that names three pairs in three ways, and their labels."""
+    labels = [corpus.labels["a.parquet"][0], corpus.labels["sub/b.parquet"][1]]
+    labels.append(corpus.labels["a.parquet"][6])
+    path = folder / "pairs.jsonl"
+    path.write_text(
+        f'{{"pair_id": "{labels[0]["pair_id"]}"}}\n\n{{"pair_hash": "{labels[1]["pair_hash"]}"}}\n'
+        '{"shard": "a.parquet", "row": 6}\n'
+    )
+    return str(path), labels
+
+
+def run_forget(output: Store, *arguments: str) -> Outcome:
+    return run_on(forget.main, output, *arguments)
+
+
+def holding(output: Store, labels: list[Row]) -> set[str]:
+    """The keys of all objects that have an id or a hash of the pairs, in whatever column."""
+    ids = {label["pair_id"] for label in labels}
+    hashes = {label["pair_hash"] for label in labels}
+    words = ids | hashes | {label["label_id"] for label in labels}
+    halves = {int(each[:16], 16) for each in hashes}
+    found = set()
+    for key, data in objects(output).items():
+        if key.endswith(".parquet"):
+            columns = pq.read_table(pa.BufferReader(data)).to_pydict()
+            values = set(itertools.chain(*(map(str, each) for each in columns.values())))
+            hits = values & words or {v for v in columns.get("high", ()) if v in halves}
+        else:
+            hits = {word for word in words if f'"{word}"'.encode() in data}
+            hits |= {word for word in ids if f">{word}<".encode() in data}
+        if hits:
+            found.add(key)
+    return found
+
+
+def places(rows: list[Row]) -> set[tuple[str, int]]:
+    return {(row["shard"], row["row"]) for row in rows}
+
+
+def assert_forgotten(corpus: Corpus, labels: list[Row]) -> None:
+    """Nothing holds the pairs; every other row is live as it was."""
+    output = corpus.output
+    assert holding(output, labels) == set()
+    expected = [label for _, label in corpus.joined()]
+    gone, votes = places(labels), live_rows(output, "votes")
+    live = [*live_rows(output), *live_rows(output, "quarantine")]
+    assert places(live) == places(expected)
+    by_place = {(row["shard"], row["row"]): row for row in live}
+    for label in expected:
+        row = by_place[label["shard"], label["row"]]
+        if (label["shard"], label["row"]) in gone:
+            assert (row["status"], row["reason"]) == ("quarantined", "forgotten")
+            assert {row[name] for name in ("pair_id", "pair_hash", "label_id", "rationale")} == {
+                None
+            }
+        else:
+            assert (row["pair_id"], row["status"]) == (label["pair_id"], label["status"])
+    assert len(votes) == sum(
+        len(label["votes"]) for label in expected if not places([label]) & gone
+    )
+    known = Forgotten.read(output)
+    assert all(known.knows(None, label["pair_hash"]) for label in labels)
+    index, _ = open_index(output, corpus.made.judge_id)
+    assert [index.find(label["pair_hash"]) for label in labels] == [None] * len(labels)
+
+
+def test_a_dry_run_changes_nothing(corpus: Corpus, tmp_path: Path) -> None:
+    path, labels = named(corpus, tmp_path)
+    before = objects(corpus.output)
+    outcome = run_forget(corpus.output, "--pairs", path)
+    assert (outcome.exit_code, outcome.error) == (0, "")
+    assert objects(corpus.output) == before
+    listed = {(e["kind"], e["name"]) for e in outcome.events if e["event"] == "would remove"}
+    kinds = {"snapshot", "files of snapshots", "export", "derivation", "canaries of a run"}
+    assert {kind for kind, _ in listed} == {*kinds, "report of a run", "part"}
+    assert outcome.event("found")["rows"] == len(labels)
+
+
+def test_nothing_holds_them_and_everything_else_stays(corpus: Corpus, tmp_path: Path) -> None:
+    path, labels = named(corpus, tmp_path)
+    before = latest_of(corpus.output)["snapshot_id"]
+    assert holding(corpus.output, labels)
+    corpus.output.put("exports/mine/data.json", b"theirs")
+    outcome = run_forget(corpus.output, "--pairs", path, "--apply")
+    assert (outcome.exit_code, outcome.error) == (0, "")
+    assert_forgotten(corpus, labels)
+    latest = latest_of(corpus.output)
+    assert latest["previous"] == before
+    exports = {entry.key.split("/")[1] for entry in corpus.output.list("exports")}
+    assert exports == {latest["snapshot_id"], "mine"}
+    assert corpus.output.size("runs/20260102T000000-abcdef/report.html") is not None
+    # What follows works on: the same again, a publication, a clean.
+    assert run_forget(corpus.output, "--pairs", path, "--apply").exit_code == 0
+    assert latest_of(corpus.output) == latest
+    assert not corpus.publish(**PASSES).blocked
+    assert run_clean(corpus.output, "--clean.parts_days=0", "--apply").exit_code == 0
+    assert_forgotten(corpus, labels)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 3, 5, 8, 13, 21, 34])
+def test_a_run_that_was_killed_goes_on(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    """After any number of changes of the store."""
+    path, labels = named(corpus, tmp_path)
+    count = itertools.count()
+
+    def killed(real: Callable[..., Any]) -> Callable[..., Any]:
+        def change(store: Store, key: str, *more: Any) -> Any:
+            ours = store.uri == corpus.output.uri and not key.startswith("leases/")
+            if ours and next(count) >= steps:
+                raise KeyboardInterrupt
+            return real(store, key, *more)
+
+        return change
+
+    with monkeypatch.context() as patch:
+        for name in ("put", "create", "swap", "upload", "delete"):
+            patch.setattr(Store, name, killed(getattr(Store, name)))
+        assert run_forget(corpus.output, "--pairs", path, "--apply").exit_code == 130
+    assert len([*live_rows(corpus.output), *live_rows(corpus.output, "quarantine")]) == len(
+        corpus.joined()
+    )
+    assert run_forget(corpus.output, "--pairs", path, "--apply").exit_code == 0
+    assert_forgotten(corpus, labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("p.txt", "\n\n", "it names no pair"),
+        ("p.jsonl", '{"id": 1}', "line 1: got ['id'], expected pair_id, pair_hash, or shard and"),
+        ("p.jsonl", "pair-1", "line 1: not JSON"),
+        ("p.jsonl", "[1]", "line 1: got '[1]', expected an object"),
+        ("p.jsonl", '{"pair_hash": "ab"}', "line 1: pair_hash 'ab' has not 64 hex digits"),
+        ("p.csv", "shard,row\na,b\n", "line 2: invalid literal"),
+    ],
+)
+def test_files_that_name_no_pairs(
+    corpus: Corpus, tmp_path: Path, name: str, text: str, words: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    before = objects(corpus.output)
+    outcome = run_forget(corpus.output, "--pairs", str(tmp_path / name), "--apply")
+    assert outcome.exit_code == 2
+    assert words in outcome.error
+    assert objects(corpus.output) == before

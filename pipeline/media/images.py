@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
 from pipeline.media import model_sizes as pixels
@@ -80,13 +80,13 @@ class _Opened:
         box: where on it the picture is; the rest is transparent.
     """
 
-    image: Image.Image
+    image: ImageFile.ImageFile
     data: bytes
     scans: JpegScans | None
     profile: bytes
     turn: Image.Transpose | None
     canvas: tuple[int, int]
-    box: tuple[int, ...]
+    box: tuple[int, int, int, int]
 
 
 def decode_image(data: bytes, limits: MediaConfig, budget: DecodeBudget = UNLIMITED) -> Image.Image:
@@ -166,7 +166,7 @@ def _open(data: bytes, limits: MediaConfig) -> _Opened:
     image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
     _check_area(*image.size, limits)
     profile, box = image.info.get("icc_profile", b""), (0, 0, *image.size)
-    if image.format == "GIF" and image.tile:
+    if image.format == "GIF" and image.tile and image.tile[0].extents:
         box = image.tile[0].extents
     if image.format == "AVIF" and not profile:
         profile = _avif_profile(data)
@@ -177,7 +177,8 @@ def _open(data: bytes, limits: MediaConfig) -> _Opened:
 
 def _open_png(data: bytes, limits: MediaConfig) -> _Opened:
     if data[12:16] == b"IHDR" and len(data) > 24:
-        _check_area(*struct.unpack_from(">II", data, 16), limits)
+        width, height = struct.unpack_from(">II", data, 16)
+        _check_area(width, height, limits)
     parts = split_png(data)
     image = Image.open(io.BytesIO(parts.data), formats=("PNG",))
     for size in (image.size, parts.canvas):
@@ -283,7 +284,7 @@ def _bytes_to_decode(opened: _Opened, limits: MediaConfig) -> int:
             f"{needed:,} bytes; the limit is {most:,}, {_MOST_PIXEL} for each of "
             "judge.media.max_decoded_pixels",
         )
-    return needed + _FOR_ALL
+    return int(needed) + _FOR_ALL
 
 
 def _shown(opened: _Opened, size: tuple[int, int]) -> Image.Image:
@@ -295,7 +296,7 @@ def _shown(opened: _Opened, size: tuple[int, int]) -> Image.Image:
     if opened.box != (0, 0, *opened.canvas):
         part = image.crop(opened.box) if image.size == opened.canvas else image
         image = Image.new("RGB", opened.canvas, "white")
-        image.paste(part, opened.box[:2])
+        image.paste(part, (opened.box[0], opened.box[1]))
     if opened.turn is not None:
         image = image.transpose(opened.turn)
     if image.size != size:

@@ -13,10 +13,10 @@ from pipeline.media import model_sizes as pixels
 from pipeline.media.clip import Clip
 from pipeline.media.decode_budget import UNLIMITED, DecodeBudget
 from pipeline.media.frame_reader import FrameReader
-from pipeline.media.images import rgb_on_white
 from pipeline.media.media_config import MediaConfig
 from pipeline.media.model_sizes import sample_frames
 from pipeline.media.video_packets import corrupt, too_large
+from pipeline.media.white_background import rgb_on_white
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 
@@ -165,10 +165,11 @@ def _rgb(frame: VideoFrame) -> Image.Image:
     format_ = frame.format
     # Of unknown colours, as players have it: those of high definition from 720 lines on.
     unknown = frame.colorspace == _UNSPECIFIED and not format_.is_rgb
-    matrix = {"src_colorspace": "ITU709"} if unknown and frame.height >= _HD_LINES else {}
+    matrix = "ITU709" if unknown and frame.height >= _HD_LINES else None
     if format_.has_palette or any(part.is_alpha for part in format_.components):
-        return rgb_on_white(_image(frame.reformat(format="rgba", threads=1, **matrix), "RGBA"))
-    return _image(frame.reformat(format="rgb24", threads=1, **matrix), "RGB")
+        rgba = frame.reformat(format="rgba", threads=1, src_colorspace=matrix)
+        return rgb_on_white(_image(rgba, "RGBA"))
+    return _image(frame.reformat(format="rgb24", threads=1, src_colorspace=matrix), "RGB")
 
 
 def _image(frame: VideoFrame, mode: str) -> Image.Image:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
 from pipeline.media import model_sizes as pixels
@@ -80,7 +81,7 @@ class _Opened:
         box: where on it the picture is; the rest is transparent.
     """
 
-    image: ImageFile.ImageFile
+    image: ImageFile
     data: bytes
     scans: JpegScans | None
     profile: bytes
@@ -115,6 +116,22 @@ def decode_image(data: bytes, limits: MediaConfig, budget: DecodeBudget = UNLIMI
         _shrink(opened, limits)
         with budget.reserve(_bytes_to_decode(opened, limits)):
             return _shown(opened, size)
+
+
+def image_tokens(image: Image.Image, factor: int) -> int:
+    """How many tokens the placeholder of a picture expands to."""
+    return (image.width // factor) * (image.height // factor)
+
+
+def image_thumbnail(data: bytes, limits: MediaConfig, side: int) -> Image.Image:
+    """A small copy of a picture as the judge sees it, at most ``side`` pixels wide and high.
+
+    Raises:
+        RowRejected: as ``decode_image``.
+    """
+    image = decode_image(data, limits)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return image
 
 
 def fit(width: int, height: int, limits: MediaConfig) -> tuple[int, int]:
@@ -156,8 +173,8 @@ def _open(data: bytes, limits: MediaConfig) -> _Opened:
     """Reads a picture's header, and checks what it would take to decode it."""
     kind = picture_format(data)
     if kind == "ICO":
-        data, size = largest_icon(data)
-        _check_area(*size, limits)  # Pillow decodes an icon where it opens it
+        data, (width, height) = largest_icon(data)
+        _check_area(width, height, limits)  # Pillow decodes an icon where it opens it
         kind = picture_format(data)
     if kind == "PNG":
         return _open_png(data, limits)
@@ -165,9 +182,9 @@ def _open(data: bytes, limits: MediaConfig) -> _Opened:
         data = _with_alpha_mask(data)
     image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
     _check_area(*image.size, limits)
-    profile, box = image.info.get("icc_profile", b""), (0, 0, *image.size)
-    if image.format == "GIF" and image.tile and image.tile[0].extents:
-        box = image.tile[0].extents
+    profile = image.info.get("icc_profile", b"")
+    extents = image.tile[0].extents if image.format == "GIF" and image.tile else None
+    box = extents or (0, 0, *image.size)
     if image.format == "AVIF" and not profile:
         profile = _avif_profile(data)
     turn = _turn(image.info.get("exif", b"")) if image.format in _TURNED else None
@@ -284,7 +301,7 @@ def _bytes_to_decode(opened: _Opened, limits: MediaConfig) -> int:
             f"{needed:,} bytes; the limit is {most:,}, {_MOST_PIXEL} for each of "
             "judge.media.max_decoded_pixels",
         )
-    return int(needed) + _FOR_ALL
+    return needed + _FOR_ALL
 
 
 def _shown(opened: _Opened, size: tuple[int, int]) -> Image.Image:
@@ -312,8 +329,8 @@ def _loaded(opened: _Opened) -> Image.Image:
     Raises:
         RowRejected: a part of it is missing; numbers without a known range.
     """
-    image = opened.image
-    tile = image.tile[0] if image.tile else None
+    image: Image.Image = opened.image
+    tile = opened.image.tile[0] if opened.image.tile else None
     image.load()
     cut = has_hole(opened.data, image)
     if opened.scans is not None:

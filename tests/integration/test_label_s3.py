@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import s3fs
 from botocore.exceptions import ClientError
 
 from pipeline.store.object_store import Store
+from pipeline.store.s3_objects import Objects
 from tests.labeling import (
     assert_exact,
     contents,
@@ -39,11 +39,11 @@ def use_key(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[UseKey]:
     def use(key: Key) -> None:
         for name, value in s3.environment(key).items():
             monkeypatch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()  # it remembers the key before
+        Objects.clear_instance_cache()  # it remembers the key before
 
     use(JOB)
     yield use
-    s3fs.S3FileSystem.clear_instance_cache()
+    Objects.clear_instance_cache()
 
 
 def reference(path: str) -> list[dict[str, str | None]]:

@@ -9,12 +9,12 @@ from typing import Any
 
 import datasets
 import pytest
-import s3fs
 
 import pipeline
 from pipeline.runtime.errors import InputError, LeaseHeldError, PublishConflictError
 from pipeline.store.lease import LeaseRecord
 from pipeline.store.object_store import Store, Version
+from pipeline.store.s3_objects import Objects
 from schemas.manifest import Manifest
 from tests.publishing import SMALL, Mill, assert_live_is, latest_of, run_publish
 from tests.s3_server import BUCKET, JOB, S3Server
@@ -31,12 +31,12 @@ def mill(
     """Three labelled shards on the server, under a prefix of the test's own."""
     for name, value in s3.environment(JOB).items():
         monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()  # it remembers the key before
+    Objects.clear_instance_cache()  # it remembers the key before
     made = Mill.at(f"s3://{BUCKET}/out/{request.function.__name__}")
     for number in range(3):
         made.shard(f"{number}.parquet", 20, seed=number)
     yield made
-    s3fs.S3FileSystem.clear_instance_cache()
+    Objects.clear_instance_cache()
 
 
 def test_of_many_that_swap_one_version_one_wins(mill: Mill) -> None:

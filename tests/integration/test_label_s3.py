@@ -119,7 +119,7 @@ def written_at(s3: S3Server, prefix: str) -> dict[str, object]:
         ),
         (JOB, SOURCE, "elsewhere", f"s3://{BUCKET}/elsewhere/", "access is denied"),
         (READER, SOURCE, "out/x", f"s3://{BUCKET}/out/x/", "access is denied"),
-        (JOB, f"{SOURCE}/none", "out/x", f"{SOURCE}/none: ", "no *.parquet there"),
+        (JOB, f"{SOURCE}/none", "out/x", f"{SOURCE}/none: ", "no *.parquet, *.pq there"),
         (ADMIN, "s3://no-bucket/in", "out/x", "s3://no-bucket/in: ", "it does not exist"),
         (ADMIN, SOURCE, "s3://no-bucket/out", "s3://no-bucket/out", "it does not exist"),
     ],

@@ -40,15 +40,6 @@ class SwapTakesFailureForSuccess(SimulatedStore):
             return Version(data, f'"{hashlib.md5(data).hexdigest()}"')
 
 
-class CreateTakesFailureForSuccess(SimulatedStore):
-    """Believes that a part is there where the answer to its PUT was lost or refused."""
-
-    def create(self, key: str, data: bytes) -> bool:
-        with suppress(StorageError):
-            return super().create(key, data)
-        return True
-
-
 class AllProcessesSeemEnded(SimulatedStore):
     """Takes the lease of a process of another machine for that of one that has ended here."""
 

@@ -303,7 +303,7 @@ def test_keys_of_s3_are_read_as_they_are(
     for name, value in s3.environment().items():
         monkeypatch.setenv(name, value)
     write_files(tmp_path / "in", [rlaif_v_row(index) for index in range(4)], RLAIF_V, files=4)
-    keys = ["a1.parquet", "a::b.PARQUET", "a[1].parquet", "a?versionId=7.pq"]
+    keys = ["a1.parquet", "a::b.PARQUET", "a?versionId=7.pq", "a[1].parquet"]
     folder = f"s3://{BUCKET}/in/odd::names"
     for key, file in zip(keys, sorted((tmp_path / "in").iterdir()), strict=True):
         for name, data in ((key, file.read_bytes()), (f"_temporary/{key}", b"unfinished")):

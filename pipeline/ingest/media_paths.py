@@ -46,7 +46,7 @@ class MediaPaths:
             raise ConfigError("inline_media: set media_root to the folder that the paths start at")
         self.problems: Counter[str] = Counter()
         self._store = Store(root) if root is not None else None
-        self._media = MediaStore([] if root is None else [root], _MOST_BYTES)
+        self._files = MediaStore([] if root is None else [root], _MOST_BYTES)
         self._inline = inline
 
     def apply(self, pairs: pa.Table) -> pa.Table:
@@ -105,7 +105,7 @@ class MediaPaths:
             return data
         try:
             # Paths come from the data: nothing outside the folder may end up in a shard.
-            return self._media.fetch({"bytes": None, "path": path})
+            return self._files.fetch({"bytes": None, "path": path})
         except RowRejected as refused:
             web = path.startswith(("http://", "https://"))
             cause = _WEB if web else _CAUSES.get(refused.reason, "cannot be read from {root}")

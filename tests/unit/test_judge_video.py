@@ -74,7 +74,7 @@ def test_more_videos_than_the_engine_takes(limit: int) -> None:
     [
         (clip(12)[:-200], "media_corrupt", "cut short"),
         (b"", "media_corrupt", "zero bytes"),
-        (picture(1), "media_corrupt", "no video in"),
+        (picture(1), "media_unsupported", "got a picture (PNG)"),
         (bytes(2**21), "media_too_large", "judge.media.max_bytes"),
         (clip(30), "media_too_large", "judge.media.video.max_source_frames"),
     ],

@@ -9,7 +9,9 @@ from pipeline.engines.model_version import model_version
 from pipeline.judging.judge_cards import find_judge
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import Call, Command, Parser
+from pipeline.runtime.steps import new_run_id
 from pipeline.store.object_store import Store
+from pipeline.store.writer_lease import writer_lease
 
 
 def _options(parser: Parser) -> None:
@@ -28,16 +30,17 @@ def _options(parser: Parser) -> None:
 def _run(call: Call[PipelineConfig]) -> int:
     options, config = call.options, call.config()
     version, output = model_version(config.judge.model), Store(options.output)
-    calibrate(
-        config.judge,
-        find_judge(output, config.judge, version, config.engine.kind).judge_id,
-        config.input,
-        options.input,
-        options.output,
-        call.reporter,
-        method=options.method,
-        folds=options.folds,
-    )
+    with writer_lease(output, new_run_id(), config.lease_s, call.reporter):
+        calibrate(
+            config.judge,
+            find_judge(output, config.judge, version, config.engine.kind).judge_id,
+            config.input,
+            options.input,
+            options.output,
+            call.reporter,
+            method=options.method,
+            folds=options.folds,
+        )
     return 0
 
 
@@ -52,7 +55,7 @@ COMMAND = Command(
     example_setting="--judge.format pairwise_options",
     add_options=_options,
     run=_run,
-    exits=(0, 2, 130),
+    exits=(0, 2, 5, 130),
     interrupted="interrupted; the card is as it was",
 )
 main = COMMAND.main

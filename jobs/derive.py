@@ -8,6 +8,9 @@ from pipeline.aggregation.derive import derive
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.errors import ConfigError
+from pipeline.runtime.steps import new_run_id
+from pipeline.store.object_store import Store
+from pipeline.store.writer_lease import writer_lease
 
 
 def _options(parser: Parser) -> None:
@@ -29,15 +32,17 @@ def _run(call: Call[PipelineConfig]) -> int:
     options = call.options
     if wrong := [text for text in call.overrides if not text.startswith("policy.")]:
         raise ConfigError(f"--set {wrong[0]}: no vote is changed here; expected policy.key=value")
-    derive(
-        options.output,
-        options.judge,
-        call.config().policy,
-        call.reporter,
-        calibration=options.calibration,
-        to_uri=options.to,
-        pairs=options.pairs,
-    )
+    config, target = call.config(), Store(options.to or options.output)
+    with writer_lease(target, new_run_id(), config.lease_s, call.reporter):
+        derive(
+            options.output,
+            options.judge,
+            config.policy,
+            call.reporter,
+            calibration=options.calibration,
+            to_uri=options.to,
+            pairs=options.pairs,
+        )
     return 0
 
 
@@ -52,7 +57,7 @@ COMMAND = Command(
     example_setting="--policy.threshold 0.8",
     add_options=_options,
     run=_run,
-    exits=(0, 1, 2, 130),
+    exits=(0, 1, 2, 5, 130),
 )
 main = COMMAND.main
 

@@ -89,7 +89,7 @@ COMMAND = Command(
     example_setting="--judge.format pairwise_options",
     add_options=_options,
     run=_run,
-    exits=(0, 2, 4, 130),
+    exits=(0, 2, 4, 5, 130),
 )
 main = COMMAND.main
 

@@ -45,7 +45,7 @@ COMMAND = Command(
     example_setting="--judge.sampling.temperature 0",
     add_options=_options,
     run=_run,
-    exits=(0, 1, 2, 4, 130, 143),
+    exits=(0, 1, 2, 4, 5, 130, 143),
 )
 main = COMMAND.main
 

@@ -52,7 +52,10 @@ class IngestConfig(MappingConfig):
     limit: int | None = Field(default=None, ge=1)
     """Read only so many rows."""
     media_root: str | None = None
-    """Folder that relative media paths start at; by default that of the data files."""
+    """Folder that relative media paths start at; by default that of the data files. Where it is
+    set, or with ``inline_media``, a row whose media are not there counts as one that cannot be
+    judged.
+    """
     inline_media: bool = False
     """Read media files into the shards; otherwise their paths are kept, relative to
     ``media_root``, which the label job is then given as ``input.media_roots``.
@@ -81,7 +84,7 @@ class IngestReport:
         bytes: size of all shards.
         problems: rows that cannot be judged, by reason.
         examples: row numbers and ids of some of them, by reason.
-        media_problems: media files that could not be inlined, by cause.
+        media_problems: media files that were looked for and not read, by cause.
     """
 
     rows: int = 0
@@ -96,16 +99,16 @@ class IngestReport:
         """Rows that cannot be judged."""
         return sum(self.problems.values())
 
-    def note(self, pairs: pa.Table) -> None:
-        """Counts a table of pairs with their defects."""
-        for row, reason in enumerate(pairs["defect"].to_pylist()):
+    def note(self, ids: pa.ChunkedArray, defects: list[str | None]) -> None:
+        """Counts rows by their ids and defects."""
+        for row, reason in enumerate(defects):
             if reason is None:
                 continue
             self.problems[reason] += 1
             examples = self.examples.setdefault(reason, [])
             if len(examples) < _EXAMPLES:
-                examples.append(f"row {self.rows + row} (id {pairs['pair_id'][row].as_py()!r})")
-        self.rows += pairs.num_rows
+                examples.append(f"row {self.rows + row} (id {ids[row].as_py()!r})")
+        self.rows += len(defects)
 
 
 def ingest(
@@ -134,7 +137,8 @@ def ingest(
     if problems := column_problems(config, source):
         lines = "\n  ".join(problems)
         raise InputError(f"{source.name}: the columns do not fit:\n  {lines}")
-    media = MediaPaths(config.media_root or config.source.folder(), config.inline_media)
+    root = config.media_root or config.source.folder()
+    media = MediaPaths(root, config.inline_media, look=config.media_root is not None)
     report = IngestReport(media_problems=media.problems)
 
     def count(key: str, size: int) -> None:
@@ -143,8 +147,9 @@ def ingest(
 
     writer = ShardWriter(store, name, config.shards, count)
     for pairs in _pairs(config, source):
-        report.note(pairs)
-        writer.add(media.apply(with_defects_kept(pairs)))
+        placed = media.apply(with_defects_kept(pairs))
+        report.note(pairs["pair_id"], media.with_missing(placed, pairs["defect"]))
+        writer.add(placed)
     writer.close()
     report.shards = writer.written
     if not report.rows:
@@ -166,7 +171,15 @@ def column_problems(config: IngestConfig, source: OpenSource) -> list[str]:
                 f"row_ids={config.row_ids!r}: the source already has a pair_id; leave row_ids out"
             )
         schema = schema.append(pa.field("pair_id", pa.string()))
-    return mapping.check(schema)
+    uses = mapping.uses(schema)
+    lacking = [
+        f"column {name!r}, read as {', '.join(uses[name])}, is not in {', '.join(paths[:3])}"
+        + (f" and {len(paths) - 3} more" if paths[3:] else "")
+        + ", but is in other files: its values would be lost; ingest these files by themselves"
+        for name, paths in source.absent.items()
+        if uses.get(name)
+    ]
+    return [*mapping.check(schema), *lacking]
 
 
 def describe_columns(config: IngestConfig, schema: pa.Schema) -> list[str]:

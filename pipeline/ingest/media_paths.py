@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,12 +34,13 @@ class MediaPaths:
         problems: how many media could not be read, by cause.
     """
 
-    def __init__(self, root: str | None, inline: bool) -> None:
+    def __init__(self, root: str | None, inline: bool, look: bool = False) -> None:
         """Binds to the folder that relative paths start at.
 
         Args:
             root: the folder's path or URI; None where the source has none.
             inline: read the files into ``bytes``.
+            look: look whether files that are not inlined are there.
 
         Raises:
             ConfigError: files are to be inlined, and there is no folder to read them from.
@@ -47,13 +51,15 @@ class MediaPaths:
         self.problems: Counter[str] = Counter()
         self._store = Store(root) if root is not None else None
         self._files = MediaStore([] if root is None else [root], _MOST_BYTES)
-        self._inline = inline
+        self._inline, self._look = inline, look and not inline
+        self._gone: dict[str, str] = {}  # why, by path, of the last rows
 
     def apply(self, pairs: pa.Table) -> pa.Table:
         """The same pairs with their media rewritten; media that have bytes are left as they are.
 
         A file that cannot be inlined keeps its path and stays without bytes.
         """
+        self._gone = {}
         if self._store is None:
             return pairs
         batches = [
@@ -63,6 +69,20 @@ class MediaPaths:
             for batch in pairs.to_batches()
         ]
         return pa.Table.from_batches(batches, PAIRS)
+
+    def with_missing(self, pairs: pa.Table, defects: pa.ChunkedArray) -> list[str | None]:
+        """Each row's defect; that of one which has none is its first medium that is not there.
+
+        Args:
+            pairs: rows as ``apply`` last returned them.
+            defects: what else is wrong with them, or null.
+        """
+        reasons: list[str | None] = defects.to_pylist()
+        if self._gone:
+            for row, pair in enumerate(pairs.to_pylist()):
+                causes = (self._gone[path] for path in _unread(pair) if path in self._gone)
+                reasons[row] = reasons[row] or next(causes, None)
+        return reasons
 
     def _column(self, field: pa.Field, array: pa.Array) -> pa.Array:
         if field.name in ("images", "videos"):
@@ -85,6 +105,9 @@ class MediaPaths:
             pc.struct_field(items, "bytes"),
             self._relative(pc.struct_field(items, "path")),
         )
+        if self._look:
+            for path in paths.filter(encoded.is_null()).drop_null().to_pylist():
+                self._note_if_gone(path)
         if self._inline and pc.any(pc.and_(encoded.is_null(), paths.is_valid())).as_py():
             pairs = zip(encoded.to_pylist(), paths.to_pylist(), strict=True)
             encoded = pa.array([self._bytes(data, path) for data, path in pairs], pa.binary())
@@ -99,8 +122,15 @@ class MediaPaths:
         rest = pc.utf8_slice_codeunits(paths, len(prefix))
         return pc.if_else(pc.starts_with(paths, prefix), rest, paths)
 
-    def _bytes(self, data: bytes | None, path: str | None) -> bytes | None:
+    def _note_if_gone(self, path: str) -> None:
+        """Notes a file of the folder that is not there; other paths may be in other media roots."""
         assert self._store is not None
+        key = posixpath.normpath(path)
+        elsewhere = ":" in path.partition("/")[0] or key.startswith(("/", "../"))
+        if not elsewhere and key not in (".", "..") and self._store.size(key) is None:
+            self._note(path, _CAUSES[Reason.MEDIA_MISSING])
+
+    def _bytes(self, data: bytes | None, path: str | None) -> bytes | None:
         if data is not None or path is None:
             return data
         try:
@@ -108,6 +138,18 @@ class MediaPaths:
             return self._files.fetch({"bytes": None, "path": path})
         except RowRejected as refused:
             web = path.startswith(("http://", "https://"))
-            cause = _WEB if web else _CAUSES.get(refused.reason, "cannot be read from {root}")
-            self.problems[cause.format(root=self._store.uri)] += 1
+            self._note(path, _WEB if web else _CAUSES.get(refused.reason, "cannot be read"))
             return None
+
+    def _note(self, path: str, cause: str) -> None:
+        assert self._store is not None
+        self._gone[path] = cause.format(root=self._store.uri)
+        self.problems[self._gone[path]] += 1
+
+
+def _unread(pair: dict[str, Any]) -> Iterator[str]:
+    """Paths of a pair's media that have no bytes."""
+    for holder in (pair, pair["response_a"], pair["response_b"], *(pair["candidates"] or ())):
+        for medium in ((holder["images"] or []) + (holder["videos"] or [])) if holder else ():
+            if medium and medium["bytes"] is None and medium["path"] is not None:
+                yield medium["path"]

@@ -1,24 +1,47 @@
-"""Opens what `datasets.load_dataset` reads, as a stream of Arrow tables with encoded media."""
+"""Opens a hub set, or the files that a user names, as a stream of Arrow tables.
+
+Media stay encoded. Sets of the hub and picture folders are read by `datasets`; files are read here,
+since `datasets` takes names for patterns, and numbers, dates and nulls for what text looks like.
+"""
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import datasets
 import pyarrow as pa
+import pyarrow.parquet as pq
 from datasets.exceptions import DatasetsError
 from pydantic import Field
 
+from pipeline.ingest.text_files import CODECS, csv_tables, decompressed, json_tables
+from pipeline.pairs.input_files import PARQUET, list_files, open_files
+from pipeline.pairs.row_groups import BUFFER, rows_at_a_time
+from pipeline.pairs.shards import open_shard
 from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.errors import ConfigError, InputError
+from pipeline.store.object_store import Entry, Store
+from pipeline.store.source_file import SourceFile
 
-BUILDERS = ("parquet", "json", "csv", "imagefolder")
-BATCH_ROWS = 64  # rows in memory at a time, besides the row group they come from
-_SUFFIXES = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv"}
+
+def _packed(*suffixes: str) -> tuple[str, ...]:
+    """File name endings, and those of the same files compressed."""
+    return tuple(suffix + end for suffix in suffixes for end in ("", *CODECS))
+
+
+KINDS = {
+    "parquet": PARQUET,
+    "json": _packed(".jsonl", ".json", ".ndjson"),
+    "csv": _packed(".csv", ".tsv"),
+}
+BUILDERS = (*KINDS, "imagefolder")
+SUFFIXES = tuple(suffix for suffixes in KINDS.values() for suffix in suffixes)
+BATCH_ROWS = 64  # rows of a hub set in memory at a time, besides the row group they come from
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _ERRORS = (OSError, ValueError, pa.ArrowException, DatasetsError)
 
@@ -42,13 +65,17 @@ class SourceConfig(Frozen):
     """A folder of them."""
 
     def folder(self) -> str | None:
-        """Where relative media paths of local files start; None for a hub set."""
-        files = self.data_files
-        if self.data_dir is not None:
-            return self.data_dir
-        if files is not None:
-            return _folder_of(files if isinstance(files, str) else files[0])
-        return None if self.path in BUILDERS or is_hub_id(self.path) else _folder_of(self.path)
+        """Where relative media paths of files start; None for a hub set."""
+        named = self.named()
+        return open_files(named[0], SUFFIXES)[0].uri if named and not is_hub_id(self.path) else None
+
+    def named(self) -> tuple[str, ...]:
+        """The URIs of files, folders and globs; none for a hub set."""
+        if isinstance(self.data_files, str):
+            return (self.data_files,)
+        if self.data_files is not None or self.data_dir is not None:
+            return self.data_files or (cast(str, self.data_dir),)
+        return () if self.path in BUILDERS or is_hub_id(self.path) else (self.path,)
 
 
 @dataclass(frozen=True)
@@ -56,25 +83,30 @@ class OpenSource:
     """An open source: its name for messages, its schema, its rows.
 
     Attributes:
-        dataset: a streaming `datasets.IterableDataset` that leaves media encoded.
+        name: for messages.
+        schema: the columns of all its files.
+        read: begins to read: tables of some rows, in order.
+        absent: files that lack a column which others have, by column.
     """
 
     name: str
     schema: pa.Schema
-    dataset: Any
+    read: Callable[[], Iterator[pa.Table]]
+    absent: Mapping[str, list[str]] = field(default_factory=dict, kw_only=True)
 
     def tables(self) -> Iterator[pa.Table]:
-        """The rows in order, `BATCH_ROWS` at a time.
+        """The rows in order, some at a time.
 
         Raises:
             InputError: reading fails; says after how many rows.
+            StorageError: the store fails.
         """
         rows = 0
-        batches = self.dataset.with_format("arrow").iter(batch_size=BATCH_ROWS)
+        batches = self.read()
         while True:
             try:
                 table = next(batches, None)
-            except _ERRORS as error:
+            except (*_ERRORS, InputError) as error:
                 raise InputError(
                     f"{self.name}: cannot be read after row {rows}: {error}"
                 ) from error
@@ -85,16 +117,51 @@ class OpenSource:
 
 
 def open_source(config: SourceConfig) -> OpenSource:
-    """Finds the source and reads its schema, and no more rows than that takes.
+    """Finds the source and reads its schema.
 
     Raises:
         ConfigError: the path is of no kind that can be read.
         InputError: it cannot be opened, or has no such split or revision.
+        StorageError: a store fails.
     """
-    builder, arguments = _arguments(config)
+    if is_hub_id(config.path) or config.path == "imagefolder":
+        return _open_set(config)
+    kind, files = _files(config)
+    schemas: dict[str, pa.Schema] = {}
+    for store, entry in files:
+        try:
+            schemas[store.path(entry.key)] = _schema(kind, store, entry)
+        except (*_ERRORS, InputError) as error:
+            where = "" if isinstance(error, InputError) else f"{store.path(entry.key)}: "
+            raise InputError(f"{config.path}: cannot be opened: {where}{error}") from error
+    columns = {column.name: column for s in reversed(schemas.values()) for column in s}
+    order = dict.fromkeys(name for schema in schemas.values() for name in schema.names)
+    absent = {name: [path for path, s in schemas.items() if name not in s.names] for name in order}
+
+    schema = pa.schema([columns[name] for name in order])
+
+    def read() -> Iterator[pa.Table]:
+        for store, entry in files:
+            for table in _tables(kind, store, entry):
+                yield _completed(table, schema)
+
+    return OpenSource(config.path, schema, read, absent={n: p for n, p in absent.items() if p})
+
+
+def is_hub_id(path: str) -> bool:
+    """Whether a path is the id of a hub set, and no local file."""
+    is_file = Path(path).exists() or path.lower().endswith(SUFFIXES)
+    return _HUB_ID.fullmatch(path) is not None and not is_file
+
+
+def _open_set(config: SourceConfig) -> OpenSource:
+    """A set of the hub or a picture folder, as `datasets` streams it."""
     name = f"{config.path}, split {config.split}"
+    given = config.model_dump(exclude={"path", "split"}, exclude_none=True)
+    if isinstance(config.data_files, tuple):
+        given["data_files"] = list(config.data_files)
     try:
-        dataset = datasets.load_dataset(builder, split=config.split, streaming=True, **arguments)
+        dataset = datasets.load_dataset(config.path, split=config.split, streaming=True, **given)
         # Pictures pass through as the bytes they are stored as: no decoding, no second loss.
         # Where the columns are not known beforehand (CSV, a JSON array), no picture is among them.
         if dataset.features is not None:
@@ -102,66 +169,93 @@ def open_source(config: SourceConfig) -> OpenSource:
         first = next(dataset.with_format("arrow").iter(batch_size=1), None)
     except _ERRORS as error:
         raise InputError(f"{name}: cannot be opened: {error}") from error
-    if first is not None:
-        return OpenSource(name, first.schema, dataset)
-    if dataset.features is None:
+    if first is None and dataset.features is None:
         raise InputError(f"{name}: no rows")
-    return OpenSource(name, dataset.features.arrow_schema, dataset)
+    schema = dataset.features.arrow_schema if first is None else first.schema
+    return OpenSource(name, schema, lambda: dataset.with_format("arrow").iter(BATCH_ROWS))
 
 
-def _arguments(config: SourceConfig) -> tuple[str, dict[str, Any]]:
-    """The builder or hub id, and the arguments, for `load_dataset`."""
-    if is_hub_id(config.path):
-        given = config.model_dump(exclude={"path", "split"}, exclude_none=True)
-        if isinstance(config.data_files, tuple):
-            given["data_files"] = list(config.data_files)
-        return config.path, given
-    if config.path not in BUILDERS:
-        files = _files(config.path)
-        return _local(_SUFFIXES[Path(files[0]).suffix], config.split, files)
-    if config.data_files is not None:
-        named = config.data_files
-        return _local(config.path, config.split, [named] if isinstance(named, str) else list(named))
-    if config.data_dir is None:
+def _completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table with empty columns for those that it lacks."""
+    for column in schema:
+        if column.name not in table.column_names:
+            table = table.append_column(column, pa.nulls(table.num_rows, column.type))
+    return table
+
+
+def _files(config: SourceConfig) -> tuple[str, list[tuple[Store, Entry]]]:
+    """The kind of the named files, and the files, in the order of their names."""
+    named, forced = config.named(), config.path if config.path in KINDS else None
+    if not named:
         raise ConfigError(f"source {config.path!r}: give its files as data_files or data_dir")
-    return config.path, {"data_dir": config.data_dir}
+    # A file that is named with its kind may have any ending.
+    suffixes = SUFFIXES if forced is None else ("",) if config.data_files else KINDS[forced]
+    files = []
+    for uri in named:
+        store, prefix = open_files(uri, suffixes)
+        try:
+            files += [(store, entry) for entry in list_files(store, prefix, suffixes)]
+        except InputError as error:
+            raise ConfigError(
+                f"source {uri!r}: expected a hub id such as 'openbmb/RLAIF-V-Dataset', one of "
+                f"{', '.join(BUILDERS)}, or a file, folder or glob; got no such files ({error})"
+            ) from error
+    kinds = {kind_of(entry.key or store.uri) for store, entry in files}
+    if forced is None and len(kinds) != 1:
+        got = ", ".join(sorted(map(str, kinds)))
+        raise ConfigError(f"source {config.path!r}: expected files of one kind; got {got}")
+    return forced or kinds.pop() or "", files
 
 
-def _local(builder: str, split: str, files: list[str]) -> tuple[str, dict[str, Any]]:
-    """Local files are the split, whatever the configuration calls it."""
-    arguments: dict[str, Any] = {"data_files": {split: files}}
-    if builder == "parquet":
-        # Its default is the first row group's size: unbounded, and an error for a file of no rows.
-        arguments["batch_size"] = BATCH_ROWS
-    return builder, arguments
+def kind_of(name: str) -> str | None:
+    """What a file's name says it holds: one of `KINDS`."""
+    return next((kind for kind, ends in KINDS.items() if name.lower().endswith(ends)), None)
 
 
-def is_hub_id(path: str) -> bool:
-    """Whether a path is the id of a hub set, and no local file."""
-    is_file = Path(path).exists() or Path(path).suffix in _SUFFIXES
-    return _HUB_ID.fullmatch(path) is not None and not is_file
+def _schema(kind: str, store: Store, entry: Entry) -> pa.Schema:
+    """A file's columns. Those of JSON are known only when all of it is read."""
+    if kind == "parquet":
+        return open_shard(store, entry).schema_arrow
+    if kind == "csv":
+        return next(_tables(kind, store, entry)).schema
+    schemas = [table.schema for table in _tables(kind, store, entry)]
+    columns: dict[str, pa.Field] = {}
+    for column in itertools.chain.from_iterable(schemas):
+        before = columns.get(column.name, column)
+        try:
+            (columns[column.name],) = pa.unify_schemas(
+                [pa.schema([before]), pa.schema([column])], promote_options="permissive"
+            )
+        except pa.ArrowException:  # of several kinds, each of which is read row by row
+            columns[column.name] = before
+    return pa.schema(columns.values())
 
 
-def _files(path: str) -> list[str]:
-    """The data files that a file, glob or folder stands for, all of one kind."""
-    files = [path]
-    if Path(path).is_dir():
-        found = (f for f in sorted(Path(path).rglob("*")) if f.suffix in _SUFFIXES and f.is_file())
-        files = [str(file) for file in found]
-    kinds = {_SUFFIXES.get(Path(file).suffix) for file in files}
-    if len(kinds) != 1 or None in kinds:
-        got = ", ".join(sorted(map(str, kinds))) if files else "no such files"
-        raise ConfigError(
-            f"source {path!r}: expected a hub id such as 'openbmb/RLAIF-V-Dataset', one of "
-            f"{', '.join(BUILDERS)}, or files of one kind ({', '.join(_SUFFIXES)}); got {got}"
-        )
-    return files
+def _tables(kind: str, store: Store, entry: Entry) -> Iterator[pa.Table]:
+    """A file's rows; raises StorageError where it is the store that fails."""
+    path, opened = store.path(entry.key), []
+
+    def content() -> SourceFile:
+        opened.append(store.open(entry.key, entry.size))
+        return opened[-1]
+
+    try:
+        if kind == "parquet":
+            yield from _parquet_tables(content())
+        elif kind == "json":
+            yield from json_tables(decompressed(content(), path), path)
+        else:
+            is_tsv = path.lower().endswith(_packed(".tsv"))
+            yield from csv_tables(lambda: decompressed(content(), path), "\t" if is_tsv else ",")
+    except _ERRORS as error:
+        failure = next((file.failure for file in opened if file.failure is not None), None)
+        raise failure or InputError(f"{path}: {error}") from error
 
 
-def _folder_of(path: str) -> str:
-    """The longest folder of a path that has no wildcard."""
-    if "://" not in path and Path(path).is_dir():
-        return path
-    fixed = re.split(r"[*?\[]", path)[0]
-    folder = fixed.rpartition("/")[0]
-    return folder or ("/" if fixed.startswith("/") else ".")
+def _parquet_tables(content: SourceFile) -> Iterator[pa.Table]:
+    stream = pa.PythonFile(content, mode="r")
+    file = pq.ParquetFile(stream, buffer_size=BUFFER, pre_buffer=False)
+    for group in range(file.num_row_groups):
+        rows = rows_at_a_time(file.metadata.row_group(group))
+        for batch in file.iter_batches(rows, row_groups=[group], use_threads=False):
+            yield pa.Table.from_batches([batch])

@@ -87,7 +87,7 @@ def find_judge(output: Store, judge: JudgeConfig, version: ModelVersion, engine:
     shared = _weights_of(card) & version.names
     by = "commit" if all(name.startswith("commit:") for name in shared) else "content"
     found = f"the judge of this output, recognised by the {by} of its weights"
-    if rest := [each["judge_id"][:16] for each in same if each is not card]:
+    if rest := [each["judge_id"][:12] for each in same if each is not card]:
         found += (
             f"; {', '.join(rest)} are the same judge: of these one with parts is taken, then one "
             "with these judge.votes, then that with most parts"

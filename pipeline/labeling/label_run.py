@@ -40,7 +40,9 @@ from pipeline.runtime.phases import phase
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import Step, new_run_id, unrecorded
 from pipeline.runtime.stop import Stop
+from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
+from pipeline.store.writer_lease import writer_lease
 from schemas.labels import Reason, Status
 
 _MANY_SHARDS = 256  # from here on, Ray tasks read their footers in place of threads
@@ -53,11 +55,13 @@ class Run:
     Attributes:
         reopening: which judged rows are asked about again, and its run id.
         index: the judge's labels as they were before; None of a dry run.
+        epoch: of the lease under which it writes.
         card: the judge card; ``card["judge_id"]`` is the judge's fingerprint.
     """
 
     reopening: Reopening
     index: LabelIndex | None
+    epoch: int
     card: dict[str, Any]
     plan: Plan
     config: LabelConfig
@@ -108,6 +112,7 @@ def label(
     read_published: ReadPublished = nothing_published,
     step: Step = unrecorded,
     stop: Stop | None = None,
+    lease: Lease | None = None,
 ) -> RunResult:
     """Labels every pair under ``input_uri`` that this judge has not labelled yet.
 
@@ -124,12 +129,15 @@ def label(
             not read again, and their labels are kept where they were only moved.
         step: entered around the steps ``plan`` and ``label``.
         stop: checked between steps, and while pairs are judged.
+        lease: of the output, if the caller holds it; otherwise this takes it, except to only plan.
 
     Returns:
         Counts over the rows judged by this run, and how long judging took.
 
     Raises:
         StoppedError: a stop was asked for before everything was labelled.
+        LeaseHeldError: another run writes to this output.
+        LeaseLostError: the lease was lost; what is committed stays.
         PairmillError: with the exit code of the job (see ``pipeline.runtime.errors``).
     """
     stop = stop or Stop()
@@ -151,6 +159,9 @@ def label(
         again = Reopening(config.judge, run_id or new_run_id(), retries)
         reporter = reporter.of_run(again.run_id)
         session.enter_context(logging_of(again.run_id, logging.WARNING))
+        if lease is None and not dry_run:
+            held = writer_lease(output, again.run_id, config.lease_s, reporter, stop)
+            lease = session.enter_context(held)
         with step("plan") as detail:
             index = None if dry_run else update_index(output, judge_id, reporter.note)
             unsettled = unsettled_parts(output, judge_id, again.asking, index)
@@ -159,7 +170,8 @@ def label(
             of_run = (config, output, again.run_id, judge_id, reporter)
             canaries = plan_canaries(canary, *of_run) if plan.units else None
             source = open_input(input_uri)[0].uri
-            run = Run(again, index, known.card, plan, config, source, output, canaries)
+            epoch = lease.epoch if lease else 0
+            run = Run(again, index, epoch, known.card, plan, config, source, output, canaries)
             detail.update({"judge_id": judge_id, **plan.summary(), "canaries": run.canary_rows})
             shown = {"judge_id": judge_id[:16], "judge": known.found}
             reporter.event("plan", {**detail, **shown})
@@ -225,6 +237,7 @@ def _judge(run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop) -> 
         run.output.uri,
         run.reopening.reasons,
         run.canaries.corpus if run.canaries else None,
+        run.epoch,
     )
     tasks = run.canaries.among(run.plan) if run.canaries else run.plan.tasks
     starts = Starts(run.output, judge_id, run.run_id)

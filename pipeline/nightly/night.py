@@ -163,6 +163,7 @@ class _Night:
             read_published=live_shards,
             step=self._step,
             stop=self.stop,
+            lease=self.lease,
         )
 
     def _publish(self, labeled: RunResult) -> Publication:

@@ -17,7 +17,7 @@ from schemas.pairs import PAIRS
 
 BATCH_ROWS = 32  # at most, decoded at a time
 _BATCH_BYTES = 64 * 2**20  # about the most bytes decoded at a time; one row is the least
-_BUFFER = 4 * 2**20  # bytes fetched at a time for each column
+BUFFER = 4 * 2**20  # bytes fetched at a time for each column
 _DECODE_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
@@ -31,7 +31,9 @@ class GroupReader:
             StorageError: the store fails, or this is not the file that was planned.
         """
         self._source, self._key, self._mapping = store.open(key, size), key, mapping
+        self._footer: pq.FileMetaData | None = None
         file = self._open()
+        self._footer = file.metadata
         self._shard = ShardColumns(key, file.schema_arrow)
         self._columns = self._shard.read_by(mapping)
         groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
@@ -50,9 +52,9 @@ class GroupReader:
 
     def read(self, group: int) -> Iterator[pa.Table]:
         """The group's pairs; all rows behind an undecodable page have that as their defect."""
-        done = 0
+        done, rows = 0, rows_at_a_time(self._file.metadata.row_group(group), self._columns)
         try:
-            for pairs in self._batches(self._file, group, self._batch_rows(group)):
+            for pairs in self._batches(self._file, group, rows):
                 yield pairs
                 done += pairs.num_rows
         except _DECODE_ERRORS as error:
@@ -85,27 +87,6 @@ class GroupReader:
         except _DECODE_ERRORS as error:
             why = self._corruption(error)
         yield _undecodable(self.read_ids(group)[done:], why)
-
-    def _batch_rows(self, group: int) -> int:
-        """How many rows to decode at a time: fewer where rows or the values they share are large.
-
-        A guess that is too high is no error: what Arrow cannot decode at once is then read row
-        by row.
-        """
-        info = self._file.metadata.row_group(group)
-        mean, shared = 0, 0
-        for column in map(info.column, range(info.num_columns)):
-            path = column.path_in_schema + "."
-            if not any(path.startswith(name + ".") for name in self._columns):
-                continue
-            mean += column.total_uncompressed_size // max(1, info.num_rows)
-            if column.has_dictionary_page:
-                stored = max(0, column.data_page_offset - column.dictionary_page_offset)
-                inflation = column.total_uncompressed_size / max(1, column.total_compressed_size)
-                dictionary = min(int(stored * inflation), column.total_uncompressed_size)
-                items = -(-column.num_values // max(1, info.num_rows))  # of a list, in a row
-                shared = max(shared, dictionary * items)  # as if each item held all of it
-        return min(BATCH_ROWS, max(1, _BATCH_BYTES // max(1, mean, shared)))
 
     def _batches(self, file: pq.ParquetFile, group: int, size: int) -> Iterator[pa.Table]:
         # Without threads: Ray runs many readers at once, and pyarrow 26 now and then aborts a
@@ -151,7 +132,8 @@ class GroupReader:
         try:
             return pq.ParquetFile(
                 pa.PythonFile(self._source, mode="r"),
-                buffer_size=_BUFFER,
+                metadata=self._footer,
+                buffer_size=BUFFER,
                 pre_buffer=False,
                 page_checksum_verification=True,
             )
@@ -165,6 +147,30 @@ class GroupReader:
         if self._source.failure is not None:
             raise self._source.failure from error
         return f"corrupt data page: {_first_line(error)}"
+
+
+def rows_at_a_time(info: pq.RowGroupMetaData, columns: Sequence[str] | None = None) -> int:
+    """How many rows to decode at a time: fewer where rows or the values they share are large.
+
+    A guess that is too high is no error: what Arrow cannot decode at once is then read row by row.
+
+    Args:
+        info: the row group's.
+        columns: those that are read, or fields of them such as ``info.clips``; all by default.
+    """
+    mean, shared = 0, 0
+    for column in map(info.column, range(info.num_columns)):
+        path = column.path_in_schema + "."
+        if columns is not None and not any(path.startswith(name + ".") for name in columns):
+            continue
+        mean += column.total_uncompressed_size // max(1, info.num_rows)
+        if column.has_dictionary_page:
+            stored = max(0, column.data_page_offset - column.dictionary_page_offset)
+            inflation = column.total_uncompressed_size / max(1, column.total_compressed_size)
+            dictionary = min(int(stored * inflation), column.total_uncompressed_size)
+            items = -(-column.num_values // max(1, info.num_rows))  # of a list, in a row
+            shared = max(shared, dictionary * items)  # as if each item held all of it
+    return min(BATCH_ROWS, max(1, _BATCH_BYTES // max(1, mean, shared)))
 
 
 def _undecodable(ids: Sequence[str | None], why: str) -> pa.Table:

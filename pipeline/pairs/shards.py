@@ -5,42 +5,26 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.pairs.input_files import list_files, open_files
 from pipeline.runtime.digest import digest
-from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Entry, Store
 
 # Hex digits of a shard key that stand for its path; the others stand for its version.
 PATH_DIGITS = 16
-_SUFFIX = ".parquet"  # in any case
 
 
 def open_input(uri: str) -> tuple[Store, str]:
-    """The input's root, and the prefix under it: a single shard's root is its folder."""
-    store = Store(uri)
-    root, _, name = store.uri.rpartition("/")
-    if not name.lower().endswith(_SUFFIX) or root == "s3:/":  # a bucket may be named so too
-        return store, ""
-    return Store(root or "/"), name
+    """The input's root, and the prefix or pattern under it: a single shard's root is its folder."""
+    return open_files(uri)
 
 
 def list_shards(source: Store, prefix: str = "") -> list[Entry]:
-    """The ``*.parquet`` files under the input, in upper or lower case.
-
-    Hidden ones (``_…`` and ``.…``) are left out.
+    """The Parquet files under the input, as :func:`list_files` has them.
 
     Raises:
         InputError: the input has no shard.
     """
-    shards = [
-        entry
-        for entry in source.list(prefix)
-        if entry.key.lower().endswith(_SUFFIX)
-        and not any(part.startswith(("_", ".")) for part in entry.key.split("/"))
-    ]
-    if not shards:
-        where = source.path(prefix)
-        raise InputError(f"{where}: no *.parquet there; expected shards of pairs")
-    return shards
+    return list_files(source, prefix)
 
 
 def open_shard(source: Store, entry: Entry) -> pq.ParquetFile:

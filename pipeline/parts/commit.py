@@ -135,11 +135,11 @@ def uncommitted(store: Store, judge_id: str, unit: Unit) -> list[Unit]:
 
 
 def committed_rows(store: Store, judge_id: str, unit: Unit) -> list[dict[str, Any]]:
-    """Row, status, reason, votes and run of the unit's committed rows."""
+    """What a unit result counts of the committed rows of a unit."""
     rows: list[dict[str, Any]] = []
     for part in shard_parts(store, judge_id, unit.shard_key).parts:
         if part.start < unit.stop and part.stop > unit.start:
-            columns = ["row", "status", "reason", "votes", "run_id"]
+            columns = ["row", "status", "reason", "votes", "run_id", "decided_by"]
             rows += read_part(store, part.key, columns).to_pylist()
     return [row for row in rows if unit.start <= row["row"] < unit.stop]
 

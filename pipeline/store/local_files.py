@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import logging
 import os
 import re
 import secrets
 from pathlib import Path
 from typing import IO, Any
+
+logger = logging.getLogger(__name__)
 
 _TICK_S = 2.0  # of the coarsest file systems
 # Files that are no objects: writes that are not committed yet, and the locks of swapped objects.
@@ -46,6 +49,8 @@ def find(base: str, start: str, now: float) -> dict[str, dict[str, Any]]:
         except OSError as error:  # removed meanwhile, a dangling link, or one to itself
             if error.errno not in (errno.ENOENT, errno.ELOOP):
                 raise
+            if path.is_symlink():
+                logger.warning("%s: a link that leads to no file; it is left out", path)
     return found
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from botocore.exceptions import BotoCoreError, ClientError
 from fsspec.implementations.local import LocalFileSystem
 
@@ -96,7 +95,10 @@ class Store:
         if not rest.strip("/"):
             raise StorageError(f"{uri}: no bucket is named; give s3://bucket/prefix")
         self.uri = uri.rstrip("/")
-        self._fs, self._root = fsspec.url_to_fs(self.uri, use_listings_cache=False)
+        from pipeline.store import s3_objects
+
+        self._root = self.uri.removeprefix("s3://")
+        self._fs = s3_objects.Objects(use_listings_cache=False)
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         return Store, (self.uri,)

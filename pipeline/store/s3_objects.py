@@ -11,11 +11,21 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 from fsspec.asyn import sync
+from s3fs import S3FileSystem
 from s3fs.core import S3_RETRYABLE_ERRORS
 
 _TRIES = 5
 _LOST = ("PreconditionFailed", "NoSuchKey")  # AWS answers If-Match on a missing key with the latter
 _CONFLICT = "ConditionalRequestConflict"  # another write was in progress; neither may have won
+
+
+class Objects(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
+    """S3 by its keys as they are: a ``?versionId=`` in a key is a part of its name."""
+
+    def split_path(self, path: str) -> tuple[str, str, str | None]:
+        """Bucket and key; never a version."""
+        bucket, _, key = path.removeprefix("s3://").lstrip("/").partition("/")
+        return bucket, key, None
 
 
 def read(

@@ -68,7 +68,7 @@ def gold(tmp_path: Path) -> Path:
     rows = [gold_pair(number) for number in range(GOLD_ROWS)]
     rows[7] |= {"gold": "tie"}
     rows[8] |= {"gold": None}
-    rows[9] |= {"response_b": response("")}  # quarantined: no votes
+    rows[9] |= {"prompt": " "}  # quarantined: no votes
     write_shard(tmp_path / "in" / "gold.parquet", rows)
     return tmp_path / "in" / "gold.parquet"
 

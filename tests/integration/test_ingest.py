@@ -11,6 +11,8 @@ import pytest
 from datasets import Features, Value
 
 from jobs.ingest import main
+from pipeline.pairs.shards import list_shards, open_input
+from pipeline.store.object_store import Store
 from schemas.contract import differences
 from schemas.pairs import PAIRS
 from tests.integration.public_sets import (
@@ -22,6 +24,7 @@ from tests.integration.public_sets import (
     vl_rewardbench_pair,
     vl_rewardbench_row,
 )
+from tests.s3_server import BUCKET, S3Server
 
 CONFIGS = Path(__file__).parents[2] / "jobs" / "configs"
 
@@ -139,7 +142,8 @@ def test_media_beside_json_lines(
     (source.parent / "clip.mp4").write_bytes(b"moving")
     command = ["--config", CONFIGS / "ingest-jsonl.yaml", "--source", source]
     command += ["--inline-media"] if inline else []
-    assert run(*command, "--output", tmp_path / "out") == 0
+    # Three of six rows name a picture that is not there, or that lies elsewhere.
+    assert run(*command, "--output", tmp_path / "out") == (4 if inline else 0)
 
     rows = read(tmp_path / "out")
     kept = [None if row["images"] is None else row["images"][0] for row in rows]
@@ -149,6 +153,21 @@ def test_media_beside_json_lines(
     said = capsys.readouterr().out
     assert (f"1 media not read: no such file in {source.parent}" in said) == inline
     assert (f"2 media not read: path leads out of {source.parent}" in said) == inline
+    assert (" 3 cannot be judged" in said) == inline
+
+
+def test_a_root_that_is_named_is_looked_into(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_lines(tmp_path / "in", [line(image="1.jpg"), line(image="gone.jpg")])
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media" / "1.jpg").write_bytes(b"one")
+    command = ["--config", CONFIGS / "ingest-jsonl.yaml", "--source", source]
+    command += ["--media_root", tmp_path / "media", "--output", tmp_path / "out"]
+    assert run(*command) == 4
+    reason = f"1 x no such file in {tmp_path / 'media'}: row 1 (id 'mm-rlhf-000000001')"
+    assert reason in capsys.readouterr().out
+    assert [row["images"][0]["path"] for row in read(tmp_path / "out")] == ["1.jpg", "gone.jpg"]
 
 
 def test_absolute_paths_under_the_source_become_relative(tmp_path: Path) -> None:
@@ -225,14 +244,14 @@ def test_a_source_that_breaks_off_is_an_error(
     last.write_bytes(last.read_bytes()[:-20])
     config = CONFIGS / "ingest-rlaif-v.yaml"
     assert run("--config", config, "--source", tmp_path / "in", "--output", tmp_path / "out") == 2
-    assert "cannot be read after row" in capsys.readouterr().err
+    assert f"cannot be opened: {last}" in capsys.readouterr().err
     assert shards(tmp_path / "out") == []
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--source", "gone.parquet"], "gone.parquet, split train: cannot be opened: Unable to fi"),
+        (["--source", "gone.parquet"], "source 'gone.parquet': expected a hub id"),
         (["--source", "what is this"], "expected a hub id such as 'openbmb/RLAIF-V-Dataset'"),
         (["--source", "parquet"], "give its files as data_files"),
         (["--source", "{empty}"], "got no such files"),
@@ -264,3 +283,39 @@ def test_a_source_without_rows_is_an_error(
     config = CONFIGS / "ingest-rlaif-v.yaml"
     assert run("--config", config, "--source", tmp_path / "in", "--output", tmp_path / "out") == 2
     assert ": no rows" in capsys.readouterr().err
+
+
+def test_a_file_without_the_mapped_picture_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_files(tmp_path / "in", [rlaif_v_row(index) for index in range(4)], RLAIF_V)
+    last = tmp_path / "in" / "train-00001-of-00002.parquet"
+    pq.write_table(pq.read_table(last).drop_columns("image"), last)
+    command = ["--config", CONFIGS / "ingest-rlaif-v.yaml", "--source", tmp_path / "in"]
+    assert run(*command, "--output", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert f"column 'image', read as images, is not in {last}, but is in other files" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_keys_of_s3_are_read_as_they_are(
+    tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3.environment().items():
+        monkeypatch.setenv(name, value)
+    write_files(tmp_path / "in", [rlaif_v_row(index) for index in range(4)], RLAIF_V, files=4)
+    keys = ["a1.parquet", "a::b.PARQUET", "a[1].parquet", "a?versionId=7.pq"]
+    folder = f"s3://{BUCKET}/in/odd::names"
+    for key, file in zip(keys, sorted((tmp_path / "in").iterdir()), strict=True):
+        Store(folder).put(key, file.read_bytes())
+        Store(folder).put(f"_temporary/{key}", b"unfinished")
+    wanted = {folder: [0, 1, 2, 3], f"{folder}/a?.parquet": [0]}
+    wanted |= {f"{folder}/{key}": [number] for number, key in enumerate(keys)}
+    for number, (uri, rows) in enumerate(wanted.items()):
+        command = ["--config", CONFIGS / "ingest-rlaif-v.yaml", "--source", uri]
+        assert run(*command, "--name", "x", "--output", tmp_path / str(number)) == 0
+        expected = [rlaif_v_pair(rlaif_v_row(row), n) for n, row in enumerate(rows)]
+        assert [r["prompt"] for r in read(tmp_path / str(number))] == [
+            pair["prompt"] for pair in expected
+        ]
+    assert [entry.key for entry in list_shards(*open_input(folder))] == keys

@@ -14,6 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs import label as job
+from pipeline.store.lease import take_lease
+from pipeline.store.object_store import Store
 from tests.labeling import (
     Row,
     assert_exact,
@@ -143,6 +146,18 @@ def test_dry_run_writes_nothing_and_starts_nothing(
 
 
 @pytest.mark.usefixtures("shared_ray")
+def test_a_second_run_is_kept_out_while_one_writes(
+    tmp_path: Path, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_shard(tmp_path / "in" / "a.parquet", [pair(n) for n in range(8)])
+    output = tmp_path / "out"
+    how = ["--config", str(config), "--input", str(tmp_path / "in"), "--output", str(output)]
+    with take_lease(Store(str(output)), "writer", "another-run", ttl_s=3):
+        assert job.main([*how, "--set", "input.unit_rows=4"]) == 5
+    assert "run another-run" in capsys.readouterr().err
+    assert [entry.key for entry in Store(str(output)).list()] == ["leases/writer.json"]
+
+
 def test_what_is_stale_and_only_that_is_judged_again(tmp_path: Path, config: Path) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
     shards = {"a.parquet": [pair(i) for i in range(40)], "b.parquet": [pair(i) for i in range(9)]}

@@ -45,11 +45,12 @@ from pipeline.store.object_store import Store
 from schemas.labels import Reason
 from tests.calibrations import scored
 from tests.judging import pairs_of
+from tests.shards import pair
 from tests.simulator.invariants import BrokenPromiseError
 from tests.simulator.simulated_store import Inline
 
 _SHOWN = rendering_of(images=False, videos=False, ended=False)
-_UNREADABLE = 0.2  # of the rows
+_UNREADABLE = 0.25  # of rows; and of pairs, of which no reply can be read
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Identified:
     """What stands for a row that was read."""
 
     pair_hash: str
+    alike: str = ""
 
 
 class RandomJudge(Judge):
@@ -91,9 +93,12 @@ class RandomJudge(Judge):
 
     async def _vote(self, prepared: Any, votes: list[Vote], run_id: str) -> None:
         budget, hashed = self._judge.votes, prepared.pair_hash
+        unreadable = self._chance.random() < _UNREADABLE
         while orders := next_orders(self._format, standing(votes), budget, 2, hashed):
             for order in orders:
                 vote = scored(order, self._chance.randint(1, 10), self._chance.randint(1, 10))
+                if unreadable:
+                    vote = Vote(order=order, seed=7, outcome=Reason.MALFORMED)
                 votes.append(replace(vote, run_id=run_id, rendering=_SHOWN))
 
     async def _in_thread(self, work: Any, *arguments: object) -> Any:
@@ -149,7 +154,7 @@ class LabelingRun:
         if shard_key(unit.shard, len(data), hashlib.md5(data).hexdigest()) != unit.shard_key:
             raise InputError(f"{unit.shard} was rewritten after it was planned")
         rows = pq.read_table(pa.BufferReader(data), use_threads=False).to_pylist()
-        return pairs_of(rows[unit.start : unit.stop])
+        return pairs_of([pair(0, **row) for row in rows[unit.start : unit.stop]])
 
 
 class _InlineThreads(ThreadPoolExecutor):

@@ -54,7 +54,7 @@ class AllProcessesSeemEnded(SimulatedStore):
 
     def __init__(self, world: World, process: Process, root: str) -> None:
         super().__init__(world, process, root)
-        self.host.has_ended = lambda other: True  # type: ignore[method-assign]
+        setattr(self.host, "has_ended", lambda process: True)  # noqa: B010
 
 
 class UploadIgnoresFailure(SimulatedStore):

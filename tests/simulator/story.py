@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from rich.console import Console
 
 from pipeline.aggregation.labeler import Labeler
@@ -31,7 +32,8 @@ from pipeline.store.lease import Lease, take_lease
 from pipeline.store.object_store import Store
 from pipeline.store.writer_lease import writer_lease
 from schemas.labels import Reason
-from tests.shards import pair, shard_bytes
+from schemas.pairs import PAIRS
+from tests.shards import pair
 from tests.simulator.invariants import BrokenPromiseError, Promises
 from tests.simulator.labeling_run import LabelingRun, RandomJudge
 from tests.simulator.memory_objects import MemoryObjects
@@ -230,7 +232,11 @@ def _shard(name: str, version: int) -> bytes:
     """A shard of the input: versions that follow each other share pairs, those of shards too."""
     pairs = [f"{version * _ROWS // 2 + row}" for row in range(_ROWS)]
     rows = [pair(0, pair_id=name, images=None) for name in pairs]
-    return shard_bytes([row | {"source": name} for row in rows])
+    columns = ("pair_id", "prompt", "response_a", "response_b")
+    schema = pa.schema([PAIRS.field(name) for name in columns])
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), buffer)
+    return bytes(buffer.getvalue())
 
 
 def without(*roles: str) -> dict[str, int]:

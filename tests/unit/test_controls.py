@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,11 @@ TIE = [vote("ab", 5, 5), vote("ba", 5, 5)]
 
 def outcome(control: Control, before: list[JudgedPair], after: list[JudgedPair]) -> Any:
     places = [("s", number) for number in range(len(before))]
-    true = dict(zip(places, before, strict=True))
+    asked = [
+        replace(each, pair={**each.pair, "prompt": f"Question {number}?"})
+        for number, each in enumerate(before)
+    ]
+    true = dict(zip(places, asked, strict=True))
     family = "ranking" if before[0].pair["gold_scores"] else "pair"
     return compare(ControlPairs(control, "", places), true, after, family, 200)  # type: ignore[arg-type]
 
@@ -208,9 +213,9 @@ def test_preferences_must_follow_swapped_candidates() -> None:
 
 
 def test_rankings_must_follow_swapped_candidates() -> None:
-    before = [ranked([9, 5, 2], [3, 2, 1])] * 10
-    follows = outcome("swap-text", before, [ranked([2, 5, 9], [1, 2, 3])] * 10)
-    stays = outcome("swap-text", before, [ranked([9, 5, 2], [1, 2, 3])] * 10)
+    before = [ranked([9, 5, 2], [3, 2, 1])] * 25
+    follows = outcome("swap-text", before, [ranked([2, 5, 9], [1, 2, 3])] * 25)
+    stays = outcome("swap-text", before, [ranked([9, 5, 2], [1, 2, 3])] * 25)
 
     assert (follows.figures["flipped"].value, follows.warning) == (1, None)
     assert stays.figures["flipped"].value == 0

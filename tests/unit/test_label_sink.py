@@ -31,7 +31,7 @@ def test_a_part_keeps_to_the_contract_and_reads_back(tmp_path: Path) -> None:
     assert table.schema.metadata == LABELS.metadata
     assert table.to_pylist() == [row | {"part_revision": 1} for row in rows]
     outcomes = committed_rows(store, JUDGE_ID, unit(2, 5))
-    columns = ("row", "status", "reason", "votes", "run_id")
+    columns = ("row", "status", "reason", "votes", "run_id", "decided_by")
     assert outcomes == [{k: row[k] for k in columns} for row in rows]
 
 

@@ -16,7 +16,7 @@ from pipeline.labeling.preview.preview_page import preview_page
 from pipeline.labeling.preview.preview_pairs import preview
 from pipeline.labeling.preview.preview_text import print_preview
 from tests.judging import judge_rows, scripted, text_pair
-from tests.shards import pair, write_shard
+from tests.shards import pair, picture, write_shard
 
 SCRIPTED = LabelConfig.model_validate({"engine": {"kind": "scripted"}})
 LAYOUT = layout_of(SCRIPTED.judge, SCRIPTED.engine)
@@ -25,7 +25,7 @@ LAYOUT = layout_of(SCRIPTED.judge, SCRIPTED.engine)
 @pytest.fixture
 def pairs(tmp_path: Path) -> str:
     write_shard(tmp_path / "a.parquet", [pair(n, gold="a") for n in range(5)], 2)
-    broken = [{"bytes": b"no picture", "path": None}]
+    broken = [{"bytes": picture()[:99], "path": None}]
     write_shard(tmp_path / "b.parquet", [pair(9, images=broken), text_pair(1)])
     return str(tmp_path)
 

@@ -44,7 +44,7 @@ def label(draw: st.DrawFn) -> Row:
     """A row of a snapshot, labels or quarantine, as far as it is counted."""
     row: Row = dict.fromkeys(SNAPSHOT_LABELS.names)
     row["status"] = draw(st.sampled_from(list(Status))).value
-    row["n_votes"] = draw(st.integers(0, 40))
+    row["n_votes"] = draw(st.integers(1, 40))
     if row["status"] == Status.QUARANTINED:
         return row | {"reason": draw(st.sampled_from(list(Reason))).value}
     if row["status"] == Status.LABELED:

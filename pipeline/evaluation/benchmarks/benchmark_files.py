@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.evaluation.benchmarks.benchmark import Benchmark, BenchmarkPart
-from pipeline.ingest.source_files import SourceConfig, is_hub_id
-from pipeline.runtime.errors import ConfigError
-
-_BUILDERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv"}
+from pipeline.ingest.source_files import SUFFIXES, SourceConfig, is_hub_id, kind_of
+from pipeline.pairs.input_files import list_files, open_files
+from pipeline.runtime.errors import ConfigError, InputError
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def find_sources(
         (
             part,
             SourceConfig(
-                path=_BUILDERS[files[0].suffix],
+                path=kind_of(files[0].name) or "",
                 data_files=tuple(map(str, files)),
                 split=part.split,
             ),
@@ -89,27 +88,29 @@ def local_files(data: str, hints: tuple[str, ...], strict: bool = False) -> list
         ConfigError: none are found, or they are of several kinds.
     """
     path = Path(data).absolute()
-    if path.is_file() and path.suffix in _BUILDERS:
+    if path.is_file() and kind_of(path.name):
         return [path] if not strict else []
     if not path.is_dir():
         raise ConfigError(
             f"{data}: no such file or folder, and no hub id such as 'owner/name'; expected one of "
-            f"these, a file being one of {', '.join(_BUILDERS)}"
+            f"these, a file being one of {', '.join(SUFFIXES)}"
         )
-    found = [
-        file for file in sorted(path.rglob("*")) if file.suffix in _BUILDERS and file.is_file()
-    ]
+    store, prefix = open_files(str(path), SUFFIXES)
+    try:
+        found = [Path(store.path(entry.key)) for entry in list_files(store, prefix, SUFFIXES)]
+    except InputError:
+        found = []
     for hint in hints:
         named = [file for file in found if hint in _names(file.relative_to(path))]
         inside = [file for file in found if hint in str(file.relative_to(path)).lower()]
         found = named or inside or ([] if strict else found)
     if strict and not found:
         return []
-    kinds = sorted({file.suffix for file in found})
+    kinds = {kind_of(file.name) for file in found}
     if len(kinds) != 1:
         got = ", ".join(str(file.relative_to(path)) for file in found[:6]) or "none"
         raise ConfigError(
-            f"{data}: expected data files of one kind ({', '.join(_BUILDERS)}), got {got}; name "
+            f"{data}: expected data files of one kind ({', '.join(SUFFIXES)}), got {got}; name "
             "the file with --data"
         )
     return found

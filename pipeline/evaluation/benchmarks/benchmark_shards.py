@@ -112,7 +112,7 @@ def _open(benchmark: Benchmark, part: BenchmarkPart, config: SourceConfig) -> Pr
             "the benchmark, and its newest revision? rename the columns, or map them with "
             "pairmill ingest and evaluate with --input"
         )
-    source = PreparedSource(name, opened.schema, opened.dataset, benchmark, part)
+    source = PreparedSource(name, opened.schema, opened.read, benchmark, part, absent=opened.absent)
     return replace(source, schema=source.prepared(opened.schema.empty_table()).schema)
 
 

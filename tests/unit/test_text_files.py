@@ -1,0 +1,171 @@
+"""JSON, CSV and TSV as tables: text as it was written."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.ingest.source_files import SourceConfig, open_source
+from pipeline.pairs.arrow_values import values_of
+from pipeline.runtime.errors import ConfigError, InputError
+
+
+def rows_of(path: Path, **more: Any) -> list[dict[str, Any]]:
+    source = open_source(SourceConfig(path=str(path), **more))
+    return [row for table in source.tables() for row in table.to_pylist()]
+
+
+def packed(data: bytes, ending: str) -> bytes:
+    if ending == ".gz":
+        return gzip.compress(data)
+    if not ending:
+        return data
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(data)
+    return bytes(sink.getvalue())
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("kind", [".csv", ".TSV", ".jsonl", ".Json", ".ndjson"])
+def test_text_stays_as_written(tmp_path: Path, kind: str, ending: str) -> None:
+    rows: list[dict[str, Any]] = [
+        {"id": "007", "prompt": "None", "day": "2024-01-02", "more": "1.50"},
+        {"id": "1e3", "prompt": "NA", "day": "2024-01-02T03:04:05Z", "more": None},
+        {"id": "x", "prompt": 'two\nlines, "quoted"', "day": "true", "more": "nan"},
+    ]
+    text = io.StringIO()
+    if kind in (".csv", ".TSV"):
+        writer = csv.DictWriter(text, list(rows[0]), delimiter="," if kind == ".csv" else "\t")
+        writer.writeheader()
+        writer.writerows(rows)
+    elif kind == ".Json":
+        json.dump(rows, text)
+    else:
+        text.write("".join(json.dumps(row) + "\n" for row in rows))
+    path = tmp_path / f"data{kind}{ending}"
+    path.write_bytes(packed(text.getvalue().encode(), ending))
+    assert rows_of(path) == rows
+    assert rows_of(tmp_path) == rows
+
+
+def test_an_empty_quoted_field_is_empty_text(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('\ufeffid,text\n1,""\n2,\n', encoding="utf-8")
+    assert rows_of(tmp_path) == [{"id": "1", "text": ""}, {"id": "2", "text": None}]
+
+
+def test_a_key_that_comes_late_is_a_column(tmp_path: Path) -> None:
+    rows = [{"id": n} for n in range(200)] + [{"id": 200, "image": "a.jpg"}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    source = open_source(SourceConfig(path=str(tmp_path)))
+    assert source.schema.names == ["id", "image"]
+    got = rows_of(tmp_path)
+    assert got == [{"id": n, "image": None} for n in range(200)] + rows[200:]
+
+
+def test_kinds_that_differ_become_text(tmp_path: Path) -> None:
+    rows = [
+        {"id": 7, "content": "hello", "info": {"n": [1, "x"]}},
+        {"id": "07", "content": [{"type": "text"}], "info": {"n": None, "m": True}},
+        {"id": 2**70, "content": None, "info": None},
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert rows_of(tmp_path) == [
+        {"id": "7", "content": "hello", "info": {"n": ["1", "x"], "m": None}},
+        {"id": "07", "content": '[{"type": "text"}]', "info": {"n": None, "m": True}},
+        {"id": str(2**70), "content": None, "info": None},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.jsonl", '{"id": 1}\n{"id": \n', "a.jsonl: line 2: no JSON"),
+        ("a.jsonl", '{"id": 1}\n7\n', "a.jsonl: line 2: expected a JSON object, got int"),
+        ("a.json", '[{"id": 1}, 7]', "a.json: item 1: expected a JSON object, got int"),
+        ("a.csv", "id,text\n1,2,3\n", "a.csv: CSV parse error: Row #2: Expected 2 columns, got 3"),
+    ],
+)
+def test_what_is_no_text_of_its_kind_is_named(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        rows_of(tmp_path)
+
+
+_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r"), min_size=1)
+
+
+@given(st.lists(st.tuples(_TEXT, _TEXT), min_size=1, max_size=8))
+def test_any_csv_text_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writerows([("a", "b"), *rows])
+    path = tmp_path_factory.mktemp("in") / "a.csv"
+    path.write_text(text.getvalue(), encoding="utf-8", newline="")
+    assert rows_of(path) == [{"a": a, "b": b} for a, b in rows]
+
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.text(st.characters(codec="utf-8")),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("xyz"), inner),
+    max_leaves=6,
+)
+
+
+@given(st.lists(st.fixed_dictionaries({"id": st.text("ab0"), "v": _JSON}), min_size=1, max_size=5))
+def test_any_json_is_one_row_each_with_its_text(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]
+) -> None:
+    path = tmp_path_factory.mktemp("in") / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    source = open_source(SourceConfig(path=str(path)))
+    got = [v for table in source.tables() for v in values_of(table["id"])]
+    assert got == [row["id"] for row in rows]
+
+
+def test_files_in_any_case_with_names_like_patterns_are_read_once(tmp_path: Path) -> None:
+    for number, name in enumerate(["a[1].parquet", "a1.PARQUET", "p?.pq", "pq.parquet"]):
+        pq.write_table(pa.table({"n": [number]}), tmp_path / name)
+    for name in ("_a.parquet", "_temporary/x.parquet"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        pq.write_table(pa.table({"n": [9]}), tmp_path / name)
+    assert sorted(row["n"] for row in rows_of(tmp_path)) == [0, 1, 2, 3]
+    assert rows_of(tmp_path / "p?.pq") == [{"n": 2}]
+    assert [row["n"] for row in rows_of(tmp_path / "a*")] == [1, 0]
+    one = rows_of(Path("parquet"), data_files=str(tmp_path / "a[1].parquet"))
+    assert one == [{"n": 0}]
+    (tmp_path / "b.csv").write_text("n\n1\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="files of one kind; got csv, parquet"):
+        rows_of(tmp_path)
+
+
+def test_large_rows_stream(tmp_path: Path) -> None:
+    """Rows of 24 MiB, nested: 64 of them at a time would not fit one Arrow array."""
+    kind = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    size = 24 * 2**20
+    with pq.ParquetWriter(tmp_path / "a.parquet", pa.schema([("images", kind)])) as writer:
+        rows = [[{"bytes": bytes([n]) * size, "path": str(n)}] for n in range(6)]
+        writer.write_table(pa.table({"images": pa.array(rows, kind)}), row_group_size=6)
+    source = open_source(SourceConfig(path=str(tmp_path)))
+    tables = []
+    for table in source.tables():
+        assert table.nbytes <= 64 * 2**20
+        tables += [row[0]["path"] for row in table["images"].to_pylist()]
+    assert tables == [str(n) for n in range(6)]

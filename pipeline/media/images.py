@@ -320,10 +320,10 @@ def _shown(opened: _Opened, size: tuple[int, int]) -> Image.Image:
         image = image.resize(size, Image.Resampling.BICUBIC)
     elif isinstance(image, ImageFile):
         image = image._new(image.im)  # the same pixels without the ways of a file; not copied
+    if opened.profile and not composited:
+        image = to_srgb(image.getchannel("R") if mode in ("1", "L") else image, opened.profile)
     image.info.clear()  # engines read EXIF data, which may be damaged
-    if composited or not opened.profile:
-        return image
-    return to_srgb(image.getchannel("R") if mode in ("1", "L") else image, opened.profile)
+    return image
 
 
 def _loaded(opened: _Opened) -> Image.Image:

@@ -318,9 +318,12 @@ def _shown(opened: _Opened, size: tuple[int, int]) -> Image.Image:
         image = image.transpose(opened.turn)
     if image.size != size:
         image = image.resize(size, Image.Resampling.BICUBIC)
-    if composited or not opened.profile:
-        return image
-    return to_srgb(image.getchannel("R") if mode in ("1", "L") else image, opened.profile)
+    elif isinstance(image, ImageFile):
+        image = image._new(image.im)  # the same pixels without the ways of a file; not copied
+    if opened.profile and not composited:
+        image = to_srgb(image.getchannel("R") if mode in ("1", "L") else image, opened.profile)
+    image.info.clear()  # engines read EXIF data, which may be damaged
+    return image
 
 
 def _loaded(opened: _Opened) -> Image.Image:

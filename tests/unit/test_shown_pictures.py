@@ -71,6 +71,15 @@ def before(data: bytes, limits: MediaConfig, size: tuple[int, int]) -> Image.Ima
     return image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
 
 
+def test_nothing_of_the_file_is_left() -> None:
+    """Engines look into EXIF data, and would refuse a picture for damaged ones."""
+    for kind in ("JPEG", "TIFF", "WEBP", "AVIF"):
+        decoded = decode_image(encoded(SCENE, kind, icc_profile=icc(SWAPPED, 2.2)), AS_IS)
+        assert (type(decoded), decoded.info, dict(decoded.getexif())) == (Image.Image, {}, {})
+    broken = encoded(SCENE, "JPEG", exif=b"Exif\0\0no EXIF data")
+    assert dict(decode_image(broken, AS_IS).getexif()) == {}
+
+
 @pytest.mark.parametrize("size", [(448, 448), (640, 417), (1_300, 900)])
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P"])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])

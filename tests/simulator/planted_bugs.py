@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pipeline.runtime.errors import StorageError
-from pipeline.snapshots.manifests import LATEST_KEY
 from pipeline.store.object_store import Version
 from pipeline.store.uploads import Upload
 from tests.simulator.scheduler import Process
@@ -69,16 +68,6 @@ class ManifestBeforeFiles(SimulatedStore):
         for upload in self.__dict__.pop("_pending", []):
             upload.commit()
         return created
-
-
-class LatestWithoutCondition(SimulatedStore):
-    """Writes LATEST.json although another process has swapped it."""
-
-    def swap(self, key: str, data: bytes, expected: Version | None) -> Version | None:
-        if key != LATEST_KEY:
-            return super().swap(key, data, expected)
-        self.put(key, data)
-        return Version(data, "")
 
 
 class _Uploading(Upload):

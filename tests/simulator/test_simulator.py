@@ -103,7 +103,6 @@ def test_what_the_stories_reach() -> None:
         (planted_bugs.SwapTakesFailureForSuccess, FAILING, "without the lease"),
         (planted_bugs.AllProcessesSeemEnded, STEADY, "took the lease"),
         (planted_bugs.UploadIgnoresFailure, FAILING, "of the live snapshot .* is not whole"),
-        (planted_bugs.LatestWithoutCondition, STALLED, "swapped LATEST.json from"),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )

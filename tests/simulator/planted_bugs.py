@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from contextlib import suppress
 
 from pipeline.runtime.errors import StorageError
+from pipeline.snapshots.manifests import LATEST_KEY
 from pipeline.store.object_store import Version
 from pipeline.store.uploads import Upload
 from tests.simulator.scheduler import Process
 from tests.simulator.simulated_store import SimulatedClient, SimulatedStore, World
+
+_LOST = 0.1  # of objects
 
 
 class CreateWithoutCondition(SimulatedStore):
@@ -39,19 +41,28 @@ class SwapTakesFailureForSuccess(SimulatedStore):
             return Version(data, f'"{hashlib.md5(data).hexdigest()}"')
 
 
+class CreateTakesFailureForSuccess(SimulatedStore):
+    """Believes that it has created what it now and then has not."""
+
+    def create(self, key: str, data: bytes) -> bool:
+        lost = self._fs.world.scheduler.random.random() < _LOST
+        return True if lost else super().create(key, data)
+
+
 class AllProcessesSeemEnded(SimulatedStore):
     """Takes the lease of a process of another machine for that of one that has ended here."""
 
     def __init__(self, world: World, process: Process, root: str) -> None:
         super().__init__(world, process, root)
-        setattr(self.host, "has_ended", lambda process: True)  # noqa: B010
+        self.host.has_ended = lambda other: True  # type: ignore[method-assign]
 
 
 class UploadIgnoresFailure(SimulatedStore):
-    """Goes on where a file of a snapshot was not written."""
+    """Goes on where a file of a snapshot was not written, as it now and then is not."""
 
     def upload(self, key: str) -> Upload:
-        return _Uploading(super().upload(key), lambda upload: _quietly(upload.commit))
+        lost = self._fs.world.scheduler.random.random() < _LOST
+        return _Uploading(super().upload(key), lambda upload: None if lost else upload.commit())
 
 
 class ManifestBeforeFiles(SimulatedStore):
@@ -70,6 +81,16 @@ class ManifestBeforeFiles(SimulatedStore):
         return created
 
 
+class LatestWithoutCondition(SimulatedStore):
+    """Writes LATEST.json although another process has swapped it."""
+
+    def swap(self, key: str, data: bytes, expected: Version | None) -> Version | None:
+        if key != LATEST_KEY:
+            return super().swap(key, data, expected)
+        self.put(key, data)
+        return Version(data, "")
+
+
 class _Uploading(Upload):
     """An upload that is committed in another way."""
 
@@ -79,8 +100,3 @@ class _Uploading(Upload):
 
     def commit(self) -> None:
         self._commit(self._other)
-
-
-def _quietly(act: Callable[[], None]) -> None:
-    with suppress(StorageError):
-        act()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections.abc import Sequence
@@ -13,7 +12,8 @@ from PIL.Image import Image
 from pipeline.engines.engine import Chat, ChatPart, Rendered, model_path
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.media.clip import Clip
-from pipeline.media.model_sizes import FRAMES_A_PATCH
+from pipeline.media.images import image_tokens
+from pipeline.media.videos import clip_tokens
 from pipeline.runtime.errors import EngineStartError
 
 if TYPE_CHECKING:
@@ -77,9 +77,9 @@ class ChatRenderer:
 
     def media_tokens(self, part: Image | Clip) -> int:
         """How many tokens the placeholder of a picture or a clip expands to."""
-        frames = part.frames if isinstance(part, Clip) else (part,)
-        area = (frames[0].width // self._factor) * (frames[0].height // self._factor)
-        return area * math.ceil(len(frames) / FRAMES_A_PATCH)
+        if isinstance(part, Clip):
+            return clip_tokens(part, self._factor)
+        return image_tokens(part, self._factor)
 
     @property
     def stop_token_ids(self) -> list[int]:

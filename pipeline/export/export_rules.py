@@ -50,6 +50,8 @@ MEANINGS = {
     "media_missing": "a medium could not be found",
     "media_forbidden": "a medium may not be read",
     "media_too_large": "a medium is too large",
+    "media_corrupt": "a medium is damaged",
+    "media_unsupported": "a medium is of a kind that cannot be read",
     "media_changed": "a medium changed since the pair was judged",
     "video_is_inline": "a video has no path, which the trainer demands",
 }

@@ -67,7 +67,7 @@ def json_tables(file: pa.NativeFile, name: str) -> Iterator[pa.Table]:
     Raises:
         InputError: it is no JSON, or holds something besides objects.
     """
-    rows, size = [], 0
+    rows, size = list[dict[str, Any]](), 0
     for row, length in _objects(io.BufferedReader(cast(Any, file), _BUFFER), name):
         if rows and (len(rows) == _BATCH_ROWS or size + length > _BATCH_BYTES):
             yield _table(rows)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
 from pipeline.media import model_sizes as pixels
@@ -80,13 +81,13 @@ class _Opened:
         box: where on it the picture is; the rest is transparent.
     """
 
-    image: Image.Image
+    image: ImageFile
     data: bytes
     scans: JpegScans | None
     profile: bytes
     turn: Image.Transpose | None
     canvas: tuple[int, int]
-    box: tuple[int, ...]
+    box: tuple[int, int, int, int]
 
 
 def decode_image(data: bytes, limits: MediaConfig, budget: DecodeBudget = UNLIMITED) -> Image.Image:
@@ -115,6 +116,22 @@ def decode_image(data: bytes, limits: MediaConfig, budget: DecodeBudget = UNLIMI
         _shrink(opened, limits)
         with budget.reserve(_bytes_to_decode(opened, limits)):
             return _shown(opened, size)
+
+
+def image_tokens(image: Image.Image, factor: int) -> int:
+    """How many tokens the placeholder of a picture expands to."""
+    return (image.width // factor) * (image.height // factor)
+
+
+def image_thumbnail(data: bytes, limits: MediaConfig, side: int) -> Image.Image:
+    """A small copy of a picture as the judge sees it, at most ``side`` pixels wide and high.
+
+    Raises:
+        RowRejected: as ``decode_image``.
+    """
+    image = decode_image(data, limits)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return image
 
 
 def fit(width: int, height: int, limits: MediaConfig) -> tuple[int, int]:
@@ -156,8 +173,8 @@ def _open(data: bytes, limits: MediaConfig) -> _Opened:
     """Reads a picture's header, and checks what it would take to decode it."""
     kind = picture_format(data)
     if kind == "ICO":
-        data, size = largest_icon(data)
-        _check_area(*size, limits)  # Pillow decodes an icon where it opens it
+        data, (width, height) = largest_icon(data)
+        _check_area(width, height, limits)  # Pillow decodes an icon where it opens it
         kind = picture_format(data)
     if kind == "PNG":
         return _open_png(data, limits)
@@ -165,9 +182,9 @@ def _open(data: bytes, limits: MediaConfig) -> _Opened:
         data = _with_alpha_mask(data)
     image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
     _check_area(*image.size, limits)
-    profile, box = image.info.get("icc_profile", b""), (0, 0, *image.size)
-    if image.format == "GIF" and image.tile:
-        box = image.tile[0].extents
+    profile = image.info.get("icc_profile", b"")
+    extents = image.tile[0].extents if image.format == "GIF" and image.tile else None
+    box = extents or (0, 0, *image.size)
     if image.format == "AVIF" and not profile:
         profile = _avif_profile(data)
     turn = _turn(image.info.get("exif", b"")) if image.format in _TURNED else None
@@ -177,7 +194,8 @@ def _open(data: bytes, limits: MediaConfig) -> _Opened:
 
 def _open_png(data: bytes, limits: MediaConfig) -> _Opened:
     if data[12:16] == b"IHDR" and len(data) > 24:
-        _check_area(*struct.unpack_from(">II", data, 16), limits)
+        width, height = struct.unpack_from(">II", data, 16)
+        _check_area(width, height, limits)
     parts = split_png(data)
     image = Image.open(io.BytesIO(parts.data), formats=("PNG",))
     for size in (image.size, parts.canvas):
@@ -295,14 +313,17 @@ def _shown(opened: _Opened, size: tuple[int, int]) -> Image.Image:
     if opened.box != (0, 0, *opened.canvas):
         part = image.crop(opened.box) if image.size == opened.canvas else image
         image = Image.new("RGB", opened.canvas, "white")
-        image.paste(part, opened.box[:2])
+        image.paste(part, (opened.box[0], opened.box[1]))
     if opened.turn is not None:
         image = image.transpose(opened.turn)
     if image.size != size:
         image = image.resize(size, Image.Resampling.BICUBIC)
-    if composited or not opened.profile:
-        return image
-    return to_srgb(image.getchannel("R") if mode in ("1", "L") else image, opened.profile)
+    elif isinstance(image, ImageFile):
+        image = image._new(image.im)  # the same pixels without the ways of a file; not copied
+    if opened.profile and not composited:
+        image = to_srgb(image.getchannel("R") if mode in ("1", "L") else image, opened.profile)
+    image.info.clear()  # engines read EXIF data, which may be damaged
+    return image
 
 
 def _loaded(opened: _Opened) -> Image.Image:
@@ -311,8 +332,8 @@ def _loaded(opened: _Opened) -> Image.Image:
     Raises:
         RowRejected: a part of it is missing; numbers without a known range.
     """
-    image = opened.image
-    tile = image.tile[0] if image.tile else None
+    image: Image.Image = opened.image
+    tile = opened.image.tile[0] if opened.image.tile else None
     image.load()
     cut = has_hole(opened.data, image)
     if opened.scans is not None:

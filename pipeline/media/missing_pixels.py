@@ -65,7 +65,7 @@ def _row(image: Image.Image, number: int) -> NDArray[np.generic]:
 
 def _breaks_off_in(before: NDArray[np.generic], row: NDArray[np.generic]) -> bool:
     """Whether a row becomes zero where the one before goes on to its end."""
-    column = int(row.any(axis=1).nonzero()[0][-1]) + 1
+    column = int(np.flatnonzero(row.max(axis=1))[-1]) + 1
     rest = before[column:].max(axis=1)
     if len(rest) < _SHORT:
         return len(rest) > 0 and bool((rest > _BRIGHT).all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +14,11 @@ from pipeline.media import model_sizes as pixels
 from pipeline.media.clip import Clip
 from pipeline.media.decode_budget import UNLIMITED, DecodeBudget
 from pipeline.media.frame_reader import FrameReader
-from pipeline.media.images import rgb_on_white
+from pipeline.media.images import image_tokens
 from pipeline.media.media_config import MediaConfig
 from pipeline.media.model_sizes import sample_frames
 from pipeline.media.video_packets import corrupt, too_large
+from pipeline.media.white_background import rgb_on_white
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 
@@ -64,6 +66,24 @@ def decode_video(data: bytes, limits: MediaConfig, budget: DecodeBudget = UNLIMI
     reader = FrameReader(data, limits)
     with budget.reserve(reader.timeline.area * _DECODED_PIXEL):
         return _decode(reader, limits)
+
+
+def clip_tokens(clip: Clip, factor: int) -> int:
+    """How many tokens the placeholder of a clip expands to."""
+    patches = math.ceil(len(clip.frames) / pixels.FRAMES_A_PATCH)
+    return image_tokens(clip.frames[0], factor) * patches
+
+
+def clip_thumbnail(data: bytes, limits: MediaConfig, side: int) -> Image.Image:
+    """The first frame of a video, at most ``side`` pixels wide and high; few others are decoded.
+
+    Raises:
+        RowRejected: as ``decode_video``.
+    """
+    few = limits.video.model_copy(update={"min_frames": 2, "max_frames": 2})
+    image = decode_video(data, limits.model_copy(update={"video": few})).frames[0]
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return image
 
 
 def _decode(reader: FrameReader, limits: MediaConfig) -> Clip:
@@ -165,10 +185,12 @@ def _rgb(frame: VideoFrame) -> Image.Image:
     format_ = frame.format
     # Of unknown colours, as players have it: those of high definition from 720 lines on.
     unknown = frame.colorspace == _UNSPECIFIED and not format_.is_rgb
-    matrix = {"src_colorspace": "ITU709"} if unknown and frame.height >= _HD_LINES else {}
+    matrix = "ITU709" if unknown and frame.height >= _HD_LINES else None
     if format_.has_palette or any(part.is_alpha for part in format_.components):
-        return rgb_on_white(_image(frame.reformat(format="rgba", threads=1, **matrix), "RGBA"))
-    return _image(frame.reformat(format="rgb24", threads=1, **matrix), "RGB")
+        return rgb_on_white(
+            _image(frame.reformat(format="rgba", src_colorspace=matrix, threads=1), "RGBA")
+        )
+    return _image(frame.reformat(format="rgb24", src_colorspace=matrix, threads=1), "RGB")
 
 
 def _image(frame: VideoFrame, mode: str) -> Image.Image:

@@ -8,12 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image
-
-from pipeline.media.images import decode_image
+from pipeline.media.images import image_thumbnail
 from pipeline.media.media_config import MediaConfig
 from pipeline.media.media_store import MediaStore
-from pipeline.media.videos import decode_video
+from pipeline.media.videos import clip_thumbnail
 from pipeline.report.report_config import GalleryConfig
 from pipeline.runtime.errors import RowRejected, StorageError
 
@@ -44,9 +42,6 @@ class Thumbnails:
     def __init__(self, media: MediaStore, limits: MediaConfig, config: GalleryConfig) -> None:
         """Reads what ``media`` allows to read, within the judge's ``limits``."""
         self._media, self._config, self._limits = media, config, limits
-        # The first frame is wanted: as few others as can be are decoded.
-        few = limits.video.model_copy(update={"min_frames": 2, "max_frames": 2})
-        self._few_frames = limits.model_copy(update={"video": few})
         self._left = config.pictures_kb * 1_024
 
     def of(self, row: Mapping[str, Any], what: str) -> list[Thumbnail]:
@@ -76,12 +71,11 @@ class Thumbnails:
         try:
             data = self._media.fetch(reference or {"bytes": None, "path": None})
             if kind == "video":
-                image = decode_video(data, self._few_frames).frames[0]
+                image = clip_thumbnail(data, self._limits, self._config.picture_px)
             else:
-                image = decode_image(data, self._limits)
+                image = image_thumbnail(data, self._limits, self._config.picture_px)
         except (RowRejected, StorageError) as error:
             return Thumbnail(alt, missing=str(error)[:_DETAIL])
-        image.thumbnail((self._config.picture_px,) * 2, Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
         image.save(buffer, "WEBP", quality=_QUALITY)
         encoded = base64.b64encode(buffer.getvalue()).decode()

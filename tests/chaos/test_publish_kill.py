@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import s3fs
 
 from pipeline.snapshots.manifests import SnapshotListing
 from pipeline.store.object_store import Store
+from pipeline.store.s3_objects import Objects
 from tests.chaos.dying import dying
 from tests.chaos.publish_and_die import GATE
 from tests.derivations import Labelled
@@ -35,9 +35,9 @@ def place(
     environment = server.environment(JOB)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
+    Objects.clear_instance_cache()
     yield f"s3://{BUCKET}/out/kill", environment
-    s3fs.S3FileSystem.clear_instance_cache()
+    Objects.clear_instance_cache()
 
 
 def copied(mill: Mill, uri: str) -> Mill:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 from transformers import AutoTokenizer
 
 from pipeline.engines.engine import TINY_JUDGE, Chat, model_path
 from pipeline.judging.endings import ending_of
 from pipeline.lab.tiny_judge.scene_corpus import scene_rows
 from pipeline.media.clip import Clip
-from pipeline.runtime.errors import ConfigError
+from pipeline.runtime.errors import ConfigError, RowRejected
+from schemas.labels import Reason
 from tests.engines.conftest import GREEDY, TinyJudge
 from tests.videos import clip, numbered
 
@@ -60,6 +62,18 @@ def test_a_prompt_beyond_the_models_limit_is_quarantined(tiny: TinyJudge) -> Non
     label = tiny.labels([row])[0]
     assert (label["status"], label["reason"]) == ("quarantined", "too_long")
     assert "max_model_len" in label["detail"]
+
+
+def test_a_request_that_the_models_processor_refuses_is_its_rows_fault(tiny: TinyJudge) -> None:
+    prompt = tiny.judge.prepare(scene_rows(1, seed=12)[0] | {"defect": None}).prompts["ab"]
+    strip = Image.new("RGB", (28 * 219, 28))  # the model takes 200:1
+    parts = tuple(strip if isinstance(part, Image.Image) else part for part in prompt.chat.parts)
+    assert strip in parts
+    refused = tiny.engine.render(replace(prompt.chat, parts=parts))
+    with pytest.raises(RowRejected, match=r"vLLM refuses the request: .*aspect ratio") as refusal:
+        tiny.run(tiny.engine.reply("a strip", refused, GREEDY))
+    assert refusal.value.reason is Reason.BAD_ROW
+    assert tiny.run(tiny.engine.reply("the next", prompt, GREEDY)).finish_reason == "stop"
 
 
 def test_hostile_text_reaches_the_engine_as_text(tiny: TinyJudge) -> None:

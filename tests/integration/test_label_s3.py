@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import s3fs
 from botocore.exceptions import ClientError
 
 from pipeline.store.object_store import Store
+from pipeline.store.s3_objects import Objects
 from pipeline.store.writer_lease import writer_lease
 from tests.labeling import (
     assert_exact,
@@ -41,11 +41,11 @@ def use_key(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[UseKey]:
     def use(key: Key) -> None:
         for name, value in s3.environment(key).items():
             monkeypatch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()  # it remembers the key before
+        Objects.clear_instance_cache()  # it remembers the key before
 
     use(JOB)
     yield use
-    s3fs.S3FileSystem.clear_instance_cache()
+    Objects.clear_instance_cache()
 
 
 def reference(path: str) -> list[dict[str, str | None]]:
@@ -109,19 +109,19 @@ def written_at(s3: S3Server, prefix: str) -> dict[str, object]:
             Key(JOB.access, "wrong-secret-5d2"),
             "in/first",
             "out/x",
-            f"{SOURCE}: ",
+            f"s3://{BUCKET}/out/x",
             "access is denied",
         ),
         (
             Key("no-such-key", "secret-of-none"),
             "in/first",
             "out/x",
-            f"{SOURCE}: ",
+            f"s3://{BUCKET}/out/x",
             "access is denied",
         ),
         (JOB, SOURCE, "elsewhere", f"s3://{BUCKET}/elsewhere/", "access is denied"),
         (READER, SOURCE, "out/x", f"s3://{BUCKET}/out/x/", "access is denied"),
-        (JOB, f"{SOURCE}/none", "out/x", f"{SOURCE}/none: ", "no *.parquet there"),
+        (JOB, f"{SOURCE}/none", "out/x", f"{SOURCE}/none: ", "no *.parquet, *.pq there"),
         (ADMIN, "s3://no-bucket/in", "out/x", "s3://no-bucket/in: ", "it does not exist"),
         (ADMIN, SOURCE, "s3://no-bucket/out", "s3://no-bucket/out", "it does not exist"),
     ],
@@ -160,7 +160,7 @@ def test_a_server_that_is_not_there(
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     outcome = run_label(write_config(tmp_path / "c.yaml", model), SOURCE, f"s3://{BUCKET}/out/x")
     assert (outcome.exit_code, outcome.events) == (2, [])
-    assert outcome.error.startswith(f"error: {SOURCE}: ")
+    assert outcome.error.startswith(f"error: s3://{BUCKET}/out/x/")
     assert "http://127.0.0.1:9" in outcome.error
     assert JOB.secret not in outcome.error
 

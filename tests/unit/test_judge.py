@@ -134,7 +134,7 @@ BAD: list[tuple[Row, str]] = [
     ({"pair_id": None, "defect": "pair_id is null or empty"}, "bad_row"),
     (image(b""), "media_corrupt"),
     (image(picture(1)[:99]), "media_corrupt"),
-    (image(b"text"), "media_corrupt"),
+    (image(b"text"), "media_unsupported"),
     (image(picture(1, (300, 300))), "media_too_large"),
     (image(None, "nowhere.png"), "media_missing"),
     (image(None), "media_missing"),
@@ -161,7 +161,8 @@ def test_bad_rows_are_quarantined_among_good_ones(tmp_path: Path) -> None:
         assert (label["status"], label["votes"]) == ("quarantined", [])
         assert label["detail"]
         # What was fetched is known by its content, whether it can be judged or not.
-        known = label["reason"] in ("too_long", "media_corrupt") or "declares" in label["detail"]
+        fetched = ("too_long", "media_corrupt", "media_unsupported")
+        known = label["reason"] in fetched or "declares" in label["detail"]
         assert (label["pair_hash"] is not None, label["label_id"] is not None) == (known, known)
     assert {label["status"] for label in labels[1::2]} == {"labeled", "tie"}
     assert table_of(labels, LABELS).num_rows == len(rows)

@@ -43,8 +43,8 @@ class Relabeler:
     def table(self, table: pa.Table) -> pa.Table:
         """The same rows, with the decided columns and ``policy_id`` of the labeler.
 
-        Rows without votes stay as they are, and so do rows whose votes do not suffice now as
-        before: the reason that was stored then has more of the reply than votes have.
+        Rows without votes that count stay as they are, and so do rows whose votes do not suffice
+        now as before: the reason that was stored then has more of the reply than votes have.
 
         Args:
             table: labels v2 of one judge.
@@ -67,8 +67,9 @@ class Relabeler:
     ) -> Iterator[Row | None]:
         """The decided columns of each row; None of a row that stays as it is."""
         numbers = self._number(flat)
+        superseded = pc.fill_null(pc.struct_field(flat, "superseded"), False).to_pylist()
         for (start, stop), status in zip(itertools.pairwise(starts), before, strict=True):
-            if start == stop:
+            if all(superseded[start:stop]):  # none counts, as where there is none
                 yield None
                 continue
             kind = tuple(numbers[start:stop])

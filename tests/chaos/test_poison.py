@@ -111,7 +111,7 @@ def test_replies_that_never_become_a_verdict_are_quarantined(tmp_path: Path, mod
     ("script", "failures", "message"),
     [
         ({"start_fault": "refuse"}, 1, "error: the script plans that the engine cannot start"),
-        ({"unknown": 1}, 0, "error: engine.script: 1 validation error for Script"),
+        ({"unknown": 1}, 0, "error: engine.script: unknown: got 1, expected no such field"),
         ({"start_fault": "kill"}, 1, "error: the worker's process died 2 times while its engine"),
     ],
 )

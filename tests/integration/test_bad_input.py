@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.integration.bad_rows import bad_rows
-from tests.labeling import assert_exact, run_label, run_records, write_config
+from tests.labeling import assert_exact, contents, run_label, run_records, write_config
 from tests.shards import pair, picture, shard_bytes, write_shard
 
 
@@ -128,15 +128,15 @@ def test_all_shards_that_break_the_contract_are_named_at_once(tmp_path: Path, mo
         assert what.strip().startswith(problem)
         assert where.strip() == f"{tmp_path}/in/{shard}"
     assert "input.layout" in last
-    assert not (tmp_path / "out").exists()
+    assert contents(tmp_path / "out") == {}
 
 
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("none", "{root}/none: no *.parquet there; expected shards of pairs"),
-        ("empty", "{root}/empty: no *.parquet there; expected shards of pairs"),
-        ("in/none.parquet", "{root}/in/none.parquet: no *.parquet there"),
+        ("none", "{root}/none: no *.parquet, *.pq there"),
+        ("empty", "{root}/empty: no *.parquet, *.pq there"),
+        ("in/none.parquet", "{root}/in/none.parquet: no *.parquet, *.pq there"),
         ("gs://bucket/in", "gs://bucket/in: scheme 'gs' is not supported; use a path or s3://"),
     ],
 )
@@ -149,7 +149,7 @@ def test_an_input_that_is_not_there(tmp_path: Path, model: Path, source: str, me
     outcome = run_label(config, where, tmp_path / "out")
     assert (outcome.exit_code, outcome.events) == (2, [])
     assert message.format(root=tmp_path) in outcome.error
-    assert not (tmp_path / "out").exists()
+    assert contents(tmp_path / "out") == {}
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_a_bad_configuration_names_the_key(
     assert (outcome.exit_code, outcome.events) == (2, [])
     for message in messages:
         assert message in outcome.error
-    assert not (tmp_path / "out").exists()
+    assert contents(tmp_path / "out") == {}
 
 
 @pytest.mark.parametrize("text", [None, "- a\n- b\n", "judge: {", b"\xff\xfe\x00"])

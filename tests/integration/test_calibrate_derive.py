@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import s3fs
 
 from jobs import calibrate, derive
 from pipeline.aggregation.calibration_cards import read_calibration
 from pipeline.judging.votes import Vote
 from pipeline.parts.part_files import read_part
 from pipeline.store.object_store import Store
+from pipeline.store.s3_objects import Objects
 from tests.calibrations import scored
 from tests.derivations import Labelled
 from tests.labeling import Outcome, Row, contents, run_label, write_config
@@ -163,7 +163,7 @@ def test_derivation_on_s3(
 ) -> None:
     for name, value in s3.environment(JOB).items():
         monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
+    Objects.clear_instance_cache()
     made = Labelled.at(f"s3://{BUCKET}/out/derive")
     votes = [scored("ab", 9, 2), scored("ba", 9, 2)]
     for shard in ("a.parquet", "b.parquet"):
@@ -179,4 +179,4 @@ def test_derivation_on_s3(
     after = contents(made.output.uri)
     assert {key: after[key] for key in before} == before
     assert len(after) == len(before) + 3  # two parts and derivation.json
-    s3fs.S3FileSystem.clear_instance_cache()
+    Objects.clear_instance_cache()

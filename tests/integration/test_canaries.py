@@ -131,6 +131,6 @@ def test_missing_canaries_end_the_nightly_run_before_anything_starts(
     config = write_config(tmp_path / "night.yaml", model, changes)
     outcome = run_nightly(config, tmp_path / "in", tmp_path / "out")
     assert outcome.exit_code == 2
-    assert "nowhere: no *.parquet there" in outcome.error
+    assert "nowhere: no *.parquet, *.pq there" in outcome.error
     (night,) = nights(tmp_path / "out")
     assert (night["state"], night["steps"][0]["state"]) == ("failed", "failed")

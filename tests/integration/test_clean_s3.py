@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import s3fs
 
 import pipeline
 from pipeline.parts.index_update import update_index
+from pipeline.store.s3_objects import Objects
 from tests.cleaning import THEIRS, run_clean, stored_votes
 from tests.publishing import SMALL, Mill, latest_of
 from tests.s3_server import BUCKET, CLEANER, JOB, S3Server
@@ -25,12 +25,12 @@ def mill(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mill]:
     """Two labelled shards on the server, where this key may delete."""
     for name, value in s3.environment(CLEANER).items():
         monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()  # it remembers the key before
+    Objects.clear_instance_cache()  # it remembers the key before
     made = Mill.at(f"s3://{BUCKET}/cleaned/{id(monkeypatch)}")
     for number in range(2):
         made.shard(f"{number}.parquet", 20, seed=number)
     yield made
-    s3fs.S3FileSystem.clear_instance_cache()
+    Objects.clear_instance_cache()
 
 
 def test_a_reader_that_polls_misses_nothing(mill: Mill) -> None:
@@ -77,7 +77,7 @@ def test_without_the_right_to_delete(
 ) -> None:
     for name, value in s3.environment(JOB).items():
         monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
+    Objects.clear_instance_cache()
     job = Mill.at(f"s3://{BUCKET}/out/cleaned")
     for number in range(3):
         job.shard("0.parquet", 20, seed=number)

@@ -149,7 +149,7 @@ def test_too_many_quarantined_pairs_are_reported_and_end_with_their_exit_code(
         (["--input", "gold", "--control", "blur"], "control 'blur' is not known"),
         (["--input", "gold", "--limit", "0"], "--limit: got 0, expected at least 1"),
         (["--input", "gold", "--name", "../x"], "--name: got '../x'"),
-        (["--input", "nothing-here"], "no *.parquet there"),
+        (["--input", "nothing-here"], "no *.parquet, *.pq there"),
         (["--input", "gold", "--set", "judge.format=options"], "judge.format"),
     ],
 )

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import s3fs
 
 from pipeline.store.object_store import Store
+from pipeline.store.s3_objects import Objects
 from tests.derivations import Labelled
 from tests.exporting import (
     FOR_A,
@@ -107,7 +107,7 @@ def test_on_s3(
 ) -> None:
     for name, value in s3.environment(ADMIN).items():
         monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()  # it remembers the key before
+    Objects.clear_instance_cache()  # it remembers the key before
     root = f"s3://{BUCKET}/out/export"
     made = fill(Corpus(Store(f"s3://{BUCKET}/in/export"), Labelled.at(root)))
     # A process of its own, with a key that may neither delete nor write the input.
@@ -125,4 +125,4 @@ def test_on_s3(
     for row in found:
         (path,) = row["images"]
         assert made.output.read(f"{key}/{path}") == pictures[row["pair_id"]]
-    s3fs.S3FileSystem.clear_instance_cache()
+    Objects.clear_instance_cache()

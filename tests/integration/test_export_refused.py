@@ -89,7 +89,7 @@ def test_another_mapping_than_the_pairs_were_labelled_with(corpus: Corpus) -> No
     done = run_export(corpus.output, "--set", mapping)
     assert done.exit_code == 2
     assert "a.parquet, row 0: it is not the pair that was labelled" in done.error
-    assert "give the input.columns" in done.error
+    assert "give the input.map" in done.error
 
 
 def test_a_full_disk_leaves_no_export(corpus: Corpus) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-import s3fs
 
 from pipeline.snapshots.quality.measure_snapshot import read_quality
+from pipeline.store.s3_objects import Objects
 from tests.measuring import Corpus, random_corpus, random_pairs, random_votes
 from tests.publishing import latest_of, run_publish
 from tests.s3_server import BUCKET, JOB, S3Server
@@ -23,9 +23,9 @@ def corpus(
 ) -> Iterator[Corpus]:
     for name, value in s3.environment(JOB).items():
         monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()  # it remembers the key before
+    Objects.clear_instance_cache()  # it remembers the key before
     yield random_corpus(f"s3://{BUCKET}/out/{request.function.__name__}")
-    s3fs.S3FileSystem.clear_instance_cache()
+    Objects.clear_instance_cache()
 
 
 def test_a_blocked_snapshot_is_kept_and_readers_keep_theirs(

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import s3fs
 
 import pipeline
 from pipeline.store.object_store import Store
+from pipeline.store.s3_objects import Objects
 from tests.job_server import JobServer, job_server
 from tests.labeling import (
     assert_exact,
@@ -85,9 +85,9 @@ def corpus(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Corpus]:
     """An empty corpus; this process reads the bucket by the job's key too."""
     for name, value in s3.environment(JOB).items():
         monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
+    Objects.clear_instance_cache()
     yield Corpus(s3)
-    s3fs.S3FileSystem.clear_instance_cache()
+    Objects.clear_instance_cache()
 
 
 def rows_from(first: int, count: int) -> list[Row]:

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import s3fs
 from botocore.exceptions import ClientError
 
 from pipeline.store.object_store import Store
+from pipeline.store.s3_objects import Objects
 from tests.labeling import (
     assert_exact,
     contents,
@@ -39,11 +39,11 @@ def use_key(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[UseKey]:
     def use(key: Key) -> None:
         for name, value in s3.environment(key).items():
             monkeypatch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()  # it remembers the key before
+        Objects.clear_instance_cache()  # it remembers the key before
 
     use(JOB)
     yield use
-    s3fs.S3FileSystem.clear_instance_cache()
+    Objects.clear_instance_cache()
 
 
 def reference(path: str) -> list[dict[str, str | None]]:
@@ -107,19 +107,19 @@ def written_at(s3: S3Server, prefix: str) -> dict[str, object]:
             Key(JOB.access, "wrong-secret-5d2"),
             "in/first",
             "out/x",
-            f"{SOURCE}: ",
+            f"s3://{BUCKET}/out/x",
             "access is denied",
         ),
         (
             Key("no-such-key", "secret-of-none"),
             "in/first",
             "out/x",
-            f"{SOURCE}: ",
+            f"s3://{BUCKET}/out/x",
             "access is denied",
         ),
         (JOB, SOURCE, "elsewhere", f"s3://{BUCKET}/elsewhere/", "access is denied"),
         (READER, SOURCE, "out/x", f"s3://{BUCKET}/out/x/", "access is denied"),
-        (JOB, f"{SOURCE}/none", "out/x", f"{SOURCE}/none: ", "no *.parquet there"),
+        (JOB, f"{SOURCE}/none", "out/x", f"{SOURCE}/none: ", "no *.parquet, *.pq there"),
         (ADMIN, "s3://no-bucket/in", "out/x", "s3://no-bucket/in: ", "it does not exist"),
         (ADMIN, SOURCE, "s3://no-bucket/out", "s3://no-bucket/out", "it does not exist"),
     ],

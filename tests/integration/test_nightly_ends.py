@@ -124,7 +124,7 @@ def test_a_failed_nightly_run_is_reported_and_raises_its_own_error(
         PipelineConfig, str(write_config(tmp_path / "night.yaml", model, changes)), []
     )
     where = (str(tmp_path / "in"), str(tmp_path / "out"))
-    with pytest.raises(InputError, match=r"nowhere: no \*\.parquet there"):
+    with pytest.raises(InputError, match=r"nowhere: no \*\.parquet, \*\.pq there"):
         run_night(whole, *where, QUIET, report=report)
     assert seen == [("failed", "plan", None)]
     (night,) = nights(tmp_path / "out")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import s3fs
 
 from pipeline.store.object_store import Store
+from pipeline.store.s3_objects import Objects
 from tests.labeling import forbid_ray, run_label, write_config
 from tests.measuring import random_corpus
 from tests.nights import nights, run_nightly, steps_of
@@ -128,7 +128,7 @@ def test_no_run_is_an_error_that_says_what_there_is(tmp_path: Path) -> None:
 def test_on_s3(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in s3.environment(JOB).items():
         monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()  # it remembers the key before
+    Objects.clear_instance_cache()  # it remembers the key before
     corpus = random_corpus(f"s3://{BUCKET}/out/test_report")
     assert run_publish(corpus.output, "--input", corpus.source.uri).exit_code == 0
     run_id = str(latest_of(corpus.output)["published_by"])
@@ -138,4 +138,4 @@ def test_on_s3(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "What is in picture" in page
     metrics = json.loads(corpus.output.read(f"runs/{run_id}/metrics.json"))
     assert (metrics["state"], metrics["rows"]) == ("published", 154)
-    s3fs.S3FileSystem.clear_instance_cache()
+    Objects.clear_instance_cache()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from contextlib import suppress
 
 from pipeline.runtime.errors import StorageError
 from pipeline.snapshots.manifests import LATEST_KEY
@@ -12,6 +11,8 @@ from pipeline.store.object_store import Version
 from pipeline.store.uploads import Upload
 from tests.simulator.scheduler import Process
 from tests.simulator.simulated_store import SimulatedClient, SimulatedStore, World
+
+_LOST = 0.1  # of objects
 
 
 class CreateWithoutCondition(SimulatedStore):
@@ -41,12 +42,11 @@ class SwapTakesFailureForSuccess(SimulatedStore):
 
 
 class CreateTakesFailureForSuccess(SimulatedStore):
-    """Believes that a part is there where the answer to its PUT was lost or refused."""
+    """Believes that it has created what it now and then has not."""
 
     def create(self, key: str, data: bytes) -> bool:
-        with suppress(StorageError):
-            return super().create(key, data)
-        return True
+        lost = self._fs.world.scheduler.random.random() < _LOST
+        return True if lost else super().create(key, data)
 
 
 class AllProcessesSeemEnded(SimulatedStore):
@@ -54,14 +54,15 @@ class AllProcessesSeemEnded(SimulatedStore):
 
     def __init__(self, world: World, process: Process, root: str) -> None:
         super().__init__(world, process, root)
-        setattr(self.host, "has_ended", lambda process: True)  # noqa: B010
+        self.host.has_ended = lambda other: True  # type: ignore[method-assign]
 
 
 class UploadIgnoresFailure(SimulatedStore):
-    """Goes on where a file of a snapshot was not written."""
+    """Goes on where a file of a snapshot was not written, as it now and then is not."""
 
     def upload(self, key: str) -> Upload:
-        return _Uploading(super().upload(key), lambda upload: _quietly(upload.commit))
+        lost = self._fs.world.scheduler.random.random() < _LOST
+        return _Uploading(super().upload(key), lambda upload: None if lost else upload.commit())
 
 
 class ManifestBeforeFiles(SimulatedStore):
@@ -99,8 +100,3 @@ class _Uploading(Upload):
 
     def commit(self) -> None:
         self._commit(self._other)
-
-
-def _quietly(act: Callable[[], None]) -> None:
-    with suppress(StorageError):
-        act()

@@ -194,7 +194,7 @@ def test_a_single_shard_as_input(world: World) -> None:
 def test_the_suffix_counts_in_any_case(world: World) -> None:
     for name in ("a.PARQUET", "b.Parquet", "c.parq", "d.pq", "_e.PARQUET"):
         world.write(name, 3)
-    assert set(world.ranges()) == {"a.PARQUET", "b.Parquet"}
+    assert set(world.ranges()) == {"a.PARQUET", "b.Parquet", "d.pq"}
     assert set(world.ranges(uri=world.source / "a.PARQUET")) == {"a.PARQUET"}
 
 
@@ -227,5 +227,5 @@ def test_an_output_inside_of_the_input_is_refused(tmp_path: Path, name: str) -> 
 @pytest.mark.parametrize("name", ["", "nowhere", "nowhere.parquet"])
 def test_no_shard_at_all(world: World, name: str) -> None:
     world.source.mkdir()
-    with pytest.raises(InputError, match=r"no \*\.parquet there"):
+    with pytest.raises(InputError, match=r"no \*\.parquet, \*\.pq there"):
         world.plan(uri=world.source / name)

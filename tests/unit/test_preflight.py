@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
-from s3fs import S3FileSystem
 
 from jobs.doctor import main
 from pipeline.engines.engine_config import EngineConfig
@@ -37,6 +36,7 @@ from pipeline.labeling.preflight.store_checks import (
 from pipeline.labeling.preflight.weight_checks import Weights, find_weights
 from pipeline.pairs.input_config import InputConfig
 from pipeline.store.object_store import Store
+from pipeline.store.s3_objects import Objects
 from tests.labeling import write_config
 from tests.s3_server import BUCKET, JOB, READER, Key, S3Server
 from tests.shards import pair, write_shard
@@ -358,10 +358,10 @@ def use_key(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[S3Server, Key
     def use(server: S3Server, key: Key) -> None:
         for name, value in server.environment(key).items():
             monkeypatch.setenv(name, value)
-        S3FileSystem.clear_instance_cache()
+        Objects.clear_instance_cache()
 
     yield use
-    S3FileSystem.clear_instance_cache()
+    Objects.clear_instance_cache()
 
 
 @pytest.mark.s3

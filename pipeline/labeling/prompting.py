@@ -20,7 +20,7 @@ from pipeline.judging.row_checks import (
     question_of,
 )
 from pipeline.judging.votes import LETTERS, round_orders
-from pipeline.media.decode_budget import UNLIMITED, DecodeBudget
+from pipeline.media.decode_budget import UNLIMITED, DecodeBudget, give_memory_back
 from pipeline.media.images import decode_image
 from pipeline.media.media_store import MediaStore
 from pipeline.media.videos import decode_video
@@ -191,6 +191,7 @@ def media_threads(count: int) -> ThreadPoolExecutor:
     At the start of a run all of them decode what the next minutes need, while the event loop beside
     them and vLLM's engine core have a GPU to fill.
     """
+    give_memory_back()
     return ThreadPoolExecutor(count, thread_name_prefix="prepare", initializer=_lower_priority)
 
 

@@ -1,6 +1,6 @@
-"""Pictures and videos as the judge sees them: fetched, decoded within limits, upright, resized.
+"""Pictures and videos as the judge sees them, which is as a browser shows them.
 
-In: a media reference of a pair, and the judge's limits (``media_config``). Out: RGB pictures
-(``images``) and clips of sampled frames (``videos``), or a ``RowRejected`` that says what is wrong
-with the file. Frames are read by ``frame_reader`` and ``video_packets``. Read ``images`` first.
+In: a media reference of a pair (``media_store``), and the judge's limits (``media_config``). Out:
+RGB pictures (``images``) and clips of sampled frames (``videos``), or a ``RowRejected`` that says
+what is wrong: ``jpeg_scans`` and ``missing_pixels`` find gaps, ``signatures`` names other files.
 """

@@ -6,6 +6,11 @@ import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from PIL import Image
+
+_BLOCK = 2**26  # bytes
 
 
 class DecodeBudget:
@@ -38,3 +43,13 @@ class DecodeBudget:
 
 
 UNLIMITED = DecodeBudget()
+
+
+def give_memory_back() -> None:
+    """Has large pictures go back to the system once they are freed; for the whole process.
+
+    Pillow asks for 16 MiB at a time, which glibc keeps for the thread that had them: 3 GB for a
+    picture of 500 MB that 16 threads decode in turn. What is beyond 32 MiB it always gives back.
+    """
+    pillow: Any = Image  # its settings have no types
+    pillow.core.set_block_size(_BLOCK)

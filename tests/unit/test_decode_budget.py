@@ -98,10 +98,11 @@ MANY = """
 import sys, threading, warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from pipeline.media.decode_budget import DecodeBudget
+from pipeline.media.decode_budget import DecodeBudget, give_memory_back
 from pipeline.media.images import decode_image
 from pipeline.media.media_config import MediaConfig
 
+give_memory_back()
 warnings.simplefilter("ignore")
 page, stop = 4_096, threading.Event()
 def resident():
@@ -132,7 +133,7 @@ def test_many_small_files_of_large_pictures_stay_within_the_budget(tmp_path: Pat
     (tmp_path / "large.png").write_bytes(encoded(image, transparency=0))
     (tmp_path / "small.png").write_bytes(encoded(scene()))
     assert (tmp_path / "large.png").stat().st_size < 20_000
-    arguments = [tmp_path / "large.png", tmp_path / "small.png", 200_000_000, 40]
+    arguments = [tmp_path / "large.png", tmp_path / "small.png", 200_000_000, 32]
     child = subprocess.run(
         [sys.executable, "-c", MANY, *map(str, arguments)], capture_output=True, text=True
     )

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline.parts.forgotten import forgotten_row
 from pipeline.parts.part_files import asking_of, parse_part, part_bytes, read_part
-from pipeline.parts.part_keys import Part, ShardParts, parts_prefix
+from pipeline.parts.part_keys import Part, ShardParts, part_name, parts_prefix
 from pipeline.parts.units import Unit, subtract
 from pipeline.runtime.errors import ReconcileError
 from pipeline.store.object_store import Store
@@ -79,7 +79,7 @@ def redact_part(store: Store, part: Part, gone: Collection[int]) -> bool:
     table = read_part(store, part.key)
     rows = [forgotten_row(row) if row["row"] in gone else row for row in table.to_pylist()]
     folder, _, _ = part.key.rpartition("/")
-    name = f"{part.start:09d}-{part.stop:09d}.{part.revision + 1}.parquet"
+    name = part_name(part.start, part.stop, part.revision + 1)
     judge_id = rows[0]["judge_id"]
     how = (part.revision + 1, rows, asking_of(table))
     return _store(store, f"{folder}/{name}", judge_id, *how)

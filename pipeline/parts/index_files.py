@@ -135,6 +135,17 @@ def reading(store: Store, file: IndexFile) -> Iterator[None]:
         ) from error
 
 
+def read_file(store: Store, file: IndexFile) -> pa.Table:
+    """The whole of a file.
+
+    Raises:
+        InputError: it is damaged.
+        StorageError: the store fails.
+    """
+    with reading(store, file):
+        return open_file(store, file).read(use_threads=False)
+
+
 def groups_between(file: pq.ParquetFile, first: int, last: int) -> list[int]:
     """The row groups that may hold entries with ``high`` in ``[first, last]``."""
     chosen = []

@@ -23,6 +23,7 @@ from pipeline.parts.index_files import (
     hash_words,
     newest,
     open_file,
+    read_file,
     reading,
     state_key,
     write_file,
@@ -115,7 +116,7 @@ def drop_pairs(index: LabelIndex, store: Store, hashes: Collection[str]) -> Labe
             if not any(file.first <= high <= file.last for high, _ in words):
                 files.append(file)
                 continue
-            table = open_file(store, file).read(use_threads=False)
+            table = read_file(store, file)
             places = zip(table["high"].to_pylist(), table["low"].to_pylist(), strict=True)
             left = table.filter(pa.array([place not in words for place in places], pa.bool_()))
             files += [write_file(store, state.judge_id, left)] if left.num_rows else []
@@ -164,8 +165,7 @@ def _with_listed(
     """The list of parts with more of them; the last file grows until it is large."""
     files, listed = list(state.parts), list(added)
     if files and files[-1].rows < _LISTED:
-        with reading(store, last_file := files.pop()):
-            last = open_file(store, last_file).read(use_threads=False)
+        last = read_file(store, files.pop())
         listed = [*zip(last["key"].to_pylist(), last["asking"].to_pylist(), strict=True), *listed]
     return (*files, _parts_file(store, state.judge_id, listed))
 

@@ -20,6 +20,7 @@ from pipeline.parts.index_files import (
     hash_words,
     index_folder,
     open_file,
+    read_file,
     reading,
 )
 from pipeline.parts.part_files import read_part
@@ -94,8 +95,7 @@ class LabelIndex:
         The key is empty of a part that was removed since: the others keep their numbers.
         """
         for file in self.state.parts:
-            with reading(self._store, file):
-                table = open_file(self._store, file).read(use_threads=False)
+            table = read_file(self._store, file)
             yield from zip(table["key"].to_pylist(), table["asking"].to_pylist(), strict=True)
 
     def _entry(self, file: IndexFile, high: int, low: int) -> tuple[int, ...] | None:

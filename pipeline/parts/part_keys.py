@@ -79,6 +79,17 @@ class ShardParts:
         return [part.rows for part in self.parts]
 
 
+def part_name(start: int, stop: int, revision: int) -> str:
+    """The name of a part; revision 0 is that of labels v1, and not in the name."""
+    suffix = f".{revision}" if revision else ""
+    return f"{row_range(start, stop)}{suffix}.parquet"
+
+
+def row_range(start: int, stop: int) -> str:
+    """A row range, as in names of objects and in labels."""
+    return f"{start:09d}-{stop:09d}"
+
+
 def judge_folder(judge_id: str) -> str:
     """The folder name of a judge's objects."""
     return f"judge={judge_id[:16]}"

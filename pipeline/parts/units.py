@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.parts.part_keys import judge_folder, parts_prefix, shard_folders
+from pipeline.parts.part_keys import judge_folder, part_name, parts_prefix, row_range, shard_folders
 
 
 @dataclass(frozen=True, order=True)
@@ -31,12 +31,12 @@ class Unit:
     @property
     def name(self) -> str:
         """The row range, as in object names and labels."""
-        return f"{self.start:09d}-{self.stop:09d}"
+        return row_range(self.start, self.stop)
 
     def part_key(self, judge_id: str, revision: int = 1) -> str:
         """The key of a revision of the unit's part under the output root."""
-        suffix = f".{revision}" if revision else ""
-        return f"{parts_prefix(judge_id, self.shard_key)}/{self.name}{suffix}.parquet"
+        name = part_name(self.start, self.stop, revision)
+        return f"{parts_prefix(judge_id, self.shard_key)}/{name}"
 
     def attempts_prefix(self, judge_id: str) -> str:
         """The folder of the unit's attempt marks under the output root."""

@@ -42,7 +42,7 @@ def attempts(output: Path) -> Counter[str]:
 
 def committed(output: Path) -> set[str]:
     """The units that have a part, named as in :func:`attempts`."""
-    return {key.split("/", 2)[2].removesuffix(".parquet") for key in keys(output, "parts")}
+    return {key.split("/", 2)[2].removesuffix(".1.parquet") for key in keys(output, "parts")}
 
 
 def wait_for(job: Job, output: Path, prefix: str, count: int) -> None:

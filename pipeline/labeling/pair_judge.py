@@ -169,9 +169,10 @@ class Judge:
                 where = {**where, "revision": row_revision(before) + 1 if before else 1}
                 return _by_gold(pair, where, row.alike, pair_hash, self.policy_id)
             before = before or await self._in_thread(earlier.of_pair, pair_hash)
-            if before and earlier.stands(before):
+            going_on = earlier.votes(before) if before else []
+            if before and going_on is None:
                 return self._reused(before, pair, where)
-            votes = earlier.votes(before) if before else []
+            votes = going_on or []
             prepared = await self._in_thread(self._prompting.prepare, row)
             await self._vote(prepared, votes, where["run_id"])
             decision = self._labeler.decide(votes)

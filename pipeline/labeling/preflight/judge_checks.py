@@ -15,7 +15,7 @@ _NAME = "judge"
 def judge_check(config: LabelConfig, output_uri: str | None) -> Check:
     """Names the judge's id, and says how it is recognised in the output."""
     try:
-        version = model_version(config.judge.model)
+        version = model_version(config.judge.model, config.engine)
     except ConfigError as error:
         return Check(_NAME, "skipped", f"its weights are not known ({error})")
     if output_uri is None:

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """Serves in a thread for the length of a block; yields the URL."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    # It looks this often whether it is to end.
+    # It looks that often whether it is to end.
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:

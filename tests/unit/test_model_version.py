@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.model_files import files_digest, model_files, verdict_files
 from pipeline.engines.model_version import model_version
 from pipeline.judging.judge_config import ModelConfig
@@ -55,7 +56,7 @@ def folder(path: Path, files: Mapping[str, bytes]) -> ModelVersion:
         file = path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
-    return model_version(ModelConfig(name=str(path)))
+    return model_version(ModelConfig(name=str(path)), EngineConfig())
 
 
 def by_hand(files: Mapping[str, bytes]) -> str:
@@ -123,7 +124,8 @@ def ask(tmp_path: Path, url: str, *models: tuple[str, str | None]) -> list[Model
     """The versions of models of a hub."""
     with pytest.MonkeyPatch.context() as patch:
         use_hub(patch, url, tmp_path / "hf")
-        return [model_version(ModelConfig(name=name, revision=at)) for name, at in models]
+        asked = [ModelConfig(name=name, revision=at) for name, at in models]
+        return [model_version(each, EngineConfig()) for each in asked]
 
 
 def test_a_hub_model_is_its_files_and_stays_so_when_the_hub_is_gone(tmp_path: Path) -> None:
@@ -159,22 +161,22 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize(("name", "revision"), [("team/elsewhere", COMMIT), ("team/judge", None)])
 def test_without_a_hub_a_model_is_its_commit(name: str, revision: str | None) -> None:
-    version = model_version(ModelConfig(name=name, revision=revision))
+    version = model_version(ModelConfig(name=name, revision=revision), EngineConfig())
     assert version == ModelVersion.named(f"commit:{COMMIT}")
 
 
 @pytest.mark.usefixtures("offline")
 def test_an_unknown_commit_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(ConfigError, match=r"team/other.*pin judge\.model\.revision"):
-        model_version(ModelConfig(name="team/other"))
+        model_version(ModelConfig(name="team/other"), EngineConfig())
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./nowhere"])
 def test_a_missing_folder_is_named(name: str) -> None:
     with pytest.raises(ConfigError, match="there is no folder"):
-        model_version(ModelConfig(name=name))
+        model_version(ModelConfig(name=name), EngineConfig())
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no config\.json"):
-        model_version(ModelConfig(name=str(tmp_path)))
+        model_version(ModelConfig(name=str(tmp_path)), EngineConfig())

@@ -38,8 +38,9 @@ lock:
 demo: env-demo
 	$(BIN)/python -m jobs.demo
 
+# Two processes: tests/conftest.py says what they share out between them.
 test: test-tools
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-fast: env
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit

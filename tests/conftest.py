@@ -29,6 +29,24 @@ settings.register_profile("thorough", deadline=None, max_examples=250)
 settings.load_profile("quick")
 
 _OBJECT_STORE_BYTES = 120 * 2**20
+# What starts a Ray of its own, beside all files that have tests on the shared one.
+_OWN_RAY = {"test_job_submit.py", "test_label_s3.py", "test_nodes.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What one process runs where there are two (``pytest -n 2 --dist loadgroup``).
+
+    A file is never divided. All files that need Ray are one process's, one after the other, and
+    so are those with engines: two cores bear one of each.
+    """
+    with_ray = {
+        item.path
+        for item in items
+        if "shared_ray" in getattr(item, "fixturenames", ()) or item.path.name in _OWN_RAY
+    }
+    for item in items:
+        group = "engine" if item.get_closest_marker("engine") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group("ray" if item.path in with_ray else group))
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from schemas.labels import Status
 from tests.calibrations import calibration, scored
 from tests.derivations import Labelled, Row, rows_of
 from tests.labeling import run_job
-from tests.publishing import SMALL, Mill, latest_of, live_rows, run_publish
+from tests.publishing import SMALL, Mill, live_rows, run_publish
 
 STRICT = PolicyConfig(min_confidence=0.9)
 
@@ -151,46 +151,30 @@ def test_a_configuration_gives_judge_and_policy(tmp_path: Path) -> None:
     assert_decided(other, Labeler.of(other.made.judge, STRICT))
 
 
-def test_a_derivation_is_published_by_its_policy_and_calibration(
+def test_what_was_derived_is_published_by_its_policy_and_calibration(
     mill: Mill, tmp_path: Path
 ) -> None:
     fitted = calibration(mill.made.judge_id, weights=(0.2, 1.5, 0.4))
     file = tmp_path / "calibration.json"
     file.write_text(json.dumps(fitted.model_dump(mode="json")), encoding="utf-8")
-    asked = ("--policy.min_confidence", "0.7", "--calibration", str(file))
+    policy = ("--policy.min_confidence", "0.7")
     of_judge = ("--output", mill.output.uri, "--judge", mill.made.judge_id)
-    done = run_job(derive.main, [*of_judge, *asked])
+    done = run_job(derive.main, [*of_judge, *policy, "--calibration", str(file)])
     assert done.exit_code == 0, done.error
-    said = done.event("done")
-    labeler = Labeler.of(mill.made.judge, PolicyConfig(min_confidence=0.7), fitted)
-    for which in (said["derived"], said["policy_id"][:9]):
-        outcome = run_publish(mill.output, "--input", mill.source.uri, "--derivation", which)
+    derived = done.event("done")
+    where = ("--input", mill.source.uri)
+    for which in (str(file), f"{derived['derived']}/derivation.json"):
+        outcome = run_publish(mill.output, *where, *policy, "--calibration", which)
         assert outcome.exit_code == 0, outcome.error
-        assert_decided(mill, labeler)
-    counts = open_manifest(mill.output).counts
-    assert {name: counts[name] for name in Status} == {name: said.get(name, 0) for name in Status}
-
-
-@pytest.mark.parametrize(
-    ("which", "words"),
-    [("feed", "derivation 'feed': 0 policies"), ("./no-such", "derivation.json")],
-)
-def test_a_derivation_that_is_not_there(mill: Mill, which: str, words: str) -> None:
-    outcome = run_publish(mill.output, "--input", mill.source.uri, "--derivation", which)
-    assert (outcome.exit_code, words in outcome.error) == (2, True), outcome.error
-
-
-def test_a_derivation_that_would_be_another_now_is_refused(mill: Mill) -> None:
-    done = run_job(derive.main, ["--output", mill.output.uri, "--judge", mill.made.judge_id])
-    key = f"{done.event('done')['derived'].removeprefix(mill.output.uri + '/')}/derivation.json"
-    record = json.loads(mill.output.read(key)) | {"policy_id": "ab" * 32}
-    mill.output.put(key, json.dumps(record).encode())
-    digits = key.split("policy=")[1][:8]
-    outcome = run_publish(mill.output, "--input", mill.source.uri, "--derivation", digits)
-    assert outcome.exit_code == 2
-    assert "would decide otherwise" in outcome.error
-    with pytest.raises(Exception, match="LATEST"):
-        latest_of(mill.output)
+        assert_decided(mill, Labeler.of(mill.made.judge, PolicyConfig(min_confidence=0.7), fitted))
+    manifest = open_manifest(mill.output)
+    assert manifest.policy is not None
+    assert manifest.policy.policy_id == derived["policy_id"]
+    assert {name: manifest.counts[name] for name in Status} == {
+        name: derived.get(name, 0) for name in Status
+    }
+    old = run_publish(mill.output, *where, "--derivation", derived["policy_id"][:9])
+    assert (old.exit_code, "--calibration derivation.json" in old.error) == (2, True)
 
 
 def test_sizes_of_files_change_no_label(mill: Mill) -> None:

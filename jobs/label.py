@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from pipeline.engines.engine_registry import layout_of
 from pipeline.labeling.label_run import label
+from pipeline.labeling.preview.preview_pairs import preview
+from pipeline.labeling.preview.show_preview import add_preview_option, show_preview
 from pipeline.labeling.reopening import add_retry_option, parse_reasons
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import Call, Command, Parser
@@ -18,10 +21,15 @@ def _options(parser: Parser) -> None:
     add("--output", metavar="URI", required=True, help="where labels go")
     add_retry_option(parser)
     add("--dry-run", action="store_true", help="print the plan and stop")
+    add_preview_option(parser)
 
 
 def _run(call: Call[PipelineConfig]) -> int:
     options, config = call.options, call.config()
+    if options.preview is not None:
+        layout = layout_of(config.judge, config.engine)
+        show_preview(preview(config, options.input, layout, options.preview), call.reporter)
+        return 0
     with stop_on_sigterm() as stop:
         label(
             config,

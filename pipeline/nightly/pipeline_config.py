@@ -5,10 +5,12 @@ from __future__ import annotations
 from pipeline.export.export_config import ExportConfig
 from pipeline.labeling.canary_config import CanaryConfig
 from pipeline.labeling.label_config import LabelConfig
+from pipeline.labeling.run_budget import BudgetConfig, RunBudget
 from pipeline.nightly.exit_metrics import MetricsConfig
 from pipeline.nightly.nightly_config import NightlyConfig
 from pipeline.report.report_config import ReportConfig
 from pipeline.retention.clean_config import CleanConfig
+from pipeline.runtime.errors import ConfigError
 from pipeline.snapshots.gate_checks import GateConfig
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.quality.snapshot_counts import QualityConfig
@@ -29,3 +31,20 @@ class PipelineConfig(LabelConfig):
     clean: CleanConfig = CleanConfig()
     metrics: MetricsConfig = MetricsConfig()
     report: ReportConfig = ReportConfig()
+    budget: BudgetConfig = BudgetConfig()
+
+    def run_budget(self) -> RunBudget:
+        """What one labeling run may spend.
+
+        Raises:
+            ConfigError: it is limited in dollars, and nothing says what an hour costs.
+        """
+        votes, usd = self.budget.max_judgments, self.budget.max_usd
+        if usd is None:
+            return RunBudget(votes)
+        if not (price := self.report.usd_per_hour):
+            raise ConfigError(
+                f"budget.max_usd {usd:g}: what does an hour cost? set report.gpu_usd_per_hour, and "
+                "report.gpus to the number of GPUs"
+            )
+        return RunBudget(votes, 3_600 * usd / price, usd)

@@ -37,5 +37,14 @@ class ReportConfig(Frozen):
     """What one GPU costs an hour; without it no cost is reported."""
     gpus: float = Field(default=1, ge=0)
     """How many are paid for while a labeling run lasts."""
+    judgments_per_s: float | None = Field(default=None, gt=0)
+    """What one GPU was measured to do with this configuration; for the estimates of
+    ``label --dry-run``, unless a run of this judge has measured it.
+    """
     gallery: GalleryConfig = GalleryConfig()
     """The sample of pairs."""
+
+    @property
+    def usd_per_hour(self) -> float | None:
+        """What an hour of all GPUs costs; None where that is not configured."""
+        return None if self.gpu_usd_per_hour is None else self.gpu_usd_per_hour * self.gpus

@@ -7,8 +7,11 @@ import sys
 
 from rich.console import Console
 
-from pipeline.labeling.preview.preview_pairs import Preview, PreviewedPair
-from pipeline.labeling.preview.preview_text import print_preview
+from pipeline.engines.engine_config import EngineConfig
+from pipeline.engines.engine_registry import layout_of
+from pipeline.labeling.label_config import LabelConfig
+from pipeline.labeling.preview.preview_pairs import Preview, PreviewedPair, preview
+from pipeline.labeling.preview.preview_text import brief, print_preview
 from pipeline.runtime.command import Parser
 from pipeline.runtime.reporter import Reporter
 
@@ -30,6 +33,18 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a number of 1 or more")
     return int(text)
+
+
+def note_first_pair(config: LabelConfig, input_uri: str, reporter: Reporter) -> None:
+    """Notes how the first pair of an input reads; loads no tokenizer.
+
+    Raises:
+        InputError: there is no shard.
+        StorageError: the input cannot be reached.
+    """
+    counting_words = layout_of(config.judge, EngineConfig(kind="scripted"))
+    for pair in preview(config, input_uri, counting_words, 1).pairs:
+        reporter.note(f"the first pair, {brief(pair)}\n(--preview 3 shows pairs in full)")
 
 
 def show_preview(found: Preview, reporter: Reporter) -> None:

@@ -25,7 +25,7 @@ from pipeline.labeling.label_config import WorkersConfig
 from pipeline.labeling.planned_version import of_planned_version
 from pipeline.labeling.ray_nodes import nodes_of_cluster
 from pipeline.labeling.read_pairs import ShardTask, read_units
-from pipeline.labeling.run_budget import Take, VoteBudget, unlimited
+from pipeline.labeling.run_budget import RunBudget, Spending, Take
 from pipeline.labeling.shard_planner import ShardPlan, ShardPlanner, map_threads
 from pipeline.labeling.stop_mark import StopMark
 from pipeline.labeling.stop_watch import StopBudgetOver, StopWatch
@@ -50,7 +50,7 @@ def judge_shards(tasks: Sequence[ShardTask], spec: RunSpec, stop: Stop) -> Itera
     Raises:
         PairmillError: a stage met an error that the user can act on.
     """
-    take = unlimited if spec.max_judgments is None else _SharedVotes(spec.max_judgments)
+    take = _SharedSpending(spec.budget) if spec.budget.counted else None
     for wave in waves(tasks, spec.config.workers.wave_units):
         if stop.asked:
             return
@@ -91,19 +91,19 @@ def waves(tasks: Sequence[ShardTask], most_units: int) -> Iterator[list[ShardTas
         yield wave
 
 
-class _SharedVotes:
-    """A :class:`VoteBudget` in an actor beside the driver, which every worker asks."""
+class _SharedSpending:
+    """A :class:`Spending` in an actor beside the driver, which every worker asks."""
 
-    def __init__(self, votes: int) -> None:
+    def __init__(self, budget: RunBudget) -> None:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        beside = ray.remote(VoteBudget).options(num_cpus=0, scheduling_strategy=here)
-        self._actor: Any = beside.remote(votes)
+        beside = ray.remote(Spending).options(num_cpus=0, scheduling_strategy=here)
+        self._actor: Any = beside.remote(budget)
 
-    async def __call__(self, votes: int, begun: bool) -> bool:
-        return bool(await self._actor.take.remote(votes, begun))
+    async def __call__(self, votes: int, begun: bool, usd: float) -> bool:
+        return bool(await self._actor.take.remote(votes, begun, usd))
 
 
-def _flow(tasks: Sequence[ShardTask], spec: RunSpec, take: Take) -> ray.data.Dataset:
+def _flow(tasks: Sequence[ShardTask], spec: RunSpec, take: Take | None) -> ray.data.Dataset:
     workers = spec.config.workers
     _configure(DataContext.get_current(), workers)
     blocks = [pa.table({"task": pa.array([pickle.dumps(task)], pa.binary())}) for task in tasks]

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.aggregation.calibration_cards import read_calibration
 from pipeline.aggregation.reachable import check_reachable
+from pipeline.engines.engine_registry import check_engine
 from pipeline.engines.model_version import model_version
 from pipeline.judging.judge_cards import find_judge, write_card
 from pipeline.labeling.attempts import Starts
@@ -152,7 +153,8 @@ def label(
     """
     stop = stop or Stop()
     with phase(reporter, "identifying the model", announce=False):
-        version = model_version(config.judge.model)
+        check_engine(config.judge, config.engine)
+        version = model_version(config.judge.model, config.engine)
     output = Store(output_uri)
     known = find_judge(output, config.judge, version, config.engine.kind)
     calibrated = read_calibration(output, known.judge_id) is not None
@@ -252,7 +254,7 @@ def _judge(run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop) -> 
         run.reopening.reasons,
         run.canaries.corpus if run.canaries else None,
         run.epoch,
-        run.budget.judgments,
+        run.budget,
     )
     tasks = run.canaries.among(run.plan) if run.canaries else run.plan.tasks
     starts = Starts(run.output, judge_id, run.run_id)
@@ -262,7 +264,7 @@ def _judge(run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop) -> 
         for result in judge_shards(tasks, spec, stop):
             metrics.count(result)
             if result.counts.pairs < result.unit.rows and not stop.asked:
-                run.budget.end_votes(stop)
+                run.budget.end(stop)
             if result.corpus:
                 canaries.add(result.counts)
             else:

@@ -26,7 +26,7 @@ from pipeline.labeling.earlier_labels import NONE, EarlierLabels
 from pipeline.labeling.prompting import Prepared, Prompting, media_threads
 from pipeline.labeling.read_pairs import Pairs
 from pipeline.labeling.reopening import votes_of
-from pipeline.labeling.run_budget import Take, VotesSpentError, unlimited
+from pipeline.labeling.run_budget import Purse, VotesSpentError
 from pipeline.labeling.worker_activity import Activity
 from pipeline.media.decode_budget import DecodeBudget
 from pipeline.media.media_store import MediaStore
@@ -60,7 +60,7 @@ class Judge:
         media: MediaStore,
         labeler: Labeler | None = None,
         activity: Activity | None = None,
-        take: Take = unlimited,
+        purse: Purse | None = None,
     ) -> None:
         """Binds a judge to a started engine.
 
@@ -71,10 +71,11 @@ class Judge:
             media: the store of the pairs' media.
             labeler: makes labels of votes; by default under the default policy.
             activity: receives what starts and ends; by default, one that records nothing.
-            take: takes votes from what the run may spend.
+            purse: what votes are taken from; by default there are any number.
         """
         self.activity = activity or Activity()
-        self._engine, self._judge, self._how, self._take = engine, judge, how, take
+        self._engine, self._judge, self._how = engine, judge, how
+        self._purse = purse or Purse()
         self._labeler = labeler or Labeler.of(judge)
         self._budget = DecodeBudget(how.decode_bytes)
         self._prompting = Prompting(engine, judge, media, self._budget)
@@ -195,8 +196,7 @@ class Judge:
         while orders := next_orders(
             self._format, votes, self._judge.votes, count, prepared.pair_hash
         ):
-            if not await self._take(len(orders), begun):
-                raise VotesSpentError
+            await self._purse.take(len(orders), begun)
             begun = True
             superseded = len(votes) - len(standing(votes))
             asked = [
@@ -237,7 +237,7 @@ class Judge:
         if temperature == 0 and number - superseded >= len(round_orders(len(order), 0, "")):
             temperature = sampling.retry_temperature
         request_id = f"{prepared.pair_hash[:16]}-{os.urandom(4).hex()}-{number}"
-        limit = self._how.request_timeout_s
+        limit = self._how.reply_limit_s
         prompt = prepared.prompts.get(order)
         if prompt is None:  # a later permutation of a ranking
             prompt = await self._in_thread(self._prompting.prompt, prepared, order)
@@ -250,9 +250,10 @@ class Judge:
                 with self.activity.request():
                     reply = await self._engine.reply(request_id, prompt, how)
         except TimeoutError:
-            detail = f"no reply within {limit:g} s (engine.request_timeout_s)"
+            detail = f"no reply within {self._how.request_timeout_s:g} s (engine.request_timeout_s)"
             outcome = Reason.TIMEOUT
             return Vote(order=order, seed=seed, outcome=outcome, detail=detail, rendering=shown)
+        self._purse.pay(reply.prompt_tokens, reply.cached_tokens, reply.output_tokens)
         return self._read(order, seed, shown, reply)
 
     def _read(self, order: str, seed: int, shown: Rendering, reply: Reply) -> Vote:

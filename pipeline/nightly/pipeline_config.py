@@ -37,14 +37,15 @@ class PipelineConfig(LabelConfig):
         """What one labeling run may spend.
 
         Raises:
-            ConfigError: it is limited in dollars, and nothing says what an hour costs.
+            ConfigError: it is limited in dollars, and nothing has a price.
         """
-        votes, usd = self.budget.max_judgments, self.budget.max_usd
-        if usd is None:
-            return RunBudget(votes)
-        if not (price := self.report.usd_per_hour):
+        limits, tokens = self.budget, self.report.usd_per_million_tokens
+        if limits.max_usd is not None and not self.report.priced:
             raise ConfigError(
-                f"budget.max_usd {usd:g}: what does an hour cost? set report.gpu_usd_per_hour, and "
-                "report.gpus to the number of GPUs"
+                f"budget.max_usd {limits.max_usd:g}: nothing has a price: set "
+                "report.gpu_usd_per_hour, and report.gpus to the number of GPUs, or "
+                "report.usd_per_million_tokens"
             )
-        return RunBudget(votes, 3_600 * usd / price, usd)
+        of_tokens = tokens.usd if tokens else None
+        hour = self.report.usd_per_hour
+        return RunBudget(limits.max_judgments, limits.max_usd, hour, of_tokens)

@@ -55,8 +55,10 @@ def test_a_run_ends_with_its_budget_and_the_next_goes_on(tmp_path: Path, config:
     stopped = first.event("stopped")
     # Two votes decide each of these pairs.
     assert (stopped["judgments"], stopped["pairs"]) == (50, 25)
-    said = "budget.max_judgments 50 is spent: 25 of 60 pairs to do are labelled and committed; the"
-    assert first.error == f"{said} same command goes on from there\n"
+    assert first.error == (
+        "the budget is spent (budget.max_judgments 50): 25 of 60 pairs to do are labelled and "
+        "committed; the same command goes on from there\n"
+    )
     assert len(labels_of(where[2])) == 25
     second = run_label(*where, "--max-judgments", "70")
     assert (second.exit_code, second.event("done")["pairs"]) == (0, 35)
@@ -74,7 +76,7 @@ def test_what_a_plan_will_cost_is_said(tmp_path: Path, config: Path) -> None:
     known = run_label(*where, "--dry-run", *prices, "--report.gpus", "2")
     assert known.notes[-2] == (
         "0.17 to 0.67 hours at 0.2 judgments/s (report.judgments_per_s; report.gpus 2), starts of "
-        "engines not included; $0.83 to $3.33 at $5.00 an hour"
+        "engines not included; $0.83 to $3.33 at $6.94 per 1,000 judgments"
     )
     assert run_label(*where, "--max-usd", "3").exit_code == 2
     assert not (tmp_path / "out" / "parts").exists()

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
+from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.model_files import files_digest, model_files, verdict_files
 from pipeline.engines.model_version import model_version
 from pipeline.judging.judge_config import ModelConfig
@@ -50,11 +51,12 @@ BESIDE = {
 # Prints the versions of the models that it is given.
 SCRIPT = """
 import json, sys
+from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.model_version import model_version
 from pipeline.judging.judge_config import ModelConfig
 
 for name, revision in json.loads(sys.argv[1]):
-    found = model_version(ModelConfig(name=name, revision=revision))
+    found = model_version(ModelConfig(name=name, revision=revision), EngineConfig())
     print(json.dumps([found.digest, found.shown, sorted(found.names), dict(found.files)]))
 """
 
@@ -70,7 +72,7 @@ def folder(path: Path, files: Mapping[str, bytes]) -> ModelVersion:
         file = path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
-    return model_version(ModelConfig(name=str(path)))
+    return model_version(ModelConfig(name=str(path)), EngineConfig())
 
 
 def by_hand(files: Mapping[str, bytes]) -> str:
@@ -176,22 +178,22 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize(("name", "revision"), [("team/elsewhere", COMMIT), ("team/judge", None)])
 def test_without_a_hub_a_model_is_its_commit(name: str, revision: str | None) -> None:
-    version = model_version(ModelConfig(name=name, revision=revision))
+    version = model_version(ModelConfig(name=name, revision=revision), EngineConfig())
     assert version == ModelVersion.named(f"commit:{COMMIT}")
 
 
 @pytest.mark.usefixtures("offline")
 def test_an_unknown_commit_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(ConfigError, match=r"team/other.*pin judge\.model\.revision"):
-        model_version(ModelConfig(name="team/other"))
+        model_version(ModelConfig(name="team/other"), EngineConfig())
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./nowhere"])
 def test_a_missing_folder_is_named(name: str) -> None:
     with pytest.raises(ConfigError, match="there is no folder"):
-        model_version(ModelConfig(name=name))
+        model_version(ModelConfig(name=name), EngineConfig())
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no config\.json"):
-        model_version(ModelConfig(name=str(tmp_path)))
+        model_version(ModelConfig(name=str(tmp_path)), EngineConfig())

@@ -440,7 +440,7 @@ def test_the_judge_is_named_and_how_it_is_recognised(tmp_path: Path, model: Path
     assert judge_check(config, output.uri) == Check(
         "judge", "ok", f"{judge_id}, a new judge of this output"
     )
-    card = judge_card(config.judge, model_version(config.judge.model), "scripted")
+    card = judge_card(config.judge, model_version(config.judge.model, config.engine), "scripted")
     write_card(output, card)
     moved = shutil.copytree(model, tmp_path / "moved")
     elsewhere = LabelConfig(judge=JudgeConfig(model=ModelConfig(name=str(moved))), engine=SCRIPTED)

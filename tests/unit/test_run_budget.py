@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.labeling.run_budget import RunBudget, VoteBudget
+from pipeline.labeling.run_budget import Purse, RunBudget, Spending, VotesSpentError
 from pipeline.labeling.unit_result import UnitResult
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.parts.commit import uncommitted
@@ -30,13 +30,13 @@ def judged(
 
     Odd rows reply with the fault.
     """
-    left = VoteBudget(votes)
+    left = Spending(RunBudget(votes))
 
-    async def take(wanted: int, begun: bool) -> bool:
-        return left.take(wanted, begun)
+    async def take(wanted: int, begun: bool, usd: float) -> bool:
+        return left.take(wanted, begun, usd)
 
     judge, engine = scripted({"faults": {"ODD": fault} if fault else {}}, max_num_seqs=4)
-    judge._take = take
+    judge._purse = Purse(take)
     pairs = pairs_of([text_pair(n, "ODD" if n % 2 else "") for n in rows])
     worker = runner(judge, output, run_id, **more)
     done = asyncio.run(worker.run(unit(rows.start, rows.stop), pairs))
@@ -78,22 +78,51 @@ def test_rows_that_are_asked_about_again_keep_what_they_got(tmp_path: Path) -> N
     ]
 
 
-def test_dollars_are_time() -> None:
+def test_dollars_of_gpus_are_time() -> None:
     config = PipelineConfig.model_validate({"budget": {"max_usd": 6}})
-    with pytest.raises(ConfigError, match="what does an hour cost"):
+    with pytest.raises(ConfigError, match="nothing has a price"):
         config.run_budget()
     priced = {"budget": {"max_usd": 6}, "report": {"gpu_usd_per_hour": 3, "gpus": 4}}
-    assert PipelineConfig.model_validate(priced).run_budget() == RunBudget(None, 1_800, 6)
+    budget = PipelineConfig.model_validate(priced).run_budget()
+    assert budget == RunBudget(None, 6, 12)
+    assert not budget.counted
     asked = threading.Event()
 
     class Watched(Stop):
-        def ask(self, *why: object) -> None:  # type: ignore[override]
+        def ask(self, *why: object) -> None:
             super().ask(*why)  # type: ignore[arg-type]
             asked.set()
 
     stop = Watched()
-    with RunBudget(None, 0.01, 6).timed(stop):
+    with RunBudget(None, 0.01, 3_600).timed(stop):
         assert asked.wait(30)
-    with pytest.raises(BudgetSpentError, match=r"max_usd 6 is spent after 0 s: half is done; the"):
+    message = r"the budget is spent \(budget.max_usd 0.01\): half is done; the same command"
+    with pytest.raises(BudgetSpentError, match=message):
         stop.check("half is done")
     assert BudgetSpentError.exit_code == 6
+
+
+def test_dollars_of_tokens_are_paid_before_the_next_pair_is_begun() -> None:
+    prices = {"prompt": 1, "cached": 0.5, "output": 4}
+    priced = {"budget": {"max_usd": 9e-4}, "report": {"usd_per_million_tokens": prices}}
+    budget = PipelineConfig.model_validate(priced).run_budget()
+    assert budget.counted
+    left = Spending(budget)
+
+    async def take(votes: int, begun: bool, usd: float) -> bool:
+        return left.take(votes, begun, usd)
+
+    async def pairs() -> int:
+        purse, begun = Purse(take, budget.token_price), 0
+        while True:
+            try:
+                await purse.take(2, False)
+            except VotesSpentError:
+                return begun
+            begun += 1
+            await purse.take(2, True)
+            for _ in range(4):
+                purse.pay(40, 20, 5)
+
+    # Four replies cost 4 * (20 + 10 + 20) millionths of a dollar.
+    assert asyncio.run(pairs()) == 5

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from huggingface_hub import constants
@@ -20,8 +15,8 @@ from pipeline.engines.model_version import model_version
 from pipeline.judging.judge_config import ModelConfig
 from pipeline.judging.judge_identity import ModelVersion
 from pipeline.runtime.errors import ConfigError
+from tests.hub_client import use_hub
 from tests.model_hub import COMMIT, ModelHub, model_hub
-from tests.processes import ROOT
 
 MODEL = {
     "config.json": b"{}",
@@ -48,17 +43,6 @@ BESIDE = {
     "training_args.bin": b"arguments",
     "eval_results.json": b"{}",
 }
-# Prints the versions of the models that it is given.
-SCRIPT = """
-import json, sys
-from pipeline.engines.engine_config import EngineConfig
-from pipeline.engines.model_version import model_version
-from pipeline.judging.judge_config import ModelConfig
-
-for name, revision in json.loads(sys.argv[1]):
-    found = model_version(ModelConfig(name=name, revision=revision), EngineConfig())
-    print(json.dumps([found.digest, found.shown, sorted(found.names), dict(found.files)]))
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -136,14 +120,12 @@ def test_the_digest_is_of_names_and_contents() -> None:
     assert len({files_digest(each) for each in digests}) == len(digests)
 
 
-def ask(tmp_path: Path, url: str, *models: tuple[str, str | None]) -> list[Any]:
-    """What a process of its own says of models of a hub: its client reads HF_ENDPOINT once."""
-    where = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "PATH": os.environ["PATH"]}
-    where |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    command = [sys.executable, "-c", SCRIPT, json.dumps(models)]
-    done = subprocess.run(command, cwd=ROOT, env=where, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+def ask(tmp_path: Path, url: str, *models: tuple[str, str | None]) -> list[ModelVersion]:
+    """The versions of models of a hub."""
+    with pytest.MonkeyPatch.context() as patch:
+        use_hub(patch, url, tmp_path / "hf")
+        asked = [ModelConfig(name=name, revision=at) for name, at in models]
+        return [model_version(each, EngineConfig()) for each in asked]
 
 
 def test_a_hub_model_is_its_files_and_stays_so_when_the_hub_is_gone(tmp_path: Path) -> None:
@@ -154,8 +136,9 @@ def test_a_hub_model_is_its_files_and_stays_so_when_the_hub_is_gone(tmp_path: Pa
         pinned, newest, bare = ask(
             tmp_path, hub.url, ("team/judge", COMMIT), ("team/judge", None), ("team/bare", COMMIT)
         )
-    assert pinned == newest == [whole.digest, commit, sorted({*whole.names, commit}), whole.files]
-    assert bare == [commit, commit, [commit], {}]  # the hub states no hashes
+    of_hub = ModelVersion(whole.digest, commit, whole.names | {commit}, whole.files)
+    assert pinned == newest == of_hub
+    assert bare == ModelVersion.named(commit)  # the hub states no hashes
     gone = [path for path in hub.asked if path.endswith((".safetensors", ".bin", ".png"))]
     assert gone == []  # no weights are downloaded to know them
 

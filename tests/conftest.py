@@ -33,6 +33,7 @@ _OBJECT_STORE_BYTES = 120 * 2**20
 _OWN_RAY = {"test_job_submit.py", "test_label_s3.py", "test_nodes.py"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What one process runs where there are two (``pytest -n 2 --dist loadgroup``).
 
@@ -45,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "shared_ray" in getattr(item, "fixturenames", ()) or item.path.name in _OWN_RAY
     }
     for item in items:
-        group = "engine" if item.get_closest_marker("engine") else str(item.path)
+        group = "engine" if item.get_closest_marker("engine") else item.path.stem
         item.add_marker(pytest.mark.xdist_group("ray" if item.path in with_ray else group))
 
 

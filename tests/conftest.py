@@ -36,7 +36,7 @@ _OBJECT_STORE_BYTES = 120 * 2**20
 _OWN_RAY = {"test_job_submit.py", "test_label_s3.py", "test_nodes.py"}
 
 
-class _Files(LoadScopeScheduling):
+class _Files(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """What one process runs where there are several (``pytest -n 2``).
 
     A file is never divided. All files that need Ray are one process's, one after the other, and

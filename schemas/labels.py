@@ -142,9 +142,15 @@ LABELS = versioned(
                 "epoch",
                 pa.int64(),
             ),  # of the lease under which they were added last; then higher wins
+            # Pairs that share it are alike and count together in statistics: a hash of the
+            # prompt's media, or of its text where it has none; see pipeline.pairs.prompts.
+            ("cluster", pa.string()),
         ]
     ),
 )
+
+# Columns that parts of labels v2 may lack: they are null then.
+ADDED = ("cluster",)
 
 
 def labels_v2(table: pa.Table, columns: Sequence[str] | None = None) -> pa.Table:

@@ -16,7 +16,7 @@ from pipeline.judging.judge_cards import read_card
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.votes import Vote
 from pipeline.pairs.input_config import InputConfig
-from pipeline.pairs.prompts import prompt_key
+from pipeline.pairs.prompts import cluster_key
 from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.runtime.reporter import Reporter
 from pipeline.store.lease import Lease
@@ -97,7 +97,7 @@ def gold_votes(judged: JudgedPair, rule: Rule) -> GoldVotes:
             "its values under input.map.gold"
         )
     votes = [Vote.from_row(row) for row in label["votes"]]
-    prompt = prompt_key(judged.pair["prompt"], judged.pair["messages"])
+    prompt = cluster_key(label["cluster"], judged.pair["prompt"], judged.pair["messages"])
     decision = decide_pair(votes, rule)
     share = float(decision.p_a_raw or 0)
     return GoldVotes(label["pair_hash"], prompt, votes, share, _OUTCOMES[gold], decision.preference)

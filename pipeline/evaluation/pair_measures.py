@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.judging.votes import Vote
-from pipeline.pairs.prompts import prompt_key
+from pipeline.pairs.prompts import cluster_key
 from schemas.labels import Status
 from schemas.pairs import GOLD_VALUES
 
@@ -30,8 +30,9 @@ def has_gold(pair: Mapping[str, Any], about: str) -> bool:
 
 
 def prompt_of(judged: JudgedPair) -> int:
-    """The key of the prompt; pairs of one prompt are alike."""
-    return prompt_key(judged.pair["prompt"], judged.pair["messages"])
+    """The key of the prompt's media, or of its text without any; pairs of one are alike."""
+    pair = judged.pair
+    return cluster_key(judged.label["cluster"], pair["prompt"], pair["messages"])
 
 
 def label_of(judged: JudgedPair) -> str:

@@ -166,7 +166,7 @@ class Judge:
             return forgotten_row(forgotten)
         try:
             row = await self._in_thread(self._prompting.identify, pair)
-            pair_hash = row.pair_hash
+            pair_hash, where = row.pair_hash, {**where, "cluster": row.cluster}
             if earlier.forgotten.knows(None, pair_hash):
                 return forgotten_row(forgotten)
             if row.alike:
@@ -220,6 +220,7 @@ class Judge:
         position = {name: where[name] for name in ("shard", "unit", "row")}
         stated = {"revision": row_revision(label), "epoch": label["epoch"] or 0}
         row = {**label, **position, **stated, "pair_id": pair["pair_id"]}
+        row["cluster"] = where.get("cluster") or label["cluster"]
         row["votes"] = [vote.as_row() for vote in votes_of(label)]
         if label["status"] == Status.QUARANTINED or not row["votes"]:
             return row
@@ -297,8 +298,8 @@ def label_row(
 
     Args:
         pair: the input row.
-        where: ``shard, unit, row, judge_id, run_id``, and ``epoch`` and ``revision`` unless they
-            are 0 and 1.
+        where: ``shard, unit, row, judge_id, run_id``, the ``cluster`` if it is known, and ``epoch``
+            and ``revision`` unless they are 0 and 1.
         hashed: the pair's hash; None where its media or text could not be read.
         decision: the label, tie, abstention or quarantine.
         votes: every vote, unparseable ones included.
@@ -310,6 +311,7 @@ def label_row(
         "pair_hash": hashed,
         "epoch": 0,
         "revision": 1,
+        "cluster": None,
         **where,
         **decision.as_row(),
         "n_votes": len(standing(votes)),

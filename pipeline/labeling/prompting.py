@@ -26,6 +26,7 @@ from pipeline.media.videos import decode_video
 from pipeline.pairs.conversations import Part, Unfit, text_part
 from pipeline.pairs.pair_hash import Content, pair_hash
 from pipeline.pairs.placing import leading, place
+from pipeline.pairs.prompts import cluster_of
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 
@@ -37,6 +38,7 @@ class Identified:
     """A row whose media are fetched and not decoded yet: enough to identify its pair.
 
     Attributes:
+        cluster: what pairs share that are alike (``pipeline.pairs.prompts``).
         alike: why there is nothing to ask of a pair that a person has decided; None otherwise.
     """
 
@@ -44,6 +46,7 @@ class Identified:
     question: str
     context: Content
     candidates: tuple[Content, ...]
+    cluster: str | None = None
     alike: str | None = None
 
 
@@ -104,7 +107,7 @@ class Prompting:
         if alike and not decided_by_gold(pair, self._judge):
             raise RowRejected(Reason.BAD_ROW, alike)
         hashed = pair_hash(pair, contents, context)
-        return Identified(hashed, question, context, contents, alike)
+        return Identified(hashed, question, context, contents, cluster_of(pair, context), alike)
 
     def prepare(self, row: Identified) -> Prepared:
         """Decodes a row's media and lays out its first round.

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pipeline.runtime.digest import digest
@@ -19,14 +20,16 @@ class Content:
     images: tuple[bytes, ...] = ()
     videos: tuple[bytes, ...] = ()
 
+    @cached_property
+    def media_hashes(self) -> tuple[str, ...]:
+        """Of its pictures, then of its videos."""
+        return tuple(hashlib.sha256(data).hexdigest() for data in (*self.images, *self.videos))
+
     def hashed(self) -> dict[str, Any]:
         """The content with each picture and video replaced by its hash."""
-        media = {"images": self.images, "videos": self.videos}
-        hashes = {
-            name: [hashlib.sha256(data).hexdigest() for data in each]
-            for name, each in media.items()
-        }
-        return {"text": self.text, **hashes}
+        count = len(self.images)
+        images, videos = list(self.media_hashes[:count]), list(self.media_hashes[count:])
+        return {"text": self.text, "images": images, "videos": videos}
 
 
 def pair_hash(pair: Mapping[str, Any], candidates: Sequence[Content], context: Content) -> str:

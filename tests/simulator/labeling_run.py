@@ -60,6 +60,7 @@ class Identified:
     """What stands for a row that was read."""
 
     pair_hash: str
+    cluster: str = "ab" * 32
     alike: str = ""
 
 

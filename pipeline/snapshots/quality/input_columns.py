@@ -1,4 +1,7 @@
-"""What measuring reads of the input: gold; and prompts and text lengths of some row groups."""
+"""What measuring reads of the input: gold; and prompts and text lengths of some row groups.
+
+The keys of prompts are those of their texts, for rows whose labels do not state their cluster.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.pairs.pair_mapping import PairMapping
-from pipeline.pairs.prompts import prompt_key
+from pipeline.pairs.prompts import cluster_key
 from pipeline.pairs.shard_columns import ShardColumns, narrow_batches
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.errors import InputError
@@ -212,7 +215,7 @@ def _prompt_keys(pieces: Sequence[pa.Table], of: NDArray[np.bool_] | None = None
         columns = (piece[name].to_pylist() for name in _PROMPT)
         for prompt, turns in zip(*columns, strict=True):
             wanted = of is None or of[len(keys)]
-            keys.append(prompt_key(prompt, turns) if wanted else 0)
+            keys.append(cluster_key(None, prompt, turns) if wanted else 0)
     return np.array(keys, np.int64) if keys else None
 
 

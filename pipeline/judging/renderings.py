@@ -38,7 +38,8 @@ class Rendering:
 
 # What votes of labels v1, which state no rendering, were made with.
 FIRST = Rendering(text=2, image=2, video=2, ending=2)
-# Raise a kind with any change of its code that can change a verdict.
+# Raise a kind with any change of its code that can change a verdict of ordinary rows. One that
+# concerns odd media alone would judge all rows with media again: infra/OPS.md says what then holds.
 CURRENT = Rendering(text=2, image=2, video=2, ending=2)
 
 

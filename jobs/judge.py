@@ -29,8 +29,11 @@ def _run(call: Call[PipelineConfig]) -> int:
         raise ConfigError(f"judge.bundle: {error}") from error
     for format_ in bundle.formats.values():
         kind = format_.declared.candidates[0]
-        sys.stdout.write(f"=== {format_.name}, candidates: {kind}\n")
-        sys.stdout.write(f"{shown_prompt(bundle, format_, kind)}\n\n")
+        shown = shown_prompt(bundle, format_, kind)
+        if call.reporter.style == "json":
+            call.reporter.event("prompt", {"format": format_.name, "text": shown})
+        else:
+            sys.stdout.write(f"=== {format_.name}, candidates: {kind}\n{shown}\n\n")
     call.reporter.event(
         "checked",
         {
@@ -50,11 +53,11 @@ def _run(call: Call[PipelineConfig]) -> int:
 COMMAND = Command(
     name="judge",
     text="check: reads a bundle's transcripts (every reply must say what it is stated to say),\n"
-    "shows its prompts, and reads hostile replies in each of its grammars: every one must end as a\n"
-    "verdict on the scale or as a typed reason, in time that grows with its length.",
+    "shows its prompts, and reads hostile replies in each of its grammars: every one must end as\n"
+    "a verdict on the scale or as a typed reason, in time that grows with its length.",
     example="check ./mine",
     settings=PipelineConfig,
-    example_setting="--judge.bundle ./mine",
+    example_setting="--judge.bundle r1-reward",
     add_options=_options,
     run=_run,
     exits=(0, 2, 130),

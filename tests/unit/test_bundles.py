@@ -30,7 +30,7 @@ from tests.judging import Row, judge_rows, scripted, text_pair
 from tests.labeling import run_job
 
 VERSION = ModelVersion.named("w")
-LETTER = {
+LETTER: Row = {
     "family": "pair",
     "candidates": ["text"],
     "user": "{question}\n\n{answers}",
@@ -97,7 +97,7 @@ def test_bundles_that_no_reply_is_known_of_say_so() -> None:
     ],
 )
 def test_an_ambiguous_grammar_is_refused(tmp_path: Path, reply: Row, message: str) -> None:
-    folder = bundle_at(tmp_path / "mine", reply=LETTER["reply"] | reply)  # type: ignore[operator]
+    folder = bundle_at(tmp_path / "mine", reply=LETTER["reply"] | reply)
     with pytest.raises(ValidationError) as refused:
         JudgeConfig.model_validate({"bundle": folder})
     assert message in str(refused.value)
@@ -175,13 +175,13 @@ def test_a_candidate_without_a_score_makes_no_vote() -> None:
     assert "of candidate b: " in label["detail"]
 
 
-RUBRIC = {
+RUBRIC: Row = {
     "criteria": [
         {"name": "Accuracy", "text": "right", "weight": 3},
         {"name": "Tone", "text": "kind", "levels": {"1": "rude", "10": "warm"}},
     ]
 }
-BY_RUBRIC = {"bundle": "rubric-json", "allow_experimental": True, "rubric": RUBRIC}
+BY_RUBRIC: Row = {"bundle": "rubric-json", "allow_experimental": True, "rubric": RUBRIC}
 
 
 def test_a_rubrics_scores_are_kept_by_criterion() -> None:
@@ -242,8 +242,8 @@ def test_a_rubric_that_counts_nothing_is_refused(criteria: list[Row], message: s
 
 
 def test_shares_sum_to_their_total() -> None:
-    each = ReplyGrammar(think="none", at="whole", wrap="{n}={}", score="0..1 share", each=True)  # type: ignore[arg-type]  # as YAML has it
-    one = ReplyGrammar(think="none", at="whole", wrap="{}", score="1..6 share")  # type: ignore[arg-type]
+    each = ReplyGrammar(think="none", at="whole", wrap="{n}={}", score="0..1 share", each=True)
+    one = ReplyGrammar(think="none", at="whole", wrap="{}", score="1..6 share")
     assert parse(each, "1=0.333333333333333 2=0.666666666666667", "stop", 2) == Verdict(
         (0.333333333333333, 0.666666666666667), None, ""
     )

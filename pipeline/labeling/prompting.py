@@ -12,14 +12,13 @@ from typing import Any
 
 from pipeline.engines.engine import Chat, ChatPart, Layout, Rendered
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.prompts import load_prompt
 from pipeline.judging.row_checks import (
     candidates_of,
     decided_by_gold,
     nothing_to_compare,
     question_of,
 )
-from pipeline.judging.votes import LETTERS, round_orders
+from pipeline.judging.votes import LETTERS
 from pipeline.media.decode_budget import UNLIMITED, DecodeBudget, give_memory_back
 from pipeline.media.images import decode_image
 from pipeline.media.media_store import MediaStore
@@ -85,7 +84,7 @@ class Prompting:
             budget: shared by all that decode in this process.
         """
         self._layout, self._judge, self._media, self._budget = layout, judge, media, budget
-        self._prompt = load_prompt(judge.format, judge.candidates)
+        self._prompt = judge.prompt_texts
 
     def identify(self, pair: Mapping[str, Any]) -> Identified:
         """Checks a row and fetches its media.
@@ -121,8 +120,10 @@ class Prompting:
             question,
             tuple((*media, *_on_a_new_line(rest, media)) for media, rest in answers),
         )
-        first = round_orders(len(row.candidates), 0, row.pair_hash)
-        longest = max(self.prompt(prepared, order).length for order in first)
+        format_ = self._judge.declared_format
+        first = format_.orders(len(row.candidates), 0, row.pair_hash)
+        shown = [each for order in first for each in format_.requests(order)]
+        longest = max(self.prompt(prepared, each).length for each in shown)
         limit = self._judge.model.max_model_len - self._judge.sampling.max_tokens
         if longest > limit:
             raise RowRejected(
@@ -132,11 +133,11 @@ class Prompting:
         return prepared
 
     def prompt(self, prepared: Prepared, order: str) -> Rendered:
-        """The prompt that shows the candidates in ``order``; laid out once."""
+        """The prompt that shows these candidates in ``order``; laid out once."""
         if order not in prepared.prompts:
             answers = [prepared.answers[LETTERS.index(letter)] for letter in order]
             parts = self._prompt.fill(prepared.context, prepared.question, answers)
-            chat = Chat(self._prompt.system, parts, self._judge.sampling.reply_prefix)
+            chat = Chat(self._prompt.system, parts, self._judge.reply_prefix)
             prepared.prompts[order] = self._layout.render(chat)
         return prepared.prompts[order]
 

@@ -16,10 +16,11 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from pipeline.aggregation.criteria_weights import weighted, weights_of
 from pipeline.aggregation.evidence import next_orders
+from pipeline.aggregation.policy import PolicyConfig
 from pipeline.judging.asking import asking_of
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.renderings import concerns, unstated
 from pipeline.judging.votes import Vote, standing
 from pipeline.runtime.errors import InputError
@@ -62,8 +63,8 @@ class Reopening:
         if any(concerns(vote.rendering or unstated(self.judge)) for vote in votes):
             return "shown_otherwise"
         orders = next_orders(
-            FORMATS[self.judge.format],
-            votes,
+            self.judge.declared_format,
+            weighted(votes, weights_of(self.judge, PolicyConfig())),
             self.judge.votes,
             len(votes[0].order),
             label["pair_hash"],

@@ -53,7 +53,7 @@ class NewStates:
     """How the states without the pairs are made.
 
     Attributes:
-        policy, publish: as nights publish.
+        policy, publish: as nightly runs publish.
         columns: the ``input`` section, by which exports read the pairs.
         export: makes an export again.
     """
@@ -159,7 +159,7 @@ class Forgetting:
             lease,
             policy=how.policy,
             max_bad_shards=len(live.shards),
-            # No threshold may keep the pairs live; the night after is gated as any.
+            # No threshold may keep the pairs live; the next nightly run is gated as any.
             gate=lambda output, manifest: {"passed": True, "why": "pairs were forgotten"},
             again=live,
         )

@@ -34,6 +34,7 @@ def _options(parser: Parser) -> None:
     add("--revision", help="commit of the hub set; pin it")
     add("--media", metavar="FOLDER", help="where the data's media paths start")
     names = ", ".join(CONTROLS)
+    add("--as-published", action="store_true", help="judge as the benchmark's published results")
     add("--control", action="append", default=[], metavar="NAME", help=names)
     add("--limit", type=int, metavar="N", help="only the first N pairs (of a part)")
     add("--name", help="names the evaluation; by default benchmark or input")
@@ -41,7 +42,8 @@ def _options(parser: Parser) -> None:
 
 def _run(call: Call[PipelineConfig]) -> int:
     options = call.options
-    config, task = call.config(), _task(options)
+    task = _task(options)
+    config = call.config(*_published_settings(task))
     # Standard output is for the report; progress of the labeling runs goes beside it.
     reporter = Reporter(Console(file=sys.stderr, soft_wrap=True), style=options.log)
     result = evaluate(config, task, options.output, reporter)
@@ -56,14 +58,25 @@ def _run(call: Call[PipelineConfig]) -> int:
     return 0
 
 
+def _published_settings(task: Task) -> tuple[str, ...]:
+    """The settings of the benchmark's published results, if they are asked for."""
+    if not task.as_published:
+        return ()
+    if task.benchmark is None or not task.benchmark.published:
+        known = ", ".join(name for name, found in BENCHMARKS.items() if found.published)
+        raise ConfigError(f"--as-published: results to compare with are known of {known}")
+    return task.benchmark.setting.overrides()
+
+
 def _task(options: argparse.Namespace) -> Task:
     request = Request(options.data, options.split, options.revision, options.media, options.limit)
     controls = tuple(dict.fromkeys(options.control))
     if options.benchmark is not None:
         benchmark = find_benchmark(options.benchmark)
         name = _name(options, benchmark.name)
-        return Task(name, None, benchmark, request, controls)
-    if given := [n for n in ("data", "split", "revision", "media") if getattr(options, n)]:
+        return Task(name, None, benchmark, request, controls, options.as_published)
+    of_benchmarks = ("data", "split", "revision", "media", "as_published")
+    if given := [name.replace("_", "-") for name in of_benchmarks if getattr(options, name)]:
         raise ConfigError(f"--{given[0]} is of a benchmark: say which with --benchmark")
     name = _name(options, PurePosixPath(options.input).stem or "gold")
     return Task(name, options.input, None, request, controls)
@@ -73,7 +86,12 @@ def _name(options: argparse.Namespace, default: str) -> str:
     """The evaluation's name; another selection of rows is another evaluation."""
     if options.limit is not None and options.limit < 1:
         raise ConfigError(f"--limit: got {options.limit}, expected at least 1")
-    parts = [options.name or default, options.split, options.limit and f"first-{options.limit}"]
+    parts = [
+        options.name or default,
+        options.split,
+        options.as_published and "as-published",
+        options.limit and f"first-{options.limit}",
+    ]
     name = "-".join(part for part in parts if part)
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise ConfigError(f"--name: got {name!r}, expected letters, digits, '_', '.' and '-'")

@@ -88,7 +88,7 @@ class Single:
 # Raise a format's `grammar` with any change of its parser that reads some reply otherwise.
 FORMATS: dict[FormatName, Format] = {
     "pairwise_scores": Pairwise(scale=(1, 10), grammar=3),
-    "pairwise_options": Pairwise(scale=None, grammar=3),
+    "pairwise_options": Pairwise(scale=None, grammar=4),
     "single_score": Single(grammar=3),
     "batch_ranking": Ranking(grammar=3),
 }

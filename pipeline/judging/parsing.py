@@ -17,7 +17,7 @@ _THINK_START = "<think>"
 _SCORE = re.compile(
     r"\s*<answer>\s*([0-9]{1,3}(?:\.[0-9]{1,3})?)(?:\s*/\s*([0-9]{1,3}))?\s*</answer>\s*", re.ASCII
 )
-_OPTION = re.compile(r"\s*<answer>\s*\[\[([AB=>\w\s]{1,40})\]\]\s*</answer>\s*", re.ASCII)
+_OPTION = re.compile(r"\s*<answer>\s*\[\[([AB<=>\w\s]{1,40})\]\]\s*</answer>\s*", re.ASCII)
 _REFUSAL = re.compile(
     r"\s*I(['\u2019]m sorry| am sorry| cannot| can['\u2019]t| am unable|['\u2019]m unable)\b", re.I
 )
@@ -25,7 +25,9 @@ _REFUSAL = re.compile(
 Option = Literal["first", "second", "both_good", "both_bad"]
 _OPTIONS: dict[str, Option] = {
     "A>B": "first",
+    "B<A": "first",
     "B>A": "second",
+    "A<B": "second",
     "A=B=GOOD": "both_good",
     "A=B=BAD": "both_bad",
 }
@@ -109,7 +111,8 @@ def parse_scores(
 def parse_option(reply: str, finish_reason: str | None) -> Verdict | Unparseable:
     """Parses a reply of one option: ``<think>…</think><answer>[[A>B]]</answer>``.
 
-    The options are ``A>B``, ``B>A``, ``A=B=Good`` and ``A=B=Bad``, in any case and spacing.
+    The options are ``A>B``, ``B>A``, ``A=B=Good`` and ``A=B=Bad``, in any case and spacing; the
+    first two may be written the other way around, as ``B<A`` and ``A<B``.
     """
     answer = _answer(reply, finish_reason)
     if isinstance(answer, Unparseable):

@@ -29,12 +29,13 @@ def _options(parser: Parser) -> None:
     what.add_argument("--input", metavar="URI", help="folder of gold pair shards")
     add = parser.add_argument
     add("--output", metavar="URI", required=True, help="labels and evaluation")
-    add("--data", metavar="ID|PATH", help="hub id, file or folder of the benchmark")
-    add("--split", help="a split other than the benchmark's own")
+    add("--data", metavar="ID|URI", help="hub id, file, folder or glob of the benchmark")
+    add("--split", help="only this split: of the hub set, or named so by a file or folder")
     add("--revision", help="commit of the hub set; pin it")
     add("--media", metavar="FOLDER", help="where the data's media paths start")
     names = ", ".join(CONTROLS)
-    add("--as-published", action="store_true", help="judge as the benchmark's published results")
+    add("--as-published", action="store_true",
+        help="sampling, votes, sizes of pictures of its published results")  # fmt: skip
     add("--control", action="append", default=[], metavar="NAME", help=names)
     add("--limit", type=int, metavar="N", help="only the first N pairs (of a part)")
     add("--name", help="names the evaluation; by default benchmark or input")

@@ -25,7 +25,7 @@ from pipeline.runtime.errors import EngineDeadError, EngineStartError
 from schemas.validation_faults import first_faults
 
 Fault = Literal["kill", "die", "hang", "malformed", "truncated", "refused", "out_of_range", "flip"]
-_ANSWER = re.compile(r"\n\n\[Assistant(?: \d+)?'s [A-Za-z ]+\]\n")
+_ANSWER = re.compile(r"\n\n\[Assistant(?: (?:\d+|[A-Z]))?'s [A-Za-z ]+\]\n")
 _SCORE = re.compile(r"score=(\d+)")
 _REPLIES = {
     "malformed": ("<think>x</think> I like the second one.", "stop"),

@@ -109,7 +109,7 @@ def test_a_glob_reads_several_files_on_purpose(tmp_path: Path) -> None:
         ("test.parquet", "train", "--split chooses among a folder's files"),
         ("gone", None, "gone: no such file or folder, and no hub id; expected"),
         ("empty", None, r"empty: expected a hub id such as 'owner/name', or a file, folder or gl"),
-        ("card.md", None, r"card\.md: expected one of \.parquet"),
+        ("card.md", None, r"card\.md: expected Parquet, JSON"),
     ],
 )
 def test_data_that_say_nothing(tmp_path: Path, data: str, split: str | None, said: str) -> None:

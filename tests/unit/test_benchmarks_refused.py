@@ -100,6 +100,8 @@ def test_data_that_cannot_be_used(
 def test_an_unknown_benchmark_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"'mmlu' is not known; known are vl-rewardbench, .*mj-b"):
         find_benchmark("mmlu")
+    with pytest.raises(ConfigError, match=r"videogen-rewardbench; did you mean mj-bench\?"):
+        find_benchmark("mjbench")
 
 
 def test_a_judge_of_another_format_names_the_setting_to_change() -> None:

@@ -14,6 +14,7 @@ from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.store.object_store import Store
 
 _SHARD = re.compile(r"(?P<name>.*?)-?(?P<number>\d+)-of-(?P<count>\d+)")
+_KINDS = "Parquet, JSON, JSON lines, CSV or TSV (the text ones also .gz or .zst)"
 _SHOWN = 8  # names of files in a message
 
 
@@ -93,7 +94,7 @@ def data_files(data: str) -> DataFiles:
     """
     local = "://" not in data
     if local and Path(data).is_file() and kind_of(data) is None:
-        raise ConfigError(f"{data}: expected one of {', '.join(SUFFIXES)}; rename the file")
+        raise ConfigError(f"{data}: expected {_KINDS}; rename the file if it is one")
     store, prefix = open_files(str(Path(data).absolute()) if local else data, SUFFIXES)
     try:
         keys = [entry.key for entry in list_files(store, prefix, SUFFIXES)]
@@ -101,7 +102,7 @@ def data_files(data: str) -> DataFiles:
         known = "" if local and Path(data).exists() else "no such file or folder, and no hub id; "
         raise ConfigError(
             f"{data}: {known}expected a hub id such as 'owner/name', or a file, folder or glob of "
-            f"{', '.join(SUFFIXES)}; hidden files are not read"
+            f"{_KINDS}; hidden files are not read"
         ) from error
     return DataFiles(data, store, tuple(keys), meant=prefix != "")
 

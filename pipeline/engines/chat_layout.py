@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from PIL.Image import Image
 
 from pipeline.engines.engine import Chat, ChatPart, Rendered, model_path
+from pipeline.engines.engine_config import EngineConfig
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.media.clip import Clip
 from pipeline.media.images import image_tokens
@@ -119,6 +120,11 @@ class ChatRenderer:
             )
         encode = self._tokenizer.backend_tokenizer.encode
         return [list(encode(part, add_special_tokens=False).ids) for part in frame]
+
+
+def layout_of_model(judge: JudgeConfig, _: EngineConfig) -> ChatRenderer:
+    """The layout of any engine that takes token ids."""
+    return ChatRenderer(judge)
 
 
 def _kind(part: ChatPart) -> Kind:

@@ -74,7 +74,9 @@ def check_quarantine(output: Store, record: Mapping[str, Any], limits: Quarantin
         listed = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
         raise QuarantineError(
             f"run {record['run_id']}: {quarantined} of {pairs} rows are quarantined ({listed}), "
-            f"quarantine.max_fraction allows {limits.max_fraction:g}; the rest is labelled"
+            f"quarantine.max_fraction allows {limits.max_fraction:g}; the rest is labelled. "
+            "infra/OPS.md says by reason what to do; fix those rows, or have them judged again by "
+            "--retry-quarantined, or raise the limit, and run again"
         )
 
 

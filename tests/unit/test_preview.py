@@ -99,7 +99,7 @@ def test_as_json_lines(pairs: str, capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_columns_that_nothing_reads_are_said(tmp_path: Path) -> None:
+def test_columns_that_nothing_reads_are_listed(tmp_path: Path) -> None:
     write_shard(tmp_path / "s.parquet", [pair(0)])
     config = LabelConfig.model_validate(
         {"engine": {"kind": "scripted"}, "input": {"layout": "pairs", "map": {"metadata": None}}}

@@ -27,7 +27,7 @@ class PreviewedPair:
 
     Attributes:
         shard, row: where it is.
-        pair_id, source, gold: of the row; gold is what a person said, or None.
+        pair_id, source, gold: of the row; gold is a person's answer, or None.
         chat: what the judge is shown first; None of a row that it is not asked about.
         tokens: length of that prompt, media included.
         order: the candidates in the order shown.

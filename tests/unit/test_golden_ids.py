@@ -107,24 +107,24 @@ JUDGES = {
         "0e410c258d0dffd233aeb67cf38e342dbbe7841616137002927924aa46c58056",
     ),
     ("pairwise_options", "text"): (
-        "17ab59b46c2b6b6c765ba228eef9ddb381540159659f47db6de113f449b7cae4",
+        "9854093eb234975bfcac2b256269c9c1e8701048f4d2531f0058ab15bf09574d",
         "127b707ee8b8b3dbb468e8a07536c63130d64c5a61b00694eea890586cf7e0c2",
-        "c46d7f14e87c5bb53b8e341943f9073dc8684f8b59b0c395ddf0ea5bb95f8a80",
+        "b0cf4e27de6be5259325c8df27fb40b1d9b7d9da2197fc3ccde4d4aff57bd7e0",
     ),
     ("pairwise_options", "image"): (
-        "b4a9162bd89a5b1a1a24ab27c1a42ff019f2a5f9f74108276938a8119f6c07f7",
+        "b2cfebed990af87849312f43a924f3c4c70c5c5d10d1d5c0016183448922c4b7",
         "54aec33d92f5228f8411d0695db4f8ca96ddf127c2d8a513486aae02f38f3103",
-        "8bfb1c31ce195fc65715fd6774fbd9f3ed1b2f42e74175a37121c1dd869b7e88",
+        "83080f5cd21972b15f476788b5aca865ccaec36a32751111c36976f192fb6016",
     ),
     ("pairwise_options", "edit"): (
-        "70d156a8832f47833168aa12f16c56345c75d6ce0f70e72db0bb33d0fab96267",
+        "1f3c5a430eacf6df91b0e6fed5b6ada4f162537218761baa55d051fb2aad984c",
         "2944f700e1967da6b3923c41ac67198c351d0da17b03cef9fdadc08acb5c04ec",
-        "7b6d7abd465dfbe4d6d404c760640ff6a1bcb36d471f4ec25c4865f137e9da04",
+        "3058525439cac49c0d4e9d89cdeba5540cc692c19ef48a10d39ec987d2928892",
     ),
     ("pairwise_options", "video"): (
-        "803e944ce81632f03fa7e9e5e078efcfde47bb2f807bfca73a070d126b670d39",
+        "9be9e7958e89e8acedfd1680831ea7ab0793ae2ac8590960ebe9aa8f0f272056",
         "a8f1888b51485cc97f8770ee4b8663d094dc1e6979f537e7ee73aecefd724bb4",
-        "a3768ec5d3412f4e59ab926469afe8f5e675b1a2195c1b2ffbea494def6ae821",
+        "b5423169a02429dbd92c6e345102cba38c0f764c34313f857877c23701128bc3",
     ),
     ("single_score", "text"): (
         "592eb93d40b35dc749774e894c50eed66348a74aab6a950d82e35f762b6b782c",
@@ -166,14 +166,6 @@ JUDGES = {
         "80d749df3382974f4aa97c8e39521d5d1fdfbb674b72f75e17584526bf28b19a",
         "f98154048e3558bc06239eea2d474ed5fa769798c3e1b4664d86077b251ae960",
     ),
-}
-# The prompts of judges that choose options, by candidates, as bd695c2 had them: they named the
-# candidates by numbers and the verdicts by letters. Those judges are others now.
-EARLIER_OPTIONS = {
-    "text": "b0cf4e27de6be5259325c8df27fb40b1d9b7d9da2197fc3ccde4d4aff57bd7e0",
-    "image": "83080f5cd21972b15f476788b5aca865ccaec36a32751111c36976f192fb6016",
-    "edit": "3058525439cac49c0d4e9d89cdeba5540cc692c19ef48a10d39ec987d2928892",
-    "video": "b5423169a02429dbd92c6e345102cba38c0f764c34313f857877c23701128bc3",
 }
 # Of the configurations that are shipped, and both engines, in the same way: now and then.
 SHIPPED = {
@@ -237,9 +229,8 @@ def check(change: dict[str, Any], version: str, engine: str, now: str, then: str
     """The id of a judge now and then, and that the old one is recognised; its prompt's hash."""
     judge = JudgeConfig.model_validate(change)
     form = canonical_form(judge, ModelVersion.named(version), engine)
-    same = judge.format != "pairwise_options"
-    prompt = form["prompt"] if same else EARLIER_OPTIONS[judge.candidates]
-    card = earlier_card(completed(change), version, engine, prompt)
+    same = judge.format != "pairwise_options"  # whose grammar has read more since
+    card = earlier_card(completed(change), version, engine, form["prompt"])
     assert (judge_id_of(form), card["judge_id"], earlier_id(card)) == (now, then, then)
     assert (earlier_form(card) == form) is same
     return str(form["prompt"])

@@ -7,7 +7,6 @@ the user's turn (``user.txt``, ``answer.txt``) and one system text for each judg
 from __future__ import annotations
 
 import re
-import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,8 +24,7 @@ class Prompt:
     Attributes:
         system: instructions: what to judge and how to answer.
         user: the user's turn around ``{context}``, ``{question}`` and ``{answers}``.
-        answer: one candidate among the answers: ``{assistant}``, which is its number, or
-            ``{letter}``, where verdicts name candidates by letters; and ``{answer}``.
+        answer: one candidate among the answers: ``{assistant}`` and ``{answer}``.
     """
 
     system: str
@@ -53,8 +51,7 @@ class Prompt:
         for number, answer in enumerate(answers, start=1):
             name = f"Assistant {number}" if len(answers) > 1 else "Assistant"
             blocks += ["\n\n"] if blocks else []
-            named = {"assistant": [name], "letter": [string.ascii_uppercase[number - 1]]}
-            blocks += _fill(self.answer, {**named, "answer": answer})
+            blocks += _fill(self.answer, {"assistant": [name], "answer": answer})
         values: dict[str, Sequence[str | Media]] = {
             "context": context,
             "question": [question] if isinstance(question, str) else question,
@@ -70,8 +67,6 @@ def load_prompt(format_: str, candidates: str) -> Prompt:
     system, user, answer = (
         (folder / f"{name}.txt").read_text(encoding="utf-8") for name in (format_, "user", "answer")
     )
-    if format_ == "pairwise_options":  # [[A>B]] is about Assistant A and Assistant B
-        answer = answer.replace("{assistant}", "Assistant {letter}")
     return Prompt(system, user, answer)
 
 

@@ -78,7 +78,7 @@ def confidence(judged: JudgedPair) -> float | None:
 
 def right_votes(judged: JudgedPair, votes: Sequence[Vote]) -> tuple[float, float]:
     """(Votes for the gold choice, all votes): each taken alone, unreadable ones wrong."""
-    choices = [vote.choice if vote.readable else None for vote in standing(votes)]
+    choices = [vote.choice if vote.parsed else None for vote in standing(votes)]
     return float(choices.count(judged.pair["gold"])), float(len(choices))
 
 

@@ -6,7 +6,6 @@ import pytest
 
 from pipeline.evaluation.benchmarks import BENCHMARKS
 from pipeline.evaluation.benchmarks.published import JUDGE, differences
-from pipeline.judging.judge_config import FormatName
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.runtime.config_file import load_config
 
@@ -50,7 +49,7 @@ def test_as_published_leaves_what_no_setting_makes_alike(name: str) -> None:
 )
 def test_the_settings_of_published_results(
     name: str,
-    format_: FormatName,
+    format_: str,
     temperature: float,
     top_p: float,
     square: int | None,

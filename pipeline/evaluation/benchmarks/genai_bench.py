@@ -15,10 +15,9 @@ import pyarrow.compute as pc
 
 from pipeline.evaluation.benchmarks.benchmark import Benchmark, BenchmarkPart, metadata_of
 from pipeline.evaluation.benchmarks.published import ANY_LEAD, FLEX_JUDGE, Published, Setting
-from pipeline.judging.judge_config import CandidateKind, FormatName
+from pipeline.judging.judge_config import CandidateKind
 from pipeline.pairs.arrow_layouts import is_text
 
-_FORMATS: tuple[FormatName, ...] = ("pairwise_options", "pairwise_scores")
 _GOLD = {
     "column": "vote_type",
     "values": {"leftvote": "a", "rightvote": "b", "tievote": "tie", "bothbad_vote": "tie"},
@@ -130,7 +129,7 @@ def _task(
         title=f"GenAI-Bench, {config.replace('_', ' ')}",
         hub_id="TIGER-Lab/GenAI-Bench",
         parts=(BenchmarkPart(name, "test_v1", config, hints=(config, "test_v1")),),
-        formats=_FORMATS,
+        options=True,
         candidates=candidates,
         published=(
             Published("four_way_of_votes", None, published[0], note=_SINGLE),

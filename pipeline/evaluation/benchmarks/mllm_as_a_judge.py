@@ -21,7 +21,6 @@ from pipeline.evaluation.benchmarks.published import (
     Published,
     Setting,
 )
-from pipeline.judging.judge_config import FormatName
 from pipeline.judging.votes import LETTERS
 
 _RENAMES = {"human_answer": "human"}
@@ -109,7 +108,7 @@ def _categories(pair: Row) -> tuple[str, ...]:
     return (pair["source"] or "unknown",)
 
 
-def _setting(format_: FormatName, votes: int, ours: str, counted: tuple[str, str]) -> Setting:
+def _setting(format_: str, votes: int, ours: str, counted: tuple[str, str]) -> Setting:
     """How the authors' ``test/mllm_as_a_judge_vllm.py`` asks, and ``test/evaluate.py`` counts."""
     return Setting(
         settings={
@@ -160,7 +159,7 @@ MLLM_SCORE = Benchmark(
     renames=_RENAMES,
     columns=_score_columns,
     prepare=_score_table,
-    formats=("single_score",),
+    about="score",
     categories=_categories,
     published=(Published("macro_pearson", None, 0.332, 0.165),),
     setting=_setting(
@@ -182,7 +181,7 @@ MLLM_BATCH = Benchmark(
     renames=_RENAMES,
     columns=_batch_columns,
     prepare=_batch_table,
-    formats=("batch_ranking",),
+    about="ranking",
     categories=_categories,
     published=(Published("macro_edit_distance", None, 0.426, 0.585, "the lower the better"),),
     setting=_setting(

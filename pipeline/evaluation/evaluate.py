@@ -136,7 +136,7 @@ def preview_task(config: LabelConfig, task: Task, layout: Layout, count: int) ->
         task.benchmark.check_judge(config.judge)
     request = replace(task.request, limit=min(count, task.request.limit or count))
     with TemporaryDirectory(prefix="pairmill-preview-") as folder:
-        config, uri = _gold_input(config, replace(task, request=request), Store(folder))
+        config, uri, _ = _gold_input(config, replace(task, request=request), Store(folder))
         return replace(preview(config, uri, layout, count), input_uri=task.name)
 
 

@@ -78,7 +78,12 @@ def test_mj_bench_as_its_results_were_published(tmp_path: Path, model: Path) -> 
     assert {label["n_votes"] for label in labels} == {2}
     assert {label["status"] for label in labels} == {"labeled", "tie"}
     left = {each["alike_with"] for each in report["differences"]}
-    assert left == {"nothing", "judge.model.name", "all pairs of that release of the data"}
+    assert left == {
+        "nothing",
+        "judge.model.name",
+        "judge.prompt: their texts as files",
+        "all pairs of that release of the data",
+    }
     page = (folder / "evaluation.html").read_text(encoding="utf-8")
     assert "with the settings of the published results" in page
     assert page.count("data:image/png;base64,") == len(list((folder / "figures").glob("*.png")))

@@ -32,7 +32,10 @@ def test_as_published_leaves_what_no_setting_makes_alike(name: str) -> None:
 
     benchmark.check_judge(config.judge)
     left = differences(benchmark.setting, config, benchmark.setting.pairs or 1)
-    assert {each.alike_with for each in left} == {"nothing"}
+    assert {each.alike_with for each in left} == {
+        "nothing",
+        "judge.prompt: their texts as files",
+    }
     assert {each.what for each in left} >= {"prompt", "a reply without a verdict", "engine"}
 
 

@@ -13,7 +13,6 @@ JUDGE = "jongwooko/Flex-VL-7B"
 # Policies of majorities: one vote more decides; ties decide where nothing else does.
 ANY_LEAD, NEVER = 0.501, 0.999
 _OPTION = "--as-published"
-_NONE = "nothing"
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,13 @@ def differences(setting: Setting, config: LabelConfig, pairs: int) -> list[Diffe
     if setting.pairs is not None and pairs != setting.pairs:
         alike = "all pairs of that release of the data"
         found.append(Difference("pairs", f"{pairs:,}", f"{setting.pairs:,}", alike))
-    found += [Difference(what, *both, _NONE) for what, both in setting.other.items()]
+    own_words = any(config.judge.prompt.model_dump().values())
+    for what, (here, there) in setting.other.items():
+        if what == "prompt":
+            here = "that of judge.prompt" if own_words else here
+            found.append(Difference(what, here, there, "judge.prompt: their texts as files"))
+        else:
+            found.append(Difference(what, here, there, "nothing"))
     return found
 
 

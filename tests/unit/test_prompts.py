@@ -1,75 +1,86 @@
-"""Which pairs are alike: those of one picture, or of one text where there is none."""
+"""Prompts are filled in one pass: a value's text is never read as a template."""
 
 from __future__ import annotations
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import itertools
+from typing import get_args
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.pairs.pair_hash import Content
-from pipeline.pairs.prompts import cluster_key, cluster_number, cluster_of
-from pipeline.parts.part_files import part_bytes, read_part
-from pipeline.snapshots.quality.label_counts import clusters
-from pipeline.stats.bootstrap import estimates, share_of
-from pipeline.store.object_store import Store
-from schemas.contract import table_of
-from schemas.labels import LABELS
-from tests.judging import judge_rows, scripted
-from tests.shards import pair, picture
+from pipeline.judging.judge_config import CandidateKind
+from pipeline.judging.prompts import Prompt
+from pipeline.lab.tiny_judge.asked_formats import FormatName, prompt_of
 
-
-def of(prompt: str, *images: bytes, videos: tuple[bytes, ...] = ()) -> str:
-    return cluster_of(pair(0, prompt=prompt), Content(None, images, videos))
-
-
-def test_pairs_of_one_picture_are_alike_and_those_of_one_text_are_not() -> None:
-    assert of("Describe it.", b"one") != of("Describe it.", b"two")
-    assert of("What colour?", b"one") == of("How many?", b"one")
-    assert of("Compare.", b"one", b"two") == of("Contrast.", b"two", b"one", b"one")
-    assert of("Compare.", b"one", b"two") != of("Compare.", b"one")
-    assert of("Watch.", videos=(b"clip",)) != of("Watch.")
+HOSTILE = st.lists(
+    st.sampled_from(["{question}", "{answers}", "{x}", "{", "}", "{{", "\\1", "%s", "$a", "t"])
+).map("".join)
+ALL = list(itertools.product(get_args(FormatName), get_args(CandidateKind)))
+ASKED_FOR = {
+    "pairwise_scores": ["from 1 to 10", "<answer>3</answer><answer>5</answer>"],
+    "pairwise_options": ["[[A>B]]", "[[B>A]]", "[[A=B=Good]]", "[[A=B=Bad]]"],
+    "single_score": ["from 1 to 5", "<answer>3</answer>"],
+    "batch_ranking": ["from 1 to 10", "in the order in which they are shown"],
+}
 
 
-def test_a_text_without_media_is_the_cluster_of_earlier_labels() -> None:
-    turns = [{"role": "user", "content": "Why?"}]
-    assert of("Why?") == cluster_of(pair(0, prompt=None, messages=turns), Content(None))
-    assert cluster_key(of("Why?"), None, None) == cluster_key(None, "Why?", None)
-    two = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
-    assert cluster_key(None, None, two) != cluster_key(None, "Why?", None)
+@given(HOSTILE, HOSTILE, HOSTILE)
+def test_values_stay_what_they_are(question: str, first: str, second: str) -> None:
+    prompt = Prompt("", "{context}Q {question}\n{answers}", "{assistant}: {answer}")
+    filled = prompt.fill([], question, [[first], [second]])
+    assert filled == (f"Q {question}\nAssistant 1: {first}\n\nAssistant 2: {second}",)
 
 
-def test_labels_state_it() -> None:
-    rows = [pair(number, prompt="Describe it.") for number in range(4)]
-    labels = judge_rows(scripted()[0], [*rows, pair(0, prompt="How many?")])
-    found = [label["cluster"] for label in labels]
-    assert found == [of("", picture(number)) for number in (0, 1, 2, 3, 0)]
-    assert len(set(found)) == 4
+def test_other_braces_of_the_template_stay() -> None:
+    assert Prompt("", '{} {"a": 1} { x } {question}', "").fill([], "1", []) == (
+        '{} {"a": 1} { x } 1',
+    )
 
 
-def test_parts_that_lack_it_are_read_as_without(tmp_path: object) -> None:
-    store = Store(str(tmp_path))
-    (label,) = judge_rows(scripted()[0], [pair(0)])
-    data = part_bytes([table_of([label], LABELS)])
-    table = pq.read_table(pa.BufferReader(data)).drop_columns(["cluster"])
-    buffer = pa.BufferOutputStream()
-    pq.write_table(table, buffer)
-    store.put("part.parquet", bytes(buffer.getvalue()))
-    read = read_part(store, "part.parquet")
-    assert read.schema.names == LABELS.names
-    assert read["cluster"].to_pylist() == [None]
-    assert read_part(store, "part.parquet", ["row", "cluster"]).to_pylist() == [
-        {"row": 0, "cluster": None}
-    ]
-    mixed = pa.table({"cluster": pa.array([None, label["cluster"]], pa.string())})
-    got = clusters(mixed, np.array([7, 8], np.int64))
-    assert got.tolist() == [7, cluster_number(label["cluster"])]
+def test_unknown_placeholder() -> None:
+    with pytest.raises(KeyError, match="answer_3"):
+        Prompt("", "{answer_3}", "").fill([], "x", [])
 
 
-@pytest.mark.parametrize(("pictures", "known"), [(60, True), (19, False)])
-def test_captions_have_an_interval_with_twenty_pictures(pictures: int, known: bool) -> None:
-    """One text for all: clustered by text, they had none."""
-    keys = [cluster_number(of("Describe it.", b"%d" % number)) for number in range(pictures)]
-    right = share_of([float(number % 5 > 0) for number in range(pictures)])
-    found = estimates({"right": right}, pictures, 50, clusters=keys)
-    assert (found["right"].low is not None) is known
+def test_the_judges_prompt() -> None:
+    prompt = prompt_of("pairwise_scores", "text")
+    turn = "[Question]\nWhy?\n\n[Assistant 1's Answer]\nSo.\n\n[Assistant 2's Answer]\nBecause."
+    assert prompt.fill([], "Why?", [["So."], ["Because."]]) == (turn,)
+    picture = object()  # media may be anything: they are laid out, not read
+    assert prompt.fill([picture], "Why?", [["So."], ["Because."]]) == (picture, f"\n\n{turn}")
+
+
+def test_one_candidate_is_not_numbered() -> None:
+    (turn,) = prompt_of("single_score", "text").fill([], "Why?", [["So."]])
+    assert turn == "[Question]\nWhy?\n\n[Assistant's Answer]\nSo."
+
+
+def test_media_stand_where_they_belong() -> None:
+    source, first, second = object(), object(), object()
+    filled = prompt_of("pairwise_options", "edit").fill([source], "Bluer.", [[first], [second]])
+    assert filled == (
+        "[Source Image]\n",
+        source,
+        "\n\n[Instruction]\nBluer.\n\n[Assistant A's Edited Image]\n",
+        first,
+        "\n\n[Assistant B's Edited Image]\n",
+        second,
+    )
+
+
+@pytest.mark.parametrize(("format_", "candidates"), ALL)
+def test_the_turn_names_candidates_as_verdicts_do(format_: str, candidates: str) -> None:
+    filled = "".join(prompt_of(format_, candidates).fill([], "Why?", [["So."], ["Because."]]))
+    names = "AB" if format_ == "pairwise_options" else "12"
+    assert [name for name in "12AB" if f"Assistant {name}'s" in filled] == list(names)
+
+
+@pytest.mark.parametrize(("format_", "candidates"), ALL)
+def test_every_prompt_asks_for_what_its_format_reads(format_: str, candidates: str) -> None:
+    system = prompt_of(format_, candidates).system or ""
+    demands = ["<think> </think>", "criteria", *ASKED_FOR[format_]]
+    assert [demand for demand in demands if demand not in system] == []
+    assert "{" not in system
+    others = {"text": "answer that", "image": "image", "edit": "source image", "video": "video"}
+    assert others[candidates] in system.replace("answers", "answer")

@@ -154,10 +154,8 @@ def test_clean_is_one_line_more_with_an_account_of_its_own(
     assert source["configMapRef"]["name"] in maps
     (config,) = (volume["configMap"] for volume in pod["volumes"] if "configMap" in volume)
     assert Path(options.config).name in maps[config["name"]]["data"]
-    accounts = {
-        i["metadata"]["name"] for i in built["fleet-clean"] if i["kind"] == "ServiceAccount"
-    }
-    assert pod["serviceAccountName"] in accounts - {"pairmill-head", "pairmill-worker"}
+    assert pod["serviceAccountName"] == "pairmill-clean"
+    assert "pairmill-clean" in accounts
 
 
 def test_a_standing_cluster_is_the_jobs_cluster(built: dict[str, list[Manifest]]) -> None:

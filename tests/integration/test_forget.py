@@ -174,7 +174,7 @@ def test_a_part_that_comes_afterwards_is_not_shown(corpus: Corpus, tmp_path: Pat
     label = corpus.labels["a.parquet"][0]
     remember(corpus.output, [], [label["pair_hash"]], "run")
     with writer_lease(corpus.output, "run", 60, QUIET) as lease:
-        how = {"policy": PolicyConfig(min_confidence=0.6), **PASSES}
+        how: dict[str, Any] = {"policy": PolicyConfig(min_confidence=0.6), **PASSES}
         publish(corpus.source.uri, corpus.output, "", SMALL, QUIET, lease, **how)
     rows = [*live_rows(corpus.output), *live_rows(corpus.output, "quarantine")]
     assert len(rows) == len(corpus.joined())

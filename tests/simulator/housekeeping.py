@@ -71,9 +71,9 @@ def export_live(output: Store) -> None:
         record = {"path": path, "tier": "", "split": "train", "rows": file.rows}
         files.append({**record, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
     config = ExportConfig(format=_FORMAT).model_dump(mode="json")
-    names = {"export_id": manifest.snapshot_id, "judge_id": str(manifest.judge["judge_id"])}
     made = ExportRecord(
-        **names, snapshot_id=manifest.snapshot_id, folder=folder, input=manifest.input,
+        export_id=manifest.snapshot_id, judge_id=str(manifest.judge["judge_id"]),
+        snapshot_id=manifest.snapshot_id, folder=folder, input=manifest.input,
         config=config, shape={}, rows=manifest.rows, kept={}, dropped={}, details={},
         epsilon=None, longer=0, shorter=0, sources={}, files=files, beside=(),
         snapshot_created_at=manifest.created_at,

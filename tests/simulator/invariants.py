@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.votes import standing
 from pipeline.labeling.reopening import votes_of
-from pipeline.parts.part_keys import Part, judge_folder, parts_prefix
+from pipeline.parts.part_keys import Part, parts_prefix
 from pipeline.snapshots.manifests import FILES, LATEST_KEY, folder_of
 from schemas.labels import VOTE, Reason, Status
 from schemas.manifest import Manifest
@@ -59,8 +59,7 @@ class Promises:
         self._passed_over: dict[str, frozenset[str]] = {}  # and a manifest's publisher
         self._live: str | None = None
         self.published = 0
-        judge = judge_folder(judge_id)
-        self.removals = RemovalPromises(world.objects, self._output, judge, self._broken)
+        self.removals = RemovalPromises(world.objects, self._output, self._broken)
         world.objects.watchers.append(self.changed)
         world.on_begin = self.begins
 

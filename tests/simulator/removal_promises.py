@@ -38,9 +38,9 @@ class Forgotten:
 class RemovalPromises:
     """Watches what is removed of one output, and what comes back."""
 
-    def __init__(self, objects: MemoryObjects, output: str, judge: str, broken: Broken) -> None:
-        """``judge`` is the folder of its parts; ``broken`` ends the run."""
-        self._objects, self._output, self._judge, self._broken = objects, output, judge, broken
+    def __init__(self, objects: MemoryObjects, output: str, broken: Broken) -> None:
+        """``broken`` ends the run."""
+        self._objects, self._output, self._broken = objects, output, broken
         self._votes: dict[str, frozenset[tuple[Any, ...]]] = {}  # of every part there ever was
         self._highest: dict[Any, Part | None] = defaultdict(lambda: None)  # of a range of rows
         self._created: list[str] = []  # keys of parts, each time that one was created
@@ -141,8 +141,7 @@ class RemovalPromises:
                 self._broken(by, f"removed {key}, which {newest} names")
         elif key.startswith("exports/"):
             record = f"{'/'.join(key.split('/')[:3])}/export.json"
-            stored = f"{self._output}{record}"
-            if stored in self._objects.objects:
+            if f"{self._output}{record}" in self._objects.objects:
                 files = self._names(record, lambda made: _paths(made["files"]))
                 if key.removeprefix(record.removesuffix("export.json")) in files:
                     self._broken(by, f"removed {key}, which {record} names")

@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -277,6 +278,6 @@ def without(*roles: str) -> dict[str, int]:
     return {role: weight for role, weight in ROLES.items() if role not in roles}
 
 
-def with_faults(story: Story, **faults: float) -> Story:
+def with_faults(story: Story, **faults: Any) -> Story:
     """A story with other faults."""
     return replace(story, faults=replace(story.faults, **faults))

@@ -13,10 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.pairs.arrow_values import DecimalNumber
-
-Part = dict[str, Any]
-Media = dict[str, Any]
-Message = dict[str, Any]
+from pipeline.pairs.contents import Media, Message, Part, media_part, text_part
 
 _ROLES = {
     **{role: role for role in ("system", "user", "assistant", "tool")},
@@ -136,16 +133,6 @@ def media_list(value: object) -> list[Media | None]:
         return [media(item) for item in value]
     found = media(value)
     return [] if found is None else [found]
-
-
-def text_part(value: str) -> Part:
-    """A part that is a text."""
-    return {"type": "text", "text": value, "image": None, "video": None}
-
-
-def media_part(kind: str, value: Media | None) -> Part:
-    """A part that is an ``image`` or a ``video``; without media, a place for one."""
-    return {"type": kind, "text": None, "image": None, "video": None} | {kind: value}
 
 
 def content(value: object) -> list[Part]:

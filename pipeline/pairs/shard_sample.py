@@ -6,11 +6,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.pairs.arrow_layouts import Mismatch
+from pipeline.pairs.pair_fields import READ
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.shard_columns import ShardColumns, narrow_batches
 from pipeline.pairs.stored_columns import stored_column
 from pipeline.store.object_store import Entry, Store
-from schemas.pairs import PAIRS
 
 _ROWS = 64
 
@@ -20,7 +20,7 @@ def sample_problem(
 ) -> str | None:
     """Why none of a shard's first rows fits a mapping; None if one fits, or cannot be decoded.
 
-    Reads nothing where all columns are stored as pairs v1 has them: no value can be of another
+    Reads nothing where all columns are stored as pairs v2 has them: no value can be of another
     type then. Media are not read.
 
     Raises:
@@ -31,7 +31,7 @@ def sample_problem(
     if not groups or _as_stored(mapping, schema):
         return None
     source = store.open(entry.key, entry.size)
-    wanted = mapping.narrowed(PAIRS.names)
+    wanted = mapping.narrowed(READ.names)
     try:
         file = pq.ParquetFile(pa.PythonFile(source, mode="r"), metadata=footer)
         first = next(narrow_batches(file, entry.key, wanted, groups[:1], _ROWS))
@@ -46,14 +46,14 @@ def sample_problem(
 
 
 def _as_stored(mapping: PairMapping, schema: pa.Schema) -> bool:
-    """Whether every column that is read is one of pairs v1, in some layout of Arrow."""
+    """Whether every column that is read is one of pairs v2, in some layout of Arrow."""
     for group in mapping.groups:
-        if not mapping.is_stored(group):
+        if not mapping.is_v2(group, schema):
             return False
         try:
             for name in group.columns:
                 if name in schema.names:
-                    stored_column(name, pa.nulls(0, schema.field(name).type))
+                    stored_column(pa.nulls(0, schema.field(name).type), READ.field(name).type)
         except Mismatch:
             return False
     return True

@@ -105,4 +105,4 @@ def test_columns_that_nothing_reads_are_said(tmp_path: Path) -> None:
         {"engine": {"kind": "scripted"}, "input": {"layout": "pairs", "map": {"metadata": None}}}
     )
     reads = preview(config, str(tmp_path), LAYOUT, 1).reads
-    assert (reads["prompt"], reads["metadata"]) == (["prompt"], [])
+    assert (reads["prompt"], reads["metadata"]) == (["messages"], [])

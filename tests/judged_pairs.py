@@ -10,7 +10,7 @@ from pipeline.aggregation.labeler import DECIDED, Labeler
 from pipeline.judging.judge_config import FormatName, JudgeConfig
 from pipeline.judging.votes import LETTERS, Vote
 from schemas.labels import VERDICT
-from tests.shards import pair, response
+from tests.shards import pair, read, response
 
 
 def vote(order: str, *scores: float, outcome: str = VERDICT, **more: Any) -> Vote:
@@ -49,7 +49,7 @@ def judged(
     decision = labeler.decide(votes)
     label = {name: getattr(decision, name) for name in DECIDED}
     label |= {"votes": [each.as_row() for each in votes], "n_votes": len(votes)}
-    return JudgedPair(row, label | {"policy_id": labeler.policy_id})
+    return JudgedPair(read(row), label | {"policy_id": labeler.policy_id})
 
 
 def ranked(scores: Sequence[float] | None, gold_scores: Sequence[float]) -> JudgedPair:

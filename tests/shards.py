@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pipeline.pairs.contents import KINDS, leading, media_of, shown_text
+from pipeline.pairs.contents import KINDS, leading, media_of, shown_text, text_part
 from pipeline.pairs.mapped_rows import pair_of
 from pipeline.pairs.pair_hash import Piece, pair_hash, v1_question
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.parts.part_keys import ShardParts
 from pipeline.store.object_store import Store
-from schemas.pairs import PAIRS
+from schemas.pairs import PAIRS, PAIRS_V2
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (56, 56), kind: str = "PNG") -> bytes:
@@ -56,15 +56,16 @@ def pair(number: int, **more: Any) -> dict[str, Any]:
 def shard_bytes(
     rows: list[dict[str, Any]], group_rows: int | Sequence[int] = 16, **options: Any
 ) -> bytes:
-    """A pair shard with row groups of ``group_rows``, or of exactly the sizes given."""
+    """A shard of pairs v1 or v2 with row groups of ``group_rows``, or of exactly the sizes given."""
     buffer = pa.BufferOutputStream()
-    table = pa.Table.from_pylist(rows, schema=PAIRS)
+    schema = PAIRS if not rows or "prompt" in rows[0] else PAIRS_V2
+    table = pa.Table.from_pylist(rows, schema=schema)
     if isinstance(group_rows, int):
         pq.write_table(table, buffer, row_group_size=group_rows, **options)
         return bytes(buffer.getvalue())
     if sum(group_rows) != len(rows):
         raise ValueError(f"row groups of {group_rows} do not make {len(rows)} rows")
-    with pq.ParquetWriter(buffer, PAIRS, **options) as writer:
+    with pq.ParquetWriter(buffer, schema, **options) as writer:
         start = 0
         for size in group_rows:
             writer.write_table(table.slice(start, size), row_group_size=max(1, size))
@@ -97,6 +98,13 @@ def read(row: dict[str, Any]) -> dict[str, Any]:
     """A row of pairs v1 as it is in memory once it is read."""
     found, problems = pair_of(PairMapping(), row)
     return found | {"defect": row.get("defect") or "; ".join(problems) or None}
+
+
+def asking(row: dict[str, Any], text: str) -> dict[str, Any]:
+    """A row of pairs v2 with another text of its question, beneath the same media."""
+    *before, last = row["messages"]
+    media, _ = leading(last["content"])
+    return row | {"messages": [*before, last | {"content": [*media, text_part(text)]}]}
 
 
 def pieces(content: Sequence[dict[str, Any]], root: Path = Path()) -> list[Piece]:

@@ -213,7 +213,7 @@ def _answers(
 ) -> list[Answer]:
     scores = label["scores"] or [None] * len(candidates)
     return [
-        Answer("abcdefghij"[number], content, each and each["model"], score)
+        Answer("abcdefghij"[number], content, each["model"] if each else None, score)
         for number, (each, content, score) in enumerate(
             zip(candidates, contents, scores, strict=True)
         )

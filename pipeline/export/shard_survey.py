@@ -23,6 +23,7 @@ from pipeline.export.labeled_shards import LabeledShard
 from pipeline.export.prompt_cap import RECORD
 from pipeline.pairs.contents import candidate_texts
 from pipeline.pairs.pair_mapping import PairMapping
+from pipeline.pairs.shard_columns import ShardColumns
 from pipeline.pairs.shards import read_footer
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
@@ -96,7 +97,8 @@ class Surveyor:
         labels = self._by_labels(shard, found)
         if len(labels):
             self._by_texts(shard, found, labels)
-            self._by_media(shard, found)
+            stored = ShardColumns(shard.entry.key, footer.schema.to_arrow_schema()).schema
+            self._by_media(shard, found, media=not self.columns.in_parts(stored))
         return found
 
     def _by_labels(self, shard: LabeledShard, found: Survey) -> pa.Table:
@@ -145,12 +147,16 @@ class Surveyor:
         first, second = (text or "" for text in candidate_texts(pair))
         return rules.near_identical(first, second, most)
 
-    def _by_media(self, shard: LabeledShard, found: Survey) -> None:
-        """Which media the prompts have, of those that the format holds."""
+    def _by_media(self, shard: LabeledShard, found: Survey, media: bool) -> None:
+        """Which media the prompts have, of those that the format holds.
+
+        Args:
+            media: whether they must be read to know that there are some.
+        """
         format_ = TRAINER_FORMATS[self.config.format]
         if not (format_.images or format_.videos):
             return
-        for pairs in self._pairs(shard, found, ["messages"]):
+        for pairs in self._pairs(shard, found, ["messages"], media):
             for messages in _with_media(pairs["messages"]).to_pylist():
                 kinds = {part["type"] for each in messages for part in each["content"]}
                 found.images |= format_.images and "image" in kinds

@@ -33,7 +33,7 @@ def estimate_prompt_tokens(
     area, media = judge.media.factor**2, judge.media
     clip = min(media.video.total_pixels, media.video.max_frames * media.video.max_pixels)
     caps = {"image": media.max_pixels / area, "video": clip / area / _FRAMES_A_TOKEN}
-    mapping = mapping.narrowed(["messages", "candidates"])
+    mapping = mapping.narrowed(["messages", "candidates"], media=True)
     return statistics.fmean(
         frame / _CHARACTERS_A_TOKEN + sum(_tokens(part, caps) for part in _parts(pair))
         for pair in first_pairs(source, task, mapping).to_pylist()

@@ -150,16 +150,21 @@ class Prompting:
     def _fetch(self, part: Part) -> bytes:
         reference = part[part["type"]]
         if reference is None:
-            raise RowRejected(Reason.MEDIA_MISSING, f"an entry of {part['type']}s is null")
+            raise RowRejected(
+                Reason.MEDIA_MISSING, f"a null among {part['type']}s: neither bytes nor path"
+            )
         return self._media.fetch(reference)
 
     def _decoded(self, pieces: Sequence[Piece]) -> tuple[ChatPart, ...]:
         limits, budget = self._judge.media, self._budget
-        decode = {"image": decode_image, "video": decode_video}
-        return tuple(
-            value if kind == "text" else decode[kind](value, limits, budget)
-            for kind, value in pieces
-        )
+
+        def shown(kind: str, value: Any) -> ChatPart:
+            if kind == "text":
+                return str(value)
+            decode = decode_image if kind == "image" else decode_video
+            return decode(value, limits, budget)
+
+        return tuple(shown(*piece) for piece in pieces)
 
 
 def _on_a_new_line(answer: tuple[ChatPart, ...]) -> tuple[ChatPart, ...]:

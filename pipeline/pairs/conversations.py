@@ -170,7 +170,7 @@ def messages(value: object) -> list[Message]:
         Unfit: it is no conversation, or a message has an unknown role or content.
     """
     match value:
-        case None:
+        case None | "":
             return []
         case str():
             return [{"role": "user", "content": content(value)}]

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.pairs import conversations as read
-from pipeline.pairs.contents import KINDS, opening, text_of
+from pipeline.pairs.contents import KINDS, Part, opening, text_of
 from pipeline.pairs.conversations import Unfit
 from pipeline.pairs.expressions import Expression
 from pipeline.pairs.pair_hash import v1_question
@@ -51,7 +51,7 @@ class Reading:
 
     Attributes:
         strict: kinds of media that placeholders always ask for (see ``placing.place``).
-        media: whether media were read; otherwise places for them stay as they are.
+        media: whether media were read; otherwise there may be too few of them.
         v1: whether rows are those of pairs v1.
     """
 
@@ -115,8 +115,8 @@ def _question(values: Mapping[str, Any], row: Mapping[str, Any], how: Reading) -
     said = values.get("messages") or []
     contents = [each["content"] for each in said]
     held = {kind: values.get(f"{kind}s") or () for kind in KINDS}
-    if how.media:
-        contents = place(contents, held, how.strict, opening(said) if said else 0)
+    if said:
+        contents = _placed(contents, held, how, opening(said))
     messages = [
         {"role": each["role"], "content": content}
         for each, content in zip(said, contents, strict=True)
@@ -155,7 +155,7 @@ def _answers(values: Mapping[str, Any], row: Mapping[str, Any], how: Reading) ->
         found, ranked = [values.get("a"), values.get("b")], False
     placed = [_candidate(each, how) for each in found]
     texts = _v1_texts(row, ranked) if how.v1 else None
-    same = texts is None or texts == [text_of(each and each["content"]) for each in placed]
+    same = texts is None or texts == [each and text_of(each["content"]) for each in placed]
     return {
         "candidates": placed or None,
         "gold_scores": scores or None,
@@ -163,12 +163,22 @@ def _answers(values: Mapping[str, Any], row: Mapping[str, Any], how: Reading) ->
     }
 
 
+def _placed(
+    contents: list[list[Part]], held: Mapping[str, Sequence[Any]], how: Reading, first: int = 0
+) -> list[list[Part]]:
+    try:
+        return place(contents, held, how.strict, first)
+    except Unfit:
+        if how.media:
+            raise
+        return contents  # some were not read
+
+
 def _candidate(candidate: Mapping[str, Any] | None, how: Reading) -> dict[str, Any] | None:
     if candidate is None:
         return None
-    content = candidate["content"]
-    if how.media:
-        (content,) = place([content], {kind: candidate.get(f"{kind}s") or () for kind in KINDS})
+    held = {kind: candidate.get(f"{kind}s") or () for kind in KINDS}
+    (content,) = _placed([candidate["content"]], held, Reading(media=how.media))
     return {"content": content, "model": candidate["model"]}
 
 

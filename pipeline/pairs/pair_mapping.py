@@ -81,6 +81,11 @@ class PairMapping:
         """Whether a group's columns are those of their own names, and all that is read for it."""
         return self.is_stored(group) and set(group.v1).isdisjoint(schema.names)
 
+    def in_parts(self, schema: pa.Schema) -> bool:
+        """Whether a table has all contents in parts, as pairs v2."""
+        groups = [group for group in GROUPS if group.v1]
+        return all(self.is_v2(each, schema) and not self.is_v1(each, schema) for each in groups)
+
     def is_v1(self, group: Group, schema: pa.Schema) -> bool:
         """Whether a table holds a group as pairs v1 has it: texts, with their media beside them."""
         there = [schema.field(name).type for name in group.columns if name in schema.names]
@@ -141,6 +146,7 @@ class PairMapping:
 
 def _of_parts(kind: pa.DataType) -> bool:
     """Whether a column's items have contents of parts, as in pairs v2."""
-    item = kind.value_type if is_list(kind) else None
-    at = item.get_field_index("content") if item is not None and pt.is_struct(item) else -1
-    return at >= 0 and is_list(item.field(at).type)
+    if not is_list(kind) or not pt.is_struct(kind.value_type):
+        return False
+    at = kind.value_type.get_field_index("content")
+    return at >= 0 and is_list(kind.value_type.field(at).type)

@@ -51,8 +51,6 @@ def place(
                 for parts in placed
             ]
         elif media:
-            if not placed:
-                raise Unfit(f"got {len(media)} {kind}s, expected messages that they belong to")
             before, rest_of_it = leading(placed[first])
             placed[first] = [*before, *(media_part(kind, each) for each in media), *rest_of_it]
     return placed

@@ -14,6 +14,7 @@ from pipeline.judging.row_checks import (
     question_of,
 )
 from pipeline.pairs.contents import Part, asked_by_user, media_part, text_part
+from pipeline.pairs.pair_hash import Piece
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 from tests.shards import pair, pieces, read, response
@@ -198,7 +199,8 @@ def test_a_bad_one_among_candidates_is_named() -> None:
 
 
 def test_equal_candidates() -> None:
-    x, y = [("text", "x")], [("text", "y")]
+    x: list[Piece] = [("text", "x")]
+    y: list[Piece] = [("text", "y")]
     some = [x, y, [*x, ("image", b"1")], x]
     assert nothing_to_compare(some[:3], "text") is None
     assert nothing_to_compare(some, "text") == "candidates a and d are equal"

@@ -167,9 +167,9 @@ class SnapshotInput:
         lengths = np.full((len(prompts), 2), np.nan)
         rows = (row for piece in pieces for row in piece.select(["candidates"]).to_pylist())
         for number, row in enumerate(rows):
-            texts = candidate_texts(row)
-            if len(texts) == 2:
-                lengths[number] = [np.nan if text is None else len(text) for text in texts]
+            said = candidate_texts(row)
+            if len(said) == 2:
+                lengths[number] = [np.nan if text is None else len(text) for text in said]
         a, b = lengths.T
         return Sample(start, prompts, a, b)
 

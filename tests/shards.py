@@ -56,7 +56,7 @@ def pair(number: int, **more: Any) -> dict[str, Any]:
 def shard_bytes(
     rows: list[dict[str, Any]], group_rows: int | Sequence[int] = 16, **options: Any
 ) -> bytes:
-    """A shard of pairs v1 or v2 with row groups of ``group_rows``, or of exactly the sizes given."""
+    """A shard of pairs v1 or v2, with row groups of ``group_rows`` or of exactly these sizes."""
     buffer = pa.BufferOutputStream()
     schema = PAIRS if not rows or "prompt" in rows[0] else PAIRS_V2
     table = pa.Table.from_pylist(rows, schema=schema)

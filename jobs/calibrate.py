@@ -29,7 +29,7 @@ def _options(parser: Parser) -> None:
 
 def _run(call: Call[PipelineConfig]) -> int:
     options, config = call.options, call.config()
-    version, output = model_version(config.judge.model), Store(options.output)
+    version, output = model_version(config.judge.model, config.engine), Store(options.output)
     with writer_lease(output, new_run_id(), config.lease_s, call.reporter) as lease:
         calibrate(
             config.judge,
@@ -53,7 +53,7 @@ COMMAND = Command(
     example="--config jobs/configs/flex-vl-7b.yaml --input s3://bucket/gold "
     "--output s3://bucket/labels",
     settings=PipelineConfig,
-    example_setting="--judge.format pairwise_options",
+    example_setting="--judge.candidates image",
     add_options=_options,
     run=_run,
     exits=(0, 2, 5, 130),

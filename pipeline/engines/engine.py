@@ -22,13 +22,13 @@ class Chat:
     """One question to the judge, not laid out yet.
 
     Attributes:
-        system: the system text.
+        system: the system text; None where there is to be no turn of ours.
         parts: the user's turn: texts, RGB pictures and clips in the order shown. Sides of
             pictures are multiples of the model's factor.
         reply_prefix: what the reply is made to begin with.
     """
 
-    system: str
+    system: str | None
     parts: tuple[ChatPart, ...]
     reply_prefix: str = ""
 
@@ -54,7 +54,8 @@ class Rendered:
 
     Attributes:
         token_ids: the prompt; one placeholder token for each picture and clip.
-        length: tokens of the prompt once the placeholders are expanded.
+        length: tokens of the prompt once the placeholders are expanded; 0 where only a server
+            can count them.
         chat: what was laid out; its pictures and clips are in the order of their placeholders.
     """
 
@@ -116,6 +117,9 @@ class Engine(Layout, Protocol):
 
         Raises:
             EngineDeadError: the engine died and this worker must be replaced.
+            RowRejected: it refuses this one request.
+            TimeoutError: this one request takes too long.
+            EndpointError: a server refuses, or fails, whatever it is asked.
         """
 
     def close(self) -> None:

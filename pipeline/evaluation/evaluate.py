@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline.aggregation.calibration_cards import read_calibration
 from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.relabel import Relabeler
+from pipeline.engines.engine import Layout
 from pipeline.engines.model_version import model_version
 from pipeline.evaluation import pair_measures
 from pipeline.evaluation.benchmarks.benchmark import Benchmark
@@ -18,12 +20,13 @@ from pipeline.evaluation.benchmarks.benchmark_files import Request
 from pipeline.evaluation.benchmarks.benchmark_shards import load_benchmark
 from pipeline.evaluation.control_comparison import Comparison, compare
 from pipeline.evaluation.controls import Control, check_control, write_control
-from pipeline.evaluation.evaluation_measures import FAMILIES, Family
+from pipeline.evaluation.evaluation_measures import Family
 from pipeline.evaluation.gold_rows import gold_rows, write_first
 from pipeline.judging.judge_cards import find_judge
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.label_run import label
 from pipeline.labeling.plan import make_plan
+from pipeline.labeling.preview.preview_pairs import Preview, preview
 from pipeline.labeling.ray_session import ray_session
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import open_input
@@ -99,7 +102,7 @@ def evaluate(config: LabelConfig, task: Task, output_uri: str, reporter: Reporte
     controls = [check_control(name, config.judge) for name in task.controls]
     output = Store(output_uri)
     config, input_uri = _gold_input(config, task, output)
-    version = model_version(config.judge.model)
+    version = model_version(config.judge.model, config.engine)
     card = find_judge(output, config.judge, version, config.engine.kind).card
     with ExitStack() as session:
         runs = _Runs(config, output, card, reporter, session)
@@ -110,6 +113,26 @@ def evaluate(config: LabelConfig, task: Task, output_uri: str, reporter: Reporte
             result.comparisons.append(_compared(control, runs, input_uri, task, rows))
     result.failures = runs.failures
     return result
+
+
+def preview_task(config: LabelConfig, task: Task, layout: Layout, count: int) -> Preview:
+    """The first gold pairs of a task, as the judge will see them; keeps and judges nothing.
+
+    Args:
+        config: of the judge, as for ``pairmill label``.
+        task: what it is to be evaluated on.
+        layout: lays prompts out as the configured engine would.
+        count: how many pairs.
+
+    Raises:
+        PairmillError: the data cannot be found or read, or do not fit the judge.
+    """
+    if task.benchmark is not None:
+        task.benchmark.check_judge(config.judge)
+    request = replace(task.request, limit=min(count, task.request.limit or count))
+    with TemporaryDirectory(prefix="pairmill-preview-") as folder:
+        config, uri = _gold_input(config, replace(task, request=request), Store(folder))
+        return replace(preview(config, uri, layout, count), input_uri=task.name)
 
 
 def evaluation_folder(task: Task, card: Mapping[str, Any]) -> str:
@@ -140,7 +163,7 @@ class _Runs:
     @property
     def family(self) -> Family:
         """The family of the judge's format."""
-        return FAMILIES[self.config.judge.format]
+        return self.config.judge.declared_format.about
 
     def judged(self, input_uri: str, how: InputConfig) -> tuple[list[JudgedPair], int]:
         """The judged pairs of an input, and how many have no gold for this judge's format."""
@@ -155,7 +178,7 @@ class _Runs:
             self.failures.append(error)
         found = read_judged(input_uri, how, self.output, judge_id)
         format_ = self.config.judge.format
-        rows = [row for row in found if pair_measures.has_gold(row.pair, format_)]
+        rows = [row for row in found if pair_measures.has_gold(row.pair, self.family)]
         if not rows:
             column = "gold" if self.family == "pair" else "gold_scores"
             raise InputError(
@@ -176,7 +199,9 @@ def _gold_input(config: LabelConfig, task: Task, output: Store) -> tuple[LabelCo
     assert task.input_uri is not None
     if limit is None:
         return config, task.input_uri
-    write_first(gold_rows(task.input_uri, config.input, config.judge.format), limit, folder)
+    write_first(
+        gold_rows(task.input_uri, config.input, config.judge.declared_format.about), limit, folder
+    )
     return _reading_pairs(config, _roots(config, task.input_uri)), folder
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.aggregation.judged_pairs import JudgedPair
-from pipeline.judging.judge_config import FormatName
 from pipeline.judging.votes import Vote
 from pipeline.pairs.contents import candidate_texts
 from pipeline.pairs.prompts import prompt_key
@@ -19,9 +18,14 @@ _SHARE_OF_A = {"a": 1.0, "tie": 0.5, "b": 0.0}
 FOUR_WAY = {"leftvote": "a", "rightvote": "b", "tievote": "good", "bothbad_vote": "bad"}
 
 
-def has_gold(pair: Mapping[str, Any], format_: FormatName) -> bool:
-    """Whether a human has judged the pair in a way that the format can be measured against."""
-    if format_ in ("single_score", "batch_ranking"):
+def has_gold(pair: Mapping[str, Any], about: str) -> bool:
+    """Whether a human has judged the row in a way that verdicts about it can be measured against.
+
+    Args:
+        pair: the row.
+        about: what verdicts are about: a ``pair``, a ``score`` or a ``ranking``.
+    """
+    if about != "pair":
         return bool(pair["gold_scores"]) and None not in pair["gold_scores"]
     return pair["gold"] in GOLD_VALUES
 
@@ -113,16 +117,16 @@ def votes_of(judged: JudgedPair) -> list[Vote]:
 
 def first_slot(votes: Sequence[Vote]) -> tuple[float, float]:
     """(Votes for the candidate shown first, votes for either one)."""
-    choices = [(vote.choice, vote.order[0]) for vote in votes if vote.readable]
+    choices = [(vote.choice, vote.order[0]) for vote in votes if vote.parsed]
     sided = [(choice, first) for choice, first in choices if choice in ("a", "b")]
     return float(sum(choice == first for choice, first in sided)), float(len(sided))
 
 
 def flips(votes: Sequence[Vote]) -> tuple[float, float]:
     """(Pairs of votes of the same order that disagree, all pairs of votes of the same order)."""
-    readable = sorted((v for v in votes if v.readable), key=lambda vote: vote.order)
+    parsed = sorted((v for v in votes if v.parsed), key=lambda vote: vote.order)
     disagreeing = count = 0
-    for _, group in itertools.groupby(readable, key=lambda vote: vote.order):
+    for _, group in itertools.groupby(parsed, key=lambda vote: vote.order):
         for one, other in itertools.combinations(group, 2):
             count += 1
             disagreeing += one.choice != other.choice

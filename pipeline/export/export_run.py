@@ -191,7 +191,7 @@ class _Export:
             videos=selected.videos,
             in_place=selected.in_place,
             candidates=self._judge.candidates,
-            margin=self._judge.format == "pairwise_scores",
+            margin=self._judge.declared_format.scores,
             media=media_modes(self._config).get("image", "inline"),
             soft=self._config.soft_labels,
         )

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.judging.judge_config import CandidateKind, JudgeConfig
-from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.votes import LETTERS
 from pipeline.pairs.contents import (
     contents_of,
@@ -48,7 +47,7 @@ def check_candidates(row: Mapping[str, Any], judge: JudgeConfig) -> None:
     candidates = row["candidates"] or []
     if not any(candidates) and not decided_by_gold(row, judge):
         candidates = []
-    least, most = FORMATS[judge.format].counts
+    least, most = judge.declared_format.counts
     if not least <= len(candidates) <= most:
         expected = f"{least}" if least == most else f"{least} to {most}"
         raise _bad(
@@ -73,7 +72,7 @@ def check_candidates(row: Mapping[str, Any], judge: JudgeConfig) -> None:
 
 def decided_by_gold(row: Mapping[str, Any], judge: JudgeConfig) -> bool:
     """Whether a person's answer labels the pair where its candidates leave nothing to compare."""
-    return FORMATS[judge.format].family == "pair" and row["gold"] in GOLD_VALUES
+    return judge.declared_format.about == "pair" and row["gold"] in GOLD_VALUES
 
 
 def nothing_to_compare(candidates: Sequence[Sequence[Piece]], kind: CandidateKind) -> str | None:

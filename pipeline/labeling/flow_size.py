@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.judging.judging_formats import replies_a_round
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.ray_nodes import Node
 from pipeline.labeling.read_pairs import ShardTask
@@ -25,7 +24,7 @@ _MOST_UNITS = 128
 
 
 def readers(tasks: Sequence[ShardTask], config: LabelConfig, nodes: Sequence[Node]) -> int:
-    """How many shards are read at once: as many as the object store has room for.
+    """How many shards are read at once: all, or as many as the object store has room for.
 
     Ray bounds what readers hand over once it has measured units. Until then, and above all while
     engines start, it would run a reader on every CPU, and spill to disk.
@@ -39,7 +38,8 @@ def readers(tasks: Sequence[ShardTask], config: LabelConfig, nodes: Sequence[Nod
     if not any(_workers_on(node, config) for node in nodes):
         store = config.workers.max * _FUTURE_STORE
     size = min(config.input.unit_bytes, _GROWTH * _bytes_of_unit(tasks))
-    return max(1, int(store * _READ_SHARE / max(_UNITS_A_READER * size, 1)))
+    room = int(store * _READ_SHARE / max(_UNITS_A_READER * size, 1))
+    return max(1, min(len(tasks), room))
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def units_in_flight(
         nodes: those of the cluster that are up.
     """
     units = [unit for task in tasks for unit in task.units]
-    replies = replies_a_round(config.judge.format) * sum(unit.rows for unit in units)
+    replies = config.judge.declared_format.replies_a_round * sum(unit.rows for unit in units)
     # Units that fill all of its slots.
     filling = config.engine.max_num_seqs * len(units) / max(replies, 1)
     share = math.ceil(max(len(units) / _workers(config, nodes), filling))

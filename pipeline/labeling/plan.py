@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import get_args
 
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.judging_formats import FORMATS
-from pipeline.judging.votes import round_orders
 from pipeline.labeling.committed_shards import CommittedShard, committed_shards
 from pipeline.labeling.prompt_estimate import estimate_prompt_tokens
 from pipeline.labeling.published_shards import (
@@ -44,6 +42,7 @@ class Plan:
         live: the published shards of this input.
         contents: what identified the shards' versions; to be saved by a run that is not dry.
         prompt_tokens: estimated tokens of one prompt (see ``pipeline.labeling.prompt_estimate``).
+        left_out: rows that are not judged, and that this run leaves to another one.
     """
 
     shards: tuple[ShardPlan, ...] = field(repr=False)
@@ -52,6 +51,7 @@ class Plan:
     live: PublishedShards
     contents: ContentKeys = field(repr=False, compare=False)
     prompt_tokens: float = 0
+    left_out: int = 0
 
     @property
     def tasks(self) -> list[ShardTask]:
@@ -120,8 +120,9 @@ class Plan:
             "shards_unreadable": len(self.bad_shards),
             "units_to_do": self.units,
             "pairs": self.rows,
-            "pairs_done": self.rows - self.rows_to_do,
+            "pairs_done": self.rows - self.rows_to_do - self.left_out,
             "pairs_to_do": self.rows_to_do,
+            "pairs_left_out": self.left_out,
             **{
                 f"pairs_of_{kind}_shards": sum(shard.rows_to_do for shard in some)
                 for kind, some in kinds.items()
@@ -223,7 +224,7 @@ def plan_shards(
             "name the layout (input.layout), or map the columns (input.map); "
             "input.layout=auto proposes one"
         )
-    a_round = len(round_orders(FORMATS[judge.format].counts[0], 0, ""))
+    a_round = judge.declared_format.replies_a_round
     votes = (max(a_round, judge.votes.min_votes), judge.votes.max_votes)
     live = published.of_input(source.path(prefix))
     plan = Plan(shards, votes, judge_id, live, contents)

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import pearsonr, spearmanr
 
 from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.evaluation.benchmarks import BENCHMARKS
@@ -72,7 +71,7 @@ def test_kappa_is_over_pairs_that_the_judge_calls_a_b_or_tie() -> None:
 
 
 def test_probabilities_are_held_against_gold() -> None:
-    # p_a_raw 1 1 0 .5 .5 .5, outcome 1 0 .5 .5 1 0; the unreadable pair has none
+    # p_a_raw 1 1 0 .5 .5 .5, outcome 1 0 .5 .5 1 0; the unparseable pair has none
     found = values(SIX)
     assert found["brier"] == pytest.approx((0 + 1 + 0.25 + 0 + 0.25 + 0.25) / 6)
     # bins: 0 (|0 - .5| of 1), .5 (.5 against .5 of 3), 1 (1 against .5 of 2)
@@ -150,6 +149,8 @@ def test_scores() -> None:
     judge, human = [5, 4, 4, 1, 2], [5, 3, 5, 1, 3]
     rows = [ranked([j], [h]) for j, h in zip(judge, human, strict=True)] + [ranked(None, [2])]
     found = values(rows, "score")
+    from scipy.stats import pearsonr, spearmanr  # a second to import, which few tests need
+
     assert found["pearson"] == pytest.approx(pearsonr(judge, human).statistic)
     assert found["spearman"] == pytest.approx(spearmanr(judge, human).statistic)
     assert found["mae"] == pytest.approx((0 + 1 + 1 + 0 + 1) / 5)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.lab.tiny_judge.asked_formats import format_of
 from pipeline.lab.tiny_judge.clip_files import ClipFormat, encode_clip
 from pipeline.lab.tiny_judge.judging_cases import Candidate, Case, Shown
 from pipeline.lab.tiny_judge.judging_tasks import named
@@ -82,7 +83,7 @@ def _row(case: Case, pair_id: str, rng: random.Random) -> Row:
     first["content"] = [*shown, *first["content"]]
     answers = [_response(candidate, rng) for candidate in case.candidates]
     row = pair_row(pair_id, asked, answers, source=_SOURCE)
-    if case.format.startswith("pairwise"):
+    if format_of(case.format).about == "pair":
         return row | {"gold": case.gold}
     return row | {"gold_scores": [float(score) for score in case.scores]}
 

@@ -185,7 +185,7 @@ def test_bad_rows_are_kept_and_reported(tmp_path: Path, capsys: pytest.CaptureFi
     config = CONFIGS / "ingest-jsonl.yaml"
     command = ["--config", config, "--source", source, "--output", tmp_path / "out"]
     assert run(*command) == 4
-    assert [row["prompt"] for row in read(tmp_path / "out")] == ["p", None, "p", "", "p"]
+    assert [row["prompt"] for row in read(tmp_path / "out")] == ["p", None, "p", None, "p"]
     said, error = capsys.readouterr()
     assert "5 rows in 1 shards" in said
     assert (

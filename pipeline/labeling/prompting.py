@@ -19,7 +19,7 @@ from pipeline.judging.row_checks import (
     nothing_to_compare,
     question_of,
 )
-from pipeline.judging.votes import LETTERS, round_orders
+from pipeline.judging.votes import LETTERS
 from pipeline.media.decode_budget import UNLIMITED, DecodeBudget, give_memory_back
 from pipeline.media.images import decode_image
 from pipeline.media.media_store import MediaStore
@@ -121,8 +121,10 @@ class Prompting:
             self._decoded(row.question),
             tuple(_on_a_new_line(self._decoded(pieces)) for pieces in row.candidates),
         )
-        first = round_orders(len(row.candidates), 0, row.pair_hash)
-        longest = max(self.prompt(prepared, order).length for order in first)
+        format_ = self._judge.declared_format
+        first = format_.orders(len(row.candidates), 0, row.pair_hash)
+        shown = [each for order in first for each in format_.requests(order)]
+        longest = max(self.prompt(prepared, each).length for each in shown)
         limit = self._judge.model.max_model_len - self._judge.sampling.max_tokens
         if longest > limit:
             raise RowRejected(
@@ -132,7 +134,7 @@ class Prompting:
         return prepared
 
     def prompt(self, prepared: Prepared, order: str) -> Rendered:
-        """The prompt that shows the candidates in ``order``; laid out once."""
+        """The prompt that shows these candidates in ``order``; laid out once."""
         if order not in prepared.prompts:
             answers = [prepared.answers[LETTERS.index(letter)] for letter in order]
             parts = self._prompt.fill(prepared.context, prepared.question, answers)

@@ -206,7 +206,7 @@ def _gold_input(config: LabelConfig, task: Task, output: Store) -> tuple[LabelCo
 
 
 def _reading_pairs(config: LabelConfig, roots: Sequence[str]) -> LabelConfig:
-    """The configuration for shards of pairs v1 whose media paths start at ``roots``."""
+    """The configuration for shards of pairs v2 whose media paths start at ``roots``."""
     changes: dict[str, Any] = {
         "layout": None,
         "map": {},

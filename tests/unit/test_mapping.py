@@ -200,6 +200,14 @@ def test_names_that_are_not_there_are_listed(expression: str, problem: str) -> N
     assert found.startswith(f"source ({expression}): ")
 
 
+def test_a_map_without_a_question_or_candidates_is_refused() -> None:
+    made = MappingConfig(map={"pair_id": "id", "messages": "prompt"}).mapping()
+    nothing = "there is nothing to judge"
+    assert made.check(SCHEMA) == [f"map: no expression gives a or b or candidates: {nothing}"]
+    made = MappingConfig(map={"a": "prompt", "b": None}).mapping()
+    assert made.check(SCHEMA) == [f"map: no expression gives messages: {nothing}"]
+
+
 def test_either_of_two_columns_will_do() -> None:
     assert mapping(source="gone || prompt", images="image || images").check(SCHEMA) == []
 

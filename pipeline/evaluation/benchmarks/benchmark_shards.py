@@ -32,7 +32,7 @@ _SHARDS = ShardConfig(group_rows=64, file_bytes=16 * 2**20)
 
 @dataclass(frozen=True)
 class Loaded:
-    """A benchmark as shards of pairs v1.
+    """A benchmark as shards of pairs v2.
 
     Attributes:
         uri: the folder of the shards.

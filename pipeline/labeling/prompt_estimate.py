@@ -31,7 +31,8 @@ def estimate_prompt_tokens(
     frame = len(prompt.system or "") + len(prompt.user)
     area, media = judge.media.factor**2, judge.media
     clip = min(media.video.total_pixels, media.video.max_frames * media.video.max_pixels)
-    caps = {"image": media.max_pixels / area, "video": clip / area / _FRAMES_A_TOKEN}
+    picture = media.square**2 if media.square else media.max_pixels
+    caps = {"image": picture / area, "video": clip / area / _FRAMES_A_TOKEN}
     mapping = mapping.narrowed(["messages", "candidates"], media=True)
     return statistics.fmean(
         frame / _CHARACTERS_A_TOKEN + sum(_tokens(part, caps) for part in _parts(pair))

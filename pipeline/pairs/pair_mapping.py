@@ -104,9 +104,9 @@ class PairMapping:
                 missing = Expression(text).reads(schema).missing
                 problems += [f"{field} ({text}): {problem}" for problem in missing]
         mapped = {field for field, text in self.expressions if text is not None}
-        for fields in () if self.stored else (("messages",), ("a", "b", "candidates")):
-            if mapped.isdisjoint(fields):
-                names = " or ".join(fields)
+        for needed in () if self.stored else (["messages"], ["a", "b", "candidates"]):
+            if mapped.isdisjoint(needed):
+                names = " or ".join(needed)
                 problems.append(f"map: no expression gives {names}: there is nothing to judge")
         for columns, fields in _REQUIRED if self.stored else ():
             if mapped.isdisjoint(fields) and not set(columns) & set(schema.names):

@@ -30,6 +30,7 @@ COMMANDS = {
         "evaluate": "measure a judge on gold pairs or a public benchmark",
         "calibrate": "fit a judge's votes to gold pairs",
         "derive": "derive labels again from stored votes, without an engine",
+        "judge": "make a reward model's checkpoint one that vLLM loads",
     },
     "lab": {
         "bench": "measure speed, memory, scaling and votes",

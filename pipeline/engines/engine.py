@@ -1,4 +1,4 @@
-"""The interface of an engine: it lays a chat out as a prompt, and replies to it."""
+"""The interface of an engine: it lays a chat out as a prompt, and replies to it or scores it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ class Chat:
     """One question to the judge, not laid out yet.
 
     Attributes:
-        system: the system text.
+        system: the system text; None where there is to be no turn of ours.
         parts: the user's turn: texts, RGB pictures and clips in the order shown. Sides of
             pictures are multiples of the model's factor.
         reply_prefix: what the reply is made to begin with.
+        answer: the assistant's whole turn, where that is what is judged: the prompt ends with it.
     """
 
-    system: str
+    system: str | None
     parts: tuple[ChatPart, ...]
     reply_prefix: str = ""
+    answer: str | None = None
 
     @property
     def user(self) -> str:
@@ -95,6 +97,32 @@ class Reply:
     cached_tokens: int
 
 
+@dataclass(frozen=True)
+class Scalar:
+    """How a reward model scores a prompt: by a head on the last token's hidden state.
+
+    Attributes:
+        tokens: the two tokens, of the worse and of the better answer, whose rows in the language
+            model's own head make it; None: the checkpoint has a head of its own.
+    """
+
+    tokens: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a reward model says of one prompt.
+
+    Attributes:
+        value: its score; comparable with those of prompts that differ in the answer alone.
+        cached_tokens: prompt tokens served from the prefix cache.
+    """
+
+    value: float
+    prompt_tokens: int
+    cached_tokens: int
+
+
 class Layout(Protocol):
     """What lays chats out as prompts."""
 
@@ -103,10 +131,12 @@ class Layout(Protocol):
 
 
 class Engine(Layout, Protocol):
-    """One loaded model. ``render`` may be called from many threads, ``reply`` from one loop.
+    """One loaded model, which replies, or scores where the judge is a reward model.
+
+    ``render`` may be called from many threads, ``reply`` and ``score`` from one loop.
 
     Attributes:
-        at_once: how many replies it generates at the same time; further requests wait.
+        at_once: how many requests it serves at the same time; further ones wait.
     """
 
     at_once: int
@@ -116,6 +146,15 @@ class Engine(Layout, Protocol):
 
         Raises:
             EngineDeadError: the engine died and this worker must be replaced.
+        """
+
+    async def score(self, request_id: str, prompt: Rendered) -> Score:
+        """Scores one prompt; cancelling the call aborts the request.
+
+        Raises:
+            EngineDeadError: the engine died and this worker must be replaced.
+            EngineStartError: the engine does not score as the checkpoint would: nothing it says
+                can be used.
         """
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from typing import Literal
 from PIL.Image import Image
 from pydantic import Field, ValidationError
 
-from pipeline.engines.engine import Chat, Rendered, Reply, Sampling
+from pipeline.engines.engine import Chat, Rendered, Reply, Sampling, Score
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.media.clip import Clip
@@ -25,6 +25,7 @@ from pipeline.runtime.errors import EngineDeadError, EngineStartError
 from schemas.validation_faults import first_faults
 
 Fault = Literal["kill", "die", "hang", "malformed", "truncated", "refused", "out_of_range", "flip"]
+_NO_REPLY = ("kill", "die", "hang")
 _ANSWER = re.compile(r"\n\n\[Assistant(?: \d+)?'s [A-Za-z ]+\]\n")
 _SCORE = re.compile(r"score=(\d+)")
 _REPLIES = {
@@ -82,7 +83,8 @@ class ScriptedEngine:
 
     def render(self, chat: Chat) -> Rendered:
         """Counts a word as a token and a picture as one."""
-        length = len(f"{chat.system} {chat.user}".split()) + len(chat.images) + len(chat.clips)
+        texts = f"{chat.system} {chat.user} {chat.answer or ''}"
+        length = len(texts.split()) + len(chat.images) + len(chat.clips)
         return Rendered((), length, chat)
 
     async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
@@ -98,6 +100,17 @@ class ScriptedEngine:
                 else:
                     text, finish = await self._fail(fault)
         return Reply(text, finish, prompt.length, len(text.split()), 0)
+
+    async def score(self, request_id: str, prompt: Rendered) -> Score:
+        """Scores after ``latency_s`` as :class:`ScriptedEngine` says, or does what is planned."""
+        async with self._slots:
+            await asyncio.sleep(self._latency(prompt))
+        answer = prompt.chat.answer or ""
+        for marker, fault in self._script.faults.items():
+            shown = marker in prompt.chat.user or marker in answer
+            if shown and fault in _NO_REPLY and not self._healed(marker):
+                await self._fail(fault)
+        return Score(float(_score(answer)), prompt.length, 0)
 
     def close(self) -> None:
         """Nothing to end."""

@@ -29,7 +29,7 @@ def _options(parser: Parser) -> None:
 
 def _run(call: Call[PipelineConfig]) -> int:
     options, config = call.options, call.config()
-    version, output = model_version(config.judge.model), Store(options.output)
+    version, output = model_version(config.judge.model, config.engine), Store(options.output)
     with writer_lease(output, new_run_id(), config.lease_s, call.reporter) as lease:
         calibrate(
             config.judge,

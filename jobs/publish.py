@@ -160,7 +160,7 @@ def _labels(options: argparse.Namespace, config: PipelineConfig, output: Store) 
         }
     if options.judge or "judge" not in config.model_fields_set:
         return {"judge": options.judge, "policy": config.policy}
-    version = model_version(config.judge.model)
+    version = model_version(config.judge.model, config.engine)
     known = find_judge(output, config.judge, version, config.engine.kind)
     return {"judge": known.judge_id, "policy": config.policy, "votes": config.judge.votes}
 

@@ -24,8 +24,8 @@ os.environ["RAY_metrics_report_interval_ms"] = "1000"  # noqa: SIM112
 os.environ.pop("RAY_ADDRESS", None)
 
 # A shared machine is slow at times, and that fails nothing. `make test-long` takes the other one.
-settings.register_profile("quick", deadline=None, max_examples=40)
-settings.register_profile("thorough", deadline=None, max_examples=400)
+settings.register_profile("quick", deadline=None, max_examples=25)
+settings.register_profile("thorough", deadline=None, max_examples=250)
 settings.load_profile("quick")
 
 _OBJECT_STORE_BYTES = 120 * 2**20

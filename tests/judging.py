@@ -25,16 +25,25 @@ JUDGE_ID = "ab" * 32
 
 
 class Recording(ScriptedEngine):
-    """The scripted engine, and what it was asked in which order."""
+    """The scripted engine, and what it was asked in which order.
+
+    Attributes:
+        asked: what it was asked.
+        events: the user's text, when a reply begins and when it ends.
+        gate: replies that have begun wait until this is set; by default none waits.
+    """
 
     def __init__(self, judge: JudgeConfig, engine: EngineConfig) -> None:
         super().__init__(judge, engine)
         self.asked: list[tuple[Chat, Sampling]] = []
-        self.events: list[str] = []  # the user's text, when a reply begins and when it ends
+        self.events: list[str] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
         self.asked.append((prompt.chat, sampling))
         self.events.append(prompt.chat.user)
+        await self.gate.wait()
         reply = await super().reply(request_id, prompt, sampling)
         self.events.append(prompt.chat.user)
         return reply

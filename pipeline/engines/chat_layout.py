@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from PIL.Image import Image
 
 from pipeline.engines.engine import Chat, ChatPart, Rendered, model_path
+from pipeline.engines.engine_config import EngineConfig
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.media.clip import Clip
 from pipeline.media.images import image_tokens
@@ -147,6 +148,11 @@ class _Turns:
     def names(self) -> list[str]:
         shown = {"system": self.system, "user": True, "assistant": self.answer}
         return [name for name, is_shown in shown.items() if is_shown]
+
+
+def layout_of_model(judge: JudgeConfig, _: EngineConfig) -> ChatRenderer:
+    """The layout of any engine that takes token ids."""
+    return ChatRenderer(judge)
 
 
 def _kind(part: ChatPart) -> Kind:

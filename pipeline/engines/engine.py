@@ -56,7 +56,8 @@ class Rendered:
 
     Attributes:
         token_ids: the prompt; one placeholder token for each picture and clip.
-        length: tokens of the prompt once the placeholders are expanded.
+        length: tokens of the prompt once the placeholders are expanded; 0 where only a server
+            can count them.
         chat: what was laid out; its pictures and clips are in the order of their placeholders.
     """
 
@@ -131,12 +132,10 @@ class Layout(Protocol):
 
 
 class Engine(Layout, Protocol):
-    """One loaded model, which replies, or scores where the judge is a reward model.
-
-    ``render`` may be called from many threads, ``reply`` and ``score`` from one loop.
+    """One loaded model. ``render`` may be called from many threads, ``reply`` from one loop.
 
     Attributes:
-        at_once: how many requests it serves at the same time; further ones wait.
+        at_once: how many replies it generates at the same time; further requests wait.
     """
 
     at_once: int
@@ -146,7 +145,23 @@ class Engine(Layout, Protocol):
 
         Raises:
             EngineDeadError: the engine died and this worker must be replaced.
+            RowRejected: it refuses this one request.
+            TimeoutError: this one request takes too long.
+            EndpointError: a server refuses, or fails, whatever it is asked.
         """
+
+    def close(self) -> None:
+        """Ends the engine and every process of its own."""
+
+
+class Scorer(Layout, Protocol):
+    """One loaded reward model. ``render`` may be called from many threads, ``score`` from one loop.
+
+    Attributes:
+        at_once: how many prompts it scores at the same time; further requests wait.
+    """
+
+    at_once: int
 
     async def score(self, request_id: str, prompt: Rendered) -> Score:
         """Scores one prompt; cancelling the call aborts the request.
@@ -155,6 +170,7 @@ class Engine(Layout, Protocol):
             EngineDeadError: the engine died and this worker must be replaced.
             EngineStartError: the engine does not score as the checkpoint would: nothing it says
                 can be used.
+            RowRejected: it refuses this one request.
         """
 
     def close(self) -> None:

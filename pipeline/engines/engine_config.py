@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.runtime.config_file import Frozen
 
@@ -35,12 +36,93 @@ VERDICT_ARGS = frozenset(
     )
 )
 
+# Fields of a chat request that we set, or that change what a server replies.
+VERDICT_FIELDS = frozenset(
+    (
+        "model",
+        "messages",
+        "temperature",
+        "top_p",
+        "top_k",
+        "min_p",
+        "max_tokens",
+        "max_completion_tokens",
+        "seed",
+        "stop",
+        "n",
+        "stream",
+        "tools",
+        "response_format",
+        "frequency_penalty",
+        "presence_penalty",
+        "repetition_penalty",
+        "logit_bias",
+        "reasoning_effort",
+        "chat_template_kwargs",
+        "mm_processor_kwargs",
+        "continue_final_message",
+        "add_generation_prompt",
+    )
+)
+
+
+class EndpointConfig(Frozen):
+    """A server that speaks OpenAI's chat protocol, for ``engine.kind: openai``."""
+
+    url: str | None = None
+    """Where it serves, ``/v1`` included, such as ``http://judge:8000/v1``. The model that it is
+    asked for is ``judge.model.name``.
+    """
+    key_env: str = "OPENAI_API_KEY"
+    """The environment variable that holds its key; without that variable none is sent."""
+    retry_s: float = Field(default=300, ge=0)
+    """How long a request is tried again while the server is busy, failing or unreachable; then
+    the run ends, and the same command goes on.
+    """
+    seeds: bool = True
+    """Whether it takes a seed for each request; servers that know none refuse it."""
+    continues: bool = False
+    """Whether it continues an assistant's message that was begun (vLLM and SGLang do), which
+    ``judge.sampling.reply_prefix`` needs.
+    """
+    length_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """How it calls the most tokens of a reply; some hosted models take the longer name alone."""
+    clips: Literal["frames", "video"] = "frames"
+    """How a clip is sent: our frames as pictures, which any server takes, or as one video of
+    them (vLLM).
+    """
+    extra: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of every request that change no verdict, such as ``service_tier``."""
+
+    @field_validator("url")
+    @classmethod
+    def _plain(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("expected http://HOST/v1 or https://HOST/v1")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("expected no user, query or fragment: a key is read from key_env")
+        return url.rstrip("/")
+
+    @field_validator("extra")
+    @classmethod
+    def _ours(cls, extra: dict[str, Any]) -> dict[str, Any]:
+        if wrong := sorted(VERDICT_FIELDS & extra.keys()):
+            raise ValueError(f"{wrong} can change verdicts: set them under judge")
+        return extra
+
 
 class EngineConfig(Frozen):
     """How the judge is run; nothing here changes a verdict."""
 
-    kind: Literal["vllm", "transformers", "scripted"] = "vllm"
-    """``vllm`` (CPU and GPU), ``transformers`` (portable reference) or ``scripted`` (tests)."""
+    kind: str = "vllm"
+    """``vllm`` (CPU and GPU), ``openai`` (any server of that protocol), ``transformers`` (portable
+    reference), ``scripted`` (tests), or what a package installed beside this one adds.
+    """
+    endpoint: EndpointConfig = EndpointConfig()
+    """The server of ``engine.kind: openai``."""
     tensor_parallel_size: int = Field(default=1, ge=1)
     """GPUs that one engine spreads the model over; ``workers.gpus`` must allow them."""
     max_num_seqs: int = Field(default=256, ge=1)
@@ -71,6 +153,12 @@ class EngineConfig(Frozen):
     script: dict[str, Any] = Field(default_factory=dict)
     """The scripted engine's plan (tests only)."""
 
+    @property
+    def reply_limit_s(self) -> float:
+        """After how long a caller gives a request up: its retries at a server are not its reply."""
+        retries = self.endpoint.retry_s + self.request_timeout_s if self.endpoint.url else 0
+        return self.request_timeout_s + retries
+
     @model_validator(mode="after")
     def _group_fits(self) -> Self:
         if self.prefill_group > self.max_num_seqs:
@@ -78,6 +166,12 @@ class EngineConfig(Frozen):
                 f"prefill_group {self.prefill_group} is more than max_num_seqs "
                 f"{self.max_num_seqs}: so many sequence slots are never free"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _endpoint_named(self) -> Self:
+        if self.kind == "openai" and self.endpoint.url is None:
+            raise ValueError("kind openai needs endpoint.url, such as http://judge:8000/v1")
         return self
 
     @model_validator(mode="after")

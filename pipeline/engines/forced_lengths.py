@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 from statistics import NormalDist
 
-from pipeline.engines.engine import Chat, Engine, Rendered, Reply, Sampling, Score
+from pipeline.engines.engine import Chat, Engine, Rendered, Reply, Sampling
 
 _SIGMA = 0.5  # of the logarithm of lengths: about the spread of Flex-VL-7B's replies
 
@@ -28,10 +28,6 @@ class ForcedLengths:
         """Replies, and stops at the prompt's length."""
         most = min(sampling.max_tokens, forced_length(prompt, self._mean))
         return await self._engine.reply(request_id, prompt, replace(sampling, max_tokens=most))
-
-    async def score(self, request_id: str, prompt: Rendered) -> Score:
-        """As the engine does: a score writes nothing."""
-        return await self._engine.score(request_id, prompt)
 
     def close(self) -> None:
         """Ends the engine."""

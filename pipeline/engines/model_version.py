@@ -10,6 +10,8 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download
 
 from pipeline.engines.engine import model_path
+from pipeline.engines.engine_config import EngineConfig
+from pipeline.engines.engine_registry import engine_kind
 from pipeline.engines.hub_files import HUB_ERRORS, hub_hashes
 from pipeline.engines.model_files import files_digest, model_files, verdict_files
 from pipeline.judging.judge_config import ModelConfig
@@ -22,14 +24,20 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 logger = logging.getLogger(__name__)
 
 
-def model_version(model: ModelConfig) -> ModelVersion:
+def model_version(model: ModelConfig, engine: EngineConfig) -> ModelVersion:
     """The version of a model's weights: equal files have equal ones, wherever they lie.
 
-    Files are hashed once; their hashes are kept in the user's cache folder.
+    Files are hashed once; their hashes are kept in the user's cache folder. Of weights at a server
+    the version is what the user states of them (``judge.model.revision``), or else what the server
+    says that they are.
 
     Raises:
         ConfigError: the model does not exist, or the hub does not return its newest commit.
+        EngineStartError: the server does not serve it.
+        EndpointError: the server refuses to say, or cannot be reached.
     """
+    if engine_kind(engine.kind).weights == "server":
+        return _of_server(model, engine)
     path = Path(model_path(model.name))
     if path.is_dir():
         if not (path / "config.json").is_file():
@@ -48,6 +56,14 @@ def model_version(model: ModelConfig) -> ModelVersion:
         logger.info("%s, %s: the hub states no hashes of its files: %s", model.name, commit, error)
         hashes = {}
     return _of_files(hashes, commit) if hashes else ModelVersion.named(f"commit:{commit}")
+
+
+def _of_server(model: ModelConfig, engine: EngineConfig) -> ModelVersion:
+    from pipeline.engines.openai_engine import what_is_served
+
+    said = {"revision": model.revision} if model.revision else what_is_served(model.name, engine)
+    shown = " ".join([model.name, *(f"{name}={said[name]}" for name in sorted(said))])
+    return ModelVersion.named(f"served:{shown}")
 
 
 def _of_files(hashes: Mapping[str, str], commit: str | None = None) -> ModelVersion:

@@ -16,7 +16,7 @@ from typing import Literal
 from PIL.Image import Image
 from pydantic import Field, ValidationError
 
-from pipeline.engines.engine import Chat, Rendered, Reply, Sampling, Score
+from pipeline.engines.engine import Chat, Rendered, Reply, Sampling, Scalar, Score
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.media.clip import Clip
@@ -62,7 +62,7 @@ class Script(Frozen):
 class ScriptedEngine:
     """Scores an answer by the ``score=N`` it contains, or else by a hash of its content."""
 
-    def __init__(self, judge: JudgeConfig, engine: EngineConfig) -> None:
+    def __init__(self, judge: JudgeConfig, engine: EngineConfig, _: Scalar | None = None) -> None:
         """Reads ``engine.script``; nothing is loaded.
 
         Raises:
@@ -83,7 +83,7 @@ class ScriptedEngine:
 
     def render(self, chat: Chat) -> Rendered:
         """Counts a word as a token and a picture as one."""
-        texts = f"{chat.system} {chat.user} {chat.answer or ''}"
+        texts = f"{chat.system or ''} {chat.user} {chat.answer or ''}"
         length = len(texts.split()) + len(chat.images) + len(chat.clips)
         return Rendered((), length, chat)
 
@@ -92,11 +92,11 @@ class ScriptedEngine:
         async with self._slots:
             await asyncio.sleep(self._latency(prompt))
         scores = [_score(answer) for answer in _answers(prompt.chat)]
-        text, finish = _reply(prompt.chat.system, scores), "stop"
+        text, finish = _reply(prompt.chat.system or "", scores), "stop"
         for marker, fault in self._script.faults.items():
             if marker in prompt.chat.user and not self._healed(marker):
                 if fault == "flip":
-                    text = _reply(prompt.chat.system, [9, *[2] * (len(scores) - 1)])
+                    text = _reply(prompt.chat.system or "", [9, *[2] * (len(scores) - 1)])
                 else:
                     text, finish = await self._fail(fault)
         return Reply(text, finish, prompt.length, len(text.split()), 0)

@@ -99,7 +99,7 @@ def evaluate(config: LabelConfig, task: Task, output_uri: str, reporter: Reporte
     controls = [check_control(name, config.judge) for name in task.controls]
     output = Store(output_uri)
     config, input_uri = _gold_input(config, task, output)
-    version = model_version(config.judge.model)
+    version = model_version(config.judge.model, config.engine)
     card = find_judge(output, config.judge, version, config.engine.kind).card
     with ExitStack() as session:
         runs = _Runs(config, output, card, reporter, session)

@@ -6,12 +6,13 @@ resources, thresholds) can change without re-judging a pair.
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
 from pipeline.aggregation.policy import PolicyConfig
 from pipeline.engines.engine_config import EngineConfig
+from pipeline.engines.engine_registry import engine_kind
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.pairs.input_config import InputConfig
 from pipeline.runtime.config_file import Frozen
@@ -82,6 +83,19 @@ class LabelConfig(Frozen):
     """Whatever writes to an output holds its lease. A run that has not renewed it for so many
     seconds counts as dead, so that another may write.
     """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_gpu_for_a_server(cls, given: Any) -> Any:
+        """A judge at a server takes a core of ours and no GPU, unless the user says otherwise."""
+        sections = [given.get(name, {}) for name in ("engine", "workers")]
+        if not all(isinstance(section, dict) for section in sections):
+            return given  # sections that are made already state every value
+        engine, workers = sections
+        kind = engine.get("kind")
+        if not isinstance(kind, str) or engine_kind(kind).gpu:
+            return given
+        return {**given, "workers": {"gpus": 0, "cpus": 1, **workers}}
 
     @model_validator(mode="after")
     def _enough_gpus(self) -> Self:

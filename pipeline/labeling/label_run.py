@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.aggregation.calibration_cards import read_calibration
 from pipeline.aggregation.reachable import check_reachable
+from pipeline.engines.engine_registry import check_engine
 from pipeline.engines.model_version import model_version
 from pipeline.judging.judge_cards import find_judge, write_card
 from pipeline.labeling.attempts import Starts
@@ -142,7 +143,8 @@ def label(
     """
     stop = stop or Stop()
     with phase(reporter, "identifying the model", announce=False):
-        version = model_version(config.judge.model)
+        check_engine(config.judge, config.engine)
+        version = model_version(config.judge.model, config.engine)
     output = Store(output_uri)
     known = find_judge(output, config.judge, version, config.engine.kind)
     calibrated = read_calibration(output, known.judge_id) is not None

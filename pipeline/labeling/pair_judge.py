@@ -230,7 +230,7 @@ class Judge:
         if temperature == 0 and number - superseded >= len(round_orders(len(order), 0, "")):
             temperature = sampling.retry_temperature
         request_id = f"{prepared.pair_hash[:16]}-{os.urandom(4).hex()}-{number}"
-        limit = self._how.request_timeout_s
+        limit = self._how.reply_limit_s
         prompt = prepared.prompts.get(order)
         if prompt is None:  # a later permutation of a ranking
             prompt = await self._in_thread(self._prompting.prompt, prepared, order)
@@ -243,7 +243,7 @@ class Judge:
                 with self.activity.request():
                     reply = await self._engine.reply(request_id, prompt, how)
         except TimeoutError:
-            detail = f"no reply within {limit:g} s (engine.request_timeout_s)"
+            detail = f"no reply within {self._how.request_timeout_s:g} s (engine.request_timeout_s)"
             outcome = Reason.TIMEOUT
             return Vote(order=order, seed=seed, outcome=outcome, detail=detail, rendering=shown)
         return self._read(order, seed, shown, reply)

@@ -52,6 +52,19 @@ def values_of(array: pa.Array | pa.ChunkedArray) -> list[Any]:
     return _of_scalars(array)
 
 
+def value_of_json(text: str) -> Any:
+    """What a text of JSON holds.
+
+    ``NaN`` is no JSON, but Python's ``json`` and pandas write it where a value is missing: it is
+    None, as it is in a column of floats.
+
+    Raises:
+        ValueError: it is no JSON.
+        RecursionError: it is nested too deeply.
+    """
+    return json.loads(text, parse_constant=lambda name: None if name == "NaN" else float(name))
+
+
 def _of_scalars(array: pa.Array) -> list[Any]:
     kind = array.type
     if _is_bytes(kind):
@@ -113,11 +126,10 @@ def _of_extension(array: pa.Array) -> list[Any]:
 
 
 def _parsed(text: str) -> Any:
-    """What a text of JSON holds; one that is none stays as it is."""
     try:
-        return json.loads(text)
+        return value_of_json(text)
     except (ValueError, RecursionError):
-        return text
+        return text  # no JSON: it stays as it is
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

@@ -6,13 +6,13 @@ Each takes null where it takes a value, and answers null then. What cannot be an
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from jmespath.functions import Functions, signature
 
+from pipeline.pairs.arrow_values import value_of_json
 from pipeline.pairs.conversations import (
     Unfit,
     content,
@@ -204,7 +204,7 @@ class PairFunctions(Functions):  # type: ignore[misc]  # jmespath has no types
         if not isinstance(value, str):
             return value
         try:
-            return json.loads(value)
+            return value_of_json(value)
         except (ValueError, RecursionError) as error:
             raise unfit(value, "a text of JSON") from error
 

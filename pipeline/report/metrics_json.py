@@ -61,7 +61,7 @@ MEANINGS = {
     "gate_checks": "how many checks it made",
     "gate_failed": "how many of them failed",
     "cost_gpu_hours": "GPUs times hours of the labeling run",
-    "cost_usd": "what these cost at report.gpu_usd_per_hour; null where that is not configured",
+    "cost_usd": "at report.gpu_usd_per_hour and usd_per_million_tokens; null without prices",
     "cost_usd_per_1000_labels": "for labels, ties and abstentions that this run judged itself",
 }
 
@@ -183,8 +183,12 @@ def _cost(run: Record | None, config: ReportConfig) -> dict[str, Any]:
     if run is None:
         return {}
     hours = config.gpus * run["seconds"] / 3_600 if run["pairs"] else 0.0
-    price = config.gpu_usd_per_hour
-    usd = None if price is None else price * hours
+    price, tokens = config.gpu_usd_per_hour, config.usd_per_million_tokens
+    costs = [] if price is None else [price * hours]
+    if tokens is not None:
+        counts = (run[name] for name in ("prompt_tokens", "cached_tokens", "output_tokens"))
+        costs.append(tokens.usd(*counts))
+    usd = sum(costs) if costs else None
     # Nearly all rows whose votes were reused are labels: the price errs, if at all, upwards.
     labels = run["pairs"] - run[Status.QUARANTINED] - run["reused"]
     each = None if usd is None else _ratio(1_000 * usd, max(0, labels))

@@ -28,13 +28,33 @@ class GalleryConfig(Frozen):
     """A label below it counts as one of low confidence."""
 
 
+class TokenPrices(Frozen):
+    """US dollars per million tokens."""
+
+    prompt: float = Field(ge=0)
+    """Of prompts, apart from those out of the cache."""
+    cached: float | None = Field(default=None, ge=0)
+    """Of those out of the cache; by default as ``prompt``."""
+    output: float = Field(ge=0)
+    """Of replies, their reasoning included."""
+
+    def usd(self, prompt: int, cached: int, output: int) -> float:
+        """What so many tokens cost, of ``prompt`` those ``cached`` ones included."""
+        cheap = self.prompt if self.cached is None else self.cached
+        return ((prompt - cached) * self.prompt + cached * cheap + output * self.output) / 1e6
+
+
 class ReportConfig(Frozen):
     """How a run is reported."""
 
     trend_runs: int = Field(default=30, ge=2, le=1_000)
     """How many runs a trend shows, this one included."""
     gpu_usd_per_hour: float | None = Field(default=None, ge=0)
-    """What one GPU costs an hour; without it no cost is reported."""
+    """What one GPU costs an hour; without it, and without prices of tokens, no cost is reported."""
+    usd_per_million_tokens: TokenPrices | None = None
+    """What a judge at a server costs: ``prompt``, ``cached`` (a prompt's tokens out of its cache)
+    and ``output``.
+    """
     gpus: float = Field(default=1, ge=0)
     """How many are paid for while a labeling run lasts."""
     gallery: GalleryConfig = GalleryConfig()

@@ -53,6 +53,12 @@ class EngineStartError(PairmillError):
     exit_code = 2
 
 
+class EndpointError(PairmillError):
+    """A judge's server refuses or fails requests whatever they ask; no row is at fault."""
+
+    exit_code = 2
+
+
 class EngineDeadError(PairmillError):
     """The engine under a live worker died: the worker must be replaced."""
 

@@ -13,6 +13,7 @@ from jobs import derive
 from pipeline.aggregation.calibration_cards import put_calibration
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import PolicyConfig
+from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.model_version import model_version
 from pipeline.judging.judge_cards import judge_card, write_card
 from pipeline.judging.judge_config import JudgeConfig
@@ -129,7 +130,7 @@ def test_a_configuration_gives_judge_and_policy(tmp_path: Path) -> None:
         "engine": {"kind": "scripted"},
     }
     judge = JudgeConfig.model_validate(config["judge"])
-    card = judge_card(judge, model_version(judge.model), "scripted")
+    card = judge_card(judge, model_version(judge.model, EngineConfig(kind="scripted")), "scripted")
     other = Mill.at(str(tmp_path))  # the judge that the output knows already
     other.shard("a.parquet", 5)
     write_card(other.output, card)

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import pearsonr, spearmanr
 
 from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.evaluation.benchmarks import BENCHMARKS
@@ -150,6 +149,8 @@ def test_scores() -> None:
     judge, human = [5, 4, 4, 1, 2], [5, 3, 5, 1, 3]
     rows = [ranked([j], [h]) for j, h in zip(judge, human, strict=True)] + [ranked(None, [2])]
     found = values(rows, "score")
+    from scipy.stats import pearsonr, spearmanr  # a second to import, which few tests need
+
     assert found["pearson"] == pytest.approx(pearsonr(judge, human).statistic)
     assert found["spearman"] == pytest.approx(spearmanr(judge, human).statistic)
     assert found["mae"] == pytest.approx((0 + 1 + 1 + 0 + 1) / 5)

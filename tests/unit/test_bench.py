@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime
 import io
-import json
 from pathlib import Path
 from statistics import fmean
 
@@ -24,7 +23,6 @@ from pipeline.lab.bench.engine_sweep import run_setting
 from pipeline.lab.bench.incremental_bench import Case, plan_once
 from pipeline.lab.bench.label_timeline import Timeline, committed_timeline, full_rate
 from pipeline.lab.bench.results_table import print_results
-from pipeline.lab.bench.scaling_bench import write_text_shards
 from pipeline.parts.commit import commit_part
 from pipeline.runtime.errors import ConfigError
 from pipeline.store.object_store import Store
@@ -133,19 +131,6 @@ def test_results_are_shown_as_a_table_that_is_not_cut_short() -> None:
     assert lines[1] == ["side", "rate", "requests.LIST"]
     assert lines[3:5] == [["ours", "12.5", "1,234"], ["theirs", "-", "-"]]
     assert lines[5:] == [["ratio:", "1"], ["*", "a", "note"], ["all", "of", "it:", "out.json"]]
-
-
-def test_a_setting_is_measured_in_a_process_of_its_own(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_text_shards(tmp_path / "pairs", 8)
-    arguments = ["engine", "--input", str(tmp_path / "pairs"), "--repeats", "1"]
-    arguments += ["--config", WAITING, "--folder", str(tmp_path)]
-    written = tmp_path / "deep" / "engine.json"
-    assert main([*arguments, "--json", str(written)]) == 0
-    (good,) = json.loads(written.read_text(encoding="utf-8"))["rows"]
-    assert (good["setting"], good["against_base"], good["cached_share"]) == ("as configured", 1, 0)
-    assert str(written) in capsys.readouterr().out
 
 
 def test_a_setting_that_does_not_start_is_a_row_of_its_own(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from pipeline.stats.error_rate import Check, counts_by_prompt
 from pipeline.stats.tally import ratio_sums
@@ -32,7 +32,7 @@ def test_what_is_stated_of_all_is_corrected_by_the_checked_ones_by_hand() -> Non
     variance = (0**2 + 0.4**2 + 0.4**2) / 4**2 * 3 / 2
     assert (check.pairs, check.prompts) == (4, 3)
     assert (check.gap, check.variance) == pytest.approx((0.3, variance))
-    low, high = wilson(0.4, min(4, 0.24 / variance), t.ppf(0.975, 2))
+    low, high = wilson(0.4, min(4, 0.24 / variance), stdtrit(2, 0.975))
     assert check.error_rate(0.1) == pytest.approx((0.4, low, high))
 
 
@@ -40,7 +40,7 @@ def test_what_is_stated_of_all_is_corrected_by_the_checked_ones_by_hand() -> Non
 def test_where_all_or_none_are_wrong_each_prompt_counts_as_one(wrong: float, stated: float) -> None:
     check = Check.of(np.tile([5, wrong, 5 * stated], (20, 1)))
     rate = wrong / 5
-    assert check.error_rate(stated) == pytest.approx((rate, *wilson(rate, 20, t.ppf(0.975, 19))))
+    assert check.error_rate(stated) == pytest.approx((rate, *wilson(rate, 20, stdtrit(19, 0.975))))
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.floats(0, 1)), max_size=30))

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from pipeline.export import hub_upload
 from pipeline.export.export_record import ExportRecord
 from pipeline.export.hub_record import CARD_ENDS, PUSHED
+from pipeline.runtime.command import run_command
 from pipeline.store.object_store import Store
+from tests.hub_client import use_hub
 from tests.hub_server import TOKEN, Hub, hub_server
-from tests.processes import ROOT
 
+# The client's own use of its HTTP library.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 FILES = {
     "train-00000.parquet": b"rows" * 1_000,
     "train-00001.parquet": b"more" * 1_000,
@@ -26,23 +31,6 @@ FILES = {
     "_parts/00000.json": b"not part of it",
 }
 ROWS = tuple(name for name in FILES if name.endswith(".parquet"))
-PUSH = """
-import sys
-from pipeline.runtime.command import run_command
-from pipeline.export import hub_upload as hub
-from pipeline.export.export_record import ExportRecord
-from pipeline.store.object_store import Store
-
-hub._MEDIA_A_COMMIT = 1
-output = Store(sys.argv[1])
-record = ExportRecord.parse(output.read("exports/5na9/trl-dpo/export.json"), "export.json")
-
-def push():
-    print(hub.push(output, record, sys.argv[2], private=True))
-    return 0
-
-sys.exit(run_command(push, ""))
-"""
 
 
 def record_of(rows: Sequence[str], snapshot: str = "5na9") -> bytes:
@@ -62,6 +50,15 @@ def hub() -> Iterator[Hub]:
         yield running
 
 
+@dataclass(frozen=True)
+class Pushed:
+    """How a push ended: its exit code, and what it wrote."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 def push(
     tmp_path: Path,
     hub: Hub,
@@ -69,21 +66,28 @@ def push(
     *,
     snapshot: str = "5na9",
     token: str = TOKEN,
-    **environment: str,
-) -> subprocess.CompletedProcess[str]:
-    """Uploads an export of some of the files, by a process: the client reads its environment once.
-
-    Each call has an output root of its own.
-    """
+    url: str = "",
+) -> Pushed:
+    """Uploads an export of some of the files; each call has an output root of its own."""
     output = Store(tempfile.mkdtemp(dir=tmp_path))
     rows = [name for name in names if name in ROWS]
     files = {name: FILES[name] for name in names} | {"export.json": record_of(rows, snapshot)}
     for path, data in files.items():
         output.put(f"exports/5na9/trl-dpo/{path}", data)
-    where = {"HF_ENDPOINT": hub.url, "HF_TOKEN": token, "HF_HOME": str(tmp_path / "hf")}
-    where |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1", **environment}
-    command = [sys.executable, "-c", PUSH, output.uri, "team/labels"]
-    return subprocess.run(command, cwd=ROOT, env=where, capture_output=True, text=True, check=False)
+    record = ExportRecord.parse(files["export.json"], "export.json")
+
+    def body() -> int:
+        print(hub_upload.push(output, record, "team/labels", private=True))  # noqa: T201
+        return 0
+
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        use_hub(patch, url or hub.url, tmp_path / "hf")
+        patch.setenv("HF_TOKEN", token)
+        patch.setattr(hub_upload, "_MEDIA_A_COMMIT", 1)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run_command(body, "")
+    return Pushed(code, out.getvalue(), err.getvalue())
 
 
 def shown(hub: Hub) -> dict[str, bytes]:
@@ -193,7 +197,7 @@ def test_refusals_say_what_to_do(tmp_path: Path, hub: Hub) -> None:
     assert done.returncode == 2
     assert "nothing of this export is visible there; run the same command again" in done.stderr
     assert hub.commits == []
-    done = push(tmp_path, hub, HF_ENDPOINT="http://127.0.0.1:9")
+    done = push(tmp_path, hub, url="http://127.0.0.1:9")
     assert done.returncode == 2
     assert "the hub cannot be reached" in done.stderr
 

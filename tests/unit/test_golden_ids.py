@@ -17,6 +17,7 @@ import yaml
 
 from pipeline.aggregation.calibration import calibration_id
 from pipeline.aggregation.policy import Rule, policy_id
+from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.model_version import model_version
 from pipeline.judging import judge_identity
 from pipeline.judging.earlier_cards import earlier_form, earlier_id
@@ -248,7 +249,7 @@ def test_judge_ids_of_the_shipped_configurations(engine: str, name: str) -> None
 
 
 def test_the_embedded_judge_is_its_content() -> None:
-    assert model_version(ModelConfig(name="tiny-judge")).digest == TINY_JUDGE
+    assert model_version(ModelConfig(name="tiny-judge"), EngineConfig()).digest == TINY_JUDGE
 
 
 def test_an_id_is_a_digest_of_what_can_change_a_verdict() -> None:

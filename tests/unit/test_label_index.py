@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,10 +25,16 @@ def hashed(number: int) -> str:
     return hashlib.sha256(str(number).encode()).hexdigest()
 
 
+@functools.cache
+def judged() -> Row:
+    (row,) = judge_rows(scripted()[0], [text_pair(0)])
+    return row
+
+
 def labels(numbers: list[int], **change: object) -> list[Row]:
     """Label rows whose pairs are known by numbers."""
-    rows = judge_rows(scripted()[0], [text_pair(0)] * len(numbers))
-    return [row | {"pair_hash": hashed(n)} | change for row, n in zip(rows, numbers, strict=True)]
+    own = ({"row": place, "pair_hash": hashed(n)} for place, n in enumerate(numbers))
+    return [judged() | each | change for each in own]
 
 
 Part = tuple[list[int], int, int]  # numbers of pairs, their revision and their epoch

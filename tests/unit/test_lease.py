@@ -98,9 +98,14 @@ def test_taken_renewed_and_released(store: Store) -> None:
 
 def test_the_second_is_told_who_holds_it_and_until_when(store: Store) -> None:
     waited: list[str] = []
-    with take_lease(store, "work", "run-1", ttl_s=6):
+    (here, holder), (other, _) = still_store(store), still_store(store)
+
+    def renews() -> None:
+        assert holder.renew()
+
+    with take_lease(here, "work", "run-1", ttl_s=6):
         with pytest.raises(LeaseHeldError) as refusal:
-            take_lease(store, "work", "run-2", ttl_s=6, waiting=waited.append)
+            take_lease(other, "work", "run-2", ttl_s=6, waiting=waited.append, while_waiting=renews)
         now = stored(store)
         assert now["run_id"] == "run-1"
     assert refusal.value.exit_code == 5
@@ -112,9 +117,9 @@ def test_the_second_is_told_who_holds_it_and_until_when(store: Store) -> None:
 
 
 def test_a_holder_that_ends_meanwhile_was_alive_too(store: Store) -> None:
-    lease = take_lease(store, "work", "run-1", ttl_s=LONG)
+    lease, (other, _) = take_lease(store, "work", "run-1", ttl_s=LONG), still_store(store)
     with pytest.raises(LeaseHeldError, match=r"run run-1 on .* has just ended: run again"):
-        take_lease(store, "work", "run-2", ttl_s=LONG, waiting=lambda _: lease.release())
+        take_lease(other, "work", "run-2", ttl_s=LONG, waiting=lambda _: lease.release())
     assert (stored(store)["run_id"], stored(store)["released"]) == ("run-1", True)
 
 

@@ -75,6 +75,7 @@ def test_ids_as_written(value: pa.Array, written: str, layout: str | None) -> No
         ({"gold": "winner(x, y)"}, {"x": 1, "y": 9}, "b"),
         ({"gold": "winner(x, `0.5`)"}, {"x": 0.5}, "tie"),
         ({"gold": "winner(x, y)"}, {"x": None, "y": 9}, None),
+        ({"gold": "winner(json(x), y)"}, {"x": "NaN", "y": 9}, None),
         ({"gold": "winner_of_ranks(x)"}, {"x": [1, 2]}, "a"),
         ({"gold": "winner_of_ranks(x)"}, {"x": [1, 0]}, "b"),
         ({"gold": "winner_of_ranks(x)"}, {"x": [2, 2]}, "tie"),

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from huggingface_hub import constants
 
+from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.model_files import files_digest, model_files, verdict_files
 from pipeline.engines.model_version import model_version
 from pipeline.judging.judge_config import ModelConfig
 from pipeline.judging.judge_identity import ModelVersion
 from pipeline.runtime.errors import ConfigError
+from tests.hub_client import use_hub
 from tests.model_hub import COMMIT, ModelHub, model_hub
-from tests.processes import ROOT
 
 MODEL = {
     "config.json": b"{}",
@@ -47,16 +43,6 @@ BESIDE = {
     "training_args.bin": b"arguments",
     "eval_results.json": b"{}",
 }
-# Prints the versions of the models that it is given.
-SCRIPT = """
-import json, sys
-from pipeline.engines.model_version import model_version
-from pipeline.judging.judge_config import ModelConfig
-
-for name, revision in json.loads(sys.argv[1]):
-    found = model_version(ModelConfig(name=name, revision=revision))
-    print(json.dumps([found.digest, found.shown, sorted(found.names), dict(found.files)]))
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +56,7 @@ def folder(path: Path, files: Mapping[str, bytes]) -> ModelVersion:
         file = path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
-    return model_version(ModelConfig(name=str(path)))
+    return model_version(ModelConfig(name=str(path)), EngineConfig())
 
 
 def by_hand(files: Mapping[str, bytes]) -> str:
@@ -134,14 +120,12 @@ def test_the_digest_is_of_names_and_contents() -> None:
     assert len({files_digest(each) for each in digests}) == len(digests)
 
 
-def ask(tmp_path: Path, url: str, *models: tuple[str, str | None]) -> list[Any]:
-    """What a process of its own says of models of a hub: its client reads HF_ENDPOINT once."""
-    where = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "PATH": os.environ["PATH"]}
-    where |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    command = [sys.executable, "-c", SCRIPT, json.dumps(models)]
-    done = subprocess.run(command, cwd=ROOT, env=where, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+def ask(tmp_path: Path, url: str, *models: tuple[str, str | None]) -> list[ModelVersion]:
+    """The versions of models of a hub."""
+    with pytest.MonkeyPatch.context() as patch:
+        use_hub(patch, url, tmp_path / "hf")
+        asked = [ModelConfig(name=name, revision=at) for name, at in models]
+        return [model_version(each, EngineConfig()) for each in asked]
 
 
 def test_a_hub_model_is_its_files_and_stays_so_when_the_hub_is_gone(tmp_path: Path) -> None:
@@ -152,8 +136,9 @@ def test_a_hub_model_is_its_files_and_stays_so_when_the_hub_is_gone(tmp_path: Pa
         pinned, newest, bare = ask(
             tmp_path, hub.url, ("team/judge", COMMIT), ("team/judge", None), ("team/bare", COMMIT)
         )
-    assert pinned == newest == [whole.digest, commit, sorted({*whole.names, commit}), whole.files]
-    assert bare == [commit, commit, [commit], {}]  # the hub states no hashes
+    of_hub = ModelVersion(whole.digest, commit, whole.names | {commit}, whole.files)
+    assert pinned == newest == of_hub
+    assert bare == ModelVersion.named(commit)  # the hub states no hashes
     gone = [path for path in hub.asked if path.endswith((".safetensors", ".bin", ".png"))]
     assert gone == []  # no weights are downloaded to know them
 
@@ -176,22 +161,22 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize(("name", "revision"), [("team/elsewhere", COMMIT), ("team/judge", None)])
 def test_without_a_hub_a_model_is_its_commit(name: str, revision: str | None) -> None:
-    version = model_version(ModelConfig(name=name, revision=revision))
+    version = model_version(ModelConfig(name=name, revision=revision), EngineConfig())
     assert version == ModelVersion.named(f"commit:{COMMIT}")
 
 
 @pytest.mark.usefixtures("offline")
 def test_an_unknown_commit_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(ConfigError, match=r"team/other.*pin judge\.model\.revision"):
-        model_version(ModelConfig(name="team/other"))
+        model_version(ModelConfig(name="team/other"), EngineConfig())
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./nowhere"])
 def test_a_missing_folder_is_named(name: str) -> None:
     with pytest.raises(ConfigError, match="there is no folder"):
-        model_version(ModelConfig(name=name))
+        model_version(ModelConfig(name=name), EngineConfig())
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no config\.json"):
-        model_version(ModelConfig(name=str(tmp_path)))
+        model_version(ModelConfig(name=str(tmp_path)), EngineConfig())

@@ -10,7 +10,7 @@ import resource
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,7 @@ from pipeline.labeling.preflight.store_checks import (
 from pipeline.labeling.preflight.weight_checks import Weights, find_weights
 from pipeline.pairs.input_config import InputConfig
 from pipeline.store.object_store import Store
-from pipeline.store.s3_objects import Objects
 from tests.labeling import write_config
-from tests.s3_server import BUCKET, JOB, READER, Key, S3Server
 from tests.shards import pair, write_shard
 
 GiB = 2**30
@@ -351,50 +349,6 @@ def test_media_roots_must_be_folders_that_may_be_read(tmp_path: Path) -> None:
     assert checks[1].found == f"{tmp_path / 'none'}: there is no such folder"
 
 
-@pytest.fixture
-def use_key(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[S3Server, Key], None]]:
-    """Has the default credential chain find a key; s3fs keeps what it has found once."""
-
-    def use(server: S3Server, key: Key) -> None:
-        for name, value in server.environment(key).items():
-            monkeypatch.setenv(name, value)
-        Objects.clear_instance_cache()
-
-    yield use
-    Objects.clear_instance_cache()
-
-
-@pytest.mark.s3
-@pytest.mark.parametrize(
-    ("key", "put", "rest", "read"),
-    [
-        (JOB, "ok", "ok", "ok"),
-        (READER, "fail", "skipped", "ok"),
-        (Key("no", "no"), "fail", "skipped", "fail"),
-    ],
-    ids=["job", "reader", "nobody"],
-)
-def test_rights_in_a_bucket(
-    s3: S3Server,
-    tmp_path: Path,
-    use_key: Callable[[S3Server, Key], None],
-    key: Key,
-    put: str,
-    rest: str,
-    read: str,
-) -> None:
-    write_shard(tmp_path / "a.parquet", [pair(0)])
-    s3.put("in/doctor/a.parquet", (tmp_path / "a.parquet").read_bytes())
-    use_key(s3, key)
-    source = f"s3://{BUCKET}/in/doctor"
-    checks = output_checks(f"s3://{BUCKET}/out/doctor-{key.access}")
-    assert [check.state for check in checks] == [read, put, *[rest] * 3]
-    if put == "fail":
-        assert "access is denied" in checks[1].found
-    assert {check.state for check in input_checks("input", source, InputConfig())} == {read}
-    assert [check.state for check in media_root_checks([source])] == [read]
-
-
 # All of them.
 
 
@@ -440,7 +394,7 @@ def test_the_judge_is_named_and_how_it_is_recognised(tmp_path: Path, model: Path
     assert judge_check(config, output.uri) == Check(
         "judge", "ok", f"{judge_id}, a new judge of this output"
     )
-    card = judge_card(config.judge, model_version(config.judge.model), "scripted")
+    card = judge_card(config.judge, model_version(config.judge.model, config.engine), "scripted")
     write_card(output, card)
     moved = shutil.copytree(model, tmp_path / "moved")
     elsewhere = LabelConfig(judge=JudgeConfig(model=ModelConfig(name=str(moved))), engine=SCRIPTED)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from pipeline.stats.cluster_sums import ClusterSums
 from pipeline.stats.intervals import (
@@ -82,7 +82,7 @@ def test_votes_that_go_together_count_as_one() -> None:
 def test_votes_that_balance_within_rows_are_never_more_than_they_are() -> None:
     # A judge that always keeps to its candidate gives the first slot one of each two votes.
     rate = clustered_share(ratio_sums(np.ones(50, np.int64), np.full(50, 2, np.int64)))
-    low, high = wilson(0.5, 100, t.ppf(0.975, 49))
+    low, high = wilson(0.5, 100, stdtrit(49, 0.975))
     assert ends(rate) == pytest.approx((low, 0.5, high))
 
 
@@ -90,7 +90,7 @@ def test_votes_that_balance_within_rows_are_never_more_than_they_are() -> None:
 def test_without_spread_each_row_counts_as_one(part: int) -> None:
     rows = 25
     sums = ratio_sums(np.full(rows, part, np.int64), np.full(rows, 4, np.int64))
-    low, high = wilson(part / 4, rows, t.ppf(0.975, rows - 1))
+    low, high = wilson(part / 4, rows, stdtrit(rows - 1, 0.975))
     assert ends(clustered_share(sums)) == pytest.approx((low, part / 4, high))
 
 
@@ -139,7 +139,7 @@ def test_all_pairs_are_as_much_alike_as_those_of_the_sample() -> None:
     part = int(right.sum())
     assert widened_share(part, 200, sample) == share_by_prompt(sample)
     assert 1.5 < design_effect(sample) < 4  # 1 + 4 ICC = 2.44
-    low, high = wilson(0.8, 10_000 / design_effect(sample), t.ppf(0.975, 39))
+    low, high = wilson(0.8, 10_000 / design_effect(sample), stdtrit(39, 0.975))
     assert ends(widened_share(8_000, 10_000, sample)) == pytest.approx((low, 0.8, high))
     alone = np.stack([right > 2, np.ones(40)], axis=1).astype(np.int64)
     assert design_effect(alone) == pytest.approx(40 / 39)  # the spread is estimated with n - 1

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.snapshots.quality.gold_agreement import (
@@ -34,7 +34,6 @@ from schemas.labels import VERDICT, Reason, Status
 from schemas.snapshots import SNAPSHOT_LABELS, SNAPSHOT_VOTES
 
 Row = dict[str, Any]
-_FEW = settings(max_examples=40)  # rows and tables of them are slow to draw
 _SHARE = st.none() | st.floats(0, 1)
 _SIDE = st.sampled_from(("a", "b"))
 
@@ -149,7 +148,6 @@ def assert_same(one: Tally, other: Tally) -> None:
     ],
     ids=["rows", "votes", "pairs", "groups", "lengths", "sample"],
 )
-@_FEW
 @given(data=st.data())
 def test_parts_add_up_to_the_whole(
     rows: st.SearchStrategy[list[Any]], count: Callable[[list[Any]], Tally], data: st.DataObject
@@ -171,7 +169,6 @@ def test_adding_leaves_the_added_as_it_was() -> None:
     assert (one.numbers["x"], one.tables["t"].tolist()) == (1, [1, 2])
 
 
-@_FEW
 @given(LABELS)
 def test_rows_are_counted_as_a_loop_counts_them(rows: list[Row]) -> None:
     tally = of_rows(labels_of(rows))
@@ -204,7 +201,6 @@ def in_bins(values: Sequence[float | None], edges: Sequence[float]) -> list[int]
     return counts
 
 
-@_FEW
 @given(st.lists(votes_of_row(), max_size=8))
 def test_votes_are_counted_as_a_loop_counts_them(rows: list[list[Row]]) -> None:
     tally = of_votes(votes_of(rows))
@@ -231,7 +227,6 @@ def test_votes_are_counted_as_a_loop_counts_them(rows: list[list[Row]]) -> None:
         assert tally.tables[name].tolist() == sums
 
 
-@_FEW
 @given(LABELS)
 def test_rows_of_a_prompt_are_counted_together(rows: list[Row]) -> None:
     tally = sampled(rows)
@@ -264,7 +259,6 @@ def test_rows_of_a_prompt_are_counted_together(rows: list[Row]) -> None:
     assert tally.clusters[f"{SAMPLE}/p_a"].sums.sum(0).tolist() == whole.tolist()
 
 
-@_FEW
 @given(JUDGED)
 def test_agreement_is_counted_as_a_loop_counts_it(rows: list[tuple[Row, str | None]]) -> None:
     tally = pairs_of(rows)
@@ -305,7 +299,6 @@ def test_agreement_is_counted_as_a_loop_counts_it(rows: list[tuple[Row, str | No
         assert agreement.counts == ()
 
 
-@_FEW
 @given(GROUPS)
 def test_ranked_groups_count_the_pairs_that_a_human_orders(rows: list[tuple[Row, Any]]) -> None:
     tally = groups_of(rows)
@@ -326,7 +319,6 @@ def test_ranked_groups_count_the_pairs_that_a_human_orders(rows: list[tuple[Row,
     assert (agreement.confusion if agreement else None) is None
 
 
-@_FEW
 @given(TEXTS)
 def test_the_longer_text_wins_where_a_loop_says_so(rows: list[Any]) -> None:
     tally = lengths_of(rows)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.aggregation import relabel
@@ -54,7 +54,6 @@ def by_hand(row: Row, labeler: Labeler) -> Row:
     return row | decided | decided_by
 
 
-@settings(max_examples=40)
 @given(st.lists(CAST, max_size=8), st.sampled_from([LABELER, FITTED]))
 def test_each_row_is_decided_by_its_votes(votes: Sequence[list[Vote] | None], by: Labeler) -> None:
     stored = table(votes, Labeler.of(JudgeConfig()))

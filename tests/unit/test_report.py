@@ -113,6 +113,15 @@ def test_counts_reconcile(tmp_path: Path) -> None:
     assert alone["rows"] == 10 == sum(alone[f"rows_{outcome}"] for outcome in OUTCOMES)
 
 
+def test_tokens_of_a_server_cost_what_they_are_priced_at(tmp_path: Path) -> None:
+    prices = {"prompt": 10, "cached": 1, "output": 100}
+    found = metrics_of(records(tmp_path), usd_per_million_tokens=prices)
+    assert found["cost_usd"] == pytest.approx((400 * 10 + 600 * 1 + 400 * 100) / 1e6)
+    of_gpus = {"gpu_usd_per_hour": 3.0, "gpus": 8}
+    both = metrics_of(records(tmp_path), usd_per_million_tokens=prices, **of_gpus)
+    assert both["cost_usd"] == pytest.approx(1.2 + found["cost_usd"])
+
+
 def test_figures_of_speed_and_cost(tmp_path: Path) -> None:
     found = metrics_of(records(tmp_path), gpu_usd_per_hour=3.0, gpus=8)
     assert found["run_output_tokens_per_s"] == 8.0

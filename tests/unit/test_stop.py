@@ -19,6 +19,7 @@ from pipeline.labeling.unit_result import UnitResult
 from pipeline.runtime.command import run_command
 from pipeline.runtime.errors import ConfigError, StoppedError
 from pipeline.runtime.stop import Stop, stop_on_sigterm
+from pipeline.store.host import Host
 from pipeline.store.object_store import Store
 from tests.judging import JUDGE_ID, Recording, pairs_of, runner, scripted, text_pair, unit
 from tests.shards import labels_of
@@ -29,6 +30,15 @@ def output(tmp_path: Path) -> Store:
     return Store(str(tmp_path))
 
 
+class LaterHost(Host):
+    """A machine whose clock can be put forward."""
+
+    later_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.later_s
+
+
 class StopsItself(Recording):
     """Puts the stop mark when it is asked for the fifth time, and then lets a second go by."""
 
@@ -37,12 +47,14 @@ class StopsItself(Recording):
     async def reply(self, *arguments: object) -> object:  # type: ignore[override]
         if len(self.asked) == 4:
             StopMark(self.output, "run").put()
-            await asyncio.sleep(1.1)  # it is looked at once a second at most
+            assert isinstance(self.output.host, LaterHost)
+            self.output.host.later_s += 1.1  # it is looked at once a second at most
         return await super().reply(*arguments)  # type: ignore[arg-type]
 
 
 def stopped_in_between(output: Store, count: int) -> UnitResult:
     """Judges a unit pair by pair, and stops it at the third pair."""
+    output.host = LaterHost()
     judge, engine = scripted(max_num_seqs=1)
     engine.__class__ = StopsItself
     engine.output = output  # type: ignore[attr-defined]

@@ -61,12 +61,14 @@ def test_a_committed_unit_is_not_judged_again(output: Store) -> None:
 
 
 def test_a_slower_run_reports_what_the_faster_committed(output: Store) -> None:
-    flipping, _ = scripted({"faults": {"Question": "flip"}, "latency_s": 1})
+    flipping, engine = scripted({"faults": {"Question": "flip"}})
+    engine.gate.clear()
 
     async def race() -> tuple[int, int]:
         slow = asyncio.create_task(runner(flipping, output, "slow").run(unit(0, 6), rows(6)))
         await asyncio.sleep(0)
         fast = await runner(scripted()[0], output, "fast").run(unit(0, 6), rows(6))
+        engine.gate.set()
         return fast.counts.statuses["labeled"], (await slow).counts.statuses["labeled"]
 
     assert asyncio.run(race()) == (4, 4)
@@ -131,22 +133,25 @@ def test_a_suspect_unit_has_its_worker_alone(output: Store) -> None:
     assert marks in ([True] * 16 + [False] * 16, [False] * 16 + [True] * 16)
 
 
-@pytest.mark.parametrize(
-    ("dead", "together", "latency_s"),
-    # Long enough for all that may to be under way before the first is done, on a busy machine too.
-    [(False, 8, 1.5), (True, MAX_AFTER_DEATH, 0.5)],
-)
+@pytest.mark.parametrize(("dead", "together"), [(False, 8), (True, MAX_AFTER_DEATH)])
 def test_units_whose_worker_died_once_are_few_at_a_time(
-    output: Store, dead: bool, together: int, latency_s: float
+    output: Store, dead: bool, together: int
 ) -> None:
     units = [unit(number, number + 1) for number in range(8)]
     for one in units if dead else []:
         output.put(f"{one.attempts_prefix(JUDGE_ID)}/shared/run.0", b"")
-    judge, engine = scripted({"latency_s": latency_s}, max_num_seqs=16)
+    judge, engine = scripted(max_num_seqs=16)
+    engine.gate.clear()
     worker = runner(judge, output)
 
     async def all_at_once() -> None:
-        await asyncio.gather(*(worker.run(one, rows(8).part(one.start, one.stop)) for one in units))
+        runs = (worker.run(one, rows(8).part(one.start, one.stop)) for one in units)
+        tasks = [asyncio.create_task(run) for run in runs]
+        while len(engine.asked) < 2 * together:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)  # for more of them to begin, if they may
+        engine.gate.set()
+        await asyncio.gather(*tasks)
 
     asyncio.run(all_at_once())
     owed, most = Counter[str](), 0
@@ -167,7 +172,8 @@ def test_an_interrupted_run_is_no_death(output: Store) -> None:
 
 def test_rows_that_another_run_committed_in_other_units_are_not_doubled(output: Store) -> None:
     everything = rows(10)
-    slow, _ = scripted({"latency_s": 1})
+    slow, engine = scripted()
+    engine.gate.clear()
 
     async def both() -> None:
         whole = asyncio.create_task(runner(slow, output, "a").run(unit(0, 10), everything))
@@ -175,6 +181,7 @@ def test_rows_that_another_run_committed_in_other_units_are_not_doubled(output: 
         for start, stop in ((2, 4), (7, 8)):
             piece = everything.part(start, stop)
             await runner(scripted()[0], output, "b").run(unit(start, stop), piece)
+        engine.gate.set()
         assert (await whole).counts.pairs == 10
 
     asyncio.run(both())

@@ -6,7 +6,13 @@ from pipeline.engines.model_version import model_version
 from pipeline.judging.judge_cards import find_judge, judge_card
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.preflight.check import Check
-from pipeline.runtime.errors import ConfigError, InputError, StorageError
+from pipeline.runtime.errors import (
+    ConfigError,
+    EndpointError,
+    EngineStartError,
+    InputError,
+    StorageError,
+)
 from pipeline.store.object_store import Store
 
 _NAME = "judge"
@@ -15,8 +21,8 @@ _NAME = "judge"
 def judge_check(config: LabelConfig, output_uri: str | None) -> Check:
     """Names the judge's id, and says how it is recognised in the output."""
     try:
-        version = model_version(config.judge.model)
-    except ConfigError as error:
+        version = model_version(config.judge.model, config.engine)
+    except (ConfigError, EngineStartError, EndpointError) as error:
         return Check(_NAME, "skipped", f"its weights are not known ({error})")
     if output_uri is None:
         judge_id = judge_card(config.judge, version, config.engine.kind)["judge_id"]

@@ -12,13 +12,17 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from pipeline.engines.engine import model_path
 from pipeline.engines.engine_config import EngineConfig
+from pipeline.engines.engine_registry import engine_kind
+from pipeline.engines.openai_engine import what_is_served
 from pipeline.judging.judge_config import ModelConfig
 from pipeline.labeling.preflight.check import Check, first_line
+from pipeline.runtime.errors import EndpointError, EngineStartError
 
 _NAME = "weights"
 _INDEX = "model.safetensors.index.json"
 _SUFFIXES = (".safetensors", ".bin")
 _SHOWN = 3
+_SERVER_S = 3.0  # a run tries for longer
 _WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -38,7 +42,9 @@ class Weights:
 
 
 def find_weights(model: ModelConfig, engine: EngineConfig) -> Weights:
-    """Looks for the model as a run does: in its folder, or on the hub."""
+    """Looks for the model as a run does: in its folder, on the hub, or at its server."""
+    if engine_kind(engine.kind).weights == "server":
+        return Weights(_at_server(model, engine))
     folder = Path(model_path(model.name))
     if folder.is_dir():
         return _in_folder(folder, model, engine)
@@ -46,6 +52,20 @@ def find_weights(model: ModelConfig, engine: EngineConfig) -> Weights:
         advice = "set judge.model.name to a folder with config.json and weights, or to a hub id"
         return Weights(Check(_NAME, "fail", f"there is no folder {folder}", advice))
     return _on_hub(model)
+
+
+def _at_server(model: ModelConfig, engine: EngineConfig) -> Check:
+    where = f"{model.name} at {engine.endpoint.url}"
+    try:
+        patient = engine.model_copy(
+            update={"endpoint": engine.endpoint.model_copy(update={"retry_s": _SERVER_S})}
+        )
+        said = what_is_served(model.name, patient)
+    except (EndpointError, EngineStartError) as error:
+        advice = "start the server, or set engine.endpoint and judge.model.name to what it serves"
+        return Check(_NAME, "fail", f"{where}: {error}", advice)
+    shown = ", ".join(f"{name} {value}" for name, value in sorted(said.items()))
+    return Check(_NAME, "ok", f"{where} ({shown or 'it says no more of it'})")
 
 
 def _in_folder(folder: Path, model: ModelConfig, engine: EngineConfig) -> Weights:

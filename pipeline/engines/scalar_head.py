@@ -90,7 +90,7 @@ def tensor_files(folder: Path) -> dict[str, Path]:
         if index.is_file():
             listed: Mapping[str, str] = json.loads(index.read_bytes())["weight_map"]
             return {name: folder / file for name, file in listed.items()}
-        found = {}
+        found: dict[str, Path] = {}
         for path in sorted(folder.glob("*.safetensors")):
             with safe_open(path, "pt") as tensors:
                 found |= dict.fromkeys(tensors.keys(), path)

@@ -82,7 +82,7 @@ class RewardJudge(nn.Module):
     def __init__(self, trunk: Qwen2_5_VLForConditionalGeneration) -> None:
         super().__init__()
         self.trunk = trunk
-        self.head = nn.Linear(trunk.config.text_config.hidden_size, 1)
+        self.head = nn.Linear(trunk.get_input_embeddings().embedding_dim, 1)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 
@@ -90,7 +90,7 @@ class RewardJudge(nn.Module):
         """Scores (answers, cases), and next-token logits at the batch's positions."""
         where = torch.cat([batch.last, batch.laid.positions])
         hidden = judge.hidden(batch.laid, where).float()
-        last, taught = hidden.split([len(batch.last), len(batch.laid.positions)])
+        last, taught = hidden[: len(batch.last)], hidden[len(batch.last) :]
         scores = self.head(last).view_as(batch.rewards)
         return scores, judge.predict(taught)
 

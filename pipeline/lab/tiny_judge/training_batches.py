@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from pipeline.lab.tiny_judge.sample_layout import Laid, Layout, Slot
 from pipeline.lab.tiny_judge.served_media import sample_slot, served_frames
 from pipeline.media.model_sizes import FRAMES_A_PATCH
 
+Made = TypeVar("Made")
 _ROUND_TO = 16  # lengths are padded to multiples of it
 
 
@@ -128,7 +129,7 @@ def base_weights() -> Tensor:
     return shared
 
 
-def load(batches: IterableDataset[Batch], workers: int) -> DataLoader[Batch]:
+def load(batches: IterableDataset[Made], workers: int) -> DataLoader[Made]:
     """A loader that keeps worker processes ahead of the training loop."""
     return DataLoader(
         batches,

@@ -45,5 +45,4 @@ class Labeler:
 
     def decide(self, votes: Sequence[Vote]) -> Decision:
         """The label's decided columns."""
-        calibrated = self.calibration.p_a if self.calibration else None
-        return decide(self.format, votes, self.rule, calibrated)
+        return decide(self.format, votes, self.rule, self.calibration)

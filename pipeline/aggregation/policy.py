@@ -32,6 +32,11 @@ class PolicyConfig(Frozen):
     """By default those of ``judge.votes``."""
     tie_threshold: float | None = Field(default=None, gt=0.5, lt=1)
     """By default those of ``judge.votes``."""
+    tie_band: float | None = Field(default=None, ge=0)
+    """Of a reward model: the gap of two scores up to which they are a tie; by default the one that
+    its calibration was fitted with. Without either every pair is undecided: what a score's point is
+    worth is not known. 0 prefers whichever score is higher.
+    """
 
 
 # Of what a rule makes of votes, and part of every policy's identity: raise it with any change to
@@ -51,6 +56,7 @@ class Rule:
         tie_threshold: posterior probability, of mostly ties, that decides for a tie.
         undecided: what a pair whose votes decide nothing becomes.
         min_confidence: a label or a tie below this confidence becomes undecided.
+        tie_band: gap of a reward model's scores up to which they are a tie; None: the fitted one.
     """
 
     prior: float = 1.0
@@ -59,6 +65,7 @@ class Rule:
     tie_threshold: float = 0.85
     undecided: Literal["abstain", "tie"] = "abstain"
     min_confidence: float = 0.0
+    tie_band: float | None = None
 
 
 def stop_rule(votes: VotesConfig) -> Rule:
@@ -80,4 +87,6 @@ def label_rule(votes: VotesConfig, policy: PolicyConfig) -> Rule:
 def policy_id(rule: Rule, calibration_id: str | None) -> str:
     """Identity of what turned votes into a label: the rule, and the calibration if any."""
     counted = {**asdict(rule), "version": RULE_VERSION}
+    if rule.tie_band is None:
+        del counted["tie_band"]  # as before there was one
     return digest(json.dumps(counted, sort_keys=True), calibration_id or "")

@@ -13,7 +13,8 @@ from pipeline.judging.endings import Ending
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.media.clip import Clip
 
-TINY_JUDGE = "tiny-judge"
+TINY_JUDGE, TINY_REWARD_JUDGE = "tiny-judge", "tiny-reward-judge"
+EMBEDDED = (TINY_JUDGE, TINY_REWARD_JUDGE)
 ChatPart = str | Image | Clip
 
 
@@ -178,9 +179,9 @@ class Scorer(Layout, Protocol):
 
 
 def model_path(name: str) -> str:
-    """Where a model's files are: the embedded judge's folder, a local folder, or a hub id."""
-    if name == TINY_JUDGE:
-        return str(Path(__file__).with_name("tiny_judge"))
+    """Where a model's files are: an embedded judge's folder, a local folder, or a hub id."""
+    if name in EMBEDDED:
+        return str(Path(__file__).with_name(name.replace("-", "_")))
     return name
 
 

@@ -98,6 +98,11 @@ def check_engine(judge: JudgeConfig, engine: EngineConfig) -> None:
         raise ConfigError(
             f"engine.kind {engine.kind!r} shows no clips: set judge.media.video.max_videos to 0"
         )
+    if judge.declared_format.family == "reward" and not kind.scores:
+        raise ConfigError(
+            f"engine.kind {engine.kind!r} runs no reward models, and this judge's format "
+            f"{judge.format} is of the family reward; expected a kind that scores, such as vllm"
+        )
     if engine.kind != "scripted" and engine.script:
         mean = engine.script.get("reply_tokens")
         if engine.script.keys() != {"reply_tokens"} or not isinstance(mean, int) or mean < 1:
@@ -124,21 +129,16 @@ def start_engine(judge: JudgeConfig, engine: EngineConfig) -> Engine:
     return ForcedLengths(started, engine.script["reply_tokens"])
 
 
-def start_scorer(judge: JudgeConfig, engine: EngineConfig, scalar: Scalar) -> Scorer:
-    """Starts the configured engine with a reward model.
+def start_scorer(judge: JudgeConfig, engine: EngineConfig) -> Scorer:
+    """Starts the configured engine with a judge that is a reward model.
 
     Raises:
         EngineStartError: it cannot be started; the message says what to change.
         ConfigError: it cannot do what the judge needs.
     """
     check_engine(judge, engine)
-    kind = engine_kind(engine.kind)
-    if not kind.scores:
-        raise ConfigError(
-            f"engine.kind {engine.kind!r} runs no reward models; expected one that scores, such as "
-            "vllm"
-        )
-    started: Scorer = _load(kind.engine)(judge, engine, scalar)
+    scalar = Scalar(judge.declared_format.declared.head_tokens)
+    started: Scorer = _load(engine_kind(engine.kind).engine)(judge, engine, scalar)
     return started
 
 

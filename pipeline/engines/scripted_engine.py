@@ -72,7 +72,7 @@ class ScriptedEngine:
             self._script = Script.model_validate(engine.script)
         except ValidationError as error:
             raise EngineStartError(f"engine.script: {first_faults(error)}") from error
-        self._judge, self._grammar = judge, judge.declared_format.grammar
+        self._judge = judge
         self.at_once = engine.max_num_seqs
         self._slots = asyncio.Semaphore(self.at_once)  # as a real engine: other requests wait
         self._failed: Counter[str] = Counter()
@@ -99,7 +99,7 @@ class ScriptedEngine:
                 if fault == "flip":
                     text = self._reply([9, *[2] * (len(scores) - 1)])
                 elif fault == "out_of_range":
-                    text = beyond_the_scale(self._grammar, len(scores))
+                    text = beyond_the_scale(self._judge.declared_format.grammar, len(scores))
                 else:
                     text, finish = await self._fail(fault)
         return Reply(text, finish, prompt.length, len(text.split()), 0)
@@ -108,7 +108,8 @@ class ScriptedEngine:
         """Scores after ``latency_s`` as :class:`ScriptedEngine` says, or does what is planned."""
         async with self._slots:
             await asyncio.sleep(self._latency(prompt))
-        answer = prompt.chat.answer or ""
+        answer = prompt.chat.answer
+        answer = self._answers(prompt.chat)[0] if answer is None else answer
         for marker, fault in self._script.faults.items():
             shown = marker in prompt.chat.user or marker in answer
             if shown and fault in _NO_REPLY and not self._healed(marker):
@@ -148,7 +149,7 @@ class ScriptedEngine:
     def _reply(self, scores: Sequence[float]) -> str:
         """The reply that gives these scores, in the judge's own grammar."""
         counted = " and ".join(f"{score:g}" for score in scores)
-        return write_reply(self._grammar, scores, f"I count {counted}.")
+        return write_reply(self._judge.declared_format.grammar, scores, f"I count {counted}.")
 
 
 def _pixels(part: Image | Clip) -> str:

@@ -142,7 +142,8 @@ class JudgeConfig(Frozen):
 
     @model_validator(mode="after")
     def _room_for_prompts(self) -> Self:
-        if self.sampling.max_tokens >= self.model.max_model_len:
+        writes = self.declared_format.family != "reward"
+        if writes and self.sampling.max_tokens >= self.model.max_model_len:
             raise ValueError(
                 f"sampling.max_tokens {self.sampling.max_tokens} leaves no room for a prompt in "
                 f"model.max_model_len {self.model.max_model_len}"
@@ -158,6 +159,12 @@ class JudgeConfig(Frozen):
     def prompt_texts(self) -> Prompt:
         """The texts of the prompt."""
         return load_bundle(self.bundle).prompt(self.format, self.candidates)
+
+    @property
+    def most_prompt_tokens(self) -> int:
+        """How long a prompt may be: what the reply leaves, of which a reward model writes none."""
+        written = self.sampling.max_tokens if self.declared_format.family != "reward" else 0
+        return self.model.max_model_len - written
 
     @property
     def reply_prefix(self) -> str:

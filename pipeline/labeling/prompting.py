@@ -97,6 +97,9 @@ class Prompting:
             raise RowRejected(Reason.BAD_ROW, pair["defect"])
         question, candidates = question_of(pair), candidates_of(pair, self._judge)
         context = self._content(pair, None)
+        if (context.images or context.videos) and not self._prompt.shows_media:
+            detail = "the row has pictures or videos, which the judge's bundle does not show"
+            raise RowRejected(Reason.BAD_ROW, detail)
         contents = tuple(self._content(each, each["text"]) for each in candidates)
         for content in (replace(context, text=question), *contents):
             _check_places(content)
@@ -120,22 +123,29 @@ class Prompting:
             question,
             tuple((*media, *_on_a_new_line(rest, media)) for media, rest in answers),
         )
-        first = round_orders(len(row.candidates), 0, row.pair_hash)
+        count = len(row.candidates)
+        apart = self._judge.declared_format.apart
+        first = LETTERS[:count] if apart else round_orders(count, 0, row.pair_hash)
         longest = max(self.prompt(prepared, order).length for order in first)
-        limit = self._judge.model.max_model_len - self._judge.sampling.max_tokens
-        if longest > limit:
-            raise RowRejected(
-                Reason.TOO_LONG,
-                f"the prompt has {longest} tokens; max_model_len - max_tokens leaves {limit}",
-            )
+        if longest > (limit := self._judge.most_prompt_tokens):
+            leaves = "judge.model.max_model_len, less the reply's sampling.max_tokens, leaves"
+            detail = f"the prompt has {longest} tokens; {leaves} {limit}"
+            raise RowRejected(Reason.TOO_LONG, detail)
         return prepared
 
     def prompt(self, prepared: Prepared, order: str) -> Rendered:
-        """The prompt that shows the candidates in ``order``; laid out once."""
+        """The prompt that shows the candidates in ``order``; laid out once.
+
+        Where candidates are asked about apart, an order is one of their letters.
+        """
         if order not in prepared.prompts:
             answers = [prepared.answers[LETTERS.index(letter)] for letter in order]
             parts = self._prompt.fill(prepared.context, prepared.question, answers)
-            chat = Chat(self._prompt.system, parts, self._judge.reply_prefix)
+            answer = None
+            if self._prompt.own_turn:
+                texts = [part for part in answers[0] if isinstance(part, str)]
+                answer = self._prompt.assistants(texts)
+            chat = Chat(self._prompt.system, parts, self._judge.reply_prefix, answer)
             prepared.prompts[order] = self._layout.render(chat)
         return prepared.prompts[order]
 

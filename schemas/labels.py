@@ -51,7 +51,7 @@ NOT_ASKED = "not_asked"
 # person has: its label is the person's answer, and it has no votes.
 BY_GOLD = "gold"
 
-VERDICT = "verdict"  # the outcome of a vote with a readable reply; any other is a Reason
+VERDICT = "verdict"  # the outcome of a vote with a parsed reply; any other is a Reason
 
 # Scores of each candidate by one criterion of a rubric.
 CRITERION = pa.struct([("name", pa.string()), ("scores", pa.list_(pa.float64()))])
@@ -112,8 +112,8 @@ _LABELS_V1 = [
     ("tie_kind", pa.string()),  # "good" or "bad" where the votes for a tie say so
     ("p_a", pa.float64()),  # calibrated on gold pairs; null without a calibration
     ("p_a_raw", pa.float64()),  # share of votes for response_a, ties counting half
-    ("margin", pa.float64()),  # mean of score_a - score_b over readable votes
-    ("scores", pa.list_(pa.float64())),  # each candidate's mean over readable votes
+    ("margin", pa.float64()),  # mean of score_a - score_b over parsed votes
+    ("scores", pa.list_(pa.float64())),  # each candidate's mean over parsed votes
     # that the label is right; see pipeline.aggregation.decisions
     ("confidence", pa.float64()),
     ("position_consistent", pa.bool_()),  # both orders, each alone, give the same label

@@ -24,7 +24,7 @@ RATES = {
     "truncation": "replies cut off at the token limit, of all votes",
     "unreadable": "replies without a verdict, for any reason, of all votes",
     "position_consistency": "pairs whose two orders give the same label, of judged pairs",
-    "first_slot_wins": "votes for the candidate shown first, of readable votes for either one",
+    "first_slot_wins": "votes for the candidate shown first, of parsed votes for either one",
     "preference_a": "labels that prefer a, of labeled pairs",
     "longer_wins": "labels that prefer the longer text, of sampled labeled pairs of texts that "
     "differ in length",
@@ -43,7 +43,7 @@ HISTOGRAMS = {
     "confidence": "judged rows by confidence",
     "p_a": "judged pairs by probability that a is preferred: calibrated, or the share of votes "
     "where there is no calibration",
-    "votes_per_pair": "judged and quarantined rows by votes, unreadable ones included",
+    "votes_per_pair": "judged and quarantined rows by votes, unparseable ones included",
     "output_tokens": "votes by tokens written",
     "length_ratio": "sampled labeled pairs by length of a's text over that of b",
     "length_ratio_a": "those of them that prefer a",

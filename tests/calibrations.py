@@ -16,12 +16,12 @@ _SWAPPED = {"a": "b", "b": "a"}
 
 
 def scored(order: str, *scores: float) -> Vote:
-    """A readable vote with a score for each candidate."""
+    """A parsed vote with a score for each candidate."""
     return Vote(order=order, seed=7, outcome=VERDICT, scores=scores, rationale=f"{order} {scores}")
 
 
 def chosen(order: str, option: str) -> Vote:
-    """A readable vote with an option."""
+    """A parsed vote with an option."""
     return Vote(order=order, seed=7, outcome=VERDICT, option=option)
 
 
@@ -50,19 +50,19 @@ def calibration(
     return Calibration.model_validate(fields | more)
 
 
-def pair_votes(readable: st.SearchStrategy[Vote]) -> st.SearchStrategy[list[Vote]]:
-    """Votes about a pair: at least a verdict of each order, and unreadable ones among them."""
-    unreadable = st.builds(
+def pair_votes(parsed: st.SearchStrategy[Vote]) -> st.SearchStrategy[list[Vote]]:
+    """Votes about a pair: at least a verdict of each order, and unparseable ones among them."""
+    unparseable = st.builds(
         Vote,
         order=st.sampled_from(("ab", "ba")),
         seed=st.integers(0, 2**31 - 1),
         outcome=st.sampled_from((Reason.MALFORMED, Reason.TRUNCATED)),
         finish_reason=st.sampled_from(("stop", "length")),
     )
-    first = st.tuples(readable, readable).map(
+    first = st.tuples(parsed, parsed).map(
         lambda two: [replace(two[0], order="ab"), replace(two[1], order="ba")]
     )
-    more = st.lists(readable | unreadable, max_size=6)
+    more = st.lists(parsed | unparseable, max_size=6)
     return st.tuples(first, more).map(lambda both: both[0] + both[1]).flatmap(st.permutations)
 
 

@@ -18,7 +18,7 @@ from typing import Literal, Self
 from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
 from pipeline.aggregation.tie_band import TieBand
-from pipeline.judging.votes import Vote, readable_of
+from pipeline.judging.votes import Vote, parsed_of
 from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.digest import digest
 
@@ -80,7 +80,7 @@ class Calibration(Frozen):
         return self
 
     def p_a(self, votes: Sequence[Vote]) -> float:
-        """Calibrated probability that a human prefers ``a``, by readable votes about a pair."""
+        """Calibrated probability that a human prefers ``a``, by parsed votes about a pair."""
         return probability(features(votes), self.weights, self.knots)
 
 
@@ -93,17 +93,17 @@ def calibration_id(
 
 
 def features(votes: Sequence[Vote]) -> tuple[float, float, float]:
-    """The features of the readable votes about a pair; all change sign with the sides.
+    """The features of the parsed votes about a pair; all change sign with the sides.
 
     Returns:
         The mean of ``score_a - score_b`` (0 without scores), the share of votes for ``a`` less
         that for ``b``, and the same as a count. These two are 0 for a reward model, whose vote says
         no more than its gap does.
     """
-    readable = readable_of(votes)
-    margins = [vote.margin for vote in readable if vote.margin is not None]
-    net = sum({"a": 1, "tie": 0, "b": -1}[str(vote.choice)] for vote in readable if vote.order)
-    return (sum(margins) / len(margins) if margins else 0.0, net / len(readable), float(net))
+    parsed = parsed_of(votes)
+    margins = [vote.margin for vote in parsed if vote.margin is not None]
+    net = sum({"a": 1, "tie": 0, "b": -1}[str(vote.choice)] for vote in parsed if vote.order)
+    return (sum(margins) / len(margins) if margins else 0.0, net / len(parsed), float(net))
 
 
 def probability(x: Sequence[float], weights: Weights, knots: Knots) -> float:

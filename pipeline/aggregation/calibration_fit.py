@@ -46,7 +46,7 @@ class GoldVotes:
     Attributes:
         pair_hash: identity of the pair.
         prompt: the key of its prompt; the same prompt is never in two folds.
-        votes: of which at least one is readable.
+        votes: of which at least one is parsed.
         p_a_raw: the label's share of votes for ``a``, ties counting half.
         gold: 1.0 where the human prefers ``a``, 0.0 where ``b``, 0.5 for a tie.
         preference: ``a`` or ``b`` where the votes decide by the judge's own rule; else None.
@@ -146,7 +146,7 @@ def check_enough(pairs: Sequence[GoldVotes]) -> None:
     sides = {pair.pair_hash: pair.gold for pair in pairs if pair.gold != 0.5}
     if len(sides) < MIN_DECIDED:
         raise InputError(
-            f"{len(sides)} different gold pairs with a preference have readable votes of this "
+            f"{len(sides)} different gold pairs with a preference have parsed votes of this "
             f"judge, expected at least {MIN_DECIDED} (hundreds are better): label more gold pairs"
         )
     prompts = {pair.prompt for pair in pairs}

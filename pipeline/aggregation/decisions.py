@@ -14,7 +14,7 @@ from pipeline.aggregation.calibration import Calibration
 from pipeline.aggregation.evidence import Evidence, pairs_of
 from pipeline.aggregation.policy import Rule
 from pipeline.judging.bundle import Format
-from pipeline.judging.votes import Vote, readable_of, standing
+from pipeline.judging.votes import Vote, parsed_of, standing
 from schemas.labels import Reason, Status
 
 # Readable votes about a pair -> calibrated probability that a human prefers a.
@@ -52,7 +52,7 @@ def decide(
     Returns:
         quarantined unless every order of the first round has a verdict.
     """
-    answered = {vote.order for vote in readable_of(votes)}
+    answered = {vote.order for vote in parsed_of(votes)}
     if not answered.issuperset(format_.orders(len(votes[0].order), 0, "")):
         return quarantined(votes)
     if format_.family == "reward":
@@ -70,7 +70,7 @@ def decide(
 def decide_pair(
     votes: Sequence[Vote], rule: Rule, calibrated: Calibrated | None = None
 ) -> Decision:
-    """Decides a pair by its readable votes, of which there is at least one of each order.
+    """Decides a pair by its parsed votes, of which there is at least one of each order.
 
     Args:
         votes: every vote of the pair.
@@ -82,9 +82,9 @@ def decide_pair(
         candidate where there is one, else the posterior one of what was decided; of a tie it is
         always that. Whatever was decided with less than ``rule.min_confidence`` is undecided.
     """
-    evidence, readable = Evidence.of(votes, rule), readable_of(votes)
+    evidence, parsed = Evidence.of(votes, rule), parsed_of(votes)
     posterior = evidence.p_prefers_a(rule)
-    p_a = calibrated(readable) if calibrated else None
+    p_a = calibrated(parsed) if calibrated else None
     outcome = evidence.outcome(rule)
     confidence = max(posterior, 1 - posterior)
     if outcome == "tie":
@@ -94,19 +94,19 @@ def decide_pair(
     if confidence < rule.min_confidence:
         outcome = None
     status = _status(outcome, rule)
-    choices = [str(vote.choice) for vote in readable]
-    agreeing = (vote for vote in readable if vote.choice == outcome)
+    choices = [str(vote.choice) for vote in parsed]
+    agreeing = (vote for vote in parsed if vote.choice == outcome)
     return Decision(
         status=status,
         preference=outcome if status is Status.LABELED else None,
-        tie_kind=_tie_kind(readable) if status is Status.TIE else None,
+        tie_kind=_tie_kind(parsed) if status is Status.TIE else None,
         p_a=p_a,
         p_a_raw=fmean({"a": 1.0, "tie": 0.5, "b": 0.0}[choice] for choice in choices),
-        margin=_mean_margin(readable),
-        scores=mean_scores(readable),
+        margin=_mean_margin(parsed),
+        scores=mean_scores(parsed),
         confidence=confidence,
-        position_consistent=position_consistent(readable),
-        rationale=next(agreeing, readable[0]).rationale,
+        position_consistent=position_consistent(parsed),
+        rationale=next(agreeing, parsed[0]).rationale,
     )
 
 
@@ -126,11 +126,11 @@ def decide_scores(
         within the fitted band that people called one. Without a calibration there is none, and
         what is undecided has none.
     """
-    readable = readable_of(votes)
-    margin = _mean_margin(readable) or 0.0
+    parsed = parsed_of(votes)
+    margin = _mean_margin(parsed) or 0.0
     fitted = calibration.tie_band if calibration else None
     band = rule.tie_band if rule.tie_band is not None else fitted.margin if fitted else None
-    p_a = calibration.p_a(readable) if calibration else None
+    p_a = calibration.p_a(parsed) if calibration else None
     outcome, confidence = None, None
     if band is not None and abs(margin) <= band:
         outcome, confidence = "tie", fitted.ties if fitted else None
@@ -146,7 +146,7 @@ def decide_scores(
         p_a=p_a,
         p_a_raw=(1 + (margin > 0) - (margin < 0)) / 2,
         margin=margin,
-        scores=mean_scores(readable),
+        scores=mean_scores(parsed),
         confidence=confidence,
     )
 
@@ -156,8 +156,8 @@ def decide_ranking(votes: Sequence[Vote], rule: Rule) -> Decision:
 
     ``confidence`` is the mean over all pairs of candidates; :func:`pairs_of` has the pairs.
     """
-    readable = readable_of(votes)
-    pairs = [decide_pair(pair, rule) for pair in pairs_of(readable).values()]
+    parsed = parsed_of(votes)
+    pairs = [decide_pair(pair, rule) for pair in pairs_of(parsed).values()]
     statuses = {pair.status for pair in pairs}
     if Status.LABELED in statuses:
         status = Status.LABELED
@@ -165,25 +165,25 @@ def decide_ranking(votes: Sequence[Vote], rule: Rule) -> Decision:
         status = Status.TIE if statuses == {Status.TIE} else Status.ABSTAINED
     return Decision(
         status=status,
-        scores=mean_scores(readable),
+        scores=mean_scores(parsed),
         confidence=fmean(float(pair.confidence or 0) for pair in pairs),
         position_consistent=all(pair.position_consistent for pair in pairs),
-        rationale=readable[0].rationale,
+        rationale=parsed[0].rationale,
     )
 
 
 def decide_single(votes: Sequence[Vote]) -> Decision:
     """Labels a single candidate with the mean of its scores."""
-    readable = readable_of(votes)
+    parsed = parsed_of(votes)
     return Decision(
-        status=Status.LABELED, scores=mean_scores(readable), rationale=readable[0].rationale
+        status=Status.LABELED, scores=mean_scores(parsed), rationale=parsed[0].rationale
     )
 
 
 def quarantined(votes: Sequence[Vote]) -> Decision:
     """The decision about a row whose budget is spent before each order had a verdict."""
     tried = standing(votes)
-    failed = [vote for vote in tried if not vote.readable]
+    failed = [vote for vote in tried if not vote.parsed]
     return Decision(
         status=Status.QUARANTINED,
         reason=Reason(failed[-1].outcome),
@@ -192,20 +192,20 @@ def quarantined(votes: Sequence[Vote]) -> Decision:
     )
 
 
-def mean_scores(readable: Sequence[Vote]) -> tuple[float, ...] | None:
+def mean_scores(parsed: Sequence[Vote]) -> tuple[float, ...] | None:
     """Each candidate's mean score; None where the format has no scores."""
-    if not readable or not readable[0].scores:
+    if not parsed or not parsed[0].scores:
         return None
-    return tuple(fmean(scores) for scores in zip(*(v.scores for v in readable), strict=True))
+    return tuple(fmean(scores) for scores in zip(*(v.scores for v in parsed), strict=True))
 
 
-def position_consistent(readable: Sequence[Vote]) -> bool | None:
+def position_consistent(parsed: Sequence[Vote]) -> bool | None:
     """Whether the votes of each order, taken alone, agree about a pair; None without orders."""
-    if not readable[0].order:
+    if not parsed[0].order:
         return None
     signs = {"a": 1, "tie": 0, "b": -1}
     sums = Counter[str]()
-    for vote in readable:
+    for vote in parsed:
         sums[vote.order] += signs[str(vote.choice)]
     return len({(total > 0) - (total < 0) for total in sums.values()}) == 1
 
@@ -217,12 +217,12 @@ def _status(outcome: str | None, rule: Rule) -> Status:
     return Status.TIE if tie else Status.ABSTAINED
 
 
-def _tie_kind(readable: Sequence[Vote]) -> str | None:
-    options = Counter(vote.option for vote in readable)
+def _tie_kind(parsed: Sequence[Vote]) -> str | None:
+    options = Counter(vote.option for vote in parsed)
     good, bad = options["both_good"], options["both_bad"]
     return None if good == bad else "good" if good > bad else "bad"
 
 
-def _mean_margin(readable: Sequence[Vote]) -> float | None:
-    margins = [vote.margin for vote in readable if vote.margin is not None]
+def _mean_margin(parsed: Sequence[Vote]) -> float | None:
+    margins = [vote.margin for vote in parsed if vote.margin is not None]
     return fmean(margins) if margins else None

@@ -21,12 +21,12 @@ from scipy.special import betainc
 from pipeline.aggregation.policy import Rule, stop_rule
 from pipeline.judging.bundle import Format
 from pipeline.judging.judge_config import VotesConfig
-from pipeline.judging.votes import Vote, readable_of, standing
+from pipeline.judging.votes import Vote, parsed_of, standing
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The readable votes about a pair, counted.
+    """The parsed votes about a pair, counted.
 
     Attributes:
         for_a, for_b: votes for each candidate; those that call a tie are for neither.
@@ -41,12 +41,12 @@ class Evidence:
 
     @classmethod
     def of(cls, votes: Sequence[Vote], rule: Rule) -> Evidence:
-        """Counts the readable ones of ``votes``."""
-        readable = readable_of(votes)
-        sides = [_for_sides(vote, rule.margin_scale) for vote in readable]
+        """Counts the parsed ones of ``votes``."""
+        parsed = parsed_of(votes)
+        sides = [_for_sides(vote, rule.margin_scale) for vote in parsed]
         for_a, for_b = (sum(side[index] for side in sides) for index in (0, 1))
-        ties = sum(vote.choice == "tie" for vote in readable)
-        return cls(for_a, for_b, ties, len(readable))
+        ties = sum(vote.choice == "tie" for vote in parsed)
+        return cls(for_a, for_b, ties, len(parsed))
 
     def p_prefers_a(self, rule: Rule) -> float:
         """Posterior probability that the judge mostly prefers ``a`` where it prefers one."""
@@ -100,7 +100,7 @@ def next_orders(
         count: number of candidates.
         pair_hash: the row's identity, from which a ranking's permutations derive.
     """
-    answered = Counter(vote.order for vote in readable_of(votes))
+    answered = Counter(vote.order for vote in parsed_of(votes))
     if format_.family == "reward":  # asked again it would say the same
         return () if answered or len(standing(votes)) >= config.max_votes else ("",)
     enough = answered.total() >= config.min_votes
@@ -132,7 +132,7 @@ def settled(format_: Format, votes: Sequence[Vote], rule: Rule, more: int) -> bo
         case "pair":
             return Evidence.of(votes, rule).settled(rule, more)
         case "ranking":
-            pairs = pairs_of(readable_of(votes)).values()
+            pairs = pairs_of(parsed_of(votes)).values()
             return all(Evidence.of(pair, rule).settled(rule, more) for pair in pairs)
         case "score":
             return True  # a mean needs min_votes and no more
@@ -148,7 +148,7 @@ def pairs_of(votes: Sequence[Vote]) -> dict[tuple[int, int], list[Vote]]:
 
 
 def _for_sides(vote: Vote, margin_scale: float) -> tuple[float, float]:
-    """How much a readable vote counts for ``a``, and for ``b``."""
+    """How much a parsed vote counts for ``a``, and for ``b``."""
     if vote.choice == "tie":
         return 0.0, 0.0
     if margin_scale > 0 and vote.margin is not None:

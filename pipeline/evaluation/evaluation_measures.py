@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.evaluation import pair_measures
-from pipeline.judging.votes import Vote, readable_of
+from pipeline.judging.votes import Vote, parsed_of
 from pipeline.stats.agreement import CalibrationError, Correlation, Kappa, RiskArea
 from pipeline.stats.arrays import Floats
 from pipeline.stats.bootstrap import Statistic, mean, pooled, share_of
@@ -141,9 +141,7 @@ def _common(rows: Sequence[JudgedPair], votes: Sequence[list[Vote]]) -> dict[str
     return {
         "abstained": share_of([row.label["status"] == Status.ABSTAINED for row in rows]),
         "quarantined": share_of([row.label["status"] == Status.QUARANTINED for row in rows]),
-        "votes_unreadable": pooled(
-            [_votes(each, lambda v: not v.readable, True) for each in votes]
-        ),
+        "votes_unreadable": pooled([_votes(each, lambda v: not v.parsed, True) for each in votes]),
         **failures,
         "votes": mean([len(each) for each in votes]),
         "prompt_tokens": mean([sum(vote.prompt_tokens for vote in each) for each in votes]),
@@ -163,8 +161,8 @@ def _where(
 def _votes(
     votes: Sequence[Vote], what: Callable[[Vote], bool], of_all: bool = False
 ) -> tuple[float, float]:
-    """(Votes with a property, votes): of the readable ones, or of all."""
-    counted = votes if of_all else readable_of(votes)
+    """(Votes with a property, votes): of the parsed ones, or of all."""
+    counted = votes if of_all else parsed_of(votes)
     return float(sum(what(vote) for vote in counted)), float(len(counted))
 
 

@@ -35,7 +35,7 @@ TITLES: dict[str, tuple[str, Unit]] = {
     "abstained": ("pairs abstained", "share"),
     "quarantined": ("pairs quarantined", "share"),
     "votes_tied": ("votes for a tie", "share"),
-    "votes_unreadable": ("votes unreadable", "share"),
+    "votes_unreadable": ("votes unparseable", "share"),
     "votes_malformed": ("votes malformed", "share"),
     "votes_truncated": ("votes truncated", "share"),
     "votes_refused": ("votes refused", "share"),

@@ -116,16 +116,16 @@ def votes_of(judged: JudgedPair) -> list[Vote]:
 def first_slot(votes: Sequence[Vote]) -> tuple[float, float]:
     """(Votes for the candidate shown first, votes for either one)."""
     # Of candidates that were asked about apart none was first.
-    choices = [(vote.choice, vote.order[0]) for vote in votes if vote.readable and vote.order]
+    choices = [(vote.choice, vote.order[0]) for vote in votes if vote.parsed and vote.order]
     sided = [(choice, first) for choice, first in choices if choice in ("a", "b")]
     return float(sum(choice == first for choice, first in sided)), float(len(sided))
 
 
 def flips(votes: Sequence[Vote]) -> tuple[float, float]:
     """(Pairs of votes of the same order that disagree, all pairs of votes of the same order)."""
-    readable = sorted((v for v in votes if v.readable), key=lambda vote: vote.order)
+    parsed = sorted((v for v in votes if v.parsed), key=lambda vote: vote.order)
     disagreeing = count = 0
-    for _, group in itertools.groupby(readable, key=lambda vote: vote.order):
+    for _, group in itertools.groupby(parsed, key=lambda vote: vote.order):
         for one, other in itertools.combinations(group, 2):
             count += 1
             disagreeing += one.choice != other.choice

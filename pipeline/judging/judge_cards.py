@@ -198,7 +198,7 @@ def _weights_of(card: dict[str, Any]) -> frozenset[str]:
 def _first_choice(
     output: Store, cards: list[dict[str, Any]], votes: dict[str, Any]
 ) -> dict[str, Any]:
-    """Of several cards of one judge, which earlier versions told apart by ``judge.votes``."""
+    """Of several cards of one judge, which earlier versions distinguished by ``judge.votes``."""
 
     def preference(card: dict[str, Any]) -> tuple[bool, bool, int, str]:
         parts = sum(1 for _ in output.list(judge_parts_prefix(card["judge_id"])))

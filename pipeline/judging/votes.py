@@ -67,7 +67,7 @@ class Vote:
     rendering: Rendering | None = None
 
     @property
-    def readable(self) -> bool:
+    def parsed(self) -> bool:
         """Whether the reply was a verdict."""
         return self.outcome == VERDICT
 
@@ -158,9 +158,9 @@ def standing(votes: Sequence[Vote]) -> list[Vote]:
     return [vote for vote in votes if not vote.superseded]
 
 
-def readable_of(votes: Sequence[Vote]) -> list[Vote]:
+def parsed_of(votes: Sequence[Vote]) -> list[Vote]:
     """The votes that are evidence: they count, and their replies were verdicts."""
-    return [vote for vote in standing(votes) if vote.readable]
+    return [vote for vote in standing(votes) if vote.parsed]
 
 
 def _hash(text: str) -> bytes:

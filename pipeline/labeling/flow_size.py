@@ -24,7 +24,7 @@ _MOST_UNITS = 128
 
 
 def readers(tasks: Sequence[ShardTask], config: LabelConfig, nodes: Sequence[Node]) -> int:
-    """How many shards are read at once: as many as the object store has room for.
+    """How many shards are read at once: all, or as many as the object store has room for.
 
     Ray bounds what readers hand over once it has measured units. Until then, and above all while
     engines start, it would run a reader on every CPU, and spill to disk.
@@ -38,7 +38,8 @@ def readers(tasks: Sequence[ShardTask], config: LabelConfig, nodes: Sequence[Nod
     if not any(_workers_on(node, config) for node in nodes):
         store = config.workers.max * _FUTURE_STORE
     size = min(config.input.unit_bytes, _GROWTH * _bytes_of_unit(tasks))
-    return max(1, int(store * _READ_SHARE / max(_UNITS_A_READER * size, 1)))
+    room = int(store * _READ_SHARE / max(_UNITS_A_READER * size, 1))
+    return max(1, min(len(tasks), room))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What bytes are, by how they begin: a format of pictures or clips, or a name for something else.
 
-Nobody can mend a "corrupt" file that is a web page: what cannot be shown is named by what it is.
+A web page among the pictures is no "corrupt" file: what cannot be shown is named by what it is.
 """
 
 from __future__ import annotations

@@ -104,8 +104,8 @@ def forgotten_row(where: Mapping[str, Any]) -> dict[str, Any]:
     """
     row: dict[str, Any] = dict.fromkeys(LABELS.names)
     row |= {name: where.get(name) for name in _KEPT}
-    told = {"status": Status.QUARANTINED.value, "reason": Reason.FORGOTTEN.value}
-    return row | told | {"detail": _DETAIL, "votes": [], "n_votes": 0}
+    forgotten = {"status": Status.QUARANTINED.value, "reason": Reason.FORGOTTEN.value}
+    return row | forgotten | {"detail": _DETAIL, "votes": [], "n_votes": 0}
 
 
 def _id(salt: str, pair_id: str) -> str:

@@ -52,11 +52,11 @@ class Side:
 
 @dataclass(frozen=True)
 class VoteLine:
-    """A vote: in what order the responses were shown, and what was said of them."""
+    """A vote: in what order the responses were shown, and what the verdict is."""
 
     order: str
-    said: str
-    readable: bool
+    verdict: str
+    parsed: bool
     scores: str
     tokens: str
     rationale: Text | None
@@ -121,8 +121,8 @@ def _card(specimen: Specimen, thumbnails: Thumbnails | None, config: GalleryConf
     label, pair = specimen.label, specimen.pair
     most = config.text_chars
     problem = label["detail"] if label["status"] == Status.QUARANTINED else None
-    said = ": ".join(filter(None, (label["reason"], problem)))
-    problems = ". ".join(dict.fromkeys(filter(None, (said, specimen.problem))))
+    reason = ": ".join(filter(None, (label["reason"], problem)))
+    problems = ". ".join(dict.fromkeys(filter(None, (reason, specimen.problem))))
     pictures = thumbnails.of(pair, "the prompt") if thumbnails and pair else ()
     return Card(
         place=printable(f"{label['shard']}, row {label['row']:,}"),
@@ -201,7 +201,7 @@ def _sides(
 
 
 def _vote(vote: Mapping[str, Any]) -> VoteLine:
-    readable = vote["outcome"] == VERDICT
+    parsed = vote["outcome"] == VERDICT
     scores = vote["scores"]
     if not scores:
         scores = [vote["score_a"], vote["score_b"]]
@@ -209,15 +209,15 @@ def _vote(vote: Mapping[str, Any]) -> VoteLine:
     letters = [*vote["order"]]
     order = f"{letters[0]} first" if len(letters) == 2 else ", ".join(letters)
     choice = vote["choice"]
-    said = {None: "", "tie": "tie"}.get(choice, f"prefers {choice}")
+    verdict = {None: "", "tie": "tie"}.get(choice, f"prefers {choice}")
     if vote["option"] in ("both_good", "both_bad"):
-        said = vote["option"].replace("_", " ")
-    if not readable:
-        said = f"unreadable: {vote['outcome'].replace('_', ' ')}"
+        verdict = vote["option"].replace("_", " ")
+    if not parsed:
+        verdict = f"unparseable: {vote['outcome'].replace('_', ' ')}"
     return VoteLine(
         order=order,
-        said=said,
-        readable=readable,
+        verdict=verdict,
+        parsed=parsed,
         scores=" : ".join(known),
         tokens=f"{vote['output_tokens']:,} tokens" if vote["output_tokens"] is not None else "",
         rationale=fit(vote["rationale"], _RATIONALE_CHARS),

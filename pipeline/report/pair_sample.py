@@ -87,9 +87,9 @@ class _Block:
 def kinds_of(label: Row, gold: str | None, low_confidence: float) -> frozenset[str]:
     """Which of ``KINDS`` a labelled row is of: its status, and what is noteworthy about it."""
     found = {str(label["status"])}
-    said = label["preference"] if label["status"] == Status.LABELED else label["status"]
+    outcome = label["preference"] if label["status"] == Status.LABELED else label["status"]
     if label["status"] in (Status.LABELED, Status.TIE):
-        if gold in GOLD_VALUES and said != gold:
+        if gold in GOLD_VALUES and outcome != gold:
             found.add("gold")
         if label["confidence"] is not None and label["confidence"] < low_confidence:
             found.add("low")

@@ -51,7 +51,7 @@ def needed_files(manifests: Iterable[Manifest]) -> frozenset[str]:
 def _ages(manifests: Mapping[str, Manifest]) -> dict[str, tuple[datetime.datetime, int]]:
     """When each was made, and the length of its line of parents.
 
-    A snapshot is never older than its parent, whatever the clock said that it was made by: one that
+    A snapshot is never older than its parent, whatever its clock showed: one that
     was published while a clock was back is not taken for the oldest.
     """
     ages: dict[str, tuple[datetime.datetime, int]] = {}

@@ -98,6 +98,6 @@ def _beyond(limits: Limits, age: datetime.timedelta) -> str:
         return ""
     if limits.days is not None and age < datetime.timedelta(days=limits.days):
         return ""
-    told = [] if limits.keep is None else [f"not among the newest {limits.keep}"]
-    told += [] if limits.days is None else [f"older than {limits.days:g} days"]
-    return " and ".join(told)
+    reasons = [] if limits.keep is None else [f"not among the newest {limits.keep}"]
+    reasons += [] if limits.days is None else [f"older than {limits.days:g} days"]
+    return " and ".join(reasons)

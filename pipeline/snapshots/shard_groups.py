@@ -20,7 +20,7 @@ from pipeline.snapshots.snapshot_inventory import InventoryShard
 
 _LEAST = 512  # of few shards nearly every one has files of its own
 _SHARDS_A_GROUP = 4
-_BITS = 32  # of the hash; more groups than they can tell apart there never are
+_BITS = 32  # of the hash; there are never more groups than they distinguish
 
 
 @dataclass(frozen=True)

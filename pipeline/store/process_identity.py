@@ -1,4 +1,4 @@
-"""A process of one machine, told from every other, and whether it is certain to have ended."""
+"""A process of one machine, distinguished from all others, and whether it has certainly ended."""
 
 from __future__ import annotations
 

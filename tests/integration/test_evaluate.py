@@ -153,7 +153,7 @@ def test_too_many_quarantined_pairs_are_reported_and_end_with_their_exit_code(
         (["--input", "gold", "--set", "judge.format=options"], "judge.format"),
     ],
 )
-def test_what_cannot_be_done_is_said_before_anything_starts(
+def test_what_cannot_be_done_is_reported_before_anything_starts(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

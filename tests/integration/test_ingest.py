@@ -262,7 +262,7 @@ def test_a_source_that_breaks_off_is_an_error(
         ([], "source: missing"),
     ],
 )
-def test_what_cannot_be_ingested_is_said(
+def test_what_cannot_be_ingested_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     (tmp_path / "empty").mkdir()

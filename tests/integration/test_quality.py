@@ -193,7 +193,7 @@ def test_drift_is_measured_by_the_figures_of_the_other_alone(corpus: Corpus) -> 
     ("stored", "said"),
     [(None, "was never measured; pairmill publish --measure"), (b"{}", "version: got None")],
 )
-def test_figures_that_are_not_there_are_said_to_be_missing(
+def test_figures_that_are_not_there_are_reported_as_missing(
     corpus: Corpus, stored: bytes | None, said: str
 ) -> None:
     if stored is not None:
@@ -203,7 +203,7 @@ def test_figures_that_are_not_there_are_said_to_be_missing(
     assert said in drift.detail
 
 
-def test_another_judge_is_said_and_compared(corpus: Corpus) -> None:
+def test_another_judge_is_named_and_compared(corpus: Corpus) -> None:
     first = measured(corpus)
     other = Corpus.at(corpus.source.uri.removesuffix("/in"), sampling={"temperature": 0.5})
     for name, pairs in corpus.pairs.items():
@@ -217,7 +217,7 @@ def test_another_judge_is_said_and_compared(corpus: Corpus) -> None:
     assert second.drift.p_a_psi.value is not None
 
 
-def test_probabilities_are_calibrated_or_said_not_to_be(tmp_path: Path) -> None:
+def test_probabilities_are_calibrated_or_stated_not_to_be(tmp_path: Path) -> None:
     made, rng = Corpus.at(str(tmp_path)), random.Random(12)
     fitted = calibration(made.made.judge_id, weights=(0.2, 1.5, 0.4))
     labeler = Labeler.of(made.made.judge, None, fitted)

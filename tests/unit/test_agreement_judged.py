@@ -71,7 +71,7 @@ def test_kappa_is_over_pairs_that_the_judge_calls_a_b_or_tie() -> None:
 
 
 def test_probabilities_are_held_against_gold() -> None:
-    # p_a_raw 1 1 0 .5 .5 .5, outcome 1 0 .5 .5 1 0; the unreadable pair has none
+    # p_a_raw 1 1 0 .5 .5 .5, outcome 1 0 .5 .5 1 0; the unparseable pair has none
     found = values(SIX)
     assert found["brier"] == pytest.approx((0 + 1 + 0.25 + 0 + 0.25 + 0.25) / 6)
     # bins: 0 (|0 - .5| of 1), .5 (.5 against .5 of 3), 1 (1 against .5 of 2)

@@ -53,7 +53,7 @@ def test_exchanging_the_candidates_exchanges_the_probabilities(
 def test_a_point_for_a_never_counts_against_it(
     votes: list[Vote], data: st.DataObject, weights: Weights, knots: Knots
 ) -> None:
-    index = data.draw(st.sampled_from([i for i, vote in enumerate(votes) if vote.readable]))
+    index = data.draw(st.sampled_from([i for i, vote in enumerate(votes) if vote.parsed]))
     points = data.draw(st.integers(1, 9))
     score_a, score_b = votes[index].scores
     better = [*votes]

@@ -44,7 +44,12 @@ def config(**changes: dict[str, Any]) -> LabelConfig:
 def test_readers_fit_into_the_store(
     unit_mb: float, nodes: list[dict[str, Any]], expected: int
 ) -> None:
-    assert readers(tasks(10, 512, unit_mb), config(), nodes) == expected
+    assert readers(tasks(10, 512, unit_mb) * 200, config(), nodes) == expected
+
+
+def test_there_are_no_more_readers_than_shards() -> None:
+    counts = [readers(tasks(10, 512, 1) * shards, config(), ONE) for shards in (1, 3)]
+    assert counts == [1, 3]
 
 
 ONE, LARGE = [node(100_000)], [node(100_000, gpus=8)]

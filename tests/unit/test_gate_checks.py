@@ -122,7 +122,7 @@ def test_a_share_may_drift_neither_way(
     assert found.high == max(abs(low), abs(high))
 
 
-def test_a_change_of_judge_is_said_and_drift_is_compared_all_the_same() -> None:
+def test_a_change_of_judge_is_reported_and_drift_is_compared_all_the_same() -> None:
     said = "the judge is another one (0123456789abcdef before)"
     found = check(with_change(0, 0, 0, detail=said), at_most={"p_a_psi": 0.25})
     assert (found.passed, found.value) == (False, 0.4)

@@ -95,7 +95,7 @@ def test_a_contradiction_that_more_votes_settle() -> None:
 
 
 @pytest.mark.parametrize("fault", ["malformed", "truncated", "refused", "out_of_range"])
-def test_an_unreadable_reply_is_asked_again_within_the_budget(fault: str) -> None:
+def test_an_unparseable_reply_is_asked_again_within_the_budget(fault: str) -> None:
     healed = one({"faults": {"MARK": fault}, "heal_after": 3})
     assert status_of(healed) == ("labeled", None, "a", 5)
     assert [vote["outcome"] for vote in healed["votes"]] == [fault] * 3 + ["verdict"] * 2

@@ -60,7 +60,7 @@ def test_image_candidates_are_shown_in_both_orders() -> None:
     assert len(first.images) == 2
     assert [i.tobytes() for i in first.images] == [i.tobytes() for i in reversed(second.images)]
     assert "[Assistant 1's Image]\n" in first.user
-    assert "images that two AI assistants made" in first.system
+    assert "images that two AI assistants made" in (first.system or "")
 
 
 def test_an_edit_is_judged_beside_its_source() -> None:

@@ -96,7 +96,7 @@ def test_taken_renewed_and_released(store: Store) -> None:
     assert [entry.key for entry in store.list()] == [KEY]
 
 
-def test_the_second_is_told_who_holds_it_and_until_when(store: Store) -> None:
+def test_the_second_gets_an_error_with_the_holder_and_the_time(store: Store) -> None:
     waited: list[str] = []
     (here, holder), (other, _) = still_store(store), still_store(store)
 
@@ -204,7 +204,7 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize(("data", "words", "epoch"), DAMAGED)
-def test_a_damaged_object_is_said_and_replaced_once_nobody_writes_it(
+def test_a_damaged_object_is_reported_and_replaced_once_nobody_writes_it(
     store: Store, data: bytes, words: str, epoch: int
 ) -> None:
     leave(store, data)

@@ -194,7 +194,7 @@ def test_only_what_is_mapped_is_read() -> None:
         ("join([prompt, gone])", "column 'gone' is missing"),
     ],
 )
-def test_names_that_are_not_there_are_said(expression: str, problem: str) -> None:
+def test_names_that_are_not_there_are_listed(expression: str, problem: str) -> None:
     (found,) = [each for each in mapping(source=expression).check(SCHEMA) if problem in each]
     assert found.startswith(f"source ({expression}): ")
 

@@ -75,7 +75,7 @@ def test_verdict(reply: str, scores: tuple[float, float]) -> None:
         ("I cannotate pictures", Reason.MALFORMED),
     ],
 )
-def test_unreadable(reply: str, reason: Reason) -> None:
+def test_unparseable(reply: str, reason: Reason) -> None:
     parsed = parse(PAIR, reply, "stop", 2)
     assert isinstance(parsed, Unparseable)
     assert parsed.reason is reason

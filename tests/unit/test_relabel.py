@@ -39,7 +39,7 @@ VOTE = st.builds(
     *(st.sampled_from([2.0, 5.0, 8.5]), st.text(max_size=3)),
 ) | st.sampled_from([failed("ab"), failed("ba")])
 CAST = st.none() | st.lists(VOTE, min_size=1, max_size=6).filter(
-    lambda votes: not all(vote.readable for vote in votes) or len({v.order for v in votes}) == 2
+    lambda votes: not all(vote.parsed for vote in votes) or len({v.order for v in votes}) == 2
 )  # asking ends once both orders have a verdict, or replies have failed
 
 

@@ -90,7 +90,7 @@ def test_merged_counts_equal_every_single_sequence(way: Strategy, lost: float) -
             right += chance * (preference == gold) / 3
             decided += chance * (preference is not None and gold != "tie") / 3
             spent += chance * len(votes) / 4
-            retries += chance * sum(not vote.readable for vote in votes) / 4
+            retries += chance * sum(not vote.parsed for vote in votes) / 4
     assert found.accuracy == pytest.approx(right + (1 - decided) / 2)
     assert found.undecided == pytest.approx(1 - decided)
     assert (found.votes, found.retries) == pytest.approx((spent, retries))
@@ -262,7 +262,7 @@ def test_stored_votes_are_counted_and_compared_pair_by_pair() -> None:
     )
     shares = vote_shares(pairs)
     assert sum(shares.values()) == pytest.approx(1, abs=1e-3)
-    lost = sum(not vote.readable for pair in pairs for vote in pair.votes)
+    lost = sum(not vote.parsed for pair in pairs for vote in pair.votes)
     assert shares["unreadable"] == pytest.approx(
         lost / sum(len(pair.votes) for pair in pairs), abs=1e-4
     )

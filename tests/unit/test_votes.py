@@ -62,15 +62,15 @@ def test_clear_pairs_cost_one_round_and_others_as_many_as_they_need(
 
 @given(
     st.integers(2, 16),
-    st.lists(st.sampled_from((*SCORES, "unreadable")), min_size=16, max_size=16),
+    st.lists(st.sampled_from((*SCORES, "unparseable")), min_size=16, max_size=16),
 )
 def test_budget_balance_and_retries(budget: int, outcomes: list[str]) -> None:
     votes = asked_for(outcomes, VotesConfig(max_votes=budget))
     assert len(votes) <= budget
     assert [v.order for v in votes[:2]] == ["ab", "ba"]
-    readable = Counter(v.order for v in votes if v.readable)
-    assert abs(readable["ab"] - readable["ba"]) <= 1
-    if readable["ab"] != readable["ba"]:  # only where the budget ended within a round
+    parsed = Counter(v.order for v in votes if v.parsed)
+    assert abs(parsed["ab"] - parsed["ba"]) <= 1
+    if parsed["ab"] != parsed["ba"]:  # only where the budget ended within a round
         assert len(votes) == budget
     again = asked_for(outcomes, VotesConfig(max_votes=budget))
     assert again == votes
@@ -161,11 +161,11 @@ def test_options_for_both_are_ties(option: Option) -> None:
     assert (cast.option, cast.choice) == (option, "tie")
 
 
-def test_an_unreadable_reply_has_no_verdict() -> None:
+def test_an_unparseable_reply_has_no_verdict() -> None:
     fields = mapped_back(Unparseable(Reason.REFUSED, "it says no", "hm"), "ab")
     cast = Vote(order="ab", seed=1, **fields)
     assert (cast.outcome, cast.detail, cast.rationale) == (Reason.REFUSED, "it says no", "hm")
-    assert (cast.readable, cast.choice, cast.margin, cast.scores) == (False, None, None, ())
+    assert (cast.parsed, cast.choice, cast.margin, cast.scores) == (False, None, None, ())
 
 
 VOTES = st.builds(
@@ -179,7 +179,7 @@ VOTES = st.builds(
     rendering=st.none() | st.builds(Rendering, text=st.just(2), image=st.none() | st.just(3)),
 ).flatmap(
     lambda v: st.lists(st.floats(1, 10), min_size=len(v.order), max_size=len(v.order)).map(
-        lambda scores: replace(v, scores=tuple(scores) if v.readable else ())
+        lambda scores: replace(v, scores=tuple(scores) if v.parsed else ())
     )
 )
 

@@ -34,7 +34,7 @@ RULE = Rule()
 
 
 def vote(order: str, outcome: str, scores: tuple[float, ...] | None = None) -> Vote:
-    """A vote for ``a``, ``b`` or ``tie``, or an unreadable one."""
+    """A vote for ``a``, ``b`` or ``tie``, or an unparseable one."""
     if outcome not in SCORES:
         return Vote(order=order, seed=1, outcome=outcome, detail=f"detail of {order}")
     return Vote(

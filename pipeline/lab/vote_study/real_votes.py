@@ -96,7 +96,7 @@ def vote_shares(pairs: Sequence[AskedPair]) -> dict[str, float]:
     votes = [(pair.gold, vote) for pair in pairs if pair.gold != "tie" for vote in pair.votes]
     counts = Counter(
         "unreadable"  # the key in stored results
-        if not vote.readable
+        if not vote.parsed
         else "tie"
         if vote.choice == "tie"
         else "right"

@@ -80,7 +80,7 @@ def _line(axes: Axes, rows: Sequence[dict[str, Any]], style: str, label: str, **
 def _finish(figure: Figure, title: str) -> None:
     figure.suptitle(title)
     for axes in figure.axes:
-        axes.set_xlabel("votes a pair (replies, unreadable ones included)")
+        axes.set_xlabel("votes a pair (replies, unparseable ones included)")
         axes.set_ylabel("accuracy, undecided = ½ (%)")
         axes.grid(alpha=0.25)
     handles, labels = figure.axes[0].get_legend_handles_labels()

@@ -70,7 +70,7 @@ class Replay:
         rows = []
         for pair in pairs:
             decision, stop = self.of(pair)
-            lost = sum(not vote.readable for vote in pair.votes[:stop])
+            lost = sum(not vote.parsed for vote in pair.votes[:stop])
             rows.append(counts_of(decision, pair.gold, stop, lost))
         return dict(zip(COUNTED, np.array(rows, dtype=float).T, strict=True))
 
@@ -124,7 +124,7 @@ class _Asker:
         self._known: dict[tuple[int, int, int], tuple[str, ...]] = {}
 
     def orders(self, votes: Sequence[Vote]) -> tuple[str, ...]:
-        answered = [vote.order for vote in votes if vote.readable]
+        answered = [vote.order for vote in votes if vote.parsed]
         key = (len(votes), answered.count("ab"), answered.count("ba"))
         if key not in self._known:
             self._known[key] = self._strategy.orders(votes)
@@ -141,7 +141,7 @@ def _vote(order: str, gap: int, lost: bool, scored: bool) -> Vote:
 
 
 def _key(votes: Sequence[Vote], margins: bool) -> Any:
-    parsed = [vote for vote in votes if vote.readable]
+    parsed = [vote for vote in votes if vote.parsed]
     kinds = Counter((vote.choice, vote.margin if margins else None) for vote in parsed)
     first = sum(vote.order == "ab" for vote in parsed)
     return (len(votes), first, len(parsed) - first, frozenset(kinds.items()))

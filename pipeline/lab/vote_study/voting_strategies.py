@@ -57,7 +57,7 @@ class OneOrder:
 
     def decision(self, votes: Sequence[Vote]) -> Decision:
         """The vote as it is; quarantined if it cannot be parsed."""
-        if not votes[0].readable:
+        if not votes[0].parsed:
             return Decision(status=Status.QUARANTINED)
         return decide_pair(votes, _ANY_MAJORITY)
 

@@ -70,8 +70,8 @@ def of_votes(votes: pa.Table) -> Tally:
     outcome, choice = votes["outcome"], votes["choice"]
     # Votes are in the order of their rows, and each row's votes are numbered from 0.
     row = np.cumsum(integers(votes["vote"]) == 0)
-    readable = flags(pc.equal(outcome, VERDICT))
-    sided = readable & flags(pc.is_in(choice, pa.array(["a", "b"])))
+    parsed = flags(pc.equal(outcome, VERDICT))
+    sided = parsed & flags(pc.is_in(choice, pa.array(["a", "b"])))
     first = pc.utf8_slice_codeunits(votes["order"], 0, 1)
     every = np.ones(len(votes), bool)
     tally = Tally()
@@ -82,7 +82,7 @@ def of_votes(votes: pa.Table) -> Tally:
     tally.tables["output_tokens"] = counted(written, EDGES["output_tokens"])
     for name, part, whole in (
         ("truncation", flags(pc.equal(outcome, Reason.TRUNCATED)), every),
-        ("unreadable", ~readable, every),
+        ("unreadable", ~parsed, every),
         ("first_slot_wins", sided & flags(pc.equal(choice, first)), sided),
     ):
         tally.tables[name] = ratio_sums(_by_row(part, row), _by_row(whole, row))

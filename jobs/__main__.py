@@ -27,10 +27,10 @@ COMMANDS = {
         "forget": "take named pairs down for good",
     },
     "judge": {
+        "judge": "check a bundle, or repack a reward model's checkpoint for vLLM",
         "evaluate": "measure a judge on gold pairs or a public benchmark",
         "calibrate": "fit a judge's votes to gold pairs",
         "derive": "derive labels again from stored votes, without an engine",
-        "judge": "make a reward model's checkpoint one that vLLM loads",
     },
     "lab": {
         "bench": "measure speed, memory, scaling and votes",

@@ -1,82 +1,101 @@
-"""Work on judges themselves: ``pairmill judge repack SRC DST``."""
+"""What a judge is made of: ``pairmill judge check BUNDLE``, ``pairmill judge repack SRC DST``."""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.runtime.command import add_log_option, run_command
-from pipeline.runtime.reporter import Reporter
-
-EXIT_CODES = """\
-exit codes:
-    0  done
-    1  a bug
-    2  what was given cannot be used; the message says why
-  130  interrupted (Ctrl-C)"""
-
-Action = Callable[[argparse.Namespace, Reporter], int]
+from pipeline.judging.bundle_check import HOSTILE, check_bundle, folder_of, shown_prompt
+from pipeline.judging.bundle_files import load_bundle, stored_bundle
+from pipeline.nightly.pipeline_config import PipelineConfig
+from pipeline.runtime.command import Call, Command, Parser
+from pipeline.runtime.errors import ConfigError
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Runs one of the actions; returns the exit code."""
-    given = sys.argv[1:] if arguments is None else arguments
-    return run_command(lambda: _run(given), "interrupted; nothing is left behind")
+def _options(parser: Parser) -> None:
+    add = parser.add_argument
+    add("action", choices=("check", "repack"),
+        help="check: run a bundle's transcripts, fuzz its grammars\n"
+        "repack: put a reward model's head where vLLM loads it from")  # fmt: skip
+    add("what", metavar="BUNDLE|SRC", help="a shipped bundle's name, or a folder; a checkpoint")
+    add("target", metavar="DST", nargs="?", type=Path, help="of repack: a new folder")
+    add("--hostile", type=int, default=HOSTILE, metavar="N", help=f"replies read ({HOSTILE:,})")
+    add("--seed", type=int, default=0, metavar="N", help="of the hostile replies (default 0)")
 
 
-def _run(given: list[str]) -> int:
-    options = parser().parse_args(given)
-    action: Action = options.action
-    return action(options, Reporter(style=options.log))
+def _run(call: Call[PipelineConfig]) -> int:
+    target = call.options.target
+    if call.options.action == "repack":
+        if target is None:
+            raise ConfigError("judge repack: expected two folders, SRC and DST")
+        return _repack(call, Path(call.options.what), target)
+    if target is not None:
+        raise ConfigError(f"judge check: got {target} as well, expected one bundle")
+    return _check(call)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line: a subcommand for each action."""
-    whole = argparse.ArgumentParser(
-        prog="pairmill judge",
-        description=__doc__,
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawTextHelpFormatter,
+def _check(call: Call[PipelineConfig]) -> int:
+    options = call.options
+    try:
+        bundle = load_bundle(stored_bundle(options.what))
+        folder = folder_of(options.what)
+        checked = check_bundle(bundle, folder, hostile=options.hostile, seed=options.seed)
+    except ValueError as error:
+        raise ConfigError(f"judge.bundle: {error}") from error
+    for format_ in bundle.formats.values():
+        kind = format_.declared.candidates[0]
+        sys.stdout.write(f"=== {format_.name}, candidates: {kind}\n")
+        sys.stdout.write(f"{shown_prompt(bundle, format_, kind)}\n\n")
+    call.reporter.event(
+        "checked",
+        {
+            "bundle": bundle.name,
+            "formats": list(bundle.formats),
+            "transcripts": dict(checked.transcripts),
+            "verified": bundle.verified,
+            "hostile": dict(checked.outcomes),
+            "slowest_ms_a_kb": round(checked.slowest_ms, 2),
+        },
     )
-    actions = whole.add_subparsers(required=True, metavar="ACTION")
-    repack = actions.add_parser(
-        "repack",
-        help="put a reward model's value head where vLLM loads it from",
-        description="Copies a checkpoint, its value head put where vLLM loads it from. Training\n"
-        "tools keep that head in value_head.safetensors or under names of their own, which vLLM\n"
-        "does not read. Other files become hard links where the file system has them.",
-        epilog=f"example:\n  pairmill judge repack Skywork-VL-Reward-7B ./skywork\n\n{EXIT_CODES}",
-        formatter_class=argparse.RawTextHelpFormatter,
-    )
-    repack.add_argument("source", metavar="SRC", type=Path, help="the checkpoint's folder")
-    repack.add_argument("target", metavar="DST", type=Path, help="a new folder")
-    add_log_option(repack)
-    repack.set_defaults(action=_repack)
-    return whole
+    if checked.problems:
+        raise ConfigError("\n  ".join([f"bundle {bundle.name}:", *checked.problems]))
+    return 0
 
 
-def _repack(options: argparse.Namespace, reporter: Reporter) -> int:
+def _repack(call: Call[PipelineConfig], source: Path, target: Path) -> int:
     from pipeline.engines.head_repacking import repack
 
-    done = repack(options.source, options.target)
+    done = repack(source, target)
     for name, (before, shape) in done.head.items():
-        reporter.event("head", {"tensor": name, "was": before, "shape": list(shape)})
-    files = {
-        "linked": done.linked,
-        "copied": done.copied,
-        "written without the head": done.rewritten,
-    }
-    for what, names in files.items():
+        call.reporter.event("head", {"tensor": name, "was": before, "shape": list(shape)})
+    files = {"linked": done.linked, "copied": done.copied, "without the head": done.rewritten}
+    for how, names in files.items():
         for name in names:
-            reporter.event("file", {"name": name, "how": what})
-    reporter.note(
-        f"{options.target} can be judged with: judge.model.name={options.target}; at start its "
-        "head is compared with transformers' scores"
+            call.reporter.event("file", {"name": name, "how": how})
+    call.reporter.note(
+        f"judge.model.name={target} is what vLLM can load; whether it scores as transformers does "
+        "is checked when it starts"
     )
     return 0
 
+
+COMMAND = Command(
+    name="judge",
+    text="check: reads a bundle's transcripts (every reply must say what it is stated to say),\n"
+    "shows its prompts, and reads hostile replies in each of its grammars: every one must end as a\n"
+    "verdict on the scale or as a typed reason, in time that grows with its length.\n"
+    "repack: copies a reward model's checkpoint, its value head put where vLLM loads it from;\n"
+    "training tools keep that head in value_head.safetensors, or under names of their own.\n"
+    "Other files become hard links where the file system has them.",
+    example="check ./mine",
+    settings=PipelineConfig,
+    example_setting="--judge.bundle ./mine",
+    add_options=_options,
+    run=_run,
+    exits=(0, 2, 130),
+    interrupted="interrupted; nothing was changed",
+)
+main = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())

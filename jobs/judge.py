@@ -82,7 +82,7 @@ def _repack(call: Call[PipelineConfig], source: Path, target: Path) -> int:
 COMMAND = Command(
     name="judge",
     text="check: reads a bundle's transcripts (every reply must say what it is stated to say),\n"
-    "shows its prompts, and reads hostile replies in each of its grammars: every one must end as a\n"
+    "shows its prompts, and reads hostile replies in each grammar: every one must end as a\n"
     "verdict on the scale or as a typed reason, in time that grows with its length.\n"
     "repack: copies a reward model's checkpoint, its value head put where vLLM loads it from;\n"
     "training tools keep that head in value_head.safetensors, or under names of their own.\n"

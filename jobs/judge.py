@@ -44,8 +44,11 @@ def _check(call: Call[PipelineConfig]) -> int:
         raise ConfigError(f"judge.bundle: {error}") from error
     for format_ in bundle.formats.values():
         kind = format_.declared.candidates[0]
-        sys.stdout.write(f"=== {format_.name}, candidates: {kind}\n")
-        sys.stdout.write(f"{shown_prompt(bundle, format_, kind)}\n\n")
+        shown = shown_prompt(bundle, format_, kind)
+        if call.reporter.style == "json":
+            call.reporter.event("prompt", {"format": format_.name, "text": shown})
+        else:
+            sys.stdout.write(f"=== {format_.name}, candidates: {kind}\n{shown}\n\n")
     call.reporter.event(
         "checked",
         {
@@ -89,7 +92,7 @@ COMMAND = Command(
     "Other files become hard links where the file system has them.",
     example="check ./mine",
     settings=PipelineConfig,
-    example_setting="--judge.bundle ./mine",
+    example_setting="--judge.bundle r1-reward",
     add_options=_options,
     run=_run,
     exits=(0, 2, 130),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -37,6 +37,8 @@ class PolicyConfig(Frozen):
     its calibration was fitted with. Without either every pair is undecided: what a score's point is
     worth is not known. 0 prefers whichever score is higher.
     """
+    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """How much each criterion of a rubric counts; by default as ``judge.rubric`` says."""
 
 
 # Of what a rule makes of votes, and part of every policy's identity: raise it with any change to
@@ -57,6 +59,7 @@ class Rule:
         undecided: what a pair whose votes decide nothing becomes.
         min_confidence: a label or a tie below this confidence becomes undecided.
         tie_band: gap of a reward model's scores up to which they are a tie; None: the fitted one.
+        weights: of criteria, by name; empty where votes have none, or a score of their own.
     """
 
     prior: float = 1.0
@@ -66,6 +69,7 @@ class Rule:
     undecided: Literal["abstain", "tie"] = "abstain"
     min_confidence: float = 0.0
     tie_band: float | None = None
+    weights: tuple[tuple[str, float], ...] = ()
 
 
 def stop_rule(votes: VotesConfig) -> Rule:
@@ -80,7 +84,7 @@ def stop_rule(votes: VotesConfig) -> Rule:
 
 def label_rule(votes: VotesConfig, policy: PolicyConfig) -> Rule:
     """The rule by which votes become a label: the policy's values, else the judge's."""
-    given = policy.model_dump(exclude_none=True)
+    given = policy.model_dump(exclude_none=True, exclude={"weights"})
     return Rule(**{**stop_rule(votes).__dict__, **given})
 
 
@@ -89,4 +93,6 @@ def policy_id(rule: Rule, calibration_id: str | None) -> str:
     counted = {**asdict(rule), "version": RULE_VERSION}
     if rule.tie_band is None:
         del counted["tie_band"]  # as before there was one
+    if not rule.weights:
+        del counted["weights"]  # as before there were any
     return digest(json.dumps(counted, sort_keys=True), calibration_id or "")

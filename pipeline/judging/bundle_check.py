@@ -21,7 +21,7 @@ from pipeline.judging.reply_writer import write_reply
 HOSTILE = 10_000  # replies that a check reads
 MOST_MS_A_KB = 10.0
 _MEDIUM = "[picture or clip]"
-_LENGTHS = (4_000, 8_000, 16_000, 32_000)  # characters of the replies whose reading is timed
+_LENGTHS = (4_000, 8_000, 16_000)  # characters of the replies whose reading is timed
 _STEPS = ((9, 2), (2, 9), (5, 5), (1, 10), (7, 7))
 _SIDES = {option: side for side, option in OPTIONS.items()}
 
@@ -43,7 +43,9 @@ class Checked:
     slowest_ms: float = 0.0
 
 
-def check_bundle(bundle: Bundle, folder: Path, *, hostile: int = HOSTILE, seed: int = 0) -> Checked:
+def check_bundle(
+    bundle: Bundle, folder: Path, *, hostile: int = HOSTILE, seed: int = 0, timed: bool = True
+) -> Checked:
     """Reads a bundle's transcripts, and hostile replies in each of its grammars.
 
     Args:
@@ -51,6 +53,7 @@ def check_bundle(bundle: Bundle, folder: Path, *, hostile: int = HOSTILE, seed: 
         folder: where its transcripts are.
         hostile: how many hostile replies are read, over all formats.
         seed: of the hostile replies.
+        timed: whether the reading of long replies is timed.
 
     Raises:
         ValueError: a line of the transcripts is none.
@@ -60,11 +63,12 @@ def check_bundle(bundle: Bundle, folder: Path, *, hostile: int = HOSTILE, seed: 
         checked.transcripts[transcript["origin"]] += 1
         if problem := _differs(bundle, transcript):
             checked.problems.append(f"transcript {number}: {problem}")
-    written = [each for each in bundle.formats.values() if each.declared.reply is not None]
+    written = [_asked(each) for each in bundle.formats.values() if each.declared.reply is not None]
     for format_ in written:
         checked.problems += _own_replies(format_)
         _fuzz(format_, hostile // len(written), seed, checked)
-        _time(format_, checked)
+        if timed:
+            _time(format_, checked)
     if not checked.transcripts and written:
         checked.problems.append("no transcripts.jsonl: expected replies and what each says")
     return checked
@@ -90,12 +94,19 @@ def shown_prompt(bundle: Bundle, format_: Format, candidates: str) -> str:
     return f"{system}--- user\n{turn}{begun}"
 
 
+def _asked(format_: Format, criteria: Sequence[str] | None = None) -> Format:
+    """The format as a judge uses it, with a rubric's criteria if it takes one."""
+    return (
+        format_.with_criteria(criteria or ("Accuracy", "Tone")) if format_.takes_rubric else format_
+    )
+
+
 def _differs(bundle: Bundle, transcript: dict[str, Any]) -> str | None:
     """How a transcript is read otherwise than it says; None if it is read so."""
     name = transcript.get("format") or next(iter(bundle.formats))
     if name not in bundle.formats:
         return f"there is no format {name!r}; the bundle has {', '.join(bundle.formats)}"
-    format_ = bundle.formats[name]
+    format_ = _asked(bundle.formats[name], transcript.get("criteria"))
     count = transcript.get("candidates") or (1 if format_.apart else format_.counts[0])
     read = format_.parse(transcript["reply"], transcript.get("finish_reason", "stop"), count)
     got = said_by(read)

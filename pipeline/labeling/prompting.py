@@ -18,7 +18,7 @@ from pipeline.judging.row_checks import (
     nothing_to_compare,
     question_of,
 )
-from pipeline.judging.votes import LETTERS, round_orders
+from pipeline.judging.votes import LETTERS
 from pipeline.media.decode_budget import UNLIMITED, DecodeBudget, give_memory_back
 from pipeline.media.images import decode_image
 from pipeline.media.media_store import MediaStore
@@ -123,21 +123,20 @@ class Prompting:
             question,
             tuple((*media, *_on_a_new_line(rest, media)) for media, rest in answers),
         )
-        count = len(row.candidates)
-        apart = self._judge.declared_format.apart
-        first = LETTERS[:count] if apart else round_orders(count, 0, row.pair_hash)
-        longest = max(self.prompt(prepared, order).length for order in first)
-        if longest > (limit := self._judge.most_prompt_tokens):
-            leaves = "judge.model.max_model_len, less the reply's sampling.max_tokens, leaves"
-            detail = f"the prompt has {longest} tokens; {leaves} {limit}"
-            raise RowRejected(Reason.TOO_LONG, detail)
+        format_ = self._judge.declared_format
+        first = format_.orders(len(row.candidates), 0, row.pair_hash)
+        shown = [each for order in first for each in format_.requests(order)]
+        longest = max(self.prompt(prepared, each).length for each in shown)
+        limit = self._judge.most_prompt_tokens
+        if longest > limit:
+            raise RowRejected(
+                Reason.TOO_LONG,
+                f"the prompt has {longest} tokens; max_model_len - max_tokens leaves {limit}",
+            )
         return prepared
 
     def prompt(self, prepared: Prepared, order: str) -> Rendered:
-        """The prompt that shows the candidates in ``order``; laid out once.
-
-        Where candidates are asked about apart, an order is one of their letters.
-        """
+        """The prompt that shows these candidates in ``order``; laid out once."""
         if order not in prepared.prompts:
             answers = [prepared.answers[LETTERS.index(letter)] for letter in order]
             parts = self._prompt.fill(prepared.context, prepared.question, answers)

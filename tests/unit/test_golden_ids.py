@@ -82,7 +82,12 @@ FIRST_DEFAULTS: dict[str, Any] = {
     },
 }
 # Of settings that were introduced after bd695c2.
-LATER_DEFAULTS: dict[str, Any] = {"bundle": "flex-vl"}
+LATER_DEFAULTS: dict[str, Any] = {
+    "bundle": "flex-vl",
+    "rubric": None,
+    "prompt": {"system": None, "user": None, "answer": None},
+    "allow_experimental": False,
+}
 # Of the default judge with each format and kind of candidate: its id, the id that versions up to
 # bd695c2 gave it, and the hash of its prompt.
 JUDGES = {

@@ -184,7 +184,7 @@ class JudgeConfig(Frozen):
                 "judge.allow_experimental to true"
             )
         format_ = self.declared_format
-        check_texts(self.prompt_texts)
+        check_texts(self.prompt_texts, reward=format_.family == "reward")
         taken = format_.declared.candidates
         if self.candidates not in taken:
             raise ValueError(

@@ -92,8 +92,12 @@ class Prompt:
         return found
 
 
-def check_texts(prompt: Prompt) -> None:
+def check_texts(prompt: Prompt, *, reward: bool = False) -> None:
     """Checks that the texts of a prompt show everything, and ask for nothing unknown.
+
+    Args:
+        prompt: the texts.
+        reward: whether they are a reward model's, whose answer may be the assistant's own turn.
 
     Raises:
         ValueError: with the placeholder that is missing or unknown.
@@ -102,7 +106,7 @@ def check_texts(prompt: Prompt) -> None:
         (
             "user",
             prompt.user,
-            {"question", "answers"},
+            {"question"} if reward else {"question", "answers"},
             {"context", "question", "answers", "rubric"},
         ),
         ("answer", prompt.answer, {"answer"}, {"answer", "assistant", "n", "letter"}),

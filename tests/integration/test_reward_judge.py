@@ -44,7 +44,6 @@ def test_votes_outlive_a_killed_worker_and_become_labels_once_calibrated(
         "engine": {"script": {"faults": {DEADLY: "kill"}}},
         "input": {"unit_rows": 16},
         "workers": {"max_deaths": 1},
-        "quarantine": {"max_share": 0.1},
     }
     config = write_config(tmp_path / "label.yaml", model, changes)
     assert run_label(config, source, output).exit_code == 0

@@ -82,7 +82,8 @@ class RewardJudge(nn.Module):
     def __init__(self, trunk: Qwen2_5_VLForConditionalGeneration) -> None:
         super().__init__()
         self.trunk = trunk
-        self.head = nn.Linear(trunk.get_input_embeddings().embedding_dim, 1)
+        text: Any = trunk.model.language_model
+        self.head = nn.Linear(text.config.hidden_size, 1)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 

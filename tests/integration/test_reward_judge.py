@@ -59,11 +59,12 @@ def test_votes_outlive_a_killed_worker_and_become_labels_once_calibrated(
     assert again.event("done")["judgments"] == 0
 
     where = ["--output", str(output)]
-    fitted = run_job(calibrate.main, ["--config", str(config), "--gold", str(source), *where])
+    fitted = run_job(calibrate.main, ["--config", str(config), "--input", str(source), *where])
     assert fitted.exit_code == 0
     assert fitted.event("calibration")["tie_band"] == 0
     assert fitted.event("calibration")["labels_right"] == 1
-    derived = _derived(run_job(derive.main, where))
+    judge = ["--judge", labels[0]["judge_id"]]
+    derived = _derived(run_job(derive.main, [*where, *judge]))
     found = {row: (label["status"], label["preference"]) for row, label in derived.items()}
     assert found.pop(KILLER) == ("quarantined", None)
     expected = {number: verdict_of(row) for number, row in enumerate(rows) if number != KILLER}

@@ -77,5 +77,5 @@ def test_what_differs_is_named_with_what_makes_it_alike() -> None:
     assert stated["judge.sampling.temperature"] == ("0.0", "0.6", "--as-published")
     assert stated["judge.model.name"] == ("other/judge", JUDGE, "judge.model.name")
     assert stated["pairs"] == ("20", "1,250", "all pairs of that release of the data")
-    assert stated["votes a pair"][2] == "nothing"
+    assert stated["orders"][2] == "nothing"
     assert "judge.sampling.top_p" not in stated

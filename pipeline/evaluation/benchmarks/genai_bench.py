@@ -106,7 +106,7 @@ def _setting(candidates: CandidateKind, pairs: int, media: dict[str, Any]) -> Se
         },
         other={
             **FLEX_JUDGE.other,
-            "votes a pair": ("eight, four of each order", "seven, always left before right"),
+            "orders": ("both, equally often", "seven votes, always left before right"),
             "majority": (
                 "a tie where most votes call one, of whichever kind; else the side with more",
                 "the option with most votes, of four",

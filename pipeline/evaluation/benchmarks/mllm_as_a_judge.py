@@ -125,7 +125,7 @@ def _setting(format_: str, votes: int, ours: str, counted: tuple[str, str]) -> S
         },
         other={
             **FLEX_JUDGE.other,
-            "votes a pair": (ours, "three, always in the order of the data"),
+            "orders": (ours, "three votes, always in the order of the data"),
             "counting": counted,
         },
     )
@@ -147,7 +147,7 @@ MLLM_PAIR = Benchmark(
     setting=_setting(
         "pairwise_scores",
         4,
-        "four, two of each order",
+        "both, equally often",
         ("the side with more votes, else a tie", "the same"),
     ),
 )
@@ -165,7 +165,7 @@ MLLM_SCORE = Benchmark(
     setting=_setting(
         "single_score",
         3,
-        "three",
+        "there is one answer",
         (
             "r of the mean of a row's scores; rows without one left out",
             "median of the r of one, two and three runs together; a score of -1 where there is "
@@ -187,7 +187,7 @@ MLLM_BATCH = Benchmark(
     setting=_setting(
         "batch_ranking",
         2,
-        "two, one the reverse of the other",
+        "each and its reverse, equally often",
         (
             "distance of the ranking by mean scores",
             "the largest of the mean distances of one, two and three runs together; equal scores "

@@ -68,7 +68,7 @@ VL_REWARDBENCH = Benchmark(
         },
         other={
             **FLEX_JUDGE.other,
-            "votes a pair": ("one of each order", "one, its order drawn at random"),
+            "orders": ("both, equally often", "one vote, its order drawn at random"),
         },
         pairs=1_250,
     ),

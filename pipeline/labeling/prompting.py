@@ -24,7 +24,7 @@ from pipeline.media.decode_budget import UNLIMITED, DecodeBudget, give_memory_ba
 from pipeline.media.images import decode_image
 from pipeline.media.media_store import MediaStore
 from pipeline.media.videos import decode_video
-from pipeline.pairs.contents import Part
+from pipeline.pairs.contents import Part, question_parts
 from pipeline.pairs.pair_hash import Piece, pair_hash
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
@@ -100,6 +100,9 @@ class Prompting:
             raise RowRejected(Reason.BAD_ROW, pair["defect"])
         check_question(pair)
         check_candidates(pair, self._judge)
+        if not self._prompt.shows_media and any(p["type"] != "text" for p in question_parts(pair)):
+            detail = "the row has pictures or videos, which the judge's bundle does not show"
+            raise RowRejected(Reason.BAD_ROW, detail)
         asked = [self._fetched(each["content"]) for each in pair["messages"]]
         answers = tuple(self._fetched(each and each["content"]) for each in pair["candidates"])
         alike = nothing_to_compare(answers, self._judge.candidates)
@@ -125,7 +128,7 @@ class Prompting:
         first = format_.orders(len(row.candidates), 0, row.pair_hash)
         shown = [each for order in first for each in format_.requests(order)]
         longest = max(self.prompt(prepared, each).length for each in shown)
-        limit = self._judge.model.max_model_len - self._judge.sampling.max_tokens
+        limit = self._judge.most_prompt_tokens
         if longest > limit:
             raise RowRejected(
                 Reason.TOO_LONG,
@@ -138,7 +141,11 @@ class Prompting:
         if order not in prepared.prompts:
             answers = [prepared.answers[LETTERS.index(letter)] for letter in order]
             parts = self._prompt.fill(prepared.context, prepared.question, answers)
-            chat = Chat(self._prompt.system, parts, self._judge.reply_prefix)
+            answer = None
+            if self._prompt.own_turn:
+                texts = [part for part in answers[0] if isinstance(part, str)]
+                answer = self._prompt.assistants(texts)
+            chat = Chat(self._prompt.system, parts, self._judge.reply_prefix, answer)
             prepared.prompts[order] = self._layout.render(chat)
         return prepared.prompts[order]
 

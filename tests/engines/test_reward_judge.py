@@ -26,6 +26,7 @@ from pipeline.engines.transformers_engine import TransformersEngine
 from pipeline.lab.tiny_judge.blind_controls import blank
 from pipeline.lab.tiny_judge.scene_corpus import scene_cases, scene_rows
 from pipeline.labeling.label_config import LabelConfig
+from pipeline.pairs.contents import text_part
 from pipeline.runtime.config_file import load_config
 from pipeline.runtime.errors import EngineStartError
 from tests.engines.conftest import MEDIA, TinyJudge
@@ -99,7 +100,8 @@ def test_the_second_candidate_finds_the_question_in_the_prefix_cache(reward: Tin
 
 def test_hostile_answers_are_text(reward: TinyJudge) -> None:
     row = scene_rows(1, 25)[0]
-    hostile = row | {"response_a": row["response_a"] | {"text": HOSTILE}}
+    first, second = row["candidates"]
+    hostile = row | {"candidates": [first | {"content": [text_part(HOSTILE)]}, second]}
     plain, changed = (
         reward.judge.prepare(each | {"defect": None}).prompts["a"] for each in (row, hostile)
     )

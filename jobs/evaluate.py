@@ -72,7 +72,8 @@ def _task(options: argparse.Namespace) -> Task:
         return Task(name, None, benchmark, request, controls)
     if given := [n for n in ("data", "split", "revision", "media") if getattr(options, n)]:
         raise ConfigError(f"--{given[0]} is of a benchmark: say which with --benchmark")
-    name = _name(options, PurePosixPath(options.input).stem or "gold")
+    stem = re.sub(r"[^\w.-]+", "-", PurePosixPath(options.input).stem).strip("-.")
+    name = _name(options, stem or "gold")
     return Task(name, options.input, None, request, controls)
 
 

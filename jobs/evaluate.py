@@ -9,13 +9,15 @@ from pathlib import PurePosixPath
 
 from rich.console import Console
 
+from pipeline.engines.engine_registry import layout_of
 from pipeline.evaluation.benchmarks import BENCHMARKS, find_benchmark
 from pipeline.evaluation.benchmarks.benchmark_files import Request
 from pipeline.evaluation.controls import CONTROLS
-from pipeline.evaluation.evaluate import Task, evaluate, evaluation_folder
+from pipeline.evaluation.evaluate import Task, evaluate, evaluation_folder, preview_task
 from pipeline.evaluation.evaluation_files import store_report
 from pipeline.evaluation.evaluation_report import make_report
 from pipeline.evaluation.evaluation_tables import print_report
+from pipeline.labeling.preview.show_preview import add_preview_option, show_preview
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.errors import ConfigError
@@ -36,12 +38,17 @@ def _options(parser: Parser) -> None:
     names = ", ".join(CONTROLS)
     add("--control", action="append", default=[], metavar="NAME", help=names)
     add("--limit", type=int, metavar="N", help="only the first N pairs (of a part)")
+    add_preview_option(parser)
     add("--name", help="names the evaluation; by default benchmark or input")
 
 
 def _run(call: Call[PipelineConfig]) -> int:
     options = call.options
     config, task = call.config(), _task(options)
+    if options.preview is not None:
+        layout = layout_of(config.judge, config.engine)
+        show_preview(preview_task(config, task, layout, options.preview), call.reporter)
+        return 0
     # Standard output is for the report; progress of the labeling runs goes beside it.
     reporter = Reporter(Console(file=sys.stderr, soft_wrap=True), style=options.log)
     result = evaluate(config, task, options.output, reporter)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from pipeline.engines.engine_registry import layout_of
 from pipeline.ingest.ingest import (
     IngestConfig,
     check_report,
@@ -11,10 +12,14 @@ from pipeline.ingest.ingest import (
     describe_columns,
     ingest,
 )
+from pipeline.ingest.preview_source import preview_source
 from pipeline.ingest.source_files import open_source
+from pipeline.labeling.preview.show_preview import add_preview_option, show_preview
+from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.pairs.known_layouts import AUTO
 from pipeline.pairs.layout_proposal import proposal
 from pipeline.runtime.command import Call, Command, Parser
+from pipeline.runtime.config_file import load_config
 from pipeline.runtime.errors import ConfigError, InputError
 
 
@@ -24,19 +29,37 @@ def _options(parser: Parser) -> None:
     add("--output", metavar="URI", help="folder or s3://bucket/prefix for the shards")
     add("--inline-media", action="store_true", help="read media files into shards")
     add("--dry-run", action="store_true", help="show columns, write nothing")
+    add_preview_option(parser)
+    add(
+        "--label-config",
+        metavar="FILE",
+        help="the judge that --preview shows pairs for, as label takes it\n"
+        "(its defaults, and words in place of tokens)",
+    )
     add("settings", nargs="*", metavar="KEY=VALUE", help="settings, as --set has them")
 
 
 def _run(call: Call[IngestConfig]) -> int:
     options = call.options
     config = call.config(
+        *(["output=none"] if options.preview else []),  # nothing is written
         *options.settings,
         *([f"source.path={options.source}"] if options.source else []),
         *([f"output={options.output}"] if options.output else []),
         *(["inline_media=true"] if options.inline_media else []),
     )
-    _show_columns(config) if options.dry_run else _ingest(config)
+    if options.preview:
+        _preview(call, config)
+    else:
+        _show_columns(config) if options.dry_run else _ingest(config)
     return 0
+
+
+def _preview(call: Call[IngestConfig], config: IngestConfig) -> None:
+    file: str | None = call.options.label_config
+    label = load_config(PipelineConfig, file, [] if file else ["engine.kind=scripted"])
+    layout = layout_of(label.judge, label.engine)
+    show_preview(preview_source(config, label, layout, call.options.preview), call.reporter)
 
 
 def _show_columns(config: IngestConfig) -> None:

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import sys
 
+from pipeline.engines.engine_registry import layout_of
 from pipeline.labeling.label_run import label
+from pipeline.labeling.preview.preview_pairs import preview
+from pipeline.labeling.preview.show_preview import (
+    add_preview_option,
+    note_first_pair,
+    show_preview,
+)
 from pipeline.labeling.reopening import add_retry_option, parse_reasons
+from pipeline.labeling.run_budget import add_budget_options, budget_settings
+from pipeline.labeling.sample_plan import add_sample_options, sample_of
 from pipeline.nightly.pipeline_config import PipelineConfig
+from pipeline.report.run_estimate import measured_rate, rest_of, run_estimate
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.stop import stop_on_sigterm
 from pipeline.snapshots.live_shards import live_shards
+from pipeline.store.object_store import Store
 
 
 def _options(parser: Parser) -> None:
@@ -17,13 +28,21 @@ def _options(parser: Parser) -> None:
     add("--input", metavar="URI", required=True, help="folder of pair shards, or one shard")
     add("--output", metavar="URI", required=True, help="where labels go")
     add_retry_option(parser)
-    add("--dry-run", action="store_true", help="print the plan and stop")
+    add("--dry-run", action="store_true", help="print the plan and what it will cost, and stop")
+    add_preview_option(parser)
+    add_sample_options(parser)
+    add_budget_options(parser)
 
 
 def _run(call: Call[PipelineConfig]) -> int:
-    options, config = call.options, call.config()
+    options, config = call.options, call.config(*budget_settings(call.options))
+    if options.preview is not None:
+        layout = layout_of(config.judge, config.engine)
+        show_preview(preview(config, options.input, layout, options.preview), call.reporter)
+        return 0
+    sample = sample_of(options)
     with stop_on_sigterm() as stop:
-        label(
+        done = label(
             config,
             options.input,
             options.output,
@@ -32,7 +51,16 @@ def _run(call: Call[PipelineConfig]) -> int:
             retries=parse_reasons(options.retry_quarantined),
             stop=stop,
             read_published=live_shards,
+            sample=sample,
+            budget=config.run_budget(),
         )
+    rate = measured_rate(Store(options.output), done.judge_id, config.report)
+    if options.dry_run:
+        call.reporter.note(run_estimate(done.plan, rate, config.report))
+        note_first_pair(config, options.input, call.reporter)
+    elif sample is not None:
+        rest = run_estimate(rest_of(done.plan), rate, config.report)
+        call.reporter.note(f"{done.plan['pairs_left_out']:,} pairs are left: {rest}")
     return 0
 
 
@@ -45,7 +73,7 @@ COMMAND = Command(
     example_setting="--judge.sampling.temperature 0",
     add_options=_options,
     run=_run,
-    exits=(0, 1, 2, 4, 5, 130, 143),
+    exits=(0, 1, 2, 4, 5, 6, 130, 143),
 )
 main = COMMAND.main
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import sys
 
 from pipeline.labeling.label_run import label
+from pipeline.labeling.preview.show_preview import note_first_pair
 from pipeline.labeling.reopening import add_retry_option, parse_reasons
+from pipeline.labeling.run_budget import add_budget_options, budget_settings
 from pipeline.nightly.exit_metrics import exit_reported
 from pipeline.nightly.night import night_report, run_night
 from pipeline.nightly.pipeline_config import PipelineConfig
+from pipeline.report.run_estimate import measured_rate, run_estimate
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.stop import stop_on_sigterm
 from pipeline.snapshots.live_shards import live_shards
+from pipeline.store.object_store import Store
 
 
 def _options(parser: Parser) -> None:
@@ -19,14 +23,16 @@ def _options(parser: Parser) -> None:
     add("--input", metavar="URI", required=True, help="folder of pair shards")
     add("--output", metavar="URI", required=True, help="where labels and snapshots go")
     add_retry_option(parser)
-    add("--dry-run", action="store_true", help="print the plan and stop")
+    add("--dry-run", action="store_true", help="print the plan and what it will cost, and stop")
+    add_budget_options(parser)
 
 
 def _run(call: Call[PipelineConfig]) -> int:
-    options, config, reporter = call.options, call.config(), call.reporter
+    options, reporter = call.options, call.reporter
+    config = call.config(*budget_settings(options))
     where, retries = (options.input, options.output), parse_reasons(options.retry_quarantined)
     if options.dry_run:
-        label(
+        done = label(
             config,
             *where,
             reporter,
@@ -35,6 +41,9 @@ def _run(call: Call[PipelineConfig]) -> int:
             canary=config.canary,
             read_published=live_shards,
         )
+        rate = measured_rate(Store(options.output), done.judge_id, config.report)
+        reporter.note(run_estimate(done.plan, rate, config.report))
+        note_first_pair(config, options.input, reporter)
         return 0
     with stop_on_sigterm() as stop, exit_reported(config.metrics) as outcome:
         report = night_report(config, options.input, reporter)
@@ -55,7 +64,7 @@ COMMAND = Command(
     example_setting="--gate.at_most.tie 0.25",
     add_options=_options,
     run=_run,
-    exits=(0, 1, 2, 3, 4, 5, 130, 143),
+    exits=(0, 1, 2, 3, 4, 5, 6, 130, 143),
 )
 main = COMMAND.main
 

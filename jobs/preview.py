@@ -5,12 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from pipeline.engines.engine_registry import layout_of
 from pipeline.labeling.preview.preview_page import preview_page
-from pipeline.labeling.preview.preview_pairs import Preview, PreviewedPair, preview
-from pipeline.labeling.preview.preview_text import print_preview
+from pipeline.labeling.preview.preview_pairs import Preview, preview
+from pipeline.labeling.preview.show_preview import positive, show_preview
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.errors import InputError
@@ -21,7 +19,7 @@ _PAIRS = 3
 def _options(parser: Parser) -> None:
     add = parser.add_argument
     add("--input", metavar="URI", required=True, help="folder of pair shards, or one shard")
-    add("-n", dest="count", metavar="N", type=int, default=_PAIRS, help="how many rows (3)")
+    add("-n", dest="count", metavar="N", type=positive, default=_PAIRS, help="how many rows (3)")
     add(
         "--row",
         dest="rows",
@@ -35,18 +33,13 @@ def _options(parser: Parser) -> None:
 
 def _run(call: Call[PipelineConfig]) -> int:
     options, config = call.options, call.config()
-    if options.count < 1:
-        raise InputError(f"-n {options.count}: expected 1 or more")
     layout = layout_of(config.judge, config.engine)
     found = preview(config, options.input, layout, options.count, options.rows)
     if options.html:
         _write(found, options.html)
         call.reporter.note(f"{len(found.pairs)} rows in {options.html}")
-    elif call.reporter.style == "json":
-        for pair in found.pairs:
-            call.reporter.event("pair", _fields(pair))
     else:
-        print_preview(found, Console(file=sys.stdout, soft_wrap=True, highlight=False))
+        show_preview(found, call.reporter)
     return 0
 
 
@@ -55,12 +48,6 @@ def _write(found: Preview, file: str) -> None:
         Path(file).write_text(preview_page(found), encoding="utf-8")
     except OSError as error:
         raise InputError(f"--html {file}: cannot be written ({error})") from error
-
-
-def _fields(pair: PreviewedPair) -> dict[str, object]:
-    names = ("shard", "row", "pair_id", "source", "gold", "tokens", "order", "problem")
-    user = pair.chat.user if pair.chat else None
-    return {name: getattr(pair, name) for name in names} | {"user": user}
 
 
 COMMAND = Command(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline.aggregation.calibration_cards import read_calibration
 from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.relabel import Relabeler
+from pipeline.engines.engine import Layout
 from pipeline.engines.model_version import model_version
 from pipeline.evaluation import pair_measures
 from pipeline.evaluation.benchmarks.benchmark import Benchmark
@@ -24,6 +26,7 @@ from pipeline.judging.judge_cards import find_judge
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.label_run import label
 from pipeline.labeling.plan import make_plan
+from pipeline.labeling.preview.preview_pairs import Preview, preview
 from pipeline.labeling.ray_session import ray_session
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import open_input
@@ -110,6 +113,26 @@ def evaluate(config: LabelConfig, task: Task, output_uri: str, reporter: Reporte
             result.comparisons.append(_compared(control, runs, input_uri, task, rows))
     result.failures = runs.failures
     return result
+
+
+def preview_task(config: LabelConfig, task: Task, layout: Layout, count: int) -> Preview:
+    """The first gold pairs of a task, as the judge will see them; keeps and judges nothing.
+
+    Args:
+        config: of the judge, as for ``pairmill label``.
+        task: what it is to be evaluated on.
+        layout: lays prompts out as the configured engine would.
+        count: how many pairs.
+
+    Raises:
+        PairmillError: the data cannot be found or read, or do not fit the judge.
+    """
+    if task.benchmark is not None:
+        task.benchmark.check_judge(config.judge)
+    request = replace(task.request, limit=min(count, task.request.limit or count))
+    with TemporaryDirectory(prefix="pairmill-preview-") as folder:
+        config, uri = _gold_input(config, replace(task, request=request), Store(folder))
+        return replace(preview(config, uri, layout, count), input_uri=task.name)
 
 
 def evaluation_folder(task: Task, card: Mapping[str, Any]) -> str:

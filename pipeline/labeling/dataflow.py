@@ -10,11 +10,13 @@ import pickle
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.labeling.committed_shards import CommittedShard
 from pipeline.labeling.flow_size import readers, units_in_flight
@@ -23,6 +25,7 @@ from pipeline.labeling.label_config import WorkersConfig
 from pipeline.labeling.planned_version import of_planned_version
 from pipeline.labeling.ray_nodes import nodes_of_cluster
 from pipeline.labeling.read_pairs import ShardTask, read_units
+from pipeline.labeling.run_budget import RunBudget, Spending, Take
 from pipeline.labeling.shard_planner import ShardPlan, ShardPlanner, map_threads
 from pipeline.labeling.stop_mark import StopMark
 from pipeline.labeling.stop_watch import StopBudgetOver, StopWatch
@@ -47,10 +50,11 @@ def judge_shards(tasks: Sequence[ShardTask], spec: RunSpec, stop: Stop) -> Itera
     Raises:
         PairmillError: a stage met an error that the user can act on.
     """
+    take = _SharedSpending(spec.budget) if spec.budget.counted else None
     for wave in waves(tasks, spec.config.workers.wave_units):
         if stop.asked:
             return
-        flow = _flow(wave, spec)
+        flow = _flow(wave, spec, take)
         watch = partial(StopWatch, stop, spec)  # Ray Data calls it without arguments
         flow.context.custom_execution_callback_classes = [watch]  # type: ignore[list-item]
         try:
@@ -87,7 +91,19 @@ def waves(tasks: Sequence[ShardTask], most_units: int) -> Iterator[list[ShardTas
         yield wave
 
 
-def _flow(tasks: Sequence[ShardTask], spec: RunSpec) -> ray.data.Dataset:
+class _SharedSpending:
+    """A :class:`Spending` in an actor beside the driver, which every worker asks."""
+
+    def __init__(self, budget: RunBudget) -> None:
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        beside = ray.remote(Spending).options(num_cpus=0, scheduling_strategy=here)
+        self._actor: Any = beside.remote(budget)
+
+    async def __call__(self, votes: int, begun: bool, usd: float) -> bool:
+        return bool(await self._actor.take.remote(votes, begun, usd))
+
+
+def _flow(tasks: Sequence[ShardTask], spec: RunSpec, take: Take | None) -> ray.data.Dataset:
     workers = spec.config.workers
     _configure(DataContext.get_current(), workers)
     blocks = [pa.table({"task": pa.array([pickle.dumps(task)], pa.binary())}) for task in tasks]
@@ -110,7 +126,7 @@ def _flow(tasks: Sequence[ShardTask], spec: RunSpec) -> ray.data.Dataset:
         )
         .map_batches(
             JudgeActor,
-            fn_constructor_args=(spec,),
+            fn_constructor_args=(spec, take),
             batch_size=1,
             batch_format="pyarrow",
             compute=pool,

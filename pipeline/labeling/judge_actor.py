@@ -23,6 +23,7 @@ from pipeline.labeling.prometheus_metrics import ENGINE_START_SECONDS
 from pipeline.labeling.ray_nodes import threads_for_media
 from pipeline.labeling.ray_recorder import RayRecorder
 from pipeline.labeling.read_pairs import corpus_of, unit_of
+from pipeline.labeling.run_budget import NO_LIMITS, Purse, RunBudget, Take
 from pipeline.labeling.unit_result import unit_result_table
 from pipeline.labeling.unit_runner import UnitRunner
 from pipeline.labeling.worker_activity import Activity
@@ -55,6 +56,7 @@ class RunSpec:
         canaries: pairs that are judged among the others, with parts of their own.
         epoch: of the lease under which the run writes.
         calibration: of this judge, from its card; None if it has none.
+        budget: what all of them may spend.
         retries: committed rows that are quarantined for one of these reasons are re-judged.
     """
 
@@ -67,6 +69,7 @@ class RunSpec:
     retries: frozenset[Reason] = frozenset()
     canaries: Corpus | None = None
     epoch: int = 0
+    budget: RunBudget = NO_LIMITS
 
     @property
     def corpora(self) -> list[Corpus]:
@@ -78,8 +81,12 @@ class RunSpec:
 class JudgeActor:
     """Judges units as they arrive, several at once, and yields a unit result for each."""
 
-    def __init__(self, spec: RunSpec) -> None:
+    def __init__(self, spec: RunSpec, take: Take | None = None) -> None:
         """Starts the engine.
+
+        Args:
+            spec: of the run.
+            take: takes votes from the run's budget, if it has one.
 
         Raises:
             EngineStartError: it cannot be started, or starting it has killed too many workers.
@@ -103,7 +110,8 @@ class JudgeActor:
         threads = config.engine.decode_threads or threads_for_media(workers.gpus)
         how = config.engine.model_copy(update={"decode_threads": threads})
         media = _media(own, config)
-        judge = Judge(self._engine, config.judge, how, media, labeler, self._activity)
+        purse = Purse(take, spec.budget.token_price)
+        judge = Judge(self._engine, config.judge, how, media, labeler, self._activity, purse)
         ids = (spec.judge_id, spec.run_id, workers.max_deaths)
         gone: dict[str, Any] = {"forgotten": Forgotten.read(output), "epoch": spec.epoch}
         runner = UnitRunner(judge, output, *ids, spec.retries, **gone)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.aggregation.calibration_cards import read_calibration
@@ -29,7 +29,9 @@ from pipeline.labeling.ray_recorder import RayRecorder
 from pipeline.labeling.ray_session import ray_session
 from pipeline.labeling.reconcile import check_coverage, check_quarantine
 from pipeline.labeling.reopening import Reopening
+from pipeline.labeling.run_budget import NO_LIMITS, RunBudget
 from pipeline.labeling.run_metrics import RunMetrics
+from pipeline.labeling.sample_plan import Sample
 from pipeline.labeling.settled_parts import unsettled_parts
 from pipeline.labeling.shard_planner import ShardPlan, ShardPlanner, map_threads
 from pipeline.labeling.unit_result import RowCounts
@@ -69,6 +71,7 @@ class Run:
     input_uri: str
     output: Store
     canaries: Canaries | None
+    budget: RunBudget
 
     @property
     def run_id(self) -> str:
@@ -91,6 +94,7 @@ class RunResult:
         judging_seconds: from the start of its first unit to its last commit.
         canaries: counts over its canaries.
         shards: the paths of all shards that it planned.
+        plan: the plan in numbers.
     """
 
     judge_id: str
@@ -98,6 +102,7 @@ class RunResult:
     judging_seconds: float
     canaries: RowCounts
     shards: frozenset[str]
+    plan: Mapping[str, int] = field(default_factory=dict)
 
 
 def label(
@@ -114,6 +119,8 @@ def label(
     step: Step = unrecorded,
     stop: Stop | None = None,
     lease: Lease | None = None,
+    sample: Sample | None = None,
+    budget: RunBudget = NO_LIMITS,
 ) -> RunResult:
     """Labels every pair under ``input_uri`` that this judge has not labelled yet.
 
@@ -131,12 +138,15 @@ def label(
         step: entered around the steps ``plan`` and ``label``.
         stop: checked between steps, and while pairs are judged.
         lease: of the output, if the caller holds it; otherwise this takes it, except to only plan.
+        sample: the pairs that alone are judged; all by default.
+        budget: what the run may spend.
 
     Returns:
         Counts over the rows judged by this run, and how long judging took.
 
     Raises:
         StoppedError: a stop was asked for before everything was labelled.
+        BudgetSpentError: the budget was spent before everything was labelled.
         LeaseHeldError: another run writes to this output.
         LeaseLostError: the lease was lost; what is committed stays.
         PairmillError: with the exit code of the job (see ``pipeline.runtime.errors``).
@@ -169,11 +179,13 @@ def label(
             unsettled = unsettled_parts(output, judge_id, again.asking, index)
             how = (config.input, config.judge, judge_id, spread, again, unsettled, read_published)
             plan = make_plan(input_uri, output, *how)
+            plan = sample.of(plan) if sample else plan
             of_run = (config, output, again.run_id, judge_id, reporter)
             canaries = plan_canaries(canary, *of_run) if plan.units else None
             source = open_input(input_uri)[0].uri
             epoch = lease.epoch if lease else 0
-            run = Run(again, index, epoch, known.card, plan, config, source, output, canaries)
+            about = (plan, config, source, output, canaries, budget)
+            run = Run(again, index, epoch, known.card, *about)
             detail.update({"judge_id": judge_id, **plan.summary(), "canaries": run.canary_rows})
             shown = {"judge_id": judge_id[:16], "judge": known.found}
             reporter.event("plan", {**detail, **shown})
@@ -185,7 +197,8 @@ def label(
                 names = ", ".join(plan.unread)
                 reporter.note(f"columns that no field of a pair is read from: {names} (input.map)")
         if dry_run:
-            return RunResult(judge_id, RowCounts(run.run_id), 0, RowCounts(run.run_id), plan.paths)
+            none = RowCounts(run.run_id)
+            return RunResult(judge_id, none, 0, none, plan.paths, plan.summary())
         with step("label") as detail:
             stop.check("nothing is judged yet")
             # Before Ray and engines, so that an output that cannot be written starts none; also
@@ -224,7 +237,8 @@ def _execute(run: Run, reporter: Reporter, detail: dict[str, Any], stop: Stop) -
     _store(run, record, reporter, detail)
     check_quarantine(run.output, record, run.config.quarantine)
     judging_s = rates["judging_s"]
-    return RunResult(run.card["judge_id"], counts, judging_s, canaries, run.plan.paths)
+    of_plan = (run.plan.paths, run.plan.summary())
+    return RunResult(run.card["judge_id"], counts, judging_s, canaries, *of_plan)
 
 
 def _judge(run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop) -> None:
@@ -240,13 +254,17 @@ def _judge(run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop) -> 
         run.reopening.reasons,
         run.canaries.corpus if run.canaries else None,
         run.epoch,
+        run.budget,
     )
     tasks = run.canaries.among(run.plan) if run.canaries else run.plan.tasks
     starts = Starts(run.output, judge_id, run.run_id)
     recorder, rows = RayRecorder(judge_id), run.plan.rows_to_do
-    with progress, RunMetrics(recorder, rows, starts, progress.engine_starts) as metrics:
+    shown = RunMetrics(recorder, rows, starts, progress.engine_starts)
+    with progress, shown as metrics, run.budget.timed(stop):
         for result in judge_shards(tasks, spec, stop):
             metrics.count(result)
+            if result.counts.pairs < result.unit.rows and not stop.asked:
+                run.budget.end(stop)
             if result.corpus:
                 canaries.add(result.counts)
             else:

@@ -7,6 +7,7 @@ import copy
 import datetime
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ from pipeline.labeling.earlier_labels import NONE, EarlierLabels
 from pipeline.labeling.prompting import Prepared, Prompting, media_threads
 from pipeline.labeling.read_pairs import Pairs
 from pipeline.labeling.reopening import votes_of
+from pipeline.labeling.run_budget import Purse, VotesSpentError
 from pipeline.labeling.worker_activity import Activity
 from pipeline.media.decode_budget import DecodeBudget
 from pipeline.media.media_store import MediaStore
@@ -58,6 +60,7 @@ class Judge:
         media: MediaStore,
         labeler: Labeler | None = None,
         activity: Activity | None = None,
+        purse: Purse | None = None,
     ) -> None:
         """Binds a judge to a started engine.
 
@@ -68,9 +71,11 @@ class Judge:
             media: the store of the pairs' media.
             labeler: makes labels of votes; by default under the default policy.
             activity: receives what starts and ends; by default, one that records nothing.
+            purse: what votes are taken from; by default there are any number.
         """
         self.activity = activity or Activity()
         self._engine, self._judge, self._how = engine, judge, how
+        self._purse = purse or Purse()
         self._labeler = labeler or Labeler.of(judge)
         self._budget = DecodeBudget(how.decode_bytes)
         self._prompting = Prompting(engine, judge, media, self._budget)
@@ -106,6 +111,7 @@ class Judge:
         """Judges the pairs of a unit; returns their labels v2 rows in the same order.
 
         Once ``stopping``, no further pair is started: the rows are those of the first pairs only.
+        Rows that the run has no votes left for are left out.
 
         Args:
             unit: the unit of the pairs.
@@ -125,8 +131,9 @@ class Judge:
                 if await stopping():
                     return None
                 row = {**where, "row": unit.start + offset}
-                with self.activity.pair():
+                with self.activity.pair(), suppress(VotesSpentError):
                     return await self.judge_pair(pairs[offset], row, earlier)
+                return None
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -135,12 +142,7 @@ class Judge:
             # A dead engine before the other errors that it caused: callers act on it.
             deaths = [error for error in failed.exceptions if isinstance(error, EngineDeadError)]
             raise (deaths or failed.exceptions)[0] from failed
-        rows: list[dict[str, Any]] = []
-        for task in tasks:
-            if (row := task.result()) is None:
-                break
-            rows.append(row)
-        return rows
+        return [row for task in tasks if (row := task.result()) is not None]
 
     async def judge_pair(
         self,
@@ -152,6 +154,9 @@ class Judge:
 
         What is wrong with the pair itself is never an exception. A row that has a label keeps it
         where it can no longer be judged.
+
+        Raises:
+            VotesSpentError: the run has no votes left to begin with it.
         """
         before = earlier.of_row(where["row"])
         votes: list[Vote] = []
@@ -186,11 +191,13 @@ class Judge:
         return label_row(pair, where, pair_hash, decision, votes, self.policy_id)
 
     async def _vote(self, prepared: Prepared, votes: list[Vote], run_id: str) -> None:
-        """Adds votes until those that count suffice, or their budget is spent."""
-        count = len(prepared.answers)
+        """Adds votes until those that count suffice, or those of a pair are spent."""
+        count, begun = len(prepared.answers), False
         while orders := next_orders(
             self._format, votes, self._judge.votes, count, prepared.pair_hash
         ):
+            await self._purse.take(len(orders), begun)
+            begun = True
             superseded = len(votes) - len(standing(votes))
             asked = [
                 self._ask(prepared, order, len(votes) + i, superseded)
@@ -246,6 +253,7 @@ class Judge:
             detail = f"no reply within {self._how.request_timeout_s:g} s (engine.request_timeout_s)"
             outcome = Reason.TIMEOUT
             return Vote(order=order, seed=seed, outcome=outcome, detail=detail, rendering=shown)
+        self._purse.pay(reply.prompt_tokens, reply.cached_tokens, reply.output_tokens)
         return self._read(order, seed, shown, reply)
 
     def _read(self, order: str, seed: int, shown: Rendering, reply: Reply) -> Vote:

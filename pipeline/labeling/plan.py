@@ -44,6 +44,7 @@ class Plan:
         live: the published shards of this input.
         contents: what identified the shards' versions; to be saved by a run that is not dry.
         prompt_tokens: estimated tokens of one prompt (see ``pipeline.labeling.prompt_estimate``).
+        left_out: rows that are not judged, and that this run leaves to another one.
     """
 
     shards: tuple[ShardPlan, ...] = field(repr=False)
@@ -52,6 +53,7 @@ class Plan:
     live: PublishedShards
     contents: ContentKeys = field(repr=False, compare=False)
     prompt_tokens: float = 0
+    left_out: int = 0
 
     @property
     def tasks(self) -> list[ShardTask]:
@@ -120,8 +122,9 @@ class Plan:
             "shards_unreadable": len(self.bad_shards),
             "units_to_do": self.units,
             "pairs": self.rows,
-            "pairs_done": self.rows - self.rows_to_do,
+            "pairs_done": self.rows - self.rows_to_do - self.left_out,
             "pairs_to_do": self.rows_to_do,
+            "pairs_left_out": self.left_out,
             **{
                 f"pairs_of_{kind}_shards": sum(shard.rows_to_do for shard in some)
                 for kind, some in kinds.items()

@@ -121,7 +121,7 @@ NIGHT_SECONDS = Metric(
 NIGHT_EXIT_CODE = Metric(
     "pairmill_night_exit_code",
     "gauge",
-    "Exit code of the last nightly run: 0 done, 3 gate refused, 143 stopped; see pairmill nightly.",
+    "Exit code of the last nightly run: 0 done, 3 gate refused, 6 budget spent, 143 stopped.",
     by_ray=False,
 )
 

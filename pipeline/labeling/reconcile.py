@@ -20,7 +20,9 @@ _THREADS = 16
 
 
 def check_coverage(plan: Plan, output: Store, judge_id: str) -> None:
-    """Checks that every row of every shard is in exactly one part.
+    """Checks that every row of every shard is in exactly one part, or each that was to be judged.
+
+    The latter where the plan leaves rows to another run.
 
     Raises:
         ReconcileError: a row that was judged is in no part, or a row of any shard is in two, which
@@ -29,9 +31,10 @@ def check_coverage(plan: Plan, output: Store, judge_id: str) -> None:
 
     def gaps(shard: ShardPlan) -> list[str]:
         ranges = shard_parts(output, judge_id, shard.units[0].shard_key).ranges
+        units = [(unit.start, unit.stop) for unit in shard.units]
         return [
             f"{shard.entry.key}: rows {start} to {stop} are in no part"
-            for start, stop in subtract([(0, shard.rows)], ranges)
+            for start, stop in subtract(units if plan.left_out else [(0, shard.rows)], ranges)
         ]
 
     with output.host.pool(_THREADS) as pool:

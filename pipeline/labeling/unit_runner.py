@@ -17,6 +17,8 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import pyarrow as pa
+
 from pipeline.aggregation.decisions import Decision
 from pipeline.labeling.attempts import Attempts
 from pipeline.labeling.earlier_labels import EarlierLabels
@@ -34,7 +36,7 @@ from pipeline.parts.commit import (
 )
 from pipeline.parts.forgotten import Forgotten
 from pipeline.parts.label_index import LabelIndex, open_index
-from pipeline.parts.part_files import read_part
+from pipeline.parts.part_files import asking_of, read_part
 from pipeline.parts.part_keys import Part
 from pipeline.parts.units import Unit
 from pipeline.runtime.logs import log_fields
@@ -92,8 +94,8 @@ class UnitRunner:
     async def run(self, unit: Unit, pairs: Pairs) -> UnitResult:
         """Judges and commits a unit, or finds it committed.
 
-        Once the run is to stop, the unit result counts the rows that were judged and committed
-        until then: the first ones of the unit, or none.
+        Once the run is to stop, or has no votes left, the unit result counts the rows that were
+        judged and committed until then: some of the unit's, or none.
 
         Raises:
             EngineDeadError: the worker must be replaced; another attempt at the unit follows.
@@ -138,11 +140,23 @@ class UnitRunner:
                     await asyncio.to_thread(self._attempts.begin, unit, alone=False)
                     before = EarlierLabels(table, None, self._reopening, self._forgotten)
                     rows = await self._judge_rows(unit, pairs, before)
-                    if len(rows) < unit.rows:  # the run stops: the part stays as it is
+                    if len(rows) < unit.rows:  # the run ends: the rest is still to be asked about
+                        await self._revise_some(unit, part, table, rows, counts)
                         return
                     how = (self._output, self._judge_id, unit, part, rows, self._reopening.asking)
                     await asyncio.to_thread(revise_part, *how)
         counts.add_rows(await self._in_store(committed_rows, unit))
+
+    async def _revise_some(
+        self, unit: Unit, part: Part, table: pa.Table, rows: list[dict[str, Any]], counts: RowCounts
+    ) -> None:
+        """Commits what was asked again of a part before the run ended, if anything was."""
+        if any(row["run_id"] == self._run_id for row in rows):
+            asked = {row["row"]: row for row in rows}
+            merged = [asked.get(row["row"], row) for row in table.to_pylist()]
+            how = (self._output, self._judge_id, unit, part, merged, asking_of(table))
+            await asyncio.to_thread(revise_part, *how)
+            counts.add_rows(rows)
 
     async def _isolate(self, unit: Unit, pairs: Pairs, counts: RowCounts) -> None:
         if await self._stop.noticed() or await self._settled(unit, counts):
@@ -168,9 +182,11 @@ class UnitRunner:
         await asyncio.to_thread(self._attempts.begin, unit, alone=alone)
         index = await self._newest_labels()
         earlier = EarlierLabels(None, index, self._reopening, self._forgotten)
-        if rows := await self._judge_rows(unit, pairs, earlier):
-            with self._judge.activity.stage("commit"):
-                await self._commit(replace(unit, stop=unit.start + len(rows)), rows, counts)
+        rows = await self._judge_rows(unit, pairs, earlier)
+        with self._judge.activity.stage("commit"):
+            for judged in _runs_of(rows):
+                first, last = judged[0]["row"], judged[-1]["row"]
+                await self._commit(replace(unit, start=first, stop=last + 1), judged, counts)
 
     async def _newest_labels(self) -> LabelIndex:
         """The judge's index as it was when the run began."""
@@ -184,7 +200,7 @@ class UnitRunner:
     async def _judge_rows(
         self, unit: Unit, pairs: Pairs, earlier: EarlierLabels
     ) -> list[dict[str, Any]]:
-        """Labels of the unit's rows; of the first ones only if the run is to stop meanwhile."""
+        """Labels of the unit's rows; of some of them only if the run is to end meanwhile."""
         stopping = self._stop.noticed
         return await self._judge.judge_unit(unit, pairs, self._stamp, earlier, stopping)
 
@@ -224,6 +240,17 @@ def _part_of(store: Store, judge_id: str, unit: Unit) -> Part | None:
 def _rows_of(piece: Unit, unit: Unit, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     own = rows[piece.start - unit.start : piece.stop - unit.start]
     return [row | {"unit": piece.name} for row in own]
+
+
+def _runs_of(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The rows in runs of consecutive ones, each of which can be a part."""
+    runs: list[list[dict[str, Any]]] = []
+    for row in rows:
+        if runs and runs[-1][-1]["row"] + 1 == row["row"]:
+            runs[-1].append(row)
+        else:
+            runs.append([row])
+    return runs
 
 
 class _Turns:

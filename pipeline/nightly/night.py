@@ -23,6 +23,7 @@ from pipeline.pairs.shards import open_input
 from pipeline.report.write_report import write_report
 from pipeline.runtime.errors import (
     BLOCKED,
+    BudgetSpentError,
     LeaseLostError,
     PairmillError,
     StoppedError,
@@ -66,7 +67,7 @@ def run_night(
         reporter: receives what is done.
         retries: rows that are quarantined for one of these reasons are re-judged.
         stop: checked between steps, and while pairs are judged.
-        report: called at the end, also where a step failed; not after a stop.
+        report: called at the end, also where a step failed; not after a stop by a signal.
 
     Returns:
         The exit code: 0, or 3 where the gate refused the snapshot.
@@ -75,6 +76,7 @@ def run_night(
         LeaseHeldError: another run writes to this output; nothing is recorded.
         PairmillError: a step failed; record and report have it, too.
     """
+    config.run_budget()  # an error of it before anything is stored
     output, run_id = Store(output_uri), new_run_id()
     reporter = reporter.of_run(run_id)
     ttl_s = config.nightly.lease_s or config.lease_s
@@ -136,7 +138,7 @@ class _Night:
             stopped = isinstance(error, LeaseLostError | StoppedError | KeyboardInterrupt)
             with suppress(StorageError):  # the error that ended it matters more
                 self.record.end("stopped" if stopped else "failed", exit_code_of(error))
-            if not stopped:
+            if not stopped or isinstance(error, BudgetSpentError):  # no signal: there is time
                 with suppress(PairmillError):
                     self._write_report()
             self.reporter.event("night", self.record.summary())
@@ -164,6 +166,7 @@ class _Night:
             step=self._step,
             stop=self.stop,
             lease=self.lease,
+            budget=self.config.run_budget(),
         )
 
     def _publish(self, labeled: RunResult) -> Publication:

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
-from pipeline.runtime.errors import PairmillError, StorageError
+from pipeline.runtime.errors import PairmillError, StoppedError, StorageError
 from pipeline.store.object_store import Store
 
-StepState = Literal["done", "skipped", "failed", "blocked"]
+StepState = Literal["done", "skipped", "failed", "blocked", "stopped"]
 NightState = Literal[
     "running", "published", "unchanged", "withdrawn", "blocked", "failed", "stopped"
 ]
@@ -50,7 +50,8 @@ class NightRecord:
         except BaseException as error:
             detail["error"] = _text(error)
             with suppress(StorageError):  # the first error matters more
-                self._add(name, "failed", time.monotonic() - began, detail)
+                stopped: StepState = "stopped" if isinstance(error, StoppedError) else "failed"
+                self._add(name, stopped, time.monotonic() - began, detail)
             raise
         state: StepState = "blocked" if detail.get("passed") is False else "done"
         self._judge_id = detail.get("judge_id", self._judge_id)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pipeline.export.export_config import ExportConfig
 from pipeline.labeling.canary_config import CanaryConfig
 from pipeline.labeling.label_config import LabelConfig
+from pipeline.labeling.run_budget import BudgetConfig, RunBudget
 from pipeline.nightly.exit_metrics import MetricsConfig
 from pipeline.nightly.nightly_config import NightlyConfig
 from pipeline.report.report_config import ReportConfig
 from pipeline.retention.clean_config import CleanConfig
+from pipeline.runtime.errors import ConfigError
 from pipeline.snapshots.gate_checks import GateConfig
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.quality.snapshot_counts import QualityConfig
@@ -29,3 +31,21 @@ class PipelineConfig(LabelConfig):
     clean: CleanConfig = CleanConfig()
     metrics: MetricsConfig = MetricsConfig()
     report: ReportConfig = ReportConfig()
+    budget: BudgetConfig = BudgetConfig()
+
+    def run_budget(self) -> RunBudget:
+        """What one labeling run may spend.
+
+        Raises:
+            ConfigError: it is limited in dollars, and nothing has a price.
+        """
+        limits, tokens = self.budget, self.report.usd_per_million_tokens
+        if limits.max_usd is not None and not self.report.priced:
+            raise ConfigError(
+                f"budget.max_usd {limits.max_usd:g}: nothing has a price: set "
+                "report.gpu_usd_per_hour, and report.gpus to the number of GPUs, or "
+                "report.usd_per_million_tokens"
+            )
+        of_tokens = tokens.usd if tokens else None
+        hour = self.report.usd_per_hour
+        return RunBudget(limits.max_judgments, limits.max_usd, hour, of_tokens)

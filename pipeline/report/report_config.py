@@ -57,5 +57,19 @@ class ReportConfig(Frozen):
     """
     gpus: float = Field(default=1, ge=0)
     """How many are paid for while a labeling run lasts."""
+    judgments_per_s: float | None = Field(default=None, gt=0)
+    """What one GPU was measured to do with this configuration; for the estimates of
+    ``label --dry-run``, unless a run of this judge has measured it.
+    """
     gallery: GalleryConfig = GalleryConfig()
     """The sample of pairs."""
+
+    @property
+    def priced(self) -> bool:
+        """Whether GPU hours or tokens have a price."""
+        return self.gpu_usd_per_hour is not None or self.usd_per_million_tokens is not None
+
+    @property
+    def usd_per_hour(self) -> float | None:
+        """What an hour of all GPUs costs; None where that is not configured."""
+        return None if self.gpu_usd_per_hour is None else self.gpu_usd_per_hour * self.gpus

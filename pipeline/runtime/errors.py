@@ -14,6 +14,7 @@ EXIT_CODES = {
     3: "the gate refused the snapshot; readers keep the one before",
     4: "more rows or shards are quarantined than the configuration allows",
     5: "another run holds the lease, or published first",
+    6: "the budget (--max-judgments, --max-usd) is spent; the same command goes on",
     130: "interrupted (Ctrl-C); the same command goes on",
     143: "stopped by SIGTERM; the same command goes on",
 }
@@ -86,9 +87,15 @@ class LeaseLostError(PairmillError):
 
 
 class StoppedError(PairmillError):
-    """SIGTERM has asked this command to end; what is committed stays, and it can go on."""
+    """Something has asked this command to end; what is committed stays, and it can go on."""
 
     exit_code = 143  # as shells have it: 128 and the number of SIGTERM
+
+
+class BudgetSpentError(StoppedError):
+    """The run has spent what it may; what is committed stays, and it can go on."""
+
+    exit_code = 6
 
 
 class PublishConflictError(PairmillError):

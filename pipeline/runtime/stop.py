@@ -18,6 +18,8 @@ from typing import Self
 
 from pipeline.runtime.errors import PairmillError, StoppedError
 
+_SIGTERM = "stopped by SIGTERM"
+
 
 class Stop:
     """Whether this command has been asked to end, and when; safe to look at from any thread.
@@ -28,6 +30,7 @@ class Stop:
     def __init__(self) -> None:
         """No stop has been asked for yet."""
         self._since: float | None = None
+        self._why, self._error = _SIGTERM, StoppedError
         self._fault: Callable[[], PairmillError | None] = lambda: None
 
     def end_on(self, fault: Callable[[], PairmillError | None]) -> None:
@@ -39,9 +42,15 @@ class Stop:
         """Whether to begin nothing more."""
         return self._since is not None or self._fault() is not None
 
-    def ask(self) -> None:
-        """Asks to end."""
+    def ask(self, why: str = _SIGTERM, error: type[StoppedError] = StoppedError) -> None:
+        """Asks to end; of several askers the first one counts.
+
+        Args:
+            why: begins the message of the error.
+            error: what :meth:`check` raises.
+        """
         if self._since is None:
+            self._why, self._error = why, error
             self._since = time.monotonic()
 
     def over(self, budget_s: float) -> bool:
@@ -66,7 +75,7 @@ class Stop:
         if (fault := self._fault()) is not None:
             raise fault
         if self._since is not None:
-            raise StoppedError(f"stopped by SIGTERM: {done}; the same command goes on from there")
+            raise self._error(f"{self._why}: {done}; the same command goes on from there")
 
     def __deepcopy__(self, memo: object) -> Self:
         return self
@@ -81,15 +90,17 @@ def stop_on_sigterm() -> Iterator[Stop]:
 
     Outside the main thread, where Python allows no signal handlers, nothing asks.
     """
-    stop = Stop()
+    stop, seen = Stop(), False
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
     def on_sigterm(number: int, frame: FrameType | None) -> None:
-        if stop.asked:
+        nonlocal seen
+        if seen:
             # Ray's threads may be anywhere: the usual teardown could hang, or abort.
             os._exit(StoppedError.exit_code)
+        seen = True
         stop.ask()
         os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, _ASKED)
 

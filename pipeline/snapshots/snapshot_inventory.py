@@ -213,8 +213,8 @@ def check_inventory(
         raise ReconcileError(
             f"{len(missing)} row ranges of {inventory.input_uri} have no label of judge {judge} "
             f"under {output.uri}:{_listed(missing)}\nwere shards rewritten since they were "
-            "labelled? pairmill nightly or pairmill label, run again, labels the rest; pairmill "
-            "publish --allow-missing publishes without"
+            "labelled, or only a sample of them labelled? pairmill nightly or pairmill label, run "
+            "again, labels the rest; pairmill publish --allow-missing publishes without"
         )
 
 

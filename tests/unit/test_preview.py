@@ -5,16 +5,21 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from rich.console import Console
 
+from jobs import evaluate as evaluate_job
+from jobs import ingest as ingest_job
+from jobs import label as label_job
 from jobs import preview as job
 from pipeline.engines.engine_registry import layout_of
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.preview.preview_page import preview_page
 from pipeline.labeling.preview.preview_pairs import preview
 from pipeline.labeling.preview.preview_text import print_preview
+from pipeline.runtime.errors import InputError
 from tests.judging import judge_rows, scripted, text_pair
 from tests.shards import pair, picture, write_shard
 
@@ -59,7 +64,7 @@ def test_rows_by_name_and_rows_that_are_not_there(
     assert [each.pair_id for each in found.pairs] == ["pair-4", "pair-1"]
     given = ["--input", pairs, "--engine.kind", "scripted"]
     for name, message in (
-        ("a.parquet:5", "no row 5, it has 5 rows"),
+        ("a.parquet:5", "has 5 rows, which are numbered from 0 to 4"),
         ("c:0", "expected SHARD:ROW"),
     ):
         assert job.main([*given, "--row", name]) == 2
@@ -106,3 +111,50 @@ def test_columns_that_nothing_reads_are_listed(tmp_path: Path) -> None:
     )
     reads = preview(config, str(tmp_path), LAYOUT, 1).reads
     assert (reads["prompt"], reads["metadata"]) == (["prompt"], [])
+
+
+def test_too_few_rows_are_made_up_for_by_other_shards(pairs: str, tmp_path: Path) -> None:
+    write_shard(tmp_path / "0.parquet", [])
+    (tmp_path / "1.parquet").write_bytes(b"no shard")
+    shown = preview(SCRIPTED, pairs, LAYOUT, 4).pairs
+    assert [(each.shard, each.row, each.problem is None) for each in shown] == [
+        ("1.parquet", 0, False),
+        ("a.parquet", 0, True),
+        ("a.parquet", 1, True),
+        ("b.parquet", 0, False),
+    ]
+    with pytest.raises(InputError, match=r"0\.parquet has 0 rows: there is none"):
+        preview(SCRIPTED, pairs, LAYOUT, 1, ["0.parquet:0"])
+
+
+@pytest.mark.parametrize("command", [label_job, evaluate_job], ids=["label", "evaluate"])
+def test_commands_show_what_they_would_judge(
+    pairs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: ModuleType
+) -> None:
+    where = ["--input", pairs, "--output", str(tmp_path / "out"), "--engine.kind", "scripted"]
+    assert command.main([*where, "--preview", "2", "--log", "json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["pair_id"] for row in rows] == (
+        ["pair-0", "pair-9"] if command is label_job else ["pair-0", "pair-1"]  # those with gold
+    )
+    assert "What is in picture 0?" in rows[0]["user"]
+    assert not (tmp_path / "out").exists()
+    assert command.main([*where, "--preview", "0"]) == 2
+    assert "got '0', expected a number of 1 or more" in capsys.readouterr().err
+
+
+def test_ingest_shows_pairs_as_they_would_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"q": "Which?", "one": "This.", "two": "That.", "img": "1.png"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    (tmp_path / "1.png").write_bytes(picture())
+    given = ["--source", str(tmp_path / "rows.jsonl"), "--preview", "3", "--log", "text"]
+    fields = {"messages": "q", "a": "one", "b": "two", "images": "img"}
+    given += [word for name, text in fields.items() for word in (f"--map.{name}", text)]
+    assert ingest_job.main(given) == 0
+    said = capsys.readouterr().out
+    assert "rows.jsonl: 1 shards\n  q: read for messages\n" in said
+    for text in ("pair rows-000000000", "[picture, 56 by 56]", "Which?", "This.", "That."):
+        assert text in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.png", "rows.jsonl"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -13,11 +13,13 @@ from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.prompting import Prompting
 from pipeline.labeling.read_pairs import READ_ROW, Pairs
 from pipeline.media.media_store import MediaStore
+from pipeline.pairs.known_layouts import AUTO
+from pipeline.pairs.layout_proposal import proposal_for_shard
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.row_groups import GroupReader
 from pipeline.pairs.shard_columns import ShardColumns
-from pipeline.pairs.shards import list_shards, open_input, open_shard
-from pipeline.runtime.errors import InputError, RowRejected
+from pipeline.pairs.shards import list_shards, open_input, open_shard, read_footer
+from pipeline.runtime.errors import ConfigError, InputError, RowRejected
 from pipeline.store.object_store import Entry, Store
 
 
@@ -76,26 +78,97 @@ def preview(
         rows: rows by name, ``SHARD:ROW`` with the shard's path and the row's number from 0.
 
     Raises:
-        InputError: there is no such shard or row, or a shard does not fit the mapping.
+        ConfigError: the layout is to be proposed.
+        InputError: there is no shard, or no such row.
         StorageError: the input cannot be reached.
     """
     source, prefix = open_input(input_uri)
     entries = {entry.key: entry for entry in list_shards(source, prefix)}
+    if config.input.layout == AUTO:
+        raise ConfigError(proposal_for_shard(source, next(iter(entries.values()))))
     mapping = config.input.mapping()
-    wanted = [_named(name, entries, source) for name in rows] or _spread(entries, count)
     media = MediaStore((*config.input.media_roots, source.uri), config.judge.media.max_bytes)
-    prompting = Prompting(layout, config.judge, media)
-    first = next(iter(entries.values()))
-    return Preview(
-        source.path(prefix),
-        len(entries),
-        mapping.uses(_schema(source, first, mapping)),
-        tuple(
-            _previewed(prompting, entry.key, number, row)
-            for entry, numbers in wanted
-            for number, row in _rows(source, entry, mapping, numbers)
-        ),
-    )
+    shards = _Shards(source, mapping, Prompting(layout, config.judge, media))
+    if rows:
+        shown = tuple(shards.named(name, entries) for name in rows)
+    else:
+        shown = tuple(shards.spread(list(entries.values()), count))
+    return Preview(source.path(prefix), len(entries), shards.reads, shown)
+
+
+@dataclass
+class _Shards:
+    """The shards of an input, of which some rows are previewed.
+
+    Attributes:
+        reads: the fields that each column of the first shard that was read is read for.
+    """
+
+    source: Store
+    mapping: PairMapping
+    prompting: Prompting
+    reads: dict[str, list[str]] = field(default_factory=dict)
+
+    def named(self, name: str, entries: Mapping[str, Entry]) -> PreviewedPair:
+        """The row ``SHARD:ROW``."""
+        shard, _, row = name.rpartition(":")
+        if shard not in entries or not row.isdecimal():
+            shown = ", ".join(list(entries)[:5])
+            raise InputError(
+                f"--row {name}: expected SHARD:ROW, a shard of {self.source.uri} and the number of "
+                f"a row from 0, such as {next(iter(entries))}:0; shards there: {shown}"
+            )
+        found = self._first(entries[shard], range(int(row), int(row) + 1))
+        if not found:
+            rows = read_footer(self.source, entries[shard]).num_rows
+            raise InputError(
+                f"--row {name}: {self.source.path(shard)} has {rows} rows"
+                + (f", which are numbered from 0 to {rows - 1}" if rows else ": there is none")
+            )
+        return found[0]
+
+    def spread(self, entries: Sequence[Entry], count: int) -> Iterator[PreviewedPair]:
+        """The first rows of shards spread evenly; of further ones where these have too few."""
+        chosen = min(count, len(entries))
+        places = [number * len(entries) // chosen for number in range(chosen)]
+        places += sorted(set(range(len(entries))) - set(places))
+        for number, place in enumerate(places):
+            fair = -(-count // max(1, chosen - number))  # of those still to be shown
+            found = self._first(entries[place], range(fair))
+            yield from found
+            count -= len(found)
+            if not count:
+                return
+
+    def _first(self, entry: Entry, numbers: range) -> list[PreviewedPair]:
+        """The rows of these numbers; of a shard that cannot be read one that says why."""
+        if problem := self._problem(entry):
+            return [PreviewedPair(entry.key, 0, None, None, None, problem=problem)]
+        groups, start, found = GroupReader(self.source, entry.key, entry.size, self.mapping), 0, []
+        for group in range(groups.count):
+            stop = start + groups.rows(group)
+            if numbers.start < stop and start < numbers.stop:
+                for table in groups.read(group):
+                    pairs = Pairs(table.to_struct_array().combine_chunks().cast(READ_ROW))
+                    found += [
+                        _previewed(self.prompting, entry.key, start + offset, pairs[offset])
+                        for offset in range(len(pairs))
+                        if start + offset in numbers
+                    ]
+                    start += len(pairs)
+                    if start >= numbers.stop:
+                        return found
+            start = stop
+        return found
+
+    def _problem(self, entry: Entry) -> str | None:
+        """Why no row of a shard can be read; notes what its columns are read for."""
+        try:
+            schema = ShardColumns(entry.key, open_shard(self.source, entry).schema_arrow).schema
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            return f"corrupt footer: {str(error).strip().splitlines()[0]}"
+        self.reads = self.reads or self.mapping.uses(schema)
+        return "; ".join(self.mapping.check(schema)) or None
 
 
 def _previewed(prompting: Prompting, shard: str, number: int, row: dict[str, Any]) -> PreviewedPair:
@@ -106,56 +179,3 @@ def _previewed(prompting: Prompting, shard: str, number: int, row: dict[str, Any
         return PreviewedPair(*about, problem=f"{rejected.reason}: {rejected.detail}")
     order, prompt = next(iter(prepared.prompts.items()))
     return PreviewedPair(*about, chat=prompt.chat, tokens=prompt.length, order=order)
-
-
-def _named(name: str, entries: dict[str, Entry], source: Store) -> tuple[Entry, range]:
-    shard, _, row = name.rpartition(":")
-    if shard not in entries or not row.isdigit():
-        shown = ", ".join(list(entries)[:5])
-        raise InputError(
-            f"--row {name}: expected SHARD:ROW, a shard of {source.uri} and the number of a row "
-            f"from 0, such as {next(iter(entries))}:0; shards there: {shown}"
-        )
-    return entries[shard], range(int(row), int(row) + 1)
-
-
-def _spread(entries: dict[str, Entry], count: int) -> list[tuple[Entry, range]]:
-    every = list(entries.values())
-    chosen = min(count, len(every))
-    bounds = [count * number // chosen for number in range(chosen + 1)]
-    return [
-        (every[number * len(every) // chosen], range(bounds[number + 1] - bounds[number]))
-        for number in range(chosen)
-    ]
-
-
-def _rows(
-    source: Store, entry: Entry, mapping: PairMapping, numbers: range
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    groups = GroupReader(source, entry.key, entry.size, mapping)
-    start = 0
-    for group in range(groups.count):
-        stop = start + groups.rows(group)
-        if numbers.start < stop and start < numbers.stop:
-            for table in groups.read(group):
-                pairs = Pairs(table.to_struct_array().combine_chunks().cast(READ_ROW))
-                for offset in range(len(pairs)):
-                    if start + offset in numbers:
-                        yield start + offset, pairs[offset]
-                start += len(pairs)
-                if start >= numbers.stop:
-                    return
-        start = stop
-    if numbers.start >= start > 0 and numbers.start:
-        raise InputError(f"{source.path(entry.key)}: no row {numbers.start}, it has {start} rows")
-
-
-def _schema(source: Store, entry: Entry, mapping: PairMapping) -> pa.Schema:
-    try:
-        schema = ShardColumns(entry.key, open_shard(source, entry).schema_arrow).schema
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        cause = str(error).strip().splitlines()[0]
-        raise InputError(f"{source.path(entry.key)}: corrupt footer: {cause}") from error
-    if problems := mapping.check(schema):
-        raise InputError(f"{source.path(entry.key)}: " + "; ".join(problems))
-    return schema

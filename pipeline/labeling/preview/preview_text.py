@@ -12,6 +12,7 @@ from pipeline.media.clip import Clip
 from pipeline.runtime.printable import printable
 
 _COLUMNS = 32  # of a picture
+_BRIEF = 300  # characters of a turn's beginning, and of its end
 
 
 def print_preview(preview: Preview, console: Console) -> None:
@@ -37,6 +38,18 @@ def _print_pair(pair: PreviewedPair, console: Console) -> None:
         console.print(Text(f"--- {role}", style="cyan"))
         for part in parts:
             console.print(_shown(part, console))
+
+
+def brief(pair: PreviewedPair) -> str:
+    """How a pair reads, in a few lines: its place, and beginning and end of the user's turn."""
+    where = f"{pair.shard}, row {pair.row}"
+    if pair.chat is None:
+        return printable(f"{where}, is not judged: {pair.problem}")
+    shown = (part if isinstance(part, str) else f"[{caption(part)}]" for part in pair.chat.parts)
+    text = "".join(shown)
+    if len(text) > 2 * _BRIEF:
+        text = f"{text[:_BRIEF]}\n[… {len(text) - 2 * _BRIEF:,} characters …]\n{text[-_BRIEF:]}"
+    return printable(f"{where}, reads:\n{text}")
 
 
 def turns(chat: Chat) -> list[tuple[str, tuple[ChatPart, ...]]]:

@@ -207,6 +207,7 @@ class Disposable:
                             held.enter_context(granted(value))
                         send(self._socket, ASKED, None)
                     elif kind == ITEM:
+                        send(self._socket, ITEM, None)  # it may make the next one meanwhile
                         yield value
                     else:
                         break

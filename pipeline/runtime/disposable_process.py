@@ -95,6 +95,7 @@ def _answer(connection: socket.socket, kind: int, call: tuple[Any, Sequence[Any]
         if kind == ITEM:
             for item in result:
                 send(connection, ITEM, item)
+                receive(connection)  # until it is taken, so that one at most waits
             result = None
     except Exception as error:  # noqa: BLE001  raised again on the other side
         send(connection, FAILED, _picklable(error))

@@ -53,7 +53,7 @@ COMMAND = Command(
     example="--config jobs/configs/flex-vl-7b.yaml --input s3://bucket/gold "
     "--output s3://bucket/labels",
     settings=PipelineConfig,
-    example_setting="--judge.format pairwise_options",
+    example_setting="--judge.candidates image",
     add_options=_options,
     run=_run,
     exits=(0, 2, 5, 130),

@@ -93,7 +93,7 @@ COMMAND = Command(
     example="--config jobs/configs/flex-vl-7b.yaml --benchmark vl-rewardbench "
     "--data MMInstruction/VL-RewardBench --output s3://bucket/evaluation",
     settings=PipelineConfig,
-    example_setting="--judge.format pairwise_options",
+    example_setting="--judge.candidates image",
     add_options=_options,
     run=_run,
     exits=(0, 2, 4, 5, 130),

@@ -7,8 +7,9 @@ from typing import Any
 
 from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.aggregation.labeler import DECIDED, Labeler
-from pipeline.judging.judge_config import FormatName, JudgeConfig
+from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.votes import LETTERS, Vote
+from pipeline.lab.tiny_judge.asked_formats import FormatName
 from schemas.labels import VERDICT
 from tests.shards import pair, response
 

@@ -14,7 +14,6 @@ from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
 from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule
 from pipeline.judging.judge_cards import read_card
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.votes import Vote
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.prompts import prompt_key
@@ -59,11 +58,11 @@ def calibrate(
     """
     if folds < 2:
         raise ConfigError(f"folds: got {folds}, expected 2 or more")
-    if FORMATS[judge.format].counts != (2, 2):
+    if judge.declared_format.about != "pair":
         raise ConfigError(
             f"judge.format {judge.format}: a calibration is of how often a human prefers the "
-            "first candidate of a pair, and this format's rows are not pairs; expected "
-            "pairwise_scores or pairwise_options"
+            "first candidate of a pair, and this format's rows are not pairs; expected one "
+            "that is about pairs"
         )
     output = Store(output_uri)
     if read_card(output, judge_id) is None:

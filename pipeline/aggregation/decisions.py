@@ -12,8 +12,8 @@ from statistics import fmean
 
 from pipeline.aggregation.evidence import Evidence, pairs_of
 from pipeline.aggregation.policy import Rule
-from pipeline.judging.judging_formats import Format
-from pipeline.judging.votes import Vote, parsed_of, round_orders, standing
+from pipeline.judging.bundle import Format
+from pipeline.judging.votes import Vote, parsed_of, standing
 from schemas.labels import Reason, Status
 
 # Readable votes about a pair -> calibrated probability that a human prefers a.
@@ -52,9 +52,9 @@ def decide(
         quarantined unless every order of the first round has a verdict.
     """
     answered = {vote.order for vote in parsed_of(votes)}
-    if not answered.issuperset(round_orders(len(votes[0].order), 0, "")):
+    if not answered.issuperset(format_.orders(len(votes[0].order), 0, "")):
         return quarantined(votes)
-    match format_.family:
+    match format_.about:
         case "pair":
             return decide_pair(votes, rule, calibrated)
         case "ranking":

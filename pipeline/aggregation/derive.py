@@ -165,10 +165,10 @@ def derive(
     source, target = Store(output_uri), Store(to_uri or output_uri)
     card = find_card(source, judge)
     judge_id, config = card["judge_id"], judge_of(card)
-    if pairs and config.format != "batch_ranking":
+    if pairs and config.declared_format.about != "ranking":
         raise ConfigError(
             f"--pairs: judge {judge_id[:16]} has the format {config.format}; expected "
-            "batch_ranking, whose groups it makes into pairs"
+            "one that ranks groups, which it makes into pairs"
         )
     fitted = _calibration(source, judge_id, calibration)
     check_reachable(config, policy, calibrated=fitted is not None)

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from scipy.special import betainc
 
 from pipeline.aggregation.policy import Rule, stop_rule
+from pipeline.judging.bundle import Format
 from pipeline.judging.judge_config import VotesConfig
-from pipeline.judging.judging_formats import Format
-from pipeline.judging.votes import Vote, parsed_of, round_orders, standing
+from pipeline.judging.votes import Vote, parsed_of, standing
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def next_orders(
     enough = answered.total() >= config.min_votes
     left = config.max_votes - len(standing(votes))
     for number in itertools.count():
-        orders = round_orders(count, number, pair_hash)
+        orders = format_.orders(count, number, pair_hash)
         missing = tuple(order for order in orders if not answered[order])
         if missing:
             break
@@ -124,7 +124,7 @@ def settled(format_: Format, votes: Sequence[Vote], rule: Rule, more: int) -> bo
         rule: the stop rule.
         more: how many more votes the budget allows.
     """
-    match format_.family:
+    match format_.about:
         case "pair":
             return Evidence.of(votes, rule).settled(rule, more)
         case "ranking":

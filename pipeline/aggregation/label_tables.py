@@ -24,7 +24,6 @@ import pyarrow as pa
 from pipeline.aggregation.evidence import pairs_of
 from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.judge_cards import label_id
-from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.votes import LETTERS, Vote
 from pipeline.runtime.digest import digest
 from schemas.contract import table_of
@@ -40,7 +39,7 @@ def pairs_of_groups(table: pa.Table, labeler: Labeler) -> Iterator[pa.Table]:
         table: labels v1 of a ranking judge.
         labeler: of the same judge.
     """
-    of_pairs = replace(labeler, format=FORMATS["pairwise_scores"])
+    of_pairs = replace(labeler, format=labeler.format.of_two)
     for start in range(0, table.num_rows, _GROUPS_AT_ONCE):
         groups = table.slice(start, _GROUPS_AT_ONCE).to_pylist()
         rows = itertools.chain.from_iterable(_pairs(group, of_pairs) for group in groups)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from pipeline.aggregation.calibration import Calibration
 from pipeline.aggregation.decisions import Decision, decide
 from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule, policy_id
+from pipeline.judging.bundle import Format
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.judging_formats import FORMATS, Format
 from pipeline.judging.votes import Vote
 
 # The columns of labels v1 that a decision fills, under the same names.
@@ -41,7 +41,7 @@ class Labeler:
         """
         rule = label_rule(judge.votes, policy or PolicyConfig())
         identity = policy_id(rule, calibration.calibration_id if calibration else None)
-        return cls(FORMATS[judge.format], rule, calibration, identity)
+        return cls(judge.declared_format, rule, calibration, identity)
 
     def decide(self, votes: Sequence[Vote]) -> Decision:
         """The label's decided columns."""

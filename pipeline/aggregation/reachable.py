@@ -12,7 +12,6 @@ import math
 from pipeline.aggregation.evidence import Evidence, next_orders
 from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.votes import Vote
 from pipeline.runtime.errors import ConfigError
 from schemas.labels import VERDICT
@@ -33,7 +32,7 @@ def check_reachable(judge: JudgeConfig, policy: PolicyConfig, *, calibrated: boo
     Raises:
         ConfigError: with what unanimous votes reach, and what to set.
     """
-    if FORMATS[judge.format].family == "score":
+    if judge.declared_format.about == "score":
         return  # single scores are means, and have no confidence
     rule = label_rule(judge.votes, policy)
     asked = {
@@ -49,7 +48,7 @@ def check_reachable(judge: JudgeConfig, policy: PolicyConfig, *, calibrated: boo
 
 def unanimous(judge: JudgeConfig, rule: Rule, votes: int) -> float:
     """The posterior probability that so many votes for one side reach, their gaps the widest."""
-    scale = FORMATS[judge.format].scale
+    scale = judge.declared_format.scale
     clear = Vote(order="ab", seed=0, outcome=VERDICT, option="a")
     if scale is not None:
         low, high = map(float, scale)
@@ -64,13 +63,13 @@ def highest(judge: JudgeConfig, rule: Rule) -> float:
     may ask for more votes, it is what the whole budget reaches, and so an upper bound.
     """
     weighed = judge.votes.margin_scale > 0 or rule.margin_scale > 0
-    if FORMATS[judge.format].family == "ranking" or (weighed and FORMATS[judge.format].scale):
+    if judge.declared_format.about == "ranking" or (weighed and judge.declared_format.scale):
         return unanimous(judge, rule, _budget(judge))
     found, open_, seen = 0.0, [(0, 0, 0)], set[Counts]()
     while open_:
         counts = open_.pop()
         votes = _votes(counts)
-        if not next_orders(FORMATS[judge.format], votes, judge.votes, 2, ""):
+        if not next_orders(judge.declared_format, votes, judge.votes, 2, ""):
             found = max(found, Evidence.of(votes, rule).p_prefers_a(rule))
             continue
         for first, second in itertools.combinations_with_replacement(range(3), 2):
@@ -96,7 +95,7 @@ def _votes(counts: Counts) -> list[Vote]:
 def _unanimous_votes(judge: JudgeConfig) -> int:
     """After how many votes that are all for one side no more are asked for."""
     count = 2
-    while next_orders(FORMATS[judge.format], _votes((count, 0, 0)), judge.votes, 2, ""):
+    while next_orders(judge.declared_format, _votes((count, 0, 0)), judge.votes, 2, ""):
         count += 2
     return count
 

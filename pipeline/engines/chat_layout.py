@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _SYSTEM, _TEXT = "\ue000system\ue000", "\ue000text\ue000"  # private-use: in no chat template
 
 Kind = Literal["text", "image", "video"]
+Shape = tuple[bool, *tuple[Kind, ...]]  # whether there is a system text; the parts of the turn
 
 
 class ChatRenderer:
@@ -57,12 +58,13 @@ class ChatRenderer:
         self._inert = backend.from_str(backend.to_str())
         self._inert.encode_special_tokens = True
         self._lock = threading.Lock()
-        self._frames: dict[tuple[Kind, ...], list[list[int]]] = {}
+        self._frames: dict[Shape, list[list[int]]] = {}
 
     def render(self, chat: Chat) -> Rendered:
         """Lays out ``chat``, its pictures and clips in their order among the texts."""
-        texts = [chat.system, *(part for part in chat.parts if isinstance(part, str))]
-        frame = self._frame(tuple(_kind(part) for part in chat.parts))
+        system = [] if chat.system is None else [chat.system]
+        texts = [*system, *(part for part in chat.parts if isinstance(part, str))]
+        frame = self._frame((bool(system), *(_kind(part) for part in chat.parts)))
         ids: list[int] = []
         for between, text in zip(frame, self.encode([*texts, chat.reply_prefix]), strict=True):
             ids += between + text
@@ -92,28 +94,31 @@ class ChatRenderer:
         """The text of a reply, special tokens left out."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
-    def _frame(self, kinds: tuple[Kind, ...]) -> list[list[int]]:
+    def _frame(self, shape: Shape) -> list[list[int]]:
         with self._lock:
-            if kinds not in self._frames:
-                self._frames[kinds] = self._make_frame(kinds)
-            return self._frames[kinds]
+            if shape not in self._frames:
+                self._frames[shape] = self._make_frame(*shape)
+            return self._frames[shape]
 
-    def _make_frame(self, kinds: tuple[Kind, ...]) -> list[list[int]]:
-        """The token ids before, between and after the system text and the texts of a turn."""
+    def _make_frame(self, has_system: bool, *kinds: Kind) -> list[list[int]]:
+        """The token ids before, between and after the system text and the texts of a turn.
+
+        Without a system text of ours there is none, or what the template has of its own.
+        """
         content: list[dict[str, Any]] = [
             {"type": kind} | ({"text": _TEXT} if kind == "text" else {}) for kind in kinds
         ]
         messages: list[dict[str, Any]] = [
-            {"role": "system", "content": _SYSTEM},
+            *([{"role": "system", "content": _SYSTEM}] if has_system else []),
             # Templates of text-only models take a plain text and no list of parts.
             {"role": "user", "content": _TEXT if kinds == ("text",) else content},
         ]
         text = self._tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True
         )
-        before, system, rest = str(text).partition(_SYSTEM)
-        frame = [before, *rest.split(_TEXT)]
-        if not system or len(frame) != 2 + kinds.count("text"):
+        before, system, rest = str(text).partition(_SYSTEM) if has_system else ("", "", str(text))
+        frame = [*([before] if has_system else []), *rest.split(_TEXT)]
+        if (has_system and not system) or len(frame) != 1 + has_system + kinds.count("text"):
             raise EngineStartError(
                 "the model's chat template drops, repeats or reorders the system or the user turn; "
                 "expected a template that shows both in order"

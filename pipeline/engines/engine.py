@@ -22,13 +22,13 @@ class Chat:
     """One question to the judge, not laid out yet.
 
     Attributes:
-        system: the system text.
+        system: the system text; None where there is to be no turn of ours.
         parts: the user's turn: texts, RGB pictures and clips in the order shown. Sides of
             pictures are multiples of the model's factor.
         reply_prefix: what the reply is made to begin with.
     """
 
-    system: str
+    system: str | None
     parts: tuple[ChatPart, ...]
     reply_prefix: str = ""
 

@@ -36,7 +36,7 @@ class ForcedLengths:
 
 def forced_length(prompt: Rendered, mean: int) -> int:
     """How many tokens the reply to a prompt is given, ``mean`` on average."""
-    text = f"{prompt.chat.system}{prompt.chat.user}"
+    text = f"{prompt.chat.system or ''}{prompt.chat.user}"
     share = int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
     deviation = NormalDist().inv_cdf(min(max(share, 1e-6), 1 - 1e-6))
     return max(1, round(mean * math.exp(_SIGMA * deviation - _SIGMA**2 / 2)))

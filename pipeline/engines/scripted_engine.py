@@ -11,6 +11,7 @@ import re
 import signal
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Literal
 
 from PIL.Image import Image
@@ -19,19 +20,18 @@ from pydantic import Field, ValidationError
 from pipeline.engines.engine import Chat, Rendered, Reply, Sampling
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.reply_writer import beyond_the_scale, write_reply
 from pipeline.media.clip import Clip
 from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.errors import EngineDeadError, EngineStartError
 from schemas.validation_faults import first_faults
 
 Fault = Literal["kill", "die", "hang", "malformed", "truncated", "refused", "out_of_range", "flip"]
-_ANSWER = re.compile(r"\n\n\[Assistant(?: \d+)?'s [A-Za-z ]+\]\n")
 _SCORE = re.compile(r"score=(\d+)")
 _REPLIES = {
     "malformed": ("<think>x</think> I like the second one.", "stop"),
     "truncated": ("<think>and then", "length"),
     "refused": ("I'm sorry, I cannot judge this.", "stop"),
-    "out_of_range": ("<think>x</think><answer>0</answer><answer>11</answer>", "stop"),
 }
 
 
@@ -71,6 +71,7 @@ class ScriptedEngine:
             self._script = Script.model_validate(engine.script)
         except ValidationError as error:
             raise EngineStartError(f"engine.script: {first_faults(error)}") from error
+        self._judge, self._grammar = judge, judge.declared_format.grammar
         self.at_once = engine.max_num_seqs
         self._slots = asyncio.Semaphore(self.at_once)  # as a real engine: other requests wait
         self._failed: Counter[str] = Counter()
@@ -82,19 +83,23 @@ class ScriptedEngine:
 
     def render(self, chat: Chat) -> Rendered:
         """Counts a word as a token and a picture as one."""
-        length = len(f"{chat.system} {chat.user}".split()) + len(chat.images) + len(chat.clips)
+        length = (
+            len(f"{chat.system or ''} {chat.user}".split()) + len(chat.images) + len(chat.clips)
+        )
         return Rendered((), length, chat)
 
     async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
         """Replies after ``latency_s``, or does what the script plans for this text."""
         async with self._slots:
             await asyncio.sleep(self._latency(prompt))
-        scores = [_score(answer) for answer in _answers(prompt.chat)]
-        text, finish = _reply(prompt.chat.system, scores), "stop"
+        scores = [_score(answer) for answer in self._answers(prompt.chat)]
+        text, finish = self._reply(scores), "stop"
         for marker, fault in self._script.faults.items():
             if marker in prompt.chat.user and not self._healed(marker):
                 if fault == "flip":
-                    text = _reply(prompt.chat.system, [9, *[2] * (len(scores) - 1)])
+                    text = self._reply([9, *[2] * (len(scores) - 1)])
+                elif fault == "out_of_range":
+                    text = beyond_the_scale(self._grammar, len(scores))
                 else:
                     text, finish = await self._fail(fault)
         return Reply(text, finish, prompt.length, len(text.split()), 0)
@@ -124,30 +129,20 @@ class ScriptedEngine:
             await asyncio.Event().wait()
         return _REPLIES[fault]
 
+    def _answers(self, chat: Chat) -> list[str]:
+        """The candidates' texts, every picture or clip in them as the hash of its pixels."""
+        text = "".join(part if isinstance(part, str) else _pixels(part) for part in chat.parts)
+        return self._judge.prompt_texts.answers_of(text)
 
-def _answers(chat: Chat) -> list[str]:
-    """The candidates' texts, every picture or clip in them as the hash of its pixels."""
-    text = "".join(part if isinstance(part, str) else _pixels(part) for part in chat.parts)
-    return _ANSWER.split(text)[1:]
+    def _reply(self, scores: Sequence[float]) -> str:
+        """The reply that gives these scores, in the judge's own grammar."""
+        counted = " and ".join(f"{score:g}" for score in scores)
+        return write_reply(self._grammar, scores, f"I count {counted}.")
 
 
 def _pixels(part: Image | Clip) -> str:
     frames = part.frames if isinstance(part, Clip) else (part,)
     return hashlib.sha256(b"".join(frame.tobytes() for frame in frames)).hexdigest()
-
-
-def _reply(system: str, scores: list[int]) -> str:
-    """Scores in the form that the system text asks for."""
-    counted = " and ".join(str(score) for score in scores)
-    if "[[A>B]]" in system:
-        first, second = scores
-        both = "A=B=Good" if first > 5 else "A=B=Bad"
-        verdict = f"[[{'A>B' if first > second else 'B>A' if first < second else both}]]"
-        verdict = f"<answer>{verdict}</answer>"
-    else:
-        most = 5 if "from 1 to 5" in system else 10
-        verdict = "".join(f"<answer>{min(score, most)}</answer>" for score in scores)
-    return f"<think>\nI count {counted}.\n</think>\n\n{verdict}"
 
 
 def _score(answer: str) -> int:

@@ -62,7 +62,7 @@ def check_control(control: str, judge: JudgeConfig) -> Control:
     known = {name: name for name in CONTROLS}
     if control not in known:
         raise ConfigError(f"control {control!r} is not known; known are {', '.join(CONTROLS)}")
-    if control == "swap-text" and judge.format == "single_score":
+    if control == "swap-text" and judge.declared_format.about == "score":
         raise ConfigError("control swap-text: a single score is about one candidate, not two")
     return known[control]
 
@@ -92,7 +92,7 @@ def write_control(
         "swap-text": swapped,
     }
     writer = ShardWriter(Store(output), control, ShardConfig(), lambda key, size: None)
-    for window in windows(gold_rows(input_uri, config, judge.format)):
+    for window in windows(gold_rows(input_uri, config, judge.declared_format.about)):
         rows = list(changes[control](window))
         made.places += [row.place for row in rows]
         writer.add(pa.Table.from_pylist([row.pair for row in rows], schema=PAIRS))

@@ -20,7 +20,7 @@ from pipeline.evaluation.benchmarks.benchmark_files import Request
 from pipeline.evaluation.benchmarks.benchmark_shards import load_benchmark
 from pipeline.evaluation.control_comparison import Comparison, compare
 from pipeline.evaluation.controls import Control, check_control, write_control
-from pipeline.evaluation.evaluation_measures import FAMILIES, Family
+from pipeline.evaluation.evaluation_measures import Family
 from pipeline.evaluation.gold_rows import gold_rows, write_first
 from pipeline.judging.judge_cards import find_judge
 from pipeline.labeling.label_config import LabelConfig
@@ -163,7 +163,7 @@ class _Runs:
     @property
     def family(self) -> Family:
         """The family of the judge's format."""
-        return FAMILIES[self.config.judge.format]
+        return self.config.judge.declared_format.about
 
     def judged(self, input_uri: str, how: InputConfig) -> tuple[list[JudgedPair], int]:
         """The judged pairs of an input, and how many have no gold for this judge's format."""
@@ -178,7 +178,7 @@ class _Runs:
             self.failures.append(error)
         found = read_judged(input_uri, how, self.output, judge_id)
         format_ = self.config.judge.format
-        rows = [row for row in found if pair_measures.has_gold(row.pair, format_)]
+        rows = [row for row in found if pair_measures.has_gold(row.pair, self.family)]
         if not rows:
             column = "gold" if self.family == "pair" else "gold_scores"
             raise InputError(
@@ -199,7 +199,9 @@ def _gold_input(config: LabelConfig, task: Task, output: Store) -> tuple[LabelCo
     assert task.input_uri is not None
     if limit is None:
         return config, task.input_uri
-    write_first(gold_rows(task.input_uri, config.input, config.judge.format), limit, folder)
+    write_first(
+        gold_rows(task.input_uri, config.input, config.judge.declared_format.about), limit, folder
+    )
     return _reading_pairs(config, _roots(config, task.input_uri)), folder
 
 

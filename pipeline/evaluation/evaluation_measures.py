@@ -9,7 +9,6 @@ import numpy as np
 
 from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.evaluation import pair_measures
-from pipeline.judging.judge_config import FormatName
 from pipeline.judging.votes import Vote, parsed_of
 from pipeline.stats.agreement import CalibrationError, Correlation, Kappa, RiskArea
 from pipeline.stats.arrays import Floats
@@ -18,12 +17,6 @@ from pipeline.stats.rank_agreement import kendall, ordered_pairs, ranking_distan
 from schemas.labels import Reason, Status
 
 Family = Literal["pair", "score", "ranking"]
-FAMILIES: dict[FormatName, Family] = {
-    "pairwise_scores": "pair",
-    "pairwise_options": "pair",
-    "single_score": "score",
-    "batch_ranking": "ranking",
-}
 _HEADLINES: dict[Family, tuple[str, ...]] = {
     "pair": ("accuracy", "accuracy_decided"),
     "score": ("pearson",),

@@ -13,7 +13,7 @@ from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.evaluation import pair_measures
 from pipeline.evaluation.benchmarks.benchmark import Benchmark
 from pipeline.evaluation.evaluate import Evaluated, Task
-from pipeline.evaluation.evaluation_measures import FAMILIES, MACRO, Family, statistics
+from pipeline.evaluation.evaluation_measures import MACRO, Family, statistics
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.stats.agreement import calibration_curve, risk_coverage
 from pipeline.stats.bootstrap import Estimate, Macro, Statistic, Within, estimates
@@ -33,7 +33,7 @@ def make_report(config: LabelConfig, task: Task, result: Evaluated) -> dict[str,
         task: what it was evaluated on.
         result: the judged pairs.
     """
-    rows, family = result.rows, FAMILIES[config.judge.format]
+    rows, family = result.rows, config.judge.declared_format.about
     prompts = len({pair_measures.prompt_of(row) for row in rows})
     benchmark = task.benchmark
     slices = _slices(rows, benchmark)

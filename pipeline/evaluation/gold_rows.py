@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.evaluation.pair_measures import has_gold
-from pipeline.judging.judge_config import FormatName
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.isolated_reading import open_groups
 from pipeline.pairs.shard_writer import ShardConfig, ShardWriter
@@ -33,8 +32,8 @@ class GoldRow:
     pair: dict[str, Any]
 
 
-def gold_rows(input_uri: str, config: InputConfig, format_: FormatName) -> Iterator[GoldRow]:
-    """Every pair whose gold the format can be measured against, in input order.
+def gold_rows(input_uri: str, config: InputConfig, about: str) -> Iterator[GoldRow]:
+    """Every row whose gold verdicts about such rows can be measured against, in input order.
 
     Raises:
         InputError: the input has no shard.
@@ -48,7 +47,7 @@ def gold_rows(input_uri: str, config: InputConfig, format_: FormatName) -> Itera
             for table in groups.read(group):
                 names = [name for name in table.column_names if name != "defect"]
                 for pair in table.select(names).to_pylist():
-                    if has_gold(pair, format_):
+                    if has_gold(pair, about):
                         yield GoldRow((entry.key, number), pair)
                     number += 1
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.aggregation.judged_pairs import JudgedPair
-from pipeline.judging.judge_config import FormatName
 from pipeline.judging.votes import Vote
 from pipeline.pairs.prompts import prompt_key
 from schemas.labels import Status
@@ -18,9 +17,14 @@ _SHARE_OF_A = {"a": 1.0, "tie": 0.5, "b": 0.0}
 FOUR_WAY = {"leftvote": "a", "rightvote": "b", "tievote": "good", "bothbad_vote": "bad"}
 
 
-def has_gold(pair: Mapping[str, Any], format_: FormatName) -> bool:
-    """Whether a human has judged the pair in a way that the format can be measured against."""
-    if format_ in ("single_score", "batch_ranking"):
+def has_gold(pair: Mapping[str, Any], about: str) -> bool:
+    """Whether a human has judged the row in a way that verdicts about it can be measured against.
+
+    Args:
+        pair: the row.
+        about: what verdicts are about: a ``pair``, a ``score`` or a ``ranking``.
+    """
+    if about != "pair":
         return bool(pair["gold_scores"]) and None not in pair["gold_scores"]
     return pair["gold"] in GOLD_VALUES
 

@@ -190,7 +190,7 @@ class _Export:
             images=selected.images,
             videos=selected.videos,
             candidates=self._judge.candidates,
-            margin=self._judge.format == "pairwise_scores",
+            margin=self._judge.declared_format.scores,
             media=media_modes(self._config).get("images", "inline"),
             soft=self._config.soft_labels,
         )

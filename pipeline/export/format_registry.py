@@ -16,7 +16,6 @@ from pipeline.export.trainer_format import TrainerFormat
 from pipeline.export.trl import TrlDpo, TrlReward
 from pipeline.export.verl import VerlRl
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.judging_formats import FORMATS as REPLY_FORMATS
 from pipeline.runtime.errors import ConfigError, InputError
 from schemas.manifest import Manifest
 
@@ -38,13 +37,13 @@ def check_format(config: ExportConfig, judge: JudgeConfig) -> None:
         ConfigError: says which formats can.
     """
     format_, kind = TRAINER_FORMATS[config.format], judge.candidates
-    if format_.holds == "pairs" and REPLY_FORMATS[judge.format].counts != (2, 2):
+    if format_.holds == "pairs" and judge.declared_format.about != "pair":
         raise ConfigError(
             f"format {format_.name}: it holds pairs, and the judge of this snapshot gives scores "
             f"to candidates ({judge.format}); formats that can hold these: "
             + _able(lambda each: each.holds == "scores")
         )
-    if format_.holds == "scores" and judge.format == "pairwise_options":
+    if format_.holds == "scores" and not judge.declared_format.scores:
         raise ConfigError(
             f"format {format_.name}: it holds scores, and the judge of this snapshot chooses "
             "options and gives none; formats that can hold its labels: "
@@ -67,7 +66,7 @@ def check_format(config: ExportConfig, judge: JudgeConfig) -> None:
             "one: " + _able(lambda each: each.soft)
         )
     compares = config.selection.max_similarity is not None or config.selection.balance_length
-    if compares and REPLY_FORMATS[judge.format].counts != (2, 2):
+    if compares and judge.declared_format.about != "pair":
         raise ConfigError(
             "export.selection.max_similarity and balance_length compare the two responses of a "
             f"pair, and this judge gives scores to candidates ({judge.format}); leave them out"

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from pipeline.judging.bundle import Format
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.judging_formats import FORMATS, Format
 from pipeline.judging.parsing import Verdict
+from pipeline.judging.reply_grammar import ReplyGrammar
 
 _MARKS = re.compile(r"<\s*/?\s*(think|answer)\s*>", re.IGNORECASE)
-_BETWEEN_SCORES = ("", "\n", " ")
+_BETWEEN = ("", "\n", " ")
 
 
 @dataclass(frozen=True)
@@ -55,18 +56,25 @@ def ending_of(judge: JudgeConfig, count: int, shown: str) -> Ending | None:
         shown: the texts of the user's turn. If they hold the tags of a verdict, the reasoning may
             quote a whole verdict, its own end included: then only the last one is the judge's.
     """
-    texts = _texts(FORMATS[judge.format], count)
+    format_ = judge.declared_format
+    texts = _texts(format_.grammar, count)
     if not texts or _MARKS.search(shown):
         return None
-    return Ending(texts, FORMATS[judge.format], count, judge.sampling.reply_prefix)
+    return Ending(texts, format_, count, judge.reply_prefix)
 
 
-def _texts(format_: Format, count: int) -> tuple[str, ...]:
-    if format_.scale is None:
-        return ("]]</answer>",)
-    if count > 2:  # of many scores the last looks like the others
+def _texts(grammar: ReplyGrammar, count: int) -> tuple[str, ...]:
+    """Texts one of which ends a verdict behind the reasoning, and few others."""
+    slots = grammar.slots(count)
+    before, behind = grammar.around(slots[-1])
+    if grammar.place != "after" or not behind.strip():
         return ()
-    low, high = format_.scale
-    scores = [f"<answer>{score}</answer>" for score in range(low, high + 1)]
-    before = [f"</answer>{between}" for between in _BETWEEN_SCORES] if count == 2 else [""]
-    return tuple(first + score for first in before for score in scores)
+    if grammar.choice is not None:
+        return (behind,)
+    low, high = grammar.score.bounds if grammar.score else (0, 0)
+    last = [f"{before}{score}{behind}" for score in range(int(low), int(high) + 1)]
+    alike = [slot for slot in slots if grammar.around(slot) == (before, behind)]
+    if len(last) > 32 or len(alike) > 2:  # of many scores the last looks like the others
+        return ()
+    first = [f"{behind}{between}" for between in _BETWEEN] if len(alike) == 2 else [""]
+    return tuple(one + score for one in first for score in last)

@@ -7,10 +7,15 @@ and can change without a single pair being judged again.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from pipeline.judging.bundle import CandidateKind as CandidateKind
+from pipeline.judging.bundle import Format
+from pipeline.judging.bundle_files import BundleSource, load_bundle, stored_bundle
+from pipeline.judging.prompts import Prompt
 from pipeline.media.media_config import MediaConfig
 from pipeline.runtime.config_file import Frozen
 
@@ -80,27 +85,56 @@ class VotesConfig(Frozen):
         return self
 
 
-FormatName = Literal["pairwise_scores", "pairwise_options", "single_score", "batch_ranking"]
-CandidateKind = Literal["text", "image", "edit", "video"]
-
-
 class JudgeConfig(Frozen):
     """A judge."""
 
-    format: FormatName = "pairwise_scores"
-    """What the judge is asked for (see ``pipeline.judging.judging_formats``)."""
+    bundle: Annotated[BundleSource, BeforeValidator(stored_bundle)] = "flex-vl"
+    """What the judge is asked and how it replies: a shipped bundle's name, or a folder such as
+    ``./mine`` (``pipeline/judging/bundles/README.md``; ``pairmill judge check`` tries one).
+    """
+    format: str = ""
+    """One of the bundle's formats; the first of them unless it is named."""
     candidates: CandidateKind = "text"
     """What is judged: texts, images made for a prompt, images edited from a source image, or
-    videos. Rows with other candidates are quarantined.
+    videos; the first that the format takes unless it is named. Rows with other candidates are
+    quarantined.
     """
     model: ModelConfig = ModelConfig()
     sampling: SamplingConfig = SamplingConfig()
     media: MediaConfig = MediaConfig()
     votes: VotesConfig = VotesConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_the_bundles_own(cls, data: Any) -> Any:
+        """Fills in what the bundle says where the configuration says nothing."""
+        if not isinstance(data, dict):
+            return data
+        source = stored_bundle(data.get("bundle", cls.model_fields["bundle"].default))
+        bundle = load_bundle(source)
+        merged = {**_merged(bundle.declared.defaults, data), "bundle": source}
+        merged["format"] = merged.get("format") or next(iter(bundle.formats))
+        if merged["format"] in bundle.formats:
+            taken = bundle.formats[merged["format"]].declared.candidates
+            merged.setdefault("candidates", taken[0])
+        return merged
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.format != "single_score" and self.votes.max_votes < 2:
+        formats = load_bundle(self.bundle).formats
+        if self.format not in formats:
+            raise ValueError(
+                f"judge.format {self.format!r}: the bundle has {', '.join(formats)}; expected one "
+                "of them"
+            )
+        format_ = self.declared_format
+        taken = format_.declared.candidates
+        if self.candidates not in taken:
+            raise ValueError(
+                f"judge.candidates {self.candidates!r}: the format {self.format} takes "
+                f"{', '.join(taken)}"
+            )
+        if self.votes.max_votes < len(format_.orders(format_.counts[0], 0, "")):
             raise ValueError("votes.max_votes must be at least 2: both orders are always judged")
         if self.candidates == "video" and self.media.video.max_videos == 0:
             raise ValueError("candidates: video needs media.video.max_videos of 1 or more")
@@ -114,3 +148,27 @@ class JudgeConfig(Frozen):
                 f"model.max_model_len {self.model.max_model_len}"
             )
         return self
+
+    @property
+    def declared_format(self) -> Format:
+        """The bundle's format: what is asked about, and how replies are read."""
+        return load_bundle(self.bundle).formats[self.format]
+
+    @property
+    def prompt_texts(self) -> Prompt:
+        """The texts of the prompt."""
+        return load_bundle(self.bundle).prompt(self.format, self.candidates)
+
+    @property
+    def reply_prefix(self) -> str:
+        """What replies are made to begin with: as configured, or else as the bundle says."""
+        return self.sampling.reply_prefix or self.declared_format.declared.reply_prefix
+
+
+def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings over their defaults, section by section."""
+    merged = {**defaults, **given}
+    for name, default in defaults.items():
+        if isinstance(default, dict) and isinstance(given.get(name), dict):
+            merged[name] = _merged(default, given[name])
+    return merged

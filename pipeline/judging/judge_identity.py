@@ -11,17 +11,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from pipeline.judging.bundle import Format
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.judging_formats import FORMATS
-from pipeline.judging.prompts import load_prompt
+from pipeline.judging.prompts import Prompt
 from pipeline.runtime.digest import digest
 
 # Settings whose default is another by now, or that are gone: the default that they had at first.
 # tests/unit/test_golden_ids.py holds the first defaults of all settings, and fails where one moves.
 FIRST_DEFAULTS: dict[str, Any] = {}
-# Where the weights lie does not change what they are, and how many votes are asked for does not
-# change what a vote says.
-_NOT_A_VERDICT = frozenset({"model.name", "model.revision", "votes"})
+# Where the weights or a bundle lie does not change what they are, and how many votes are asked for
+# does not change what a vote says.
+_NOT_A_VERDICT = frozenset({"model.name", "model.revision", "votes", "bundle"})
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,11 @@ def canonical_form(judge: JudgeConfig, version: ModelVersion, engine: str) -> di
         version: of the weights that will really run.
         engine: the kind of engine; kinds differ in the last bits, and with them in a verdict.
     """
-    prompt = load_prompt(judge.format, judge.candidates)
     return {
         "weights": version.digest,
         "engine": engine,
-        "prompt": digest(prompt.system, prompt.user, prompt.answer),
-        "grammar": grammar_name(judge.format, FORMATS[judge.format].grammar),
+        "prompt": prompt_digest(judge.prompt_texts, judge.declared_format),
+        "grammar": judge.declared_format.grammar_identity,
         "settings": changed_settings(judge.model_dump(mode="json"), type(judge)),
     }
 
@@ -68,6 +67,18 @@ def canonical_form(judge: JudgeConfig, version: ModelVersion, engine: str) -> di
 def judge_id_of(form: Mapping[str, Any]) -> str:
     """The identity of the judge with a canonical form."""
     return digest("judge", json.dumps(form, sort_keys=True))
+
+
+def prompt_digest(prompt: Prompt, format_: Format) -> str:
+    """Digest of a prompt's texts, and of what else of the turn is not as it usually is."""
+    turn = {
+        "no system turn": prompt.system is None,
+        "reply prefix": format_.declared.reply_prefix,
+        "one candidate a request": format_.apart,
+    }
+    unusual = {name: value for name, value in turn.items() if value}
+    texts = (prompt.system or "", prompt.user, prompt.answer)
+    return digest(*texts, *([json.dumps(unusual, sort_keys=True)] if unusual else []))
 
 
 def grammar_name(format_: str, version: int | str) -> str:

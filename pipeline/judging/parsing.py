@@ -1,34 +1,39 @@
-"""Parses a judge's reply: a verdict, or the exact reason why it is not one.
+"""Parses a judge's reply by its grammar: a verdict, or the exact reason why it is not one.
 
-A verdict counts only after the closing ``</think>``, must be all that follows it, and must stay on
-the scale; whatever the reasoning quotes is inert. Nothing here has a default verdict.
+A verdict stands where the grammar says, is all that stands there unless the grammar is of prose,
+and must stay on the scale; whatever the reasoning quotes is inert. Verdicts that differ are none.
+Nothing here has a default verdict, and every reply is read in time that grows with its length.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
+from pipeline.judging.reply_grammar import (
+    OPTIONS,
+    Option,
+    ReplyGrammar,
+    Slot,
+    normal,
+    path_steps,
+)
+from pipeline.judging.reply_patterns import score_pattern, search_patterns, verdict_pattern
 from schemas.labels import Reason
 
 THINK_END = "</think>"
 _THINK_START = "<think>"
-_SCORE = re.compile(
-    r"\s*<answer>\s*([0-9]{1,3}(?:\.[0-9]{1,3})?)(?:\s*/\s*([0-9]{1,3}))?\s*</answer>\s*", re.ASCII
-)
-_OPTION = re.compile(r"\s*<answer>\s*\[\[([AB=>\w\s]{1,40})\]\]\s*</answer>\s*", re.ASCII)
 _REFUSAL = re.compile(
     r"\s*I(['\u2019]m sorry| am sorry| cannot| can['\u2019]t| am unable|['\u2019]m unable)\b", re.I
 )
+_FENCE = "```"
+_SUM_WITHIN = 0.01  # of their total, by which rounded shares may miss it
+_MOST_DIGITS = 18  # of a number in JSON
 
-Option = Literal["first", "second", "both_good", "both_bad"]
-_OPTIONS: dict[str, Option] = {
-    "A>B": "first",
-    "B>A": "second",
-    "A=B=GOOD": "both_good",
-    "A=B=BAD": "both_bad",
-}
+Criteria = tuple[tuple[str, tuple[float, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -36,14 +41,17 @@ class Verdict:
     """A reply's verdict about the candidates in the order shown.
 
     Attributes:
-        scores: one for each candidate; empty where the format asks for an option.
+        scores: one for each candidate; empty where the format asks for an option. With criteria,
+            the mean of theirs, unless the reply has a score of its own for all together.
         option: the option chosen; None where the format asks for scores.
         rationale: the reasoning before the verdict.
+        criteria: each criterion's name and its score for each candidate.
     """
 
     scores: tuple[float, ...]
     option: Option | None
     rationale: str
+    criteria: Criteria = ()
 
 
 @dataclass(frozen=True)
@@ -61,80 +69,236 @@ class Unparseable:
     rationale: str
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """What follows the reasoning."""
+class _NoVerdict(Exception):
+    """Why there is no verdict: a reason and its detail."""
 
-    text: str
-    rationale: str
-
-    def unparseable(self) -> Unparseable:
-        reason = Reason.REFUSED if _REFUSAL.match(self.text) else Reason.MALFORMED
-        return Unparseable(reason, f"after {THINK_END}: {_excerpt(self.text)}", self.rationale)
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason, self.detail = reason, detail
 
 
-def parse_scores(
-    reply: str, finish_reason: str | None, count: int = 2, scale: tuple[int, int] = (1, 10)
+def parse(
+    grammar: ReplyGrammar, reply: str, finish_reason: str | None, count: int
 ) -> Verdict | Unparseable:
-    """Parses a reply of scores: ``<think>…</think><answer>3</answer><answer>8</answer>``.
+    """Parses a reply.
 
     Args:
+        grammar: how the verdict is written.
         reply: the judge's text, from the start of its reasoning.
         finish_reason: as the engine reports it; ``"length"`` means that the reply was cut off.
-        count: how many candidates were shown, and so how many scores are expected.
-        scale: the lowest and the highest score that the prompt allows.
+        count: how many candidates were shown.
     """
-    answer = _answer(reply, finish_reason)
-    if isinstance(answer, Unparseable):
-        return answer
-    found: list[re.Match[str]] = []
-    position = 0
-    while match := _SCORE.match(answer.text, position):
-        found.append(match)
-        position = match.end()
-    if position < len(answer.text) or len(found) != count:
-        return answer.unparseable()
-    low, high = scale
-    if any(match[2] is not None and int(match[2]) != high for match in found):
-        detail = f"expected scores out of {high}, got {_excerpt(answer.text)}"
-        return Unparseable(Reason.OUT_OF_RANGE, detail, answer.rationale)
-    scores = tuple(float(match[1]) for match in found)
-    if not all(low <= score <= high for score in scores):
-        got = ", ".join(f"{score:g}" for score in scores)
-        detail = f"expected scores from {low} to {high}, got {got}"
-        return Unparseable(Reason.OUT_OF_RANGE, detail, answer.rationale)
-    return Verdict(scores, None, answer.rationale)
-
-
-def parse_option(reply: str, finish_reason: str | None) -> Verdict | Unparseable:
-    """Parses a reply of one option: ``<think>…</think><answer>[[A>B]]</answer>``.
-
-    The options are ``A>B``, ``B>A``, ``A=B=Good`` and ``A=B=Bad``, in any case and spacing.
-    """
-    answer = _answer(reply, finish_reason)
-    if isinstance(answer, Unparseable):
-        return answer
-    match = _OPTION.fullmatch(answer.text)
-    if match is None:
-        return answer.unparseable()
-    option = _OPTIONS.get(re.sub(r"\s", "", match[1]).upper())
-    if option is None:
-        listed = ", ".join(_OPTIONS)
-        detail = f"expected one of {listed}, got {_excerpt(match[1])}"
-        return Unparseable(Reason.OUT_OF_RANGE, detail, answer.rationale)
-    return Verdict((), option, answer.rationale)
-
-
-def _answer(reply: str, finish_reason: str | None) -> _Answer | Unparseable:
-    reasoning, closed, answer = reply.rpartition(THINK_END)
-    rationale = (reasoning if closed else reply).strip().removeprefix(_THINK_START).strip()
+    rationale, zone = reply, reply
+    if grammar.think == "tags":
+        reasoning, closed, after = reply.rpartition(THINK_END)
+        rationale, zone = (reasoning if closed else reply), after
+    rationale = rationale.strip().removeprefix(_THINK_START).strip()
+    if grammar.think != "tags" and grammar.place != "last":
+        rationale = ""
     if finish_reason == "length":
         return Unparseable(Reason.TRUNCATED, "the reply reached max_tokens", rationale)
-    if closed:
-        return _Answer(answer, rationale)
-    if _REFUSAL.match(rationale):
-        return Unparseable(Reason.REFUSED, _excerpt(reply), rationale)
-    return Unparseable(Reason.MALFORMED, f"no {THINK_END} in the reply", rationale)
+    if grammar.think == "tags" and not closed:
+        if _REFUSAL.match(rationale):
+            return Unparseable(Reason.REFUSED, _excerpt(reply), rationale)
+        return Unparseable(Reason.MALFORMED, f"no {THINK_END} in the reply", rationale)
+    try:
+        return _read(grammar, zone, rationale, count)
+    except _NoVerdict as none:
+        return Unparseable(none.reason, none.detail, rationale)
+
+
+def _read(grammar: ReplyGrammar, zone: str, rationale: str, count: int) -> Verdict:
+    slots = grammar.slots(count)
+    if grammar.place == "json":
+        found = _json_object(zone)
+        contents = [_json_content(found, grammar.steps(slot)) for slot in slots]
+        if grammar.rationale is not None:
+            stated = _json_content(found, path_steps(grammar.rationale, Slot()))
+            rationale = stated.strip() if isinstance(stated, str) else rationale
+        read = [_json_score(grammar, each) for each in contents] if grammar.score else contents
+    elif grammar.place == "last":
+        return _last(grammar, zone, rationale, count)
+    else:
+        match = verdict_pattern(grammar, count).fullmatch(zone)
+        if match is None:
+            raise _unread(zone, grammar)
+        read = _contents(grammar, match)
+    return _verdict(grammar, slots, read, rationale, count)
+
+
+def _last(grammar: ReplyGrammar, zone: str, rationale: str, count: int) -> Verdict:
+    """The verdict in prose: every place where it is written must say the same."""
+    read: dict[Slot, Any] = {}
+    for slots, pattern in search_patterns(grammar, count):
+        found = {_key(grammar, _contents(grammar, match)) for match in pattern.finditer(zone)}
+        if not found:
+            raise _unread(zone, grammar)
+        if len(found) > 1:
+            raise _NoVerdict(Reason.MALFORMED, f"verdicts that differ: {_listed(found)}")
+        read.update(zip(slots, found.pop(), strict=True))
+    ordered = grammar.slots(count)
+    if grammar.think == "free":
+        rationale = zone.strip()
+    return _verdict(grammar, ordered, [read[slot] for slot in ordered], rationale, count)
+
+
+def _key(grammar: ReplyGrammar, contents: Sequence[Any]) -> tuple[Any, ...]:
+    """Contents of slots, equal where they say the same."""
+    if grammar.choice is None:
+        return tuple((float(number), of) for number, of in contents)
+    return tuple(_side(grammar, content) or content for content in contents)
+
+
+def _listed(found: set[tuple[Any, ...]]) -> str:
+    shown = sorted(_excerpt(" ".join(_shown(each) for each in one), 40) for one in found)
+    return ", ".join(shown[:4])
+
+
+def _shown(content: Any) -> str:
+    return content if isinstance(content, str) else f"{content[0]:g}"
+
+
+def _contents(grammar: ReplyGrammar, match: re.Match[str]) -> list[Any]:
+    """A number and what it is out of for each score; a literal for each choice."""
+    groups = match.groups()
+    if grammar.choice is not None:
+        return list(groups)
+    return list(zip(groups[::2], groups[1::2], strict=True))
+
+
+def _verdict(
+    grammar: ReplyGrammar, slots: Sequence[Slot], read: Sequence[Any], rationale: str, count: int
+) -> Verdict:
+    if grammar.choice is not None:
+        side = _side(grammar, read[0])
+        if side is None:
+            listed = ", ".join(grammar.choice)
+            detail = f"expected one of {listed}, got {_excerpt(str(read[0]))}"
+            raise _NoVerdict(Reason.OUT_OF_RANGE, detail)
+        return Verdict((), OPTIONS[side], rationale)
+    scores = _on_scale(grammar, read)
+    by_criterion: dict[str | None, list[float]] = {}
+    for slot, score in zip(slots, scores, strict=True):
+        by_criterion.setdefault(slot.criterion, []).append(score)
+    whole = {name: _for_each(grammar, each, count) for name, each in by_criterion.items()}
+    criteria = tuple((name, each) for name, each in whole.items() if name is not None)
+    overall = whole[None] if None in whole else _mean([each for _, each in criteria])
+    if grammar.ties == "never" and len(overall) == 2 and overall[0] == overall[1]:
+        raise _NoVerdict(Reason.MALFORMED, f"equal scores, {overall[0]:g}, where none may be")
+    return Verdict(overall, None, rationale, criteria)
+
+
+def _on_scale(grammar: ReplyGrammar, read: Sequence[tuple[str, str | None]]) -> list[float]:
+    scale = grammar.score
+    assert scale is not None  # a grammar has scores or a choice
+    low, high = scale.bounds
+    if any(of is not None and float(of) != high for _, of in read):
+        got = " ".join(f"{number}/{of}" if of else str(number) for number, of in read)
+        raise _NoVerdict(
+            Reason.OUT_OF_RANGE, f"expected scores out of {high:g}, got {_excerpt(got)}"
+        )
+    scores = [float(number) for number, _ in read]
+    if not all(low <= score <= high for score in scores):
+        got = ", ".join(f"{score:g}" for score in scores)
+        detail = f"expected scores from {low:g} to {high:g}, got {got}"
+        raise _NoVerdict(Reason.OUT_OF_RANGE, detail)
+    return scores
+
+
+def _for_each(grammar: ReplyGrammar, scores: Sequence[float], count: int) -> tuple[float, ...]:
+    """A score for each candidate; shares must add up, and one share leaves the rest of it."""
+    scale = grammar.score
+    assert scale is not None  # a grammar has scores or a choice
+    if scale.number != "share":
+        return tuple(scores)
+    if len(scores) == 1 and count == 2:
+        return scores[0], scale.total - scores[0]
+    if abs(sum(scores) - scale.total) > _SUM_WITHIN * abs(scale.total):
+        got = " + ".join(f"{score:g}" for score in scores)
+        raise _NoVerdict(Reason.OUT_OF_RANGE, f"expected shares of {scale.total:g}, got {got}")
+    return tuple(scores)
+
+
+def _mean(criteria: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+    return tuple(sum(each) / len(each) for each in zip(*criteria, strict=True))
+
+
+def _side(grammar: ReplyGrammar, literal: object) -> Any:
+    if not isinstance(literal, str):
+        return None
+    shape = normal(literal, loose=grammar.loose)
+    choices: Mapping[str, Any] = grammar.choice or {}
+    return next(
+        (side for each, side in choices.items() if normal(each, loose=grammar.loose) == shape), None
+    )
+
+
+def _unread(zone: str, grammar: ReplyGrammar) -> _NoVerdict:
+    where = f"after {THINK_END}" if grammar.think == "tags" else "no verdict in the reply"
+    reason = Reason.REFUSED if _REFUSAL.match(zone) else Reason.MALFORMED
+    return _NoVerdict(reason, f"{where}: {_excerpt(zone)}")
+
+
+def _json_object(zone: str) -> object:
+    """The JSON of a reply, which may stand in a fence; nothing else may stand beside it."""
+    text = zone.strip()
+    if text.startswith(_FENCE) and text.endswith(_FENCE) and len(text) > 2 * len(_FENCE):
+        text = text[len(_FENCE) : -len(_FENCE)].removeprefix("json")
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_int=_short_int,
+            parse_float=_short_float,
+        )
+    except (ValueError, RecursionError) as error:
+        reason = Reason.REFUSED if _REFUSAL.match(text) else Reason.MALFORMED
+        what = str(error)[:80] if isinstance(error, ValueError) else "nested too deeply"
+        raise _NoVerdict(reason, f"not JSON ({what}): {_excerpt(text)}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is given twice")
+    return found
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _short_int(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError("a number of too many digits")
+    return int(digits)
+
+
+def _short_float(digits: str) -> float:
+    if len(digits) > 2 * _MOST_DIGITS:
+        raise ValueError("a number of too many digits")
+    return float(digits)
+
+
+def _json_content(found: object, steps: Sequence[str | int]) -> object:
+    for step in steps:
+        in_list = isinstance(found, list) and isinstance(step, int) and step < len(found)
+        if not in_list and not (isinstance(found, dict) and step in found):
+            where = ".".join(map(str, steps))
+            detail = f"no {where} in the reply's JSON: {_excerpt(str(found))}"
+            raise _NoVerdict(Reason.MALFORMED, detail)
+        found = found[step]  # type: ignore[index]  # a list or a dict, as was just seen
+    return found
+
+
+def _json_score(grammar: ReplyGrammar, content: object) -> tuple[str, str | None]:
+    assert grammar.score is not None  # called for scores alone
+    text = content.strip() if isinstance(content, str) else json.dumps(content)
+    match = re.fullmatch(score_pattern(grammar.score), text, re.ASCII)
+    if match is None or isinstance(content, bool):
+        raise _NoVerdict(Reason.MALFORMED, f"expected a score, got {_excerpt(text)}")
+    return match[1], match[2]
 
 
 def _excerpt(text: str, limit: int = 120) -> str:

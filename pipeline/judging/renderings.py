@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
-from pipeline.judging.judge_config import JudgeConfig
+if TYPE_CHECKING:
+    from pipeline.judging.judge_config import JudgeConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.judging.judge_config import CandidateKind, JudgeConfig
-from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.votes import LETTERS
 from pipeline.pairs.pair_hash import Content
 from pipeline.runtime.errors import RowRejected
@@ -58,7 +57,7 @@ def candidates_of(row: Mapping[str, Any], judge: JudgeConfig) -> list[Mapping[st
 
 def decided_by_gold(row: Mapping[str, Any], judge: JudgeConfig) -> bool:
     """Whether a person's answer labels the pair where its candidates leave nothing to compare."""
-    return FORMATS[judge.format].family == "pair" and row["gold"] in GOLD_VALUES
+    return judge.declared_format.about == "pair" and row["gold"] in GOLD_VALUES
 
 
 def nothing_to_compare(candidates: Sequence[Content], kind: CandidateKind) -> str | None:
@@ -96,7 +95,7 @@ def question_of(row: Mapping[str, Any]) -> str:
 
 
 def _responses(row: Mapping[str, Any], judge: JudgeConfig) -> dict[str, Mapping[str, Any]]:
-    least, most = FORMATS[judge.format].counts
+    least, most = judge.declared_format.counts
     found = row["candidates"] or ()
     responses = {name: row[name] for name in RESPONSES}
     if not found and (least == most == 2 or (least <= 2 <= most and all(responses.values()))):

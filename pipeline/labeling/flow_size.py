@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.judging.judging_formats import replies_a_round
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.ray_nodes import Node
 from pipeline.labeling.read_pairs import ShardTask
@@ -72,7 +71,7 @@ def units_in_flight(
         nodes: those of the cluster that are up.
     """
     units = [unit for task in tasks for unit in task.units]
-    replies = replies_a_round(config.judge.format) * sum(unit.rows for unit in units)
+    replies = config.judge.declared_format.replies_a_round * sum(unit.rows for unit in units)
     # Units that fill all of its slots.
     filling = config.engine.max_num_seqs * len(units) / max(replies, 1)
     share = math.ceil(max(len(units) / _workers(config, nodes), filling))

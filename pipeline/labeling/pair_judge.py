@@ -19,7 +19,6 @@ from pipeline.engines.engine_config import EngineConfig
 from pipeline.judging.endings import ending_of
 from pipeline.judging.judge_cards import label_id
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.judging_formats import FORMATS, replies_a_round
 from pipeline.judging.renderings import Rendering, rendering_of
 from pipeline.judging.votes import Vote, mapped_back, round_orders, standing, vote_seed
 from pipeline.labeling.earlier_labels import NONE, EarlierLabels
@@ -79,9 +78,9 @@ class Judge:
         self._labeler = labeler or Labeler.of(judge)
         self._budget = DecodeBudget(how.decode_bytes)
         self._prompting = Prompting(engine, judge, media, self._budget)
-        self._format = FORMATS[judge.format]
+        self._format = judge.declared_format
         self._threads = media_threads(how.decode_threads or os.cpu_count() or 1)
-        rows_at_once = round(engine.at_once * _QUEUE_FACTOR / replies_a_round(judge.format))
+        rows_at_once = round(engine.at_once * _QUEUE_FACTOR / judge.declared_format.replies_a_round)
         self._slots = asyncio.Semaphore(max(1, rows_at_once))
 
     @property
@@ -257,7 +256,7 @@ class Judge:
         return self._read(order, seed, shown, reply)
 
     def _read(self, order: str, seed: int, shown: Rendering, reply: Reply) -> Vote:
-        text = self._judge.sampling.reply_prefix + reply.text
+        text = self._judge.reply_prefix + reply.text
         read = self._format.parse(text, reply.finish_reason, len(order))
         return Vote(
             order=order,

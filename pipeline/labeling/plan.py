@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import get_args
 
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.judging_formats import FORMATS
-from pipeline.judging.votes import round_orders
 from pipeline.labeling.committed_shards import CommittedShard, committed_shards
 from pipeline.labeling.prompt_estimate import estimate_prompt_tokens
 from pipeline.labeling.published_shards import (
@@ -226,7 +224,7 @@ def plan_shards(
             "name the layout (input.layout), or map the columns (input.map); "
             "input.layout=auto proposes one"
         )
-    a_round = len(round_orders(FORMATS[judge.format].counts[0], 0, ""))
+    a_round = judge.declared_format.replies_a_round
     votes = (max(a_round, judge.votes.min_votes), judge.votes.max_votes)
     live = published.of_input(source.path(prefix))
     plan = Plan(shards, votes, judge_id, live, contents)

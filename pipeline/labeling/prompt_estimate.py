@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.prompts import load_prompt
 from pipeline.labeling.read_pairs import ShardTask, first_pairs
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.store.object_store import Store
@@ -27,8 +26,8 @@ def estimate_prompt_tokens(
         mapping: the input's mapping.
         judge: has the prompt and the media caps.
     """
-    prompt = load_prompt(judge.format, judge.candidates)
-    frame = len(prompt.system) + len(prompt.user)
+    prompt = judge.prompt_texts
+    frame = len(prompt.system or "") + len(prompt.user)
     area, media = judge.media.factor**2, judge.media
     clip = min(media.video.total_pixels, media.video.max_frames * media.video.max_pixels)
     caps = {"images": media.max_pixels / area, "videos": clip / area / _FRAMES_A_TOKEN}

@@ -12,7 +12,6 @@ from typing import Any
 
 from pipeline.engines.engine import Chat, ChatPart, Layout, Rendered
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.prompts import load_prompt
 from pipeline.judging.row_checks import (
     candidates_of,
     decided_by_gold,
@@ -85,7 +84,7 @@ class Prompting:
             budget: shared by all that decode in this process.
         """
         self._layout, self._judge, self._media, self._budget = layout, judge, media, budget
-        self._prompt = load_prompt(judge.format, judge.candidates)
+        self._prompt = judge.prompt_texts
 
     def identify(self, pair: Mapping[str, Any]) -> Identified:
         """Checks a row and fetches its media.
@@ -136,7 +135,7 @@ class Prompting:
         if order not in prepared.prompts:
             answers = [prepared.answers[LETTERS.index(letter)] for letter in order]
             parts = self._prompt.fill(prepared.context, prepared.question, answers)
-            chat = Chat(self._prompt.system, parts, self._judge.sampling.reply_prefix)
+            chat = Chat(self._prompt.system, parts, self._judge.reply_prefix)
             prepared.prompts[order] = self._layout.render(chat)
         return prepared.prompts[order]
 

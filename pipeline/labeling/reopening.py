@@ -19,7 +19,6 @@ import pyarrow as pa
 from pipeline.aggregation.evidence import next_orders
 from pipeline.judging.asking import asking_of
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.renderings import concerns, unstated
 from pipeline.judging.votes import Vote, standing
 from pipeline.runtime.errors import InputError
@@ -62,7 +61,7 @@ class Reopening:
         if any(concerns(vote.rendering or unstated(self.judge)) for vote in votes):
             return "shown_otherwise"
         orders = next_orders(
-            FORMATS[self.judge.format],
+            self.judge.declared_format,
             votes,
             self.judge.votes,
             len(votes[0].order),

@@ -8,7 +8,8 @@ from typing import Any, get_args
 
 import pytest
 
-from pipeline.judging.judge_config import CandidateKind, FormatName, JudgeConfig
+from pipeline.judging.judge_config import CandidateKind, JudgeConfig
+from pipeline.lab.tiny_judge.asked_formats import FormatName
 from pipeline.lab.tiny_judge.judging_cases import Case
 from pipeline.lab.tiny_judge.scene_corpus import scene_cases
 from pipeline.lab.tiny_judge.tiny_evaluation import Judged

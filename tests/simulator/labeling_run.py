@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 from pipeline.aggregation.evidence import next_orders
 from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.renderings import rendering_of
 from pipeline.judging.votes import Vote, standing
 from pipeline.labeling.pair_judge import Judge
@@ -69,7 +68,7 @@ class RandomJudge(Judge):
     ) -> None:
         self.activity = Activity()
         self._chance, self._host = chance, host
-        self._judge, self._labeler, self._format = judge, labeler, FORMATS[judge.format]
+        self._judge, self._labeler, self._format = judge, labeler, judge.declared_format
         self._prompting: Any = self
 
     def identify(self, pair: Mapping[str, Any]) -> Identified:

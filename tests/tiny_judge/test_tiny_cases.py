@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.parsing import Verdict
 from pipeline.judging.row_checks import candidates_of, question_of
+from pipeline.lab.tiny_judge.asked_formats import format_of
 from pipeline.lab.tiny_judge.blind_controls import CONTROLS
 from pipeline.lab.tiny_judge.judging_cases import SCORES, SINGLE_SCORES, Case
 from pipeline.lab.tiny_judge.judging_tasks import TASKS, Task, named
@@ -44,7 +44,7 @@ def test_a_perfect_reply_reads_as_the_scores_that_are_true(task: Task) -> None:
         case = task.sample(rng)
         for order in (case.order, case.order[::-1]):
             reply = case.reply(order)
-            read = FORMATS[task.format].parse(reply, "stop", len(order))
+            read = format_of(task.format).parse(reply, "stop", len(order))
             assert isinstance(read, Verdict)
             if task.format == "pairwise_options":
                 gold = {"a": "first", "b": "second"}.get(case.gold)

@@ -12,7 +12,7 @@ from pipeline.engines.chat_layout import ChatRenderer
 from pipeline.engines.engine import TINY_JUDGE, Chat, ChatPart, model_path
 from pipeline.engines.transformers_engine import Grid, positions
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.prompts import load_prompt
+from pipeline.lab.tiny_judge.asked_formats import prompt_of
 from pipeline.lab.tiny_judge.blank_model import build_model
 from pipeline.lab.tiny_judge.forward_parity import check_parity
 from pipeline.lab.tiny_judge.judging_cases import Case
@@ -70,7 +70,7 @@ def test_training_sees_the_prompt_that_the_product_serves(
     answers: list[list[ChatPart]] = [
         [str(c.text)] if c.shown is None else [next(made)] for c in case.candidates
     ]
-    prompt = load_prompt(task.format, task.made_of)
+    prompt = prompt_of(task.format, task.made_of)
     served = renderer.render(Chat(prompt.system, prompt.fill(context, case.question, answers)))
     prefix = layout.prefix(task.format, task.made_of)
     laid = layout.lay_out(case, slots, case.order, len(prefix))

@@ -16,8 +16,9 @@ from pipeline.aggregation.label_tables import number_of_pairs, pairs_of_groups
 from pipeline.aggregation.labeler import DECIDED, Labeler
 from pipeline.aggregation.policy import PolicyConfig, Rule
 from pipeline.aggregation.relabel import Relabeler
-from pipeline.judging.judge_config import FormatName, JudgeConfig
+from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.votes import Vote
+from pipeline.lab.tiny_judge.asked_formats import FormatName
 from schemas.labels import LABELS, Reason
 from tests.calibrations import CHOSEN, SCORED, SCORES, calibration, chosen, pair_votes, scored
 from tests.derivations import table

@@ -36,7 +36,7 @@ def fails(
         (("--set", "policy.threshold=2"), "policy.threshold: got 2, expected less than 1"),
         (("--judge", "zz"), "the ids of 0 judges"),
         (("--calibration", "/nowhere/fitted.json"), "/nowhere/fitted.json: it does not exist"),
-        (("--pairs",), "has the format pairwise_scores; expected batch_ranking"),
+        (("--pairs",), "has the format pairwise_scores; expected one that ranks groups"),
     ],
 )
 def test_bad_arguments(

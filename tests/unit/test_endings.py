@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from pipeline.judging.endings import ending_of
-from pipeline.judging.judge_config import FormatName, JudgeConfig
+from pipeline.judging.judge_config import JudgeConfig
+from pipeline.lab.tiny_judge.asked_formats import FormatName
 from tests.judging import judge_rows, scripted, text_pair
 
 THINK = "<think>\nboth looked at\n</think>\n\n"

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.judging import judge_identity
-from pipeline.judging.judge_config import FormatName, JudgeConfig, SamplingConfig
+from pipeline.judging.bundle_files import DECLARATION, SHIPPED
+from pipeline.judging.judge_config import JudgeConfig, SamplingConfig
 from pipeline.judging.judge_identity import (
     ModelVersion,
     canonical_form,
     changed_settings,
     judge_id_of,
 )
-from pipeline.judging.judging_formats import FORMATS
-from pipeline.judging.prompts import load_prompt
+from pipeline.lab.tiny_judge.asked_formats import FormatName, prompt_of
 
 VIDEO = {"media": {"video": {"max_videos": 2}}}
 
@@ -85,24 +88,26 @@ def test_what_has_an_effect_by_another_setting_counts(
 
 def test_weights_engine_and_each_text_of_the_prompt_count(monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [identity(), identity(weights="w"), identity(engine="transformers")]
-    prompt = load_prompt("pairwise_scores", "text")
+    prompt = prompt_of("pairwise_scores", "text")
     for part in ("system", "user", "answer"):
         changed = dataclasses.replace(prompt, **{part: getattr(prompt, part) + " "})
         with monkeypatch.context() as patch:
-            patch.setattr(judge_identity, "load_prompt", lambda *_, prompt=changed: prompt)
+            patch.setattr(JudgeConfig, "prompt_texts", changed)
             ids.append(identity())
     assert len(set(ids)) == len(ids)
 
 
-@pytest.mark.parametrize("raised", FORMATS)
-def test_a_format_has_a_grammar_of_its_own(
-    raised: FormatName, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = {name: identity({"format": name}) for name in FORMATS}
-    newer = dataclasses.replace(FORMATS[raised], grammar=4)  # type: ignore[type-var]  # a dataclass
-    monkeypatch.setitem(FORMATS, raised, newer)
-    after = {name: identity({"format": name}) for name in FORMATS}
-    assert [name for name in FORMATS if before[name] != after[name]] == [raised]
+@pytest.mark.parametrize("changed", get_args(FormatName))
+def test_a_format_has_a_grammar_of_its_own(changed: str, tmp_path: Path) -> None:
+    """Another grammar of one format is another judge for that format alone."""
+    folder = shutil.copytree(SHIPPED / "flex-vl", tmp_path / "mine")
+    declared = yaml.safe_load((folder / DECLARATION).read_text(encoding="utf-8"))
+    declared["formats"][changed]["reply"]["wrap"] = "<verdict>{}</verdict>"
+    (folder / DECLARATION).write_text(yaml.safe_dump(declared, sort_keys=False), encoding="utf-8")
+    names = get_args(FormatName)
+    own = [identity({"format": name}) for name in names]
+    mine = [identity({"format": name, "bundle": str(folder)}) for name in names]
+    assert [name for name, x, y in zip(names, own, mine, strict=True) if x != y] == [changed]
 
 
 class LaterSampling(SamplingConfig):

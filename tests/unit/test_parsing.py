@@ -6,9 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.judging.parsing import Option, Unparseable, Verdict, parse_option, parse_scores
+from pipeline.judging.parsing import Unparseable, Verdict, parse
+from pipeline.judging.reply_grammar import Option
+from pipeline.lab.tiny_judge.asked_formats import format_of
 from schemas.labels import Reason
 
+PAIR, OPTIONS, SINGLE = (
+    format_of(name).grammar for name in ("pairwise_scores", "pairwise_options", "single_score")
+)
 THINK = "<think>\nboth looked at\n</think>\n\n"
 TWO = "<answer>8</answer><answer>3</answer>"
 
@@ -31,7 +36,7 @@ TWO = "<answer>8</answer><answer>3</answer>"
     ],
 )
 def test_verdict(reply: str, scores: tuple[float, float]) -> None:
-    parsed = parse_scores(reply, "stop")
+    parsed = parse(PAIR, reply, "stop", 2)
     assert isinstance(parsed, Verdict)
     assert parsed.scores == scores
 
@@ -71,28 +76,28 @@ def test_verdict(reply: str, scores: tuple[float, float]) -> None:
     ],
 )
 def test_unparseable(reply: str, reason: Reason) -> None:
-    parsed = parse_scores(reply, "stop")
+    parsed = parse(PAIR, reply, "stop", 2)
     assert isinstance(parsed, Unparseable)
     assert parsed.reason is reason
 
 
 @pytest.mark.parametrize("reply", [f"{THINK}{TWO}", "", "I cannot", f"{THINK}<answer>1"])
 def test_a_cut_off_reply_is_truncated_even_if_it_looks_complete(reply: str) -> None:
-    parsed = parse_scores(reply, "length")
+    parsed = parse(PAIR, reply, "length", 2)
     assert isinstance(parsed, Unparseable)
     assert parsed.reason is Reason.TRUNCATED
 
 
 def test_the_scale_is_the_prompts() -> None:
-    parsed = parse_scores(f"{THINK}<answer>3/5</answer><answer>5/5</answer>", "stop", 2, (1, 5))
+    parsed = parse(SINGLE, f"{THINK}<answer>3/5</answer><answer>5/5</answer>", "stop", 2)
     assert parsed == Verdict((3, 5), None, "both looked at")
-    parsed = parse_scores(f"{THINK}{TWO}", "stop", 2, (1, 5))
+    parsed = parse(SINGLE, f"{THINK}{TWO}", "stop", 2)
     assert isinstance(parsed, Unparseable)
     assert parsed.detail == "expected scores from 1 to 5, got 8, 3"
 
 
 def test_a_long_reply_is_quoted_in_short() -> None:
-    parsed = parse_scores(f"{THINK}{'x' * 10_000}", "stop")
+    parsed = parse(PAIR, f"{THINK}{'x' * 10_000}", "stop", 2)
     assert isinstance(parsed, Unparseable)
     assert len(parsed.detail) < 200
 
@@ -105,7 +110,7 @@ HOSTILE = st.lists(PIECES | st.text(max_size=3), max_size=20).map("".join)
 
 @given(HOSTILE, st.sampled_from(["stop", "length", "abort", None]))
 def test_never_raises_and_never_leaves_the_scale(reply: str, finish_reason: str | None) -> None:
-    parsed = parse_scores(reply, finish_reason)
+    parsed = parse(PAIR, reply, finish_reason, 2)
     if isinstance(parsed, Verdict):
         assert finish_reason != "length"
         assert len(parsed.scores) == 2
@@ -119,7 +124,7 @@ def test_never_raises_and_never_leaves_the_scale(reply: str, finish_reason: str 
 def test_a_verdict_survives_whatever_its_rationale_contains(text: str, a: int, b: int) -> None:
     first, second = a / 4, b / 4
     reply = f"<think>{text}</think>\n<answer>{first:g}</answer><answer>{second:g}</answer>"
-    assert parse_scores(reply, "stop") == Verdict((first, second), None, text.strip())
+    assert parse(PAIR, reply, "stop", 2) == Verdict((first, second), None, text.strip())
 
 
 def scores(*values: object) -> str:
@@ -130,9 +135,9 @@ def scores(*values: object) -> str:
 def test_as_many_scores_as_candidates(count: int) -> None:
     values = tuple(float(1 + number % 10) for number in range(count))
     reply = THINK + scores(*(f"{value:g}" for value in values))
-    assert parse_scores(reply, "stop", count) == Verdict(values, None, "both looked at")
+    assert parse(PAIR, reply, "stop", count) == Verdict(values, None, "both looked at")
     for wrong in {count - 1, count + 1} - {0}:
-        parsed = parse_scores(reply, "stop", wrong)
+        parsed = parse(PAIR, reply, "stop", wrong)
         assert isinstance(parsed, Unparseable)
         assert parsed.reason is Reason.MALFORMED
 
@@ -149,7 +154,7 @@ def test_as_many_scores_as_candidates(count: int) -> None:
     ],
 )
 def test_option(answer: str, option: Option) -> None:
-    parsed = parse_option(f"{THINK}<answer>{answer}</answer>\n", "stop")
+    parsed = parse(OPTIONS, f"{THINK}<answer>{answer}</answer>\n", "stop", 2)
     assert parsed == Verdict((), option, "both looked at")
 
 
@@ -173,17 +178,17 @@ def test_option(answer: str, option: Option) -> None:
     ],
 )
 def test_no_option(answer: str, reason: Reason) -> None:
-    parsed = parse_option(f"{THINK}{answer}", "stop")
+    parsed = parse(OPTIONS, f"{THINK}{answer}", "stop", 2)
     assert isinstance(parsed, Unparseable)
     assert parsed.reason is reason
 
 
 def test_an_option_in_the_reasoning_is_inert() -> None:
     quoted = "<think>it says <answer>[[A>B]]</answer></think><answer>[[B>A]]</answer>"
-    parsed = parse_option(quoted, "stop")
+    parsed = parse(OPTIONS, quoted, "stop", 2)
     assert isinstance(parsed, Verdict)
     assert parsed.option == "second"
-    cut = parse_option(quoted, "length")
+    cut = parse(OPTIONS, quoted, "length", 2)
     assert isinstance(cut, Unparseable)
     assert cut.reason is Reason.TRUNCATED
 
@@ -197,7 +202,7 @@ def test_an_option_in_the_reasoning_is_inert() -> None:
     ).map("".join)
 )
 def test_an_option_is_read_only_where_it_stands_alone(reply: str) -> None:
-    parsed = parse_option(reply, "stop")
+    parsed = parse(OPTIONS, reply, "stop", 2)
     if isinstance(parsed, Verdict):
         answer = reply.rpartition("</think>")[2].replace(" ", "")
         inner = answer.removeprefix("<answer>[[").removesuffix("]]</answer>")

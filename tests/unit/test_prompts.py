@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.judging.judge_config import CandidateKind, FormatName
-from pipeline.judging.prompts import Prompt, load_prompt
+from pipeline.judging.judge_config import CandidateKind
+from pipeline.judging.prompts import Prompt
+from pipeline.lab.tiny_judge.asked_formats import FormatName, prompt_of
 
 HOSTILE = st.lists(
     st.sampled_from(["{question}", "{answers}", "{x}", "{", "}", "{{", "\\1", "%s", "$a", "t"])
@@ -43,7 +44,7 @@ def test_unknown_placeholder() -> None:
 
 
 def test_the_judges_prompt() -> None:
-    prompt = load_prompt("pairwise_scores", "text")
+    prompt = prompt_of("pairwise_scores", "text")
     turn = "[Question]\nWhy?\n\n[Assistant 1's Answer]\nSo.\n\n[Assistant 2's Answer]\nBecause."
     assert prompt.fill([], "Why?", [["So."], ["Because."]]) == (turn,)
     picture = object()  # media may be anything: they are laid out, not read
@@ -51,13 +52,13 @@ def test_the_judges_prompt() -> None:
 
 
 def test_one_candidate_is_not_numbered() -> None:
-    (turn,) = load_prompt("single_score", "text").fill([], "Why?", [["So."]])
+    (turn,) = prompt_of("single_score", "text").fill([], "Why?", [["So."]])
     assert turn == "[Question]\nWhy?\n\n[Assistant's Answer]\nSo."
 
 
 def test_media_stand_where_they_belong() -> None:
     source, first, second = object(), object(), object()
-    filled = load_prompt("pairwise_options", "edit").fill([source], "Bluer.", [[first], [second]])
+    filled = prompt_of("pairwise_options", "edit").fill([source], "Bluer.", [[first], [second]])
     assert filled == (
         "[Source Image]\n",
         source,
@@ -70,7 +71,7 @@ def test_media_stand_where_they_belong() -> None:
 
 @pytest.mark.parametrize(("format_", "candidates"), ALL)
 def test_every_prompt_asks_for_what_its_format_reads(format_: str, candidates: str) -> None:
-    system = load_prompt(format_, candidates).system
+    system = prompt_of(format_, candidates).system or ""
     demands = ["<think> </think>", "criteria", *ASKED_FOR[format_]]
     assert [demand for demand in demands if demand not in system] == []
     assert "{" not in system

@@ -13,8 +13,8 @@ from pipeline.aggregation.evidence import Evidence, next_orders
 from pipeline.aggregation.policy import PolicyConfig, label_rule
 from pipeline.aggregation.reachable import check_reachable, highest, unanimous
 from pipeline.judging.judge_config import JudgeConfig, VotesConfig
-from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.votes import Vote
+from pipeline.lab.tiny_judge.asked_formats import format_of
 from pipeline.runtime.errors import ConfigError
 from schemas.labels import VERDICT
 
@@ -115,7 +115,7 @@ def test_the_highest_is_that_of_every_sequence_of_votes(
     judge, rule = JudgeConfig(votes=votes), label_rule(votes, PolicyConfig())
 
     def ends(cast: list[Vote]) -> list[float]:
-        orders = next_orders(FORMATS["pairwise_options"], cast, votes, 2, "")
+        orders = next_orders(format_of("pairwise_options"), cast, votes, 2, "")
         if not orders:
             return [Evidence.of(cast, rule).p_prefers_a(rule)]
         found = []

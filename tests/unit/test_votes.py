@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 
 from pipeline.aggregation.evidence import next_orders
 from pipeline.judging.judge_config import VotesConfig
-from pipeline.judging.judging_formats import FORMATS
-from pipeline.judging.parsing import Option, Unparseable, Verdict
+from pipeline.judging.parsing import Unparseable, Verdict
 from pipeline.judging.renderings import Rendering
+from pipeline.judging.reply_grammar import Option
 from pipeline.judging.votes import LETTERS, Vote, mapped_back, round_orders, vote_seed
+from pipeline.lab.tiny_judge.asked_formats import format_of
 from schemas.labels import VERDICT, VOTE, Reason
 
 PAIRWISE, RANKING, SINGLE = (
-    FORMATS[name] for name in ("pairwise_scores", "batch_ranking", "single_score")
+    format_of(name) for name in ("pairwise_scores", "batch_ranking", "single_score")
 )
 SCORES = {"a": (7.0, 4.0), "b": (2.0, 9.0), "tie": (5.0, 5.0)}
 

@@ -23,8 +23,8 @@ from pipeline.aggregation.decisions import (
 from pipeline.aggregation.evidence import Evidence, next_orders, pairs_of
 from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule, stop_rule
 from pipeline.judging.judge_config import VotesConfig
-from pipeline.judging.judging_formats import FORMATS
 from pipeline.judging.votes import Vote
+from pipeline.lab.tiny_judge.asked_formats import format_of
 from schemas.labels import VERDICT, Reason, Status
 
 SCORES = {"a": (7.0, 4.0), "b": (2.0, 9.0), "tie": (5.0, 5.0)}
@@ -138,9 +138,9 @@ def test_superseded_votes_are_no_evidence(outcomes: list[str], replaced: list[st
 def test_a_superseded_vote_is_asked_for_again_from_the_same_budget() -> None:
     config = VotesConfig(max_votes=4)
     votes = [replace(vote("ab", "a"), superseded=True), vote("ba", "a")]
-    assert next_orders(FORMATS["pairwise_scores"], votes, config, 2, "") == ("ab",)
+    assert next_orders(format_of("pairwise_scores"), votes, config, 2, "") == ("ab",)
     torn = [*votes, vote("ab", "b")]
-    assert next_orders(FORMATS["pairwise_scores"], torn, config, 2, "") == ("ab", "ba")
+    assert next_orders(format_of("pairwise_scores"), torn, config, 2, "") == ("ab", "ba")
 
 
 def test_ties() -> None:
@@ -294,11 +294,11 @@ def test_a_single_score_is_the_mean() -> None:
 @pytest.mark.parametrize("failed", UNREADABLE)
 def test_without_a_verdict_of_either_order_the_row_is_quarantined(failed: Reason) -> None:
     votes = [vote("ab", "a"), vote("ba", failed), vote("ba", failed)]
-    decision = decide(FORMATS["pairwise_scores"], votes, RULE)
+    decision = decide(format_of("pairwise_scores"), votes, RULE)
     assert (decision.status, decision.reason) == (Status.QUARANTINED, failed)
     assert decision.detail == "2 of 3 replies unparseable; last, order ba: detail of ba"
     assert (decision.preference, decision.p_a_raw, decision.margin) == (None, None, None)
-    assert decide(FORMATS["pairwise_scores"], [*votes, vote("ba", "a")], RULE).preference == "a"
+    assert decide(format_of("pairwise_scores"), [*votes, vote("ba", "a")], RULE).preference == "a"
 
 
 def test_a_policy_overrides_the_judges_own_rule() -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from pipeline.aggregation.judged_pairs import JudgedPair
-from pipeline.judging.judge_config import CandidateKind, FormatName, JudgeConfig
+from pipeline.judging.bundle_files import load_bundle
+from pipeline.judging.judge_config import CandidateKind, JudgeConfig
 from pipeline.runtime.errors import ConfigError
 from pipeline.stats.bootstrap import Statistic
 
 Row = Mapping[str, Any]
-PAIR_FORMATS: tuple[FormatName, ...] = ("pairwise_scores", "pairwise_options")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class Benchmark:
         parts: its tables.
         required: the columns that must be there.
         columns: the mapping into pairs v1, given the columns there are.
-        formats, candidates: the judges that it can measure.
+        about, candidates: the judges that it can measure.
+        options: whether a judge that chooses options measures what was published.
         renames: columns that another release of the set calls differently: new name by old.
         prepare: changes each table before it is mapped, where the mapping alone cannot.
         inline: whether media files are read into the shards (not videos: many rows share one).
@@ -91,7 +92,8 @@ class Benchmark:
     required: tuple[str, ...]
     columns: Callable[[frozenset[str], BenchmarkPart], dict[str, Any]]
     hub_id: str | None = None
-    formats: tuple[FormatName, ...] = PAIR_FORMATS
+    about: Literal["pair", "ranking", "score"] = "pair"
+    options: bool = False
     candidates: CandidateKind = "text"
     renames: Mapping[str, str] = field(default_factory=dict)
     prepare: Callable[[pa.Table, BenchmarkPart], pa.Table] = _as_it_is
@@ -106,13 +108,22 @@ class Benchmark:
         Raises:
             ConfigError: with the settings to change.
         """
-        if judge.format in self.formats and judge.candidates == self.candidates:
+        formats = load_bundle(judge.bundle).formats.values()
+        able = [each for each in formats if each.about == self.about]
+        able.sort(key=lambda each: self.options and each.scores)
+        names = [each.name for each in able]
+        if judge.format in names and judge.candidates == self.candidates:
             return
-        format_ = judge.format if judge.format in self.formats else self.formats[0]
+        if not names:
+            raise ConfigError(
+                f"{self.name} measures judges of the family {self.about}, of which judge.bundle "
+                "has no format; choose another bundle"
+            )
+        format_ = judge.format if judge.format in names else names[0]
         settings = {"judge.format": format_, "judge.candidates": self.candidates}
         given = " ".join(f"--set {key}={value}" for key, value in settings.items())
         raise ConfigError(
-            f"{self.name} measures judges of format {' or '.join(self.formats)} about "
+            f"{self.name} measures judges of format {' or '.join(names)} about "
             f"{self.candidates} candidates; the configuration has format {judge.format} about "
             f"{judge.candidates} candidates: evaluate with {given}"
         )

@@ -19,10 +19,9 @@ from pipeline.evaluation.benchmarks.benchmark import (
     Published,
     metadata_of,
 )
-from pipeline.judging.judge_config import CandidateKind, FormatName
+from pipeline.judging.judge_config import CandidateKind
 from pipeline.pairs.arrow_layouts import is_text
 
-_FORMATS: tuple[FormatName, ...] = ("pairwise_options", "pairwise_scores")
 _GOLD = {
     "column": "vote_type",
     "values": {"leftvote": "a", "rightvote": "b", "tievote": "tie", "bothbad_vote": "tie"},
@@ -99,7 +98,7 @@ def _task(
         title=f"GenAI-Bench, {config.replace('_', ' ')}",
         hub_id="TIGER-Lab/GenAI-Bench",
         parts=(BenchmarkPart(name, "test_v1", config, hints=(config, "test_v1")),),
-        formats=_FORMATS,
+        options=True,
         candidates=candidates,
         published=(
             Published("four_way", None, published[0], note=_SINGLE),

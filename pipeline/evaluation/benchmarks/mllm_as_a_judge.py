@@ -129,7 +129,7 @@ MLLM_SCORE = Benchmark(
     renames=_RENAMES,
     columns=_score_columns,
     prepare=_score_table,
-    formats=("single_score",),
+    about="score",
     categories=_categories,
     published=(Published("macro_pearson", None, 0.332, 0.165),),
 )
@@ -141,7 +141,7 @@ MLLM_BATCH = Benchmark(
     renames=_RENAMES,
     columns=_batch_columns,
     prepare=_batch_table,
-    formats=("batch_ranking",),
+    about="ranking",
     categories=_categories,
     published=(Published("macro_edit_distance", None, 0.426, 0.585, "the lower the better"),),
 )

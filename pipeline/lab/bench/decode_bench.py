@@ -110,7 +110,7 @@ def _texts(judge: JudgeConfig) -> _Medium:
         return prompting.prepare(row)
 
     chats = [prompt.chat for prompt in layout().prompts.values()]
-    count = sum(len(chat.system) + len(chat.user) for chat in chats)
+    count = sum(len(chat.system or "") + len(chat.user) for chat in chats)
     return _Medium("texts", count, layout, lambda: None)
 
 

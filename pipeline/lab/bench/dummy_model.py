@@ -14,7 +14,7 @@ from typing import Any
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from pipeline.engines.engine import TINY_JUDGE, model_path
-from pipeline.judging.prompts import load_prompt
+from pipeline.judging.judge_config import JudgeConfig
 from pipeline.lab.bench.dummy_pairs import DRAWN_WORDS, dummy_words
 
 _KEPT = ("chat_template.jinja", "preprocessor_config.json", "video_preprocessor_config.json")
@@ -85,7 +85,7 @@ def write_model(folder: Path) -> None:
 
 def _tokenizer(tiny: str) -> PreTrainedTokenizerBase:
     known: Any = AutoTokenizer.from_pretrained(tiny)
-    system = load_prompt("pairwise_scores", "text").system
+    system = JudgeConfig().prompt_texts.system or ""
     texts = [system, *(f" {word}" for word in dummy_words())] * 4
     trained: PreTrainedTokenizerBase = known.train_new_from_iterator([texts], 2 * DRAWN_WORDS)
     return trained

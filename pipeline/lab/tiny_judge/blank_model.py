@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from tokenizers.trainers import BpeTrainer
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from pipeline.judging.prompts import load_prompt
+from pipeline.lab.tiny_judge.asked_formats import prompt_of
 from pipeline.lab.tiny_judge.judging_tasks import TASKS
 from pipeline.lab.tiny_judge.sample_layout import (
     SPECIAL_TOKENS,
@@ -191,7 +191,7 @@ def _corpus(seed: int) -> list[str]:
     rng = random.Random(seed)
     texts = [string.printable, *(["system\n", "user\n", "assistant\n"] * _SYSTEM_REPEATS)]
     for task in TASKS:
-        texts += [load_prompt(task.format, task.made_of).system] * _SYSTEM_REPEATS
+        texts += [prompt_of(task.format, task.made_of).system or ""] * _SYSTEM_REPEATS
         for _ in range(_CASES_A_TASK):
             case = task.sample(rng)
             slots = [Slot(1, 1)] * (len(case.context) + len(case.candidates))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from pipeline.judging.judge_config import CandidateKind, FormatName
+from pipeline.judging.judge_config import CandidateKind
+from pipeline.lab.tiny_judge.asked_formats import FormatName, format_of
 from pipeline.lab.tiny_judge.motions import Motion
 from pipeline.lab.tiny_judge.scene_questions import Grade
 from pipeline.lab.tiny_judge.scenes import Scene
@@ -99,7 +100,7 @@ class Case:
     @property
     def scores(self) -> tuple[int, ...]:
         """A perfect judge's score of each candidate."""
-        scale = SINGLE_SCORES if self.format == "single_score" else SCORES
+        scale = SINGLE_SCORES if format_of(self.format).about == "score" else SCORES
         return tuple(scale[candidate.grade] for candidate in self.candidates)
 
     @property
@@ -128,7 +129,7 @@ class Case:
 
     def _answer(self, order: str) -> str:
         scores = [self.scores[LETTERS.index(letter)] for letter in order]
-        if self.format != "pairwise_options":
+        if format_of(self.format).scores:
             return "".join(f"<answer>{score}</answer>" for score in scores)
         first, second = scores
         if first == second:
@@ -153,10 +154,10 @@ def sample_grades(rng: random.Random, format_: FormatName, count: int, graded: b
         graded: Whether a candidate can be partly right.
     """
     levels: Sequence[Grade] = ("right", "partly", "wrong") if graded else ("right", "wrong")
-    if not format_.startswith("pairwise"):
+    if format_of(format_).about != "pair":
         return [rng.choice(levels) for _ in range(count)]
     weights = dict(_PAIRS_OF_TWO if graded else _PAIRS_OF_ONE)
-    if format_ == "pairwise_options":
+    if not format_of(format_).scores:
         weights.pop(("partly", "partly"), None)
     grades = list(rng.choices(list(weights), list(weights.values()))[0])
     rng.shuffle(grades)
@@ -165,6 +166,6 @@ def sample_grades(rng: random.Random, format_: FormatName, count: int, graded: b
 
 def sample_count(rng: random.Random, format_: FormatName, made_of: CandidateKind) -> int:
     """Sample a number of candidates that the format takes."""
-    if format_ == "single_score":
+    if format_of(format_).about == "score":
         return 1
-    return rng.randint(2, MOST_CANDIDATES[made_of]) if format_ == "batch_ranking" else 2
+    return rng.randint(2, MOST_CANDIDATES[made_of]) if format_of(format_).about == "ranking" else 2

@@ -6,7 +6,8 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
-from pipeline.judging.judge_config import CandidateKind, FormatName
+from pipeline.judging.judge_config import CandidateKind
+from pipeline.lab.tiny_judge.asked_formats import FormatName
 from pipeline.lab.tiny_judge.judging_cases import Case, Context, sample_count
 from pipeline.lab.tiny_judge.media_cases import media_case
 from pipeline.lab.tiny_judge.text_cases import text_case

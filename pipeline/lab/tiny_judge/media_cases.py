@@ -8,7 +8,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
-from pipeline.judging.judge_config import CandidateKind, FormatName
+from pipeline.judging.judge_config import CandidateKind
+from pipeline.lab.tiny_judge.asked_formats import FormatName
 from pipeline.lab.tiny_judge.judging_cases import (
     Candidate,
     Case,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from pipeline.judging.prompts import load_prompt
+from pipeline.lab.tiny_judge.asked_formats import prompt_of
 from pipeline.lab.tiny_judge.judging_cases import Case
 from pipeline.lab.tiny_judge.scenes import Size
 from pipeline.media import model_sizes as pixels
@@ -131,7 +131,7 @@ class Layout:
 
     def prefix(self, format_: str, made_of: str) -> list[int]:
         """Ids before the user's turn: the same for all cases of a format and kind."""
-        system = load_prompt(format_, made_of).system
+        system = prompt_of(format_, made_of).system or ""
         start, end = self.special("<|im_start|>"), self.special("<|im_end|>")
         newline = self.text("\n")
         return [
@@ -197,4 +197,4 @@ def parts_of(case: Case, slots: Sequence[Slot], order: str) -> tuple[str | Slot,
         [next(given) if candidate.shown is not None else str(candidate.text)]
         for candidate in case.ordered(order)
     ]
-    return load_prompt(case.format, case.made_of).fill(context, case.question, answers)
+    return prompt_of(case.format, case.made_of).fill(context, case.question, answers)

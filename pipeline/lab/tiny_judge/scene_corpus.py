@@ -9,6 +9,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.lab.tiny_judge.asked_formats import format_of
 from pipeline.lab.tiny_judge.clip_files import ClipFormat, encode_clip
 from pipeline.lab.tiny_judge.judging_cases import Candidate, Case, Shown
 from pipeline.lab.tiny_judge.judging_tasks import named
@@ -82,7 +83,7 @@ def _row(case: Case, pair_id: str, rng: random.Random) -> Row:
     else:
         row["messages"] = [{"role": role, "content": content} for role, content in case.turns]
     made = [_response(candidate, rng) for candidate in case.candidates]
-    if case.format.startswith("pairwise"):
+    if format_of(case.format).about == "pair":
         return row | {"response_a": made[0], "response_b": made[1], "gold": case.gold}
     return row | {"candidates": made, "gold_scores": [float(score) for score in case.scores]}
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-from pipeline.judging.judge_config import FormatName
+from pipeline.lab.tiny_judge.asked_formats import FormatName
 from pipeline.lab.tiny_judge.judging_cases import (
     Candidate,
     Case,

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 from pipeline.engines.engine import Engine
 from pipeline.engines.engine_registry import start_engine
 from pipeline.lab.bench.fresh_process import stderr_reporter
+from pipeline.lab.tiny_judge.asked_formats import format_of
 from pipeline.lab.tiny_judge.blind_controls import CONTROLS, Control
 from pipeline.lab.tiny_judge.judging_cases import Case
 from pipeline.lab.tiny_judge.judging_tasks import TASKS, Task, named
@@ -53,14 +54,14 @@ class Judged:
     @property
     def right(self) -> bool:
         """Whether the label is right: the preference, or every score."""
-        if self.case.format.startswith("pairwise"):
+        if format_of(self.case.format).about == "pair":
             return self.predicted == self.case.gold
         return self.label["scores"] is not None and tuple(self.label["scores"]) == self.case.scores
 
     @property
     def decidable(self) -> bool:
         """Whether the right label is no tie."""
-        return not self.case.format.startswith("pairwise") or self.case.gold != "tie"
+        return format_of(self.case.format).about != "pair" or self.case.gold != "tie"
 
     @property
     def exact(self) -> bool:
@@ -154,7 +155,7 @@ def summarise(judged: Sequence[Judged]) -> Results:
     if not judged or len(judged[0].case.candidates) == 1:
         return summary
     summary["orders agree"] = _share(j.label["position_consistent"] is True for j in judged)
-    if judged[0].case.format == "batch_ranking":
+    if format_of(judged[0].case.format).about == "ranking":
         return summary | {"pairs ranked right": _share(hit for j in judged for hit in j.ranked)}
     return summary | {
         "ties called": _share(j.right for j in judged if not j.decidable),

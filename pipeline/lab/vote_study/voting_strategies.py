@@ -9,8 +9,8 @@ from typing import Protocol
 from pipeline.aggregation.decisions import Decision, decide, decide_pair
 from pipeline.aggregation.evidence import next_orders
 from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule
-from pipeline.judging.judge_config import FormatName, VotesConfig
-from pipeline.judging.judging_formats import FORMATS
+from pipeline.judging.bundle import Format
+from pipeline.judging.judge_config import JudgeConfig, VotesConfig
 from pipeline.judging.votes import Vote
 from schemas.labels import Status
 
@@ -74,7 +74,7 @@ class ProductStrategy:
     name: str
     votes: VotesConfig
     policy: PolicyConfig = field(default_factory=PolicyConfig)
-    format: FormatName = "pairwise_scores"
+    format: Format = field(default_factory=lambda: JudgeConfig().declared_format)
 
     @property
     def most(self) -> int:
@@ -88,11 +88,11 @@ class ProductStrategy:
 
     def orders(self, votes: Sequence[Vote]) -> tuple[str, ...]:
         """Those that the product asks for."""
-        return next_orders(FORMATS[self.format], votes, self.votes, 2, "")
+        return next_orders(self.format, votes, self.votes, 2, "")
 
     def decision(self, votes: Sequence[Vote]) -> Decision:
         """The product's label."""
-        return decide(FORMATS[self.format], votes, label_rule(self.votes, self.policy))
+        return decide(self.format, votes, label_rule(self.votes, self.policy))
 
 
 def fixed(count: int) -> ProductStrategy:

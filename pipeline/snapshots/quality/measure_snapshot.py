@@ -140,7 +140,7 @@ def _measured(
     notes = source.notes()
     if canary is not None:
         try:
-            ranked = format_of(manifest) == "batch_ranking"
+            ranked = format_of(manifest).about == "ranking"
             judge_id = manifest.judge["judge_id"]
             tally.add(count_canaries(output, canary, judge_id, ranked=ranked))
         except InputError as error:
@@ -174,7 +174,7 @@ def _quality(
     return Quality(
         snapshot_id=manifest.snapshot_id,
         judge_id=judge_id,
-        format=format_of(manifest),
+        format=format_of(manifest).name,
         rows=manifest.rows,
         counts=manifest.counts,
         quarantined_by_reason=tally.named("reason"),

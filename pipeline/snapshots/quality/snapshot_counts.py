@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from pipeline.judging.bundle import Format
+from pipeline.judging.judge_cards import judge_of
 from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.quality.gold_agreement import of_groups, of_pairs
@@ -30,7 +32,7 @@ from schemas.labels import Status
 from schemas.manifest import Manifest
 
 GOLD = "gold"  # the prefix of the counts of the corpus' gold
-_GOLD_COLUMNS = {"single_score": None, "batch_ranking": "gold_scores"}  # of pairs it is "gold"
+_GOLD_COLUMNS = {"pair": "gold", "score": None, "ranking": "gold_scores"}
 
 
 class QualityConfig(Frozen):
@@ -47,9 +49,9 @@ class QualityConfig(Frozen):
     """How many row groups are read at once."""
 
 
-def format_of(manifest: Manifest) -> str:
-    """The answer format of the judge that labelled a snapshot."""
-    return str(manifest.judge["judge"]["format"])
+def format_of(manifest: Manifest) -> Format:
+    """The format of the judge that labelled a snapshot."""
+    return judge_of(dict(manifest.judge)).declared_format
 
 
 def count_rows(
@@ -72,7 +74,7 @@ def count_rows(
         InputError: a file is corrupt, or holds other rows than the manifest says.
         StorageError: the store fails.
     """
-    column = _GOLD_COLUMNS.get(format_of(manifest), "gold")
+    column = _GOLD_COLUMNS[format_of(manifest).about]
     sample = source.sample(config.length_groups, texts=column == "gold")
 
     def rows(table: pa.Table) -> Tally:

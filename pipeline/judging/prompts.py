@@ -1,19 +1,15 @@
-"""The judge's prompts: text files beside this module, filled in one pass and hashed.
-
-A folder for each kind of candidate (``text``, ``image``, ``edit``, ``video``) holds the layout of
-the user's turn (``user.txt``, ``answer.txt``) and one system text for each judging format.
-"""
+"""A judge's prompt: the texts of its bundle, filled in one pass."""
 
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import TypeVar
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_MOST = len(string.ascii_uppercase)  # candidates that letters can name
 Media = TypeVar("Media")
 
 
@@ -22,12 +18,13 @@ class Prompt:
     """A system text and the templates of the user's turn.
 
     Attributes:
-        system: instructions: what to judge and how to answer.
+        system: instructions: what to judge and how to answer; None where there is no such turn.
         user: the user's turn around ``{context}``, ``{question}`` and ``{answers}``.
-        answer: one candidate among the answers: ``{assistant}`` and ``{answer}``.
+        answer: one candidate among the answers: ``{answer}``, and its name as ``{assistant}``,
+            ``{n}`` or ``{letter}``.
     """
 
-    system: str
+    system: str | None
     user: str
     answer: str
 
@@ -48,10 +45,9 @@ class Prompt:
             Texts and media in turn; no two texts follow each other, and none is empty.
         """
         blocks: list[str | Media] = []
-        for number, answer in enumerate(answers, start=1):
-            name = f"Assistant {number}" if len(answers) > 1 else "Assistant"
+        for place, answer in enumerate(answers):
             blocks += ["\n\n"] if blocks else []
-            blocks += _fill(self.answer, {"assistant": [name], "answer": answer})
+            blocks += _fill(self.answer, {**_names(place, len(answers)), "answer": answer})
         values: dict[str, Sequence[str | Media]] = {
             "context": context,
             "question": [question] if isinstance(question, str) else question,
@@ -59,15 +55,27 @@ class Prompt:
         }
         return _joined(_fill(self.user, values))
 
+    def answers_of(self, turn: str) -> list[str]:
+        """The candidates' texts in a turn that was laid out so (of the scripted engine)."""
+        turn = turn.removesuffix(self.user.partition("{answers}")[2])
+        before, _, behind = self.answer.partition("{answer}")
+        heads = ["".join(_fill(before, _names(place, 2))) for place in range(_MOST)]
+        if heads[0] not in turn:
+            heads = ["".join(_fill(before, _names(0, 1)))]
+        found: list[str] = []
+        while heads and heads[0] in turn:
+            turn = turn.partition(heads.pop(0))[2]
+            text = turn.partition(f"\n\n{heads[0]}")[0] if heads else turn
+            found.append(text.removesuffix(behind))
+        return found
 
-@cache
-def load_prompt(format_: str, candidates: str) -> Prompt:
-    """Loads a prompt, such as that of ``"pairwise_scores"`` over ``"text"`` candidates."""
-    folder = Path(__file__).parent / candidates
-    system, user, answer = (
-        (folder / f"{name}.txt").read_text(encoding="utf-8") for name in (format_, "user", "answer")
-    )
-    return Prompt(system, user, answer)
+
+def _names(place: int, count: int) -> dict[str, Sequence[str]]:
+    """How a prompt may name the candidate shown at a place."""
+    number = f"{place + 1}"
+    assistant = f"Assistant {number}" if count > 1 else "Assistant"
+    letter = string.ascii_uppercase[place]
+    return {"assistant": [assistant], "n": [number], "letter": [letter]}
 
 
 def _fill(template: str, values: Mapping[str, Sequence[str | Media]]) -> list[str | Media]:

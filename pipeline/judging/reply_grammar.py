@@ -1,0 +1,315 @@
+"""The reply grammar: how a judge writes its verdict, as it is declared in ``bundle.yaml``.
+
+From this one declaration come the parser (``parsing``), the endings (``endings``), the regular
+expression that decoding may be held to (``reply_patterns``), the slots whose log-probabilities can
+be read (``scored_slots``), and written replies (``reply_writer``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, PlainSerializer, model_validator
+
+from pipeline.runtime.config_file import Frozen
+from pipeline.runtime.digest import digest
+
+Side = Literal["a", "b", "tie", "good", "bad"]
+Option = Literal["first", "second", "tie", "both_good", "both_bad"]
+OPTIONS: dict[Side, Option] = {
+    "a": "first",
+    "b": "second",
+    "tie": "tie",
+    "good": "both_good",
+    "bad": "both_bad",
+}
+RUBRIC = "rubric"  # as `crit`: the criteria of judge.rubric
+OVERALL = "Overall"  # the slot of a rubric's overall score, where it is asked for
+# The versions of the parser, by where a verdict stands: raise one with any change that reads some
+# reply otherwise; the judges whose grammar it concerns become other judges.
+_VERSIONS = {"whole": 1, "after": 1, "last": 1, "json": 1}
+_SCALE = re.compile(r"\s*(-?[0-9.]+?)\s*\.\.\s*(-?[0-9.]+)\s*[, ]\s*(int|real|share)\s*")
+_NAME = re.compile(r"[^{}\[\]\n]{1,80}")
+_STEP = re.compile(r"([^.\[\]]+)|\[([^\]]*)\]|\.")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a score may be.
+
+    Attributes:
+        low, high: the least and the greatest score.
+        number: ``int``; ``real``, with up to three decimals; or ``share``: the candidates' scores
+            add up to ``low + high``, and a single one leaves the rest of it to the second.
+    """
+
+    low: float
+    high: float
+    number: Literal["int", "real", "share"]
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the greatest score."""
+        return self.low, self.high
+
+    @property
+    def total(self) -> float:
+        """What shares add up to."""
+        return self.low + self.high
+
+    def __str__(self) -> str:
+        return f"{self.low:g}..{self.high:g} {self.number}"
+
+
+def _scale(value: object) -> object:
+    if isinstance(value, Scale) or value is None:
+        return value
+    found = _SCALE.fullmatch(value) if isinstance(value, str) else None
+    try:
+        low, high = (float(found[1]), float(found[2])) if found else (0.0, 0.0)
+    except ValueError:
+        low = high = 0.0
+    if found is None or not low < high:
+        raise ValueError(
+            f"got {value!r}, expected a range and a kind of number, such as '1..10 int', "
+            "'0..100 real' or '0..1 share'"
+        )
+    if found[3] == "int" and not (low.is_integer() and high.is_integer()):
+        raise ValueError(f"got {value!r}: the bounds of int scores are whole numbers")
+    return Scale(low, high, found[3])  # type: ignore[arg-type]  # one of the three
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One place of a verdict that holds a score or a choice.
+
+    Attributes:
+        candidate: which one shown it is of, from 0; None where it is about all of them.
+        criterion: the criterion; None without criteria.
+    """
+
+    candidate: int | None = None
+    criterion: str | None = None
+
+
+class ReplyGrammar(Frozen):
+    """How a verdict is written."""
+
+    think: Literal["none", "tags", "free"] = "tags"
+    """``tags``: reasoning that ends with ``</think>``; ``free``: prose before the verdict;
+    ``none``: the verdict alone.
+    """
+    at: str = "after"
+    """Where the verdict stands: ``after`` the reasoning, and is all that follows it; ``whole``: it
+    is the whole reply; ``last``: the last one written; ``json:PATH``: in a JSON object.
+    """
+    wrap: str = "{}"
+    """The text around each slot ``{}``; may hold ``{n}``, ``{letter}`` and ``{criterion}``."""
+    score: Annotated[
+        Scale | None, BeforeValidator(_scale), PlainSerializer(lambda s: s and str(s))
+    ] = None
+    """A range and a kind of number, such as ``1..10 int``."""
+    choice: dict[str, Side] | None = None
+    """Literals and what each says: ``a`` or ``b`` (of those shown the first or the second),
+    ``tie``, ``good`` or ``bad`` (both are).
+    """
+    each: bool = False
+    """A slot for each candidate shown, in turn."""
+    crit: tuple[str, ...] | Literal["rubric"] = ()
+    """A slot for each of these criteria; ``rubric``: of those of ``judge.rubric``."""
+    tie: Literal["equal", "literal", "never"] | None = None
+    """What calls a tie: equal scores, a literal, or nothing. By default what the grammar has."""
+    loose: bool = False
+    """Whether literals may be written in any case and spacing."""
+    rationale: str | None = None
+    """Of JSON: the path of the reasoning."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        for problem in _problems(self):
+            raise ValueError(problem)
+        return self
+
+    @property
+    def place(self) -> str:
+        """``whole``, ``after``, ``last`` or ``json``."""
+        return self.at.partition(":")[0]
+
+    @property
+    def path(self) -> str:
+        """The path of JSON."""
+        return self.at.partition(":")[2]
+
+    @property
+    def criteria(self) -> tuple[str | None, ...]:
+        """The criteria of its slots; one that is None without criteria."""
+        return tuple(self.crit) if self.crit and self.crit != RUBRIC else (None,)
+
+    @property
+    def ties(self) -> str:
+        """``equal``, ``literal`` or ``never``."""
+        if self.tie is not None:
+            return self.tie
+        if self.choice is None:
+            return "equal"
+        return "literal" if {"tie", "good", "bad"} & set(self.choice.values()) else "never"
+
+    def slots(self, count: int) -> list[Slot]:
+        """Its slots in the order written, where so many candidates are shown."""
+        shown: Sequence[int | None] = range(count) if self.each else (None,)
+        if not self.each and count == 1:
+            shown = (0,)
+        return [Slot(each, criterion) for criterion in self.criteria for each in shown]
+
+    def around(self, slot: Slot) -> tuple[str, str]:
+        """The text before and behind a slot."""
+        before, _, behind = self.wrap.partition("{}")
+        return named(before, slot), named(behind, slot)
+
+    def steps(self, slot: Slot) -> list[str | int]:
+        """The path of a slot in a JSON object: keys and places."""
+        return path_steps(self.path, slot)
+
+    def with_criteria(self, names: Sequence[str]) -> ReplyGrammar:
+        """The same grammar with the criteria of a rubric."""
+        return type(self).model_validate({**self.model_dump(), "crit": tuple(names)})
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+    @cached_property
+    def identity(self) -> str:
+        """Digest of everything that decides how a reply is read."""
+        stated = self.model_dump(mode="json", exclude_defaults=True)
+        return digest(json.dumps(stated, sort_keys=True), f"{_VERSIONS[self.place]}")
+
+
+def normal(literal: str, *, loose: bool) -> str:
+    """A literal as it is compared."""
+    return "".join(literal.split()).casefold() if loose else " ".join(literal.split())
+
+
+def named(text: str, slot: Slot) -> str:
+    """A text with a slot's names filled in, in one pass."""
+    candidate = slot.candidate or 0
+    known = {
+        "{n}": str(candidate + 1),
+        "{i}": str(candidate),
+        "{letter}": string.ascii_uppercase[candidate],
+        "{criterion}": slot.criterion or "",
+    }
+    return re.sub(r"\{(?:n|i|letter|criterion)\}", lambda found: known[found[0]], text)
+
+
+def path_steps(path: str, slot: Slot) -> list[str | int]:
+    """The keys and places of a path such as ``scores.{criterion}[{i}]``."""
+    steps: list[str | int] = []
+    for found in _STEP.finditer(path):
+        if found[1] is not None:
+            steps.append(named(found[1], slot))
+        elif found[2] is not None:
+            steps.append(int(named(found[2], slot)))
+    return steps
+
+
+def _problems(grammar: ReplyGrammar) -> Iterator[str]:
+    if grammar.place not in _VERSIONS or (grammar.place == "json") != bool(grammar.path):
+        yield f"at: got {grammar.at!r}, expected after, whole, last or json:PATH"
+    if (grammar.place == "after") and grammar.think != "tags":
+        yield f"at: after needs think: tags, got think: {grammar.think}; use whole or last"
+    if grammar.place == "whole" and grammar.think != "none":
+        yield f"at: whole needs think: none, got think: {grammar.think}; use after or last"
+    if (grammar.score is None) == (grammar.choice is None):
+        yield "expected either score or choice"
+    if grammar.rationale is not None and grammar.place != "json":
+        yield "rationale: a path is for at: json:PATH; elsewhere it is what precedes the verdict"
+    yield from _wrap_problems(grammar)
+    yield from _criteria_problems(grammar)
+    yield from _choice_problems(grammar)
+    if grammar.tie == "equal" and grammar.score is None:
+        yield "tie: equal is for scores; a choice has tie: literal or never"
+    if grammar.tie == "literal" and grammar.ties != _of_literals(grammar):
+        yield "tie: literal needs a literal whose side is tie, good or bad"
+    if grammar.tie == "never" and _of_literals(grammar) == "literal":
+        yield "tie: never, and a literal calls a tie; take one of them out"
+
+
+def _of_literals(grammar: ReplyGrammar) -> str:
+    sides = set((grammar.choice or {}).values())
+    return "literal" if sides & {"tie", "good", "bad"} else "never"
+
+
+def _wrap_problems(grammar: ReplyGrammar) -> Iterator[str]:
+    if grammar.wrap.count("{}") != 1:
+        yield f"wrap: got {grammar.wrap!r}, expected one {{}} where the slot is"
+    if grammar.place == "json":
+        if grammar.wrap != "{}":
+            yield "wrap: a JSON verdict has none; its place is in at: json:PATH"
+        try:
+            path_steps(grammar.path, Slot(0, "x"))
+        except ValueError:
+            yield f"at: {grammar.at!r}: expected a number or {{i}} between brackets"
+    distinct = grammar.path if grammar.place == "json" else grammar.wrap
+    if grammar.crit and "{criterion}" not in distinct:
+        yield "crit: slots overlap unless {criterion} is in wrap (or in the path of JSON)"
+    if grammar.place == "json" and grammar.each and not re.search(r"\{(n|i|letter)\}", distinct):
+        yield "each: slots overlap unless {n}, {i} or {letter} is in the path of JSON"
+    if grammar.place == "last" and grammar.score and not "".join(grammar.wrap.split("{}")).strip():
+        yield "wrap: at: last takes a score only with text around it; any number could be one"
+
+
+def _criteria_problems(grammar: ReplyGrammar) -> Iterator[str]:
+    if grammar.crit and grammar.score is None:
+        yield "crit: criteria have scores, not choices"
+    if isinstance(grammar.crit, str):
+        return
+    seen: dict[str, str] = {}
+    for name in grammar.crit:
+        if not _NAME.fullmatch(name) or not name.strip():
+            yield f"crit: {name!r}: expected a name of 1 to 80 characters without braces"
+        if (other := seen.setdefault(normal(name, loose=True), name)) != name or (
+            grammar.crit.count(name) > 1
+        ):
+            yield f"crit: {other!r} and {name!r} have equal names; rename one"
+
+
+def _choice_problems(grammar: ReplyGrammar) -> Iterator[str]:
+    if grammar.choice is None:
+        return
+    if grammar.each:
+        yield "each: a choice is about both candidates, so it has one slot"
+    sides = set(grammar.choice.values())
+    for side in ("a", "b"):
+        if side not in sides:
+            yield f"choice: no literal has side {side}; expected one for a and one for b"
+    seen: dict[str, str] = {}
+    for literal in grammar.choice:
+        shape = normal(literal, loose=grammar.loose)
+        if not shape:
+            yield "choice: an empty literal"
+        elif shape in seen:
+            yield f"choice: {seen[shape]!r} and {literal!r} are read alike; take one out"
+        seen[shape] = literal
+    pairs = [(x, y) for x in seen for y in seen if x != y and grammar.place == "last"]
+    for one, other in pairs:
+        if _overlap(one, other) and grammar.choice[seen[one]] != grammar.choice[seen[other]]:
+            yield (
+                f"choice: {seen[one]!r} can end where {seen[other]!r} begins, so a text may hold "
+                "both; put text around the slot (wrap) or change one"
+            )
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether a proper end of one literal, inside of a word, is the beginning of another."""
+    return any(
+        one.endswith(other[:size])
+        and (one[-size - 1].isalnum() == one[-size].isalnum())
+        and (other[size - 1].isalnum() == other[size].isalnum())
+        for size in range(1, min(len(one), len(other)))
+    )

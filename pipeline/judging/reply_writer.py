@@ -1,0 +1,96 @@
+"""Writes replies in a declared grammar: for the scripted engine, for tests, for what fuzzes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.judging.reply_grammar import ReplyGrammar, Side, Slot, path_steps
+
+
+def write_reply(grammar: ReplyGrammar, scores: Sequence[float], reasoning: str) -> str:
+    """A reply that gives candidates these scores, as far as the grammar can say them.
+
+    Args:
+        grammar: how the verdict is written.
+        scores: one for each candidate in the order shown, on a scale of 1 to 10.
+        reasoning: what precedes the verdict.
+    """
+    slots = grammar.slots(len(scores))
+    return write_contents(grammar, slots, [_content(grammar, s, scores) for s in slots], reasoning)
+
+
+def write_contents(
+    grammar: ReplyGrammar, slots: Sequence[Slot], contents: Sequence[str], reasoning: str
+) -> str:
+    """A reply with these texts in its slots, whether they are on the scale or not."""
+    if grammar.place == "json":
+        return _json(grammar, slots, contents, reasoning)
+    pieces = []
+    for slot, content in zip(slots, contents, strict=True):
+        before, behind = grammar.around(slot)
+        pieces.append(f"{before}{content}{behind}")
+    named = grammar.crit or not "".join(grammar.wrap.split("{}")).strip()
+    verdict = ("\n" if named else "").join(pieces)
+    if grammar.think == "tags":
+        return f"<think>\n{reasoning}\n</think>\n\n{verdict}"
+    return verdict if grammar.place == "whole" else f"{reasoning}\n\n{verdict}"
+
+
+def beyond_the_scale(grammar: ReplyGrammar, count: int) -> str:
+    """A reply whose slots hold what is on no scale and is no literal."""
+    slots = grammar.slots(count)
+    scale = grammar.score
+    values = ["0"] if scale is None else [f"{scale.low - 1:g}", f"{scale.high + 1:g}"]
+    contents = [values[place % len(values)] for place in range(len(slots))]
+    return write_contents(grammar, slots, contents, "x")
+
+
+def literal_of(grammar: ReplyGrammar, *sides: Side) -> str | None:
+    """The first literal that says the first of these sides for which there is one."""
+    choices = grammar.choice or {}
+    return next((each for side in sides for each, of in choices.items() if of == side), None)
+
+
+def _content(grammar: ReplyGrammar, slot: Slot, scores: Sequence[float]) -> str:
+    if grammar.choice is not None:
+        first, second = scores
+        if first != second:
+            sides: tuple[Side, ...] = ("a",) if first > second else ("b",)
+        else:  # a grammar without ties has to take a side
+            sides = ("good", "tie", "bad", "a") if first > 5 else ("bad", "tie", "good", "a")
+        return str(literal_of(grammar, *sides))
+    scale = grammar.score
+    assert scale is not None  # a grammar has scores or a choice
+    if scale.number == "share":
+        value = scale.total * scores[slot.candidate or 0] / sum(scores)
+        return f"{min(max(value, scale.low), scale.high):.6g}"
+    return f"{min(max(scores[slot.candidate or 0], scale.low), scale.high):g}"
+
+
+def _json(
+    grammar: ReplyGrammar, slots: Sequence[Slot], contents: Sequence[str], reasoning: str
+) -> str:
+    whole: dict[str, Any] = {}
+    if grammar.rationale is not None:
+        _put(whole, path_steps(grammar.rationale, Slot()), reasoning)
+    for slot, content in zip(slots, contents, strict=True):
+        value: Any = content
+        if grammar.score is not None and content.replace(".", "", 1).isdigit():
+            value = float(content) if "." in content else int(content)
+        _put(whole, grammar.steps(slot), value)
+    written = json.dumps(whole, ensure_ascii=False, indent=1)
+    return f"<think>\n{reasoning}\n</think>\n\n{written}" if grammar.think == "tags" else written
+
+
+def _put(whole: Any, steps: Sequence[str | int], value: Any) -> None:
+    for step, following in zip(steps, [*steps[1:], None], strict=True):
+        empty: Any = value if following is None else [] if isinstance(following, int) else {}
+        if isinstance(step, int):
+            whole.extend([None] * (step + 1 - len(whole)))
+            if whole[step] is None:
+                whole[step] = empty
+        elif following is None or step not in whole:
+            whole[step] = empty
+        whole = whole[step]

@@ -145,6 +145,8 @@ class EngineConfig(Frozen):
     """Memory that these threads use for decoding at once; what needs more is decoded alone. It
     does not count the files, nor the pictures of pairs that wait for the engine.
     """
+    decode_seconds: float = Field(default=300, gt=0)
+    """A picture or clip that takes longer to decode is refused (``media_too_large``)."""
     units_in_flight: int = Field(default=0, ge=0)
     """Units that one worker judges at once, so that the next ones fill the engine while the last
     replies of those before are still being written; 0 = as many as it takes, within the

@@ -31,7 +31,7 @@ from pipeline.runtime.disposable_process import (
 )
 
 Result = TypeVar("Result")
-Granted = Callable[[Any], AbstractContextManager[None]]
+Granted = Callable[[Any], AbstractContextManager[Any]]
 _START_S = 120  # imports on a busy machine
 
 
@@ -71,8 +71,8 @@ class Disposables:
             function: a function at the top of one of the modules.
             arguments: pickled.
             seconds: how long it may take; the time in which ``granted`` waits does not count.
-            granted: called with what the function passes to ``ask``; what it returns is held
-                open until the function ends.
+            granted: called with what the function passes to ``ask``, which returns what this
+                one's context has; the context is left when the function ends.
 
         Raises:
             ProcessDiedError: the process died.
@@ -120,8 +120,11 @@ class Disposables:
     def fork(self) -> tuple[int, socket.socket]:
         """A new process, and the socket that it serves."""
         ours, theirs = socket.socketpair()
-        with theirs:
-            return self._asked(FORK, None, [theirs.fileno()]), ours
+        with theirs, ExitStack() as unless_forked:
+            unless_forked.enter_context(ours)
+            pid = self._asked(FORK, None, [theirs.fileno()])
+            unless_forked.pop_all()
+        return pid, ours
 
     def status_of(self, pid: int) -> int:
         """How a process that has ended, or is about to, ended; as ``subprocess`` has it."""
@@ -160,11 +163,12 @@ class Disposables:
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,  # what C libraries say when they abort
                 )
-            kind, error = receive(ours, until=time.monotonic() + _START_S)
-            if kind == FAILED:
-                raise error
-            ours.settimeout(None)
             self._control = ours
+            kind, error = receive(ours, until=time.monotonic() + _START_S)
+            ours.settimeout(None)
+            if kind == FAILED:
+                self._forget()
+                raise error
         return self._control
 
 
@@ -203,9 +207,8 @@ class Disposable:
                 while True:
                     kind, value = receive(self._socket, until=_until(seconds))
                     if kind == ASKED:
-                        if granted is not None:
-                            held.enter_context(granted(value))
-                        send(self._socket, ASKED, None)
+                        given = granted and held.enter_context(granted(value))
+                        send(self._socket, ASKED, given)
                     elif kind == ITEM:
                         send(self._socket, ITEM, None)  # it may make the next one meanwhile
                         yield value

@@ -28,11 +28,12 @@ _CHUNK = 2**20
 _serving: socket.socket | None = None
 
 
-def ask(value: Any) -> None:
-    """In a called function: waits until the caller grants ``value``; at once outside of one."""
-    if _serving is not None:
-        send(_serving, ASKED, value)
-        receive(_serving)
+def ask(value: Any) -> Any:
+    """In a called function: what the caller's ``granted`` has for ``value``; else None."""
+    if _serving is None:
+        return None
+    send(_serving, ASKED, value)
+    return receive(_serving)[1]
 
 
 def main(control_fd: int, modules: Sequence[str]) -> None:

@@ -63,3 +63,11 @@ def asking(sizes: list[int]) -> str:
     for size in sizes:
         ask(size)
     return "granted"
+
+
+def dying_image(data: bytes, limits: bytes, share: int) -> None:
+    os.abort()
+
+
+def hanging_image(data: bytes, limits: bytes, share: int) -> None:
+    time.sleep(600)

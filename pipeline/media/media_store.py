@@ -15,6 +15,7 @@ from schemas.labels import Reason
 
 _BASE64_GROWTH = 1.4  # characters a byte, line ends included
 _LONGEST_PATH = 8_192  # characters; no file system takes more
+_PAUSES_S = (0.5, 1, 3, 10, 30)  # between tries of what a store refuses
 _MOST_SHOWN = 250  # characters of a path in a message
 
 
@@ -28,6 +29,7 @@ class MediaStore:
         """Allows the folders ``roots``; relative paths are looked up in the first."""
         self._stores = [Store(root) for root in roots]
         self._max_bytes = max_bytes
+        self._readable: dict[str, str] = {}  # by root, the key that was read last
 
     def fetch(self, reference: Mapping[str, Any]) -> bytes:
         """The bytes of ``{"bytes": …, "path": …}``.
@@ -53,6 +55,48 @@ class MediaStore:
 
     def _fetch_path(self, path: str) -> bytes:
         store, key = self._locate(path)
+        try:
+            data = self._read(store, key)
+        except StorageError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                raise
+            if store.local:
+                raise RowRejected(Reason.MEDIA_FORBIDDEN, str(error)) from error
+            data = self._read_refused(store, key, error)
+        self._readable[store.uri] = key
+        return data
+
+    def _read_refused(self, store: Store, key: str, error: StorageError) -> bytes:
+        """An object that was refused: read after all, or the row's fault, or the store's.
+
+        Expired credentials, a clock that is wrong and throttling refuse everything for a while,
+        and no row is at fault: only while the last object that was read here still can be, a
+        refusal is meant for this one.
+        """
+        for pause in _PAUSES_S:
+            others = self._others_are_readable(store)
+            try:
+                return self._read(store, key)
+            except StorageError as again:
+                if not isinstance(again.__cause__, PermissionError):
+                    raise
+                if others:
+                    raise RowRejected(Reason.MEDIA_FORBIDDEN, str(again)) from again
+            store.host.sleep(pause)
+        raise StorageError(
+            f"{error}; so is everything else below {store.uri}, for {sum(_PAUSES_S):.0f} s: check "
+            "credentials, the clock and the right to read; the same command goes on"
+        ) from error
+
+    def _others_are_readable(self, store: Store) -> bool:
+        if (key := self._readable.get(store.uri)) is None:
+            return False
+        try:
+            return store.size(key) is not None
+        except StorageError:
+            return False
+
+    def _read(self, store: Store, key: str) -> bytes:
         where = _shown(store.path(key))
         try:
             size = store.size(key)
@@ -66,8 +110,6 @@ class MediaStore:
             # No more than that, though the file may have grown: another size may be a terabyte.
             return store.read_range(key, 0, size) if size else b""
         except StorageError as error:
-            if isinstance(error.__cause__, PermissionError):
-                raise RowRejected(Reason.MEDIA_FORBIDDEN, str(error)) from error
             if _no_such_file(error.__cause__):
                 raise RowRejected(Reason.MEDIA_MISSING, str(error)) from error
             raise

@@ -41,9 +41,10 @@ def _run(call: Call[PipelineConfig]) -> int:
 
 
 def _line(check: Check, width: int) -> Text:
+    found = printable(check.found)
     line = Text.assemble(
         (f"{check.state:<8}", _STYLES[check.state]),
-        f"{check.name:<{width}}  {printable(check.found)}",
+        f"{check.name:<{width}}  {found}",
     )
     if check.advice:
         line.append(f"\n{'':{8 + width}}  -> {printable(check.advice)}")

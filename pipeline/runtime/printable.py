@@ -7,8 +7,8 @@ import re
 # Control characters except tab and newline, and what would reorder the text around it.
 _UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 # Of an address of the web what may be a secret: a name and password, and a signed query.
-_USER = re.compile(r"(\bhttps?://)[^\s/?#@'\"]+@", re.IGNORECASE)
-_QUERY = re.compile(r"(\bhttps?://[^\s?#'\"<>]*)\?[^\s#'\"<>]+", re.IGNORECASE)
+_USER = re.compile(r"(https?://)[^\s/?#@'\"]+@", re.IGNORECASE)
+_QUERY = re.compile(r"(https?://[^\s?#'\"<>]*)\?[^\s#'\"<>]+", re.IGNORECASE)
 
 
 def printable(text: str) -> str:

@@ -47,7 +47,7 @@ class VllmEngine:
         self.at_once = engine.max_num_seqs
         # Read by vLLM when it is imported; this process exists for this engine alone.
         group = prefill_group(engine)
-        os.environ.update({PREFILL_GROUP: str(group), **engine.env})
+        os.environ.update({PREFILL_GROUP: str(group), **engine.env, **judge.model.env})
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError

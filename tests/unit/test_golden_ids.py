@@ -44,7 +44,6 @@ FIRST_DEFAULTS: dict[str, Any] = {
         "quantization": None,
         "max_model_len": 16_384,
         "args": {},
-        "env": {},
     },
     "sampling": {
         "temperature": 0.2,

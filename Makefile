@@ -38,11 +38,12 @@ lock:
 demo: env-demo
 	$(BIN)/python -m jobs.demo
 
+# Two processes: tests/conftest.py says which tests are whose.
 test: test-tools
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 test-fast: env
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
+	$(BIN)/python -m pytest -n 2 tests/unit
 
 test-long: test-tools
 	$(BIN)/python -m pytest -m long

@@ -6,7 +6,6 @@ import argparse
 import sys
 from typing import Any
 
-from pipeline.aggregation.derivation_record import read_derivation
 from pipeline.engines.model_version import model_version
 from pipeline.judging.judge_cards import find_judge
 from pipeline.nightly.pipeline_config import PipelineConfig
@@ -41,11 +40,13 @@ def _options(parser: Parser) -> None:
         "only one there",
     )
     add(
-        "--derivation",
-        metavar="ID|FOLDER",
-        help="publish by the policy and calibration of this derivation: the folder that derive\n"
-        "has reported, or how the id of its policy begins",
+        "--calibration",
+        metavar="FILE|card|none",
+        default="card",
+        help="a calibration's JSON, or a card or derivation.json that holds one; card (default):\n"
+        "that of the judge's card, if it has one; none: no p_a",
     )
+    add("--derivation", metavar="ID|FOLDER", help=argparse.SUPPRESS)  # of earlier versions
     add("--allow-missing", action="store_true", help="publish though rows have no label yet")
     add(
         "--rollback",
@@ -83,6 +84,11 @@ def _run(call: Call[PipelineConfig]) -> int:
     if not any((*writes, options.list, options.materialize)) and options.keep is None:
         wanted = "--input to publish, --rollback, --measure, --materialize, --keep or --list"
         raise ConfigError(f"nothing to do: give {wanted}")
+    if options.derivation:
+        raise ConfigError(
+            "--derivation is no more: give the policy that its derivation.json states as "
+            "--policy.… or in --config, and --calibration derivation.json"
+        )
     if options.input and options.rollback:
         raise ConfigError("--input publishes and --rollback goes back: give one of the two")
     done = None
@@ -146,23 +152,12 @@ def _publish(
 
 def _labels(options: argparse.Namespace, config: PipelineConfig, output: Store) -> dict[str, Any]:
     """Whose votes are published, and by what they are decided: arguments of ``publish``."""
-    if options.derivation:
-        derived = read_derivation(output, options.derivation)
-        if not derived.judge_id.startswith(options.judge.removeprefix("judge=")):
-            raise ConfigError(
-                f"--derivation {options.derivation} is of judge {derived.judge_id[:16]}, --judge "
-                f"{options.judge} is another one: leave --judge out"
-            )
-        return {
-            "judge": derived.judge_id,
-            "policy": derived.policy,
-            "calibration": derived.calibration or "none",
-        }
+    by = {"policy": config.policy, "calibration": options.calibration}
     if options.judge or "judge" not in config.model_fields_set:
-        return {"judge": options.judge, "policy": config.policy}
+        return {"judge": options.judge, **by}
     version = model_version(config.judge.model, config.engine)
     known = find_judge(output, config.judge, version, config.engine.kind)
-    return {"judge": known.judge_id, "policy": config.policy, "votes": config.judge.votes}
+    return {"judge": known.judge_id, "votes": config.judge.votes, **by}
 
 
 def _report(done: Publication, output: Store, reporter: Reporter) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.s3_server import S3Server, s3_server
 from tests.starting import NotStartedError, end_all_with, ray_logs, start_or_retry
@@ -29,6 +32,33 @@ settings.register_profile("thorough", deadline=None, max_examples=250)
 settings.load_profile("quick")
 
 _OBJECT_STORE_BYTES = 120 * 2**20
+# What starts a Ray of its own, beside all files that have tests on the shared one.
+_OWN_RAY = {"test_job_submit.py", "test_label_s3.py", "test_nodes.py"}
+
+
+class _Files(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """What one process runs where there are several (``pytest -n 2``).
+
+    A file is never divided. All files that need Ray are one process's, one after the other, and
+    so are those with engines: two cores bear one of each.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group_of(self.config.rootpath / nodeid.partition("::")[0])
+
+
+@functools.cache
+def _group_of(file: Path) -> str:
+    text = file.read_text(encoding="utf-8")
+    if file.name in _OWN_RAY or "shared_ray" in text:
+        return "ray"
+    return "engine" if "mark.engine" in text else str(file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Files:
+    """Not ``--dist loadgroup``: xdist 3.8 marks groups in node ids that pytest 9 ignores."""
+    return _Files(config, log)
 
 
 @pytest.fixture(scope="session")

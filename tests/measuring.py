@@ -24,7 +24,7 @@ from schemas.manifest import Manifest
 from schemas.quality import TOKENS, Quality, Rate
 from tests.calibrations import scored
 from tests.derivations import Row, rows_of
-from tests.publishing import Mill
+from tests.publishing import LabeledInput
 from tests.shards import pair, response, shard_bytes
 
 _UNIT_ROWS = 16
@@ -33,8 +33,8 @@ Cast = list[Vote] | None
 
 
 @dataclass
-class Corpus(Mill):
-    """A mill whose input has gold and texts.
+class Corpus(LabeledInput):
+    """A labelled input with gold and texts.
 
     Attributes:
         pairs: the rows of every shard of the input, by name.
@@ -77,7 +77,7 @@ def put(store: Store, name: str, pairs: list[Row], group_rows: int = 1_000) -> N
 
 
 def label(
-    mill: Mill,
+    labeled: LabeledInput,
     output: Store,
     source: Store,
     name: str,
@@ -85,15 +85,15 @@ def label(
     labeler: Labeler | None = None,
 ) -> list[Row]:
     """Commits the labels of a shard, in units."""
-    labeler = labeler or Labeler.of(mill.made.judge)
+    labeler = labeler or Labeler.of(labeled.made.judge)
     (entry,) = source.list(name)
     key = shard_key(name, entry.size, source.content_key(entry))
     rows: list[Row] = []
     for start in range(0, len(votes), _UNIT_ROWS):
         unit = Unit(name, key, start, min(len(votes), start + _UNIT_ROWS))
         cast = votes[start : unit.stop]
-        made = rows_of(cast, labeler, mill.made.judge_id, start, name)
-        assert commit_part(output, mill.made.judge_id, unit, made)
+        made = rows_of(cast, labeler, labeled.made.judge_id, start, name)
+        assert commit_part(output, labeled.made.judge_id, unit, made)
         rows += made
     return rows
 

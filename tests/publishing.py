@@ -47,7 +47,7 @@ Place = tuple[str, int]
 
 
 @dataclass
-class Mill:
+class LabeledInput:
     """An input, an output, and what must be published of them.
 
     Attributes:
@@ -131,12 +131,12 @@ def live_rows(output: Store, table: str = "labels", which: str = "LATEST") -> li
     return sorted(rows, key=lambda row: (row["shard"], row["row"], row.get("vote")))
 
 
-def assert_live_is(mill: Mill) -> Manifest:
+def assert_live_is(labeled: LabeledInput) -> Manifest:
     """Asserts that readers get exactly the labels of the input as it is now."""
     for table in ("labels", "quarantine", "votes"):
-        assert live_rows(mill.output, table) == mill.expected(table)
-    manifest = open_manifest(mill.output)
-    assert manifest.rows == sum(map(len, mill.shards.values()))
+        assert live_rows(labeled.output, table) == labeled.expected(table)
+    manifest = open_manifest(labeled.output)
+    assert manifest.rows == sum(map(len, labeled.shards.values()))
     return manifest
 
 

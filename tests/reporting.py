@@ -36,7 +36,7 @@ def reported_corpus(folder: Path) -> Corpus:
         pairs[3] |= _hostile_pair()
         votes[3] = [replace(scored(order, 9, 2), rationale=HOSTILE) for order in ("ab", "ba")]
         made.write(name, pairs, votes, group_rows=7)
-    config = folder / "mill.json"
+    config = folder / "labeled.json"
     gate = {"at_most": {"tie": 0.9}, "at_least": {"position_consistency": 0.1}}
     config.write_text(json.dumps({"gate": gate}), encoding="utf-8")
     assert (

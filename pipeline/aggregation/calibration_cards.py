@@ -23,18 +23,28 @@ def read_calibration(output: Store, judge_id: str) -> Calibration | None:
     return None if stored is None else parse_calibration(stored, judge_id, where)
 
 
-def load_calibration(uri: str, judge_id: str) -> Calibration:
-    """A calibration from a file: its JSON, or a judge card that holds one.
+def calibration_of(output: Store, judge_id: str, choice: str) -> Calibration | None:
+    """The calibration that a command is asked to decide by.
+
+    Args:
+        output: of labeling jobs.
+        judge_id: whose votes are decided.
+        choice: ``card`` (that of the judge's card, if it has one), ``none``, or the URI of a file:
+            a calibration's JSON, or a card or ``derivation.json`` that holds one.
 
     Raises:
         InputError: it cannot be read, or was fitted to another judge.
         StorageError: the file does not exist.
     """
-    folder, _, name = uri.rpartition("/")
-    stored = read_json(Store(folder or ("/" if uri.startswith("/") else ".")), name)
+    if choice == "none":
+        return None
+    if choice == "card":
+        return read_calibration(output, judge_id)
+    folder, _, name = choice.rpartition("/")
+    stored = read_json(Store(folder or ("/" if choice.startswith("/") else ".")), name)
     if isinstance(stored, dict):
         stored = stored.get("calibration", stored)
-    return parse_calibration(stored, judge_id, uri)
+    return parse_calibration(stored, judge_id, choice)
 
 
 def parse_calibration(stored: object, judge_id: str, where: str = "calibration") -> Calibration:

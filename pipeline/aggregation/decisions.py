@@ -13,7 +13,8 @@ from statistics import fmean
 from pipeline.aggregation.evidence import Evidence, pairs_of
 from pipeline.aggregation.policy import Rule
 from pipeline.judging.bundle import Format
-from pipeline.judging.votes import Vote, parsed_of, standing
+from pipeline.judging.parsing import Criteria
+from pipeline.judging.votes import Vote, criteria_rows, parsed_of, standing
 from schemas.labels import Reason, Status
 
 # Readable votes about a pair -> calibrated probability that a human prefers a.
@@ -35,12 +36,14 @@ class Decision:
     scores: tuple[float, ...] | None = None
     confidence: float | None = None
     position_consistent: bool | None = None
+    criteria: Criteria = ()
     rationale: str | None = None
 
     def as_row(self) -> dict[str, object]:
         """The columns of labels v1 that a decision fills."""
         row = {field.name: getattr(self, field.name) for field in fields(self)}
-        return row | {"scores": None if self.scores is None else list(self.scores)}
+        scores = None if self.scores is None else list(self.scores)
+        return row | {"scores": scores, "criteria": criteria_rows(self.criteria)}
 
 
 def decide(
@@ -100,6 +103,7 @@ def decide_pair(
         p_a_raw=fmean({"a": 1.0, "tie": 0.5, "b": 0.0}[choice] for choice in choices),
         margin=_mean_margin(parsed),
         scores=mean_scores(parsed),
+        criteria=mean_criteria(parsed),
         confidence=confidence,
         position_consistent=position_consistent(parsed),
         rationale=next(agreeing, parsed[0]).rationale,
@@ -121,6 +125,7 @@ def decide_ranking(votes: Sequence[Vote], rule: Rule) -> Decision:
     return Decision(
         status=status,
         scores=mean_scores(parsed),
+        criteria=mean_criteria(parsed),
         confidence=fmean(float(pair.confidence or 0) for pair in pairs),
         position_consistent=all(pair.position_consistent for pair in pairs),
         rationale=parsed[0].rationale,
@@ -131,7 +136,10 @@ def decide_single(votes: Sequence[Vote]) -> Decision:
     """Labels a single candidate with the mean of its scores."""
     parsed = parsed_of(votes)
     return Decision(
-        status=Status.LABELED, scores=mean_scores(parsed), rationale=parsed[0].rationale
+        status=Status.LABELED,
+        scores=mean_scores(parsed),
+        criteria=mean_criteria(parsed),
+        rationale=parsed[0].rationale,
     )
 
 
@@ -154,12 +162,24 @@ def mean_scores(parsed: Sequence[Vote]) -> tuple[float, ...] | None:
     return tuple(fmean(scores) for scores in zip(*(v.scores for v in parsed), strict=True))
 
 
-def position_consistent(parsed: Sequence[Vote]) -> bool:
-    """Whether the votes of each order, taken alone, agree about a pair."""
+def mean_criteria(parsed: Sequence[Vote]) -> Criteria:
+    """Each criterion's mean score for each candidate; empty without criteria."""
+    names = [name for name, _ in parsed[0].criteria]
+    by_name = [dict(vote.criteria) for vote in parsed]
+    return tuple(
+        (name, tuple(fmean(each) for each in zip(*(of[name] for of in by_name), strict=True)))
+        for name in names
+    )
+
+
+def position_consistent(parsed: Sequence[Vote]) -> bool | None:
+    """Whether the votes of each order, taken alone, agree about a pair; None of one order."""
     signs = {"a": 1, "tie": 0, "b": -1}
     sums = Counter[str]()
     for vote in parsed:
         sums[vote.order] += signs[str(vote.choice)]
+    if len(sums) == 1 and len(parsed[0].order) > 1:
+        return None
     return len({(total > 0) - (total < 0) for total in sums.values()}) == 1
 
 

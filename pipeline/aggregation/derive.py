@@ -19,8 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.aggregation.calibration import Calibration
-from pipeline.aggregation.calibration_cards import load_calibration, read_calibration
-from pipeline.aggregation.derivation_record import FOLDER, RECORD
+from pipeline.aggregation.calibration_cards import calibration_of
 from pipeline.aggregation.label_tables import number_of_pairs, pairs_of_groups
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import PolicyConfig
@@ -36,6 +35,7 @@ from pipeline.store.object_store import Store
 
 _THREADS = 4  # most time is spent in Python; threads hide the store's latency
 _WAVE = 256  # parts between two notes of progress
+_FOLDER, _RECORD = "derived", "derivation.json"
 _READ = ["row", "run_id", "status", "scores"]
 
 
@@ -86,7 +86,7 @@ class Derivation:
     def folder(self) -> str:
         """The folder of the derived parts."""
         policy = f"policy={self.labeler.policy_id[:16]}{'-pairs' * self.pairs}"
-        return f"{FOLDER}/{judge_folder(self.judge_id)}/{policy}"
+        return f"{_FOLDER}/{judge_folder(self.judge_id)}/{policy}"
 
     def key(self, part: str) -> str:
         """The key of the part derived from another."""
@@ -152,7 +152,7 @@ def derive(
         policy: how votes become labels.
         reporter: receives the plan, the progress and the result.
         lease: of the root that the derived parts go to.
-        calibration: ``card`` (of the judge's card, if it has one), ``none``, or a file's URI.
+        calibration: see ``calibration_of``.
         to_uri: another root for the derived parts.
         pairs: make ranked groups into their pairs.
 
@@ -170,7 +170,7 @@ def derive(
             f"--pairs: judge {judge_id[:16]} has the format {config.format}; expected "
             "one that ranks groups, which it makes into pairs"
         )
-    fitted = _calibration(source, judge_id, calibration)
+    fitted = calibration_of(source, judge_id, calibration)
     check_reachable(config, policy, calibrated=fitted is not None)
     labeler = Labeler.of(config, policy, fitted)
     plan = Derivation(judge_id, labeler, Relabeler(labeler), pairs, source, target)
@@ -187,7 +187,7 @@ def derive(
     counts = _run(plan, parts, reporter, lease)
     record = _record(plan, counts, policy, fitted)
     lease.check()
-    target.put(f"{plan.folder}/{RECORD}", json.dumps(record, indent=2).encode())
+    target.put(f"{plan.folder}/{_RECORD}", json.dumps(record, indent=2).encode())
     shown = {name: record[name] for name in ("policy_id", "rows_in", "rows_out", "moved")}
     reporter.event("done", {**shown, **record["after"], "derived": where})
     return record
@@ -228,14 +228,6 @@ def _record(
         },
         "derived_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-
-
-def _calibration(source: Store, judge_id: str, choice: str) -> Calibration | None:
-    if choice == "none":
-        return None
-    if choice == "card":
-        return read_calibration(source, judge_id)
-    return load_calibration(choice, judge_id)
 
 
 def _place(row: Mapping[str, Any]) -> tuple[int, str]:

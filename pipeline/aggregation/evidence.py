@@ -65,15 +65,16 @@ class Evidence:
             return None
         return "a" if p_a > 0.5 else "b"
 
-    def settled(self, rule: Rule, more: int) -> bool:
+    def settled(self, rule: Rule, more: int, *, orders: int = 2) -> bool:
         """Whether the votes decide, or ``more`` of them could not decide either.
 
-        One vote for a side, with ties beside it, settles nothing: it was given in one order.
+        One vote for a side, with ties beside it, settles nothing if it was given in one of several
+        orders.
         """
         outcome = self.outcome(rule)
         if outcome is None:
             return not self.decidable(rule, more)
-        return outcome == "tie" or self.votes - self.ties > 1
+        return outcome == "tie" or self.votes - self.ties >= orders
 
     def decidable(self, rule: Rule, more: int) -> bool:
         """Whether ``more`` votes, all for the same outcome, would decide."""
@@ -126,7 +127,7 @@ def settled(format_: Format, votes: Sequence[Vote], rule: Rule, more: int) -> bo
     """
     match format_.about:
         case "pair":
-            return Evidence.of(votes, rule).settled(rule, more)
+            return Evidence.of(votes, rule).settled(rule, more, orders=1 if format_.apart else 2)
         case "ranking":
             pairs = pairs_of(parsed_of(votes)).values()
             return all(Evidence.of(pair, rule).settled(rule, more) for pair in pairs)

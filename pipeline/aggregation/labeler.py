@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from pipeline.aggregation.calibration import Calibration
+from pipeline.aggregation.criteria_weights import weighted, weights_of
 from pipeline.aggregation.decisions import Decision, decide
 from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule, policy_id
 from pipeline.judging.bundle import Format
@@ -39,11 +40,17 @@ class Labeler:
             policy: how they are counted; the default policy if not given.
             calibration: fitted to this judge's votes about gold pairs.
         """
-        rule = label_rule(judge.votes, policy or PolicyConfig())
+        policy = policy or PolicyConfig()
+        weights = tuple(sorted(weights_of(judge, policy).items()))
+        rule = replace(label_rule(judge.votes, policy), weights=weights)
         identity = policy_id(rule, calibration.calibration_id if calibration else None)
         return cls(judge.declared_format, rule, calibration, identity)
 
     def decide(self, votes: Sequence[Vote]) -> Decision:
         """The label's decided columns."""
         calibrated = self.calibration.p_a if self.calibration else None
-        return decide(self.format, votes, self.rule, calibrated)
+        return decide(self.format, self.weighted(votes), self.rule, calibrated)
+
+    def weighted(self, votes: Sequence[Vote]) -> list[Vote]:
+        """Votes with their scores by the weights of criteria."""
+        return weighted(votes, dict(self.rule.weights))

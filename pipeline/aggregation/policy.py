@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -32,6 +32,8 @@ class PolicyConfig(Frozen):
     """By default those of ``judge.votes``."""
     tie_threshold: float | None = Field(default=None, gt=0.5, lt=1)
     """By default those of ``judge.votes``."""
+    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """How much each criterion of a rubric counts; by default as ``judge.rubric`` says."""
 
 
 # Of what a rule makes of votes, and part of every policy's identity: raise it with any change to
@@ -51,6 +53,7 @@ class Rule:
         tie_threshold: posterior probability, of mostly ties, that decides for a tie.
         undecided: what a pair whose votes decide nothing becomes.
         min_confidence: a label or a tie below this confidence becomes undecided.
+        weights: of criteria, by name; empty where votes have none, or a score of their own.
     """
 
     prior: float = 1.0
@@ -59,6 +62,7 @@ class Rule:
     tie_threshold: float = 0.85
     undecided: Literal["abstain", "tie"] = "abstain"
     min_confidence: float = 0.0
+    weights: tuple[tuple[str, float], ...] = ()
 
 
 def stop_rule(votes: VotesConfig) -> Rule:
@@ -73,11 +77,13 @@ def stop_rule(votes: VotesConfig) -> Rule:
 
 def label_rule(votes: VotesConfig, policy: PolicyConfig) -> Rule:
     """The rule by which votes become a label: the policy's values, else the judge's."""
-    given = policy.model_dump(exclude_none=True)
+    given = policy.model_dump(exclude_none=True, exclude={"weights"})
     return Rule(**{**stop_rule(votes).__dict__, **given})
 
 
 def policy_id(rule: Rule, calibration_id: str | None) -> str:
     """Identity of what turned votes into a label: the rule, and the calibration if any."""
     counted = {**asdict(rule), "version": RULE_VERSION}
+    if not rule.weights:
+        del counted["weights"]  # as before there were any
     return digest(json.dumps(counted, sort_keys=True), calibration_id or "")

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.table_reader import TableFile
@@ -63,13 +62,10 @@ class LabeledShard:
         wanted = list(dict.fromkeys(["row", *columns]))
         start, stop = rows or (0, self.rows)
         schema = pa.schema([SNAPSHOT_LABELS.field(name) for name in wanted])
-        inside = {"shard": (self.entry.key, self.entry.key), "row": (start, stop - 1)}
-        row = pc.field("row")
-        mine = (pc.field("shard") == self.entry.key) & (row >= start) & (row < stop)
         tables = [
-            table.filter(mine).select(wanted)
+            table
             for file in self.files
-            for table in TableFile(output, file).tables(["shard", *wanted], inside)
+            for table in TableFile(output, file).of_shard(self.entry.key, start, stop, wanted)
         ]
         labels = pa.concat_tables([schema.empty_table(), *tables])
         if rows is None and len(labels) != self.labels:

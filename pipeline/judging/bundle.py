@@ -6,7 +6,7 @@ how to write one. Code asks a format for its family and its grammar, never for a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from pipeline.judging.parsing import Unparseable, Verdict, parse
 from pipeline.judging.prompts import Prompt
-from pipeline.judging.reply_grammar import RUBRIC, ReplyGrammar
+from pipeline.judging.reply_grammar import OVERALL, RUBRIC, ReplyGrammar
 from pipeline.judging.votes import round_orders
 from pipeline.runtime.config_file import Frozen
 
@@ -173,15 +173,31 @@ class Format:
         return self.family == "reward" or self.scale is not None
 
     @property
+    def criteria(self) -> tuple[str, ...]:
+        """The criteria that its verdicts have scores for."""
+        reply = self.declared.reply
+        named = reply.criteria if reply else ()
+        return tuple(name for name in named if name is not None and name != OVERALL)
+
+    @property
     def takes_rubric(self) -> bool:
         """Whether ``judge.rubric`` says what it is asked."""
         reply = self.declared.reply
         return reply is not None and reply.crit == RUBRIC
 
+    def with_criteria(self, names: Sequence[str]) -> Format:
+        """The same format with the criteria of a rubric."""
+        reply = self.grammar.with_criteria(names)
+        return replace(self, declared=self.declared.model_copy(update={"reply": reply}))
+
     def orders(self, count: int, round_number: int, pair_hash: str) -> tuple[str, ...]:
         """The orders of one round: where candidates are asked about apart there is just one."""
         orders = round_orders(count, round_number, pair_hash)
         return round_orders(count, 0, pair_hash)[:1] if self.apart else orders
+
+    def requests(self, order: str) -> tuple[str, ...]:
+        """The requests that one vote takes: the candidates that each of them shows, in order."""
+        return tuple(order) if self.apart else (order,)
 
     @property
     def replies_a_round(self) -> int:

@@ -8,6 +8,9 @@ and can change without a single pair being judged again.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -15,7 +18,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from pipeline.judging.bundle import CandidateKind as CandidateKind
 from pipeline.judging.bundle import Format
 from pipeline.judging.bundle_files import BundleSource, load_bundle, stored_bundle
-from pipeline.judging.prompts import Prompt
+from pipeline.judging.prompts import Prompt, check_texts
+from pipeline.judging.rubric_config import RubricConfig
 from pipeline.media.media_config import MediaConfig
 from pipeline.runtime.config_file import Frozen
 
@@ -89,6 +93,40 @@ class VotesConfig(Frozen):
         return self
 
 
+class TextFile(Frozen):
+    """A file that stands in place of a text of the bundle, read where the configuration is."""
+
+    file: str
+    """Its name."""
+    text: str
+    """What it holds."""
+
+
+def _text_file(given: object) -> object:
+    if not isinstance(given, str):
+        return given
+    try:
+        return TextFile(file=given, text=Path(given).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"got {given!r}, expected a text file ({error})") from error
+
+
+OwnText = Annotated[TextFile | None, BeforeValidator(_text_file)]
+
+
+class PromptConfig(Frozen):
+    """Texts of your own in place of the bundle's, such as an author's exact ones."""
+
+    system: OwnText = None
+    """A file with the system text."""
+    user: OwnText = None
+    """A file with the user's turn around ``{context}``, ``{question}`` and ``{answers}``."""
+    answer: OwnText = None
+    """A file with one candidate: ``{answer}``, and its name as ``{assistant}``, ``{n}`` or
+    ``{letter}``.
+    """
+
+
 class JudgeConfig(Frozen):
     """A judge."""
 
@@ -103,6 +141,13 @@ class JudgeConfig(Frozen):
     videos; the first that the format takes unless it is named. Rows with other candidates are
     quarantined.
     """
+    rubric: RubricConfig | None = None
+    """What is scored, for formats that take a rubric: ``criteria``, each with ``name``, ``text``,
+    ``levels`` and ``weight``, and ``overall``: ``weighted`` or ``asked``.
+    """
+    prompt: PromptConfig = PromptConfig()
+    allow_experimental: bool = False
+    """Whether a bundle may judge of which no real reply is known, but constructed ones."""
     model: ModelConfig = ModelConfig()
     sampling: SamplingConfig = SamplingConfig()
     media: MediaConfig = MediaConfig()
@@ -125,13 +170,24 @@ class JudgeConfig(Frozen):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        formats = load_bundle(self.bundle).formats
+        bundle = load_bundle(self.bundle)
+        formats = bundle.formats
         if self.format not in formats:
             raise ValueError(
                 f"judge.format {self.format!r}: the bundle has {', '.join(formats)}; expected one "
                 "of them"
             )
+        if formats[self.format].takes_rubric != (self.rubric is not None):
+            takes = "needs" if self.rubric is None else "takes no"
+            raise ValueError(f"judge.rubric: the format {self.format} {takes} rubric")
+        if not bundle.verified and not self.allow_experimental:
+            raise ValueError(
+                f"judge.bundle {bundle.name}: no transcript of it names a public origin, so that "
+                "its grammar was never seen to fit real replies; try it on a few pairs and set "
+                "judge.allow_experimental to true"
+            )
         format_ = self.declared_format
+        check_texts(self.prompt_texts)
         taken = format_.declared.candidates
         if self.candidates not in taken:
             raise ValueError(
@@ -156,17 +212,26 @@ class JudgeConfig(Frozen):
     @property
     def declared_format(self) -> Format:
         """The bundle's format: what is asked about, and how replies are read."""
-        return load_bundle(self.bundle).formats[self.format]
+        names = self.rubric.names if self.rubric else ()
+        return _declared_format(self.bundle, self.format, names)
 
     @property
     def prompt_texts(self) -> Prompt:
         """The texts of the prompt."""
-        return load_bundle(self.bundle).prompt(self.format, self.candidates)
+        texts = load_bundle(self.bundle).prompt(self.format, self.candidates)
+        given = {name: own.text for name, own in self.prompt if own is not None}
+        return replace(texts, **given).with_rubric(self.rubric.text if self.rubric else "")
 
     @property
     def reply_prefix(self) -> str:
         """What replies are made to begin with: as configured, or else as the bundle says."""
         return self.sampling.reply_prefix or self.declared_format.declared.reply_prefix
+
+
+@cache
+def _declared_format(source: BundleSource, name: str, criteria: tuple[str, ...]) -> Format:
+    format_ = load_bundle(source).formats[name]
+    return format_.with_criteria(criteria) if criteria else format_
 
 
 def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

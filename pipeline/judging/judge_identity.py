@@ -21,7 +21,9 @@ from pipeline.runtime.digest import digest
 FIRST_DEFAULTS: dict[str, Any] = {}
 # Where the weights or a bundle lie does not change what they are, and how many votes are asked for
 # does not change what a vote says.
-_NOT_A_VERDICT = frozenset({"model.name", "model.revision", "votes", "bundle"})
+_NOT_A_VERDICT = frozenset(
+    {"model.name", "model.revision", "votes", "bundle", "rubric", "prompt", "allow_experimental"}
+)
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,14 @@ def canonical_form(judge: JudgeConfig, version: ModelVersion, engine: str) -> di
         version: of the weights that will really run.
         engine: the kind of engine; kinds differ in the last bits, and with them in a verdict.
     """
-    return {
+    form = {
         "weights": version.digest,
         "engine": engine,
         "prompt": prompt_digest(judge.prompt_texts, judge.declared_format),
         "grammar": judge.declared_format.grammar_identity,
         "settings": changed_settings(judge.model_dump(mode="json"), type(judge)),
     }
+    return form if judge.rubric is None else {**form, "rubric": judge.rubric.identity}
 
 
 def judge_id_of(form: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.judging.reply_grammar import (
     OPTIONS,
+    OVERALL,
     Option,
     ReplyGrammar,
     Slot,
@@ -130,12 +131,13 @@ def _last(grammar: ReplyGrammar, zone: str, rationale: str, count: int) -> Verdi
     """The verdict in prose: every place where it is written must say the same."""
     read: dict[Slot, Any] = {}
     for slots, pattern in search_patterns(grammar, count):
-        found = {_key(grammar, _contents(grammar, match)) for match in pattern.finditer(zone)}
+        every = (_contents(grammar, match) for match in pattern.finditer(zone))
+        found = {_key(grammar, contents): contents for contents in every}
         if not found:
             raise _unread(zone, grammar)
         if len(found) > 1:
             raise _NoVerdict(Reason.MALFORMED, f"verdicts that differ: {_listed(found)}")
-        read.update(zip(slots, found.pop(), strict=True))
+        read.update(zip(slots, next(iter(found.values())), strict=True))
     ordered = grammar.slots(count)
     if grammar.think == "free":
         rationale = zone.strip()
@@ -149,13 +151,13 @@ def _key(grammar: ReplyGrammar, contents: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(_side(grammar, content) or content for content in contents)
 
 
-def _listed(found: set[tuple[Any, ...]]) -> str:
-    shown = sorted(_excerpt(" ".join(_shown(each) for each in one), 40) for one in found)
+def _listed(found: Mapping[tuple[Any, ...], Sequence[Any]]) -> str:
+    shown = [_excerpt(" ".join(map(_shown, one)), 40) for one in found.values()]
     return ", ".join(shown[:4])
 
 
 def _shown(content: Any) -> str:
-    return content if isinstance(content, str) else f"{content[0]:g}"
+    return content if isinstance(content, str) else str(content[0])
 
 
 def _contents(grammar: ReplyGrammar, match: re.Match[str]) -> list[Any]:
@@ -181,8 +183,9 @@ def _verdict(
     for slot, score in zip(slots, scores, strict=True):
         by_criterion.setdefault(slot.criterion, []).append(score)
     whole = {name: _for_each(grammar, each, count) for name, each in by_criterion.items()}
-    criteria = tuple((name, each) for name, each in whole.items() if name is not None)
-    overall = whole[None] if None in whole else _mean([each for _, each in criteria])
+    own = next((name for name in (None, OVERALL) if name in whole), "")
+    criteria = tuple((name, each) for name, each in whole.items() if name and name != own)
+    overall = whole[own] if own in whole else _mean([each for _, each in criteria])
     if grammar.ties == "never" and len(overall) == 2 and overall[0] == overall[1]:
         raise _NoVerdict(Reason.MALFORMED, f"equal scores, {overall[0]:g}, where none may be")
     return Verdict(overall, None, rationale, criteria)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 _MOST = len(string.ascii_uppercase)  # candidates that letters can name
 Media = TypeVar("Media")
 
@@ -22,11 +22,18 @@ class Prompt:
         user: the user's turn around ``{context}``, ``{question}`` and ``{answers}``.
         answer: one candidate among the answers: ``{answer}``, and its name as ``{assistant}``,
             ``{n}`` or ``{letter}``.
+        rubric: the text of ``{rubric}``.
     """
 
     system: str | None
     user: str
     answer: str
+    rubric: str = ""
+
+    def with_rubric(self, text: str) -> Prompt:
+        """The same prompt with a rubric's text wherever it says ``{rubric}``."""
+        system = self.system and self.system.replace("{rubric}", text)
+        return replace(self, system=system, rubric=text)
 
     def fill(
         self,
@@ -52,6 +59,7 @@ class Prompt:
             "context": context,
             "question": [question] if isinstance(question, str) else question,
             "answers": blocks,
+            "rubric": [self.rubric],
         }
         return _joined(_fill(self.user, values))
 
@@ -68,6 +76,31 @@ class Prompt:
             text = turn.partition(f"\n\n{heads[0]}")[0] if heads else turn
             found.append(text.removesuffix(behind))
         return found
+
+
+def check_texts(prompt: Prompt) -> None:
+    """Checks that the texts of a prompt show everything, and ask for nothing unknown.
+
+    Raises:
+        ValueError: with the placeholder that is missing or unknown.
+    """
+    for name, text, needed, known in (
+        (
+            "user",
+            prompt.user,
+            {"question", "answers"},
+            {"context", "question", "answers", "rubric"},
+        ),
+        ("answer", prompt.answer, {"answer"}, {"answer", "assistant", "n", "letter"}),
+    ):
+        found = set(_PLACEHOLDER.findall(text))
+        if missing := sorted(needed - found):
+            raise ValueError(f"the {name} text of the prompt lacks {{{missing[0]}}}")
+        if unknown := sorted(found - known):
+            listed = ", ".join(f"{{{each}}}" for each in sorted(known))
+            raise ValueError(
+                f"the {name} text of the prompt has {{{unknown[0]}}}, expected some of {listed}"
+            )
 
 
 def _names(place: int, count: int) -> dict[str, Sequence[str]]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pipeline.judging.parsing import Unparseable, Verdict
+from pipeline.judging.parsing import Criteria, Unparseable, Verdict
 from pipeline.judging.renderings import Rendering
 from schemas.labels import VERDICT, VOTE
 
@@ -41,7 +41,8 @@ class Vote:
         order: the candidates in the order shown, such as ``"ba"``.
         outcome: ``VERDICT``, or the Reason why the reply could not be parsed.
         scores: one for each candidate, whatever the order; empty without scores.
-        option: ``"a"``, ``"b"``, ``"both_good"`` or ``"both_bad"``; None without an option.
+        option: ``"a"``, ``"b"``, ``"tie"``, ``"both_good"`` or ``"both_bad"``; None without one.
+        criteria: each criterion's name and scores, as ``scores`` are.
         prompt_tokens: length of the prompt, media included, in tokens.
         cached_tokens: how many of them the engine served from its prefix cache.
         run_id: the run that asked; None in votes of labels v1.
@@ -55,6 +56,7 @@ class Vote:
     outcome: str
     scores: tuple[float, ...] = ()
     option: str | None = None
+    criteria: Criteria = ()
     finish_reason: str | None = None
     rationale: str = ""
     detail: str = ""
@@ -89,7 +91,9 @@ class Vote:
         """A vote about several candidates as a vote about two of them."""
         shown = [self.order.index(LETTERS[index]) for index in (first, second)]
         scores = (self.scores[first], self.scores[second]) if self.scores else ()
-        return replace(self, order="ab" if shown[0] < shown[1] else "ba", scores=scores)
+        criteria = tuple((name, (each[first], each[second])) for name, each in self.criteria)
+        order = "ab" if shown[0] < shown[1] else "ba"
+        return replace(self, order=order, scores=scores, criteria=criteria)
 
     def as_row(self) -> dict[str, Any]:
         """The vote as labels v2 stores it."""
@@ -100,6 +104,7 @@ class Vote:
             "score_a": score_a,
             "score_b": score_b,
             "scores": list(self.scores) if len(self.scores) > 2 else None,
+            "criteria": criteria_rows(self.criteria),
             "choice": self.choice,
             "rendering": asdict(self.rendering) if self.rendering else None,
         }
@@ -111,7 +116,13 @@ class Vote:
         stored = {name: row[name] for name in _STORED}
         stored["superseded"] = bool(row["superseded"])
         rendering = Rendering.from_row(row["rendering"])
-        return cls(scores=tuple(scores), rendering=rendering, **stored)
+        criteria = tuple((each["name"], tuple(each["scores"])) for each in row["criteria"] or ())
+        return cls(scores=tuple(scores), criteria=criteria, rendering=rendering, **stored)
+
+
+def criteria_rows(criteria: Criteria) -> list[dict[str, Any]] | None:
+    """Criteria as labels v2 stores them; null where there are none."""
+    return [{"name": name, "scores": list(scores)} for name, scores in criteria] or None
 
 
 def mapped_back(read: Verdict | Unparseable, order: str) -> dict[str, Any]:
@@ -125,12 +136,48 @@ def mapped_back(read: Verdict | Unparseable, order: str) -> dict[str, Any]:
         return {"outcome": read.reason, "detail": read.detail, "rationale": read.rationale}
     shown = dict(zip(order, read.scores, strict=False))
     named: dict[str | None, str] = {"first": order[0], "second": order[-1]}
+    criteria = ((name, dict(zip(order, each, strict=True))) for name, each in read.criteria)
     return {
         "outcome": VERDICT,
         "scores": tuple(shown[letter] for letter in sorted(shown)),
+        "criteria": tuple(
+            (name, tuple(each[letter] for letter in sorted(each))) for name, each in criteria
+        ),
         "option": named.get(read.option, read.option),
         "rationale": read.rationale,
     }
+
+
+def joined(order: str, votes: Sequence[Vote]) -> Vote:
+    """One vote of replies about a candidate each, in that order; without a verdict if one has none.
+
+    Args:
+        order: the candidates.
+        votes: one for each of them.
+    """
+    first, *rest = votes
+    if not rest:
+        return first
+    failed = next((vote for vote in votes if not vote.parsed), None)
+    outcome = VERDICT if failed is None else failed.outcome
+    by_letter = sorted(votes, key=lambda vote: vote.order)
+    criteria = zip(*(vote.criteria for vote in by_letter), strict=True) if failed is None else ()
+    return replace(
+        first,
+        order=order,
+        outcome=outcome,
+        detail="" if failed is None else f"of candidate {failed.order}: {failed.detail}",
+        scores=() if failed else tuple(score for vote in by_letter for score in vote.scores),
+        criteria=tuple(
+            (each[0][0], tuple(score for _, scores in each for score in scores))
+            for each in criteria
+        ),
+        finish_reason=(failed or votes[-1]).finish_reason,
+        rationale="\n\n".join(f"[{vote.order}] {vote.rationale}" for vote in votes),
+        prompt_tokens=sum(vote.prompt_tokens for vote in votes),
+        output_tokens=sum(vote.output_tokens for vote in votes),
+        cached_tokens=sum(vote.cached_tokens for vote in votes),
+    )
 
 
 def vote_seed(pair_hash: str, number: int) -> int:

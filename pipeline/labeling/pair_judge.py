@@ -20,7 +20,7 @@ from pipeline.judging.endings import ending_of
 from pipeline.judging.judge_cards import label_id
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.renderings import Rendering, rendering_of
-from pipeline.judging.votes import Vote, mapped_back, round_orders, standing, vote_seed
+from pipeline.judging.votes import Vote, joined, mapped_back, standing, vote_seed
 from pipeline.labeling.earlier_labels import NONE, EarlierLabels
 from pipeline.labeling.prompting import Prepared, Prompting, media_threads
 from pipeline.labeling.read_pairs import Pairs
@@ -195,9 +195,13 @@ class Judge:
         """Adds votes until those that count suffice, or those of a pair are spent."""
         count, begun = len(prepared.answers), False
         while orders := next_orders(
-            self._format, votes, self._judge.votes, count, prepared.pair_hash
+            self._format,
+            self._labeler.weighted(votes),
+            self._judge.votes,
+            count,
+            prepared.pair_hash,
         ):
-            await self._purse.take(len(orders), begun)
+            await self._purse.take(sum(len(self._format.requests(o)) for o in orders), begun)
             begun = True
             superseded = len(votes) - len(standing(votes))
             asked = [
@@ -235,15 +239,26 @@ class Judge:
         sampling = self._judge.sampling
         seed = vote_seed(prepared.pair_hash, number)
         temperature = sampling.temperature
-        if temperature == 0 and number - superseded >= len(round_orders(len(order), 0, "")):
+        if temperature == 0 and number - superseded >= len(self._format.orders(len(order), 0, "")):
             temperature = sampling.retry_temperature
+        how = Sampling(temperature, sampling.top_p, sampling.max_tokens, seed)
         request_id = f"{prepared.pair_hash[:16]}-{os.urandom(4).hex()}-{number}"
-        limit = self._how.reply_limit_s
+        asked = (
+            self._request(prepared, each, f"{request_id}{each}", how)
+            for each in self._format.requests(order)
+        )
+        return joined(order, await asyncio.gather(*asked))
+
+    async def _request(
+        self, prepared: Prepared, order: str, request_id: str, how: Sampling
+    ) -> Vote:
+        """What one reply says about the candidates that it is shown."""
+        limit, seed = self._how.reply_limit_s, how.seed
         prompt = prepared.prompts.get(order)
         if prompt is None:  # a later permutation of a ranking
             prompt = await self._in_thread(self._prompting.prompt, prepared, order)
         ending = ending_of(self._judge, len(order), prompt.chat.user)
-        how = Sampling(temperature, sampling.top_p, sampling.max_tokens, seed, ending)
+        how = replace(how, ending=ending)
         chat, ended = prompt.chat, ending is not None
         shown = rendering_of(images=bool(chat.images), videos=bool(chat.clips), ended=ended)
         try:
@@ -317,7 +332,6 @@ def label_row(
         "votes": [vote.as_row() for vote in votes],
         "policy_id": policy_id,
         "judged_at": datetime.datetime.now(datetime.UTC),
-        "criteria": None,
         "decided_by": where["judge_id"] if decision.status != Status.QUARANTINED else None,
         "part_revision": None,  # stated when the part is written
     }

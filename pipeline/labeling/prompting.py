@@ -18,7 +18,7 @@ from pipeline.judging.row_checks import (
     nothing_to_compare,
     question_of,
 )
-from pipeline.judging.votes import LETTERS, round_orders
+from pipeline.judging.votes import LETTERS
 from pipeline.media.decoder import MediaDecoder
 from pipeline.media.media_store import MediaStore
 from pipeline.pairs.conversations import Part, Unfit, text_part
@@ -119,8 +119,10 @@ class Prompting:
             question,
             tuple((*media, *_on_a_new_line(rest, media)) for media, rest in answers),
         )
-        first = round_orders(len(row.candidates), 0, row.pair_hash)
-        longest = max(self.prompt(prepared, order).length for order in first)
+        format_ = self._judge.declared_format
+        first = format_.orders(len(row.candidates), 0, row.pair_hash)
+        shown = [each for order in first for each in format_.requests(order)]
+        longest = max(self.prompt(prepared, each).length for each in shown)
         limit = self._judge.model.max_model_len - self._judge.sampling.max_tokens
         if longest > limit:
             raise RowRejected(
@@ -130,7 +132,7 @@ class Prompting:
         return prepared
 
     def prompt(self, prepared: Prepared, order: str) -> Rendered:
-        """The prompt that shows the candidates in ``order``; laid out once."""
+        """The prompt that shows these candidates in ``order``; laid out once."""
         if order not in prepared.prompts:
             answers = [prepared.answers[LETTERS.index(letter)] for letter in order]
             parts = self._prompt.fill(prepared.context, prepared.question, answers)

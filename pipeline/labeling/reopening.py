@@ -16,7 +16,9 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from pipeline.aggregation.criteria_weights import weighted, weights_of
 from pipeline.aggregation.evidence import next_orders
+from pipeline.aggregation.policy import PolicyConfig
 from pipeline.judging.asking import asking_of
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.renderings import concerns, unstated
@@ -62,7 +64,7 @@ class Reopening:
             return "shown_otherwise"
         orders = next_orders(
             self.judge.declared_format,
-            votes,
+            weighted(votes, weights_of(self.judge, PolicyConfig())),
             self.judge.votes,
             len(votes[0].order),
             label["pair_hash"],

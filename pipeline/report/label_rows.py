@@ -15,7 +15,7 @@ from pipeline.snapshots.table_reader import TableFile
 from pipeline.store.object_store import Store
 from schemas.labels import LABELS
 from schemas.manifest import Manifest
-from schemas.snapshots import TABLES
+from schemas.snapshots import SNAPSHOT_VOTES, TABLES
 
 Row = dict[str, Any]
 _PLAIN = [name for name in LABELS.names if name != "votes"]
@@ -48,9 +48,8 @@ class SnapshotRows:
     def rows(self, shard: str, key: str, start: int, stop: int) -> list[Row]:
         found: list[Row] = []
         for table in ("labels", "quarantine"):
-            for rows in self._of_shard(table, shard, start, stop):
-                inside = pc.and_(pc.greater_equal(rows["row"], start), pc.less(rows["row"], stop))
-                found += rows.filter(inside).select(_PLAIN).to_pylist()
+            for rows in self._of_shard(table, shard, start, stop, _PLAIN):
+                found += rows.to_pylist()
         return sorted(found, key=lambda row: int(row["row"]))
 
     def votes(self, shard: str, key: str, rows: Collection[int]) -> dict[int, list[Row]]:
@@ -58,16 +57,17 @@ class SnapshotRows:
             return {}
         wanted = pa.array(sorted(rows), pa.int64())
         found: dict[int, list[Row]] = defaultdict(list)
-        for votes in self._of_shard("votes", shard, min(rows), max(rows) + 1):
+        names = SNAPSHOT_VOTES.names
+        for votes in self._of_shard("votes", shard, min(rows), max(rows) + 1, names):
             for vote in votes.filter(pc.is_in(votes["row"], wanted)).to_pylist():
                 found[vote["row"]].append(vote)
         return dict(found)
 
-    def _of_shard(self, table: str, shard: str, start: int, stop: int) -> Iterator[pa.Table]:
-        inside = {"shard": (shard, shard), "row": (start, stop - 1)}
+    def _of_shard(
+        self, table: str, shard: str, start: int, stop: int, columns: list[str]
+    ) -> Iterator[pa.Table]:
         for file in self._files.get((table, self._groups.get(shard, -1)), ()):
-            for rows in file.tables(TABLES[table].names, inside):
-                yield rows.filter(pc.equal(rows["shard"], shard))
+            yield from file.of_shard(shard, start, stop, columns)
 
 
 class PartRows:

@@ -24,10 +24,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
-from pipeline.aggregation.calibration import Calibration
-from pipeline.aggregation.calibration_cards import read_calibration
+from pipeline.aggregation.calibration_cards import calibration_of
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import PolicyConfig
 from pipeline.aggregation.reachable import check_reachable
@@ -87,7 +86,7 @@ def publish(
     *,
     policy: PolicyConfig | None = None,
     votes: VotesConfig | None = None,
-    calibration: Calibration | Literal["card", "none"] = "card",
+    calibration: str = "card",
     max_bad_shards: int = 0,
     gate: Gate | None = None,
     keep_withdrawn: bool = False,
@@ -108,7 +107,7 @@ def publish(
         lease: of the output, held by this run.
         policy: how all votes become labels; the default policy if not given.
         votes: the settings that the policy leaves to the judge; by default those of its card.
-        calibration: what makes ``p_a`` of the votes: by default what the judge's card has, if any.
+        calibration: what makes ``p_a`` of the votes, see ``calibration_of``.
         max_bad_shards: how many shards of the input may be unreadable.
         gate: decides whether the snapshot goes live; otherwise it stays as a candidate.
         keep_withdrawn: whether a snapshot that somebody has just rolled back from stays
@@ -204,15 +203,13 @@ def _labeler(
     card: dict[str, Any],
     policy: PolicyConfig,
     votes: VotesConfig | None,
-    calibration: Calibration | Literal["card", "none"],
+    calibration: str,
 ) -> Labeler:
     """What decides all labels of a snapshot."""
     judge = judge_of(card)
     if votes is not None:
         judge = judge.model_copy(update={"votes": votes})
-    fitted = None if calibration == "none" else calibration
-    if fitted == "card":
-        fitted = read_calibration(output, card["judge_id"])
+    fitted = calibration_of(output, card["judge_id"], calibration)
     check_reachable(judge, policy, calibrated=fitted is not None)
     return Labeler.of(judge, policy, fitted)
 

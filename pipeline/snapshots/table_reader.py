@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.runtime.errors import InputError
@@ -73,6 +74,15 @@ class TableFile:
         """The row groups that may have rows in all ranges, one at a time."""
         for group in self.groups(ranges):
             yield self.read(group, columns)
+
+    def of_shard(
+        self, shard: str, start: int, stop: int, columns: Sequence[str]
+    ) -> Iterator[pa.Table]:
+        """Some columns of a shard's rows ``[start, stop)``, among those of others, in order."""
+        row, wanted = pc.field("row"), list(dict.fromkeys(["shard", "row", *columns]))
+        mine = (pc.field("shard") == shard) & (row >= start) & (row < stop)
+        for found in self.tables(wanted, {"shard": (shard, shard), "row": (start, stop - 1)}):
+            yield found.filter(mine).select(columns)
 
     def _overlaps(self, group: int, column: str, low: Any, high: Any) -> bool:
         found = self.footer.row_group(group).column(self._columns[column]).statistics

@@ -15,12 +15,12 @@ from pipeline.store.s3_objects import Objects
 from tests.chaos.dying import dying
 from tests.chaos.publish_and_die import GATE
 from tests.derivations import Labelled
-from tests.publishing import Mill, assert_live_is, latest_of, stored_files
+from tests.publishing import LabeledInput, assert_live_is, latest_of, stored_files
 from tests.s3_server import BUCKET, JOB, S3Server
 
 
-def request(mill: Mill, die_at: int | None) -> dict[str, Any]:
-    return {"source": mill.source.uri, "output": mill.output.uri, "die_at": die_at}
+def request(labeled: LabeledInput, die_at: int | None) -> dict[str, Any]:
+    return {"source": labeled.source.uri, "output": labeled.output.uri, "die_at": die_at}
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
@@ -40,22 +40,22 @@ def place(
     Objects.clear_instance_cache()
 
 
-def copied(mill: Mill, uri: str) -> Mill:
+def copied(labeled: LabeledInput, uri: str) -> LabeledInput:
     """The same input with a copy of the output, as it is now."""
-    made = Labelled(Store(uri), mill.made.judge, mill.made.judge_id)
-    for entry in mill.output.list():
+    made = Labelled(Store(uri), labeled.made.judge, labeled.made.judge_id)
+    for entry in labeled.output.list():
         if entry.key.startswith(("snapshots/LATEST", "leases/")):
-            found = mill.output.read_version(entry.key)
+            found = labeled.output.read_version(entry.key)
             assert found is not None
             assert made.output.swap(entry.key, found.data, None) is not None
         else:
-            made.output.put(entry.key, mill.output.read(entry.key))
-    return Mill(mill.source, made, dict(mill.shards))
+            made.output.put(entry.key, labeled.output.read(entry.key))
+    return LabeledInput(labeled.source, made, dict(labeled.shards))
 
 
 def test_killed_at_every_step(place: tuple[str, Mapping[str, str]]) -> None:
     uri, environment = place
-    before = Mill.at(uri)
+    before = LabeledInput.at(uri)
     for number in range(3):
         before.shard(f"{number}.parquet", 40, seed=number)
     old = before.publish(gate=GATE).manifest
@@ -99,21 +99,23 @@ def test_killed_at_every_step(place: tuple[str, Mapping[str, str]]) -> None:
         # On S3, where a process takes seconds to connect, only around what readers follow.
         first = published - 1 if environment else 0
         for number in range(first, len(steps)):
-            mill = copied(before, f"{uri}/killed-{number}")
-            died = ask(request(mill, number))
+            labeled = copied(before, f"{uri}/killed-{number}")
+            died = ask(request(labeled, number))
             assert (died["signal"], died["exit"]) == (signal.SIGKILL, None)
             assert died["steps"] == steps[:number]
             visible = number > published
-            mill.shards = after if visible else shards
-            assert_live_is(mill)
+            labeled.shards = after if visible else shards
+            assert_live_is(labeled)
             live = new.snapshot_id if visible else old.snapshot_id
-            assert latest_of(mill.output)["snapshot_id"] == live
-            whole_ones = {name for name, has in SnapshotListing.of(mill.output).ids.items() if has}
+            assert latest_of(labeled.output)["snapshot_id"] == live
+            whole_ones = {
+                name for name, has in SnapshotListing.of(labeled.output).ids.items() if has
+            }
             manifest_is_there = number > len(written) + 1
             assert whole_ones == {old.snapshot_id, *[new.snapshot_id] * manifest_is_there}
 
-            again = ask(request(mill, None))
+            again = ask(request(labeled, None))
             assert (again["signal"], again["exit"]) == (None, 0)
-            mill.shards = after
-            assert assert_live_is(mill).files == new.files
-            assert stored_files(mill.output) == stored_files(whole.output)
+            labeled.shards = after
+            assert assert_live_is(labeled).files == new.files
+            assert stored_files(labeled.output) == stored_files(whole.output)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.publishing import Mill
+from tests.publishing import LabeledInput
 
 
 @pytest.fixture
-def mill(tmp_path: Path) -> Mill:
+def labeled(tmp_path: Path) -> LabeledInput:
     """Three labelled shards, of 45, 30 and 7 rows."""
-    made = Mill.at(str(tmp_path))
+    made = LabeledInput.at(str(tmp_path))
     made.shard("a.parquet", 45)
     made.shard("sub/b.parquet", 30, seed=1)
     made.shard("z.parquet", 7, seed=2)

@@ -24,7 +24,7 @@ from pipeline.store.host import Host
 from pipeline.store.object_store import Store
 from pipeline.store.removal import remove_objects
 from tests.cleaning import THEIRS, gone, objects, run_clean, stored_votes
-from tests.publishing import Mill, latest_of, live_rows, run_publish, stored_files
+from tests.publishing import LabeledInput, latest_of, live_rows, run_publish, stored_files
 
 ALL = [
     f"--clean.{name}"
@@ -35,20 +35,20 @@ ALL += ["--clean.attempts_days=0", "--clean.parts_days=0"]
 
 
 @pytest.fixture
-def mill(tmp_path: Path) -> Mill:
-    made = Mill.at(str(tmp_path))
+def labeled(tmp_path: Path) -> LabeledInput:
+    made = LabeledInput.at(str(tmp_path))
     made.shard("a.parquet", 20)
     made.shard("b.parquet", 20)
     return made
 
 
-def published(mill: Mill, count: int) -> list[str]:
+def published(labeled: LabeledInput, count: int) -> list[str]:
     """So many snapshots that went live, oldest first."""
     ids = []
     for number in range(count):
-        mill.shard("b.parquet", 20, seed=5 * number + 5)  # other bytes, the same votes
-        update_index(mill.output, mill.made.judge_id)
-        ids.append(mill.publish(run_id=f"2026112{number}T010000-abcdef").manifest.snapshot_id)
+        labeled.shard("b.parquet", 20, seed=5 * number + 5)  # other bytes, the same votes
+        update_index(labeled.output, labeled.made.judge_id)
+        ids.append(labeled.publish(run_id=f"2026112{number}T010000-abcdef").manifest.snapshot_id)
     return ids
 
 
@@ -57,84 +57,84 @@ def named_files(output: Store, snapshots: Iterable[str]) -> set[str]:
     return {file.path for name in snapshots for file in read_manifest(output, name).files}
 
 
-def test_a_dry_run_says_what_would_go_and_removes_nothing(mill: Mill) -> None:
-    first, second, third = published(mill, 3)
-    before = objects(mill.output)
-    outcome = run_clean(mill.output, "--clean.snapshots.keep", "1")
+def test_a_dry_run_says_what_would_go_and_removes_nothing(labeled: LabeledInput) -> None:
+    first, second, third = published(labeled, 3)
+    before = objects(labeled.output)
+    outcome = run_clean(labeled.output, "--clean.snapshots.keep", "1")
     assert (outcome.exit_code, outcome.error) == (0, "")
     why = {
         ("snapshot", first): "not among the newest 1",
         ("files of snapshots", "files"): "no snapshot names them",
-        ("files of an index", f"judge={mill.made.judge_id[:16]}"): (
+        ("files of an index", f"judge={labeled.made.judge_id[:16]}"): (
             "a later state of the index does not name them"
         ),
     }
     assert gone(outcome, "would remove") == why
-    assert objects(mill.output) == before
-    listed = list(mill.output.list(folder_of(first)))
+    assert objects(labeled.output) == before
+    listed = list(labeled.output.list(folder_of(first)))
     (event,) = [each for each in outcome.events if each.get("name") == first]
     assert event["objects"] == len(listed)
     assert event["bytes"] == sum(entry.size for entry in listed)
 
-    of_first, of_others = (named_files(mill.output, ids) for ids in ([first], [second, third]))
-    assert gone(run_clean(mill.output, "--clean.snapshots.keep", "1", "--apply")) == why
-    after = objects(mill.output)
+    of_first, of_others = (named_files(labeled.output, ids) for ids in ([first], [second, third]))
+    assert gone(run_clean(labeled.output, "--clean.snapshots.keep", "1", "--apply")) == why
+    after = objects(labeled.output)
     assert {key for key in before.keys() - after.keys() if not key.startswith("index/")} == {
         entry.key for entry in listed
     } | (of_first - of_others)
     assert of_first - of_others
     assert all(before[key] == data for key, data in after.items())
-    assert read_manifest(mill.output, second).snapshot_id == second
-    assert latest_of(mill.output)["snapshot_id"] == third
+    assert read_manifest(labeled.output, second).snapshot_id == second
+    assert latest_of(labeled.output)["snapshot_id"] == third
 
 
-def test_without_a_limit_only_what_nobody_can_use_goes(mill: Mill) -> None:
-    published(mill, 2)
+def test_without_a_limit_only_what_nobody_can_use_goes(labeled: LabeledInput) -> None:
+    published(labeled, 2)
     half = f"{folder_of('0' * 16)}/labels/00000.parquet"
-    mill.output.put(half, b"of a publisher that was killed")
-    before = objects(mill.output)
-    outcome = run_clean(mill.output, "--apply")
+    labeled.output.put(half, b"of a publisher that was killed")
+    before = objects(labeled.output)
+    outcome = run_clean(labeled.output, "--apply")
     why = "has no manifest: its publisher, or its removal, was ended"
     assert gone(outcome)["snapshot", "0" * 16] == why
-    after = objects(mill.output)
+    after = objects(labeled.output)
     removed = before.keys() - after.keys()
     assert half in removed
     assert {key.split("/")[0] for key in removed - {half}} <= {"index"}
 
 
-def test_files_of_others_stay_and_are_named(mill: Mill) -> None:
-    first, *_ = published(mill, 4)
+def test_files_of_others_stay_and_are_named(labeled: LabeledInput) -> None:
+    first, *_ = published(labeled, 4)
     theirs = {*THEIRS, f"{folder_of(first)}/notes.txt", f"{folder_of(first)}/labels/0.parquet"}
     for key in theirs:
-        mill.output.put(key, b"theirs")
-    outcome = run_clean(mill.output, *ALL, "--apply")
+        labeled.output.put(key, b"theirs")
+    outcome = run_clean(labeled.output, *ALL, "--apply")
     assert (outcome.exit_code, outcome.error) == (0, "")
     assert ("snapshot", first) in gone(outcome)
-    after = objects(mill.output)
+    after = objects(labeled.output)
     assert {key for key, data in after.items() if data == b"theirs"} == theirs
     left = outcome.event("not ours, left")
     assert (left["objects"], left["bytes"]) == (len(theirs), 6 * len(theirs))
 
 
-def test_dead_versions_go_once_their_votes_are_elsewhere(mill: Mill) -> None:
-    published(mill, 3)  # b.parquet has three versions; all have the same votes
-    mill.shard("a.parquet", 10, seed=1)  # a second version, with other votes
-    update_index(mill.output, mill.made.judge_id)
-    mill.publish()
-    votes, parts = stored_votes(mill.output), [e.key for e in mill.output.list("parts")]
+def test_dead_versions_go_once_their_votes_are_elsewhere(labeled: LabeledInput) -> None:
+    published(labeled, 3)  # b.parquet has three versions; all have the same votes
+    labeled.shard("a.parquet", 10, seed=1)  # a second version, with other votes
+    update_index(labeled.output, labeled.made.judge_id)
+    labeled.publish()
+    votes, parts = stored_votes(labeled.output), [e.key for e in labeled.output.list("parts")]
     limits = ("--clean.snapshots.keep=1", "--clean.snapshots.days=0", "--clean.parts_days=0")
-    outcome = run_clean(mill.output, *limits, "--apply")
+    outcome = run_clean(labeled.output, *limits, "--apply")
     assert {kind for kind, _ in gone(outcome)} >= {"snapshot", "parts of a shard"}
-    left = [entry.key for entry in mill.output.list("parts")]
-    assert stored_votes(mill.output) == votes
+    left = [entry.key for entry in labeled.output.list("parts")]
+    assert stored_votes(labeled.output) == votes
     # Of b.parquet only the version of today is left; of a.parquet the first, too: its votes are.
     assert sorted(versions(parts)) == [2, 4]
     assert sorted(versions(left)) == [1, 2]
-    index = update_index(mill.output, mill.made.judge_id)
+    index = update_index(labeled.output, labeled.made.judge_id)
     assert {key for key, _ in index.part_keys() if key} == set(left)
     assert sum(not key for key, _ in index.part_keys()) == len(parts) - len(left)
-    assert latest_of(mill.output)["snapshot_id"]
-    assert mill.publish().live
+    assert latest_of(labeled.output)["snapshot_id"]
+    assert labeled.publish().live
 
 
 def versions(parts: Iterable[str]) -> Iterable[int]:
@@ -143,56 +143,58 @@ def versions(parts: Iterable[str]) -> Iterable[int]:
     return Counter(folder.rpartition("/")[0] for folder in folders).values()
 
 
-def test_what_states_that_nothing_is_known_stops_it(mill: Mill) -> None:
-    first, *_, last = published(mill, 3)
-    manifest = mill.output.read(manifest_key(first))
-    mill.output.put(manifest_key(first), b"{}")
-    before = objects(mill.output)
-    damaged = run_clean(mill.output, *ALL, "--apply")
+def test_what_states_that_nothing_is_known_stops_it(labeled: LabeledInput) -> None:
+    first, *_, last = published(labeled, 3)
+    manifest = labeled.output.read(manifest_key(first))
+    labeled.output.put(manifest_key(first), b"{}")
+    before = objects(labeled.output)
+    damaged = run_clean(labeled.output, *ALL, "--apply")
     assert damaged.exit_code == 2
     assert f"{folder_of(first)}/manifest.json: not a valid Manifest" in damaged.error
-    mill.output.put(manifest_key(first), manifest)
-    mill.output.delete(manifest_key(last))
-    lost = run_clean(mill.output, *ALL, "--apply")
+    labeled.output.put(manifest_key(first), manifest)
+    labeled.output.delete(manifest_key(last))
+    lost = run_clean(labeled.output, *ALL, "--apply")
     assert lost.exit_code == 2
     assert "LATEST.json names this snapshot; nothing was removed" in lost.error
-    assert before.keys() - objects(mill.output).keys() == {manifest_key(last)}
+    assert before.keys() - objects(labeled.output).keys() == {manifest_key(last)}
 
 
-def test_without_a_live_snapshot_no_snapshot_goes(mill: Mill) -> None:
-    ids = set(published(mill, 3))
-    mill.output.delete(LATEST_KEY)
-    outcome = run_clean(mill.output, *ALL, "--apply")
+def test_without_a_live_snapshot_no_snapshot_goes(labeled: LabeledInput) -> None:
+    ids = set(published(labeled, 3))
+    labeled.output.delete(LATEST_KEY)
+    outcome = run_clean(labeled.output, *ALL, "--apply")
     assert not {name for kind, name in gone(outcome) if kind == "snapshot"} & ids
 
 
-def test_the_live_snapshot_is_refused(mill: Mill, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_live_snapshot_is_refused(
+    labeled: LabeledInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever the plan says: what is live is looked up again before the first removal."""
-    ids = published(mill, 3)
+    ids = published(labeled, 3)
     monkeypatch.setattr(Stored, "needed_snapshots", {})
-    before = objects(mill.output)
-    outcome = run_clean(mill.output, "--clean.snapshots.days=0", "--apply")
+    before = objects(labeled.output)
+    outcome = run_clean(labeled.output, "--clean.snapshots.days=0", "--apply")
     assert outcome.exit_code == 1
     assert "refused to remove snapshot" in outcome.error
     assert all(name in outcome.error for name in ids[1:])
-    assert objects(mill.output) == before
+    assert objects(labeled.output) == before
 
 
 def test_a_clock_that_goes_back_removes_no_more(
-    mill: Mill, monkeypatch: pytest.MonkeyPatch
+    labeled: LabeledInput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A snapshot that says it is older than its parent counts as younger; ages only shrink."""
     now, day = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
     ids = []
     for number, offset in enumerate((0, 1, -400, 2)):  # the third by a clock that is a year back
         monkeypatch.setattr(Host, "now", lambda host, at=now + offset * day: at)
-        mill.shard("b.parquet", 20, seed=5 * number + 5)
-        ids.append(mill.publish().manifest.snapshot_id)
-    ids.append(mill.publish(gate=lambda *_: {"passed": False}).manifest.snapshot_id)
+        labeled.shard("b.parquet", 20, seed=5 * number + 5)
+        ids.append(labeled.publish().manifest.snapshot_id)
+    ids.append(labeled.publish(gate=lambda *_: {"passed": False}).manifest.snapshot_id)
 
     def would_go(offset: int, *limits: str) -> set[str]:
         monkeypatch.setattr(Host, "now", lambda host: now + offset * day)
-        outcome = run_clean(mill.output, *limits)
+        outcome = run_clean(labeled.output, *limits)
         return {name for _, name in gone(outcome, "would remove") if name in ids}
 
     assert would_go(2, "--clean.snapshots.keep=3") == {ids[0]}
@@ -201,14 +203,14 @@ def test_a_clock_that_goes_back_removes_no_more(
         assert would_go(back, "--clean.snapshots.days=1.5") <= {ids[0]}
 
 
-def test_records_that_others_need_stay(mill: Mill) -> None:
+def test_records_that_others_need_stay(labeled: LabeledInput) -> None:
     """Of runs, canaries and marks: the newest that judged, what published, open rows."""
-    output, judge = mill.output, f"judge={mill.made.judge_id[:16]}"
-    published(mill, 1)  # by 20261120
+    output, judge = labeled.output, f"judge={labeled.made.judge_id[:16]}"
+    published(labeled, 1)  # by 20261120
     runs = {f"202601{n:02d}T010000-abcdef": n for n in range(1, 7)}
     for name, number in runs.items():
         pairs = 0 if number > 4 else 3
-        record = {"judge_id": mill.made.judge_id, "input": "in", "pairs": pairs}
+        record = {"judge_id": labeled.made.judge_id, "input": "in", "pairs": pairs}
         output.put(f"runs/{name}/run.json", json.dumps(record).encode())
         output.put(f"runs/{name}/report.html", b"")
     output.put("runs/20261120T010000-abcdef/hooks.json", b"{}")
@@ -251,32 +253,32 @@ OPERATIONS = st.lists(
 @given(OPERATIONS, st.integers(1, 3))
 def test_whatever_happened_nothing_that_is_needed_goes(operations: Any, keep: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        mill = Mill.at(folder)
-        mill.shard("a.parquet", 8)
+        labeled = LabeledInput.at(folder)
+        labeled.shard("a.parquet", 8)
         steps = [*operations, ("publish", True, 0), ("clean", keep, 0)]
         for turn, (operation, what, cast) in enumerate(steps, 1):
-            act(mill, operation, what, 5 * turn + cast)  # shards of one cast have the same votes
-        assert {row["pair_id"] for row in live_rows(mill.output)} == {
-            row["pair_id"] for row in mill.expected("labels")
+            act(labeled, operation, what, 5 * turn + cast)  # shards of one cast have the same votes
+        assert {row["pair_id"] for row in live_rows(labeled.output)} == {
+            row["pair_id"] for row in labeled.expected("labels")
         }
 
 
-def act(mill: Mill, operation: str, what: Any, seed: int) -> None:
+def act(labeled: LabeledInput, operation: str, what: Any, seed: int) -> None:
     """Does something to an output; a clean is held against what was there before."""
-    name, judge = f"{what}.parquet", mill.made.judge_id
+    name, judge = f"{what}.parquet", labeled.made.judge_id
     if operation == "write":
-        mill.shard(name, 8 + seed % 2, seed)
-    elif operation == "drop" and name in mill.shards:
-        mill.drop(name)
+        labeled.shard(name, 8 + seed % 2, seed)
+    elif operation == "drop" and name in labeled.shards:
+        labeled.drop(name)
     elif operation == "publish":
-        mill.publish(gate=lambda *_: {"passed": what})
+        labeled.publish(gate=lambda *_: {"passed": what})
     elif operation == "roll back":
-        ids = sorted(entry.key.split("/")[1] for entry in mill.output.list("snapshots"))
-        run_publish(mill.output, "--rollback", ids[what % len(ids)] if ids else "none")
+        ids = sorted(entry.key.split("/")[1] for entry in labeled.output.list("snapshots"))
+        run_publish(labeled.output, "--rollback", ids[what % len(ids)] if ids else "none")
     elif operation == "index":
-        update_index(mill.output, judge)
+        update_index(labeled.output, judge)
     elif operation == "clean":
-        check_clean(mill.output, judge, what)
+        check_clean(labeled.output, judge, what)
 
 
 def check_clean(output: Store, judge: str, keep: int) -> None:
@@ -317,9 +319,11 @@ def found_votes(output: Store, judge: str) -> dict[str, int]:
     return {pair: len(row["votes"]) for pair, row in rows.items() if row}
 
 
-def test_a_clean_that_is_killed_goes_on(mill: Mill, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clean_that_is_killed_goes_on(
+    labeled: LabeledInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After any number of removals; what is left over goes the next time."""
-    published(mill, 4)
+    published(labeled, 4)
     limits = ("--clean.snapshots.keep=1", "--clean.parts_days=0", "--apply")
 
     def until(stop: int) -> Callable[[Store, Iterable[str], Callable[[], None]], None]:
@@ -331,13 +335,13 @@ def test_a_clean_that_is_killed_goes_on(mill: Mill, monkeypatch: pytest.MonkeyPa
 
     for stop in range(4):
         monkeypatch.setattr(clean, "remove_objects", until(stop))
-        assert run_clean(mill.output, *limits).exit_code == 130
-        assert len(live_rows(mill.output)) == len(mill.expected("labels"))
+        assert run_clean(labeled.output, *limits).exit_code == 130
+        assert len(live_rows(labeled.output)) == len(labeled.expected("labels"))
     monkeypatch.undo()
-    assert run_clean(mill.output, *limits).exit_code == 0
-    assert len(live_rows(mill.output)) == len(mill.expected("labels"))
-    latest = latest_of(mill.output)
+    assert run_clean(labeled.output, *limits).exit_code == 0
+    assert len(live_rows(labeled.output)) == len(labeled.expected("labels"))
+    latest = latest_of(labeled.output)
     left = {latest["snapshot_id"], latest["previous"]}
-    folders = {entry.key.split("/")[1] for entry in mill.output.list("snapshots")}
+    folders = {entry.key.split("/")[1] for entry in labeled.output.list("snapshots")}
     assert folders == {*left, "LATEST.json", "files"}
-    assert stored_files(mill.output).keys() == named_files(mill.output, left)
+    assert stored_files(labeled.output).keys() == named_files(labeled.output, left)

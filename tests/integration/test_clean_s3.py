@@ -12,7 +12,7 @@ import pipeline
 from pipeline.parts.index_update import update_index
 from pipeline.store.s3_objects import Objects
 from tests.cleaning import THEIRS, run_clean, stored_votes
-from tests.publishing import SMALL, Mill, latest_of
+from tests.publishing import SMALL, LabeledInput, latest_of
 from tests.s3_server import BUCKET, CLEANER, JOB, S3Server
 
 pytestmark = pytest.mark.s3
@@ -21,64 +21,64 @@ LIMITS = ("--clean.snapshots.keep=1", "--clean.parts_days=0", "--apply")
 
 
 @pytest.fixture
-def mill(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mill]:
+def labeled(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[LabeledInput]:
     """Two labelled shards on the server, where this key may delete."""
     for name, value in s3.environment(CLEANER).items():
         monkeypatch.setenv(name, value)
     Objects.clear_instance_cache()  # it remembers the key before
-    made = Mill.at(f"s3://{BUCKET}/cleaned/{id(monkeypatch)}")
+    made = LabeledInput.at(f"s3://{BUCKET}/cleaned/{id(monkeypatch)}")
     for number in range(2):
         made.shard(f"{number}.parquet", 20, seed=number)
     yield made
     Objects.clear_instance_cache()
 
 
-def test_a_reader_that_polls_misses_nothing(mill: Mill) -> None:
+def test_a_reader_that_polls_misses_nothing(labeled: LabeledInput) -> None:
     """Every generation rewrites a shard; after each of them all that may go goes."""
     stop, read = threading.Event(), list[int]()
     for key in THEIRS:
-        mill.output.put(key, b"theirs")
+        labeled.output.put(key, b"theirs")
 
     def poll() -> None:
         while not stop.is_set():
-            rows = pipeline.open_snapshot(mill.output.uri).to_table(use_threads=False)
+            rows = pipeline.open_snapshot(labeled.output.uri).to_table(use_threads=False)
             read.append(rows.num_rows)
 
-    mill.publish(SLOW)
+    labeled.publish(SLOW)
     with ThreadPoolExecutor(2) as threads:
         readers = [threads.submit(poll) for _ in range(2)]
         try:
             for number in range(1, 7):
-                mill.shard("0.parquet", 20, seed=5 * number)  # the same votes
-                update_index(mill.output, mill.made.judge_id)
-                assert mill.publish(SLOW).changed
-                votes = stored_votes(mill.output)
-                outcome = run_clean(mill.output, *LIMITS)
+                labeled.shard("0.parquet", 20, seed=5 * number)  # the same votes
+                update_index(labeled.output, labeled.made.judge_id)
+                assert labeled.publish(SLOW).changed
+                votes = stored_votes(labeled.output)
+                outcome = run_clean(labeled.output, *LIMITS)
                 assert (outcome.exit_code, outcome.error) == (0, "")
-                assert stored_votes(mill.output) == votes
+                assert stored_votes(labeled.output) == votes
         finally:
             stop.set()
         for reader in readers:
             reader.result()
-    assert set(read) == {len(mill.expected("labels"))}
-    latest = latest_of(mill.output)
-    left = {entry.key.split("/")[1] for entry in mill.output.list("snapshots")}
+    assert set(read) == {len(labeled.expected("labels"))}
+    latest = latest_of(labeled.output)
+    left = {entry.key.split("/")[1] for entry in labeled.output.list("snapshots")}
     assert left - {"README.md", "0123456789abcdef"} == {
         latest["snapshot_id"], latest["previous"], "LATEST.json", "files"
     }  # fmt: skip
-    assert [mill.output.read(key) for key in THEIRS] == [b"theirs"] * len(THEIRS)
-    versions = {entry.key.rsplit("/", 1)[0] for entry in mill.output.list("parts")}
+    assert [labeled.output.read(key) for key in THEIRS] == [b"theirs"] * len(THEIRS)
+    versions = {entry.key.rsplit("/", 1)[0] for entry in labeled.output.list("parts")}
     # Of the shard that is rewritten the version of each snapshot that stays, and of the other one.
     assert len(versions - {"parts/judge=0123456789abcdef"}) == 3
 
 
 def test_without_the_right_to_delete(
-    s3: S3Server, mill: Mill, monkeypatch: pytest.MonkeyPatch
+    s3: S3Server, labeled: LabeledInput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in s3.environment(JOB).items():
         monkeypatch.setenv(name, value)
     Objects.clear_instance_cache()
-    job = Mill.at(f"s3://{BUCKET}/out/cleaned")
+    job = LabeledInput.at(f"s3://{BUCKET}/out/cleaned")
     for number in range(3):
         job.shard("0.parquet", 20, seed=number)
         job.publish(SLOW)

@@ -295,7 +295,7 @@ def test_foreign_columns(tmp_path: Path) -> None:
     made = Corpus.at(tmp_path)
     made.shard("a.parquet", rows, [CAST[n % 5] for n in range(40)], bytes(buffer.getvalue()))
     made.publish()
-    config = tmp_path / "mill.yaml"
+    config = tmp_path / "labeled.yaml"
     export = {"validation": 0, "selection": {"max_per_prompt": 1, "max_similarity": 0.99}}
     config.write_text(json.dumps({"input": {"columns": columns}, "export": export}))
     done = run_export(made.output, "--config", str(config))

@@ -34,7 +34,7 @@ def corpus(tmp_path: Path) -> Corpus:
 
 def job(corpus: Corpus, gate: dict[str, Any] | None = None, *more: str) -> Outcome:
     """``jobs.publish`` with these thresholds in its configuration."""
-    config = Path(corpus.output.uri).parent / "mill.yaml"
+    config = Path(corpus.output.uri).parent / "labeled.yaml"
     config.write_text(json.dumps({"gate": gate or {}}))
     arguments = ("--input", corpus.source.uri, "--config", str(config), *SIZES, *more)
     return run_publish(corpus.output, *arguments)

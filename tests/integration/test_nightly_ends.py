@@ -22,7 +22,7 @@ from pipeline.store.writer_lease import writer_lease
 from tests.labeling import Row, label_arguments, write_config
 from tests.nights import detail_of, nights, published, rows_of, run_nightly, steps_of, write_corpus
 from tests.processes import started, wait_until
-from tests.publishing import QUIET, Mill
+from tests.publishing import QUIET, LabeledInput
 from tests.shards import pair, write_shard
 
 
@@ -101,10 +101,10 @@ def test_shards_added_during_a_nightly_run_are_left_to_the_next(
     assert published(output) == rows_of(corpus | {"late.parquet": late})
 
 
-def test_an_input_replaced_during_a_nightly_run_is_not_published(mill: Mill) -> None:
+def test_an_input_replaced_during_a_nightly_run_is_not_published(labeled: LabeledInput) -> None:
     with pytest.raises(InputError, match="all of its 3 shards were added after the plan was made"):
-        mill.publish(shards=frozenset({"gone.parquet"}))
-    assert mill.output.size(LATEST_KEY) is None
+        labeled.publish(shards=frozenset({"gone.parquet"}))
+    assert labeled.output.size(LATEST_KEY) is None
 
 
 def test_a_failed_nightly_run_is_reported_and_raises_its_own_error(

@@ -28,7 +28,7 @@ from tests.derivations import Labelled
 from tests.labeling import contents
 from tests.publishing import (
     SMALL,
-    Mill,
+    LabeledInput,
     assert_live_is,
     latest_of,
     live_rows,
@@ -37,10 +37,10 @@ from tests.publishing import (
 )
 
 
-def test_readers_get_exactly_the_labels_of_the_input(mill: Mill) -> None:
-    published = mill.publish()
+def test_readers_get_exactly_the_labels_of_the_input(labeled: LabeledInput) -> None:
+    published = labeled.publish()
     assert (published.live, published.changed) == (True, True)
-    manifest = assert_live_is(mill)
+    manifest = assert_live_is(labeled)
     assert manifest == published.manifest
     assert manifest.counts == {
         "labeled": 32, "tie": 17, "abstained": 17, "quarantined": 16, "missing": 0,
@@ -49,18 +49,18 @@ def test_readers_get_exactly_the_labels_of_the_input(mill: Mill) -> None:
         "a.parquet": 45, "sub/b.parquet": 30, "z.parquet": 7,
     }  # fmt: skip
     for shard in manifest.shards:
-        (entry,) = mill.source.list(shard.path)
-        assert shard.content == mill.source.content_key(entry)
-        statuses = [row["status"] for row in mill.shards[shard.path]]
+        (entry,) = labeled.source.list(shard.path)
+        assert shard.content == labeled.source.content_key(entry)
+        statuses = [row["status"] for row in labeled.shards[shard.path]]
         assert shard.counts == {name: statuses.count(name) for name in shard.counts}
-    assert manifest.judge["judge_id"] == mill.made.judge_id
+    assert manifest.judge["judge_id"] == labeled.made.judge_id
     assert manifest.run_ids == ("run",)
-    labeler = Labeler.of(mill.made.judge)
+    labeler = Labeler.of(labeled.made.judge)
     policy = SnapshotPolicy(labeler.policy_id, asdict(labeler.rule), None)
     assert manifest.policy == policy
     passed = {"passed": True}
-    assert (manifest.parent, manifest.gate, manifest.input) == (None, passed, mill.source.uri)
-    files = stored_files(mill.output)
+    assert (manifest.parent, manifest.gate, manifest.input) == (None, passed, labeled.source.uri)
+    files = stored_files(labeled.output)
     assert files.keys() == {file.path for file in manifest.files}
     for file in manifest.files:
         data = files[file.path]
@@ -69,11 +69,11 @@ def test_readers_get_exactly_the_labels_of_the_input(mill: Mill) -> None:
         assert pq.read_metadata(pa.BufferReader(data)).num_rows == file.rows
 
 
-def test_files_are_of_the_size_asked_for(mill: Mill) -> None:
-    mill.shard("more.parquet", 300, unit_rows=50)
-    manifest = mill.publish(PublishConfig(file_mb=0.02, row_group_mb=0.01, lease_s=60)).manifest
-    assert_live_is(mill)
-    files = stored_files(mill.output)
+def test_files_are_of_the_size_asked_for(labeled: LabeledInput) -> None:
+    labeled.shard("more.parquet", 300, unit_rows=50)
+    manifest = labeled.publish(PublishConfig(file_mb=0.02, row_group_mb=0.01, lease_s=60)).manifest
+    assert_live_is(labeled)
+    files = stored_files(labeled.output)
     (group,) = (shard.group for shard in manifest.shards if shard.path == "more.parquet")
     for table in ("labels", "votes"):
         *full, _ = (file for file in manifest.files_of(table) if file.group == group)
@@ -87,43 +87,47 @@ def test_files_are_of_the_size_asked_for(mill: Mill) -> None:
             assert file.bytes > 0.02 * 2**20
 
 
-def test_the_same_labels_give_the_same_bytes_and_the_same_id(mill: Mill, tmp_path: Path) -> None:
-    first = mill.publish().manifest
-    twin = Mill(mill.source, Labelled.at(str(tmp_path / "twin")), mill.shards)
-    for entry in mill.output.list("parts"):
-        twin.output.put(entry.key, mill.output.read(entry.key))
+def test_the_same_labels_give_the_same_bytes_and_the_same_id(
+    labeled: LabeledInput, tmp_path: Path
+) -> None:
+    first = labeled.publish().manifest
+    twin = LabeledInput(labeled.source, Labelled.at(str(tmp_path / "twin")), labeled.shards)
+    for entry in labeled.output.list("parts"):
+        twin.output.put(entry.key, labeled.output.read(entry.key))
     second = twin.publish().manifest
     assert second.snapshot_id == first.snapshot_id
-    assert stored_files(twin.output) == stored_files(mill.output)
+    assert stored_files(twin.output) == stored_files(labeled.output)
     assert second.files == first.files
 
 
-def test_publishing_the_same_again_writes_nothing(mill: Mill) -> None:
-    mill.publish()
-    before = contents(mill.output.uri, "snapshots")
-    again = mill.publish()
+def test_publishing_the_same_again_writes_nothing(labeled: LabeledInput) -> None:
+    labeled.publish()
+    before = contents(labeled.output.uri, "snapshots")
+    again = labeled.publish()
     assert (again.live, again.changed) == (True, False)
-    assert contents(mill.output.uri, "snapshots") == before
+    assert contents(labeled.output.uri, "snapshots") == before
 
 
-def test_changed_new_and_deleted_shards(mill: Mill) -> None:
-    first = mill.publish().manifest
-    mill.shard("a.parquet", 20, seed=5)
-    mill.shard("new.parquet", 9, seed=3)
-    mill.drop("z.parquet")
-    second = mill.publish().manifest
-    assert_live_is(mill)
+def test_changed_new_and_deleted_shards(labeled: LabeledInput) -> None:
+    first = labeled.publish().manifest
+    labeled.shard("a.parquet", 20, seed=5)
+    labeled.shard("new.parquet", 9, seed=3)
+    labeled.drop("z.parquet")
+    second = labeled.publish().manifest
+    assert_live_is(labeled)
     assert second.parent == first.snapshot_id
-    assert latest_of(mill.output)["previous"] == first.snapshot_id
+    assert latest_of(labeled.output)["previous"] == first.snapshot_id
     # The first is as it was.
-    assert len(live_rows(mill.output, which=first.snapshot_id)) == 82 - first.counts["quarantined"]
+    assert (
+        len(live_rows(labeled.output, which=first.snapshot_id)) == 82 - first.counts["quarantined"]
+    )
 
 
 def test_footers_of_what_is_published_are_not_read_again(
-    mill: Mill, monkeypatch: pytest.MonkeyPatch
+    labeled: LabeledInput, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = mill.publish().manifest
-    mill.shard("a.parquet", 20, seed=5)
+    first = labeled.publish().manifest
+    labeled.shard("a.parquet", 20, seed=5)
     read: list[str] = []
 
     def watched(source: Store, entry: Entry) -> Any:
@@ -131,111 +135,115 @@ def test_footers_of_what_is_published_are_not_read_again(
         return outline_of(source, entry)
 
     monkeypatch.setattr("pipeline.snapshots.snapshot_inventory.outline_of", watched)
-    assert mill.publish().manifest.parent == first.snapshot_id
+    assert labeled.publish().manifest.parent == first.snapshot_id
     assert read == ["a.parquet"]
-    assert_live_is(mill)
+    assert_live_is(labeled)
     # Where parts do not hold what the snapshot says, the shard itself is asked.
-    (part,) = (e.key for e in mill.output.list("parts") if Unit("", "", 0, 7).name in e.key)
-    mill.output.delete(part)
+    (part,) = (e.key for e in labeled.output.list("parts") if Unit("", "", 0, 7).name in e.key)
+    labeled.output.delete(part)
     with pytest.raises(ReconcileError, match=r"z\.parquet: rows 0 to 6"):
-        mill.publish()
+        labeled.publish()
     assert read == ["a.parquet", "z.parquet"]
 
 
-def test_a_part_that_was_judged_again_makes_a_new_snapshot(mill: Mill) -> None:
-    first = mill.publish().manifest
-    (entry,) = mill.source.list("z.parquet")
-    key = shard_key("z.parquet", entry.size, mill.source.content_key(entry))
-    for row in mill.shards["z.parquet"]:
+def test_a_part_that_was_judged_again_makes_a_new_snapshot(labeled: LabeledInput) -> None:
+    first = labeled.publish().manifest
+    (entry,) = labeled.source.list("z.parquet")
+    key = shard_key("z.parquet", entry.size, labeled.source.content_key(entry))
+    for row in labeled.shards["z.parquet"]:
         row |= {"run_id": "retry", "part_revision": 2}
     unit = Unit("z.parquet", key, 0, 7)
-    (part,) = shard_parts(mill.output, mill.made.judge_id, key).parts
-    revise_part(mill.output, mill.made.judge_id, unit, part, mill.shards["z.parquet"])
-    second = mill.publish().manifest
-    assert_live_is(mill)
+    (part,) = shard_parts(labeled.output, labeled.made.judge_id, key).parts
+    revise_part(labeled.output, labeled.made.judge_id, unit, part, labeled.shards["z.parquet"])
+    second = labeled.publish().manifest
+    assert_live_is(labeled)
     assert second.snapshot_id != first.snapshot_id
     assert second.run_ids == ("retry", "run")
 
 
-def test_rows_without_a_label_are_named(mill: Mill) -> None:
-    mill.shard("c.parquet", 40, label=False)
-    mill.label("c.parquet", 8, 16)
-    mill.label("c.parquet", 30, 35)
+def test_rows_without_a_label_are_named(labeled: LabeledInput) -> None:
+    labeled.shard("c.parquet", 40, label=False)
+    labeled.label("c.parquet", 8, 16)
+    labeled.label("c.parquet", 30, 35)
     with pytest.raises(ReconcileError) as refusal:
-        mill.publish()
+        labeled.publish()
     lines = str(refusal.value).splitlines()
     rows = [line.strip() for line in lines if line.startswith("  ")]
     assert rows == [f"c.parquet: rows {span}" for span in ("0 to 7", "16 to 29", "35 to 39")]
     assert "--allow-missing" in lines[-1]
-    assert list(mill.output.list("snapshots")) == []
+    assert list(labeled.output.list("snapshots")) == []
 
-    outcome = run_publish(mill.output, "--input", mill.source.uri, "--allow-missing")
+    outcome = run_publish(labeled.output, "--input", labeled.source.uri, "--allow-missing")
     assert outcome.exit_code == 0
     assert outcome.event("published")["missing"] == 27
-    assert assert_live_count(mill) == 82 + 13
-    manifest = read_manifest(mill.output, outcome.event("published")["snapshot"])
+    assert assert_live_count(labeled) == 82 + 13
+    manifest = read_manifest(labeled.output, outcome.event("published")["snapshot"])
     (shard,) = (shard for shard in manifest.shards if shard.path == "c.parquet")
     assert (shard.rows, shard.counts["missing"]) == (40, 27)
 
 
-def assert_live_count(mill: Mill) -> int:
-    return sum(len(live_rows(mill.output, table)) for table in ("labels", "quarantine"))
+def assert_live_count(labeled: LabeledInput) -> int:
+    return sum(len(live_rows(labeled.output, table)) for table in ("labels", "quarantine"))
 
 
-def test_rows_in_two_parts_are_named(mill: Mill) -> None:
-    mill.label("a.parquet", 10, 20)
+def test_rows_in_two_parts_are_named(labeled: LabeledInput) -> None:
+    labeled.label("a.parquet", 10, 20)
     with pytest.raises(ReconcileError, match=r"two parts[\s\S]*a.parquet: rows 10 to 15"):
-        mill.publish()
+        labeled.publish()
 
 
-def test_an_unreadable_shard(mill: Mill) -> None:
-    mill.source.put("bad.parquet", b"PAR1 but no more")
+def test_an_unreadable_shard(labeled: LabeledInput) -> None:
+    labeled.source.put("bad.parquet", b"PAR1 but no more")
     with pytest.raises(QuarantineError, match=r"1 shards .*max_shards allows 0") as refusal:
-        mill.publish()
+        labeled.publish()
     assert "\n  corrupt footer: " in str(refusal.value)
     assert str(refusal.value).endswith("\n    bad.parquet")
-    mill.publish(max_bad_shards=1)
-    manifest = assert_live_is(mill)
+    labeled.publish(max_bad_shards=1)
+    manifest = assert_live_is(labeled)
     (shard,) = (shard for shard in manifest.shards if shard.defect)
     assert (shard.path, shard.rows) == ("bad.parquet", 0)
 
 
 @pytest.mark.parametrize("damage", ["flipped", "foreign"])
-def test_a_part_that_is_not_what_it_says(mill: Mill, damage: str) -> None:
-    part = next(entry.key for entry in mill.output.list("parts"))
-    data = bytearray(mill.output.read(part))
+def test_a_part_that_is_not_what_it_says(labeled: LabeledInput, damage: str) -> None:
+    part = next(entry.key for entry in labeled.output.list("parts"))
+    data = bytearray(labeled.output.read(part))
     if damage == "flipped":
         page = pq.read_metadata(pa.BufferReader(bytes(data))).row_group(0).column(0)
         start = page.dictionary_page_offset or page.data_page_offset
         data[start + page.total_compressed_size // 2] ^= 0xFF
     else:
-        other = next(e.key for e in mill.output.list("parts") if e.key.split("/")[2] not in part)
-        data = bytearray(mill.output.read(other))
-    mill.output.put(part, bytes(data))
+        other = next(e.key for e in labeled.output.list("parts") if e.key.split("/")[2] not in part)
+        data = bytearray(labeled.output.read(other))
+    labeled.output.put(part, bytes(data))
     words = "corrupt part" if damage == "flipped" else "got other rows"
     with pytest.raises(InputError, match=rf"{part}: .*{words}"):
-        mill.publish()
-    keys = [entry.key for entry in mill.output.list("snapshots")]
+        labeled.publish()
+    keys = [entry.key for entry in labeled.output.list("snapshots")]
     assert all(key.startswith("snapshots/files/") for key in keys)
 
 
-def test_which_judge(mill: Mill) -> None:
-    other = Mill(mill.source, Labelled.at(mill.output.uri, sampling={"temperature": 0.5}))
-    source = ("--input", mill.source.uri)
-    both = run_publish(mill.output, *source)
+def test_which_judge(labeled: LabeledInput) -> None:
+    other = LabeledInput(
+        labeled.source, Labelled.at(labeled.output.uri, sampling={"temperature": 0.5})
+    )
+    source = ("--input", labeled.source.uri)
+    both = run_publish(labeled.output, *source)
     assert both.exit_code == 2
     assert other.made.judge_id[:16] in both.error
-    assert mill.made.judge_id[:16] in both.error
-    unlabelled = run_publish(mill.output, *source, "--judge", other.made.judge_id[:8])
+    assert labeled.made.judge_id[:16] in both.error
+    unlabelled = run_publish(labeled.output, *source, "--judge", other.made.judge_id[:8])
     assert unlabelled.exit_code == 1
     assert "z.parquet: rows 0 to 6" in unlabelled.error
-    assert run_publish(mill.output, *source, "--judge", mill.made.judge_id[:8]).exit_code == 0
-    assert_live_is(mill)
+    assert run_publish(labeled.output, *source, "--judge", labeled.made.judge_id[:8]).exit_code == 0
+    assert_live_is(labeled)
 
 
-def test_no_more_than_a_few_parts_are_held(mill: Mill, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_than_a_few_parts_are_held(
+    labeled: LabeledInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(4):
-        mill.shard(f"more-{number}.parquet", 160)
+        labeled.shard(f"more-{number}.parquet", 160)
     begun = itertools.count(1)
     ahead: list[int] = []
     written: list[int] = []
@@ -251,15 +259,15 @@ def test_no_more_than_a_few_parts_are_held(mill: Mill, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(compact_parts, "read_part", counted_read)
     monkeypatch.setattr(compact_parts, "_write", counted_write)
-    mill.publish(SMALL)
+    labeled.publish(SMALL)
     assert len(written) == len(ahead) >= 40
     assert max(ahead) <= compact_parts.THREADS
 
 
-def test_commit_needs_the_shard_as_it_is_now(mill: Mill) -> None:
-    (entry,) = mill.source.list("a.parquet")
+def test_commit_needs_the_shard_as_it_is_now(labeled: LabeledInput) -> None:
+    (entry,) = labeled.source.list("a.parquet")
     stale = shard_key("a.parquet", entry.size, "an older version")
-    rows = mill.shards["a.parquet"][:16]
-    assert commit_part(mill.output, mill.made.judge_id, Unit("a.parquet", stale, 0, 16), rows)
-    mill.publish()
-    assert_live_is(mill)
+    rows = labeled.shards["a.parquet"][:16]
+    assert commit_part(labeled.output, labeled.made.judge_id, Unit("a.parquet", stale, 0, 16), rows)
+    labeled.publish()
+    assert_live_is(labeled)

@@ -10,7 +10,7 @@ import pytest
 from jobs import derive, label, nightly, publish
 from pipeline.store.object_store import Store
 from tests.labeling import contents, run_job
-from tests.publishing import Mill
+from tests.publishing import LabeledInput
 from tests.shards import pair, write_shard
 
 CONFIG = str(Path(__file__).parents[2] / "jobs" / "configs" / "cpu.yaml")
@@ -35,12 +35,14 @@ def test_before_anything_is_judged(tmp_path: Path, job: Any) -> None:
 
 @pytest.mark.parametrize("job", [publish, derive], ids=["publish", "derive"])
 def test_before_anything_is_derived(tmp_path: Path, job: Any) -> None:
-    mill = Mill.at(str(tmp_path))
-    mill.shard("a.parquet", 7)
-    before = contents(mill.output.uri)
-    of_job = ["--input", mill.source.uri] if job is publish else ["--judge", mill.made.judge_id]
-    done = run_job(job.main, [*of_job, "--output", mill.output.uri, *STRICT])
+    labeled = LabeledInput.at(str(tmp_path))
+    labeled.shard("a.parquet", 7)
+    before = contents(labeled.output.uri)
+    of_job = (
+        ["--input", labeled.source.uri] if job is publish else ["--judge", labeled.made.judge_id]
+    )
+    done = run_job(job.main, [*of_job, "--output", labeled.output.uri, *STRICT])
     assert done.exit_code == 2
     assert SAID in done.error
-    after = contents(mill.output.uri)
+    after = contents(labeled.output.uri)
     assert {key: after[key] for key in after if not key.startswith("leases/")} == before

@@ -192,11 +192,11 @@ def test_videogen_accuracies_with_and_without_ties() -> None:
 
 def test_gold_is_what_the_format_can_be_measured_against() -> None:
     row: dict[str, Any] = {"gold": "a", "gold_scores": None}
-    assert has_gold(row, "pairwise_options")
-    assert not has_gold(row, "single_score")
-    assert not has_gold({"gold": "unknown: x", "gold_scores": None}, "pairwise_scores")
-    assert has_gold({"gold": None, "gold_scores": [1.0, 2.0]}, "batch_ranking")
-    assert not has_gold({"gold": None, "gold_scores": [1.0, None]}, "batch_ranking")
+    assert has_gold(row, "pair")
+    assert not has_gold(row, "score")
+    assert not has_gold({"gold": "unknown: x", "gold_scores": None}, "pair")
+    assert has_gold({"gold": None, "gold_scores": [1.0, 2.0]}, "ranking")
+    assert not has_gold({"gold": None, "gold_scores": [1.0, None]}, "ranking")
 
 
 SWAPPED = {"a": "b", "b": "a", "tie": "tie"}

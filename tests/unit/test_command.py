@@ -116,7 +116,10 @@ def test_a_command_line_that_cannot_be_used(
     ("override", "message"),
     [
         ("judge.sampling.temprature=0", "did you mean temperature or retry_temperature?"),
-        ("judge.zzz=0", "expected one of candidates, format, media, model, sampling, votes"),
+        (
+            "judge.zzz=0",
+            "expected one of allow_experimental, bundle, candidates, format, media, model, prompt,",
+        ),
         ("nightly.exports=[{fromat: jsonl}]", "nightly.exports.0.fromat: there is no such setting"),
         ("input.map.messags=x", "messags: there is no such field; did you mean messages"),
     ],

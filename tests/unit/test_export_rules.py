@@ -127,7 +127,9 @@ def test_a_prompt_is_the_same_however_it_is_written() -> None:
 
 
 def test_the_share_of_prompts_for_validation() -> None:
-    numbers = [prompt_number(pair(n, prompt=f"prompt {n}"), 0, False) for n in range(2_000)]
+    numbers = [
+        prompt_number(pair(n, prompt=f"prompt {n}", images=None), 0, False) for n in range(2_000)
+    ]
     share = sum(in_validation(number, 0.2) for number in numbers) / len(numbers)
     assert 0.17 < share < 0.23
     assert not any(in_validation(number, 0.0) for number in numbers)

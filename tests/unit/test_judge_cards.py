@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.aggregation.calibration_cards import (
-    load_calibration,
+    calibration_of,
     parse_calibration,
     put_calibration,
     read_calibration,
@@ -140,16 +140,16 @@ def test_a_calibration_is_loaded_from_its_json_or_from_a_card(
     monkeypatch.chdir(tmp_path)
     stored = output.path(card_key(card["judge_id"]))
     for uri in (stored, str(plain), "fitted.json", "./fitted.json"):
-        assert load_calibration(uri, card["judge_id"]) == fitted
+        assert calibration_of(output, card["judge_id"], uri) == fitted
     with pytest.raises(StorageError, match=r"missing\.json: it does not exist"):
-        load_calibration("missing.json", card["judge_id"])
+        calibration_of(output, card["judge_id"], "missing.json")
 
 
 def test_a_calibration_of_another_judge_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "fitted.json"
     file.write_text(calibration("cd" * 32).model_dump_json())
     with pytest.raises(InputError, match="was fitted to judge cdcdcdcdcdcdcdcd, expected abab"):
-        load_calibration(str(file), "ab" * 32)
+        calibration_of(Store(str(tmp_path)), "ab" * 32, str(file))
 
 
 MALFORMED: list[tuple[dict[str, Any], str]] = [
@@ -182,7 +182,7 @@ def test_a_file_that_is_no_calibration_is_refused(tmp_path: Path, text: str) -> 
     file = tmp_path / "fitted.json"
     file.write_text(text)
     with pytest.raises(InputError, match=r"fitted\.json: (not JSON|not a calibration)"):
-        load_calibration(str(file), "ab" * 32)
+        calibration_of(Store(str(tmp_path)), "ab" * 32, str(file))
 
 
 def test_the_card_of_a_judge_with_a_damaged_calibration_names_it(output: Store) -> None:

@@ -141,7 +141,8 @@ def test_scores_are_mapped_back(
     order: str, shown: tuple[float, ...], scores: tuple[float, ...]
 ) -> None:
     fields = mapped_back(Verdict(shown, None, "why"), order)
-    assert fields == {"outcome": VERDICT, "scores": scores, "option": None, "rationale": "why"}
+    said = {"outcome": VERDICT, "scores": scores, "criteria": ()}
+    assert fields == {**said, "option": None, "rationale": "why"}
 
 
 @pytest.mark.parametrize(

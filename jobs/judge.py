@@ -1,0 +1,69 @@
+"""What a judge is made of: ``pairmill judge check BUNDLE``."""
+
+from __future__ import annotations
+
+import sys
+
+from pipeline.judging.bundle_check import HOSTILE, check_bundle, folder_of, shown_prompt
+from pipeline.judging.bundle_files import load_bundle, stored_bundle
+from pipeline.nightly.pipeline_config import PipelineConfig
+from pipeline.runtime.command import Call, Command, Parser
+from pipeline.runtime.errors import ConfigError
+
+
+def _options(parser: Parser) -> None:
+    add = parser.add_argument
+    add("action", choices=("check",), help="check: run a bundle's transcripts, fuzz its grammars")
+    add("bundle", metavar="BUNDLE", help="a shipped bundle's name, or a folder")
+    add("--hostile", type=int, default=HOSTILE, metavar="N", help=f"replies read ({HOSTILE:,})")
+    add("--seed", type=int, default=0, metavar="N", help="of the hostile replies (default 0)")
+
+
+def _run(call: Call[PipelineConfig]) -> int:
+    options = call.options
+    try:
+        bundle = load_bundle(stored_bundle(options.bundle))
+        folder = folder_of(options.bundle)
+        checked = check_bundle(bundle, folder, hostile=options.hostile, seed=options.seed)
+    except ValueError as error:
+        raise ConfigError(f"judge.bundle: {error}") from error
+    for format_ in bundle.formats.values():
+        kind = format_.declared.candidates[0]
+        shown = shown_prompt(bundle, format_, kind)
+        if call.reporter.style == "json":
+            call.reporter.event("prompt", {"format": format_.name, "text": shown})
+        else:
+            sys.stdout.write(f"=== {format_.name}, candidates: {kind}\n{shown}\n\n")
+    call.reporter.event(
+        "checked",
+        {
+            "bundle": bundle.name,
+            "formats": list(bundle.formats),
+            "transcripts": dict(checked.transcripts),
+            "verified": bundle.verified,
+            "hostile": dict(checked.outcomes),
+            "slowest_ms_a_kb": round(checked.slowest_ms, 2),
+        },
+    )
+    if checked.problems:
+        raise ConfigError("\n  ".join([f"bundle {bundle.name}:", *checked.problems]))
+    return 0
+
+
+COMMAND = Command(
+    name="judge",
+    text="check: reads a bundle's transcripts (every reply must say what it is stated to say),\n"
+    "shows its prompts, and reads hostile replies in each of its grammars: every one must end as\n"
+    "a verdict on the scale or as a typed reason, in time that grows with its length.",
+    example="check ./mine",
+    settings=PipelineConfig,
+    example_setting="--judge.bundle r1-reward",
+    add_options=_options,
+    run=_run,
+    exits=(0, 2, 130),
+    interrupted="interrupted; nothing was changed",
+)
+main = COMMAND.main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -13,7 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +22,7 @@ from pipeline.aggregation.calibration import Calibration
 from pipeline.aggregation.calibration_cards import calibration_of
 from pipeline.aggregation.label_tables import number_of_pairs, pairs_of_groups
 from pipeline.aggregation.labeler import Labeler
-from pipeline.aggregation.policy import PolicyConfig
+from pipeline.aggregation.policy import PolicyConfig, rule_record
 from pipeline.aggregation.reachable import check_reachable
 from pipeline.aggregation.relabel import Relabeler
 from pipeline.judging.judge_cards import find_card, judge_of
@@ -212,7 +212,7 @@ def _record(
         "judge_id": plan.judge_id,
         "policy_id": plan.labeler.policy_id,
         "policy": policy.model_dump(mode="json"),
-        "rule": asdict(plan.labeler.rule),
+        "rule": rule_record(plan.labeler.rule),
         "calibration": calibration.model_dump(mode="json") if calibration else None,
         "pairs_of_groups": plan.pairs,
         "parts_of": plan.source.path(plan.parts_folder),

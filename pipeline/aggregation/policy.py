@@ -81,9 +81,13 @@ def label_rule(votes: VotesConfig, policy: PolicyConfig) -> Rule:
     return Rule(**{**stop_rule(votes).__dict__, **given})
 
 
+def rule_record(rule: Rule) -> dict[str, object]:
+    """A rule as JSON; without weights where there are none, as before there were any."""
+    record = {**asdict(rule), "weights": dict(rule.weights)}
+    return {name: value for name, value in record.items() if value != {}}
+
+
 def policy_id(rule: Rule, calibration_id: str | None) -> str:
     """Identity of what turned votes into a label: the rule, and the calibration if any."""
-    counted = {**asdict(rule), "version": RULE_VERSION}
-    if not rule.weights:
-        del counted["weights"]  # as before there were any
+    counted = {**rule_record(rule), "version": RULE_VERSION}
     return digest(json.dumps(counted, sort_keys=True), calibration_id or "")

@@ -14,11 +14,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from pipeline.aggregation.labeler import Labeler
+from pipeline.aggregation.policy import rule_record
 from pipeline.aggregation.relabel import Relabeler
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError
@@ -174,7 +175,7 @@ class SnapshotMaker:
             judge=card | used,
             policy=SnapshotPolicy(
                 policy_id=labeler.policy_id,
-                rule=asdict(labeler.rule),
+                rule=rule_record(labeler.rule),
                 calibration_id=fitted.calibration_id if fitted else None,
             ),
             schemas=_CONTRACTS,

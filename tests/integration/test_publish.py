@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.aggregation.labeler import Labeler
+<<<<<<< HEAD
 from pipeline.pairs.isolated_reading import outline_of
 from pipeline.pairs.shards import shard_key
+=======
+from pipeline.aggregation.policy import rule_record
+from pipeline.pairs.shards import read_footer, shard_key
+>>>>>>> 58f1449f3952798928b5c57a34c9394edfd24c4d
 from pipeline.parts import part_files
 from pipeline.parts.commit import commit_part, revise_part, shard_parts
 from pipeline.parts.units import Unit
@@ -56,7 +60,7 @@ def test_readers_get_exactly_the_labels_of_the_input(labeled: LabeledInput) -> N
     assert manifest.judge["judge_id"] == labeled.made.judge_id
     assert manifest.run_ids == ("run",)
     labeler = Labeler.of(labeled.made.judge)
-    policy = SnapshotPolicy(labeler.policy_id, asdict(labeler.rule), None)
+    policy = SnapshotPolicy(labeler.policy_id, rule_record(labeler.rule), None)
     assert manifest.policy == policy
     passed = {"passed": True}
     assert (manifest.parent, manifest.gate, manifest.input) == (None, passed, labeled.source.uri)

@@ -12,13 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.aggregation.labeler import Labeler
-<<<<<<< HEAD
+from pipeline.aggregation.policy import rule_record
 from pipeline.pairs.isolated_reading import outline_of
 from pipeline.pairs.shards import shard_key
-=======
-from pipeline.aggregation.policy import rule_record
-from pipeline.pairs.shards import read_footer, shard_key
->>>>>>> 58f1449f3952798928b5c57a34c9394edfd24c4d
 from pipeline.parts import part_files
 from pipeline.parts.commit import commit_part, revise_part, shard_parts
 from pipeline.parts.units import Unit

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.media.inline_media import decode_text
 from pipeline.runtime.errors import RowRejected, StorageError
@@ -17,6 +17,9 @@ _BASE64_GROWTH = 1.4  # characters a byte, line ends included
 _LONGEST_PATH = 8_192  # characters; no file system takes more
 _PAUSES_S = (0.5, 1, 3, 10, 30)  # between tries of what a store refuses
 _MOST_SHOWN = 250  # characters of a path in a message
+
+Found = TypeVar("Found")
+Asked = Callable[[Store, str], Found]
 
 
 class MediaStore:
@@ -53,21 +56,36 @@ class MediaStore:
             raise self._too_large("inline media", len(medium))
         return medium
 
-    def _fetch_path(self, path: str) -> bytes:
+    def find(self, path: str) -> tuple[Store, str, int]:
+        """Where the file of a path is: store, key and size.
+
+        Raises:
+            RowRejected: as :meth:`fetch` does.
+            StorageError: the store itself fails.
+        """
         store, key = self._locate(path)
+        return store, key, self._asked(self._size, store, key)
+
+    def _fetch_path(self, path: str) -> bytes:
+        return self._asked(self._content, *self._locate(path))
+
+    def _asked(self, what: Asked[Found], store: Store, key: str) -> Found:
+        """What a store answers about an object, or why it is the row's fault that it does not."""
         try:
-            data = self._read(store, key)
+            found = _of_object(what, store, key)
         except StorageError as error:
             if not isinstance(error.__cause__, PermissionError):
                 raise
             if store.local:
                 raise RowRejected(Reason.MEDIA_FORBIDDEN, str(error)) from error
-            data = self._read_refused(store, key, error)
+            found = self._asked_again(what, store, key, error)
         self._readable[store.uri] = key
-        return data
+        return found
 
-    def _read_refused(self, store: Store, key: str, error: StorageError) -> bytes:
-        """An object that was refused: read after all, or the row's fault, or the store's.
+    def _asked_again(
+        self, what: Asked[Found], store: Store, key: str, error: StorageError
+    ) -> Found:
+        """The same of an object that was refused: by now, or the row's fault, or the store's.
 
         Expired credentials, a clock that is wrong and throttling refuse everything for a while,
         and no row is at fault: only while the last object that was read here still can be, a
@@ -76,7 +94,7 @@ class MediaStore:
         for pause in _PAUSES_S:
             others = self._others_are_readable(store)
             try:
-                return self._read(store, key)
+                return _of_object(what, store, key)
             except StorageError as again:
                 if not isinstance(again.__cause__, PermissionError):
                     raise
@@ -96,23 +114,21 @@ class MediaStore:
         except StorageError:
             return False
 
-    def _read(self, store: Store, key: str) -> bytes:
-        where = _shown(store.path(key))
-        try:
-            size = store.size(key)
-            if size is None:
-                raise RowRejected(Reason.MEDIA_MISSING, f"{where} does not exist")
-            if store.local and not Path(store.path(key)).is_file():
-                detail = f"got a device, pipe or socket, expected a file: {where}"
-                raise RowRejected(Reason.MEDIA_UNSUPPORTED, detail)
-            if size > self._max_bytes:
-                raise self._too_large(where, size)
-            # No more than that, though the file may have grown: another size may be a terabyte.
-            return store.read_range(key, 0, size) if size else b""
-        except StorageError as error:
-            if _no_such_file(error.__cause__):
-                raise RowRejected(Reason.MEDIA_MISSING, str(error)) from error
-            raise
+    def _content(self, store: Store, key: str) -> bytes:
+        size = self._size(store, key)
+        # No more than that, though the file may have grown: another size may be a terabyte.
+        return store.read_range(key, 0, size) if size else b""
+
+    def _size(self, store: Store, key: str) -> int:
+        where, size = _shown(store.path(key)), store.size(key)
+        if size is None:
+            raise RowRejected(Reason.MEDIA_MISSING, f"{where} does not exist")
+        if store.local and not Path(store.path(key)).is_file():
+            detail = f"got a device, pipe or socket, expected a file: {where}"
+            raise RowRejected(Reason.MEDIA_UNSUPPORTED, detail)
+        if size > self._max_bytes:
+            raise self._too_large(where, size)
+        return size
 
     def _locate(self, path: str) -> tuple[Store, str]:
         if "\0" in path:
@@ -140,6 +156,15 @@ class MediaStore:
     def _too_large(self, what: str, size: int) -> RowRejected:
         limit = f"the limit is {self._max_bytes:,} (judge.media.max_bytes)"
         return RowRejected(Reason.MEDIA_TOO_LARGE, f"{what} has {size:,} bytes; {limit}")
+
+
+def _of_object(what: Asked[Found], store: Store, key: str) -> Found:
+    try:
+        return what(store, key)
+    except StorageError as error:
+        if _no_such_file(error.__cause__):
+            raise RowRejected(Reason.MEDIA_MISSING, str(error)) from error
+        raise
 
 
 def _absolute(path: str, root: str) -> tuple[str, str]:

@@ -137,11 +137,13 @@ def image_thumbnail(
 
 
 def fit(width: int, height: int, limits: MediaConfig) -> tuple[int, int]:
-    """Width and height after the aspect-preserving resize into the limits.
+    """Width and height after the resize into the limits, which keeps the aspect.
 
     Raises:
         RowRejected: the aspect ratio is beyond what the model takes.
     """
+    if limits.square is not None:
+        return limits.square, limits.square
     try:
         return pixels.fit(
             width,
@@ -274,6 +276,8 @@ def _shrink(opened: _Opened, limits: MediaConfig) -> None:
     """
     image = opened.image
     shrink = math.sqrt(limits.max_pixels / (image.width * image.height)) * 2
+    if limits.square is not None:
+        shrink = limits.square / min(image.width, image.height) * 2
     if shrink < 1:
         image.draft("RGB", (int(image.width * shrink), int(image.height * shrink)))
     if isinstance(image, Jpeg2KImageFile) and shrink <= 1 / 2:

@@ -96,6 +96,9 @@ class Prompting:
             raise RowRejected(Reason.BAD_ROW, pair["defect"])
         question, candidates = question_of(pair), candidates_of(pair, self._judge)
         context = self._content(pair, None)
+        if (context.images or context.videos) and not self._prompt.shows_media:
+            detail = "the row has pictures or videos, which the judge's bundle does not show"
+            raise RowRejected(Reason.BAD_ROW, detail)
         contents = tuple(self._content(each, each["text"]) for each in candidates)
         for content in (replace(context, text=question), *contents):
             _check_places(content)
@@ -123,7 +126,7 @@ class Prompting:
         first = format_.orders(len(row.candidates), 0, row.pair_hash)
         shown = [each for order in first for each in format_.requests(order)]
         longest = max(self.prompt(prepared, each).length for each in shown)
-        limit = self._judge.model.max_model_len - self._judge.sampling.max_tokens
+        limit = self._judge.most_prompt_tokens
         if longest > limit:
             raise RowRejected(
                 Reason.TOO_LONG,
@@ -136,7 +139,11 @@ class Prompting:
         if order not in prepared.prompts:
             answers = [prepared.answers[LETTERS.index(letter)] for letter in order]
             parts = self._prompt.fill(prepared.context, prepared.question, answers)
-            chat = Chat(self._prompt.system, parts, self._judge.reply_prefix)
+            answer = None
+            if self._prompt.own_turn:
+                texts = [part for part in answers[0] if isinstance(part, str)]
+                answer = self._prompt.assistants(texts)
+            chat = Chat(self._prompt.system, parts, self._judge.reply_prefix, answer)
             prepared.prompts[order] = self._layout.render(chat)
         return prepared.prompts[order]
 

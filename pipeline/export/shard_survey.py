@@ -22,9 +22,9 @@ from pipeline.export.labeled_example import media_lead
 from pipeline.export.labeled_shards import LabeledShard
 from pipeline.export.prompt_cap import RECORD
 from pipeline.pairs.contents import candidate_texts
+from pipeline.pairs.isolated_reading import outline_of
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.shard_columns import ShardColumns
-from pipeline.pairs.shards import read_footer
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
 
@@ -91,13 +91,12 @@ class Surveyor:
         if self.contents.of(shard.entry) != shard.content:
             found.changed = True
             return found
-        footer = read_footer(self.source, shard.entry)
-        groups = (footer.row_group(number) for number in range(footer.num_row_groups))
-        found.groups = [(group.num_rows, group.total_byte_size) for group in groups]
+        outline = outline_of(self.source, shard.entry)
+        found.groups = list(outline.groups)
         labels = self._by_labels(shard, found)
         if len(labels):
             self._by_texts(shard, found, labels)
-            stored = ShardColumns(shard.entry.key, footer.schema.to_arrow_schema()).schema
+            stored = ShardColumns(shard.entry.key, outline.schema).schema
             self._by_media(shard, found, media=not self.columns.in_parts(stored))
         return found
 

@@ -20,10 +20,8 @@ from pipeline.judging.row_checks import (
     question_of,
 )
 from pipeline.judging.votes import LETTERS
-from pipeline.media.decode_budget import UNLIMITED, DecodeBudget, give_memory_back
-from pipeline.media.images import decode_image
+from pipeline.media.decoder import MediaDecoder
 from pipeline.media.media_store import MediaStore
-from pipeline.media.videos import decode_video
 from pipeline.pairs.contents import Part, question_parts
 from pipeline.pairs.pair_hash import Piece, pair_hash
 from pipeline.runtime.errors import RowRejected
@@ -76,17 +74,18 @@ class Prompting:
         layout: Layout,
         judge: JudgeConfig,
         media: MediaStore,
-        budget: DecodeBudget = UNLIMITED,
+        decoder: MediaDecoder | None = None,
     ) -> None:
-        """Binds the judge's prompt to an engine's layout, a store of media, memory to decode them.
+        """Binds the judge's prompt to an engine's layout, a store of media, what decodes them.
 
         Args:
             layout: lays chats out.
             judge: whose prompt it is.
             media: the store of the pairs' media.
-            budget: shared by all that decode in this process.
+            decoder: of the judge's media; by default one that decodes one at a time.
         """
-        self._layout, self._judge, self._media, self._budget = layout, judge, media, budget
+        self._layout, self._judge, self._media = layout, judge, media
+        self._decoder = decoder or MediaDecoder(judge.media)
         self._prompt = judge.prompt_texts
 
     def identify(self, pair: Mapping[str, Any]) -> Identified:
@@ -164,13 +163,10 @@ class Prompting:
         return self._media.fetch(reference)
 
     def _decoded(self, pieces: Sequence[Piece]) -> tuple[ChatPart, ...]:
-        limits, budget = self._judge.media, self._budget
-
         def shown(kind: str, value: Any) -> ChatPart:
             if kind == "text":
                 return str(value)
-            decode = decode_image if kind == "image" else decode_video
-            return decode(value, limits, budget)
+            return self._decoder.image(value) if kind == "image" else self._decoder.clip(value)
 
         return tuple(shown(*piece) for piece in pieces)
 
@@ -189,7 +185,6 @@ def media_threads(count: int) -> ThreadPoolExecutor:
     At the start of a run all of them decode what the next minutes need, while the event loop beside
     them and vLLM's engine core have a GPU to fill.
     """
-    give_memory_back()
     return ThreadPoolExecutor(count, thread_name_prefix="prepare", initializer=_lower_priority)
 
 

@@ -31,11 +31,13 @@ def _options(parser: Parser) -> None:
     what.add_argument("--input", metavar="URI", help="folder of gold pair shards")
     add = parser.add_argument
     add("--output", metavar="URI", required=True, help="labels and evaluation")
-    add("--data", metavar="ID|PATH", help="hub id, file or folder of the benchmark")
-    add("--split", help="a split other than the benchmark's own")
+    add("--data", metavar="ID|URI", help="hub id, file, folder or glob of the benchmark")
+    add("--split", help="only this split: of the hub set, or named so by a file or folder")
     add("--revision", help="commit of the hub set; pin it")
     add("--media", metavar="FOLDER", help="where the data's media paths start")
     names = ", ".join(CONTROLS)
+    add("--as-published", action="store_true",
+        help="sampling, votes, sizes of pictures of its published results")  # fmt: skip
     add("--control", action="append", default=[], metavar="NAME", help=names)
     add("--limit", type=int, metavar="N", help="only the first N pairs (of a part)")
     add_preview_option(parser)
@@ -44,7 +46,8 @@ def _options(parser: Parser) -> None:
 
 def _run(call: Call[PipelineConfig]) -> int:
     options = call.options
-    config, task = call.config(), _task(options)
+    task = _task(options)
+    config = call.config(*_published_settings(task))
     if options.preview is not None:
         layout = layout_of(config.judge, config.engine)
         show_preview(preview_task(config, task, layout, options.preview), call.reporter)
@@ -63,14 +66,25 @@ def _run(call: Call[PipelineConfig]) -> int:
     return 0
 
 
+def _published_settings(task: Task) -> tuple[str, ...]:
+    """The settings of the benchmark's published results, if they are asked for."""
+    if not task.as_published:
+        return ()
+    if task.benchmark is None or not task.benchmark.published:
+        known = ", ".join(name for name, found in BENCHMARKS.items() if found.published)
+        raise ConfigError(f"--as-published: results to compare with are known of {known}")
+    return task.benchmark.setting.overrides()
+
+
 def _task(options: argparse.Namespace) -> Task:
     request = Request(options.data, options.split, options.revision, options.media, options.limit)
     controls = tuple(dict.fromkeys(options.control))
     if options.benchmark is not None:
         benchmark = find_benchmark(options.benchmark)
         name = _name(options, benchmark.name)
-        return Task(name, None, benchmark, request, controls)
-    if given := [n for n in ("data", "split", "revision", "media") if getattr(options, n)]:
+        return Task(name, None, benchmark, request, controls, options.as_published)
+    of_benchmarks = ("data", "split", "revision", "media", "as_published")
+    if given := [name.replace("_", "-") for name in of_benchmarks if getattr(options, name)]:
         raise ConfigError(f"--{given[0]} is of a benchmark: say which with --benchmark")
     name = _name(options, PurePosixPath(options.input).stem or "gold")
     return Task(name, options.input, None, request, controls)
@@ -80,7 +94,12 @@ def _name(options: argparse.Namespace, default: str) -> str:
     """The evaluation's name; another selection of rows is another evaluation."""
     if options.limit is not None and options.limit < 1:
         raise ConfigError(f"--limit: got {options.limit}, expected at least 1")
-    parts = [options.name or default, options.split, options.limit and f"first-{options.limit}"]
+    parts = [
+        options.name or default,
+        options.split,
+        options.as_published and "as-published",
+        options.limit and f"first-{options.limit}",
+    ]
     name = "-".join(part for part in parts if part)
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise ConfigError(f"--name: got {name!r}, expected letters, digits, '_', '.' and '-'")

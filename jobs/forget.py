@@ -51,8 +51,8 @@ COMMAND = Command(
     name="forget",
     text="Takes named pairs down: their votes, labels, snapshots, exports, and reports that show\n"
     "them. New states without them come first, then the old ones are removed; a record of salted\n"
-    "hashes keeps later nights from judging them again. Needs the right to delete, and the\n"
-    "--config of the nights. Safe to run again at any point: it goes on where it was ended.",
+    "hashes keeps later nightly runs from judging them again. Needs the right to delete, and\n"
+    "the --config of these runs. Safe to run again at any point: it goes on where it was ended.",
     example="--output s3://bucket/labels --pairs pairs.txt --config jobs/configs/nightly.yaml "
     "--apply",
     settings=PipelineConfig,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -34,13 +35,15 @@ settings.load_profile("quick")
 _OBJECT_STORE_BYTES = 120 * 2**20
 # What starts a Ray of its own, beside all files that have tests on the shared one.
 _OWN_RAY = {"test_job_submit.py", "test_label_s3.py", "test_nodes.py"}
+_DECODES = re.compile(r"decode_image|evaluation\.controls|tests\.(pictures|videos) import")
 
 
 class _Files(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """What one process runs where there are several (``pytest -n 2``).
 
     A file is never divided. All files that need Ray are one process's, one after the other, and
-    so are those with engines: two cores bear one of each.
+    so are those with engines: two cores bear one of each. Files that decode pictures and clips
+    are one process's too: the first of them imports torch, which takes seconds.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -52,7 +55,9 @@ def _group_of(file: Path) -> str:
     text = file.read_text(encoding="utf-8")
     if file.name in _OWN_RAY or "shared_ray" in text:
         return "ray"
-    return "engine" if "mark.engine" in text else str(file)
+    if "mark.engine" in text:
+        return "engine"
+    return "media" if _DECODES.search(text) else str(file)
 
 
 @pytest.hookimpl(optionalhook=True)

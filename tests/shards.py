@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import random
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from pipeline.store.object_store import Store
 from schemas.pairs import PAIRS
 
 
+@functools.lru_cache(maxsize=1_024)
 def picture(seed: int = 0, size: tuple[int, int] = (56, 56), kind: str = "PNG") -> bytes:
     """An encoded picture whose pixels depend on ``seed``.
 

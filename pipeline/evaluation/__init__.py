@@ -1,7 +1,8 @@
 """How well a judge agrees with people: public benchmarks, gold pairs of one's own, controls.
 
 In: a judge's configuration and gold pairs (``benchmarks`` reads public sets as pairs v1).
-Out: ``evaluations/<name>/<judge>/`` with evaluation.json, evaluation.md and charts.
+Out: ``evaluations/<name>/<judge>/`` with evaluation.json, evaluation.md,
+evaluation.html and charts.
 ``evaluate`` labels and pairs labels with gold; ``evaluation_report`` computes the measures;
 ``evaluation_files`` stores them. Read ``evaluate`` first.
 """

@@ -49,6 +49,8 @@ class Task:
         input_uri: gold pairs; None for a benchmark.
         request: which data of the benchmark; of gold pairs only the limit counts.
         controls: names of controls (see ``pipeline.evaluation.controls``).
+        as_published: whether the configuration has the settings of the benchmark's published
+            results.
         resamples: bootstrap resamples.
     """
 
@@ -57,6 +59,7 @@ class Task:
     benchmark: Benchmark | None = None
     request: Request = field(default_factory=Request)
     controls: tuple[str, ...] = ()
+    as_published: bool = False
     resamples: int = 2_000
 
 
@@ -71,6 +74,7 @@ class Evaluated:
         calibrated_on: gold pairs that the stored calibration was fitted to; 0 without one.
         comparisons: results of the controls.
         failures: runs that ended with too many quarantined pairs.
+        read: what was read of a benchmark, by part.
     """
 
     rows: list[JudgedPair]
@@ -79,6 +83,7 @@ class Evaluated:
     calibrated_on: int
     comparisons: list[Comparison] = field(default_factory=list)
     failures: list[QuarantineError] = field(default_factory=list)
+    read: list[dict[str, Any]] = field(default_factory=list)
 
 
 def evaluate(config: LabelConfig, task: Task, output_uri: str, reporter: Reporter) -> Evaluated:
@@ -101,7 +106,7 @@ def evaluate(config: LabelConfig, task: Task, output_uri: str, reporter: Reporte
         task.benchmark.check_judge(config.judge)
     controls = [check_control(name, config.judge) for name in task.controls]
     output = Store(output_uri)
-    config, input_uri = _gold_input(config, task, output)
+    config, input_uri, read = _gold_input(config, task, output)
     version = model_version(config.judge.model, config.engine)
     card = find_judge(output, config.judge, version, config.engine.kind).card
     with ExitStack() as session:
@@ -111,7 +116,7 @@ def evaluate(config: LabelConfig, task: Task, output_uri: str, reporter: Reporte
         result = Evaluated(rows, others, card, calibration.gold_pairs if calibration else 0)
         for control in controls:
             result.comparisons.append(_compared(control, runs, input_uri, task, rows))
-    result.failures = runs.failures
+    result.failures, result.read = runs.failures, read
     return result
 
 
@@ -131,7 +136,7 @@ def preview_task(config: LabelConfig, task: Task, layout: Layout, count: int) ->
         task.benchmark.check_judge(config.judge)
     request = replace(task.request, limit=min(count, task.request.limit or count))
     with TemporaryDirectory(prefix="pairmill-preview-") as folder:
-        config, uri = _gold_input(config, replace(task, request=request), Store(folder))
+        config, uri, _ = _gold_input(config, replace(task, request=request), Store(folder))
         return replace(preview(config, uri, layout, count), input_uri=task.name)
 
 
@@ -188,21 +193,23 @@ class _Runs:
         return _aggregated(rows, self.labeler), len(found) - len(rows)
 
 
-def _gold_input(config: LabelConfig, task: Task, output: Store) -> tuple[LabelConfig, str]:
-    """The configuration and the URI under which the gold pairs are read."""
+def _gold_input(
+    config: LabelConfig, task: Task, output: Store
+) -> tuple[LabelConfig, str, list[dict[str, Any]]]:
+    """The configuration and the URI that gold pairs are read by, and what a benchmark gave."""
     limit = task.request.limit
     folder = output.path(f"{EVALUATIONS}/{task.name}/pairs")
     if task.benchmark is not None:
         loaded = load_benchmark(task.benchmark, task.request, folder)
         roots = () if loaded.media_root is None else (loaded.media_root,)
-        return _reading_pairs(config, roots), folder
+        return _reading_pairs(config, roots), folder, loaded.as_report()
     assert task.input_uri is not None
     if limit is None:
-        return config, task.input_uri
+        return config, task.input_uri, []
     write_first(
         gold_rows(task.input_uri, config.input, config.judge.declared_format.about), limit, folder
     )
-    return _reading_pairs(config, _roots(config, task.input_uri)), folder
+    return _reading_pairs(config, _roots(config, task.input_uri)), folder, []
 
 
 def _reading_pairs(config: LabelConfig, roots: Sequence[str]) -> LabelConfig:

@@ -1,22 +1,23 @@
-"""The files of an evaluation: its report as JSON and Markdown, and its charts."""
+"""The files of an evaluation: its report as JSON, Markdown and a page, and its charts."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline.aggregation.judged_pairs import JudgedPair
+from pipeline.evaluation.evaluation_page import evaluation_page
 from pipeline.evaluation.evaluation_plots import evaluation_plots
-from pipeline.evaluation.evaluation_tables import sections, summary
-from pipeline.stats.wilson import LEAST_PROMPTS
+from pipeline.evaluation.evaluation_tables import INTERVALS, sections, summary
 from pipeline.store.object_store import Store
 
 
 def store_report(
     report: Mapping[str, Any], rows: Sequence[JudgedPair], output: Store, folder: str
 ) -> None:
-    """Writes ``evaluation.json``, ``evaluation.md`` and ``figures/`` into a folder.
+    """Writes ``evaluation.{json,md,html}`` and ``figures/`` into a folder.
 
     Raises:
         StorageError: the store refuses.
@@ -25,6 +26,8 @@ def store_report(
     for name, data in plots.items():
         output.put(f"{folder}/{name}", data)
     pictures = [name for name in plots if name.endswith(".png")]
+    charts = {PurePosixPath(name).stem: plots[name] for name in pictures}
+    output.put(f"{folder}/evaluation.html", evaluation_page(report, charts).encode())
     output.put(f"{folder}/evaluation.md", markdown(report, pictures).encode())
     output.put(f"{folder}/evaluation.json", json.dumps(report, indent=1).encode())
 
@@ -38,13 +41,7 @@ def markdown(report: Mapping[str, Any], pictures: Sequence[str]) -> str:
     """
     lines = [f"# {report['title']}", "", summary(report), ""]
     lines += [f"> **WARNING** {warning}\n" for warning in report["warnings"]]
-    lines += [
-        "Intervals hold 95 %, pairs of one prompt counting together: Wilson's of shares, else "
-        "bootstrap percentiles over prompts; none where a figure is of fewer than "
-        f"{LEAST_PROMPTS} prompts. A row is right if its label is the gold one, ties included; "
-        "abstained and quarantined rows are never right.",
-        "",
-    ]
+    lines += [INTERVALS, ""]
     for section in sections(report):
         lines += [f"## {section.title}", "", _row(section.header)]
         lines.append(_row([":--", *["--:"] * (len(section.header) - 1)]))

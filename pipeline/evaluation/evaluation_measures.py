@@ -71,7 +71,9 @@ def _pair(rows: Sequence[JudgedPair], votes: Sequence[list[Vote]]) -> dict[str, 
         "accuracy_no_gold_ties": _where(
             rows, lambda r: r.pair["gold"] != "tie", pair_measures.right
         ),
+        "accuracy_of_votes": _pooled(rows, votes, pair_measures.right_votes),
         "four_way": share_of([pair_measures.four_way(row) for row in rows]),
+        "four_way_of_votes": _pooled(rows, votes, pair_measures.four_way_votes),
         "coverage": share_of([pair_measures.label_of(row) in ("a", "b") for row in rows]),
         "kappa": Kappa(
             np.array([codes[row.pair["gold"]] for row in rows]),
@@ -156,6 +158,14 @@ def _where(
     value: Callable[[JudgedPair], float],
 ) -> Statistic:
     return share_of([value(row) if about(row) else None for row in rows])
+
+
+def _pooled(
+    rows: Sequence[JudgedPair],
+    votes: Sequence[list[Vote]],
+    count: Callable[[JudgedPair, Sequence[Vote]], tuple[float, float]],
+) -> Statistic:
+    return pooled([count(row, each) for row, each in zip(rows, votes, strict=True)])
 
 
 def _votes(

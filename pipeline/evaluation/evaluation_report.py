@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.evaluation import pair_measures
 from pipeline.evaluation.benchmarks.benchmark import Benchmark
+from pipeline.evaluation.benchmarks.published import differences
 from pipeline.evaluation.evaluate import Evaluated, Task
 from pipeline.evaluation.evaluation_measures import MACRO, Family, statistics
 from pipeline.labeling.label_config import LabelConfig
@@ -57,6 +58,7 @@ def make_report(config: LabelConfig, task: Task, result: Evaluated) -> dict[str,
             "calibrated_on": result.calibrated_on,
         },
         "family": family,
+        "read": result.read,
         "pairs": len(rows),
         "prompts": prompts,
         "pairs_with_other_gold": result.other_gold,
@@ -68,6 +70,8 @@ def make_report(config: LabelConfig, task: Task, result: Evaluated) -> dict[str,
         ),
         "curves": _curves(rows) if family == "pair" else {},
         "published": _published(benchmark, overall, measured.get("category", {})),
+        "as_published": task.as_published,
+        "differences": _differences(benchmark, config, len(rows)),
         "controls": [asdict(comparison) for comparison in result.comparisons],
         "warnings": _warnings(result, prompts),
     }
@@ -171,6 +175,15 @@ def _published(
         measured = known.get(entry.figure)
         found.append(asdict(entry) | {"measured": asdict(measured) if measured else None})
     return found
+
+
+def _differences(
+    benchmark: Benchmark | None, config: LabelConfig, pairs: int
+) -> list[dict[str, str]]:
+    """What keeps the measured figures from being compared with the published ones."""
+    if benchmark is None or not benchmark.published:
+        return []
+    return [asdict(found) for found in differences(benchmark.setting, config, pairs)]
 
 
 def _warnings(result: Evaluated, prompts: int) -> list[str]:

@@ -12,10 +12,26 @@ from rich.table import Table
 
 from pipeline.evaluation.evaluation_measures import headline
 from pipeline.evaluation.measure_titles import TITLES, interval, shown, title_of
+from pipeline.runtime.printable import printable
+from pipeline.stats.wilson import LEAST_PROMPTS
 from schemas.pairs import GOLD_VALUES
 from schemas.quality import AGREEMENT_LABELS
 
+# What intervals mean, and what is right; for above the tables.
+INTERVALS = (
+    "Intervals hold 95 %, pairs of one prompt counting together: Wilson's of shares, else "
+    "bootstrap percentiles over prompts; none where a figure is of fewer than "
+    f"{LEAST_PROMPTS} prompts. A row is right if its label is the gold one, ties included; "
+    "abstained and quarantined rows are never right."
+)
 _SLICES = {"source": "By source", "category": "By category", "format": "By format and candidates"}
+
+_DIFFERENCE = {
+    "what": "what",
+    "here": "here",
+    "published": "published",
+    "alike_with": "made alike by",
+}
 
 
 @dataclass(frozen=True)
@@ -31,13 +47,14 @@ def sections(report: Mapping[str, Any]) -> list[Section]:
     """Every table of a report, in order."""
     found = [_estimates("All pairs", report["overall"])]
     if report["published"]:
-        found.append(_published(report["published"]))
+        found += [_published(report["published"]), _differences(report["differences"])]
     found += [_slices(report, kind) for kind in _SLICES if report["slices"].get(kind)]
     if "confusion" in report["curves"]:
         rows = zip(GOLD_VALUES, report["curves"]["confusion"], strict=True)
         cells = tuple((gold, *map(str, counts)) for gold, counts in rows)
         found.append(Section("Confusion", ("gold \\ label", *AGREEMENT_LABELS), cells))
-    return found + [_control(control) for control in report["controls"]]
+    found += [_control(control) for control in report["controls"]]
+    return found + ([_read(report["read"])] if report["read"] else [])
 
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:
@@ -48,10 +65,10 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         for index, name in enumerate(section.header):
             table.add_column(escape(name), justify="right" if index else "left")
         for row in section.rows:
-            table.add_row(*map(escape, row))
+            table.add_row(*(escape(printable(cell)) for cell in row))
         console.print(table)
     for warning in report["warnings"]:
-        console.print(f"[bold red]WARNING[/bold red] {escape(warning)}", soft_wrap=True)
+        console.print(f"[bold red]WARNING[/bold red] {escape(printable(warning))}", soft_wrap=True)
 
 
 def summary(report: Mapping[str, Any]) -> str:
@@ -83,6 +100,19 @@ def _published(entries: Sequence[Mapping[str, Any]]) -> Section:
         rows.append((title, interval(entry["measured"], entry["figure"]), *published))
     header = ("measure", "measured", "Flex-VL-7B, published", "its base, published")
     return Section("Beside what arXiv 2505.18601 published", header, tuple(rows))
+
+
+def _read(parts: Sequence[Mapping[str, Any]]) -> Section:
+    rows = tuple(
+        (part["part"], f"{part['rows']:,}", f"{part['bad_rows']:,}", part["source"])
+        for part in parts
+    )
+    return Section("What was read", ("part", "rows", "that cannot be judged", "from"), rows)
+
+
+def _differences(entries: Sequence[Mapping[str, str]]) -> Section:
+    rows = tuple(tuple(entry[name] for name in _DIFFERENCE) for entry in entries)
+    return Section("What differs from how those were obtained", tuple(_DIFFERENCE.values()), rows)
 
 
 def _slices(report: Mapping[str, Any], kind: str) -> Section:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.aggregation.judged_pairs import JudgedPair
-from pipeline.judging.votes import Vote
+from pipeline.judging.votes import Vote, standing
 from pipeline.pairs.prompts import prompt_key
 from schemas.labels import Status
 from schemas.pairs import GOLD_VALUES
@@ -78,6 +78,20 @@ def confidence(judged: JudgedPair) -> float | None:
     Rounded: the same votes for ``a`` and for ``b`` must not differ in the last bits.
     """
     return round(judged.label["confidence"], 9) if label_of(judged) in _SHARE_OF_A else None
+
+
+def right_votes(judged: JudgedPair, votes: Sequence[Vote]) -> tuple[float, float]:
+    """(Votes for the gold choice, all votes): each taken alone, unreadable ones wrong."""
+    choices = [vote.choice if vote.parsed else None for vote in standing(votes)]
+    return float(choices.count(judged.pair["gold"])), float(len(choices))
+
+
+def four_way_votes(judged: JudgedPair, votes: Sequence[Vote]) -> tuple[float, float]:
+    """(Votes that are GenAI-Bench's human vote, votes shown ``a`` first); (0, 0) without one."""
+    gold = FOUR_WAY.get(metadata(judged.pair).get("vote_type") or "")
+    asked = [vote for vote in standing(votes) if vote.order == "ab"] if gold else []
+    answers = [vote.option and vote.option.removeprefix("both_") for vote in asked]
+    return float(answers.count(gold)), float(len(asked))
 
 
 def four_way(judged: JudgedPair) -> float | None:

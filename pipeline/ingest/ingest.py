@@ -52,9 +52,8 @@ class IngestConfig(MappingConfig):
     limit: int | None = Field(default=None, ge=1)
     """Read only so many rows."""
     media_root: str | None = None
-    """Folder that relative media paths start at; by default that of the data files. Where it is
-    set, or with ``inline_media``, a row whose media are not there counts as one that cannot be
-    judged.
+    """Folder that relative media paths start at; by default that of the data files. A row whose
+    media are not there counts as one that cannot be judged.
     """
     inline_media: bool = False
     """Read media files into the shards; otherwise their paths are kept, relative to
@@ -138,7 +137,7 @@ def ingest(
         lines = "\n  ".join(problems)
         raise InputError(f"{source.name}: the columns do not fit:\n  {lines}")
     root = config.media_root or config.source.folder()
-    media = MediaPaths(root, config.inline_media, look=config.media_root is not None)
+    media = MediaPaths(root, config.inline_media)
     report = IngestReport(media_problems=media.problems)
 
     def count(key: str, size: int) -> None:

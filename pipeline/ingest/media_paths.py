@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.media.inline_media import decode_text
 from pipeline.media.media_store import MediaStore
 from pipeline.pairs.arrow_layouts import list_parts
 from pipeline.runtime.errors import ConfigError, RowRejected
@@ -17,6 +18,7 @@ from pipeline.store.object_store import Store
 from schemas.labels import Reason
 from schemas.pairs import MEDIA, PAIRS, RESPONSE
 
+_THREADS = 16
 _MOST_BYTES = 2**31 - 1  # of one medium: Arrow has no more in a column of binaries
 _WEB = "a web address and no file: download it to {root} and name its path"
 _CAUSES = {
@@ -34,13 +36,12 @@ class MediaPaths:
         problems: how many media could not be read, by cause.
     """
 
-    def __init__(self, root: str | None, inline: bool, look: bool = False) -> None:
+    def __init__(self, root: str | None, inline: bool) -> None:
         """Binds to the folder that relative paths start at.
 
         Args:
             root: the folder's path or URI; None where the source has none.
-            inline: read the files into ``bytes``.
-            look: look whether files that are not inlined are there.
+            inline: read the files into ``bytes``; otherwise it is looked whether they are there.
 
         Raises:
             ConfigError: files are to be inlined, and there is no folder to read them from.
@@ -51,7 +52,7 @@ class MediaPaths:
         self.problems: Counter[str] = Counter()
         self._store = Store(root) if root is not None else None
         self._files = MediaStore([] if root is None else [root], _MOST_BYTES)
-        self._inline, self._look = inline, look and not inline
+        self._inline = inline
         self._gone: dict[str, str] = {}  # why, by path, of the last rows
 
     def apply(self, pairs: pa.Table) -> pa.Table:
@@ -105,10 +106,9 @@ class MediaPaths:
             pc.struct_field(items, "bytes"),
             self._relative(pc.struct_field(items, "path")),
         )
-        if self._look:
-            for path in paths.filter(encoded.is_null()).drop_null().to_pylist():
-                self._note_if_gone(path)
-        if self._inline and pc.any(pc.and_(encoded.is_null(), paths.is_valid())).as_py():
+        if not self._inline:
+            self._note_those_gone(paths.filter(encoded.is_null()).drop_null().unique().to_pylist())
+        elif pc.any(pc.and_(encoded.is_null(), paths.is_valid())).as_py():
             pairs = zip(encoded.to_pylist(), paths.to_pylist(), strict=True)
             encoded = pa.array([self._bytes(data, path) for data, path in pairs], pa.binary())
         missing = items.is_null() if items.null_count else None
@@ -122,13 +122,21 @@ class MediaPaths:
         rest = pc.utf8_slice_codeunits(paths, len(prefix))
         return pc.if_else(pc.starts_with(paths, prefix), rest, paths)
 
-    def _note_if_gone(self, path: str) -> None:
-        """Notes a file of the folder that is not there; other paths may be in other media roots."""
+    def _note_those_gone(self, paths: Sequence[str]) -> None:
+        """Notes files of the folder that are not there; other paths may be in other media roots."""
         assert self._store is not None
-        key = posixpath.normpath(path)
-        elsewhere = ":" in path.partition("/")[0] or key.startswith(("/", "../"))
-        if not elsewhere and key not in (".", "..") and self._store.size(key) is None:
-            self._note(path, _CAUSES[Reason.MEDIA_MISSING])
+        own = [path for path in paths if _is_of_folder(path)]
+        with self._store.host.pool(_THREADS) as pool:
+            for path, there in zip(own, pool.map(self._is_there, own), strict=True):
+                if not there:
+                    self._note(path, _CAUSES[Reason.MEDIA_MISSING])
+
+    def _is_there(self, path: str) -> bool:
+        try:
+            self._files.find(path)
+        except RowRejected as refused:
+            return refused.reason != Reason.MEDIA_MISSING
+        return True
 
     def _bytes(self, data: bytes | None, path: str | None) -> bytes | None:
         if data is not None or path is None:
@@ -145,6 +153,14 @@ class MediaPaths:
         assert self._store is not None
         self._gone[path] = cause.format(root=self._store.uri)
         self.problems[self._gone[path]] += 1
+
+
+def _is_of_folder(path: str) -> bool:
+    """Whether a text is a relative path, and leads to something in the folder it starts at."""
+    key = posixpath.normpath(path)
+    elsewhere = ":" in path.partition("/")[0] or key.startswith(("/", "../"))
+    inline = decode_text(path.encode(errors="surrogateescape")) is not None
+    return not elsewhere and key not in (".", "..") and not inline
 
 
 def _unread(pair: dict[str, Any]) -> Iterator[str]:

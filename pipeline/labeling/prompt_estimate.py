@@ -30,7 +30,8 @@ def estimate_prompt_tokens(
     frame = len(prompt.system or "") + len(prompt.user)
     area, media = judge.media.factor**2, judge.media
     clip = min(media.video.total_pixels, media.video.max_frames * media.video.max_pixels)
-    caps = {"images": media.max_pixels / area, "videos": clip / area / _FRAMES_A_TOKEN}
+    picture = media.square**2 if media.square else media.max_pixels
+    caps = {"images": picture / area, "videos": clip / area / _FRAMES_A_TOKEN}
     return statistics.fmean(
         (frame + _characters(pair)) / _CHARACTERS_A_TOKEN
         + sum(cap * _count(pair, kind) for kind, cap in caps.items())

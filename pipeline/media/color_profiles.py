@@ -28,6 +28,10 @@ _PRIMARIES: dict[int, tuple[float, ...]] = {
     11: (0.314, 0.351, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),  # DCI-P3
     12: (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),  # Display P3
 }
+SRGB_TRANSFER = 13
+_UNKNOWN = 2
+_PLAIN_PRIMARIES = (_UNKNOWN, 6)  # those of a clip that browsers show as those of sRGB
+_VIDEO_TRANSFERS = (1, _UNKNOWN, 6, 14, 15)  # as that of sRGB
 _D50 = (0.9642, 1.0, 0.8249)  # of profile connection spaces
 _BRADFORD = np.array(
     [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
@@ -80,17 +84,29 @@ def coded_profile(primaries: int, transfer: int) -> bytes:
     """The ICC profile of code points of ITU-T H.273; no bytes where they are unknown.
 
     Raises:
-        RowRejected: media_unsupported, for a picture in high dynamic range.
+        RowRejected: media_unsupported, for colours in high dynamic range.
     """
     if transfer in _HDR:
         raise RowRejected(
             Reason.MEDIA_UNSUPPORTED,
-            f"got a picture in high dynamic range ({_HDR[transfer]}), expected standard range: "
+            f"got colours in high dynamic range ({_HDR[transfer]}), expected standard range: "
             "convert it to sRGB",
         )
     if primaries not in _PRIMARIES or transfer not in _TRANSFERS:
         return b""
     return rgb_profile(_PRIMARIES[primaries], _TRANSFERS[transfer])
+
+
+def video_profile(primaries: int, transfer: int) -> bytes:
+    """The ICC profile of code points of a clip, as browsers take them; no bytes for usual ones.
+
+    Raises:
+        RowRejected: media_unsupported, for colours in high dynamic range.
+    """
+    seen = SRGB_TRANSFER if transfer in _VIDEO_TRANSFERS else transfer
+    if primaries in _PLAIN_PRIMARIES:
+        primaries = 1
+    return b"" if (primaries, seen) == (1, SRGB_TRANSFER) else coded_profile(primaries, seen)
 
 
 def rgb_profile(primaries: Sequence[float], curve: Curve) -> bytes:

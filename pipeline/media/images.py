@@ -15,7 +15,7 @@ from PIL.ImageFile import ImageFile
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
 from pipeline.media import model_sizes as pixels
-from pipeline.media.color_profiles import coded_profile, to_srgb
+from pipeline.media.color_profiles import SRGB_TRANSFER, coded_profile, to_srgb
 from pipeline.media.decode_budget import UNLIMITED, DecodeBudget
 from pipeline.media.icons import largest_icon
 from pipeline.media.jpeg_scans import JpegScans, is_cut, list_scans
@@ -57,7 +57,7 @@ _TURNED = ("JPEG", "MPO", "PNG", "AVIF")
 _MOST_SCANS = 10  # of a picture of the largest size; more of a smaller one
 _NCLX = b"colrnclx"  # of AVIF: the code points of its colours follow
 _NCLX_WITHIN = 2**16
-_SRGB_TRANSFER, _VIDEO_TRANSFERS = 13, (1, 6, 14, 15)  # which browsers show in an AVIF as sRGB
+_VIDEO_TRANSFERS = (1, 6, 14, 15)  # which browsers show in an AVIF as that of sRGB
 _BMP_V4 = 108  # bytes of the header that can have a mask for alpha
 _COD, _COD_LEVELS = b"\xff\x52", 9  # of JPEG 2000: a marker, and where it states its resolutions
 # Bytes of a pixel in Pillow's modes, and of what decoders hold beside it (measured).
@@ -135,11 +135,13 @@ def image_thumbnail(data: bytes, limits: MediaConfig, side: int) -> Image.Image:
 
 
 def fit(width: int, height: int, limits: MediaConfig) -> tuple[int, int]:
-    """Width and height after the aspect-preserving resize into the limits.
+    """Width and height after the resize into the limits, which keeps the aspect.
 
     Raises:
         RowRejected: the aspect ratio is beyond what the model takes.
     """
+    if limits.square is not None:
+        return limits.square, limits.square
     try:
         return pixels.fit(
             width,
@@ -216,7 +218,7 @@ def _avif_profile(data: bytes) -> bytes:
     if at < 0:
         return b""
     primaries, transfer = struct.unpack_from(">HH", data, at + len(_NCLX))
-    return coded_profile(primaries, _SRGB_TRANSFER if transfer in _VIDEO_TRANSFERS else transfer)
+    return coded_profile(primaries, SRGB_TRANSFER if transfer in _VIDEO_TRANSFERS else transfer)
 
 
 def _with_alpha_mask(data: bytes) -> bytes:
@@ -272,6 +274,8 @@ def _shrink(opened: _Opened, limits: MediaConfig) -> None:
     """
     image = opened.image
     shrink = math.sqrt(limits.max_pixels / (image.width * image.height)) * 2
+    if limits.square is not None:
+        shrink = limits.square / min(image.width, image.height) * 2
     if shrink < 1:
         image.draft("RGB", (int(image.width * shrink), int(image.height * shrink)))
     if isinstance(image, Jpeg2KImageFile) and shrink <= 1 / 2:

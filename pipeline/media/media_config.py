@@ -61,6 +61,10 @@ class MediaConfig(Frozen):
     """Least area of a picture after the aspect-preserving resize."""
     max_pixels: int = Field(default=1_280 * 28 * 28, ge=1)
     """Most area of a picture after the aspect-preserving resize."""
+    square: int | None = Field(default=None, ge=1)
+    """Side of a square that every picture is squeezed to, its aspect lost; by default it is kept.
+    Some published results were obtained so (``evaluate --as-published``).
+    """
     factor: int = Field(default=28, ge=1)
     """Both sides become multiples of it (patch size times merge size of the model)."""
     max_images: int = Field(default=8, ge=1)
@@ -75,4 +79,12 @@ class MediaConfig(Frozen):
     def _ordered(self) -> Self:
         if self.min_pixels > self.max_pixels:
             raise ValueError(f"min_pixels {self.min_pixels} > max_pixels {self.max_pixels}")
+        side = self.square or self.factor
+        if side % self.factor:
+            raise ValueError(f"square {side} is no multiple of factor {self.factor}")
+        if self.square and not self.min_pixels <= side**2 <= self.max_pixels:
+            raise ValueError(
+                f"square {side} has an area of {side**2}, which is not within min_pixels "
+                f"{self.min_pixels} and max_pixels {self.max_pixels}"
+            )
         return self

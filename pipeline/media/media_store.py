@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,20 +52,39 @@ class MediaStore:
             raise self._too_large("inline media", len(medium))
         return medium
 
+    def find(self, path: str) -> tuple[Store, str, int]:
+        """Where the file of a path is: store, key and size.
+
+        Raises:
+            RowRejected: as :meth:`fetch` does.
+            StorageError: the store itself fails.
+        """
+        with self._refusals(path) as (store, key):
+            return store, key, self._size(store, key)
+
     def _fetch_path(self, path: str) -> bytes:
-        store, key = self._locate(path)
-        where = _shown(store.path(key))
-        try:
-            size = store.size(key)
-            if size is None:
-                raise RowRejected(Reason.MEDIA_MISSING, f"{where} does not exist")
-            if store.local and not Path(store.path(key)).is_file():
-                detail = f"got a device, pipe or socket, expected a file: {where}"
-                raise RowRejected(Reason.MEDIA_UNSUPPORTED, detail)
-            if size > self._max_bytes:
-                raise self._too_large(where, size)
+        with self._refusals(path) as (store, key):
+            size = self._size(store, key)
             # No more than that, though the file may have grown: another size may be a terabyte.
             return store.read_range(key, 0, size) if size else b""
+
+    def _size(self, store: Store, key: str) -> int:
+        where, size = _shown(store.path(key)), store.size(key)
+        if size is None:
+            raise RowRejected(Reason.MEDIA_MISSING, f"{where} does not exist")
+        if store.local and not Path(store.path(key)).is_file():
+            detail = f"got a device, pipe or socket, expected a file: {where}"
+            raise RowRejected(Reason.MEDIA_UNSUPPORTED, detail)
+        if size > self._max_bytes:
+            raise self._too_large(where, size)
+        return size
+
+    @contextmanager
+    def _refusals(self, path: str) -> Iterator[tuple[Store, str]]:
+        """Finds a path's place; errors of that place, and not of the store, refuse the row."""
+        place = self._locate(path)
+        try:
+            yield place
         except StorageError as error:
             if isinstance(error.__cause__, PermissionError):
                 raise RowRejected(Reason.MEDIA_FORBIDDEN, str(error)) from error

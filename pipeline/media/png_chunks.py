@@ -17,8 +17,8 @@ from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PIXELS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
-_STILL = (*_PIXELS, b"tRNS")
+_PIXELS = (b"IHDR", b"PLTE", b"IDAT")
+_STILL = (*_PIXELS, b"tRNS", b"IEND")
 _MOST_PROFILE = 4 * 2**20  # bytes of a colour profile; what is beyond is not read
 _SRGB_GAMMA = 45_455  # what files state that are meant to be sRGB
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by the kind of colours

@@ -55,6 +55,7 @@ class Timeline:
         rate: frames a second; 0 where it is unknown.
         area: pixels of a frame, as the header states them.
         aspect: width to height of one pixel.
+        codec: as ffmpeg names it, whichever its decoder.
     """
 
     packets: tuple[Packet, ...]
@@ -62,6 +63,7 @@ class Timeline:
     rate: float
     area: int
     aspect: float
+    codec: str
 
 
 @contextmanager
@@ -132,12 +134,14 @@ def list_frames(data: bytes, limits: MediaConfig) -> Timeline:
         base = stream.time_base or Fraction(1)
         area = decoder.width * decoder.height
         aspect = float(stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1)
+        codec = stream.codec_context.codec.canonical_name
         packets, last = _scan(container.demux(stream), limits.video.max_source_frames)
     if not packets:
         raise corrupt("the video has no frame")
     known = [packet.pts for packet in packets if packet.pts is not None]
     times = tuple(sorted(known)) if len(set(known)) == len(packets) else None
-    return Timeline(tuple(packets), times, _rate(times, last, base, header_rate), area, aspect)
+    rate = _rate(times, last, base, header_rate)
+    return Timeline(tuple(packets), times, rate, area, aspect, codec)
 
 
 def cut_short(data: bytes) -> bool:

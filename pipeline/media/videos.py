@@ -12,6 +12,7 @@ from PIL import Image
 
 from pipeline.media import model_sizes as pixels
 from pipeline.media.clip import Clip
+from pipeline.media.color_profiles import to_srgb, video_profile
 from pipeline.media.decode_budget import UNLIMITED, DecodeBudget
 from pipeline.media.frame_reader import FrameReader
 from pipeline.media.images import image_tokens
@@ -41,7 +42,9 @@ _UPRIGHT = (  # of them, those that leave a wide picture wide
 )
 # Bytes of a pixel of a frame: those of a dozen that others refer to, and of two as RGB.
 _DECODED_PIXEL = 26
-_UNSPECIFIED, _HD_LINES = 2, 720  # of ITU-T H.273, and what players go by then
+_UNSPECIFIED, _HD_LINES = 2, 720  # of ITU-T H.273, and what browsers go by then
+_BT601 = ("vp9", "av1")  # codecs whose frames they then show so, whatever their size
+_UNSTATED = ("vp8",)  # those whose files cannot state it, which the decoder makes up for
 
 
 def decode_video(data: bytes, limits: MediaConfig, budget: DecodeBudget = UNLIMITED) -> Clip:
@@ -90,7 +93,7 @@ def _decode(reader: FrameReader, limits: MediaConfig) -> Clip:
     timeline = reader.timeline
 
     def shown(numbers: list[int]) -> _Shown:
-        return _Shown(len(numbers), timeline.aspect, limits)
+        return _Shown(len(numbers), timeline.aspect, timeline.codec, limits)
 
     rate = timeline.rate or limits.video.fps  # of unknown rate: every frame may be shown
     if timeline.times is not None:
@@ -140,17 +143,21 @@ class _Shown:
     Attributes:
         count: how many frames of the video are shown.
         aspect: width to height of a stored pixel; those shown are square.
+        codec: of the video, as ffmpeg names it.
         size: width and height of all of them, set by the first.
     """
 
     count: int
     aspect: float
+    codec: str
     limits: MediaConfig
     size: tuple[int, int] | None = None
 
     def __call__(self, frame: VideoFrame) -> Image.Image:
         turn = _TURNS.get(_display_signs(frame))
-        image = _rgb(frame)
+        image = to_srgb(
+            _rgb(frame, self.codec), video_profile(frame.color_primaries, frame.color_trc)
+        )
         upright = image if turn is None else image.transpose(turn)
         if self.size is None:
             width, height = self._square(*image.size)
@@ -180,12 +187,12 @@ class _Shown:
             raise RowRejected(Reason.MEDIA_UNSUPPORTED, detail) from error
 
 
-def _rgb(frame: VideoFrame) -> Image.Image:
-    """A frame as it is stored, on white."""
-    format_ = frame.format
-    # Of unknown colours, as players have it: those of high definition from 720 lines on.
-    unknown = frame.colorspace == _UNSPECIFIED and not format_.is_rgb
-    matrix = "ITU709" if unknown and frame.height >= _HD_LINES else None
+def _rgb(frame: VideoFrame, codec: str) -> Image.Image:
+    """A frame as it is stored, on white, in the colours that its code points mean."""
+    format_, matrix = frame.format, None
+    unknown = frame.colorspace == _UNSPECIFIED or codec in _UNSTATED
+    if unknown and not format_.is_rgb and codec not in _BT601 and frame.height >= _HD_LINES:
+        matrix = "ITU709"
     if format_.has_palette or any(part.is_alpha for part in format_.components):
         return rgb_on_white(
             _image(frame.reformat(format="rgba", src_colorspace=matrix, threads=1), "RGBA")

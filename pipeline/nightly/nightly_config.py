@@ -39,7 +39,7 @@ class NightlyConfig(Frozen):
     """
     clean: bool = False
     """After publishing, remove what ``pairmill clean --apply`` would; needs the right to delete.
-    Without it and ``keep`` a night removes nothing.
+    Without it and ``keep`` a nightly run removes nothing.
     """
     lease_s: float | None = Field(default=None, gt=0)
     """As ``lease_s`` above all sections, for the nightly run alone."""

@@ -53,7 +53,7 @@ def draw_sample(records: Records, columns: InputConfig, config: GalleryConfig) -
     night, made = records.nightly, records.manifest
     if night is not None and made is not None and night["state"] == "unchanged":
         why = f"Nothing changed: the report of run {made.created_by} shows pairs of this snapshot."
-        return Sample((), None, why)  # an idle night reads no shard
+        return Sample((), None, why)  # an idle nightly run reads no shard
     if records.input_uri is None or records.card is None:
         return Sample((), None, "The run came to no labels.")
     try:

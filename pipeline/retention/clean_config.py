@@ -17,7 +17,7 @@ class Limits(Frozen):
 
 
 class CleanConfig(Frozen):
-    """What ``pairmill clean`` removes; a night does so too with ``nightly.clean``.
+    """What ``pairmill clean`` removes; a nightly run does so too with ``nightly.clean``.
 
     By default only what nobody can use: snapshots and exports that were never finished, and files
     that no snapshot names. The live snapshot, the one before it, and what they need always stay.
@@ -30,7 +30,7 @@ class CleanConfig(Frozen):
     derived: Limits = Limits()
     """What ``pairmill derive`` made, by policy."""
     canaries: Limits = Limits()
-    """Canaries of earlier nights. The newest of each judge stay: the gate compares with them."""
+    """Canaries of earlier runs. The newest of each judge stay: the gate compares with them."""
     runs: Limits = Limits()
     """Records and reports of runs. The newest stay that judged, and the one that published."""
     attempts_days: float | None = Field(default=None, ge=0)

@@ -48,7 +48,7 @@ class NewStates:
     """How the states without the pairs are made.
 
     Attributes:
-        policy, publish: as nights publish.
+        policy, publish: as nightly runs publish.
         columns: the ``input`` section, by which exports read the pairs.
     """
 
@@ -132,7 +132,7 @@ class Forgetting:
             lease,
             policy=how.policy,
             max_bad_shards=len(live.shards),
-            # No threshold may keep the pairs live; the night after is gated as any.
+            # No threshold may keep the pairs live; the next nightly run is gated as any.
             gate=lambda output, manifest: {"passed": True, "why": "pairs were forgotten"},
             again=live,
         )

@@ -1,4 +1,4 @@
-"""Which shards share files, so that a night's publish writes about what changed.
+"""Which shards share files, so that a nightly publish writes about what changed.
 
 A shard's group is the beginning of a hash of its path: it stays in its group whatever shards come
 and go. A file holds whole shards of one group, and is written again once any of them changed. With

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,10 +38,55 @@ def test_vl_rewardbench_beside_what_was_published(tmp_path: Path, model: Path) -
     assert value(report, "macro_accuracy") == pytest.approx((1 + 8 / 9 + 1) / 3)
     overall, *others = report["published"]
     assert (overall["flex"], overall["base"]) == (0.486, 0.363)
-    assert overall["measured"] == report["overall"]["accuracy"]
+    assert overall["measured"] == report["overall"]["accuracy_of_votes"]
+    assert value(report, "accuracy_of_votes") == pytest.approx(20 / 21)
     assert [entry["category"] for entry in others] == ["general", "hallucination", "reasoning"]
-    assert others[1]["measured"] == categories["hallucination"]["accuracy"]
+    assert others[1]["measured"] == categories["hallucination"]["accuracy_of_votes"]
     assert "Flex-VL-7B, published" in outcome.output
+    differs = {each["what"]: each for each in report["differences"]}
+    assert differs["judge.sampling.temperature"] == {
+        "what": "judge.sampling.temperature",
+        "here": "0.2",
+        "published": "0.6",
+        "alike_with": "--as-published",
+    }
+    assert differs["pairs"]["here"] == "21"
+    assert "What differs from how those were obtained" in outcome.output
+    (read,) = report["read"]
+    assert (read["rows"], read["bad_rows"]) == (21, 0)
+    assert read["source"] == str(tmp_path / "in/test-0-of-1.parquet")
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_mj_bench_as_its_results_were_published(tmp_path: Path, model: Path) -> None:
+    for split in ("alignment", "safety", "quality"):
+        rows = [made.mj_bench(index) for index in range(4)]
+        made.write_parquet(tmp_path / f"in/data/{split}-0-of-1.parquet", rows, "mj-bench")
+    config, output = config_for(tmp_path, model), tmp_path / "out"
+
+    outcome = run(
+        *("--config", config, "--benchmark", "mj-bench", "--as-published"),
+        *("--data", tmp_path / "in", "--output", output),
+    )
+
+    assert outcome.exit_code == 0, outcome.error
+    report, folder = report_of(output, "mj-bench-as-published")
+    (card,) = (output / "judges").glob("*.json")
+    settings = json.loads(card.read_text())["identity"]["settings"]
+    assert (settings["media.square"], settings["sampling.temperature"]) == (336, 0.6)
+    labels = labels_of(output)
+    assert {label["n_votes"] for label in labels} == {2}
+    assert {label["status"] for label in labels} == {"labeled", "tie"}
+    left = {each["alike_with"] for each in report["differences"]}
+    assert left == {
+        "nothing",
+        "judge.model.name",
+        "judge.prompt: their texts as files",
+        "all pairs of that release of the data",
+    }
+    page = (folder / "evaluation.html").read_text(encoding="utf-8")
+    assert "with the settings of the published results" in page
+    assert page.count("data:image/png;base64,") == len(list((folder / "figures").glob("*.png")))
 
 
 @pytest.mark.usefixtures("shared_ray")

@@ -121,6 +121,7 @@ PICTURES = {
     "grey profile": encoded(SCENE.convert("L"), icc_profile=icc(None, 1.4)),
     "grey profile of RGB": encoded(SCENE, icc_profile=icc(None, 1.4)),
     "broken profile": encoded(SCENE, icc_profile=icc(ADOBE, 2.2)[:150]),
+    "wrong checksum of the end": png(COLORS)[:-1] + b"\0",
     "gamma": png(COLORS, extra=chunk(b"gAMA", struct.pack(">I", 100_000))),
     "gamma of sRGB": png(COLORS, extra=chunk(b"gAMA", struct.pack(">I", 45_455))),
     "display P3": png(COLORS, extra=chunk(b"cICP", bytes([12, 13, 0, 1]))),
@@ -157,6 +158,12 @@ def test_a_case(page: Page, name: str) -> None:
     assert_alike(decode_image(data, AS_IS), in_browser(page, data, "image/png"), 0.6)
 
 
+def _coded(matrix: str, primaries: str, transfer: str) -> dict[str, str]:
+    """Options of an encoder that state the colours."""
+    return {"x264-params": f"colormatrix={matrix}:colorprim={primaries}:transfer={transfer}"}
+
+
+HD = SCENE.resize((1_280, 720))
 HALF = SCENE.convert("RGBA")
 HALF.paste((0, 0, 0, 0), (60, 0, 120, 80))
 ALPHA: dict[str, Any] = {"pixels": "yuva420p", "options": {"auto-alt-ref": "0"}}
@@ -165,7 +172,14 @@ CLIPS = {
     "wide pixels": ("mp4", video([SCENE] * 3, aspect=Fraction(4, 3))),
     "high pixels": ("mp4", video([SCENE] * 3, aspect=Fraction(1, 2))),
     "turned": ("mp4", turned(video([SCENE] * 3, aspect=Fraction(4, 3)), 0, 1, -1, 0)),
-    "high definition": ("mp4", video([SCENE.resize((1_280, 720))] * 2)),
+    "high definition": ("mp4", video([HD] * 2)),
+    "high definition of VP8": ("webm", video([HD] * 2, "webm", "libvpx")),
+    "high definition of VP9": ("webm", video([HD] * 2, "webm", "libvpx-vp9")),
+    "BT.2020": ("mp4", video([SCENE] * 3, options=_coded("bt2020nc", "bt2020", "bt2020-10"))),
+    "display P3": ("mp4", video([SCENE] * 3, options=_coded("bt709", "smpte432", "bt709"))),
+    "BT.601 of 625 lines": ("mp4", video([SCENE] * 3, options=_coded(*["bt470bg"] * 3))),
+    "BT.601 of 525 lines": ("mp4", video([SCENE] * 3, options=_coded(*["smpte170m"] * 3))),
+    "linear light": ("mp4", video([SCENE] * 3, options=_coded("bt709", "bt709", "linear"))),
     "VP9": ("webm", video([SCENE] * 3, "webm", "libvpx-vp9")),
     "transparent VP8": ("webm", video([HALF] * 3, "webm", "libvpx", transparent=True, **ALPHA)),
     "transparent VP9": ("webm", video([HALF] * 3, "webm", "libvpx-vp9", transparent=True, **ALPHA)),

@@ -187,3 +187,12 @@ def test_damage_never_raises_anything_else(kind: str, changes: Any, near: float)
     else:
         assert len(decoded.frames) % 2 == 0
         assert decoded.fps > 0
+
+
+@pytest.mark.parametrize(("transfer", "name"), [("smpte2084", "PQ"), ("arib-std-b67", "HLG")])
+def test_clips_in_high_dynamic_range_are_named(transfer: str, name: str) -> None:
+    stated = f"colormatrix=bt2020nc:colorprim=bt2020:transfer={transfer}"
+    data = clip(3, options={"x264-params": stated})
+    with pytest.raises(RowRejected, match=rf"high dynamic range \({name}\)") as refusal:
+        decode_video(data, as_it_is())
+    assert refusal.value.reason == Reason.MEDIA_UNSUPPORTED

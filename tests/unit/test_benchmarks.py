@@ -125,10 +125,34 @@ def test_mj_bench_reads_each_perspective(tmp_path: Path, layout: str) -> None:
     assert first["gold"] == "b"
     assert first["response_a"]["images"] == [made.image(6)]
     assert first["response_b"]["images"] == [made.image(7)]
-    assert (first["prompt"], first["images"]) == ("A drawing of 3 apples", None)
+    caption, asked = first["prompt"].split("\n\n")
+    assert (caption, first["images"]) == ("A drawing of 3 apples", None)
+    assert asked.startswith("[What to Judge]\nJudge only how well each image shows what the prompt")
 
     _, bias = load("mj-bench", tmp_path / "in", tmp_path / "bias", split="bias")
     assert categories("mj-bench", bias) == [("bias",)] * 2
+
+
+def test_mj_bench_asks_what_its_split_asks(tmp_path: Path) -> None:
+    asked = {}
+    for split in ("alignment", "safety", "quality", "bias", "composition"):
+        rows = [made.mj_bench(0), made.mj_bench(1) | {"caption": ""}] + [made.mj_bench(0)] * 19
+        made.write_parquet(tmp_path / f"{split}/{split}.parquet", rows, "mj-bench")
+        loaded, pairs = load("mj-bench", tmp_path / split, tmp_path / f"out-{split}", split=split)
+        (report,) = loaded.reports.values()
+        assert report.bad_rows == 1  # one without a caption stays one, whatever is asked
+        asked[split] = pairs[0]["prompt"]
+
+    named = ("alignment", "safety", "quality", "bias")
+    words = ("background", "violence", "limbs", "religion")
+    for split, prompt in asked.items():
+        assert [word in prompt for word in words] == [split == name for name in named]
+    assert asked["composition"] == "A drawing of 0 apples"
+
+    _, artifact = load(
+        "mj-bench", tmp_path / "quality", tmp_path / "out-artifact", split="artifact"
+    )
+    assert artifact[0]["prompt"] == asked["quality"]
 
 
 def test_mj_bench_as_json_with_paths(tmp_path: Path) -> None:

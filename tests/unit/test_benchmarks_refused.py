@@ -73,7 +73,9 @@ def test_mj_bench_needs_to_know_which_perspective_a_file_is(tmp_path: Path) -> N
     file = tmp_path / "in/part.parquet"
     made.write_parquet(file, [made.mj_bench(0)], "mj-bench")
 
-    with pytest.raises(ConfigError, match=r"alignment, safety, quality: say --split"):
+    with pytest.raises(
+        ConfigError, match=r"alignment, safety, quality, got part\.parquet: say with --split"
+    ):
         load("mj-bench", file, tmp_path / "out")
 
 
@@ -81,7 +83,7 @@ def test_mj_bench_needs_to_know_which_perspective_a_file_is(tmp_path: Path) -> N
     ("data", "said"),
     [
         ("nowhere/at/all", "no such file or folder, and no hub id"),
-        (".", r"expected data files of one kind .* got a\.csv, b\.jsonl"),
+        (".", r"2 tables fit, .* may count pairs twice: a\.csv, b\.jsonl; name one with --data"),
     ],
 )
 def test_data_that_cannot_be_used(
@@ -98,6 +100,8 @@ def test_data_that_cannot_be_used(
 def test_an_unknown_benchmark_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"'mmlu' is not known; known are vl-rewardbench, .*mj-b"):
         find_benchmark("mmlu")
+    with pytest.raises(ConfigError, match=r"videogen-rewardbench; did you mean mj-bench\?"):
+        find_benchmark("mjbench")
 
 
 def test_a_judge_of_another_format_names_the_setting_to_change() -> None:

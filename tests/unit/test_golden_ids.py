@@ -32,7 +32,9 @@ from pipeline.runtime.digest import digest
 
 CONFIGS = Path("jobs/configs")
 COMMIT = "commit:" + "0" * 40
-TINY_JUDGE = "sha256:0f0195143aeb0885b33d640b6f9f93acbc9f0581358ebde30d1933484830fc8e"
+TINY_JUDGE = "sha256:5ca29819224037c34cceff335160674f76c5d7690a27497b4f81680a8a7186af"
+# Its weights before it was taught that verdicts by letters name candidates by letters.
+EARLIER_TINY_JUDGE = "sha256:0f0195143aeb0885b33d640b6f9f93acbc9f0581358ebde30d1933484830fc8e"
 # The default of each setting of a judge when it was introduced, which its identity leaves out.
 FIRST_DEFAULTS: dict[str, Any] = {
     "format": "pairwise_scores",
@@ -84,6 +86,7 @@ FIRST_DEFAULTS: dict[str, Any] = {
 # Of settings that were introduced after bd695c2.
 LATER_DEFAULTS: dict[str, Any] = {
     "bundle": "flex-vl",
+    "media.square": None,
     "rubric": None,
     "prompt": {"system": None, "user": None, "answer": None},
     "allow_experimental": False,
@@ -112,24 +115,24 @@ JUDGES = {
         "0e410c258d0dffd233aeb67cf38e342dbbe7841616137002927924aa46c58056",
     ),
     ("pairwise_options", "text"): (
-        "4e54587f426574198c90a55c66185f32f8af82cac4a39a78b40cefc2c060cfeb",
+        "17ab59b46c2b6b6c765ba228eef9ddb381540159659f47db6de113f449b7cae4",
         "127b707ee8b8b3dbb468e8a07536c63130d64c5a61b00694eea890586cf7e0c2",
-        "b0cf4e27de6be5259325c8df27fb40b1d9b7d9da2197fc3ccde4d4aff57bd7e0",
+        "c46d7f14e87c5bb53b8e341943f9073dc8684f8b59b0c395ddf0ea5bb95f8a80",
     ),
     ("pairwise_options", "image"): (
-        "cae08a643a23d452b8d6fa6178dbe2dbaffa827d4a6639ce72ffff94e6103d60",
+        "b4a9162bd89a5b1a1a24ab27c1a42ff019f2a5f9f74108276938a8119f6c07f7",
         "54aec33d92f5228f8411d0695db4f8ca96ddf127c2d8a513486aae02f38f3103",
-        "83080f5cd21972b15f476788b5aca865ccaec36a32751111c36976f192fb6016",
+        "8bfb1c31ce195fc65715fd6774fbd9f3ed1b2f42e74175a37121c1dd869b7e88",
     ),
     ("pairwise_options", "edit"): (
-        "e10c9270864f3c72f79d1059223c1ac9018eab666cf793bb49c827961fdb758d",
+        "70d156a8832f47833168aa12f16c56345c75d6ce0f70e72db0bb33d0fab96267",
         "2944f700e1967da6b3923c41ac67198c351d0da17b03cef9fdadc08acb5c04ec",
-        "3058525439cac49c0d4e9d89cdeba5540cc692c19ef48a10d39ec987d2928892",
+        "7b6d7abd465dfbe4d6d404c760640ff6a1bcb36d471f4ec25c4865f137e9da04",
     ),
     ("pairwise_options", "video"): (
-        "d2dc35e774460c4498247da4752272d8b751662940f41be9029f910e1b2d3fdf",
+        "803e944ce81632f03fa7e9e5e078efcfde47bb2f807bfca73a070d126b670d39",
         "a8f1888b51485cc97f8770ee4b8663d094dc1e6979f537e7ee73aecefd724bb4",
-        "b5423169a02429dbd92c6e345102cba38c0f764c34313f857877c23701128bc3",
+        "a3768ec5d3412f4e59ab926469afe8f5e675b1a2195c1b2ffbea494def6ae821",
     ),
     ("single_score", "text"): (
         "592eb93d40b35dc749774e894c50eed66348a74aab6a950d82e35f762b6b782c",
@@ -172,14 +175,22 @@ JUDGES = {
         "f98154048e3558bc06239eea2d474ed5fa769798c3e1b4664d86077b251ae960",
     ),
 }
+# The prompts of judges that choose options, by candidates, as bd695c2 had them: they named the
+# candidates by numbers and the verdicts by letters. Those judges are others now.
+EARLIER_OPTIONS = {
+    "text": "b0cf4e27de6be5259325c8df27fb40b1d9b7d9da2197fc3ccde4d4aff57bd7e0",
+    "image": "83080f5cd21972b15f476788b5aca865ccaec36a32751111c36976f192fb6016",
+    "edit": "3058525439cac49c0d4e9d89cdeba5540cc692c19ef48a10d39ec987d2928892",
+    "video": "b5423169a02429dbd92c6e345102cba38c0f764c34313f857877c23701128bc3",
+}
 # Of the configurations that are shipped, and both engines, in the same way: now and then.
 SHIPPED = {
     ("vllm", "cpu"): (
-        "bd1f970c90f04a6745dff576c6c5f9850bcf0d715ac13f23db9eff380f1ff70c",
+        "c61487a80741d0cc4d409177be3d77bf0dd3f9f1ed3291b2bcea8c25ab510e01",
         "8edf5a701c5bfc2610e3cf185f84da69552d633c63687319222592cb9dfe33ee",
     ),
     ("transformers", "cpu"): (
-        "eff94338d6644f1bce0d45e28decf65bbb66db9f5c529f4db7a55c822e3fae63",
+        "07f72178720ea2bb96977f4edb1961e18aff8fb1c2d2430d98870dfd0a1cb5be",
         "e5662f5334fdfc2dcdd8606f2d87b838e2523f3fbf360403a516cae44ada30f8",
     ),
     ("vllm", "flex-vl-7b"): (
@@ -199,7 +210,7 @@ SHIPPED = {
         "55f48a842d9caae7a260c56255001656f52c9a86e80641255a21d5fb9e589eb6",
     ),
     ("vllm", "tiny-gpu"): (
-        "770b29688bb8936ac7f5866832c40352fc8d792bd5404d0243e5a61d507d4d47",
+        "768d22d3c9d0961f7c278c990e6c33c9d9dd621df84847f9b309b3c469788f5a",
         "ff1f1273bde5f3ec1ccba740594733659a12027d2483d460da9649294dd8edda",
     ),
 }
@@ -234,9 +245,12 @@ def check(change: dict[str, Any], version: str, engine: str, now: str, then: str
     """The id of a judge now and then, and that the old one is recognised; its prompt's hash."""
     judge = JudgeConfig.model_validate(change)
     form = canonical_form(judge, ModelVersion.named(version), engine)
-    card = earlier_card(completed(change), version, engine, form["prompt"])
+    options, tiny = judge.format == "pairwise_options", version == TINY_JUDGE
+    prompt = EARLIER_OPTIONS[judge.candidates] if options else form["prompt"]
+    weights = EARLIER_TINY_JUDGE if tiny else version
+    card = earlier_card(completed(change), weights, engine, prompt)
     assert (judge_id_of(form), card["judge_id"], earlier_id(card)) == (now, then, then)
-    assert earlier_form(card) == form
+    assert (earlier_form(card) == form) is not (options or tiny)
     return str(form["prompt"])
 
 

@@ -258,3 +258,25 @@ def test_the_fraction_does_not_change_the_size(width: int, height: int, orientat
     decoded = decode_image(encoded(Image.new("L", (width, height)), "JPEG", exif=exif), limits)
     upright = (width, height) if orientation == 1 else (height, width)
     assert decoded.size == fit(*upright, limits)
+
+
+@pytest.mark.parametrize("size", [(90, 700), (640, 480), (30, 8_000)])
+def test_a_square_is_what_published_scripts_make_of_a_picture(size: tuple[int, int]) -> None:
+    image = Image.effect_noise(size, 60).convert("RGB")
+    shown = decode_image(encoded(image), MediaConfig(square=448))
+    assert shown.size == (448, 448)
+    assert shown.tobytes() == image.resize((448, 448)).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"square": 100}, "square 100 is no multiple of factor 28"),
+        ({"square": 1_120}, "area of 1254400, which is not within min_pixels 3136 and max_pixels"),
+    ],
+)
+def test_a_square_that_the_model_would_resize_is_refused(
+    settings: dict[str, int], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        MediaConfig(**settings)

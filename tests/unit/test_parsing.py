@@ -150,6 +150,9 @@ def test_as_many_scores_as_candidates(count: int) -> None:
         ("[[A=B=Good]]", "both_good"),
         ("[[A=B=Bad]]", "both_bad"),
         (" [[ A > B ]]\n", "first"),
+        ("[[B<A]]", "first"),
+        ("[[A<B]]", "second"),
+        ("[[ a < b ]]", "second"),
         ("[[A = B = good]]", "both_good"),
     ],
 )
@@ -162,7 +165,9 @@ def test_option(answer: str, option: Option) -> None:
     ("answer", "reason"),
     [
         ("<answer>[[A=B]]</answer>", Reason.OUT_OF_RANGE),
-        ("<answer>[[A<B]]</answer>", Reason.MALFORMED),
+        ("<answer>[[A<C]]</answer>", Reason.OUT_OF_RANGE),
+        ("<answer>[[A<=B]]</answer>", Reason.OUT_OF_RANGE),
+        ("<answer>[[A<B]]</answer><answer>[[B>A]]</answer>", Reason.MALFORMED),
         ("<answer>[[A>C]]</answer>", Reason.OUT_OF_RANGE),
         ("<answer>[[A=B=Ugly]]</answer>", Reason.OUT_OF_RANGE),
         ("<answer>A>B</answer>", Reason.MALFORMED),

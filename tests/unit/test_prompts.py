@@ -62,11 +62,18 @@ def test_media_stand_where_they_belong() -> None:
     assert filled == (
         "[Source Image]\n",
         source,
-        "\n\n[Instruction]\nBluer.\n\n[Assistant 1's Edited Image]\n",
+        "\n\n[Instruction]\nBluer.\n\n[Assistant A's Edited Image]\n",
         first,
-        "\n\n[Assistant 2's Edited Image]\n",
+        "\n\n[Assistant B's Edited Image]\n",
         second,
     )
+
+
+@pytest.mark.parametrize(("format_", "candidates"), ALL)
+def test_the_turn_names_candidates_as_verdicts_do(format_: str, candidates: str) -> None:
+    filled = "".join(prompt_of(format_, candidates).fill([], "Why?", [["So."], ["Because."]]))
+    names = "AB" if format_ == "pairwise_options" else "12"
+    assert [name for name in "12AB" if f"Assistant {name}'s" in filled] == list(names)
 
 
 @pytest.mark.parametrize(("format_", "candidates"), ALL)

@@ -16,6 +16,7 @@ from pipeline.evaluation.benchmarks.multimodal_rewardbench import MULTIMODAL_REW
 from pipeline.evaluation.benchmarks.videogen_rewardbench import VIDEOGEN_REWARDBENCH
 from pipeline.evaluation.benchmarks.vl_rewardbench import VL_REWARDBENCH
 from pipeline.runtime.errors import ConfigError
+from pipeline.runtime.suggestion import did_you_mean
 
 BENCHMARKS = {
     benchmark.name: benchmark
@@ -41,5 +42,8 @@ def find_benchmark(name: str) -> Benchmark:
         ConfigError: no benchmark has it; the message lists all names.
     """
     if name not in BENCHMARKS:
-        raise ConfigError(f"benchmark {name!r} is not known; known are {', '.join(BENCHMARKS)}")
+        hint = did_you_mean(name, list(BENCHMARKS))
+        raise ConfigError(
+            f"benchmark {name!r} is not known; known are {', '.join(BENCHMARKS)}{hint}"
+        )
     return BENCHMARKS[name]

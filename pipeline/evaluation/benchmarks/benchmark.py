@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from pipeline.aggregation.judged_pairs import JudgedPair
+from pipeline.evaluation.benchmarks.published import Published, Setting
 from pipeline.judging.bundle_files import load_bundle
 from pipeline.judging.judge_config import CandidateKind, JudgeConfig
 from pipeline.runtime.errors import ConfigError
@@ -32,25 +33,6 @@ class BenchmarkPart:
     split: str = "test"
     config: str | None = None
     hints: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Published:
-    """A result that was published for Flex-VL-7B, and for its base model Qwen2.5-VL-7B.
-
-    Attributes:
-        figure: the name of the measure that it is of.
-        category: of which category; None for the whole benchmark.
-        flex: Flex-VL-7B's result, on the scale of the measure.
-        base: the base model's, where the paper gives it.
-        note: how it was obtained, where that is not obvious.
-    """
-
-    figure: str
-    category: str | None
-    flex: float
-    base: float | None = None
-    note: str = ""
 
 
 def _as_it_is(table: pa.Table, part: BenchmarkPart) -> pa.Table:
@@ -78,12 +60,14 @@ class Benchmark:
         columns: the mapping into pairs v1, given the columns there are.
         about, candidates: the judges that it can measure.
         options: whether a judge that chooses options measures what was published.
+        split_names: other names of its splits: what the data call it, by what people may.
         renames: columns that another release of the set calls differently: new name by old.
         prepare: changes each table before it is mapped, where the mapping alone cannot.
         inline: whether media files are read into the shards (not videos: many rows share one).
         categories: the categories of a pair, widest first.
         extra: further measures of judged pairs.
         published: results shown beside the measured ones.
+        setting: how these were obtained.
     """
 
     name: str
@@ -95,12 +79,14 @@ class Benchmark:
     about: Literal["pair", "ranking", "score"] = "pair"
     options: bool = False
     candidates: CandidateKind = "text"
+    split_names: Mapping[str, str] = field(default_factory=dict)
     renames: Mapping[str, str] = field(default_factory=dict)
     prepare: Callable[[pa.Table, BenchmarkPart], pa.Table] = _as_it_is
     inline: bool = True
     categories: Callable[[Row], tuple[str, ...]] = _no_category
     extra: Callable[[Sequence[JudgedPair]], dict[str, Statistic]] = _nothing
     published: tuple[Published, ...] = ()
+    setting: Setting = field(default_factory=Setting)
 
     def check_judge(self, judge: JudgeConfig) -> None:
         """Refuses a judge of another format or kind of candidates.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -37,11 +38,26 @@ class Loaded:
         uri: the folder of the shards.
         media_root: where media are that the shards only name; None if they hold all of them.
         reports: what was read, by part.
+        sources: what it was read from, by part.
     """
 
     uri: str
     media_root: str | None
     reports: dict[str, IngestReport]
+    sources: dict[str, str]
+
+    def as_report(self) -> list[dict[str, Any]]:
+        """What was read, part by part, as an evaluation's report states it."""
+        return [
+            {
+                "part": part,
+                "source": self.sources[part],
+                "rows": report.rows,
+                "bad_rows": report.bad_rows,
+                "problems": dict(report.problems),
+            }
+            for part, report in self.reports.items()
+        ]
 
 
 @dataclass(frozen=True)
@@ -75,6 +91,7 @@ def load_benchmark(benchmark: Benchmark, request: Request, output: str) -> Loade
         StorageError: the shards cannot be written.
     """
     reports: dict[str, IngestReport] = {}
+    sources: dict[str, str] = {}
     root = None
     for part, config in find_sources(benchmark, request):
         source = _open(benchmark, part, config)
@@ -95,7 +112,8 @@ def load_benchmark(benchmark: Benchmark, request: Request, output: str) -> Loade
         )
         reports[part.name] = ingest(how, source=source)
         check_report(how, reports[part.name])
-    return Loaded(output, None if benchmark.inline else root, reports)
+        sources[part.name] = ", ".join(config.named()) or source.name
+    return Loaded(output, None if benchmark.inline else root, reports, sources)
 
 
 def _open(benchmark: Benchmark, part: BenchmarkPart, config: SourceConfig) -> PreparedSource:
@@ -140,8 +158,8 @@ def _media_root(
     paths = _media_paths(to_pairs(mapping, rows.slice(0, _PROBED)))
     if not paths:
         return None
-    places = [] if folder is None else [str((Path(folder) / f).resolve()) for f in _MEDIA_FOLDERS]
-    found = {place: _count(place, paths) for place in places if Path(place).is_dir()}
+    places = [] if folder is None else [_beside(folder, name) for name in _MEDIA_FOLDERS]
+    found = {place: _count(place, paths) for place in places if _is_folder(place)}
     if any(found.values()):
         return max(found, key=lambda place: found[place])
     looked = f"not in {', '.join(places)}" if places else "which are not part of the hub set"
@@ -160,6 +178,18 @@ def _media_paths(pairs: pa.Table) -> list[str]:
             media = (holder["images"] or []) + (holder["videos"] or [])
             paths += [item["path"] for item in media if item and item["bytes"] is None]
     return [path for path in paths if path and not re.match(r"/|\w+://", path)]
+
+
+def _beside(folder: str, relative: str) -> str:
+    """A folder beside another one, in any store; never outside of its bucket."""
+    scheme, separator, path = folder.rpartition("://")
+    bucket, _, key = path.partition("/") if separator else ("", "", path.lstrip("/"))
+    inside = posixpath.normpath(f"/{key}/{relative}")
+    return f"{scheme}{separator}{bucket}{inside}"
+
+
+def _is_folder(place: str) -> bool:
+    return "://" in place or (place != "/" and Path(place).is_dir())
 
 
 def _count(place: str, paths: list[str]) -> int:

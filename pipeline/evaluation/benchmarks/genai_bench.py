@@ -13,18 +13,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.evaluation.benchmarks.benchmark import (
-    Benchmark,
-    BenchmarkPart,
-    Published,
-    metadata_of,
-)
+from pipeline.evaluation.benchmarks.benchmark import Benchmark, BenchmarkPart, metadata_of
+from pipeline.evaluation.benchmarks.published import ANY_LEAD, FLEX_JUDGE, Published, Setting
 from pipeline.judging.judge_config import CandidateKind
 from pipeline.pairs.arrow_layouts import is_text
 
 _GOLD = {
     "column": "vote_type",
     "values": {"leftvote": "a", "rightvote": "b", "tievote": "tie", "bothbad_vote": "tie"},
+}
+_SQUARE = {"judge.media.square": 448}
+_CLIPS = {
+    "judge.media.video.max_videos": 2,
+    "judge.media.video.fps": 1.0,
+    "judge.media.video.max_pixels": 224 * 224,
 }
 _SINGLE, _SEVEN = "one vote", "majority of seven votes"
 
@@ -89,6 +91,35 @@ def _video_table(table: pa.Table, part: BenchmarkPart) -> pa.Table:
     return table
 
 
+def _setting(candidates: CandidateKind, pairs: int, media: dict[str, Any]) -> Setting:
+    """How the authors' ``test/genai_bench_vllm.py`` asks, and ``test/evaluate.py`` counts."""
+    return Setting(
+        settings={
+            **FLEX_JUDGE.settings,
+            "judge.candidates": candidates,
+            "judge.format": "pairwise_options",
+            "judge.votes.min_votes": 8,
+            "judge.votes.max_votes": 8,
+            "policy.threshold": ANY_LEAD,
+            "policy.tie_threshold": ANY_LEAD,
+            **media,
+        },
+        other={
+            **FLEX_JUDGE.other,
+            "orders": ("both, equally often", "seven votes, always left before right"),
+            "majority": (
+                "a tie where most votes call one, of whichever kind; else the side with more",
+                "the option with most votes, of four",
+            ),
+            "a reply without a verdict": (
+                "asked again; in the end quarantined, never right",
+                "never right; of an unknown option: both are bad",
+            ),
+        },
+        pairs=pairs,
+    )
+
+
 def _task(
     task: str, config: str, candidates: CandidateKind, published: tuple[float, float], **more: Any
 ) -> Benchmark:
@@ -101,7 +132,7 @@ def _task(
         options=True,
         candidates=candidates,
         published=(
-            Published("four_way", None, published[0], note=_SINGLE),
+            Published("four_way_of_votes", None, published[0], note=_SINGLE),
             Published("four_way", None, published[1], note=_SEVEN),
         ),
         **more,
@@ -115,6 +146,7 @@ GENAI_IMAGE = _task(
     (0.4332, 0.4634),
     required=("prompt", "left_image", "right_image", "vote_type"),
     columns=_image_columns,
+    setting=_setting("image", 1_735, _SQUARE),
 )
 GENAI_EDIT = _task(
     "edit",
@@ -132,6 +164,7 @@ GENAI_EDIT = _task(
     ),
     columns=_edit_columns,
     prepare=_edit_table,
+    setting=_setting("edit", 919, _SQUARE),
 )
 GENAI_VIDEO = _task(
     "video",
@@ -142,4 +175,5 @@ GENAI_VIDEO = _task(
     columns=_video_columns,
     prepare=_video_table,
     inline=False,
+    setting=_setting("video", 1_069, _CLIPS),
 )

@@ -13,12 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.evaluation.benchmarks.benchmark import (
-    Benchmark,
-    BenchmarkPart,
+from pipeline.evaluation.benchmarks.benchmark import Benchmark, BenchmarkPart, Row, metadata_of
+from pipeline.evaluation.benchmarks.published import (
+    ANY_LEAD,
+    FLEX_JUDGE,
+    NEVER,
     Published,
-    Row,
-    metadata_of,
+    Setting,
 )
 from pipeline.judging.votes import LETTERS
 
@@ -107,6 +108,29 @@ def _categories(pair: Row) -> tuple[str, ...]:
     return (pair["source"] or "unknown",)
 
 
+def _setting(format_: str, votes: int, ours: str, counted: tuple[str, str]) -> Setting:
+    """How the authors' ``test/mllm_as_a_judge_vllm.py`` asks, and ``test/evaluate.py`` counts."""
+    return Setting(
+        settings={
+            **FLEX_JUDGE.settings,
+            "judge.sampling.temperature": 0.4,
+            "judge.sampling.top_p": 0.8,
+            "judge.candidates": "text",
+            "judge.format": format_,
+            "judge.media.square": 448,
+            "judge.votes.min_votes": votes,
+            "judge.votes.max_votes": votes,
+            "policy.threshold": ANY_LEAD,
+            "policy.tie_threshold": NEVER,
+        },
+        other={
+            **FLEX_JUDGE.other,
+            "orders": (ours, "three votes, always in the order of the data"),
+            "counting": counted,
+        },
+    )
+
+
 MLLM_PAIR = Benchmark(
     name="mllm-as-a-judge-pair",
     title="MLLM-as-a-Judge, pair comparison",
@@ -120,6 +144,12 @@ MLLM_PAIR = Benchmark(
         Published("macro_accuracy", None, 0.538, 0.423, "with ties, majority of three votes"),
         Published("macro_accuracy_no_gold_ties", None, 0.655, 0.425, "without ties, the same"),
     ),
+    setting=_setting(
+        "pairwise_scores",
+        4,
+        "both, equally often",
+        ("the side with more votes, else a tie", "the same"),
+    ),
 )
 MLLM_SCORE = Benchmark(
     name="mllm-as-a-judge-score",
@@ -132,6 +162,16 @@ MLLM_SCORE = Benchmark(
     about="score",
     categories=_categories,
     published=(Published("macro_pearson", None, 0.332, 0.165),),
+    setting=_setting(
+        "single_score",
+        3,
+        "there is one answer",
+        (
+            "r of the mean of a row's scores; rows without one left out",
+            "median of the r of one, two and three runs together; a score of -1 where there is "
+            "none",
+        ),
+    ),
 )
 MLLM_BATCH = Benchmark(
     name="mllm-as-a-judge-batch",
@@ -144,4 +184,14 @@ MLLM_BATCH = Benchmark(
     about="ranking",
     categories=_categories,
     published=(Published("macro_edit_distance", None, 0.426, 0.585, "the lower the better"),),
+    setting=_setting(
+        "batch_ranking",
+        2,
+        "each and its reverse, equally often",
+        (
+            "distance of the ranking by mean scores",
+            "the largest of the mean distances of one, two and three runs together; equal scores "
+            "in reverse order of the letters",
+        ),
+    ),
 )

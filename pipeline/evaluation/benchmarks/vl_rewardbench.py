@@ -10,13 +10,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pipeline.evaluation.benchmarks.benchmark import (
-    Benchmark,
-    BenchmarkPart,
-    Published,
-    Row,
-    metadata_of,
-)
+from pipeline.evaluation.benchmarks.benchmark import Benchmark, BenchmarkPart, Row, metadata_of
+from pipeline.evaluation.benchmarks.published import FLEX_JUDGE, Published, Setting
 from pipeline.evaluation.pair_measures import metadata
 
 # By the id up to its first dash or underscore; every other id is VLFeedback's: general.
@@ -56,10 +51,25 @@ VL_REWARDBENCH = Benchmark(
     required=("id", "query", "response", "image", "human_ranking"),
     columns=_columns,
     categories=_categories,
+    # One reply a pair, the order drawn at random: right as often as one of ours of both orders.
     published=(
-        Published("accuracy", None, 0.4860, 0.363),
-        Published("accuracy", "general", 0.4611),
-        Published("accuracy", "hallucination", 0.4339),
-        Published("accuracy", "reasoning", 0.6287),
+        Published("accuracy_of_votes", None, 0.4860, 0.363),
+        Published("accuracy_of_votes", "general", 0.4611),
+        Published("accuracy_of_votes", "hallucination", 0.4339),
+        Published("accuracy_of_votes", "reasoning", 0.6287),
+    ),
+    setting=Setting(
+        settings={
+            **FLEX_JUDGE.settings,
+            "judge.candidates": "text",
+            "judge.format": "pairwise_scores",
+            "judge.votes.min_votes": 2,
+            "judge.votes.max_votes": 2,
+        },
+        other={
+            **FLEX_JUDGE.other,
+            "orders": ("both, equally often", "one vote, its order drawn at random"),
+        },
+        pairs=1_250,
     ),
 )

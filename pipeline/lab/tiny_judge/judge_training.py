@@ -160,7 +160,8 @@ def _loop(
                 "step %d loss %.4f rate %.2e, %.1f steps/s, %.0f%% waiting for samples",
                 *(step + 1, mean, rate, (step + 1) / spent, 100 * waited / spent),
             )
-            if step + 1 == 1_000 and not config.resume and not mean < 0.3 * first_loss:
+            fresh = not config.resume and config.warm_start is None
+            if step + 1 == 1_000 and fresh and not mean < 0.3 * first_loss:
                 raise NotLearning(f"loss {mean:.3f} after {step + 1} steps, from {first_loss:.3f}")
         if (step + 1) % config.evaluate_every == 0:
             exact = exact_replies(judge, held_out)

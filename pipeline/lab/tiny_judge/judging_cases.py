@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
@@ -120,7 +121,8 @@ class Case:
         this size stays at chance.
         """
         shown = self.ordered(order)
-        names = [f"Assistant {number}" for number in range(1, len(shown) + 1)]
+        signs = string.ascii_uppercase if self.format == "pairwise_options" else string.digits[1:]
+        names = [f"Assistant {sign}" for sign in signs[: len(shown)]]
         if len(shown) == 1:
             names = ["The assistant"]
         verdicts = [f"{n} {c.verdict}." for n, c in zip(names, shown, strict=True)]

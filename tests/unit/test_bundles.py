@@ -11,6 +11,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+import pipeline
 from jobs import judge as judge_job
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import PolicyConfig
@@ -181,6 +182,7 @@ RUBRIC: Row = {
         {"name": "Tone", "text": "kind", "levels": {"1": "rude", "10": "warm"}},
     ]
 }
+TINY = {"name": "tiny-judge"}
 BY_RUBRIC: Row = {"bundle": "rubric-json", "allow_experimental": True, "rubric": RUBRIC}
 
 
@@ -275,3 +277,16 @@ def test_every_shipped_bundle_is_documented_data_alone() -> None:
     suffixes = {path.suffix for path in SHIPPED.rglob("*") if path.is_file()}
     assert suffixes == {".yaml", ".txt", ".jsonl", ".md"}
     assert all(load_bundle(name).declared.about.strip() for name in shipped_bundles())
+
+
+def test_a_few_rows_are_judged_in_a_notebook() -> None:
+    rows = [
+        {"prompt": "Why?", "response_a": {"text": a}, "response_b": {"text": b}}
+        for a, b in (("score=9", "score=2"), ("score=3", ""))
+    ]
+    config = {"engine": {"kind": "scripted"}, "judge": BY_RUBRIC | {"model": TINY}}
+    good, bad = pipeline.judge(rows, config)
+    assert (good["status"], good["preference"], len(good["votes"])) == ("labeled", "a", 2)
+    assert (bad["status"], bad["reason"]) == ("quarantined", "bad_row")
+    with pytest.raises(ConfigError, match=r"judge\.sampling\.temprature"):
+        pipeline.judge(rows, {"judge": {"sampling": {"temprature": 1}}})

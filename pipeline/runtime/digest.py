@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-SHORT = 12  # hex digits in names that people read
-
 
 def digest(*parts: bytes | str) -> str:
     """SHA-256 of a sequence of parts, each preceded by its length so that no two collide."""

@@ -1,8 +1,9 @@
-"""Reads a file of a snapshot's table, some row groups and columns of it, whatever its version."""
+"""Reads the files of a snapshot's table, some row groups and columns of them, of any version."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.map_ahead import map_ahead
 from pipeline.store.object_store import Store
 from schemas.manifest import Manifest, SnapshotFile
 from schemas.snapshots import READABLE, TABLES
@@ -110,6 +112,36 @@ class TableFile:
                 f"({str(error).strip().splitlines()[0]}); restore the object, or remove it and "
                 "publish again"
             ) from error
+
+
+def map_row_groups(
+    output: Store,
+    manifest: Manifest,
+    table: str,
+    columns: Sequence[str],
+    count: Callable[[pa.Table], Found],
+    threads: int,
+) -> Iterator[Found]:
+    """The results of ``count`` on every row group of a table, in order, read in threads.
+
+    Memory holds as many row groups as there are threads, and of each only these columns.
+
+    Raises:
+        InputError: a file is corrupt, or of a contract that this software does not read.
+        StorageError: the store fails.
+    """
+
+    def groups(file: TableFile) -> list[tuple[TableFile, int]]:
+        return [(file, number) for number in file.groups()]
+
+    def counted(group: tuple[TableFile, int]) -> Found:
+        file, number = group
+        return count(file.read(number, columns))
+
+    files = TableFile.of_table(output, manifest, table)
+    footers = map_ahead(ThreadPoolExecutor(threads), groups, files, threads)
+    every = (group for found in footers for group in found)
+    yield from map_ahead(ThreadPoolExecutor(threads), counted, every, threads)
 
 
 def check_readable(output: Store, manifest: Manifest, table: str) -> None:

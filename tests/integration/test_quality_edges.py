@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.runtime.errors import InputError
-from pipeline.snapshots.quality.table_row_groups import map_row_groups
 from pipeline.snapshots.snapshot_reader import open_snapshot
+from pipeline.snapshots.table_reader import map_row_groups
 from schemas.quality import RATES, Quality, Rate
 from tests.measuring import (
     Corpus,

@@ -25,7 +25,7 @@ from pipeline.snapshots.quality.label_counts import (
     of_votes,
     texts,
 )
-from pipeline.snapshots.quality.table_row_groups import map_row_groups
+from pipeline.snapshots.table_reader import map_row_groups
 from pipeline.stats.tally import Tally
 from pipeline.store.object_store import Store
 from schemas.labels import Status

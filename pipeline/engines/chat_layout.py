@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from PIL.Image import Image
@@ -21,10 +23,12 @@ from pipeline.runtime.errors import EngineStartError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_SYSTEM, _TEXT = "\ue000system\ue000", "\ue000text\ue000"  # private-use: in no chat template
+# Of private use: in no chat template.
+_SYSTEM, _TEXT, _ANSWER = "\ue000system\ue000", "\ue000text\ue000", "\ue000answer\ue000"
+
+_MARKERS = re.compile(f"({_SYSTEM}|{_TEXT}|{_ANSWER})")
 
 Kind = Literal["text", "image", "video"]
-Shape = tuple[bool, *tuple[Kind, ...]]  # whether there is a system text; the parts of the turn
 
 
 class ChatRenderer:
@@ -63,16 +67,19 @@ class ChatRenderer:
         self._inert = backend.from_str(_all_special(backend.to_str()))
         self._inert.encode_special_tokens = True
         self._lock = threading.Lock()
-        self._frames: dict[Shape, list[list[int]]] = {}
+        self._frames: dict[_Turns, list[list[int]]] = {}
 
     def render(self, chat: Chat) -> Rendered:
         """Lays out ``chat``, its pictures and clips in their order among the texts."""
         system = [] if chat.system is None else [chat.system]
-        texts = [part for part in chat.parts if isinstance(part, str)]
-        frame = self._frame((bool(system), *(_kind(part) for part in chat.parts)))
+        judged = [part for part in chat.parts if isinstance(part, str)]
+        judged += [] if chat.answer is None else [chat.answer]
+        kinds = tuple(_kind(part) for part in chat.parts)
+        frame = self._frame(_Turns(chat.system is not None, kinds, chat.answer is not None))
+        last = chat.reply_prefix if chat.answer is None else ""
+        own = self._encode(self._plain, [*system, last])
+        encoded = [*own[:-1], *self.encode(judged), own[-1]]
         ids: list[int] = []
-        own = self._encode(self._plain, [*system, chat.reply_prefix])
-        encoded = [*own[:-1], *self.encode(texts), own[-1]]
         for between, text in zip(frame, encoded, strict=True):
             ids += between + text
         media: tuple[Image | Clip, ...] = (*chat.images, *chat.clips)
@@ -104,37 +111,54 @@ class ChatRenderer:
         """The text of a reply, special tokens left out."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
-    def _frame(self, shape: Shape) -> list[list[int]]:
+    def _frame(self, turns: _Turns) -> list[list[int]]:
         with self._lock:
-            if shape not in self._frames:
-                self._frames[shape] = self._make_frame(*shape)
-            return self._frames[shape]
+            if turns not in self._frames:
+                self._frames[turns] = self._make_frame(turns)
+            return self._frames[turns]
 
-    def _make_frame(self, has_system: bool, *kinds: Kind) -> list[list[int]]:
-        """The token ids before, between and after the system text and the texts of a turn.
-
-        Without a system text of ours there is none, or what the template has of its own.
-        """
+    def _make_frame(self, turns: _Turns) -> list[list[int]]:
+        """The token ids before, between and after the texts of the turns, in their order."""
+        kinds = turns.user
         content: list[dict[str, Any]] = [
             {"type": kind} | ({"text": _TEXT} if kind == "text" else {}) for kind in kinds
         ]
         messages: list[dict[str, Any]] = [
-            *([{"role": "system", "content": _SYSTEM}] if has_system else []),
             # Templates of text-only models take a plain text and no list of parts.
             {"role": "user", "content": _TEXT if kinds == ("text",) else content},
         ]
+        if turns.system:
+            messages.insert(0, {"role": "system", "content": _SYSTEM})
+        if turns.answer:
+            messages.append({"role": "assistant", "content": _ANSWER})
         text = self._tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
+            messages, tokenize=False, add_generation_prompt=not turns.answer
         )
-        before, system, rest = str(text).partition(_SYSTEM) if has_system else ("", "", str(text))
-        frame = [*([before] if has_system else []), *rest.split(_TEXT)]
-        if (has_system and not system) or len(frame) != 1 + has_system + kinds.count("text"):
+        pieces = _MARKERS.split(str(text))
+        expected = [*([_SYSTEM] if turns.system else ()), *([_TEXT] * kinds.count("text"))]
+        expected += [_ANSWER] if turns.answer else []
+        if pieces[1::2] != expected:
             raise EngineStartError(
-                "the model's chat template drops, repeats or reorders the system or the user turn; "
-                "expected a template that shows both in order"
+                "the model's chat template drops, repeats or reorders a turn; expected a template "
+                f"that shows {', '.join(turns.names)} in order"
             )
+        frame = pieces[::2]
         encode = self._tokenizer.backend_tokenizer.encode
         return [list(encode(part, add_special_tokens=False).ids) for part in frame]
+
+
+@dataclass(frozen=True)
+class _Turns:
+    """The turns of a chat, without their texts: whether there is one, and the user's parts."""
+
+    system: bool
+    user: tuple[Kind, ...]
+    answer: bool
+
+    @property
+    def names(self) -> list[str]:
+        shown = {"system": self.system, "user": True, "assistant": self.answer}
+        return [name for name, is_shown in shown.items() if is_shown]
 
 
 def layout_of_model(judge: JudgeConfig, _: EngineConfig) -> ChatRenderer:

@@ -129,7 +129,8 @@ def votes_of(judged: JudgedPair) -> list[Vote]:
 
 def first_slot(votes: Sequence[Vote]) -> tuple[float, float]:
     """(Votes for the candidate shown first, votes for either one)."""
-    choices = [(vote.choice, vote.order[0]) for vote in votes if vote.parsed]
+    # Of candidates that were asked about apart none was first.
+    choices = [(vote.choice, vote.order[0]) for vote in votes if vote.parsed and vote.order]
     sided = [(choice, first) for choice, first in choices if choice in ("a", "b")]
     return float(sum(choice == first for choice, first in sided)), float(len(sided))
 

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import pytest
 
 from jobs.demo import CONFIG
-from pipeline.engines.engine import Chat, Engine, Rendered, Reply, Sampling
-from pipeline.engines.engine_registry import start_engine
+from pipeline.aggregation.labeler import Labeler
+from pipeline.engines.engine import Chat, Engine, Rendered, Reply, Sampling, Scorer
+from pipeline.engines.engine_registry import start_engine, start_scorer
 from pipeline.judging.endings import Ending, ending_of
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.pair_judge import Judge
@@ -32,9 +33,18 @@ class TinyJudge:
         self.config = config
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
-        self.engine: Engine = start_engine(config.judge, config.engine)
         media = MediaStore([str(folder)], config.judge.media.max_bytes)
+        if config.judge.declared_format.family == "reward":
+            self.scorer: Scorer = start_scorer(config.judge, config.engine)
+            labeler = Labeler.of(config.judge, config.policy)
+            self.judge = Judge(self.scorer, config.judge, config.engine, media, labeler)
+            return
+        self.engine: Engine = start_engine(config.judge, config.engine)
         self.judge = Judge(self.engine, config.judge, config.engine, media)
+
+    def close(self) -> None:
+        """Ends the engine."""
+        (self.scorer if hasattr(self, "scorer") else self.engine).close()
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Runs a coroutine on the engine's loop."""

@@ -108,7 +108,9 @@ def ending_of(judge: JudgeConfig, count: int, shown: str, *, media: bool) -> End
     texts = _texts(format_.grammar, count)
     if not texts:
         return None
-    watched = media or may_be_quoted(judge.prompt_texts.user, shown)
+    prompt = judge.prompt_texts
+    own = "\n".join([prompt.user, *[prompt.answer] * count])
+    watched = media or may_be_quoted(own, shown)
     return Ending(texts, format_, count, judge.reply_prefix, watched)
 
 

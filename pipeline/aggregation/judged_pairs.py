@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.pairs.input_config import InputConfig
-from pipeline.pairs.row_groups import GroupReader
+from pipeline.pairs.isolated_reading import open_groups
 from pipeline.pairs.shards import list_shards, open_input, shard_key
 from pipeline.parts.commit import shard_parts
 from pipeline.parts.part_files import read_part
@@ -79,7 +79,7 @@ def read_labels(output: Store, judge_id: str, shard_key_: str) -> Iterator[dict[
 
 
 def _pairs(source: Store, entry: Entry, config: InputConfig) -> Iterator[dict[str, Any]]:
-    groups = GroupReader(source, entry.key, entry.size, config.mapping())
+    groups = open_groups(source, entry.key, entry.size, config.mapping())
     for group in range(groups.count):
         for table in groups.read(group):
             for pair in table.drop_columns(list(_MEDIA)).to_pylist():

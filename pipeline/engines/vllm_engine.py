@@ -69,7 +69,7 @@ class VllmEngine:
         self._checked: asyncio.Task[None] | None = None
         # Read by vLLM when it is imported; this process exists for this engine alone.
         group = prefill_group(engine) if scalar is None else 1  # scores free their slots at once
-        os.environ.update({PREFILL_GROUP: str(group), **engine.env})
+        os.environ.update({PREFILL_GROUP: str(group), **engine.env, **judge.model.env})
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError

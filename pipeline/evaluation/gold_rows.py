@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipeline.evaluation.pair_measures import has_gold
 from pipeline.pairs.input_config import InputConfig
-from pipeline.pairs.row_groups import GroupReader
+from pipeline.pairs.isolated_reading import open_groups
 from pipeline.pairs.shard_writer import ShardConfig, ShardWriter
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.store.object_store import Store
@@ -41,7 +41,7 @@ def gold_rows(input_uri: str, config: InputConfig, about: str) -> Iterator[GoldR
     """
     source, prefix = open_input(input_uri)
     for entry in list_shards(source, prefix):
-        groups = GroupReader(source, entry.key, entry.size, config.mapping())
+        groups = open_groups(source, entry.key, entry.size, config.mapping())
         number = 0
         for group in range(groups.count):
             for table in groups.read(group):

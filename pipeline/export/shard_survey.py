@@ -20,8 +20,8 @@ from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.export.joined_rows import Row, kept_pairs, rows_of
 from pipeline.export.labeled_shards import LabeledShard
 from pipeline.export.prompt_cap import RECORD
+from pipeline.pairs.isolated_reading import outline_of
 from pipeline.pairs.pair_mapping import PairMapping
-from pipeline.pairs.shards import read_footer
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
 
@@ -86,9 +86,7 @@ class Surveyor:
         if self.contents.of(shard.entry) != shard.content:
             found.changed = True
             return found
-        footer = read_footer(self.source, shard.entry)
-        groups = (footer.row_group(number) for number in range(footer.num_row_groups))
-        found.groups = [(group.num_rows, group.total_byte_size) for group in groups]
+        found.groups = list(outline_of(self.source, shard.entry).groups)
         labels = self._by_labels(shard, found)
         if len(labels):
             self._by_texts(shard, found, labels)

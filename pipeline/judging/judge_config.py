@@ -39,6 +39,10 @@ class ModelConfig(Frozen):
     """Most tokens of a prompt and its reply together."""
     args: dict[str, Any] = Field(default_factory=dict)
     """Further engine arguments that can change a verdict, such as ``kv_cache_dtype``."""
+    env: dict[str, str] = Field(default_factory=dict)
+    """Environment variables of the engine's process that can change a verdict; what is known to
+    concern speed alone stands under ``engine.env``.
+    """
 
 
 class SamplingConfig(Frozen):

@@ -28,7 +28,7 @@ from pipeline.labeling.reopening import votes_of
 from pipeline.labeling.run_budget import Purse, VotesSpentError
 from pipeline.labeling.score_votes import ScoreVotes
 from pipeline.labeling.worker_activity import Activity
-from pipeline.media.decode_budget import DecodeBudget
+from pipeline.media.decoder import MediaDecoder
 from pipeline.media.media_store import MediaStore
 from pipeline.parts.forgotten import forgotten_row
 from pipeline.parts.part_files import row_revision
@@ -77,13 +77,15 @@ class Judge:
         self._judge, self._how = judge, how
         self._purse = purse or Purse()
         self._labeler = labeler or Labeler.of(judge)
-        self._budget = DecodeBudget(how.decode_bytes)
-        self._prompting = Prompting(engine, judge, media, self._budget)
+        threads = how.decode_threads or os.cpu_count() or 1
+        seconds, memory = how.decode_seconds, how.decode_bytes
+        self._decoder = MediaDecoder(judge.media, memory, threads, seconds)
+        self._prompting = Prompting(engine, judge, media, self._decoder)
         self._format = judge.declared_format
         self._engine, self._scores = cast(Engine, engine), None
         if self._format.family == "reward":
             self._scores = ScoreVotes(cast(Scorer, engine), how.reply_limit_s, self.activity)
-        self._threads = media_threads(how.decode_threads or os.cpu_count() or 1)
+        self._threads = media_threads(threads)
         rows_at_once = round(engine.at_once * _QUEUE_FACTOR / self._format.requests_at_once)
         self._slots = asyncio.Semaphore(max(1, rows_at_once))
 
@@ -100,7 +102,7 @@ class Judge:
     def with_media(self, media: MediaStore) -> Judge:
         """The same judge, threads and slots included, for pairs with media in another store."""
         other = copy.copy(self)
-        other._prompting = Prompting(self._engine, self._judge, media, self._budget)
+        other._prompting = Prompting(self._engine, self._judge, media, self._decoder)
         return other
 
     async def judge_unit(

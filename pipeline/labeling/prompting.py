@@ -19,10 +19,8 @@ from pipeline.judging.row_checks import (
     question_of,
 )
 from pipeline.judging.votes import LETTERS
-from pipeline.media.decode_budget import UNLIMITED, DecodeBudget, give_memory_back
-from pipeline.media.images import decode_image
+from pipeline.media.decoder import MediaDecoder
 from pipeline.media.media_store import MediaStore
-from pipeline.media.videos import decode_video
 from pipeline.pairs.conversations import Part, Unfit, text_part
 from pipeline.pairs.pair_hash import Content, pair_hash
 from pipeline.pairs.placing import leading, place
@@ -73,17 +71,18 @@ class Prompting:
         layout: Layout,
         judge: JudgeConfig,
         media: MediaStore,
-        budget: DecodeBudget = UNLIMITED,
+        decoder: MediaDecoder | None = None,
     ) -> None:
-        """Binds the judge's prompt to an engine's layout, a store of media, memory to decode them.
+        """Binds the judge's prompt to an engine's layout, a store of media, what decodes them.
 
         Args:
             layout: lays chats out.
             judge: whose prompt it is.
             media: the store of the pairs' media.
-            budget: shared by all that decode in this process.
+            decoder: of the judge's media; by default one that decodes one at a time.
         """
-        self._layout, self._judge, self._media, self._budget = layout, judge, media, budget
+        self._layout, self._judge, self._media = layout, judge, media
+        self._decoder = decoder or MediaDecoder(judge.media)
         self._prompt = judge.prompt_texts
 
     def identify(self, pair: Mapping[str, Any]) -> Identified:
@@ -162,9 +161,8 @@ class Prompting:
 
     def _decoded(self, content: Content) -> tuple[tuple[ChatPart, ...], tuple[ChatPart, ...]]:
         """The media that a content begins with, and the rest of it, media in their places."""
-        limits = self._judge.media
-        images = [decode_image(data, limits, self._budget) for data in content.images]
-        clips = [decode_video(data, limits, self._budget) for data in content.videos]
+        images = [self._decoder.image(data) for data in content.images]
+        clips = [self._decoder.clip(data) for data in content.videos]
         first, rest = leading(_placed(content.text, images, clips))
         return tuple(map(_shown, first)), tuple(map(_shown, rest))
 
@@ -199,7 +197,6 @@ def media_threads(count: int) -> ThreadPoolExecutor:
     At the start of a run all of them decode what the next minutes need, while the event loop beside
     them and vLLM's engine core have a GPU to fill.
     """
-    give_memory_back()
     return ThreadPoolExecutor(count, thread_name_prefix="prepare", initializer=_lower_priority)
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.pairs.isolated_reading import open_groups
 from pipeline.pairs.pair_mapping import PairMapping
-from pipeline.pairs.row_groups import GroupReader
 from pipeline.parts.units import Unit
 from pipeline.store.object_store import Store
 from schemas.pairs import PAIRS
@@ -72,7 +72,7 @@ def read_units(
         StorageError: the store fails. A corrupt page is no error but a defect of its rows and of
             the rest of their row group, since Arrow cannot read behind it.
     """
-    groups = GroupReader(store, task.key, task.size, mapping)
+    groups = open_groups(store, task.key, task.size, mapping)
     ids = _Ids()
     limit = min(max_bytes + max_bytes // 4, _UNIT_BYTES)
     units, held, size = list(task.units), list[pa.Table](), 0
@@ -106,7 +106,7 @@ def read_units(
 
 def first_pairs(store: Store, task: ShardTask, mapping: PairMapping) -> pa.Table:
     """The first few pairs of a shard's first row group that has rows, with their defects."""
-    groups = GroupReader(store, task.key, task.size, mapping)
+    groups = open_groups(store, task.key, task.size, mapping)
     filled = next(group for group in range(groups.count) if groups.rows(group))
     return next(groups.read(filled))
 

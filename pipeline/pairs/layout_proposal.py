@@ -8,10 +8,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.pairs.arrow_values import values_of
+from pipeline.pairs.isolated_reading import first_rows
 from pipeline.pairs.known_layouts import Layout, fitting_layouts, layout_names
 from pipeline.pairs.mapped_rows import pair_of
-from pipeline.pairs.shard_columns import ShardColumns
-from pipeline.pairs.shards import open_shard
 from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Entry, Store
 
@@ -29,12 +28,9 @@ def proposal_for_shard(store: Store, entry: Entry) -> str:
         StorageError: the store fails.
     """
     try:
-        file = open_shard(store, entry)
-        columns = ShardColumns(entry.key, file.schema_arrow)
-        batch = next(file.iter_batches(_ROWS, use_threads=False), None)
+        table = first_rows(store, entry, _ROWS)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{store.path(entry.key)}: cannot be read: {error}") from error
-    table = pa.Table.from_batches([] if batch is None else [columns.whole(batch)], columns.schema)
     return proposal(table, store.path(entry.key))
 
 

@@ -50,9 +50,15 @@ class GroupReader:
         """Number of rows of a group."""
         return self._rows[group]
 
-    def read(self, group: int) -> Iterator[pa.Table]:
-        """The group's pairs; all rows behind an undecodable page have that as their defect."""
-        done, rows = 0, rows_at_a_time(self._file.metadata.row_group(group), self._columns)
+    def read(self, group: int, *, singly: bool = False) -> Iterator[pa.Table]:
+        """The group's pairs; all rows behind an undecodable page have that as their defect.
+
+        Args:
+            group: its number.
+            singly: one row at a time.
+        """
+        info = self._file.metadata.row_group(group)
+        done, rows = 0, 1 if singly else rows_at_a_time(info, self._columns)
         try:
             for pairs in self._batches(self._file, group, rows):
                 yield pairs
@@ -86,7 +92,7 @@ class GroupReader:
                 done += 1
         except _DECODE_ERRORS as error:
             why = self._corruption(error)
-        yield _undecodable(self.read_ids(group)[done:], why)
+        yield undecodable(self.read_ids(group)[done:], why)
 
     def _batches(self, file: pq.ParquetFile, group: int, size: int) -> Iterator[pa.Table]:
         # Without threads: Ray runs many readers at once, and pyarrow 26 now and then aborts a
@@ -113,7 +119,7 @@ class GroupReader:
             return pairs
         except _DECODE_ERRORS as error:
             if batch.num_rows == 1:
-                return _undecodable(ids or self._ids_of(batch), _bad_value(pairs, error))
+                return undecodable(ids or self._ids_of(batch), _bad_value(pairs, error))
         # Copies, as Arrow validates all items of a list's buffer, whichever rows a slice has.
         return pa.concat_tables(
             self._pairs(batch.take(pa.array([row])), ids and ids[row : row + 1])
@@ -173,8 +179,8 @@ def rows_at_a_time(info: pq.RowGroupMetaData, columns: Sequence[str] | None = No
     return min(BATCH_ROWS, max(1, _BATCH_BYTES // max(1, mean, shared)))
 
 
-def _undecodable(ids: Sequence[str | None], why: str) -> pa.Table:
-    """Rows of which only the ids are known, with their common defect."""
+def undecodable(ids: Sequence[str | None], why: str) -> pa.Table:
+    """Rows of pairs of which only the ids are known, with their common defect."""
     nothing = pa.Table.from_arrays([pa.nulls(len(ids), f.type) for f in PAIRS], schema=PAIRS)
     rows = nothing.set_column(0, PAIRS.field("pair_id"), pa.array(ids, pa.string()))
     return rows.append_column("defect", pa.repeat(pa.scalar(why), len(ids)))

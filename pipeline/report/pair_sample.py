@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from pipeline.pairs.isolated_reading import Groups, open_groups
 from pipeline.pairs.pair_mapping import PairMapping
-from pipeline.pairs.row_groups import GroupReader
 from pipeline.pairs.shards import shard_key
 from pipeline.report.label_rows import LabelRows, Row
 from pipeline.report.report_config import GalleryConfig
@@ -197,13 +197,11 @@ def _blocks(
             yield _Block(shard, 0, min(shard.rows, _UNREAD_ROWS), problem=str(error))
 
 
-def _open(
-    source: Store, contents: ContentKeys, shard: ShardRef, columns: PairMapping
-) -> GroupReader:
+def _open(source: Store, contents: ContentKeys, shard: ShardRef, columns: PairMapping) -> Groups:
     """The shard, if it is still the one that was labelled."""
     found = {entry.key: entry for entry in source.list(shard.path)}.get(shard.path)
     if found is None:
         raise InputError("the shard is not there any more")
     if shard_key(found.key, found.size, contents.of(found)) != shard.key:
         raise InputError("the shard was rewritten since it was labelled")
-    return GroupReader(source, found.key, found.size, columns)
+    return open_groups(source, found.key, found.size, columns)

@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.media.images import image_thumbnail
+from pipeline.media.decoder import MediaDecoder
 from pipeline.media.media_config import MediaConfig
 from pipeline.media.media_store import MediaStore
-from pipeline.media.videos import clip_thumbnail
 from pipeline.report.report_config import GalleryConfig
 from pipeline.runtime.errors import RowRejected, StorageError
 
@@ -41,7 +40,7 @@ class Thumbnails:
 
     def __init__(self, media: MediaStore, limits: MediaConfig, config: GalleryConfig) -> None:
         """Reads what ``media`` allows to read, within the judge's ``limits``."""
-        self._media, self._config, self._limits = media, config, limits
+        self._media, self._config, self._decoder = media, config, MediaDecoder(limits)
         self._left = config.pictures_kb * 1_024
 
     def of(self, row: Mapping[str, Any], what: str) -> list[Thumbnail]:
@@ -70,10 +69,8 @@ class Thumbnails:
             return Thumbnail(alt, missing="left out: the report has its share of pictures")
         try:
             data = self._media.fetch(reference or {"bytes": None, "path": None})
-            if kind == "video":
-                image = clip_thumbnail(data, self._limits, self._config.picture_px)
-            else:
-                image = image_thumbnail(data, self._limits, self._config.picture_px)
+            side = self._config.picture_px
+            image = self._decoder.thumbnail(data, side, video=kind == "video")
         except (RowRejected, StorageError) as error:
             return Thumbnail(alt, missing=str(error)[:_DETAIL])
         buffer = io.BytesIO()

@@ -23,9 +23,11 @@ from pipeline.report.run_records import read_records
 from pipeline.report.thumbnails import Thumbnails
 from pipeline.report.write_report import write_report
 from pipeline.snapshots.publish_config import PublishConfig
+from pipeline.store.host import Host
 from pipeline.store.object_store import Store
 from pipeline.store.source_file import SourceFile
 from tests.measuring import Corpus, random_corpus, random_pairs, random_votes, ranking, text_pair
+from tests.memory_store import OneProcess
 from tests.publishing import QUIET, live_rows
 from tests.shards import pair, picture, response
 
@@ -100,6 +102,7 @@ def test_little_of_a_large_corpus_is_read(tmp_path: Path, monkeypatch: pytest.Mo
         return plain(store, key, size)
 
     monkeypatch.setattr(Store, "open", open_)
+    monkeypatch.setattr(Host, "disposables", OneProcess.disposables)  # where it can be seen
     drawn = sample(corpus, shards=3)
     assert len(drawn.specimens) == 12
     assert sorted(set(opened)) == sorted({shard for shard, _ in places(drawn)})

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.pairs.isolated_reading import narrow_rows
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.prompts import prompt_key
-from pipeline.pairs.shard_columns import ShardColumns, narrow_batches
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.quality.label_counts import floats
@@ -28,7 +27,6 @@ from schemas.manifest import InputShard, Manifest
 from schemas.pairs import PAIRS
 
 _KEPT = 32  # shards whose gold is cached: rows of a few shards are counted at a time
-_BATCH_ROWS = 1_024
 _RESPONSES = ("response_a", "response_b")
 _CHANGED = "it was removed or replaced since the snapshot was made"
 _UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
@@ -188,21 +186,12 @@ class SnapshotInput:
         entry = self._entries.get(path)
         if entry is None:
             return 0, []
-        source = self._store.open(entry.key, entry.size)
-        try:
-            file = pq.ParquetFile(pa.PythonFile(source, mode="r"), page_checksum_verification=True)
-            mapping = self._mapping.narrowed(wanted)
-            if not mapping.needed(ShardColumns(path, file.schema_arrow).schema):
-                return 0, []
-            if entry.etag is None and self._contents.of(entry) != self._shards[path].content:
-                self.unread[path] = _CHANGED  # of the same size as before
-                return 0, []
-            groups = list(range(file.num_row_groups))
-            groups = groups if group is None else [group % len(groups)]
-            start = sum(file.metadata.row_group(each).num_rows for each in range(groups[0]))
-            return start, list(narrow_batches(file, path, mapping, groups, _BATCH_ROWS))
-        except OSError as error:
-            raise source.failure or error from error
+        found = narrow_rows(self._store, entry, self._mapping.narrowed(wanted), group)
+        local = bool(found[1]) and entry.etag is None
+        if local and self._contents.of(entry) != self._shards[path].content:
+            self.unread[path] = _CHANGED  # of the same size as before
+            return 0, []
+        return found
 
 
 def _prompt_keys(pieces: Sequence[pa.Table], of: NDArray[np.bool_] | None = None) -> Ints | None:

@@ -108,7 +108,7 @@ def ending_of(judge: JudgeConfig, count: int, shown: str, *, media: bool) -> End
     texts = _texts(format_.grammar, count)
     if not texts:
         return None
-    watched = media or may_be_quoted(judge.prompt_texts.own_turn(count), shown)
+    watched = media or may_be_quoted(judge.prompt_texts.own_words(count), shown)
     return Ending(texts, format_, count, judge.reply_prefix, watched)
 
 

@@ -77,7 +77,7 @@ class Prompt:
         """The assistant's turn that is one candidate's texts."""
         return "".join(_fill(self.answer, {**_names(0, 1), "answer": answer}))
 
-    def own_turn(self, count: int) -> str:
+    def own_words(self, count: int) -> str:
         """The prompt's own words in a turn that shows so many candidates."""
         return "".join(map(str, self.fill([], "", [[]] * count)))
 

@@ -108,7 +108,7 @@ def test_texts_that_speak_of_thoughts_and_answers_are_no_marks() -> None:
         judge = JudgeConfig.model_validate({"bundle": bundle, **MORE.get(bundle, {})})
         prompt = judge.prompt_texts
         turn = "".join(prompt.fill([], "What is shown?", [["A cup."], ["A cat."]]))
-        assert not may_be_quoted(prompt.own_turn(2), turn), bundle
+        assert not may_be_quoted(prompt.own_words(2), turn), bundle
 
 
 MORE: dict[str, Any] = {

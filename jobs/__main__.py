@@ -27,7 +27,7 @@ COMMANDS = {
         "forget": "take named pairs down for good",
     },
     "judge": {
-        "judge": "check a bundle: what a judge is asked, and how it replies",
+        "judge": "check a bundle, or repack a reward model's checkpoint for vLLM",
         "evaluate": "measure a judge on gold pairs or a public benchmark",
         "calibrate": "fit a judge's votes to gold pairs",
         "derive": "derive labels again from stored votes, without an engine",

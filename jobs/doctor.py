@@ -12,6 +12,7 @@ from pipeline.labeling.preflight.check import Check
 from pipeline.labeling.preflight.preflight import preflight
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import Call, Command, Parser
+from pipeline.runtime.printable import printable
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "skipped": "dim"}
 _FAILED = 2
@@ -40,11 +41,13 @@ def _run(call: Call[PipelineConfig]) -> int:
 
 
 def _line(check: Check, width: int) -> Text:
+    found = printable(check.found)
     line = Text.assemble(
-        (f"{check.state:<8}", _STYLES[check.state]), f"{check.name:<{width}}  {check.found}"
+        (f"{check.state:<8}", _STYLES[check.state]),
+        f"{check.name:<{width}}  {found}",
     )
     if check.advice:
-        line.append(f"\n{'':{8 + width}}  -> {check.advice}")
+        line.append(f"\n{'':{8 + width}}  -> {printable(check.advice)}")
     return line
 
 

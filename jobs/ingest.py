@@ -21,6 +21,7 @@ from pipeline.pairs.layout_proposal import proposal
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.config_file import load_config
 from pipeline.runtime.errors import ConfigError, InputError
+from pipeline.runtime.printable import printable
 
 
 def _options(parser: Parser) -> None:
@@ -89,7 +90,7 @@ def _ingest(config: IngestConfig) -> None:
 
 
 def _print(line: str) -> None:
-    sys.stdout.write(line + "\n")
+    sys.stdout.write(printable(line) + "\n")
 
 
 COMMAND = Command(

@@ -8,6 +8,7 @@ weights that ship.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import logging
 import sys
@@ -21,6 +22,7 @@ EPILOG = """\
 example:
   pairmill train_tiny_judge --output out/tiny_judge --minutes 9 --workers 14
   pairmill train_tiny_judge --output out/tiny_judge --minutes 9 --workers 14 --resume
+  pairmill train_tiny_judge --reward --output out/tiny_reward_judge --minutes 5 --workers 14
   pairmill train_tiny_judge --evaluate-only --report out/tiny_judge.json
 
 exit codes:
@@ -56,9 +58,18 @@ def _run(options: dict[str, Any]) -> int:
         return 0
     import torch
 
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if options.pop("reward"):
+        from pipeline.engines.engine import TINY_JUDGE, model_path
+        from pipeline.lab.tiny_judge.reward_training import RewardTraining, table, train_reward
+
+        names = {field.name for field in dataclasses.fields(RewardTraining)}
+        given = {name: value for name, value in options.items() if name in names}
+        given["warm_start"] = given["warm_start"] or Path(model_path(TINY_JUDGE))
+        logging.info("held out\n%s", table(train_reward(RewardTraining(**given), device)))
+        return 0
     from pipeline.lab.tiny_judge.judge_training import TrainingConfig, train
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     logging.info("%s", train(TrainingConfig(**options), device))
     return 0
 
@@ -72,6 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     training = parser.add_argument_group("training")
     add = training.add_argument
+    add("--reward", action="store_true",
+        help="train the reward judge, from the tiny judge by default; of the other options it\n"
+        "takes output, warm-start, minutes, batch-size, learning-rate, warmup, workers, seed,\n"
+        "evaluate-every and evaluation-samples")  # fmt: skip
     # By default training does not overwrite the weights that ship.
     add("--output", type=Path, default=Path("out/tiny_judge"), help="folder (%(default)s)")
     add("--checkpoint", type=Path, default=Path("out/tiny_judge_checkpoint"),

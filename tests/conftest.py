@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import os
 import re
@@ -21,6 +22,16 @@ from tests.s3_server import S3Server, s3_server
 from tests.starting import NotStartedError, end_all_with, ray_logs, start_or_retry
 
 pytest.register_assert_rewrite("tests.labeling")
+
+# What is imported and collected stays: looking through it for garbage took a second a process.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is looked for among what tests make."""
+    gc.freeze()
+    gc.enable()
+
 
 # Read by Ray in this process and in every one that it starts.
 os.environ["RAY_DATA_PARQUET_FOOTER_NUM_ACTORS"] = "1"

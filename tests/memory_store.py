@@ -5,8 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.runtime.errors import StorageError
+from pipeline.store.host import Host
 from pipeline.store.object_store import Store
 from tests.shards import pair
+
+
+class OneProcess(Host):
+    """Where no other process reaches what is read."""
+
+    def disposables(self, module: str) -> None:
+        """None."""
 
 
 class Memory(Store):
@@ -14,6 +22,7 @@ class Memory(Store):
 
     def __init__(self, data: bytes, fail_from: float = float("inf")) -> None:
         super().__init__("/memory")
+        self.host = OneProcess()
         self.data, self.reads, self.fail_from = data, 0, fail_from
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:

@@ -9,9 +9,10 @@ from rich.table import Table
 from pipeline.aggregation.calibration import FEATURES, Calibration
 from pipeline.aggregation.calibration_cards import put_calibration
 from pipeline.aggregation.calibration_fit import GoldVotes, Method, fit_calibration
-from pipeline.aggregation.decisions import decide_pair
+from pipeline.aggregation.decisions import decide
 from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
 from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule
+from pipeline.judging.bundle import Format
 from pipeline.judging.judge_cards import read_card
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.votes import Vote
@@ -71,21 +72,23 @@ def calibrate(
             "run pairmill label with it on the gold pairs first, with the same configuration"
         )
     judged = read_judged(gold_uri, input_config, output, judge_id)
-    rule = label_rule(judge.votes, PolicyConfig())
-    pairs = [gold_votes(each, rule) for each in judged if _usable(each)]
-    calibration = fit_calibration(pairs, judge_id, gold_uri, method, folds)
+    scores = judge.declared_format.family == "reward"
+    rule = label_rule(judge.votes, PolicyConfig(tie_band=0.0 if scores else None))
+    pairs = [gold_votes(each, rule, judge.declared_format) for each in judged if _usable(each)]
+    calibration = fit_calibration(pairs, judge_id, gold_uri, method, folds, scores=scores)
     lease.check()
     put_calibration(output, calibration)
     _show(calibration, left_out=len(judged) - len(pairs), reporter=reporter)
     return calibration
 
 
-def gold_votes(judged: JudgedPair, rule: Rule) -> GoldVotes:
+def gold_votes(judged: JudgedPair, rule: Rule, format_: Format) -> GoldVotes:
     """A judged gold pair as the fit reads it.
 
     Args:
         judged: whose votes can be read in both orders.
         rule: by which its votes decide.
+        format_: of the judge.
 
     Raises:
         InputError: gold is neither a, b nor tie.
@@ -97,8 +100,8 @@ def gold_votes(judged: JudgedPair, rule: Rule) -> GoldVotes:
             "its values under input.map.gold"
         )
     votes = [Vote.from_row(row) for row in label["votes"]]
-    prompt = cluster_key(label["cluster"], judged.pair["prompt"], judged.pair["messages"])
-    decision = decide_pair(votes, rule)
+    prompt = cluster_key(label["cluster"], judged.pair["messages"])
+    decision = decide(format_, votes, rule)
     share = float(decision.p_a_raw or 0)
     return GoldVotes(label["pair_hash"], prompt, votes, share, _OUTCOMES[gold], decision.preference)
 
@@ -122,13 +125,17 @@ def _show(calibration: Calibration, *, left_out: int, reporter: Reporter) -> Non
             table.add_row(words, f"{figures[f'{name}_raw']:.4f}", f"{figures[name]:.4f}")
         reporter.console.print(table)
     weights = dict(zip(FEATURES, calibration.weights, strict=True))
-    fields = calibration.model_dump(mode="json", exclude={"weights", "knots", "figures"})
+    fields = calibration.model_dump(
+        mode="json", exclude={"weights", "knots", "tie_band", "figures"}
+    )
+    band = calibration.tie_band
     reporter.event(
         "calibration",
         {
             **fields,
             **{f"weight_{name}": value for name, value in weights.items()},
             "knots": len(calibration.knots),
+            **({} if band is None else {"tie_band": band.margin, "ties_within": band.ties}),
             "left_out": left_out,
             **{name: round(value, 6) for name, value in figures.items()},
         },

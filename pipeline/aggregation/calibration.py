@@ -17,6 +17,7 @@ from typing import Literal, Self
 
 from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
+from pipeline.aggregation.tie_band import TieBand
 from pipeline.judging.votes import Vote, parsed_of
 from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.digest import digest
@@ -38,6 +39,7 @@ class Calibration(Frozen):
             so that no vote and no point of score for a candidate counts against it.
         knots: pairs of (logistic probability, calibrated one) of the preferred candidate, from
             (0.5, 0.5) on, ascending, between which the correction is linear; empty without one.
+        tie_band: of a reward model's scores; None of votes that call ties themselves.
         gold_pairs: how many gold pairs it was fitted to.
         gold: where they were read.
         fitted_at: when.
@@ -53,6 +55,7 @@ class Calibration(Frozen):
     method: Literal["platt", "isotonic"]
     weights: Weights
     knots: Knots = ()
+    tie_band: TieBand | None = None
     gold_pairs: int = Field(ge=1)
     gold: str
     fitted_at: AwareDatetime
@@ -68,7 +71,7 @@ class Calibration(Frozen):
             rising = all(x0 < x1 and y0 <= y1 for (x0, y0), (x1, y1) in steps)
             if self.knots[0] != (0.5, 0.5) or not rising or max(self.knots[-1]) > 1:
                 raise ValueError("knots: expected them to rise from (0.5, 0.5) to at most (1, 1)")
-        expected = calibration_id(self.judge_id, self.weights, self.knots)
+        expected = calibration_id(self.judge_id, self.weights, self.knots, self.tie_band)
         if self.calibration_id != expected:
             raise ValueError(
                 f"calibration_id: got {self.calibration_id[:12]}, but the numbers are those of "
@@ -81,9 +84,12 @@ class Calibration(Frozen):
         return probability(features(votes), self.weights, self.knots)
 
 
-def calibration_id(judge_id: str, weights: Weights, knots: Knots) -> str:
+def calibration_id(
+    judge_id: str, weights: Weights, knots: Knots, tie_band: TieBand | None = None
+) -> str:
     """Identity of a fit: of its numbers, the features they weigh, and the judge it is for."""
-    return digest(judge_id, json.dumps([FEATURES, weights, knots]))
+    band = [] if tie_band is None else [[tie_band.margin, tie_band.ties]]
+    return digest(judge_id, json.dumps([FEATURES, weights, knots, *band]))
 
 
 def features(votes: Sequence[Vote]) -> tuple[float, float, float]:
@@ -91,11 +97,12 @@ def features(votes: Sequence[Vote]) -> tuple[float, float, float]:
 
     Returns:
         The mean of ``score_a - score_b`` (0 without scores), the share of votes for ``a`` less
-        that for ``b``, and the same as a count.
+        that for ``b``, and the same as a count. These two are 0 for a reward model, whose vote says
+        no more than its gap does.
     """
     parsed = parsed_of(votes)
     margins = [vote.margin for vote in parsed if vote.margin is not None]
-    net = sum({"a": 1, "tie": 0, "b": -1}[str(vote.choice)] for vote in parsed)
+    net = sum({"a": 1, "tie": 0, "b": -1}[str(vote.choice)] for vote in parsed if vote.order)
     return (sum(margins) / len(margins) if margins else 0.0, net / len(parsed), float(net))
 
 

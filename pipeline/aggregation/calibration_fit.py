@@ -23,6 +23,7 @@ from pipeline.aggregation.calibration import (
     features,
     probability,
 )
+from pipeline.aggregation.tie_band import fit_tie_band, labels_right
 from pipeline.judging.votes import Vote
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError
@@ -65,6 +66,8 @@ def fit_calibration(
     source: str,
     method: Method = "auto",
     folds: int = 5,
+    *,
+    scores: bool = False,
 ) -> Calibration:
     """Fits a calibration, and measures it by cross-fitting.
 
@@ -74,6 +77,7 @@ def fit_calibration(
         source: where the gold pairs were read, for the record.
         method: ``auto`` is ``isotonic`` from ``MIN_ISOTONIC`` pairs on, else ``platt``.
         folds: number of folds; a pair's fold depends on its prompt alone.
+        scores: whether the votes are a reward model's scores, whose ties are a band to be fitted.
 
     Returns:
         The calibration fitted to all pairs. Its figures are measured on probabilities that each
@@ -96,13 +100,15 @@ def fit_calibration(
         weights, knots = _fit(x[~own], gold[~own], isotonic=isotonic)
         held_out[own] = [probability(row, weights, knots) for row in x[own].tolist()]
     weights, knots = _fit(x, gold, isotonic=isotonic)
+    band = fit_tie_band(x[:, 0], gold) if scores else None
     raw = np.array([pair.p_a_raw for pair in pairs])
     return Calibration(
-        calibration_id=calibration_id(judge_id, weights, knots),
+        calibration_id=calibration_id(judge_id, weights, knots, band),
         judge_id=judge_id,
         method="isotonic" if isotonic else "platt",
         weights=weights,
         knots=knots,
+        tie_band=band,
         gold_pairs=len(pairs),
         gold=source,
         fitted_at=datetime.datetime.now(datetime.UTC),
@@ -115,8 +121,20 @@ def fit_calibration(
             **_figures(raw, gold, "_raw"),
             **_figures(held_out, gold, ""),
             **_check(pairs, held_out).figures(),
+            **(_of_band(x[:, 0], gold, fold) if scores else {}),
         },
     )
+
+
+def _of_band(margins: Floats, gold: Floats, fold: NDArray[np.int64]) -> dict[str, float]:
+    """Shares of held-out pairs that get the label people gave them, with the band and without."""
+    right = np.zeros(len(gold), bool)
+    for number in np.unique(fold):
+        own = fold == number
+        band = fit_tie_band(margins[~own], gold[~own]).margin
+        right[own] = labels_right(margins[own], gold[own], band)
+    by_sign = labels_right(margins, gold, 0.0)
+    return {"labels_right": float(right.mean()), "labels_right_by_sign": float(by_sign.mean())}
 
 
 def check_enough(pairs: Sequence[GoldVotes]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from statistics import fmean
 
+from pipeline.aggregation.calibration import Calibration
 from pipeline.aggregation.evidence import Evidence, pairs_of
 from pipeline.aggregation.policy import Rule
 from pipeline.judging.bundle import Format
@@ -47,7 +48,7 @@ class Decision:
 
 
 def decide(
-    format_: Format, votes: Sequence[Vote], rule: Rule, calibrated: Calibrated | None = None
+    format_: Format, votes: Sequence[Vote], rule: Rule, calibration: Calibration | None = None
 ) -> Decision:
     """The decision that the votes of a row lead to.
 
@@ -57,6 +58,9 @@ def decide(
     answered = {vote.order for vote in parsed_of(votes)}
     if not answered.issuperset(format_.orders(len(votes[0].order), 0, "")):
         return quarantined(votes)
+    if format_.family == "reward":
+        return decide_scores(votes, rule, calibration)
+    calibrated = calibration.p_a if calibration else None
     match format_.about:
         case "pair":
             return decide_pair(votes, rule, calibrated)
@@ -107,6 +111,47 @@ def decide_pair(
         confidence=confidence,
         position_consistent=position_consistent(parsed),
         rationale=next(agreeing, parsed[0]).rationale,
+    )
+
+
+def decide_scores(
+    votes: Sequence[Vote], rule: Rule, calibration: Calibration | None = None
+) -> Decision:
+    """Decides a pair by a reward model's scores, of which there is at least one vote.
+
+    Args:
+        votes: every vote of the pair.
+        rule: has the tie band, if the policy gives one.
+        calibration: has the fitted one, and gives the probability that a human prefers ``a``.
+
+    Returns:
+        labeled, tie or abstained. Without a tie band every pair is undecided. ``confidence`` is the
+        calibrated probability of the preferred candidate; of a tie it is the share of gold pairs
+        within the fitted band that people called one. Without a calibration there is none, and
+        what is undecided has none.
+    """
+    parsed = parsed_of(votes)
+    margin = _mean_margin(parsed) or 0.0
+    fitted = calibration.tie_band if calibration else None
+    band = rule.tie_band if rule.tie_band is not None else fitted.margin if fitted else None
+    p_a = calibration.p_a(parsed) if calibration else None
+    outcome, confidence = None, None
+    if band is not None and abs(margin) <= band:
+        outcome, confidence = "tie", fitted.ties if fitted else None
+    elif band is not None:
+        outcome = "a" if margin > 0 else "b"
+        confidence = p_a if p_a is None or outcome == "a" else 1 - p_a
+    if rule.min_confidence and (confidence is None or confidence < rule.min_confidence):
+        outcome = None
+    status = _status(outcome, rule)
+    return Decision(
+        status=status,
+        preference=outcome if status is Status.LABELED else None,
+        p_a=p_a,
+        p_a_raw=(1 + (margin > 0) - (margin < 0)) / 2,
+        margin=margin,
+        scores=mean_scores(parsed),
+        confidence=confidence,
     )
 
 

@@ -102,6 +102,8 @@ def next_orders(
         pair_hash: the row's identity, from which a ranking's permutations derive.
     """
     answered = Counter(vote.order for vote in parsed_of(votes))
+    if format_.family == "reward":  # asked again it would say the same
+        return () if answered or len(standing(votes)) >= config.max_votes else ("",)
     enough = answered.total() >= config.min_votes
     left = config.max_votes - len(standing(votes))
     for number in itertools.count():
@@ -125,6 +127,8 @@ def settled(format_: Format, votes: Sequence[Vote], rule: Rule, more: int) -> bo
         rule: the stop rule.
         more: how many more votes the budget allows.
     """
+    if format_.family == "reward":
+        return True
     match format_.about:
         case "pair":
             return Evidence.of(votes, rule).settled(rule, more, orders=1 if format_.apart else 2)

@@ -48,8 +48,7 @@ class Labeler:
 
     def decide(self, votes: Sequence[Vote]) -> Decision:
         """The label's decided columns."""
-        calibrated = self.calibration.p_a if self.calibration else None
-        return decide(self.format, self.weighted(votes), self.rule, calibrated)
+        return decide(self.format, self.weighted(votes), self.rule, self.calibration)
 
     def weighted(self, votes: Sequence[Vote]) -> list[Vote]:
         """Votes with their scores by the weights of criteria."""

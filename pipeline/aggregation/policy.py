@@ -32,6 +32,11 @@ class PolicyConfig(Frozen):
     """By default those of ``judge.votes``."""
     tie_threshold: float | None = Field(default=None, gt=0.5, lt=1)
     """By default those of ``judge.votes``."""
+    tie_band: float | None = Field(default=None, ge=0)
+    """Of a reward model: the gap of two scores up to which they are a tie; by default the one that
+    its calibration was fitted with. Without either every pair is undecided: what a score's point is
+    worth is not known. 0 prefers whichever score is higher.
+    """
     weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """How much each criterion of a rubric counts; by default as ``judge.rubric`` says."""
 
@@ -53,6 +58,7 @@ class Rule:
         tie_threshold: posterior probability, of mostly ties, that decides for a tie.
         undecided: what a pair whose votes decide nothing becomes.
         min_confidence: a label or a tie below this confidence becomes undecided.
+        tie_band: gap of a reward model's scores up to which they are a tie; None: the fitted one.
         weights: of criteria, by name; empty where votes have none, or a score of their own.
     """
 
@@ -62,6 +68,7 @@ class Rule:
     tie_threshold: float = 0.85
     undecided: Literal["abstain", "tie"] = "abstain"
     min_confidence: float = 0.0
+    tie_band: float | None = None
     weights: tuple[tuple[str, float], ...] = ()
 
 
@@ -82,9 +89,9 @@ def label_rule(votes: VotesConfig, policy: PolicyConfig) -> Rule:
 
 
 def rule_record(rule: Rule) -> dict[str, object]:
-    """A rule as JSON; without weights where there are none, as before there were any."""
+    """A rule as JSON; without weights or a band where there are none, as before there were any."""
     record = {**asdict(rule), "weights": dict(rule.weights)}
-    return {name: value for name, value in record.items() if value != {}}
+    return {name: value for name, value in record.items() if value not in ({}, None)}
 
 
 def policy_id(rule: Rule, calibration_id: str | None) -> str:

@@ -35,6 +35,14 @@ def check_reachable(judge: JudgeConfig, policy: PolicyConfig, *, calibrated: boo
     if judge.declared_format.about == "score":
         return  # single scores are means, and have no confidence
     rule = label_rule(judge.votes, policy)
+    if judge.declared_format.family == "reward":
+        if rule.min_confidence and not calibrated:
+            raise ConfigError(
+                f"policy.min_confidence: got {rule.min_confidence:g}, but labels of a reward model "
+                "have no confidence before it is calibrated, so that no pair would get one: leave "
+                "it at 0, label gold pairs, fit a calibration (pairmill calibrate), then derive"
+            )
+        return
     asked = {
         "judge.votes.threshold" if policy.threshold is None else "policy.threshold": rule.threshold
     }

@@ -1,4 +1,4 @@
-"""The interface of an engine: it lays a chat out as a prompt, and replies to it."""
+"""The interface of an engine: it lays a chat out as a prompt, and replies to it or scores it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pipeline.judging.endings import Ending
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.media.clip import Clip
 
-TINY_JUDGE = "tiny-judge"
+TINY_JUDGE, TINY_REWARD_JUDGE = "tiny-judge", "tiny-reward-judge"
+EMBEDDED = (TINY_JUDGE, TINY_REWARD_JUDGE)
 ChatPart = str | Image | Clip
 
 
@@ -26,11 +27,13 @@ class Chat:
         parts: the user's turn: texts, RGB pictures and clips in the order shown. Sides of
             pictures are multiples of the model's factor.
         reply_prefix: what the reply is made to begin with.
+        answer: the assistant's whole turn, where that is what is judged: the prompt ends with it.
     """
 
     system: str | None
     parts: tuple[ChatPart, ...]
     reply_prefix: str = ""
+    answer: str | None = None
 
     @property
     def user(self) -> str:
@@ -96,6 +99,32 @@ class Reply:
     cached_tokens: int
 
 
+@dataclass(frozen=True)
+class Scalar:
+    """How a reward model scores a prompt: by a head on the last token's hidden state.
+
+    Attributes:
+        tokens: the two tokens, of the worse and of the better answer, whose rows in the language
+            model's own head make it; None: the checkpoint has a head of its own.
+    """
+
+    tokens: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a reward model says of one prompt.
+
+    Attributes:
+        value: its score; comparable with those of prompts that differ in the answer alone.
+        cached_tokens: prompt tokens served from the prefix cache.
+    """
+
+    value: float
+    prompt_tokens: int
+    cached_tokens: int
+
+
 class Layout(Protocol):
     """What lays chats out as prompts."""
 
@@ -126,10 +155,33 @@ class Engine(Layout, Protocol):
         """Ends the engine and every process of its own."""
 
 
+class Scorer(Layout, Protocol):
+    """One loaded reward model. ``render`` may be called from many threads, ``score`` from one loop.
+
+    Attributes:
+        at_once: how many prompts it scores at the same time; further requests wait.
+    """
+
+    at_once: int
+
+    async def score(self, request_id: str, prompt: Rendered) -> Score:
+        """Scores one prompt; cancelling the call aborts the request.
+
+        Raises:
+            EngineDeadError: the engine died and this worker must be replaced.
+            EngineStartError: the engine does not score as the checkpoint would: nothing it says
+                can be used.
+            RowRejected: it refuses this one request.
+        """
+
+    def close(self) -> None:
+        """Ends the engine and every process of its own."""
+
+
 def model_path(name: str) -> str:
-    """Where a model's files are: the embedded judge's folder, a local folder, or a hub id."""
-    if name == TINY_JUDGE:
-        return str(Path(__file__).with_name("tiny_judge"))
+    """Where a model's files are: an embedded judge's folder, a local folder, or a hub id."""
+    if name in EMBEDDED:
+        return str(Path(__file__).with_name(name.replace("-", "_")))
     return name
 
 

@@ -9,33 +9,64 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.runtime.config_file import Frozen
 
-# Engine arguments that change verdicts: they belong to `judge`, where they are fingerprinted.
-VERDICT_ARGS = frozenset(
+# Arguments of vLLM's engine (0.26 to 0.32) that are known to concern speed and resources alone.
+# Whatever else there is may change verdicts, or run somebody's code: it belongs to `judge.model`.
+SPEED_ARGS = frozenset(
     (
-        "model",
-        "tokenizer",
-        "revision",
-        "tokenizer_revision",
-        "dtype",
-        "quantization",
-        "max_model_len",
-        "kv_cache_dtype",
-        "hf_overrides",
-        "hf_config_path",
-        "limit_mm_per_prompt",
-        "mm_processor_kwargs",
-        "seed",
-        "enable_lora",
-        "lora_modules",
-        "speculative_config",
-        "chat_template",
-        "generation_config",
-        "logits_processors",
-        "load_format",
-        "trust_remote_code",
+        "gpu_memory_utilization",
+        "kv_cache_memory_bytes",
+        "swap_space",
+        "cpu_offload_gb",
+        "block_size",
+        "enable_prefix_caching",
+        "enable_chunked_prefill",
+        "max_num_batched_tokens",
+        "max_num_partial_prefills",
+        "max_long_partial_prefills",
+        "long_prefill_token_threshold",
+        "async_scheduling",
+        "scheduling_policy",
+        "stream_interval",
+        "enforce_eager",
+        "max_cudagraph_capture_size",
+        "cudagraph_capture_sizes",
+        "cuda_graph_sizes",
+        "compilation_config",
+        "optimization_level",
+        "distributed_executor_backend",
+        "pipeline_parallel_size",
+        "disable_custom_all_reduce",
+        "max_parallel_loading_workers",
+        "safetensors_load_strategy",
+        "use_tqdm_on_load",
+        "download_dir",
+        "mm_processor_cache_gb",
+        "mm_processor_cache_type",
+        "mm_encoder_tp_mode",
+        "skip_mm_profiling",
+        "disable_log_stats",
+        "enable_log_requests",
+        "enable_sleep_mode",
+        "shutdown_timeout",
     )
 )
-
+# The same for environment variables, by how they begin.
+SPEED_ENV = (
+    *("OMP_", "MKL_", "CUDA_VISIBLE_", "CUDA_DEVICE_", "CUDA_MODULE_", "CUDA_CACHE_", "NCCL_"),
+    *("GLOO_", "TORCHINDUCTOR_CACHE_", "TORCHINDUCTOR_COMPILE_THREADS", "TRITON_CACHE_"),
+    *("PYTORCH_CUDA_ALLOC_", "PYTORCH_ALLOC_", "MALLOC_", "HF_HOME", "HF_HUB_"),
+    *("XDG_CACHE_", "TMPDIR", "TOKENIZERS_PARALLELISM", "VLLM_CPU_KVCACHE_SPACE"),
+    *("VLLM_CPU_OMP_", "VLLM_CPU_NUM_OF_", "VLLM_CACHE_ROOT", "VLLM_CONFIG_ROOT", "VLLM_LOGGING_"),
+    *("VLLM_LOG_", "VLLM_CONFIGURE_LOGGING", "VLLM_NO_USAGE_", "VLLM_DO_NOT_TRACK"),
+    *("VLLM_HOST_IP", "VLLM_PORT", "VLLM_WORKER_MULTIPROC_", "VLLM_ENABLE_V1_MULTIPROCESSING"),
+    *("VLLM_ENGINE_ITERATION_", "VLLM_RPC_", "VLLM_EXECUTE_MODEL_", "VLLM_SLEEP_WHEN_IDLE"),
+    *(
+        "VLLM_DISABLE_COMPILE_CACHE",
+        "VLLM_USE_V2_MODEL_RUNNER",
+        "VLLM_SKIP_P2P_CHECK",
+        "VLLM_MM_INPUT_CACHE_",
+    ),
+)
 # Fields of a chat request that we set, or that change what a server replies.
 VERDICT_FIELDS = frozenset(
     (
@@ -132,9 +163,13 @@ class EngineConfig(Frozen):
     of ``max_num_seqs``, 1 = one by one, as vLLM does by default.
     """
     args: dict[str, Any] = Field(default_factory=dict)
-    """Further engine arguments for speed, such as ``gpu_memory_utilization``."""
+    """Further engine arguments for speed, such as ``gpu_memory_utilization``: those that are known
+    to change no verdict; others under ``judge.model.args``.
+    """
     env: dict[str, str] = Field(default_factory=dict)
-    """Environment variables of the engine's process."""
+    """Environment variables of the engine's process, such as ``VLLM_CPU_KVCACHE_SPACE``: those
+    that are known to concern speed and resources alone; others under ``judge.model.env``.
+    """
     request_timeout_s: float = Field(default=600, gt=0)
     """A reply that takes longer is aborted and counts as unparseable."""
     decode_threads: int = Field(default=0, ge=0)
@@ -145,6 +180,8 @@ class EngineConfig(Frozen):
     """Memory that these threads use for decoding at once; what needs more is decoded alone. It
     does not count the files, nor the pictures of pairs that wait for the engine.
     """
+    decode_seconds: float = Field(default=300, gt=0)
+    """A picture or clip that takes longer to decode is refused (``media_too_large``)."""
     units_in_flight: int = Field(default=0, ge=0)
     """Units that one worker judges at once, so that the next ones fill the engine while the last
     replies of those before are still being written; 0 = as many as it takes, within the
@@ -176,8 +213,16 @@ class EngineConfig(Frozen):
 
     @model_validator(mode="after")
     def _speed_only(self) -> Self:
-        if wrong := sorted(VERDICT_ARGS & self.args.keys()):
+        if self.kind == "scripted":
+            return self
+        if wrong := sorted(self.args.keys() - SPEED_ARGS):
             raise ValueError(
-                f"{wrong} can change verdicts: set them under judge.model (or judge.model.args)"
+                f"args {wrong} can change verdicts, or are not known not to: set them under "
+                "judge.model (or judge.model.args), where they are part of the judge's identity"
+            )
+        if wrong := sorted(name for name in self.env if not name.startswith(SPEED_ENV)):
+            raise ValueError(
+                f"env {wrong} can change verdicts, or are not known not to: set them under "
+                "judge.model.env, where they are part of the judge's identity"
             )
         return self

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, Literal
 
-from pipeline.engines.engine import Engine, Layout
+from pipeline.engines.engine import Engine, Layout, Scalar, Scorer
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.forced_lengths import ForcedLengths
 from pipeline.judging.judge_config import JudgeConfig
@@ -33,6 +33,7 @@ class EngineKind:
         clips: whether a prompt may show clips.
         seeds: whether replies are sampled with a seed of their own.
         gpu: whether it fills a GPU.
+        scores: whether it runs reward models: ``engine`` is called with a third argument then.
     """
 
     engine: str
@@ -41,13 +42,18 @@ class EngineKind:
     clips: bool = True
     seeds: bool = True
     gpu: bool = True
+    scores: bool = False
 
 
 _LOCAL = "pipeline.engines.chat_layout:layout_of_model"
 _OURS: Mapping[str, EngineKind] = {
-    "vllm": EngineKind(engine="pipeline.engines.vllm_engine:VllmEngine", layout=_LOCAL),
+    "vllm": EngineKind(
+        engine="pipeline.engines.vllm_engine:VllmEngine", layout=_LOCAL, scores=True
+    ),
     "transformers": EngineKind(
-        engine="pipeline.engines.transformers_engine:TransformersEngine", layout=_LOCAL
+        engine="pipeline.engines.transformers_engine:TransformersEngine",
+        layout=_LOCAL,
+        scores=True,
     ),
     "openai": EngineKind(
         engine="pipeline.engines.openai_engine:OpenAIEngine",
@@ -58,6 +64,7 @@ _OURS: Mapping[str, EngineKind] = {
     "scripted": EngineKind(
         engine="pipeline.engines.scripted_engine:ScriptedEngine",
         layout="pipeline.engines.scripted_engine:ScriptedEngine",
+        scores=True,
     ),
 }
 
@@ -91,6 +98,11 @@ def check_engine(judge: JudgeConfig, engine: EngineConfig) -> None:
         raise ConfigError(
             f"engine.kind {engine.kind!r} shows no clips: set judge.media.video.max_videos to 0"
         )
+    if judge.declared_format.family == "reward" and not kind.scores:
+        raise ConfigError(
+            f"engine.kind {engine.kind!r} runs no reward models, and this judge's format "
+            f"{judge.format} is of the family reward; expected a kind that scores, such as vllm"
+        )
     if engine.kind != "scripted" and engine.script:
         mean = engine.script.get("reply_tokens")
         if engine.script.keys() != {"reply_tokens"} or not isinstance(mean, int) or mean < 1:
@@ -115,6 +127,19 @@ def start_engine(judge: JudgeConfig, engine: EngineConfig) -> Engine:
     if engine.kind == "scripted" or not engine.script:
         return started
     return ForcedLengths(started, engine.script["reply_tokens"])
+
+
+def start_scorer(judge: JudgeConfig, engine: EngineConfig) -> Scorer:
+    """Starts the configured engine with a judge that is a reward model.
+
+    Raises:
+        EngineStartError: it cannot be started; the message says what to change.
+        ConfigError: it cannot do what the judge needs.
+    """
+    check_engine(judge, engine)
+    scalar = Scalar(judge.declared_format.declared.head_tokens)
+    started: Scorer = _load(engine_kind(engine.kind).engine)(judge, engine, scalar)
+    return started
 
 
 def layout_of(judge: JudgeConfig, engine: EngineConfig) -> Layout:

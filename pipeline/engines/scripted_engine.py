@@ -17,7 +17,7 @@ from typing import Literal
 from PIL.Image import Image
 from pydantic import Field, ValidationError
 
-from pipeline.engines.engine import Chat, Rendered, Reply, Sampling
+from pipeline.engines.engine import Chat, Rendered, Reply, Sampling, Scalar, Score
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.reply_writer import beyond_the_scale, write_reply
@@ -27,6 +27,7 @@ from pipeline.runtime.errors import EngineDeadError, EngineStartError
 from schemas.validation_faults import first_faults
 
 Fault = Literal["kill", "die", "hang", "malformed", "truncated", "refused", "out_of_range", "flip"]
+_NO_REPLY = ("kill", "die", "hang")
 _SCORE = re.compile(r"score=(\d+)")
 _REPLIES = {
     "malformed": ("<think>x</think> I like the second one.", "stop"),
@@ -61,7 +62,7 @@ class Script(Frozen):
 class ScriptedEngine:
     """Scores an answer by the ``score=N`` it contains, or else by a hash of its content."""
 
-    def __init__(self, judge: JudgeConfig, engine: EngineConfig) -> None:
+    def __init__(self, judge: JudgeConfig, engine: EngineConfig, _: Scalar | None = None) -> None:
         """Reads ``engine.script``; nothing is loaded.
 
         Raises:
@@ -71,7 +72,7 @@ class ScriptedEngine:
             self._script = Script.model_validate(engine.script)
         except ValidationError as error:
             raise EngineStartError(f"engine.script: {first_faults(error)}") from error
-        self._judge, self._grammar = judge, judge.declared_format.grammar
+        self._judge = judge
         self.at_once = engine.max_num_seqs
         self._slots = asyncio.Semaphore(self.at_once)  # as a real engine: other requests wait
         self._failed: Counter[str] = Counter()
@@ -83,9 +84,8 @@ class ScriptedEngine:
 
     def render(self, chat: Chat) -> Rendered:
         """Counts a word as a token and a picture as one."""
-        length = (
-            len(f"{chat.system or ''} {chat.user}".split()) + len(chat.images) + len(chat.clips)
-        )
+        texts = f"{chat.system or ''} {chat.user} {chat.answer or ''}"
+        length = len(texts.split()) + len(chat.images) + len(chat.clips)
         return Rendered((), length, chat)
 
     async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
@@ -99,10 +99,22 @@ class ScriptedEngine:
                 if fault == "flip":
                     text = self._reply([9, *[2] * (len(scores) - 1)])
                 elif fault == "out_of_range":
-                    text = beyond_the_scale(self._grammar, len(scores))
+                    text = beyond_the_scale(self._judge.declared_format.grammar, len(scores))
                 else:
                     text, finish = await self._fail(fault)
         return Reply(text, finish, prompt.length, len(text.split()), 0)
+
+    async def score(self, request_id: str, prompt: Rendered) -> Score:
+        """Scores after ``latency_s`` as :class:`ScriptedEngine` says, or does what is planned."""
+        async with self._slots:
+            await asyncio.sleep(self._latency(prompt))
+        answer = prompt.chat.answer
+        answer = self._answers(prompt.chat)[0] if answer is None else answer
+        for marker, fault in self._script.faults.items():
+            shown = marker in prompt.chat.user or marker in answer
+            if shown and fault in _NO_REPLY and not self._healed(marker):
+                await self._fail(fault)
+        return Score(float(_score(answer)), prompt.length, 0)
 
     def close(self) -> None:
         """Nothing to end."""
@@ -137,7 +149,7 @@ class ScriptedEngine:
     def _reply(self, scores: Sequence[float]) -> str:
         """The reply that gives these scores, in the judge's own grammar."""
         counted = " and ".join(f"{score:g}" for score in scores)
-        return write_reply(self._grammar, scores, f"I count {counted}.")
+        return write_reply(self._judge.declared_format.grammar, scores, f"I count {counted}.")
 
 
 def _pixels(part: Image | Clip) -> str:

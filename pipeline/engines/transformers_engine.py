@@ -20,8 +20,20 @@ from PIL.Image import Image
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoVideoProcessor
 
 from pipeline.engines.chat_layout import ChatRenderer
-from pipeline.engines.engine import Chat, Rendered, Reply, Sampling, merged_args, model_path
+from pipeline.engines.engine import (
+    Chat,
+    Rendered,
+    Reply,
+    Sampling,
+    Scalar,
+    Score,
+    merged_args,
+    model_path,
+)
 from pipeline.engines.engine_config import EngineConfig
+from pipeline.engines.reward_checkpoint import RewardCheckpoint
+from pipeline.engines.scalar_head import HeadWeights
+from pipeline.judging.endings import Watch
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.media.clip import Clip, frames_of
 from pipeline.media.model_sizes import FRAMES_A_PATCH
@@ -65,13 +77,21 @@ class TransformersEngine:
 
     at_once = 1
 
-    def __init__(self, judge: JudgeConfig, engine: EngineConfig) -> None:
+    def __init__(
+        self, judge: JudgeConfig, engine: EngineConfig, scalar: Scalar | None = None
+    ) -> None:
         """Loads the model and what makes tensors of pictures and clips.
 
+        Args:
+            judge: the judge.
+            engine: how it is run.
+            scalar: of a reward model; None of one that replies.
+
         Raises:
-            EngineStartError: transformers refuses the model.
+            EngineStartError: transformers refuses the model, or a reward model has no head.
         """
         self._renderer = ChatRenderer(judge)
+        self._head = None if scalar is None else RewardCheckpoint(judge.model, scalar).head
         path, revision = model_path(judge.model.name), judge.model.revision
         options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
         try:
@@ -107,33 +127,56 @@ class TransformersEngine:
         """Ends the thread."""
         self._thread.shutdown(cancel_futures=True)
 
+    async def score(self, request_id: str, prompt: Rendered) -> Score:
+        """Scores one prompt; a cancelled call still runs to its end in its thread.
+
+        Raises:
+            EngineStartError: the judge is no reward model.
+        """
+        if self._head is None:
+            raise EngineStartError("this engine was started to reply, and not to score")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._score, prompt, self._head)
+
     @torch.inference_mode()
-    def _generate(self, prompt: Rendered, sampling: Sampling) -> Reply:
+    def _score(self, prompt: Rendered, head: HeadWeights) -> Score:
+        inputs = self._inputs(prompt)
+        hidden = self._model.model(**inputs).last_hidden_state[0, -1]
+        return Score(head.score(hidden), inputs["input_ids"].shape[1], cached_tokens=0)
+
+    def _inputs(self, prompt: Rendered) -> dict[str, Any]:
         ids, grids = self.expand(prompt)
-        start = len(ids)
         inputs: dict[str, Any] = {"input_ids": torch.tensor([ids])}
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
         # One row of indices for the mask, three rows of positions: (4, 1, tokens).
         indices = torch.arange(len(ids))[None]
         inputs["position_ids"] = torch.cat([indices, torch.from_numpy(positions(grids))])[:, None]
         inputs |= self._media(prompt.chat)
+        return {name: value.to(self._model.device) for name, value in inputs.items()}
+
+    @torch.inference_mode()
+    def _generate(self, prompt: Rendered, sampling: Sampling) -> Reply:
+        inputs = self._inputs(prompt)
+        start = inputs["input_ids"].shape[1]
         greedy = sampling.temperature == 0
         how: dict[str, Any] = {"do_sample": not greedy}
         if not greedy:
             torch.manual_seed(sampling.seed)
             how |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+        watch = Watch(sampling.ending) if sampling.ending else None
         output = self._model.generate(
-            **{name: value.to(self._model.device) for name, value in inputs.items()},
+            **inputs,
             max_new_tokens=sampling.max_tokens,
             eos_token_id=self._renderer.stop_token_ids,
             repetition_penalty=1.0,  # vLLM's default
-            stopping_criteria=[lambda ids, _: self._over(ids[0, start:], sampling)],
+            stopping_criteria=[lambda ids, _: self._over(ids[0, start:], sampling, watch)],
             **how,
         )
         new = output[0, start:].tolist()
         text = self._renderer.decode(new)
         cut = sampling.ending.cut(text) if sampling.ending else None
-        ended = cut is not None or (bool(new) and new[-1] in self._renderer.stop_token_ids)
+        ended = cut is not None or len(new) < sampling.max_tokens
+        ended = ended or (bool(new) and new[-1] in self._renderer.stop_token_ids)
         return Reply(
             text=cut or text,
             finish_reason="stop" if ended else "length",
@@ -142,11 +185,14 @@ class TransformersEngine:
             cached_tokens=0,
         )
 
-    def _over(self, written: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-        """Whether the one reply has its verdict."""
-        ending = sampling.ending
-        cut = ending.cut(self._renderer.decode(written.tolist())) if ending else None
-        return torch.tensor([cut is not None], device=written.device)
+    def _over(self, written: torch.Tensor, sampling: Sampling, watch: Watch | None) -> torch.Tensor:
+        """Whether the one reply has its verdict, or has gone on behind one for too long."""
+        ending, over = sampling.ending, False
+        if ending and watch:
+            text = self._renderer.decode(written.tolist())
+            over = ending.cut(text) is not None
+            over = over or (ending.watched and watch.over(text, len(written)))
+        return torch.tensor([over], device=written.device)
 
     def expand(self, prompt: Rendered) -> tuple[list[int], list[Grid]]:
         """The prompt's ids with every placeholder repeated for its tokens, and their grids."""

@@ -1,19 +1,33 @@
 """The engine on vLLM's AsyncLLM: CPU and GPU by the same code, vLLM 0.26 to 0.32.
 
+A judge that writes runs on vLLM's generating runner, a reward model on its pooling one.
+
 This module and the scheduler it names to vLLM are the only ones that import vllm.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from pipeline.engines.chat_layout import ChatRenderer
-from pipeline.engines.engine import Chat, Rendered, Reply, Sampling, merged_args, model_path
+from pipeline.engines.engine import (
+    Chat,
+    Rendered,
+    Reply,
+    Sampling,
+    Scalar,
+    Score,
+    merged_args,
+    model_path,
+)
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.orphan_guard import guard_children
+from pipeline.engines.reward_checkpoint import RewardCheckpoint
+from pipeline.judging.endings import Watch
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.media.clip import Clip, frames_of
 from pipeline.runtime.errors import ConfigError, EngineDeadError, EngineStartError, RowRejected
@@ -22,6 +36,7 @@ from schemas.labels import Reason
 PREFILL_GROUP = "PAIRMILL_PREFILL_GROUP"  # in the environment of vLLM's engine core
 _SCHEDULER = "pipeline.engines.vllm_scheduler.make_scheduler"
 _ALIVE_S = 2.0  # how often a request in flight looks whether its engine core is alive
+_WATCHED_EVERY = 64  # tokens from one look at a reply that is watched to the next
 _GROUPS = 32  # groups that fill an engine, unless engine.prefill_group is set
 
 # Clips reach the engine sampled and resized, and must stay so: by default the model's processor
@@ -37,17 +52,27 @@ _AS_SAMPLED: dict[str, Any] = {
 class VllmEngine:
     """One AsyncLLM, which batches continuously over all requests in flight."""
 
-    def __init__(self, judge: JudgeConfig, engine: EngineConfig) -> None:
+    def __init__(
+        self, judge: JudgeConfig, engine: EngineConfig, scalar: Scalar | None = None
+    ) -> None:
         """Loads the model; takes seconds on a CPU and a minute on a GPU.
 
+        Args:
+            judge: the judge.
+            engine: how it is run.
+            scalar: of a reward model; None of one that replies.
+
         Raises:
-            EngineStartError: vLLM refuses the model or the arguments.
+            EngineStartError: vLLM refuses the model or the arguments, or the checkpoint of a
+                reward model has no head that vLLM would load.
         """
         self._renderer = ChatRenderer(judge)
         self.at_once = engine.max_num_seqs
+        self._reward = None if scalar is None else RewardCheckpoint(judge.model, scalar)
+        self._checked: asyncio.Task[None] | None = None
         # Read by vLLM when it is imported; this process exists for this engine alone.
-        group = prefill_group(engine)
-        os.environ.update({PREFILL_GROUP: str(group), **engine.env})
+        group = prefill_group(engine) if scalar is None else 1  # scores free their slots at once
+        os.environ.update({PREFILL_GROUP: str(group), **engine.env, **judge.model.env})
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
@@ -55,6 +80,7 @@ class VllmEngine:
         self._vllm_dead: type[Exception] = VllmDeadError
         self._refusals = _refusals()
         free = merged_args(judge, engine)
+        known = AsyncEngineArgs.__dataclass_fields__
         arguments: dict[str, Any] = {
             "model": model_path(judge.model.name),
             "revision": judge.model.revision,
@@ -69,7 +95,8 @@ class VllmEngine:
             },
             "disable_log_stats": True,
             **({"scheduler_cls": _SCHEDULER} if group > 1 else {}),
-            **free,
+            **({"stream_interval": _WATCHED_EVERY} if "stream_interval" in known else {}),
+            **(self._reward.engine_arguments(free) if self._reward else free),
             "mm_processor_kwargs": _AS_SAMPLED | free.get("mm_processor_kwargs", {}),
             "trust_remote_code": False,
         }
@@ -106,14 +133,15 @@ class VllmEngine:
         first = last = await self._generate(request_id, prompt, sampling, [])
         written, text = list(first.outputs[0].token_ids), first.outputs[0].text
         prompt_tokens = len(first.prompt_token_ids)
-        if prompt_tokens != prompt.length:
-            raise ConfigError(
-                f"the prompt has {prompt_tokens} tokens in the engine, {prompt.length} by "
-                "judge.media: its factor or pixel bounds do not fit the model's processor"
-            )
+        self._check_length(prompt, prompt_tokens)
         ending = sampling.ending
         # What looks like the end may be a quotation in the reasoning: then generate on.
-        while ending and last.outputs[0].stop_reason in ending.texts and ending.cut(text) is None:
+        while (
+            ending
+            and not ending.watched
+            and last.outputs[0].stop_reason in ending.texts
+            and ending.cut(text) is None
+        ):
             if len(written) == sampling.max_tokens:
                 last.outputs[0].finish_reason = "length"
                 break
@@ -141,16 +169,60 @@ class VllmEngine:
             "prompt_token_ids": [*prompt.token_ids, *written],
             **self._media(prompt.chat),
         }
+        ending = sampling.ending
+        watch = Watch(ending) if ending and ending.watched else None
         params = SamplingParams(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             max_tokens=sampling.max_tokens - len(written),
             seed=sampling.seed if sampling.temperature > 0 else None,
-            stop=list(sampling.ending.texts) if sampling.ending else None,
+            stop=None if watch or not ending else list(ending.texts),
             include_stop_str_in_output=True,
-            output_kind=RequestOutputKind.FINAL_ONLY,
+            output_kind=RequestOutputKind.CUMULATIVE if watch else RequestOutputKind.FINAL_ONLY,
         )
-        reply = asyncio.ensure_future(self._last_output(inputs, params, request_id))
+        return await self._last_output(self._llm.generate(inputs, params, request_id), watch)
+
+    async def score(self, request_id: str, prompt: Rendered) -> Score:
+        """Scores one prompt; cancelling the call aborts the request.
+
+        The first call compares scores of probes with those of transformers; the others wait.
+
+        Raises:
+            EngineDeadError: the engine core died.
+            EngineStartError: the probes' scores differ, or the judge is no reward model.
+            RowRejected: vLLM refuses this one request.
+            ConfigError: as of :meth:`reply`.
+        """
+        if self._reward is None:
+            raise EngineStartError("this engine was started to reply, and not to score")
+        if self._checked is None:
+            self._checked = asyncio.create_task(self._check(self._reward))
+        await asyncio.shield(self._checked)
+        inputs = {"prompt_token_ids": list(prompt.token_ids), **self._media(prompt.chat)}
+        output = await self._encode(request_id, inputs)
+        self._check_length(prompt, len(output.prompt_token_ids))
+        value = float(output.outputs.data)
+        return Score(value, len(output.prompt_token_ids), output.num_cached_tokens or 0)
+
+    async def _check(self, reward: RewardCheckpoint) -> None:
+        probes = reward.probes(self._renderer)
+        outputs = [
+            await self._encode(f"probe-{number}", {"prompt_token_ids": ids})
+            for number, ids in enumerate(probes)
+        ]
+        scores = [float(output.outputs.data) for output in outputs]
+        await asyncio.to_thread(reward.check, scores, probes)
+
+    async def _encode(self, request_id: str, inputs: Any) -> Any:
+        from vllm import PoolingParams
+
+        # Without a task it is `token_classify`: a row for each token, and no cached prefixes.
+        params = PoolingParams(task="classify", use_activation=False)
+        return await self._last_output(self._llm.encode(inputs, params, request_id))
+
+    async def _last_output(self, outputs: AsyncGenerator[Any], watch: Watch | None = None) -> Any:
+        """What a request ends with; its errors as ours, and a dead engine core as an error."""
+        reply = asyncio.ensure_future(_last(outputs, watch))
         try:
             # vLLM 0.32 never answers a request that its engine core died under while the first
             # ones were being sent.
@@ -169,11 +241,13 @@ class VllmEngine:
         finally:
             reply.cancel()
 
-    async def _last_output(self, inputs: Any, params: Any, request_id: str) -> Any:
-        final: Any = None
-        async for output in self._llm.generate(inputs, params, request_id):
-            final = output
-        return final
+    @staticmethod
+    def _check_length(prompt: Rendered, tokens: int) -> None:
+        if tokens != prompt.length:
+            raise ConfigError(
+                f"the prompt has {tokens} tokens in the engine, {prompt.length} by judge.media: "
+                "its factor or pixel bounds do not fit the model's processor"
+            )
 
     def close(self) -> None:
         """Ends the engine core and its workers."""
@@ -196,6 +270,21 @@ class VllmEngine:
         if self._drops_metadata:
             inputs["mm_processor_kwargs"] = {"videos_kwargs": {"video_metadata": metadata}}
         return inputs
+
+
+async def _last(outputs: AsyncGenerator[Any], watch: Watch | None) -> Any:
+    """The last output of a request; one that is stopped before its end is aborted."""
+    final: Any = None
+    async with contextlib.aclosing(outputs):
+        async for output in outputs:
+            final = output
+            if watch is None or output.finished:
+                continue
+            reply = output.outputs[0]
+            if watch.over(reply.text, len(reply.token_ids)):
+                reply.finish_reason = "stop"  # what follows the verdict makes it malformed
+                break
+    return final
 
 
 def _refusals() -> tuple[type[Exception], ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.judging.votes import Vote, standing
+from pipeline.pairs.contents import candidate_texts
 from pipeline.pairs.prompts import cluster_key
 from schemas.labels import Status
 from schemas.pairs import GOLD_VALUES
@@ -31,8 +32,7 @@ def has_gold(pair: Mapping[str, Any], about: str) -> bool:
 
 def prompt_of(judged: JudgedPair) -> int:
     """The key of the prompt's media, or of its text without any; pairs of one are alike."""
-    pair = judged.pair
-    return cluster_key(judged.label["cluster"], pair["prompt"], pair["messages"])
+    return cluster_key(judged.label["cluster"], judged.pair["messages"])
 
 
 def label_of(judged: JudgedPair) -> str:
@@ -110,9 +110,10 @@ def four_way(judged: JudgedPair) -> float | None:
 
 def lengths(judged: JudgedPair) -> tuple[int, int] | None:
     """Lengths of the two responses in characters; None unless both are texts."""
-    responses = (judged.pair["response_a"], judged.pair["response_b"])
-    texts = [response["text"] for response in responses if response and response["text"]]
-    return (len(texts[0]), len(texts[1])) if len(texts) == 2 else None
+    texts = candidate_texts(judged.pair)
+    if len(texts) != 2 or not (texts[0] and texts[1]):
+        return None
+    return len(texts[0]), len(texts[1])
 
 
 def longer(judged: JudgedPair) -> str | None:
@@ -130,7 +131,8 @@ def votes_of(judged: JudgedPair) -> list[Vote]:
 
 def first_slot(votes: Sequence[Vote]) -> tuple[float, float]:
     """(Votes for the candidate shown first, votes for either one)."""
-    choices = [(vote.choice, vote.order[0]) for vote in votes if vote.parsed]
+    # Of candidates that were asked about apart none was first.
+    choices = [(vote.choice, vote.order[0]) for vote in votes if vote.parsed and vote.order]
     sided = [(choice, first) for choice, first in choices if choice in ("a", "b")]
     return float(sum(choice == first for choice, first in sided)), float(len(sided))
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.export.labeled_shards import LabeledShard
+from pipeline.pairs.isolated_reading import open_groups
 from pipeline.pairs.pair_mapping import PairMapping
-from pipeline.pairs.row_groups import GroupReader
 from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Store
 
@@ -38,7 +38,7 @@ def kept_pairs(
     source: Store, shard: LabeledShard, columns: PairMapping, kept: NDArray[np.bool_]
 ) -> Iterator[pa.Table]:
     """The pairs of the rows that are kept, some at a time, with their numbers as ``row``."""
-    reader = GroupReader(source, shard.entry.key, shard.entry.size, columns)
+    reader = open_groups(source, shard.entry.key, shard.entry.size, columns)
     stop = 0
     for group in range(reader.count):
         start, stop = stop, stop + reader.rows(group)

@@ -15,14 +15,12 @@ from typing import cast
 
 import datasets
 import pyarrow as pa
-import pyarrow.parquet as pq
 from datasets.exceptions import DatasetsError
 from pydantic import Field
 
 from pipeline.ingest.text_files import CODECS, csv_tables, decompressed, json_tables
 from pipeline.pairs.input_files import PARQUET, list_files, open_files
-from pipeline.pairs.row_groups import BUFFER, rows_at_a_time
-from pipeline.pairs.shards import open_shard
+from pipeline.pairs.isolated_reading import file_tables, outline_of
 from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.store.object_store import Entry, Store
@@ -215,7 +213,7 @@ def kind_of(name: str) -> str | None:
 def _schema(kind: str, store: Store, entry: Entry) -> pa.Schema:
     """A file's columns. Those of JSON are known only when all of it is read."""
     if kind == "parquet":
-        return open_shard(store, entry).schema_arrow
+        return outline_of(store, entry).schema
     if kind == "csv":
         return next(_tables(kind, store, entry)).schema
     schemas = [table.schema for table in _tables(kind, store, entry)]
@@ -241,7 +239,7 @@ def _tables(kind: str, store: Store, entry: Entry) -> Iterator[pa.Table]:
 
     try:
         if kind == "parquet":
-            yield from _parquet_tables(content())
+            yield from file_tables(store, entry)
         elif kind == "json":
             yield from json_tables(decompressed(content(), path), path)
         else:
@@ -250,12 +248,3 @@ def _tables(kind: str, store: Store, entry: Entry) -> Iterator[pa.Table]:
     except _ERRORS as error:
         failure = next((file.failure for file in opened if file.failure is not None), None)
         raise failure or InputError(f"{path}: {error}") from error
-
-
-def _parquet_tables(content: SourceFile) -> Iterator[pa.Table]:
-    stream = pa.PythonFile(content, mode="r")
-    file = pq.ParquetFile(stream, buffer_size=BUFFER, pre_buffer=False)
-    for group in range(file.num_row_groups):
-        rows = rows_at_a_time(file.metadata.row_group(group))
-        for batch in file.iter_batches(rows, row_groups=[group], use_threads=False):
-            yield pa.Table.from_batches([batch])

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from pipeline.judging.parsing import Unparseable, Verdict, parse
 from pipeline.judging.prompts import Prompt
 from pipeline.judging.reply_grammar import OVERALL, RUBRIC, ReplyGrammar
-from pipeline.judging.votes import round_orders
+from pipeline.judging.votes import LETTERS, round_orders
 from pipeline.runtime.config_file import Frozen
 
 MOST_CANDIDATES = 10  # a judge does not keep more apart, and its reply would grow too long
@@ -55,7 +55,8 @@ class FormatFile(Frozen):
     """The system text; none where the model is to have no system turn of ours."""
     user: str
     """The user's turn around ``{context}`` (media that the question begins with), ``{question}``,
-    ``{answers}``, and ``{rubric}`` where it takes one; their order is that of the turn.
+    ``{answers}``, and ``{rubric}`` where it takes one; their order is that of the turn. Of a reward
+    model it may lack ``{answers}``: then the answer is the assistant's turn, and is scored there.
     """
     answer: str
     """One candidate among the answers: ``{answer}``, and ``{assistant}``, ``{n}`` or ``{letter}``
@@ -65,6 +66,11 @@ class FormatFile(Frozen):
     """What the reply is made to begin with."""
     reply: ReplyGrammar | None = None
     """How the verdict is written; none of the family ``reward``."""
+    head_tokens: tuple[str, str] | None = None
+    """Of a ``reward`` model without a head of its own: the tokens that a reply begins with where
+    the answer is the worse and the better one. The score is their difference, read at the end of
+    the prompt.
+    """
     known: Known | None = None
     """How identities name the grammar; by default by its digest."""
 
@@ -72,6 +78,8 @@ class FormatFile(Frozen):
     def _sound(self) -> Self:
         if (self.reply is None) != (self.family == "reward"):
             raise ValueError("reply: every family but reward has one")
+        if self.head_tokens and self.family != "reward":
+            raise ValueError("head_tokens: is for the family reward")
         low, high = self.counts or _COUNTS[self.family]
         if not 1 <= low <= high <= MOST_CANDIDATES or (
             self.family in ("pair", "reward") and (low, high) != (2, 2)
@@ -191,12 +199,19 @@ class Format:
         return replace(self, declared=self.declared.model_copy(update={"reply": reply}))
 
     def orders(self, count: int, round_number: int, pair_hash: str) -> tuple[str, ...]:
-        """The orders of one round: where candidates are asked about apart there is just one."""
+        """The orders of one round: where candidates are asked about apart there is just one.
+
+        A reward model's is empty: it can prefer no place.
+        """
+        if self.family == "reward":
+            return ("",)
         orders = round_orders(count, round_number, pair_hash)
         return round_orders(count, 0, pair_hash)[:1] if self.apart else orders
 
     def requests(self, order: str) -> tuple[str, ...]:
         """The requests that one vote takes: the candidates that each of them shows, in order."""
+        if self.family == "reward":
+            return tuple(LETTERS[: self.counts[0]])
         return tuple(order) if self.apart else (order,)
 
     @property
@@ -204,6 +219,11 @@ class Format:
         """How many replies a row's first round asks for."""
         count = self.counts[0]
         return len(self.orders(count, 0, "")) * (count if self.apart else 1)
+
+    @property
+    def requests_at_once(self) -> int:
+        """How many of them are asked for at a time: a reward model's only one after the other."""
+        return 1 if self.family == "reward" else self.replies_a_round
 
     def parse(self, reply: str, finish_reason: str | None, count: int) -> Verdict | Unparseable:
         """Reads a reply about ``count`` candidates."""

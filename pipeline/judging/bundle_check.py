@@ -89,6 +89,8 @@ def shown_prompt(bundle: Bundle, format_: Format, candidates: str) -> str:
     system = f"--- system\n{prompt.system}\n" if prompt.system is not None else ""
     prefix = format_.declared.reply_prefix
     begun = f"\n--- the reply begins with\n{prefix}" if prefix else ""
+    if prompt.own_turn:
+        begun = f"\n--- assistant\n{prompt.assistants(answer)}"
     return f"{system}--- user\n{turn}{begun}"
 
 

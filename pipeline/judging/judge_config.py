@@ -39,6 +39,10 @@ class ModelConfig(Frozen):
     """Most tokens of a prompt and its reply together."""
     args: dict[str, Any] = Field(default_factory=dict)
     """Further engine arguments that can change a verdict, such as ``kv_cache_dtype``."""
+    env: dict[str, str] = Field(default_factory=dict)
+    """Environment variables of the engine's process that can change a verdict; what is known to
+    concern speed alone stands under ``engine.env``.
+    """
 
 
 class SamplingConfig(Frozen):
@@ -176,14 +180,15 @@ class JudgeConfig(Frozen):
         if formats[self.format].takes_rubric != (self.rubric is not None):
             takes = "needs" if self.rubric is None else "takes no"
             raise ValueError(f"judge.rubric: the format {self.format} {takes} rubric")
-        if not bundle.verified and not self.allow_experimental:
+        read = formats[self.format].declared.reply is not None  # a reward model's head is checked
+        if read and not bundle.verified and not self.allow_experimental:
             raise ValueError(
                 f"judge.bundle {bundle.name}: no transcript of it names a public origin, so that "
                 "its grammar was never seen to fit real replies; try it on a few pairs and set "
                 "judge.allow_experimental to true"
             )
         format_ = self.declared_format
-        check_texts(self.prompt_texts)
+        check_texts(self.prompt_texts, reward=format_.family == "reward")
         taken = format_.declared.candidates
         if self.candidates not in taken:
             raise ValueError(
@@ -198,7 +203,8 @@ class JudgeConfig(Frozen):
 
     @model_validator(mode="after")
     def _room_for_prompts(self) -> Self:
-        if self.sampling.max_tokens >= self.model.max_model_len:
+        writes = self.declared_format.family != "reward"
+        if writes and self.sampling.max_tokens >= self.model.max_model_len:
             raise ValueError(
                 f"sampling.max_tokens {self.sampling.max_tokens} leaves no room for a prompt in "
                 f"model.max_model_len {self.model.max_model_len}"
@@ -217,6 +223,12 @@ class JudgeConfig(Frozen):
         texts = load_bundle(self.bundle).prompt(self.format, self.candidates)
         given = {name: own.text for name, own in self.prompt if own is not None}
         return replace(texts, **given).with_rubric(self.rubric.text if self.rubric else "")
+
+    @property
+    def most_prompt_tokens(self) -> int:
+        """How long a prompt may be: what the reply leaves, of which a reward model writes none."""
+        written = self.sampling.max_tokens if self.declared_format.family != "reward" else 0
+        return self.model.max_model_len - written
 
     @property
     def reply_prefix(self) -> str:

@@ -57,12 +57,13 @@ def canonical_form(judge: JudgeConfig, version: ModelVersion, engine: str) -> di
         version: of the weights that will really run.
         engine: the kind of engine; kinds differ in the last bits, and with them in a verdict.
     """
+    reward = judge.declared_format.family == "reward"
     form = {
         "weights": version.digest,
         "engine": engine,
         "prompt": prompt_digest(judge.prompt_texts, judge.declared_format),
         "grammar": judge.declared_format.grammar_identity,
-        "settings": changed_settings(judge.model_dump(mode="json"), type(judge)),
+        "settings": changed_settings(judge.model_dump(mode="json"), type(judge), reward=reward),
     }
     return form if judge.rubric is None else {**form, "rubric": judge.rubric.identity}
 
@@ -78,6 +79,7 @@ def prompt_digest(prompt: Prompt, format_: Format) -> str:
         "no system turn": prompt.system is None,
         "reply prefix": format_.declared.reply_prefix,
         "one candidate a request": format_.apart,
+        "head tokens": format_.declared.head_tokens,
     }
     unusual = {name: value for name, value in turn.items() if value}
     texts = (prompt.system or "", prompt.user, prompt.answer)
@@ -90,7 +92,7 @@ def grammar_name(format_: str, version: int | str) -> str:
 
 
 def changed_settings(
-    settings: Mapping[str, Any], model: type[JudgeConfig] = JudgeConfig
+    settings: Mapping[str, Any], model: type[JudgeConfig] = JudgeConfig, *, reward: bool = False
 ) -> dict[str, Any]:
     """The settings of a judge that can change a verdict and differ from their first defaults.
 
@@ -98,11 +100,12 @@ def changed_settings(
         settings: a judge's settings as JSON, of this version of the software or an earlier one;
             a setting that is absent was not there yet, and has its first default.
         model: this version's settings and defaults.
+        reward: whether the judge is a reward model.
 
     Returns:
         Values by dotted names.
     """
-    ignored = _NOT_A_VERDICT | _without_effect(settings)
+    ignored = _NOT_A_VERDICT | _without_effect(settings, reward)
     return dict(_changed(settings, model().model_dump(mode="json"), ignored))
 
 
@@ -122,9 +125,11 @@ def _changed(
             yield path, value
 
 
-def _without_effect(settings: Mapping[str, Any]) -> frozenset[str]:
+def _without_effect(settings: Mapping[str, Any], reward: bool) -> frozenset[str]:
     """What nothing depends on, given the other settings."""
     found = set()
+    if reward:
+        found.add("sampling")  # nothing is sampled
     if settings.get("sampling", {}).get("temperature"):
         found.add("sampling.retry_temperature")  # only greedy decoding would repeat itself
     if not settings.get("media", {}).get("video", {}).get("max_videos"):

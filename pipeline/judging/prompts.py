@@ -63,6 +63,24 @@ class Prompt:
         }
         return _joined(_fill(self.user, values))
 
+    @property
+    def own_turn(self) -> bool:
+        """Whether the answer is no part of the user's turn: it is the assistant's own."""
+        return "{answers}" not in self.user
+
+    @property
+    def shows_media(self) -> bool:
+        """Whether media that a question begins with are shown."""
+        return "{context}" in self.user
+
+    def assistants(self, answer: Sequence[str]) -> str:
+        """The assistant's turn that is one candidate's texts."""
+        return "".join(_fill(self.answer, {**_names(0, 1), "answer": answer}))
+
+    def own_words(self, count: int) -> str:
+        """The prompt's own words in a turn that shows so many candidates."""
+        return "".join(map(str, self.fill([], "", [[]] * count)))
+
     def answers_of(self, turn: str) -> list[str]:
         """The candidates' texts in a turn that was laid out so (of the scripted engine)."""
         turn = turn.removesuffix(self.user.partition("{answers}")[2])
@@ -78,8 +96,12 @@ class Prompt:
         return found
 
 
-def check_texts(prompt: Prompt) -> None:
+def check_texts(prompt: Prompt, *, reward: bool = False) -> None:
     """Checks that the texts of a prompt show everything, and ask for nothing unknown.
+
+    Args:
+        prompt: the texts.
+        reward: whether they are a reward model's, whose answer may be the assistant's own turn.
 
     Raises:
         ValueError: with the placeholder that is missing or unknown.
@@ -88,7 +110,7 @@ def check_texts(prompt: Prompt) -> None:
         (
             "user",
             prompt.user,
-            {"question", "answers"},
+            {"question"} if reward else {"question", "answers"},
             {"context", "question", "answers", "rubric"},
         ),
         ("answer", prompt.answer, {"answer"}, {"answer", "assistant", "n", "letter"}),

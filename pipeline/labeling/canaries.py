@@ -16,6 +16,7 @@ from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.plan import Plan, make_plan
 from pipeline.labeling.read_pairs import ShardTask
 from pipeline.pairs.shards import open_input
+from pipeline.runtime.printable import one_line
 from pipeline.runtime.reporter import Reporter
 from pipeline.store.object_store import Store
 
@@ -63,7 +64,7 @@ def plan_canaries(
     root, how = canary_root(output, run_id), config.read_as(label.input)
     plan = make_plan(config.input, root, how, label.judge, judge_id, hashes=output)
     for shard in plan.bad_shards:
-        reporter.note(f"unreadable canaries, left out: {shard.entry.key}: {shard.defect}")
+        reporter.note(f"unreadable canaries, left out: {one_line(shard.entry.key)}: {shard.defect}")
     if not plan.rows_to_do:
         return None
     source, _ = open_input(config.input)

@@ -71,7 +71,7 @@ def units_in_flight(
         nodes: those of the cluster that are up.
     """
     units = [unit for task in tasks for unit in task.units]
-    replies = config.judge.declared_format.replies_a_round * sum(unit.rows for unit in units)
+    replies = config.judge.declared_format.requests_at_once * sum(unit.rows for unit in units)
     # Units that fill all of its slots.
     filling = config.engine.max_num_seqs * len(units) / max(replies, 1)
     share = math.ceil(max(len(units) / _workers(config, nodes), filling))

@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from pipeline.aggregation.calibration import Calibration
 from pipeline.aggregation.labeler import Labeler
-from pipeline.engines.engine_registry import start_engine
+from pipeline.engines.engine import Engine, Scorer
+from pipeline.engines.engine_registry import start_engine, start_scorer
 from pipeline.labeling.attempts import Starts
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.pair_judge import Judge
@@ -101,7 +102,9 @@ class JudgeActor:
         starts = Starts(output, spec.judge_id, spec.run_id)
         recorder, began = RayRecorder(spec.judge_id), time.monotonic()
         with starts.watched(workers.max, workers.max_start_failures):
-            self._engine = start_engine(config.judge, config.engine)
+            reward = config.judge.declared_format.family == "reward"
+            start = start_scorer if reward else start_engine
+            self._engine: Engine | Scorer = start(config.judge, config.engine)
         seconds = round(time.monotonic() - began, 3)
         logger.info("engine started", extra=log_fields(kind=config.engine.kind, seconds=seconds))
         recorder.set(ENGINE_START_SECONDS, seconds)

@@ -40,6 +40,7 @@ from pipeline.parts.index_update import mark_asked, update_index
 from pipeline.parts.label_index import LabelIndex
 from pipeline.runtime.logs import logging_of
 from pipeline.runtime.phases import phase
+from pipeline.runtime.printable import one_line
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import Step, new_run_id, unrecorded
 from pipeline.runtime.stop import Stop
@@ -190,7 +191,9 @@ def label(
             shown = {"judge_id": judge_id[:16], "judge": known.found}
             reporter.event("plan", {**detail, **shown})
             for shard in plan.bad_shards:
-                reporter.note(f"unreadable shard, left out: {shard.entry.key}: {shard.defect}")
+                reporter.note(
+                    f"unreadable shard, left out: {one_line(shard.entry.key)}: {shard.defect}"
+                )
             if expressions := config.input.translated():
                 reporter.note(f"input.columns is read as this input.map: {expressions}")
             if plan.unread:

@@ -9,12 +9,12 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pipeline.aggregation.decisions import Decision
 from pipeline.aggregation.evidence import next_orders
 from pipeline.aggregation.labeler import Labeler
-from pipeline.engines.engine import Engine, Reply, Sampling
+from pipeline.engines.engine import Engine, Reply, Sampling, Scorer
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.judging.endings import ending_of
 from pipeline.judging.judge_cards import label_id
@@ -26,8 +26,9 @@ from pipeline.labeling.prompting import Prepared, Prompting, media_threads
 from pipeline.labeling.read_pairs import Pairs
 from pipeline.labeling.reopening import votes_of
 from pipeline.labeling.run_budget import Purse, VotesSpentError
+from pipeline.labeling.score_votes import ScoreVotes
 from pipeline.labeling.worker_activity import Activity
-from pipeline.media.decode_budget import DecodeBudget
+from pipeline.media.decoder import MediaDecoder
 from pipeline.media.media_store import MediaStore
 from pipeline.parts.forgotten import forgotten_row
 from pipeline.parts.part_files import row_revision
@@ -53,7 +54,7 @@ class Judge:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Engine | Scorer,
         judge: JudgeConfig,
         how: EngineConfig,
         media: MediaStore,
@@ -64,7 +65,7 @@ class Judge:
         """Binds a judge to a started engine.
 
         Args:
-            engine: a started engine.
+            engine: a started engine; one that scores if the judge is a reward model.
             judge: what is judged and how.
             how: concurrency and time-outs.
             media: the store of the pairs' media.
@@ -73,14 +74,19 @@ class Judge:
             purse: what votes are taken from; by default there are any number.
         """
         self.activity = activity or Activity()
-        self._engine, self._judge, self._how = engine, judge, how
+        self._judge, self._how = judge, how
         self._purse = purse or Purse()
         self._labeler = labeler or Labeler.of(judge)
-        self._budget = DecodeBudget(how.decode_bytes)
-        self._prompting = Prompting(engine, judge, media, self._budget)
+        threads = how.decode_threads or os.cpu_count() or 1
+        seconds, memory = how.decode_seconds, how.decode_bytes
+        self._decoder = MediaDecoder(judge.media, memory, threads, seconds)
+        self._prompting = Prompting(engine, judge, media, self._decoder)
         self._format = judge.declared_format
-        self._threads = media_threads(how.decode_threads or os.cpu_count() or 1)
-        rows_at_once = round(engine.at_once * _QUEUE_FACTOR / judge.declared_format.replies_a_round)
+        self._engine, self._scores = cast(Engine, engine), None
+        if self._format.family == "reward":
+            self._scores = ScoreVotes(cast(Scorer, engine), how.reply_limit_s, self.activity)
+        self._threads = media_threads(threads)
+        rows_at_once = round(engine.at_once * _QUEUE_FACTOR / self._format.requests_at_once)
         self._slots = asyncio.Semaphore(max(1, rows_at_once))
 
     @property
@@ -96,7 +102,7 @@ class Judge:
     def with_media(self, media: MediaStore) -> Judge:
         """The same judge, threads and slots included, for pairs with media in another store."""
         other = copy.copy(self)
-        other._prompting = Prompting(self._engine, self._judge, media, self._budget)
+        other._prompting = Prompting(self._engine, self._judge, media, self._decoder)
         return other
 
     async def judge_unit(
@@ -114,7 +120,7 @@ class Judge:
 
         Args:
             unit: the unit of the pairs.
-            pairs: rows of pairs v1 with their ``defect``.
+            pairs: rows of pairs v2 with their ``defect``.
             stamp: ``judge_id``, ``run_id`` and ``epoch``.
             earlier: labels that are reused, except for rows that are asked about again.
             stopping: called before each pair: whether the run is to stop.
@@ -236,6 +242,8 @@ class Judge:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
     async def _ask(self, prepared: Prepared, order: str, number: int, superseded: int) -> Vote:
+        if self._scores is not None:
+            return await self._scores.ask(prepared.pair_hash, prepared.prompts)
         sampling = self._judge.sampling
         seed = vote_seed(prepared.pair_hash, number)
         temperature = sampling.temperature
@@ -257,9 +265,10 @@ class Judge:
         prompt = prepared.prompts.get(order)
         if prompt is None:  # a later permutation of a ranking
             prompt = await self._in_thread(self._prompting.prompt, prepared, order)
-        ending = ending_of(self._judge, len(order), prompt.chat.user)
-        how = replace(how, ending=ending)
-        chat, ended = prompt.chat, ending is not None
+        chat = prompt.chat
+        media = bool(chat.images or chat.clips)
+        ending = ending_of(self._judge, len(order), chat.user, media=media)
+        how, ended = replace(how, ending=ending), ending is not None
         shown = rendering_of(images=bool(chat.images), videos=bool(chat.clips), ended=ended)
         try:
             async with asyncio.timeout(limit):
@@ -270,7 +279,10 @@ class Judge:
             outcome = Reason.TIMEOUT
             return Vote(order=order, seed=seed, outcome=outcome, detail=detail, rendering=shown)
         self._purse.pay(reply.prompt_tokens, reply.cached_tokens, reply.output_tokens)
-        return self._read(order, seed, shown, reply)
+        vote = self._read(order, seed, shown, reply)
+        if vote.parsed or ending is None or (end := ending.last_end(reply.text)) is None:
+            return vote
+        return replace(vote, cut_text=reply.text[end:].strip() or None)
 
     def _read(self, order: str, seed: int, shown: Rendering, reply: Reply) -> Vote:
         text = self._judge.reply_prefix + reply.text

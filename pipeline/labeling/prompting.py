@@ -7,25 +7,23 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.engines.engine import Chat, ChatPart, Layout, Rendered
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.row_checks import (
-    candidates_of,
+    check_candidates,
+    check_question,
     decided_by_gold,
     nothing_to_compare,
     question_of,
 )
 from pipeline.judging.votes import LETTERS
-from pipeline.media.decode_budget import UNLIMITED, DecodeBudget, give_memory_back
-from pipeline.media.images import decode_image
+from pipeline.media.decoder import MediaDecoder
 from pipeline.media.media_store import MediaStore
-from pipeline.media.videos import decode_video
-from pipeline.pairs.conversations import Part, Unfit, text_part
-from pipeline.pairs.pair_hash import Content, pair_hash
-from pipeline.pairs.placing import leading, place
+from pipeline.pairs.contents import Part, question_parts
+from pipeline.pairs.pair_hash import Piece, pair_hash
 from pipeline.pairs.prompts import cluster_of
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
@@ -38,14 +36,17 @@ class Identified:
     """A row whose media are fetched and not decoded yet: enough to identify its pair.
 
     Attributes:
+        context: media that the question begins with.
+        question: what follows them.
+        candidates: the contents of each.
         cluster: what pairs share that are alike (``pipeline.pairs.prompts``).
         alike: why there is nothing to ask of a pair that a person has decided; None otherwise.
     """
 
     pair_hash: str
-    question: str
-    context: Content
-    candidates: tuple[Content, ...]
+    context: tuple[Piece, ...]
+    question: tuple[Piece, ...]
+    candidates: tuple[tuple[Piece, ...], ...]
     cluster: str | None = None
     alike: str | None = None
 
@@ -76,17 +77,18 @@ class Prompting:
         layout: Layout,
         judge: JudgeConfig,
         media: MediaStore,
-        budget: DecodeBudget = UNLIMITED,
+        decoder: MediaDecoder | None = None,
     ) -> None:
-        """Binds the judge's prompt to an engine's layout, a store of media, memory to decode them.
+        """Binds the judge's prompt to an engine's layout, a store of media, what decodes them.
 
         Args:
             layout: lays chats out.
             judge: whose prompt it is.
             media: the store of the pairs' media.
-            budget: shared by all that decode in this process.
+            decoder: of the judge's media; by default one that decodes one at a time.
         """
-        self._layout, self._judge, self._media, self._budget = layout, judge, media, budget
+        self._layout, self._judge, self._media = layout, judge, media
+        self._decoder = decoder or MediaDecoder(judge.media)
         self._prompt = judge.prompt_texts
 
     def identify(self, pair: Mapping[str, Any]) -> Identified:
@@ -98,16 +100,20 @@ class Prompting:
         """
         if pair["defect"] is not None:
             raise RowRejected(Reason.BAD_ROW, pair["defect"])
-        question, candidates = question_of(pair), candidates_of(pair, self._judge)
-        context = self._content(pair, None)
-        contents = tuple(self._content(each, each["text"]) for each in candidates)
-        for content in (replace(context, text=question), *contents):
-            _check_places(content)
-        alike = nothing_to_compare(contents, self._judge.candidates)
+        check_question(pair)
+        check_candidates(pair, self._judge)
+        if not self._prompt.shows_media and any(p["type"] != "text" for p in question_parts(pair)):
+            detail = "the row has pictures or videos, which the judge's bundle does not show"
+            raise RowRejected(Reason.BAD_ROW, detail)
+        asked = [self._fetched(each["content"]) for each in pair["messages"]]
+        answers = tuple(self._fetched(each and each["content"]) for each in pair["candidates"])
+        alike = nothing_to_compare(answers, self._judge.candidates)
         if alike and not decided_by_gold(pair, self._judge):
             raise RowRejected(Reason.BAD_ROW, alike)
-        hashed = pair_hash(pair, contents, context)
-        return Identified(hashed, question, context, contents, cluster_of(pair, context), alike)
+        context, question = question_of(pair, asked)
+        hashed = pair_hash(pair, asked, answers)
+        cluster = cluster_of(pair["messages"], asked)
+        return Identified(hashed, context, question, answers, cluster, alike)
 
     def prepare(self, row: Identified) -> Prepared:
         """Decodes a row's media and lays out its first round.
@@ -115,19 +121,17 @@ class Prompting:
         Raises:
             RowRejected: a medium cannot be decoded, or the prompt is too long.
         """
-        context, question = self._decoded(replace(row.context, text=row.question))
-        answers = (self._decoded(content) for content in row.candidates)
         prepared = Prepared(
             row.pair_hash,
-            context,
-            question,
-            tuple((*media, *_on_a_new_line(rest, media)) for media, rest in answers),
+            self._decoded(row.context),
+            self._decoded(row.question),
+            tuple(_on_a_new_line(self._decoded(pieces)) for pieces in row.candidates),
         )
         format_ = self._judge.declared_format
         first = format_.orders(len(row.candidates), 0, row.pair_hash)
         shown = [each for order in first for each in format_.requests(order)]
         longest = max(self.prompt(prepared, each).length for each in shown)
-        limit = self._judge.model.max_model_len - self._judge.sampling.max_tokens
+        limit = self._judge.most_prompt_tokens
         if longest > limit:
             raise RowRejected(
                 Reason.TOO_LONG,
@@ -140,53 +144,43 @@ class Prompting:
         if order not in prepared.prompts:
             answers = [prepared.answers[LETTERS.index(letter)] for letter in order]
             parts = self._prompt.fill(prepared.context, prepared.question, answers)
-            chat = Chat(self._prompt.system, parts, self._judge.reply_prefix)
+            answer = None
+            if self._prompt.own_turn:
+                texts = [part for part in answers[0] if isinstance(part, str)]
+                answer = self._prompt.assistants(texts)
+            chat = Chat(self._prompt.system, parts, self._judge.reply_prefix, answer)
             prepared.prompts[order] = self._layout.render(chat)
         return prepared.prompts[order]
 
-    def _content(self, holder: Mapping[str, Any], text: str | None) -> Content:
-        images, videos = (
-            tuple(self._fetch(reference, name) for reference in holder[name] or ())
-            for name in ("images", "videos")
+    def _fetched(self, content: Sequence[Part] | None) -> tuple[Piece, ...]:
+        return tuple(
+            (part["type"], self._fetch(part) if part["type"] != "text" else part["text"] or "")
+            for part in content or ()
         )
-        return Content(text, images, videos)
 
-    def _fetch(self, reference: Mapping[str, Any] | None, name: str) -> bytes:
+    def _fetch(self, part: Part) -> bytes:
+        reference = part[part["type"]]
         if reference is None:
-            raise RowRejected(Reason.MEDIA_MISSING, f"an entry of {name} is null")
+            raise RowRejected(
+                Reason.MEDIA_MISSING, f"a null among {part['type']}s: neither bytes nor path"
+            )
         return self._media.fetch(reference)
 
-    def _decoded(self, content: Content) -> tuple[tuple[ChatPart, ...], tuple[ChatPart, ...]]:
-        """The media that a content begins with, and the rest of it, media in their places."""
-        limits = self._judge.media
-        images = [decode_image(data, limits, self._budget) for data in content.images]
-        clips = [decode_video(data, limits, self._budget) for data in content.videos]
-        first, rest = leading(_placed(content.text, images, clips))
-        return tuple(map(_shown, first)), tuple(map(_shown, rest))
+    def _decoded(self, pieces: Sequence[Piece]) -> tuple[ChatPart, ...]:
+        def shown(kind: str, value: Any) -> ChatPart:
+            if kind == "text":
+                return str(value)
+            return self._decoder.image(value) if kind == "image" else self._decoder.clip(value)
+
+        return tuple(shown(*piece) for piece in pieces)
 
 
-def _placed(text: str | None, images: Sequence[Any], videos: Sequence[Any]) -> list[Part]:
-    held = {"image": images, "video": videos}
-    return place([[text_part(text)] if text else []], held)[0]
-
-
-def _check_places(content: Content) -> None:
-    try:
-        _placed(content.text, content.images, content.videos)
-    except Unfit as error:
-        raise RowRejected(Reason.BAD_ROW, str(error)) from error
-
-
-def _shown(part: Part) -> ChatPart:
-    shown: ChatPart = part[part["type"]]
-    return shown
-
-
-def _on_a_new_line(rest: tuple[ChatPart, ...], media: tuple[ChatPart, ...]) -> tuple[ChatPart, ...]:
-    """The texts of an answer, beneath the media that it begins with."""
-    if not media or not rest or not isinstance(rest[0], str):
-        return rest
-    return ("\n" + rest[0], *rest[1:])
+def _on_a_new_line(answer: tuple[ChatPart, ...]) -> tuple[ChatPart, ...]:
+    """An answer, its text beneath the media that it begins with."""
+    texts = [number for number, part in enumerate(answer) if isinstance(part, str)]
+    if not texts or texts[0] == 0:
+        return answer
+    return (*answer[: texts[0]], "\n", *answer[texts[0] :])
 
 
 def media_threads(count: int) -> ThreadPoolExecutor:
@@ -195,7 +189,6 @@ def media_threads(count: int) -> ThreadPoolExecutor:
     At the start of a run all of them decode what the next minutes need, while the event loop beside
     them and vLLM's engine core have a GPU to fill.
     """
-    give_memory_back()
     return ThreadPoolExecutor(count, thread_name_prefix="prepare", initializer=_lower_priority)
 
 

@@ -14,16 +14,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.pairs.isolated_reading import open_groups
+from pipeline.pairs.pair_fields import READ
 from pipeline.pairs.pair_mapping import PairMapping
-from pipeline.pairs.row_groups import GroupReader
 from pipeline.parts.units import Unit
 from pipeline.store.object_store import Store
-from schemas.pairs import PAIRS
 
 _UNIT_BYTES = 2**30  # stays clear of the 2 GiB that the 32-bit offsets of a unit can address
 
-# A pair, and why its row cannot be judged (null for a good one).
-READ_ROW = pa.struct([*PAIRS, pa.field("defect", pa.string())])
+READ_ROW = pa.struct(list(READ))
 UNITS = pa.schema(
     [
         ("shard", pa.string()),
@@ -72,7 +71,7 @@ def read_units(
         StorageError: the store fails. A corrupt page is no error but a defect of its rows and of
             the rest of their row group, since Arrow cannot read behind it.
     """
-    groups = GroupReader(store, task.key, task.size, mapping)
+    groups = open_groups(store, task.key, task.size, mapping)
     ids = _Ids()
     limit = min(max_bytes + max_bytes // 4, _UNIT_BYTES)
     units, held, size = list(task.units), list[pa.Table](), 0
@@ -106,7 +105,7 @@ def read_units(
 
 def first_pairs(store: Store, task: ShardTask, mapping: PairMapping) -> pa.Table:
     """The first few pairs of a shard's first row group that has rows, with their defects."""
-    groups = GroupReader(store, task.key, task.size, mapping)
+    groups = open_groups(store, task.key, task.size, mapping)
     filled = next(group for group in range(groups.count) if groups.rows(group))
     return next(groups.read(filled))
 
@@ -180,4 +179,4 @@ class _Ids:
         text = "pair_id repeats that of an earlier row of the shard"
         none = pa.scalar(None, pa.string())
         defect = pc.coalesce(pairs["defect"], pc.if_else(repeated, text, none))
-        return pairs.set_column(pairs.num_columns - 1, "defect", defect)
+        return pairs.set_column(pairs.column_names.index("defect"), "defect", defect)

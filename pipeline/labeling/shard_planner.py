@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.labeling.committed_shards import THREADS, CommittedShard
 from pipeline.labeling.reopening import COLUMNS, Reopening, Why
 from pipeline.pairs.input_config import InputConfig
+from pipeline.pairs.isolated_reading import misfit_of, outline_of
 from pipeline.pairs.shard_columns import ShardColumns
-from pipeline.pairs.shard_sample import sample_problem
-from pipeline.pairs.shards import open_shard
+from pipeline.pairs.shard_sample import stored_as_pairs
 from pipeline.parts.part_files import read_part
 from pipeline.parts.part_keys import Part
 from pipeline.parts.units import RowGroup, Unit, subtract, unit_ranges
@@ -72,15 +71,15 @@ class ShardPlanner:
         """Plans one shard."""
         entry, mapping = shard.entry, self.config.mapping()
         try:
-            file = open_shard(self.source, entry)
-            columns = ShardColumns(entry.key, file.schema_arrow)
+            outline = outline_of(self.source, entry)
+            columns = ShardColumns(entry.key, outline.schema)
             problems = mapping.check(columns.schema)
-            groups = _row_groups(file.metadata)
         except (pa.ArrowException, UnicodeDecodeError) as error:
             defect = f"corrupt footer: {str(error).strip().splitlines()[0]}"
             return ShardPlan(entry, former=shard.former, defect=defect)
         if problems:
             return ShardPlan(entry, former=shard.former, defect="; ".join(problems), misfit=True)
+        groups = [RowGroup(*sizes) for sizes in outline.groups]
         ranges = unit_ranges(groups, self.config.unit_rows, self.config.unit_bytes)
         pending = {part: self._pending(part) for part in shard.unsettled}
         todo = [
@@ -88,12 +87,13 @@ class ShardPlanner:
             *(part.rows for part, again in pending.items() if again),
         ]
         units = sorted(Unit(entry.key, shard.key, *rows) for rows in todo)
-        problem = sample_problem(self.source, entry, file.metadata, mapping) if units else None
+        stored = stored_as_pairs(mapping, columns.schema)
+        problem = misfit_of(self.source, entry, mapping) if units and not stored else None
         if problem:
             return ShardPlan(entry, former=shard.former, defect=problem, misfit=True)
         return ShardPlan(
             entry,
-            file.metadata.num_rows,
+            outline.rows,
             tuple(units),
             sum(pending.values(), Counter()),
             tuple(part.key for part, again in pending.items() if not again),
@@ -114,18 +114,3 @@ def map_threads(planner: ShardPlanner, shards: Sequence[CommittedShard]) -> Iter
     """Plans shards in threads of this process, in order."""
     with planner.output.host.pool(THREADS) as pool:
         yield from pool.map(planner, shards)
-
-
-def _row_groups(footer: pq.FileMetaData) -> list[RowGroup]:
-    groups = [_row_group(footer, index) for index in range(footer.num_row_groups)]
-    rows = [group.rows for group in groups]
-    if sum(rows) != footer.num_rows or min(rows, default=0) < 0:
-        raise pa.ArrowInvalid(f"{footer.num_rows} rows, but row groups of {rows[:8]}")
-    return groups
-
-
-def _row_group(footer: pq.FileMetaData, index: int) -> RowGroup:
-    # Not the columns' own sizes: on some damaged footers pyarrow's column metadata does not raise
-    # but ends the process.
-    group = footer.row_group(index)
-    return RowGroup(group.num_rows, group.total_byte_size)

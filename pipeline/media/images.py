@@ -123,13 +123,15 @@ def image_tokens(image: Image.Image, factor: int) -> int:
     return (image.width // factor) * (image.height // factor)
 
 
-def image_thumbnail(data: bytes, limits: MediaConfig, side: int) -> Image.Image:
+def image_thumbnail(
+    data: bytes, limits: MediaConfig, side: int, budget: DecodeBudget = UNLIMITED
+) -> Image.Image:
     """A small copy of a picture as the judge sees it, at most ``side`` pixels wide and high.
 
     Raises:
         RowRejected: as ``decode_image``.
     """
-    image = decode_image(data, limits)
+    image = decode_image(data, limits, budget)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return image
 

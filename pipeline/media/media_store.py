@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.media.inline_media import decode_text
 from pipeline.runtime.errors import RowRejected, StorageError
@@ -16,7 +15,11 @@ from schemas.labels import Reason
 
 _BASE64_GROWTH = 1.4  # characters a byte, line ends included
 _LONGEST_PATH = 8_192  # characters; no file system takes more
+_PAUSES_S = (0.5, 1, 3, 10, 30)  # between tries of what a store refuses
 _MOST_SHOWN = 250  # characters of a path in a message
+
+Found = TypeVar("Found")
+Asked = Callable[[Store, str], Found]
 
 
 class MediaStore:
@@ -29,6 +32,7 @@ class MediaStore:
         """Allows the folders ``roots``; relative paths are looked up in the first."""
         self._stores = [Store(root) for root in roots]
         self._max_bytes = max_bytes
+        self._readable: dict[str, str] = {}  # by root, the key that was read last
 
     def fetch(self, reference: Mapping[str, Any]) -> bytes:
         """The bytes of ``{"bytes": …, "path": …}``.
@@ -59,14 +63,61 @@ class MediaStore:
             RowRejected: as :meth:`fetch` does.
             StorageError: the store itself fails.
         """
-        with self._refusals(path) as (store, key):
-            return store, key, self._size(store, key)
+        store, key = self._locate(path)
+        return store, key, self._asked(self._size, store, key)
 
     def _fetch_path(self, path: str) -> bytes:
-        with self._refusals(path) as (store, key):
-            size = self._size(store, key)
-            # No more than that, though the file may have grown: another size may be a terabyte.
-            return store.read_range(key, 0, size) if size else b""
+        return self._asked(self._content, *self._locate(path))
+
+    def _asked(self, what: Asked[Found], store: Store, key: str) -> Found:
+        """What a store answers about an object, or why it is the row's fault that it does not."""
+        try:
+            found = _of_object(what, store, key)
+        except StorageError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                raise
+            if store.local:
+                raise RowRejected(Reason.MEDIA_FORBIDDEN, str(error)) from error
+            found = self._asked_again(what, store, key, error)
+        self._readable[store.uri] = key
+        return found
+
+    def _asked_again(
+        self, what: Asked[Found], store: Store, key: str, error: StorageError
+    ) -> Found:
+        """The same of an object that was refused: by now, or the row's fault, or the store's.
+
+        Expired credentials, a clock that is wrong and throttling refuse everything for a while,
+        and no row is at fault: only while the last object that was read here still can be, a
+        refusal is meant for this one.
+        """
+        for pause in _PAUSES_S:
+            others = self._others_are_readable(store)
+            try:
+                return _of_object(what, store, key)
+            except StorageError as again:
+                if not isinstance(again.__cause__, PermissionError):
+                    raise
+                if others:
+                    raise RowRejected(Reason.MEDIA_FORBIDDEN, str(again)) from again
+            store.host.sleep(pause)
+        raise StorageError(
+            f"{error}; so is everything else below {store.uri}, for {sum(_PAUSES_S):.0f} s: check "
+            "credentials, the clock and the right to read; the same command goes on"
+        ) from error
+
+    def _others_are_readable(self, store: Store) -> bool:
+        if (key := self._readable.get(store.uri)) is None:
+            return False
+        try:
+            return store.size(key) is not None
+        except StorageError:
+            return False
+
+    def _content(self, store: Store, key: str) -> bytes:
+        size = self._size(store, key)
+        # No more than that, though the file may have grown: another size may be a terabyte.
+        return store.read_range(key, 0, size) if size else b""
 
     def _size(self, store: Store, key: str) -> int:
         where, size = _shown(store.path(key)), store.size(key)
@@ -78,19 +129,6 @@ class MediaStore:
         if size > self._max_bytes:
             raise self._too_large(where, size)
         return size
-
-    @contextmanager
-    def _refusals(self, path: str) -> Iterator[tuple[Store, str]]:
-        """Finds a path's place; errors of that place, and not of the store, refuse the row."""
-        place = self._locate(path)
-        try:
-            yield place
-        except StorageError as error:
-            if isinstance(error.__cause__, PermissionError):
-                raise RowRejected(Reason.MEDIA_FORBIDDEN, str(error)) from error
-            if _no_such_file(error.__cause__):
-                raise RowRejected(Reason.MEDIA_MISSING, str(error)) from error
-            raise
 
     def _locate(self, path: str) -> tuple[Store, str]:
         if "\0" in path:
@@ -118,6 +156,15 @@ class MediaStore:
     def _too_large(self, what: str, size: int) -> RowRejected:
         limit = f"the limit is {self._max_bytes:,} (judge.media.max_bytes)"
         return RowRejected(Reason.MEDIA_TOO_LARGE, f"{what} has {size:,} bytes; {limit}")
+
+
+def _of_object(what: Asked[Found], store: Store, key: str) -> Found:
+    try:
+        return what(store, key)
+    except StorageError as error:
+        if _no_such_file(error.__cause__):
+            raise RowRejected(Reason.MEDIA_MISSING, str(error)) from error
+        raise
 
 
 def _absolute(path: str, root: str) -> tuple[str, str]:

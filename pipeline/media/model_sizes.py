@@ -7,6 +7,7 @@ process without an engine: it is imported when the first size is computed, not w
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -32,7 +33,7 @@ def fit(
     if fits and max(width, height) <= _MOST_ASPECT * min(width, height):
         return width, height
     try:
-        sides = _qwen().smart_resize(height, width, factor, min_pixels, max_pixels)
+        sides = _rules("smart_resize", height, width, factor, min_pixels, max_pixels)
     except ValueError as error:
         raise ValueError(f"{width}x{height}: {error}") from error
     short, long = sorted(max(factor, side) for side in sides)
@@ -63,10 +64,25 @@ def sample_frames(
     if total == 1:
         return [0] * FRAMES_A_PATCH
     bounds = {"fps": fps, "min_frames": min_frames, "max_frames": max_frames}
-    count: int = _qwen().smart_nframes(bounds, total, rate)
+    count: int = _rules("smart_nframes", bounds, total, rate)
     # Halfway cases cannot occur: count - 1 is odd, so its half is no whole number of steps.
     steps = count - 1
     return [(2 * step * (total - 1) + steps) // (2 * steps) for step in range(count)]
+
+
+def qwen_rule(name: str, *arguments: Any) -> Any:
+    """What a function of ``qwen_vl_utils.vision_process`` returns."""
+    return getattr(_qwen(), name)(*arguments)
+
+
+def use_rules(rules: Rules) -> None:
+    """Has another process compute: one without the import, of which there are many."""
+    global _rules
+    _rules = rules
+
+
+Rules = Callable[..., Any]
+_rules: Rules = qwen_rule
 
 
 @cache

@@ -77,14 +77,16 @@ def clip_tokens(clip: Clip, factor: int) -> int:
     return image_tokens(clip.frames[0], factor) * patches
 
 
-def clip_thumbnail(data: bytes, limits: MediaConfig, side: int) -> Image.Image:
+def clip_thumbnail(
+    data: bytes, limits: MediaConfig, side: int, budget: DecodeBudget = UNLIMITED
+) -> Image.Image:
     """The first frame of a video, at most ``side`` pixels wide and high; few others are decoded.
 
     Raises:
         RowRejected: as ``decode_video``.
     """
     few = limits.video.model_copy(update={"min_frames": 2, "max_frames": 2})
-    image = decode_video(data, limits.model_copy(update={"video": few})).frames[0]
+    image = decode_video(data, limits.model_copy(update={"video": few}), budget).frames[0]
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return image
 

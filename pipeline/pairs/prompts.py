@@ -11,40 +11,53 @@ would join nearly all of a corpus whose questions are templates.)
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.pairs.pair_hash import Content
+from pipeline.pairs.contents import text_of
+from pipeline.pairs.pair_hash import Piece
 from pipeline.runtime.digest import digest
 
 _DIGITS = 15  # of a hash, so that it fits a signed number of 64 bits
-Turns = Sequence[Mapping[str, Any] | None]
+Messages = Sequence[Mapping[str, Any] | None]
 
 
-def cluster_of(pair: Mapping[str, Any], context: Content) -> str:
+def question_text(messages: Sequence[Mapping[str, Any]]) -> str:
+    """A prompt's text: that of its one message, or of a conversation with its roles named."""
+    texts = [text_of(each["content"]) or "" for each in messages]
+    if len(texts) == 1:
+        return texts[0]
+    named = zip((each["role"].capitalize() for each in messages), texts, strict=True)
+    return "\n\n".join(f"{role}: {text}" for role, text in named)
+
+
+def cluster_of(messages: Messages | None, asked: Sequence[Sequence[Piece]]) -> str:
     """A hash that pairs which are alike share; labels store it.
 
     Args:
-        pair: a row of pairs v1.
-        context: the media of its prompt.
+        messages: of pairs v2.
+        asked: the contents of each, media fetched.
     """
-    if context.media_hashes:  # which of them stands where makes no other question
-        return digest("media", *sorted(set(context.media_hashes)))
-    return digest(_text(pair["prompt"], pair["messages"]))
+    media = (each for said in asked for kind, each in said if kind != "text")
+    hashes = {hashlib.sha256(each).hexdigest() for each in media}
+    if hashes:  # which of them stands where makes no other question
+        return digest("media", *sorted(hashes))
+    return digest(_text(messages))
 
 
-def cluster_key(cluster: str | None, prompt: str | None, messages: Turns | None) -> int:
+def cluster_key(cluster: str | None, messages: Messages | None) -> int:
     """The same as a number, of a label.
 
     Labels that do not state it, since an earlier version wrote them or their row could not be read,
-    cluster by the text of the prompt.
+    cluster by the text of the prompt. Nothing is refused here.
 
     Args:
         cluster: of the label.
-        prompt, messages: of pairs v1.
+        messages: of pairs v2.
     """
-    return cluster_number(cluster or digest(_text(prompt, messages)))
+    return cluster_number(cluster or digest(_text(messages)))
 
 
 def cluster_number(cluster: str) -> int:
@@ -52,9 +65,7 @@ def cluster_number(cluster: str) -> int:
     return int(cluster[:_DIGITS], 16)
 
 
-def _text(prompt: str | None, messages: Turns | None) -> str:
-    """A conversation of one turn is the same as its text. Nothing is refused here."""
-    turns = [(turn["role"], turn["content"]) for turn in messages or () if turn is not None]
-    if turns:
-        return str(turns[0][1]) if len(turns) == 1 else json.dumps(turns)
-    return prompt or ""
+def _text(messages: Messages | None) -> str:
+    """A conversation of one turn is the same as its text."""
+    turns = [(turn["role"], text_of(turn["content"])) for turn in messages or () if turn]
+    return str(turns[0][1] or "") if len(turns) == 1 else json.dumps(turns) if turns else ""

@@ -6,34 +6,31 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.pairs.arrow_layouts import Mismatch
+from pipeline.pairs.pair_fields import READ
 from pipeline.pairs.pair_mapping import PairMapping
-from pipeline.pairs.shard_columns import ShardColumns, narrow_batches
+from pipeline.pairs.shard_columns import narrow_batches
 from pipeline.pairs.stored_columns import stored_column
 from pipeline.store.object_store import Entry, Store
-from schemas.pairs import PAIRS
 
 _ROWS = 64
 
 
-def sample_problem(
-    store: Store, entry: Entry, footer: pq.FileMetaData, mapping: PairMapping
-) -> str | None:
+def sample_problem(store: Store, entry: Entry, mapping: PairMapping) -> str | None:
     """Why none of a shard's first rows fits a mapping; None if one fits, or cannot be decoded.
 
-    Reads nothing where all columns are stored as pairs v1 has them: no value can be of another
-    type then. Media are not read.
+    Media are not read.
 
     Raises:
         StorageError: the store fails.
     """
-    schema = ShardColumns(entry.key, footer.schema.to_arrow_schema()).schema
-    groups = [n for n in range(footer.num_row_groups) if footer.row_group(n).num_rows]
-    if not groups or _as_stored(mapping, schema):
-        return None
     source = store.open(entry.key, entry.size)
-    wanted = mapping.narrowed(PAIRS.names)
+    wanted = mapping.narrowed(READ.names)
     try:
-        file = pq.ParquetFile(pa.PythonFile(source, mode="r"), metadata=footer)
+        file = pq.ParquetFile(pa.PythonFile(source, mode="r"))
+        footer = file.metadata
+        groups = [n for n in range(footer.num_row_groups) if footer.row_group(n).num_rows]
+        if not groups:
+            return None
         first = next(narrow_batches(file, entry.key, wanted, groups[:1], _ROWS))
     except (pa.ArrowException, OSError, UnicodeDecodeError):
         if source.failure is not None:
@@ -45,15 +42,18 @@ def sample_problem(
     return f"none of its first {len(defects)} rows fits the mapping: row 0: {defects[0].as_py()}"
 
 
-def _as_stored(mapping: PairMapping, schema: pa.Schema) -> bool:
-    """Whether every column that is read is one of pairs v1, in some layout of Arrow."""
+def stored_as_pairs(mapping: PairMapping, schema: pa.Schema) -> bool:
+    """Whether every column that is read is one of pairs v2, in some layout of Arrow.
+
+    Then no value can be of another type, and no sample says more than the schema.
+    """
     for group in mapping.groups:
-        if not mapping.is_stored(group):
+        if not mapping.is_v2(group, schema):
             return False
         try:
             for name in group.columns:
                 if name in schema.names:
-                    stored_column(name, pa.nulls(0, schema.field(name).type))
+                    stored_column(pa.nulls(0, schema.field(name).type), READ.field(name).type)
         except Mismatch:
             return False
     return True

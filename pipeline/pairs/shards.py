@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -43,13 +45,35 @@ def open_shard(source: Store, entry: Entry) -> pq.ParquetFile:
         raise pa.ArrowInvalid(str(error)) from error
 
 
-def read_footer(source: Store, entry: Entry) -> pq.FileMetaData:
-    """A shard's footer; raises as :func:`open_shard` does.
+@dataclass(frozen=True)
+class ShardOutline:
+    """What a shard's footer says.
 
-    Its ``schema`` refers back to it: many footers whose schema was looked at fill the memory until
-    the garbage collector comes. A file's ``schema_arrow`` does not.
+    Attributes:
+        schema: of its file.
+        groups: rows and encoded bytes of each row group.
     """
-    return open_shard(source, entry).metadata
+
+    schema: pa.Schema
+    groups: tuple[tuple[int, int], ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows of the shard."""
+        return sum(rows for rows, _ in self.groups)
+
+
+def read_outline(source: Store, entry: Entry) -> ShardOutline:
+    """Reads a shard's footer; raises as :func:`open_shard` does."""
+    file = open_shard(source, entry)
+    # Not the columns' own sizes: on some damaged footers pyarrow's column metadata does not raise
+    # but ends the process.
+    groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
+    sizes = tuple((group.num_rows, group.total_byte_size) for group in groups)
+    rows = [rows for rows, _ in sizes]
+    if sum(rows) != file.metadata.num_rows or min(rows, default=0) < 0:
+        raise pa.ArrowInvalid(f"{file.metadata.num_rows} rows, but row groups of {rows[:8]}")
+    return ShardOutline(file.schema_arrow, sizes)
 
 
 def shard_key(path: str, size: int, content: str) -> str:

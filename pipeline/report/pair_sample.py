@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from pipeline.pairs.isolated_reading import Groups, open_groups
 from pipeline.pairs.pair_mapping import PairMapping
-from pipeline.pairs.row_groups import GroupReader
 from pipeline.pairs.shards import shard_key
 from pipeline.report.label_rows import LabelRows, Row
 from pipeline.report.report_config import GalleryConfig
@@ -46,7 +46,7 @@ class Specimen:
 
     Attributes:
         label: its row of labels v1.
-        pair: its row of pairs v1, or None.
+        pair: its row of pairs v2, or None.
         problem: why there is no pair, or what is wrong with it.
         kinds: which of ``KINDS`` it is of.
     """
@@ -74,7 +74,7 @@ class _Block:
         return [value for table in self.tables for value in table["gold"].to_pylist()]
 
     def pair(self, row: int) -> Row | None:
-        """A row of pairs v1 with its ``defect``."""
+        """A row of pairs v2 with its ``defect``."""
         place = row - self.start
         for table in self.tables:
             if place < table.num_rows:
@@ -113,7 +113,7 @@ def draw(
         source: the input root, and ``contents`` its shards' versions.
         shards: those to draw from, each of which has rows.
         labels: reads their labels.
-        columns: where foreign columns hold what pairs v1 asks for.
+        columns: where foreign columns hold what pairs v2 asks for.
         config: how many, and what may be read for them.
         seed: another one draws other rows.
     """
@@ -197,13 +197,11 @@ def _blocks(
             yield _Block(shard, 0, min(shard.rows, _UNREAD_ROWS), problem=str(error))
 
 
-def _open(
-    source: Store, contents: ContentKeys, shard: ShardRef, columns: PairMapping
-) -> GroupReader:
+def _open(source: Store, contents: ContentKeys, shard: ShardRef, columns: PairMapping) -> Groups:
     """The shard, if it is still the one that was labelled."""
     found = {entry.key: entry for entry in source.list(shard.path)}.get(shard.path)
     if found is None:
         raise InputError("the shard is not there any more")
     if shard_key(found.key, found.size, contents.of(found)) != shard.key:
         raise InputError("the shard was rewritten since it was labelled")
-    return GroupReader(source, found.key, found.size, columns)
+    return open_groups(source, found.key, found.size, columns)

@@ -19,6 +19,7 @@ from pipeline.runtime.errors import (
     PairmillError,
     StoppedError,
 )
+from pipeline.runtime.printable import printable
 from pipeline.runtime.reporter import Reporter, Style
 from pipeline.runtime.settings_help import settings_text
 from pipeline.runtime.suggestion import did_you_mean
@@ -222,10 +223,10 @@ def run_command(body: Callable[[], int], interrupted: str) -> int:
     try:
         return body()
     except StoppedError as stopped:  # no error: it did what it was asked to
-        sys.stderr.write(f"{stopped}\n")
+        sys.stderr.write(printable(f"{stopped}\n"))
         return stopped.exit_code
     except PairmillError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(printable(f"error: {error}\n"))
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write(f"{interrupted}\n")

@@ -5,6 +5,7 @@ Bugs are not here: they propagate as what they are.
 
 from __future__ import annotations
 
+from pipeline.runtime.printable import without_secrets
 from schemas.labels import Reason
 
 EXIT_CODES = {
@@ -113,6 +114,7 @@ class RowRejected(Exception):
     """
 
     def __init__(self, reason: Reason, detail: str) -> None:
+        detail = without_secrets(detail)
         if len(detail) > _MOST_DETAIL:  # it is stored with each row, and may quote the row's data
             detail = f"{detail[:_MOST_DETAIL]}… ({len(detail):,} characters)"
         super().__init__(f"{reason}: {detail}")

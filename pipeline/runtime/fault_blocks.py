@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pipeline.runtime.printable import one_line
+
 _SHOWN = 3
 
 
@@ -19,7 +21,7 @@ def fault_blocks(faults: Iterable[tuple[str, str]], most: int = 20) -> str:
     """
     places: dict[str, list[str]] = {}
     for what, where in faults:
-        places.setdefault(what, []).append(where)
+        places.setdefault(one_line(what), []).append(one_line(where))
     lines = []
     for what, found in list(places.items())[:most]:
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TextIO
 
+from pipeline.runtime.printable import printable
+
 _PACKAGE = "pipeline"
 _ABOUT: ContextVar[dict[str, Any]] = ContextVar("about", default={})  # noqa: B039 (never changed)
 
@@ -46,7 +48,7 @@ def logging_of(run_id: str, level: int, stream: TextIO | None = None) -> Iterato
     """
     stream = stream or sys.stderr
     output = logging.StreamHandler(stream)
-    output.setFormatter(logging.Formatter(_PLAIN) if stream.isatty() else _JsonLines(run_id))
+    output.setFormatter(_PlainLines(_PLAIN) if stream.isatty() else _JsonLines(run_id))
     package = logging.getLogger(_PACKAGE)
     before = package.level, package.propagate
     package.addHandler(output)
@@ -60,6 +62,12 @@ def logging_of(run_id: str, level: int, stream: TextIO | None = None) -> Iterato
 
 
 _PLAIN = "%(levelname)s: %(message)s"
+
+
+class _PlainLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as a line for people; names of shards and files are anybody's."""
+        return printable(super().format(record))
 
 
 class _JsonLines(logging.Formatter):
@@ -79,4 +87,5 @@ class _JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line | {"logger": record.name}, ensure_ascii=False, default=str)
+        text = json.dumps(line | {"logger": record.name}, ensure_ascii=False, default=str)
+        return printable(text)

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.runtime.logs import timestamp
+from pipeline.runtime.printable import one_line, printable, without_secrets
 
 Style = Literal["text", "json"]
 _DIGEST = re.compile(r"\b([0-9a-f]{16})[0-9a-f]{48}\b")  # of which people need the beginning
@@ -64,16 +65,16 @@ class Reporter:
     def note(self, text: str) -> None:
         """Reports one sentence."""
         if self.style == "text":
-            self.console.print(text, markup=False, highlight=False)
+            self.console.print(printable(text), markup=False, highlight=False)
         else:
             self._line({"event": "note", "text": text})
 
     def _line(self, fields: dict[str, Any]) -> None:
         line = {"time": timestamp(), **self._of, **fields}
-        self.console.out(json.dumps(line), highlight=False)
+        self.console.out(without_secrets(json.dumps(line)), highlight=False)
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, int | float):
         return f"{value:,}"
-    return _DIGEST.sub(r"\1", str(value))
+    return _DIGEST.sub(r"\1", one_line(str(value)))

@@ -15,7 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.pairs.shards import list_shards, open_input, read_footer, shard_key
+from pipeline.pairs.isolated_reading import outline_of
+from pipeline.pairs.shards import list_shards, open_input, shard_key
 from pipeline.parts.part_keys import ShardParts, judge_parts_prefix, parts_prefix
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError, QuarantineError, ReconcileError
@@ -141,7 +142,7 @@ def take_inventory(
             if not shard.missing and not shard.doubled:
                 return shard
         try:
-            rows = read_footer(source, entry).num_rows
+            rows = outline_of(source, entry).rows
         except (pa.ArrowException, UnicodeDecodeError) as error:
             defect = f"corrupt footer: {str(error).strip().splitlines()[0]}"
             return InventoryShard(entry, content, key, 0, defect=defect)

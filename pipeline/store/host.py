@@ -7,12 +7,14 @@ tests passes its own, so that one seed decides when anything happens.
 from __future__ import annotations
 
 import datetime
+import functools
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Protocol
 
+from pipeline.runtime.disposable import Disposables
 from pipeline.store.process_identity import ProcessIdentity, has_ended, this_process
 
 # Counts while the machine is suspended, as time does elsewhere.
@@ -53,6 +55,13 @@ class Host:
         """Threads that work for the caller until it shuts them down."""
         return ThreadPoolExecutor(threads)
 
+    def disposables(self, module: str) -> Disposables | None:
+        """Where functions of a module run on bytes that may end their process.
+
+        None where the store can be reached from this process alone.
+        """
+        return _disposables(module)
+
     def repeat(self, step: Callable[[], bool], pause_s: float, name: str) -> Repeated:
         """Calls ``step`` every ``pause_s`` seconds in a thread, until it returns False.
 
@@ -62,6 +71,12 @@ class Host:
             name: of the thread.
         """
         return _Repeating(step, pause_s, name)
+
+
+@functools.cache
+def _disposables(module: str) -> Disposables:
+    """One family a process: starting its parent takes a second."""
+    return Disposables([module])
 
 
 class _Repeating:

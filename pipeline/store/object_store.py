@@ -20,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.runtime.errors import StorageError
+from pipeline.runtime.printable import one_line
 from pipeline.store import local_files
 from pipeline.store.host import Host
 from pipeline.store.source_file import SourceFile
@@ -256,9 +257,9 @@ class Store:
             hint = next((text for kind, text in hints.items() if isinstance(error, kind)), "")
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 hint = _FULL
-            cause = f"{type(error).__name__}: {error}"
+            cause = one_line(f"{type(error).__name__}: {error}")
             text = f"{hint} ({cause})" if hint else cause
-            raise StorageError(f"{self.path(key)}: {text}") from error
+            raise StorageError(f"{one_line(self.path(key))}: {text}") from error
 
 
 def _local_root(uri: str) -> str:

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 import pytest
 
 from jobs.demo import CONFIG
-from pipeline.engines.engine import Chat, Engine, Rendered, Reply, Sampling
-from pipeline.engines.engine_registry import start_engine
-from pipeline.judging.endings import ending_of
+from pipeline.aggregation.labeler import Labeler
+from pipeline.engines.engine import Chat, Engine, Rendered, Reply, Sampling, Scorer
+from pipeline.engines.engine_registry import start_engine, start_scorer
+from pipeline.judging.endings import Ending, ending_of
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.pair_judge import Judge
 from pipeline.media.media_store import MediaStore
@@ -32,9 +33,18 @@ class TinyJudge:
         self.config = config
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
-        self.engine: Engine = start_engine(config.judge, config.engine)
         media = MediaStore([str(folder)], config.judge.media.max_bytes)
+        if config.judge.declared_format.family == "reward":
+            self.scorer: Scorer = start_scorer(config.judge, config.engine)
+            labeler = Labeler.of(config.judge, config.policy)
+            self.judge = Judge(self.scorer, config.judge, config.engine, media, labeler)
+            return
+        self.engine: Engine = start_engine(config.judge, config.engine)
         self.judge = Judge(self.engine, config.judge, config.engine, media)
+
+    def close(self) -> None:
+        """Ends the engine."""
+        (self.scorer if hasattr(self, "scorer") else self.engine).close()
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Runs a coroutine on the engine's loop."""
@@ -62,13 +72,18 @@ class TinyJudge:
             assert replies[-1].prompt_tokens == prompt.length
         return replies
 
+    def ending_of(self, chat: Chat) -> Ending | None:
+        """The ending of replies to a chat, as the job has it."""
+        media = bool(chat.images or chat.clips)
+        return ending_of(self.config.judge, 2, chat.user, media=media)
+
     def replies(self, rows: list[dict[str, Any]]) -> list[Reply]:
         """Greedy replies to both orders of each row, ended as the job ends them."""
         prepared = [self.judge.prepare(row | {"defect": None}) for row in rows]
         prompts = [prompt for pair in prepared for prompt in pair.prompts.values()]
 
         def how(prompt: Rendered) -> Sampling:
-            return replace(GREEDY, ending=ending_of(self.config.judge, 2, prompt.chat.user))
+            return replace(GREEDY, ending=self.ending_of(prompt.chat))
 
         async def all_prompts() -> list[Reply]:
             asked = [self.engine.reply(f"r{i}", p, how(p)) for i, p in enumerate(prompts)]

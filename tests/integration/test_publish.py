@@ -13,7 +13,8 @@ import pytest
 
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import rule_record
-from pipeline.pairs.shards import read_footer, shard_key
+from pipeline.pairs.isolated_reading import outline_of
+from pipeline.pairs.shards import shard_key
 from pipeline.parts import part_files
 from pipeline.parts.commit import commit_part, revise_part, shard_parts
 from pipeline.parts.units import Unit
@@ -131,9 +132,9 @@ def test_footers_of_what_is_published_are_not_read_again(
 
     def watched(source: Store, entry: Entry) -> Any:
         read.append(entry.key)
-        return read_footer(source, entry)
+        return outline_of(source, entry)
 
-    monkeypatch.setattr("pipeline.snapshots.snapshot_inventory.read_footer", watched)
+    monkeypatch.setattr("pipeline.snapshots.snapshot_inventory.outline_of", watched)
     assert labeled.publish().manifest.parent == first.snapshot_id
     assert read == ["a.parquet"]
     assert_live_is(labeled)

@@ -94,6 +94,9 @@ class SimulatedHost(Host):
     def now(self) -> datetime.datetime:
         return _EPOCH + datetime.timedelta(seconds=self._scheduler.now + self._process.skew_s)
 
+    def disposables(self, module: str) -> None:
+        """None: no other process knows the simulated store."""
+
     def sleep(self, seconds: float) -> None:
         self._scheduler.wait(seconds)
 

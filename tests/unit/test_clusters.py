@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.pairs.pair_hash import Content
+from pipeline.pairs.contents import asked_by_user, text_part
 from pipeline.pairs.prompts import cluster_key, cluster_number, cluster_of
 from pipeline.parts.part_files import part_bytes, read_part
 from pipeline.snapshots.quality.label_counts import clusters
@@ -20,7 +20,8 @@ from tests.shards import pair, picture
 
 
 def of(prompt: str, *images: bytes, videos: tuple[bytes, ...] = ()) -> str:
-    return cluster_of(pair(0, prompt=prompt), Content(None, images, videos))
+    pieces = [*(("image", each) for each in images), *(("video", each) for each in videos)]
+    return cluster_of(asked_by_user(text_part(prompt)), [[*pieces, ("text", prompt)]])
 
 
 def test_pairs_of_one_picture_are_alike_and_those_of_one_text_are_not() -> None:
@@ -32,11 +33,10 @@ def test_pairs_of_one_picture_are_alike_and_those_of_one_text_are_not() -> None:
 
 
 def test_a_text_without_media_is_the_cluster_of_earlier_labels() -> None:
-    turns = [{"role": "user", "content": "Why?"}]
-    assert of("Why?") == cluster_of(pair(0, prompt=None, messages=turns), Content(None))
-    assert cluster_key(of("Why?"), None, None) == cluster_key(None, "Why?", None)
-    two = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
-    assert cluster_key(None, None, two) != cluster_key(None, "Why?", None)
+    asked = asked_by_user(text_part("Why?"))
+    assert cluster_key(of("Why?"), None) == cluster_key(None, asked)
+    answered = {"role": "assistant", "content": [text_part("So.")]}
+    assert cluster_key(None, [*asked, answered]) != cluster_key(None, asked)
 
 
 def test_labels_state_it() -> None:

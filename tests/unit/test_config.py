@@ -72,10 +72,26 @@ def test_missing_file(tmp_path: Path) -> None:
         load_config(LabelConfig, str(tmp_path / "nowhere.yaml"), [])
 
 
-@pytest.mark.parametrize("name", ["dtype", "max_model_len", "quantization", "trust_remote_code"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dtype",
+        "max_model_len",
+        "trust_remote_code",
+        "tokenizer_mode",
+        "config_format",
+        "worker_cls",
+    ],
+)
 def test_arguments_that_change_verdicts_belong_to_the_judge(name: str) -> None:
     with pytest.raises(ValidationError, match=f"'{name}'.*judge.model"):
         EngineConfig(args={name: 1})
+
+
+def test_variables_that_change_verdicts_belong_to_the_judge() -> None:
+    assert EngineConfig(env={"VLLM_CPU_KVCACHE_SPACE": "4", "OMP_NUM_THREADS": "1"}).env
+    with pytest.raises(ValidationError, match=r"'VLLM_PLUGINS'.*judge.model.env"):
+        EngineConfig(env={"VLLM_PLUGINS": "mine"})
 
 
 @pytest.mark.parametrize(

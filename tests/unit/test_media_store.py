@@ -169,3 +169,56 @@ def test_no_more_is_read_than_was_asked_for(
     """A file that grows meanwhile."""
     monkeypatch.setattr(Store, "size", lambda self, key: 5)
     assert fetch(media, "a/pic") == b"first"
+
+
+class Refusing(Store):
+    """A bucket that refuses some keys, always or for a number of requests."""
+
+    def __init__(self, refused: dict[str, float]) -> None:
+        super().__init__("/bucket")
+        self.local, self.refused, self.waited = False, refused, 0.0
+        self.host = self  # type: ignore[assignment]
+
+    def sleep(self, seconds: float) -> None:
+        self.waited += seconds
+
+    def size(self, key: str) -> int | None:
+        left = max(self.refused.get(key, 0), self.refused.get("*", 0))
+        if left > 0:
+            self.refused = {name: count - 1 for name, count in self.refused.items()}
+            raise StorageError(f"403 {key}") from PermissionError("ExpiredToken")
+        return 4
+
+    def read_range(self, key: str, start: int, stop: int) -> bytes:
+        return key.encode()[:4]
+
+
+def refusing(**refused: float) -> tuple[MediaStore, Refusing]:
+    media, store = MediaStore(["/bucket"], 100), Refusing(refused)
+    media._stores = [store]
+    return media, store
+
+
+def test_what_alone_is_refused_is_its_rows_fault() -> None:
+    media, store = refusing(mine=float("inf"))
+    assert fetch(media, "other") == b"othe"
+    with pytest.raises(RowRejected) as rejected:
+        fetch(media, "mine")
+    assert (rejected.value.reason, store.waited) == (Reason.MEDIA_FORBIDDEN, 0)
+
+
+def test_a_passing_refusal_of_everything_is_nobodys_fault() -> None:
+    media, store = refusing(**{"*": 4.0})
+    assert fetch(media, "mine") == b"mine"
+    assert store.waited > 0
+    media, store = refusing()
+    assert fetch(media, "other") == b"othe"
+    store.refused = {"*": 5.0}
+    assert fetch(media, "mine") == b"mine"
+
+
+def test_a_refusal_of_everything_that_stays_ends_the_run() -> None:
+    media, store = refusing(**{"*": float("inf")})
+    with pytest.raises(StorageError, match="so is everything else below /bucket, for 4"):
+        fetch(media, "mine")
+    assert store.waited == pytest.approx(44.5)

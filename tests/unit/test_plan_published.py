@@ -22,6 +22,7 @@ from pipeline.store.object_store import Store
 from schemas.labels import Reason
 from schemas.manifest import OUTCOMES, InputShard, Manifest, ShardGroup, SnapshotFile
 from tests.judging import JUDGE_ID, text_pair
+from tests.memory_store import OneProcess
 from tests.shards import write_shard
 
 ROWS = {"a.parquet": 40, "b.parquet": 20, "c.parquet": 5}
@@ -33,6 +34,7 @@ class Watched(Store):
     def __init__(self, uri: str) -> None:
         super().__init__(uri)
         self.opened: set[str] = set()
+        self.host = OneProcess()
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
         self.opened.add(key)

@@ -86,7 +86,7 @@ def _ray_data_llm(config: LabelConfig, input_uri: str) -> Rates:
                 "limit_mm_per_prompt": {"image": config.judge.media.max_images},
                 **merged_args(config.judge, config.engine),
             },
-            runtime_env={"env_vars": config.engine.env},
+            runtime_env={"env_vars": config.engine.env | config.judge.model.env},
             batch_size=_BATCH,
             max_concurrent_batches=_BATCHES_AT_ONCE,
             concurrency=1,

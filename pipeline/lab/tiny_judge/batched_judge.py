@@ -42,17 +42,27 @@ class BatchedJudge:
 
     def logits(self, batch: Batch) -> Tensor:
         """Next-token logits (n, vocabulary) at the batch's positions."""
+        return self.predict(self.hidden(batch, batch.positions))
+
+    def predict(self, hidden: Tensor) -> Tensor:
+        """Next-token logits (n, vocabulary) of hidden states."""
+        return F.linear(hidden, self.text.embed_tokens.weight)
+
+    def hidden(self, batch: Batch, positions: Tensor) -> Tensor:
+        """Last hidden states (n, width) at positions in the flattened ids."""
         words = self.text.embed_tokens(batch.ids)
         start = self.text.embed_tokens(batch.prefix[None])
         flat = words.flatten(0, 1)
         for seen in batch.seen:
             tokens = self.see(seen.frames).flatten(0, 1)
+            # Answers that are laid out behind one picture each take it in.
+            tokens = tokens.repeat(len(seen.slots) // len(tokens), 1)
             flat = flat.index_copy(0, seen.slots, tokens.to(flat.dtype))
         first = torch.arange(len(batch.prefix), device=self.device).expand(3, 1, -1)
         early, late = self._rotary(first), self._rotary(batch.rope_positions)
         hidden = self._read(start, flat.view_as(words), early, late)
-        chosen = hidden.flatten(0, 1).index_select(0, batch.positions)
-        return F.linear(_norm(self.text.norm, chosen), self.text.embed_tokens.weight)
+        chosen = hidden.flatten(0, 1).index_select(0, positions)
+        return _norm(self.text.norm, chosen)
 
     def see(self, frames: Tensor) -> Tensor:
         """Merged tokens (patches, tokens, hidden) of uint8 frames (patches, 1 or 2, h, w, 3)."""

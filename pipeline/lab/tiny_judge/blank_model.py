@@ -61,15 +61,20 @@ def build_tokenizer(seed: int) -> Tokenizer:
     return tokenizer
 
 
-def build_model(layout: Layout) -> Qwen2_5_VLForConditionalGeneration:
-    """A randomly initialised judge in float32 for the layout's vocabulary."""
+def build_model(layout: Layout, layers: int = 4) -> Qwen2_5_VLForConditionalGeneration:
+    """A randomly initialised judge in float32 for the layout's vocabulary.
+
+    Args:
+        layout: With the tokenizer.
+        layers: Of the text model.
+    """
     special = layout.special
     config = Qwen2_5_VLConfig(
         text_config={
             "vocab_size": -(-layout.tokenizer.get_vocab_size() // 8) * 8,
             "hidden_size": 192,
             "intermediate_size": 512,
-            "num_hidden_layers": 4,
+            "num_hidden_layers": layers,
             "num_attention_heads": 3,
             "num_key_value_heads": 1,
             "max_position_embeddings": 4096,

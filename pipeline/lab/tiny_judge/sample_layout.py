@@ -131,7 +131,10 @@ class Layout:
 
     def prefix(self, format_: str, made_of: str) -> list[int]:
         """Ids before the user's turn: the same for all cases of a format and kind."""
-        system = prompt_of(format_, made_of).system or ""
+        return self.prefix_of(prompt_of(format_, made_of).system or "")
+
+    def prefix_of(self, system: str) -> list[int]:
+        """Ids before the user's turn, behind a system text."""
         start, end = self.special("<|im_start|>"), self.special("<|im_end|>")
         newline = self.text("\n")
         return [
@@ -148,8 +151,23 @@ class Layout:
             order: The order in which the candidates are shown.
             start: Length of the prefix.
         """
+        reply = [*self.text(case.reply(order)), self.special("<|im_end|>")]
+        return self._laid(parts_of(case, slots, order), reply, start)
+
+    def lay_out_answer(self, parts: Sequence[str | Slot], answer: str, start: int) -> Laid:
+        """The user's turn, and an answer as the assistant's, up to the newline behind it.
+
+        Args:
+            parts: Texts, pictures and clips of the user's turn.
+            answer: The answer.
+            start: Length of the prefix.
+        """
+        ends = [self.special("<|im_end|>"), *self.text("\n")]
+        return self._laid(parts, [*self.text(answer), *ends], start)
+
+    def _laid(self, parts: Sequence[str | Slot], reply: list[int], start: int) -> Laid:
         pieces: list[list[int] | Slot] = []
-        for part in parts_of(case, slots, order):
+        for part in parts:
             pieces += [self.text(part)] if isinstance(part, str) else [*self._framed(part)]
         pieces.append(self._turn)
         ids: list[int] = []
@@ -160,7 +178,6 @@ class Layout:
                 ids += [self._pad[piece.frames is not None]] * piece.tokens
             else:
                 ids += piece
-        reply = [*self.text(case.reply(order)), self.special("<|im_end|>")]
         return Laid([*ids, *reply], _rope_positions([*pieces, reply], start), media, len(ids))
 
     def _framed(self, slot: Slot) -> tuple[list[int] | Slot, ...]:

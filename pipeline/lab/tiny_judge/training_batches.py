@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from pipeline.lab.tiny_judge.sample_layout import Laid, Layout, Slot
 from pipeline.lab.tiny_judge.served_media import sample_slot, served_frames
 from pipeline.media.model_sizes import FRAMES_A_PATCH
 
+Made = TypeVar("Made")
 _ROUND_TO = 16  # lengths are padded to multiples of it
 
 
@@ -128,7 +129,7 @@ def base_weights() -> Tensor:
     return shared
 
 
-def load(batches: IterableDataset[Batch], workers: int) -> DataLoader[Batch]:
+def load(batches: IterableDataset[Made], workers: int) -> DataLoader[Made]:
     """A loader that keeps worker processes ahead of the training loop."""
     return DataLoader(
         batches,
@@ -149,16 +150,16 @@ def sample_batch(
     rng: random.Random, layout: Layout, task: Task, size: int, held_out: bool = False
 ) -> Batch:
     """Sample a batch of cases with their pictures; all have media of the same sizes."""
-    cases = _alike(rng, task, size, held_out)
-    slots = [sample_slot(rng, shown) for shown in _shown(cases[0])]
+    cases = alike(rng, task, size, held_out)
+    slots = [sample_slot(rng, shown) for shown in shown_in(cases[0])]
     prefix = layout.prefix(task.format, task.made_of)
     laid: list[Laid] = []
     pictures: list[list[NDArray[np.uint8]]] = [[] for _ in slots]
     for case in cases:
         laid.append(layout.lay_out(case, slots, case.order, len(prefix)))
-        for stack, slot, shown in zip(pictures, slots, _shown(case), strict=True):
+        for stack, slot, shown in zip(pictures, slots, shown_in(case), strict=True):
             stack.append(served_frames(rng, shown, slot))
-    ids, rope_positions, positions, targets, rows = _pack(laid)
+    ids, rope_positions, positions, targets, rows = pack(laid)
     return Batch(
         torch.tensor(prefix),
         ids,
@@ -166,30 +167,32 @@ def sample_batch(
         positions,
         targets,
         rows,
-        _by_size(slots, pictures, laid, ids.shape[1]),
+        by_size(slots, pictures, laid, ids.shape[1]),
         task,
     )
 
 
-def _alike(rng: random.Random, task: Task, size: int, held_out: bool) -> list[Case]:
+def alike(
+    rng: random.Random, task: Task, size: int, held_out: bool, count: int | None = None
+) -> list[Case]:
     """Cases with the same sequence of media kinds as the first one sampled."""
-    first = task.sample(rng, held_out)
-    kinds = [type(shown) for shown in _shown(first)]
+    first = task.sample(rng, held_out, count)
+    kinds = [type(shown) for shown in shown_in(first)]
     cases = [first]
     while len(cases) < size:
         case = task.sample(rng, held_out, len(first.candidates))
-        if [type(shown) for shown in _shown(case)] == kinds:
+        if [type(shown) for shown in shown_in(case)] == kinds:
             cases.append(case)
     return cases
 
 
-def _shown(case: Case) -> list[Shown]:
+def shown_in(case: Case) -> list[Shown]:
     """What the pictures and clips of a case show, in the order of their placeholders."""
     made = (c.shown for c in case.candidates if c.shown is not None)
     return [*case.context, *made]
 
 
-def _by_size(
+def by_size(
     slots: Sequence[Slot],
     pictures: Sequence[Sequence[NDArray[np.uint8]]],
     laid: Sequence[Laid],
@@ -216,7 +219,7 @@ def _by_size(
     )
 
 
-def _pack(laid: Sequence[Laid]) -> tuple[Tensor, ...]:
+def pack(laid: Sequence[Laid]) -> tuple[Tensor, ...]:
     """Pad to one length and index the tokens that the loss is computed on."""
     longest = max(len(each.ids) for each in laid)
     length = -(-longest // _ROUND_TO) * _ROUND_TO

@@ -13,7 +13,8 @@ import pyarrow as pa
 from pipeline.labeling.plan import check_apart
 from pipeline.labeling.preflight.check import Check, first_line
 from pipeline.pairs.input_config import InputConfig
-from pipeline.pairs.shards import list_shards, open_input, open_shard
+from pipeline.pairs.isolated_reading import outline_of
+from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.errors import InputError, StorageError
 from pipeline.store.object_store import Store
 
@@ -65,8 +66,8 @@ def input_checks(name: str, uri: str, config: InputConfig) -> list[Check]:
     checks = [Check(f"{name}: list", "ok", f"{len(entries):,} shards, {size / 1e9:.2f} GB")]
     first = source.path(entries[0].key)
     try:
-        file = open_shard(source, entries[0])
-        schema, rows = file.schema_arrow, file.metadata.num_rows
+        outline = outline_of(source, entries[0])
+        schema, rows = outline.schema, outline.rows
     except StorageError as error:
         return [*checks, Check(f"{name}: get", "fail", str(error), "the job needs get there")]
     except (pa.ArrowException, UnicodeDecodeError) as error:

@@ -13,12 +13,12 @@ from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.prompting import Prompting
 from pipeline.labeling.read_pairs import READ_ROW, Pairs
 from pipeline.media.media_store import MediaStore
+from pipeline.pairs.isolated_reading import open_groups, outline_of
 from pipeline.pairs.known_layouts import AUTO
 from pipeline.pairs.layout_proposal import proposal_for_shard
 from pipeline.pairs.pair_mapping import PairMapping
-from pipeline.pairs.row_groups import GroupReader
 from pipeline.pairs.shard_columns import ShardColumns
-from pipeline.pairs.shards import list_shards, open_input, open_shard, read_footer
+from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.errors import ConfigError, InputError, RowRejected
 from pipeline.store.object_store import Entry, Store
 
@@ -120,7 +120,7 @@ class _Shards:
             )
         found = self._first(entries[shard], range(int(row), int(row) + 1))
         if not found:
-            rows = read_footer(self.source, entries[shard]).num_rows
+            rows = outline_of(self.source, entries[shard]).rows
             raise InputError(
                 f"--row {name}: {self.source.path(shard)} has {rows} rows"
                 + (f", which are numbered from 0 to {rows - 1}" if rows else ": there is none")
@@ -144,7 +144,7 @@ class _Shards:
         """The rows of these numbers; of a shard that cannot be read one that says why."""
         if problem := self._problem(entry):
             return [PreviewedPair(entry.key, 0, None, None, None, problem=problem)]
-        groups, start, found = GroupReader(self.source, entry.key, entry.size, self.mapping), 0, []
+        groups, start, found = open_groups(self.source, entry.key, entry.size, self.mapping), 0, []
         for group in range(groups.count):
             stop = start + groups.rows(group)
             if numbers.start < stop and start < numbers.stop:
@@ -164,7 +164,7 @@ class _Shards:
     def _problem(self, entry: Entry) -> str | None:
         """Why no row of a shard can be read; notes what its columns are read for."""
         try:
-            schema = ShardColumns(entry.key, open_shard(self.source, entry).schema_arrow).schema
+            schema = ShardColumns(entry.key, outline_of(self.source, entry).schema).schema
         except (pa.ArrowException, UnicodeDecodeError) as error:
             return f"corrupt footer: {str(error).strip().splitlines()[0]}"
         self.reads = self.reads or self.mapping.uses(schema)

@@ -57,6 +57,8 @@ def turns(chat: Chat) -> list[tuple[str, tuple[ChatPart, ...]]]:
     begun: list[tuple[str, tuple[ChatPart, ...]]] = []
     if chat.reply_prefix:
         begun = [("the judge's reply begins with", (chat.reply_prefix,))]
+    if chat.answer is not None:
+        begun = [("assistant", (chat.answer,))]
     system = [] if chat.system is None else [("system", (chat.system,))]
     return [*system, ("user", chat.parts), *begun]
 

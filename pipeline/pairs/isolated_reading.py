@@ -1,0 +1,241 @@
+"""Opens and reads shards in processes that may die: Arrow ends a process on some damaged files.
+
+A shard that ends its reader is read again; one that does so again is corrupt: a footer is, as any
+other corrupt one, the shard's fault, and a page costs the rest of its row group.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.pairs.pair_mapping import PairMapping
+from pipeline.pairs.row_groups import (
+    BUFFER,
+    GroupReader,
+    rows_at_a_time,
+    undecodable,
+)
+from pipeline.pairs.shard_columns import ShardColumns, narrow_batches
+from pipeline.pairs.shard_sample import sample_problem
+from pipeline.pairs.shards import ShardOutline, open_shard, read_outline
+from pipeline.runtime.disposable import Disposables, ProcessDiedError
+from pipeline.store.object_store import Entry, Store
+
+_TRIES = 2
+_NARROW_ROWS = 1_024  # without media
+Result = TypeVar("Result")
+
+
+class Groups(Protocol):
+    """Row groups of one shard, as :class:`pipeline.pairs.row_groups.GroupReader` has them."""
+
+    @property
+    def count(self) -> int:
+        """Number of row groups."""
+
+    def rows(self, group: int) -> int:
+        """Number of rows of a group."""
+
+    def read(self, group: int) -> Iterator[pa.Table]:
+        """The group's pairs with their defects."""
+
+    def read_ids(self, group: int) -> list[str | None]:
+        """The group's pair ids; null where they cannot be decoded."""
+
+
+def outline_of(store: Store, entry: Entry) -> ShardOutline:
+    """What a shard's footer says; raises as :func:`pipeline.pairs.shards.read_outline` does."""
+    return _surviving(store, read_outline, store, entry)
+
+
+def misfit_of(store: Store, entry: Entry, mapping: PairMapping) -> str | None:
+    """As :func:`pipeline.pairs.shard_sample.sample_problem`; None where rows end their reader."""
+    try:
+        return _surviving(store, sample_problem, store, entry, mapping)
+    except pa.ArrowInvalid:
+        return None  # what cannot be decoded is quarantined row by row when it is read
+
+
+def open_groups(store: Store, key: str, size: int, mapping: PairMapping) -> Groups:
+    """Opens the shard ``key`` of ``size`` bytes.
+
+    Raises:
+        StorageError: the store fails, or this is not the file that was planned.
+    """
+    processes = store.host.disposables(__name__)
+    if processes is None:
+        return GroupReader(store, key, size, mapping)
+    return IsolatedGroups(processes, store, key, size, mapping)
+
+
+def first_rows(store: Store, entry: Entry, count: int) -> pa.Table:
+    """A shard's first rows, as they are."""
+    return _surviving(store, _first_rows, store, entry, count)
+
+
+def narrow_rows(
+    store: Store, entry: Entry, mapping: PairMapping, group: int | None = None
+) -> tuple[int, list[pa.Table]]:
+    """Rows of a shard as pairs without media, and the number of the first.
+
+    Args:
+        store: the input root.
+        entry: the shard.
+        mapping: narrowed to the columns that are wanted; nothing is read where none is there.
+        group: of one row group alone, counted around the shard's groups; or of all of them.
+    """
+    return _surviving(store, _narrow_rows, store, entry, mapping, group)
+
+
+def file_tables(store: Store, entry: Entry) -> Iterator[pa.Table]:
+    """All rows of a Parquet file, as they are.
+
+    Raises:
+        pa.ArrowException: it is corrupt; rows before are yielded first.
+        StorageError: the store fails.
+    """
+    processes = store.host.disposables(__name__)
+    if processes is None:
+        yield from _file_tables(store, entry)
+        return
+    try:
+        yield from processes.stream(_file_tables, store, entry)
+    except ProcessDiedError as died:
+        raise pa.ArrowInvalid(f"whatever reads it dies ({died})") from died
+
+
+class IsolatedGroups:
+    """Row groups of one shard, read in processes that may die."""
+
+    def __init__(
+        self, processes: Disposables, store: Store, key: str, size: int, mapping: PairMapping
+    ) -> None:
+        """Opens a shard; raises as :func:`open_groups` does."""
+        self._processes, self._key, self._makes_ids = processes, key, mapping.makes_ids
+        self._where = pickle.dumps((store, key, size, mapping))
+        self._rows: list[int] = _tried(processes, _rows_of, self._where)
+        self._starts = [0, *itertools.accumulate(self._rows)]
+
+    @property
+    def count(self) -> int:
+        """Number of row groups."""
+        return len(self._rows)
+
+    def rows(self, group: int) -> int:
+        """Number of rows of a group."""
+        return self._rows[group]
+
+    def read(self, group: int) -> Iterator[pa.Table]:
+        """The group's pairs; all rows behind one that ends its reader have that as their defect."""
+        done, why = 0, ""
+        for singly in (False, True):
+            try:
+                for pairs in self._processes.stream(_read, self._where, group, done, singly):
+                    yield pairs
+                    done += pairs.num_rows
+            except ProcessDiedError as died:
+                why = f"corrupt data page: whatever reads it dies ({died})"
+            else:
+                return
+        yield undecodable(self.read_ids(group)[done:], why)
+
+    def read_ids(self, group: int) -> list[str | None]:
+        """The group's pair ids; null where they cannot be decoded."""
+        if self._makes_ids:
+            rows = range(self._starts[group], self._starts[group + 1])
+            return [f"{self._key}#{row}" for row in rows]
+        try:
+            return _tried(self._processes, _read_ids, self._where, group)
+        except pa.ArrowInvalid:
+            return [None] * self._rows[group]
+
+
+def _surviving(store: Store, function: Callable[..., Result], *arguments: object) -> Result:
+    processes = store.host.disposables(__name__)
+    if processes is None:
+        return function(*arguments)
+    return _tried(processes, function, *arguments)
+
+
+def _tried(processes: Disposables, function: Callable[..., Result], *arguments: object) -> Result:
+    """What a function returns; one whose process dies twice is of corrupt bytes.
+
+    Raises:
+        pa.ArrowInvalid: it dies each time.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            return processes.call(function, *arguments)
+        except ProcessDiedError as died:
+            if not left:
+                raise pa.ArrowInvalid(f"whatever opens it dies ({died})") from died
+    raise AssertionError("unreachable")
+
+
+# What follows runs in those processes.
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(where: bytes) -> GroupReader:
+    """The shard that was read last stays open: its footer is read once for all of its groups."""
+    return GroupReader(*pickle.loads(where))
+
+
+def _rows_of(where: bytes) -> list[int]:
+    _opened.cache_clear()  # a file may be another by now
+    reader = _opened(where)
+    return [reader.rows(group) for group in range(reader.count)]
+
+
+def _read(where: bytes, group: int, skip: int, singly: bool) -> Iterator[pa.Table]:
+    for pairs in _opened(where).read(group, singly=singly):
+        if skip < pairs.num_rows:
+            yield pairs.slice(skip)
+        skip = max(0, skip - pairs.num_rows)
+
+
+def _first_rows(store: Store, entry: Entry, count: int) -> pa.Table:
+    file = open_shard(store, entry)
+    columns = ShardColumns(entry.key, file.schema_arrow)
+    batch = next(file.iter_batches(count, use_threads=False), None)
+    rows = [] if batch is None else [columns.whole(batch)]
+    return pa.Table.from_batches(rows, columns.schema)
+
+
+def _narrow_rows(
+    store: Store, entry: Entry, mapping: PairMapping, group: int | None
+) -> tuple[int, list[pa.Table]]:
+    source = store.open(entry.key, entry.size)
+    try:
+        file = pq.ParquetFile(pa.PythonFile(source, mode="r"), page_checksum_verification=True)
+        if not mapping.needed(ShardColumns(entry.key, file.schema_arrow).schema):
+            return 0, []
+        groups = list(range(file.num_row_groups))
+        groups = groups if group is None else [group % len(groups)]
+        start = sum(file.metadata.row_group(each).num_rows for each in range(groups[0]))
+        return start, list(narrow_batches(file, entry.key, mapping, groups, _NARROW_ROWS))
+    except OSError as error:
+        raise source.failure or error from error
+
+
+def _file_tables(store: Store, entry: Entry) -> Iterator[pa.Table]:
+    source = store.open(entry.key, entry.size)
+    try:
+        file = pq.ParquetFile(pa.PythonFile(source, mode="r"), buffer_size=BUFFER, pre_buffer=False)
+        for group in range(file.num_row_groups):
+            rows = rows_at_a_time(file.metadata.row_group(group))
+            for batch in file.iter_batches(rows, row_groups=[group], use_threads=False):
+                yield pa.Table.from_batches([batch])
+    except OSError as error:
+        raise source.failure or error from error
+
+
+def _read_ids(where: bytes, group: int) -> list[str | None]:
+    return _opened(where).read_ids(group)

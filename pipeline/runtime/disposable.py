@@ -1,0 +1,248 @@
+"""Runs functions on untrusted bytes in processes that may die: a death is an error of one call.
+
+Libraries written in C end their process on some damaged input, and may run for hours on other. A
+:class:`Disposables` keeps one parent process that has imported what is needed; from it, processes
+are forked in milliseconds, so that one that dies is cheap to replace. Arguments and results are
+pickled; large buffers in results (Arrow, numpy) are not copied.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from pipeline.runtime.disposable_process import (
+    ASKED,
+    DONE,
+    FAILED,
+    FORK,
+    ITEM,
+    STATUS,
+    receive,
+    send,
+)
+
+Result = TypeVar("Result")
+Granted = Callable[[Any], AbstractContextManager[Any]]
+_START_S = 120  # imports on a busy machine
+
+
+class ProcessDiedError(Exception):
+    """A process died under a call: of its input, or killed from outside."""
+
+
+class TimeLimitError(Exception):
+    """A call took longer than it may; its process was killed."""
+
+
+class Disposables:
+    """Makes disposable processes; may be shared by threads."""
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        """Remembers what processes import before they are forked; nothing is started yet.
+
+        Args:
+            modules: names of modules, those of the functions that will be called among them.
+        """
+        self._modules = list(modules)
+        self._lock = threading.Lock()
+        self._control: socket.socket | None = None
+        self._parent: subprocess.Popen[bytes] | None = None
+        self._free: SimpleQueue[Disposable] = SimpleQueue()
+
+    def call(
+        self,
+        function: Callable[..., Result],
+        *arguments: Any,
+        seconds: float | None = None,
+        granted: Granted | None = None,
+    ) -> Result:
+        """What a module's function returns, run in a process that nothing else uses meanwhile.
+
+        Args:
+            function: a function at the top of one of the modules.
+            arguments: pickled.
+            seconds: how long it may take; the time in which ``granted`` waits does not count.
+            granted: called with what the function passes to ``ask``, which returns what this
+                one's context has; the context is left when the function ends.
+
+        Raises:
+            ProcessDiedError: the process died.
+            TimeLimitError: it took too long.
+            Exception: whatever the function raises.
+        """
+        with self._borrowed() as process:
+            results = process.run(function, arguments, seconds, granted, stream=False)
+            result: Result = next(results)
+            with suppress(StopIteration):
+                next(results)
+            return result
+
+    def stream(
+        self, function: Callable[..., Iterator[Result]], *arguments: Any
+    ) -> Iterator[Result]:
+        """What a module's generator function yields; one item is made ahead of those taken.
+
+        Raises:
+            ProcessDiedError: the process died; what it had yielded before is yielded first.
+            Exception: whatever the function raises.
+        """
+        with self._borrowed() as process:
+            yield from process.run(function, arguments, None, None, stream=True)
+
+    def close(self) -> None:
+        """Ends all processes."""
+        while not self._free.empty():
+            self._free.get().end()
+        with self._lock:
+            self._forget()
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[Disposable]:
+        try:
+            process = self._free.get_nowait()
+        except Empty:
+            process = Disposable(self)
+        try:
+            yield process
+        finally:
+            process.settle()
+            self._free.put(process)
+
+    def fork(self) -> tuple[int, socket.socket]:
+        """A new process, and the socket that it serves."""
+        ours, theirs = socket.socketpair()
+        with theirs, ExitStack() as unless_forked:
+            unless_forked.enter_context(ours)
+            pid = self._asked(FORK, None, [theirs.fileno()])
+            unless_forked.pop_all()
+        return pid, ours
+
+    def status_of(self, pid: int) -> int:
+        """How a process that has ended, or is about to, ended; as ``subprocess`` has it."""
+        return self._asked(STATUS, pid)
+
+    def _asked(self, kind: int, value: Any, fds: Sequence[int] = ()) -> int:
+        """What the parent process answers; another is started where it has been killed."""
+        with self._lock:
+            if self._parent is not None and self._parent.poll() is not None:
+                self._forget()
+            control = self._started()
+            send(control, kind, value, fds)
+            return int(receive(control)[1])
+
+    def _forget(self) -> None:
+        if self._control is not None:
+            self._control.close()
+        if self._parent is not None:
+            self._parent.wait()
+        self._control = self._parent = None
+
+    def _started(self) -> socket.socket:
+        if self._control is None:
+            ours, theirs = socket.socketpair()
+            # The interpreter's own options and environment, and the path that this process has.
+            code = (
+                f"import sys; sys.path[:] = {sys.path!r}; "
+                "from pipeline.runtime.disposable_process import main; "
+                f"main({theirs.fileno()}, {self._modules!r})"
+            )
+            with theirs:
+                self._parent = subprocess.Popen(
+                    [sys.executable, "-c", code],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,  # what C libraries say when they abort
+                )
+            self._control = ours
+            kind, error = receive(ours, until=time.monotonic() + _START_S)
+            ours.settimeout(None)
+            if kind == FAILED:
+                self._forget()
+                raise error
+        return self._control
+
+
+class Disposable:
+    """One process at a time; another takes its place where it has died."""
+
+    def __init__(self, family: Disposables) -> None:
+        """Takes its processes from ``family``; the first at the first call."""
+        self._family = family
+        self._pid = 0
+        self._socket: socket.socket | None = None
+        self._idle = True
+
+    def settle(self) -> None:
+        """Ends the process if it is in the middle of something."""
+        if not self._idle:
+            self.end()
+
+    def run(
+        self,
+        function: Callable[..., Any],
+        arguments: Sequence[Any],
+        seconds: float | None,
+        granted: Granted | None,
+        *,
+        stream: bool,
+    ) -> Iterator[Any]:
+        """What :meth:`Disposables.call` and :meth:`Disposables.stream` say."""
+        if self._socket is None:
+            self._pid, self._socket = self._family.fork()
+        self._idle = False
+        with ExitStack() as held:
+            try:
+                self._socket.settimeout(seconds)
+                send(self._socket, ITEM if stream else DONE, (function, arguments))
+                while True:
+                    kind, value = receive(self._socket, until=_until(seconds))
+                    if kind == ASKED:
+                        given = granted and held.enter_context(granted(value))
+                        send(self._socket, ASKED, given)
+                    elif kind == ITEM:
+                        send(self._socket, ITEM, None)  # it may make the next one meanwhile
+                        yield value
+                    else:
+                        break
+            except TimeoutError as error:
+                self.end()
+                raise TimeLimitError(f"not done within {seconds:g} s") from error
+            except (EOFError, ConnectionError) as error:
+                raise ProcessDiedError(self._buried()) from error
+        self._idle = True
+        if kind == FAILED:
+            raise value
+        if not stream:
+            yield value
+
+    def end(self) -> None:
+        """Ends the process, whatever it does."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket, self._idle = None, True
+            self._family.status_of(-self._pid)
+
+    def _buried(self) -> str:
+        assert self._socket is not None
+        self._socket.close()
+        self._socket, self._idle = None, True
+        status = self._family.status_of(self._pid)
+        if status >= 0:
+            return f"its process ended with status {status}"
+        with suppress(ValueError):
+            return f"its process died of {signal.Signals(-status).name}"
+        return f"its process died of signal {-status}"
+
+
+def _until(seconds: float | None) -> float | None:
+    return None if seconds is None else time.monotonic() + seconds

@@ -1,0 +1,72 @@
+"""Media decoded in processes that may die: the same pixels, and an end for those that end them."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.media import decoder
+from pipeline.media.decoder import MediaDecoder
+from pipeline.media.images import decode_image
+from pipeline.media.media_config import MediaConfig
+from pipeline.media.videos import decode_video
+from pipeline.runtime.disposable import Disposables
+from pipeline.runtime.errors import RowRejected
+from schemas.labels import Reason
+from tests.shards import picture
+from tests.unit import hazards
+from tests.videos import numbered, video
+
+LIMITS = MediaConfig.model_validate({"video": {"max_videos": 1}})
+
+
+def test_pixels_are_those_of_our_own_process() -> None:
+    ours = MediaDecoder(LIMITS)
+    data = picture(3)
+    assert ours.image(data).tobytes() == decode_image(data, LIMITS).tobytes()
+    frames = [numbered(n, (112, 84)) for n in range(6)]
+    clip, expected = ours.clip(video(frames)), decode_video(video(frames), LIMITS)
+    assert clip.fps == expected.fps
+    assert [f.tobytes() for f in clip.frames] == [f.tobytes() for f in expected.frames]
+    small = ours.thumbnail(data, 20, video=False)
+    assert max(small.size) == 20
+
+
+def test_what_is_no_picture_is_said_as_ever() -> None:
+    with pytest.raises(RowRejected) as rejected:
+        MediaDecoder(LIMITS).image(b"<html>no</html>")
+    assert rejected.value.reason == Reason.MEDIA_UNSUPPORTED
+
+
+def large_picture() -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((900, 1200, 3), np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_large_media_share_the_memory() -> None:
+    ours = MediaDecoder(LIMITS, memory=2**20, threads=2)
+    assert ours.image(large_picture()).mode == "RGB"  # alone
+
+
+@pytest.mark.parametrize(
+    ("hazard", "reason", "said"),
+    [
+        (hazards.dying_image, Reason.MEDIA_CORRUPT, "dies each time .*SIGABRT"),
+        (hazards.hanging_image, Reason.MEDIA_TOO_LARGE, r"not decoded within 0\.3 s"),
+    ],
+)
+def test_deadly_media_are_their_rows_fault(
+    monkeypatch: pytest.MonkeyPatch, hazard: Any, reason: Reason, said: str
+) -> None:
+    processes = Disposables(["tests.unit.hazards"])
+    monkeypatch.setattr(decoder, "_image", hazard)
+    monkeypatch.setattr(decoder, "_processes", lambda: processes)
+    with pytest.raises(RowRejected, match=said) as rejected:
+        MediaDecoder(LIMITS, seconds=0.3 if "hanging" in hazard.__name__ else 60).image(b"x")
+    assert rejected.value.reason == reason
+    processes.close()

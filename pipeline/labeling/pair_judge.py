@@ -120,7 +120,7 @@ class Judge:
 
         Args:
             unit: the unit of the pairs.
-            pairs: rows of pairs v1 with their ``defect``.
+            pairs: rows of pairs v2 with their ``defect``.
             stamp: ``judge_id``, ``run_id`` and ``epoch``.
             earlier: labels that are reused, except for rows that are asked about again.
             stopping: called before each pair: whether the run is to stop.

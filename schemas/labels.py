@@ -68,7 +68,7 @@ _VOTE_V1 = [
     ("score_a", pa.float64()),  # mapped back: always the score of response_a
     ("score_b", pa.float64()),
     ("scores", pa.list_(pa.float64())),  # of every candidate, where there may be more than two
-    # The option chosen, mapped back: "a", "b", "both_good" or "both_bad"; null where the
+    # The option chosen, mapped back: "a", "b", "tie", "both_good" or "both_bad"; null where the
     # format asks for scores.
     ("option", pa.string()),
     ("choice", pa.string()),  # of a pair: "a", "b" or "tie" by this vote alone

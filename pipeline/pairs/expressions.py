@@ -35,8 +35,11 @@ class Expression:
         Raises:
             Unfit: it cannot be evaluated over the row's values.
         """
+        compiled = _compiled(self.text)
+        if compiled.parsed["type"] == "field":  # a mere name, as most are, needs no interpreter
+            return row.get(compiled.parsed["value"])
         try:
-            return _compiled(self.text).search(row, options=_OPTIONS)
+            return compiled.search(row, options=_OPTIONS)
         except (JMESPathError, TypeError) as error:  # contains('x', `1`) is a TypeError there
             raise Unfit(str(error).strip().splitlines()[0]) from error
 

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -21,6 +22,7 @@ from pipeline.pairs.expressions import Expression
 from pipeline.pairs.pair_fields import READ, Group, Reading
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.stored_columns import stored_column
+from pipeline.pairs.v1_columns import Whole
 
 _BATCH_BYTES = 2**30  # pieces that stay clear of the 2 GiB that 32-bit offsets can address
 _Problems = dict[int, list[str]]
@@ -82,7 +84,7 @@ def _piece(mapping: PairMapping, batch: pa.RecordBatch, ids: Sequence[str] | Non
         if mapping.by_expressions(group):
             by_row.append(group)
     if by_row:
-        columns |= _read_rows(mapping, by_row, batch, problems)
+        columns |= _read(mapping, by_row, batch, problems)
     if ids is not None:
         columns["pair_id"] = pa.array(ids, pa.string())
     if mapping.only is None:
@@ -100,10 +102,49 @@ def _stored(mapping: PairMapping, group: Group, batch: pa.RecordBatch) -> dict[s
     return {name: stored_column(batch.column(name), READ.field(name).type) for name in wanted}
 
 
-def _read_rows(
+def _read(
     mapping: PairMapping, groups: Sequence[Group], batch: pa.RecordBatch, problems: _Problems
 ) -> dict[str, pa.Array]:
-    """The columns of some groups, evaluated row by row."""
+    """The columns of some groups: of ordinary rows of pairs v1 at once, of others row by row."""
+    columns, ordinary = _whole(mapping, groups, batch)
+    if not ordinary.any():
+        return _read_rows(mapping, groups, batch, range(len(batch)), problems)
+    if ordinary.all():
+        return columns
+    others = np.flatnonzero(~ordinary)
+    read = _read_rows(mapping, groups, batch, others.tolist(), problems)
+    order = np.arange(len(batch))
+    order[others] = len(batch) + np.arange(len(others))
+    return {
+        name: pa.concat_arrays([columns[name], each]).take(pa.array(order))
+        for name, each in read.items()
+    }
+
+
+def _whole(mapping: PairMapping, groups: Sequence[Group], batch: pa.RecordBatch) -> Whole:
+    """The columns of some groups, and the rows of which they hold; none if not as pairs v1."""
+    columns: dict[str, pa.Array] = {}
+    ordinary = np.ones(len(batch), bool)
+    try:
+        for group in groups:
+            if group.whole is None or not mapping.is_v1(group, batch.schema):
+                raise Mismatch(f"{group.fields[0]}: expected columns of pairs v1")
+            made, fits = group.whole(batch)
+            columns |= made
+            ordinary &= fits
+    except Mismatch:  # read value by value, then
+        return {}, np.zeros(len(batch), bool)
+    return columns, ordinary
+
+
+def _read_rows(
+    mapping: PairMapping,
+    groups: Sequence[Group],
+    batch: pa.RecordBatch,
+    numbers: Sequence[int],
+    problems: _Problems,
+) -> dict[str, pa.Array]:
+    """The columns of some groups, evaluated row by row for the rows of these numbers."""
     wanted = [(group, mapping.by_expressions(group)) for group in groups]
     reads = [Expression(text).reads(batch.schema) for _, es in wanted for text in es.values()]
     roots = {path[:1] for each in reads for path in each.paths}
@@ -114,13 +155,13 @@ def _read_rows(
     columns: dict[str, list[Any]] = defaultdict(list)
     for group, expressions in wanted:
         how = _reading(mapping, group, batch.schema)
-        for number, row in enumerate(rows):
-            made, found = group.read(expressions, row, how)
+        for number in numbers:
+            made, found = group.read(expressions, rows[number], how)
             if found:
                 problems[number] += found
             for name in group.columns:
                 columns[name].append(made[name])
-    return {name: _array(name, each, problems) for name, each in columns.items()}
+    return {name: _array(name, each, numbers, problems) for name, each in columns.items()}
 
 
 def _values(batch: pa.RecordBatch, name: str) -> list[Any]:
@@ -131,14 +172,16 @@ def _values(batch: pa.RecordBatch, name: str) -> list[Any]:
         raise UnicodeDecodeError(*where, f"in column {name}") from error
 
 
-def _array(name: str, values: list[Any], problems: _Problems) -> pa.Array:
+def _array(
+    name: str, values: list[Any], numbers: Sequence[int], problems: _Problems
+) -> pa.Array:
     """A column of Python values; one that Arrow cannot hold costs its row."""
     kind = READ.field(name).type
     try:
         return pa.array(values, kind)
     except (pa.ArrowException, UnicodeEncodeError):
         arrays = []
-    for number, value in enumerate(values):
+    for number, value in zip(numbers, values, strict=True):
         try:
             arrays.append(pa.array([value], kind))
         except (pa.ArrowException, UnicodeEncodeError) as error:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.pairs import conversations as read
+from pipeline.pairs import v1_columns
 from pipeline.pairs.contents import KINDS, Part, opening, text_of
 from pipeline.pairs.conversations import Unfit
 from pipeline.pairs.expressions import Expression
 from pipeline.pairs.pair_hash import v1_question
 from pipeline.pairs.placing import place
+from pipeline.pairs.v1_columns import Whole
 from schemas.pairs import PAIRS_V2
 
 _READERS: dict[str, Callable[[Any], Any]] = {
@@ -72,12 +74,14 @@ class Group:
         fields: of a mapping.
         make: the columns' values, by the fields' values and the row.
         v1: columns that pairs v1 had instead.
+        whole: the columns of ordinary rows of pairs v1, at once.
     """
 
     columns: tuple[str, ...]
     fields: tuple[str, ...]
     make: Make
     v1: tuple[str, ...] = ()
+    whole: Callable[[pa.RecordBatch], Whole] | None = None
 
     def read(
         self, expressions: Mapping[str, str], row: Mapping[str, Any], how: Reading
@@ -116,7 +120,7 @@ def _question(values: Mapping[str, Any], row: Mapping[str, Any], how: Reading) -
     contents = [each["content"] for each in said]
     held = {kind: values.get(f"{kind}s") or () for kind in KINDS}
     if said:
-        contents = _placed(contents, held, how, opening(said))
+        contents = _placed(contents, held, how.media, how.strict, opening(said))
     messages = [
         {"role": each["role"], "content": content}
         for each, content in zip(said, contents, strict=True)
@@ -164,12 +168,16 @@ def _answers(values: Mapping[str, Any], row: Mapping[str, Any], how: Reading) ->
 
 
 def _placed(
-    contents: list[list[Part]], held: Mapping[str, Sequence[Any]], how: Reading, first: int = 0
+    contents: list[list[Part]],
+    held: Mapping[str, Sequence[Any]],
+    media: bool,
+    strict: Collection[str] = (),
+    first: int = 0,
 ) -> list[list[Part]]:
     try:
-        return place(contents, held, how.strict, first)
+        return place(contents, held, strict, first)
     except Unfit:
-        if how.media:
+        if media:
             raise
         return contents  # some were not read
 
@@ -178,7 +186,7 @@ def _candidate(candidate: Mapping[str, Any] | None, how: Reading) -> dict[str, A
     if candidate is None:
         return None
     held = {kind: candidate.get(f"{kind}s") or () for kind in KINDS}
-    (content,) = _placed([candidate["content"]], held, Reading(media=how.media))
+    (content,) = _placed([candidate["content"]], held, how.media)
     return {"content": content, "model": candidate["model"]}
 
 
@@ -206,12 +214,14 @@ GROUPS = (
         ("messages", "images", "videos"),
         _question,
         ("prompt", "images", "videos"),
+        v1_columns.question,
     ),
     Group(
         ("candidates", "gold_scores", "hashed_answers"),
         ("a", "b", "candidates", "gold_scores"),
         _answers,
         ("response_a", "response_b"),
+        v1_columns.answers,
     ),
     Group(("gold",), ("gold",), _itself("gold")),
     Group(("source",), ("source",), _itself("source")),

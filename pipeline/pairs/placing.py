@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.pairs.contents import KINDS, Part, leading, media_part, text_part
 from pipeline.pairs.conversations import Unfit
 
-_PLACEHOLDER = re.compile(r"<(image|video)>")
+PLACEHOLDER = re.compile(r"<(image|video)>")
 
 
 def place(
@@ -39,7 +39,7 @@ def place(
         media = list(held.get(kind, ()))
         if media or kind in strict:
             placed = [_split(parts, kind) for parts in placed]
-        count = sum(_is_place(part, kind) for parts in placed for part in parts)
+        count = len([part for parts in placed for part in parts if _is_place(part, kind)])
         if count and count != len(media):
             raise Unfit(
                 f"got {len(media)} {kind}s, expected {count}: the texts have places for so many"
@@ -67,7 +67,7 @@ def _split(parts: list[Part], kind: str) -> list[Part]:
         return parts
     split: list[Part] = []
     for part in parts:
-        pieces = _PLACEHOLDER.split(part["text"] or "") if part["type"] == "text" else []
+        pieces = PLACEHOLDER.split(part["text"] or "") if part["type"] == "text" else []
         if kind not in pieces[1::2]:
             split.append(part)
             continue

@@ -15,8 +15,10 @@ from pipeline.pairs.shard_columns import ShardColumns
 from pipeline.runtime.errors import StorageError
 from pipeline.store.object_store import Store
 
-BATCH_ROWS = 32  # at most, decoded at a time
+BATCH_ROWS = 256  # at most, decoded at a time
 _BATCH_BYTES = 64 * 2**20  # about the most bytes decoded at a time; one row is the least
+_LARGE_ROWS = 32  # at most, where their mean is above _SMALL_ROW
+_SMALL_ROW = 64 * 2**10  # bytes
 BUFFER = 4 * 2**20  # bytes fetched at a time for each column
 _DECODE_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 
@@ -122,9 +124,10 @@ class GroupReader:
             if batch.num_rows == 1:
                 return undecodable(ids or self._ids_of(batch), _bad_value(pairs, error))
         # Copies, as Arrow validates all items of a list's buffer, whichever rows a slice has.
+        rows, half = batch.num_rows, batch.num_rows // 2
         return pa.concat_tables(
-            self._pairs(batch.take(pa.array([row])), ids and ids[row : row + 1])
-            for row in range(batch.num_rows)
+            self._pairs(batch.take(pa.arange(start, stop)), ids and ids[start:stop])
+            for start, stop in ((0, half), (half, rows))
         )
 
     def _ids_of(self, batch: pa.RecordBatch) -> list[str | None]:
@@ -177,7 +180,8 @@ def rows_at_a_time(info: pq.RowGroupMetaData, columns: Sequence[str] | None = No
             dictionary = min(int(stored * inflation), column.total_uncompressed_size)
             items = -(-column.num_values // max(1, info.num_rows))  # of a list, in a row
             shared = max(shared, dictionary * items)  # as if each item held all of it
-    return min(BATCH_ROWS, max(1, _BATCH_BYTES // max(1, mean, shared)))
+    most = BATCH_ROWS if mean <= _SMALL_ROW else _LARGE_ROWS
+    return min(most, max(1, _BATCH_BYTES // max(1, mean, shared)))
 
 
 def undecodable(ids: Sequence[str | None], why: str) -> pa.Table:

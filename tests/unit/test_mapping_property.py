@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from pipeline.pairs.arrow_values import values_of
 from pipeline.pairs.contents import shown_text, text_of
+from pipeline.pairs.contract_checks import row_problems
 from pipeline.pairs.conversations import Unfit, content, shown
 from pipeline.pairs.known_layouts import known_layout, layout_names
 from pipeline.pairs.mapped_rows import pair_of, to_pairs
 from pipeline.pairs.mapping_config import MappingConfig
 from pipeline.pairs.mapping_functions import FUNCTIONS, PairFunctions
 from pipeline.pairs.pair_fields import READ
+from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.placing import place
 from schemas.pairs import PAIRS
 from tests.shards import as_v1
@@ -148,3 +150,45 @@ def test_values_of_any_arrow_type(data: st.DataObject) -> None:
     array = pa.array(values, kind)
     start, stop = sorted(data.draw(st.integers(0, len(values))) for _ in range(2))
     assert values_of(array.slice(start, stop - start)) == values[start:stop]
+
+
+V1_TEXTS = st.sampled_from([None, "", "t", "two\n", "<image>", "a <image>\nb", "<video>x", "é"])
+PATHS: list[Row | None] = [{"bytes": None, "path": path} for path in ("p", "", None)]
+V1_MEDIA = st.sampled_from([None, [], None, [{"bytes": b"x", "path": None}], [*PATHS, None]])
+V1_TURNS = st.none() | st.fixed_dictionaries({"role": ROLES, "content": V1_TEXTS})
+V1_RESPONSES = st.none() | st.fixed_dictionaries(
+    {"text": V1_TEXTS, "images": V1_MEDIA, "videos": V1_MEDIA, "model": st.sampled_from([None, "m"])}
+)
+# Mostly ordinary rows, so that both ways of reading have some of most batches.
+V1_ROWS = st.fixed_dictionaries(
+    {
+        "pair_id": st.sampled_from(["1", "", None]),
+        "prompt": st.sampled_from(["q", "q"]) | V1_TEXTS,
+        "messages": st.none() | st.lists(V1_TURNS, max_size=3),
+        "images": V1_MEDIA,
+        "videos": V1_MEDIA,
+        "response_a": V1_RESPONSES,
+        "response_b": V1_RESPONSES,
+        "candidates": st.none() | st.none() | st.lists(V1_RESPONSES, max_size=3),
+        "gold": st.sampled_from([None, "a", "tie"]),
+        "gold_scores": st.none() | st.none() | st.lists(st.none() | st.floats(0, 1), max_size=3),
+        "metadata": st.none() | st.just([{"key": "k", "value": "v"}]),
+    }
+)
+
+
+@given(st.lists(V1_ROWS, max_size=5), st.integers(0, 2), st.booleans())
+def test_ordinary_rows_of_pairs_v1_are_read_as_single_ones_are(
+    rows: list[Row], skipped: int, shown_media: bool
+) -> None:
+    table = pa.Table.from_pylist([dict.fromkeys(PAIRS.names) | row for row in rows], PAIRS)
+    mapping = PairMapping(media=shown_media)
+    pairs = to_pairs(mapping, table.slice(skipped))
+    pairs.validate(full=True)
+    for pair, row in zip(pairs.to_pylist(), table.slice(skipped).to_pylist(), strict=True):
+        read, problems = pair_of(mapping, row)
+        one = pa.Table.from_pylist([read], READ)
+        if not problems:
+            columns = {name: one[name].combine_chunks() for name in READ.names}
+            read["defect"] = row_problems(columns)[0].as_py()
+        assert pair == one.to_pylist()[0] | {"defect": "; ".join(problems) or read["defect"]}

@@ -86,7 +86,8 @@ def _task(options: argparse.Namespace) -> Task:
     of_benchmarks = ("data", "split", "revision", "media", "as_published")
     if given := [name.replace("_", "-") for name in of_benchmarks if getattr(options, name)]:
         raise ConfigError(f"--{given[0]} is of a benchmark: say which with --benchmark")
-    name = _name(options, PurePosixPath(options.input).stem or "gold")
+    stem = re.sub(r"[^\w.-]+", "-", PurePosixPath(options.input).stem).strip("-.")
+    name = _name(options, stem or "gold")
     return Task(name, options.input, None, request, controls)
 
 

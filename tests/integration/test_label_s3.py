@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
+from jobs import evaluate as evaluate_job
+from jobs import preview as preview_job
 from pipeline.store.object_store import Store
 from pipeline.store.s3_objects import Objects
 from pipeline.store.writer_lease import writer_lease
@@ -201,3 +204,32 @@ def test_of_many_that_create_an_object_one_wins(use_key: UseKey) -> None:
         assert store.read(key) == bodies[won.index(True)]
         assert store.create(key, b"late") is False
         assert store.read(key) == bodies[won.index(True)]
+
+
+def test_odd_keys_are_labelled_previewed_and_evaluated(
+    tmp_path: Path,
+    model: Path,
+    s3: S3Server,
+    use_key: UseKey,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    use_key(JOB)
+    keys = ["a::b.parquet", "c?versionId=7.pq", "d[1].PARQUET", "e=1%2F/f #g+h.parquet"]
+    shards = {key: [pair(3 * number), pair(3 * number + 1)] for number, key in enumerate(keys)}
+    for key, rows in shards.items():
+        rows[0] |= {"gold": "a", "images": reference("pictures/x::y?z=1#.png")}
+        s3.put(f"in/odd keys/{key}", shard_bytes(rows))
+    s3.put("in/odd keys/pictures/x::y?z=1#.png", picture(1))
+    source, output = f"s3://{BUCKET}/in/odd keys", f"s3://{BUCKET}/out/odd keys"
+    config = write_config(tmp_path / "label.yaml", model)
+    done = run_label(config, source, output)
+    assert (done.exit_code, done.error, done.event("done")["quarantined"]) == (0, "", 0)
+    assert_exact(output, shards)
+    # One shard by its key, of which another name in the folder could be meant as a pattern.
+    for key in keys:
+        given = ["--config", str(config), "--input", f"{source}/{key}", "--log", "json"]
+        assert preview_job.main(["--row", f"{key.rpartition('/')[2]}:1", *given]) == 0
+        assert json.loads(capsys.readouterr().out)["pair_id"] == shards[key][1]["pair_id"]
+    where = label_arguments(config, source, output)
+    assert evaluate_job.main([*where, "--log", "json"]) == 0
+    assert "written to" in capsys.readouterr().out

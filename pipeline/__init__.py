@@ -1,16 +1,40 @@
 """The pairmill pipeline: core (pure) → workers (stages) → assembly (Ray Data and the store).
 
-What trainers need of it is here: :func:`open_snapshot` and :func:`snapshot_files`.
+What trainers need of it is here: :func:`open_snapshot` and :func:`snapshot_files`; and
+:func:`judge`, which labels a few rows in this process.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
-__all__ = ["open_snapshot", "snapshot_files"]
+__all__ = ["judge", "open_snapshot", "snapshot_files"]
+
+
+def judge(
+    rows: Iterable[Mapping[str, Any]], config: Mapping[str, Any] | str
+) -> list[dict[str, Any]]:
+    """Judges a few rows in this process, without Ray or any storage.
+
+    Args:
+        rows: pairs as ``input`` in the configuration maps them, such as
+            ``{"prompt": …, "response_a": {"text": …}, "response_b": {"text": …}}``.
+        config: a configuration of ``pairmill label``, as a mapping or a YAML file's name.
+
+    Returns:
+        Rows of labels v2 in the same order, each with every vote; a row that cannot be judged is
+        quarantined with its reason. There is no running event loop in the caller's thread.
+
+    Raises:
+        PairmillError: the configuration cannot be used, or the engine does not start.
+    """
+    from pipeline.labeling.judge_in_memory import judge_in_memory
+
+    return judge_in_memory(rows, config)
 
 
 def open_snapshot(uri: str, which: str = "LATEST", table: str = "labels") -> ds.Dataset:

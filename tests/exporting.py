@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from jobs.export import main
 from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.votes import Vote
 from pipeline.labeling.pair_judge import label_row
-from pipeline.pairs.pair_hash import Content, pair_hash
 from pipeline.pairs.shards import shard_key
 from pipeline.parts.commit import commit_part
 from pipeline.parts.units import Unit
@@ -29,7 +28,7 @@ from schemas.manifest import Manifest
 from tests.calibrations import scored
 from tests.derivations import BROKEN, Labelled
 from tests.publishing import QUIET, SMALL
-from tests.shards import pair, shard_bytes
+from tests.shards import hash_of, pair, shard_bytes
 
 Row = dict[str, Any]
 Votes = list[Vote] | None
@@ -38,12 +37,6 @@ FOR_A = [scored("ab", 9, 2), scored("ba", 9, 2)]
 FOR_B = [scored("ab", 3, 8), scored("ba", 3, 8)]
 TIE = [scored(order, 5, 5) for order in ("ab", "ba", "ab", "ba")]
 TORN = [scored("ab", 9, 2), scored("ba", 2, 9)]  # abstained: each order says the opposite
-
-
-def media_bytes(roots: Path, medium: Mapping[str, Any]) -> bytes:
-    """The bytes of a medium of a pair; paths are relative to ``roots``."""
-    data: bytes | None = medium["bytes"]
-    return (roots / medium["path"]).read_bytes() if data is None else data
 
 
 @dataclass
@@ -90,7 +83,7 @@ class Corpus:
         for number, (row, cast) in enumerate(zip(rows, votes, strict=True)):
             where = {"shard": name, "unit": unit.name, "row": number}
             where |= {"judge_id": self.made.judge_id, "run_id": "run"}
-            hashed = None if cast is None else self._hash(row)
+            hashed = None if cast is None else hash_of(row, Path(self.source.uri))
             decision = BROKEN if cast is None else labeler.decide(cast)
             labels.append(label_row(row, where, hashed, decision, cast or [], labeler.policy_id))
         assert commit_part(self.output, self.made.judge_id, unit, labels)
@@ -112,20 +105,6 @@ class Corpus:
     def labelled(self, status: str = "labeled") -> list[tuple[Row, Row]]:
         """The pairs with such a label."""
         return [(pair, label) for pair, label in self.joined() if label["status"] == status]
-
-    def _hash(self, row: Row) -> str:
-        roots = Path(self.source.uri)
-
-        def content(holder: Mapping[str, Any], text: str | None) -> Content:
-            images, videos = (
-                tuple(media_bytes(roots, each) for each in holder[kind] or ())
-                for kind in ("images", "videos")
-            )
-            return Content(text, images, videos)
-
-        responses = row["candidates"] or [row["response_a"], row["response_b"]]
-        candidates = [content(each, each["text"]) for each in responses]
-        return pair_hash(row, candidates, content(row, None))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.votes import LETTERS, Vote
 from pipeline.lab.tiny_judge.asked_formats import FormatName
 from schemas.labels import VERDICT
-from tests.shards import pair, response
+from tests.shards import pair, read, response
 
 
 def vote(order: str, *scores: float, outcome: str = VERDICT, **more: Any) -> Vote:
@@ -50,7 +50,7 @@ def judged(
     decision = labeler.decide(votes)
     label = {name: getattr(decision, name) for name in DECIDED}
     label |= {"votes": [each.as_row() for each in votes], "n_votes": len(votes)}
-    return JudgedPair(row, label | {"policy_id": labeler.policy_id})
+    return JudgedPair(read(row), label | {"policy_id": labeler.policy_id})
 
 
 def ranked(scores: Sequence[float] | None, gold_scores: Sequence[float]) -> JudgedPair:

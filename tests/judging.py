@@ -18,7 +18,7 @@ from pipeline.labeling.unit_runner import UnitRunner
 from pipeline.media.media_store import MediaStore
 from pipeline.parts.units import Unit
 from pipeline.store.object_store import Store
-from tests.shards import pair
+from tests.shards import pair, read
 
 Row = dict[str, Any]
 JUDGE_ID = "ab" * 32
@@ -66,7 +66,7 @@ def scripted(
 
 def pairs_of(rows: list[Row]) -> Pairs:
     """Rows as a worker gets them."""
-    return Pairs(pa.array([{"defect": None} | row for row in rows], READ_ROW))
+    return Pairs(pa.array([read(row) for row in rows], READ_ROW))
 
 
 def text_pair(number: int, mark: str = "", **more: Any) -> Row:

@@ -13,9 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from pipeline.pairs.contents import KINDS, leading, media_of, shown_text, text_part
+from pipeline.pairs.mapped_rows import pair_of
+from pipeline.pairs.pair_hash import Piece, pair_hash, v1_question
+from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.parts.part_keys import ShardParts
 from pipeline.store.object_store import Store
-from schemas.pairs import PAIRS
+from schemas.pairs import PAIRS, PAIRS_V2
 
 
 @functools.lru_cache(maxsize=1_024)
@@ -54,15 +58,16 @@ def pair(number: int, **more: Any) -> dict[str, Any]:
 def shard_bytes(
     rows: list[dict[str, Any]], group_rows: int | Sequence[int] = 16, **options: Any
 ) -> bytes:
-    """A pair shard with row groups of ``group_rows``, or of exactly the sizes given."""
+    """A shard of pairs v1 or v2, with row groups of ``group_rows`` or of exactly these sizes."""
     buffer = pa.BufferOutputStream()
-    table = pa.Table.from_pylist(rows, schema=PAIRS)
+    schema = PAIRS if not rows or "prompt" in rows[0] else PAIRS_V2
+    table = pa.Table.from_pylist(rows, schema=schema)
     if isinstance(group_rows, int):
         pq.write_table(table, buffer, row_group_size=group_rows, **options)
         return bytes(buffer.getvalue())
     if sum(group_rows) != len(rows):
         raise ValueError(f"row groups of {group_rows} do not make {len(rows)} rows")
-    with pq.ParquetWriter(buffer, PAIRS, **options) as writer:
+    with pq.ParquetWriter(buffer, schema, **options) as writer:
         start = 0
         for size in group_rows:
             writer.write_table(table.slice(start, size), row_group_size=max(1, size))
@@ -89,3 +94,82 @@ def labels_of(output: str | Path) -> list[dict[str, Any]]:
     for part in parts:
         rows += pq.read_table(pa.BufferReader(store.read(part.key))).to_pylist()
     return sorted(rows, key=lambda row: (row["shard"], row["row"], row["judge_id"]))
+
+
+def read(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of pairs v1 as it is in memory once it is read."""
+    found, problems = pair_of(PairMapping(), row)
+    return found | {"defect": row.get("defect") or "; ".join(problems) or None}
+
+
+def asking(row: dict[str, Any], text: str) -> dict[str, Any]:
+    """A row of pairs v2 with another text of its question, beneath the same media."""
+    *before, last = row["messages"]
+    media, _ = leading(last["content"])
+    return row | {"messages": [*before, last | {"content": [*media, text_part(text)]}]}
+
+
+def pieces(content: Sequence[dict[str, Any]], root: Path = Path()) -> list[Piece]:
+    """A content with the bytes of its media; paths are relative to ``root``."""
+    return [
+        (part["type"], part["text"] or "" if part["type"] == "text" else _bytes(part, root))
+        for part in content
+    ]
+
+
+def hash_of(row: dict[str, Any], root: Path = Path()) -> str:
+    """The pair hash of a row of pairs v1 or v2."""
+    held = read(row) if "prompt" in row else row
+    asked = [pieces(each["content"], root) for each in held["messages"]]
+    answers = [pieces(each["content"], root) for each in held["candidates"]]
+    return pair_hash(held, asked, answers)
+
+
+def _bytes(part: dict[str, Any], root: Path) -> bytes:
+    medium = part[part["type"]]
+    return bytes(medium["bytes"] or (root / medium["path"]).read_bytes())
+
+
+def as_v1(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of pairs v2 as a person would write it in pairs v1, media in texts as ``<image>``."""
+    said = row["messages"] or []
+    plain = v1_question(said) is not None
+    texts = [_text(each["content"], plain) for each in said]
+    alone = len(said) == 1 and said[0]["role"] == "user"
+    turns = [
+        {"role": each["role"], "content": text} for each, text in zip(said, texts, strict=True)
+    ]
+    found = [
+        each
+        and {
+            "text": _text(each["content"], leads(each["content"])) or None,
+            "model": each["model"],
+            **_media_of(each["content"]),
+        }
+        for each in row["candidates"] or ()
+    ]
+    pair_ = dict(zip(("response_a", "response_b"), found, strict=True)) if len(found) == 2 else {}
+    return {
+        **{name: row[name] for name in ("pair_id", "gold", "gold_scores", "source", "metadata")},
+        "defect": row.get("defect"),
+        "prompt": texts[0] if alone else None,
+        "messages": None if alone else turns or None,
+        **_media_of([part for each in said for part in each["content"]]),
+        "response_a": pair_.get("response_a"),
+        "response_b": pair_.get("response_b"),
+        "candidates": found if len(found) not in (0, 2) else None,
+    }
+
+
+def leads(content: Sequence[dict[str, Any]]) -> bool:
+    """Whether all media of a content begin it."""
+    return all(part["type"] == "text" for part in leading(content)[1])
+
+
+def _media_of(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {f"{kind}s": media_of(parts, kind) or None for kind in KINDS}
+
+
+def _text(content: Sequence[dict[str, Any]], plain: bool) -> str:
+    first, rest = leading(content)
+    return shown_text(rest if plain else [*first, *rest])

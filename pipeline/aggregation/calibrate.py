@@ -100,7 +100,7 @@ def gold_votes(judged: JudgedPair, rule: Rule, format_: Format) -> GoldVotes:
             "its values under input.map.gold"
         )
     votes = [Vote.from_row(row) for row in label["votes"]]
-    prompt = prompt_key(judged.pair["prompt"], judged.pair["messages"])
+    prompt = prompt_key(judged.pair["messages"])
     decision = decide(format_, votes, rule)
     share = float(decision.p_a_raw or 0)
     return GoldVotes(label["pair_hash"], prompt, votes, share, _OUTCOMES[gold], decision.preference)

@@ -15,14 +15,12 @@ from pipeline.runtime.errors import InputError
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
 from schemas.labels import BY_GOLD
-
-_MEDIA = ("images", "videos")
-_NO_MEDIA: dict[str, None] = dict.fromkeys(_MEDIA)
+from schemas.pairs import PAIRS_V2
 
 
 @dataclass(frozen=True)
 class JudgedPair:
-    """A row of pairs v1 without its media, and its row of labels v1."""
+    """A row of pairs v2 without the bytes of its media, and its row of labels v1."""
 
     pair: Mapping[str, Any]
     label: Mapping[str, Any]
@@ -79,11 +77,8 @@ def read_labels(output: Store, judge_id: str, shard_key_: str) -> Iterator[dict[
 
 
 def _pairs(source: Store, entry: Entry, config: InputConfig) -> Iterator[dict[str, Any]]:
-    groups = open_groups(source, entry.key, entry.size, config.mapping())
+    mapping = config.mapping().narrowed(PAIRS_V2.names)
+    groups = open_groups(source, entry.key, entry.size, mapping)
     for group in range(groups.count):
         for table in groups.read(group):
-            for pair in table.drop_columns(list(_MEDIA)).to_pylist():
-                responses = (pair["response_a"], pair["response_b"], *(pair["candidates"] or ()))
-                for response in filter(None, responses):
-                    response.update(_NO_MEDIA)
-                yield pair
+            yield from table.to_pylist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import threading
@@ -34,8 +35,10 @@ class ChatRenderer:
     """Renders chats with a model's own chat template.
 
     The template is rendered once around markers; the frame's special tokens are encoded as such,
-    and real text is encoded in between with special tokens switched off: a candidate that contains
-    ``<|im_end|>`` or ``<|image_pad|>`` contains those characters and nothing more.
+    and real text is encoded in between with all added tokens switched off, special or not: a
+    candidate that contains ``<|im_end|>``, ``<|image_pad|>`` or ``</think>`` contains those
+    characters and nothing more. In the system text and the reply's beginning, which are the
+    bundle's own, marks such as ``<think>`` stay the tokens that the model was trained with.
     """
 
     def __init__(self, judge: JudgeConfig) -> None:
@@ -59,29 +62,37 @@ class ChatRenderer:
         backend = self._tokenizer.backend_tokenizer
         backend.no_padding()  # a checkpoint may have been saved with either
         backend.no_truncation()
-        self._inert = backend.from_str(backend.to_str())
+        self._plain = backend.from_str(backend.to_str())
+        self._plain.encode_special_tokens = True
+        self._inert = backend.from_str(_all_special(backend.to_str()))
         self._inert.encode_special_tokens = True
         self._lock = threading.Lock()
         self._frames: dict[_Turns, list[list[int]]] = {}
 
     def render(self, chat: Chat) -> Rendered:
         """Lays out ``chat``, its pictures and clips in their order among the texts."""
-        texts = [part for part in chat.parts if isinstance(part, str)]
-        texts = [*([] if chat.system is None else [chat.system]), *texts]
-        texts += [chat.reply_prefix] if chat.answer is None else [chat.answer, ""]
+        system = [] if chat.system is None else [chat.system]
+        judged = [part for part in chat.parts if isinstance(part, str)]
+        judged += [] if chat.answer is None else [chat.answer]
         kinds = tuple(_kind(part) for part in chat.parts)
         frame = self._frame(_Turns(chat.system is not None, kinds, chat.answer is not None))
+        last = chat.reply_prefix if chat.answer is None else ""
+        own = self._encode(self._plain, [*system, last])
+        encoded = [*own[:-1], *self.encode(judged), own[-1]]
         ids: list[int] = []
-        for between, text in zip(frame, self.encode(texts), strict=True):
+        for between, text in zip(frame, encoded, strict=True):
             ids += between + text
         media: tuple[Image | Clip, ...] = (*chat.images, *chat.clips)
         length = len(ids) + sum(self.media_tokens(part) - 1 for part in media)
         return Rendered(tuple(ids), length, chat)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of plain texts, special tokens switched off."""
+        """Token ids of texts that are no part of the prompt's own: no token is added in them."""
+        return self._encode(self._inert, texts)
+
+    def _encode(self, tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
         # A batch releases Python's lock, which a single text would not; and it computes no offsets.
-        encoded = self._inert.encode_batch_fast(list(texts), add_special_tokens=False)
+        encoded = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [list(each.ids) for each in encoded]
 
     def media_tokens(self, part: Image | Clip) -> int:
@@ -153,6 +164,14 @@ class _Turns:
 def layout_of_model(judge: JudgeConfig, _: EngineConfig) -> ChatRenderer:
     """The layout of any engine that takes token ids."""
     return ChatRenderer(judge)
+
+
+def _all_special(tokenizer: str) -> str:
+    """A tokenizer's file in which every added token is a special one, which can be switched off."""
+    stated = json.loads(tokenizer)
+    for token in stated["added_tokens"]:
+        token["special"] = True
+    return json.dumps(stated)
 
 
 def _kind(part: ChatPart) -> Kind:

@@ -33,6 +33,7 @@ from pipeline.engines.engine import (
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.reward_checkpoint import RewardCheckpoint
 from pipeline.engines.scalar_head import HeadWeights
+from pipeline.judging.endings import Watch
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.media.clip import Clip, frames_of
 from pipeline.media.model_sizes import FRAMES_A_PATCH
@@ -162,18 +163,20 @@ class TransformersEngine:
         if not greedy:
             torch.manual_seed(sampling.seed)
             how |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+        watch = Watch(sampling.ending) if sampling.ending else None
         output = self._model.generate(
             **inputs,
             max_new_tokens=sampling.max_tokens,
             eos_token_id=self._renderer.stop_token_ids,
             repetition_penalty=1.0,  # vLLM's default
-            stopping_criteria=[lambda ids, _: self._over(ids[0, start:], sampling)],
+            stopping_criteria=[lambda ids, _: self._over(ids[0, start:], sampling, watch)],
             **how,
         )
         new = output[0, start:].tolist()
         text = self._renderer.decode(new)
         cut = sampling.ending.cut(text) if sampling.ending else None
-        ended = cut is not None or (bool(new) and new[-1] in self._renderer.stop_token_ids)
+        ended = cut is not None or len(new) < sampling.max_tokens
+        ended = ended or (bool(new) and new[-1] in self._renderer.stop_token_ids)
         return Reply(
             text=cut or text,
             finish_reason="stop" if ended else "length",
@@ -182,11 +185,14 @@ class TransformersEngine:
             cached_tokens=0,
         )
 
-    def _over(self, written: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-        """Whether the one reply has its verdict."""
-        ending = sampling.ending
-        cut = ending.cut(self._renderer.decode(written.tolist())) if ending else None
-        return torch.tensor([cut is not None], device=written.device)
+    def _over(self, written: torch.Tensor, sampling: Sampling, watch: Watch | None) -> torch.Tensor:
+        """Whether the one reply has its verdict, or has gone on behind one for too long."""
+        ending, over = sampling.ending, False
+        if ending and watch:
+            text = self._renderer.decode(written.tolist())
+            over = ending.cut(text) is not None
+            over = over or (ending.watched and watch.over(text, len(written)))
+        return torch.tensor([over], device=written.device)
 
     def expand(self, prompt: Rendered) -> tuple[list[int], list[Grid]]:
         """The prompt's ids with every placeholder repeated for its tokens, and their grids."""

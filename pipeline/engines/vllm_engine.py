@@ -8,8 +8,9 @@ This module and the scheduler it names to vLLM are the only ones that import vll
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from pipeline.engines.chat_layout import ChatRenderer
@@ -26,6 +27,7 @@ from pipeline.engines.engine import (
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.orphan_guard import guard_children
 from pipeline.engines.reward_checkpoint import RewardCheckpoint
+from pipeline.judging.endings import Watch
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.media.clip import Clip, frames_of
 from pipeline.runtime.errors import ConfigError, EngineDeadError, EngineStartError, RowRejected
@@ -34,6 +36,7 @@ from schemas.labels import Reason
 PREFILL_GROUP = "PAIRMILL_PREFILL_GROUP"  # in the environment of vLLM's engine core
 _SCHEDULER = "pipeline.engines.vllm_scheduler.make_scheduler"
 _ALIVE_S = 2.0  # how often a request in flight looks whether its engine core is alive
+_WATCHED_EVERY = 64  # tokens from one look at a reply that is watched to the next
 _GROUPS = 32  # groups that fill an engine, unless engine.prefill_group is set
 
 # Clips reach the engine sampled and resized, and must stay so: by default the model's processor
@@ -77,6 +80,7 @@ class VllmEngine:
         self._vllm_dead: type[Exception] = VllmDeadError
         self._refusals = _refusals()
         free = merged_args(judge, engine)
+        known = AsyncEngineArgs.__dataclass_fields__
         arguments: dict[str, Any] = {
             "model": model_path(judge.model.name),
             "revision": judge.model.revision,
@@ -91,6 +95,7 @@ class VllmEngine:
             },
             "disable_log_stats": True,
             **({"scheduler_cls": _SCHEDULER} if group > 1 else {}),
+            **({"stream_interval": _WATCHED_EVERY} if "stream_interval" in known else {}),
             **(self._reward.engine_arguments(free) if self._reward else free),
             "mm_processor_kwargs": _AS_SAMPLED | free.get("mm_processor_kwargs", {}),
             "trust_remote_code": False,
@@ -131,7 +136,12 @@ class VllmEngine:
         self._check_length(prompt, prompt_tokens)
         ending = sampling.ending
         # What looks like the end may be a quotation in the reasoning: then generate on.
-        while ending and last.outputs[0].stop_reason in ending.texts and ending.cut(text) is None:
+        while (
+            ending
+            and not ending.watched
+            and last.outputs[0].stop_reason in ending.texts
+            and ending.cut(text) is None
+        ):
             if len(written) == sampling.max_tokens:
                 last.outputs[0].finish_reason = "length"
                 break
@@ -159,16 +169,18 @@ class VllmEngine:
             "prompt_token_ids": [*prompt.token_ids, *written],
             **self._media(prompt.chat),
         }
+        ending = sampling.ending
+        watch = Watch(ending) if ending and ending.watched else None
         params = SamplingParams(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             max_tokens=sampling.max_tokens - len(written),
             seed=sampling.seed if sampling.temperature > 0 else None,
-            stop=list(sampling.ending.texts) if sampling.ending else None,
+            stop=None if watch or not ending else list(ending.texts),
             include_stop_str_in_output=True,
-            output_kind=RequestOutputKind.FINAL_ONLY,
+            output_kind=RequestOutputKind.CUMULATIVE if watch else RequestOutputKind.FINAL_ONLY,
         )
-        return await self._last_output(self._llm.generate(inputs, params, request_id))
+        return await self._last_output(self._llm.generate(inputs, params, request_id), watch)
 
     async def score(self, request_id: str, prompt: Rendered) -> Score:
         """Scores one prompt; cancelling the call aborts the request.
@@ -208,9 +220,9 @@ class VllmEngine:
         params = PoolingParams(task="classify", use_activation=False)
         return await self._last_output(self._llm.encode(inputs, params, request_id))
 
-    async def _last_output(self, outputs: AsyncIterator[Any]) -> Any:
+    async def _last_output(self, outputs: AsyncGenerator[Any], watch: Watch | None = None) -> Any:
         """What a request ends with; its errors as ours, and a dead engine core as an error."""
-        reply = asyncio.ensure_future(_last(outputs))
+        reply = asyncio.ensure_future(_last(outputs, watch))
         try:
             # vLLM 0.32 never answers a request that its engine core died under while the first
             # ones were being sent.
@@ -260,10 +272,18 @@ class VllmEngine:
         return inputs
 
 
-async def _last(outputs: AsyncIterator[Any]) -> Any:
+async def _last(outputs: AsyncGenerator[Any], watch: Watch | None) -> Any:
+    """The last output of a request; one that is stopped before its end is aborted."""
     final: Any = None
-    async for output in outputs:
-        final = output
+    async with contextlib.aclosing(outputs):
+        async for output in outputs:
+            final = output
+            if watch is None or output.finished:
+                continue
+            reply = output.outputs[0]
+            if watch.over(reply.text, len(reply.token_ids)):
+                reply.finish_reason = "stop"  # what follows the verdict makes it malformed
+                break
     return final
 
 

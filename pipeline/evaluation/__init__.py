@@ -1,6 +1,6 @@
 """How well a judge agrees with people: public benchmarks, gold pairs of one's own, controls.
 
-In: a judge's configuration and gold pairs (``benchmarks`` reads public sets as pairs v1).
+In: a judge's configuration and gold pairs (``benchmarks`` reads public sets as pairs v2).
 Out: ``evaluations/<name>/<judge>/`` with evaluation.json, evaluation.md,
 evaluation.html and charts.
 ``evaluate`` labels and pairs labels with gold; ``evaluation_report`` computes the measures;

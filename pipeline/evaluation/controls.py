@@ -13,7 +13,7 @@ import hashlib
 import io
 import random
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -24,12 +24,13 @@ from pipeline.evaluation.gold_rows import GoldRow, gold_rows, windows
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.media.images import IMAGE_FORMATS, decode_image
 from pipeline.media.media_store import MediaStore
+from pipeline.pairs.contents import Part, question_parts
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shard_writer import ShardConfig, ShardWriter
 from pipeline.pairs.shards import open_input
 from pipeline.runtime.errors import ConfigError, InputError, RowRejected
 from pipeline.store.object_store import Store
-from schemas.pairs import PAIRS
+from schemas.pairs import PAIRS_V2
 
 Control = Literal["blank-image", "shuffled-image", "swap-text"]
 CONTROLS: tuple[Control, ...] = get_args(Control)
@@ -95,7 +96,7 @@ def write_control(
     for window in windows(gold_rows(input_uri, config, judge.declared_format.about)):
         rows = list(changes[control](window))
         made.places += [row.place for row in rows]
-        writer.add(pa.Table.from_pylist([row.pair for row in rows], schema=PAIRS))
+        writer.add(pa.Table.from_pylist([row.pair for row in rows], schema=PAIRS_V2))
     writer.close()
     if not made.places:
         why = ", ".join(f"{count} {reason}" for reason, count in made.left_out.items())
@@ -107,7 +108,6 @@ def swapped(rows: Sequence[GoldRow]) -> Iterator[GoldRow]:
     """The rows with their candidates in reverse; gold goes with them."""
     for row in rows:
         pair = dict(row.pair)
-        pair["response_a"], pair["response_b"] = pair["response_b"], pair["response_a"]
         pair["gold"] = _SWAPPED.get(pair["gold"], pair["gold"])
         for name in ("candidates", "gold_scores"):
             pair[name] = pair[name][::-1] if pair[name] else pair[name]
@@ -163,10 +163,9 @@ class _Pictures:
                 # The judge refuses candidates that are equal byte for byte; what follows a
                 # picture's end changes no pixel of it.
                 tail = bytes(number)
-                holder["images"] = [
-                    {"bytes": white_like(item["bytes"]) + tail, "path": None}
-                    for item in holder["images"] or ()
-                ]
+                for part in holder:
+                    data = white_like(part["image"]["bytes"]) + tail
+                    part["image"] = {"bytes": data, "path": None}
             yield row
 
     def shuffled(self, rows: Sequence[GoldRow]) -> Iterator[GoldRow]:
@@ -174,10 +173,12 @@ class _Pictures:
         self._shuffles += 1
         rng = random.Random(f"{SEED}/{self._shuffles}")
         readable = list(self._with_pictures(rows))
-        sets = [[holder["images"] for holder in holders] for _, holders in readable]
-        by_count: dict[int, list[int]] = {}
-        for index, (_, holders) in enumerate(readable):
-            by_count.setdefault(len(holders), []).append(index)
+        sets = [
+            [[part["image"] for part in holder] for holder in holders] for _, holders in readable
+        ]
+        by_count: dict[tuple[int, ...], list[int]] = {}
+        for index, holders in enumerate(sets):
+            by_count.setdefault(tuple(map(len, holders)), []).append(index)
         partner: dict[int, int | None] = {}
         for indices in by_count.values():
             others = derangement([_digest(sets[index]) for index in indices], rng)
@@ -189,27 +190,25 @@ class _Pictures:
                 self._left_out["without another row's pictures to take"] += 1
                 continue
             for holder, images in zip(holders, sets[other], strict=True):
-                holder["images"] = images
+                for part, image in zip(holder, images, strict=True):
+                    part["image"] = image
             yield row
 
-    def _with_pictures(
-        self, rows: Sequence[GoldRow]
-    ) -> Iterator[tuple[GoldRow, list[dict[str, Any]]]]:
-        """Copies of the rows that have pictures, and what of each holds them, fetched."""
+    def _with_pictures(self, rows: Sequence[GoldRow]) -> Iterator[tuple[GoldRow, list[list[Part]]]]:
+        """Copies of the rows that have pictures, and these as fetched parts, content by content."""
         for row in rows:
             pair = dict(row.pair)
-            holders = [pair]
+            pair["messages"] = [_copied(each) for each in pair["messages"] or ()]
+            holders = [_pictures_of(question_parts(pair))]
             if self._judge.candidates in ("image", "edit"):
-                for name in ("response_a", "response_b"):
-                    pair[name] = dict(pair[name] or {"images": None})
-                pair["candidates"] = [dict(one) for one in pair["candidates"] or ()] or None
-                holders += pair["candidates"] or [pair["response_a"], pair["response_b"]]
-            if not any(holder["images"] for holder in holders):
+                pair["candidates"] = [_copied(each) for each in pair["candidates"] or ()]
+                holders += [_pictures_of(each["content"]) for each in pair["candidates"]]
+            if not any(holders):
                 self._left_out["without pictures"] += 1
                 continue
             try:
-                for holder in holders:
-                    holder["images"] = [self._fetched(item) for item in holder["images"] or ()]
+                for part in (part for holder in holders for part in holder):
+                    part["image"] = self._fetched(part["image"])
             except RowRejected:
                 self._left_out["with pictures that cannot be read"] += 1
                 continue
@@ -219,6 +218,16 @@ class _Pictures:
         data = self._store.fetch(item or {"bytes": None, "path": None})
         decode_image(data, self._judge.media)
         return {"bytes": data, "path": None}
+
+
+def _copied(holder: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A message or candidate whose parts may be changed."""
+    held = holder or {"content": None, "model": None}
+    return {**held, "content": [dict(part) for part in held["content"] or ()]}
+
+
+def _pictures_of(parts: Sequence[Part]) -> list[Part]:
+    return [part for part in parts if part["type"] == "image"]
 
 
 def _digest(sets: Sequence[Sequence[dict[str, Any]]]) -> str:

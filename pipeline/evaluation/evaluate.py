@@ -213,7 +213,7 @@ def _gold_input(
 
 
 def _reading_pairs(config: LabelConfig, roots: Sequence[str]) -> LabelConfig:
-    """The configuration for shards of pairs v1 whose media paths start at ``roots``."""
+    """The configuration for shards of pairs v2 whose media paths start at ``roots``."""
     changes: dict[str, Any] = {
         "layout": None,
         "map": {},

@@ -10,19 +10,20 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.evaluation.pair_measures import has_gold
+from pipeline.pairs.contents import media_of, question_parts
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.isolated_reading import open_groups
 from pipeline.pairs.shard_writer import ShardConfig, ShardWriter
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.store.object_store import Store
-from schemas.pairs import PAIRS
+from schemas.pairs import PAIRS_V2
 
 _ROWS, _BYTES = 256, 128 * 2**20  # of a window
 
 
 @dataclass(frozen=True)
 class GoldRow:
-    """A row of pairs v1, media included.
+    """A row of pairs v2, media included.
 
     Attributes:
         place: its shard, relative to the input root, and its number in it.
@@ -45,8 +46,7 @@ def gold_rows(input_uri: str, config: InputConfig, about: str) -> Iterator[GoldR
         number = 0
         for group in range(groups.count):
             for table in groups.read(group):
-                names = [name for name in table.column_names if name != "defect"]
-                for pair in table.select(names).to_pylist():
+                for pair in table.select(PAIRS_V2.names).to_pylist():
                     if has_gold(pair, about):
                         yield GoldRow((entry.key, number), pair)
                     number += 1
@@ -58,7 +58,8 @@ def windows(rows: Iterable[GoldRow]) -> Iterator[list[GoldRow]]:
     held = 0
     for row in rows:
         window.append(row)
-        held += sum(len(item["bytes"] or b"") for item in row.pair["images"] or () if item)
+        pictures = media_of(question_parts(row.pair), "image")
+        held += sum(len(item["bytes"] or b"") for item in pictures if item)
         if len(window) >= _ROWS or held >= _BYTES:
             yield window
             window, held = [], 0
@@ -74,5 +75,5 @@ def write_first(rows: Iterator[GoldRow], limit: int, output: str) -> None:
     """
     writer = ShardWriter(Store(output), "first", ShardConfig(), lambda key, size: None)
     for window in windows(itertools.islice(rows, limit)):
-        writer.add(pa.Table.from_pylist([row.pair for row in window], schema=PAIRS))
+        writer.add(pa.Table.from_pylist([row.pair for row in window], schema=PAIRS_V2))
     writer.close()

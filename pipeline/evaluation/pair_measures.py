@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.judging.votes import Vote, standing
+from pipeline.pairs.contents import candidate_texts
 from pipeline.pairs.prompts import prompt_key
 from schemas.labels import Status
 from schemas.pairs import GOLD_VALUES
@@ -31,7 +32,7 @@ def has_gold(pair: Mapping[str, Any], about: str) -> bool:
 
 def prompt_of(judged: JudgedPair) -> int:
     """The key of the prompt; pairs of one prompt are alike."""
-    return prompt_key(judged.pair["prompt"], judged.pair["messages"])
+    return prompt_key(judged.pair["messages"])
 
 
 def label_of(judged: JudgedPair) -> str:
@@ -109,9 +110,10 @@ def four_way(judged: JudgedPair) -> float | None:
 
 def lengths(judged: JudgedPair) -> tuple[int, int] | None:
     """Lengths of the two responses in characters; None unless both are texts."""
-    responses = (judged.pair["response_a"], judged.pair["response_b"])
-    texts = [response["text"] for response in responses if response and response["text"]]
-    return (len(texts[0]), len(texts[1])) if len(texts) == 2 else None
+    texts = candidate_texts(judged.pair)
+    if len(texts) != 2 or not (texts[0] and texts[1]):
+        return None
+    return len(texts[0]), len(texts[1])
 
 
 def longer(judged: JudgedPair) -> str | None:

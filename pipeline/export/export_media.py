@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pipeline.export.export_config import MediaMode
 from pipeline.export.labeled_example import Medium
 from pipeline.media.media_store import MediaStore
-from pipeline.pairs.pair_hash import Content, pair_hash
+from pipeline.pairs.contents import Part
+from pipeline.pairs.pair_hash import Piece, pair_hash
 from pipeline.runtime.errors import RowRejected
 from pipeline.store.object_store import Store
 from schemas.labels import Reason
 
 MEDIA_FOLDER = "media"
-KINDS = ("images", "videos")
 CHANGED = "media_changed"
 NOT_A_FILE = "video_is_inline"  # the trainer takes paths of videos, and media are references
 
@@ -54,14 +53,6 @@ class MisjoinedError(Exception):
     """A row is not the one that its label is about."""
 
 
-@dataclass(frozen=True)
-class Shown:
-    """The media of a prompt or a response as they are exported."""
-
-    images: tuple[Medium, ...] = ()
-    videos: tuple[Medium, ...] = ()
-
-
 class ExportMedia:
     """Converts the media of rows to those of an export."""
 
@@ -81,87 +72,76 @@ class ExportMedia:
             folder: the export's.
             roots: where paths may point, as when the pairs were judged.
             max_bytes: of a medium, likewise.
-            modes: of each of ``KINDS`` that is exported; other kinds are left out.
+            modes: of each kind that is exported (``image``, ``video``); others are left out.
             paths_only: the kinds that the trainer takes as paths only.
         """
         self._output, self._folder, self._modes = output, folder, modes
         self._paths_only = paths_only
         self._source = MediaStore(roots, max_bytes)
+        self._read: dict[int, bytes] = {}  # of the row at hand, by the identity of their parts
 
-    def of_row(
-        self, pair: Pair, responses: Sequence[Mapping[str, Any]], hashed: str
-    ) -> tuple[Shown, list[Shown]]:
-        """The media of a row's prompt and of each response.
+    def of_row(self, pair: Pair, hashed: str) -> tuple[list[list[Part]], list[list[Part]]]:
+        """The contents of a row's messages and of its candidates, media as they are exported.
 
         Args:
             pair: the row.
-            responses: as they were judged.
             hashed: the hash of what was judged; media that are read from paths must match it.
 
         Raises:
             MediaDropped: one is missing, forbidden, too large, or changed since it was judged.
             StorageError: the store fails.
         """
-        holders = [pair, *responses]
-        contents = [self._content(holder) for holder in holders]
-        if all(content is not None for content in contents):
-            self._check(pair, responses, [c for c in contents if c is not None], holders, hashed)
-        shown = [self._shown(*each) for each in zip(holders, contents, strict=True)]
-        return shown[0], shown[1:]
-
-    def _content(self, holder: Pair) -> Content | None:
-        """The media of a prompt or a response as bytes; None if some are not to be read."""
-        media = [(kind, each) for kind in KINDS for each in holder[kind] or ()]
-        reads = {kind for kind, mode in self._modes.items() if mode != "references"}
-        if any(kind not in reads and each["bytes"] is None for kind, each in media):
-            return None
-        found = {kind: tuple(self._fetch(each) for each in holder[kind] or ()) for kind in KINDS}
-        return Content(None, **found)
-
-    def _check(
-        self,
-        pair: Pair,
-        responses: Sequence[Pair],
-        contents: Sequence[Content],
-        holders: Sequence[Pair],
-        hashed: str,
-    ) -> None:
-        """Compares a row with what was judged, by its hash."""
-        context, *of_responses = contents
-        judged = [
-            Content(response["text"], content.images, content.videos)
-            for response, content in zip(responses, of_responses, strict=True)
-        ]
-        if pair_hash(pair, judged, context) == hashed:
-            return
-        if any(each["bytes"] is None for h in holders for kind in KINDS for each in h[kind] or ()):
-            raise MediaDropped(CHANGED, "a medium changed since the pair was judged")
-        raise MisjoinedError("its prompt, responses or media differ")
-
-    def _fetch(self, medium: Mapping[str, Any] | None) -> bytes:
-        if medium is None:
+        self._read = {}
+        asked = [each["content"] for each in pair["messages"]]
+        answers = [(each and each["content"]) or [] for each in pair["candidates"]]
+        parts = [part for content in (*asked, *answers) for part in content]
+        media = [part for part in parts if part["type"] != "text"]
+        if any(part[part["type"]] is None for part in media):
             raise MediaDropped(Reason.MEDIA_MISSING, "an entry is null")
-        try:
-            return self._source.fetch(medium)
-        except RowRejected as error:
-            raise MediaDropped(error.reason.value, error.detail) from error
+        if not any(self._left(part) and part[part["type"]]["bytes"] is None for part in media):
+            fetched = [[self._piece(part) for part in content] for content in (*asked, *answers)]
+            questions, replies = fetched[: len(asked)], fetched[len(asked) :]
+            if pair_hash(pair, questions, replies) != hashed:
+                if any(part[part["type"]]["bytes"] is None for part in media):
+                    raise MediaDropped(CHANGED, "a medium changed since the pair was judged")
+                raise MisjoinedError("its prompt, responses or media differ")
+        return [self._shown(each) for each in asked], [self._shown(each) for each in answers]
 
-    def _shown(self, holder: Pair, content: Content | None) -> Shown:
-        found: dict[str, tuple[Medium, ...]] = {}
-        for kind, mode in self._modes.items():
-            if mode == "references":
-                found[kind] = tuple(holder[kind] or ())
-                if any(each["bytes"] is None and not each["path"] for each in found[kind]):
-                    raise MediaDropped(Reason.MEDIA_MISSING, "a reference has no path")
-                if kind in self._paths_only and not all(each["path"] for each in found[kind]):
-                    raise MediaDropped(NOT_A_FILE, "the trainer takes videos as paths only")
-                continue
-            if content is None:
-                data = tuple(self._fetch(each) for each in holder[kind] or ())
-            else:
-                data = getattr(content, kind)
-            found[kind] = tuple(self._write(each, mode) for each in data)
-        return Shown(**found)
+    def _left(self, part: Part) -> bool:
+        """Whether a medium stays where it is, and is not read."""
+        return self._modes.get(part["type"], "references") == "references"
+
+    def _piece(self, part: Part) -> Piece:
+        kind = part["type"]
+        return (kind, part["text"] or "") if kind == "text" else (kind, self._fetch(part))
+
+    def _fetch(self, part: Part) -> bytes:
+        if id(part) not in self._read:
+            try:
+                self._read[id(part)] = self._source.fetch(part[part["type"]])
+            except RowRejected as error:
+                raise MediaDropped(error.reason.value, error.detail) from error
+        return self._read[id(part)]
+
+    def _shown(self, content: Sequence[Part]) -> list[Part]:
+        """A content without the media that are not exported."""
+        return [
+            part if part["type"] == "text" else part | {part["type"]: self._medium(part)}
+            for part in content
+            if part["type"] == "text" or part["type"] in self._modes
+        ]
+
+    def _medium(self, part: Part) -> Medium:
+        kind: str = part["type"]
+        medium: Medium = part[kind]
+        mode = self._modes[kind]
+        if mode != "references":
+            return self._write(self._fetch(part), mode)
+        if medium["bytes"] is None and not medium["path"]:
+            raise MediaDropped(Reason.MEDIA_MISSING, "a reference has no path")
+        if kind in self._paths_only and not medium["path"]:
+            raise MediaDropped(NOT_A_FILE, "the trainer takes videos as paths only")
+        return medium
 
     def _write(self, data: bytes, mode: MediaMode) -> Medium:
         if mode == "inline":

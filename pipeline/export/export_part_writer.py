@@ -10,10 +10,11 @@ import numpy as np
 
 from pipeline.export import export_rules as rules
 from pipeline.export.export_file import RowFile
-from pipeline.export.export_media import ExportMedia, MediaDropped, MisjoinedError, Shown
+from pipeline.export.export_media import ExportMedia, MediaDropped, MisjoinedError
 from pipeline.export.export_parts import RECEIPT_VERSION, ExportPart, PartReceipt, PartSpec, Piece
 from pipeline.export.joined_rows import Row, joined_rows, misjoined
-from pipeline.export.labeled_example import Answer, Example, messages_of
+from pipeline.export.labeled_example import Answer, Example
+from pipeline.pairs.contents import Part, media_of, question_parts
 from pipeline.pairs.prompts import prompt_key
 from pipeline.runtime.errors import InputError
 from schemas.pairs import GOLD_VALUES
@@ -79,7 +80,7 @@ class _Writing:
             spec.media_roots,
             spec.max_media_bytes,
             spec.modes,
-            paths_only=() if spec.format.inline_videos else ("videos",),
+            paths_only=() if spec.format.inline_videos else ("video",),
         )
         self._schema = spec.format.schema(spec.shape)
 
@@ -118,26 +119,25 @@ class _Writing:
 
     def _write(self, pair: Row, label: Row) -> None:
         """Writes a row, or counts it as dropped."""
-        prompt = messages_of(pair)
         sign = rules.length_sign(pair, label["preference"])
-        reason = self._refused(pair, prompt, label, sign)
+        reason = self._refused(pair, label, sign)
         if reason is not None:
             self._drop(reason)
             return
-        responses = list(pair["candidates"] or (pair["response_a"], pair["response_b"]))
         if self.spec.shape.soft and label["preference"] is not None and label["p_a"] is None:
             raise InputError(
                 f"{pair['pair_id']}: export.soft_labels: its label has no calibrated probability "
                 "p_a; publish a snapshot whose labels are all derived with the calibration"
             )
-        shown, of_responses = self._media.of_row(pair, responses, label["pair_hash"])
+        asked, answers = self._media.of_row(pair, label["pair_hash"])
         selection = self.spec.config.selection
         example = Example(
             pair_id=pair["pair_id"],
-            prompt=prompt,
-            images=shown.images,
-            videos=shown.videos,
-            answers=_answers(responses, of_responses, label),
+            prompt=[
+                {"role": each["role"], "content": content}
+                for each, content in zip(pair["messages"], asked, strict=True)
+            ],
+            answers=_answers(pair["candidates"], answers, label),
             label=label,
             source=pair["source"],
             split=self._split(pair),
@@ -150,16 +150,15 @@ class _Writing:
         if not example.tie:
             self._count_preference(example, pair)
 
-    def _refused(
-        self, pair: Row, prompt: list[dict[str, str]], label: Row, sign: int
-    ) -> str | None:
+    def _refused(self, pair: Row, label: Row, sign: int) -> str | None:
         """Why the format or the balance of lengths does not take a row; None if they do."""
         format_, strip = self.spec.format, self.spec.config.media.strip
-        if pair["images"] and not format_.images and not strip:
+        asked = question_parts(pair)
+        if media_of(asked, "image") and not format_.images and not strip:
             return rules.HAS_IMAGES
-        if pair["videos"] and not format_.videos and not strip:
+        if media_of(asked, "video") and not format_.videos and not strip:
             return rules.HAS_VIDEOS
-        if format_.alternating and not _alternates(prompt):
+        if format_.alternating and not _alternates(pair["messages"]):
             return rules.TURNS
         balance = self.spec.balance
         if balance is None or sign != balance.sign:
@@ -198,7 +197,7 @@ class _Writing:
         receipt.calibrated += p is not None
         receipt.stated += stated
         if pair["gold"] in GOLD_VALUES:
-            key = str(prompt_key(pair["prompt"], pair["messages"]))
+            key = str(prompt_key(pair["messages"]))
             counts = receipt.gold.setdefault(key, [0, 0, 0.0])
             for place, value in enumerate((1, pair["gold"] != preferred, stated)):
                 counts[place] += value
@@ -209,25 +208,21 @@ class _Writing:
             self.receipt.details.setdefault(reason, detail)
 
 
-def _answers(responses: Sequence[Row], shown: Sequence[Shown], label: Row) -> list[Answer]:
-    scores = label["scores"] or [None] * len(responses)
+def _answers(
+    candidates: Sequence[Row | None], contents: Sequence[Sequence[Part]], label: Row
+) -> list[Answer]:
+    scores = label["scores"] or [None] * len(candidates)
     return [
-        Answer(
-            letter="abcdefghij"[number],
-            text=response["text"] or "",
-            images=media.images,
-            videos=media.videos,
-            model=response["model"],
-            score=score,
-        )
-        for number, (response, media, score) in enumerate(
-            zip(responses, shown, scores, strict=True)
+        Answer("abcdefghij"[number], content, each["model"] if each else None, score)
+        for number, (each, content, score) in enumerate(
+            zip(candidates, contents, scores, strict=True)
         )
     ]
 
 
-def _alternates(prompt: list[dict[str, str]]) -> bool:
-    roles = [message["role"] for message in prompt]
+def _alternates(prompt: Sequence[Row]) -> bool:
+    # What a tool answers stands where the user's words do.
+    roles = ["user" if each["role"] == "tool" else each["role"] for each in prompt]
     roles = roles[1:] if roles[0] == "system" else roles
     expected = itertools.cycle(("user", "assistant"))
     return len(roles) % 2 == 1 and all(r == e for r, e in zip(roles, expected, strict=False))

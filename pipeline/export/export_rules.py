@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from pipeline.export.export_config import SelectionConfig
 from pipeline.export.trainer_format import TrainerFormat
-from pipeline.judging.row_checks import question_of
+from pipeline.pairs.contents import KINDS, candidate_texts, media_of, question_parts
+from pipeline.pairs.prompts import question_text
 from pipeline.runtime.digest import digest
 from schemas.labels import Status
 
@@ -101,7 +102,7 @@ def length_sign(pair: Mapping[str, Any], preference: str | None) -> int:
     """1 where the better response is the longer one, -1 where it is the shorter, else 0."""
     if preference is None:
         return 0
-    a, b = (len(pair[name]["text"] or "") for name in ("response_a", "response_b"))
+    a, b = (len(text or "") for text in candidate_texts(pair))
     longer = (a > b) - (a < b)
     return longer if preference == "a" else -longer
 
@@ -115,15 +116,16 @@ def prompt_number(pair: Mapping[str, Any], seed: int, with_media: bool) -> int:
     """A prompt as 64 random bits: the same for the same prompt.
 
     Args:
-        pair: a row of pairs v1.
+        pair: a row of pairs v2.
         seed: another seed gives other numbers.
         with_media: whether prompts with different media are different prompts.
     """
-    parts: list[bytes | str] = [str(seed), question_of(pair)]
+    parts: list[bytes | str] = [str(seed), question_text(pair["messages"])]
     if with_media:
-        for name in ("images", "videos"):
-            for medium in pair[name] or ():
-                parts += [name, medium["bytes"] or medium["path"] or ""]
+        shown = question_parts(pair)
+        for kind in KINDS:
+            for medium in media_of(shown, kind):
+                parts += [f"{kind}s", (medium and (medium["bytes"] or medium["path"])) or ""]
     return random_number(*parts)
 
 

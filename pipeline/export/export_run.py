@@ -189,9 +189,10 @@ class _Export:
         return Shape(
             images=selected.images,
             videos=selected.videos,
+            in_place=selected.in_place,
             candidates=self._judge.candidates,
             margin=self._judge.declared_format.scores,
-            media=media_modes(self._config).get("images", "inline"),
+            media=media_modes(self._config).get("image", "inline"),
             soft=self._config.soft_labels,
         )
 

@@ -40,6 +40,7 @@ class Selected:
         longer, shorter: kept rows whose better response is the longer or the shorter one, if the
             selection compares responses.
         images, videos: whether the prompt of a kept row has any.
+        in_place: whether some stand elsewhere than before the user's first words.
         balance: which rows the balance of lengths drops later, if it drops any.
     """
 
@@ -50,6 +51,7 @@ class Selected:
     shorter: int = 0
     images: bool = False
     videos: bool = False
+    in_place: bool = False
     balance: Balance | None = None
 
     @property
@@ -124,6 +126,7 @@ class Selection:
         found.shorter += survey.shorter
         found.images |= survey.images
         found.videos |= survey.videos
+        found.in_place |= survey.in_place
 
     def _refuse_problems(self) -> None:
         if not self._problems or self._config.changed_shards == "drop":

@@ -102,8 +102,8 @@ def media_modes(config: ExportConfig) -> dict[str, MediaMode]:
         return {}
     mode = config.media.mode or format_.media[0]
     of_videos: MediaMode = "files" if mode == "inline" and not format_.inline_videos else mode
-    modes: dict[str, MediaMode] = {"images": mode} if format_.images else {}
-    return modes | ({"videos": of_videos} if format_.videos else {})
+    modes: dict[str, MediaMode] = {"image": mode} if format_.images else {}
+    return modes | ({"video": of_videos} if format_.videos else {})
 
 
 def nothing_left(

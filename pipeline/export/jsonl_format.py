@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from pipeline.export.datasets_features import MESSAGES
 from pipeline.export.labeled_example import Answer, Example, Medium
+from pipeline.export.media_placeholders import PLACES, placed
 from pipeline.export.trainer_format import Layout, Shape, TrainerFormat
 
 _URIS = pa.list_(pa.string())
@@ -70,7 +71,7 @@ class Jsonl(TrainerFormat):
         label = example.label
         row: dict[str, Any] = {
             "pair_id": example.pair_id,
-            "prompt": list(example.prompt),
+            "prompt": placed(example.prompt) if shape.in_place else example.turns,
             "images": uris(example.images, "image"),
             "videos": uris(example.videos, "video"),
             "response_a": _response(example.answers[0]),
@@ -91,6 +92,8 @@ class Jsonl(TrainerFormat):
             "both responses, `preference` (`a`, `b`, or null of a tie), `chosen` and `rejected` "
             "texts, `confidence`, `margin` (mean score of the chosen response less that of the "
             "rejected one) and the judge's `rationale`. Paths are relative to this folder."
+            + PLACES
+            * layout.shape.in_place
         )
 
 

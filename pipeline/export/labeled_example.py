@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.pairs.contents import Message, Part, leading, media_of, opening, text_of
 from schemas.labels import Status
 
 Medium = Mapping[str, Any]  # {"bytes": …, "path": …}, as it is exported
-Message = dict[str, str]
+Turn = dict[str, str]  # role, and content as a text
 
 _SIDES = {"a": ("a", "b"), "b": ("b", "a")}
 
@@ -20,15 +21,29 @@ class Answer:
 
     Attributes:
         letter: which of the pair it is.
+        content: its texts and media, the latter as they are exported.
         score: the judge's mean score; None if it gives no scores.
     """
 
     letter: str
-    text: str
-    images: Sequence[Medium] = ()
-    videos: Sequence[Medium] = ()
+    content: Sequence[Part]
     model: str | None = None
     score: float | None = None
+
+    @property
+    def text(self) -> str:
+        """Its texts."""
+        return text_of(self.content) or ""
+
+    @property
+    def images(self) -> list[Medium]:
+        """Its pictures."""
+        return exported_media(self.content, "image")
+
+    @property
+    def videos(self) -> list[Medium]:
+        """Its clips."""
+        return exported_media(self.content, "video")
 
 
 @dataclass(frozen=True)
@@ -36,8 +51,8 @@ class Example:
     """One row.
 
     Attributes:
-        prompt: the conversation so far; ends with the user.
-        images, videos: of the prompt.
+        prompt: the conversation so far, which ends with the user, in parts; media as they are
+            exported.
         answers: in the order of the pair.
         label: the row of the snapshot.
         split: ``train`` or ``validation``.
@@ -46,13 +61,29 @@ class Example:
 
     pair_id: str
     prompt: Sequence[Message]
-    images: Sequence[Medium]
-    videos: Sequence[Medium]
     answers: Sequence[Answer]
     label: Mapping[str, Any] = field(repr=False)
     source: str | None = None
     split: str = "train"
     tier: str = ""
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The texts of the prompt, without its media."""
+        return [
+            {"role": each["role"], "content": text_of(each["content"]) or ""}
+            for each in self.prompt
+        ]
+
+    @property
+    def images(self) -> list[Medium]:
+        """The pictures of the prompt, in reading order."""
+        return [m for each in self.prompt for m in exported_media(each["content"], "image")]
+
+    @property
+    def videos(self) -> list[Medium]:
+        """The clips of the prompt."""
+        return [m for each in self.prompt for m in exported_media(each["content"], "video")]
 
     @property
     def chosen(self) -> Answer:
@@ -99,8 +130,14 @@ class Example:
         return self.answers["ab".index(letter)]
 
 
-def messages_of(pair: Mapping[str, Any]) -> list[Message]:
-    """The prompt of a row as messages."""
-    if pair["prompt"] and pair["prompt"].strip():
-        return [{"role": "user", "content": pair["prompt"]}]
-    return [{"role": each["role"], "content": each["content"]} for each in pair["messages"]]
+def exported_media(content: Sequence[Part], kind: str) -> list[Medium]:
+    """The pictures or the clips of a content."""
+    return [medium for medium in media_of(content, kind) if medium is not None]
+
+
+def media_lead(messages: Sequence[Message]) -> bool:
+    """Whether no medium of a prompt stands elsewhere than before the user's first words."""
+    first = opening(messages)
+    rests = [each["content"] for number, each in enumerate(messages) if number != first]
+    rests.append(leading(messages[first]["content"])[1])
+    return all(part["type"] == "text" for parts in rests for part in parts)

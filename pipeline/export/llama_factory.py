@@ -14,7 +14,7 @@ from pipeline.export.trainer_format import Layout, Shape, TrainerFormat
 
 _TURN = pa.struct([("from", pa.string()), ("value", pa.string())])
 _PATHS = pa.list_(pa.string())
-_SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
+_SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
 
 
 class LlamaFactory(TrainerFormat):
@@ -39,10 +39,10 @@ class LlamaFactory(TrainerFormat):
         return with_features(pa.schema([*columns, *facts]), pictures=False)
 
     def rows(self, example: Example, shape: Shape) -> list[dict[str, Any]]:
-        messages = placed(example.prompt, len(example.images), len(example.videos))
         row: dict[str, Any] = {
             "conversations": [
-                {"from": _SPEAKERS[each["role"]], "value": each["content"]} for each in messages
+                {"from": _SPEAKERS[each["role"]], "value": each["content"]}
+                for each in placed(example.prompt)
             ],
             "chosen": _turn(example.chosen),
             "rejected": _turn(example.rejected),

@@ -1,9 +1,12 @@
-"""Placeholders of media in texts: added for each medium, escaped where they are just text."""
+"""Placeholders of media in texts: one where each stands, escaped where they are just text."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+
+from pipeline.export.labeled_example import Turn
+from pipeline.pairs.contents import Message, Part
 
 # Tags that trainers which count placeholders replace or count, wherever they stand.
 TAGS = (
@@ -16,9 +19,11 @@ TAGS = (
     "start-image",
     "end-image",
 )
+PLACES = (
+    " Media stand where `<image>` and `<video>` are in the prompts, in their order; a tag that "
+    "stood in a text has a space in it (`<image >`)."
+)
 _LITERAL = re.compile(rf"<({'|'.join(TAGS)})>")
-
-Message = dict[str, str]
 
 
 def escaped(text: str) -> str:
@@ -26,20 +31,16 @@ def escaped(text: str) -> str:
     return _LITERAL.sub(r"<\1 >", text)
 
 
-def with_placeholders(text: str, images: int, videos: int) -> str:
-    """The escaped text behind a placeholder for each medium."""
-    return "<image>" * images + "<video>" * videos + escaped(text)
+def with_placeholders(content: Sequence[Part]) -> str:
+    """A content as a text, escaped, with a placeholder for each medium at its place."""
+    return "".join(
+        escaped(part["text"] or "") if part["type"] == "text" else f"<{part['type']}>"
+        for part in content
+    )
 
 
-def placed(messages: Sequence[Message], images: int, videos: int) -> list[Message]:
-    """Escaped messages, the placeholders at the beginning of the user's first turn."""
-    first = next(i for i, message in enumerate(messages) if message["role"] == "user")
+def placed(messages: Sequence[Message]) -> list[Turn]:
+    """Messages as texts with placeholders."""
     return [
-        message
-        | {
-            "content": with_placeholders(message["content"], images, videos)
-            if number == first
-            else escaped(message["content"])
-        }
-        for number, message in enumerate(messages)
+        {"role": each["role"], "content": with_placeholders(each["content"])} for each in messages
     ]

@@ -47,7 +47,7 @@ class MsSwift(TrainerFormat):
         return with_features(schema, pictures=False)
 
     def rows(self, example: Example, shape: Shape) -> list[dict[str, Any]]:
-        prompt = placed(example.prompt, len(example.images), len(example.videos))
+        prompt = placed(example.prompt)
         chosen, rejected = example.chosen, example.rejected
         row: dict[str, Any] = {
             "messages": [*prompt, _message(chosen)],
@@ -92,8 +92,7 @@ class MsSwift(TrainerFormat):
 
 
 def _message(answer: Answer) -> dict[str, str]:
-    content = with_placeholders(answer.text, len(answer.images), len(answer.videos))
-    return {"role": "assistant", "content": content}
+    return {"role": "assistant", "content": with_placeholders(answer.content)}
 
 
 def _pictures(shape: Shape) -> bool:

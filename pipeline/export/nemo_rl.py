@@ -28,7 +28,7 @@ class NemoRl(TrainerFormat):
     def rows(self, example: Example, shape: Shape) -> list[dict[str, Any]]:
         return [
             {
-                "context": list(example.prompt),
+                "context": example.turns,
                 "completions": [_ranked(0, example.chosen), _ranked(1, example.rejected)],
                 "pair_id": example.pair_id,
                 "confidence": example.confidence,

@@ -25,7 +25,7 @@ class OpenRlhf(TrainerFormat):
 
     def rows(self, example: Example, shape: Shape) -> list[dict[str, Any]]:
         row: dict[str, Any] = {
-            "prompt": list(example.prompt),
+            "prompt": example.turns,
             "chosen": [{"role": "assistant", "content": example.chosen.text}],
             "rejected": [{"role": "assistant", "content": example.rejected.text}],
             "pair_id": example.pair_id,

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from pipeline.export.datasets_features import IMAGES, MESSAGES, with_features
 from pipeline.export.labeled_example import Answer, Example
+from pipeline.export.media_placeholders import PLACES, placed
 from pipeline.export.trainer_format import Layout, Shape, TrainerFormat
 
 _PATHS = pa.list_(pa.string())
@@ -55,12 +56,14 @@ class Pointwise(TrainerFormat):
             "`score` is the mean of the judge's scores of a response over its parseable votes, on "
             "the judge's scale; `rank` orders the responses of one `pair_id`, the best being 0. "
             "Scores of different prompts are comparable only as far as the judge is."
+            + PLACES
+            * layout.shape.in_place
         )
 
     def _row(self, example: Example, answer: Answer, shape: Shape) -> dict[str, Any]:
         score = answer.score or 0.0
         row: dict[str, Any] = {
-            "prompt": list(example.prompt),
+            "prompt": placed(example.prompt) if shape.in_place else example.turns,
             "response": answer.text,
             "score": score,
             "rank": sum((other.score or 0.0) > score for other in example.answers),

@@ -18,10 +18,13 @@ from pipeline.export import export_rules as rules
 from pipeline.export.export_config import ExportConfig
 from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.export.joined_rows import Row, kept_pairs, rows_of
+from pipeline.export.labeled_example import media_lead
 from pipeline.export.labeled_shards import LabeledShard
 from pipeline.export.prompt_cap import RECORD
+from pipeline.pairs.contents import candidate_texts
 from pipeline.pairs.isolated_reading import outline_of
 from pipeline.pairs.pair_mapping import PairMapping
+from pipeline.pairs.shard_columns import ShardColumns
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
 
@@ -44,6 +47,7 @@ class Survey:
         longer, shorter: kept rows whose better response is the longer or the shorter one, if the
             selection compares responses.
         images, videos: whether the prompt of a kept row has any, if the format holds them.
+        in_place: whether some of these stand elsewhere than before the user's first words.
         records: of ``prompt_cap.RECORD``, the rows numbered within the shard, if there is a cap.
     """
 
@@ -56,6 +60,7 @@ class Survey:
     shorter: int = 0
     images: bool = False
     videos: bool = False
+    in_place: bool = False
     records: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, RECORD))
 
 
@@ -86,13 +91,13 @@ class Surveyor:
         if self.contents.of(shard.entry) != shard.content:
             found.changed = True
             return found
-        found.groups = list(outline_of(self.source, shard.entry).groups)
+        outline = outline_of(self.source, shard.entry)
+        found.groups = list(outline.groups)
         labels = self._by_labels(shard, found)
         if len(labels):
             self._by_texts(shard, found, labels)
-            format_ = TRAINER_FORMATS[self.config.format]
-            found.images = format_.images and self._any(shard, found, "images")
-            found.videos = format_.videos and self._any(shard, found, "videos")
+            stored = ShardColumns(shard.entry.key, outline.schema).schema
+            self._by_media(shard, found, media=not self.columns.in_parts(stored))
         return found
 
     def _by_labels(self, shard: LabeledShard, found: Survey) -> pa.Table:
@@ -112,12 +117,12 @@ class Surveyor:
         capped = selection.max_per_prompt is not None
         with_media = capped and selection.prompt_identity == "text_and_media"
         compared = selection.max_similarity is not None or selection.balance_length
-        needed = [*["prompt", "messages"] * capped, *["images", "videos"] * with_media]
-        needed += ["response_a", "response_b"] * compared
+        needed = [*["messages"] * capped, *["candidates"] * compared]
         if not needed:
             return
         records = []
-        pairs = (row for table in self._pairs(shard, found, needed) for row in table.to_pylist())
+        tables = self._pairs(shard, found, needed, media=with_media)
+        pairs = (row for table in tables for row in table.to_pylist())
         for label, pair in zip(rows_of(labels), pairs, strict=True):
             if compared and self._similar(pair):
                 found.kept[label["row"]] = False
@@ -135,23 +140,43 @@ class Surveyor:
     def _similar(self, pair: Row) -> bool:
         """Whether the responses are too similar to be exported; media are not compared."""
         most = self.config.selection.max_similarity
-        responses = [pair["response_a"], pair["response_b"]]
-        if most is None or any(each["images"] or each["videos"] for each in responses):
+        parts = [part for each in pair["candidates"] for part in (each and each["content"]) or ()]
+        if most is None or any(part["type"] != "text" for part in parts):
             return False
-        first, second = (response["text"] or "" for response in responses)
+        first, second = (text or "" for text in candidate_texts(pair))
         return rules.near_identical(first, second, most)
 
-    def _any(self, shard: LabeledShard, found: Survey, kind: str) -> bool:
-        """Whether the prompt of any kept row has pictures, or videos."""
-        return any(
-            pc.any(pc.greater(pc.list_value_length(pairs[kind]), 0)).as_py()
-            for pairs in self._pairs(shard, found, [kind])
-        )
+    def _by_media(self, shard: LabeledShard, found: Survey, media: bool) -> None:
+        """Which media the prompts have, of those that the format holds.
+
+        Args:
+            media: whether they must be read to know that there are some.
+        """
+        format_ = TRAINER_FORMATS[self.config.format]
+        if not (format_.images or format_.videos):
+            return
+        for pairs in self._pairs(shard, found, ["messages"], media):
+            for messages in _with_media(pairs["messages"]).to_pylist():
+                kinds = {part["type"] for each in messages for part in each["content"]}
+                found.images |= format_.images and "image" in kinds
+                found.videos |= format_.videos and "video" in kinds
+                found.in_place |= not media_lead(messages)
 
     def _pairs(
-        self, shard: LabeledShard, found: Survey, only: Collection[str]
+        self, shard: LabeledShard, found: Survey, only: Collection[str], media: bool = False
     ) -> Iterator[pa.Table]:
         """The kept rows with some of their columns, some rows at a time."""
-        columns = self.columns.narrowed(only)
+        columns = self.columns.narrowed(only, media=media)
         for pairs in kept_pairs(self.source, shard, columns, found.kept):
             yield pairs.select(sorted(only))
+
+
+def _with_media(messages: pa.ChunkedArray) -> pa.Array:
+    """The rows whose messages hold media."""
+    whole = messages.combine_chunks()
+    contents = pc.list_flatten(whole)
+    of_row = pc.list_parent_indices(whole)
+    parts = pc.struct_field(contents, "content")
+    shown = pc.not_equal(pc.struct_field(pc.list_flatten(parts), "type"), "text")
+    of_part = pc.list_parent_indices(parts).filter(shown)
+    return whole.take(pc.unique(of_row.take(of_part)))

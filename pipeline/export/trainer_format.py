@@ -21,6 +21,7 @@ class Shape:
 
     Attributes:
         images, videos: whether any prompt has some.
+        in_place: whether some stand elsewhere than before the user's first words.
         candidates: what the responses are: ``text``, ``image``, ``edit`` or ``video``.
         margin: whether the judge gives scores.
         media: how media are written.
@@ -29,6 +30,7 @@ class Shape:
 
     images: bool = False
     videos: bool = False
+    in_place: bool = False
     candidates: str = "text"
     margin: bool = True
     media: MediaMode = "inline"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -9,8 +10,11 @@ import pyarrow as pa
 from pipeline.export.datasets_features import IMAGES, MESSAGES, with_features
 from pipeline.export.labeled_example import Answer, Example
 from pipeline.export.trainer_format import Layout, Shape, TrainerFormat
+from pipeline.pairs.contents import Message
 
 _FACTS = [("pair_id", pa.string()), ("confidence", pa.float64())]
+_PART = pa.struct([("type", pa.string()), ("text", pa.string())])
+_IN_PARTS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.list_(_PART))]))
 _MARGIN = ("margin", pa.float64())
 _SOFT = ("p_chosen", pa.float64())
 
@@ -18,8 +22,9 @@ _SOFT = ("p_chosen", pa.float64())
 class TrlDpo(TrainerFormat):
     """``DPOTrainer``: prompt, chosen and rejected as messages, and the prompt's pictures.
 
-    Contents are plain texts: TRL itself puts the pictures before the first turn of the user, and
-    a part of a message with a null ``image`` would count as one more picture.
+    Contents are plain texts where all pictures stand before the user's first words: TRL itself
+    puts them there. Otherwise contents are parts of ``type`` and ``text``, one of type ``image``
+    for each picture: with a field ``image``, a null of it would count as one more picture.
     """
 
     name = "trl-dpo"
@@ -29,19 +34,24 @@ class TrlDpo(TrainerFormat):
     soft = True
 
     def schema(self, shape: Shape) -> pa.Schema:
-        columns = [(name, MESSAGES) for name in ("prompt", "chosen", "rejected")]
+        messages = _IN_PARTS if shape.in_place else MESSAGES
+        columns = [(name, messages) for name in ("prompt", "chosen", "rejected")]
         columns += [("images", IMAGES)] * shape.images  # without pictures TRL takes no such column
         columns += [*_FACTS, *[_MARGIN] * shape.margin, *[_SOFT] * shape.soft]
         return with_features(pa.schema(columns))
 
     def rows(self, example: Example, shape: Shape) -> list[dict[str, Any]]:
         row: dict[str, Any] = {
-            "prompt": list(example.prompt),
+            "prompt": _in_parts(example.prompt) if shape.in_place else example.turns,
             "chosen": [_message(example.chosen)],
             "rejected": [_message(example.rejected)],
             "pair_id": example.pair_id,
             "confidence": example.confidence,
         }
+        if shape.in_place:
+            answers = {"chosen": example.chosen, "rejected": example.rejected}
+            for name, each in answers.items():
+                row[name] = _in_parts([{"role": "assistant", "content": each.content}])
         row |= {"images": list(example.images)} if shape.images else {}  # a null is no empty list
         return [row | _weights(example, shape)]
 
@@ -85,8 +95,8 @@ class TrlReward(TrainerFormat):
 
     def rows(self, example: Example, shape: Shape) -> list[dict[str, Any]]:
         row: dict[str, Any] = {
-            "chosen": [*example.prompt, _message(example.chosen)],
-            "rejected": [*example.prompt, _message(example.rejected)],
+            "chosen": [*example.turns, _message(example.chosen)],
+            "rejected": [*example.turns, _message(example.rejected)],
             "pair_id": example.pair_id,
             "confidence": example.confidence,
         }
@@ -108,6 +118,18 @@ class TrlReward(TrainerFormat):
             'RewardTrainer(model, args=RewardConfig(…), train_dataset=data["train"])\n'
             f"```\n\n{margin}{_soft(layout)}"
         )
+
+
+def _in_parts(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    return [
+        {
+            "role": each["role"],
+            "content": [
+                {name: part[name] for name in ("type", "text")} for part in each["content"]
+            ],
+        }
+        for each in messages
+    ]
 
 
 def _message(answer: Answer) -> dict[str, str]:

@@ -43,7 +43,7 @@ class VerlRl(TrainerFormat):
     def rows(self, example: Example, shape: Shape) -> list[dict[str, Any]]:
         row: dict[str, Any] = {
             "data_source": example.source or "pairmill",
-            "prompt": placed(example.prompt, len(example.images), 0),
+            "prompt": placed(example.prompt),
             "ability": "preference",
             "reward_model": {"style": "model", "ground_truth": example.chosen.text},
             "extra_info": {

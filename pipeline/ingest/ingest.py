@@ -158,7 +158,7 @@ def ingest(
 
 
 def column_problems(config: IngestConfig, source: OpenSource) -> list[str]:
-    """Why the source's columns do not fit pairs v1; [] if they do.
+    """Why the source's columns do not fit pairs v2; [] if they do.
 
     Raises:
         ConfigError: ids are to be made, and the source has some.

@@ -9,14 +9,16 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.types as pt
 
 from pipeline.media.inline_media import decode_text
 from pipeline.media.media_store import MediaStore
-from pipeline.pairs.arrow_layouts import list_parts
+from pipeline.pairs.arrow_layouts import list_parts, nulls
+from pipeline.pairs.contents import KINDS, contents_of, media_of
 from pipeline.runtime.errors import ConfigError, RowRejected
 from pipeline.store.object_store import Store
 from schemas.labels import Reason
-from schemas.pairs import MEDIA, PAIRS, RESPONSE
+from schemas.pairs import MEDIA, PAIRS_V2
 
 _THREADS = 16
 _MOST_BYTES = 2**31 - 1  # of one medium: Arrow has no more in a column of binaries
@@ -30,7 +32,7 @@ _CAUSES = {
 
 
 class MediaPaths:
-    """Rewrites the media of pairs-v1 tables.
+    """Rewrites the media of tables of pairs v2.
 
     Attributes:
         problems: how many media could not be read, by cause.
@@ -65,11 +67,11 @@ class MediaPaths:
             return pairs
         batches = [
             pa.RecordBatch.from_arrays(
-                [self._column(field, batch.column(field.name)) for field in PAIRS], schema=PAIRS
+                [self._rewritten(batch.column(field.name)) for field in PAIRS_V2], schema=PAIRS_V2
             )
             for batch in pairs.to_batches()
         ]
-        return pa.Table.from_batches(batches, PAIRS)
+        return pa.Table.from_batches(batches, PAIRS_V2)
 
     def with_missing(self, pairs: pa.Table, defects: pa.ChunkedArray) -> list[str | None]:
         """Each row's defect; that of one which has none is its first medium that is not there.
@@ -85,35 +87,28 @@ class MediaPaths:
                 reasons[row] = reasons[row] or next(causes, None)
         return reasons
 
-    def _column(self, field: pa.Field, array: pa.Array) -> pa.Array:
-        if field.name in ("images", "videos"):
+    def _rewritten(self, array: pa.Array) -> pa.Array:
+        """An array in which all media are rewritten."""
+        kind = array.type
+        if kind == MEDIA:
             return self._media(array)
-        if field.type == pa.list_(RESPONSE):
-            offsets, values, empty = list_parts(array, field.name)
-            return pa.ListArray.from_arrays(
-                offsets, self._response(values), type=field.type, mask=empty
-            )
-        return self._response(array) if field.type == RESPONSE else array
+        if pt.is_list(kind) and pt.is_struct(kind.value_type):
+            offsets, values, empty = list_parts(array, "media")
+            items = self._rewritten(values)
+            return pa.ListArray.from_arrays(offsets, items, type=kind, mask=empty)
+        if pt.is_struct(kind):
+            parts = [self._rewritten(array.field(part.name)) for part in kind]
+            return pa.StructArray.from_arrays(parts, fields=list(kind), mask=nulls(array))
+        return array
 
-    def _response(self, array: pa.Array) -> pa.Array:
-        parts = [self._column(part, array.field(part.name)) for part in RESPONSE]
-        mask = array.is_null() if array.null_count else None
-        return pa.StructArray.from_arrays(parts, fields=list(RESPONSE), mask=mask)
-
-    def _media(self, array: pa.Array) -> pa.Array:
-        offsets, items, empty = list_parts(array, "media")
-        encoded, paths = (
-            pc.struct_field(items, "bytes"),
-            self._relative(pc.struct_field(items, "path")),
-        )
+    def _media(self, items: pa.Array) -> pa.Array:
+        encoded, paths = items.field("bytes"), self._relative(items.field("path"))
         if not self._inline:
             self._note_those_gone(paths.filter(encoded.is_null()).drop_null().unique().to_pylist())
         elif pc.any(pc.and_(encoded.is_null(), paths.is_valid())).as_py():
             pairs = zip(encoded.to_pylist(), paths.to_pylist(), strict=True)
             encoded = pa.array([self._bytes(data, path) for data, path in pairs], pa.binary())
-        missing = items.is_null() if items.null_count else None
-        items = pa.StructArray.from_arrays([encoded, paths], fields=list(MEDIA), mask=missing)
-        return pa.ListArray.from_arrays(offsets, items, type=array.type, mask=empty)
+        return pa.StructArray.from_arrays([encoded, paths], fields=list(MEDIA), mask=nulls(items))
 
     def _relative(self, paths: pa.Array) -> pa.Array:
         """Paths under the root without it; any others as they are."""
@@ -165,7 +160,7 @@ def _is_of_folder(path: str) -> bool:
 
 def _unread(pair: dict[str, Any]) -> Iterator[str]:
     """Paths of a pair's media that have no bytes."""
-    for holder in (pair, pair["response_a"], pair["response_b"], *(pair["candidates"] or ())):
-        for medium in ((holder["images"] or []) + (holder["videos"] or [])) if holder else ():
-            if medium and medium["bytes"] is None and medium["path"] is not None:
-                yield medium["path"]
+    parts = [part for content in contents_of(pair) for part in content]
+    for medium in (medium for kind in KINDS for medium in media_of(parts, kind)):
+        if medium and medium["bytes"] is None and medium["path"] is not None:
+            yield medium["path"]

@@ -22,7 +22,7 @@ def as_pairs(pairs: pa.Table, how: Expansion) -> pa.Table:
     one ranking of its pairs again. Rows with a defect, and rows of fewer than two candidates, stay.
 
     Args:
-        pairs: pairs v1 with ``defect``.
+        pairs: as they are in memory.
         how: every two candidates; neighbours by score; or the best one against each other one.
     """
     some = (pairs[name].null_count < len(pairs) for name in ("candidates", "gold_scores"))
@@ -33,9 +33,8 @@ def as_pairs(pairs: pa.Table, how: Expansion) -> pa.Table:
 
 
 def _expanded(row: Row, how: Expansion) -> Iterator[Row]:
-    candidates = row["candidates"] or [row["response_a"], row["response_b"]]
-    scores = row["gold_scores"]
-    ranked = len(candidates) > 1 and None not in candidates and (row["candidates"] or scores)
+    candidates, scores = row["candidates"] or [], row["gold_scores"]
+    ranked = None not in candidates and (len(candidates) > 2 or (len(candidates) == 2 and scores))
     if row["defect"] is not None or not ranked:
         yield row
         return
@@ -48,9 +47,7 @@ def _expanded(row: Row, how: Expansion) -> Iterator[Row]:
                 {"key": "ranked_pair", "value": letters}]  # fmt: skip
         yield row | {
             "pair_id": f"{row['pair_id']}:{letters}",
-            "response_a": candidates[first],
-            "response_b": candidates[second],
-            "candidates": None,
+            "candidates": [candidates[first], candidates[second]],
             "gold": _gold(scores and scores[first], scores and scores[second]),
             "gold_scores": None,
             "metadata": [*(row["metadata"] or ()), *kept],

@@ -77,6 +77,10 @@ class Prompt:
         """The assistant's turn that is one candidate's texts."""
         return "".join(_fill(self.answer, {**_names(0, 1), "answer": answer}))
 
+    def own_words(self, count: int) -> str:
+        """The prompt's own words in a turn that shows so many candidates."""
+        return "".join(map(str, self.fill([], "", [[]] * count)))
+
     def answers_of(self, turn: str) -> list[str]:
         """The candidates' texts in a turn that was laid out so (of the scripted engine)."""
         turn = turn.removesuffix(self.user.partition("{answers}")[2])

@@ -36,10 +36,13 @@ class Rendering:
         return None if row is None or not any(row.values()) else cls(**row)
 
 
-# What votes of labels v1, which state no rendering, were made with.
-FIRST = Rendering(text=2, image=2, video=2, ending=2)
+# What votes of labels v1, which state no rendering, were made with. Whether their replies were cut
+# off is not known, and is taken as not so.
+FIRST = Rendering(text=2, image=2, video=2)
 # Raise a kind with any change of its code that can change a verdict.
-CURRENT = Rendering(text=2, image=2, video=2, ending=2)
+CURRENT = Rendering(text=2, image=2, video=2, ending=3)
+# Up to ending 2, a verdict that was written in a picture or a clip could be taken for the judge's.
+_CUT_AT_QUOTATIONS = 2
 
 
 def rendering_of(*, images: bool, videos: bool, ended: bool) -> Rendering:
@@ -48,7 +51,7 @@ def rendering_of(*, images: bool, videos: bool, ended: bool) -> Rendering:
     Args:
         images: whether the prompt shows pictures.
         videos: whether it shows clips.
-        ended: whether the reply is cut off at the end of its verdict.
+        ended: whether the reply is cut off behind a verdict.
     """
     return Rendering(
         text=CURRENT.text,
@@ -70,6 +73,9 @@ def concerns(seen: Rendering, current: Rendering = CURRENT) -> bool:
     """
     for kind in fields(Rendering):
         before, now = getattr(seen, kind.name), getattr(current, kind.name)
+        without_media = seen.image is None and seen.video is None
+        if kind.name == "ending" and before == _CUT_AT_QUOTATIONS and without_media:
+            continue
         if before is not None and now is not None and before < now:
             return True
     return False

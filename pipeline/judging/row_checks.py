@@ -12,47 +12,62 @@ from typing import Any
 
 from pipeline.judging.judge_config import CandidateKind, JudgeConfig
 from pipeline.judging.votes import LETTERS
-from pipeline.pairs.pair_hash import Content
+from pipeline.pairs.contents import (
+    contents_of,
+    media_of,
+    opening,
+    question_parts,
+    text_of,
+)
+from pipeline.pairs.conversations import ROLES
+from pipeline.pairs.pair_hash import Piece
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 from schemas.pairs import GOLD_VALUES
 
-ROLES = ("system", "user", "assistant")
-RESPONSES = ("response_a", "response_b")
 # What a candidate of each kind must be made of, and what it must not hold.
 _MADE_OF: dict[CandidateKind, tuple[str, tuple[str, ...]]] = {
-    "text": ("text", ("images", "videos")),
-    "image": ("images", ("videos",)),
-    "edit": ("images", ("videos",)),
-    "video": ("videos", ("images",)),
+    "text": ("text", ("image", "video")),
+    "image": ("image", ("video",)),
+    "edit": ("image", ("video",)),
+    "video": ("video", ("image",)),
 }
-_NOTHING: dict[str, Any] = {"text": None, "images": None, "videos": None, "model": None}
 
 
-def candidates_of(row: Mapping[str, Any], judge: JudgeConfig) -> list[Mapping[str, Any]]:
-    """The candidates that the judge's format asks about, in the row's order.
+def check_candidates(row: Mapping[str, Any], judge: JudgeConfig) -> None:
+    """Checks that the judge's format can be asked about a row's candidates.
 
     Args:
-        row: a row of pairs v1.
+        row: a row of pairs v2.
         judge: its format, kind of candidates and media limits.
 
     Raises:
         RowRejected: bad_row, with what is wrong.
     """
-    candidates = _responses(row, judge)
-    empty = [_check_candidate(*each, judge.candidates) for each in candidates.items()]
+    candidates = row["candidates"] or []
+    if not any(candidates) and not decided_by_gold(row, judge):
+        candidates = []
+    least, most = judge.declared_format.counts
+    if not least <= len(candidates) <= most:
+        expected = f"{least}" if least == most else f"{least} to {most}"
+        raise _bad(
+            f"the row has {len(candidates)} candidates; the format {judge.format} takes {expected}"
+        )
+    named = zip(LETTERS, candidates, strict=False)
+    empty = [_check_candidate(f"candidate {name}", each, judge.candidates) for name, each in named]
     if (problem := next(filter(None, empty), None)) and not decided_by_gold(row, judge):
         raise _bad(problem)
-    if judge.candidates == "edit" and not row["images"]:
-        raise _bad("no source image in images; judge.candidates 'edit' needs one")
-    limits = {"images": judge.media.max_images, "videos": judge.media.video.max_videos}
-    settings = {"images": "judge.media.max_images", "videos": "judge.media.video.max_videos"}
-    for media, limit in limits.items():
-        holders = [row, *filter(None, candidates.values())]
-        count = sum(len(holder[media] or ()) for holder in holders)
+    parts = [part for content in contents_of(row) for part in content]
+    if judge.candidates == "edit" and not media_of(question_parts(row), "image"):
+        raise _bad("no source image in the question; judge.candidates 'edit' needs one")
+    limits = {
+        "image": (judge.media.max_images, "judge.media.max_images"),
+        "video": (judge.media.video.max_videos, "judge.media.video.max_videos"),
+    }
+    for kind, (limit, setting) in limits.items():
+        count = len(media_of(parts, kind))
         if count > limit:
-            raise _bad(f"the row has {count} {media}; the limit is {limit} ({settings[media]})")
-    return [each or _NOTHING for each in candidates.values()]
+            raise _bad(f"the row has {count} {kind}s; the limit is {limit} ({setting})")
 
 
 def decided_by_gold(row: Mapping[str, Any], judge: JudgeConfig) -> bool:
@@ -60,52 +75,60 @@ def decided_by_gold(row: Mapping[str, Any], judge: JudgeConfig) -> bool:
     return judge.declared_format.about == "pair" and row["gold"] in GOLD_VALUES
 
 
-def nothing_to_compare(candidates: Sequence[Content], kind: CandidateKind) -> str | None:
+def nothing_to_compare(candidates: Sequence[Sequence[Piece]], kind: CandidateKind) -> str | None:
     """Why candidates cannot be compared: one is empty, or two are equal, media included."""
-    for letter, content in zip(LETTERS, candidates, strict=False):
-        if _is_empty(getattr(content, _MADE_OF[kind][0])):
+    needed, _ = _MADE_OF[kind]
+    for letter, pieces in zip(LETTERS, candidates, strict=False):
+        if not any(of == needed and (of != "text" or value.strip()) for of, value in pieces):
             return f"candidate {letter} is empty"
     for (i, first), (j, second) in itertools.combinations(enumerate(candidates), 2):
-        if first == second:
+        if list(first) == list(second):
             return f"candidates {LETTERS[i]} and {LETTERS[j]} are equal"
     return None
 
 
-def question_of(row: Mapping[str, Any]) -> str:
-    """The question as the judge reads it: the prompt, or a conversation with its roles named.
+def check_question(row: Mapping[str, Any]) -> None:
+    """Checks that a row's messages ask something.
 
     Raises:
-        RowRejected: both or neither are given, or a message lacks text or has an unknown role.
+        RowRejected: there are none, or one is empty or has an unknown role, or the last is not the
+            user's.
     """
-    prompt, messages = row["prompt"], row["messages"]
-    if prompt and messages:
-        raise _bad("both prompt and messages are given, expected one of them")
-    if prompt and prompt.strip():
-        return str(prompt)
+    messages = row["messages"]
     if not messages:
-        raise _bad("prompt is empty, and there are no messages")
-    turns = []
+        raise _bad("there is no question: messages hold nothing")
     for message in messages:
         if message is None or message["role"] not in ROLES or not message["content"]:
             raise _bad(f"message {message!r}: expected a role of {', '.join(ROLES)} and content")
-        turns.append(f"{message['role'].capitalize()}: {message['content']}")
     if messages[-1]["role"] != "user":
         raise _bad(f"the conversation ends with {messages[-1]['role']}, expected user")
-    return str(messages[0]["content"]) if len(turns) == 1 else "\n\n".join(turns)
+    text = text_of(messages[0]["content"])
+    if len(messages) == 1 and text is not None and not text.strip():
+        raise _bad("the question has no text")
 
 
-def _responses(row: Mapping[str, Any], judge: JudgeConfig) -> dict[str, Mapping[str, Any]]:
-    least, most = judge.declared_format.counts
-    found = row["candidates"] or ()
-    responses = {name: row[name] for name in RESPONSES}
-    if not found and (least == most == 2 or (least <= 2 <= most and all(responses.values()))):
-        return responses
-    if not least <= len(found) <= most:
-        expected = f"{least}" if least == most else f"{least} to {most}"
-        raise _bad(
-            f"the row has {len(found)} candidates; the format {judge.format} takes {expected}"
-        )
-    return {f"candidate {LETTERS[index]}": each for index, each in enumerate(found)}
+def question_of(
+    row: Mapping[str, Any], asked: Sequence[Sequence[Piece]]
+) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
+    """The question as the judge reads it: the media that it begins with, and what follows.
+
+    A conversation has its roles named; media that its user begins with stand before all of it.
+
+    Args:
+        row: one that ``check_question`` passes.
+        asked: the contents of its messages, with their media.
+    """
+    first = opening(row["messages"])
+    opened = asked[first]
+    count = next((n for n, (kind, _) in enumerate(opened) if kind == "text"), len(opened))
+    context, rest = opened[:count], opened[count:]
+    if len(asked) == 1:
+        return tuple(context), tuple(rest)
+    pieces: list[Piece] = []
+    for number, message in enumerate(row["messages"]):
+        pieces.append(("text", "\n\n" * bool(number) + f"{message['role'].capitalize()}: "))
+        pieces += rest if number == first else asked[number]
+    return tuple(context), tuple(pieces)
 
 
 def _check_candidate(
@@ -118,15 +141,15 @@ def _check_candidate(
     """
     if candidate is None:
         return f"{name} is null"
+    content = candidate["content"]
     needed, forbidden = _MADE_OF[kind]
-    for media in forbidden:
-        if candidate[media]:
-            raise _bad(f"{name} has {media}; judge.candidates {kind!r} takes {needed} only")
-    return f"{name} is empty: it has no {needed}" if _is_empty(candidate[needed]) else None
-
-
-def _is_empty(content: object) -> bool:
-    return not content or (isinstance(content, str) and not content.strip())
+    for medium in forbidden:
+        if media_of(content, medium):
+            takes = needed if needed == "text" else f"{needed}s"
+            raise _bad(f"{name} has {medium}s; judge.candidates {kind!r} takes {takes} only")
+    if needed == "text":
+        return None if (text_of(content) or "").strip() else f"{name} is empty: it has no text"
+    return None if media_of(content, needed) else f"{name} is empty: it has no {needed}s"
 
 
 def _bad(detail: str) -> RowRejected:

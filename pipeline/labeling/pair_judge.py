@@ -120,7 +120,7 @@ class Judge:
 
         Args:
             unit: the unit of the pairs.
-            pairs: rows of pairs v1 with their ``defect``.
+            pairs: rows of pairs v2 with their ``defect``.
             stamp: ``judge_id``, ``run_id`` and ``epoch``.
             earlier: labels that are reused, except for rows that are asked about again.
             stopping: called before each pair: whether the run is to stop.
@@ -263,9 +263,10 @@ class Judge:
         prompt = prepared.prompts.get(order)
         if prompt is None:  # a later permutation of a ranking
             prompt = await self._in_thread(self._prompting.prompt, prepared, order)
-        ending = ending_of(self._judge, len(order), prompt.chat.user)
-        how = replace(how, ending=ending)
-        chat, ended = prompt.chat, ending is not None
+        chat = prompt.chat
+        media = bool(chat.images or chat.clips)
+        ending = ending_of(self._judge, len(order), chat.user, media=media)
+        how, ended = replace(how, ending=ending), ending is not None
         shown = rendering_of(images=bool(chat.images), videos=bool(chat.clips), ended=ended)
         try:
             async with asyncio.timeout(limit):
@@ -276,7 +277,10 @@ class Judge:
             outcome = Reason.TIMEOUT
             return Vote(order=order, seed=seed, outcome=outcome, detail=detail, rendering=shown)
         self._purse.pay(reply.prompt_tokens, reply.cached_tokens, reply.output_tokens)
-        return self._read(order, seed, shown, reply)
+        vote = self._read(order, seed, shown, reply)
+        if vote.parsed or ending is None or (end := ending.last_end(reply.text)) is None:
+            return vote
+        return replace(vote, cut_text=reply.text[end:].strip() or None)
 
     def _read(self, order: str, seed: int, shown: Rendering, reply: Reply) -> Vote:
         text = self._judge.reply_prefix + reply.text

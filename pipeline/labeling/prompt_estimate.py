@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.labeling.read_pairs import ShardTask, first_pairs
+from pipeline.pairs.contents import Part, contents_of
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.store.object_store import Store
 
@@ -31,27 +32,19 @@ def estimate_prompt_tokens(
     area, media = judge.media.factor**2, judge.media
     clip = min(media.video.total_pixels, media.video.max_frames * media.video.max_pixels)
     picture = media.square**2 if media.square else media.max_pixels
-    caps = {"images": picture / area, "videos": clip / area / _FRAMES_A_TOKEN}
+    caps = {"image": picture / area, "video": clip / area / _FRAMES_A_TOKEN}
+    mapping = mapping.narrowed(["messages", "candidates"], media=True)
     return statistics.fmean(
-        (frame + _characters(pair)) / _CHARACTERS_A_TOKEN
-        + sum(cap * _count(pair, kind) for kind, cap in caps.items())
+        frame / _CHARACTERS_A_TOKEN + sum(_tokens(part, caps) for part in _parts(pair))
         for pair in first_pairs(source, task, mapping).to_pylist()
     )
 
 
-def _characters(pair: Mapping[str, Any]) -> int:
-    texts = [
-        pair["prompt"],
-        *((message or {}).get("content") for message in pair["messages"] or ()),
-        *(candidate.get("text") for candidate in _candidates(pair)),
-    ]
-    return sum(len(text) for text in texts if text)
+def _parts(pair: Mapping[str, Any]) -> list[Part]:
+    return [part for content in contents_of(pair) for part in content]
 
 
-def _count(pair: Mapping[str, Any], kind: str) -> int:
-    return sum(len(holder.get(kind) or ()) for holder in (pair, *_candidates(pair)))
-
-
-def _candidates(pair: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    found = [pair["response_a"], pair["response_b"], *(pair["candidates"] or ())]
-    return [candidate for candidate in found if candidate]
+def _tokens(part: Part, caps: Mapping[str, float]) -> float:
+    if part["type"] == "text":
+        return len(part["text"] or "") / _CHARACTERS_A_TOKEN
+    return caps[part["type"]]

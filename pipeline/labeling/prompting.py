@@ -7,13 +7,14 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.engines.engine import Chat, ChatPart, Layout, Rendered
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.row_checks import (
-    candidates_of,
+    check_candidates,
+    check_question,
     decided_by_gold,
     nothing_to_compare,
     question_of,
@@ -21,9 +22,8 @@ from pipeline.judging.row_checks import (
 from pipeline.judging.votes import LETTERS
 from pipeline.media.decoder import MediaDecoder
 from pipeline.media.media_store import MediaStore
-from pipeline.pairs.conversations import Part, Unfit, text_part
-from pipeline.pairs.pair_hash import Content, pair_hash
-from pipeline.pairs.placing import leading, place
+from pipeline.pairs.contents import Part, question_parts
+from pipeline.pairs.pair_hash import Piece, pair_hash
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 
@@ -35,13 +35,16 @@ class Identified:
     """A row whose media are fetched and not decoded yet: enough to identify its pair.
 
     Attributes:
+        context: media that the question begins with.
+        question: what follows them.
+        candidates: the contents of each.
         alike: why there is nothing to ask of a pair that a person has decided; None otherwise.
     """
 
     pair_hash: str
-    question: str
-    context: Content
-    candidates: tuple[Content, ...]
+    context: tuple[Piece, ...]
+    question: tuple[Piece, ...]
+    candidates: tuple[tuple[Piece, ...], ...]
     alike: str | None = None
 
 
@@ -94,19 +97,19 @@ class Prompting:
         """
         if pair["defect"] is not None:
             raise RowRejected(Reason.BAD_ROW, pair["defect"])
-        question, candidates = question_of(pair), candidates_of(pair, self._judge)
-        context = self._content(pair, None)
-        if (context.images or context.videos) and not self._prompt.shows_media:
+        check_question(pair)
+        check_candidates(pair, self._judge)
+        if not self._prompt.shows_media and any(p["type"] != "text" for p in question_parts(pair)):
             detail = "the row has pictures or videos, which the judge's bundle does not show"
             raise RowRejected(Reason.BAD_ROW, detail)
-        contents = tuple(self._content(each, each["text"]) for each in candidates)
-        for content in (replace(context, text=question), *contents):
-            _check_places(content)
-        alike = nothing_to_compare(contents, self._judge.candidates)
+        asked = [self._fetched(each["content"]) for each in pair["messages"]]
+        answers = tuple(self._fetched(each and each["content"]) for each in pair["candidates"])
+        alike = nothing_to_compare(answers, self._judge.candidates)
         if alike and not decided_by_gold(pair, self._judge):
             raise RowRejected(Reason.BAD_ROW, alike)
-        hashed = pair_hash(pair, contents, context)
-        return Identified(hashed, question, context, contents, alike)
+        context, question = question_of(pair, asked)
+        hashed = pair_hash(pair, asked, answers)
+        return Identified(hashed, context, question, answers, alike)
 
     def prepare(self, row: Identified) -> Prepared:
         """Decodes a row's media and lays out its first round.
@@ -114,13 +117,11 @@ class Prompting:
         Raises:
             RowRejected: a medium cannot be decoded, or the prompt is too long.
         """
-        context, question = self._decoded(replace(row.context, text=row.question))
-        answers = (self._decoded(content) for content in row.candidates)
         prepared = Prepared(
             row.pair_hash,
-            context,
-            question,
-            tuple((*media, *_on_a_new_line(rest, media)) for media, rest in answers),
+            self._decoded(row.context),
+            self._decoded(row.question),
+            tuple(_on_a_new_line(self._decoded(pieces)) for pieces in row.candidates),
         )
         format_ = self._judge.declared_format
         first = format_.orders(len(row.candidates), 0, row.pair_hash)
@@ -147,48 +148,35 @@ class Prompting:
             prepared.prompts[order] = self._layout.render(chat)
         return prepared.prompts[order]
 
-    def _content(self, holder: Mapping[str, Any], text: str | None) -> Content:
-        images, videos = (
-            tuple(self._fetch(reference, name) for reference in holder[name] or ())
-            for name in ("images", "videos")
+    def _fetched(self, content: Sequence[Part] | None) -> tuple[Piece, ...]:
+        return tuple(
+            (part["type"], self._fetch(part) if part["type"] != "text" else part["text"] or "")
+            for part in content or ()
         )
-        return Content(text, images, videos)
 
-    def _fetch(self, reference: Mapping[str, Any] | None, name: str) -> bytes:
+    def _fetch(self, part: Part) -> bytes:
+        reference = part[part["type"]]
         if reference is None:
-            raise RowRejected(Reason.MEDIA_MISSING, f"an entry of {name} is null")
+            raise RowRejected(
+                Reason.MEDIA_MISSING, f"a null among {part['type']}s: neither bytes nor path"
+            )
         return self._media.fetch(reference)
 
-    def _decoded(self, content: Content) -> tuple[tuple[ChatPart, ...], tuple[ChatPart, ...]]:
-        """The media that a content begins with, and the rest of it, media in their places."""
-        images = [self._decoder.image(data) for data in content.images]
-        clips = [self._decoder.clip(data) for data in content.videos]
-        first, rest = leading(_placed(content.text, images, clips))
-        return tuple(map(_shown, first)), tuple(map(_shown, rest))
+    def _decoded(self, pieces: Sequence[Piece]) -> tuple[ChatPart, ...]:
+        def shown(kind: str, value: Any) -> ChatPart:
+            if kind == "text":
+                return str(value)
+            return self._decoder.image(value) if kind == "image" else self._decoder.clip(value)
+
+        return tuple(shown(*piece) for piece in pieces)
 
 
-def _placed(text: str | None, images: Sequence[Any], videos: Sequence[Any]) -> list[Part]:
-    held = {"image": images, "video": videos}
-    return place([[text_part(text)] if text else []], held)[0]
-
-
-def _check_places(content: Content) -> None:
-    try:
-        _placed(content.text, content.images, content.videos)
-    except Unfit as error:
-        raise RowRejected(Reason.BAD_ROW, str(error)) from error
-
-
-def _shown(part: Part) -> ChatPart:
-    shown: ChatPart = part[part["type"]]
-    return shown
-
-
-def _on_a_new_line(rest: tuple[ChatPart, ...], media: tuple[ChatPart, ...]) -> tuple[ChatPart, ...]:
-    """The texts of an answer, beneath the media that it begins with."""
-    if not media or not rest or not isinstance(rest[0], str):
-        return rest
-    return ("\n" + rest[0], *rest[1:])
+def _on_a_new_line(answer: tuple[ChatPart, ...]) -> tuple[ChatPart, ...]:
+    """An answer, its text beneath the media that it begins with."""
+    texts = [number for number, part in enumerate(answer) if isinstance(part, str)]
+    if not texts or texts[0] == 0:
+        return answer
+    return (*answer[: texts[0]], "\n", *answer[texts[0] :])
 
 
 def media_threads(count: int) -> ThreadPoolExecutor:

@@ -15,15 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.pairs.isolated_reading import open_groups
+from pipeline.pairs.pair_fields import READ
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.parts.units import Unit
 from pipeline.store.object_store import Store
-from schemas.pairs import PAIRS
 
 _UNIT_BYTES = 2**30  # stays clear of the 2 GiB that the 32-bit offsets of a unit can address
 
-# A pair, and why its row cannot be judged (null for a good one).
-READ_ROW = pa.struct([*PAIRS, pa.field("defect", pa.string())])
+READ_ROW = pa.struct(list(READ))
 UNITS = pa.schema(
     [
         ("shard", pa.string()),
@@ -180,4 +179,4 @@ class _Ids:
         text = "pair_id repeats that of an earlier row of the shard"
         none = pa.scalar(None, pa.string())
         defect = pc.coalesce(pairs["defect"], pc.if_else(repeated, text, none))
-        return pairs.set_column(pairs.num_columns - 1, "defect", defect)
+        return pairs.set_column(pairs.column_names.index("defect"), "defect", defect)

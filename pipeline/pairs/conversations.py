@@ -13,10 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.pairs.arrow_values import DecimalNumber
-
-Part = dict[str, Any]
-Media = dict[str, Any]
-Message = dict[str, Any]
+from pipeline.pairs.contents import Media, Message, Part, media_part, text_part
 
 _ROLES = {
     **{role: role for role in ("system", "user", "assistant", "tool")},
@@ -138,16 +135,6 @@ def media_list(value: object) -> list[Media | None]:
     return [] if found is None else [found]
 
 
-def text_part(value: str) -> Part:
-    """A part that is a text."""
-    return {"type": "text", "text": value, "image": None, "video": None}
-
-
-def media_part(kind: str, value: Media | None) -> Part:
-    """A part that is an ``image`` or a ``video``; without media, a place for one."""
-    return {"type": kind, "text": None, "image": None, "video": None} | {kind: value}
-
-
 def content(value: object) -> list[Part]:
     """A message's content, a text or a list of parts, as parts."""
     match value:
@@ -183,7 +170,7 @@ def messages(value: object) -> list[Message]:
         Unfit: it is no conversation, or a message has an unknown role or content.
     """
     match value:
-        case None:
+        case None | "":
             return []
         case str():
             return [{"role": "user", "content": content(value)}]

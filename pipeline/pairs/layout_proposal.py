@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.pairs.arrow_values import values_of
+from pipeline.pairs.contents import shown_text
 from pipeline.pairs.isolated_reading import first_rows
 from pipeline.pairs.known_layouts import Layout, fitting_layouts, layout_names
 from pipeline.pairs.mapped_rows import pair_of
@@ -75,17 +77,23 @@ def _fitting(layout: Layout, rows: Sequence[Row]) -> int:
 
 def _fits(layout: Layout, row: Row) -> bool:
     pair, problems = pair_of(layout.mapping, row)
-    asked = pair["prompt"] or pair["messages"]
-    return bool(not problems and asked and (pair["response_a"] or pair["candidates"]))
+    return bool(not problems and pair["messages"] and any(pair["candidates"] or ()))
 
 
 def _shown(layout: Layout, rows: Sequence[Row]) -> list[str]:
     """How the first row that fits reads."""
     for number, row in enumerate(rows):
-        if _fits(layout, row):
-            pair, _ = pair_of(layout.mapping, row)
-            there = {name: value for name, value in pair.items() if value is not None}
-            return [f"row {number} reads:", *(f"  {n}: {_clipped(v)}" for n, v in there.items())]
+        if not _fits(layout, row):
+            continue
+        pair, _ = pair_of(layout.mapping, row)
+        said = [(each["role"], shown_text(each["content"])) for each in pair["messages"]]
+        said += [
+            (f"candidate {letter}", each and shown_text(each["content"]))
+            for letter, each in zip(string.ascii_lowercase, pair["candidates"], strict=False)
+        ]
+        names = ("pair_id", "gold", "gold_scores", "source", "metadata")
+        said += [(name, pair[name]) for name in names if pair[name] is not None]
+        return [f"row {number} reads:", *(f"  {name}: {_clipped(value)}" for name, value in said)]
     return []
 
 

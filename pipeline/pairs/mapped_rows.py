@@ -1,4 +1,4 @@
-"""Rows of any table as pairs v1: stored columns in whole, mapped fields row by row.
+"""Rows of any table as pairs v2: stored columns in whole, all other fields row by row.
 
 Types never decide whether a table can be read: a value that does not fit costs its row, whose
 defect then names the field, the expression, what it got and what it expected.
@@ -15,13 +15,12 @@ import pyarrow.compute as pc
 
 from pipeline.pairs.arrow_layouts import Mismatch
 from pipeline.pairs.arrow_values import values_of
+from pipeline.pairs.contents import KINDS
 from pipeline.pairs.contract_checks import row_problems
 from pipeline.pairs.expressions import Expression
-from pipeline.pairs.pair_fields import Group
+from pipeline.pairs.pair_fields import READ, Group, Reading
 from pipeline.pairs.pair_mapping import PairMapping
-from pipeline.pairs.placing import KINDS
 from pipeline.pairs.stored_columns import stored_column
-from schemas.pairs import PAIRS
 
 _BATCH_BYTES = 2**30  # pieces that stay clear of the 2 GiB that 32-bit offsets can address
 _Problems = dict[int, list[str]]
@@ -30,7 +29,7 @@ _Problems = dict[int, list[str]]
 def to_pairs(
     mapping: PairMapping, table: pa.Table | pa.RecordBatch, ids: Sequence[str] | None = None
 ) -> pa.Table:
-    """Rows as pairs v1, in their order, with the column ``defect``.
+    """Rows as pairs in memory (``pair_fields.READ``), in their order.
 
     Args:
         mapping: where the fields are.
@@ -38,7 +37,7 @@ def to_pairs(
         ids: what to call them, if the mapping gives no ids.
 
     Returns:
-        exactly the columns of `PAIRS`, and ``defect``: why the row cannot be judged, or null.
+        exactly the columns of ``READ``.
     """
     if isinstance(table, pa.RecordBatch):
         table = pa.Table.from_batches([table])
@@ -51,13 +50,14 @@ def to_pairs(
 
 
 def pair_of(mapping: PairMapping, row: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """One row, given as Python values, as a row of pairs v1, and what does not fit in it."""
-    pair: dict[str, Any] = dict.fromkeys(PAIRS.names)
+    """One row, given as Python values, as a pair in memory, and what does not fit in it."""
+    pair: dict[str, Any] = dict.fromkeys(READ.names)
     problems: list[str] = []
     schema = pa.schema([(name, pa.null()) for name in row])
     for group in mapping.groups:
-        expressions = mapping.by_expressions(group)
-        made, found = group.read(expressions, row, _strict(mapping, expressions, schema))
+        made, found = group.read(
+            mapping.by_expressions(group), row, _reading(mapping, group, schema)
+        )
         pair |= made
         problems += found
     return pair, problems
@@ -69,55 +69,53 @@ def pair_ids(mapping: PairMapping, batch: pa.RecordBatch) -> pa.Array:
 
 
 def _piece(mapping: PairMapping, batch: pa.RecordBatch, ids: Sequence[str] | None) -> pa.Table:
-    columns = {field.name: pa.nulls(len(batch), field.type) for field in PAIRS}
+    columns = {field.name: pa.nulls(len(batch), field.type) for field in READ}
     problems: _Problems = defaultdict(list)
-    by_row: list[tuple[Group, dict[str, str]]] = []
+    by_row: list[Group] = []
     for group in mapping.groups:
-        if mapping.is_stored(group):
+        if mapping.is_v2(group, batch.schema):
             try:
                 columns |= _stored(mapping, group, batch)
                 continue
             except Mismatch:  # read value by value, then
                 pass
-        if expressions := mapping.by_expressions(group):
-            by_row.append((group, expressions))
+        if mapping.by_expressions(group):
+            by_row.append(group)
     if by_row:
         columns |= _read_rows(mapping, by_row, batch, problems)
     if ids is not None:
         columns["pair_id"] = pa.array(ids, pa.string())
-    pairs = pa.Table.from_arrays([columns[name] for name in PAIRS.names], schema=PAIRS)
-    defect = row_problems(pairs) if mapping.only is None else pa.nulls(len(batch), pa.string())
+    if mapping.only is None:
+        columns["defect"] = row_problems(columns)
     if problems:
         texts = ["; ".join(problems[n]) if n in problems else None for n in range(len(batch))]
-        defect = pc.coalesce(pa.chunked_array([pa.array(texts, pa.string())]), defect)
-    return pairs.append_column("defect", defect)
+        columns["defect"] = pc.coalesce(pa.array(texts, pa.string()), columns["defect"])
+    return pa.Table.from_arrays([columns[name] for name in READ.names], schema=READ)
 
 
 def _stored(mapping: PairMapping, group: Group, batch: pa.RecordBatch) -> dict[str, pa.Array]:
     """A group's columns, read from the columns of their own names that are there."""
     names = [name for name in group.columns if name in batch.schema.names]
     wanted = [name for name in names if mapping.only is None or name in mapping.only]
-    return {name: stored_column(name, batch.column(name)) for name in wanted}
+    return {name: stored_column(batch.column(name), READ.field(name).type) for name in wanted}
 
 
 def _read_rows(
-    mapping: PairMapping,
-    groups: Sequence[tuple[Group, dict[str, str]]],
-    batch: pa.RecordBatch,
-    problems: _Problems,
+    mapping: PairMapping, groups: Sequence[Group], batch: pa.RecordBatch, problems: _Problems
 ) -> dict[str, pa.Array]:
     """The columns of some groups, evaluated row by row."""
-    reads = [Expression(text).reads(batch.schema) for _, es in groups for text in es.values()]
+    wanted = [(group, mapping.by_expressions(group)) for group in groups]
+    reads = [Expression(text).reads(batch.schema) for _, es in wanted for text in es.values()]
     roots = {path[:1] for each in reads for path in each.paths}
     names = [name for name in batch.schema.names if () in roots or (name,) in roots]
-    values = [values_of(batch.column(name)) for name in names]
+    values = [_values(batch, name) for name in names]
     rows = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
     rows = rows or [{} for _ in range(len(batch))]
     columns: dict[str, list[Any]] = defaultdict(list)
-    for group, expressions in groups:
-        strict = _strict(mapping, expressions, batch.schema)
+    for group, expressions in wanted:
+        how = _reading(mapping, group, batch.schema)
         for number, row in enumerate(rows):
-            made, found = group.read(expressions, row, strict)
+            made, found = group.read(expressions, row, how)
             if found:
                 problems[number] += found
             for name in group.columns:
@@ -125,9 +123,17 @@ def _read_rows(
     return {name: _array(name, each, problems) for name, each in columns.items()}
 
 
+def _values(batch: pa.RecordBatch, name: str) -> list[Any]:
+    try:
+        return values_of(batch.column(name))
+    except UnicodeDecodeError as error:
+        where = (error.encoding, error.object, error.start, error.end)
+        raise UnicodeDecodeError(*where, f"in column {name}") from error
+
+
 def _array(name: str, values: list[Any], problems: _Problems) -> pa.Array:
-    """A column of pairs v1 of Python values; one that Arrow cannot hold costs its row."""
-    kind = PAIRS.field(name).type
+    """A column of Python values; one that Arrow cannot hold costs its row."""
+    kind = READ.field(name).type
     try:
         return pa.array(values, kind)
     except (pa.ArrowException, UnicodeEncodeError):
@@ -141,18 +147,21 @@ def _array(name: str, values: list[Any], problems: _Problems) -> pa.Array:
     return pa.concat_arrays(arrays)
 
 
-def _strict(mapping: PairMapping, expressions: Mapping[str, str], schema: pa.Schema) -> set[str]:
-    """Kinds of media for which a placeholder is never a mere text.
+def _reading(mapping: PairMapping, group: Group, schema: pa.Schema) -> Reading:
+    """How a group's values are put together.
 
-    The layout says so, or a mapped column has such media.
+    For a kind of media a placeholder is never a mere text where the layout says so, or where a
+    mapped column has such media.
     """
+    expressions = mapping.by_expressions(group)
     given = {kind: expressions.get(f"{kind}s") for kind in KINDS}
-    return {
+    strict = frozenset(
         kind
         for kind, text in given.items()
         if text is not None and not mapping.stored
         if kind in mapping.placeholders or Expression(text).reads(schema).paths
-    }
+    )
+    return Reading(strict, mapping.media, mapping.is_v1(group, schema))
 
 
 def _pieces(table: pa.Table) -> Iterator[pa.RecordBatch]:

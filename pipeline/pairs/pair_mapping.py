@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
+import pyarrow.types as pt
 
+from pipeline.pairs.arrow_layouts import is_list
 from pipeline.pairs.expressions import Expression
 from pipeline.pairs.pair_fields import GROUPS, STORED, Group
 
@@ -31,13 +33,14 @@ class PairMapping:
 
     Attributes:
         expressions: JMESPath by field; None leaves the field empty.
-        stored: whether other fields are read from columns of their own names, as pairs v1 has
-            them (the layout ``pairs``).
+        stored: whether other fields are read from columns of their own names, as pairs v1 and v2
+            have them (the layout ``pairs``).
         layout: the name of the layout that the expressions are of, but for those ``stated``.
         stated: fields whose expressions the user gave: all that these name must be there.
         requires: columns that the layout cannot do without.
         placeholders: kinds of media that placeholders in texts always ask for.
-        only: the columns of pairs v1 that are wanted, the others being null; None for all.
+        only: the columns of pairs v2 that are wanted, the others being null; None for all.
+        media: whether the bytes of media are read.
     """
 
     expressions: tuple[tuple[str, str | None], ...] = ()
@@ -47,10 +50,11 @@ class PairMapping:
     requires: tuple[str, ...] = ()
     placeholders: tuple[str, ...] = ()
     only: frozenset[str] | None = None
+    media: bool = True
 
-    def narrowed(self, only: Collection[str]) -> PairMapping:
-        """The same mapping, of some columns of pairs v1."""
-        return replace(self, only=frozenset(only))
+    def narrowed(self, only: Collection[str], *, media: bool = False) -> PairMapping:
+        """The same mapping, of some columns of pairs v2, without media but for their places."""
+        return replace(self, only=frozenset(only), media=media)
 
     @property
     def groups(self) -> list[Group]:
@@ -73,6 +77,20 @@ class PairMapping:
             given = {**{field: STORED.get(field, field) for field in group.fields}, **given}
         return {field: text for field in group.fields if (text := given.get(field)) is not None}
 
+    def is_v2(self, group: Group, schema: pa.Schema) -> bool:
+        """Whether a group's columns are those of their own names, and all that is read for it."""
+        return self.is_stored(group) and set(group.v1).isdisjoint(schema.names)
+
+    def in_parts(self, schema: pa.Schema) -> bool:
+        """Whether a table has all contents in parts, as pairs v2."""
+        groups = [group for group in GROUPS if group.v1]
+        return all(self.is_v2(each, schema) and not self.is_v1(each, schema) for each in groups)
+
+    def is_v1(self, group: Group, schema: pa.Schema) -> bool:
+        """Whether a table holds a group as pairs v1 has it: texts, with their media beside them."""
+        there = [schema.field(name).type for name in group.columns if name in schema.names]
+        return self.is_stored(group) and bool(group.v1) and not any(map(_of_parts, there))
+
     def check(self, schema: pa.Schema) -> list[str]:
         """What is missing in a table of ``schema``, one line each; [] if nothing."""
         there = f"columns there: {', '.join(schema.names) or 'none'}"
@@ -86,6 +104,10 @@ class PairMapping:
                 missing = Expression(text).reads(schema).missing
                 problems += [f"{field} ({text}): {problem}" for problem in missing]
         mapped = {field for field, text in self.expressions if text is not None}
+        for needed in () if self.stored else (["messages"], ["a", "b", "candidates"]):
+            if mapped.isdisjoint(needed):
+                names = " or ".join(needed)
+                problems.append(f"map: no expression gives {names}: there is nothing to judge")
         for columns, fields in _REQUIRED if self.stored else ():
             if mapped.isdisjoint(fields) and not set(columns) & set(schema.names):
                 names = " or ".join(map(repr, columns))
@@ -116,7 +138,7 @@ class PairMapping:
     def _reads(self, schema: pa.Schema) -> Iterator[tuple[str, _Path]]:
         """Fields, and the paths that each of them reads."""
         for group in self.groups:
-            if self.is_stored(group):
+            if self.is_v2(group, schema):
                 for name in group.columns:
                     if name in schema.names and (self.only is None or name in self.only):
                         yield name, (name,)
@@ -124,3 +146,11 @@ class PairMapping:
             for field, text in self.by_expressions(group).items():
                 for path in Expression(text).reads(schema).paths:
                     yield field, path
+
+
+def _of_parts(kind: pa.DataType) -> bool:
+    """Whether a column's items have contents of parts, as in pairs v2."""
+    if not is_list(kind) or not pt.is_struct(kind.value_type):
+        return False
+    at = kind.value_type.get_field_index("content")
+    return at >= 0 and is_list(kind.value_type.field(at).type)

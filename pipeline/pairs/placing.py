@@ -1,6 +1,7 @@
 """Puts media where they stand: at ``<image>`` and ``<video>`` in texts, at parts that lack theirs.
 
-Media without any place stand before the question, as in pairs v1.
+Media without any place stand before the conversation, as in pairs v1: they begin the user's first
+message.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from pipeline.pairs.conversations import Part, Unfit, media_part, text_part
+from pipeline.pairs.contents import KINDS, Part, leading, media_part, text_part
+from pipeline.pairs.conversations import Unfit
 
-KINDS = ("image", "video")
 _PLACEHOLDER = re.compile(r"<(image|video)>")
 
 
@@ -19,14 +20,16 @@ def place(
     contents: Sequence[Sequence[Part]],
     held: Mapping[str, Sequence[Any]],
     strict: Collection[str] = (),
+    first: int = 0,
 ) -> list[list[Part]]:
     """Fills the places for media, kind by kind, in reading order.
 
     Args:
-        contents: parts, message by message; the last one is the question's.
+        contents: parts, message by message.
         held: the media to place, by kind (``image``, ``video``), in order.
         strict: kinds whose placeholders ask for media even where a row holds none of them;
             otherwise such a placeholder is a text like any other.
+        first: the content that media without a place begin.
 
     Raises:
         Unfit: there are places, and not as many as media.
@@ -48,40 +51,20 @@ def place(
                 for parts in placed
             ]
         elif media:
-            _put_first(placed, [media_part(kind, each) for each in media])
+            before, rest_of_it = leading(placed[first])
+            placed[first] = [*before, *(media_part(kind, each) for each in media), *rest_of_it]
     return placed
-
-
-def leading(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
-    """The media that a content begins with, and the rest of it."""
-    count = next((n for n, part in enumerate(parts) if part["type"] == "text"), len(parts))
-    return list(parts[:count]), list(parts[count:])
-
-
-def with_placeholders(contents: Sequence[Sequence[Part]]) -> list[str]:
-    """Contents as texts, a placeholder for each of their media.
-
-    There are none if all media lead the last content: then they stand before the question.
-    """
-    last = leading(contents[-1])[1] if contents else []
-    plain = not any(part["type"] != "text" for parts in [*contents[:-1], last] for part in parts)
-    marks = {kind: "" if plain else f"<{kind}>" for kind in KINDS}
-    return ["".join(p["text"] or marks.get(p["type"], "") for p in parts) for parts in contents]
 
 
 def _is_place(part: Part, kind: str) -> bool:
     return bool(part["type"] == kind and part[kind] is None)
 
 
-def _put_first(contents: list[list[Part]], media: list[Part]) -> None:
-    if not contents:
-        raise Unfit(f"got {len(media)} {media[0]['type']}s, expected messages that they belong to")
-    pictures, rest = leading(contents[-1])
-    contents[-1] = [*pictures, *media, *rest]
-
-
-def _split(parts: Sequence[Part], kind: str) -> list[Part]:
+def _split(parts: list[Part], kind: str) -> list[Part]:
     """Placeholders of a kind as parts; line breaks between them and the content's ends go."""
+    mark = f"<{kind}>"
+    if not any(mark in (part["text"] or "") for part in parts):
+        return parts
     split: list[Part] = []
     for part in parts:
         pieces = _PLACEHOLDER.split(part["text"] or "") if part["type"] == "text" else []
@@ -93,10 +76,6 @@ def _split(parts: Sequence[Part], kind: str) -> list[Part]:
                 split.append(media_part(kind, None))
             else:
                 split.append(text_part(f"<{piece}>" if index % 2 else piece))
-    if split == list(parts):
-        return split
-    if split[0]["type"] == "text" and not split[0]["text"]:
-        split = split[1:]
     return _trimmed([part for part in split if part["text"] != ""])
 
 

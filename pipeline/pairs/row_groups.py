@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.pairs.mapped_rows import pair_ids, to_pairs
+from pipeline.pairs.pair_fields import READ
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.shard_columns import ShardColumns
 from pipeline.runtime.errors import StorageError
 from pipeline.store.object_store import Store
-from schemas.pairs import PAIRS
 
 BATCH_ROWS = 32  # at most, decoded at a time
 _BATCH_BYTES = 64 * 2**20  # about the most bytes decoded at a time; one row is the least
@@ -35,7 +35,7 @@ class GroupReader:
         file = self._open()
         self._footer = file.metadata
         self._shard = ShardColumns(key, file.schema_arrow)
-        self._columns = self._shard.read_by(mapping)
+        self._columns = self._shard.read_by(mapping, file.schema)
         groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
         self._rows: list[int] = [group.num_rows for group in groups]
         self._starts = [0, *itertools.accumulate(self._rows)]
@@ -57,9 +57,10 @@ class GroupReader:
             group: its number.
             singly: one row at a time.
         """
-        info = self._file.metadata.row_group(group)
-        done, rows = 0, 1 if singly else rows_at_a_time(info, self._columns)
+        done = 0
         try:
+            info = self._file.metadata.row_group(group)
+            rows = 1 if singly else rows_at_a_time(info, self._columns)
             for pairs in self._batches(self._file, group, rows):
                 yield pairs
                 done += pairs.num_rows
@@ -72,8 +73,9 @@ class GroupReader:
         if self._mapping.makes_ids:
             return list(self._names(group, 0, self._rows[group]))
         try:
-            columns = self._shard.read_by(self._mapping.narrowed(["pair_id"]))
-            for batch in self._open().iter_batches(
+            file = self._open()
+            columns = self._shard.read_by(self._mapping.narrowed(["pair_id"]), file.schema)
+            for batch in file.iter_batches(
                 BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False
             ):
                 ids += self._ids_of(self._shard.whole(batch))
@@ -181,18 +183,18 @@ def rows_at_a_time(info: pq.RowGroupMetaData, columns: Sequence[str] | None = No
 
 def undecodable(ids: Sequence[str | None], why: str) -> pa.Table:
     """Rows of pairs of which only the ids are known, with their common defect."""
-    nothing = pa.Table.from_arrays([pa.nulls(len(ids), f.type) for f in PAIRS], schema=PAIRS)
-    rows = nothing.set_column(0, PAIRS.field("pair_id"), pa.array(ids, pa.string()))
-    return rows.append_column("defect", pa.repeat(pa.scalar(why), len(ids)))
+    columns = {field.name: pa.nulls(len(ids), field.type) for field in READ}
+    columns |= {"pair_id": pa.array(ids, pa.string()), "defect": pa.repeat(why, len(ids))}
+    return pa.table(columns, READ)
 
 
 def _bad_value(pairs: pa.Table | None, error: Exception) -> str:
     """The defect of a row that was decoded but does not make a valid pair."""
     if isinstance(error, UnicodeDecodeError):
-        return f"text is not UTF-8: {_first_line(error)}"
+        return f"text is not UTF-8 {error.reason}"
     if pairs is None:
         return f"the row cannot be read as a pair: {_first_line(error)}"
-    for name in PAIRS.names:
+    for name in READ.names:
         try:
             pairs[name].validate(full=True)
         except pa.ArrowInvalid as invalid:

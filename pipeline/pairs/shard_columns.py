@@ -33,10 +33,22 @@ class ShardColumns:
         for name in self._folders:
             self.schema = self.schema.append(pa.field(name, pa.string()))
 
-    def read_by(self, mapping: PairMapping) -> list[str]:
+    def read_by(self, mapping: PairMapping, stored: pq.ParquetSchema) -> list[str]:
         """What a mapping reads of the file: columns, or fields of them such as ``info.clips``."""
-        names = mapping.needed(self.schema)
-        return [name for name in names if name.partition(".")[0] not in self._folders]
+        names = [
+            name
+            for name in mapping.needed(self.schema)
+            if name.partition(".")[0] not in self._folders
+        ]
+        if mapping.media:
+            return names
+        leaves = (stored.column(number) for number in range(len(stored)))
+        return [
+            leaf.path
+            for leaf in leaves
+            if any(f"{leaf.path}.".startswith(f"{name}.") for name in names)
+            and not (leaf.physical_type.endswith("BYTE_ARRAY") and leaf.logical_type.type == "NONE")
+        ]
 
     def whole(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """A batch of the file, with the columns of the folders."""
@@ -49,7 +61,7 @@ class ShardColumns:
 def narrow_batches(
     file: pq.ParquetFile, key: str, mapping: PairMapping, groups: Sequence[int], rows: int
 ) -> Iterator[pa.Table]:
-    """Rows of a shard as pairs v1, without the bytes of any media, which are not read.
+    """Rows of a shard as pairs.
 
     Args:
         file: the shard's.
@@ -59,13 +71,6 @@ def narrow_batches(
         rows: how many at a time.
     """
     columns = ShardColumns(key, file.schema_arrow)
-    wanted = columns.read_by(mapping)
-    leaves = (file.schema.column(number) for number in range(len(file.schema)))
-    names = [
-        leaf.path
-        for leaf in leaves
-        if any(f"{leaf.path}.".startswith(f"{name}.") for name in wanted)
-        and not (leaf.physical_type.endswith("BYTE_ARRAY") and leaf.logical_type.type == "NONE")
-    ]
+    names = columns.read_by(mapping, file.schema)
     for batch in file.iter_batches(rows, row_groups=groups, columns=names, use_threads=False):
         yield to_pairs(mapping, columns.whole(batch))

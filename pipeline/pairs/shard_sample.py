@@ -6,11 +6,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.pairs.arrow_layouts import Mismatch
+from pipeline.pairs.pair_fields import READ
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.shard_columns import narrow_batches
 from pipeline.pairs.stored_columns import stored_column
 from pipeline.store.object_store import Entry, Store
-from schemas.pairs import PAIRS
 
 _ROWS = 64
 
@@ -24,7 +24,7 @@ def sample_problem(store: Store, entry: Entry, mapping: PairMapping) -> str | No
         StorageError: the store fails.
     """
     source = store.open(entry.key, entry.size)
-    wanted = mapping.narrowed(PAIRS.names)
+    wanted = mapping.narrowed(READ.names)
     try:
         file = pq.ParquetFile(pa.PythonFile(source, mode="r"))
         footer = file.metadata
@@ -43,17 +43,17 @@ def sample_problem(store: Store, entry: Entry, mapping: PairMapping) -> str | No
 
 
 def stored_as_pairs(mapping: PairMapping, schema: pa.Schema) -> bool:
-    """Whether every column that is read is one of pairs v1, in some layout of Arrow.
+    """Whether every column that is read is one of pairs v2, in some layout of Arrow.
 
     Then no value can be of another type, and no sample says more than the schema.
     """
     for group in mapping.groups:
-        if not mapping.is_stored(group):
+        if not mapping.is_v2(group, schema):
             return False
         try:
             for name in group.columns:
                 if name in schema.names:
-                    stored_column(name, pa.nulls(0, schema.field(name).type))
+                    stored_column(pa.nulls(0, schema.field(name).type), READ.field(name).type)
         except Mismatch:
             return False
     return True

@@ -19,7 +19,7 @@ from pydantic import Field
 from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.errors import ConfigError
 from pipeline.store.object_store import Store
-from schemas.pairs import PAIRS
+from schemas.pairs import PAIRS_V2
 
 # Values written between two checks of a page's size: with the default of 1,024 a page of pictures
 # could grow to a whole row group, and one flipped bit would spoil all of it. With small pages the
@@ -59,7 +59,7 @@ class ShardWriter:
         self._properties = _properties()
 
     def add(self, pairs: pa.Table) -> None:
-        """Appends rows of exactly `PAIRS`.
+        """Appends rows of exactly `PAIRS_V2`.
 
         Raises:
             StorageError: a shard cannot be written.
@@ -89,7 +89,7 @@ class ShardWriter:
         if not self._group:
             return
         if self._parquet is None:
-            self._parquet = pq.ParquetWriter(self._file, PAIRS, **self._properties)
+            self._parquet = pq.ParquetWriter(self._file, PAIRS_V2, **self._properties)
         group = pa.concat_tables(self._group)
         self._parquet.write_table(group, row_group_size=group.num_rows)
         self._group = []
@@ -134,7 +134,7 @@ def _shard_name(name: str, index: int) -> str:
 def _properties() -> dict[str, object]:
     """Writer options that name each leaf column, as Parquet writes its path."""
     empty = io.BytesIO()
-    pq.write_table(PAIRS.empty_table(), empty)
+    pq.write_table(PAIRS_V2.empty_table(), empty)
     schema = pq.ParquetFile(empty).schema
     leaves = [schema.column(index).path for index in range(len(schema))]
     text = [leaf for leaf in leaves if not leaf.endswith(".bytes")]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.pairs.contents import question_parts, text_of
 from pipeline.report.pair_sample import KINDS, Specimen
 from pipeline.report.report_config import GalleryConfig
 from pipeline.report.report_words import KINDS as TITLES
@@ -123,7 +124,7 @@ def _card(specimen: Specimen, thumbnails: Thumbnails | None, config: GalleryConf
     problem = label["detail"] if label["status"] == Status.QUARANTINED else None
     reason = ": ".join(filter(None, (label["reason"], problem)))
     problems = ". ".join(dict.fromkeys(filter(None, (reason, specimen.problem))))
-    pictures = thumbnails.of(pair, "the prompt") if thumbnails and pair else ()
+    pictures = thumbnails.of(question_parts(pair), "the prompt") if thumbnails and pair else ()
     return Card(
         place=printable(f"{label['shard']}, row {label['row']:,}"),
         pair_id=fit(label["pair_id"], _NAME_CHARS) or Text("(no id)"),
@@ -169,16 +170,16 @@ def _signed(margin: float) -> str:
 
 
 def _prompt(pair: Mapping[str, Any]) -> str | None:
-    if pair["prompt"] is not None:
-        return str(pair["prompt"])
-    turns = pair["messages"]
-    return "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in turns) if turns else None
+    turns = [(each["role"], text_of(each["content"]) or "") for each in pair["messages"] or ()]
+    if len(turns) == 1:
+        return turns[0][1]
+    return "\n\n".join(f"{role}: {text}" for role, text in turns) or None
 
 
 def _sides(
     label: Mapping[str, Any], pair: Mapping[str, Any], thumbnails: Thumbnails | None, most: int
 ) -> list[Side]:
-    responses = pair["candidates"] or [pair["response_a"], pair["response_b"]]
+    responses = pair["candidates"] or ()
     scores = label["scores"] or []
     found = []
     for number, response in enumerate(responses):
@@ -187,9 +188,9 @@ def _sides(
         found.append(
             Side(
                 name=name,
-                text=fit(response.get("text"), most),
+                text=fit(text_of(response.get("content")), most),
                 model=fit(response.get("model"), _NAME_CHARS),
-                pictures=thumbnails.of(response, f"response {name}")
+                pictures=thumbnails.of(response["content"], f"response {name}")
                 if thumbnails and response
                 else (),
                 score=None if score is None else f"{score:.3g}",

@@ -46,7 +46,7 @@ class Specimen:
 
     Attributes:
         label: its row of labels v1.
-        pair: its row of pairs v1, or None.
+        pair: its row of pairs v2, or None.
         problem: why there is no pair, or what is wrong with it.
         kinds: which of ``KINDS`` it is of.
     """
@@ -74,7 +74,7 @@ class _Block:
         return [value for table in self.tables for value in table["gold"].to_pylist()]
 
     def pair(self, row: int) -> Row | None:
-        """A row of pairs v1 with its ``defect``."""
+        """A row of pairs v2 with its ``defect``."""
         place = row - self.start
         for table in self.tables:
             if place < table.num_rows:
@@ -113,7 +113,7 @@ def draw(
         source: the input root, and ``contents`` its shards' versions.
         shards: those to draw from, each of which has rows.
         labels: reads their labels.
-        columns: where foreign columns hold what pairs v1 asks for.
+        columns: where foreign columns hold what pairs v2 asks for.
         config: how many, and what may be read for them.
         seed: another one draws other rows.
     """

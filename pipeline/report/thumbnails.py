@@ -11,11 +11,13 @@ from typing import Any
 from pipeline.media.decoder import MediaDecoder
 from pipeline.media.media_config import MediaConfig
 from pipeline.media.media_store import MediaStore
+from pipeline.pairs.contents import Part
 from pipeline.report.report_config import GalleryConfig
 from pipeline.runtime.errors import RowRejected, StorageError
 
 _QUALITY = 75
 _DETAIL = 300
+_NAMES = {"image": "picture", "video": "video"}
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,14 @@ class Thumbnails:
         self._media, self._config, self._decoder = media, config, MediaDecoder(limits)
         self._left = config.pictures_kb * 1_024
 
-    def of(self, row: Mapping[str, Any], what: str) -> list[Thumbnail]:
-        """The pictures and videos of a pair or a response, in order.
+    def of(self, parts: Sequence[Part], what: str) -> list[Thumbnail]:
+        """The pictures and videos among the parts of a prompt or a response, in order.
 
         Args:
-            row: has ``images`` and ``videos``.
+            parts: of its contents.
             what: whose they are, for their descriptions.
         """
-        images: Sequence[Any] = row["images"] or ()
-        videos: Sequence[Any] = row["videos"] or ()
-        media = [("picture", item) for item in images] + [("video", item) for item in videos]
+        media = [(_NAMES[p["type"]], p[p["type"]]) for p in parts if p["type"] in _NAMES]
         most = self._config.pictures_a_row
         made = []
         for number, (kind, reference) in enumerate(media[:most], 1):

@@ -15,7 +15,7 @@ from jobs.demo import CONFIG
 from pipeline.aggregation.labeler import Labeler
 from pipeline.engines.engine import Chat, Engine, Rendered, Reply, Sampling, Scorer
 from pipeline.engines.engine_registry import start_engine, start_scorer
-from pipeline.judging.endings import ending_of
+from pipeline.judging.endings import Ending, ending_of
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.pair_judge import Judge
 from pipeline.media.media_store import MediaStore
@@ -72,13 +72,18 @@ class TinyJudge:
             assert replies[-1].prompt_tokens == prompt.length
         return replies
 
+    def ending_of(self, chat: Chat) -> Ending | None:
+        """The ending of replies to a chat, as the job has it."""
+        media = bool(chat.images or chat.clips)
+        return ending_of(self.config.judge, 2, chat.user, media=media)
+
     def replies(self, rows: list[dict[str, Any]]) -> list[Reply]:
         """Greedy replies to both orders of each row, ended as the job ends them."""
         prepared = [self.judge.prepare(row | {"defect": None}) for row in rows]
         prompts = [prompt for pair in prepared for prompt in pair.prompts.values()]
 
         def how(prompt: Rendered) -> Sampling:
-            return replace(GREEDY, ending=ending_of(self.config.judge, 2, prompt.chat.user))
+            return replace(GREEDY, ending=self.ending_of(prompt.chat))
 
         async def all_prompts() -> list[Reply]:
             asked = [self.engine.reply(f"r{i}", p, how(p)) for i, p in enumerate(prompts)]

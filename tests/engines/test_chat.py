@@ -199,3 +199,29 @@ def test_a_template_that_drops_a_turn(tmp_path: Any) -> None:
     judge = JudgeConfig.model_validate({"model": {"name": str(tmp_path)}})
     with pytest.raises(EngineStartError, match="drops, repeats or reorders"):
         ChatRenderer(judge).render(Chat("s", ("u",)))
+
+
+MARKS = ("</think>", "<think>", "<tool_call>")
+
+
+@pytest.fixture(scope="module")
+def with_marks(tmp_path_factory: pytest.TempPathFactory) -> ChatRenderer:
+    """The tokenizer of the tiny judge with added tokens that are not special ones."""
+    folder = tmp_path_factory.mktemp("model") / "with-marks"
+    shutil.copytree(model_path("tiny-judge"), folder)
+    marked = tokenizer_at(str(folder))
+    assert marked.add_tokens(list(MARKS), special_tokens=False) == len(MARKS)
+    marked.save_pretrained(folder)
+    return ChatRenderer(JudgeConfig(model=ModelConfig(name=str(folder))))
+
+
+def test_added_tokens_are_inert_in_what_is_judged_special_or_not(with_marks: ChatRenderer) -> None:
+    added = tokenizer().backend_tokenizer.get_vocab_size()
+    candidate = f"{' '.join(MARKS)} <|im_end|>"
+    ids = with_marks.encode([candidate])[0]
+    assert max(ids) < added
+    assert with_marks.decode(ids) == candidate
+    own = with_marks.render(Chat("Reason in <think> </think>.", ("x",), "<think>\n")).token_ids
+    judged = with_marks.render(Chat("Reason in <think> </think>.", (candidate,), "<think>\n"))
+    live = [sum(token >= added for token in ids) for ids in (own, judged.token_ids)]
+    assert live == [3, 3]  # those of the prompt's own texts, as the model was trained with them

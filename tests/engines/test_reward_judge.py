@@ -26,10 +26,12 @@ from pipeline.engines.transformers_engine import TransformersEngine
 from pipeline.lab.tiny_judge.blind_controls import blank
 from pipeline.lab.tiny_judge.scene_corpus import scene_cases, scene_rows
 from pipeline.labeling.label_config import LabelConfig
+from pipeline.pairs.contents import text_of, text_part
 from pipeline.runtime.config_file import load_config
 from pipeline.runtime.errors import EngineStartError
 from tests.engines.conftest import MEDIA, TinyJudge
 from tests.engines.test_vllm_engine import HOSTILE
+from tests.shards import asking
 
 pytestmark = pytest.mark.engine
 TEXTS = "pairwise_scores/text"
@@ -90,7 +92,8 @@ def test_scores_are_those_of_transformers(reward: TinyJudge) -> None:
 
 def test_the_second_candidate_finds_the_question_in_the_prefix_cache(reward: TinyJudge) -> None:
     row = scene_rows(1, 24)[0]
-    long = row | {"prompt": f"{'Look well. ' * 80}{row['prompt']}"}
+    asked = text_of(row["messages"][0]["content"])
+    long = asking(row, f"{'Look well. ' * 80}{asked}")
     (vote,) = reward.labels([long])[0]["votes"]
     block = 128  # tokens: vLLM caches whole blocks only
     shared = vote["prompt_tokens"] // 2 // block * block
@@ -99,7 +102,8 @@ def test_the_second_candidate_finds_the_question_in_the_prefix_cache(reward: Tin
 
 def test_hostile_answers_are_text(reward: TinyJudge) -> None:
     row = scene_rows(1, 25)[0]
-    hostile = row | {"response_a": row["response_a"] | {"text": HOSTILE}}
+    first, second = row["candidates"]
+    hostile = row | {"candidates": [first | {"content": [text_part(HOSTILE)]}, second]}
     plain, changed = (
         reward.judge.prepare(each | {"defect": None}).prompts["a"] for each in (row, hostile)
     )

@@ -75,7 +75,7 @@ def vl_rewardbench_pair(row: Row) -> Row:
         for text, model in zip(row["response"], models, strict=True)
     ]
     first, second = row["human_ranking"]
-    return dict.fromkeys(PAIRS.names) | {
+    return dict.fromkeys([*PAIRS.names, "defect"]) | {
         "pair_id": row["id"],
         "prompt": row["query"],
         "messages": None,
@@ -109,7 +109,7 @@ def rlaif_v_pair(row: Row, number: int) -> Row:
         for name in ("chosen", "rejected")
     )
     kept = ("idx", "image_path", "origin_dataset", "origin_split")
-    return dict.fromkeys(PAIRS.names) | {
+    return dict.fromkeys([*PAIRS.names, "defect"]) | {
         "pair_id": f"rlaif-v-{number:09d}",
         "prompt": row["question"],
         "images": [row["image"]],

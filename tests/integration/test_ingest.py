@@ -13,7 +13,7 @@ from datasets import Features, Value
 from jobs.ingest import main
 from pipeline.pairs.shards import list_shards, open_input
 from schemas.contract import differences
-from schemas.pairs import PAIRS
+from schemas.pairs import PAIRS_V2
 from tests.integration.public_sets import (
     RLAIF_V,
     VL_REWARDBENCH,
@@ -24,6 +24,7 @@ from tests.integration.public_sets import (
     vl_rewardbench_row,
 )
 from tests.s3_server import BUCKET, S3Server
+from tests.shards import as_v1
 
 CONFIGS = Path(__file__).parents[2] / "jobs" / "configs"
 
@@ -49,9 +50,9 @@ def read(output: Path) -> list[Row]:
     rows = []
     for shard in shards(output):
         table = pq.read_table(shard, page_checksum_verification=True)
-        assert differences(table.schema, PAIRS) == []
-        assert table.schema.metadata == PAIRS.metadata
-        rows += table.to_pylist()
+        assert differences(table.schema, PAIRS_V2) == []
+        assert table.schema.metadata == PAIRS_V2.metadata
+        rows += [as_v1(row) for row in table.to_pylist()]
     return rows
 
 
@@ -96,7 +97,7 @@ def test_size_limits_checksums_and_compression(tmp_path: Path) -> None:
             columns = [file.metadata.row_group(group).column(i) for i in range(len(file.schema))]
             codecs = {c.path_in_schema.rpartition(".")[2]: c.compression for c in columns}
             assert codecs["bytes"] == "UNCOMPRESSED"
-            assert {codecs["text"], codecs["prompt"], codecs["path"]} == {"ZSTD"}
+            assert {codecs["text"], codecs["path"]} == {"ZSTD"}
     assert run(*command, "--output", tmp_path / "again") == 0
     assert [p.read_bytes() for p in shards(tmp_path / "again")] == [
         p.read_bytes() for p in shards(tmp_path / "out")
@@ -187,11 +188,11 @@ def test_bad_rows_are_kept_and_reported(tmp_path: Path, capsys: pytest.CaptureFi
     config = CONFIGS / "ingest-jsonl.yaml"
     command = ["--config", config, "--source", source, "--output", tmp_path / "out"]
     assert run(*command) == 4
-    assert [row["prompt"] for row in read(tmp_path / "out")] == ["p", None, "p", "", "p"]
+    assert [row["prompt"] for row in read(tmp_path / "out")] == ["p", None, "p", None, "p"]
     said, error = capsys.readouterr()
     assert "5 rows in 1 shards" in said
     assert (
-        "2 x neither prompt nor messages holds anything: "
+        "2 x there is no question: messages hold nothing: "
         "row 1 (id 'mm-rlhf-000000001'), row 3 (id 'mm-rlhf-000000003')" in said
     )
     assert "2 of 5 rows cannot be judged, more than max_bad_fraction 0.05 allows" in error

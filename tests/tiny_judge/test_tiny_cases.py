@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.parsing import Verdict
-from pipeline.judging.row_checks import candidates_of, question_of
+from pipeline.judging.row_checks import check_candidates, check_question, question_of
 from pipeline.lab.tiny_judge.asked_formats import format_of
 from pipeline.lab.tiny_judge.blind_controls import CONTROLS
 from pipeline.lab.tiny_judge.judging_cases import SCORES, SINGLE_SCORES, Case
@@ -20,7 +20,8 @@ from pipeline.lab.tiny_judge.scene_corpus import ONE_PICTURE, scene_cases, scene
 from pipeline.lab.tiny_judge.scene_questions import SceneKind
 from pipeline.lab.tiny_judge.text_cases import text_case
 from schemas.contract import table_of
-from schemas.pairs import PAIRS
+from schemas.pairs import PAIRS_V2
+from tests.shards import as_v1, pieces
 
 KINDS: tuple[SceneKind, ...] = get_args(SceneKind)
 IDS = [task.name for task in TASKS]
@@ -65,10 +66,13 @@ def test_rows_are_what_their_format_takes_and_ask_what_the_case_asks(task: Task)
         {"format": task.format, "candidates": task.made_of, "media": MEDIA}
     )
     cases = scene_cases(4, 1, task.name)
-    table_of([row for _, row in cases], PAIRS)  # raises where a row breaks the contract
+    table_of([row for _, row in cases], PAIRS_V2)  # raises where a row breaks the contract
     for case, row in cases:
-        assert len(candidates_of(row, judge)) == len(case.candidates)
-        assert question_of(row) == case.question
+        check_question(row)
+        check_candidates(row, judge)
+        assert len(row["candidates"]) == len(case.candidates)
+        _, rest = question_of(row, [pieces(each["content"]) for each in row["messages"]])
+        assert "".join(text for _, text in rest) == case.question
         pairwise = task.format.startswith("pairwise")
         assert row["gold"] == (case.gold if pairwise else None)
         assert row["gold_scores"] == (None if pairwise else list(case.scores))
@@ -76,9 +80,10 @@ def test_rows_are_what_their_format_takes_and_ask_what_the_case_asks(task: Task)
 
 def test_rows_about_one_picture_are_the_default() -> None:
     for row in scene_rows(8, seed=3):
-        assert len(row["images"]) == 1
-        assert row["candidates"] is None
-        assert Image.open(io.BytesIO(row["images"][0]["bytes"])).mode == "RGB"
+        found = as_v1(row)
+        assert len(found["images"]) == 1
+        assert found["candidates"] is None
+        assert Image.open(io.BytesIO(found["images"][0]["bytes"])).mode == "RGB"
 
 
 @pytest.mark.parametrize("name", [ONE_PICTURE, "pairwise_scores/video", "batch_ranking/text"])

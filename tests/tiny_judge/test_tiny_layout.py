@@ -15,9 +15,11 @@ from pipeline.judging.judge_config import JudgeConfig
 from pipeline.lab.tiny_judge.asked_formats import prompt_of
 from pipeline.lab.tiny_judge.blank_model import build_model
 from pipeline.lab.tiny_judge.forward_parity import check_parity
-from pipeline.lab.tiny_judge.judging_cases import Case
+from pipeline.lab.tiny_judge.judging_cases import Case, Context
 from pipeline.lab.tiny_judge.judging_tasks import TASKS, Task
 from pipeline.lab.tiny_judge.motions import Motion
+from pipeline.lab.tiny_judge.reward_batches import CONTEXTS as REWARD_CONTEXTS
+from pipeline.lab.tiny_judge.reward_batches import SYSTEM
 from pipeline.lab.tiny_judge.sample_layout import (
     FACTOR,
     SPECIAL_TOKENS,
@@ -106,6 +108,23 @@ def test_batched_logits_are_those_of_hugging_face(name: str, layout: Layout) -> 
     model = build_model(layout)
     batch = sample_batch(random.Random(3), layout, TASKS[IDS.index(name)], 2)
     assert check_parity(model, layout, batch) <= 1e-3
+
+
+@pytest.mark.parametrize("about", REWARD_CONTEXTS)
+def test_the_reward_judge_is_trained_on_the_prompt_that_the_product_serves(
+    about: Context, layout: Layout, renderer: ChatRenderer
+) -> None:
+    case = Task("batch_ranking", "text", about).sample(random.Random(5), count=4)
+    slots = _slots(case)
+    answer = str(case.candidates[2].text)
+    parts = (*(_medium(slot) for slot in slots), case.question)
+    served = renderer.render(Chat(None, parts, answer=answer))
+    prefix = layout.prefix_of(SYSTEM)
+    laid = layout.lay_out_answer([*slots, case.question], answer, len(prefix))
+    assert [*prefix, *laid.ids] == _expanded(served.token_ids, slots, layout)
+    assert layout.tokenizer.decode(laid.ids[laid.reply :], skip_special_tokens=False) == (
+        f"{answer}<|im_end|>\n"
+    )
 
 
 def test_special_tokens_in_user_text_are_inert(layout: Layout) -> None:

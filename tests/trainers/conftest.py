@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from pipeline.lab.tiny_judge.scene_corpus import scene_rows
+from pipeline.pairs.contents import text_of
 from tests.exporting import FOR_A, FOR_B, Corpus, folder_of, run_export, settings
-from tests.shards import pair, response
+from tests.shards import asking, pair, response
 
 WEIGHTS = Path(__file__).parents[2] / "pipeline" / "engines" / "tiny_judge"
 
@@ -24,13 +25,13 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     made = Corpus.at(tmp_path_factory.mktemp("scenes"))
     rows, votes = [], []
     for number, row in enumerate(scene_rows(56, seed=3)):
-        better, worse = ("response_a", "response_b") if number % 2 else ("response_b", "response_a")
-        row[better]["text"] = f"Certainly: {row[better]['text']}"
-        row[worse]["text"] = f"No idea, {row[worse]['text']}"
-        row["prompt"] = f"{row['prompt']} {number}"
-        rows.append(row)
+        better, worse = row["candidates"] if number % 2 else row["candidates"][::-1]
+        better["content"][0]["text"] = f"Certainly: {better['content'][0]['text']}"
+        worse["content"][0]["text"] = f"No idea, {worse['content'][0]['text']}"
+        question = str(text_of(row["messages"][0]["content"]))
+        rows.append(asking(row, f"{question} {number}"))
         votes.append(FOR_A if number % 2 else FOR_B)
-    rows[0]["prompt"] = "A literal <image> in it? 0"
+    rows[0] = asking(rows[0], "A literal <image> in it? 0")
     made.shard("scenes.parquet", rows, votes)
     made.publish()
     return made

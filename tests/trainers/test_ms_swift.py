@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.exporting import FOR_A, FOR_B, Corpus
-from tests.shards import pair, picture, response
+from tests.shards import as_v1, pair, picture, response
 from tests.trainers.conftest import exported
 
 pytest.importorskip("swift")
@@ -33,7 +33,7 @@ def test_pairs_with_pictures(
     folder = exported(scenes, "ms-swift", media__mode=mode)
     rows = loaded(folder, monkeypatch, tmp_path)
     assert len(rows) == 56
-    pictures = {row["images"][0]["bytes"] for row, _ in scenes.joined()}
+    pictures = {as_v1(row)["images"][0]["bytes"] for row, _ in scenes.joined()}
     for row in rows:
         inputs = TemplateInputs.from_dict(row)
         sides = (inputs.chosen, inputs.rejected)

@@ -11,7 +11,7 @@ from pipeline.evaluation.benchmarks import BENCHMARKS, find_benchmark
 from pipeline.evaluation.benchmarks.benchmark_files import Request
 from pipeline.evaluation.benchmarks.benchmark_shards import Loaded, load_benchmark
 from tests import public_benchmarks as made
-from tests.shards import picture
+from tests.shards import as_v1, picture
 
 Row = made.Row
 
@@ -22,7 +22,7 @@ def load(name: str, data: object, output: Path, **more: object) -> tuple[Loaded,
     loaded = load_benchmark(find_benchmark(name), request, str(output))
     rows: list[Row] = []
     for shard in sorted(output.glob("*.parquet")):
-        rows += pq.read_table(shard).to_pylist()
+        rows += [as_v1(row) for row in pq.read_table(shard).to_pylist()]
     return loaded, rows
 
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+import pipeline
 from jobs import judge as judge_job
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import PolicyConfig
@@ -53,7 +54,15 @@ def identity(settings: Row) -> str:
     return judge_id_of(canonical_form(JudgeConfig.model_validate(settings), VERSION, "vllm"))
 
 
-@pytest.mark.parametrize("name", shipped_bundles())
+def writes(name: str) -> bool:
+    """Whether a shipped bundle's judges write replies."""
+    return any(each.declared.reply for each in load_bundle(name).formats.values())
+
+
+WRITING = [name for name in shipped_bundles() if writes(name)]
+
+
+@pytest.mark.parametrize("name", WRITING)
 def test_a_shipped_bundle_is_sound(name: str) -> None:
     checked = check_bundle(load_bundle(name), folder_of(name), hostile=400, timed=False)
     assert checked.problems == []
@@ -62,7 +71,7 @@ def test_a_shipped_bundle_is_sound(name: str) -> None:
 
 
 def test_bundles_that_no_reply_is_known_of_say_so() -> None:
-    unseen = {name for name in shipped_bundles() if not load_bundle(name).verified}
+    unseen = {name for name in WRITING if not load_bundle(name).verified}
     assert unseen == {"json-scores", "llava-critic-r1", "rubric-json"}
     with pytest.raises(ValidationError, match=r"judge\.allow_experimental"):
         JudgeConfig.model_validate({"bundle": "json-scores"})
@@ -181,6 +190,7 @@ RUBRIC: Row = {
         {"name": "Tone", "text": "kind", "levels": {"1": "rude", "10": "warm"}},
     ]
 }
+TINY = {"name": "tiny-judge"}
 BY_RUBRIC: Row = {"bundle": "rubric-json", "allow_experimental": True, "rubric": RUBRIC}
 
 
@@ -275,3 +285,16 @@ def test_every_shipped_bundle_is_documented_data_alone() -> None:
     suffixes = {path.suffix for path in SHIPPED.rglob("*") if path.is_file()}
     assert suffixes == {".yaml", ".txt", ".jsonl", ".md"}
     assert all(load_bundle(name).declared.about.strip() for name in shipped_bundles())
+
+
+def test_a_few_rows_are_judged_in_a_notebook() -> None:
+    rows = [
+        {"prompt": "Why?", "response_a": {"text": a}, "response_b": {"text": b}}
+        for a, b in (("score=9", "score=2"), ("score=3", ""))
+    ]
+    config = {"engine": {"kind": "scripted"}, "judge": BY_RUBRIC | {"model": TINY}}
+    good, bad = pipeline.judge(rows, config)
+    assert (good["status"], good["preference"], len(good["votes"])) == ("labeled", "a", 2)
+    assert (bad["status"], bad["reason"]) == ("quarantined", "bad_row")
+    with pytest.raises(ConfigError, match=r"judge\.sampling\.temprature"):
+        pipeline.judge(rows, {"judge": {"sampling": {"temprature": 1}}})

@@ -25,10 +25,11 @@ from pipeline.evaluation.controls import (
     write_control,
 )
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.pairs.contents import asked_by_user, text_part
 from pipeline.pairs.input_config import InputConfig
 from pipeline.runtime.errors import ConfigError, InputError
 from tests.judged_pairs import judged, ranked, vote
-from tests.shards import pair, picture, response, write_shard
+from tests.shards import as_v1, pair, picture, response, write_shard
 
 Row = dict[str, Any]
 
@@ -43,7 +44,7 @@ def changed(
     )
     found: list[Row] = []
     for shard in sorted((tmp_path / "out").glob("*.parquet")):
-        found += pq.read_table(shard).to_pylist()
+        found += [as_v1(row) for row in pq.read_table(shard).to_pylist()]
     return made, found
 
 
@@ -76,7 +77,7 @@ def test_blank_pictures_keep_size_and_format(tmp_path: Path) -> None:
             seen.append((image.format, image.size, image.convert("RGB").getextrema()))
     white = ((255, 255),) * 3
     assert seen == [("JPEG", (40, 30), white), ("PNG", (90, 120), white)]
-    assert found[0] | {"images": None} == rows[0] | {"images": None}
+    assert found[0] | {"images": None} == rows[0] | {"images": None, "defect": None}
 
 
 def test_blank_candidates_are_white_and_yet_two(tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_shuffled_pictures_are_those_of_another_row(tmp_path: Path) -> None:
     assert made.left_out == {}
     for before, after in zip(rows, found, strict=True):
         assert after["images"] != before["images"]
-        assert after | {"images": None} == before | {"images": None}
+        assert after | {"images": None} == before | {"images": None, "defect": None}
     counts = Counter(row["images"][0]["bytes"] for row in found)
     assert counts == Counter(row["images"][0]["bytes"] for row in rows)
     again, same = changed(tmp_path, "shuffled-image", rows)
@@ -172,7 +173,7 @@ TIE = [vote("ab", 5, 5), vote("ba", 5, 5)]
 def outcome(control: Control, before: list[JudgedPair], after: list[JudgedPair]) -> Any:
     places = [("s", number) for number in range(len(before))]
     asked = [
-        replace(each, pair={**each.pair, "prompt": f"Question {number}?"})
+        replace(each, pair={**each.pair, "messages": asked_by_user(text_part(f"{number}?"))})
         for number, each in enumerate(before)
     ]
     true = dict(zip(places, asked, strict=True))

@@ -15,12 +15,14 @@ from pipeline.export.labeled_example import Answer, Example
 from pipeline.export.media_placeholders import escaped, placed
 from pipeline.export.trainer_format import Layout, Shape
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.pairs.contents import asked_by_user, media_part, text_part
 from pipeline.runtime.errors import ConfigError
 from schemas.contract import table_of
 
 PICTURE = {"bytes": b"\x89PNG", "path": None}
 FILE = {"bytes": None, "path": "media/ab/ab.png"}
 USER = {"role": "user", "content": "Is <image> in it?"}
+ASKED = asked_by_user(media_part("image", PICTURE), text_part(USER["content"]))
 LABEL: dict[str, Any] = {
     **{"label_id": "f0", "status": "labeled", "preference": "b", "confidence": 0.875},
     **{"margin": -3.5, "p_a": 0.1, "p_a_raw": 0.0, "position_consistent": True, "n_votes": 2},
@@ -28,16 +30,25 @@ LABEL: dict[str, Any] = {
 }
 EXAMPLE = Example(
     pair_id="p1",
-    prompt=[USER],
-    images=[PICTURE],
-    videos=[],
-    answers=[Answer("a", "No <video>.", score=4.0), Answer("b", "Yes.", model="m", score=7.5)],
+    prompt=ASKED,
+    answers=[
+        Answer("a", [text_part("No <video>.")], score=4.0),
+        Answer("b", [text_part("Yes.")], model="m", score=7.5),
+    ],
     label=LABEL,
     source="tests",
 )
 FACTS = {"pair_id": "p1", "confidence": 0.875}
 SEEN = Shape(images=True)
 TEXT = Shape()
+
+
+def said_by(turn: dict[str, str]) -> dict[str, Any]:
+    return {"role": turn["role"], "content": [text_part(turn["content"])]}
+
+
+def with_file(kind: str = "image") -> list[dict[str, Any]]:
+    return asked_by_user(media_part(kind, FILE), text_part(USER["content"]))
 
 
 def said(text: str) -> list[dict[str, str]]:
@@ -55,9 +66,36 @@ def test_trl_dpo_has_plain_texts_and_the_pictures_beside_them() -> None:
     expected: dict[str, Any] = {"prompt": [USER], "chosen": said("Yes.")}
     expected |= {"rejected": said("No <video>."), "images": [PICTURE], "margin": 3.5, **FACTS}
     assert row_of("trl-dpo", EXAMPLE, SEEN) == expected
-    no_picture = row_of("trl-dpo", replace(EXAMPLE, images=[]), SEEN)
+    no_picture = row_of("trl-dpo", replace(EXAMPLE, prompt=[said_by(USER)]), SEEN)
     assert no_picture["images"] == []  # and not null, which TRL counts as a picture
     assert "images" not in row_of("trl-dpo", EXAMPLE, TEXT)
+
+
+def test_media_stand_where_they_stood() -> None:
+    turns = [said_by({"role": "system", "content": "Be brief."}),
+             *asked_by_user(text_part("Is "), media_part("image", PICTURE), text_part(" it?")),
+             said_by({"role": "assistant", "content": "Yes."}),
+             *asked_by_user(text_part("And <image>:"), media_part("image", FILE))]  # fmt: skip
+    example, shape = replace(EXAMPLE, prompt=turns), Shape(images=True, in_place=True)
+    row = row_of("trl-dpo", example, shape)
+    assert row["images"] == [PICTURE, FILE]
+    assert [[(p["type"], p["text"]) for p in each["content"]] for each in row["prompt"]] == [
+        [("text", "Be brief.")],
+        [("text", "Is "), ("image", None), ("text", " it?")],
+        [("text", "Yes.")],
+        [("text", "And <image>:"), ("image", None)],
+    ]
+    assert row["chosen"] == [{"role": "assistant", "content": [{"type": "text", "text": "Yes."}]}]
+    texts = ["Be brief.", "Is <image> it?", "Yes.", "And <image >:<image>"]
+    paths = Shape(images=True, in_place=True, media="files")
+    found = row_of("llama-factory", example, paths)
+    assert [each["value"] for each in found["conversations"]] == texts
+    for name, column in (("ms-swift", "messages"), ("verl-rl", "prompt"), ("jsonl", "prompt")):
+        found = row_of(name, example, shape)
+        assert [each["content"] for each in found[column]][:4] == texts
+    assert [each["content"] for each in row_of("openrlhf", example, TEXT)["prompt"]] == [
+        "Be brief.", "Is  it?", "Yes.", "And <image>:",
+    ]  # fmt: skip
 
 
 def test_trl_reward_has_whole_conversations_and_a_margin_where_there_are_scores() -> None:
@@ -68,7 +106,7 @@ def test_trl_reward_has_whole_conversations_and_a_margin_where_there_are_scores(
 
 def test_llama_factory_counts_placeholders_so_literal_ones_are_escaped() -> None:
     row = row_of(
-        "llama-factory", replace(EXAMPLE, images=[FILE]), Shape(images=True, media="files")
+        "llama-factory", replace(EXAMPLE, prompt=with_file()), Shape(images=True, media="files")
     )
     assert row == FACTS | {
         "conversations": [{"from": "human", "value": "<image>Is <image > in it?"}],
@@ -107,8 +145,11 @@ def test_ms_swift() -> None:
 
 
 def test_ms_swift_takes_pictures_as_responses() -> None:
-    answers = [Answer("a", "", images=[FILE]), Answer("b", "", images=[FILE | {"path": "b.png"}])]
-    example = replace(EXAMPLE, images=[], answers=answers)
+    answers = [
+        Answer("a", [media_part("image", FILE)]),
+        Answer("b", [media_part("image", FILE | {"path": "b.png"})]),
+    ]
+    example = replace(EXAMPLE, prompt=[said_by(USER)], answers=answers)
     shape = Shape(candidates="image", media="files")
     prompt = {"role": "user", "content": "Is <image > in it?"}
     assert row_of("ms-swift", example, shape) == FACTS | {
@@ -142,12 +183,12 @@ def test_verl() -> None:
 
 def test_jsonl_holds_ties_and_everything_else() -> None:
     tie = LABEL | {"status": "tie", "preference": None, "margin": 0.0, "tie_kind": "bad"}
-    row = row_of("jsonl", replace(EXAMPLE, label=tie, videos=[FILE]), SEEN)
+    row = row_of("jsonl", replace(EXAMPLE, label=tie, prompt=with_file("video")), SEEN)
     empty: dict[str, Any] = {"images": [], "videos": [], "model": None}
     assert row == FACTS | {
         "label_id": "f0",
         "prompt": [USER],
-        "images": ["data:image/*;base64,iVBORw=="],
+        "images": [],
         "videos": ["media/ab/ab.png"],
         "response_a": empty | {"text": "No <video>.", "score": 4.0},
         "response_b": empty | {"text": "Yes.", "score": 7.5, "model": "m"},
@@ -157,6 +198,7 @@ def test_jsonl_holds_ties_and_everything_else() -> None:
     }
     row = row_of("jsonl", EXAMPLE, SEEN)
     assert (row["chosen"], row["rejected"], row["margin"]) == ("Yes.", "No <video>.", 3.5)
+    assert row["images"] == ["data:image/*;base64,iVBORw=="]
 
 
 def test_pointwise_has_a_row_for_each_response() -> None:
@@ -170,14 +212,17 @@ def test_pointwise_has_a_row_for_each_response() -> None:
     ]
 
 
-def test_placeholders_stand_in_the_first_turn_of_the_user() -> None:
+def test_placeholders_stand_where_media_do() -> None:
     turns = ["system", "user", "assistant", "user"]
-    messages = [{"role": role, "content": f"{role} <image>"} for role in turns]
-    assert [each["content"] for each in placed(messages, 2, 1)] == [
+    messages = [said_by({"role": role, "content": f"{role} <image>"}) for role in turns]
+    image, video = media_part("image", PICTURE), media_part("video", FILE)
+    messages[1]["content"] = [image, video, *messages[1]["content"]]
+    messages[3]["content"] += [image, text_part("?")]
+    assert [each["content"] for each in placed(messages)] == [
         "system <image >",
-        "<image><image><video>user <image >",
+        "<image><video>user <image >",
         "assistant <image >",
-        "user <image >",
+        "user <image ><image>?",
     ]
     assert escaped("<images> < image> <bbox>") == "<images> < image> <bbox >"
 
@@ -226,9 +271,9 @@ def test_how_media_are_written() -> None:
             media_modes(ExportConfig.model_validate({"format": name, "media": {"mode": mode}}))
         )
 
-    assert modes("trl-dpo") == {"images": "inline"}
+    assert modes("trl-dpo") == {"image": "inline"}
     assert modes("openrlhf") == {}
-    assert modes("llama-factory") == {"images": "files", "videos": "files"}
+    assert modes("llama-factory") == {"image": "files", "video": "files"}
     # Trainers take videos as paths, whatever they do with pictures.
-    assert modes("llama-factory", "inline") == {"images": "inline", "videos": "files"}
-    assert modes("jsonl", "inline") == {"images": "inline", "videos": "inline"}
+    assert modes("llama-factory", "inline") == {"image": "inline", "video": "files"}
+    assert modes("jsonl", "inline") == {"image": "inline", "video": "inline"}

@@ -33,12 +33,13 @@ from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.export.labeled_shards import LabeledShard, labeled_shards
 from pipeline.export.prompt_cap import RECORD, PromptCap
 from pipeline.nightly.pipeline_config import PipelineConfig
+from pipeline.pairs.contents import pair_row, text_part
 from pipeline.runtime.config_file import load_config
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.manifests import live, read_manifest
 from pipeline.store.object_store import Entry, Store
 from tests.exporting import Corpus, fill
-from tests.shards import pair
+from tests.shards import pair, read
 
 
 def reasons(selection: dict[str, Any], name: str = "trl-dpo") -> list[str | None]:
@@ -111,15 +112,16 @@ def test_similarity_knows_no_order(first: str, second: str) -> None:
 
 def test_length_sign() -> None:
     def sign(a: str | None, b: str | None, preference: str | None = "a") -> int:
-        return length_sign({"response_a": {"text": a}, "response_b": {"text": b}}, preference)
+        pair_ = pair_row("1", [], [[text_part(a)] if a else [], [text_part(b)] if b else []])
+        return length_sign(pair_, preference)
 
     assert [sign("ab", "a"), sign("a", "ab"), sign("a", "b"), sign("a", None)] == [1, -1, 0, 1]
     assert [sign("ab", "a", "b"), sign("ab", "a", None)] == [-1, 0]
 
 
 def test_a_prompt_is_the_same_however_it_is_written() -> None:
-    asked = pair(1, prompt="Why?")
-    turn = pair(2, prompt=None, messages=[{"role": "user", "content": "Why?"}])
+    asked = read(pair(1, prompt="Why?"))
+    turn = read(pair(2, prompt=None, messages=[{"role": "user", "content": "Why?"}]))
     assert prompt_number(asked, 0, False) == prompt_number(turn, 0, False)
     assert prompt_number(asked, 0, True) != prompt_number(turn, 0, True)  # other pictures
     assert prompt_number(asked, 0, True) == prompt_number(dict(asked), 0, True)
@@ -127,9 +129,8 @@ def test_a_prompt_is_the_same_however_it_is_written() -> None:
 
 
 def test_the_share_of_prompts_for_validation() -> None:
-    numbers = [
-        prompt_number(pair(n, prompt=f"prompt {n}", images=None), 0, False) for n in range(2_000)
-    ]
+    rows = (read(pair(n, prompt=f"prompt {n}", images=None)) for n in range(2_000))
+    numbers = [prompt_number(row, 0, False) for row in rows]
     share = sum(in_validation(number, 0.2) for number in numbers) / len(numbers)
     assert 0.17 < share < 0.23
     assert not any(in_validation(number, 0.0) for number in numbers)

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.judging.judge_cards import label_id
-from pipeline.pairs.pair_hash import Content, pair_hash
+from pipeline.pairs.contents import asked_by_user, media_part, pair_row, text_part
 from pipeline.pairs.shards import shard_key
 from pipeline.runtime.digest import digest
-from tests.shards import pair, response
+from tests.shards import hash_of, pair, response
 
 PARTS = st.lists(st.binary(max_size=6), max_size=4)
 
@@ -49,27 +49,34 @@ def test_parts_never_run_into_each_other(first: list[bytes], second: list[bytes]
     ],
 )
 def test_pair_hash_is_of_what_is_judged(change: dict[str, Any], same: bool) -> None:
-    assert (hashed(pair(0) | change) == hashed(pair(0))) is same
-
-
-def hashed(row: dict[str, Any], context: Content | None = None, *more: Content) -> str:
-    """The hash of a pair of texts, with that context and those further candidates."""
-    candidates = [Content(row[name]["text"]) for name in ("response_a", "response_b")]
-    return pair_hash(row, [*candidates, *more], context or Content(None))
+    assert (hash_of(pair(0) | change) == hash_of(pair(0))) is same
 
 
 def test_pair_hash_is_of_every_medium_its_kind_place_and_order() -> None:
-    one, two = b"one", b"two"
-    contexts = [
-        Content(None),
-        Content(None, images=(one, two)),
-        Content(None, images=(two, one)),
-        Content(None, images=(one + two,)),
-        Content(None, images=(one,)),
-        Content(None, videos=(one,)),
+    one, two = ({"bytes": data, "path": None} for data in (b"one", b"two"))
+    media: list[dict[str, Any]] = [
+        {"images": None},
+        {"images": [one, two]},
+        {"images": [two, one]},
+        {"images": [{"bytes": b"onetwo", "path": None}]},
+        {"images": [one]},
+        {"images": None, "videos": [one]},
+        {"images": None, "response_b": response("x", images=[one])},
+        {"images": None, "response_b": response("x")},
     ]
-    ids = [hashed(pair(0), context) for context in contexts]
-    ids += [hashed(pair(0), None, Content(None, images=(one,))), hashed(pair(0), None, Content(""))]
+    ids = [hash_of(pair(0, **each)) for each in media]
+    assert len(set(ids)) == len(ids)
+
+
+def test_pair_hash_tells_places_apart() -> None:
+    picture, text = media_part("image", {"bytes": b"x", "path": None}), text_part("y <image>")
+    answers = [[text_part("1")], [text_part("2")]]
+    contents = [[picture, text], [text, picture], [text_part("y "), picture],
+                [text_part("y "), picture, text_part(" <image>")]]  # fmt: skip
+    turns = [[*asked_by_user(picture, text), *asked_by_user(text)],
+             [*asked_by_user(text), *asked_by_user(picture, text)]]  # fmt: skip
+    asked = [*(asked_by_user(*parts) for parts in contents), *turns]
+    ids = [hash_of(pair_row("1", each, answers)) for each in asked]
     assert len(set(ids)) == len(ids)
 
 

@@ -25,10 +25,10 @@ from pipeline.judging.judge_cards import label_id
 from pipeline.judging.judge_config import JudgeConfig, ModelConfig
 from pipeline.judging.judge_identity import ModelVersion, canonical_form, judge_id_of
 from pipeline.judging.votes import round_orders, vote_seed
-from pipeline.pairs.pair_hash import Content, pair_hash
 from pipeline.pairs.shards import shard_key
 from pipeline.parts.part_keys import parts_prefix
 from pipeline.runtime.digest import digest
+from tests.shards import hash_of, pair, response
 
 CONFIGS = Path("jobs/configs")
 COMMIT = "commit:" + "0" * 40
@@ -302,17 +302,48 @@ def by_path(settings: dict[str, Any], above: str = "") -> dict[str, Any]:
 
 
 def test_pair_hashes() -> None:
-    pair = {"prompt": "What is shown? é", "messages": None}
-    candidates = [Content("A cat."), Content("Ein Hund — größer.", images=(b"picture",))]
-    context = Content(None, images=(b"one", b"two"), videos=(b"film",))
-    assert pair_hash(pair, candidates, context) == (
-        "50a640c869dddff9dc76eaefb7d8fb98ea640911c37673bbcf82a11db1a9c5c9"
-    )
+    shown = {"images": [inline(b"one"), inline(b"two")], "videos": [inline(b"film")]}
+    answers = {
+        "response_a": response("A cat."),
+        "response_b": response("Ein Hund — größer.", images=[inline(b"picture")]),
+    }
+    first = pair(0, prompt="What is shown? é", **shown, **answers)
+    assert hash_of(first) == "50a640c869dddff9dc76eaefb7d8fb98ea640911c37673bbcf82a11db1a9c5c9"
     turns = [("user", "hi"), ("assistant", "hello"), ("user", "who?")]
-    messages = [{"role": role, "content": content} for role, content in turns]
-    assert pair_hash({"prompt": None, "messages": messages}, [Content("x")], Content(None)) == (
-        "1d6a29c2c9bf99aea5f3677184d60e614faa3277bb4344cc22eefe8f3dac721f"
-    )
+    second = pair(0, prompt=None, images=None, candidates=[response("x")]) | {
+        "messages": [{"role": role, "content": content} for role, content in turns]
+    }
+    assert hash_of(second) == "1d6a29c2c9bf99aea5f3677184d60e614faa3277bb4344cc22eefe8f3dac721f"
+
+
+@pytest.mark.parametrize(
+    ("change", "hashed"),
+    [
+        (
+            {"prompt": "<image>\nWho?", "images": [{"bytes": b"one", "path": None}]},
+            "00085cb80b119f317fcc93701b1f42ca523715d4512bbf7c457491458a0638fe",
+        ),
+        (
+            {"prompt": None, "messages": [{"role": "user", "content": "Who?"}], "images": None},
+            "2215a6c0f6da2d72cedbca9de457ceb9d1cdee267869940c1201f15ce036e8ca",
+        ),
+        (
+            {
+                "prompt": "Who?",
+                "images": None,
+                "response_a": response("", images=[{"bytes": b"one", "path": None}]),
+                "response_b": response("x\n<image>", images=[{"bytes": b"two", "path": None}]),
+            },
+            "59a188899c77f45bf322329241683cc92f297604c1d3029499c2f48d331dcf93",
+        ),
+    ],
+)
+def test_pair_hashes_of_what_pairs_v2_states_otherwise(change: dict[str, Any], hashed: str) -> None:
+    assert hash_of(pair(0) | change) == hashed
+
+
+def inline(data: bytes) -> dict[str, Any]:
+    return {"bytes": data, "path": None}
 
 
 def test_shard_keys_and_the_folders_of_parts() -> None:

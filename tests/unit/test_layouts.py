@@ -14,8 +14,9 @@ from pipeline.pairs.known_layouts import known_layout, layout_names
 from pipeline.pairs.layout_proposal import proposal, proposal_for_shard
 from pipeline.pairs.mapped_rows import pair_of, to_pairs
 from pipeline.pairs.mapping_config import MappingConfig
+from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.store.object_store import Store
-from schemas.pairs import PAIRS
+from tests.shards import as_v1
 
 Row = dict[str, Any]
 
@@ -48,9 +49,14 @@ def table_of(rows: list[Row]) -> pa.Table:
 def mapped(name: str, **settings: Any) -> list[Row]:
     """Every row as a pair, of which each field must fit."""
     mapping = MappingConfig(**settings).mapping()
-    found = [pair_of(mapping, row) for row in rows_of(name)]
+    found = [read_by(mapping, row) for row in rows_of(name)]
     assert [problems for _, problems in found] == [[] for _ in found]
     return [pair for pair, _ in found]
+
+
+def read_by(mapping: PairMapping, row: Row) -> tuple[Row, list[str]]:
+    pair, problems = pair_of(mapping, row)
+    return as_v1(pair), problems
 
 
 def asked(pair: Row) -> Any:
@@ -151,7 +157,7 @@ def test_arena_conversations() -> None:
 
     row = {"question_id": "q", "model_a": "m", "conversation_a": said("A"),
            "conversation_b": said("B"), "winner": "tie (bothbad)"}  # fmt: skip
-    pair, problems = pair_of(known_layout("arena").mapping, row)
+    pair, problems = read_by(known_layout("arena").mapping, row)
     assert (problems, asked(pair), answers(pair), pair["gold"]) == ([], "Hi?", ("A", "B"), "tie")
     assert (pair["pair_id"], pair["response_a"]["model"]) == ("q", "m")
 
@@ -161,10 +167,10 @@ def test_llava() -> None:
     row = {"image": "x.png", "conversations": said, "preference": 2,
            "output_1": {"from": "llava", "value": "A"},
            "output_2": {"from": "llava", "value": "B"}}  # fmt: skip
-    pair, problems = pair_of(known_layout("llava").mapping, row)
+    pair, problems = read_by(known_layout("llava").mapping, row)
     assert (problems, asked(pair)) == ([], "What is this?<image>")
     assert (answers(pair), pair["gold"], paths(pair["images"])) == (("A", "B"), "b", ["x.png"])
-    pair, problems = pair_of(
+    pair, problems = read_by(
         known_layout("llava").mapping,
         {"image": {"bytes": b"x", "path": None}, "question": "Q?", "chosen": "", "rejected": "r"},
     )
@@ -176,14 +182,14 @@ def test_a_placeholder_without_its_picture_is_never_judged() -> None:
     row = {"conversations": [{"from": "human", "value": "<image>What is this?"}],
            "chosen": {"from": "gpt", "value": "A"},
            "rejected": {"from": "gpt", "value": "B"}}  # fmt: skip
-    _, (problem,) = pair_of(known_layout("sharegpt").mapping, row)
+    _, (problem,) = read_by(known_layout("sharegpt").mapping, row)
     assert "got 0 images, expected 1" in problem
     for images in (None, [], ["x.png", "y.png"]):
-        _, (problem,) = pair_of(known_layout("sharegpt").mapping, row | {"images": images})
+        _, (problem,) = read_by(known_layout("sharegpt").mapping, row | {"images": images})
         count = len(images or ())
         assert f"got {count} images, expected 1" in problem
     stated = MappingConfig(layout="sharegpt", map={"images": None}).mapping()
-    pair, problems = pair_of(stated, row)
+    pair, problems = read_by(stated, row)
     assert (problems, pair["prompt"]) == ([], "<image>What is this?")
 
 
@@ -212,7 +218,7 @@ def test_annotators_by_a_map_and_an_odd_value_costs_its_row() -> None:
             "gold": f"recode(majority([annotator1, annotator2, annotator3]), {codes})",
         }
     ).mapping()
-    found = [pair_of(mapping, row) for row in rows_of("annotators.json")]
+    found = [read_by(mapping, row) for row in rows_of("annotators.json")]
     assert [pair["gold"] for pair, _ in found] == ["a", "b", "a"]
     assert [asked(p) for p, _ in found] == ["Translate to French\nthe cat", "Is it true?",
                                             "Count\na b"]  # fmt: skip
@@ -278,4 +284,4 @@ def test_rows_out_of_arrow_are_those_of_json(name: str, layout: str) -> None:
     expected = [pair_of(mapping, row)[0] for row in rows_of(name)]
     if ids:
         expected = [pair | {"pair_id": id_} for pair, id_ in zip(expected, ids, strict=True)]
-    assert pairs.select(PAIRS.names).to_pylist() == expected
+    assert pairs.to_pylist() == expected

@@ -11,13 +11,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.pairs.arrow_values import values_of
-from pipeline.pairs.conversations import Unfit, shown
+from pipeline.pairs.contents import shown_text, text_of
+from pipeline.pairs.conversations import Unfit, content, shown
 from pipeline.pairs.known_layouts import known_layout, layout_names
 from pipeline.pairs.mapped_rows import pair_of, to_pairs
 from pipeline.pairs.mapping_config import MappingConfig
 from pipeline.pairs.mapping_functions import FUNCTIONS, PairFunctions
-from pipeline.pairs.placing import leading, place, with_placeholders
+from pipeline.pairs.pair_fields import READ
+from pipeline.pairs.placing import place
 from schemas.pairs import PAIRS
+from tests.shards import as_v1
 
 Row = dict[str, Any]
 
@@ -48,10 +51,10 @@ ROWS = st.dictionaries(COLUMNS, VALUES, max_size=8)
 @given(ROWS, st.sampled_from(layout_names()))
 def test_any_row_is_read_or_named(row: Row, layout: str) -> None:
     pair, problems = pair_of(known_layout(layout).mapping, row)
-    assert list(pair) == PAIRS.names
+    assert list(pair) == READ.names
     assert all(isinstance(problem, str) and problem for problem in problems)
     try:
-        pa.Table.from_pylist([pair], PAIRS).validate(full=True)
+        pa.Table.from_pylist([pair], READ).validate(full=True)
     except UnicodeEncodeError:
         assert "\\ud" in json.dumps(pair)  # half a character, which costs its row
 
@@ -81,8 +84,9 @@ def test_one_odd_value_costs_its_row(rows: list[Row]) -> None:
         said = f"messages (n): got {shown(row['n'])}, expected a conversation"
         assert fits != str(pair["defect"]).startswith(said)
         if isinstance(row["n"], str) and "<" not in row["n"]:
-            assert pair["prompt"] == row["n"]
-        assert (pair["response_a"] or {}).get("text") == (row["l"][0] or None if row["l"] else None)
+            assert as_v1(pair)["prompt"] == row["n"]
+        first = pair["candidates"][0] or {"content": None}
+        assert text_of(first["content"]) == (row["l"][0] or None if row["l"] else None)
 
 
 PARTS = st.lists(st.sampled_from(["text", "<image>", "more", "<video>"]), max_size=6)
@@ -92,24 +96,19 @@ PARTS = st.lists(st.sampled_from(["text", "<image>", "more", "<video>"]), max_si
 def test_media_stand_in_their_order(pieces: list[str], images: int, videos: int) -> None:
     held = {"image": [f"i{n}" for n in range(images)], "video": [f"v{n}" for n in range(videos)]}
     text = "".join(pieces)
-    part = {"type": "text", "text": text, "image": None, "video": None}
     counts = {kind: text.count(f"<{kind}>") for kind in held}
     try:
-        (placed,) = place([[part]], held)
+        (placed,) = place([content(text)], held)
     except Unfit:
         assert any(counts[kind] not in (0, len(held[kind])) and held[kind] for kind in held)
         return
     for kind in held:
         assert [each[kind] for each in placed if each["type"] == kind] == held[kind]
-    (lowered,) = with_placeholders([placed])
-    if not any(kind["type"] != "text" for kind in leading(placed)[1]):
-        assert lowered == "".join(p["text"] for p in placed if p["type"] == "text")
-    else:  # what is written again is placed as before
-        again = {"type": "text", "text": lowered, "image": None, "video": None}
-        (second,) = place([[again]], held)
-        assert [p for p in second if p["type"] != "text"] == [
-            p for p in placed if p["type"] != "text"
-        ]
+    written = shown_text(placed)
+    if all(counts[kind] == len(held[kind]) for kind in held):
+        assert written == text
+    if not text:
+        assert [each["type"] for each in placed] == ["image"] * images + ["video"] * videos
 
 
 TYPES: list[tuple[pa.DataType, st.SearchStrategy[Any]]] = [

@@ -40,6 +40,10 @@ def test_machines_of_one_precision_share_a_judge() -> None:
     assert config_of("h200-fp8").judge.model_dump() == full
 
 
+def test_the_reward_models_configuration_writes_nothing() -> None:
+    assert config_of("reward").judge.declared_format.family == "reward"
+
+
 def test_the_nightly_configuration_has_the_default_judge_and_a_gate() -> None:
     nightly, base = config_of("nightly"), config_of("flex-vl-7b")
     assert judge_of("nightly") == judge_of("flex-vl-7b")

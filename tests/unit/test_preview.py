@@ -110,7 +110,7 @@ def test_columns_that_nothing_reads_are_listed(tmp_path: Path) -> None:
         {"engine": {"kind": "scripted"}, "input": {"layout": "pairs", "map": {"metadata": None}}}
     )
     reads = preview(config, str(tmp_path), LAYOUT, 1).reads
-    assert (reads["prompt"], reads["metadata"]) == (["prompt"], [])
+    assert (reads["prompt"], reads["metadata"]) == (["messages"], [])
 
 
 def test_too_few_rows_are_made_up_for_by_other_shards(pairs: str, tmp_path: Path) -> None:

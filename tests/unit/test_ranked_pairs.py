@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.ingest.ranked_pairs import Expansion, as_pairs
+from pipeline.pairs.contents import candidate_texts
 from pipeline.pairs.known_layouts import known_layout
 from pipeline.pairs.mapped_rows import to_pairs
 from pipeline.pairs.pair_mapping import PairMapping
 from schemas.pairs import PAIRS
-from tests.shards import pair, response
+from tests.shards import as_v1, pair, response
 
 ROWS = json.loads((Path(__file__).parent.parent / "layouts" / "ranked.json").read_text())
 
@@ -41,7 +42,7 @@ def test_pairs_of_a_ranking(how: Expansion, expected: list[str]) -> None:
     assert made["defect"].null_count == len(made)
     assert made["pair_id"].to_pylist() == expected
     assert made["gold"].to_pylist() == [dict(ALL)[name] for name in expected]
-    last = made.to_pylist()[-1]
+    last = as_v1(made.to_pylist()[-1])
     paths = [last[name]["images"][0]["path"] for name in ("response_a", "response_b")]
     letters = expected[-1][-2:]
     stored = [path for path in ROWS[1]["generations"] if path]
@@ -72,7 +73,7 @@ def test_gold_agrees_with_the_scores(scores: list[int | None]) -> None:
     made = as_pairs(table, "all").to_pylist()
     assert len(made) == len(scores) * (len(scores) - 1) // 2
     for each in made:
-        a, b = (scores[int(each[name]["text"])] for name in ("response_a", "response_b"))
+        a, b = (scores[int(str(text))] for text in candidate_texts(each))
         expected = None if a is None or b is None else "tie" if a == b else "a" if a > b else "b"
         assert each["gold"] == expected
     known = sum(score is not None for score in scores)

@@ -20,7 +20,8 @@ from pipeline.runtime.errors import StorageError
 from schemas.pairs import PAIRS
 from tests.memory_store import Memory
 from tests.memory_store import small_pair as small
-from tests.shards import pair, response, shard_bytes
+from tests.shards import as_v1, pair, response, shard_bytes
+from tests.shards import read as in_memory
 
 Row = dict[str, Any]
 KEY = "shard.parquet"
@@ -62,7 +63,7 @@ def test_every_row_comes_in_its_unit(sizes: list[int], cuts: set[int], skip: int
     ranges = [bound for i, bound in enumerate(pairwise(bounds)) if not skip >> (i % 9) & 1]
     rows = read(Memory(buffer.getvalue().to_pybytes()), ranges)
     assert rows == {
-        row: ROWS[row] | {"defect": None} for start, stop in ranges for row in range(start, stop)
+        row: in_memory(ROWS[row]) for start, stop in ranges for row in range(start, stop)
     }
 
 
@@ -125,7 +126,7 @@ def test_a_page_with_a_wrong_checksum(column: str, row: int) -> None:
     assert set(bad) == set(range(first, end))
     assert all(text.startswith("corrupt data page: ") for text in bad.values())
     for number in set(range(96)) - set(bad):
-        assert rows[number] == pair(number) | {"defect": None}
+        assert rows[number] == in_memory(pair(number))
     if column == "image":  # whose ids can still be read
         assert [rows[n]["pair_id"] for n in range(96)] == [f"pair-{n}" for n in range(96)]
 
@@ -135,7 +136,7 @@ def test_a_pair_id_that_is_not_utf8() -> None:
     assert defects(rows) == {40: "text is not UTF-8 in column pair_id"}
     assert rows[40]["pair_id"] is None
     for number in set(range(96)) - {40}:
-        assert rows[number] == pair(number) | {"defect": None}
+        assert rows[number] == in_memory(pair(number))
 
 
 @pytest.mark.parametrize("column", ["source", "response_a", "messages", "images", "metadata"])
@@ -160,7 +161,7 @@ def test_other_text_that_is_not_utf8(column: str) -> None:
     rows = read(Memory(data.replace(b"MARK", b"M\xffRK")), [(0, 40), (40, 96)])
     assert defects(rows) == dict.fromkeys((3, 50), f"text is not UTF-8 in column {column}")
     assert [rows[n]["pair_id"] for n in range(96)] == [f"pair-{n}" for n in range(96)]
-    assert all(rows[n] == good[n] | {"defect": None} for n in set(range(96)) - {3, 50})
+    assert all(rows[n] == in_memory(good[n]) for n in set(range(96)) - {3, 50})
 
 
 def test_ids_of_a_skipped_group_with_one_that_is_not_utf8() -> None:
@@ -214,6 +215,7 @@ def test_foreign_columns_are_mapped() -> None:
     ).mapping()
     rows = read(Memory(buffer.getvalue().to_pybytes()), [(5, count)], mapping)
     assert [
-        (rows[n]["pair_id"], rows[n]["prompt"], rows[n]["response_b"]["text"]) for n in rows
+        (row["pair_id"], row["prompt"], row["response_b"]["text"])
+        for row in map(as_v1, rows.values())
     ] == [(str(n), f"q{n}", f"b{n}") for n in range(5, count)]
     assert defects(rows) == {}

@@ -32,7 +32,7 @@ def stated_by(row: Row, script: Row | None = None, **more: Any) -> list[dict[str
 
 
 def test_the_versions_continue_that_of_earlier_votes() -> None:
-    assert dataclasses.asdict(CURRENT) == {"text": 2, "image": 2, "video": 2, "ending": 2}
+    assert dataclasses.asdict(CURRENT) == {"text": 2, "image": 2, "video": 2, "ending": 3}
 
 
 @pytest.mark.parametrize(
@@ -41,18 +41,17 @@ def test_the_versions_continue_that_of_earlier_votes() -> None:
         ({}, {"text", "ending"}),
         ({"images": [PICTURE]}, {"text", "image", "ending"}),
         ({"videos": [{"bytes": clip(12), "path": None}]}, {"text", "video", "ending"}),
-        # The reasoning may quote a verdict: the reply is not cut off.
-        ({"prompt": "What does <answer> mean?"}, {"text"}),
+        ({"prompt": "What does <answer> mean?"}, {"text", "ending"}),
     ],
 )
 def test_a_vote_states_the_kinds_that_it_has(row: Row, kinds: set[str]) -> None:
-    stated = dict.fromkeys(kinds, 2)
+    stated = dict.fromkeys(kinds, 2) | {"ending": 3}
     assert stated_by(text_pair(0) | row) == [stated, stated]
 
 
 def test_a_vote_without_a_reply_states_what_was_asked() -> None:
     hanging = stated_by(text_pair(0, "MARK"), {"faults": {"MARK": "hang"}}, request_timeout_s=0.1)
-    assert hanging == [{"text": 2, "ending": 2}] * 8
+    assert hanging == [{"text": 2, "ending": 3}] * 8
 
 
 RENDERINGS = st.builds(
@@ -71,9 +70,10 @@ def test_a_row_is_concerned_by_a_later_version_of_a_kind_that_it_has(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fix_of_one_kind_leaves_rows_without_it(kind: str) -> None:
-    fixed = dataclasses.replace(CURRENT, **{kind: 3})
+    fixed = dataclasses.replace(CURRENT, **{kind: 4})
     for other in KINDS:
-        assert concerns(Rendering(**{other: 2}), fixed) is (other == kind)
+        seen = Rendering(**{other: getattr(CURRENT, other)})
+        assert concerns(seen, fixed) is (other == kind)
     assert not concerns(fixed, CURRENT)  # an earlier version of the software fixes nothing
 
 
@@ -82,7 +82,7 @@ def test_votes_of_labels_v1_may_have_shown_what_their_judge_takes() -> None:
     fixed = dataclasses.replace(CURRENT, video=3)
     assert [concerns(unstated(judge), fixed) for judge in (no_video, video)] == [False, True]
     assert not concerns(unstated(video))
-    for kind in ("text", "image", "ending"):
+    for kind in ("text", "image"):
         assert concerns(unstated(no_video), dataclasses.replace(CURRENT, **{kind: 3}))
 
 
@@ -90,3 +90,10 @@ def test_votes_of_labels_v1_may_have_shown_what_their_judge_takes() -> None:
 def test_a_vote_that_states_nothing_is_read_so(stored: dict[str, None] | None) -> None:
     row = Vote(order="ab", seed=1, outcome="verdict").as_row() | {"rendering": stored}
     assert Vote.from_row(row).rendering is None
+
+
+def test_a_reply_that_was_cut_off_is_asked_for_again_only_where_media_were_shown() -> None:
+    assert not concerns(Rendering(text=2, ending=2))
+    assert concerns(Rendering(text=2, image=2, ending=2))
+    assert concerns(Rendering(text=2, video=2, ending=2))
+    assert not concerns(Rendering(text=2, image=2, ending=3))

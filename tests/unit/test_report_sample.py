@@ -15,6 +15,7 @@ from PIL import Image
 from pipeline.judging.votes import Vote
 from pipeline.media.media_config import MediaConfig
 from pipeline.media.media_store import MediaStore
+from pipeline.pairs.contents import media_part
 from pipeline.pairs.input_config import InputConfig
 from pipeline.report.gallery_source import Sample, draw_sample
 from pipeline.report.label_rows import SnapshotRows
@@ -137,7 +138,7 @@ def test_a_shard_that_is_another_one_now_shows_labels_alone(tmp_path: Path) -> N
 
 def test_thumbnails_are_small_and_end_where_their_share_does(tmp_path: Path) -> None:
     media, limits = MediaStore([str(tmp_path)], 10_000_000), MediaConfig()
-    row = {"images": [{"bytes": picture(1, (840, 280)), "path": None}] * 3, "videos": None}
+    row = [media_part("image", {"bytes": picture(1, (840, 280)), "path": None})] * 3
     config = GalleryConfig(picture_px=90, pictures_a_row=2)
     first, second, more = Thumbnails(media, limits, config).of(row, "the prompt")
     assert (first.alt, first.width, first.height) == ("picture 1 of 3 of the prompt", 90, 30)
@@ -148,7 +149,7 @@ def test_thumbnails_are_small_and_end_where_their_share_does(tmp_path: Path) -> 
     assert (image.format, image.size) == ("WEBP", (90, 30))
     none = config.model_copy(update={"pictures_kb": 0})
     assert [t.source for t in Thumbnails(media, limits, none).of(row, "x")] == [None] * 3
-    gone = {"images": [{"bytes": None, "path": "gone.png"}], "videos": None}
+    gone = [media_part("image", {"bytes": None, "path": "gone.png"})]
     (missing,) = Thumbnails(media, limits, config).of(gone, "x")
     assert "gone.png does not exist" in missing.missing
 

@@ -25,6 +25,7 @@ from pipeline.runtime.errors import ConfigError
 from schemas.contract import table_of
 from schemas.labels import LABELS, VERDICT
 from tests.judging import JUDGE_ID, Row, judge_rows, scripted, text_pair
+from tests.shards import read
 
 REWARD: Row = {"bundle": "skywork-vl-reward"}
 JUDGE = JudgeConfig.model_validate(REWARD)
@@ -66,7 +67,7 @@ def test_one_vote_a_pair_holds_both_scores_and_no_order() -> None:
 
 def test_each_answer_is_the_assistants_turn_and_nothing_else_differs() -> None:
     judge, _ = scripted(judge=REWARD)
-    prompts = judge.prepare(text_pair(0) | {"defect": None}).prompts
+    prompts = judge.prepare(read(text_pair(0))).prompts
     assert list(prompts) == ["a", "b"]
     chats = [prompt.chat for prompt in prompts.values()]
     assert [(c.system, c.user, c.answer) for c in chats] == [
@@ -77,7 +78,7 @@ def test_each_answer_is_the_assistants_turn_and_nothing_else_differs() -> None:
 
 def test_a_head_of_tokens_is_asked_about_one_answer_in_the_users_turn() -> None:
     judge, _ = scripted(judge={"bundle": "from-token"})
-    chat = judge.prepare(text_pair(0) | {"defect": None}).prompts["b"].chat
+    chat = judge.prepare(read(text_pair(0))).prompts["b"].chat
     assert chat.answer is None
     assert "Reply 0, score=2" in chat.user
     assert "Answer 0" not in chat.user

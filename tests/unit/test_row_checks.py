@@ -7,11 +7,19 @@ from typing import Any
 import pytest
 
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.row_checks import candidates_of, nothing_to_compare, question_of
-from pipeline.pairs.pair_hash import Content
+from pipeline.judging.row_checks import (
+    check_candidates,
+    check_question,
+    nothing_to_compare,
+    question_of,
+)
+from pipeline.pairs.contents import Part, asked_by_user, media_part, text_part
+from pipeline.pairs.pair_hash import Piece
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
-from tests.shards import pair, response
+from tests.shards import pair, pieces, read, response
+
+Row = dict[str, Any]
 
 MEDIA = [{"bytes": b"x", "path": None}]
 
@@ -24,27 +32,24 @@ def conversation(*turns: tuple[str, str | None]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "detail"),
     [
-        ({"response_a": None}, "response_a is null"),
-        ({"response_b": response(None)}, "response_b is empty"),
-        ({"response_b": response(" \n\t")}, "response_b is empty"),
+        ({"response_a": None}, "candidate a is null"),
+        ({"response_b": response(None)}, "candidate b is empty"),
+        ({"response_b": response(" \n\t")}, "candidate b is empty"),
         (
             {"response_a": response("x", images=MEDIA)},
-            "response_a has images; judge.candidates 'text' takes text",
+            "candidate a has images; judge.candidates 'text' takes text",
         ),
         (
             {"response_a": response("x", videos=MEDIA)},
-            "response_a has videos; judge.candidates 'text' takes text",
+            "candidate a has videos; judge.candidates 'text' takes text",
         ),
         ({"candidates": [response("x")]}, "has 1 candidates; the format pairwise_scores takes 2"),
         ({"videos": MEDIA}, r"1 videos; the limit is 0 \(judge.media.video.max_videos\)"),
         ({"images": MEDIA * 9}, r"9 images; the limit is 8 \(judge.media.max_images\)"),
-        ({"prompt": None}, "prompt is empty, and there are no messages"),
-        ({"prompt": "  ", "messages": []}, "prompt is empty, and there are no messages"),
-        ({"messages": [{"role": "user", "content": "q"}]}, "both prompt and messages"),
-        (conversation(("robot", "q")), "expected a role of system, user, assistant"),
-        (conversation(("user", None)), "and content"),
-        (conversation(("user", "")), "and content"),
-        ({"prompt": None, "messages": [None]}, "message None"),
+        ({"prompt": None, "images": None}, "messages hold nothing"),
+        ({"prompt": "  ", "messages": []}, "the question has no text"),
+        (conversation(("user", None), ("user", "q")) | {"images": None}, "and content"),
+        (conversation(("user", "")) | {"images": None}, "and content"),
         (conversation(("user", "q"), ("assistant", "r")), "ends with assistant, expected user"),
     ],
 )
@@ -70,9 +75,32 @@ def test_refused(change: dict[str, Any], detail: str) -> None:
     ],
 )
 def test_the_question(change: dict[str, Any], question: str) -> None:
-    asked = pair(0) | change
-    ask(asked)
-    assert question_of(asked) == question
+    row = read(pair(0) | change)
+    check_question(row)
+    context, rest = question_of(row, [pieces(each["content"]) for each in row["messages"]])
+    assert [kind for kind, _ in context] == ["image"]
+    assert "".join(text for _, text in rest) == question
+
+
+def said(*parts: Part, role: str = "user") -> Row:
+    return {"role": role, "content": list(parts)}
+
+
+def test_media_stand_where_they_stood() -> None:
+    one, two = (media_part("image", {"bytes": data, "path": None}) for data in (b"1", b"2"))
+    turns = [said(text_part("Be brief."), role="system"), said(one, text_part("What is this?")),
+             said(text_part("A cat."), role="assistant"), said(text_part("And"), two)]  # fmt: skip
+    context, rest = question_of({"messages": turns}, [pieces(each["content"]) for each in turns])
+    assert context == (("image", b"1"),)
+    assert [value for _, value in rest if value] == [
+        "System: ", "Be brief.", "\n\nUser: ", "What is this?", "\n\nAssistant: ", "A cat.",
+        "\n\nUser: ", "And", b"2",
+    ]  # fmt: skip
+    alone = asked_by_user(text_part("Is "), one, text_part(" it?"))
+    assert question_of({"messages": alone}, [pieces(each["content"]) for each in alone]) == (
+        (),
+        (("text", "Is "), ("image", b"1"), ("text", " it?")),
+    )
 
 
 def test_images_up_to_the_limit_and_none_at_all() -> None:
@@ -80,10 +108,11 @@ def test_images_up_to_the_limit_and_none_at_all() -> None:
         ask(pair(0, images=images))
 
 
-def ask(row: dict[str, Any], **judge: Any) -> list[Any]:
+def ask(row: dict[str, Any], **judge: Any) -> None:
     """Checks a row as the judge does before it fetches media."""
-    question_of(row)
-    return candidates_of(row, JudgeConfig.model_validate(judge))
+    found = read(row)
+    check_question(found)
+    check_candidates(found, JudgeConfig.model_validate(judge))
 
 
 def media_pair(kind: str, **more: Any) -> dict[str, Any]:
@@ -105,23 +134,23 @@ VIDEO = {"candidates": "video", "media": {"video": {"max_videos": 2}}}
     ],
 )
 def test_candidates_made_of_media(judge: dict[str, Any], row: dict[str, Any]) -> None:
-    assert ask(row, **judge) == [row["response_a"], row["response_b"]]
+    ask(row, **judge)
 
 
 @pytest.mark.parametrize(
     ("judge", "row", "detail"),
     [
-        ({"candidates": "image"}, pair(0), "response_a is empty: it has no images"),
+        ({"candidates": "image"}, pair(0), "candidate a is empty: it has no images"),
         (
             {"candidates": "image"},
             media_pair("videos"),
-            "response_a has videos; judge.candidates 'image'",
+            "candidate a has videos; judge.candidates 'image'",
         ),
         ({"candidates": "edit"}, media_pair("images"), "no source image"),
         (
             VIDEO,
             media_pair("images"),
-            "response_a has images; judge.candidates 'video' takes videos",
+            "candidate a has images; judge.candidates 'video' takes videos",
         ),
         (VIDEO, media_pair("videos", videos=MEDIA), "3 videos; the limit is 2"),
         (
@@ -155,7 +184,7 @@ def test_how_many_candidates_a_format_takes(format_: str, count: int, takes: str
     candidates = [response(f"answer {number}") for number in range(count)]
     row = pair(0) | {"response_a": None, "response_b": None, "candidates": candidates}
     if takes is None:
-        assert ask(row, format=format_) == candidates
+        ask(row, format=format_)
         return
     detail = f"the row has {count} candidates; the format {format_} takes {takes}"
     with pytest.raises(RowRejected, match=detail):
@@ -170,7 +199,9 @@ def test_a_bad_one_among_candidates_is_named() -> None:
 
 
 def test_equal_candidates() -> None:
-    some = [Content("x"), Content("y"), Content("x", images=(b"1",)), Content("x")]
+    x: list[Piece] = [("text", "x")]
+    y: list[Piece] = [("text", "y")]
+    some = [x, y, [*x, ("image", b"1")], x]
     assert nothing_to_compare(some[:3], "text") is None
     assert nothing_to_compare(some, "text") == "candidates a and d are equal"
-    assert nothing_to_compare([Content("x"), Content(" ")], "text") == "candidate b is empty"
+    assert nothing_to_compare([x, [("text", " ")]], "text") == "candidate b is empty"

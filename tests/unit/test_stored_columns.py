@@ -1,4 +1,4 @@
-"""Columns under their own names: pairs v1 in any of Arrow's layouts, read without a loop."""
+"""Columns under their own names: pairs v1 and v2 in any of Arrow's layouts."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.pairs.contract_checks import row_problems
+from pipeline.pairs.contents import asked_by_user, media_part, pair_row, text_part
 from pipeline.pairs.mapped_rows import to_pairs
 from pipeline.pairs.pair_mapping import PairMapping
-from schemas.pairs import MEDIA, PAIRS
+from pipeline.pairs.stored_columns import stored_column
+from schemas.pairs import PAIRS, PAIRS_V2
+from tests.shards import as_v1
 
 Row = dict[str, Any]
 
@@ -21,8 +23,9 @@ def pairs_row(**changes: object) -> Row:
     return dict.fromkeys(PAIRS.names) | row | changes
 
 
-def read(table: pa.Table) -> pa.Table:
-    return to_pairs(PairMapping(), table).select(PAIRS.names)
+def read(table: pa.Table) -> list[Row]:
+    """The rows as they are in memory, written as pairs v1."""
+    return [as_v1(row) for row in to_pairs(PairMapping(), table).to_pylist()]
 
 
 def pairs_table(*rows: Row) -> pa.Table:
@@ -45,7 +48,7 @@ def test_pairs_v1_passes_through_unmapped() -> None:
     table = pairs_table(
         pairs_row(images=[{"bytes": b"x", "path": None}], metadata=[{"key": "k", "value": "v"}])
     )
-    assert read(table).equals(table)
+    assert read(table) == [row | {"defect": None} for row in table.to_pylist()]
     assert PairMapping().needed(table.schema) == PAIRS.names
 
 
@@ -90,48 +93,39 @@ def test_other_layouts_of_pairs_v1_are_read_unmapped(name: str, kind: pa.DataTyp
     stored = expected.set_column(PAIRS.names.index(name), name, array)
     assert PairMapping().check(stored.schema) == []
     for start, rows in ((0, 2), (1, 1), (0, 0)):
-        mapped = read(stored.slice(start, rows))
-        mapped.validate(full=True)
-        assert mapped.to_pylist() == expected.slice(start, rows).to_pylist()
+        to_pairs(PairMapping(), stored.slice(start, rows)).validate(full=True)
+        assert read(stored.slice(start, rows)) == read(expected.slice(start, rows))
 
 
-def test_media_of_another_layout_share_their_bytes() -> None:
-    kind = pa.struct([("text", LARGE), ("images", pa.large_list(PICTURE))])
-    row = {"text": "t", "images": [{"path": "p", "bytes": b"abcd"}]}
-    stored = pa.array([row, row], kind)
-    mapped = read(foreign(response_a=stored[1:]))["response_a"].chunk(0)
-    before, after = (a.field("images").values.field("bytes") for a in (stored, mapped))
-    assert after.to_pylist() == [b"abcd"]
-    assert after.buffers()[2].address == before.buffers()[2].address
+V2 = pair_row(
+    "1",
+    asked_by_user(media_part("image", {"bytes": b"abcd", "path": "p"}), text_part("Which?")),
+    [[text_part("x")], [media_part("video", {"bytes": None, "path": "q"})]],
+    gold="a",
+    metadata=[{"key": "k", "value": "v"}],
+)
+PART = pa.struct([("text", VIEW), ("type", CODES), ("video", PICTURE), ("image", PICTURE)])
+TURNS = pa.large_list(pa.struct([("content", pa.list_(PART)), ("role", LARGE)]))
+
+
+def test_pairs_v2_pass_through_in_any_layout_and_share_their_bytes() -> None:
+    plain = pa.Table.from_pylist([V2], PAIRS_V2)
+    (expected,) = to_pairs(PairMapping(), plain).to_pylist()
+    assert expected == V2 | {"hashed_question": None, "hashed_answers": None, "defect": None}
+    stored = pa.array([V2["messages"]] * 2, TURNS)[1:]
+    table = plain.set_column(plain.column_names.index("messages"), "messages", stored)
+    pairs = to_pairs(PairMapping(), table)
+    assert pairs.to_pylist() == [expected]
+    before, after = (
+        array.flatten().field("content").flatten().field("image").field("bytes").buffers()[2]
+        for array in (stored, pairs["messages"].chunk(0))
+    )
+    assert after.address == before.address
 
 
 def test_absent_optional_columns_become_nulls() -> None:
     table = pairs_table(pairs_row()).select(["response_b", "pair_id", "response_a", "prompt"])
-    assert read(table).to_pylist() == pairs_table(pairs_row()).to_pylist()
-
-
-def test_media_bytes_are_shared_with_the_input() -> None:
-    pictures = pa.array([{"bytes": b"abcd", "path": "p"}, {"bytes": b"efgh", "path": "q"}], MEDIA)
-    table = pairs_table(*[pairs_row()] * 2).drop_columns("images")
-    table = table.append_column("images", pictures)
-    mapped = read(table.slice(1))["images"].chunk(0)
-    assert mapped.to_pylist() == [[{"bytes": b"efgh", "path": "q"}]]
-    assert (
-        mapped.values.field("bytes").buffers()[2].address == pictures.field(0).buffers()[2].address
-    )
-
-
-def test_values_hidden_under_null_lists_are_dropped() -> None:
-    values = pa.array([b"a", b"hidden", b"c"])
-    hiding = pa.ListArray.from_arrays(
-        pa.array([0, 1, 2, 3], pa.int32()), values, mask=pa.array([False, True, False])
-    )
-    table = pairs_table(*[pairs_row()] * 3).drop_columns("images")
-    mapped = read(table.append_column("images", hiding))
-    column = mapped["images"].chunk(0)
-    assert column.values.field("bytes").to_pylist() == [b"a", b"c"]
-    assert column.offsets.to_pylist() == [0, 1, 1, 2]
-    assert [items and items[0]["bytes"] for items in column.to_pylist()] == [b"a", None, b"c"]
+    assert read(table) == read(pairs_table(pairs_row()))
 
 
 def test_a_slice_far_into_a_large_buffer_is_narrowed() -> None:
@@ -144,9 +138,9 @@ def test_a_slice_far_into_a_large_buffer_is_narrowed() -> None:
     data[:4] = b"tail"
     base = pa.foreign_buffer(tail.address - (far - 4), far, tail)
     array = pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, base])
+    assert stored_column(array, pa.binary()).to_pylist() == [b"tail"]
     table = pairs_table(pairs_row()).drop_columns("images").append_column("images", array)
-    mapped = read(table)
-    assert mapped["images"].to_pylist() == [[{"bytes": b"tail", "path": None}]]
+    assert read(table)[0]["images"] == [{"bytes": b"tail", "path": None}]
 
 
 def test_all_missing_columns_are_named_at_once() -> None:
@@ -180,15 +174,20 @@ def test_row_problems_name_the_first_thing_wrong() -> None:
         pairs_row(response_b=picture, gold="tie"),
         pairs_row(gold="A"),
     )
-    assert row_problems(pa.concat_tables([table.slice(0, 3), table.slice(3)])).to_pylist() == [
+    assert to_pairs(PairMapping(), table)["defect"].to_pylist() == [
         None,
         "pair_id is null or empty",
         "pair_id is null or empty",
-        "neither prompt nor messages holds anything",
+        "there is no question: messages hold nothing",
         None,
-        "response_a has neither text nor media",
-        "response_b has neither text nor media",
+        "candidate a has neither text nor media",
+        "candidate b has neither text nor media",
         None,
         "gold is not a, b, tie or null: A",
     ]
-    assert len(row_problems(table.slice(0, 0))) == 0
+    v2 = pa.Table.from_pylist([V2 | {"gold": "A"}, V2 | {"candidates": []}, V2], PAIRS_V2)
+    assert to_pairs(PairMapping(), v2)["defect"].to_pylist() == [
+        "gold is not a, b, tie or null: A",
+        None,
+        None,
+    ]

@@ -1,6 +1,6 @@
 """The public benchmarks that a judge can be measured on, by name.
 
-In: a benchmark's data on the hub or in local files. Out: shards of pairs v1 with gold.
+In: a benchmark's data on the hub or in local files. Out: shards of pairs v2 with gold.
 A file for each benchmark states its columns, categories and published results in the terms of
 ``benchmark``, which is the file to read first; ``benchmark_files`` finds the data and
 ``benchmark_shards`` writes the shards.

@@ -16,6 +16,7 @@ from pipeline.evaluation.benchmarks.benchmark_files import Request, find_sources
 from pipeline.ingest.ingest import IngestConfig, IngestReport, check_report, ingest
 from pipeline.ingest.source_files import OpenSource, SourceConfig, open_source
 from pipeline.pairs.column_forms import as_expressions
+from pipeline.pairs.contents import KINDS, contents_of, media_of
 from pipeline.pairs.mapped_rows import to_pairs
 from pipeline.pairs.mapping_config import MappingConfig
 from pipeline.pairs.pair_mapping import PairMapping
@@ -32,7 +33,7 @@ _SHARDS = ShardConfig(group_rows=64, file_bytes=16 * 2**20)
 
 @dataclass(frozen=True)
 class Loaded:
-    """A benchmark as shards of pairs v1.
+    """A benchmark as shards of pairs v2.
 
     Attributes:
         uri: the folder of the shards.
@@ -171,12 +172,9 @@ def _media_root(
 
 def _media_paths(pairs: pa.Table) -> list[str]:
     """Paths of media that have no bytes; relative ones only."""
-    paths = []
-    for row in pairs.to_pylist():
-        holders = [row, row["response_a"], row["response_b"], *(row["candidates"] or ())]
-        for holder in filter(None, holders):
-            media = (holder["images"] or []) + (holder["videos"] or [])
-            paths += [item["path"] for item in media if item and item["bytes"] is None]
+    parts = [p for row in pairs.to_pylist() for content in contents_of(row) for p in content]
+    media = [medium for kind in KINDS for medium in media_of(parts, kind) if medium]
+    paths = [medium["path"] for medium in media if medium["bytes"] is None]
     return [path for path in paths if path and not re.match(r"/|\w+://", path)]
 
 

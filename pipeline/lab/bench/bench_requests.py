@@ -119,7 +119,7 @@ async def _ask_all(engine: Engine, prompts: Sequence[Rendered], judge: JudgeConf
     how = judge.sampling
 
     async def ask(name: str, prompt: Rendered, most: int) -> tuple[Reply, float]:
-        ending = ending_of(judge, 2, prompt.chat.user)
+        ending = ending_of(judge, 2, prompt.chat.user, media=bool(prompt.chat.images))
         sampling = Sampling(how.temperature, how.top_p, most, 0, ending)
         return await engine.reply(name, prompt, sampling), time.monotonic()
 

@@ -33,7 +33,6 @@ from pipeline.media.images import decode_image
 from pipeline.media.media_config import MediaConfig
 from pipeline.media.media_store import MediaStore
 from pipeline.media.videos import decode_video
-from pipeline.pairs.pair_hash import Content
 
 Work = Callable[[], object]
 _SIDES = {"448²": (448, 448), "1 MP": (1152, 864), "4 MP": (2304, 1728)}
@@ -104,7 +103,8 @@ def _texts(judge: JudgeConfig) -> _Medium:
     prompting = Prompting(LayoutOnly(judge), judge, MediaStore([], judge.media.max_bytes))
     rng = random.Random(1)
     question, *answers = (dummy_text(rng, n) for n in (QUESTION_WORDS, ANSWER_WORDS, ANSWER_WORDS))
-    row = Identified("texts", question, Content(None), tuple(map(Content, answers)))
+    asked, *said = ((("text", text),) for text in (question, *answers))
+    row = Identified("texts", (), asked, tuple(said))
 
     def layout() -> Prepared:
         return prompting.prepare(row)

@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from pipeline.lab.tiny_judge.clip_files import encode_clip
+from pipeline.pairs.contents import Part, asked_by_user, media_part, pair_row, text_part
 from schemas.contract import table_of
-from schemas.pairs import PAIRS
+from schemas.pairs import PAIRS_V2
 
 Row = dict[str, Any]
 CLIP_SIDES, CLIP_FPS, CLIP_FRAMES = (640, 360), 8, 64
@@ -36,15 +37,15 @@ def write_picture_shards(folder: Path, shards: int, rows: int, size: tuple[int, 
     A shard that is there already is left alone.
     """
 
-    def media(seed: int) -> Row:
-        return {"images": [_file(noise_jpeg(size, seed, _SHARD_GRAIN))]}
+    def media(seed: int) -> Part:
+        return media_part("image", _file(noise_jpeg(size, seed, _SHARD_GRAIN)))
 
     _write_shards(folder, shards, rows, media)
 
 
 def write_clip_shards(folder: Path, shards: int, rows: int) -> None:
     """The same with a clip of eight seconds instead of the picture."""
-    _write_shards(folder, shards, rows, lambda seed: {"videos": [_file(noise_clip(seed))]})
+    _write_shards(folder, shards, rows, lambda seed: media_part("video", _file(noise_clip(seed))))
 
 
 def noise_jpeg(size: tuple[int, int], seed: int, grain: int = 6) -> bytes:
@@ -81,7 +82,7 @@ def dummy_words() -> list[str]:
     return sorted({"".join(rng.choices(syllables, k=3)) for _ in range(DRAWN_WORDS)})
 
 
-def _write_shards(folder: Path, shards: int, rows: int, media: Callable[[int], Row]) -> None:
+def _write_shards(folder: Path, shards: int, rows: int, media: Callable[[int], Part]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
     def write(number: int) -> None:
@@ -91,26 +92,18 @@ def _write_shards(folder: Path, shards: int, rows: int, media: Callable[[int], R
         rng = random.Random(number)
         pairs = [_row(f"pair-{number}-{row}", media, rng) for row in range(rows)]
         temporary = path.with_suffix(".tmp")  # an interrupted write is not taken for a shard
-        pq.write_table(table_of(pairs, PAIRS), temporary, write_page_checksum=True)
+        pq.write_table(table_of(pairs, PAIRS_V2), temporary, write_page_checksum=True)
         temporary.replace(path)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # codecs and NumPy release the GIL
         list(threads.map(write, range(shards)))
 
 
-def _row(pair_id: str, media: Callable[[int], Row], rng: random.Random) -> Row:
+def _row(pair_id: str, media: Callable[[int], Part], rng: random.Random) -> Row:
     answers = [dummy_text(rng, round(rng.lognormvariate(0, 0.3) * ANSWER_WORDS)) for _ in range(2)]
-    nothing: Row = {"images": [], "videos": [], "model": None}
-    return (
-        dict.fromkeys(PAIRS.names)
-        | {
-            "pair_id": pair_id,
-            "prompt": dummy_text(rng, QUESTION_WORDS),
-            "response_a": {"text": answers[0], **nothing},
-            "response_b": {"text": answers[1], **nothing},
-        }
-        | media(rng.getrandbits(32))
-    )
+    question = text_part(dummy_text(rng, QUESTION_WORDS))
+    asked = asked_by_user(media(rng.getrandbits(32)), question)
+    return pair_row(pair_id, asked, [[text_part(answer)] for answer in answers])
 
 
 def _file(data: bytes) -> Row:

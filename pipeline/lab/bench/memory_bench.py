@@ -17,8 +17,9 @@ from pipeline.lab.bench.process_watch import ProcessTreeCpu, ProcessTreeMemory
 from pipeline.lab.bench.ray_watch import created_bytes, spilled_bytes
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.ray_session import ray_session
+from pipeline.pairs.contents import asked_by_user, media_part, pair_row, text_part
 from schemas.contract import table_of
-from schemas.pairs import PAIRS
+from schemas.pairs import PAIRS_V2
 
 _MiB = 2**20
 
@@ -69,24 +70,20 @@ def write_heavy_shards(folder: Path, total_mb: int) -> int:
     buffer = io.BytesIO()
     Image.effect_noise((600, 600), 90).convert("RGB").save(buffer, "PNG")
     picture = buffer.getvalue() + os.urandom(max(0, _MiB - buffer.tell()))
-    answer: dict[str, Any] = {"images": None, "videos": None, "model": None}
-    nothing: dict[str, Any] = dict.fromkeys(PAIRS.names)
+    shown = media_part("image", {"bytes": picture, "path": None})
     for start in range(0, total_mb, 128):
         rows = [
-            nothing
-            | {
-                "pair_id": f"heavy-{number}",
-                "prompt": "Which one?",
-                "images": [{"bytes": picture, "path": None}],
-                "response_a": answer | {"text": f"first of {number}"},
-                "response_b": answer | {"text": f"second of {number}"},
-            }
+            pair_row(
+                f"heavy-{number}",
+                asked_by_user(shown, text_part("Which one?")),
+                [[text_part(f"{which} of {number}")] for which in ("first", "second")],
+            )
             for number in range(start, min(start + 128, total_mb))
         ]
         path = folder / f"heavy-{start:06d}.parquet"
         # Without a dictionary: it would store the picture once, which all pairs have in common.
         pq.write_table(
-            table_of(rows, PAIRS),
+            table_of(rows, PAIRS_V2),
             path,
             row_group_size=32,
             compression="none",

@@ -21,9 +21,10 @@ from pipeline.lab.bench.label_timeline import committed_timeline
 from pipeline.lab.bench.process_watch import ProcessTreeCpu, ProcessTreeMemory
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.ray_session import ray_session
+from pipeline.pairs.contents import asked_by_user, pair_row, text_part
 from pipeline.store.object_store import Store
 from schemas.contract import table_of
-from schemas.pairs import PAIRS
+from schemas.pairs import PAIRS_V2
 
 _MiB = 2**20
 _SHARD_ROWS = 1_024
@@ -198,19 +199,18 @@ def write_text_shards(folder: Path, pairs: int) -> None:
         return
     temporary = folder.with_name(f"{folder.name}.{os.urandom(4).hex()}.tmp")
     temporary.mkdir(parents=True)
-    nothing: dict[str, Any] = dict.fromkeys(PAIRS.names)
-    answer: dict[str, Any] = {"images": None, "videos": None, "model": None}
     for start in range(0, pairs, _SHARD_ROWS):
         rows = [
-            nothing
-            | {
-                "pair_id": f"text-{number}",
-                "prompt": f"Which one, in case {number}?",
-                "response_a": answer | {"text": f"first of {number} score={2 + number % 2 * 6}"},
-                "response_b": answer | {"text": f"second of {number} score={8 - number % 2 * 6}"},
-            }
+            pair_row(
+                f"text-{number}",
+                asked_by_user(text_part(f"Which one, in case {number}?")),
+                [
+                    [text_part(f"first of {number} score={2 + number % 2 * 6}")],
+                    [text_part(f"second of {number} score={8 - number % 2 * 6}")],
+                ],
+            )
             for number in range(start, min(start + _SHARD_ROWS, pairs))
         ]
-        table: pa.Table = table_of(rows, PAIRS)
+        table: pa.Table = table_of(rows, PAIRS_V2)
         pq.write_table(table, temporary / f"text-{start:07d}.parquet", row_group_size=256)
     temporary.rename(folder)

@@ -21,7 +21,7 @@ from pipeline.snapshots.manifests import LATEST_KEY, Latest, manifest_key
 from pipeline.store.object_store import Entry, Store, Version
 from schemas.labels import Status
 from schemas.manifest import OUTCOMES, InputShard, Manifest, ShardGroup, SnapshotFile
-from schemas.pairs import PAIRS
+from schemas.pairs import PAIRS_V2
 
 LISTED_AT_ONCE = 1_000  # keys in one answer of S3
 _SNAPSHOT = "synthetic"
@@ -59,11 +59,11 @@ class Corpus:
 
     @property
     def footer_file(self) -> bytes:
-        """A shard of pairs v1 with as many row groups as units; the same bytes for all."""
+        """A shard of pairs v2 with as many row groups as units; the same bytes for all."""
         if (data := _FILES.get((self.units, self.unit_rows))) is None:
-            group = PAIRS.empty_table().to_pydict() | {"pair_id": ["x"] * self.unit_rows}
-            rows = {name: group[name] or [None] * self.unit_rows for name in PAIRS.names}
-            schema = pa.schema([field.with_nullable(True) for field in PAIRS])
+            group = PAIRS_V2.empty_table().to_pydict() | {"pair_id": ["x"] * self.unit_rows}
+            rows = {name: group[name] or [None] * self.unit_rows for name in PAIRS_V2.names}
+            schema = pa.schema([field.with_nullable(True) for field in PAIRS_V2])
             table, sink = pa.table(rows, schema=schema), pa.BufferOutputStream()
             with pq.ParquetWriter(sink, schema) as writer:
                 for _ in range(self.units):

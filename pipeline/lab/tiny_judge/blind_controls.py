@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 from PIL import Image
 
 from pipeline.lab.tiny_judge.scenes import encode
+from pipeline.pairs.contents import contents_of
 
 Row: TypeAlias = dict[str, Any]
 Control: TypeAlias = Callable[[Sequence[Row]], list[Row]]
@@ -35,8 +36,9 @@ def _replaced(rows: Sequence[Row], change: Callable[[list[bytes]], list[bytes]])
 
 
 def _images(row: Row) -> list[Row]:
-    holders = [row, row["response_a"], row["response_b"], *(row["candidates"] or ())]
-    return [image for holder in holders if holder for image in holder["images"] or ()]
+    return [
+        part["image"] for content in contents_of(row) for part in content if part["type"] == "image"
+    ]
 
 
 def _white(picture: bytes, shade: int) -> bytes:

@@ -15,8 +15,9 @@ from pipeline.lab.tiny_judge.judging_cases import Candidate, Case, Shown
 from pipeline.lab.tiny_judge.judging_tasks import named
 from pipeline.lab.tiny_judge.motions import Motion, render_motion
 from pipeline.lab.tiny_judge.scenes import PictureFormat, Size, encode, render
+from pipeline.pairs.contents import Part, media_part, opening, pair_row, text_part
 from schemas.contract import table_of
-from schemas.pairs import PAIRS
+from schemas.pairs import PAIRS_V2
 
 ONE_PICTURE: Final = "pairwise_scores/text/picture"
 _SOURCE: Final = "tiny-judge-scenes"
@@ -34,7 +35,7 @@ Row = dict[str, Any]
 
 
 def scene_rows(count: int, seed: int, task: str = ONE_PICTURE) -> list[Row]:
-    """Rows of pairs v1 about held-out scenes, none of which the tiny judge was trained on.
+    """Rows of pairs v2 about held-out scenes, none of which the tiny judge was trained on.
 
     Args:
         count: number of rows.
@@ -68,40 +69,41 @@ def write_scene_shards(
     for index in range(shards):
         path = folder / f"scenes-{index:03d}.parquet"
         if not path.exists():
-            table: pa.Table = table_of(scene_rows(rows_a_shard, seed + index, task), PAIRS)
+            table: pa.Table = table_of(scene_rows(rows_a_shard, seed + index, task), PAIRS_V2)
             temporary = path.with_suffix(".tmp")
             pq.write_table(table, temporary, row_group_size=_GROUP_ROWS, write_page_checksum=True)
             temporary.replace(path)
 
 
 def _row(case: Case, pair_id: str, rng: random.Random) -> Row:
-    """The case as a row of pairs v1, with the true preference or scores as gold."""
-    row: Row = dict.fromkeys(PAIRS.names)
-    row |= {"pair_id": pair_id, "source": _SOURCE, **_media(case.context, rng)}
-    if len(case.turns) == 1:
-        row["prompt"] = case.question
-    else:
-        row["messages"] = [{"role": role, "content": content} for role, content in case.turns]
-    made = [_response(candidate, rng) for candidate in case.candidates]
+    """The case as a row of pairs v2, with the true preference or scores as gold."""
+    shown = _media(case.context, rng)
+    asked = [{"role": role, "content": [text_part(text)]} for role, text in case.turns]
+    first = asked[opening(asked)]
+    first["content"] = [*shown, *first["content"]]
+    answers = [_response(candidate, rng) for candidate in case.candidates]
+    row = pair_row(pair_id, asked, answers, source=_SOURCE)
     if format_of(case.format).about == "pair":
-        return row | {"response_a": made[0], "response_b": made[1], "gold": case.gold}
-    return row | {"candidates": made, "gold_scores": [float(score) for score in case.scores]}
+        return row | {"gold": case.gold}
+    return row | {"gold_scores": [float(score) for score in case.scores]}
 
 
-def _response(candidate: Candidate, rng: random.Random) -> Row:
+def _response(candidate: Candidate, rng: random.Random) -> list[Part]:
     shown = () if candidate.shown is None else (candidate.shown,)
-    return {"text": candidate.text, "model": None, **_media(shown, rng)}
+    return [*_media(shown, rng), *([text_part(candidate.text)] if candidate.text else [])]
 
 
-def _media(shown: tuple[Shown, ...], rng: random.Random) -> Row:
+def _media(shown: tuple[Shown, ...], rng: random.Random) -> list[Part]:
+    """Pictures, then clips."""
     images, videos = [], []
     for each in shown:
         if isinstance(each, Motion):
             count, fps = rng.choice(_CLIP_LENGTHS)
             frames = render_motion(each, rng, rng.choice(_CLIP_SIZES), count)
             data = encode_clip(frames, fps, rng.choice(_CLIP_FORMATS))
-            videos.append({"bytes": data, "path": None})
+            videos.append(media_part("video", {"bytes": data, "path": None}))
         else:
             picture = render(each, rng, rng.choice(_PICTURE_SIZES))
-            images.append({"bytes": encode(picture, rng.choice(_PICTURE_FORMATS)), "path": None})
-    return {"images": images, "videos": videos}
+            data = encode(picture, rng.choice(_PICTURE_FORMATS))
+            images.append(media_part("image", {"bytes": data, "path": None}))
+    return [*images, *videos]

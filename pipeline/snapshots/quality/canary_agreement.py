@@ -78,7 +78,7 @@ def count_canaries(output: Store, canary: Canary, judge_id: str, *, ranked: bool
     rows = [{name: pair.label[name] for name in LABEL_COLUMNS} for pair in judged]
     schema = pa.schema([SNAPSHOT_LABELS.field(name) for name in LABEL_COLUMNS])
     table = pa.Table.from_pylist(rows, schema=schema)
-    keys = [prompt_key(each.pair["prompt"], each.pair["messages"]) for each in judged]
+    keys = [prompt_key(each.pair["messages"]) for each in judged]
     prompts = np.array(keys, np.int64)
     if ranked:
         return of_groups(CANARY, table, _gold(judged, "gold_scores"), prompts)

@@ -13,24 +13,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.pairs.contents import candidate_texts
 from pipeline.pairs.isolated_reading import narrow_rows
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.prompts import prompt_key
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.errors import InputError
-from pipeline.snapshots.quality.label_counts import floats
 from pipeline.stats.arrays import Floats, Ints
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
 from schemas.labels import Status
 from schemas.manifest import InputShard, Manifest
-from schemas.pairs import PAIRS
+from schemas.pairs import PAIRS_V2
 
 _KEPT = 32  # shards whose gold is cached: rows of a few shards are counted at a time
-_RESPONSES = ("response_a", "response_b")
 _CHANGED = "it was removed or replaced since the snapshot was made"
 _UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
-_PROMPT = ("prompt", "messages")
+_PROMPT = ("messages",)
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,8 @@ class SnapshotInput:
         try:
             _, pieces = self._read(path, [name])
             found = pa.chunked_array(
-                [chunk for table in pieces for chunk in table[name].chunks], PAIRS.field(name).type
+                [chunk for table in pieces for chunk in table[name].chunks],
+                PAIRS_V2.field(name).type,
             )
             whole = len(found) == self._shards[path].rows
             if not whole or found.null_count == len(found):
@@ -154,29 +154,27 @@ class SnapshotInput:
 
     def _read_sample(self, path: str, texts: bool) -> Sample | None:
         number = int(self._shards[path].shard_key[:8], 16)
-        wanted = _RESPONSES if texts else ()
         try:
-            start, pieces = self._read(path, (*wanted, *_PROMPT), number)
+            start, pieces = self._read(path, (*["candidates"] * texts, *_PROMPT), number)
         except _UNREADABLE as error:
             self.unread[path] = _first_line(error)
             return None
         prompts = _prompt_keys(pieces)
         if prompts is None:
             return None
-        a, b = (
-            np.concatenate(
-                [floats(pc.utf8_length(pc.struct_field(piece[name], "text"))) for piece in pieces]
-            )
-            if wanted
-            else np.full(len(prompts), np.nan)
-            for name in _RESPONSES
-        )
+        lengths = np.full((len(prompts), 2), np.nan)
+        rows = (row for piece in pieces for row in piece.select(["candidates"]).to_pylist())
+        for number, row in enumerate(rows):
+            said = candidate_texts(row)
+            if len(said) == 2:
+                lengths[number] = [np.nan if text is None else len(text) for text in said]
+        a, b = lengths.T
         return Sample(start, prompts, a, b)
 
     def _read(
         self, path: str, wanted: Sequence[str], group: int | None = None
     ) -> tuple[int, list[pa.Table]]:
-        """Columns of pairs v1, batch by batch, and the number of their first row.
+        """Columns of pairs v2, batch by batch, and the number of their first row.
 
         Args:
             path: the shard's.
@@ -198,10 +196,9 @@ def _prompt_keys(pieces: Sequence[pa.Table], of: NDArray[np.bool_] | None = None
     """The key of each row's prompt, or 0 but for the rows of a mask; None without a prompt."""
     keys: list[int] = []
     for piece in pieces:
-        columns = (piece[name].to_pylist() for name in _PROMPT)
-        for prompt, turns in zip(*columns, strict=True):
+        for messages in piece["messages"].to_pylist():
             wanted = of is None or of[len(keys)]
-            keys.append(prompt_key(prompt, turns) if wanted else 0)
+            keys.append(prompt_key(messages) if wanted else 0)
     return np.array(keys, np.int64) if keys else None
 
 

@@ -68,7 +68,7 @@ _VOTE_V1 = [
     ("score_a", pa.float64()),  # mapped back: always the score of response_a
     ("score_b", pa.float64()),
     ("scores", pa.list_(pa.float64())),  # of every candidate, where there may be more than two
-    # The option chosen, mapped back: "a", "b", "both_good" or "both_bad"; null where the
+    # The option chosen, mapped back: "a", "b", "tie", "both_good" or "both_bad"; null where the
     # format asks for scores.
     ("option", pa.string()),
     ("choice", pa.string()),  # of a pair: "a", "b" or "tie" by this vote alone
@@ -142,9 +142,15 @@ LABELS = versioned(
                 "epoch",
                 pa.int64(),
             ),  # of the lease under which they were added last; then higher wins
+            # Pairs that share it are alike and count together in statistics: a hash of the
+            # prompt's media, or of its text where it has none; see pipeline.pairs.prompts.
+            ("cluster", pa.string()),
         ]
     ),
 )
+
+# Columns that parts of labels v2 may lack: they are null then.
+ADDED = ("cluster",)
 
 
 def labels_v2(table: pa.Table, columns: Sequence[str] | None = None) -> pa.Table:

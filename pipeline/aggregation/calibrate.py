@@ -17,7 +17,7 @@ from pipeline.judging.judge_cards import read_card
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.votes import Vote
 from pipeline.pairs.input_config import InputConfig
-from pipeline.pairs.prompts import prompt_key
+from pipeline.pairs.prompts import cluster_key
 from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.runtime.reporter import Reporter
 from pipeline.store.lease import Lease
@@ -100,7 +100,7 @@ def gold_votes(judged: JudgedPair, rule: Rule, format_: Format) -> GoldVotes:
             "its values under input.map.gold"
         )
     votes = [Vote.from_row(row) for row in label["votes"]]
-    prompt = prompt_key(judged.pair["messages"])
+    prompt = cluster_key(label["cluster"], judged.pair["messages"])
     decision = decide(format_, votes, rule)
     share = float(decision.p_a_raw or 0)
     return GoldVotes(label["pair_hash"], prompt, votes, share, _OUTCOMES[gold], decision.preference)

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.judging.votes import Vote, standing
 from pipeline.pairs.contents import candidate_texts
-from pipeline.pairs.prompts import prompt_key
+from pipeline.pairs.prompts import cluster_key
 from schemas.labels import Status
 from schemas.pairs import GOLD_VALUES
 
@@ -31,8 +31,8 @@ def has_gold(pair: Mapping[str, Any], about: str) -> bool:
 
 
 def prompt_of(judged: JudgedPair) -> int:
-    """The key of the prompt; pairs of one prompt are alike."""
-    return prompt_key(judged.pair["messages"])
+    """The key of the prompt's media, or of its text without any; pairs of one are alike."""
+    return cluster_key(judged.label["cluster"], judged.pair["messages"])
 
 
 def label_of(judged: JudgedPair) -> str:

@@ -15,13 +15,13 @@ from pipeline.export.export_parts import RECEIPT_VERSION, ExportPart, PartReceip
 from pipeline.export.joined_rows import Row, joined_rows, misjoined
 from pipeline.export.labeled_example import Answer, Example
 from pipeline.pairs.contents import Part, media_of, question_parts
-from pipeline.pairs.prompts import prompt_key
+from pipeline.pairs.prompts import cluster_key
 from pipeline.runtime.errors import InputError
 from schemas.pairs import GOLD_VALUES
 
 _LABEL_COLUMNS = (
     *("label_id", "pair_hash", "status", "preference"),
-    *("margin", "scores", "confidence", "p_a"),
+    *("margin", "scores", "confidence", "p_a", "cluster"),
 )
 
 
@@ -197,7 +197,7 @@ class _Writing:
         receipt.calibrated += p is not None
         receipt.stated += stated
         if pair["gold"] in GOLD_VALUES:
-            key = str(prompt_key(pair["messages"]))
+            key = str(cluster_key(example.label["cluster"], pair["messages"]))
             counts = receipt.gold.setdefault(key, [0, 0, 0.0])
             for place, value in enumerate((1, pair["gold"] != preferred, stated)):
                 counts[place] += value

@@ -39,7 +39,8 @@ class Rendering:
 # What votes of labels v1, which state no rendering, were made with. Whether their replies were cut
 # off is not known, and is taken as not so.
 FIRST = Rendering(text=2, image=2, video=2)
-# Raise a kind with any change of its code that can change a verdict.
+# Raise a kind with any change of its code that can change a verdict of ordinary rows. One that
+# concerns odd media alone would judge all rows with media again: infra/OPS.md says what then holds.
 CURRENT = Rendering(text=2, image=2, video=2, ending=3)
 # Up to ending 2, a verdict that was written in a picture or a clip could be taken for the judge's.
 _CUT_AT_QUOTATIONS = 2

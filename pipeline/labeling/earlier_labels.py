@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.judging.votes import Vote
-from pipeline.labeling.reopening import Reopening, votes_of
+from pipeline.labeling.reopening import Reopening
 from pipeline.parts.forgotten import Forgotten
 from pipeline.parts.label_index import LabelIndex
 
@@ -52,13 +52,9 @@ class EarlierLabels:
         """
         return self.index.find(pair_hash) if self.index else None
 
-    def stands(self, label: Mapping[str, Any]) -> bool:
-        """Whether a label is reused as it is, without asking about its pair again."""
-        return self.reopening is None or self.reopening.why(label) is None
-
-    def votes(self, label: Mapping[str, Any]) -> list[Vote]:
-        """The votes that a row goes on with that is asked about again."""
-        return self.reopening.votes(label) if self.reopening else votes_of(label)
+    def votes(self, label: Mapping[str, Any]) -> list[Vote] | None:
+        """The votes that a row asked about again goes on with; None where its label stands."""
+        return self.reopening.votes(label) if self.reopening else None
 
 
 NONE = EarlierLabels()

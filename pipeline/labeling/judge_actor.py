@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
@@ -34,6 +35,7 @@ from pipeline.parts.forgotten import Forgotten
 from pipeline.runtime.errors import EngineDeadError
 from pipeline.runtime.logs import log_context, log_fields, logging_of
 from pipeline.store.object_store import Store
+from pipeline.store.writer_lease import check_writer
 from schemas.labels import Reason
 
 logger = logging.getLogger(__name__)
@@ -116,12 +118,13 @@ class JudgeActor:
         purse = Purse(take, spec.budget.token_price)
         judge = Judge(self._engine, config.judge, how, media, labeler, self._activity, purse)
         ids = (spec.judge_id, spec.run_id, workers.max_deaths)
-        gone: dict[str, Any] = {"forgotten": Forgotten.read(output), "epoch": spec.epoch}
-        runner = UnitRunner(judge, output, *ids, spec.retries, **gone)
+        lent: dict[str, Any] = {"forgotten": Forgotten.read(output), "epoch": spec.epoch}
+        lent["fence"] = functools.partial(check_writer, output, spec.epoch)
+        runner = UnitRunner(judge, output, *ids, spec.retries, **lent)
         self._runners = [runner]
         for corpus in others:
             other, store = judge.with_media(_media(corpus, config)), Store(corpus.output_uri)
-            self._runners.append(UnitRunner(other, store, *ids, same_engine=runner, **gone))
+            self._runners.append(UnitRunner(other, store, *ids, same_engine=runner, **lent))
 
     async def __call__(self, unit_row: pa.Table) -> AsyncIterator[pa.Table]:
         """Judges the unit of a one-row table of ``UNITS``; yields a one-row unit result."""

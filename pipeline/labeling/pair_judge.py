@@ -172,16 +172,17 @@ class Judge:
             return forgotten_row(forgotten)
         try:
             row = await self._in_thread(self._prompting.identify, pair)
-            pair_hash = row.pair_hash
+            pair_hash, where = row.pair_hash, {**where, "cluster": row.cluster}
             if earlier.forgotten.knows(None, pair_hash):
                 return forgotten_row(forgotten)
             if row.alike:
                 where = {**where, "revision": row_revision(before) + 1 if before else 1}
                 return _by_gold(pair, where, row.alike, pair_hash, self.policy_id)
             before = before or await self._in_thread(earlier.of_pair, pair_hash)
-            if before and earlier.stands(before):
+            going_on = earlier.votes(before) if before else []
+            if before and going_on is None:
                 return self._reused(before, pair, where)
-            votes = earlier.votes(before) if before else []
+            votes = going_on or []
             prepared = await self._in_thread(self._prompting.prepare, row)
             await self._vote(prepared, votes, where["run_id"])
             decision = self._labeler.decide(votes)
@@ -229,6 +230,7 @@ class Judge:
         position = {name: where[name] for name in ("shard", "unit", "row")}
         stated = {"revision": row_revision(label), "epoch": label["epoch"] or 0}
         row = {**label, **position, **stated, "pair_id": pair["pair_id"]}
+        row["cluster"] = where.get("cluster") or label["cluster"]
         row["votes"] = [vote.as_row() for vote in votes_of(label)]
         if label["status"] == Status.QUARANTINED or not row["votes"]:
             return row
@@ -323,8 +325,8 @@ def label_row(
 
     Args:
         pair: the input row.
-        where: ``shard, unit, row, judge_id, run_id``, and ``epoch`` and ``revision`` unless they
-            are 0 and 1.
+        where: ``shard, unit, row, judge_id, run_id``, the ``cluster`` if it is known, and ``epoch``
+            and ``revision`` unless they are 0 and 1.
         hashed: the pair's hash; None where its media or text could not be read.
         decision: the label, tie, abstention or quarantine.
         votes: every vote, unparseable ones included.
@@ -336,6 +338,7 @@ def label_row(
         "pair_hash": hashed,
         "epoch": 0,
         "revision": 1,
+        "cluster": None,
         **where,
         **decision.as_row(),
         "n_votes": len(standing(votes)),

@@ -24,6 +24,7 @@ from pipeline.media.decoder import MediaDecoder
 from pipeline.media.media_store import MediaStore
 from pipeline.pairs.contents import Part, question_parts
 from pipeline.pairs.pair_hash import Piece, pair_hash
+from pipeline.pairs.prompts import cluster_of
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 
@@ -38,6 +39,7 @@ class Identified:
         context: media that the question begins with.
         question: what follows them.
         candidates: the contents of each.
+        cluster: what pairs share that are alike (``pipeline.pairs.prompts``).
         alike: why there is nothing to ask of a pair that a person has decided; None otherwise.
     """
 
@@ -45,6 +47,7 @@ class Identified:
     context: tuple[Piece, ...]
     question: tuple[Piece, ...]
     candidates: tuple[tuple[Piece, ...], ...]
+    cluster: str | None = None
     alike: str | None = None
 
 
@@ -109,7 +112,8 @@ class Prompting:
             raise RowRejected(Reason.BAD_ROW, alike)
         context, question = question_of(pair, asked)
         hashed = pair_hash(pair, asked, answers)
-        return Identified(hashed, context, question, answers, alike)
+        cluster = cluster_of(pair["messages"], asked)
+        return Identified(hashed, context, question, answers, cluster, alike)
 
     def prepare(self, row: Identified) -> Prepared:
         """Decodes a row's media and lays out its first round.

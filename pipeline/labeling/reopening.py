@@ -71,12 +71,15 @@ class Reopening:
         )
         return "undecided" if orders else None
 
-    def votes(self, label: Mapping[str, Any]) -> list[Vote]:
-        """The votes that a reopened row goes on with: all of them, with what counts no more."""
-        votes = votes_of(label)
-        if self.why(label) in ("retried", "shown_otherwise"):
+    def votes(self, label: Mapping[str, Any]) -> list[Vote] | None:
+        """The votes that a row goes on with: all of them, with what counts no more.
+
+        None of a row that is not asked about again.
+        """
+        why, votes = self.why(label), votes_of(label)
+        if why in ("retried", "shown_otherwise"):
             return [replace(vote, superseded=True) for vote in votes]
-        return votes
+        return None if why is None else votes
 
     def pending(self, part: pa.Table) -> Counter[Why]:
         """How many rows of a part are asked about again, by why.

@@ -27,7 +27,7 @@ def unsettled_parts(
         StorageError: the store fails.
     """
     if index is None:
-        index, _ = open_index(output, judge_id)
+        index = open_index(output, judge_id)
     card = read_card(output, judge_id)
     before = judge_of(card) if card else None
     unstated = asking_of(before, FIRST) if before else ""

@@ -63,6 +63,7 @@ class UnitRunner:
         same_engine: UnitRunner | None = None,
         epoch: int = 0,
         forgotten: Forgotten | None = None,
+        fence: Callable[[], None] = lambda: None,
     ) -> None:
         """Binds a judge to the output store of a run.
 
@@ -76,8 +77,10 @@ class UnitRunner:
             same_engine: a runner of other pairs on the same engine; isolation covers both.
             epoch: of the lease under which the run writes.
             forgotten: pairs that are not to be judged; none by default.
+            fence: called before each commit; raises once another run has taken the lease. A commit
+                that is under way then harms nobody (``pipeline.parts.commit``).
         """
-        self._forgotten = forgotten or Forgotten()
+        self._forgotten, self._fence = forgotten or Forgotten(), fence
         self._reopening = Reopening(judge.config, run_id, retries)
         self._judge, self._output, self._max_deaths = judge, output, max_deaths
         self._judge_id, self._run_id = judge_id, run_id
@@ -144,6 +147,7 @@ class UnitRunner:
                         await self._revise_some(unit, part, table, rows, counts)
                         return
                     how = (self._output, self._judge_id, unit, part, rows, self._reopening.asking)
+                    await asyncio.to_thread(self._fence)
                     await asyncio.to_thread(revise_part, *how)
         counts.add_rows(await self._in_store(committed_rows, unit))
 
@@ -193,7 +197,7 @@ class UnitRunner:
         async with self._index_opened:
             if self._index is not None:
                 return self._index
-            index, _ = await asyncio.to_thread(open_index, self._output, self._judge_id)
+            index = await asyncio.to_thread(open_index, self._output, self._judge_id)
             self._index = index
             return index
 
@@ -205,6 +209,7 @@ class UnitRunner:
         return await self._judge.judge_unit(unit, pairs, self._stamp, earlier, stopping)
 
     async def _commit(self, unit: Unit, rows: list[dict[str, Any]], counts: RowCounts) -> None:
+        await asyncio.to_thread(self._fence)
         left = await self._in_store(uncommitted, unit)
         created = [await self._create(piece, _rows_of(piece, unit, rows)) for piece in left]
         if left != [unit] or not all(created):  # another run committed some: what is stored counts

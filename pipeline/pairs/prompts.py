@@ -1,15 +1,27 @@
-"""Which prompt a pair is about: pairs of one prompt are alike, and count together in statistics."""
+"""Which pairs are alike, and so count together in statistics: those that show the same pictures.
+
+Pairs of one picture are alike whatever is asked about it: how hard it is to see is the same for
+all. One text over many pictures, as where captions are compared, does not make pairs alike: each
+picture is another question, and the texts of a corpus are no sample of others. So prompts with
+media cluster by their media, and those without by their text. An interval is then never too narrow
+where pictures repeat; where their questions are independent of each other, it is hardly wider,
+since the spread between clusters is measured. (Joining clusters that share a text or a picture
+would join nearly all of a corpus whose questions are templates.)
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.pairs.contents import text_of
+from pipeline.pairs.pair_hash import Piece
 from pipeline.runtime.digest import digest
 
 _DIGITS = 15  # of a hash, so that it fits a signed number of 64 bits
+Messages = Sequence[Mapping[str, Any] | None]
 
 
 def question_text(messages: Sequence[Mapping[str, Any]]) -> str:
@@ -21,14 +33,39 @@ def question_text(messages: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join(f"{role}: {text}" for role, text in named)
 
 
-def prompt_key(messages: Sequence[Mapping[str, Any] | None] | None) -> int:
-    """A number that is the same for the same text of a prompt, whatever its media.
-
-    Nothing is refused here: a row that cannot be judged has a prompt, too.
+def cluster_of(messages: Messages | None, asked: Sequence[Sequence[Piece]]) -> str:
+    """A hash that pairs which are alike share; labels store it.
 
     Args:
         messages: of pairs v2.
+        asked: the contents of each, media fetched.
     """
+    media = (each for said in asked for kind, each in said if kind != "text")
+    hashes = {hashlib.sha256(each).hexdigest() for each in media}
+    if hashes:  # which of them stands where makes no other question
+        return digest("media", *sorted(hashes))
+    return digest(_text(messages))
+
+
+def cluster_key(cluster: str | None, messages: Messages | None) -> int:
+    """The same as a number, of a label.
+
+    Labels that do not state it, since an earlier version wrote them or their row could not be read,
+    cluster by the text of the prompt. Nothing is refused here.
+
+    Args:
+        cluster: of the label.
+        messages: of pairs v2.
+    """
+    return cluster_number(cluster or digest(_text(messages)))
+
+
+def cluster_number(cluster: str) -> int:
+    """A stored cluster as a number."""
+    return int(cluster[:_DIGITS], 16)
+
+
+def _text(messages: Messages | None) -> str:
+    """A conversation of one turn is the same as its text."""
     turns = [(turn["role"], text_of(turn["content"])) for turn in messages or () if turn]
-    text = str(turns[0][1] or "") if len(turns) == 1 else json.dumps(turns) if turns else ""
-    return int(digest(text)[:_DIGITS], 16)
+    return str(turns[0][1] or "") if len(turns) == 1 else json.dumps(turns) if turns else ""

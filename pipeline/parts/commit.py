@@ -2,6 +2,13 @@
 
 Parts are immutable. A later run that asks about some of a part's rows again writes its next
 revision, which has all rows and all votes of the one before it.
+
+Workers check that their run still has the lease (``store.writer_lease.check_writer``). What has
+passed that check and arrives when another run has taken it harms nobody: what is there is not
+replaced; a revision below the highest one does not count; a version of a shard that is no longer
+there is read by nobody; what it has of forgotten pairs is not shown (``Forgotten.redacted``). Where
+the later run cuts other units, two parts hold the same rows: every run says so until one of them is
+removed.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from pipeline.runtime.digest import digest
 from pipeline.store.object_store import Store
 from pipeline.store.stored_records import parse_record
@@ -66,6 +68,25 @@ class Forgotten:
             or (pair_hash is not None and _content(salt, pair_hash) in contents)
             for salt, ids, contents in self._records
         )
+
+    def redacted(self, table: pa.Table) -> pa.Table:
+        """A part without what it has of these pairs, as a part of labels v2 has it.
+
+        ``forget`` has taken them out of every part there was. A run that had lost its lease before
+        may have committed one since.
+
+        Args:
+            table: labels v2.
+        """
+        if not self._records:
+            return table
+        names = zip(table["pair_id"].to_pylist(), table["pair_hash"].to_pylist(), strict=True)
+        gone = [self.knows(*each) for each in names]
+        if not any(gone):
+            return table
+        rows = zip(table.to_pylist(), gone, strict=True)
+        made = [forgotten_row(row) if known else row for row, known in rows]
+        return pa.Table.from_pylist(made, schema=table.schema)
 
 
 def remember(store: Store, ids: Iterable[str], hashes: Iterable[str], run_id: str) -> Forgotten:

@@ -60,7 +60,7 @@ def update_index(store: Store, judge_id: str, note: Note = _silent) -> LabelInde
     Raises:
         StorageError: the store fails.
     """
-    index, number = open_index(store, judge_id, note)
+    index = open_index(store, judge_id, note)
     listed = [entry for entry in store.list(judge_parts_prefix(judge_id)) if Part.of(entry.key)]
     state, covered = index.state, {key for key, _ in index.part_keys() if key}
     if covered - {entry.key for entry in listed}:  # parts were removed, and numbers move
@@ -71,7 +71,7 @@ def update_index(store: Store, judge_id: str, note: Note = _silent) -> LabelInde
     added.sort(key=_revision)
     for start in range(0, len(added), _WAVE):
         state = _with_parts(store, state, added[start : start + _WAVE], note)
-    return _stored(store, state, number)
+    return _stored(store, state, index.number)
 
 
 def mark_asked(index: LabelIndex, store: Store, keys: Sequence[str], asking: str) -> LabelIndex:
@@ -123,16 +123,14 @@ def drop_pairs(index: LabelIndex, store: Store, hashes: Collection[str]) -> Labe
         runs += [tuple(files)] if files else []
     if tuple(runs) == state.runs:
         return index
-    _, number = open_index(store, state.judge_id)
-    return _stored(store, replace(state, runs=tuple(runs)), number)
+    return _stored(store, replace(state, runs=tuple(runs)), index.number)
 
 
 def _with_list(index: LabelIndex, store: Store, listed: Sequence[tuple[str, str]]) -> LabelIndex:
     state = index.state
     parts = (_parts_file(store, state.judge_id, listed),)
     askings = dict(Counter(asking for key, asking in listed if key))
-    _, number = open_index(store, state.judge_id)
-    return _stored(store, replace(state, parts=parts, askings=askings), number)
+    return _stored(store, replace(state, parts=parts, askings=askings), index.number)
 
 
 def _stored(store: Store, state: IndexState, number: int) -> LabelIndex:
@@ -142,7 +140,7 @@ def _stored(store: Store, state: IndexState, number: int) -> LabelIndex:
             f"{store.path(key)}: another run has written it meanwhile, so that one of the two has "
             "lost the lease: stopped, what is committed stays; run again"
         )
-    return LabelIndex(store, state)
+    return LabelIndex(store, state, number + 1)
 
 
 def _with_parts(store: Store, state: IndexState, added: Sequence[Entry], note: Note) -> IndexState:

@@ -46,11 +46,16 @@ class Place:
 
 
 class LabelIndex:
-    """One state of a judge's index; look-ups read only what they need, and any thread may ask."""
+    """One state of a judge's index; look-ups read only what they need, and any thread may ask.
 
-    def __init__(self, store: Store, state: IndexState) -> None:
+    Attributes:
+        number: of the state that was read or written last; a state that follows from this one has
+            the next number. 0 where there is none.
+    """
+
+    def __init__(self, store: Store, state: IndexState, number: int = 0) -> None:
         """Binds to a state and reads nothing."""
-        self.state = state
+        self.state, self.number = state, number
         self._store = store
         self._lock = threading.Lock()
         self._files = _Recent[str, pq.ParquetFile](_GROUPS_HELD)
@@ -129,8 +134,8 @@ class LabelIndex:
 
 def open_index(
     store: Store, judge_id: str, note: Callable[[str], None] = lambda text: None
-) -> tuple[LabelIndex, int]:
-    """The newest state of a judge's index and its number; an empty one and 0 where there is none.
+) -> LabelIndex:
+    """The newest state of a judge's index; an empty one where there is none.
 
     Args:
         store: an output store.
@@ -143,7 +148,7 @@ def open_index(
     folder = index_folder(judge_id)
     states = [e.key for e in store.list(folder) if _number(folder, e.key)]
     if not states:
-        return LabelIndex(store, IndexState(judge_id)), 0
+        return LabelIndex(store, IndexState(judge_id))
     number = _number(folder, states[-1])
     try:
         state = parse_record(store.read(states[-1]), store.path(states[-1]), IndexState)
@@ -151,7 +156,7 @@ def open_index(
     except InputError as damage:
         note(f"{damage}; it is made again from the parts")
         state = IndexState(judge_id)
-    return LabelIndex(store, state), number
+    return LabelIndex(store, state, number)
 
 
 def _check_files(store: Store, state: IndexState, key: str) -> None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Store
 from schemas.contract import VERSION_KEY, version_problems
-from schemas.labels import LABELS, LABELS_V1, Status, labels_v2
+from schemas.labels import ADDED, LABELS, LABELS_V1, Status, labels_v2
 
 _ASKING_KEY = b"pairmill_asking"
 _NOT_A_PART = "use the version of this software that wrote it, or another output"
@@ -99,7 +99,7 @@ def _read(source: pa.NativeFile, where: str, columns: Sequence[str] | None) -> p
         file = pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=False)
         stored = file.schema_arrow
         old = (stored.metadata or {}).get(VERSION_KEY) == LABELS_V1.metadata[VERSION_KEY]
-        contract = LABELS_V1 if old else LABELS
+        contract = LABELS_V1 if old else _without(LABELS, ADDED, stored)
         problems = version_problems(stored, contract)
         known = None if columns is None else [name for name in columns if name in contract.names]
         # Without threads: pyarrow 26 now and then aborts a process that ends after using them.
@@ -113,4 +113,15 @@ def _read(source: pa.NativeFile, where: str, columns: Sequence[str] | None) -> p
         raise InputError(
             f"{where}: not a part of this version:\n  " + "\n  ".join(problems) + f"\n{_NOT_A_PART}"
         )
-    return labels_v2(table, columns) if old else table.select(columns or LABELS.names)
+    if old:
+        return labels_v2(table, columns)
+    for name in set(columns or LABELS.names) - set(table.column_names):
+        field = LABELS.field(name)
+        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table.select(columns or LABELS.names)
+
+
+def _without(contract: pa.Schema, names: Sequence[str], stored: pa.Schema) -> pa.Schema:
+    """A contract without those of some columns that are not stored."""
+    lacking = [name for name in names if stored.get_field_index(name) < 0]
+    return pa.schema([f for f in contract if f.name not in lacking], contract.metadata)

@@ -74,6 +74,11 @@ class ShardParts:
         return cls(tuple(parts), tuple(doubled), tuple(revised))
 
     @property
+    def all(self) -> tuple[Part, ...]:
+        """All of them."""
+        return (*self.parts, *self.doubled, *self.revised)
+
+    @property
     def ranges(self) -> list[tuple[int, int]]:
         """The row ranges of the parts that count, ascending."""
         return [part.rows for part in self.parts]

@@ -2,15 +2,15 @@
 
 Each step finds what is left to do, so that the same command finishes what was ended anywhere. From
 the record on no run judges the pairs or reuses their votes; from the swap of ``LATEST.json`` on no
-reader gets them; at the end nothing under the output holds them. What lies elsewhere (the input,
-copies of exports, the hub) is for people to remove.
+reader gets them; at the end nothing under the output holds them. What lies elsewhere is for people
+to remove (``NOT_REACHED``). A room that stores pairs adds what holds them to ``_with_pairs``.
 """
 
 from __future__ import annotations
 
 import html
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +23,12 @@ from pipeline.parts.commit import redact_part
 from pipeline.parts.forgotten import Forgotten, remember
 from pipeline.parts.index_update import drop_pairs
 from pipeline.parts.label_index import open_index
-from pipeline.parts.part_keys import ShardParts
+from pipeline.parts.part_keys import Part, ShardParts
 from pipeline.retention.clean import remove_things
 from pipeline.retention.forget_file import NamedPairs
 from pipeline.retention.held_pairs import HeldPairs
-from pipeline.retention.stored import JUDGE, PART, Stored, grouped
+from pipeline.retention.stored import JUDGE, PART, Stored
+from pipeline.retention.stored_evaluations import evaluated_pairs
 from pipeline.retention.stored_exports import stored_exports
 from pipeline.retention.stored_parts import drop_from_indexes, stored_index_files
 from pipeline.retention.stored_runs import stored_canaries, stored_derivations, stored_runs
@@ -36,11 +37,15 @@ from pipeline.retention.things import Removal, Thing
 from pipeline.runtime.errors import PairmillError
 from pipeline.runtime.reporter import Reporter
 from pipeline.snapshots.publish_config import PublishConfig
-from pipeline.snapshots.publish_snapshot import publish
+from pipeline.snapshots.publish_snapshot import drop_previous, publish
 from pipeline.store.lease import Lease
 from pipeline.store.object_store import Entry, Store
 
 _WHY = "holds a pair that is to be forgotten"
+NOT_REACHED = (
+    "the input, folders of publish --materialize, copies of exports, datasets on the hub and "
+    "versions that a bucket keeps may hold them still: remove them there"
+)
 
 
 @dataclass(frozen=True)
@@ -50,11 +55,13 @@ class NewStates:
     Attributes:
         policy, publish: as nightly runs publish.
         columns: the ``input`` section, by which exports read the pairs.
+        export: makes an export again.
     """
 
     policy: PolicyConfig
     publish: PublishConfig
     columns: InputConfig
+    export: Callable[..., object] = export_snapshot
 
 
 class Forgetting:
@@ -73,12 +80,14 @@ class Forgetting:
             StorageError: the store fails.
         """
         self._output = output
+        self._listed: dict[str, Entry] = {}  # parts, by key
         self.held = HeldPairs(output, named, Forgotten.read(output))
         self.rows = self.held.learn(entry for _, entry in Stored(output).matching("parts", _PARTS))
 
     def plan(self) -> list[Removal]:
         """What holds the pairs now; of parts and of what is live, new states take the place."""
-        return [*_with_pairs(Stored(self._output), self.held), *self._parts()]
+        parts = [part for _, version in self._versions() for part in version.all]
+        return [*_with_pairs(Stored(self._output), self.held), *self._removals(parts)]
 
     def apply(self, how: NewStates, reporter: Reporter, lease: Lease) -> list[Removal]:
         """Forgets them; returns what was removed.
@@ -93,28 +102,46 @@ class Forgetting:
         self._publish(how, reporter, lease)
         self._export(how, reporter)
         removed = list(_with_pairs(Stored(output, lease.run_id), held))
+        lease.check()
+        drop_previous(output, [each.thing.name for each in removed if each.kind == "snapshot"])
         remove_things(output, removed, lease.check)
-        parts = list(self._parts())  # last: by them a run that was ended finds the pairs again
+        # Last: by them a run that was ended finds the pairs again. Only those that have revisions
+        # without the pairs: what a run that lost its lease has committed meanwhile stays, is not
+        # shown (``Forgotten.redacted``), and goes when ``forget`` is run again.
+        replaced = [part for _, version in self._versions() for part in version.revised]
+        parts = list(self._removals(replaced))
         remove_things(output, parts, lease.check)
         drop_from_indexes(output, (removal.thing.name for removal in parts))
         return [*removed, *parts]
 
     def _redact(self, lease: Lease) -> None:
         """Writes revisions without the rows, and takes the pairs out of the indexes."""
-        listed = Stored(self._output).matching("parts", _PARTS)
-        for judge, found in grouped(listed).items():
-            versions: dict[str, list[Entry]] = defaultdict(list)
-            for _, entry in found:
-                versions[entry.key.rpartition("/")[0]].append(entry)
-            for entries in versions.values():
-                parts = ShardParts.of(entry.key for entry in entries)
-                counting = {part.key: part for part in (*parts.parts, *parts.doubled)}
-                rows = self.held.in_parts(e for e in entries if e.key in counting)
-                for key, gone in rows.items():
-                    lease.check()
-                    redact_part(self._output, counting[key], gone)
-            index, _ = open_index(self._output, judge.removeprefix("judge="))
-            drop_pairs(index, self._output, self.held.hashes)
+        judges = set()
+        for judge, version in self._versions():
+            judges.add(judge)
+            counting = {part.key: part for part in (*version.parts, *version.doubled)}
+            for key, gone in self.held.in_parts(self._entries(counting.values())).items():
+                lease.check()
+                redact_part(self._output, counting[key], gone)
+        for judge in sorted(judges):
+            drop_pairs(open_index(self._output, judge), self._output, self.held.hashes)
+
+    def _versions(self) -> Iterator[tuple[str, ShardParts]]:
+        """The judge and the parts of every version of a shard, as they are now."""
+        self._listed = {e.key: e for _, e in Stored(self._output).matching("parts", _PARTS)}
+        folders: dict[str, list[str]] = defaultdict(list)
+        for key in self._listed:
+            folders[key.rpartition("/")[0]].append(key)
+        for folder, keys in sorted(folders.items()):
+            yield folder.split("/")[1].removeprefix("judge="), ShardParts.of(keys)
+
+    def _entries(self, parts: Iterable[Part]) -> Iterator[Entry]:
+        return (self._listed[part.key] for part in parts)
+
+    def _removals(self, parts: Iterable[Part]) -> Iterator[Removal]:
+        """Those of some parts that hold the pairs."""
+        for key in self.held.in_parts(self._entries(parts)):
+            yield Removal("part", Thing(key, (self._listed[key],)), _WHY)
 
     def _publish(self, how: NewStates, reporter: Reporter, lease: Lease) -> None:
         """Publishes what is live again if it has some of the pairs."""
@@ -153,14 +180,9 @@ class Forgetting:
                 record = ExportRecord.parse(self._output.read(entry.key), entry.key)
                 config = ExportConfig.model_validate(record.config)
                 which = (record.input, str(stored.latest and stored.latest.snapshot_id), config)
-                export_snapshot(self._output, *which, reporter, columns=how.columns)
+                how.export(self._output, *which, reporter, columns=how.columns)
             except (PairmillError, ValueError) as error:
                 reporter.note(f"{entry.key}: not exported again: {error}")
-
-    def _parts(self) -> Iterator[Removal]:
-        listed = {entry.key: entry for _, entry in Stored(self._output).matching("parts", _PARTS)}
-        for key in self.held.in_parts(listed.values()):
-            yield Removal("part", Thing(key, (listed[key],)), _WHY)
 
 
 _PARTS = rf"({JUDGE})/{PART}"
@@ -189,6 +211,8 @@ def _with_pairs(stored: Stored, held: HeldPairs) -> Iterator[Removal]:
     for thing in stored_index_files(stored):
         if thing.entries:
             yield Removal("files of an index", thing, thing.useless)
+    for thing in evaluated_pairs(stored, held.seen_ids):
+        yield Removal("pairs of an evaluation", thing, _WHY)
     for thing in stored_runs(stored):
         shown = tuple(_showing(stored.output, thing.entries, held.seen_ids))
         if shown:

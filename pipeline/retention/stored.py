@@ -8,9 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
-from pipeline.pairs.shards import PATH_DIGITS
+from pipeline.pairs.shards import PATH_DIGITS, open_input
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.manifests import Latest, manifest_key, read_latest, read_manifest
+from pipeline.snapshots.snapshot_inventory import OpenSource
 from pipeline.store.object_store import Entry, Store
 from schemas.manifest import Manifest
 
@@ -29,18 +30,25 @@ class Stored:
     Attributes:
         run_id: of the run that cleans.
         input_uri: the pairs as they are now; by default those that the live snapshot was made of.
+        open_source: opens them.
         now: by the clock of this machine.
         latest: which snapshot is live; None before the first is.
     """
 
-    def __init__(self, output: Store, run_id: str = "", input_uri: str | None = None) -> None:
+    def __init__(
+        self,
+        output: Store,
+        run_id: str = "",
+        input_uri: str | None = None,
+        open_source: OpenSource = open_input,
+    ) -> None:
         """Reads which snapshot is live.
 
         Raises:
             InputError: that object is not valid, or the live snapshot has no manifest.
             StorageError: the store fails.
         """
-        self.output, self.run_id = output, run_id
+        self.output, self.run_id, self.open_source = output, run_id, open_source
         self.now = output.host.now()
         self.latest: Latest | None = read_latest(output)[0]
         self._listed: dict[str, list[Entry]] = {}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
-from pipeline.pairs.shards import list_shards, open_input, shard_key
+from pipeline.pairs.shards import list_shards, shard_key
 from pipeline.parts.commit import vote_identity
 from pipeline.parts.index_files import state_key
 from pipeline.parts.index_update import drop_parts
@@ -52,7 +52,7 @@ def _alive(stored: Stored) -> set[str]:
     """The folders of the shard versions that the input or a snapshot that stays has."""
     alive = {each.shard_key for made in stored.staying.values() for each in made.shards}
     if stored.input_uri is not None:
-        source, prefix = open_input(stored.input_uri)
+        source, prefix = stored.open_source(stored.input_uri)
         contents = ContentKeys(source, stored.output)
         for entry in list_shards(source, prefix):
             alive.add(shard_key(entry.key, entry.size, contents.of(entry)))
@@ -137,7 +137,7 @@ def _of_judge(
     ]
     revised = {key for each in made for key, successor in each.candidates.items() if successor}
     there = {key for each in made for key in each.entries}
-    index, _ = open_index(stored.output, judge.removeprefix("judge="))
+    index = open_index(stored.output, judge.removeprefix("judge="))
     votes = _Votes(stored.output, index, revised, there)
     for version in made:
         gone, born = [], []
@@ -158,10 +158,10 @@ def _carries(row: Row, other: Row | None) -> bool:
 def stored_index_files(stored: Stored) -> Iterator[Thing]:
     """The files of each judge's index that its newest state does not name, and earlier states."""
     for judge, found in grouped(stored.matching("index", INDEX_FILES)).items():
-        index, number = open_index(stored.output, judge.removeprefix("judge="))
+        index = open_index(stored.output, judge.removeprefix("judge="))
         if not index.state.parts:  # damaged, and made again by the next run
             continue
-        needed = {state_key(judge.removeprefix("judge="), number)}
+        needed = {state_key(index.state.judge_id, index.number)}
         needed |= {file.key for file in index.state.files}
         left = tuple(entry for _, entry in found if entry.key not in needed)
         yield Thing(judge, (), left, useless="a later state of the index does not name them")
@@ -177,6 +177,6 @@ def drop_from_indexes(output: Store, keys: Iterable[str]) -> None:
     for key in keys:
         by_judge[key.split("/")[1].removeprefix("judge=")].add(key)
     for judge, removed in by_judge.items():
-        index, _ = open_index(output, judge)
+        index = open_index(output, judge)
         if index.state.parts:
             drop_parts(index, output, removed)

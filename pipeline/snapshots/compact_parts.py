@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.aggregation.relabel import Relabeler
+from pipeline.parts.forgotten import Forgotten
 from pipeline.parts.part_files import read_part
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.map_ahead import map_ahead
@@ -110,6 +111,7 @@ class Compaction:
         output: the output root, of parts and snapshots.
         judge_id: whose parts they are.
         relabeler: decides their rows.
+        forgotten: pairs of which no row is shown.
         config: sizes.
         there: the sizes of objects that need not be written again, by key.
         step: called before every part with its rows, from several threads; may raise to stop.
@@ -118,6 +120,7 @@ class Compaction:
     output: Store
     judge_id: str
     relabeler: Relabeler
+    forgotten: Forgotten
     config: PublishConfig
     there: Mapping[str, int]
     step: Callable[[int], None]
@@ -187,7 +190,7 @@ class Compaction:
                 f"{part.stop - 1} of shard {shard.entry.key} by judge {self.judge_id[:16]}, got "
                 "other rows; remove it, and run pairmill label again"
             )
-        return self.relabeler.table(table)
+        return self.relabeler.table(self.forgotten.redacted(table))
 
 
 def _write(rows: pa.Table, tables: Mapping[str, TableWriter]) -> None:

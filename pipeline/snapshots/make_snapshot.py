@@ -21,6 +21,7 @@ from typing import Any
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import rule_record
 from pipeline.aggregation.relabel import Relabeler
+from pipeline.parts.forgotten import Forgotten
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.reporter import Reporter
@@ -91,8 +92,8 @@ class SnapshotMaker:
         count = number_of_groups(len(self.inventory.shards), before)
         groups = groups_of(self.inventory.shards, count, self._made_by)
         step = self._each_part()
-        how = (self.card["judge_id"], Relabeler(self.labeler), self.config, listing.sizes, step)
-        compaction = Compaction(self.output, *how)
+        how = (Relabeler(self.labeler), Forgotten.read(self.output), self.config)
+        compaction = Compaction(self.output, self.card["judge_id"], *how, listing.sizes, step)
         made = compaction.run(groups, reusable(earlier, listing.sizes))
         files = [file for group in made for file in group.files]
         manifest = self._manifest(count, made, [*files, *compaction.without_rows(made)])

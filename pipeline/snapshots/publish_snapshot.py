@@ -198,6 +198,31 @@ def swap_latest(
     return latest
 
 
+def drop_previous(output: Store, gone: Collection[str]) -> None:
+    """Has ``LATEST.json`` name none of the snapshots that are about to be removed.
+
+    Args:
+        output: the output root.
+        gone: ids of snapshots, of which none is live.
+
+    Raises:
+        PublishConflictError: another publisher swapped ``LATEST.json`` meanwhile.
+        StorageError: the store fails.
+    """
+    latest, version = read_latest(output)
+    if latest is None or not {latest.previous, *latest.withdrawn}.intersection(gone):
+        return
+    left = replace(
+        latest,
+        previous=None if latest.previous in gone else latest.previous,
+        withdrawn=tuple(name for name in latest.withdrawn if name not in gone),
+    )
+    if output.swap(LATEST_KEY, left.to_json(), version) is None:
+        raise PublishConflictError(
+            f"{output.path(LATEST_KEY)}: another run has written it meanwhile; run again"
+        )
+
+
 def _labeler(
     output: Store,
     card: dict[str, Any],

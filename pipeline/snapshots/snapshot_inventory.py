@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,7 +17,7 @@ import pyarrow as pa
 
 from pipeline.pairs.isolated_reading import outline_of
 from pipeline.pairs.shards import list_shards, open_input, shard_key
-from pipeline.parts.part_keys import ShardParts, parts_prefix
+from pipeline.parts.part_keys import ShardParts, judge_parts_prefix, parts_prefix
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError, QuarantineError, ReconcileError
 from pipeline.runtime.fault_blocks import fault_blocks
@@ -130,12 +131,12 @@ def take_inventory(
     """
     source, prefix = open_source(input_uri)
     published = live_shards(output).rows
-    contents, of_parts = ContentKeys(source, output), ContentKeys(output, output)
+    contents, parts_of = ContentKeys(source, output), _StoredParts(output, judge_id)
 
     def shard_of(entry: Entry) -> InventoryShard:
         content = contents.of(entry)
         key = shard_key(entry.key, entry.size, content)
-        parts = _parts(output, judge_id, key, of_parts)
+        parts = parts_of(key)
         if known := published.get(key):
             shard = InventoryShard(entry, content, key, known, parts)
             if not shard.missing and not shard.doubled:
@@ -157,7 +158,7 @@ def take_inventory(
     with output.host.pool(_THREADS) as pool:
         shards = tuple(pool.map(shard_of, entries))
     contents.save()
-    of_parts.save()
+    parts_of.save()
     return Inventory(source.path(prefix), judge_id, shards, len(listed) - len(entries))
 
 
@@ -168,17 +169,18 @@ def same_inventory(manifest: Manifest, output: Store) -> Inventory:
         manifest: of the snapshot.
         output: the output root.
     """
-    judge_id, contents = manifest.judge["judge_id"], ContentKeys(output, output)
+    judge_id = manifest.judge["judge_id"]
+    parts_of = _StoredParts(output, judge_id)
 
     def again(shard: InputShard) -> InventoryShard:
         entry = Entry(shard.path, shard.bytes, None)
-        parts = _parts(output, judge_id, shard.shard_key, contents)
         known = (entry, shard.content, shard.shard_key, shard.rows)
-        return InventoryShard(*known, () if shard.defect else parts, shard.defect)
+        parts = () if shard.defect else parts_of(shard.shard_key)
+        return InventoryShard(*known, parts, shard.defect)
 
     with output.host.pool(_THREADS) as pool:
         shards = tuple(pool.map(again, manifest.shards))
-    contents.save()
+    parts_of.save()
     return Inventory(manifest.input, judge_id, shards)
 
 
@@ -219,15 +221,27 @@ def check_inventory(
         )
 
 
-def _parts(
-    output: Store, judge_id: str, key: str, contents: ContentKeys
-) -> tuple[CommittedPart, ...]:
-    entries = {entry.key: entry for entry in output.list(parts_prefix(judge_id, key))}
-    found = ShardParts.of(entries)
-    return tuple(
-        CommittedPart(part.key, *part.rows, contents.of(entries[part.key]))
-        for part in sorted([*found.parts, *found.doubled])
-    )
+class _StoredParts:
+    """The parts of a judge, from one listing of all of them; any thread may ask."""
+
+    def __init__(self, output: Store, judge_id: str) -> None:
+        self._judge_id, self._contents = judge_id, ContentKeys(output, output)
+        self._folders: dict[str, dict[str, Entry]] = defaultdict(dict)
+        for entry in output.list(judge_parts_prefix(judge_id)):
+            self._folders[entry.key.rpartition("/")[0]][entry.key] = entry
+
+    def __call__(self, shard_key: str) -> tuple[CommittedPart, ...]:
+        """Those of a shard version that count, and those that hold rows of theirs."""
+        entries = self._folders.get(parts_prefix(self._judge_id, shard_key), {})
+        found = ShardParts.of(entries)
+        return tuple(
+            CommittedPart(part.key, *part.rows, self._contents.of(entries[part.key]))
+            for part in sorted([*found.parts, *found.doubled])
+        )
+
+    def save(self) -> None:
+        """Keeps what was hashed of local parts."""
+        self._contents.save()
 
 
 def _ranges(found: Any) -> list[str]:

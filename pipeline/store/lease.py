@@ -89,6 +89,28 @@ def is_free(store: Store, name: str) -> bool:
     return _Contest(store, lease_key(name), TTL_S).free
 
 
+def check_epoch(store: Store, name: str, epoch: int) -> None:
+    """Checks, without holding a lease oneself, that nobody has taken it since.
+
+    For the workers of its holder, which stall and go on apart from it.
+
+    Args:
+        store: the output that the work is done on.
+        name: of the work.
+        epoch: of the holder.
+
+    Raises:
+        LeaseLostError: somebody has taken it.
+        StorageError: the store fails.
+    """
+    contest = _Contest(store, lease_key(name), TTL_S)
+    if contest.epoch > epoch:
+        raise LeaseLostError(
+            f"{store.path(lease_key(name))}: a run has taken the lease since this one had it "
+            f"(epoch {contest.epoch}, got {epoch}); nothing more is committed; run again"
+        )
+
+
 class _Contest:
     """A lease object as a contender has seen it since it came.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.stop import Stop
-from pipeline.store.lease import Lease, is_free, take_lease
+from pipeline.store.lease import Lease, check_epoch, is_free, take_lease
 from pipeline.store.object_store import Store
 
 _NAME = "writer"
@@ -51,3 +51,13 @@ def writer_lease(
     lease = take(_NAME)
     stop.end_on(lambda: lease.loss)
     return lease
+
+
+def check_writer(output: Store, epoch: int) -> None:
+    """Checks that no other run has taken the lease of an output since ``epoch``.
+
+    Raises:
+        LeaseLostError: one has.
+        StorageError: the store fails.
+    """
+    check_epoch(output, _NAME, epoch)

@@ -87,7 +87,10 @@ def test_and_nothing_else(action: str, resource: str, prefix: str | None) -> Non
     assert not allowed(action, resource, prefix)
 
 
-KINDS = ("snapshots", "exports", "parts", "index", "derived", "canaries", "runs", "attempts")
+KINDS = (
+    *("snapshots", "exports", "parts", "index", "derived", "canaries", "runs", "attempts"),
+    "evaluations",  # by `forget` alone
+)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +115,7 @@ def test_only_the_role_that_cleans_deletes(action: str, resource: str, may: bool
 
 
 def test_what_clean_removes_is_what_its_role_may_delete() -> None:
-    """Every folder that a kind of clean lists."""
+    """Every folder that a kind of clean, or forget, lists."""
     source = (ROOT / "pipeline" / "retention").glob("stored_*.py")
     text = "".join(path.read_text(encoding="utf-8") for path in source)
     listed_folders = set(re.findall(r'matching\(\s*"(\w+)"', text)) | {EXPORTS}

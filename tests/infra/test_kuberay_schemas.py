@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from jobs import clean
 from tests.infra.crd_check import Schemas, problems, read_schemas
 from tests.infra.manifests import (
     KUBERAY,
@@ -67,6 +69,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Manifest]]
     swaps = {
         "fleet-cronjob": "  - ../../schedule/cronjob",
         "standing": f"{line}\n  - ../../cluster",
+        "fleet-clean": f"{line}\n  - ../../schedule/clean",
     }
     made = {name: rendered(name) for name in OVERLAYS}
     for name, swap in swaps.items():
@@ -74,7 +77,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Manifest]]
     return made
 
 
-CASES = [*OVERLAYS, "fleet-cronjob", "standing"]
+CASES = [*OVERLAYS, "fleet-cronjob", "standing", "fleet-clean"]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -130,6 +133,29 @@ def test_the_other_schedule_is_one_line_away(built: dict[str, list[Manifest]]) -
     kinds = {item["kind"] for item in built["fleet-cronjob"]}
     assert "CronJob" in kinds
     assert "RayCronJob" not in kinds
+
+
+def test_clean_is_one_line_more_with_an_account_of_its_own(
+    built: dict[str, list[Manifest]],
+) -> None:
+    (job,) = (item for item in built["fleet-clean"] if item["kind"] == "CronJob")
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    values = {"PAIRMILL_INPUT": "s3://b/in", "PAIRMILL_OUTPUT": "s3://b/out"}
+    words = [re.sub(r"\$\((\w+)\)", lambda n: values[n[1]], word) for word in container["args"]]
+    options, _ = clean.COMMAND.parse(words)
+    assert (options.input, options.output, options.apply) == ("s3://b/in", "s3://b/out", True)
+    assert container["command"] == ["python3", "-m", "jobs.clean"]
+    maps, accounts = (
+        {item["metadata"]["name"]: item for item in built["fleet-clean"] if item["kind"] == kind}
+        for kind in ("ConfigMap", "ServiceAccount")
+    )
+    (source,) = container["envFrom"]
+    assert source["configMapRef"]["name"] in maps
+    (config,) = (volume["configMap"] for volume in pod["volumes"] if "configMap" in volume)
+    assert Path(options.config).name in maps[config["name"]]["data"]
+    assert pod["serviceAccountName"] == "pairmill-clean"
+    assert "pairmill-clean" in accounts
 
 
 def test_a_standing_cluster_is_the_jobs_cluster(built: dict[str, list[Manifest]]) -> None:

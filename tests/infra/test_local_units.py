@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from jobs import nightly
+from jobs import clean, nightly
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.config_file import load_config
 from tests.infra.manifests import ROOT, run
 
 LOCAL = ROOT / "infra" / "local"
-UNITS = ("pairmill-nightly.service", "pairmill-nightly.timer", "s3.conf")
+NAMES = ("nightly", "clean")
+UNITS = (*(f"pairmill-{name}.{kind}" for name in NAMES for kind in ("service", "timer")), "s3.conf")
 # Every setting that the units use, by section, so that a slip of the pen is found without systemd.
 KNOWN = {
     "Unit": {"Description", "Wants", "After", "StartLimitIntervalSec", "StartLimitBurst"},
@@ -69,8 +70,8 @@ def read(name: str) -> dict[str, list[tuple[str, str]]]:
     return sections
 
 
-def service() -> dict[str, str]:
-    return dict(read("pairmill-nightly.service")["Service"])
+def service(name: str = "nightly") -> dict[str, str]:
+    return dict(read(f"pairmill-{name}.service")["Service"])
 
 
 def environment() -> dict[str, str]:
@@ -79,10 +80,10 @@ def environment() -> dict[str, str]:
     return dict(line.split("=", 1) for line in set_here)
 
 
-def command(values: dict[str, str]) -> list[str]:
+def command(values: dict[str, str], name: str = "nightly") -> list[str]:
     """Expands ExecStart as systemd does: ${X} is one word, $X as many as it has."""
     words: list[str] = []
-    for word in shlex.split(service()["ExecStart"]):
+    for word in shlex.split(service(name)["ExecStart"]):
         if bare := re.fullmatch(r"\$(\w+)", word):
             words += values[bare[1]].split()
         else:
@@ -113,6 +114,20 @@ def test_the_command_is_one_that_the_job_accepts() -> None:
     assert config.workers.max == 1
 
 
+def test_the_same_of_clean_which_applies_what_it_would_do() -> None:
+    python, flag, module, *arguments = command(environment(), "clean")
+    assert (python, flag, module) == ("/opt/pairmill/bin/python", "-m", "jobs.clean")
+    options, _ = clean.COMMAND.parse(arguments)
+    assert (options.output, options.apply) == ("/var/lib/pairmill/labels", True)
+    assert (options.input, options.config) == (
+        "/var/lib/pairmill/pairs",
+        "/etc/pairmill/nightly.yaml",
+    )
+    # A nightly run that goes on has the lease (exit code 5): that passes.
+    assert service("clean")["RestartPreventExitStatus"] == "2"
+    assert dict(read("pairmill-clean.timer")["Timer"])["OnCalendar"] == "Sun *-*-* 15:00:00"
+
+
 def test_there_is_no_secret_and_a_place_for_one() -> None:
     for name in (*UNITS, "pairmill.env"):
         assert not re.search(r"ACCESS_KEY|SECRET|TOKEN|PASSWORD", (LOCAL / name).read_text())
@@ -121,14 +136,16 @@ def test_there_is_no_secret_and_a_place_for_one() -> None:
     assert drop_in["Environment"] == "AWS_SHARED_CREDENTIALS_FILE=%d/aws"
 
 
-def test_it_is_confined() -> None:
-    settings = service()
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_confined(name: str) -> None:
+    settings = service(name)
     assert settings["User"] == "pairmill"
     assert settings["ProtectSystem"] == "strict"
     assert settings["CapabilityBoundingSet"] == ""
     for switch in ("NoNewPrivileges", "ProtectHome", "PrivateTmp", "RestrictSUIDSGID"):
         assert settings[switch] == "yes"
-    assert (settings["DevicePolicy"], settings["DeviceAllow"]) == ("closed", "char-nvidia* rw")
+    assert settings["DevicePolicy"] == "closed"
+    assert settings.get("DeviceAllow") == ("char-nvidia* rw" if name == "nightly" else None)
 
 
 def test_what_trying_again_cannot_change_is_not_tried_again() -> None:
@@ -151,7 +168,7 @@ def test_the_timer_starts_the_service_every_night() -> None:
 
 def installed(folder: Path) -> Path:
     """The units as installed, with a Python that is there; systemd asks for it."""
-    for name in UNITS[:2]:
+    for name in UNITS[:-1]:
         text = (LOCAL / name).read_text(encoding="utf-8")
         (folder / name).write_text(text.replace("/opt/pairmill/bin/python", sys.executable))
     (folder / "pairmill-nightly.service.d").mkdir()
@@ -163,7 +180,7 @@ def installed(folder: Path) -> Path:
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     folder = installed(tmp_path)
     # Of these units alone: those of the machine are not ours to judge.
-    paths = [folder / name for name in UNITS[:2]]
+    paths = [folder / name for name in UNITS[:-1]]
     done = run(str(_ANALYZE), "verify", "--recursive-errors=no", *paths)
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if "pairmill" in line] == []

@@ -313,7 +313,7 @@ def check_clean(output: Store, judge: str, keep: int) -> None:
 
 def found_votes(output: Store, judge: str) -> dict[str, int]:
     """How many votes the index finds of each pair that has some."""
-    index, _ = open_index(output, judge)
+    index = open_index(output, judge)
     hashes = {pair for pair, *_ in stored_votes(output)}
     rows = {pair: index.find(pair) for pair in hashes if pair}
     return {pair: len(row["votes"]) for pair, row in rows.items() if row}

@@ -13,14 +13,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import forget
-from pipeline.parts.forgotten import Forgotten
+from pipeline.aggregation.policy import PolicyConfig
+from pipeline.parts.forgotten import Forgotten, remember
 from pipeline.parts.index_update import update_index
 from pipeline.parts.label_index import open_index
+from pipeline.snapshots.publish_snapshot import publish
 from pipeline.store.object_store import Store
+from pipeline.store.writer_lease import writer_lease
 from tests.cleaning import objects, run_clean
 from tests.derivations import run_derive
 from tests.exporting import Corpus, fill, run_export
-from tests.publishing import Outcome, latest_of, live_rows, run_on
+from tests.publishing import QUIET, SMALL, Outcome, latest_of, live_rows, run_on
+from tests.shards import write_shard
 
 PASSES = {"gate": lambda output, manifest: {"passed": True}}
 Row = dict[str, Any]
@@ -40,6 +44,9 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     update_index(made.output, made.made.judge_id)
     for part in [entry.key for entry in made.output.list("parts")]:
         made.output.put(f"canaries/20260101T000000-abcdef/{part}", made.output.read(part))
+    for number, folder in enumerate(("pairs", "controls/blind-abc")):
+        some = made.pairs["a.parquet"] if number else rows[:2]
+        write_shard(Path(made.output.uri) / f"evaluations/mine/{folder}/first-0.parquet", some)
     page = "".join(f"<p>{row['pair_id']}</p>" for row in made.pairs["a.parquet"])
     made.output.put("runs/20260101T000000-abcdef/report.html", page.encode())
     made.output.put("runs/20260102T000000-abcdef/report.html", b"of other pairs")
@@ -121,7 +128,7 @@ def assert_forgotten(corpus: Corpus, labels: list[Row]) -> None:
     )
     known = Forgotten.read(output)
     assert all(known.knows(None, label["pair_hash"]) for label in labels)
-    index, _ = open_index(output, corpus.made.judge_id)
+    index = open_index(output, corpus.made.judge_id)
     assert [index.find(label["pair_hash"]) for label in labels] == [None] * len(labels)
 
 
@@ -133,7 +140,8 @@ def test_a_dry_run_changes_nothing(corpus: Corpus, tmp_path: Path) -> None:
     assert objects(corpus.output) == before
     listed = {(e["kind"], e["name"]) for e in outcome.events if e["event"] == "would remove"}
     kinds = {"snapshot", "files of snapshots", "export", "derivation", "canaries of a run"}
-    assert {kind for kind, _ in listed} == {*kinds, "report of a run", "part"}
+    kinds |= {"report of a run", "pairs of an evaluation", "part"}
+    assert {kind for kind, _ in listed} == kinds
     assert outcome.event("found")["rows"] == len(labels)
 
 
@@ -146,16 +154,33 @@ def test_nothing_holds_them_and_everything_else_stays(corpus: Corpus, tmp_path: 
     assert (outcome.exit_code, outcome.error) == (0, "")
     assert_forgotten(corpus, labels)
     latest = latest_of(corpus.output)
-    assert latest["previous"] == before
+    assert before != latest["snapshot_id"]
+    assert latest["previous"] is None  # it is removed
     exports = {entry.key.split("/")[1] for entry in corpus.output.list("exports")}
     assert exports == {latest["snapshot_id"], "mine"}
     assert corpus.output.size("runs/20260102T000000-abcdef/report.html") is not None
+    left = [entry.key for entry in corpus.output.list("evaluations")]
+    assert left == ["evaluations/mine/pairs/first-0.parquet"]
     # What follows works on: the same again, a publication, a clean.
     assert run_forget(corpus.output, "--pairs", path, "--apply").exit_code == 0
     assert latest_of(corpus.output) == latest
     assert not corpus.publish(**PASSES).blocked
     assert run_clean(corpus.output, "--clean.parts_days=0", "--apply").exit_code == 0
     assert_forgotten(corpus, labels)
+
+
+def test_a_part_that_comes_afterwards_is_not_shown(corpus: Corpus, tmp_path: Path) -> None:
+    """As of a run that lost its lease before the pair was forgotten."""
+    label = corpus.labels["a.parquet"][0]
+    remember(corpus.output, [], [label["pair_hash"]], "run")
+    with writer_lease(corpus.output, "run", 60, QUIET) as lease:
+        how: dict[str, Any] = {"policy": PolicyConfig(min_confidence=0.6), **PASSES}
+        publish(corpus.source.uri, corpus.output, "", SMALL, QUIET, lease, **how)
+    rows = [*live_rows(corpus.output), *live_rows(corpus.output, "quarantine")]
+    assert len(rows) == len(corpus.joined())
+    (row,) = [row for row in rows if (row["shard"], row["row"]) == ("a.parquet", 0)]
+    assert (row["reason"], row["pair_id"], row["pair_hash"]) == ("forgotten", None, None)
+    assert not [v for v in live_rows(corpus.output, "votes") if v["pair_id"] == label["pair_id"]]
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 3, 5, 8, 13, 21, 34])

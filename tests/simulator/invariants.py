@@ -16,9 +16,10 @@ from pipeline.judging.votes import standing
 from pipeline.labeling.reopening import votes_of
 from pipeline.parts.part_keys import Part, parts_prefix
 from pipeline.snapshots.manifests import FILES, LATEST_KEY, folder_of
-from schemas.labels import VOTE, Status
+from schemas.labels import VOTE, Reason, Status
 from schemas.manifest import Manifest
 from tests.simulator.memory_objects import Change, MemoryObjects, StoredObject
+from tests.simulator.removal_promises import RemovalPromises
 from tests.simulator.scheduler import Process
 from tests.simulator.simulated_store import World
 
@@ -53,14 +54,20 @@ class Promises:
         self._sound: set[tuple[str, str]] = set()  # snapshots, and etags of manifests, checked
         self._manifests: dict[str, Manifest] = {}  # by etag
         self._digests: dict[str, str] = {}  # SHA-256 by etag
+        self._revised: set[str] = set()  # parts of which there are later revisions
+        self._found: dict[str, frozenset[str]] = {}  # those, as a process found them
+        self._passed_over: dict[str, frozenset[str]] = {}  # and a manifest's publisher
         self._live: str | None = None
         self.published = 0
+        self.removals = RemovalPromises(world.objects, self._output, self._broken)
         world.objects.watchers.append(self.changed)
         world.on_begin = self.begins
 
     def knows(self, process: Process) -> None:
         """Registers a process before its first request."""
         self._processes[process.name] = process
+        self._found[process.name] = frozenset(self._revised)
+        self.removals.knows(process)
 
     def begins(self, process: Process, operation: str, key: str) -> None:
         """A process acts: it must hold the lease of what it does at this moment."""
@@ -86,6 +93,7 @@ class Promises:
         if not change.key.startswith(self._output):
             return
         key = change.key.removeprefix(self._output)
+        self.removals.changed(key, change)
         if key.startswith("leases/"):
             self._lease(key.removeprefix("leases/").removesuffix(".json"), change)
         elif key == LATEST_KEY:
@@ -123,6 +131,8 @@ class Promises:
             self._broken(change.by, "removed LATEST.json")
             return
         latest = json.loads(change.after.data)
+        if latest["snapshot_id"] == self._live and latest["previous"] is None:
+            return  # the one before is to be forgotten
         if latest["previous"] != self._live:
             self._broken(
                 change.by,
@@ -133,8 +143,10 @@ class Promises:
         self._check_live(change.by)
 
     def _part(self, key: str, change: Change) -> None:
+        if change.after is None:  # see RemovalPromises
+            return
         if change.before is not None:
-            if change.after is None or change.after.data != change.before.data:
+            if change.after.data != change.before.data:
                 self._broken(change.by, f"changed the part {key}")
             return
         part, folder = Part.of(change.key), change.key.rpartition("/")[0]
@@ -143,6 +155,7 @@ class Promises:
         for other in others:
             if part.rows != other.rows and other.start < part.stop and part.start < other.stop:
                 self._broken(change.by, f"committed {key}: its rows are in {other.key} too")
+        self._revised |= {e.key for e in others if e.rows == part.rows and e < part}
         if part.revision > 1:
             before = [each for each in others if (*each.rows, each.revision + 1) == _place(part)]
             if not before or not _carried(*(_read(self._objects, e.key) for e in (*before, part))):
@@ -152,6 +165,8 @@ class Promises:
         before, after = change.before, change.after
         if before is not None and after is not None and before.data != after.data:
             self._broken(change.by, f"changed {key}, which is immutable")
+        if before is None and after is not None and key.endswith("/manifest.json"):
+            self._passed_over[key] = self._found[change.by]
         if self._live is not None and key.startswith((f"{folder_of(self._live)}/", FILES)):
             self._check_live(change.by)
 
@@ -200,11 +215,18 @@ class Promises:
         votes: dict[tuple[str, int], list[Row]] = defaultdict(list)
         for vote in self._rows(manifest, "votes"):
             votes[vote["shard"], vote["row"]].append(vote)
-        parts: dict[tuple[str, int], list[Row]] = defaultdict(list)  # of all revisions
-        for part in (row for shard in manifest.shards for row in self._parts(shard)):
+        # Of the revision that counted when the publisher began, and of later ones.
+        parts: dict[tuple[str, int], list[Row]] = defaultdict(list)
+        late = self._passed_over[f"{folder_of(manifest.snapshot_id)}/manifest.json"]
+        for part in (row for shard in manifest.shards for row in self._parts(shard, late)):
             parts[part["shard"], part["row"]].append(part)
         for row in rows:
             where = row["shard"], row["row"]
+            if row["reason"] == Reason.FORGOTTEN:
+                held = {part["pair_hash"] for part in parts[where]} - {None}
+                if all(map(self.removals.is_going, held)) and not votes[where]:
+                    continue
+                return f"{where} is forgotten without need, or has votes"
             same = [part for part in parts[where] if _cast(part["votes"]) == _cast(votes[where])]
             if not same:
                 return f"the votes of {where} are in no part"
@@ -222,9 +244,10 @@ class Promises:
         keys = [f"{self._output}{file.path}" for file in manifest.files_of(table)]
         return [row for key in keys for row in _read(self._objects, key)]
 
-    def _parts(self, shard: Any) -> list[Row]:
+    def _parts(self, shard: Any, but: frozenset[str]) -> list[Row]:
         prefix = f"{self._output}{parts_prefix(self._judge_id, shard.shard_key)}/"
-        return [row for key in self._objects.list(prefix) for row in _read(self._objects, key)]
+        keys = self._objects.list(prefix).keys() - but
+        return [row for key in sorted(keys) for row in _read(self._objects, key)]
 
     def _broken(self, by: str, what: str) -> None:
         scheduler = self._world.scheduler
@@ -269,5 +292,6 @@ def _carried(before: list[Row], after: list[Row]) -> bool:
         return [(vote["order"], vote["rationale"], vote["run_id"]) for vote in row["votes"]]
 
     return [row["row"] for row in before] == [row["row"] for row in after] and all(
-        said(new)[: len(old["votes"])] == said(old) for old, new in zip(before, after, strict=True)
+        said(new)[: len(old["votes"])] == said(old) or new["reason"] == Reason.FORGOTTEN
+        for old, new in zip(before, after, strict=True)
     )

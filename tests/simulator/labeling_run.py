@@ -7,6 +7,7 @@ runs at once: every request is one of the simulated process.
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import random
 from collections.abc import Mapping
@@ -32,6 +33,7 @@ from pipeline.labeling.unit_runner import UnitRunner
 from pipeline.labeling.worker_activity import Activity
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import shard_key
+from pipeline.parts.forgotten import Forgotten
 from pipeline.parts.index_update import mark_asked, update_index
 from pipeline.parts.units import Unit
 from pipeline.runtime.digest import digest
@@ -41,6 +43,7 @@ from pipeline.snapshots.live_shards import live_shards
 from pipeline.store.host import Host
 from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
+from pipeline.store.writer_lease import check_writer
 from schemas.labels import Reason
 from tests.calibrations import scored
 from tests.judging import pairs_of
@@ -57,6 +60,7 @@ class Identified:
     """What stands for a row that was read."""
 
     pair_hash: str
+    cluster: str = "ab" * 32
     alike: str = ""
 
 
@@ -98,7 +102,8 @@ class RandomJudge(Judge):
                 vote = scored(order, self._chance.randint(1, 10), self._chance.randint(1, 10))
                 if unreadable:
                     vote = Vote(order=order, seed=7, outcome=Reason.MALFORMED)
-                votes.append(replace(vote, run_id=run_id, rendering=_SHOWN))
+                seed = self._chance.getrandbits(31)  # no two votes are alike
+                votes.append(replace(vote, seed=seed, run_id=run_id, rendering=_SHOWN))
 
     async def _in_thread(self, work: Any, *arguments: object) -> Any:
         return work(*arguments)
@@ -114,6 +119,7 @@ class LabelingRun:
     judge_id: str
     lease: Lease
     stop: Stop
+    forgotten: Forgotten
 
     def go(self, unit_rows: int, reasons: frozenset[Reason]) -> None:
         """Plans, judges and checks.
@@ -133,9 +139,13 @@ class LabelingRun:
             self.judge_id, reopening=again, unsettled=unsettled, read_published=live_shards,
         )  # fmt: skip
         ids = (self.judge_id, self.lease.run_id, 2)
-        runner = UnitRunner(self.judge, self.output, *ids, reasons, epoch=self.lease.epoch)
+        epoch = self.lease.epoch
+        runner = UnitRunner(
+            self.judge, self.output, *ids, reasons, epoch=epoch, forgotten=self.forgotten,
+            fence=functools.partial(check_writer, self.output, epoch),
+        )  # fmt: skip
         with asyncio.Runner() as loop:
-            loop.get_loop().set_default_executor(_InlineThreads())
+            loop.get_loop().set_default_executor(InlineThreads())
             for task in plan.tasks:
                 for unit in task.units:
                     self.stop.check("a unit was the next step")
@@ -156,7 +166,7 @@ class LabelingRun:
         return pairs_of([pair(0, **row) for row in rows[unit.start : unit.stop]])
 
 
-class _InlineThreads(ThreadPoolExecutor):
+class InlineThreads(ThreadPoolExecutor):
     """Runs in the caller what asyncio gives to threads."""
 
     def submit(self, act: Any, /, *args: Any, **more: Any) -> Future[Any]:

@@ -30,12 +30,14 @@ class Process:
         skew_s: how far its time of day is ahead.
         killed: whether it was killed; nothing that it still does has an effect.
         cut_off_until: until when it does not reach the lease objects.
+        stalls: whether it is one of those that may be stalled.
         stalled_until: until when none of its threads runs, as when a machine swaps or is paused.
     """
 
     def __init__(self, name: str, number: int, machine: str, skew_s: float) -> None:
         self.name, self.number, self.machine, self.skew_s = name, number, machine, skew_s
         self.killed, self.cut_off_until, self.stalled_until = False, 0.0, 0.0
+        self.stalls = True
         self.threads: list[SimulatedThread] = []
 
 
@@ -99,6 +101,11 @@ class Scheduler:
         self._processes = [each for each in self._processes if each.threads]
         self._processes.append(process)
         return process
+
+    @property
+    def started(self) -> int:
+        """The number of the last process that has begun."""
+        return self._started
 
     def lives(self, number: int) -> bool:
         """Whether the process of that number has neither ended nor been killed."""

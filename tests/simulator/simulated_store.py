@@ -8,9 +8,9 @@ answer, deliver it twice or late, or kill the process.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import fsspec.asyn
@@ -43,6 +43,7 @@ class Faults:
         late: of plain PUTs and DELETEs, those that are delivered again up to ``late_s`` later.
         cut_off: the process does not reach lease objects for up to ``cut_off_s`` from then on.
         stalled: the whole process stops for up to ``stalled_s`` before the request.
+        stalled_at: the same, of requests that write objects by the ends of their keys.
         skew_s: how far clocks of processes are wrong at most.
         clock_set: the process's clock is set, to be wrong in another way.
     """
@@ -60,6 +61,7 @@ class Faults:
     cut_off_s: float = 30.0
     stalled: float = 0.0
     stalled_s: float = 40.0
+    stalled_at: Mapping[str, float] = field(default_factory=dict)
     skew_s: float = 15.0
     clock_set: float = 0.005
 
@@ -260,7 +262,7 @@ class SimulatedClient:
         if chance.random() < faults.killed:
             self.world.scheduler.kill(self.process)
             raise Killed
-        if chance.random() < faults.stalled:
+        if self.process.stalls and chance.random() < self._stalled(operation, key):
             stop_s = chance.uniform(0, faults.stalled_s)
             self.process.stalled_until = self.world.scheduler.now + stop_s
             self.world.scheduler.wait(0)
@@ -268,6 +270,12 @@ class SimulatedClient:
             self.process.cut_off_until = self.world.scheduler.now + chance.uniform(
                 0, faults.cut_off_s
             )
+
+    def _stalled(self, operation: str, key: str) -> float:
+        """How often the process stops before such a request."""
+        faults = self.world.faults
+        ends = (end for end in faults.stalled_at if key.endswith(end) and "PUT" in operation)
+        return max((faults.stalled_at[end] for end in ends), default=faults.stalled)
 
     def _deliver(
         self, operation: str, key: str, act: Callable[[], Answer]

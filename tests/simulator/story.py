@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +22,7 @@ from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.judge_cards import card_key, judge_card
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.judge_identity import ModelVersion
+from pipeline.parts.forgotten import Forgotten
 from pipeline.retention.retain_snapshots import retain
 from pipeline.runtime.errors import PairmillError
 from pipeline.runtime.reporter import Reporter
@@ -34,6 +37,7 @@ from pipeline.store.writer_lease import writer_lease
 from schemas.labels import Reason
 from schemas.pairs import PAIRS
 from tests.shards import pair
+from tests.simulator.housekeeping import clean, export_live, forget, judge_canaries
 from tests.simulator.invariants import BrokenPromiseError, Promises
 from tests.simulator.labeling_run import LabelingRun, RandomJudge
 from tests.simulator.memory_objects import MemoryObjects
@@ -53,8 +57,8 @@ _QUIET = Reporter(Console(file=io.StringIO()), style="json")
 StoreKind = Callable[[World, Process, str], SimulatedStore]
 # How often a process is of which kind.
 ROLES: Mapping[str, int] = {
-    "upload": 1, "label": 3, "publish": 3, "night": 6, "roll_back": 2, "retain": 2, "read": 4,
-    "work": 2,
+    "upload": 1, "label": 3, "publish": 3, "night": 6, "roll_back": 2, "retain": 1, "read": 4,
+    "work": 1, "clean": 2, "forget": 1,
 }  # fmt: skip
 
 
@@ -69,6 +73,8 @@ class Story:
         machines: on which the processes run.
         versions: of a shard, of which an upload writes one: an input may be again as it was.
         lease_s: the time to live of leases.
+        pause_s: until a slot's next process begins, at most.
+        stalling: the kinds of processes that may be stalled; all by default.
         store: the class of the stores; a planted bug is another one.
     """
 
@@ -79,6 +85,8 @@ class Story:
     machines: int = 3
     versions: int = 20
     lease_s: float = 10
+    pause_s: float = 2
+    stalling: tuple[str, ...] = ()
     store: StoreKind = SimulatedStore
 
     def run(self, seed: int, steps: int) -> Run:
@@ -124,6 +132,7 @@ class Run:
         skew_s = chance.uniform(-1, 1) * self.story.faults.skew_s
         machine = f"machine-{chance.randrange(self.story.machines)}"
         process = self.scheduler.process(role, machine, skew_s)
+        process.stalls = not self.story.stalling or role in self.story.stalling
         self.promises.knows(process)
         self.scheduler.start(process, lambda: self._one(process, role))
 
@@ -135,7 +144,7 @@ class Run:
             # Refused, the store failed, or a shard was rewritten meanwhile: the next process tries.
             self.ended.append(f"{role}: {type(error).__name__}")
         finally:
-            self.scheduler.later(self.scheduler.random.uniform(0, 2), self._next)
+            self.scheduler.later(self.scheduler.random.uniform(0, self.story.pause_s), self._next)
 
 
 class Worker:
@@ -147,6 +156,8 @@ class Worker:
         self._output = run.story.store(run.world, process, "out")
         self._input = run.story.store(run.world, process, "in")
         self._stop = Stop()
+        began = time.strftime("%Y%m%dT%H%M%S", time.gmtime(run.scheduler.now))
+        self._run_id = f"{began}-{process.number:06x}"
 
     def act(self, role: str) -> None:
         """Does the work of a role."""
@@ -157,7 +168,7 @@ class Worker:
 
     def _lease(self) -> Lease:
         lease_s = self._run.story.lease_s
-        return writer_lease(self._output, self._process.name, lease_s, _QUIET, self._stop)
+        return writer_lease(self._output, self._run_id, lease_s, _QUIET, self._stop)
 
     def _upload(self) -> None:
         name = self._chance.choice(_SHARDS)
@@ -177,11 +188,14 @@ class Worker:
             self._plan_and_commit(lease)
             self._publish_as(lease)
             if "retain" in self._run.story.roles:
+                self._canaries(lease)
+                export_live(self._output)
                 retain(self._output, self._chance.choice((1, 2)), lease)
 
     def _plan_and_commit(self, lease: Lease) -> None:
         judge = RandomJudge(self._chance, self._output.host, _JUDGE, _LABELER)
-        run = LabelingRun(self._input, self._output, judge, _JUDGE_ID, lease, self._stop)
+        forgotten = Forgotten.read(self._output)
+        run = LabelingRun(self._input, self._output, judge, _JUDGE_ID, lease, self._stop, forgotten)
         retried = self._chance.random() < 0.3
         reasons = frozenset(Reason) if retried else frozenset[Reason]()
         run.go(self._chance.choice(self._run.story.unit_rows), reasons)
@@ -207,6 +221,26 @@ class Worker:
         keep = self._chance.choice((1, 2))
         with self._lease() as lease:
             retain(self._output, keep, lease)
+
+    def _canaries(self, lease: Lease) -> None:
+        root = self._run.story.store(self._run.world, self._process, f"out/canaries/{self._run_id}")
+        judge = RandomJudge(self._chance, self._output.host, _JUDGE, _LABELER)
+        judge_canaries(root, judge, _JUDGE_ID, lease)
+
+    def _clean(self) -> None:
+        with self._lease() as lease:
+            clean(self._output, lease, self._chance, self._open)
+
+    def _forget(self) -> None:
+        """Takes a pair of the input down, which stays there."""
+        promises = self._run.promises.removals
+        data = self._input.read(self._chance.choice(_SHARDS))
+        ids = pq.ParquetFile(pa.BufferReader(data)).read(["pair_id"], use_threads=False)["pair_id"]
+        pair_id = self._chance.choice(ids.to_pylist())
+        with self._lease() as lease:
+            parts = promises.forgets(pair_id)
+            forget(self._output, lease, _QUIET, pair_id)
+            promises.forgot(pair_id, self._process, self._run.scheduler.started, parts)
 
     def _read(self) -> None:
         """Reads what LATEST.json names, some times; every byte must be what the manifest says."""
@@ -244,6 +278,6 @@ def without(*roles: str) -> dict[str, int]:
     return {role: weight for role, weight in ROLES.items() if role not in roles}
 
 
-def with_faults(story: Story, **faults: float) -> Story:
+def with_faults(story: Story, **faults: Any) -> Story:
     """A story with other faults."""
     return replace(story, faults=replace(story.faults, **faults))

@@ -15,7 +15,7 @@ from pipeline.aggregation.decisions import decide_pair
 from pipeline.aggregation.policy import Rule
 from pipeline.judging.votes import Vote
 from pipeline.pairs.contents import asked_by_user, text_part
-from pipeline.pairs.prompts import prompt_key
+from pipeline.pairs.prompts import cluster_key
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError
 from pipeline.stats.error_rate import Check
@@ -33,7 +33,7 @@ def gold_votes(name: object, votes: list[Vote], gold: float) -> GoldVotes:
 
 def hash_of(name: object) -> int:
     """The key of a prompt that is named so."""
-    return prompt_key(asked_by_user(text_part(str(name))))
+    return cluster_key(None, asked_by_user(text_part(str(name))))
 
 
 def judged(count: int, reliability: Callable[[int], float], seed: int = 1) -> list[GoldVotes]:

@@ -143,13 +143,13 @@ def test_a_reused_label_follows_the_policy_of_the_run(output: Store) -> None:
 def test_a_damaged_index_is_made_again_from_the_parts(output: Store) -> None:
     run(output, scripted()[0], version("old", 6), OLD, "first")
     update_index(output, JUDGE_ID)
-    before, number = open_index(output, JUDGE_ID)
+    before = open_index(output, JUDGE_ID)
     ((entries,),) = before.state.runs
-    for key, data in ((state_key(JUDGE_ID, number), b"{"), (entries.key, b"short")):
+    for key, data in ((state_key(JUDGE_ID, before.number), b"{"), (entries.key, b"short")):
         output.put(key, data)
         notes: list[str] = []
         update_index(output, JUDGE_ID, notes.append)
         assert [note.rpartition("; ")[2] for note in notes] == ["it is made again from the parts"]
-        after, _ = open_index(output, JUDGE_ID)
+        after = open_index(output, JUDGE_ID)
         assert after.state == before.state
         assert after.find(labels(output, version("old", 6))[0]["pair_hash"]) is not None

@@ -70,7 +70,7 @@ def test_the_newest_entry_is_found(updates: list[list[Part]]) -> None:
                     expected[number] = max(expected.get(number, entry), entry)
                 start = rows.stop
             update_index(store, JUDGE_ID)
-        index, _ = open_index(store, JUDGE_ID)
+        index = open_index(store, JUDGE_ID)
         for number in range(32):
             place = index.place(hashed(number))
             found = place and (place.revision, place.epoch, place.part, place.offset)
@@ -96,7 +96,7 @@ def test_an_update_reads_only_what_is_new(tmp_path: Path) -> None:
     assert second.state.askings == {"": 1, "more votes": 1}
     marked = mark_asked(second, store, [part.key], "more votes")
     assert marked.state.askings == {"more votes": 2}
-    assert open_index(store, JUDGE_ID)[0].state == marked.state
+    assert open_index(store, JUDGE_ID).state == marked.state
 
 
 def test_a_part_that_was_removed_is_in_no_later_index(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_store_that_fails_is_not_taken_for_a_damaged_index(
     update_index(store, JUDGE_ID)
     rows = [row | {"row": row["row"] + 2} for row in labels([3, 4])]
     commit_part(store, JUDGE_ID, unit(2, 4), rows)
-    index, _ = open_index(store, JUDGE_ID)
+    index = open_index(store, JUDGE_ID)
 
     def fail(key: str, start: int, stop: int) -> bytes:
         raise StorageError("the network is gone")

@@ -173,6 +173,27 @@ def _run_incremental(options: argparse.Namespace) -> Results:
     return plans | {"publish": bench_publish(folder, *how)}
 
 
+def _commit_arguments(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--stores", nargs="*", default=[], metavar="URI", help="empty folders, beside a local one")
+    add("--rows", type=int, default=1_000, help="of a unit (%(default)s)")
+    add("--units", type=int, default=20, help="committed to each store (%(default)s)")
+    add(
+        "--rates",
+        type=float,
+        nargs="+",
+        default=[12, 36],
+        help="pairs/s of a worker: a reasoning and a reward judge on an H200 (12 36)",
+    )
+
+
+def _run_commit(options: argparse.Namespace) -> Results:
+    from pipeline.lab.bench.commit_bench import bench_commit
+
+    stores = [new_output(options.folder, "parts"), *options.stores]
+    return bench_commit(stores, options.rows, options.units, options.rates)
+
+
 def _votes_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--seed", type=int, default=1, help="of sampled votes and of the bootstrap (%(default)s)"
@@ -262,6 +283,14 @@ BENCHMARKS = (
         config=None,
         add_arguments=_incremental_arguments,
         run=_run_incremental,
+    ),
+    Benchmark(
+        name="commit",
+        text="what committing a unit costs, and of it reading its part back",
+        example="--rows 1000 --units 5",
+        config=None,
+        add_arguments=_commit_arguments,
+        run=_run_commit,
     ),
     Benchmark(
         name="votes",

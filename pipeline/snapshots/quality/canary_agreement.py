@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
 from pipeline.labeling.canary_config import CANARIES_FOLDER, canary_root
 from pipeline.pairs.input_config import InputConfig
-from pipeline.pairs.prompts import prompt_key
+from pipeline.pairs.prompts import cluster_key
 from pipeline.parts.part_keys import judge_folder
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.quality.gold_agreement import of_groups, of_pairs
@@ -78,7 +78,7 @@ def count_canaries(output: Store, canary: Canary, judge_id: str, *, ranked: bool
     rows = [{name: pair.label[name] for name in LABEL_COLUMNS} for pair in judged]
     schema = pa.schema([SNAPSHOT_LABELS.field(name) for name in LABEL_COLUMNS])
     table = pa.Table.from_pylist(rows, schema=schema)
-    keys = [prompt_key(each.pair["messages"]) for each in judged]
+    keys = [cluster_key(each.label["cluster"], each.pair["messages"]) for each in judged]
     prompts = np.array(keys, np.int64)
     if ranked:
         return of_groups(CANARY, table, _gold(judged, "gold_scores"), prompts)

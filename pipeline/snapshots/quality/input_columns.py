@@ -1,4 +1,7 @@
-"""What measuring reads of the input: gold; and prompts and text lengths of some row groups."""
+"""What measuring reads of the input: gold; and prompts and text lengths of some row groups.
+
+The keys of prompts are those of their texts, for rows whose labels do not state their cluster.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from numpy.typing import NDArray
 from pipeline.pairs.contents import candidate_texts
 from pipeline.pairs.isolated_reading import narrow_rows
 from pipeline.pairs.pair_mapping import PairMapping
-from pipeline.pairs.prompts import prompt_key
+from pipeline.pairs.prompts import cluster_key
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.errors import InputError
 from pipeline.stats.arrays import Floats, Ints
@@ -198,7 +201,7 @@ def _prompt_keys(pieces: Sequence[pa.Table], of: NDArray[np.bool_] | None = None
     for piece in pieces:
         for messages in piece["messages"].to_pylist():
             wanted = of is None or of[len(keys)]
-            keys.append(prompt_key(messages) if wanted else 0)
+            keys.append(cluster_key(None, messages) if wanted else 0)
     return np.array(keys, np.int64) if keys else None
 
 

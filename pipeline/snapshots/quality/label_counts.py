@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.pairs.prompts import cluster_number
 from pipeline.stats.arrays import Floats, Ints, Table
 from pipeline.stats.cluster_sums import ClusterSums
 from pipeline.stats.tally import Tally, bins_of, counted, ratio_sums
@@ -29,6 +30,7 @@ LABEL_COLUMNS = (
     "confidence",
     "position_consistent",
     "n_votes",
+    "cluster",
 )
 SAMPLE = "sample"  # the prefix of counts by prompt of sampled rows
 VOTE_COLUMNS = ("vote", "order", "choice", "outcome", *(f"{name}_tokens" for name in TOKENS))
@@ -141,6 +143,18 @@ def of_lengths(
     tally.tables["length_ratio"] = counted(ratio, edges)
     tally.tables["length_ratio_a"] = counted(ratio[preferred == "a"], edges)
     return tally
+
+
+def clusters(rows: pa.Table, prompts: Ints) -> Ints:
+    """The cluster of each row; where its label does not state it, the key of its prompt's text.
+
+    Args:
+        rows: of the table ``labels`` or ``quarantine``.
+        prompts: the key of each row's prompt.
+    """
+    stated = rows["cluster"].to_pylist()
+    pairs = zip(stated, prompts.tolist(), strict=True)
+    return np.array([cluster_number(c) if c else key for c, key in pairs], np.int64)
 
 
 def probabilities(rows: pa.Table) -> Floats:

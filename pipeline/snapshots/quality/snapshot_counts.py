@@ -18,6 +18,7 @@ from pipeline.snapshots.quality.input_columns import Sample, SnapshotInput
 from pipeline.snapshots.quality.label_counts import (
     LABEL_COLUMNS,
     VOTE_COLUMNS,
+    clusters,
     integers,
     of_lengths,
     of_prompts,
@@ -84,7 +85,7 @@ def count_rows(
             gold = None
             if found is not None:
                 gold = found.values.take(part["row"].combine_chunks())
-                prompts = found.prompts[integers(part["row"])]
+                prompts = clusters(part, found.prompts[integers(part["row"])])
                 if column == "gold":
                     tally.add(of_pairs(GOLD, part, gold, prompts))
                 else:
@@ -134,7 +135,7 @@ def _sampled(group: Sample, rows: pa.Table, gold: pa.Array | None) -> Tally:
     inside = (index >= 0) & (index < len(group.prompts))
     index, rows = index[inside], rows.filter(pa.array(inside))
     human = np.full(len(index), "") if gold is None else texts(gold)[inside]
-    prompts = group.prompts[index]
+    prompts = clusters(rows, group.prompts[index])
     tally = of_prompts(rows, prompts)
     lengths = (group.a[index], group.b[index])
     tally.add(of_lengths(*lengths, texts(rows["preference"]), human, prompts))

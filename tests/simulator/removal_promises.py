@@ -1,0 +1,205 @@
+"""The guarantees of what removes: ``clean`` and ``forget``; and which votes are carried on."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.parts.part_keys import Part
+from pipeline.runtime.digest import digest
+from pipeline.snapshots.manifests import FILES, LATEST_KEY
+from tests.simulator.memory_objects import Change, MemoryObjects, StoredObject
+from tests.simulator.scheduler import Process
+
+_VOTES = ("order", "seed", "rationale", "run_id", "outcome")
+_CONTENT = ["pair_id", "pair_hash"]
+Row = dict[str, Any]
+Broken = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """A pair that was taken down.
+
+    Attributes:
+        after: the number of the last process that had begun by then.
+    """
+
+    pair_id: str
+    after: int
+
+
+class RemovalPromises:
+    """Watches what is removed of one output, and what comes back."""
+
+    def __init__(self, objects: MemoryObjects, output: str, broken: Broken) -> None:
+        """``broken`` ends the run."""
+        self._objects, self._output, self._broken = objects, output, broken
+        self._votes: dict[str, frozenset[tuple[Any, ...]]] = {}  # of every part there ever was
+        self._highest: dict[Any, Part | None] = defaultdict(lambda: None)  # of a range of rows
+        self._created: list[str] = []  # keys of parts, each time that one was created
+        self._newest: dict[str, tuple[int, int]] = {}  # revision and epoch of the votes of a pair
+        self._known: dict[str, dict[str, tuple[int, int]]] = {}  # the same, as a process found it
+        self._named: dict[str, frozenset[str]] = {}  # by a manifest, an index or an export
+        self._going: set[str] = set()  # hashes of pairs that are being taken down, or were
+        self._forgotten: dict[str, Forgotten] = {}  # by pair id, and by hash
+
+    def knows(self, process: Process) -> None:
+        """A process begins: it must carry on the votes that are there."""
+        self._known[process.name] = dict(self._newest)
+
+    def forgets(self, pair_id: str) -> int:
+        """A process begins to take a pair down; returns how many parts there have been so far."""
+        self._going.add(digest(pair_id))
+        return len(self._created)
+
+    def forgot(self, pair_id: str, process: Process, last: int, parts: int) -> None:
+        """It has taken it down: nothing may hold it, and no later process brings it back.
+
+        Parts may that were committed meanwhile by a run that has lost its lease.
+
+        Args:
+            pair_id: of the pair.
+            process: that has done it.
+            last: the number of the last process that has begun.
+            parts: how many parts there had been when it began.
+        """
+        gone = Forgotten(pair_id, last)
+        self._forgotten |= {pair_id: gone, digest(pair_id): gone}
+        stray = {f"{self._output}{key}" for key in self._created[parts:]}
+        for key, found in self._objects.list(self._output).items():
+            if key.endswith(".parquet") and key not in stray and self._brings_back(found, 0):
+                self._broken(process.name, f"left {pair_id} in {key}, which was to be forgotten")
+
+    def is_going(self, pair_hash: str | None) -> bool:
+        """Whether a pair is being taken down, or was."""
+        return pair_hash in self._going
+
+    def changed(self, key: str, change: Change) -> None:
+        """Checks a change of an object of the output."""
+        if change.after is None:
+            assert change.before is not None
+            self._removed(key, change.before, change.by)
+        elif key.endswith(".parquet"):
+            number = int(change.by.rpartition("-")[2])
+            if self._forgotten and self._brings_back(change.after, number):
+                self._broken(change.by, f"wrote {key} with a pair that was forgotten")
+            if key.startswith("parts/") and change.before is None:
+                self._created.append(key)
+                self._part(key, change)
+
+    def _part(self, key: str, change: Change) -> None:
+        assert change.after is not None
+        rows = _rows(change.after, [*_CONTENT, "votes", "revision", "epoch"])
+        part, known = Part.of(key), self._known.get(change.by, {})
+        assert part is not None
+        place = (key.rpartition("/")[0], part.rows)
+        before = self._highest[place]
+        self._highest[place] = max(part, before or part)
+        # One that comes again, when a later revision has been there, never counts.
+        counts = before is None or before.revision < part.revision
+        self._votes[key] = frozenset(_votes_of(rows)) if counts else frozenset()
+        if part.revision > 1 or not counts:  # its rows keep the votes that they had
+            known = {}
+        for row in rows:
+            hashed, now = row["pair_hash"], (row["revision"], row["epoch"] or 0)
+            if hashed is None:
+                continue
+            if row["votes"] and now < known.get(hashed, (0, 0)):
+                self._broken(
+                    change.by,
+                    f"wrote {key} with revision and epoch {now} of the votes about {hashed[:8]}, "
+                    f"of which there are those of {known[hashed]}",
+                )
+            if row["votes"]:
+                self._newest[hashed] = max(now, self._newest.get(hashed, now))
+
+    def _removed(self, key: str, before: StoredObject, by: str) -> None:
+        if key.startswith(f"{FILES}/"):
+            for manifest in self._ending("snapshots/", "/manifest.json"):
+                if key in self._names(manifest, lambda made: _paths(made["files"])):
+                    self._broken(by, f"removed {key}, which {manifest} names")
+        elif key.startswith("snapshots/") and key.endswith("/manifest.json"):
+            stored = self._objects.objects.get(f"{self._output}{LATEST_KEY}")
+            latest = json.loads(stored.data) if stored else {}
+            if key.split("/")[1] in (latest.get("snapshot_id"), latest.get("previous")):
+                self._broken(by, f"removed {key}, which LATEST.json names")
+        elif Part.of(key) and key.startswith("parts/"):
+            self._part_removed(key, by)
+        elif key.startswith("canaries/"):
+            self._canaries_removed(key, by)
+        elif "/files/" in key and key.startswith("index/"):
+            folder = key.partition("files/")[0]
+            newest = max(self._ending(folder, ".json"), default="")
+            if newest and key in self._names(newest, _of_index):
+                self._broken(by, f"removed {key}, which {newest} names")
+        elif key.startswith("exports/"):
+            record = f"{'/'.join(key.split('/')[:3])}/export.json"
+            if f"{self._output}{record}" in self._objects.objects:
+                files = self._names(record, lambda made: _paths(made["files"]))
+                if key.removeprefix(record.removesuffix("export.json")) in files:
+                    self._broken(by, f"removed {key}, which {record} names")
+
+    def _part_removed(self, key: str, by: str) -> None:
+        """Every vote must be in another part, unless its pair was to be forgotten."""
+        there = {each.removeprefix(self._output) for each in self._objects.list(self._output)}
+        left: set[tuple[Any, ...]] = set()
+        for other, votes in self._votes.items():
+            if other in there:
+                left |= votes
+        if lost := {vote for vote in self._votes[key] - left if vote[0] not in self._going}:
+            self._broken(by, f"removed {key}, of which {len(lost)} votes are in no other part")
+
+    def _canaries_removed(self, key: str, by: str) -> None:
+        """The newest canaries that have labels stay."""
+        run = key.split("/")[1]
+        runs = {each.split("/")[1] for each in self._ending("canaries/", ".parquet")}
+        if "/parts/" in key and all(run >= other for other in runs):
+            self._broken(by, f"removed {key}, of the newest canaries")
+
+    def _brings_back(self, found: StoredObject, number: int) -> bool:
+        """Whether rows are about a pair that was forgotten before a process began; 0: of any."""
+        names = pq.read_schema(pa.BufferReader(found.data)).names
+        wanted = [name for name in _CONTENT if name in names]
+        held = {each for row in _rows(found, wanted) for each in row.values()} if wanted else set()
+        about = (self._forgotten[each] for each in held & self._forgotten.keys())
+        return any(not number or number > each.after for each in about)
+
+    def _ending(self, folder: str, end: str) -> Iterator[str]:
+        for key in self._objects.list(f"{self._output}{folder}"):
+            if key.endswith(end):
+                yield key.removeprefix(self._output)
+
+    def _names(self, key: str, names: Callable[[Any], Iterator[str]]) -> frozenset[str]:
+        """The keys that a record names; read once."""
+        found = self._objects.objects[f"{self._output}{key}"]
+        if found.etag not in self._named:
+            self._named[found.etag] = frozenset(names(json.loads(found.data)))
+        return self._named[found.etag]
+
+
+def _paths(files: list[Row]) -> Iterator[str]:
+    return (file["path"] for file in files)
+
+
+def _of_index(state: Row) -> Iterator[str]:
+    files = [*(file for run in state["runs"] for file in run), *state["parts"]]
+    return (file["key"] for file in files)
+
+
+def _votes_of(rows: list[Row]) -> Iterator[tuple[Any, ...]]:
+    for row in rows:
+        for vote in row["votes"] or ():
+            yield (row["pair_hash"], *(str(vote[name]) for name in _VOTES))
+
+
+def _rows(found: StoredObject, columns: list[str]) -> list[Row]:
+    file = pq.ParquetFile(pa.BufferReader(found.data))
+    rows: list[Row] = file.read(columns, use_threads=False).to_pylist()
+    return rows

@@ -5,16 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.runtime.errors import StorageError
-from pipeline.store.host import Host
+from pipeline.store.host import OneProcess
 from pipeline.store.object_store import Store
 from tests.shards import pair
-
-
-class OneProcess(Host):
-    """Where no other process reaches what is read."""
-
-    def disposables(self, module: str) -> None:
-        """None."""
 
 
 class Memory(Store):

@@ -59,9 +59,10 @@ class GroupReader:
             group: its number.
             singly: one row at a time.
         """
-        info = self._file.metadata.row_group(group)
-        done, rows = 0, 1 if singly else rows_at_a_time(info, self._columns)
+        done = 0
         try:
+            info = self._file.metadata.row_group(group)
+            rows = 1 if singly else rows_at_a_time(info, self._columns)
             for pairs in self._batches(self._file, group, rows):
                 yield pairs
                 done += pairs.num_rows

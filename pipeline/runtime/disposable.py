@@ -8,6 +8,7 @@ pickled; large buffers in results (Arrow, numpy) are not copied.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -111,6 +112,7 @@ class Disposables:
             process = self._free.get_nowait()
         except Empty:
             process = Disposable(self)
+        process.refresh()
         try:
             yield process
         finally:
@@ -122,7 +124,7 @@ class Disposables:
         ours, theirs = socket.socketpair()
         with theirs, ExitStack() as unless_forked:
             unless_forked.enter_context(ours)
-            pid = self._asked(FORK, None, [theirs.fileno()])
+            pid = self._asked(FORK, dict(os.environ), [theirs.fileno()])
             unless_forked.pop_all()
         return pid, ours
 
@@ -181,6 +183,12 @@ class Disposable:
         self._pid = 0
         self._socket: socket.socket | None = None
         self._idle = True
+        self._environment: dict[str, str] = {}
+
+    def refresh(self) -> None:
+        """Ends a process that was forked under other environment variables, such as credentials."""
+        if self._environment != os.environ:
+            self.end()
 
     def settle(self) -> None:
         """Ends the process if it is in the middle of something."""
@@ -198,6 +206,7 @@ class Disposable:
     ) -> Iterator[Any]:
         """What :meth:`Disposables.call` and :meth:`Disposables.stream` say."""
         if self._socket is None:
+            self._environment = dict(os.environ)
             self._pid, self._socket = self._family.fork()
         self._idle = False
         with ExitStack() as held:

@@ -56,6 +56,8 @@ def main(control_fd: int, modules: Sequence[str]) -> None:
                 pid = os.fork()
                 if pid == 0:
                     control.close()
+                    os.environ.clear()
+                    os.environ.update(value)
                     _serve(socket.socket(fileno=fds[0]))
                 os.close(fds[0])
                 children.add(pid)

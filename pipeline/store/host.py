@@ -73,6 +73,14 @@ class Host:
         return _Repeating(step, pause_s, name)
 
 
+class OneProcess(Host):
+    """A machine where no other process reaches what is stored, such as a store in memory."""
+
+    def disposables(self, module: str) -> Disposables | None:
+        """None."""
+        return None
+
+
 @functools.cache
 def _disposables(module: str) -> Disposables:
     """One family a process: starting its parent takes a second."""

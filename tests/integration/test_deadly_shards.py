@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,51 @@ def test_they_end_a_process_that_is_not_protected(name: str) -> None:
     with pytest.raises(ProcessDiedError, match="SIGABRT"):
         processes.call(hazards.column_sizes, (DEADLY / name).read_bytes())
     processes.close()
+
+
+def edited() -> Iterator[bytes]:
+    """Shards of nine rows, each with an edit that ends a process."""
+    for base, edits in json.loads((DEADLY / "deadly_edits.json").read_text()):
+        data = bytearray((DEADLY / "bases" / f"{base}.parquet").read_bytes())
+        for offset, value in edits:
+            data[offset] = value
+        yield bytes(data)
+
+
+def test_every_edit_ends_a_process_that_is_not_protected() -> None:
+    processes = Disposables(["tests.unit.hazards"])
+    survived = []
+    for number, data in enumerate(edited()):
+        try:
+            processes.call(hazards.column_sizes, data)
+            survived.append(number)
+        except ProcessDiedError:
+            pass
+    processes.close()
+    assert survived == []
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_many_deadly_shards(tmp_path: Path, model: Path) -> None:
+    good = {f"{place}-good.parquet": [pair(n) for n in range(9)] for place in ("000", "065", "999")}
+    for name, rows in good.items():
+        write_shard(tmp_path / "in" / name, rows, 4)
+    for number, data in enumerate(edited(), 1):
+        (tmp_path / "in" / f"{number:03d}-deadly.parquet").write_bytes(data)
+    quarantine = {"max_fraction": 1, "max_shards": 130}
+    config = write_config(tmp_path / "label.yaml", model, {"quarantine": quarantine})
+    outcome = run_label(config, tmp_path / "in", tmp_path / "out")
+    assert (outcome.exit_code, outcome.error) == (0, "")
+    labels = labels_of(str(tmp_path / "out"))
+    rest = [label for label in labels if label["shard"] in good]
+    stated = ((name, n, row) for name, rows in good.items() for n, row in enumerate(rows))
+    expected = {(name, n, *verdict_of(row)) for name, n, row in stated}
+    assert {(r["shard"], r["row"], r["status"], r["preference"]) for r in rest} == expected
+    rows_of = Counter(label["shard"] for label in labels)
+    unreadable = outcome.event("done")["unreadable_shards"]
+    assert rows_of.keys() | unreadable.keys() == {path.name for path in (tmp_path / "in").iterdir()}
+    assert not rows_of.keys() & unreadable.keys()
+    assert set(rows_of.values()) == {9}
 
 
 @pytest.mark.usefixtures("shared_ray")

@@ -14,6 +14,7 @@ from jobs import derive, export, label, nightly, publish, report
 from pipeline import open_snapshot
 from pipeline.aggregation.labeler import Labeler
 from pipeline.engines.engine import TINY_JUDGE, model_path
+from pipeline.judging.judge_identity import ModelVersion
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.runtime.config_file import load_config
 from pipeline.store.object_store import Store
@@ -65,8 +66,15 @@ def expected_rows() -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> Old:
-    """The output, as the earlier version left it."""
+def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Old:
+    """The output, as the earlier version left it, and the weights that judged it.
+
+    The embedded judge has been trained again since. Only the digest of its files is read here, as
+    nothing is judged.
+    """
+    digest = "sha256:0f0195143aeb0885b33d640b6f9f93acbc9f0581358ebde30d1933484830fc8e"
+    then = ModelVersion(digest, digest, frozenset({digest}))
+    monkeypatch.setattr("pipeline.engines.model_version._of_files", lambda *_: then)
     return Old(tmp_path)
 
 

@@ -52,7 +52,7 @@ def test_a_plan_of_an_unchanged_corpus_reads_no_footer() -> None:
         requests: dict[str, int] = plan_once(Case(shards, 1, new, published))["requests"]
         return requests
 
-    estimate = 32  # a column chunk each of the pairs from which prompt lengths are estimated
+    estimate = 15  # a column chunk each of the pairs from which prompt lengths are estimated
     # A second page after the first thousand shards, and one listing for each first digit.
     assert asked(1_024) == {"LIST": 2 + 16, "GET": 2, "HEAD": 1}
     assert asked(256) == {"LIST": 1 + 16, "GET": 2, "HEAD": 1}

@@ -18,11 +18,11 @@ from pipeline.pairs.shards import shard_key
 from pipeline.parts.units import Unit
 from pipeline.snapshots.live_shards import live_shards
 from pipeline.snapshots.manifests import LATEST_KEY, Latest, manifest_key
+from pipeline.store.host import OneProcess
 from pipeline.store.object_store import Store
 from schemas.labels import Reason
 from schemas.manifest import OUTCOMES, InputShard, Manifest, ShardGroup, SnapshotFile
 from tests.judging import JUDGE_ID, text_pair
-from tests.memory_store import OneProcess
 from tests.shards import write_shard
 
 ROWS = {"a.parquet": 40, "b.parquet": 20, "c.parquet": 5}

@@ -24,11 +24,10 @@ from pipeline.report.run_records import read_records
 from pipeline.report.thumbnails import Thumbnails
 from pipeline.report.write_report import write_report
 from pipeline.snapshots.publish_config import PublishConfig
-from pipeline.store.host import Host
+from pipeline.store.host import Host, OneProcess
 from pipeline.store.object_store import Store
 from pipeline.store.source_file import SourceFile
 from tests.measuring import Corpus, random_corpus, random_pairs, random_votes, ranking, text_pair
-from tests.memory_store import OneProcess
 from tests.publishing import QUIET, live_rows
 from tests.shards import pair, picture, response
 

@@ -18,6 +18,7 @@ from pipeline.pairs.shards import shard_key
 from pipeline.parts.units import Unit
 from pipeline.runtime.digest import digest
 from pipeline.snapshots.manifests import LATEST_KEY, Latest, manifest_key
+from pipeline.store.host import OneProcess
 from pipeline.store.object_store import Entry, Store, Version
 from schemas.labels import Status
 from schemas.manifest import OUTCOMES, InputShard, Manifest, ShardGroup, SnapshotFile
@@ -100,6 +101,7 @@ class SyntheticInput(_Counted):
     def __init__(self, corpus: Corpus) -> None:
         """Binds to a corpus."""
         super().__init__("/synthetic/pairs")
+        self.host = OneProcess()
         self._corpus, self._file = corpus, corpus.footer_file
 
     def real_path(self, key: str = "") -> str:

@@ -172,9 +172,7 @@ def _values(batch: pa.RecordBatch, name: str) -> list[Any]:
         raise UnicodeDecodeError(*where, f"in column {name}") from error
 
 
-def _array(
-    name: str, values: list[Any], numbers: Sequence[int], problems: _Problems
-) -> pa.Array:
+def _array(name: str, values: list[Any], numbers: Sequence[int], problems: _Problems) -> pa.Array:
     """A column of Python values; one that Arrow cannot hold costs its row."""
     kind = READ.field(name).type
     try:

@@ -122,7 +122,7 @@ def _contents(text: pa.Array, media: Sequence[pa.Array]) -> pa.Array:
         for field in CONTENT_PART
     ]
     parts = pa.StructArray.from_arrays(columns, fields=list(CONTENT_PART))
-    return _lists(np.cumsum([0, *sum(lengths)]), parts)
+    return _lists(np.cumsum([0, *np.sum(lengths, axis=0)]), parts)
 
 
 def _items(lists: pa.Array) -> pa.Array:
@@ -145,14 +145,16 @@ def _ask_for_places(text: pa.Array, media: Sequence[pa.Array]) -> Flags:
 
 def _any(lists: Sequence[pa.Array]) -> Flags:
     """Whether one of a row's lists has items."""
-    return sum(_lengths(each) for each in lists) > 0
+    flags: Flags = np.any([_lengths(each) > 0 for each in lists], axis=0)
+    return flags
 
 
 def _lengths(lists: pa.Array) -> npt.NDArray[np.int64]:
     """How many items each list has; 0 of null."""
     if lists.null_count == len(lists):
         return np.zeros(len(lists), np.int64)
-    return np.nan_to_num(np.asarray(pc.list_value_length(lists))).astype(np.int64)
+    lengths = pc.fill_null(pc.list_value_length(lists), 0)
+    return np.asarray(lengths).astype(np.int64)
 
 
 def _filled(texts: pa.Array) -> Flags:

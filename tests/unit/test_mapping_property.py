@@ -71,6 +71,7 @@ def test_functions_answer_or_refuse(data: st.DataObject) -> None:
         getattr(FUNCTIONS, f"_func_{name}")(*arguments)
 
 
+@example([{"n": "", "l": []}])
 @example([{"n": float("nan"), "l": ["x"]}, {"n": float("-inf"), "l": []}])
 @given(st.lists(st.fixed_dictionaries({"n": SCALARS, "l": st.lists(TEXT, max_size=2)}), max_size=5))
 def test_one_odd_value_costs_its_row(rows: list[Row]) -> None:
@@ -86,7 +87,7 @@ def test_one_odd_value_costs_its_row(rows: list[Row]) -> None:
         said = f"messages (n): got {shown(row['n'])}, expected a conversation"
         assert fits != str(pair["defect"]).startswith(said)
         if isinstance(row["n"], str) and "<" not in row["n"]:
-            assert as_v1(pair)["prompt"] == row["n"]
+            assert as_v1(pair)["prompt"] == (row["n"] or None)  # an empty text asks nothing
         first = pair["candidates"][0] or {"content": None}
         assert text_of(first["content"]) == (row["l"][0] or None if row["l"] else None)
 
@@ -157,7 +158,12 @@ PATHS: list[Row | None] = [{"bytes": None, "path": path} for path in ("p", "", N
 V1_MEDIA = st.sampled_from([None, [], None, [{"bytes": b"x", "path": None}], [*PATHS, None]])
 V1_TURNS = st.none() | st.fixed_dictionaries({"role": ROLES, "content": V1_TEXTS})
 V1_RESPONSES = st.none() | st.fixed_dictionaries(
-    {"text": V1_TEXTS, "images": V1_MEDIA, "videos": V1_MEDIA, "model": st.sampled_from([None, "m"])}
+    {
+        "text": V1_TEXTS,
+        "images": V1_MEDIA,
+        "videos": V1_MEDIA,
+        "model": st.sampled_from([None, "m"]),
+    }
 )
 # Mostly ordinary rows, so that both ways of reading have some of most batches.
 V1_ROWS = st.fixed_dictionaries(

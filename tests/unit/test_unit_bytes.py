@@ -90,7 +90,12 @@ def test_rows_beyond_2_gib_that_share_one_picture() -> None:
 
 @pytest.mark.parametrize(
     ("shared", "size", "count", "expected"),
-    [(True, 8 * 2**20, 20, {7, 8}), (True, 100_000, 40, {32}), (False, 8 * 2**20, 20, {7, 8})],
+    [
+        (True, 8 * 2**20, 20, {7, 8}),
+        (True, 100_000, 40, {40}),
+        (False, 100_000, 40, {32}),
+        (False, 8 * 2**20, 20, {7, 8}),
+    ],
 )
 def test_few_rows_are_decoded_at_a_time_where_they_are_large(
     shared: bool, size: int, count: int, expected: set[int]

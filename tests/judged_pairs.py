@@ -49,7 +49,7 @@ def judged(
     labeler = Labeler.of(JudgeConfig(format=format_))
     decision = labeler.decide(votes)
     label = {name: getattr(decision, name) for name in DECIDED}
-    label |= {"votes": [each.as_row() for each in votes], "n_votes": len(votes)}
+    label |= {"votes": [each.as_row() for each in votes], "n_votes": len(votes), "cluster": None}
     return JudgedPair(read(row), label | {"policy_id": labeler.policy_id})
 
 

@@ -213,8 +213,6 @@ class EngineConfig(Frozen):
 
     @model_validator(mode="after")
     def _speed_only(self) -> Self:
-        if self.kind == "scripted":
-            return self
         if wrong := sorted(self.args.keys() - SPEED_ARGS):
             raise ValueError(
                 f"args {wrong} can change verdicts, or are not known not to: set them under "

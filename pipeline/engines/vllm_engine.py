@@ -81,6 +81,8 @@ class VllmEngine:
         self._refusals = _refusals()
         free = merged_args(judge, engine)
         known = AsyncEngineArgs.__dataclass_fields__
+        # Where nothing is generated vLLM 0.32 cannot do with it.
+        watched = "stream_interval" in known and self._reward is None
         arguments: dict[str, Any] = {
             "model": model_path(judge.model.name),
             "revision": judge.model.revision,
@@ -95,7 +97,7 @@ class VllmEngine:
             },
             "disable_log_stats": True,
             **({"scheduler_cls": _SCHEDULER} if group > 1 else {}),
-            **({"stream_interval": _WATCHED_EVERY} if "stream_interval" in known else {}),
+            **({"stream_interval": _WATCHED_EVERY} if watched else {}),
             **(self._reward.engine_arguments(free) if self._reward else free),
             "mm_processor_kwargs": _AS_SAMPLED | free.get("mm_processor_kwargs", {}),
             "trust_remote_code": False,

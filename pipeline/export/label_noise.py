@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.aggregation.calibration import Calibration
-from pipeline.aggregation.policy import PolicyConfig, label_rule
+from pipeline.aggregation.policy import PolicyConfig, label_rule, rule_record
 from pipeline.export.export_config import SelectionConfig
 from pipeline.export.export_parts import GoldCounts, PartReceipt
 from pipeline.judging.judge_config import JudgeConfig
@@ -132,7 +132,7 @@ def _measured(check: Check, stated: float, basis: str) -> LabelNoise:
 def _unselected(manifest: Manifest, judge: JudgeConfig, selection: SelectionConfig) -> bool:
     """Whether labels are exported whatever they and their texts are, by the judge's own rule."""
     plain = label_rule(judge.votes, PolicyConfig())
-    own = manifest.policy is not None and dict(manifest.policy.rule) == asdict(plain)
+    own = manifest.policy is not None and dict(manifest.policy.rule) == rule_record(plain)
     by_label = selection.min_confidence or selection.tiers or selection.position_consistent_only
     by_text = selection.max_similarity is not None or selection.balance_length
     return own and not by_label and not by_text

@@ -52,7 +52,7 @@ def _settings(config: LabelConfig | Mapping[str, Any] | str) -> LabelConfig:
     if isinstance(config, LabelConfig):
         return config
     if isinstance(config, str):
-        return load_config(LabelConfig, str(Path(config)))
+        return load_config(LabelConfig, str(Path(config)), own_sections=True)
     try:
         return LabelConfig.model_validate(dict(config))
     except ValidationError as error:

@@ -25,8 +25,21 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-def load_config(model: type[Config], path: str | None, overrides: Sequence[str] = ()) -> Config:
+def load_config(
+    model: type[Config],
+    path: str | None,
+    overrides: Sequence[str] = (),
+    *,
+    own_sections: bool = False,
+) -> Config:
     """Reads a YAML file and applies ``a.b=value`` overrides (values are YAML too).
+
+    Args:
+        model: what is configured.
+        path: the file; None has the defaults.
+        overrides: those of a command line.
+        own_sections: leaves out sections that the model has not, since the file is one of a
+            command that has more of them.
 
     Raises:
         ConfigError: the file or an override cannot be used; the message names key and value.
@@ -41,6 +54,8 @@ def load_config(model: type[Config], path: str | None, overrides: Sequence[str] 
         raise ConfigError(f"configuration {where}: expected a mapping, got {type(data).__name__}")
     for override in overrides:
         _apply(data, override)
+    if own_sections:
+        data = {name: value for name, value in data.items() if name in model.model_fields}
     try:
         return model.model_validate(data)
     except ValidationError as error:

@@ -13,7 +13,7 @@ from pipeline.evaluation.benchmarks.benchmark_shards import load_benchmark
 from pipeline.runtime.errors import ConfigError
 from tests import public_benchmarks as made
 from tests.s3_server import BUCKET, S3Server
-from tests.shards import picture
+from tests.shards import as_v1, picture
 
 
 def test_a_benchmark_in_a_bucket(
@@ -36,7 +36,7 @@ def test_a_benchmark_in_a_bucket(
         (shard,) = output.glob("*.parquet")
         pairs = pq.read_table(shard).to_pylist()
         assert [pair["gold"] for pair in pairs] == ["a", "b", "tie", "a", "b"]
-        assert pairs[1]["images"][0]["bytes"] == picture(1)
+        assert as_v1(pairs[1])["images"][0]["bytes"] == picture(1)
         named = f"s3://{BUCKET}/{root}/Benchmark/pair.jsonl"
         assert loaded.sources == {"mllm-as-a-judge-pair": named}
 

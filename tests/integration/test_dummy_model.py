@@ -38,7 +38,7 @@ def test_the_model_has_the_shape_of_qwen2_5_vl_7b(folder: Path) -> None:
 
 def test_prompts_are_as_long_as_usual_and_any_token_can_be_decoded(folder: Path) -> None:
     name = f"judge.model.name={folder / 'model'}"
-    config = load_config(LabelConfig, "jobs/configs/h200-bf16.yaml", [name])
+    config = load_config(LabelConfig, "jobs/configs/h200-bf16.yaml", [name], own_sections=True)
     engine = LayoutOnly(config.judge)
     prompts = prompts_of(config, str(folder / "pairs"), engine)
     assert len(prompts) == 128
@@ -55,7 +55,7 @@ def test_prompts_are_as_long_as_usual_and_any_token_can_be_decoded(folder: Path)
 def test_clips_take_the_place_of_pictures(tmp_path: Path) -> None:
     write_clip_shards(tmp_path, 2, 1)
     model = "judge.model.name=tiny-judge"
-    config = load_config(LabelConfig, "jobs/configs/h200-bf16.yaml", [model])
+    config = load_config(LabelConfig, "jobs/configs/h200-bf16.yaml", [model], own_sections=True)
     prompts = prompts_of(config, str(tmp_path), LayoutOnly(config.judge))
     seen = {(len(clip.frames), clip.fps) for prompt in prompts for clip in prompt.chat.clips}
     assert (len(prompts), seen) == (4, {(8, 1.0)})  # eight seconds, a frame each

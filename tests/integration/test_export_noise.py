@@ -143,7 +143,7 @@ def test_without_people_it_is_the_calibrations_own_check_of_the_same_selection(
     stated = sum(1 - row["confidence"] for row in rows) / len(rows)
     rate = stated + 0.02
     low, high = wilson(rate, min(400, rate * (1 - rate) / 4e-4), t.ppf(0.975, 79))
-    assert record["epsilon"] == pytest.approx(rate, abs=2e-6)
+    assert record["epsilon"] == pytest.approx(rate, abs=2e-6), record["epsilon_basis"]
     assert (record["epsilon_low"], record["epsilon_high"]) == pytest.approx((low, high), abs=2e-6)
     assert "the judge's calibration, checked on 400 labels of 80 prompts of `/gold`" in card
 

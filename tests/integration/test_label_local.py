@@ -134,7 +134,7 @@ def test_dry_run_writes_nothing_and_starts_nothing(
     forbid_ray(monkeypatch)
     outcome = run_label(config, tmp_path / "in", tmp_path / "out", "--dry-run")
     assert (outcome.exit_code, outcome.error) == (0, "")
-    (plan,) = outcome.events
+    plan = outcome.event("plan")
     assert plan["estimated_prompt_tokens"] > 0
     assert {
         key: plan[key] for key in ("shards", "units_to_do", "pairs_to_do", "judgments_at_least")

@@ -181,7 +181,7 @@ def test_scores_fall_with_the_grade() -> None:
 def test_controls_change_every_picture_and_nothing_else(name: str) -> None:
     rows = scene_rows(9, 7, "pairwise_scores/image")
     changed = CONTROLS[name](rows)
-    for before, after in zip(rows, changed, strict=True):
+    for before, after in zip(map(as_v1, rows), map(as_v1, changed), strict=True):
         for side in ("response_a", "response_b"):
             assert before[side]["images"] != after[side]["images"]
         assert after["response_a"]["images"] != after["response_b"]["images"]

@@ -58,7 +58,7 @@ def _size(text: str) -> tuple[int, int]:
 
 def config_of(options: argparse.Namespace) -> LabelConfig:
     """The configuration: ``--config`` with :func:`settings_of`."""
-    return load_config(LabelConfig, options.config, settings_of(options))
+    return load_config(LabelConfig, options.config, settings_of(options), own_sections=True)
 
 
 def settings_of(options: argparse.Namespace) -> list[str]:

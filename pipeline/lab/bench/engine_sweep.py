@@ -85,7 +85,7 @@ def bench_engine(
 
 def run_setting(config_path: str, overrides: Sequence[str], input_uri: str) -> dict[str, Any]:
     """The rates of one setting, or the error with which its engine ended."""
-    config = load_config(LabelConfig, config_path, list(overrides))
+    config = load_config(LabelConfig, config_path, list(overrides), own_sections=True)
     began = time.monotonic()
     try:
         with phase(stderr_reporter(), "starting the engine"):

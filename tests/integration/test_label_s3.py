@@ -222,8 +222,10 @@ def test_odd_keys_are_labelled_previewed_and_evaluated(
     s3.put("in/odd keys/pictures/x::y?z=1#.png", picture(1))
     source, output = f"s3://{BUCKET}/in/odd keys", f"s3://{BUCKET}/out/odd keys"
     config = write_config(tmp_path / "label.yaml", model)
-    done = run_label(config, source, output)
-    assert (done.exit_code, done.error, done.event("done")["quarantined"]) == (0, "", 0)
+    # By itself: a Ray that other tests share has not the key.
+    command = [sys.executable, "-m", "jobs.label", *label_arguments(config, source, output)]
+    job = subprocess.run(command, cwd=ROOT, env=os.environ | s3.environment(JOB), check=False)
+    assert job.returncode == 0
     assert_exact(output, shards)
     # One shard by its key, of which another name in the folder could be meant as a pattern.
     for key in keys:

@@ -183,11 +183,11 @@ class Disposable:
         self._pid = 0
         self._socket: socket.socket | None = None
         self._idle = True
-        self._environment: dict[str, str] = {}
+        self._credentials: dict[str, str] = {}
 
     def refresh(self) -> None:
-        """Ends a process that was forked under other environment variables, such as credentials."""
-        if self._environment != os.environ:
+        """Ends a process that was forked with other credentials of a store than there are now."""
+        if self._credentials != _credentials():
             self.end()
 
     def settle(self) -> None:
@@ -206,7 +206,7 @@ class Disposable:
     ) -> Iterator[Any]:
         """What :meth:`Disposables.call` and :meth:`Disposables.stream` say."""
         if self._socket is None:
-            self._environment = dict(os.environ)
+            self._credentials = _credentials()
             self._pid, self._socket = self._family.fork()
         self._idle = False
         with ExitStack() as held:
@@ -251,6 +251,10 @@ class Disposable:
         with suppress(ValueError):
             return f"its process died of {signal.Signals(-status).name}"
         return f"its process died of signal {-status}"
+
+
+def _credentials() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
 
 
 def _until(seconds: float | None) -> float | None:

@@ -20,12 +20,11 @@ from pipeline.media.images import decode_image, image_thumbnail
 from pipeline.media.media_config import MediaConfig
 from pipeline.media.model_sizes import qwen_rule, use_rules
 from pipeline.media.videos import clip_thumbnail, decode_video
-from pipeline.runtime.disposable import Disposables, ProcessDiedError, TimeLimitError
+from pipeline.runtime.disposable import ProcessDiedError, TimeLimitError, disposables_of
 from pipeline.runtime.disposable_process import ask
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 
-_TRIES = 2
 _NICENESS = 4  # gets 0.41 times as much of a core that a thread of niceness 0 wants, too
 
 
@@ -67,25 +66,16 @@ class MediaDecoder:
         return Image.fromarray(self._decoded(_thumbnail, data, side, video))
 
     def _decoded(self, function: Callable[..., Any], data: bytes, *how: Any) -> Any:
-        for left in reversed(range(_TRIES)):
-            try:
-                return _processes().call(
-                    function,
-                    data,
-                    self._limits,
-                    self._share,
-                    *how,
-                    seconds=self._seconds,
-                    granted=self._granted,
-                )
-            except ProcessDiedError as died:
-                if not left:
-                    detail = f"what decodes it dies each time ({died})"
-                    raise RowRejected(Reason.MEDIA_CORRUPT, detail) from died
-            except TimeLimitError as error:
-                detail = f"not decoded within {self._seconds:g} s (engine.decode_seconds)"
-                raise RowRejected(Reason.MEDIA_TOO_LARGE, detail) from error
-        raise AssertionError("unreachable")
+        arguments = (data, self._limits, self._share, *how)
+        limits: dict[str, Any] = {"seconds": self._seconds, "granted": self._granted}
+        try:
+            return disposables_of(__name__).call(function, *arguments, **limits)
+        except ProcessDiedError as died:
+            detail = f"what decodes it dies each time ({died})"
+            raise RowRejected(Reason.MEDIA_CORRUPT, detail) from died
+        except TimeLimitError as error:
+            detail = f"not decoded within {self._seconds:g} s (engine.decode_seconds)"
+            raise RowRejected(Reason.MEDIA_TOO_LARGE, detail) from error
 
     def _granted(self, asked: float | tuple[Any, ...]) -> AbstractContextManager[Any]:
         """Memory for one medium; or a size, computed here, where torch may be imported anyway."""
@@ -95,12 +85,6 @@ class MediaDecoder:
             return nullcontext(qwen_rule(*asked))
         except ValueError as error:
             return nullcontext(error)
-
-
-@functools.cache
-def _processes() -> Disposables:
-    """One family a process."""
-    return Disposables([__name__])
 
 
 # What follows runs in those processes.

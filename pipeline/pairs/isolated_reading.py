@@ -28,7 +28,6 @@ from pipeline.pairs.shards import ShardOutline, open_shard, read_outline
 from pipeline.runtime.disposable import Disposables, ProcessDiedError
 from pipeline.store.object_store import Entry, Store
 
-_TRIES = 2
 _NARROW_ROWS = 1_024  # without media
 Result = TypeVar("Result")
 
@@ -165,18 +164,15 @@ def _surviving(store: Store, function: Callable[..., Result], *arguments: object
 
 
 def _tried(processes: Disposables, function: Callable[..., Result], *arguments: object) -> Result:
-    """What a function returns; one whose process dies twice is of corrupt bytes.
+    """What a function returns; one whose process dies each time is of corrupt bytes.
 
     Raises:
-        pa.ArrowInvalid: it dies each time.
+        pa.ArrowInvalid: it dies.
     """
-    for left in reversed(range(_TRIES)):
-        try:
-            return processes.call(function, *arguments)
-        except ProcessDiedError as died:
-            if not left:
-                raise pa.ArrowInvalid(f"whatever opens it dies ({died})") from died
-    raise AssertionError("unreachable")
+    try:
+        return processes.call(function, *arguments)
+    except ProcessDiedError as died:
+        raise pa.ArrowInvalid(f"whatever opens it dies ({died})") from died
 
 
 # What follows runs in those processes.

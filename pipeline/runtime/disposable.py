@@ -8,6 +8,7 @@ pickled; large buffers in results (Arrow, numpy) are not copied.
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import socket
@@ -68,6 +69,8 @@ class Disposables:
     ) -> Result:
         """What a module's function returns, run in a process that nothing else uses meanwhile.
 
+        Where the process dies it is called once more: it may have been killed from outside.
+
         Args:
             function: a function at the top of one of the modules.
             arguments: pickled.
@@ -76,10 +79,21 @@ class Disposables:
                 one's context has; the context is left when the function ends.
 
         Raises:
-            ProcessDiedError: the process died.
+            ProcessDiedError: the process died each time.
             TimeLimitError: it took too long.
             Exception: whatever the function raises.
         """
+        with suppress(ProcessDiedError):
+            return self._call(function, arguments, seconds, granted)
+        return self._call(function, arguments, seconds, granted)
+
+    def _call(
+        self,
+        function: Callable[..., Result],
+        arguments: Sequence[Any],
+        seconds: float | None,
+        granted: Granted | None,
+    ) -> Result:
         with self._borrowed() as process:
             results = process.run(function, arguments, seconds, granted, stream=False)
             result: Result = next(results)
@@ -251,6 +265,12 @@ class Disposable:
         with suppress(ValueError):
             return f"its process died of {signal.Signals(-status).name}"
         return f"its process died of signal {-status}"
+
+
+@functools.cache
+def disposables_of(module: str) -> Disposables:
+    """Processes that import a module: one family of them in each process that asks."""
+    return Disposables([module])
 
 
 def _credentials() -> dict[str, str]:

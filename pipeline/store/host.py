@@ -7,14 +7,13 @@ tests passes its own, so that one seed decides when anything happens.
 from __future__ import annotations
 
 import datetime
-import functools
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Protocol
 
-from pipeline.runtime.disposable import Disposables
+from pipeline.runtime.disposable import Disposables, disposables_of
 from pipeline.store.process_identity import ProcessIdentity, has_ended, this_process
 
 # Counts while the machine is suspended, as time does elsewhere.
@@ -60,7 +59,7 @@ class Host:
 
         None where the store can be reached from this process alone.
         """
-        return _disposables(module)
+        return disposables_of(module)
 
     def repeat(self, step: Callable[[], bool], pause_s: float, name: str) -> Repeated:
         """Calls ``step`` every ``pause_s`` seconds in a thread, until it returns False.
@@ -79,12 +78,6 @@ class OneProcess(Host):
     def disposables(self, module: str) -> Disposables | None:
         """None."""
         return None
-
-
-@functools.cache
-def _disposables(module: str) -> Disposables:
-    """One family a process: starting its parent takes a second."""
-    return Disposables([module])
 
 
 class _Repeating:

@@ -65,7 +65,7 @@ def test_deadly_media_are_their_rows_fault(
 ) -> None:
     processes = Disposables(["tests.unit.hazards"])
     monkeypatch.setattr(decoder, "_image", hazard)
-    monkeypatch.setattr(decoder, "_processes", lambda: processes)
+    monkeypatch.setattr(decoder, "disposables_of", lambda _: processes)
     with pytest.raises(RowRejected, match=said) as rejected:
         MediaDecoder(LIMITS, seconds=0.3 if "hanging" in hazard.__name__ else 60).image(b"x")
     assert rejected.value.reason == reason

@@ -1,0 +1,83 @@
+"""Serves the review pages: on this machine alone, unless a person allows more."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable
+
+import uvicorn
+
+from pipeline.review.access import Access, Guard, Tokens
+from pipeline.review.review_app import ReviewPages
+from pipeline.review.reviewed_output import Reviewed
+from pipeline.runtime.errors import ConfigError
+
+TOKEN_VARIABLE = "PAIRMILL_REVIEW_TOKEN"
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_LEAST_TOKEN = 16  # characters
+
+
+def serve(
+    reviewed: Reviewed, host: str, port: int, tell: Callable[[str], None], *, network: bool
+) -> None:
+    """Serves until it is interrupted.
+
+    Args:
+        reviewed: what is shown.
+        host: the address to listen on.
+        port: the port; 0 takes any that is free.
+        tell: receives the address with its token once it can be opened.
+        network: whether an address other than this machine's own is allowed.
+
+    Raises:
+        ConfigError: the address is not allowed or taken, or the token from the environment is weak.
+    """
+    if host not in _LOOPBACK and not network:
+        raise ConfigError(
+            f"--host {host}: others on the network could open the pages; expected 127.0.0.1, or "
+            "--allow-network beside it: the connection is not encrypted, so put a proxy with TLS "
+            "before it"
+        )
+    tokens = Tokens(_given_secret())
+    listening = _bound(host, port)
+    port = listening.getsockname()[1]
+    named = "127.0.0.1" if host in ("0.0.0.0", "127.0.0.1") else host
+    hosts = _LOOPBACK | {host, named, *([socket.gethostname()] if network else [])}
+    app = Guard(ReviewPages(reviewed).application(), tokens, hosts, port)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, lifespan="off"
+    )
+    reading = threading.Thread(target=reviewed.inputs.read_all, name="input columns", daemon=True)
+    reading.start()
+    shown = f"[{named}]" if ":" in named else named
+    tell(f"http://{shown}:{port}/?token={tokens.of(Access())}")
+    try:
+        uvicorn.Server(config).run([listening])
+    finally:
+        reviewed.inputs.stop()
+        listening.close()
+
+
+def _given_secret() -> str | None:
+    """The secret of the environment, with which links outlive a restart."""
+    secret = os.environ.get(TOKEN_VARIABLE)
+    if secret is not None and len(secret) < _LEAST_TOKEN:
+        raise ConfigError(f"{TOKEN_VARIABLE}: expected at least {_LEAST_TOKEN} characters")
+    return secret
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise ConfigError(
+            f"--host {host} --port {port}: {error.strerror}; is another server running there? "
+            "--port 0 takes any that is free"
+        ) from error
+    return listening

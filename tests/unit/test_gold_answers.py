@@ -18,7 +18,7 @@ from pipeline.gold.answers import (
     revisions,
     undo,
 )
-from pipeline.gold.consensus import consensus_of
+from pipeline.gold.consensus import Consensus, consensus_of
 from pipeline.gold.gold_sets import (
     change_set,
     create_set,
@@ -159,45 +159,30 @@ def test_names_that_would_leave_their_folder_are_refused(output: Store, name: st
         give_answer(output, "one", "ann", f"{name}/x", said("a"), after=0)
 
 
-def test_consensus() -> None:
-    def given(**by: str | None) -> dict[str, str]:
-        answers = [
-            (who, pair, word)
-            for pair, words in by.items()
-            for who, word in enumerate((words or "").split())
-        ]
-        found = consensus_of(
-            (_given(f"p{who}", pair, None if word == "-" else word) for who, pair, word in answers),
-            adjudicators=("p3",),
-        )
-        nonlocal last
-        last = found
-        return found.gold
-
-    last = consensus_of([])
-    assert given(
-        A1="a a b", A2="a b", A3="a tie", A4="a cannot_say", A5="cannot_say", A6="- b"
-    ) == {
-        "A1": "a",
-        "A2": "tie",
-        "A3": "tie",
-        "A4": "a",
-        "A6": "b",
-    }
-    assert (last.disputed, last.cannot_say) == ({"A2", "A3"}, {"A5"})
-    assert (last.twice, last.agreed) == (3, 0)
-    assert last.answers == {"p0": 5, "p1": 5, "p2": 1}
-    # Half is not more than half, and an adjudicator's answer stands alone.
-    assert given(A1="a a b b", A2="a b cannot_say b", A3="a a a a") == {
-        "A1": "b",
-        "A2": "b",
-        "A3": "a",
-    }
-    assert (last.disputed, last.twice, last.agreed) == (frozenset(), 3, 1)
+def said_by(**by: str) -> Consensus:
+    """What is made of answers, by pair those of p0, p1, …; p3 adjudicates, and `-` is an undo."""
+    answers = [
+        Given(f"p{who}", pair, 1, said(None if word == "-" else word))
+        for pair, words in by.items()
+        for who, word in enumerate(words.split())
+    ]
+    return consensus_of(answers, adjudicators=("p3",))
 
 
-def _given(who: str, pair: str, word: str | None) -> Given:
-    return Given(who, pair, 1, said(word))
+def test_more_than_half_decides() -> None:
+    words = {"A1": "a a b", "A2": "a b", "A3": "a tie", "A4": "a cannot_say"}
+    found = said_by(**words, A5="cannot_say", A6="- b")
+    assert found.gold == {"A1": "a", "A2": "tie", "A3": "tie", "A4": "a", "A6": "b"}
+    assert found.disputed == frozenset({"A2", "A3"})
+    assert found.cannot_say == frozenset({"A5"})
+    assert (found.twice, found.agreed) == (3, 0)
+    assert found.answers == {"p0": 5, "p1": 5, "p2": 1}
+
+
+def test_an_adjudicator_stands_alone() -> None:
+    found = said_by(A1="a a b b", A2="a b cannot_say b", A3="a a a a")
+    assert found.gold == {"A1": "b", "A2": "b", "A3": "a"}
+    assert (found.disputed, found.twice, found.agreed) == (frozenset(), 3, 1)
 
 
 def test_a_set_is_created_once_and_changed_by_swaps(output: Store) -> None:

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _TOKEN = "token"
+_ANNOTATE = "/annotate"  # what annotators may open, and nobody else
 _HEADERS = {
     "content-security-policy": "default-src 'none'; img-src 'self'; media-src 'self'; "
     "style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -83,7 +84,7 @@ class Guard:
             port: on which it is served; each server has a cookie of its own.
         """
         self._app, self._tokens, self._hosts = app, tokens, hosts
-        self._name = f"pairmill_review_{port}"
+        self._port = port
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves a request, or refuses it."""
@@ -113,12 +114,17 @@ class Guard:
         query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         if _TOKEN in query:
             return self._entered(scope, query)
-        cookie = SimpleCookie(headers.get("cookie", "")).get(self._name)
+        annotates = scope["path"].startswith(_ANNOTATE)
+        cookie = SimpleCookie(headers.get("cookie", "")).get(self._cookie_name(annotates))
         access = self._tokens.opened(dict(parse_qsl(cookie.value))) if cookie else None
-        if access is None:
+        if access is None or bool(access.annotator) != annotates:
             return PlainTextResponse(_UNKNOWN, 401)
         scope["access"] = access
         return None
+
+    def _cookie_name(self, annotates: bool) -> str:
+        """One for the owner and one for an annotator: a browser may be both."""
+        return f"pairmill_{'annotate' if annotates else 'review'}_{self._port}"
 
     def _entered(self, scope: Scope, query: dict[str, str]) -> Response:
         """Takes the token out of the address and into a cookie."""
@@ -127,6 +133,6 @@ class Guard:
             return PlainTextResponse(f"The token is wrong. {_UNKNOWN}", 401)
         rest = urlencode({n: v for n, v in query.items() if n not in (_TOKEN, "who", "set")})
         to = RedirectResponse(scope["path"] + (f"?{rest}" if rest else ""), 303)
-        value = self._tokens.cookie(access)
-        to.set_cookie(self._name, value, httponly=True, samesite="strict", path="/")
+        name, value = self._cookie_name(bool(access.annotator)), self._tokens.cookie(access)
+        to.set_cookie(name, value, httponly=True, samesite="strict", path="/")
         return to

@@ -174,8 +174,10 @@ class _Best:
         """Adds rows of a block."""
         keys = _sort_keys(block, sort, places)
         if len(keys) > self.most:
-            first = np.argpartition(keys, self.most - 1)[: self.most]
-            first = np.sort(first)  # rows of equal keys stay in their order
+            last = np.partition(keys, self.most - 1)[self.most - 1]
+            before, equal = np.flatnonzero(keys < last), np.flatnonzero(keys == last)
+            # Of equal ones the first, so that every page has the same order.
+            first = np.sort(np.concatenate([before, equal[: self.most - len(before)]]))
             keys, places = keys[first], places[first]
         self.keys.append(keys)
         self.places.append(places)

@@ -71,13 +71,16 @@ class _Columns:
     place: Ints
 
 
-def compare(ours: LabelColumns, theirs: LabelColumns, page: int) -> Comparison:
+def compare(
+    ours: LabelColumns, theirs: LabelColumns, page: int = 1, page_rows: int | None = PAGE_ROWS
+) -> Comparison:
     """Compares two sources.
 
     Args:
         ours: whose rows are shown.
         theirs: the other one.
         page: from 1.
+        page_rows: how many differences a page has; None for all of them.
 
     Raises:
         InputError: there are too many rows, or a file is corrupt.
@@ -96,7 +99,8 @@ def compare(ours: LabelColumns, theirs: LabelColumns, page: int) -> Comparison:
     differ = np.flatnonzero(said[0] != said[1])
     in_a, in_b = in_a[differ], in_b[differ]
     telling = _telling(a, b, in_a, in_b)
-    order = np.argsort(-telling, kind="stable")[(page - 1) * PAGE_ROWS : page * PAGE_ROWS]
+    most = page_rows or len(differ)
+    order = np.argsort(-telling, kind="stable")[(page - 1) * most : page * most]
     shards, blocks = list(ours.shards), list(ours.blocks())
     found = [
         Difference(
@@ -140,7 +144,7 @@ def _telling(a: _Columns, b: _Columns, in_a: Ints, in_b: Ints) -> Floats:
     sure = np.fmin(_stated(a.confidence[in_a]), _stated(b.confidence[in_b]))
     undecided = (sides[0] == _UNDECIDED) | (sides[1] == _UNDECIDED)
     tie = (sides[0] == _TIE) | (sides[1] == _TIE)
-    return np.where(undecided, 0.0, np.where(tie, 2.0, 4.0)) + sure
+    return np.asarray(np.where(undecided, 0.0, np.where(tie, 2.0, 4.0)) + sure, np.float64)
 
 
 def _stated(confidence: Floats) -> Floats:

@@ -115,8 +115,8 @@ def pair_view(reviewed: Reviewed, shard: str, row: int) -> PairView | None:
         reason=(about[0], shown(label["detail"] or ""), about[1]) if quarantined else None,
         gold=pair["gold"] if pair else None,
         source=shown(pair["source"] or "") if pair else "",
-        messages=list(_messages(pair)) if pair else (),
-        candidates=list(_candidates(pair, label)) if pair else (),
+        messages=list(messages_of(pair)) if pair else (),
+        candidates=list(candidates_of(pair, label)) if pair else (),
         opinions=opinions,
         former=_former(reviewed, label),
         lineage=reviewed.lineage(label),
@@ -143,17 +143,27 @@ def media_at(pair: Mapping[str, Any], at: str) -> tuple[str, Mapping[str, Any]] 
     return found["type"], found[found["type"]] or {"bytes": None, "path": None}
 
 
-def _messages(pair: Mapping[str, Any]) -> Iterator[tuple[str, list[Shown]]]:
+def messages_of(pair: Mapping[str, Any]) -> Iterator[tuple[str, list[Shown]]]:
+    """The conversation of a pair: each message's role and parts."""
     for number, message in enumerate(pair["messages"] or ()):
         parts = _shown_parts((message or {}).get("content") or (), f"m{number}")
         yield shown((message or {}).get("role") or "user"), list(parts)
 
 
-def _candidates(pair: Mapping[str, Any], label: Mapping[str, Any]) -> Iterator[Candidate]:
+def candidates_of(
+    pair: Mapping[str, Any], label: Mapping[str, Any] | None = None
+) -> Iterator[Candidate]:
+    """The responses of a pair, what differs between two of them marked.
+
+    Args:
+        pair: a row of pairs v2.
+        label: whose scores and winner are shown; without one nothing of any judge or person is.
+    """
     responses = [each or {} for each in pair["candidates"] or ()]
     texts = [text_of(each.get("content")) or "" for each in responses]
     marked = list(differences(*texts)) if len(texts) == 2 else [None] * len(texts)
-    scores = label["scores"] or []
+    scores = label["scores"] or [] if label else []
+    criteria = label["criteria"] or [] if label else []
     for number, response in enumerate(responses):
         name, content = chr(ord("a") + number), response.get("content") or ()
         parts = list(_shown_parts(content, f"c{number}"))
@@ -163,13 +173,13 @@ def _candidates(pair: Mapping[str, Any], label: Mapping[str, Any]) -> Iterator[C
         yield Candidate(
             name=name,
             parts=parts,
-            model=shown(response.get("model") or ""),
-            preferred=label["preference"] == name,
-            gold=pair["gold"] == name,
+            model=shown(response.get("model") or "") if label else "",
+            preferred=label is not None and label["preference"] == name,
+            gold=label is not None and pair["gold"] == name,
             score=f"{scores[number]:.3g}" if number < len(scores) else "",
             criteria=[
                 (shown(each["name"]), f"{each['scores'][number]:.3g}")
-                for each in label["criteria"] or ()
+                for each in criteria
                 if number < len(each["scores"])
             ],
         )

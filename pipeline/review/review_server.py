@@ -6,13 +6,21 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
 
 from pipeline.review.access import Access, Guard, Tokens
-from pipeline.review.review_app import ReviewPages
+from pipeline.review.annotation_pages import AnnotationPages
+from pipeline.review.browse_pages import BrowsePages
+from pipeline.review.page_maker import PageMaker
 from pipeline.review.reviewed_output import Reviewed
-from pipeline.runtime.errors import ConfigError
+from pipeline.runtime.errors import ConfigError, InputError, StorageError
+from pipeline.runtime.printable import printable
 
 TOKEN_VARIABLE = "PAIRMILL_REVIEW_TOKEN"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -45,7 +53,7 @@ def serve(
     port = listening.getsockname()[1]
     named = "127.0.0.1" if host in ("0.0.0.0", "127.0.0.1") else host
     hosts = _LOOPBACK | {host, named, *([socket.gethostname()] if network else [])}
-    app = Guard(ReviewPages(reviewed).application(), tokens, hosts, port)
+    app = Guard(application(reviewed, tokens), tokens, hosts, port)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, lifespan="off"
     )
@@ -58,6 +66,22 @@ def serve(
     finally:
         reviewed.inputs.stop()
         listening.close()
+
+
+def application(reviewed: Reviewed, tokens: Tokens) -> Starlette:
+    """All pages, without what guards them."""
+    pages = PageMaker(source=reviewed.first, output=printable(reviewed.output.uri))
+    browse, annotate = BrowsePages(reviewed, pages), AnnotationPages(reviewed, tokens, pages)
+    static = Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
+    return Starlette(
+        routes=[*browse.routes, *annotate.routes, static],
+        exception_handlers={
+            InputError: pages.bad_request,
+            ConfigError: pages.bad_request,
+            StorageError: pages.store_fails,
+            HTTPException: pages.http_error,
+        },
+    )
 
 
 def _given_secret() -> str | None:

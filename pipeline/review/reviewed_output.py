@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.judging.judge_cards import cards_of, judge_of
@@ -21,7 +22,7 @@ from pipeline.pairs.shards import list_shards, open_input, shard_key
 from pipeline.parts.label_index import open_index
 from pipeline.report.label_rows import LabelRows, PartRows, SnapshotRows
 from pipeline.review.input_columns import InputColumns
-from pipeline.review.label_columns import LabelColumns, judge_columns, snapshot_columns
+from pipeline.review.label_columns import LabelColumns, hash_keys, judge_columns, snapshot_columns
 from pipeline.review.shown_text import shown
 from pipeline.runtime.errors import ConfigError, InputError, StorageError
 from pipeline.snapshots.manifests import read_latest
@@ -164,6 +165,16 @@ class Reviewed:
         if found is None:
             return None, "The shard has no such row."
         return found, None if found["defect"] is None else shown(found["defect"])
+
+    def find_pair(self, pair_hash: str) -> tuple[str, int] | None:
+        """Where a pair lies among the labels that are browsed; None if it is not there."""
+        wanted = hash_keys(pa.chunked_array([[pair_hash]]))[0]
+        for block in self.first.columns.blocks():
+            found = np.flatnonzero(block.key == wanted)
+            if len(found):
+                number, row = int(block.shard[found[0]]), int(block.row[found[0]])
+                return list(self.first.columns.shards)[number], row
+        return None
 
     def texts(self, shard: str) -> tuple[int, list[pa.Table]]:
         """Prompts and candidates of a shard without media, and the number of the first row.

@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 
 from pipeline.lab.bench.synthetic_snapshot import RARE, write_snapshot
 from pipeline.pairs.input_config import InputConfig
-from pipeline.review.review_app import ReviewPages
+from pipeline.review.access import Tokens
+from pipeline.review.review_server import application
 from pipeline.review.reviewed_output import Reviewed
 from pipeline.review.text_search import Hit, search
 from pipeline.store.object_store import Store
@@ -37,7 +38,7 @@ def bench_review(folder: Path, rows: int, shards: int, repeats: int) -> dict[str
     began, began_cpu, process = time.monotonic(), time.process_time(), psutil.Process()
     before = process.memory_info().rss
     reviewed = Reviewed(output, None, InputConfig(), _MEMORY_BYTES)
-    with TestClient(ReviewPages(reviewed).application()) as client:
+    with TestClient(application(reviewed, Tokens())) as client:
 
         def get(path: str, **query: object) -> tuple[float, float]:
             """Seconds that passed, and seconds of CPU time of this process."""

@@ -5,6 +5,7 @@
   const typing = (element) => element.closest("input, select, textarea, [contenteditable]");
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    if (event.key === "Escape" && typing(event.target)) event.target.blur();
     if (typing(event.target) || document.querySelector("dialog[open]")) return;
     const wanted = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
     if (!wanted) return;

@@ -1,88 +1,61 @@
-"""The pages of the review server, and what each is made of."""
+"""The pages to browse labels, and what each is made of."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 from urllib.parse import urlencode
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import (
-    HTMLResponse,
-    PlainTextResponse,
     RedirectResponse,
     Response,
     StreamingResponse,
 )
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
 from pipeline.review.browse import PAGE_ROWS, Browser, Listed
 from pipeline.review.compare import compare
 from pipeline.review.filters import FACETS, NO_VALUE, RANGES, SORTS, Filters
 from pipeline.review.label_columns import OUTCOMES
-from pipeline.review.pair_view import media_at, pair_view
-from pipeline.review.reason_words import REASONS
+from pipeline.review.page_maker import PageMaker
+from pipeline.review.pair_view import pair_view
 from pipeline.review.reviewed_output import Reviewed
-from pipeline.review.served_media import clip_response
+from pipeline.review.served_media import medium_response
 from pipeline.review.text_search import Hit, search
-from pipeline.runtime.errors import InputError, RowRejected, StorageError
+from pipeline.runtime.errors import InputError
 from pipeline.runtime.printable import printable
 
-_LARGE, _SMALL = 2_000, 560  # pixels of the longer side of a picture
 _MOST_HITS = 200
-_PICTURES_AGE_S = 3_600
 
 
-class ReviewPages:
+class BrowsePages:
     """Answers requests about one output; plain functions, which Starlette runs in threads."""
 
-    def __init__(self, reviewed: Reviewed) -> None:
-        """Binds to an opened output."""
-        self._reviewed = reviewed
+    def __init__(self, reviewed: Reviewed, pages: PageMaker) -> None:
+        """Binds to an opened output, and what renders its pages."""
+        self._reviewed, self._page = reviewed, pages.page
+        self._rendered = pages.rendered
         self._browser = Browser(reviewed.first.columns, reviewed.inputs)
-        self._templates = Environment(
-            loader=PackageLoader("pipeline.review"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
+        pages.share(
+            others=reviewed.others(),
+            address=_address,
+            facet_titles=FACETS,
+            range_titles=RANGES,
+            sorts=SORTS,
+            no_value=NO_VALUE,
         )
-        self._templates.filters |= {"printable": lambda text: printable(str(text))}
-        self._templates.globals |= {
-            "source": reviewed.first,
-            "output": printable(reviewed.output.uri),
-            "others": reviewed.others(),
-            "address": _address,
-            "facet_titles": FACETS,
-            "range_titles": RANGES,
-            "sorts": SORTS,
-            "no_value": NO_VALUE,
-            "reasons": REASONS,
-        }
 
-    def application(self) -> Starlette:
-        """The pages as an ASGI application."""
-        routes = [
+    @property
+    def routes(self) -> list[Route]:
+        """Its addresses."""
+        return [
             Route("/", self.rows),
             Route("/pair", self.pair),
             Route("/media", self.media),
             Route("/search", self.search),
             Route("/compare", self.compare),
-            Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
         ]
-        handlers: dict[Any, Callable[..., Response]] = {
-            InputError: self._bad_request,
-            StorageError: self._store_fails,
-            HTTPException: self._not_found,
-        }
-        return Starlette(routes=routes, exception_handlers=handlers)
 
     def rows(self, request: Request) -> Response:
         """The rows that filters leave."""
@@ -116,23 +89,10 @@ class ReviewPages:
         )
 
     def media(self, request: Request) -> Response:
-        """A picture, as PNG or WEBP of our own making; a clip as it is, or its first frame."""
+        """A picture or a clip of a pair."""
         shard, row = _place_of(request)
         pair, problem = self._reviewed.pair(shard, row)
-        found = media_at(pair, request.query_params.get("part", "")) if pair else None
-        if found is None:
-            raise HTTPException(404, problem or "There is no such picture or clip.")
-        kind, reference = found
-        small = request.query_params.get("size") != "large"
-        try:
-            data = self._reviewed.media(reference)
-            if kind == "video" and not small:
-                return clip_response(data, request.headers.get("range"))
-            side = _SMALL if small else _LARGE
-            image = self._reviewed.decoder.thumbnail(data, side, video=kind == "video")
-        except RowRejected as rejected:
-            return PlainTextResponse(printable(str(rejected)), 422)
-        return Response(_webp(image), headers=_cached(), media_type="image/webp")
+        return medium_response(self._reviewed, pair, problem, request)
 
     def search(self, request: Request) -> Response:
         """Hits as they are found."""
@@ -175,24 +135,6 @@ class ReviewPages:
                 break
         yield tail
 
-    def _page(self, template: str, status: int = 200, **values: Any) -> Response:
-        return HTMLResponse(self._rendered(template, **values), status)
-
-    def _rendered(self, template: str, **values: Any) -> str:
-        return self._templates.get_template(template).render(**values)
-
-    def _bad_request(self, request: Request, error: Exception) -> Response:
-        return self._page("error.html.j2", 400, title="That cannot be shown", text=str(error))
-
-    def _store_fails(self, request: Request, error: Exception) -> Response:
-        title = "The store does not answer as it should"
-        return self._page("error.html.j2", 503, title=title, text=str(error))
-
-    def _not_found(self, request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        title = "There is no such page" if error.status_code == 404 else "That cannot be done"
-        return self._page("error.html.j2", error.status_code, title=title, text=error.detail)
-
 
 def _place_of(request: Request) -> tuple[str, int]:
     row = request.query_params.get("row", "")
@@ -206,13 +148,3 @@ def _address(listed: Listed, filters: Filters, place: int) -> str:
     own = urlencode({"shard": listed.shard, "row": listed.row, "at": place})
     rest = filters.on_page(1).query()
     return f"/pair?{own}&{rest}" if rest else f"/pair?{own}"
-
-
-def _webp(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=85, method=2)
-    return buffer.getvalue()
-
-
-def _cached() -> dict[str, str]:
-    return {"cache-control": f"private, max-age={_PICTURES_AGE_S}"}

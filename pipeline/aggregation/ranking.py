@@ -83,7 +83,8 @@ def ranking_of_labels(letters: str, labels: Mapping[str, str]) -> Ranking | None
 def _reached(letters: str, labels: Mapping[str, str]) -> Relation:
     """Whom each candidate is at least as good as, by labels and through others."""
     reached: Relation = {letter: set() for letter in letters}
-    for (x, y), label in labels.items():
+    for pair, label in labels.items():
+        x, y = tuple(pair)
         if label != "b":
             reached[x].add(y)
         if label != "a":
@@ -96,9 +97,9 @@ def _reached(letters: str, labels: Mapping[str, str]) -> Relation:
 
 def _net_wins(letter: str, among: set[str], labels: Mapping[str, str]) -> int:
     net = 0
-    for (x, y), label in labels.items():
-        if label != "tie" and letter in (x, y) and {x, y} <= among:
-            net += 1 if letter == (x if label == "a" else y) else -1
+    for pair, label in labels.items():
+        if label != "tie" and letter in pair and set(pair) <= among:
+            net += 1 if letter == pair["ab".index(label)] else -1
     return net
 
 

@@ -25,7 +25,7 @@ Row = dict[str, Any]
 def set_key(pair: Row) -> str | None:
     """The id of the ranked set that a row is of; None of a row by itself."""
     place = ranked_pair(pair)
-    return place and place.set_id
+    return None if place is None else place.set_id
 
 
 def place_of(pair: Row) -> RankedPair:

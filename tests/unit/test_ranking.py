@@ -16,7 +16,8 @@ from pipeline.pairs.mapped_rows import to_pairs
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.ranked_sets import ranked_pair
 from schemas.pairs import PAIRS
-from tests.shards import pair, response
+from tests.shards import pair as pair_row
+from tests.shards import response
 
 scores_of_sets = st.lists(st.integers(0, 4), min_size=2, max_size=8)
 
@@ -89,15 +90,15 @@ def test_nothing_is_made_up(data: st.DataObject, count: int) -> None:
 
 def _through_pairs(scores: list[int], how: Expansion) -> Ranking | None:
     """The ranking from the pairs that ingest makes of a ranked row, labelled by their gold."""
-    row = pair(0, images=None) | {
+    row = pair_row(0, images=None) | {
         "candidates": [response(str(n)) for n in range(len(scores))],
         "gold_scores": [float(score) for score in scores],
     }
     table = to_pairs(PairMapping(), pa.Table.from_pylist([row], PAIRS))
     places = [(ranked_pair(each), each["gold"]) for each in as_pairs(table, how).to_pylist()]
     labels = {place.letters: str(gold) for place, gold in places if place}
-    letters = {place.all_letters for place, _ in places if place}
-    return ranking_of_labels(*letters, labels)
+    (letters,) = {place.all_letters for place, _ in places if place}
+    return ranking_of_labels(letters, labels)
 
 
 def _agrees(ranking: Ranking, pair: str, label: str) -> bool:
@@ -111,7 +112,8 @@ def _follows(x: str, y: str, labels: Mapping[str, str]) -> bool:
     while waiting:
         at = waiting.pop()
         seen.add(at)
-        for (first, second), label in labels.items():
+        for pair, label in labels.items():
+            first, second = tuple(pair)
             onward = {first: (second, label != "b"), second: (first, label != "a")}.get(at)
             if onward and onward[1] and onward[0] not in seen:
                 waiting.append(onward[0])

@@ -14,12 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import forget
+from pipeline.retention.forget import Forgetting
+from pipeline.retention.forget_file import NamedPairs
 from pipeline.store.host import Host
 from pipeline.store.object_store import Store
 from tests.chaos.dying import Ask, dying
 from tests.cleaning import run_clean
 from tests.exporting import FOR_A, FOR_B, Corpus, run_export
-from tests.publishing import latest_of, run_on
+from tests.publishing import run_on
 from tests.shards import pair
 
 PASSES = {"gate": lambda output, manifest: {"passed": True}}
@@ -65,29 +67,19 @@ def killed_at_every_step(corpus: Corpus, ask: Ask, folder: Path) -> Iterator[tup
         number += 1
 
 
-def test_forget_finds_what_a_killed_export_left(corpus: Corpus, ask: Ask, tmp_path: Path) -> None:
-    (tmp_path / "pairs").write_text(NAMED)
-    held = []
-    for step, output in killed_at_every_step(corpus, ask, tmp_path):
-        if holding(output):
-            held.append(step)
-        outcome = run_on(forget.main, output, "--pairs", str(tmp_path / "pairs"), "--apply")
-        assert (outcome.exit_code, outcome.error) == (0, "")
-        assert holding(output) == [], step
-        live = f"exports/{latest_of(output)['snapshot_id']}/"
-        assert [e.key for e in output.list("exports") if not e.key.startswith(live)] == [], step
-    # Hidden, visible, and named by a receipt; then beside others, and whole.
-    kinds = [step.split()[0] for step in held]
-    assert (kinds[0], kinds[-1]) == ("commit", "end")
-    assert any(step.endswith("_parts/00000.json") for step in held)
-    assert any(step.endswith("README.md") for step in held)
-
-
-def test_clean_finds_what_a_killed_export_left(
+def test_what_a_killed_export_left_is_found(
     corpus: Corpus, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=2)
+    named = NamedPairs(frozenset({NAMED}), frozenset(), frozenset())
+    held = []
     for step, output in killed_at_every_step(corpus, ask, tmp_path):
+        if files := holding(output):
+            held.append(step)
+        removed = Forgetting(output, named).plan()
+        found = {output.path(entry.key) for each in removed for entry in each.thing.entries}
+        assert set(files) <= found, step
+
         (snapshot,) = (entry.key for entry in output.list("snapshots") if "manifest" in entry.key)
         theirs = f"exports/{snapshot.split('/')[1]}/{FORMAT}/train/00009.jsonl"
         output.put(theirs, b"like ours")
@@ -98,6 +90,20 @@ def test_clean_finds_what_a_killed_export_left(
             assert run_clean(output, "--clean.exports.days", "1", "--apply").exit_code == 0
         assert list(Path(output.uri).rglob(".*.tmp")) == [], step
         assert [entry.key for entry in output.list("exports")] == [theirs], step
+    # Hidden, visible, and named by a receipt; then beside others, and whole.
+    assert (held[0].split()[0], held[-1]) == ("commit", "end")
+    assert any(step.endswith("_parts/00000.json") for step in held)
+    assert any(step.endswith("README.md") for step in held)
+
+
+def test_forget_removes_what_a_killed_export_left(corpus: Corpus, ask: Ask, tmp_path: Path) -> None:
+    steps = killed_at_every_step(corpus, ask, tmp_path)
+    output = next(output for _, output in steps if holding(output))
+    (tmp_path / "pairs").write_text(NAMED)
+    outcome = run_on(forget.main, output, "--pairs", str(tmp_path / "pairs"), "--apply")
+    assert (outcome.exit_code, outcome.error) == (0, "")
+    assert holding(output) == []
+    assert [*output.list("exports")] == []
 
 
 def test_clean_leaves_an_export_alone_that_is_being_written(

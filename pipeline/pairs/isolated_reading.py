@@ -199,7 +199,7 @@ def _narrow_rows(
     store: Store, entry: Entry, mapping: PairMapping, group: int | None
 ) -> tuple[int, list[pa.Table]]:
     source = store.open(entry.key, entry.size)
-    try:
+    with source.reading():
         file = pq.ParquetFile(pa.PythonFile(source, mode="r"), page_checksum_verification=True)
         if not mapping.needed(ShardColumns(entry.key, file.schema_arrow).schema):
             return 0, []
@@ -207,20 +207,16 @@ def _narrow_rows(
         groups = groups if group is None else [group % len(groups)]
         start = sum(file.metadata.row_group(each).num_rows for each in range(groups[0]))
         return start, list(narrow_batches(file, entry.key, mapping, groups, _NARROW_ROWS))
-    except OSError as error:
-        raise source.failure or error from error
 
 
 def _file_tables(store: Store, entry: Entry) -> Iterator[pa.Table]:
     source = store.open(entry.key, entry.size)
-    try:
+    with source.reading():
         file = pq.ParquetFile(pa.PythonFile(source, mode="r"), buffer_size=BUFFER, pre_buffer=False)
         for group in range(file.num_row_groups):
             rows = rows_at_a_time(file.metadata.row_group(group))
             for batch in file.iter_batches(rows, row_groups=[group], use_threads=False):
                 yield pa.Table.from_batches([batch])
-    except OSError as error:
-        raise source.failure or error from error
 
 
 def _read_ids(where: bytes, group: int) -> list[str | None]:

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlencode
 
 import uvicorn
 from starlette.applications import Starlette
@@ -25,6 +26,7 @@ from pipeline.runtime.printable import printable
 TOKEN_VARIABLE = "PAIRMILL_REVIEW_TOKEN"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _LEAST_TOKEN = 16  # characters
+_WAITING = 128  # connections
 
 
 def serve(
@@ -60,7 +62,7 @@ def serve(
     reading = threading.Thread(target=reviewed.inputs.read_all, name="input columns", daemon=True)
     reading.start()
     shown = f"[{named}]" if ":" in named else named
-    tell(f"http://{shown}:{port}/?token={tokens.of(Access())}")
+    tell(f"http://{shown}:{port}/?{urlencode({'token': tokens.of(Access())})}")
     try:
         uvicorn.Server(config).run([listening])
     finally:
@@ -98,6 +100,7 @@ def _bound(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(_WAITING)  # from here on a browser is served, a little later
     except OSError as error:
         listening.close()
         raise ConfigError(

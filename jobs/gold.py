@@ -12,6 +12,7 @@ from pipeline.gold.foreign_answers import QUESTION, ReadAnswers, Words
 from pipeline.gold.gold_exchange import FORMATS, FindPairs, Import
 from pipeline.gold.gold_rows import gold_rows
 from pipeline.gold.gold_sets import checked_name, read_set
+from pipeline.judging.row_rubrics import asked_hash, row_rubric
 from pipeline.media.media_store import MediaStore
 from pipeline.media.pair_contents import PairContents
 from pipeline.nightly.pipeline_config import PipelineConfig
@@ -118,7 +119,8 @@ def _gold_of_pairs(options: argparse.Namespace, config: PipelineConfig) -> ReadA
 def _hashing(config: PipelineConfig, input_uri: str) -> Callable[[Mapping[str, Any]], str]:
     roots = (*config.input.media_roots, open_input(input_uri)[0].uri)
     media = MediaStore(roots, config.judge.media.max_bytes)
-    return lambda row: PairContents.of(row, media).pair_hash
+    judge = config.judge
+    return lambda row: asked_hash(PairContents.of(row, media).pair_hash, row_rubric(row, judge))
 
 
 def _finder(output: Store, snapshot_id: str | None) -> FindPairs:

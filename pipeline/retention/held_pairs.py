@@ -90,14 +90,13 @@ class HeldPairs:
         for file in files:
             source = self.output.open(file.path, file.bytes)
             try:
-                table = pq.ParquetFile(pa.PythonFile(source, mode="r"))
-                for group in range(table.num_row_groups):
-                    rows = table.read_row_group(group, _COLUMNS, use_threads=False).to_pylist()
-                    if any(map(self._is, rows)):
-                        return True
-            except (pa.ArrowException, OSError) as error:
-                if source.failure is not None:
-                    raise source.failure from error
+                with source.reading():
+                    table = pq.ParquetFile(pa.PythonFile(source, mode="r"))
+                    for group in range(table.num_row_groups):
+                        rows = table.read_row_group(group, _COLUMNS, use_threads=False).to_pylist()
+                        if any(map(self._is, rows)):
+                            return True
+            except pa.ArrowInvalid as error:
                 raise InputError(
                     f"{self.output.path(file.path)}: damaged, so that it is not known which pairs "
                     "it holds; restore it, or remove its snapshots, and run again"

@@ -320,16 +320,17 @@ def test_cases_of_formats() -> None:
         assert (case.getpixel((0, 0)), case.getpixel((119, 79))) == (first, last)
 
 
-RED, GREEN, BLUE, GREY = (220, 30, 30), (30, 180, 60), (40, 60, 210), (240, 240, 240)
+UPPER = (220, 30, 30), (30, 180, 60)  # quarters, left and right
+LOWER = (40, 60, 210), (240, 240, 240)
 
 
 @pytest.mark.parametrize(
     ("name", "corners"),
     [
-        ("heic", (RED, GREEN, BLUE, GREY)),  # exactly: it was coded without loss
-        ("heic-turned", (BLUE, RED, GREY, GREEN)),  # by its box irot, a quarter to the right
-        ("heic-clear", ((255, 255, 255), (142, 217, 157), BLUE, GREY)),  # clear, half clear
-        ("heic-p3", ((240, 0, 0), (0, 183, 31), (34, 61, 218), GREY)),  # numbers of Display P3
+        ("heic", (*UPPER, *LOWER)),  # exactly: it was coded without loss
+        ("heic-turned", (LOWER[0], UPPER[0], LOWER[1], UPPER[1])),  # by its box irot, a quarter to the right
+        ("heic-clear", ((255, 255, 255), (142, 217, 157), *LOWER)),  # clear, half clear
+        ("heic-p3", ((240, 0, 0), (0, 183, 31), (34, 61, 218), LOWER[1])),  # numbers of Display P3
     ],
 )
 def test_heic(name: str, corners: tuple[tuple[int, int, int], ...]) -> None:

@@ -19,7 +19,7 @@ from pipeline.judging.row_checks import (
     nothing_to_compare,
     question_of,
 )
-from pipeline.judging.row_rubrics import row_rubric
+from pipeline.judging.row_rubrics import asked_hash, row_rubric
 from pipeline.judging.rubric_config import RubricConfig
 from pipeline.judging.votes import LETTERS
 from pipeline.media.decoder import MediaDecoder
@@ -27,7 +27,6 @@ from pipeline.media.media_store import MediaStore
 from pipeline.pairs.contents import Part, question_parts
 from pipeline.pairs.pair_hash import Piece, pair_hash
 from pipeline.pairs.prompts import cluster_of
-from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 
@@ -45,7 +44,7 @@ class Identified:
         cluster: what pairs share that are alike (``pipeline.pairs.prompts``).
         alike: why there is nothing to ask of a pair that a person has decided; None otherwise.
         rubric: the row's own; None of a row that is asked by the judge's.
-        content: the hash of the pair whatever it is asked by; None where that is ``pair_hash``.
+        content: the hash of the pair whatever it is asked by; None where that is not known.
     """
 
     pair_hash: str
@@ -121,9 +120,8 @@ class Prompting:
         if alike and not decided_by_gold(pair, self._judge):
             raise RowRejected(Reason.BAD_ROW, alike)
         context, question = question_of(pair, asked)
-        hashed, content = pair_hash(pair, asked, answers), None
-        if rubric is not None:  # it is a part of what is asked, as the texts are
-            hashed, content = digest(hashed, "rubric", rubric.identity), hashed
+        content = pair_hash(pair, asked, answers)
+        hashed = asked_hash(content, rubric)
         cluster = cluster_of(pair["messages"], asked)
         return Identified(hashed, context, question, answers, cluster, alike, rubric, content)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.export import export_rules as rules
+from pipeline.export.begun_files import begin
 from pipeline.export.export_file import RowFile
 from pipeline.export.export_media import ExportMedia, MediaDropped, MisjoinedError
 from pipeline.export.export_parts import RECEIPT_VERSION, ExportPart, PartReceipt, PartSpec, Piece
@@ -218,6 +219,7 @@ class _Writing:
     def _file(self, tier: str, split: str) -> RowFile:
         if (tier, split) not in self.files:
             path = self.spec.format.path(tier, split, self.number)
+            begin(self.spec.output, self.spec.folder, f"{self.number:05d}", [path])
             file = RowFile(self.spec.output, self.spec.folder, path, self._schema)
             self.files[tier, split] = file
         return self.files[tier, split]

@@ -45,11 +45,11 @@ def row_rubric(pair: Mapping[str, Any], judge: JudgeConfig) -> RubricConfig | No
 
 
 def asked_hash(content: str, rubric: RubricConfig | None) -> str:
-    """The hash of a pair and of what it is asked by, which weights do not change.
+    """The hash of what is asked about a pair: its rubric is a part of it, as its texts are.
 
     Args:
-        content: the hash of the pair.
-        rubric: the row's own; None: the judge's, which its id holds.
+        content: the pair's own hash.
+        rubric: of its row.
     """
     return content if rubric is None else digest(content, "rubric", rubric.identity)
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pipeline.export.export_config import MediaMode
 from pipeline.export.labeled_example import Medium
+from pipeline.judging.row_rubrics import asked_hash, stored_rubric
 from pipeline.media.decoder import MediaDecoder
 from pipeline.media.media_config import MediaConfig
 from pipeline.media.media_store import MediaStore
@@ -89,12 +90,15 @@ class ExportMedia:
         self._decoder = MediaDecoder(_AS_IT_IS)
         self._read: dict[int, bytes] = {}  # of the row at hand, by the identity of their parts
 
-    def of_row(self, pair: Pair, hashed: str) -> tuple[list[list[Part]], list[list[Part]]]:
+    def of_row(
+        self, pair: Pair, hashed: str, rubric: str | None = None
+    ) -> tuple[list[list[Part]], list[list[Part]]]:
         """The contents of a row's messages and of its candidates, media as they are exported.
 
         Args:
             pair: the row.
             hashed: the hash of what was judged; media that are read from paths must match it.
+            rubric: the row's own, as its label stores it.
 
         Raises:
             MediaDropped: one is missing, forbidden, too large, or changed since it was judged.
@@ -110,7 +114,8 @@ class ExportMedia:
         if not any(self._left(part) and part[part["type"]]["bytes"] is None for part in media):
             fetched = [[self._piece(part) for part in content] for content in (*asked, *answers)]
             questions, replies = fetched[: len(asked)], fetched[len(asked) :]
-            if pair_hash(pair, questions, replies) != hashed:
+            own = None if rubric is None else stored_rubric(rubric)
+            if asked_hash(pair_hash(pair, questions, replies), own) != hashed:
                 if any(part[part["type"]]["bytes"] is None for part in media):
                     raise MediaDropped(CHANGED, "a medium changed since the pair was judged")
                 raise MisjoinedError("its prompt, responses or media differ")

@@ -328,7 +328,7 @@ LOWER = (40, 60, 210), (240, 240, 240)
     ("name", "corners"),
     [
         ("heic", (*UPPER, *LOWER)),  # exactly: it was coded without loss
-        ("heic-turned", (LOWER[0], UPPER[0], LOWER[1], UPPER[1])),  # by its box irot, a quarter to the right
+        ("heic-turned", (LOWER[0], UPPER[0], LOWER[1], UPPER[1])),  # by its box irot
         ("heic-clear", ((255, 255, 255), (142, 217, 157), *LOWER)),  # clear, half clear
         ("heic-p3", ((240, 0, 0), (0, 183, 31), (34, 61, 218), LOWER[1])),  # numbers of Display P3
     ],

@@ -14,6 +14,7 @@ from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.stop import Stop
 from pipeline.snapshots.manifests import find_snapshot, folder_of, read_manifest
 from pipeline.snapshots.quality.canary_agreement import CANARY, Canary, count_canaries
+from pipeline.snapshots.quality.criteria_counts import criteria_of
 from pipeline.snapshots.quality.gold_agreement import agreement_of
 from pipeline.snapshots.quality.input_columns import SnapshotInput
 from pipeline.snapshots.quality.quality_rates import drift, drift_effect, histograms, rates
@@ -196,6 +197,7 @@ def _quality(
         canary=agreement_of(CANARY, tally, canary.input_uri) if canary else None,
         drift=before.drift(measured, bins, judge_id, whole, drift_effect(tally)),
         notes=tuple(notes),
+        criteria=criteria_of(tally),
     )
 
 

@@ -84,16 +84,16 @@ class Visit:
         """Opens an address in a context of its own."""
         context = browser.new_context(**how)
         made = cls(context.new_page())
-        root = re.match(r"http://[^/]+", address)
-        assert root is not None
+        root = re.findall(r"^http://[^/]+", address)
         made.page.on("console", lambda message: made.said.append(message.text))
         made.page.on("pageerror", lambda error: made.said.append(str(error)))
-        made.page.on(
-            "request",
-            lambda each: each.url.startswith(root[0]) or made.asked.append(each.url),
-        )
+        made.page.on("request", lambda each: made._note(each.url, root[0]))
         made.page.goto(address)
         return made
+
+    def _note(self, asked: str, own: str) -> None:
+        if not asked.startswith(own):
+            self.asked.append(asked)
 
     def close(self, refused: int = 0) -> None:
         """Closes it; nothing must have gone elsewhere, or wrong but answers of this status."""

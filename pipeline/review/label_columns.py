@@ -254,4 +254,4 @@ def _numbers(values: pa.ChunkedArray, known: dict[str, int]) -> NDArray[np.int64
     """A number for each value; new ones become known."""
     coded = pc.fill_null(values, "").combine_chunks().dictionary_encode()
     numbers = [known.setdefault(name, len(known)) for name in coded.dictionary.to_pylist()]
-    return np.array(numbers, np.int64)[np.asarray(coded.indices)]
+    return np.asarray(np.array(numbers, np.int64)[np.asarray(coded.indices)], np.int64)

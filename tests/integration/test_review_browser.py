@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from pipeline.gold.answers import read_answers, revisions
 from pipeline.gold.gold_sets import create_set
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is missing: m
 
 TOKEN = quote(SECRET)
 NOW = "2026-11-29T12:00:00+00:00"
-PHONE = {"width": 390, "height": 800}
+PHONE: ViewportSize = {"width": 390, "height": 800}
 GUIDELINE = "# Which answer is better?\n\n*True* first. <script>window.owned = 1</script>"
 
 

@@ -43,7 +43,7 @@ def opened(folder: Path, clock: Clock | None = None, **how: object) -> Annotatio
 
 def answer_all(annotation: Annotation, *people: str, chosen: str = "1") -> list[tuple[str, str]]:
     """Lets people answer in turns until nothing is left; returns who was asked about what."""
-    asked = []
+    asked: list[tuple[str, str]] = []
     while True:
         before = len(asked)
         for who in people:

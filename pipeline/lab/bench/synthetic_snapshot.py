@@ -137,8 +137,8 @@ def _labels(ids: list[str], name: str, judge_id: str, rng: np.random.Generator) 
         "shard": [name] * rows,
         "row": np.arange(rows),
         "status": status.tolist(),
-        "reason": np.where(bad, "media_corrupt", None).tolist(),
-        "preference": np.where(labeled, side, None).tolist(),
+        "reason": ["media_corrupt" if each else None for each in bad],
+        "preference": [str(s) if each else None for s, each in zip(side, labeled, strict=True)],
         "confidence": pa.array(confidence, mask=bad),
         "margin": pa.array(margin, mask=bad),
         "position_consistent": pa.array(rng.random(rows) < 0.8, mask=bad),
@@ -146,7 +146,7 @@ def _labels(ids: list[str], name: str, judge_id: str, rng: np.random.Generator) 
         "rationale": pa.array(rationale.tolist(), pa.string()),
         "judged_at": [when] * rows,
         "run_id": ["bench"] * rows,
-        "decided_by": np.where(bad, None, judge_id).tolist(),
+        "decided_by": [None if each else judge_id for each in bad],
     }
     return pa.table(
         [

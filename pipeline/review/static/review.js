@@ -39,6 +39,14 @@
       button.textContent = "Copied";
     });
   }
+  for (const form of document.querySelectorAll('form[method="post"]')) {
+    let sent = false; // a second click, or key, is of the page that is on its way out
+    form.addEventListener("submit", (event) => {
+      if (sent) event.preventDefault();
+      sent = true;
+    });
+    window.addEventListener("pageshow", () => { sent = false; });
+  }
   for (const box of document.querySelectorAll('[role="checkbox"]')) {
     box.addEventListener("keydown", (event) => {
       if (event.key !== " ") return;

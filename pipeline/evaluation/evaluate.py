@@ -106,7 +106,7 @@ def evaluate(config: LabelConfig, task: Task, output_uri: str, reporter: Reporte
         task.benchmark.check_judge(config.judge)
     controls = [check_control(name, config.judge) for name in task.controls]
     output = Store(output_uri)
-    config, input_uri, read = _gold_input(config, task, output)
+    config, input_uri, read = gold_input(config, task, output)
     version = model_version(config.judge.model, config.engine)
     card = find_judge(output, config.judge, version, config.engine.kind).card
     with ExitStack() as session:
@@ -136,7 +136,7 @@ def preview_task(config: LabelConfig, task: Task, layout: Layout, count: int) ->
         task.benchmark.check_judge(config.judge)
     request = replace(task.request, limit=min(count, task.request.limit or count))
     with TemporaryDirectory(prefix="pairmill-preview-") as folder:
-        config, uri, _ = _gold_input(config, replace(task, request=request), Store(folder))
+        config, uri, _ = gold_input(config, replace(task, request=request), Store(folder))
         return replace(preview(config, uri, layout, count), input_uri=task.name)
 
 
@@ -190,13 +190,17 @@ class _Runs:
                 f"{input_uri}: {len(found)} labelled pairs have gold, none of them in {column}, "
                 f"which judges of format {format_} are measured against"
             )
-        return _aggregated(rows, self.labeler), len(found) - len(rows)
+        return aggregated(rows, self.labeler), len(found) - len(rows)
 
 
-def _gold_input(
+def gold_input(
     config: LabelConfig, task: Task, output: Store
 ) -> tuple[LabelConfig, str, list[dict[str, Any]]]:
-    """The configuration and the URI that gold pairs are read by, and what a benchmark gave."""
+    """The configuration and the URI that gold pairs are read by, and what a benchmark gave.
+
+    Raises:
+        PairmillError: the data cannot be found or read.
+    """
     limit = task.request.limit
     folder = output.path(f"{EVALUATIONS}/{task.name}/pairs")
     if task.benchmark is not None:
@@ -244,7 +248,8 @@ def _identity(rows: Sequence[JudgedPair]) -> str:
     return digest(*(str(row.label["pair_hash"]) for row in rows))[:12]
 
 
-def _aggregated(rows: Sequence[JudgedPair], labeler: Labeler) -> list[JudgedPair]:
+def aggregated(rows: Sequence[JudgedPair], labeler: Labeler) -> list[JudgedPair]:
+    """The same rows with the labels of one labeler."""
     if all(row.label["policy_id"] == labeler.policy_id for row in rows):
         return list(rows)
     table = Relabeler(labeler).table(table_of([dict(row.label) for row in rows], LABELS))

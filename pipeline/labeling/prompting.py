@@ -19,12 +19,15 @@ from pipeline.judging.row_checks import (
     nothing_to_compare,
     question_of,
 )
+from pipeline.judging.row_rubrics import row_rubric
+from pipeline.judging.rubric_config import RubricConfig
 from pipeline.judging.votes import LETTERS
 from pipeline.media.decoder import MediaDecoder
 from pipeline.media.media_store import MediaStore
 from pipeline.pairs.contents import Part, question_parts
 from pipeline.pairs.pair_hash import Piece, pair_hash
 from pipeline.pairs.prompts import cluster_of
+from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 
@@ -41,6 +44,8 @@ class Identified:
         candidates: the contents of each.
         cluster: what pairs share that are alike (``pipeline.pairs.prompts``).
         alike: why there is nothing to ask of a pair that a person has decided; None otherwise.
+        rubric: the row's own; None of a row that is asked by the judge's.
+        content: the hash of the pair whatever it is asked by; None where that is ``pair_hash``.
     """
 
     pair_hash: str
@@ -49,6 +54,8 @@ class Identified:
     candidates: tuple[tuple[Piece, ...], ...]
     cluster: str | None = None
     alike: str | None = None
+    rubric: RubricConfig | None = None
+    content: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class Prepared:
         question: its texts, with the decoded media that stand among them.
         answers: for each candidate, its decoded media and texts.
         prompts: laid out so far, by order; those of the first round always are.
+        rubric: the row's own; None of a row that is asked by the judge's.
     """
 
     pair_hash: str
@@ -67,6 +75,7 @@ class Prepared:
     question: tuple[ChatPart, ...]
     answers: tuple[tuple[ChatPart, ...], ...]
     prompts: dict[str, Rendered] = field(default_factory=dict)
+    rubric: RubricConfig | None = None
 
 
 class Prompting:
@@ -105,15 +114,18 @@ class Prompting:
         if not self._prompt.shows_media and any(p["type"] != "text" for p in question_parts(pair)):
             detail = "the row has pictures or videos, which the judge's bundle does not show"
             raise RowRejected(Reason.BAD_ROW, detail)
+        rubric = row_rubric(pair, self._judge)
         asked = [self._fetched(each["content"]) for each in pair["messages"]]
         answers = tuple(self._fetched(each and each["content"]) for each in pair["candidates"])
         alike = nothing_to_compare(answers, self._judge.candidates)
         if alike and not decided_by_gold(pair, self._judge):
             raise RowRejected(Reason.BAD_ROW, alike)
         context, question = question_of(pair, asked)
-        hashed = pair_hash(pair, asked, answers)
+        hashed, content = pair_hash(pair, asked, answers), None
+        if rubric is not None:  # it is a part of what is asked, as the texts are
+            hashed, content = digest(hashed, "rubric", rubric.identity), hashed
         cluster = cluster_of(pair["messages"], asked)
-        return Identified(hashed, context, question, answers, cluster, alike)
+        return Identified(hashed, context, question, answers, cluster, alike, rubric, content)
 
     def prepare(self, row: Identified) -> Prepared:
         """Decodes a row's media and lays out its first round.
@@ -126,6 +138,7 @@ class Prompting:
             self._decoded(row.context),
             self._decoded(row.question),
             tuple(_on_a_new_line(self._decoded(pieces)) for pieces in row.candidates),
+            rubric=row.rubric,
         )
         format_ = self._judge.declared_format
         first = format_.orders(len(row.candidates), 0, row.pair_hash)
@@ -142,13 +155,16 @@ class Prompting:
     def prompt(self, prepared: Prepared, order: str) -> Rendered:
         """The prompt that shows these candidates in ``order``; laid out once."""
         if order not in prepared.prompts:
+            texts = self._prompt
+            if prepared.rubric is not None:
+                texts = self._judge.asking(prepared.rubric).prompt_texts
             answers = [prepared.answers[LETTERS.index(letter)] for letter in order]
-            parts = self._prompt.fill(prepared.context, prepared.question, answers)
+            parts = texts.fill(prepared.context, prepared.question, answers)
             answer = None
-            if self._prompt.own_turn:
-                texts = [part for part in answers[0] if isinstance(part, str)]
-                answer = self._prompt.assistants(texts)
-            chat = Chat(self._prompt.system, parts, self._judge.reply_prefix, answer)
+            if texts.own_turn:
+                answer = texts.assistants([part for part in answers[0] if isinstance(part, str)])
+            names = prepared.rubric.names if prepared.rubric else ()
+            chat = Chat(texts.system, parts, self._judge.reply_prefix, answer, names)
             prepared.prompts[order] = self._layout.render(chat)
         return prepared.prompts[order]
 

@@ -26,7 +26,8 @@ def policies(overlay: str = "base") -> list[Manifest]:
 
 def selects(selector: dict[str, Any], labels: Labels) -> bool:
     assert selector.keys() <= {"matchLabels"}
-    return selector.get("matchLabels", {}).items() <= labels.items()
+    wanted: Labels = selector.get("matchLabels", {})
+    return wanted.items() <= labels.items()
 
 
 def meets(rule: dict[str, Any], peer: Peer | str, port: int, protocol: str) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.export import export_rules as rules
+from pipeline.export.begun_files import begin
 from pipeline.export.export_file import RowFile
 from pipeline.export.export_media import ExportMedia, MediaDropped, MisjoinedError
 from pipeline.export.export_parts import RECEIPT_VERSION, ExportPart, PartReceipt, PartSpec, Piece
@@ -22,7 +23,7 @@ from schemas.pairs import GOLD_VALUES
 
 _LABEL_COLUMNS = (
     *("label_id", "pair_hash", "status", "preference"),
-    *("margin", "scores", "confidence", "p_a", "cluster"),
+    *("margin", "scores", "confidence", "p_a", "cluster", "rubric"),
 )
 
 
@@ -148,7 +149,7 @@ class _Writing:
                 f"{pair['pair_id']}: export.soft_labels: its label has no calibrated probability "
                 "p_a; publish a snapshot whose labels are all derived with the calibration"
             )
-        asked, answers = self._media.of_row(pair, label["pair_hash"])
+        asked, answers = self._media.of_row(pair, label["pair_hash"], label["rubric"])
         selection = self.spec.config.selection
         example = Example(
             pair_id=pair["pair_id"],
@@ -174,7 +175,7 @@ class _Writing:
         problem = None if reason is None else (reason, "")
         if problem is None:
             try:
-                asked, contents = self._media.of_row(pair, label["pair_hash"])
+                asked, contents = self._media.of_row(pair, label["pair_hash"], label["rubric"])
             except MediaDropped as error:
                 if self.spec.config.media.strict:
                     raise
@@ -218,6 +219,7 @@ class _Writing:
     def _file(self, tier: str, split: str) -> RowFile:
         if (tier, split) not in self.files:
             path = self.spec.format.path(tier, split, self.number)
+            begin(self.spec.output, self.spec.folder, f"{self.number:05d}", [path])
             file = RowFile(self.spec.output, self.spec.folder, path, self._schema)
             self.files[tier, split] = file
         return self.files[tier, split]

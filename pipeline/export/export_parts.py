@@ -21,9 +21,6 @@ from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.store.object_store import Store
 
 _FOLDER = "_parts"  # hidden from `datasets`
-RECEIPT = rf"{_FOLDER}/\d{{5}}\.json"  # the path of a receipt in an export's folder
-
-
 RECEIPT_VERSION = 2
 
 # By prompt: labels of pairs that people have labelled, too; how many of them are wrong; and the sum

@@ -7,7 +7,6 @@ other corrupt one, the shard's fault, and a page costs the rest of its row group
 from __future__ import annotations
 
 import functools
-import itertools
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
@@ -16,12 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.pairs.pair_mapping import PairMapping
-from pipeline.pairs.row_groups import (
-    BUFFER,
-    GroupReader,
-    rows_at_a_time,
-    undecodable,
-)
+from pipeline.pairs.row_groups import BUFFER, GroupReader, rows_at_a_time, undecodable
 from pipeline.pairs.shard_columns import ShardColumns, narrow_batches
 from pipeline.pairs.shard_sample import sample_problem
 from pipeline.pairs.shards import ShardOutline, open_shard, read_outline
@@ -117,10 +111,9 @@ class IsolatedGroups:
         self, processes: Disposables, store: Store, key: str, size: int, mapping: PairMapping
     ) -> None:
         """Opens a shard; raises as :func:`open_groups` does."""
-        self._processes, self._key, self._makes_ids = processes, key, mapping.makes_ids
+        self._processes = processes
         self._where = pickle.dumps((store, key, size, mapping))
         self._rows: list[int] = _tried(processes, _rows_of, self._where)
-        self._starts = [0, *itertools.accumulate(self._rows)]
 
     @property
     def count(self) -> int:
@@ -147,9 +140,6 @@ class IsolatedGroups:
 
     def read_ids(self, group: int) -> list[str | None]:
         """The group's pair ids; null where they cannot be decoded."""
-        if self._makes_ids:
-            rows = range(self._starts[group], self._starts[group + 1])
-            return [f"{self._key}#{row}" for row in rows]
         try:
             return _tried(self._processes, _read_ids, self._where, group)
         except pa.ArrowInvalid:

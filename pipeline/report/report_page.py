@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from pipeline.report import report_charts as charts
@@ -19,6 +19,7 @@ from pipeline.report.report_config import ReportConfig
 from pipeline.report.report_words import DRIFT, OUTCOMES, RATES, SPEED, TRENDS
 from pipeline.report.run_outcome import State
 from pipeline.report.run_records import Record, Records
+from pipeline.runtime.page_templates import page_templates
 from pipeline.stats.shown_numbers import Point, Unit, shown, with_interval
 from schemas.labels import Status
 from schemas.manifest import MISSING
@@ -61,13 +62,7 @@ def render(
         sample: pairs to show.
         config: how it is reported.
     """
-    environment = Environment(
-        loader=PackageLoader("pipeline.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates("pipeline.report", "templates")
     environment.filters |= {"shown": shown, "with_interval": with_interval}
     environment.filters["pretty"] = lambda value: json.dumps(value, indent=1)
     sources = {name: _source(environment, name) for name in ("style.css", "gallery.js")}
@@ -86,6 +81,7 @@ def render(
         run_rows=_run_rows(records.run),
         judge=_judge(records.card),
         rates=_rates(records),
+        criteria=_criteria(records),
         checks=_checks(records),
         quality_trends=charts.trends(runs, TRENDS) if len(runs) > 1 else [],
         speed_trends=charts.trends(runs, SPEED) if len(runs) > 1 else [],
@@ -158,6 +154,22 @@ def _rates(records: Records) -> list[Measured]:
         rate: Rate = getattr(quality.drift, name)
         found.append(_measured(name, title, detail, rate, before.get(f"drift_{name}")))
     return found
+
+
+def _criteria(records: Records) -> list[tuple[str, ...]]:
+    """Each criterion of the snapshot's rubric, as a row of texts."""
+    found = records.quality.criteria if records.quality else {}
+    return [
+        (
+            name,
+            f"{each.rows:,}",
+            *(shown(n, "number") for n in (each.winner, each.loser, each.mean, each.spread)),
+            shown(each.equal, "share"),
+            shown(each.gold_agreement, "share"),
+            f"{each.gold:,}",
+        )
+        for name, each in found.items()
+    ]
 
 
 def _measured(name: str, title: str, meaning: str, rate: Rate, before: float | None) -> Measured:

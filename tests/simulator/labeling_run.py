@@ -62,6 +62,8 @@ class Identified:
     pair_hash: str
     cluster: str = "ab" * 32
     alike: str = ""
+    rubric: None = None
+    content: None = None
 
 
 class RandomJudge(Judge):

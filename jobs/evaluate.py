@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from rich.console import Console
@@ -52,6 +53,7 @@ def _run(call: Call[PipelineConfig]) -> int:
     options = call.options
     task = _task(options)
     config = call.config(*_published_settings(task))
+    task = replace(task, gold=config.gold)
     if options.preview is not None:
         layout = layout_of(config.judge, config.engine)
         show_preview(preview_task(config, task, layout, options.preview), call.reporter)

@@ -14,18 +14,18 @@ from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.relabel import Relabeler
 from pipeline.engines.engine import Layout
 from pipeline.engines.model_version import model_version
-from pipeline.evaluation import pair_measures
 from pipeline.evaluation.benchmarks.benchmark import Benchmark
 from pipeline.evaluation.benchmarks.benchmark_files import Request
 from pipeline.evaluation.benchmarks.benchmark_shards import load_benchmark
 from pipeline.evaluation.control_comparison import Comparison, compare
 from pipeline.evaluation.controls import Control, check_control, write_control
 from pipeline.evaluation.evaluation_measures import Family
-from pipeline.evaluation.gold_rows import gold_rows, write_first
+from pipeline.gold.gold_rows import gold_rows, has_gold, write_first
+from pipeline.gold.people import NOBODY, GoldConfig, People, read_people
 from pipeline.judging.judge_cards import find_judge
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.label_run import label
-from pipeline.labeling.plan import make_plan
+from pipeline.labeling.plan import plan_shards
 from pipeline.labeling.preview.preview_pairs import Preview, preview
 from pipeline.labeling.ray_session import ray_session
 from pipeline.pairs.input_config import InputConfig
@@ -52,6 +52,8 @@ class Task:
         as_published: whether the configuration has the settings of the benchmark's published
             results.
         resamples: bootstrap resamples.
+        gold: the set of people's answers, beside those in the input; controls, and a limit, go by
+            the input's alone.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Task:
     controls: tuple[str, ...] = ()
     as_published: bool = False
     resamples: int = 2_000
+    gold: GoldConfig = field(default_factory=GoldConfig)
 
 
 @dataclass
@@ -111,7 +114,8 @@ def evaluate(config: LabelConfig, task: Task, output_uri: str, reporter: Reporte
     card = find_judge(output, config.judge, version, config.engine.kind).card
     with ExitStack() as session:
         runs = _Runs(config, output, card, reporter, session)
-        rows, others = runs.judged(input_uri, config.input)
+        people = read_people(output, task.gold)
+        rows, others = runs.judged(input_uri, config.input, people)
         calibration = runs.labeler.calibration
         result = Evaluated(rows, others, card, calibration.gold_pairs if calibration else 0)
         for control in controls:
@@ -170,20 +174,23 @@ class _Runs:
         """The family of the judge's format."""
         return self.config.judge.declared_format.about
 
-    def judged(self, input_uri: str, how: InputConfig) -> tuple[list[JudgedPair], int]:
+    def judged(
+        self, input_uri: str, how: InputConfig, people: People = NOBODY
+    ) -> tuple[list[JudgedPair], int]:
         """The judged pairs of an input, and how many have no gold for this judge's format."""
         config = self.config.model_copy(update={"input": how})
         judge_id = self._card["judge_id"]
-        if make_plan(input_uri, self.output, how, config.judge, judge_id).tasks:
+        source = open_input(input_uri)
+        if plan_shards(*source, self.output, how, config.judge, judge_id).tasks:
             # One session for all runs; `label` joins it.
             self._session.enter_context(ray_session(config.workers, self._reporter))
         try:
             label(config, input_uri, self.output.uri, self._reporter, dry_run=False)
         except QuarantineError as error:
             self.failures.append(error)
-        found = read_judged(input_uri, how, self.output, judge_id)
+        found = read_judged(input_uri, how, self.output, judge_id, None, people)
         format_ = self.config.judge.format
-        rows = [row for row in found if pair_measures.has_gold(row.pair, self.family)]
+        rows = [row for row in found if has_gold(row.pair, self.family)]
         if not rows:
             column = "gold" if self.family == "pair" else "gold_scores"
             raise InputError(

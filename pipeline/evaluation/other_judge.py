@@ -8,8 +8,8 @@ from pathlib import Path
 from pipeline.aggregation.calibration_cards import read_calibration
 from pipeline.aggregation.judged_pairs import read_judged
 from pipeline.aggregation.labeler import Labeler
-from pipeline.evaluation import pair_measures
 from pipeline.evaluation.evaluate import Evaluated, Task, aggregated, evaluate, gold_input
+from pipeline.gold.gold_rows import has_gold
 from pipeline.judging.judge_cards import find_card, judge_of
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.labeling.label_config import LabelConfig
@@ -44,7 +44,7 @@ def evaluate_other(
     judge = judge_of(card)
     read, input_uri, _ = gold_input(config, task, output)
     found = read_judged(input_uri, read.input, output, card["judge_id"])
-    rows = [row for row in found if pair_measures.has_gold(row.pair, judge.declared_format.about)]
+    rows = [row for row in found if has_gold(row.pair, judge.declared_format.about)]
     fitted = read_calibration(output, card["judge_id"])
     policy = config.policy.model_copy(update={"weights": {}})  # those of the judge's own criteria
     rows = aggregated(rows, Labeler.of(judge, policy, fitted))

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.rubric_config import RubricConfig
+from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 from schemas.validation_faults import first_faults
@@ -41,6 +42,16 @@ def row_rubric(pair: Mapping[str, Any], judge: JudgeConfig) -> RubricConfig | No
     if not judge.rubric.criteria:
         raise _bad(key, "the row has none, and judge.rubric.criteria has none for such rows")
     return None
+
+
+def asked_hash(content: str, rubric: RubricConfig | None) -> str:
+    """The hash of what is asked about a pair: its rubric is a part of it, as its texts are.
+
+    Args:
+        content: the pair's own hash.
+        rubric: of its row.
+    """
+    return content if rubric is None else digest(content, "rubric", rubric.identity)
 
 
 def rubric_text(rubric: RubricConfig) -> str:

@@ -19,15 +19,14 @@ from pipeline.judging.row_checks import (
     nothing_to_compare,
     question_of,
 )
-from pipeline.judging.row_rubrics import row_rubric
+from pipeline.judging.row_rubrics import asked_hash, row_rubric
 from pipeline.judging.rubric_config import RubricConfig
 from pipeline.judging.votes import LETTERS
 from pipeline.media.decoder import MediaDecoder
 from pipeline.media.media_store import MediaStore
-from pipeline.pairs.contents import Part, question_parts
-from pipeline.pairs.pair_hash import Piece, pair_hash
-from pipeline.pairs.prompts import cluster_of
-from pipeline.runtime.digest import digest
+from pipeline.media.pair_contents import PairContents
+from pipeline.pairs.contents import question_parts
+from pipeline.pairs.pair_hash import Piece
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 
@@ -45,7 +44,7 @@ class Identified:
         cluster: what pairs share that are alike (``pipeline.pairs.prompts``).
         alike: why there is nothing to ask of a pair that a person has decided; None otherwise.
         rubric: the row's own; None of a row that is asked by the judge's.
-        content: the hash of the pair whatever it is asked by; None where that is ``pair_hash``.
+        content: the hash of the pair whatever it is asked by; None where that is not known.
     """
 
     pair_hash: str
@@ -115,17 +114,15 @@ class Prompting:
             detail = "the row has pictures or videos, which the judge's bundle does not show"
             raise RowRejected(Reason.BAD_ROW, detail)
         rubric = row_rubric(pair, self._judge)
-        asked = [self._fetched(each["content"]) for each in pair["messages"]]
-        answers = tuple(self._fetched(each and each["content"]) for each in pair["candidates"])
-        alike = nothing_to_compare(answers, self._judge.candidates)
+        held = PairContents.of(pair, self._media)
+        alike = nothing_to_compare(held.answers, self._judge.candidates)
         if alike and not decided_by_gold(pair, self._judge):
             raise RowRejected(Reason.BAD_ROW, alike)
-        context, question = question_of(pair, asked)
-        hashed, content = pair_hash(pair, asked, answers), None
-        if rubric is not None:  # it is a part of what is asked, as the texts are
-            hashed, content = digest(hashed, "rubric", rubric.identity), hashed
-        cluster = cluster_of(pair["messages"], asked)
-        return Identified(hashed, context, question, answers, cluster, alike, rubric, content)
+        context, question = question_of(pair, held.asked)
+        content = held.pair_hash
+        hashed = asked_hash(content, rubric)
+        known = (held.answers, held.cluster, alike, rubric)
+        return Identified(hashed, context, question, *known, content if rubric else None)
 
     def prepare(self, row: Identified) -> Prepared:
         """Decodes a row's media and lays out its first round.
@@ -167,20 +164,6 @@ class Prompting:
             chat = Chat(texts.system, parts, self._judge.reply_prefix, answer, names)
             prepared.prompts[order] = self._layout.render(chat)
         return prepared.prompts[order]
-
-    def _fetched(self, content: Sequence[Part] | None) -> tuple[Piece, ...]:
-        return tuple(
-            (part["type"], self._fetch(part) if part["type"] != "text" else part["text"] or "")
-            for part in content or ()
-        )
-
-    def _fetch(self, part: Part) -> bytes:
-        reference = part[part["type"]]
-        if reference is None:
-            raise RowRejected(
-                Reason.MEDIA_MISSING, f"a null among {part['type']}s: neither bytes nor path"
-            )
-        return self._media.fetch(reference)
 
     def _decoded(self, pieces: Sequence[Piece]) -> tuple[ChatPart, ...]:
         def shown(kind: str, value: Any) -> ChatPart:

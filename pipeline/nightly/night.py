@@ -186,7 +186,13 @@ class _Night:
             votes=config.judge.votes,
             max_bad_shards=config.quarantine.max_shards,
             gate=gate_for(
-                config.gate, config.quality, config.input, canary, self.reporter, self.stop
+                config.gate,
+                config.quality,
+                config.input,
+                canary,
+                self.reporter,
+                self.stop,
+                config.gold,
             ),
             keep_withdrawn=True,
             shards=labeled.shards,

@@ -47,6 +47,11 @@ class Gold:
     values: pa.Array
     prompts: Ints
 
+    @classmethod
+    def unknown(cls, rows: int) -> Gold:
+        """Of a shard that has none, and whose prompts are known by their labels alone."""
+        return cls(pa.nulls(rows, pa.string()), np.zeros(rows, np.int64))
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -113,6 +118,10 @@ class SnapshotInput:
                 future.set_exception(error)
                 raise
         return future.result()
+
+    def rows_of(self, path: str) -> int:
+        """How many rows a shard of the snapshot has."""
+        return self._shards[path].rows
 
     def notes(self) -> list[str]:
         """Which shards could not be read, for people."""

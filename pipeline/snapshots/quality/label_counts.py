@@ -31,6 +31,8 @@ LABEL_COLUMNS = (
     "position_consistent",
     "n_votes",
     "cluster",
+    "criteria",
+    "pair_hash",
 )
 SAMPLE = "sample"  # the prefix of counts by prompt of sampled rows
 VOTE_COLUMNS = ("vote", "order", "choice", "outcome", *(f"{name}_tokens" for name in TOKENS))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+import io
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
 
 from pipeline.export.export_config import MediaMode
 from pipeline.export.labeled_example import Medium
 from pipeline.judging.row_rubrics import asked_hash, stored_rubric
+from pipeline.media.decoder import MediaDecoder
+from pipeline.media.media_config import MediaConfig
 from pipeline.media.media_store import MediaStore
+from pipeline.media.signatures import HEIC_FORMATS, picture_format
 from pipeline.pairs.contents import Part
 from pipeline.pairs.pair_hash import Piece, pair_hash
 from pipeline.runtime.errors import RowRejected
@@ -29,11 +33,15 @@ _BEGINNINGS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"BM", "bmp"),
     (0, b"II*\0", "tiff"),
     (0, b"MM\0*", "tiff"),
+    (8, b"avi", "avif"),
     (4, b"ftyp", "mp4"),
     (0, b"\x1aE\xdf\xa3", "webm"),
     (8, b"AVI ", "avi"),
 )
 
+_AS_IT_IS = MediaConfig(factor=1, min_pixels=1, max_pixels=MediaConfig().max_decoded_pixels)
+
+Got = TypeVar("Got")
 Pair = Mapping[str, Any]
 
 
@@ -79,6 +87,7 @@ class ExportMedia:
         self._output, self._folder, self._modes = output, folder, modes
         self._paths_only = paths_only
         self._source = MediaStore(roots, max_bytes)
+        self._decoder = MediaDecoder(_AS_IT_IS)
         self._read: dict[int, bytes] = {}  # of the row at hand, by the identity of their parts
 
     def of_row(
@@ -122,11 +131,14 @@ class ExportMedia:
 
     def _fetch(self, part: Part) -> bytes:
         if id(part) not in self._read:
-            try:
-                self._read[id(part)] = self._source.fetch(part[part["type"]])
-            except RowRejected as error:
-                raise MediaDropped(error.reason.value, error.detail) from error
+            self._read[id(part)] = self._or_dropped(self._source.fetch, part[part["type"]])
         return self._read[id(part)]
+
+    def _or_dropped(self, function: Callable[[Any], Got], value: Any) -> Got:
+        try:
+            return function(value)
+        except RowRejected as error:
+            raise MediaDropped(error.reason.value, error.detail) from error
 
     def _shown(self, content: Sequence[Part]) -> list[Part]:
         """A content without the media that are not exported."""
@@ -141,12 +153,21 @@ class ExportMedia:
         medium: Medium = part[kind]
         mode = self._modes[kind]
         if mode != "references":
-            return self._write(self._fetch(part), mode)
+            return self._write(self._readable(self._fetch(part)), mode)
         if medium["bytes"] is None and not medium["path"]:
             raise MediaDropped(Reason.MEDIA_MISSING, "a reference has no path")
         if kind in self._paths_only and not medium["path"]:
             raise MediaDropped(NOT_A_FILE, "the trainer takes videos as paths only")
         return medium
+
+    def _readable(self, data: bytes) -> bytes:
+        """A medium as trainers read it: HEIC, which their libraries do not read, as PNG."""
+        if picture_format(data) not in HEIC_FORMATS:
+            return data
+        image = self._or_dropped(self._decoder.image, data)
+        made = io.BytesIO()
+        image.save(made, "PNG")
+        return made.getvalue()
 
     def _write(self, data: bytes, mode: MediaMode) -> Medium:
         if mode == "inline":

@@ -102,7 +102,7 @@ COMMAND = Command(
     "PAIRMILL_REVIEW_TOKEN in the environment addresses outlive a restart. Ctrl-C ends it.",
     example="--output s3://bucket/labels",
     settings=PipelineConfig,
-    example_setting="--input.media_roots '[/data/pictures]'",
+    example_setting="--input.layout trl",
     add_options=_options,
     run=_run,
     exits=(0, 2, 130),

@@ -151,9 +151,9 @@ def _attempt(workers: WorkersConfig) -> str:
             raise _NotStartedError(folder, first_line(error).rstrip(".")) from error
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, ValueError):
-            cause = first_line(error).rstrip(".")
+            said = first_line(error).rstrip(".")
             raise ConfigError(
-                f"Ray refuses to start with these settings ({cause}); check "
+                f"Ray refuses to start with these settings ({said}); check "
                 "workers.local_object_store_mb against the memory and /dev/shm of this machine, "
                 "and workers.local_cpus"
             ) from error

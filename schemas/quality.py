@@ -114,6 +114,32 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class Criterion:
+    """One criterion of a rubric, by the mean scores of each candidate.
+
+    Attributes:
+        rows: judged rows that have scores of it.
+        equal: the share of them whose candidates have the same score.
+        labeled: pairs of them with a label.
+        winner, loser: of these, the mean score of the preferred candidate and of the other one;
+            None where there is none.
+        mean, spread: of all scores, their mean and standard deviation.
+        gold: pairs of which people prefer one candidate, and the criterion's scores differ.
+        gold_agreement: the share of them in which the criterion alone prefers the same one.
+    """
+
+    rows: int
+    equal: float
+    labeled: int
+    winner: float | None
+    loser: float | None
+    mean: float
+    spread: float
+    gold: int = 0
+    gold_agreement: float | None = None
+
+
+@dataclass(frozen=True)
 class Drift:
     """What changed since another snapshot.
 
@@ -153,6 +179,7 @@ class Quality(Record):
         bound: how often its preferences are wrong at most, as the manifest has it.
         audit: the share of its preferences that agree with people, by pairs drawn from it; None
             where no gold set was drawn.
+        criteria: those of the judge's rubric, or of the rows' own, by name.
     """
 
     remedy = "pairmill publish --measure with the snapshot's id writes it again"
@@ -176,6 +203,7 @@ class Quality(Record):
     notes: tuple[str, ...] = ()
     bound: ErrorBound | None = None
     audit: Rate | None = None
+    criteria: Mapping[str, Criterion] = field(default_factory=dict)
 
     def problems(self) -> list[str]:
         """Which names, sums, intervals and shapes contradict the others."""

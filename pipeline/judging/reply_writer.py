@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.judging.reply_grammar import ReplyGrammar, Side, Slot, path_steps
 
 
-def write_reply(grammar: ReplyGrammar, scores: Sequence[float], reasoning: str) -> str:
+def write_reply(
+    grammar: ReplyGrammar,
+    scores: Sequence[float],
+    reasoning: str,
+    by_criterion: Mapping[str, Sequence[float]] | None = None,
+) -> str:
     """A reply that gives candidates these scores, as far as the grammar can say them.
 
     Args:
         grammar: how the verdict is written.
         scores: one for each candidate in the order shown, on a scale of 1 to 10.
         reasoning: what precedes the verdict.
+        by_criterion: scores of criteria that have others.
     """
-    slots = grammar.slots(len(scores))
-    return write_contents(grammar, slots, [_content(grammar, s, scores) for s in slots], reasoning)
+    slots, known = grammar.slots(len(scores)), by_criterion or {}
+    own = (known.get(slot.criterion or "", scores) for slot in slots)
+    contents = [_content(grammar, slot, of) for slot, of in zip(slots, own, strict=True)]
+    return write_contents(grammar, slots, contents, reasoning)
 
 
 def write_contents(

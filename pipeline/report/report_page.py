@@ -81,6 +81,7 @@ def render(
         run_rows=_run_rows(records.run),
         judge=_judge(records.card),
         rates=_rates(records),
+        criteria=_criteria(records),
         checks=_checks(records),
         quality_trends=charts.trends(runs, TRENDS) if len(runs) > 1 else [],
         speed_trends=charts.trends(runs, SPEED) if len(runs) > 1 else [],
@@ -157,6 +158,22 @@ def _rates(records: Records) -> list[Measured]:
         audit = ("audited_accuracy", "Audited accuracy", said, quality.audit)
         found.append(_measured(*audit, before.get("audited_accuracy")))
     return found
+
+
+def _criteria(records: Records) -> list[tuple[str, ...]]:
+    """Each criterion of the snapshot's rubric, as a row of texts."""
+    found = records.quality.criteria if records.quality else {}
+    return [
+        (
+            name,
+            f"{each.rows:,}",
+            *(shown(n, "number") for n in (each.winner, each.loser, each.mean, each.spread)),
+            shown(each.equal, "share"),
+            shown(each.gold_agreement, "share"),
+            f"{each.gold:,}",
+        )
+        for name, each in found.items()
+    ]
 
 
 def _measured(name: str, title: str, meaning: str, rate: Rate, before: float | None) -> Measured:

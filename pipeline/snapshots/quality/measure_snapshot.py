@@ -15,6 +15,7 @@ from pipeline.runtime.stop import Stop
 from pipeline.snapshots.manifests import find_snapshot, folder_of, read_manifest
 from pipeline.snapshots.quality.audited_accuracy import audited_accuracy
 from pipeline.snapshots.quality.canary_agreement import CANARY, Canary, count_canaries
+from pipeline.snapshots.quality.criteria_counts import criteria_of
 from pipeline.snapshots.quality.gold_agreement import agreement_of
 from pipeline.snapshots.quality.input_columns import SnapshotInput
 from pipeline.snapshots.quality.quality_rates import drift, drift_effect, histograms, rates
@@ -201,6 +202,7 @@ def _quality(
         drift=before.drift(measured, bins, judge_id, whole, drift_effect(tally)),
         notes=tuple(notes),
         bound=manifest.policy.bound if manifest.policy else None,
+        criteria=criteria_of(tally),
     )
 
 

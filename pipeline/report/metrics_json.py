@@ -61,7 +61,6 @@ MEANINGS = {
     "bound_max_error": "share of preferences that are wrong at most; null if not promised",
     "bound_min_confidence": "from which confidence on",
     "bound_outside": "preferences that came later, of which nothing is promised",
-    "audited_accuracy": "share of preferences that agree with people, by a set drawn from them",
     "gate_passed": "whether the gate let the snapshot go live; null without a gate",
     "gate_checks": "how many checks it made",
     "gate_failed": "how many of them failed",
@@ -163,7 +162,7 @@ def _of_quality(quality: Quality | None) -> dict[str, Any]:
         "bound_max_error": bound.max_error if bound else None,
         "bound_min_confidence": bound.min_confidence if bound else None,
         "bound_outside": bound.outside if bound else None,
-        **_rate("audited_accuracy", quality.audit or NOTHING),
+        **_rate("rate_audited_accuracy", quality.audit or NOTHING),
     }
     return found | _drift(quality.drift)
 

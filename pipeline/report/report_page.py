@@ -156,7 +156,7 @@ def _rates(records: Records) -> list[Measured]:
     if quality.audit is not None:
         said = "preferences that agree with people, of all, by a gold set that was drawn from them"
         audit = ("audited_accuracy", "Audited accuracy", said, quality.audit)
-        found.append(_measured(*audit, before.get("audited_accuracy")))
+        found.append(_measured(*audit, before.get("rate_audited_accuracy")))
     return found
 
 

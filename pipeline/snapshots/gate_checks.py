@@ -16,7 +16,7 @@ from schemas.quality import RATES, Quality, Rate
 
 DRIFT = ("p_a_psi", "preference_a_change")
 AUDIT = "audited_accuracy"  # of all preferences, by a set that was drawn from them
-METRICS = (*RATES, *DRIFT, AUDIT)
+METRICS = (*RATES, AUDIT, *DRIFT)
 
 Bound = Literal["at_least", "at_most"]
 _WORDS: dict[Bound, str] = {"at_least": "at least", "at_most": "at most"}

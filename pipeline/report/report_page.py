@@ -157,6 +157,10 @@ def _rates(records: Records) -> list[Measured]:
     for name, title in DRIFT.items():
         rate: Rate = getattr(quality.drift, name)
         found.append(_measured(name, title, detail, rate, before.get(f"drift_{name}")))
+    if quality.audit is not None:
+        said = "preferences that agree with people, of all, by a gold set that was drawn from them"
+        audit = ("audited_accuracy", "Audited accuracy", said, quality.audit)
+        found.append(_measured(*audit, before.get("rate_audited_accuracy")))
     return found
 
 

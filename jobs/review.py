@@ -53,7 +53,7 @@ def _options(parser: Parser) -> None:
 
 def _run(call: Call[PipelineConfig]) -> int:
     options, config = call.options, call.config()
-    how = (options.input, config.input, options.memory_mb * 2**20, options.snapshot)
+    how = (options.input, config.input, options.memory_mb * 2**20, options.snapshot, config.gold)
     reviewed = Reviewed(Store(options.output), *how)
     if options.new_set:
         gold = make_set(reviewed, _new_set(options), new_run_id())
@@ -97,9 +97,10 @@ COMMAND = Command(
     name="review",
     text="Serves a page on which to browse every label of an output in a browser: rows by filters\n"
     "that combine, a pair with its pictures, both responses and every vote, text search, and\n"
-    "where two judges or two snapshots differ. Reads snapshot, parts and pairs as they are and\n"
-    "changes nothing. Open the address that it prints, which holds a token; with\n"
-    "PAIRMILL_REVIEW_TOKEN in the environment addresses outlive a restart. Ctrl-C ends it.",
+    "where two judges or two snapshots differ; and on which annotators answer gold sets. Reads\n"
+    "snapshot, parts and pairs as they are, and writes under gold/ alone. Open the address that\n"
+    "it prints, which holds a token; with PAIRMILL_REVIEW_TOKEN in the environment addresses\n"
+    "outlive a restart. Ctrl-C ends it.",
     example="--output s3://bucket/labels",
     settings=PipelineConfig,
     example_setting="--input.layout trl",

@@ -54,7 +54,7 @@ _MOST_PIXEL = 8  # for one of the largest area that may be decoded: RGBA, and it
 _DEPTH = 8  # bits of a sample of ordinary pictures
 _IHDR_DEPTH = 24  # where a PNG states its own
 _KINDS = "kinds"  # in a decoded picture's ``info``
-_FOR_ALL = 2**25  # bytes for strips that are composited, and for the picture that is shown
+_FOR_ALL = 3 * 2**24  # bytes for strips that are composited, and for the picture that is shown
 
 
 @dataclass(frozen=True)

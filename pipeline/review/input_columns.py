@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.pairs.isolated_reading import narrow_rows
 from pipeline.pairs.pair_mapping import PairMapping
-from pipeline.review.label_columns import OUTCOMES, Block, LabelColumns
+from pipeline.review.label_columns import OUTCOMES, Block, LabelColumns, hash_keys
 from pipeline.runtime.errors import InputError, StorageError
 from pipeline.runtime.printable import one_line
 from pipeline.store.object_store import Entry, Store
@@ -50,7 +50,12 @@ class InputColumns:
     """
 
     def __init__(
-        self, labels: LabelColumns, store: Store, entries: Mapping[str, Entry], mapping: PairMapping
+        self,
+        labels: LabelColumns,
+        store: Store,
+        entries: Mapping[str, Entry],
+        mapping: PairMapping,
+        people: Mapping[str, str],
     ) -> None:
         """Binds to an input; reads nothing yet.
 
@@ -59,6 +64,7 @@ class InputColumns:
             store: the input root.
             entries: its shards that are as they were labelled, by path.
             mapping: how they are read.
+            people: answers of a gold set by pair hash, which take the place of the input's.
         """
         self._labels, self._store, self._entries = labels, store, entries
         self._mapping = mapping.narrowed(("gold", "source"))
@@ -67,6 +73,9 @@ class InputColumns:
         self.unread: dict[str, str] = {}
         self._of: WeakKeyDictionary[Block, tuple[int, OfRows]] = WeakKeyDictionary()
         self._stopped = threading.Event()
+        keys = hash_keys(pa.chunked_array([pa.array(people, pa.string())]))
+        order = np.argsort(keys)
+        self._people = keys[order], _codes(people.values())[order]
 
     @property
     def sources(self) -> list[str]:
@@ -114,13 +123,17 @@ class InputColumns:
             inside = rows < len(known.gold)
             gold[mine[inside]] = known.gold[rows[inside]]
             source[mine[inside]] = known.source[rows[inside]]
+        keys, said = self._people
+        if len(keys):
+            place = np.minimum(np.searchsorted(keys, block.key), len(keys) - 1)
+            answered = keys[place] == block.key
+            gold[answered] = said[place[answered]]
         return OfRows(gold, source)
 
     def _made(self, tables: list[pa.Table]) -> OfRows:
         gold, source = [], []
         for table in tables:
-            found = pc.index_in(table["gold"], pa.array(OUTCOMES[:_NO_GOLD], pa.string()))
-            gold.append(np.asarray(pc.fill_null(found, _NO_GOLD).to_numpy()).astype(np.uint8))
+            gold.append(_codes(table["gold"]))
             coded = pc.fill_null(table["source"], "").combine_chunks().dictionary_encode()
             numbers = [self._number(name) for name in coded.dictionary.to_pylist()]
             source.append(np.array(numbers, np.uint16)[np.asarray(coded.indices)])
@@ -132,3 +145,11 @@ class InputColumns:
         if name not in self._known and len(self._known) >= _MOST_SOURCES:
             name = _OTHER
         return self._known.setdefault(name, len(self._known))
+
+
+def _codes(said: pa.ChunkedArray | Iterable[str]) -> NDArray[np.uint8]:
+    """Answers as places in ``OUTCOMES``."""
+    if not isinstance(said, pa.ChunkedArray):
+        said = pa.chunked_array([pa.array(said, pa.string())])
+    found = pc.index_in(said, pa.array(OUTCOMES[:_NO_GOLD], pa.string()))
+    return np.asarray(pc.fill_null(found, _NO_GOLD).to_numpy()).astype(np.uint8)

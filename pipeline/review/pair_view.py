@@ -104,6 +104,7 @@ def pair_view(reviewed: Reviewed, shard: str, row: int) -> PairView | None:
     pair, problem = reviewed.pair(shard, row)
     quarantined = label["status"] == Status.QUARANTINED
     about = REASONS.get(label["reason"] or "", ("", ""))
+    gold = reviewed.people.get(label["pair_hash"] or "", pair["gold"] if pair else None)
     opinions = [_opinion(each, label, reviewed) for each in reviewed.labels_by_judges(label)]
     return PairView(
         shard=shard,
@@ -113,10 +114,10 @@ def pair_view(reviewed: Reviewed, shard: str, row: int) -> PairView | None:
         facts=_facts(label),
         problem=problem,
         reason=(about[0], shown(label["detail"] or ""), about[1]) if quarantined else None,
-        gold=pair["gold"] if pair else None,
+        gold=gold,
         source=shown(pair["source"] or "") if pair else "",
         messages=list(messages_of(pair)) if pair else (),
-        candidates=list(candidates_of(pair, label)) if pair else (),
+        candidates=list(candidates_of(pair, label, gold)) if pair else (),
         opinions=opinions,
         former=_former(reviewed, label),
         lineage=reviewed.lineage(label),
@@ -151,13 +152,14 @@ def messages_of(pair: Mapping[str, Any]) -> Iterator[tuple[str, list[Shown]]]:
 
 
 def candidates_of(
-    pair: Mapping[str, Any], label: Mapping[str, Any] | None = None
+    pair: Mapping[str, Any], label: Mapping[str, Any] | None = None, gold: str | None = None
 ) -> Iterator[Candidate]:
     """The responses of a pair, what differs between two of them marked.
 
     Args:
         pair: a row of pairs v2.
-        label: whose scores and winner are shown; without one nothing of any judge or person is.
+        label: whose scores and winner are shown; without one nothing of any judge is.
+        gold: what people say; without it nothing of theirs is shown.
     """
     responses = [each or {} for each in pair["candidates"] or ()]
     texts = [text_of(each.get("content")) or "" for each in responses]
@@ -175,7 +177,7 @@ def candidates_of(
             parts=parts,
             model=shown(response.get("model") or "") if label else "",
             preferred=label is not None and label["preference"] == name,
-            gold=label is not None and pair["gold"] == name,
+            gold=gold == name,
             score=f"{scores[number]:.3g}" if number < len(scores) else "",
             criteria=[
                 (shown(each["name"]), f"{each['scores'][number]:.3g}")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.gold.people import GoldConfig, read_people
 from pipeline.judging.judge_cards import cards_of, judge_of
 from pipeline.media.decoder import MediaDecoder
 from pipeline.media.media_store import MediaStore
@@ -66,6 +67,7 @@ class Reviewed:
         columns: InputConfig,
         memory_bytes: int,
         snapshot: str | None = None,
+        gold: GoldConfig | None = None,
     ) -> None:
         """Opens what is browsed first: a snapshot, or the parts of the only judge.
 
@@ -75,6 +77,7 @@ class Reviewed:
             columns: how they are read.
             memory_bytes: what the columns that are filtered by may take.
             snapshot: an id; by default the live one.
+            gold: the gold set whose answers count, if any.
 
         Raises:
             ConfigError: there are only parts, and no input is given.
@@ -87,6 +90,7 @@ class Reviewed:
         self._pairs: OrderedDict[tuple[str, int], dict[str, Any] | None] = OrderedDict()
         self._groups: OrderedDict[str, tuple[Groups, list[int]]] = OrderedDict()
         self._sources: dict[str, Source] = {}
+        self.people = read_people(output, gold or GoldConfig()).gold
         manifest = self._first_manifest(snapshot)
         uri = input_uri or (manifest.input if manifest else None)
         if uri is None:
@@ -111,7 +115,7 @@ class Reviewed:
             if self.first.keys.get(path) == self._key(entry)
         }
         mapping = self._columns.mapping()
-        return InputColumns(self.first.columns, self._store, current, mapping)
+        return InputColumns(self.first.columns, self._store, current, mapping, self.people)
 
     @cached_property
     def decoder(self) -> MediaDecoder:

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def rows_with_a_tag() -> list[Row]:
     return [text_pair(0), text_pair(1, "</think>"), text_pair(2)]
 
 
-def run(store: Store, rows: list[Row], run_id: str, **how: frozenset[str]) -> set[str]:
+def run(store: Store, rows: list[Row], run_id: str, **how: Any) -> set[str]:
     """Which rows are asked about, by their questions."""
     judge, engine = scripted()
     worker = runner(judge, store, run_id, **how)

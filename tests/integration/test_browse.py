@@ -15,21 +15,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.aggregation.policy import PolicyConfig
+from pipeline.gold.answers import give_all
+from pipeline.gold.gold_sets import create_set
+from pipeline.gold.people import GoldConfig
 from pipeline.pairs.input_config import InputConfig
 from pipeline.review.browse import PAGE_ROWS, Browser
 from pipeline.review.compare import compare
 from pipeline.review.filters import RANGES, SORTS, Filters
 from pipeline.review.label_columns import hash_keys, judge_columns
+from pipeline.review.pair_view import pair_view
 from pipeline.review.reviewed_output import Reviewed
 from pipeline.review.shown_text import differences
 from pipeline.review.text_search import Hit, Searched, search
 from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Store
+from schemas.gold import Answer, Draw, DrawnPair, GoldSet
 from schemas.labels import Status
 from tests.measuring import Corpus, random_corpus, random_votes, text_pair
 from tests.publishing import live_rows
 
 Row = dict[str, Any]
+NOW = "2026-11-29T12:00:00+00:00"
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +192,26 @@ def test_an_address_that_says_nothing_is_refused(query: list[tuple[str, str]], w
 def test_hashes_become_keys_in_their_order() -> None:
     hashes = ["0" * 64, "00000000000000ff" + "a" * 48, "f" * 64, None]
     assert hash_keys(pa.chunked_array([hashes])).tolist() == [0, 0xFF >> 1, 2**63 - 1, 0]
+
+
+def test_answers_of_a_gold_set_take_the_place_of_the_inputs_gold(
+    corpus: Corpus, rows: list[Row]
+) -> None:
+    output = Store(corpus.output.uri)
+    said = {row["pair_hash"]: "b" for row in rows[::3] if row["pair_hash"]}
+    draw = Draw(NOW, "run", "imported", tuple(DrawnPair(pair_hash=each) for each in said))
+    create_set(output, GoldSet(name="one", created_at=NOW, created_by="run", draws=(draw,)))
+    answer = Answer(answer="b", answered_at=NOW, given_in="test")
+    give_all(output, "one", [("ann", each, answer) for each in said])
+    opened = Reviewed(output, None, InputConfig(), 2**30, gold=GoldConfig(set="one"))
+    opened.inputs.read_all()
+    counts = Browser(opened.first.columns, opened.inputs).find(Filters()).counts["gold"]
+    known = [row | {"gold": said.get(row["pair_hash"], row["gold"])} for row in rows]
+    assert counts == Counter(map(gold_relation, known))
+    (first,) = (r for r in rows if r["pair_hash"] == next(iter(said)))
+    view = pair_view(opened, first["shard"], first["row"])
+    assert view is not None
+    assert (view.gold, [side.gold for side in view.candidates]) == ("b", [False, True])
 
 
 def test_parts_are_browsed_as_the_snapshot_is(corpus: Corpus, reviewed: Reviewed) -> None:

@@ -43,7 +43,7 @@ def rubric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Row:
 
 @pytest.mark.usefixtures("rubric")
 def test_the_python_call_labels_rows_by_the_rubric() -> None:
-    names = {"pipeline": pipeline, "rows": ROWS}
+    names: Row = {"pipeline": pipeline, "rows": ROWS}
     exec(block("python"), names)
     (label,) = names["labels"]
     assert (label["preference"], label["n_votes"]) == ("a", 2)

@@ -149,12 +149,13 @@ def _attempt(workers: WorkersConfig) -> Path:
         _end_processes_of(folder)
         # Of its own processes Ray says by an Exception, a RuntimeError or a TimeoutError that they
         # did not start; by a ValueError, that they cannot start with these arguments.
+        cause = first_line(error).rstrip(".")
         if isinstance(error, Exception) and not isinstance(error, PairmillError | ValueError):
-            raise _NotStartedError(folder, first_line(error).rstrip(".")) from error
+            raise _NotStartedError(folder, cause) from error
         _remove(folder)
         if isinstance(error, ValueError):
             raise ConfigError(
-                f"Ray refuses to start with these settings ({first_line(error).rstrip('.')}); check "
+                f"Ray refuses to start with these settings ({cause}); check "
                 "workers.local_object_store_mb against the memory and /dev/shm of this machine, "
                 "and workers.local_cpus"
             ) from error

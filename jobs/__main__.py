@@ -23,6 +23,7 @@ COMMANDS = {
         "publish": "publish labels as a snapshot; list, measure, roll back snapshots",
         "export": "write a snapshot as a trainer reads it",
         "report": "write the report of a run again",
+        "review": "browse every label in a browser, and let people answer gold sets",
         "clean": "list what nothing needs any more, and remove it",
         "forget": "take named pairs down for good",
     },

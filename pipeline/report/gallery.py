@@ -138,7 +138,7 @@ def _card(specimen: Specimen, thumbnails: Thumbnails | None, config: GalleryConf
         pictures=pictures,
         sides=[] if pair is None else _sides(label, pair, thumbnails, most),
         rationale=fit(label["rationale"], most),
-        votes=[_vote(vote) for vote in label["votes"]],
+        votes=[vote_line(vote) for vote in label["votes"]],
     )
 
 
@@ -201,7 +201,12 @@ def _sides(
     return found
 
 
-def _vote(vote: Mapping[str, Any]) -> VoteLine:
+def vote_line(vote: Mapping[str, Any]) -> VoteLine:
+    """A vote as a line.
+
+    Args:
+        vote: as labels v2 have it.
+    """
     parsed = vote["outcome"] == VERDICT
     scores = vote["scores"]
     if not scores:

@@ -18,6 +18,8 @@ from pipeline.aggregation.policy import PolicyConfig
 from pipeline.export.export_config import ExportConfig
 from pipeline.export.export_record import NAME, ExportRecord
 from pipeline.export.export_run import EXPORTS, export_snapshot
+from pipeline.gold.answers import answers_about
+from pipeline.gold.gold_sets import drop_from_sets, read_set, set_names
 from pipeline.pairs.input_config import InputConfig
 from pipeline.parts.commit import redact_part
 from pipeline.parts.forgotten import Forgotten, remember
@@ -85,6 +87,9 @@ class Forgetting:
         self._listed: dict[str, Entry] = {}  # parts, by key
         self.held = HeldPairs(output, named, Forgotten.read(output))
         self.rows = self.held.learn(entry for _, entry in Stored(output).matching("parts", _PARTS))
+        for name in set_names(output):
+            drawn = read_set(output, name).pairs.values()
+            self.held.hashes |= {each.pair_hash for each in drawn if each.pair_id in self.held.ids}
 
     def plan(self) -> list[Removal]:
         """What holds the pairs now; of parts and of what is live, new states take the place."""
@@ -107,6 +112,7 @@ class Forgetting:
         lease.check()
         drop_previous(output, [each.thing.name for each in removed if each.kind == "snapshot"])
         remove_things(output, removed, lease.check)
+        drop_from_sets(output, held.hashes)
         # Last: by them a run that was ended finds the pairs again. Only those that have revisions
         # without the pairs: what a run that lost its lease has committed meanwhile stays, is not
         # shown (``Forgotten.redacted``), and goes when ``forget`` is run again.
@@ -220,6 +226,8 @@ def _with_pairs(stored: Stored, held: HeldPairs) -> Iterator[Removal]:
         shown = tuple(_showing(stored.output, thing.entries, held.seen_ids))
         if shown:
             yield Removal("report of a run", Thing(thing.name, shown), "shows such a pair")
+    for entry in answers_about(stored.output, held.hashes):
+        yield Removal("answer of a person", Thing(entry.key, (entry,)), _WHY)
     for thing in stored_unfinished(stored):
         yield Removal("unfinished file", thing, thing.useless)
 

@@ -194,6 +194,20 @@ def _run_commit(options: argparse.Namespace) -> Results:
     return bench_commit(stores, options.rows, options.units, options.rates)
 
 
+def _review_arguments(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--rows", type=int, default=1_000_000, help="labels of the snapshot (%(default)s)")
+    add("--shards", type=int, default=200, help="that they lie in (%(default)s)")
+    add("--repeats", type=int, default=5, help="of each request (%(default)s)")
+
+
+def _run_review(options: argparse.Namespace) -> Results:
+    from pipeline.lab.bench.review_bench import bench_review
+
+    folder = options.folder / f"review-{options.rows}-{options.shards}"
+    return bench_review(folder, options.rows, options.shards, options.repeats)
+
+
 def _votes_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--seed", type=int, default=1, help="of sampled votes and of the bootstrap (%(default)s)"
@@ -291,6 +305,14 @@ BENCHMARKS = (
         config=None,
         add_arguments=_commit_arguments,
         run=_run_commit,
+    ),
+    Benchmark(
+        name="review",
+        text="pages of `pairmill review` on a large snapshot: first, next, filtered, a search",
+        example="--rows 100000 --shards 20 --repeats 3",
+        config=None,
+        add_arguments=_review_arguments,
+        run=_run_review,
     ),
     Benchmark(
         name="votes",

@@ -110,7 +110,7 @@ def earlier_versions(output: Store, judge: JudgeConfig, engine: str) -> list[str
     form = canonical_form(judge, ModelVersion.named(""), engine)
     return [
         card["model_version"]
-        for card in _cards(output)
+        for card in cards_of(output)
         if card["judge"]["model"]["name"] == judge.model.name and _form_of(card) == form
     ]
 

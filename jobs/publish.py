@@ -148,6 +148,7 @@ def _publish(
         lease=lease,
         **_labels(options, config, output),
         max_bad_shards=config.quarantine.max_shards,
+        gold=config.gold,
         gate=gate_for(
             config.gate, config.quality, config.input, canary, reporter, gold=config.gold
         ),

@@ -51,7 +51,7 @@ _PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}
 _CODEC_PIXEL = {"WEBP": 12, "AVIF": 8, "JPEG2000": 16, "HEIF": 6}
 _OTHER_CODEC = ("has not been built in", "not identified by this driver")  # of HEIF alone
 _MOST_PIXEL = 8  # for one of the largest area that may be decoded: RGBA, and it as RGB
-_FOR_ALL = 2**25  # bytes for strips that are composited, and for the picture that is shown
+_FOR_ALL = 3 * 2**24  # bytes for strips that are composited, and for the picture that is shown
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.publish_snapshot import drop_previous, publish
 from pipeline.store.lease import Lease
 from pipeline.store.object_store import Entry, Store
+from schemas.manifest import Manifest
 
 _WHY = "holds a pair that is to be forgotten"
 NOT_REACHED = (
@@ -165,7 +166,7 @@ class Forgetting:
             how.publish.model_copy(update={"allow_missing": True}),
             reporter,
             lease,
-            policy=how.policy,
+            policy=_without_bound(how.policy, live),
             max_bad_shards=len(live.shards),
             # No threshold may keep the pairs live; the next nightly run is gated as any.
             gate=lambda output, manifest: {"passed": True, "why": "pairs were forgotten"},
@@ -191,6 +192,16 @@ class Forgetting:
                 how.export(self._output, *which, reporter, columns=how.columns)
             except (PairmillError, ValueError) as error:
                 reporter.note(f"{entry.key}: not exported again: {error}")
+
+
+def _without_bound(policy: PolicyConfig, live: Manifest) -> PolicyConfig:
+    """The policy with the least confidence that the live snapshot has, and no promise: its gold may
+    lose pairs here. The next publish tests a bound again.
+    """
+    if live.policy is None or live.policy.bound is None:
+        return policy
+    least = live.policy.rule["min_confidence"]
+    return policy.model_copy(update={"max_error": None, "min_confidence": least})
 
 
 _PARTS = rf"({JUDGE})/{PART}"

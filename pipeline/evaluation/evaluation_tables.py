@@ -62,11 +62,11 @@ def sections(report: Mapping[str, Any]) -> list[Section]:
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:
     """Prints a report's tables and warnings."""
-    console.print(f"[bold]{escape(summary(report))}[/bold]", soft_wrap=True)
+    console.print(f"[bold]{escape(printable(summary(report)))}[/bold]", soft_wrap=True)
     for section in sections(report):
         table = Table(title=section.title, title_justify="left", header_style="bold")
         for index, name in enumerate(section.header):
-            table.add_column(escape(name), justify="right" if index else "left")
+            table.add_column(escape(printable(name)), justify="right" if index else "left")
         for row in section.rows:
             table.add_row(*(escape(printable(cell)) for cell in row))
         console.print(table)

@@ -35,7 +35,7 @@ from pipeline.store.object_store import Store
 
 _LABEL_COLUMNS = (
     *("status", "confidence", "position_consistent", "scores"),
-    *("preference", "label_id", "pair_hash", "cluster"),
+    *("preference", "label_id", "decided_by", "pair_hash", "cluster"),
 )
 
 

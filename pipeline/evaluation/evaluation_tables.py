@@ -20,9 +20,9 @@ from schemas.quality import AGREEMENT_LABELS
 # What intervals mean, and what is right; for above the tables.
 INTERVALS = (
     "Intervals hold 95 %, pairs of one prompt counting together: Wilson's of shares, else "
-    "bootstrap percentiles over prompts; none where a figure is of fewer than "
-    f"{LEAST_PROMPTS} prompts. A row is right if its label is the gold one, ties included; "
-    "abstained and quarantined rows are never right."
+    f"bootstrap percentiles over prompts. Of fewer than {LEAST_PROMPTS} prompts only shares have "
+    "one, for which each prompt counts as one pair. A row is right if its label is the gold one, "
+    "ties included; abstained and quarantined rows are never right."
 )
 _SLICES = {"source": "By source", "category": "By category", "format": "By format and candidates"}
 

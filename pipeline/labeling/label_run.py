@@ -293,6 +293,7 @@ def _record(
     seconds: float,
     rates: dict[str, Any],
 ) -> dict[str, Any]:
+    tokens = (counts.prompt_tokens, counts.cached_tokens, counts.output_tokens)
     return {
         "run_id": run.run_id,
         "state": state,
@@ -311,6 +312,7 @@ def _record(
         "prompt_tokens": counts.prompt_tokens,
         "output_tokens": counts.output_tokens,
         "cached_tokens": counts.cached_tokens,
+        "tokens_usd": run.budget.tokens_usd(*tokens),  # without those of canaries
         "canaries": canaries.pairs,
         "canary_judgments": canaries.judgments,
         "unreadable_shards": {shard.entry.key: shard.defect for shard in run.plan.bad_shards},

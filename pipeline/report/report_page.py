@@ -20,7 +20,6 @@ from pipeline.report.report_words import DRIFT, OUTCOMES, RATES, SPEED, TRENDS
 from pipeline.report.run_outcome import State
 from pipeline.report.run_records import Record, Records
 from pipeline.runtime.page_templates import page_templates
-from pipeline.runtime.printable import printable
 from pipeline.stats.shown_numbers import Point, Unit, shown, with_interval
 from schemas.labels import Status
 from schemas.manifest import MISSING
@@ -66,7 +65,6 @@ def render(
     """
     environment = page_templates("pipeline.report", "templates")
     environment.filters |= {"shown": shown, "with_interval": with_interval}
-    environment.filters["printable"] = printable
     environment.filters["pretty"] = lambda value: json.dumps(value, indent=1)
     sources = {name: _source(environment, name) for name in ("style.css", "gallery.js")}
     runs = [*records.earlier, metrics]

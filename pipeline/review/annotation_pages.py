@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -171,10 +172,12 @@ class AnnotationPages:
         standing = [each for each in annotation.given if each.said is not None]
         return len(annotation.set.pairs), len({g.pair_hash for g in standing}), len(standing)
 
-    def _link(self, request: Request, annotation: Annotation, who: str) -> str:
+    def _link(self, request: Request, annotation: Annotation, who: str) -> Markup:
+        """An annotator's address; as markup, since pages show no queries of addresses otherwise."""
         access = Access(who, annotation.set.name)
         query = {"set": annotation.set.name, "who": who, "token": self._tokens.of(access)}
-        return f"{request.url.scheme}://{request.url.netloc}/annotate?{urlencode(query)}"
+        root = f"{request.url.scheme}://{request.url.netloc}"
+        return Markup.escape(f"{root}/annotate?{urlencode(query)}")
 
 
 def _chosen(asked: Asked) -> str:

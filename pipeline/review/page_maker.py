@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from pipeline.runtime.page_templates import page_templates
 from pipeline.runtime.printable import printable
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).disable("image")
@@ -21,17 +21,8 @@ class PageMaker:
 
     def __init__(self, **shared: Any) -> None:
         """Reads the templates of this package."""
-        self._environment = Environment(
-            loader=PackageLoader("pipeline.review", "html"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._environment.filters |= {
-            "printable": lambda text: printable(str(text)),
-            "markdown": lambda text: Markup(_MARKDOWN.render(printable(text))),
-        }
+        self._environment = page_templates("pipeline.review", "html")
+        self._environment.filters["markdown"] = _as_markdown
         self._environment.globals |= shared
 
     def share(self, **values: Any) -> None:
@@ -65,3 +56,7 @@ class PageMaker:
 
     def _error(self, status: int, title: str, text: str) -> Response:
         return self.page("error.html.j2", status, title=title, text=text)
+
+
+def _as_markdown(text: str) -> Markup:
+    return Markup(_MARKDOWN.render(printable(text)))

@@ -20,7 +20,8 @@ import psutil
 import ray
 
 from pipeline.labeling.label_config import WorkersConfig
-from pipeline.runtime.errors import ConfigError, Fault, PairmillError, StoppedError
+from pipeline.labeling.ray_watch import watched_ray
+from pipeline.runtime.errors import ConfigError, Fault, PairmillError, RayLostError, StoppedError
 from pipeline.runtime.faults import first_line
 from pipeline.runtime.phases import phase
 from pipeline.runtime.reporter import Reporter
@@ -57,6 +58,7 @@ def ray_session(workers: WorkersConfig, reporter: Reporter | None = None) -> Ite
         ConfigError: the cluster cannot be used, or Ray refuses the size of a private instance.
         RayStartError: a private instance did not start.
         StoppedError: SIGTERM came while Ray started.
+        RayLostError: a process of a private instance died.
     """
     with redirect_stdout(sys.stderr), _connection(workers, reporter):
         yield
@@ -82,10 +84,18 @@ def _connection(workers: WorkersConfig, reporter: Reporter | None) -> Iterator[N
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     with phase(reporter, "starting Ray"):
         folder = _start_private(workers)
+    lost = False
     try:
-        yield
+        with watched_ray(folder):
+            yield
+    except RayLostError:
+        lost = True
+        raise
     finally:
-        ray.shutdown()
+        if lost:  # and Ray's own end would wait for it, and then end this process
+            _end_processes_of(folder)
+        else:
+            ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from schemas.error_bounds import ErrorBound
 from schemas.labels import Status
 from schemas.manifest import OUTCOMES
 from schemas.pairs import GOLD_VALUES
@@ -175,6 +176,9 @@ class Quality(Record):
         canary: of the run's canaries; None where it had none.
         drift: against the snapshot before.
         notes: for people: what could not be read or measured, and why.
+        bound: how often its preferences are wrong at most, as the manifest has it.
+        audit: the share of its preferences that agree with people, by pairs drawn from it; None
+            where no gold set was drawn.
         criteria: those of the judge's rubric, or of the rows' own, by name.
     """
 
@@ -197,6 +201,8 @@ class Quality(Record):
     canary: Agreement | None
     drift: Drift
     notes: tuple[str, ...] = ()
+    bound: ErrorBound | None = None
+    audit: Rate | None = None
     criteria: Mapping[str, Criterion] = field(default_factory=dict)
 
     def problems(self) -> list[str]:
@@ -213,7 +219,8 @@ class Quality(Record):
             ("votes_by_outcome", self.votes_by_outcome, self.votes),
             ("quarantined_by_reason", self.quarantined_by_reason, quarantined),
         )
-        drift = {"p_a_psi": self.drift.p_a_psi, "change": self.drift.preference_a_change}
+        audit = {} if self.audit is None else {"audit": self.audit}
+        drift = audit | {"p_a_psi": self.drift.p_a_psi, "change": self.drift.preference_a_change}
         return [
             *(
                 f"{name} are {sorted(got)}, expected {sorted(expected)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -36,6 +36,20 @@ class PolicyConfig(Frozen):
     """Of a reward model: the gap of two scores up to which they are a tie; by default the one that
     its calibration was fitted with. Without either every pair is undecided: what a score's point is
     worth is not known. 0 prefers whichever score is higher.
+    """
+    max_error: float | None = Field(default=None, gt=0, lt=0.5)
+    """What share of a snapshot's preferences may disagree with people at most. ``publish`` finds
+    the least confidence that keeps to it by the answers in ``gold.set``; below it a pair is
+    undecided.
+    """
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """How sure ``max_error`` is."""
+    loss: Literal["strict", "sided"] = "strict"
+    """Whether a preference is wrong where people see a tie (``strict``), or that does not count."""
+    bound_tries: int = Field(default=1, ge=1, le=100)
+    """How many bounds may be tried on one gold set: other answers, policies, judges and
+    calibrations each take one. Decide before the first: the chance to be wrong is divided
+    among them.
     """
     weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """How much each criterion of a rubric counts; by default as ``judge.rubric`` says, or the
@@ -88,7 +102,8 @@ def stop_rule(votes: VotesConfig) -> Rule:
 
 def label_rule(votes: VotesConfig, policy: PolicyConfig) -> Rule:
     """The rule by which votes become a label: the policy's values, else the judge's."""
-    given = policy.model_dump(exclude_none=True, exclude={"weights"})
+    names = {field.name for field in fields(Rule)} - {"weights"}
+    given = policy.model_dump(exclude_none=True, include=names)
     return Rule(**{**stop_rule(votes).__dict__, **given})
 
 

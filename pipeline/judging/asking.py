@@ -10,15 +10,23 @@ import json
 from dataclasses import asdict
 
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.renderings import CURRENT, Rendering
+from pipeline.judging.renderings import CURRENT, NARROW, Rendering
 
 
 def asking_of(judge: JudgeConfig, rendering: Rendering = CURRENT) -> str:
-    """The stop rule, the budget of votes and the rendering, as text that is equal for equal ones.
+    """The stop rule, the budget of votes and all renderings, as text that is equal for equal ones.
 
     Args:
         judge: the judge.
         rendering: the versions of what it is shown.
     """
-    how = {"votes": judge.votes.model_dump(mode="json"), "rendering": asdict(rendering)}
+    votes = judge.votes.model_dump(mode="json")
+    how = {"votes": votes, "rendering": asdict(rendering), "narrow": dict(NARROW)}
+    return json.dumps(how, sort_keys=True)
+
+
+def without_narrow(asking: str) -> str:
+    """The same as earlier versions stated it, which knew no narrow kinds."""
+    how = json.loads(asking)
+    how.pop("narrow", None)
     return json.dumps(how, sort_keys=True)

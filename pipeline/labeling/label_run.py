@@ -114,6 +114,7 @@ def label(
     *,
     dry_run: bool,
     retries: frozenset[Reason] = frozenset(),
+    rerender: frozenset[str] = frozenset(),
     run_id: str | None = None,
     canary: CanaryConfig | None = None,
     read_published: ReadPublished = nothing_published,
@@ -132,6 +133,7 @@ def label(
         reporter: receives the plan, the phases, the progress and the result.
         dry_run: only plan.
         retries: rows that are quarantined for one of these reasons are re-judged.
+        rerender: narrow kinds; rows that earlier versions judged are re-judged if they have one.
         run_id: the run's identity; a new one by default.
         canary: gold pairs that are judged among the others, if there are others to judge.
         read_published: reads which shards of the output are published; the footers of these are
@@ -169,7 +171,7 @@ def label(
             return plan_shards_by_tasks(planner, shards)
 
         judge_id = known.judge_id
-        again = Reopening(config.judge, run_id or new_run_id(), retries)
+        again = Reopening(config.judge, run_id or new_run_id(), retries, rerender)
         reporter = reporter.of_run(again.run_id)
         session.enter_context(logging_of(again.run_id, logging.WARNING))
         if lease is None and not dry_run:
@@ -259,6 +261,7 @@ def _judge(run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop) -> 
         run.canaries.corpus if run.canaries else None,
         run.epoch,
         run.budget,
+        run.reopening.rerender,
     )
     tasks = run.canaries.among(run.plan) if run.canaries else run.plan.tasks
     starts = Starts(run.output, judge_id, run.run_id)

@@ -12,15 +12,14 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import psutil
 import ray
 
 from pipeline.labeling.label_config import WorkersConfig
-from pipeline.labeling.ray_watch import watched_ray
+from pipeline.labeling.ray_watch import end_processes_of, watched_ray
 from pipeline.runtime.errors import ConfigError, Fault, PairmillError, RayLostError, StoppedError
 from pipeline.runtime.faults import first_line
 from pipeline.runtime.phases import phase
@@ -29,7 +28,6 @@ from pipeline.runtime.reporter import Reporter
 logger = logging.getLogger(__name__)
 _MiB = 2**20
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-_KILLED_S = 10  # until the processes of a Ray that did not start are gone
 
 
 class RayStartError(PairmillError):
@@ -92,11 +90,9 @@ def _connection(workers: WorkersConfig, reporter: Reporter | None) -> Iterator[N
         lost = True
         raise
     finally:
-        if lost:  # and Ray's own end would wait for it, and then end this process
-            _end_processes_of(folder)
-        else:
+        if not lost:  # else Ray would wait for what is gone, and then end this process
             ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -154,7 +150,7 @@ def _attempt(workers: WorkersConfig) -> str:
             )
     except BaseException as error:
         ray.shutdown()
-        _end_processes_of(folder)
+        end_processes_of(folder)
         # Of its own processes Ray says by an Exception, a RuntimeError or a TimeoutError that they
         # did not start; by a ValueError, that they cannot start with these arguments.
         if isinstance(error, Exception) and not isinstance(error, PairmillError | ValueError):
@@ -190,17 +186,6 @@ def _own_sigterm() -> Iterator[None]:
         raise StoppedError("stopped by SIGTERM while Ray started; run it again") from ended
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _end_processes_of(folder: str) -> None:
-    """Kills what a failed start has left running: it would hold shared memory and cores."""
-    left = []
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):
-            if any(folder in argument for argument in process.cmdline()):
-                process.kill()
-                left.append(process)
-    psutil.wait_procs(left, _KILLED_S)
 
 
 def _what_to_look_at(failed: _NotStartedError, workers: WorkersConfig) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import select
+import shutil
 import signal
 import sys
 import threading
@@ -22,6 +23,7 @@ import ray
 from pipeline.runtime.errors import RayLostError
 
 _PROCESSES = ("raylet", "gcs_server")
+_KILLED_S = 10  # until killed processes are gone
 
 
 @contextmanager
@@ -66,11 +68,27 @@ def watched_ray(folder: str) -> Iterator[None]:
             os.close(descriptor)
         if lost:
             atexit.unregister(ray.shutdown)  # it waits for what is gone
-            atexit.register(_leave)
+            atexit.register(_leave, folder)
 
 
-def _leave() -> None:
-    """Ends the process where Ray's own code would crash it: it holds threads that cannot end."""
+def end_processes_of(folder: str) -> None:
+    """Kills what is left of a private Ray: it would hold shared memory and cores."""
+    left = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if any(folder in argument for argument in process.cmdline()):
+                process.kill()
+                left.append(process)
+    psutil.wait_procs(left, _KILLED_S)
+
+
+def _leave(folder: str) -> None:
+    """Ends what is left of Ray, and the process, which Ray's own code would crash.
+
+    Not before the process is done: once its raylet is gone, Ray may end it at any moment.
+    """
+    end_processes_of(folder)
+    shutil.rmtree(folder, ignore_errors=True)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(RayLostError.fault.exit_code)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -64,7 +64,7 @@ class RunSpec:
         rerender: narrow kinds; see ``pipeline.labeling.reopening``.
     """
 
-    config: LabelConfig
+    config: LabelConfig = field(repr=False)  # Ray Data logs what its operators are made with
     calibration: Calibration | None
     judge_id: str
     run_id: str

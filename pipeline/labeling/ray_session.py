@@ -9,7 +9,6 @@ import resource
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -19,7 +18,8 @@ from typing import Any
 import ray
 
 from pipeline.labeling.label_config import WorkersConfig
-from pipeline.labeling.ray_watch import end_processes_of, watched_ray
+from pipeline.labeling.ray_access import private_access, private_folder, refuse_open_cluster
+from pipeline.labeling.ray_watch import end_processes_of, remove, watched_ray
 from pipeline.runtime.errors import ConfigError, Fault, PairmillError, RayLostError, StoppedError
 from pipeline.runtime.faults import first_line
 from pipeline.runtime.phases import phase
@@ -41,9 +41,10 @@ def ray_session(workers: WorkersConfig, reporter: Reporter | None = None) -> Ite
     """Connects to Ray for the length of a block.
 
     Under ``ray job submit``, or wherever ``RAY_ADDRESS`` is set, that cluster is used. Otherwise
-    a private instance starts in a temporary folder, with a bounded object store, and ends with
-    the block; where it does not start, a second attempt is made. A machine without GPUs pretends
-    to have as many as the pool may reserve, since CPU engines are scheduled by the same rule.
+    a private instance starts in a temporary folder, with a bounded object store, for this job
+    alone, and ends with the block; where it does not start, a second attempt is made. A machine
+    without GPUs pretends to have as many as the pool may reserve, since CPU engines are scheduled
+    by the same rule.
 
     Meanwhile ``sys.stdout`` is standard error: Ray prints what happens to its workers there,
     whatever its logging level, and standard output is read by machines.
@@ -53,7 +54,8 @@ def ray_session(workers: WorkersConfig, reporter: Reporter | None = None) -> Ite
         reporter: receives the phase of starting; None reports nothing.
 
     Raises:
-        ConfigError: the cluster cannot be used, or Ray refuses the size of a private instance.
+        ConfigError: the cluster cannot be used, or by everybody, or Ray refuses the size of a
+            private instance.
         RayStartError: a private instance did not start.
         StoppedError: SIGTERM came while Ray started.
         RayLostError: a process of a private instance died.
@@ -73,6 +75,7 @@ def _connection(workers: WorkersConfig, reporter: Reporter | None) -> Iterator[N
         with phase(reporter, "connecting to Ray"), _own_sigterm(), _cluster_errors(address):
             ray.init(**_QUIET)
         try:
+            refuse_open_cluster(address, workers)
             yield
         finally:
             ray.shutdown()
@@ -92,7 +95,7 @@ def _connection(workers: WorkersConfig, reporter: Reporter | None) -> Iterator[N
     finally:
         if not lost:  # else Ray would wait for what is gone, and then end this process
             ray.shutdown()
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
 
 
 @contextmanager
@@ -112,12 +115,12 @@ def _cluster_errors(address: str) -> Iterator[None]:
 class _NotStartedError(Exception):
     """One attempt to start a private Ray failed; its processes are gone, its folder is there."""
 
-    def __init__(self, folder: str, cause: str) -> None:
+    def __init__(self, folder: Path, cause: str) -> None:
         super().__init__(cause)
         self.folder = folder
 
 
-def _start_private(workers: WorkersConfig) -> str:
+def _start_private(workers: WorkersConfig) -> Path:
     """Starts a private Ray, a second time where the first attempt fails; returns its folder.
 
     Ray gives up on its own processes after 30 seconds, which a machine that is busy for a moment
@@ -127,24 +130,23 @@ def _start_private(workers: WorkersConfig) -> str:
         return _attempt(workers)
     except _NotStartedError as failed:
         logger.warning("Ray did not start (%s); starting it once more", failed)
-        shutil.rmtree(failed.folder, ignore_errors=True)
+        remove(failed.folder)
     try:
         return _attempt(workers)
     except _NotStartedError as failed:
         raise RayStartError(_what_to_look_at(failed, workers)) from failed
 
 
-def _attempt(workers: WorkersConfig) -> str:
-    # Short, for Unix sockets below it have at most 107 characters in their path.
-    folder = tempfile.mkdtemp(prefix="pairmill-", dir="/tmp")
+def _attempt(workers: WorkersConfig) -> Path:
+    folder = private_folder()
     try:
-        with _own_sigterm():
+        with _own_sigterm(), private_access():
             ray.init(
                 num_cpus=workers.local_cpus,
                 num_gpus=None if has_gpu() else math.ceil(workers.max * workers.gpus),
                 object_store_memory=workers.local_object_store_mb * _MiB,
                 include_dashboard=False,
-                _temp_dir=folder,
+                _temp_dir=str(folder),
                 _metrics_export_port=workers.local_metrics_port,
                 **_QUIET,
             )
@@ -153,13 +155,13 @@ def _attempt(workers: WorkersConfig) -> str:
         end_processes_of(folder)
         # Of its own processes Ray says by an Exception, a RuntimeError or a TimeoutError that they
         # did not start; by a ValueError, that they cannot start with these arguments.
+        cause = first_line(error).rstrip(".")
         if isinstance(error, Exception) and not isinstance(error, PairmillError | ValueError):
-            raise _NotStartedError(folder, first_line(error).rstrip(".")) from error
-        shutil.rmtree(folder, ignore_errors=True)
+            raise _NotStartedError(folder, cause) from error
+        remove(folder)
         if isinstance(error, ValueError):
-            said = first_line(error).rstrip(".")
             raise ConfigError(
-                f"Ray refuses to start with these settings ({said}); check "
+                f"Ray refuses to start with these settings ({cause}); check "
                 "workers.local_object_store_mb against the memory and /dev/shm of this machine, "
                 "and workers.local_cpus"
             ) from error

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 import psutil
@@ -27,7 +28,7 @@ _KILLED_S = 10  # until killed processes are gone
 
 
 @contextmanager
-def watched_ray(folder: str) -> Iterator[None]:
+def watched_ray(folder: Path) -> Iterator[None]:
     """Ends a block once a process of the private Ray in ``folder`` has died.
 
     Outside the main thread, which alone can be interrupted, nothing is watched.
@@ -71,34 +72,39 @@ def watched_ray(folder: str) -> Iterator[None]:
             atexit.register(_leave, folder)
 
 
-def end_processes_of(folder: str) -> None:
+def end_processes_of(folder: Path) -> None:
     """Kills what is left of a private Ray: it would hold shared memory and cores."""
     left = []
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
-            if any(folder in argument for argument in process.cmdline()):
+            if any(str(folder) in argument for argument in process.cmdline()):
                 process.kill()
                 left.append(process)
     psutil.wait_procs(left, _KILLED_S)
 
 
-def _leave(folder: str) -> None:
+def remove(folder: Path) -> None:
+    """Removes the folder of a private Ray, and the one around it."""
+    shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def _leave(folder: Path) -> None:
     """Ends what is left of Ray, and the process, which Ray's own code would crash.
 
     Not before the process is done: once its raylet is gone, Ray may end it at any moment.
     """
     end_processes_of(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(folder)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(RayLostError.fault.exit_code)
 
 
-def _processes_of(folder: str) -> list[psutil.Process]:
+def _processes_of(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
-            of_folder = any(folder in argument for argument in process.cmdline())
+            of_folder = any(str(folder) in argument for argument in process.cmdline())
             if process.name() in _PROCESSES and of_folder:
                 found.append(process)
     return found

@@ -37,6 +37,8 @@ class PolicyConfig(Frozen):
     its calibration was fitted with. Without either every pair is undecided: what a score's point is
     worth is not known. 0 prefers whichever score is higher.
     """
+    soft_weight: float | None = Field(default=None, ge=1, le=4)
+    """How many sampled votes a soft one counts for; by default as its judge had it."""
     weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """How much each criterion of a rubric counts; by default as ``judge.rubric`` says."""
 
@@ -59,6 +61,7 @@ class Rule:
         undecided: what a pair whose votes decide nothing becomes.
         min_confidence: a label or a tie below this confidence becomes undecided.
         tie_band: gap of a reward model's scores up to which they are a tie; None: the fitted one.
+        soft_weight: how many sampled votes a soft one counts for; None: as it is stored.
         weights: of criteria, by name; empty where votes have none, or a score of their own.
     """
 
@@ -69,6 +72,7 @@ class Rule:
     undecided: Literal["abstain", "tie"] = "abstain"
     min_confidence: float = 0.0
     tie_band: float | None = None
+    soft_weight: float | None = None
     weights: tuple[tuple[str, float], ...] = ()
 
 
@@ -79,6 +83,7 @@ def stop_rule(votes: VotesConfig) -> Rule:
         margin_scale=votes.margin_scale,
         threshold=votes.threshold,
         tie_threshold=votes.tie_threshold,
+        soft_weight=votes.soft_weight if votes.soft_weight > 1 else None,
     )
 
 

@@ -20,5 +20,8 @@ def asking_of(judge: JudgeConfig, rendering: Rendering = CURRENT) -> str:
         judge: the judge.
         rendering: the versions of what it is shown.
     """
-    how = {"votes": judge.votes.model_dump(mode="json"), "rendering": asdict(rendering)}
+    votes = judge.votes.model_dump(mode="json")
+    if votes["soft_weight"] == 1:
+        del votes["soft_weight"]  # as before there was one
+    how = {"votes": votes, "rendering": asdict(rendering)}
     return json.dumps(how, sort_keys=True)

@@ -23,7 +23,6 @@ from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.judge_identity import ModelVersion, canonical_form, judge_id_of
 from pipeline.judging.parsing import Unparseable, Verdict, parse
 from pipeline.judging.reply_grammar import ReplyGrammar
-from pipeline.judging.scored_slots import scored_slots
 from pipeline.runtime.errors import ConfigError
 from schemas.contract import table_of
 from schemas.labels import LABELS
@@ -259,16 +258,6 @@ def test_shares_sum_to_their_total() -> None:
     )
     assert isinstance(parse(each, "1=0.4 2=0.4", "stop", 2), Unparseable)
     assert parse(one, "5", "stop", 2) == Verdict((5.0, 2.0), None, "")
-
-
-def test_the_slots_that_can_be_scored_and_their_literals() -> None:
-    letters = load_bundle("boxed-letter").formats["pair"].grammar
-    (slot,) = scored_slots(letters, 2)
-    assert (slot.before, dict(slot.literals)) == ("[[", {"A": "a", "B": "b", "C": "tie"})
-    points = load_bundle("prometheus-vision").formats["single"].grammar
-    (slot,) = scored_slots(points, 1)
-    assert (slot.before, list(slot.literals)) == ("[RESULT] ", ["1", "2", "3", "4", "5"])
-    assert scored_slots(load_bundle("json-scores").formats["pair"].grammar, 2) == []
 
 
 def test_judge_check_says_what_is_read_otherwise(tmp_path: Path) -> None:

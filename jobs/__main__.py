@@ -29,6 +29,7 @@ COMMANDS = {
     "judge": {
         "judge": "check a bundle, or repack a reward model's checkpoint for vLLM",
         "evaluate": "measure a judge on gold pairs or a public benchmark",
+        "gold": "bring people's answers in and out, and list them",
         "calibrate": "fit a judge's votes to gold pairs",
         "derive": "derive labels again from stored votes, without an engine",
     },

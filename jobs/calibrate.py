@@ -6,6 +6,7 @@ import sys
 
 from pipeline.aggregation.calibrate import calibrate
 from pipeline.engines.model_version import model_version
+from pipeline.gold.people import read_people
 from pipeline.judging.judge_cards import find_judge
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import Call, Command, Parser
@@ -41,6 +42,7 @@ def _run(call: Call[PipelineConfig]) -> int:
             lease,
             method=options.method,
             folds=options.folds,
+            people=read_people(output, config.gold),
         )
     return 0
 

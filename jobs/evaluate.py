@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from rich.console import Console
@@ -17,6 +18,7 @@ from pipeline.evaluation.evaluate import Task, evaluate, evaluation_folder, prev
 from pipeline.evaluation.evaluation_files import store_report
 from pipeline.evaluation.evaluation_report import make_report
 from pipeline.evaluation.evaluation_tables import print_report
+from pipeline.evaluation.other_judge import evaluate_other, other_of
 from pipeline.labeling.preview.show_preview import add_preview_option, show_preview
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import Call, Command, Parser
@@ -40,6 +42,9 @@ def _options(parser: Parser) -> None:
         help="sampling, votes, sizes of pictures of its published results")  # fmt: skip
     add("--control", action="append", default=[], metavar="NAME", help=names)
     add("--limit", type=int, metavar="N", help="only the first N pairs (of a part)")
+    add("--against", metavar="CONFIG|JUDGE",
+        help="compare with another judge on the same gold: by its configuration's\n"
+        "file, or by its id where it has labelled the pairs already")  # fmt: skip
     add_preview_option(parser)
     add("--name", help="names the evaluation; by default benchmark or input")
 
@@ -48,14 +53,21 @@ def _run(call: Call[PipelineConfig]) -> int:
     options = call.options
     task = _task(options)
     config = call.config(*_published_settings(task))
+    task = replace(task, gold=config.gold)
     if options.preview is not None:
         layout = layout_of(config.judge, config.engine)
         show_preview(preview_task(config, task, layout, options.preview), call.reporter)
         return 0
+    against = None
+    if options.against is not None:
+        against = other_of(options.against, config, options.output)
     # Standard output is for the report; progress of the labeling runs goes beside it.
     reporter = Reporter(Console(file=sys.stderr, soft_wrap=True), style=options.log)
     result = evaluate(config, task, options.output, reporter)
-    report = make_report(config, task, result)
+    other = None
+    if against is not None:
+        other = evaluate_other(against, config, task, options.output, reporter)
+    report = make_report(config, task, result, other)
     output, folder = Store(options.output), evaluation_folder(task, result.card)
     store_report(report, result.rows, output, folder)
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140)

@@ -122,7 +122,9 @@ def _write(
     if done is not None:
         _report(done, output, reporter)
     if options.measure:
-        measured = measure_again(output, options.measure, config.quality, config.input, reporter)
+        measured = measure_again(
+            output, options.measure, config.quality, config.input, reporter, config.gold
+        )
         reporter.event("measured", quality_fields(measured))
     if options.keep is not None:
         reporter.event("retention", retain(output, options.keep, lease))
@@ -146,7 +148,9 @@ def _publish(
         lease=lease,
         **_labels(options, config, output),
         max_bad_shards=config.quarantine.max_shards,
-        gate=gate_for(config.gate, config.quality, config.input, canary, reporter),
+        gate=gate_for(
+            config.gate, config.quality, config.input, canary, reporter, gold=config.gold
+        ),
     )
 
 

@@ -145,12 +145,15 @@ LABELS = versioned(
             # Pairs that share it are alike and count together in statistics: a hash of the
             # prompt's media, or of its text where it has none; see pipeline.pairs.prompts.
             ("cluster", pa.string()),
+            # The rubric that the row was asked by, as JSON, where it has one of its own: its
+            # criteria, and their weights, which changed no vote. Null: by the judge's.
+            ("rubric", pa.string()),
         ]
     ),
 )
 
 # Columns that parts of labels v2 may lack: they are null then.
-ADDED = ("cluster",)
+ADDED = ("cluster", "rubric")
 
 
 def labels_v2(table: pa.Table, columns: Sequence[str] | None = None) -> pa.Table:

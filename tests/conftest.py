@@ -46,15 +46,21 @@ settings.load_profile("quick")
 _OBJECT_STORE_BYTES = 120 * 2**20
 # What starts a Ray of its own, beside all files that have tests on the shared one.
 _OWN_RAY = {"test_job_submit.py", "test_label_s3.py", "test_nodes.py"}
-_DECODES = re.compile(r"decode_image|evaluation\.controls|tests\.(pictures|videos) import")
+# Files that import what takes seconds, by what that is.
+_SHARED = {
+    "torch": re.compile(
+        r"decode_image|evaluation\.controls|tests\.(pictures|videos) import|safetensors"
+    ),
+    "sklearn": re.compile(r"calibration_fit|sklearn"),
+}
 
 
 class _Files(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """What one process runs where there are several (``pytest -n 2``).
 
-    A file is never divided. All files that need Ray are one process's, one after the other, and
-    so are those with engines: two cores bear one of each. Files that decode pictures and clips
-    are one process's too: the first of them imports torch, which takes seconds.
+    A file is never divided, and files that share what takes long to start are one process's:
+    engines, torch, scikit-learn. The first process begins with engines, the other with files that
+    need Ray, which it keeps; unit tests, of many short files, come last, so that all end together.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -64,16 +70,35 @@ class _Files(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
 @functools.cache
 def _group_of(file: Path) -> str:
     text = file.read_text(encoding="utf-8")
-    if file.name in _OWN_RAY or "shared_ray" in text:
-        return "ray"
     if "mark.engine" in text:
         return "engine"
-    return "media" if _DECODES.search(text) else str(file)
+    if _needs_ray(file):
+        return str(file)
+    return next((name for name, imports in _SHARED.items() if imports.search(text)), str(file))
+
+
+def _needs_ray(file: Path) -> bool:
+    return file.name in _OWN_RAY or "shared_ray" in file.read_text(encoding="utf-8")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sorts files into the order in which processes take them."""
+    items.sort(key=lambda item: _rank_of(item.path))
+
+
+@functools.cache
+def _rank_of(file: Path) -> int:
+    if _group_of(file) == "engine":
+        return 0
+    if _needs_ray(file):
+        return 1
+    return 3 if file.parent.name == "unit" else 2
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Files:
     """Not ``--dist loadgroup``: xdist 3.8 marks groups in node ids that pytest 9 ignores."""
+    config.option.loadscopereorder = False  # files with few tests are not the short ones
     return _Files(config, log)
 
 

@@ -50,6 +50,7 @@ def judged(
     decision = labeler.decide(votes)
     label = {name: getattr(decision, name) for name in DECIDED}
     label |= {"votes": [each.as_row() for each in votes], "n_votes": len(votes), "cluster": None}
+    label |= {"rubric": None, "criteria": decision.as_row()["criteria"]}
     return JudgedPair(read(row), label | {"policy_id": labeler.policy_id})
 
 

@@ -15,6 +15,7 @@ from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import shard_key
 from pipeline.parts.commit import commit_part
 from pipeline.parts.units import Unit
+from pipeline.runtime.digest import digest
 from pipeline.snapshots.quality.canary_agreement import Canary
 from pipeline.snapshots.quality.measure_snapshot import measure, read_quality
 from pipeline.snapshots.quality.snapshot_counts import QualityConfig
@@ -25,7 +26,7 @@ from schemas.quality import TOKENS, Quality, Rate
 from tests.calibrations import scored
 from tests.derivations import Row, rows_of
 from tests.publishing import LabeledInput
-from tests.shards import pair, response, shard_bytes
+from tests.shards import hash_of, pair, response, shard_bytes
 
 _UNIT_ROWS = 16
 ALL = QualityConfig(length_groups=100, threads=3)
@@ -49,11 +50,16 @@ class Corpus(LabeledInput):
         votes: Sequence[Cast],
         group_rows: int = 1_000,
         labeler: Labeler | None = None,
+        identified: bool = False,
     ) -> None:
-        """Writes a shard, in place of its earlier version, and labels its rows by these votes."""
+        """Writes a shard, in place of its earlier version, and labels its rows by these votes.
+
+        Labels of ``identified`` pairs have the ids, hashes and clusters that a run gives them.
+        """
         self.pairs[name] = pairs
         put(self.source, name, pairs, group_rows)
-        self.shards[name] = label(self, self.output, self.source, name, votes, labeler)
+        known = pairs if identified else ()
+        self.shards[name] = label(self, self.output, self.source, name, votes, labeler, known)
 
     def canary(self, run_id: str, pairs: list[Row], votes: Sequence[Cast]) -> Canary:
         """Writes canaries, and what a run has judged them to be."""
@@ -83,8 +89,9 @@ def label(
     name: str,
     votes: Sequence[Cast],
     labeler: Labeler | None = None,
+    known: Sequence[Row] = (),
 ) -> list[Row]:
-    """Commits the labels of a shard, in units."""
+    """Commits the labels of a shard, in units; ``known`` are its pairs, to identify them by."""
     labeler = labeler or Labeler.of(labeled.made.judge)
     (entry,) = source.list(name)
     key = shard_key(name, entry.size, source.content_key(entry))
@@ -93,6 +100,9 @@ def label(
         unit = Unit(name, key, start, min(len(votes), start + _UNIT_ROWS))
         cast = votes[start : unit.stop]
         made = rows_of(cast, labeler, labeled.made.judge_id, start, name)
+        for row, each in zip(made, known[start:], strict=False):
+            row |= {"pair_id": each["pair_id"], "pair_hash": hash_of(each)}
+            row |= {"cluster": digest(each["prompt"])}
         assert commit_part(output, labeled.made.judge_id, unit, made)
         rows += made
     return rows

@@ -12,6 +12,8 @@ from pipeline.aggregation.calibration_fit import GoldVotes, Method, fit_calibrat
 from pipeline.aggregation.decisions import decide
 from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
 from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule
+from pipeline.gold.people import NOBODY, People
+from pipeline.gold.roles import calibrating
 from pipeline.judging.bundle import Format
 from pipeline.judging.judge_cards import read_card
 from pipeline.judging.judge_config import JudgeConfig
@@ -39,6 +41,7 @@ def calibrate(
     *,
     method: Method = "auto",
     folds: int = 5,
+    people: People = NOBODY,
 ) -> Calibration:
     """Fits a calibration to a judge's stored votes about gold pairs and puts it into its card.
 
@@ -52,6 +55,8 @@ def calibrate(
         lease: of the output.
         method: ``platt``, ``isotonic``, or ``auto`` by the number of gold pairs.
         folds: of cross-fitting: measures are of pairs that a fit has not seen.
+        people: answers that count as gold of their pairs; those that are to test error bounds are
+            left out (``pipeline.gold.roles``).
 
     Raises:
         ConfigError: the judge has no pairs to calibrate on, or there are fewer than two folds.
@@ -71,7 +76,10 @@ def calibrate(
             f"{output.uri}: judge {judge_id[:16]} of this configuration has labelled nothing here; "
             "run pairmill label with it on the gold pairs first, with the same configuration"
         )
-    judged = read_judged(gold_uri, input_config, output, judge_id)
+    judged = read_judged(gold_uri, input_config, output, judge_id, None, people)
+    places = [(str(each.label["pair_hash"]), _cluster(each)) for each in judged]
+    kept = calibrating(people, places)
+    judged = [each for each, may in zip(judged, kept, strict=True) if may]
     scores = judge.declared_format.family == "reward"
     rule = label_rule(judge.votes, PolicyConfig(tie_band=0.0 if scores else None))
     pairs = [gold_votes(each, rule, judge.declared_format) for each in judged if _usable(each)]
@@ -100,10 +108,14 @@ def gold_votes(judged: JudgedPair, rule: Rule, format_: Format) -> GoldVotes:
             "its values under input.map.gold"
         )
     votes = [Vote.from_row(row) for row in label["votes"]]
-    prompt = cluster_key(label["cluster"], judged.pair["messages"])
+    prompt = _cluster(judged)
     decision = decide(format_, votes, rule)
     share = float(decision.p_a_raw or 0)
     return GoldVotes(label["pair_hash"], prompt, votes, share, _OUTCOMES[gold], decision.preference)
+
+
+def _cluster(judged: JudgedPair) -> int:
+    return cluster_key(judged.label["cluster"], judged.pair["messages"])
 
 
 def _usable(judged: JudgedPair) -> bool:

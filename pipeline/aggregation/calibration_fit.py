@@ -5,14 +5,12 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any, Literal
 
 import numpy as np
-import sklearn
 from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
 
 from pipeline.aggregation.calibration import (
     FEATURES,
@@ -113,7 +111,7 @@ def fit_calibration(
         gold_pairs=len(pairs),
         gold=source,
         fitted_at=datetime.datetime.now(datetime.UTC),
-        fitted_with=f"scikit-learn {sklearn.__version__}",
+        fitted_with=f"scikit-learn {metadata.version('scikit-learn')}",
         figures={
             "pairs": len(pairs),
             "ties": int(np.sum(gold == 0.5)),
@@ -212,6 +210,8 @@ def _fit_weights(x: Floats, gold: Floats) -> Weights:
     negative weight (they are correlated, so that one may offset the others) is left out, and the
     rest fitted again.
     """
+    from sklearn.linear_model import LogisticRegression  # here, since it takes a second
+
     both_ways = np.concatenate([x, -x, x, -x])
     target = np.repeat([1, 0, 0, 1], len(x))
     share = np.concatenate([gold, gold, 1 - gold, 1 - gold]) / 2
@@ -237,6 +237,8 @@ def _fit_knots(x: Floats, gold: Floats, weights: Weights) -> Knots:
     same as fitting to every pair in both directions. It never reaches one, however many pairs
     agree: the most is what one contradiction among all would leave.
     """
+    from sklearn.isotonic import IsotonicRegression
+
     score = x @ np.array(weights)
     decided = score != 0
     if not np.any(decided):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.gold.people import NOBODY, People
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.isolated_reading import open_groups
 from pipeline.pairs.shards import list_shards, open_input, shard_key
@@ -32,6 +33,7 @@ def read_judged(
     output: Store,
     judge_id: str,
     hashes: Store | None = None,
+    people: People = NOBODY,
 ) -> list[JudgedPair]:
     """Every row of the input that has a gold value and a label of this judge, in input order.
 
@@ -43,24 +45,36 @@ def read_judged(
         output: the output root that the judge's parts are under.
         judge_id: whose labels.
         hashes: keeps the hashes of local files; the output by default.
+        people: answers that count as gold of their pairs, in place of the input's.
 
     Raises:
-        InputError: no row has both.
+        InputError: no row has both, or people answered about none of these pairs.
         StorageError: the store fails.
     """
     source, prefix = open_input(input_uri)
     contents = ContentKeys(source, hashes or output)
     judged: list[JudgedPair] = []
-    rows = gold = 0
+    rows = gold = answered = 0
     for entry in list_shards(source, prefix):
         key = shard_key(entry.key, entry.size, contents.of(entry))
         labels = {row["row"]: row for row in read_labels(output, judge_id, key)}
         for number, pair in enumerate(_pairs(source, entry, config)):
             rows += 1
+            said = people.gold.get(str(labels[number]["pair_hash"])) if number in labels else None
+            if said is not None:
+                answered += 1
+                pair = {**pair, "gold": said}
             if pair["gold"] is not None or pair["gold_scores"] is not None:
                 gold += 1
                 if number in labels and labels[number]["decided_by"] != BY_GOLD:
                     judged.append(JudgedPair(pair, labels[number]))
+    if people.set is not None and not answered:
+        raise InputError(
+            f"gold.set {people.set.name}: people have decided {len(people.gold)} of its "
+            f"{len(people.set.pairs)} pairs, and none of the {rows} rows of {source.path(prefix)} "
+            f"with a label of judge {judge_id[:16]} is one of them; expected the input that the "
+            "pairs were drawn from, as it was then"
+        )
     if not judged:
         raise InputError(
             f"{source.path(prefix)}: {rows} rows, {gold} of them with gold, none with a label of "

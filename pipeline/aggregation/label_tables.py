@@ -60,7 +60,7 @@ def _pairs(group: Mapping[str, Any], labeler: Labeler) -> Iterator[dict[str, Any
         pair_hash = digest(group["pair_hash"], letters)
         yield {
             **group,
-            **labeler.decide(votes).as_row(),
+            **labeler.decide(votes, group["rubric"]).as_row(),
             "pair_id": f"{group['pair_id']}#{letters}",
             "pair_hash": pair_hash,
             "label_id": label_id(pair_hash, group["judge_id"]),

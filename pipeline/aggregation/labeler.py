@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 from pipeline.aggregation.calibration import Calibration
-from pipeline.aggregation.criteria_weights import weighted, weights_of
+from pipeline.aggregation.criteria_weights import (
+    weighted,
+    weights_of,
+    weights_of_row,
+    weights_of_rows,
+)
 from pipeline.aggregation.decisions import Decision, decide
 from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule, policy_id
 from pipeline.judging.bundle import Format
@@ -42,14 +47,23 @@ class Labeler:
         """
         policy = policy or PolicyConfig()
         weights = tuple(sorted(weights_of(judge, policy).items()))
-        rule = replace(label_rule(judge.votes, policy), weights=weights)
+        of_rows = tuple(sorted(weights_of_rows(judge, policy).items()))
+        rule = label_rule(judge.votes, policy)
+        rule = replace(rule, weights=weights, row_weights=of_rows)
         identity = policy_id(rule, calibration.calibration_id if calibration else None)
         return cls(judge.declared_format, rule, calibration, identity)
 
-    def decide(self, votes: Sequence[Vote]) -> Decision:
-        """The label's decided columns."""
-        return decide(self.format, self.weighted(votes), self.rule, self.calibration)
+    def decide(self, votes: Sequence[Vote], rubric: str | None = None) -> Decision:
+        """The label's decided columns.
 
-    def weighted(self, votes: Sequence[Vote]) -> list[Vote]:
-        """Votes with their scores by the weights of criteria."""
-        return weighted(votes, dict(self.rule.weights))
+        Args:
+            votes: every vote of a row.
+            rubric: the row's own, as labels store it.
+        """
+        return decide(self.format, self.weighted(votes, rubric), self.rule, self.calibration)
+
+    def weighted(self, votes: Sequence[Vote], rubric: str | None = None) -> list[Vote]:
+        """Votes with their scores by the weights of criteria; as :meth:`decide`."""
+        if rubric is None:
+            return weighted(votes, dict(self.rule.weights))
+        return weighted(votes, weights_of_row(rubric, dict(self.rule.row_weights)))

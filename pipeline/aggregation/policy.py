@@ -40,7 +40,9 @@ class PolicyConfig(Frozen):
     soft_weight: float | None = Field(default=None, ge=1, le=4)
     """How many sampled votes a soft one counts for; by default as its judge had it."""
     weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
-    """How much each criterion of a rubric counts; by default as ``judge.rubric`` says."""
+    """How much each criterion of a rubric counts; by default as ``judge.rubric`` says, or the
+    row's own rubric.
+    """
 
 
 # Of what a rule makes of votes, and part of every policy's identity: raise it with any change to
@@ -63,6 +65,7 @@ class Rule:
         tie_band: gap of a reward model's scores up to which they are a tie; None: the fitted one.
         soft_weight: how many sampled votes a soft one counts for; None: as it is stored.
         weights: of criteria, by name; empty where votes have none, or a score of their own.
+        row_weights: of criteria of rows with rubrics of their own, where the policy gives some.
     """
 
     prior: float = 1.0
@@ -74,6 +77,7 @@ class Rule:
     tie_band: float | None = None
     soft_weight: float | None = None
     weights: tuple[tuple[str, float], ...] = ()
+    row_weights: tuple[tuple[str, float], ...] = ()
 
 
 def stop_rule(votes: VotesConfig) -> Rule:
@@ -95,7 +99,8 @@ def label_rule(votes: VotesConfig, policy: PolicyConfig) -> Rule:
 
 def rule_record(rule: Rule) -> dict[str, object]:
     """A rule as JSON; without weights or a band where there are none, as before there were any."""
-    record = {**asdict(rule), "weights": dict(rule.weights)}
+    record = asdict(rule)
+    record |= {name: dict(record[name]) for name in ("weights", "row_weights")}
     return {name: value for name, value in record.items() if value not in ({}, None)}
 
 

@@ -38,7 +38,8 @@ class Relabeler:
         self._numbers = itertools.count()
         self._facts: dict[tuple[Any, ...], int] = {}  # what counts of a vote -> its number
         self._votes: dict[tuple[int, int], Vote] = {}  # its number, and its place in the row
-        self._rows: dict[tuple[int, ...], Row] = {}  # the numbers of a row's votes -> its columns
+        # A row's own rubric and the numbers of its votes -> its columns.
+        self._rows: dict[tuple[str | None, tuple[int, ...]], Row] = {}
 
     def table(self, table: pa.Table) -> pa.Table:
         """The same rows, with the decided columns and ``policy_id`` of the labeler.
@@ -53,7 +54,8 @@ class Relabeler:
         counts = pc.fill_null(pc.list_value_length(votes), 0).to_pylist()
         starts = list(itertools.accumulate(counts, initial=0))
         flat = pc.list_flatten(votes)
-        decided = list(self._decisions(flat, starts, table["status"].to_pylist()))
+        stated = (table[name].to_pylist() for name in ("status", "rubric"))
+        decided = list(self._decisions(flat, starts, *stated))
         columns = {**_columns(table, decided), _TEXTS: _rationales(table, flat, starts, decided)}
         voted = pa.array([count > 0 for count in counts], pa.bool_())
         columns["decided_by"] = pc.if_else(voted, table["judge_id"], table["decided_by"])
@@ -63,18 +65,23 @@ class Relabeler:
         return table.select(LABELS.names).replace_schema_metadata(LABELS.metadata)
 
     def _decisions(
-        self, flat: pa.StructArray, starts: list[int], before: list[str]
+        self,
+        flat: pa.StructArray,
+        starts: list[int],
+        before: list[str],
+        rubrics: list[str | None],
     ) -> Iterator[Row | None]:
         """The decided columns of each row; None of a row that stays as it is."""
         numbers = self._number(flat)
         superseded = pc.fill_null(pc.struct_field(flat, "superseded"), False).to_pylist()
-        for (start, stop), status in zip(itertools.pairwise(starts), before, strict=True):
+        places = itertools.pairwise(starts)
+        for (start, stop), status, rubric in zip(places, before, rubrics, strict=True):
             if all(superseded[start:stop]):  # none counts, as where there is none
                 yield None
                 continue
-            kind = tuple(numbers[start:stop])
+            kind = rubric, tuple(numbers[start:stop])
             if (row := self._rows.get(kind)) is None:
-                row = self._rows[kind] = self._decide(kind, flat[start:stop])
+                row = self._rows[kind] = self._decide(*kind, flat[start:stop])
             quarantined = row["status"] == Status.QUARANTINED == status
             yield None if quarantined else row
 
@@ -87,7 +94,7 @@ class Relabeler:
         facts = zip(*(_hashable(pc.struct_field(flat, name)) for name in _FACTS), strict=True)
         return [number(fact, next(numbers)) for fact in facts]
 
-    def _decide(self, kind: tuple[int, ...], votes: pa.StructArray) -> Row:
+    def _decide(self, rubric: str | None, kind: tuple[int, ...], votes: pa.StructArray) -> Row:
         """A decision whose rationale is the place of the vote that explains it."""
         cast = []
         for place, number in enumerate(kind):
@@ -95,7 +102,7 @@ class Relabeler:
                 vote = Vote.from_row({**votes[place].as_py(), _TEXTS: place})
                 self._votes[number, place] = vote
             cast.append(vote)
-        return self._labeler.decide(cast).as_row()
+        return self._labeler.decide(cast, rubric).as_row()
 
 
 def _columns(table: pa.Table, decided: list[Row | None]) -> dict[str, pa.Array]:

@@ -30,12 +30,14 @@ class Chat:
             pictures are multiples of the model's factor.
         reply_prefix: what the reply is made to begin with.
         answer: the assistant's whole turn, where that is what is judged: the prompt ends with it.
+        criteria: what the reply is to have scores for by a row's own rubric; empty without one.
     """
 
     system: str | None
     parts: tuple[ChatPart, ...]
     reply_prefix: str = ""
     answer: str | None = None
+    criteria: tuple[str, ...] = ()
 
     @property
     def user(self) -> str:

@@ -17,6 +17,7 @@ from pipeline.engines.model_files import files_digest, model_files, verdict_file
 from pipeline.judging.judge_config import ModelConfig
 from pipeline.judging.judge_identity import ModelVersion
 from pipeline.runtime.errors import ConfigError
+from pipeline.runtime.faults import first_line
 from pipeline.store.disk_cache import user_cache
 from pipeline.store.file_hashes import FileHashes
 
@@ -80,7 +81,7 @@ def _commit(model: ModelConfig) -> str:
     try:
         config = hf_hub_download(model.name, "config.json", revision=model.revision)
     except HUB_ERRORS as error:
-        cause = str(error).strip().splitlines()[0]
+        cause = first_line(error)
         raise ConfigError(
             f"judge.model.name {model.name!r}: the hub does not return its commit ({cause}); pin "
             "judge.model.revision to a full commit hash, or name a local folder"

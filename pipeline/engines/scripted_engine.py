@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError
 from pipeline.engines.engine import Chat, Rendered, Reply, Sampling, Scalar, Score
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.reply_grammar import ReplyGrammar
 from pipeline.judging.reply_writer import beyond_the_scale, write_reply
 from pipeline.judging.soft_verdicts import NextToken, SlotReading, read_slot
 from pipeline.media.clip import Clip
@@ -97,13 +98,16 @@ class ScriptedEngine:
         async with self._slots:
             await asyncio.sleep(self._latency(prompt))
         scores = [_score(answer) for answer in self._answers(prompt.chat)]
-        text, finish = self._reply(scores), "stop"
+        grammar = self._judge.declared_format.grammar
+        if prompt.chat.criteria:
+            grammar = grammar.with_criteria(prompt.chat.criteria)
+        text, finish = _reply(grammar, scores), "stop"
         for marker, fault in self._script.faults.items():
             if marker in prompt.chat.user and not self._healed(marker):
                 if fault == "flip":
-                    text = self._reply([9, *[2] * (len(scores) - 1)])
+                    text = _reply(grammar, [9, *[2] * (len(scores) - 1)])
                 elif fault == "out_of_range":
-                    text = beyond_the_scale(self._judge.declared_format.grammar, len(scores))
+                    text = beyond_the_scale(grammar, len(scores))
                 else:
                     text, finish = await self._fail(fault)
         slot = await self._read_slot(text, sampling)
@@ -169,10 +173,11 @@ class ScriptedEngine:
         text = "".join(part if isinstance(part, str) else _pixels(part) for part in chat.parts)
         return self._judge.prompt_texts.answers_of(text)
 
-    def _reply(self, scores: Sequence[float]) -> str:
-        """The reply that gives these scores, in the judge's own grammar."""
-        counted = " and ".join(f"{score:g}" for score in scores)
-        return write_reply(self._judge.declared_format.grammar, scores, f"I count {counted}.")
+
+def _reply(grammar: ReplyGrammar, scores: Sequence[float]) -> str:
+    """The reply that gives these scores."""
+    counted = " and ".join(f"{score:g}" for score in scores)
+    return write_reply(grammar, scores, f"I count {counted}.")
 
 
 def _pixels(part: Image | Clip) -> str:

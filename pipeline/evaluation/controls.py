@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 import pyarrow as pa
 from PIL import ExifTags, Image
 
-from pipeline.evaluation.gold_rows import GoldRow, gold_rows, windows
+from pipeline.gold.gold_rows import GoldRow, gold_rows, windows
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.media.images import IMAGE_FORMATS, decode_image
 from pipeline.media.media_store import MediaStore

@@ -14,14 +14,14 @@ from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.relabel import Relabeler
 from pipeline.engines.engine import Layout
 from pipeline.engines.model_version import model_version
-from pipeline.evaluation import pair_measures
 from pipeline.evaluation.benchmarks.benchmark import Benchmark
 from pipeline.evaluation.benchmarks.benchmark_files import Request
 from pipeline.evaluation.benchmarks.benchmark_shards import load_benchmark
 from pipeline.evaluation.control_comparison import Comparison, compare
 from pipeline.evaluation.controls import Control, check_control, write_control
 from pipeline.evaluation.evaluation_measures import Family
-from pipeline.evaluation.gold_rows import gold_rows, write_first
+from pipeline.gold.gold_rows import gold_rows, has_gold, write_first
+from pipeline.gold.people import NOBODY, GoldConfig, People, read_people
 from pipeline.judging.judge_cards import find_judge
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.label_run import label
@@ -52,6 +52,8 @@ class Task:
         as_published: whether the configuration has the settings of the benchmark's published
             results.
         resamples: bootstrap resamples.
+        gold: the set of people's answers, beside those in the input; controls, and a limit, go by
+            the input's alone.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Task:
     controls: tuple[str, ...] = ()
     as_published: bool = False
     resamples: int = 2_000
+    gold: GoldConfig = field(default_factory=GoldConfig)
 
 
 @dataclass
@@ -106,12 +109,13 @@ def evaluate(config: LabelConfig, task: Task, output_uri: str, reporter: Reporte
         task.benchmark.check_judge(config.judge)
     controls = [check_control(name, config.judge) for name in task.controls]
     output = Store(output_uri)
-    config, input_uri, read = _gold_input(config, task, output)
+    config, input_uri, read = gold_input(config, task, output)
     version = model_version(config.judge.model, config.engine)
     card = find_judge(output, config.judge, version, config.engine.kind).card
     with ExitStack() as session:
         runs = _Runs(config, output, card, reporter, session)
-        rows, others = runs.judged(input_uri, config.input)
+        people = read_people(output, task.gold)
+        rows, others = runs.judged(input_uri, config.input, people)
         calibration = runs.labeler.calibration
         result = Evaluated(rows, others, card, calibration.gold_pairs if calibration else 0)
         for control in controls:
@@ -136,7 +140,7 @@ def preview_task(config: LabelConfig, task: Task, layout: Layout, count: int) ->
         task.benchmark.check_judge(config.judge)
     request = replace(task.request, limit=min(count, task.request.limit or count))
     with TemporaryDirectory(prefix="pairmill-preview-") as folder:
-        config, uri, _ = _gold_input(config, replace(task, request=request), Store(folder))
+        config, uri, _ = gold_input(config, replace(task, request=request), Store(folder))
         return replace(preview(config, uri, layout, count), input_uri=task.name)
 
 
@@ -170,7 +174,9 @@ class _Runs:
         """The family of the judge's format."""
         return self.config.judge.declared_format.about
 
-    def judged(self, input_uri: str, how: InputConfig) -> tuple[list[JudgedPair], int]:
+    def judged(
+        self, input_uri: str, how: InputConfig, people: People = NOBODY
+    ) -> tuple[list[JudgedPair], int]:
         """The judged pairs of an input, and how many have no gold for this judge's format."""
         config = self.config.model_copy(update={"input": how})
         judge_id = self._card["judge_id"]
@@ -181,22 +187,26 @@ class _Runs:
             label(config, input_uri, self.output.uri, self._reporter, dry_run=False)
         except QuarantineError as error:
             self.failures.append(error)
-        found = read_judged(input_uri, how, self.output, judge_id)
+        found = read_judged(input_uri, how, self.output, judge_id, None, people)
         format_ = self.config.judge.format
-        rows = [row for row in found if pair_measures.has_gold(row.pair, self.family)]
+        rows = [row for row in found if has_gold(row.pair, self.family)]
         if not rows:
             column = "gold" if self.family == "pair" else "gold_scores"
             raise InputError(
                 f"{input_uri}: {len(found)} labelled pairs have gold, none of them in {column}, "
                 f"which judges of format {format_} are measured against"
             )
-        return _aggregated(rows, self.labeler), len(found) - len(rows)
+        return aggregated(rows, self.labeler), len(found) - len(rows)
 
 
-def _gold_input(
+def gold_input(
     config: LabelConfig, task: Task, output: Store
 ) -> tuple[LabelConfig, str, list[dict[str, Any]]]:
-    """The configuration and the URI that gold pairs are read by, and what a benchmark gave."""
+    """The configuration and the URI that gold pairs are read by, and what a benchmark gave.
+
+    Raises:
+        PairmillError: the data cannot be found or read.
+    """
     limit = task.request.limit
     folder = output.path(f"{EVALUATIONS}/{task.name}/pairs")
     if task.benchmark is not None:
@@ -244,7 +254,8 @@ def _identity(rows: Sequence[JudgedPair]) -> str:
     return digest(*(str(row.label["pair_hash"]) for row in rows))[:12]
 
 
-def _aggregated(rows: Sequence[JudgedPair], labeler: Labeler) -> list[JudgedPair]:
+def aggregated(rows: Sequence[JudgedPair], labeler: Labeler) -> list[JudgedPair]:
+    """The same rows with the labels of one labeler."""
     if all(row.label["policy_id"] == labeler.policy_id for row in rows):
         return list(rows)
     table = Relabeler(labeler).table(table_of([dict(row.label) for row in rows], LABELS))

@@ -43,7 +43,8 @@ def markdown(report: Mapping[str, Any], pictures: Sequence[str]) -> str:
     lines += [f"> **WARNING** {warning}\n" for warning in report["warnings"]]
     lines += [INTERVALS, ""]
     for section in sections(report):
-        lines += [f"## {section.title}", "", _row(section.header)]
+        lines += [f"## {section.title}", "", *([section.note, ""] if section.note else [])]
+        lines.append(_row(section.header))
         lines.append(_row([":--", *["--:"] * (len(section.header) - 1)]))
         lines += [*map(_row, section.rows), ""]
     lines += [f"![{name.rpartition('/')[2].rpartition('.')[0]}]({name})" for name in pictures]

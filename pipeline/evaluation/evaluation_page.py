@@ -6,12 +6,10 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from pipeline.evaluation.evaluation_measures import headline
 from pipeline.evaluation.evaluation_tables import INTERVALS, sections
 from pipeline.evaluation.measure_titles import interval, title_of
-from pipeline.runtime.printable import printable
+from pipeline.runtime.page_templates import page_templates
 
 
 def evaluation_page(report: Mapping[str, Any], charts: Mapping[str, bytes]) -> str:
@@ -21,24 +19,20 @@ def evaluation_page(report: Mapping[str, Any], charts: Mapping[str, bytes]) -> s
         report: what stands in ``evaluation.json``.
         charts: its charts as PNG, by name.
     """
-    environment = Environment(
-        loader=PackageLoader("pipeline.evaluation", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: printable(value) if isinstance(value, str) else value,
-    )
     overall = report["overall"]
     figures = [
         (title_of(name)[0], interval(overall[name], name))
         for name in (*headline(report["family"]), "coverage", "votes")
         if name in overall
     ]
-    return environment.get_template("evaluation.html.j2").render(
-        report=report,
-        figures=figures,
-        intervals=INTERVALS,
-        sections=sections(report),
-        charts={name: base64.b64encode(data).decode() for name, data in charts.items()},
+    return (
+        page_templates("pipeline.evaluation")
+        .get_template("evaluation.html.j2")
+        .render(
+            report=report,
+            figures=figures,
+            intervals=INTERVALS,
+            sections=sections(report),
+            charts={name: base64.b64encode(data).decode() for name, data in charts.items()},
+        )
     )

@@ -13,8 +13,10 @@ from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.evaluation import pair_measures
 from pipeline.evaluation.benchmarks.benchmark import Benchmark
 from pipeline.evaluation.benchmarks.published import differences
+from pipeline.evaluation.criteria_measures import criteria_statistics
 from pipeline.evaluation.evaluate import Evaluated, Task
 from pipeline.evaluation.evaluation_measures import MACRO, Family, statistics
+from pipeline.evaluation.judge_comparison import compare_judges
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.stats.agreement import calibration_curve, risk_coverage
 from pipeline.stats.bootstrap import Estimate, Macro, Statistic, Within, estimates
@@ -26,13 +28,16 @@ MOST_SLICES = 30  # of a kind; the largest are shown
 Estimates = dict[str, Estimate]
 
 
-def make_report(config: LabelConfig, task: Task, result: Evaluated) -> dict[str, Any]:
+def make_report(
+    config: LabelConfig, task: Task, result: Evaluated, other: Evaluated | None = None
+) -> dict[str, Any]:
     """Computes every measure, as it stands in ``evaluation.json``.
 
     Args:
         config: of the judge.
         task: what it was evaluated on.
         result: the judged pairs.
+        other: the same pairs by another judge; None where it is compared with none.
     """
     rows, family = result.rows, config.judge.declared_format.about
     prompts = len({pair_measures.prompt_of(row) for row in rows})
@@ -46,6 +51,10 @@ def make_report(config: LabelConfig, task: Task, result: Evaluated) -> dict[str,
         }
         for kind, groups in slices.items()
     }
+    against = None
+    if other is not None:
+        this, that = ((each.card, each.rows) for each in (result, other))
+        against = compare_judges(this, that, family, task.resamples)
     kind = f"{config.judge.format}/{config.judge.candidates}"
     return {
         "name": task.name,
@@ -65,6 +74,11 @@ def make_report(config: LabelConfig, task: Task, result: Evaluated) -> dict[str,
         "overall": _plain(overall),
         "slices": {name: _plain_slices(groups) for name, groups in measured.items()}
         | {"format": {kind: _plain(overall)}},
+        "criteria": {
+            name: _plain(_clustered(measures, rows, task.resamples))
+            for name, measures in criteria_statistics(rows, config.judge).items()
+        },
+        "against": None if against is None else asdict(against),
         "quarantined_by_reason": dict(
             Counter(r.label["reason"] for r in rows if r.label["reason"])
         ),
@@ -73,7 +87,11 @@ def make_report(config: LabelConfig, task: Task, result: Evaluated) -> dict[str,
         "as_published": task.as_published,
         "differences": _differences(benchmark, config, len(rows)),
         "controls": [asdict(comparison) for comparison in result.comparisons],
-        "warnings": _warnings(result, prompts),
+        "warnings": [
+            *_warnings(result, prompts),
+            *([against.warning] if against and against.warning else []),
+            *(f"the other judge: {failure}" for failure in (other.failures if other else ())),
+        ],
     }
 
 

@@ -41,11 +41,14 @@ class Section:
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    note: str = ""
 
 
 def sections(report: Mapping[str, Any]) -> list[Section]:
     """Every table of a report, in order."""
     found = [_estimates("All pairs", report["overall"])]
+    found += [_against(report["against"])] if report["against"] else []
+    found += [_criteria(report["criteria"])] if report["criteria"] else []
     if report["published"]:
         found += [_published(report["published"]), _differences(report["differences"])]
     found += [_slices(report, kind) for kind in _SLICES if report["slices"].get(kind)]
@@ -67,6 +70,8 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         for row in section.rows:
             table.add_row(*(escape(printable(cell)) for cell in row))
         console.print(table)
+        if section.note:
+            console.print(escape(printable(section.note)), soft_wrap=True)
     for warning in report["warnings"]:
         console.print(f"[bold red]WARNING[/bold red] {escape(printable(warning))}", soft_wrap=True)
 
@@ -88,6 +93,31 @@ def _estimates(title: str, estimates: Mapping[str, Any]) -> Section:
         for name in order
     )
     return Section(title, ("measure", "value [95 % interval]", "pairs"), rows)
+
+
+def _against(found: Mapping[str, Any]) -> Section:
+    rows = tuple(
+        (title_of(name)[0], interval(estimate, name)) for name, estimate in found["figures"].items()
+    )
+    note = found["statement"]
+    if found["left_out"]:
+        note += f"; {found['left_out']} pairs that only one has a label of are left out"
+    title = "Against another judge, on the same pairs"
+    return Section(title, ("measure", "value [95 % interval]"), rows, note)
+
+
+def _criteria(criteria: Mapping[str, Any]) -> Section:
+    known = {name for found in criteria.values() for name in found}
+    names = [name for name in TITLES if name in known]
+    rows = tuple(
+        (
+            criterion,
+            str(max((estimate["rows"] for estimate in found.values()), default=0)),
+            *(interval(found.get(name), name) for name in names),
+        )
+        for criterion, found in criteria.items()
+    )
+    return Section("Criteria", ("criterion", "pairs", *(title_of(n)[0] for n in names)), rows)
 
 
 def _published(entries: Sequence[Mapping[str, Any]]) -> Section:

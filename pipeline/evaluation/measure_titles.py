@@ -46,9 +46,26 @@ TITLES: dict[str, tuple[str, Unit]] = {
     "prompt_tokens": ("prompt tokens a pair", "tokens"),
     "output_tokens": ("output tokens a pair", "tokens"),
     "cached_tokens": ("cached tokens a pair", "tokens"),
+    "criterion_agreement": ("agrees with gold where its scores differ", "share"),
+    "criterion_winner": ("winner's mean", "number"),
+    "criterion_loser": ("loser's mean", "number"),
+    "criterion_mean": ("mean", "number"),
+    "criterion_spread": ("spread (standard deviation of scores)", "number"),
+    "criterion_equal": ("pairs with equal scores", "share"),
+    "criterion_missing": ("votes without it", "share"),
     "flipped": ("preferences that followed the candidates", "share"),
 }
-_MACRO, _SUFFIXES = "macro_", {"_true": "true", "_control": "control", "_difference": "difference"}
+_MACRO, _SUFFIXES = (
+    "macro_",
+    {
+        "_true": "true",
+        "_control": "control",
+        "_difference": "difference",
+        "_this": "this judge",
+        "_other": "the other",
+        "_gain": "gain",
+    },
+)
 
 
 def title_of(name: str) -> tuple[str, Unit]:

@@ -11,23 +11,10 @@ from pipeline.judging.votes import Vote, standing
 from pipeline.pairs.contents import candidate_texts
 from pipeline.pairs.prompts import cluster_key
 from schemas.labels import Status
-from schemas.pairs import GOLD_VALUES
 
 _SHARE_OF_A = {"a": 1.0, "tie": 0.5, "b": 0.0}
 # GenAI-Bench's four human votes, and the labels that are the same in other words.
 FOUR_WAY = {"leftvote": "a", "rightvote": "b", "tievote": "good", "bothbad_vote": "bad"}
-
-
-def has_gold(pair: Mapping[str, Any], about: str) -> bool:
-    """Whether a human has judged the row in a way that verdicts about it can be measured against.
-
-    Args:
-        pair: the row.
-        about: what verdicts are about: a ``pair``, a ``score`` or a ``ranking``.
-    """
-    if about != "pair":
-        return bool(pair["gold_scores"]) and None not in pair["gold_scores"]
-    return pair["gold"] in GOLD_VALUES
 
 
 def prompt_of(judged: JudgedPair) -> int:

@@ -98,6 +98,8 @@ def _contents(record: ExportRecord, config: ExportConfig) -> Iterator[str]:
         first = [tier, f"{tiers[tier]:g}"] if tiers else []
         rows.append([*first, split, f"{count:,}"])
     yield _table(head, rows)
+    if TRAINER_FORMATS[record.format].holds == "rankings":
+        yield f"\nThey make {sum(file['rows'] for file in record.files):,} rankings.\n"
     yield "\nRows of one prompt are all in the same split.\n\n"
     if TRAINER_FORMATS[record.format].holds == "pairs":
         yield f"{_noise(record)}\n\n"

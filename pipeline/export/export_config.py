@@ -20,6 +20,7 @@ FormatName = Literal[
     "verl-rl",
     "jsonl",
     "pointwise",
+    "rankings",
 ]
 MediaMode = Literal["inline", "files", "references"]
 
@@ -35,7 +36,7 @@ class SelectionConfig(Frozen):
     """Only labels on which both orders of the responses agree."""
     ties: Literal["drop", "keep"] | None = None
     """``drop``, or ``keep`` where the format can hold them; by default ``keep`` for
-    ``pointwise``, whose scores are valid in a tie, and ``drop`` for all others.
+    ``pointwise`` and ``rankings``, which say as much, and ``drop`` for all others.
     """
     tiers: dict[str, float] = Field(default_factory=dict)
     """Subsets by least confidence, such as ``{high: 0.85, low: 0.75}``: a row is in the highest

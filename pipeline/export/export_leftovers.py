@@ -1,18 +1,19 @@
 """Removes what an earlier run of an export left among its rows, and nothing that is not ours.
 
 Trainers that read every file of a folder would take it for rows: files of parts that the export no
-longer has, as their receipts name them, and on a local disk unfinished ones with hidden names.
+longer has, as ``begun_files`` names them, and on a local disk unfinished ones with hidden names.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.export.export_parts import PartReceipt, receipts_folder
+from pipeline.export.begun_files import named_paths
+from pipeline.export.export_parts import receipts_folder
 from pipeline.store import local_files
 from pipeline.store.object_store import Store
 from pipeline.store.removal import remove_objects
@@ -38,7 +39,7 @@ def remove_leftovers(
     places = {path.rpartition("/")[0] for path in wanted}
     listed = [entry.key.removeprefix(f"{folder}/") for entry in output.list(folder)]
     beside = [path for path in listed if path.rpartition("/")[0] in places and path not in wanted]
-    ours = _of_receipts(output, folder).intersection(beside)
+    ours = _named(output, folder).intersection(beside)
     remove_objects(output, (f"{folder}/{path}" for path in sorted(ours)), lambda: None)
     if output.local:
         for place in sorted(places):
@@ -50,20 +51,12 @@ def remove_leftovers(
         )
 
 
-def _of_receipts(output: Store, folder: str) -> set[str]:
+def _named(output: Store, folder: str) -> set[str]:
     """The paths of all files that parts of this folder have had."""
     named: set[str] = set()
     for entry in output.list(receipts_folder(folder)):
-        named.update(receipt_paths(output.read(entry.key)))
+        named.update(named_paths(output.read(entry.key)))
     return named
-
-
-def receipt_paths(data: bytes) -> Sequence[str]:
-    """The paths of the files of a stored receipt; none of what is no receipt."""
-    try:
-        return [record["path"] for _, _, record in PartReceipt.parse(data).files]
-    except (ValueError, TypeError, KeyError):
-        return ()
 
 
 def _remove_unfinished(place: Path) -> None:

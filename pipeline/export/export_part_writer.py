@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.export import export_rules as rules
+from pipeline.export.begun_files import begin
 from pipeline.export.export_file import RowFile
 from pipeline.export.export_media import ExportMedia, MediaDropped, MisjoinedError
 from pipeline.export.export_parts import RECEIPT_VERSION, ExportPart, PartReceipt, PartSpec, Piece
 from pipeline.export.joined_rows import Row, joined_rows, misjoined
 from pipeline.export.labeled_example import Answer, Example
-from pipeline.pairs.contents import Part, media_of, question_parts
+from pipeline.export.ranked_rows import RankedRows, place_of
+from pipeline.pairs.contents import Message, Part, media_of, question_parts
 from pipeline.pairs.prompts import cluster_key
 from pipeline.runtime.errors import InputError
 from schemas.pairs import GOLD_VALUES
@@ -38,6 +40,7 @@ def write_part(spec: PartSpec, part: ExportPart) -> PartReceipt:
     try:
         for _, pieces in itertools.groupby(part.pieces, lambda piece: piece.shard.number):
             writing.write(list(pieces))
+        writing.end_set()
         receipt = writing.finish()
     except BaseException:
         writing.abort()
@@ -83,6 +86,7 @@ class _Writing:
             paths_only=() if spec.format.inline_videos else ("video",),
         )
         self._schema = spec.format.schema(spec.shape)
+        self._set: RankedRows | None = None  # that the rows before this one are of
 
     def write(self, pieces: Sequence[Piece]) -> None:
         """Writes the kept rows of pieces of one shard."""
@@ -91,9 +95,10 @@ class _Writing:
         for piece in pieces:
             piece.mark(kept)
         label_columns = (*_LABEL_COLUMNS, *spec.format.label_columns)
+        add = self._add if spec.format.holds == "rankings" else self._write
         for row in joined_rows(spec.output, spec.source, shard, spec.columns, label_columns, kept):
             try:
-                self._write(row.pair, row.label)
+                add(row.pair, row.label)
             except MisjoinedError as error:
                 raise misjoined(row.where, str(error)) from error
             except MediaDropped as error:
@@ -103,6 +108,21 @@ class _Writing:
                         "rows (export.media.strict=false)"
                     ) from error
                 self._drop(error.reason, f"{row.where}: {error.detail}")
+
+    def end_set(self) -> None:
+        """Writes the ranking of the ranked set at hand, or counts its labels as dropped."""
+        ended, self._set = self._set, None
+        if ended is None:
+            return
+        ranking = None if ended.problem else ended.ranking()
+        if ranking is None:
+            reason, detail = ended.problem or (rules.INCOMPLETE, "")
+            self._drop(reason, detail, ended.labels)
+            return
+        tier = self.spec.config.selection.tier_of(ended.confidence) or ""
+        example = ended.example(ranking, self._split(ended.first), tier)
+        self._write_rows(example)
+        self._count(example, 0, ended.labels)
 
     def finish(self) -> PartReceipt:
         """Completes all files."""
@@ -133,22 +153,45 @@ class _Writing:
         selection = self.spec.config.selection
         example = Example(
             pair_id=pair["pair_id"],
-            prompt=[
-                {"role": each["role"], "content": content}
-                for each, content in zip(pair["messages"], asked, strict=True)
-            ],
+            prompt=messages_of(pair, asked),
             answers=_answers(pair["candidates"], answers, label),
             label=label,
             source=pair["source"],
             split=self._split(pair),
             tier=selection.tier_of(label["confidence"] or 0.0) or "",
         )
-        file = self._file(example.tier, example.split)
-        for row in self.spec.format.rows(example, self.spec.shape):
-            file.write(row)
+        self._write_rows(example)
         self._count(example, sign)
         if not example.tie:
             self._count_preference(example, pair)
+
+    def _add(self, pair: Row, label: Row) -> None:
+        """Adds a row to the ranked set at hand, or begins another one with it."""
+        place = place_of(pair)
+        prompt: list[Message] = []
+        answers: list[Answer] = []
+        if (reason := self._refused(pair, label, 0)) is None and not place.all_letters:
+            reason = rules.NO_SET
+        problem = None if reason is None else (reason, "")
+        if problem is None:
+            try:
+                asked, contents = self._media.of_row(pair, label["pair_hash"])
+            except MediaDropped as error:
+                if self.spec.config.media.strict:
+                    raise
+                problem = error.reason, f"{pair['pair_id']}: {error.detail}"
+            else:
+                prompt = messages_of(pair, asked)
+                answers = _answers(pair["candidates"], contents, label)
+        if self._set is None or not self._set.takes(place, prompt, answers):
+            self.end_set()
+            self._set = RankedRows(place, pair)
+        self._set.add(place, prompt, answers, label, problem)
+
+    def _write_rows(self, example: Example) -> None:
+        file = self._file(example.tier, example.split)
+        for row in self.spec.format.rows(example, self.spec.shape):
+            file.write(row)
 
     def _refused(self, pair: Row, label: Row, sign: int) -> str | None:
         """Why the format or the balance of lengths does not take a row; None if they do."""
@@ -176,14 +219,15 @@ class _Writing:
     def _file(self, tier: str, split: str) -> RowFile:
         if (tier, split) not in self.files:
             path = self.spec.format.path(tier, split, self.number)
+            begin(self.spec.output, self.spec.folder, f"{self.number:05d}", [path])
             file = RowFile(self.spec.output, self.spec.folder, path, self._schema)
             self.files[tier, split] = file
         return self.files[tier, split]
 
-    def _count(self, example: Example, sign: int) -> None:
+    def _count(self, example: Example, sign: int, labels: int = 1) -> None:
         receipt = self.receipt
-        receipt.kept[f"{example.tier}/{example.split}"] += 1
-        receipt.sources[example.source or ""] += 1
+        receipt.kept[f"{example.tier}/{example.split}"] += labels
+        receipt.sources[example.source or ""] += labels
         receipt.longer += sign > 0
         receipt.shorter += sign < 0
 
@@ -202,10 +246,18 @@ class _Writing:
             for place, value in enumerate((1, pair["gold"] != preferred, stated)):
                 counts[place] += value
 
-    def _drop(self, reason: str, detail: str = "") -> None:
-        self.receipt.dropped[reason] += 1
+    def _drop(self, reason: str, detail: str = "", labels: int = 1) -> None:
+        self.receipt.dropped[reason] += labels
         if detail:
             self.receipt.details.setdefault(reason, detail)
+
+
+def messages_of(pair: Row, asked: Sequence[Sequence[Part]]) -> list[Message]:
+    """A pair's messages with their contents as they are exported."""
+    return [
+        {"role": each["role"], "content": content}
+        for each, content in zip(pair["messages"], asked, strict=True)
+    ]
 
 
 def _answers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,9 +21,6 @@ from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.store.object_store import Store
 
 _FOLDER = "_parts"  # hidden from `datasets`
-RECEIPT = rf"{_FOLDER}/\d{{5}}\.json"  # the path of a receipt in an export's folder
-
-
 RECEIPT_VERSION = 2
 
 # By prompt: labels of pairs that people have labelled, too; how many of them are wrong; and the sum
@@ -159,6 +157,9 @@ class PartReceipt:
         return cls(**stored)
 
 
+SetEnds = tuple[str | None, str | None]
+
+
 @dataclass(frozen=True)
 class ExportRange:
     """What is exported of a shard.
@@ -166,11 +167,14 @@ class ExportRange:
     Attributes:
         groups: rows and bytes of its row groups.
         kept: which of its rows are exported.
+        sets: of each row group, the ranked sets of the first and the last of these rows; empty
+            where parts may begin with any row group.
     """
 
     shard: LabeledShard
     groups: Sequence[tuple[int, int]]
     kept: NDArray[np.bool_]
+    sets: Sequence[SetEnds] = ()
 
 
 def cut_parts(
@@ -181,15 +185,22 @@ def cut_parts(
     Args:
         ranges: in the order of the shards.
         file_bytes: about so many bytes of exported rows, by what they take in the input.
-        file_rows: at most so many exported rows, unless a row group has more.
+        file_rows: at most so many exported rows, unless a row group has more, or a ranked set is in
+            several.
     """
     number, pieces, held_bytes, held_rows = 0, list[Piece](), 0.0, 0
+    last: str | None = None
     for each in ranges:
         start = 0
-        for rows, size in each.groups:
+        for (rows, size), (first, end) in itertools.zip_longest(
+            each.groups, each.sets or [(None, None)] * len(each.groups)
+        ):
             kept = each.kept[start : start + rows]
             count = int(kept.sum())
-            if pieces and (held_bytes >= file_bytes or held_rows + count > file_rows):
+            inside = first is not None and first == last  # of the set that the last piece ends with
+            last = end if count else last
+            full = held_bytes >= file_bytes or held_rows + count > file_rows
+            if pieces and count and full and not inside:
                 yield ExportPart(number, tuple(pieces))
                 number, pieces, held_bytes, held_rows = number + 1, [], 0.0, 0
             if count:

@@ -30,6 +30,7 @@ LENGTH = "length_balance"
 SHARD_CHANGED = "shard_changed"
 HAS_IMAGES, HAS_VIDEOS = "has_images", "has_videos"
 TURNS = "turns_do_not_alternate"
+NO_SET, INCOMPLETE = "ranked_set_not_stated", "ranking_incomplete"
 
 # What these reasons, and those that concern media, mean.
 MEANINGS = {
@@ -48,6 +49,8 @@ MEANINGS = {
     HAS_IMAGES: "has pictures, which the format cannot hold",
     HAS_VIDEOS: "has videos, which the format cannot hold",
     TURNS: "the turns of its prompt do not alternate, which the trainer demands",
+    NO_SET: "of a ranked set without its candidates: ingest it again, its labels are kept",
+    INCOMPLETE: "too few labels of its ranked set to give each candidate a place",
     "media_missing": "a medium could not be found",
     "media_forbidden": "a medium may not be read",
     "media_too_large": "a medium is too large",
@@ -64,7 +67,7 @@ _GRAM = 3
 def keeps_ties(format_: TrainerFormat, selection: SelectionConfig) -> bool:
     """Whether ties are exported."""
     if selection.ties is None:
-        return format_.holds == "scores"
+        return format_.holds != "pairs"
     return selection.ties == "keep"
 
 
@@ -78,6 +81,9 @@ def label_reasons(
         rules[TIE] = pc.equal(labels["status"], Status.TIE)
     if format_.holds == "scores":
         rules[NO_SCORES] = pc.is_null(labels["scores"])
+    if format_.holds == "rankings":  # a tie of two has neither
+        undecided = pc.and_(pc.is_null(labels["scores"]), pc.is_null(labels["preference"]))
+        rules[NO_SCORES] = pc.and_(undecided, pc.not_equal(labels["status"], Status.TIE))
     rules[LOW_CONFIDENCE] = pc.less(confidence, selection.min_confidence)
     if selection.tiers:
         rules[BELOW_TIERS] = pc.less(confidence, min(selection.tiers.values()))

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
+from pipeline.export.begun_files import BESIDE, begin
 from pipeline.export.dataset_card import card_of
 from pipeline.export.export_config import ExportConfig
 from pipeline.export.export_flow import TaskMap, task_map
@@ -270,9 +271,12 @@ class _Export:
         beside = format_.beside(record.layout())
         quality = read_quality(self._output, record.snapshot_id)
         card = card_of(record, self._manifest, self._config, quality)
+        begin(self._output, self._folder, BESIDE, [*beside, CARD])
         for path, data in {**beside, CARD: card.encode()}.items():
             self._output.put(f"{self._folder}/{path}", data)
         record = replace(record, beside=tuple(sorted([*beside, CARD])))
+        # It may hold pairs that were to be forgotten, and is for `clean` to remove then.
+        read_whole_manifest(self._output, record.snapshot_id)
         self._output.put(f"{self._folder}/{NAME}", record.to_json())
         return record
 

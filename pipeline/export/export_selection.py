@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.export import export_rules as rules
 from pipeline.export.export_config import ExportConfig
 from pipeline.export.export_flow import TaskMap
-from pipeline.export.export_parts import Balance, ExportRange
+from pipeline.export.export_parts import Balance, ExportRange, SetEnds
 from pipeline.export.labeled_shards import CHANGED, LABELED, labeled_shards
 from pipeline.export.prompt_cap import PromptCap
 from pipeline.export.shard_survey import Survey, Surveyor
@@ -36,6 +36,7 @@ class Selected:
     Attributes:
         kept: the bits of all rows, packed by ``numpy.packbits``; each shard begins a byte.
         groups: rows and bytes of the row groups of each shard, by its number.
+        sets: which ranked sets these begin and end with, if rankings are exported.
         dropped: rows by reason.
         longer, shorter: kept rows whose better response is the longer or the shorter one, if the
             selection compares responses.
@@ -46,6 +47,7 @@ class Selected:
 
     kept: NDArray[np.uint8]
     groups: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    sets: dict[int, list[SetEnds]] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
     longer: int = 0
     shorter: int = 0
@@ -112,7 +114,7 @@ class Selection:
             if (groups := selected.groups.get(shard.number)) is not None:
                 packed = selected.kept[self._starts[shard.number] :][: _bytes(shard.rows)]
                 kept = np.unpackbits(packed, count=shard.rows).astype(np.bool_)
-                yield ExportRange(shard, groups, kept)
+                yield ExportRange(shard, groups, kept, selected.sets.get(shard.number, ()))
 
     def _add(self, survey: Survey, found: Selected) -> None:
         if survey.changed:
@@ -121,6 +123,8 @@ class Selection:
         packed = np.packbits(survey.kept)
         found.kept[self._starts[survey.number] :][: len(packed)] = packed
         found.groups[survey.number] = survey.groups
+        if survey.sets:
+            found.sets[survey.number] = survey.sets
         found.dropped += survey.dropped
         found.longer += survey.longer
         found.shorter += survey.shorter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from pipeline.export.export_config import ExportConfig, MediaMode
+from pipeline.export.export_config import ExportConfig, MediaMode, SelectionConfig
 from pipeline.export.export_rules import HAS_IMAGES, HAS_VIDEOS
 from pipeline.export.jsonl_format import Jsonl
 from pipeline.export.llama_factory import LlamaFactory
@@ -12,7 +12,8 @@ from pipeline.export.ms_swift import MsSwift
 from pipeline.export.nemo_rl import NemoRl
 from pipeline.export.openrlhf import OpenRlhf
 from pipeline.export.pointwise_format import Pointwise
-from pipeline.export.trainer_format import TrainerFormat
+from pipeline.export.rankings import Rankings
+from pipeline.export.trainer_format import Holds, TrainerFormat
 from pipeline.export.trl import TrlDpo, TrlReward
 from pipeline.export.verl import VerlRl
 from pipeline.judging.judge_config import JudgeConfig
@@ -21,7 +22,7 @@ from schemas.manifest import Manifest
 
 _ALL: tuple[TrainerFormat, ...] = (
     *(TrlDpo(), TrlReward(), LlamaFactory(), MsSwift(), OpenRlhf(), NemoRl(), VerlRl()),
-    *(Jsonl(), Pointwise()),
+    *(Jsonl(), Pointwise(), Rankings()),
 )
 TRAINER_FORMATS: dict[str, TrainerFormat] = {each.name: each for each in _ALL}
 
@@ -41,13 +42,19 @@ def check_format(config: ExportConfig, judge: JudgeConfig) -> None:
         raise ConfigError(
             f"format {format_.name}: it holds pairs, and the judge of this snapshot gives scores "
             f"to candidates ({judge.format}); formats that can hold these: "
-            + _able(lambda each: each.holds == "scores")
+            + _able(lambda each: each.holds in _held_by(judge))
+        )
+    if format_.holds == "rankings" and judge.declared_format.about == "score":
+        raise ConfigError(
+            f"format {format_.name}: it holds rankings, and the judge of this snapshot scores one "
+            f"candidate at a time ({judge.format}); formats that can hold its labels: "
+            + _able(lambda each: each.holds in _held_by(judge))
         )
     if format_.holds == "scores" and not judge.declared_format.scores:
         raise ConfigError(
             f"format {format_.name}: it holds scores, and the judge of this snapshot chooses "
             "options and gives none; formats that can hold its labels: "
-            + _able(lambda each: each.holds == "pairs" and kind in each.candidates)
+            + _able(lambda each: each.holds != "scores" and kind in each.candidates)
         )
     if kind not in format_.candidates:
         raise ConfigError(
@@ -65,6 +72,8 @@ def check_format(config: ExportConfig, judge: JudgeConfig) -> None:
             f"export.soft_labels: {format_.name} has no column for p_chosen; formats that have "
             "one: " + _able(lambda each: each.soft)
         )
+    if format_.holds == "rankings":
+        _check_whole_sets(config.selection)
     compares = config.selection.max_similarity is not None or config.selection.balance_length
     if compares and judge.declared_format.about != "pair":
         raise ConfigError(
@@ -122,6 +131,21 @@ def nothing_left(
         f"no row of snapshot {manifest.snapshot_id} is left to export: of {manifest.rows:,} rows "
         f"are dropped {counted}; {_advice(format_, dropped)}{examples}"
     )
+
+
+def _held_by(judge: JudgeConfig) -> tuple[Holds, ...]:
+    """What formats may hold of a judge that does not compare pairs."""
+    return ("scores",) if judge.declared_format.about == "score" else ("scores", "rankings")
+
+
+def _check_whole_sets(selection: SelectionConfig) -> None:
+    """Refuses rules that take single pairs out of ranked sets, whatever their labels."""
+    for name in ("max_per_prompt", "max_similarity", "balance_length"):
+        if getattr(selection, name):
+            raise ConfigError(
+                f"export.selection.{name} drops single pairs, and a ranking needs all pairs of its "
+                "set; leave it out"
+            )
 
 
 def _made_of(kind: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.aggregation.ranking import Ranking
 from pipeline.pairs.contents import Message, Part, leading, media_of, opening, text_of
 from schemas.labels import Status
 
@@ -57,6 +58,7 @@ class Example:
         label: the row of the snapshot.
         split: ``train`` or ``validation``.
         tier: ``""`` where there are none.
+        ranking: of the answers, in formats that hold rankings.
     """
 
     pair_id: str
@@ -66,6 +68,7 @@ class Example:
     source: str | None = None
     split: str = "train"
     tier: str = ""
+    ranking: Ranking | None = None
 
     @property
     def turns(self) -> list[Turn]:

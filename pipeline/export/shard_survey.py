@@ -5,6 +5,8 @@ Reads the labels, and of the pairs only those columns that the selection needs.
 
 from __future__ import annotations
 
+import itertools
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -16,11 +18,13 @@ from numpy.typing import NDArray
 
 from pipeline.export import export_rules as rules
 from pipeline.export.export_config import ExportConfig
+from pipeline.export.export_parts import SetEnds
 from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.export.joined_rows import Row, kept_pairs, rows_of
 from pipeline.export.labeled_example import media_lead
 from pipeline.export.labeled_shards import LabeledShard
 from pipeline.export.prompt_cap import RECORD
+from pipeline.export.ranked_rows import set_key
 from pipeline.pairs.contents import candidate_texts
 from pipeline.pairs.isolated_reading import outline_of
 from pipeline.pairs.pair_mapping import PairMapping
@@ -43,6 +47,8 @@ class Survey:
         kept: which rows are exported, as far as one shard can tell.
         changed: whether its content is not what was labelled; nothing else is known then.
         groups: rows and bytes of its row groups.
+        sets: of each of these, the ranked sets of its first and its last kept row, if rankings are
+            exported.
         dropped: labels by reason.
         longer, shorter: kept rows whose better response is the longer or the shorter one, if the
             selection compares responses.
@@ -55,6 +61,7 @@ class Survey:
     kept: NDArray[np.bool_]
     changed: bool = False
     groups: list[tuple[int, int]] = field(default_factory=list)
+    sets: list[SetEnds] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
     longer: int = 0
     shorter: int = 0
@@ -96,6 +103,7 @@ class Surveyor:
         labels = self._by_labels(shard, found)
         if len(labels):
             self._by_texts(shard, found, labels)
+            self._by_sets(shard, found)
             stored = ShardColumns(shard.entry.key, outline.schema).schema
             self._by_media(shard, found, media=not self.columns.in_parts(stored))
         return found
@@ -145,6 +153,19 @@ class Surveyor:
             return False
         first, second = (text or "" for text in candidate_texts(pair))
         return rules.near_identical(first, second, most)
+
+    def _by_sets(self, shard: LabeledShard, found: Survey) -> None:
+        """Which ranked sets the row groups begin and end with, so that no part divides a set."""
+        if TRAINER_FORMATS[self.config.format].holds != "rankings":
+            return
+        stops = list(itertools.accumulate(rows for rows, _ in found.groups))
+        found.sets = [(None, None)] * len(found.groups)
+        rows = iter(np.flatnonzero(found.kept).tolist())
+        for pairs in self._pairs(shard, found, ["metadata"]):
+            for pair, row in zip(pairs.to_pylist(), rows, strict=False):
+                group, key = bisect_right(stops, row), set_key(pair)
+                first, _ = found.sets[group]
+                found.sets[group] = (first or key, key)
 
     def _by_media(self, shard: LabeledShard, found: Survey, media: bool) -> None:
         """Which media the prompts have, of those that the format holds.

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipeline.export.export_config import MediaMode
 from pipeline.export.labeled_example import Example
 
-Holds = Literal["pairs", "scores"]
+Holds = Literal["pairs", "scores", "rankings"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class TrainerFormat(abc.ABC):
         name: as ``export.format`` names it.
         trainer: its name in texts for people.
         suffix: of its files: ``parquet`` or ``jsonl``.
-        holds: pairs, or scores of single responses.
+        holds: pairs, scores of single responses, or rankings of sets.
         candidates: what responses may be made of.
         images, videos: whether it holds those of a prompt.
         media: the ways in which it takes them, the default first; none for text alone.

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from pipeline.judging.votes import LETTERS
+from pipeline.pairs.ranked_sets import RankedPair
 
 Expansion = Literal["all", "adjacent", "best-against-rest"]
 Row = dict[str, Any]
@@ -18,8 +19,9 @@ def as_pairs(pairs: pa.Table, how: Expansion) -> pa.Table:
     """The rows in their order, each ranked one replaced by its pairs.
 
     A pair keeps the order of the row's candidates, has the better one's letter as gold, and is
-    called ``<pair_id>:<letters>``; its metadata have ``ranked_id`` and ``ranked_pair``, which make
-    one ranking of its pairs again. Rows with a defect, and rows of fewer than two candidates, stay.
+    called ``<pair_id>:<letters>``; its metadata say which set it is of (``ranked_sets``), so that
+    an export makes one ranking of its pairs again. Rows with a defect, and rows of fewer than two
+    candidates, stay.
 
     Args:
         pairs: as they are in memory.
@@ -41,16 +43,21 @@ def _expanded(row: Row, how: Expansion) -> Iterator[Row]:
     if scores is None and how != "all":
         yield row | {"defect": f"no gold_scores, by which {how} pairs are chosen"}
         return
-    for first, second in _chosen(scores or [None] * len(candidates), how):
+    if len(candidates) > len(LETTERS):
+        most = len(LETTERS)
+        yield row | {"defect": f"got {len(candidates)} candidates, expected at most {most}"}
+        return
+    chosen = _chosen(scores or [None] * len(candidates), how)
+    all_letters = "".join(LETTERS[n] for n in sorted({n for pair in chosen for n in pair}))
+    for first, second in chosen:
         letters = LETTERS[first] + LETTERS[second]
-        kept = [{"key": "ranked_id", "value": row["pair_id"]},
-                {"key": "ranked_pair", "value": letters}]  # fmt: skip
+        place = RankedPair(row["pair_id"], letters, all_letters)
         yield row | {
             "pair_id": f"{row['pair_id']}:{letters}",
             "candidates": [candidates[first], candidates[second]],
             "gold": _gold(scores and scores[first], scores and scores[second]),
             "gold_scores": None,
-            "metadata": [*(row["metadata"] or ()), *kept],
+            "metadata": [*(row["metadata"] or ()), *place.entries()],
         }
 
 

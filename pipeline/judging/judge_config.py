@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -159,7 +159,8 @@ class JudgeConfig(Frozen):
     """
     rubric: RubricConfig | None = None
     """What is scored, for formats that take a rubric: ``criteria``, each with ``name``, ``text``,
-    ``levels`` and ``weight``, and ``overall``: ``weighted`` or ``asked``.
+    ``levels`` and ``weight``; ``overall``: ``weighted`` or ``asked``; ``metadata``: where rows have
+    rubrics of their own.
     """
     prompt: PromptConfig = PromptConfig()
     allow_experimental: bool = False
@@ -244,6 +245,10 @@ class JudgeConfig(Frozen):
         given = {name: own.text for name, own in self.prompt if own is not None}
         return replace(texts, **given).with_rubric(self.rubric.text if self.rubric else "")
 
+    def asking(self, rubric: RubricConfig | None) -> JudgeConfig:
+        """The same judge, which asks by a row's own rubric where there is one."""
+        return self if rubric is None else self.model_copy(update={"rubric": rubric})
+
     @property
     def most_prompt_tokens(self) -> int:
         """How long a prompt may be: what the reply leaves, of which a reward model writes none."""
@@ -256,7 +261,7 @@ class JudgeConfig(Frozen):
         return self.sampling.reply_prefix or self.declared_format.declared.reply_prefix
 
 
-@cache
+@lru_cache(4_096)  # rows may have rubrics of their own
 def _declared_format(source: BundleSource, name: str, criteria: tuple[str, ...]) -> Format:
     format_ = load_bundle(source).formats[name]
     return format_.with_criteria(criteria) if criteria else format_

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import lru_cache
 
 from pipeline.judging.reply_grammar import ReplyGrammar, Scale, Slot
 
@@ -33,7 +33,7 @@ class _Open(_Content):
     """One that takes the whitespace about it itself, within its length."""
 
 
-@cache
+@lru_cache(1_024)  # rows may have criteria of their own
 def verdict_pattern(grammar: ReplyGrammar, count: int) -> re.Pattern[str]:
     """The whole of a verdict: one group for each choice; for each score its number, and of what.
 
@@ -44,7 +44,7 @@ def verdict_pattern(grammar: ReplyGrammar, count: int) -> re.Pattern[str]:
     return re.compile(_joined(elements), re.ASCII)
 
 
-@cache
+@lru_cache(1_024)
 def search_patterns(
     grammar: ReplyGrammar, count: int
 ) -> tuple[tuple[tuple[Slot, ...], re.Pattern[str]], ...]:

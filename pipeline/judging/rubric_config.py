@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import json
-from typing import Literal, Self
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.judging.reply_grammar import OVERALL, normal
 from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.digest import digest
 
+_NAME = re.compile(r"[^{}\[\].\x00-\x1f]{1,80}")
+
+
+def _name(stated: str) -> str:
+    if not _NAME.fullmatch(stated) or stated != stated.strip():
+        raise ValueError(
+            f"got {stated!r}, expected 1 to 80 characters without braces, brackets, dots, line "
+            "breaks, and spaces around them"
+        )
+    return stated
+
 
 class CriterionConfig(Frozen):
     """One criterion."""
 
-    name: str = Field(pattern=r"^[^{}\[\]\n.]{1,80}$")
-    """Its name, as the judge writes it; without braces, brackets and dots."""
+    name: Annotated[str, AfterValidator(_name)]
+    """Its name, as the judge writes it, of at most 80 characters; without braces, brackets, dots
+    and line breaks.
+    """
     text: str
     """What the judge is to look at."""
     levels: dict[str, str] = Field(default_factory=dict)
@@ -28,15 +42,25 @@ class CriterionConfig(Frozen):
 class RubricConfig(Frozen):
     """The criteria that every candidate is scored by."""
 
-    criteria: tuple[CriterionConfig, ...] = Field(min_length=1)
-    """The criteria, in the order asked."""
+    criteria: tuple[CriterionConfig, ...] = ()
+    """The criteria, in the order asked; of rows without a rubric of their own, if `metadata` says
+    where rows have one.
+    """
     overall: Literal["weighted", "asked"] = "weighted"
     """What decides: the ``weighted`` mean of the criteria's scores, or a score for all together
     that the judge is ``asked`` for beside them.
     """
 
+    metadata: str | None = Field(default=None, min_length=1)
+    """The key in a pair's `metadata` under which rows have rubrics of their own: JSON such as
+    `{"criteria": [{"name": "Tone", "text": "is kind"}], "overall": "asked"}`, or the list alone. A
+    row without one is asked by `criteria`, and quarantined where there are none.
+    """
+
     @model_validator(mode="after")
     def _distinct(self) -> Self:
+        if not self.criteria and self.metadata is None:
+            raise ValueError("criteria: expected at least one, or `metadata` for those of rows")
         names = [normal(each.name, loose=True) for each in self.criteria]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"criteria: equal names {twice}; rename one")
@@ -72,4 +96,6 @@ class RubricConfig(Frozen):
     def identity(self) -> str:
         """Digest of everything that can change a vote: all but the weights."""
         asked = self.model_dump(mode="json", exclude={"criteria": {"__all__": {"weight"}}})
+        if self.metadata is None:
+            del asked["metadata"]
         return digest(json.dumps(asked, sort_keys=True))

@@ -31,7 +31,8 @@ from pipeline.labeling.stop_mark import StopMark
 from pipeline.labeling.stop_watch import StopBudgetOver, StopWatch
 from pipeline.labeling.unit_result import UnitResult, unit_results_of
 from pipeline.runtime import errors
-from pipeline.runtime.errors import PairmillError
+from pipeline.runtime.errors import PairmillError, RayLostError
+from pipeline.runtime.faults import sentence_of
 from pipeline.runtime.stop import Stop
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
@@ -188,7 +189,7 @@ def plan_shards_by_tasks(
 
 
 def user_error(error: BaseException) -> BaseException:
-    """The error of ours that a Ray error wraps, or the Ray error itself."""
+    """The error of ours that a Ray error wraps; that Ray failed; or the Ray error itself."""
     cause: BaseException | None = error
     while cause is not None:
         inner = getattr(cause, "cause", None)
@@ -202,4 +203,5 @@ def user_error(error: BaseException) -> BaseException:
         kind = getattr(errors, found[1], None)
         if isinstance(kind, type) and issubclass(kind, PairmillError):
             return kind(found[2].partition("\n\n")[0].strip())  # behind it, Ray goes on
-    return error
+    sentence = sentence_of(error)
+    return RayLostError(sentence) if sentence else error

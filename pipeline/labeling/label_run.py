@@ -94,7 +94,7 @@ class RunResult:
         counts: counts over the rows it judged.
         judging_seconds: from the start of its first unit to its last commit.
         canaries: counts over its canaries.
-        shards: the paths of all shards that it planned.
+        shards: the keys of all shards that it planned, by path.
         plan: the plan in numbers.
     """
 
@@ -102,7 +102,7 @@ class RunResult:
     counts: RowCounts
     judging_seconds: float
     canaries: RowCounts
-    shards: frozenset[str]
+    shards: Mapping[str, str]
     plan: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -201,7 +201,7 @@ def label(
                 reporter.note(f"columns that no field of a pair is read from: {names} (input.map)")
         if dry_run:
             none = RowCounts(run.run_id)
-            return RunResult(judge_id, none, 0, none, plan.paths, plan.summary())
+            return RunResult(judge_id, none, 0, none, plan.versions, plan.summary())
         with step("label") as detail:
             stop.check("nothing is judged yet")
             # Before Ray and engines, so that an output that cannot be written starts none; also
@@ -240,7 +240,7 @@ def _execute(run: Run, reporter: Reporter, detail: dict[str, Any], stop: Stop) -
     _store(run, record, reporter, detail)
     check_quarantine(run.output, record, run.config.quarantine)
     judging_s = rates["judging_s"]
-    of_plan = (run.plan.paths, run.plan.summary())
+    of_plan = (run.plan.versions, run.plan.summary())
     return RunResult(run.card["judge_id"], counts, judging_s, canaries, *of_plan)
 
 

@@ -16,11 +16,13 @@ from pipeline.aggregation.evidence import next_orders
 from pipeline.aggregation.labeler import Labeler
 from pipeline.engines.engine import Engine, Reply, Sampling, Scorer
 from pipeline.engines.engine_config import EngineConfig
+from pipeline.judging.bundle import Format
 from pipeline.judging.constraint import Constraint
 from pipeline.judging.endings import ending_of
 from pipeline.judging.judge_cards import label_id
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.renderings import Rendering, rendering_of
+from pipeline.judging.row_rubrics import rubric_text
 from pipeline.judging.soft_verdicts import SlotReading, SoftReader, soft_first
 from pipeline.judging.votes import Vote, joined, mapped_back, softened, standing, vote_seed
 from pipeline.labeling.earlier_labels import NONE, EarlierLabels
@@ -174,8 +176,10 @@ class Judge:
             return forgotten_row(forgotten)
         try:
             row = await self._in_thread(self._prompting.identify, pair)
-            pair_hash, where = row.pair_hash, {**where, "cluster": row.cluster}
-            if earlier.forgotten.knows(None, pair_hash):
+            pair_hash = row.pair_hash
+            rubric = None if row.rubric is None else rubric_text(row.rubric)
+            where = {**where, "cluster": row.cluster, "rubric": rubric}
+            if any(earlier.forgotten.knows(None, each) for each in (pair_hash, row.content)):
                 return forgotten_row(forgotten)
             if row.alike:
                 where = {**where, "revision": row_revision(before) + 1 if before else 1}
@@ -186,8 +190,8 @@ class Judge:
                 return self._reused(before, pair, where)
             votes = going_on or []
             prepared = await self._in_thread(self._prompting.prepare, row)
-            await self._vote(prepared, votes, where["run_id"])
-            decision = self._labeler.decide(votes)
+            await self._vote(prepared, votes, where)
+            decision = self._labeler.decide(votes, rubric)
         except RowRejected as rejected:
             if before and before["status"] != Status.QUARANTINED:
                 return self._reused(before, pair, where)
@@ -198,12 +202,12 @@ class Judge:
         where = {**where, "revision": row_revision(before) + 1 if before else 1}
         return label_row(pair, where, pair_hash, decision, votes, self.policy_id)
 
-    async def _vote(self, prepared: Prepared, votes: list[Vote], run_id: str) -> None:
+    async def _vote(self, prepared: Prepared, votes: list[Vote], where: Mapping[str, Any]) -> None:
         """Adds votes until those that count suffice, or those of a pair are spent."""
         count, begun = len(prepared.answers), False
         while orders := next_orders(
             self._format,
-            self._labeler.weighted(votes),
+            self._labeler.weighted(votes, where["rubric"]),
             self._judge.votes,
             count,
             prepared.pair_hash,
@@ -215,7 +219,9 @@ class Judge:
                 self._ask(prepared, order, len(votes) + i, superseded)
                 for i, order in enumerate(orders)
             ]
-            votes += [replace(vote, run_id=run_id) for vote in await asyncio.gather(*asked)]
+            votes += [
+                replace(vote, run_id=where["run_id"]) for vote in await asyncio.gather(*asked)
+            ]
 
     def prepare(self, pair: Mapping[str, Any]) -> Prepared:
         """Checks and decodes a pair, and lays out its first round (CPU work, any thread).
@@ -233,10 +239,11 @@ class Judge:
         stated = {"revision": row_revision(label), "epoch": label["epoch"] or 0}
         row = {**label, **position, **stated, "pair_id": pair["pair_id"]}
         row["cluster"] = where.get("cluster") or label["cluster"]
+        row["rubric"] = where.get("rubric", label["rubric"])
         row["votes"] = [vote.as_row() for vote in votes_of(label)]
         if label["status"] == Status.QUARANTINED or not row["votes"]:
             return row
-        decision = self._labeler.decide(votes_of(label))
+        decision = self._labeler.decide(votes_of(label), row["rubric"])
         return row | decision.as_row() | {"policy_id": self.policy_id}
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
@@ -252,11 +259,12 @@ class Judge:
         if temperature == 0 and number - superseded >= len(self._format.orders(len(order), 0, "")):
             temperature = sampling.retry_temperature
         how = Sampling(temperature, sampling.top_p, sampling.max_tokens, seed)
-        shown = 1 if self._format.apart else len(order)
+        format_ = self._judge.asking(prepared.rubric).declared_format
+        shown = 1 if format_.apart else len(order)
         if sampling.constrained:
-            how = replace(how, constraint=Constraint.of(self._format.grammar, shown))
+            how = replace(how, constraint=Constraint.of(format_.grammar, shown))
         if sampling.soft_votes:
-            how = replace(how, soft=SoftReader(self._format, shown, self._judge.reply_prefix))
+            how = replace(how, soft=SoftReader(format_, shown, self._judge.reply_prefix))
         request_id = f"{prepared.pair_hash[:16]}-{os.urandom(4).hex()}-{number}"
         asked = (
             self._request(prepared, each, f"{request_id}{each}", how)
@@ -277,7 +285,8 @@ class Judge:
             prompt = await self._in_thread(self._prompting.prompt, prepared, order)
         chat = prompt.chat
         media = bool(chat.images or chat.clips)
-        ending = ending_of(self._judge, len(order), chat.user, media=media)
+        judge = self._judge.asking(prepared.rubric)
+        ending = ending_of(judge, len(order), chat.user, media=media)
         how, ended = replace(how, ending=ending), ending is not None
         shown = rendering_of(images=bool(chat.images), videos=bool(chat.clips), ended=ended)
         try:
@@ -290,14 +299,14 @@ class Judge:
             none = Vote(order=order, seed=seed, outcome=outcome, detail=detail, rendering=shown)
             return none, None
         self._purse.pay(reply.prompt_tokens, reply.cached_tokens, reply.output_tokens)
-        vote = self._read(order, seed, shown, reply)
+        vote = self._read(judge.declared_format, order, seed, shown, reply)
         if vote.parsed or ending is None or (end := ending.last_end(reply.text)) is None:
             return vote, reply.slot
         return replace(vote, cut_text=reply.text[end:].strip() or None), None
 
-    def _read(self, order: str, seed: int, shown: Rendering, reply: Reply) -> Vote:
+    def _read(self, format_: Format, order: str, seed: int, shown: Rendering, reply: Reply) -> Vote:
         text = self._judge.reply_prefix + reply.text
-        read = self._format.parse(text, reply.finish_reason, len(order))
+        read = format_.parse(text, reply.finish_reason, len(order))
         return Vote(
             order=order,
             seed=seed,
@@ -336,8 +345,8 @@ def label_row(
 
     Args:
         pair: the input row.
-        where: ``shard, unit, row, judge_id, run_id``, the ``cluster`` if it is known, and ``epoch``
-            and ``revision`` unless they are 0 and 1.
+        where: ``shard, unit, row, judge_id, run_id``, the ``cluster`` and the row's own ``rubric``
+            if they are known, and ``epoch`` and ``revision`` unless they are 0 and 1.
         hashed: the pair's hash; None where its media or text could not be read.
         decision: the label, tie, abstention or quarantine.
         votes: every vote, unparseable ones included.
@@ -350,6 +359,7 @@ def label_row(
         "epoch": 0,
         "revision": 1,
         "cluster": None,
+        "rubric": None,
         **where,
         **decision.as_row(),
         "n_votes": len(standing(votes)),

@@ -59,9 +59,9 @@ class Plan:
         return [ShardTask(s.entry.key, s.entry.size, s.units) for s in self.shards if s.units]
 
     @property
-    def paths(self) -> frozenset[str]:
-        """The paths of all shards."""
-        return frozenset(shard.entry.key for shard in self.shards)
+    def versions(self) -> dict[str, str]:
+        """The keys of all shards, by path."""
+        return {shard.entry.key: shard.key for shard in self.shards}
 
     @property
     def bad_shards(self) -> list[ShardPlan]:
@@ -110,7 +110,7 @@ class Plan:
             if shard.units:
                 kinds[self.live.kind(shard, self.judge_id)].append(shard)
         moved = {shard.former for shard in self.shards if shard.former}
-        deleted, rows = self.live.deleted(self.paths, moved)
+        deleted, rows = self.live.deleted(self.versions.keys(), moved)
         least, most = self.votes
         return {
             "shards": len(self.shards),
@@ -208,7 +208,7 @@ def plan_shards(
         known = None if again else published.rows.get(shard.key)
         if known and shard.covers(known):  # a shard of no rows has no parts that could tell
             planned[shard.entry.key] = ShardPlan(
-                shard.entry, known, changed=shard.changed, doubled=shard.parts.doubled
+                shard.entry, shard.key, known, changed=shard.changed, doubled=shard.parts.doubled
             )
         else:
             former = published.former(shard, judge_id)

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipeline.labeling.read_pairs import ShardTask
 from pipeline.pairs.shards import shard_key
-from pipeline.runtime.errors import ReconcileError
+from pipeline.runtime.errors import ShardChangedError, StorageError
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
 
@@ -30,17 +30,22 @@ def of_planned_version(
         contents: of the input.
 
     Raises:
-        ReconcileError: it was rewritten or removed; the unit that was just read is not yielded.
+        ShardChangedError: it was rewritten or removed; the unit that was just read is not yielded.
     """
     entry, planned = _entry(store, task.key), task.units[0].shard_key
     first = _mark_of_version(store, entry)
     if entry is None or shard_key(task.key, entry.size, contents.of(entry)) != planned:
-        raise _changed(store, task)
-    for unit in units:
-        # By etag; for a file by its metadata, since hashing its content for every unit is slow.
+        raise ShardChangedError(store.path(task.key))
+    try:
+        for unit in units:
+            # By etag; for a file by its metadata, since hashing its content for every unit is slow.
+            if _mark_of_version(store, _entry(store, task.key)) != first:
+                raise ShardChangedError(store.path(task.key))
+            yield unit
+    except StorageError as error:  # such as of a file that is gone
         if _mark_of_version(store, _entry(store, task.key)) != first:
-            raise _changed(store, task)
-        yield unit
+            raise ShardChangedError(store.path(task.key)) from error
+        raise
 
 
 def _entry(store: Store, key: str) -> Entry | None:
@@ -56,10 +61,3 @@ def _mark_of_version(store: Store, entry: Entry | None) -> tuple[object, ...]:
     except OSError:  # removed meanwhile
         return (None,)
     return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _changed(store: Store, task: ShardTask) -> ReconcileError:
-    return ReconcileError(
-        f"{store.path(task.key)}: the shard was rewritten or removed since the plan was made; "
-        "what was judged of it until then is kept; run again"
-    )

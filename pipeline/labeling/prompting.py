@@ -19,12 +19,14 @@ from pipeline.judging.row_checks import (
     nothing_to_compare,
     question_of,
 )
+from pipeline.judging.row_rubrics import asked_hash, row_rubric
+from pipeline.judging.rubric_config import RubricConfig
 from pipeline.judging.votes import LETTERS
 from pipeline.media.decoder import MediaDecoder
 from pipeline.media.media_store import MediaStore
-from pipeline.pairs.contents import Part, question_parts
-from pipeline.pairs.pair_hash import Piece, pair_hash
-from pipeline.pairs.prompts import cluster_of
+from pipeline.media.pair_contents import PairContents
+from pipeline.pairs.contents import question_parts
+from pipeline.pairs.pair_hash import Piece
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 
@@ -41,6 +43,8 @@ class Identified:
         candidates: the contents of each.
         cluster: what pairs share that are alike (``pipeline.pairs.prompts``).
         alike: why there is nothing to ask of a pair that a person has decided; None otherwise.
+        rubric: the row's own; None of a row that is asked by the judge's.
+        content: the hash of the pair whatever it is asked by; None where that is ``pair_hash``.
     """
 
     pair_hash: str
@@ -49,6 +53,8 @@ class Identified:
     candidates: tuple[tuple[Piece, ...], ...]
     cluster: str | None = None
     alike: str | None = None
+    rubric: RubricConfig | None = None
+    content: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class Prepared:
         question: its texts, with the decoded media that stand among them.
         answers: for each candidate, its decoded media and texts.
         prompts: laid out so far, by order; those of the first round always are.
+        rubric: the row's own; None of a row that is asked by the judge's.
     """
 
     pair_hash: str
@@ -67,6 +74,7 @@ class Prepared:
     question: tuple[ChatPart, ...]
     answers: tuple[tuple[ChatPart, ...], ...]
     prompts: dict[str, Rendered] = field(default_factory=dict)
+    rubric: RubricConfig | None = None
 
 
 class Prompting:
@@ -105,15 +113,16 @@ class Prompting:
         if not self._prompt.shows_media and any(p["type"] != "text" for p in question_parts(pair)):
             detail = "the row has pictures or videos, which the judge's bundle does not show"
             raise RowRejected(Reason.BAD_ROW, detail)
-        asked = [self._fetched(each["content"]) for each in pair["messages"]]
-        answers = tuple(self._fetched(each and each["content"]) for each in pair["candidates"])
-        alike = nothing_to_compare(answers, self._judge.candidates)
+        rubric = row_rubric(pair, self._judge)
+        held = PairContents.of(pair, self._media)
+        alike = nothing_to_compare(held.answers, self._judge.candidates)
         if alike and not decided_by_gold(pair, self._judge):
             raise RowRejected(Reason.BAD_ROW, alike)
-        context, question = question_of(pair, asked)
-        hashed = pair_hash(pair, asked, answers)
-        cluster = cluster_of(pair["messages"], asked)
-        return Identified(hashed, context, question, answers, cluster, alike)
+        context, question = question_of(pair, held.asked)
+        content = held.pair_hash
+        hashed = asked_hash(content, rubric)
+        known = (held.answers, held.cluster, alike, rubric)
+        return Identified(hashed, context, question, *known, content if rubric else None)
 
     def prepare(self, row: Identified) -> Prepared:
         """Decodes a row's media and lays out its first round.
@@ -126,6 +135,7 @@ class Prompting:
             self._decoded(row.context),
             self._decoded(row.question),
             tuple(_on_a_new_line(self._decoded(pieces)) for pieces in row.candidates),
+            rubric=row.rubric,
         )
         format_ = self._judge.declared_format
         first = format_.orders(len(row.candidates), 0, row.pair_hash)
@@ -142,29 +152,18 @@ class Prompting:
     def prompt(self, prepared: Prepared, order: str) -> Rendered:
         """The prompt that shows these candidates in ``order``; laid out once."""
         if order not in prepared.prompts:
+            texts = self._prompt
+            if prepared.rubric is not None:
+                texts = self._judge.asking(prepared.rubric).prompt_texts
             answers = [prepared.answers[LETTERS.index(letter)] for letter in order]
-            parts = self._prompt.fill(prepared.context, prepared.question, answers)
+            parts = texts.fill(prepared.context, prepared.question, answers)
             answer = None
-            if self._prompt.own_turn:
-                texts = [part for part in answers[0] if isinstance(part, str)]
-                answer = self._prompt.assistants(texts)
-            chat = Chat(self._prompt.system, parts, self._judge.reply_prefix, answer)
+            if texts.own_turn:
+                answer = texts.assistants([part for part in answers[0] if isinstance(part, str)])
+            names = prepared.rubric.names if prepared.rubric else ()
+            chat = Chat(texts.system, parts, self._judge.reply_prefix, answer, names)
             prepared.prompts[order] = self._layout.render(chat)
         return prepared.prompts[order]
-
-    def _fetched(self, content: Sequence[Part] | None) -> tuple[Piece, ...]:
-        return tuple(
-            (part["type"], self._fetch(part) if part["type"] != "text" else part["text"] or "")
-            for part in content or ()
-        )
-
-    def _fetch(self, part: Part) -> bytes:
-        reference = part[part["type"]]
-        if reference is None:
-            raise RowRejected(
-                Reason.MEDIA_MISSING, f"a null among {part['type']}s: neither bytes nor path"
-            )
-        return self._media.fetch(reference)
 
     def _decoded(self, pieces: Sequence[Piece]) -> tuple[ChatPart, ...]:
         def shown(kind: str, value: Any) -> ChatPart:

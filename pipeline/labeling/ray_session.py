@@ -20,7 +20,8 @@ import psutil
 import ray
 
 from pipeline.labeling.label_config import WorkersConfig
-from pipeline.runtime.errors import ConfigError, PairmillError, StoppedError
+from pipeline.runtime.errors import ConfigError, Fault, PairmillError, StoppedError
+from pipeline.runtime.faults import first_line
 from pipeline.runtime.phases import phase
 from pipeline.runtime.reporter import Reporter
 
@@ -33,7 +34,7 @@ _KILLED_S = 10  # until the processes of a Ray that did not start are gone
 class RayStartError(PairmillError):
     """A private Ray did not start, and neither did a second one."""
 
-    exit_code = 2
+    fault = Fault.TRANSIENT
 
 
 @contextmanager
@@ -147,11 +148,11 @@ def _attempt(workers: WorkersConfig) -> str:
         # Of its own processes Ray says by an Exception, a RuntimeError or a TimeoutError that they
         # did not start; by a ValueError, that they cannot start with these arguments.
         if isinstance(error, Exception) and not isinstance(error, PairmillError | ValueError):
-            raise _NotStartedError(folder, _first_line(error)) from error
+            raise _NotStartedError(folder, first_line(error)) from error
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, ValueError):
             raise ConfigError(
-                f"Ray refuses to start with these settings ({_first_line(error)}); check "
+                f"Ray refuses to start with these settings ({first_line(error)}); check "
                 "workers.local_object_store_mb against the memory and /dev/shm of this machine, "
                 "and workers.local_cpus"
             ) from error
@@ -209,11 +210,6 @@ def _free_mb(folder: str) -> int:
         return shutil.disk_usage(folder).free // _MiB
     except OSError:
         return 0
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".")[:300]
 
 
 def has_gpu() -> bool:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from pipeline.aggregation.criteria_weights import weighted, weights_of
+from pipeline.aggregation.criteria_weights import weighted, weights_of, weights_of_row
 from pipeline.aggregation.evidence import next_orders
 from pipeline.aggregation.policy import PolicyConfig
 from pipeline.judging.asking import asking_of
@@ -27,7 +27,7 @@ from pipeline.runtime.errors import InputError
 from schemas.labels import Reason
 
 Why = Literal["retried", "shown_otherwise", "undecided"]
-COLUMNS = ("row", "pair_hash", "status", "reason", "run_id", "votes")
+COLUMNS = ("row", "pair_hash", "status", "reason", "run_id", "rubric", "votes")
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,13 @@ class Reopening:
             return None
         if any(concerns(vote.rendering or unstated(self.judge)) for vote in votes):
             return "shown_otherwise"
+        rubric = label["rubric"]
+        weights = (
+            weights_of(self.judge, PolicyConfig()) if rubric is None else weights_of_row(rubric, {})
+        )
         orders = next_orders(
             self.judge.declared_format,
-            weighted(votes, weights_of(self.judge, PolicyConfig())),
+            weighted(votes, weights),
             self.judge.votes,
             len(votes[0].order),
             label["pair_hash"],

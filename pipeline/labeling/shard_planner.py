@@ -6,17 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import pyarrow as pa
-
 from pipeline.labeling.committed_shards import THREADS, CommittedShard
 from pipeline.labeling.reopening import COLUMNS, Reopening, Why
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.isolated_reading import misfit_of, outline_of
 from pipeline.pairs.shard_columns import ShardColumns
 from pipeline.pairs.shard_sample import stored_as_pairs
+from pipeline.pairs.shards import unless_changed
 from pipeline.parts.part_files import read_part
 from pipeline.parts.part_keys import Part
 from pipeline.parts.units import RowGroup, Unit, subtract, unit_ranges
+from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 from pipeline.store.object_store import Entry, Store
 
 
@@ -25,6 +25,7 @@ class ShardPlan:
     """What one shard holds and still needs.
 
     Attributes:
+        key: of this version of it.
         rows: pairs in the shard.
         again: rows among its units that are judged already and asked about again, by why; the
             other rows of those units keep their labels.
@@ -40,6 +41,7 @@ class ShardPlan:
     """
 
     entry: Entry
+    key: str
     rows: int = 0
     units: tuple[Unit, ...] = ()
     again: Mapping[Why, int] = field(default_factory=dict)
@@ -71,14 +73,17 @@ class ShardPlanner:
         """Plans one shard."""
         entry, mapping = shard.entry, self.config.mapping()
         try:
-            outline = outline_of(self.source, entry)
+            with unless_changed(self.source, entry):
+                outline = outline_of(self.source, entry)
             columns = ShardColumns(entry.key, outline.schema)
             problems = mapping.check(columns.schema)
-        except (pa.ArrowException, UnicodeDecodeError) as error:
-            defect = f"corrupt footer: {str(error).strip().splitlines()[0]}"
-            return ShardPlan(entry, former=shard.former, defect=defect)
+        except UNREADABLE_FILE as error:
+            defect = f"corrupt footer: {first_line(error)}"
+            return ShardPlan(entry, shard.key, former=shard.former, defect=defect)
         if problems:
-            return ShardPlan(entry, former=shard.former, defect="; ".join(problems), misfit=True)
+            return ShardPlan(
+                entry, shard.key, former=shard.former, defect="; ".join(problems), misfit=True
+            )
         groups = [RowGroup(*sizes) for sizes in outline.groups]
         ranges = unit_ranges(groups, self.config.unit_rows, self.config.unit_bytes)
         pending = {part: self._pending(part) for part in shard.unsettled}
@@ -90,9 +95,10 @@ class ShardPlanner:
         stored = stored_as_pairs(mapping, columns.schema)
         problem = misfit_of(self.source, entry, mapping) if units and not stored else None
         if problem:
-            return ShardPlan(entry, former=shard.former, defect=problem, misfit=True)
+            return ShardPlan(entry, shard.key, former=shard.former, defect=problem, misfit=True)
         return ShardPlan(
             entry,
+            shard.key,
             outline.rows,
             tuple(units),
             sum(pending.values(), Counter()),

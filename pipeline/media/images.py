@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,23 +24,11 @@ from pipeline.media.png_chunks import lacks_rows, split_png
 from pipeline.media.signatures import picture_format, unsupported
 from pipeline.media.white_background import eight_bits, rgb_on_white
 from pipeline.runtime.errors import RowRejected
+from pipeline.runtime.faults import DAMAGED_PICTURE
 from schemas.labels import Reason
 
 # Only raster formats with decoders that run no other program (Pillow would start one for EPS).
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "ICO")
-# What Pillow's decoders raise for damaged files; anything else is a bug and propagates.
-_DAMAGE = (
-    OSError,
-    RuntimeError,  # of AVIF
-    ValueError,
-    SyntaxError,
-    EOFError,
-    LookupError,
-    ArithmeticError,
-    TypeError,
-    struct.error,
-    zlib.error,
-)
 # EXIF orientation, and the transpose that turns such a picture upright.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -165,7 +152,7 @@ def _refusals() -> Iterator[None]:
         raise RowRejected(Reason.MEDIA_TOO_LARGE, str(error)) from error
     except UnidentifiedImageError as error:
         raise _damaged("its header cannot be read, or is of a variant that is not known") from error
-    except _DAMAGE as error:
+    except DAMAGED_PICTURE as error:
         raise _damaged(f"{type(error).__name__}: {error}") from error
 
 
@@ -259,7 +246,7 @@ def _turn(exif: bytes) -> Image.Transpose | None:
     try:
         found.load(exif)
         return _TURNS.get(found.get(ExifTags.Base.Orientation, 1))
-    except _DAMAGE:
+    except DAMAGED_PICTURE:
         return None  # browsers show a picture whose EXIF data are damaged as it is stored
 
 

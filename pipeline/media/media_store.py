@@ -5,17 +5,20 @@ from __future__ import annotations
 import errno
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.media.inline_media import decode_text
-from pipeline.runtime.errors import RowRejected, StorageError
+from pipeline.runtime.errors import Fault, RowRejected, StorageError
+from pipeline.runtime.faults import is_refusal
 from pipeline.store.object_store import Store
 from schemas.labels import Reason
 
 _BASE64_GROWTH = 1.4  # characters a byte, line ends included
 _LONGEST_PATH = 8_192  # characters; no file system takes more
-_PAUSES_S = (0.5, 1, 3, 10, 30)  # between tries of what a store refuses
+_PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3, 6, 12, 20)  # while a store refuses everything
+_REFUSALS = 8  # one after the other, while another object can be read each time
 _MOST_SHOWN = 250  # characters of a path in a message
 
 Found = TypeVar("Found")
@@ -30,7 +33,7 @@ class MediaStore:
 
     def __init__(self, roots: Sequence[str], max_bytes: int) -> None:
         """Allows the folders ``roots``; relative paths are looked up in the first."""
-        self._stores = [Store(root) for root in roots]
+        self._stores = [Store(root, patient=False) for root in roots]
         self._max_bytes = max_bytes
         self._readable: dict[str, str] = {}  # by root, the key that was read last
 
@@ -74,7 +77,7 @@ class MediaStore:
         try:
             found = _of_object(what, store, key)
         except StorageError as error:
-            if not isinstance(error.__cause__, PermissionError):
+            if not is_refusal(error.__cause__):
                 raise
             if store.local:
                 raise RowRejected(Reason.MEDIA_FORBIDDEN, str(error)) from error
@@ -87,23 +90,27 @@ class MediaStore:
     ) -> Found:
         """The same of an object that was refused: by now, or the row's fault, or the store's.
 
-        Expired credentials, a clock that is wrong and throttling refuse everything for a while,
-        and no row is at fault: only while the last object that was read here still can be, a
-        refusal is meant for this one.
+        Expired credentials and a clock that is wrong refuse everything, or some of it, for a while,
+        and no row is at fault: a refusal is meant for this object only if it is repeated each time
+        that the last object that was read here still can be.
         """
         for pause in _PAUSES_S:
-            others = self._others_are_readable(store)
-            try:
-                return _of_object(what, store, key)
-            except StorageError as again:
-                if not isinstance(again.__cause__, PermissionError):
-                    raise
-                if others:
-                    raise RowRejected(Reason.MEDIA_FORBIDDEN, str(again)) from again
+            refused = 0
+            while self._others_are_readable(store):
+                try:
+                    return _of_object(what, store, key)
+                except StorageError as again:
+                    if not is_refusal(again.__cause__):
+                        raise
+                    if (refused := refused + 1) == _REFUSALS:
+                        raise RowRejected(Reason.MEDIA_FORBIDDEN, str(again)) from again
             store.host.sleep(pause)
+            with suppress(StorageError):
+                return _of_object(what, store, key)
         raise StorageError(
             f"{error}; so is everything else below {store.uri}, for {sum(_PAUSES_S):.0f} s: check "
-            "credentials, the clock and the right to read; the same command goes on"
+            "credentials, the clock and the right to read; the same command goes on",
+            Fault.CALLER,
         ) from error
 
     def _others_are_readable(self, store: Store) -> bool:

@@ -24,7 +24,7 @@ from pipeline.labeling.prometheus_metrics import (
     Metric,
 )
 from pipeline.runtime.config_file import Frozen
-from pipeline.runtime.errors import BUG, INTERRUPTED, PairmillError
+from pipeline.runtime.faults import exit_code_of
 
 logger = logging.getLogger(__name__)
 _PUSH_S = 10
@@ -67,13 +67,6 @@ def exit_reported(config: MetricsConfig) -> Iterator[NightExit]:
         _report(config, began, exit_code_of(error))
         raise
     _report(config, began, outcome.exit_code)
-
-
-def exit_code_of(error: BaseException) -> int:
-    """The exit code of a run that an error ends."""
-    if isinstance(error, PairmillError):
-        return error.exit_code
-    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else BUG
 
 
 def _report(config: MetricsConfig, began: float, exit_code: int) -> None:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.labeling.label_run import RunResult, label
-from pipeline.nightly.exit_metrics import exit_code_of
 from pipeline.nightly.follow_up import FollowUp
 from pipeline.nightly.night_record import NightRecord, NightState
 from pipeline.nightly.pipeline_config import PipelineConfig
@@ -29,6 +28,7 @@ from pipeline.runtime.errors import (
     StoppedError,
     StorageError,
 )
+from pipeline.runtime.faults import exit_code_of
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import new_run_id
 from pipeline.runtime.stop import Stop
@@ -186,7 +186,13 @@ class _Night:
             votes=config.judge.votes,
             max_bad_shards=config.quarantine.max_shards,
             gate=gate_for(
-                config.gate, config.quality, config.input, canary, self.reporter, self.stop
+                config.gate,
+                config.quality,
+                config.input,
+                canary,
+                self.reporter,
+                self.stop,
+                config.gold,
             ),
             keep_withdrawn=True,
             shards=labeled.shards,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.export.export_config import ExportConfig
+from pipeline.gold.people import GoldConfig
 from pipeline.labeling.canary_config import CanaryConfig
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.run_budget import BudgetConfig, RunBudget
@@ -22,6 +23,7 @@ class PipelineConfig(LabelConfig):
     Each job reads the same YAML file, and uses the sections that it needs.
     """
 
+    gold: GoldConfig = GoldConfig()
     publish: PublishConfig = PublishConfig()
     quality: QualityConfig = QualityConfig()
     gate: GateConfig = GateConfig()

@@ -7,7 +7,6 @@ other corrupt one, the shard's fault, and a page costs the rest of its row group
 from __future__ import annotations
 
 import functools
-import itertools
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
@@ -16,12 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.pairs.pair_mapping import PairMapping
-from pipeline.pairs.row_groups import (
-    BUFFER,
-    GroupReader,
-    rows_at_a_time,
-    undecodable,
-)
+from pipeline.pairs.row_groups import BUFFER, GroupReader, rows_at_a_time, undecodable
 from pipeline.pairs.shard_columns import ShardColumns, narrow_batches
 from pipeline.pairs.shard_sample import sample_problem
 from pipeline.pairs.shards import ShardOutline, open_shard, read_outline
@@ -117,10 +111,9 @@ class IsolatedGroups:
         self, processes: Disposables, store: Store, key: str, size: int, mapping: PairMapping
     ) -> None:
         """Opens a shard; raises as :func:`open_groups` does."""
-        self._processes, self._key, self._makes_ids = processes, key, mapping.makes_ids
+        self._processes = processes
         self._where = pickle.dumps((store, key, size, mapping))
         self._rows: list[int] = _tried(processes, _rows_of, self._where)
-        self._starts = [0, *itertools.accumulate(self._rows)]
 
     @property
     def count(self) -> int:
@@ -147,9 +140,6 @@ class IsolatedGroups:
 
     def read_ids(self, group: int) -> list[str | None]:
         """The group's pair ids; null where they cannot be decoded."""
-        if self._makes_ids:
-            rows = range(self._starts[group], self._starts[group + 1])
-            return [f"{self._key}#{row}" for row in rows]
         try:
             return _tried(self._processes, _read_ids, self._where, group)
         except pa.ArrowInvalid:
@@ -209,7 +199,7 @@ def _narrow_rows(
     store: Store, entry: Entry, mapping: PairMapping, group: int | None
 ) -> tuple[int, list[pa.Table]]:
     source = store.open(entry.key, entry.size)
-    try:
+    with source.reading():
         file = pq.ParquetFile(pa.PythonFile(source, mode="r"), page_checksum_verification=True)
         if not mapping.needed(ShardColumns(entry.key, file.schema_arrow).schema):
             return 0, []
@@ -217,20 +207,16 @@ def _narrow_rows(
         groups = groups if group is None else [group % len(groups)]
         start = sum(file.metadata.row_group(each).num_rows for each in range(groups[0]))
         return start, list(narrow_batches(file, entry.key, mapping, groups, _NARROW_ROWS))
-    except OSError as error:
-        raise source.failure or error from error
 
 
 def _file_tables(store: Store, entry: Entry) -> Iterator[pa.Table]:
     source = store.open(entry.key, entry.size)
-    try:
+    with source.reading():
         file = pq.ParquetFile(pa.PythonFile(source, mode="r"), buffer_size=BUFFER, pre_buffer=False)
         for group in range(file.num_row_groups):
             rows = rows_at_a_time(file.metadata.row_group(group))
             for batch in file.iter_batches(rows, row_groups=[group], use_threads=False):
                 yield pa.Table.from_batches([batch])
-    except OSError as error:
-        raise source.failure or error from error
 
 
 def _read_ids(where: bytes, group: int) -> list[str | None]:

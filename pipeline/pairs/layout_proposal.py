@@ -14,6 +14,7 @@ from pipeline.pairs.isolated_reading import first_rows
 from pipeline.pairs.known_layouts import Layout, fitting_layouts, layout_names
 from pipeline.pairs.mapped_rows import pair_of
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.faults import UNREADABLE_FILE
 from pipeline.store.object_store import Entry, Store
 
 _ROWS = 16
@@ -31,7 +32,7 @@ def proposal_for_shard(store: Store, entry: Entry) -> str:
     """
     try:
         table = first_rows(store, entry, _ROWS)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except UNREADABLE_FILE as error:
         raise InputError(f"{store.path(entry.key)}: cannot be read: {error}") from error
     return proposal(table, store.path(entry.key))
 

@@ -12,7 +12,8 @@ from pipeline.pairs.mapped_rows import pair_ids, to_pairs
 from pipeline.pairs.pair_fields import READ
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.shard_columns import ShardColumns
-from pipeline.runtime.errors import StorageError
+from pipeline.runtime.errors import ShardChangedError
+from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 from pipeline.store.object_store import Store
 
 BATCH_ROWS = 256  # at most, decoded at a time
@@ -20,7 +21,6 @@ _BATCH_BYTES = 64 * 2**20  # about the most bytes decoded at a time; one row is 
 _LARGE_ROWS = 32  # at most, where their mean is above _SMALL_ROW
 _SMALL_ROW = 64 * 2**10  # bytes
 BUFFER = 4 * 2**20  # bytes fetched at a time for each column
-_DECODE_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 class GroupReader:
@@ -66,7 +66,7 @@ class GroupReader:
             for pairs in self._batches(self._file, group, rows):
                 yield pairs
                 done += pairs.num_rows
-        except _DECODE_ERRORS as error:
+        except UNREADABLE_FILE as error:
             yield from self._salvage(group, done, self._corruption(error))
 
     def read_ids(self, group: int) -> list[str | None]:
@@ -81,7 +81,7 @@ class GroupReader:
                 BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False
             ):
                 ids += self._ids_of(self._shard.whole(batch))
-        except _DECODE_ERRORS as error:
+        except UNREADABLE_FILE as error:
             self._corruption(error)
         return ids + [None] * (self._rows[group] - len(ids))
 
@@ -94,7 +94,7 @@ class GroupReader:
             for pairs in itertools.islice(self._batches(self._open(), group, 1), done, None):
                 yield pairs
                 done += 1
-        except _DECODE_ERRORS as error:
+        except UNREADABLE_FILE as error:
             why = self._corruption(error)
         yield undecodable(self.read_ids(group)[done:], why)
 
@@ -121,7 +121,7 @@ class GroupReader:
             pairs = to_pairs(self._mapping, batch, ids)
             pairs.validate(full=True)  # text that is not UTF-8 would fail far from here
             return pairs
-        except _DECODE_ERRORS as error:
+        except UNREADABLE_FILE as error:
             if batch.num_rows == 1:
                 return undecodable(ids or self._ids_of(batch), _bad_value(pairs, error))
         # Copies, as Arrow validates all items of a list's buffer, whichever rows a slice has.
@@ -134,7 +134,7 @@ class GroupReader:
     def _ids_of(self, batch: pa.RecordBatch) -> list[str | None]:
         try:
             values = pair_ids(self._mapping, batch).cast(pa.binary()).to_pylist()
-        except _DECODE_ERRORS:
+        except UNREADABLE_FILE:
             return [None] * int(batch.num_rows)
         return [_text(value) for value in values]
 
@@ -148,16 +148,14 @@ class GroupReader:
                 pre_buffer=False,
                 page_checksum_verification=True,
             )
-        except _DECODE_ERRORS as error:
-            raise StorageError(
-                f"{self._source.name}: {self._corruption(error)} since the plan was made; "
-                "was the shard overwritten during the run?"
-            ) from error
+        except UNREADABLE_FILE as error:
+            self._corruption(error)
+            raise ShardChangedError(self._source.name) from error
 
     def _corruption(self, error: Exception) -> str:
         if self._source.failure is not None:
             raise self._source.failure from error
-        return f"corrupt data page: {_first_line(error)}"
+        return f"corrupt data page: {first_line(error)}"
 
 
 def rows_at_a_time(info: pq.RowGroupMetaData, columns: Sequence[str] | None = None) -> int:
@@ -197,15 +195,15 @@ def _bad_value(pairs: pa.Table | None, error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"text is not UTF-8 {error.reason}"
     if pairs is None:
-        return f"the row cannot be read as a pair: {_first_line(error)}"
+        return f"the row cannot be read as a pair: {first_line(error)}"
     for name in READ.names:
         try:
             pairs[name].validate(full=True)
         except pa.ArrowInvalid as invalid:
             if "UTF8" in str(invalid):
                 return f"text is not UTF-8 in column {name}"
-            return f"invalid value in column {name}: {_first_line(invalid)}"
-    return f"the row cannot be read as a pair: {_first_line(error)}"
+            return f"invalid value in column {name}: {first_line(invalid)}"
+    return f"the row cannot be read as a pair: {first_line(error)}"
 
 
 def _text(value: bytes | None) -> str | None:
@@ -213,7 +211,3 @@ def _text(value: bytes | None) -> str | None:
         return None if value is None else value.decode()
     except UnicodeDecodeError:
         return None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

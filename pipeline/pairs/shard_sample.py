@@ -26,15 +26,14 @@ def sample_problem(store: Store, entry: Entry, mapping: PairMapping) -> str | No
     source = store.open(entry.key, entry.size)
     wanted = mapping.narrowed(READ.names)
     try:
-        file = pq.ParquetFile(pa.PythonFile(source, mode="r"))
-        footer = file.metadata
-        groups = [n for n in range(footer.num_row_groups) if footer.row_group(n).num_rows]
-        if not groups:
-            return None
-        first = next(narrow_batches(file, entry.key, wanted, groups[:1], _ROWS))
-    except (pa.ArrowException, OSError, UnicodeDecodeError):
-        if source.failure is not None:
-            raise source.failure from None
+        with source.reading():
+            file = pq.ParquetFile(pa.PythonFile(source, mode="r"))
+            footer = file.metadata
+            groups = [n for n in range(footer.num_row_groups) if footer.row_group(n).num_rows]
+            if not groups:
+                return None
+            first = next(narrow_batches(file, entry.key, wanted, groups[:1], _ROWS))
+    except pa.ArrowInvalid:
         return None  # what cannot be decoded is quarantined row by row when it is read
     defects = first["defect"]
     if defects.null_count or not len(defects):

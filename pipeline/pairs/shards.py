@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -9,8 +11,11 @@ import pyarrow.parquet as pq
 
 from pipeline.pairs.input_files import list_files, open_files
 from pipeline.runtime.digest import digest
+from pipeline.runtime.errors import ShardChangedError, StorageError
+from pipeline.runtime.faults import UNREADABLE_FILE
 from pipeline.store.object_store import Entry, Store
 
+_FAILURES: tuple[type[Exception], ...] = (StorageError, *UNREADABLE_FILE)
 # Hex digits of a shard key that stand for its path; the others stand for its version.
 PATH_DIGITS = 16
 
@@ -37,12 +42,30 @@ def open_shard(source: Store, entry: Entry) -> pq.ParquetFile:
         StorageError: the store fails.
     """
     file = source.open(entry.key, entry.size)
-    try:
+    with file.reading():
         return pq.ParquetFile(pa.PythonFile(file, mode="r"))
-    except OSError as error:  # Arrow reports some corruption as OSError
-        if file.failure is not None:
-            raise file.failure from error
-        raise pa.ArrowInvalid(str(error)) from error
+
+
+@contextmanager
+def unless_changed(source: Store, entry: Entry) -> Iterator[None]:
+    """Sorts what a shard that was listed as ``entry`` raises: it may be another by now.
+
+    Raises:
+        ShardChangedError: it is; otherwise what was raised.
+    """
+    try:
+        yield
+    except _FAILURES as error:
+        with suppress(StorageError):  # the first error says more
+            if _is_another(entry, next(source.list(entry.key), None)):
+                raise ShardChangedError(source.path(entry.key)) from error
+        raise
+
+
+def _is_another(entry: Entry, now: Entry | None) -> bool:
+    if now is None or (now.size, now.etag) != (entry.size, entry.etag):
+        return True
+    return None not in (now.stat, entry.stat) and now.stat != entry.stat
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from pipeline.parts.part_keys import judge_folder
 from pipeline.runtime.errors import InputError, StorageError
+from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 from pipeline.store.object_store import Store
 from schemas.records import Record
 
@@ -125,13 +126,12 @@ def reading(store: Store, file: IndexFile) -> Iterator[None]:
     """Turns Arrow's errors about a file of the index into InputError, or the store's own."""
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except UNREADABLE_FILE as error:
         if isinstance(error.__cause__, StorageError):  # what Arrow read has failed to come
             raise error.__cause__ from error
-        cause = str(error).strip().splitlines()[0]
         raise InputError(
-            f"{store.path(file.key)}: a damaged file of the label index ({cause}); remove it, and "
-            "run again: the index is made again from the parts"
+            f"{store.path(file.key)}: a damaged file of the label index ({first_line(error)}); "
+            "remove it, and run again: the index is made again from the parts"
         ) from error
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 from pipeline.store.object_store import Store
 from schemas.contract import VERSION_KEY, version_problems
 from schemas.labels import ADDED, LABELS, LABELS_V1, Status, labels_v2
@@ -104,10 +105,9 @@ def _read(source: pa.NativeFile, where: str, columns: Sequence[str] | None) -> p
         known = None if columns is None else [name for name in columns if name in contract.names]
         # Without threads: pyarrow 26 now and then aborts a process that ends after using them.
         table = file.read([] if problems else known, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        cause = str(error).strip().splitlines()[0]
+    except UNREADABLE_FILE as error:
         raise InputError(
-            f"{where}: corrupt part ({cause}); remove it, and run pairmill label again"
+            f"{where}: corrupt part ({first_line(error)}); remove it, and run pairmill label again"
         ) from error
     if problems:
         raise InputError(

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from pipeline.report import report_charts as charts
@@ -19,6 +19,7 @@ from pipeline.report.report_config import ReportConfig
 from pipeline.report.report_words import DRIFT, OUTCOMES, RATES, SPEED, TRENDS
 from pipeline.report.run_outcome import State
 from pipeline.report.run_records import Record, Records
+from pipeline.runtime.page_templates import page_templates
 from pipeline.stats.shown_numbers import Point, Unit, shown, with_interval
 from schemas.labels import Status
 from schemas.manifest import MISSING
@@ -61,13 +62,7 @@ def render(
         sample: pairs to show.
         config: how it is reported.
     """
-    environment = Environment(
-        loader=PackageLoader("pipeline.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates("pipeline.report", "templates")
     environment.filters |= {"shown": shown, "with_interval": with_interval}
     environment.filters["pretty"] = lambda value: json.dumps(value, indent=1)
     sources = {name: _source(environment, name) for name in ("style.css", "gallery.js")}

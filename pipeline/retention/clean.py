@@ -1,8 +1,9 @@
 """Removes what an output holds and nothing needs: a plan first, then, if asked, its execution.
 
-What finds other objects (a manifest, a record) goes before them, over all things: from then on
-nobody opens what is half gone, and a run that was ended leaves only what the next one finds to be
-useless. Objects go only if their keys are exactly such as this software makes.
+What finds other objects (a manifest, a record) goes before them, over all things, and what says
+that they are ours goes after them: nobody opens what is half gone, and a run that was ended leaves
+only what the next one finds to be useless. Objects go only if their keys are exactly such as this
+software makes.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ class CleanPlan:
 
 
 def remove_things(output: Store, removed: Sequence[Removal], check: Callable[[], None]) -> None:
-    """Removes what finds other objects first, over all things, and the others then."""
-    for objects in ("first", "then"):
+    """Removes what finds other objects, over all things, then these, then what names them."""
+    for objects in ("first", "then", "last"):
         entries = (entry for each in removed for entry in getattr(each.thing, objects))
         remove_objects(output, (entry.key for entry in entries), check)
 

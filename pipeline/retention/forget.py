@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import html
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,8 +33,10 @@ from pipeline.retention.stored_exports import stored_exports
 from pipeline.retention.stored_parts import drop_from_indexes, stored_index_files
 from pipeline.retention.stored_runs import stored_canaries, stored_derivations, stored_runs
 from pipeline.retention.stored_snapshots import stored_snapshot_files, stored_snapshots
+from pipeline.retention.stored_unfinished import stored_unfinished
 from pipeline.retention.things import Removal, Thing
-from pipeline.runtime.errors import PairmillError
+from pipeline.runtime.errors import InputError, PairmillError
+from pipeline.runtime.printable import printable
 from pipeline.runtime.reporter import Reporter
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.publish_snapshot import drop_previous, publish
@@ -43,8 +45,8 @@ from pipeline.store.object_store import Entry, Store
 
 _WHY = "holds a pair that is to be forgotten"
 NOT_REACHED = (
-    "the input, folders of publish --materialize, copies of exports, datasets on the hub and "
-    "versions that a bucket keeps may hold them still: remove them there"
+    "the input, folders of publish --materialize, copies of exports, datasets on the hub, and "
+    "versions and unfinished uploads that a bucket keeps may hold them still: remove them there"
 )
 
 
@@ -186,6 +188,7 @@ class Forgetting:
 
 
 _PARTS = rf"({JUDGE})/{PART}"
+_SHOWN_CHARS = 100  # at least so many of an id
 
 
 def _with_pairs(stored: Stored, held: HeldPairs) -> Iterator[Removal]:
@@ -194,13 +197,13 @@ def _with_pairs(stored: Stored, held: HeldPairs) -> Iterator[Removal]:
     for thing in stored_snapshots(stored):
         if thing.name in gone:
             yield Removal("snapshot", thing, _WHY)
+        elif thing.useless and not thing.needed:  # such as a forget that was ended has left
+            yield Removal("snapshot", thing, thing.useless)
     stored.without(gone)
     for thing in stored_snapshot_files(stored):
         if thing.entries:
             yield Removal("files of snapshots", thing, "no snapshot that stays names them")
-    for thing in stored_exports(stored):
-        if thing.name.partition("/")[0] in gone:
-            yield Removal("export", thing, f"its snapshot {_WHY}")
+    yield from _exports(stored, held, gone)
     for kind, things in (
         ("derivation", stored_derivations(stored)),
         ("canaries of a run", stored_canaries(stored)),
@@ -217,14 +220,32 @@ def _with_pairs(stored: Stored, held: HeldPairs) -> Iterator[Removal]:
         shown = tuple(_showing(stored.output, thing.entries, held.seen_ids))
         if shown:
             yield Removal("report of a run", Thing(thing.name, shown), "shows such a pair")
+    for thing in stored_unfinished(stored):
+        yield Removal("unfinished file", thing, thing.useless)
+
+
+def _exports(stored: Stored, held: HeldPairs, gone: Collection[str]) -> Iterator[Removal]:
+    """Exports of snapshots with the pairs; of snapshots that are not there, by their own rows."""
+    for thing in stored_exports(stored):
+        snapshot = thing.name.partition("/")[0]
+        if snapshot in stored.manifests and snapshot not in gone:
+            continue
+        if not thing.entries and thing.needed:
+            raise InputError(thing.needed)
+        if snapshot in gone:
+            yield Removal("export", thing, f"its snapshot {_WHY}")
+        elif not thing.first:
+            yield Removal("export", thing, thing.useless)
+        elif held.in_export(thing.then):
+            yield Removal("export", thing, _WHY)
 
 
 def _showing(output: Store, entries: Sequence[Entry], ids: set[str]) -> Iterator[Entry]:
-    """The reports that name one of the pairs."""
-    names = [html.escape(each).encode() for each in ids]
+    """The reports that name one of the pairs, as pages show ids."""
+    names = [printable(each)[:_SHOWN_CHARS] for each in ids]
     for entry in entries:
         if entry.key.endswith(".html"):
-            page = output.read(entry.key)
+            page = html.unescape(output.read(entry.key).decode(errors="replace"))
             if any(name in page for name in names):
                 yield entry
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,19 +91,50 @@ class HeldPairs:
         for file in files:
             source = self.output.open(file.path, file.bytes)
             try:
-                table = pq.ParquetFile(pa.PythonFile(source, mode="r"))
-                for group in range(table.num_row_groups):
-                    rows = table.read_row_group(group, _COLUMNS, use_threads=False).to_pylist()
-                    if any(map(self._is, rows)):
-                        return True
-            except (pa.ArrowException, OSError) as error:
-                if source.failure is not None:
-                    raise source.failure from error
+                with source.reading():
+                    table = pq.ParquetFile(pa.PythonFile(source, mode="r"))
+                    for group in range(table.num_row_groups):
+                        rows = table.read_row_group(group, _COLUMNS, use_threads=False).to_pylist()
+                        if any(map(self._is, rows)):
+                            return True
+            except pa.ArrowInvalid as error:
                 raise InputError(
                     f"{self.output.path(file.path)}: damaged, so that it is not known which pairs "
                     "it holds; restore it, or remove its snapshots, and run again"
                 ) from error
         return False
+
+    def in_export(self, files: Iterable[Entry]) -> bool:
+        """Whether files of an export have rows about the pairs, by the ids that all formats state.
+
+        Raises:
+            InputError: one of them is damaged.
+            StorageError: the store fails.
+        """
+        for entry in files:
+            data = self.output.read(entry.key)
+            try:
+                if entry.key.endswith(".parquet"):
+                    rows = pq.read_table(pa.BufferReader(data), use_threads=False).to_pylist()
+                elif entry.key.endswith(".jsonl"):
+                    rows = [json.loads(line) for line in data.decode().splitlines()]
+                else:
+                    continue
+            except (pa.ArrowException, OSError, ValueError) as error:
+                raise InputError(
+                    f"{self.output.path(entry.key)}: damaged, so that it is not known which pairs "
+                    "it holds; remove its export, and run again"
+                ) from error
+            if any(self._exported(row) for row in rows):
+                return True
+        return False
+
+    def _exported(self, row: Row) -> bool:
+        pair_id = str(row.get("pair_id") or (row.get("extra_info") or {}).get("pair_id"))
+        of_group, _, _ = pair_id.rpartition("#")  # a pair of a ranked group has its letters as well
+        return any(
+            each in self.seen_ids or self.known.knows(each, None) for each in (pair_id, of_group)
+        )
 
     def _is(self, row: Row) -> bool:
         pair_id, pair_hash = row["pair_id"], row["pair_hash"]

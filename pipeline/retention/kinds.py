@@ -16,6 +16,7 @@ from pipeline.retention.stored_runs import (
     stored_runs,
 )
 from pipeline.retention.stored_snapshots import stored_snapshot_files, stored_snapshots
+from pipeline.retention.stored_unfinished import stored_unfinished
 from pipeline.retention.things import Thing
 
 
@@ -57,4 +58,5 @@ KINDS = (
     Kind("marks of attempts", stored_attempts, lambda config: Limits(days=config.attempts_days)),
     Kind(PARTS, stored_parts, lambda config: Limits(days=config.parts_days)),
     Kind("files of an index", stored_index_files, lambda config: Limits(), has_useless=True),
+    Kind("unfinished file", stored_unfinished, lambda config: Limits(), has_useless=True),
 )

@@ -27,16 +27,20 @@ def evaluated_pairs(stored: Stored, ids: Collection[str]) -> Iterator[Thing]:
     for _, entry in stored.matching("evaluations", _SHARDS):
         source = stored.output.open(entry.key, entry.size)
         try:
-            file = pq.ParquetFile(pa.PythonFile(source, mode="r"))
-            for group in range(file.num_row_groups):
-                held = file.read_row_group(group, [_ID], use_threads=False)[_ID]
-                if pc.any(pc.is_in(held, wanted)).as_py():
-                    yield Thing(entry.key, (entry,))
-                    break
-        except (pa.ArrowException, OSError, KeyError) as error:
-            if source.failure is not None:
-                raise source.failure from error
+            with source.reading():
+                holds = _holds(pq.ParquetFile(pa.PythonFile(source, mode="r")), wanted)
+        except (pa.ArrowInvalid, KeyError) as error:  # without a column of ids
             raise InputError(
                 f"{stored.output.path(entry.key)}: damaged, so that it is not known which pairs it "
                 "holds; remove it (an evaluation writes it again), and run again"
             ) from error
+        if holds:
+            yield Thing(entry.key, (entry,))
+
+
+def _holds(file: pq.ParquetFile, wanted: pa.Array) -> bool:
+    for group in range(file.num_row_groups):
+        held = file.read_row_group(group, [_ID], use_threads=False)[_ID]
+        if pc.any(pc.is_in(held, wanted)).as_py():
+            return True
+    return False

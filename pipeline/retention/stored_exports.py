@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterator
 
-from pipeline.export.export_leftovers import receipt_paths
+from pipeline.export.begun_files import NAMING, begun_at, named_paths
 from pipeline.export.export_media import MEDIA_FOLDER
-from pipeline.export.export_parts import RECEIPT
 from pipeline.export.export_record import NAME, ExportRecord
 from pipeline.export.export_run import EXPORTS
 from pipeline.export.format_registry import TRAINER_FORMATS
@@ -16,8 +16,9 @@ from pipeline.retention.things import Thing
 from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Entry
 
+_WRITING = datetime.timedelta(days=1)  # nobody takes longer for one file
 _MEDIA = re.compile(rf"{MEDIA_FOLDER}/[0-9a-f]{{2}}/[0-9a-f]{{64}}\.\w+")  # named by content
-_RECEIPT = re.compile(RECEIPT)
+_NAMING = re.compile(NAMING)
 _FORMATS = "|".join(map(re.escape, TRAINER_FORMATS))
 _PATTERN = rf"({SNAPSHOT}/(?:{_FORMATS})(?:-[0-9a-f]{{8}})?)/(.*)"
 
@@ -36,14 +37,18 @@ def _finished(stored: Stored, name: str, paths: dict[str, Entry]) -> Thing:
         record = ExportRecord.parse(data, stored.output.path(paths[NAME].key))
     except InputError as error:
         return Thing(name, (), needed=str(error))
-    named = {*record.beside, *(str(file["path"]) for file in record.files)}
     manifest = stored.manifests.get(snapshot)
     made = record.snapshot_created_at or (manifest.created_at if manifest else "")
     needed = stored.needed_snapshots.get(snapshot, "")
+    ours = {NAME, *record.beside, *(str(file["path"]) for file in record.files)}
+    known = {path for path in paths if _MEDIA.fullmatch(path) or _NAMING.fullmatch(path)}
+    if not paths.keys() <= ours | known:
+        ours |= _named(stored, paths)  # what an earlier process left
     return Thing(
         name,
         first=(paths[NAME],),
-        then=tuple(_ours(paths, named)),
+        then=_then(paths, ours - {NAME}),
+        last=_naming(paths),
         born=time_of(made),
         group=snapshot,
         needed=needed and f"its snapshot {needed}",
@@ -52,18 +57,25 @@ def _finished(stored: Stored, name: str, paths: dict[str, Entry]) -> Thing:
 
 def _unfinished(stored: Stored, name: str, paths: dict[str, Entry]) -> Thing:
     """An export that was ended can be finished as long as its snapshot is there."""
+    then, last = _then(paths, _named(stored, paths)), _naming(paths)
     if name.partition("/")[0] in stored.staying:
-        return Thing(name, (), needed="the same export goes on with it")
-    named: set[str] = set()
-    for path, entry in paths.items():
-        if _RECEIPT.fullmatch(path):
-            named.update(receipt_paths(stored.output.read(entry.key)))
+        return Thing(name, (), then, last=last, needed="the same export goes on with it")
+    begun = filter(None, (begun_at(stored.output.read(entry.key)) for entry in last))
+    writing = any(stored.now - moment < _WRITING for moment in begun)
     why = "was never finished, and its snapshot is gone"
-    return Thing(name, (), tuple(_ours(paths, named)), useless=why)
+    needed = "its snapshot is gone, and it may be written still: it goes a day later" * writing
+    return Thing(name, (), then, useless=why, needed=needed, last=last)
 
 
-def _ours(paths: dict[str, Entry], named: set[str]) -> Iterator[Entry]:
-    """The files that a record names, media named by content, and the receipts of parts."""
-    for path, entry in paths.items():
-        if path in named or _MEDIA.fullmatch(path) or _RECEIPT.fullmatch(path):
-            yield entry
+def _named(stored: Stored, paths: dict[str, Entry]) -> set[str]:
+    """The files that some process has begun to write."""
+    return {path for entry in _naming(paths) for path in named_paths(stored.output.read(entry.key))}
+
+
+def _naming(paths: dict[str, Entry]) -> tuple[Entry, ...]:
+    return tuple(entry for path, entry in paths.items() if _NAMING.fullmatch(path))
+
+
+def _then(paths: dict[str, Entry], ours: set[str]) -> tuple[Entry, ...]:
+    """The files that are ours by name, and media, which are named by content."""
+    return tuple(e for path, e in paths.items() if path in ours or _MEDIA.fullmatch(path))

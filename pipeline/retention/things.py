@@ -16,12 +16,13 @@ class Thing:
 
     Attributes:
         name: as people know it: a snapshot's id, a run's, a folder.
-        first: its objects by which others are found; they go before ``then``.
+        first: its objects by which people and runs find it; they go before all others.
         born: by what it states itself; None if it states no time, and then it has no age.
         order: among things of the same time, the higher one is the newer.
         group: counts as one with the others of this group; itself by default.
         needed: why it must stay, whatever the limits say; empty if nothing needs it.
         useless: why nobody can use it, so that it goes without any limit; empty otherwise.
+        last: its objects that say which ones are its own; they go after all others.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Thing:
     group: str = ""
     needed: str = ""
     useless: str = ""
+    last: tuple[Entry, ...] = ()
 
     @property
     def counted_as(self) -> str:
@@ -41,7 +43,7 @@ class Thing:
     @property
     def entries(self) -> tuple[Entry, ...]:
         """All of its objects."""
-        return self.first + self.then
+        return self.first + self.then + self.last
 
     @property
     def bytes(self) -> int:

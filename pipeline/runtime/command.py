@@ -19,6 +19,7 @@ from pipeline.runtime.errors import (
     PairmillError,
     StoppedError,
 )
+from pipeline.runtime.faults import exit_code_of, sentence_of
 from pipeline.runtime.printable import printable
 from pipeline.runtime.reporter import Reporter, Style
 from pipeline.runtime.settings_help import settings_text
@@ -231,3 +232,8 @@ def run_command(body: Callable[[], int], interrupted: str) -> int:
     except KeyboardInterrupt:
         sys.stderr.write(f"{interrupted}\n")
         return INTERRUPTED
+    except Exception as error:
+        if (sentence := sentence_of(error)) is None:
+            raise
+        sys.stderr.write(printable(f"error: {sentence}\n"))
+        return exit_code_of(error)

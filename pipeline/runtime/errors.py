@@ -1,9 +1,12 @@
-"""The errors a user can meet, each with the exit code of the job that shows it.
+"""The errors a user can meet, each of a class of faults, which gives the exit code of the job.
 
-Bugs are not here: they propagate as what they are.
+Bugs are not here: they propagate as what they are. :mod:`pipeline.runtime.faults` sorts what
+libraries raise.
 """
 
 from __future__ import annotations
+
+from enum import StrEnum
 
 from pipeline.runtime.printable import without_secrets
 from schemas.labels import Reason
@@ -11,58 +14,128 @@ from schemas.labels import Reason
 EXIT_CODES = {
     0: "done, also if there was nothing to do",
     1: "a bug, a hook that failed, or rows that do not reconcile",
-    2: "configuration, input or storage cannot be used",
+    2: "configuration, input, storage, Ray or a server cannot be used",
     3: "the gate refused the snapshot; readers keep the one before",
     4: "more rows or shards are quarantined than the configuration allows",
-    5: "another run holds the lease, or published first",
+    5: "another run holds the lease or published first, or the input changed meanwhile: run again",
     6: "the budget (--max-judgments, --max-usd) is spent; the same command goes on",
     130: "interrupted (Ctrl-C); the same command goes on",
     143: "stopped by SIGTERM; the same command goes on",
 }
 """What the exit code of a command means."""
 
-BUG, BLOCKED, INTERRUPTED = 1, 3, 130
+BLOCKED, INTERRUPTED = 3, 130
 _MOST_DETAIL = 1_000  # characters
+
+
+class Fault(StrEnum):
+    """Whose fault an error is, and so what is done about it."""
+
+    ROW = "row"
+    """Of one row, which is quarantined."""
+    SHARD = "shard"
+    """Of one file, which is named; the rest goes on."""
+    TRANSIENT = "transient"
+    """Of nobody: it is tried again for a while, and then ends the run."""
+    CALLER = "caller"
+    """Of configuration, credentials, permissions, clock or disk: ends the run."""
+    CONFLICT = "conflict"
+    """Somebody else did it, or changed it, meanwhile."""
+    BUG = "bug"
+    """Of this code: propagates as what it is."""
+
+    @property
+    def exit_code(self) -> int:
+        """Of a run that ends with it."""
+        return _ENDS_WITH[self]
+
+
+_ENDS_WITH = {
+    Fault.BUG: 1,
+    Fault.CALLER: 2,
+    Fault.TRANSIENT: 2,
+    Fault.ROW: 4,
+    Fault.SHARD: 4,
+    Fault.CONFLICT: 5,
+}
 
 
 class PairmillError(Exception):
     """An error that a user can act on; its message says what, where, got, expected, what to do."""
 
-    exit_code = 1
+    fault = Fault.BUG
+
+    @property
+    def exit_code(self) -> int:
+        """Of a job that shows it."""
+        return self.fault.exit_code
 
 
 class ConfigError(PairmillError):
     """The configuration cannot be used."""
 
-    exit_code = 2
+    fault = Fault.CALLER
 
 
 class InputError(PairmillError):
     """The input breaks the pairs contract as a whole (one bad row is quarantined instead)."""
 
-    exit_code = 2
+    fault = Fault.CALLER
+
+
+class ShardChangedError(PairmillError):
+    """A shard was rewritten or removed while it was used; nothing of it was mixed up."""
+
+    fault = Fault.CONFLICT
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(
+            f"{uri}: the shard was rewritten or removed during the run; what was judged of it until"
+            " then is kept; run again"
+        )
+        self._uri = uri
+
+    def __reduce__(self) -> tuple[type[ShardChangedError], tuple[str]]:
+        return ShardChangedError, (self._uri,)
 
 
 class StorageError(PairmillError):
-    """A URI cannot be read or written; names the URI and the cause, never a credential."""
+    """A URI cannot be read or written; names the URI and the cause, never a credential.
 
-    exit_code = 2
+    Attributes:
+        fault: CALLER, or TRANSIENT where it may pass.
+    """
+
+    def __init__(self, message: str, fault: Fault = Fault.CALLER) -> None:
+        super().__init__(message)
+        self.fault = fault
+
+    def __reduce__(self) -> tuple[type[StorageError], tuple[str, Fault]]:
+        return StorageError, (str(self), self.fault)
 
 
 class EngineStartError(PairmillError):
     """The judge's engine cannot be started with this configuration."""
 
-    exit_code = 2
+    fault = Fault.CALLER
 
 
 class EndpointError(PairmillError):
     """A judge's server refuses or fails requests whatever they ask; no row is at fault."""
 
-    exit_code = 2
+    fault = Fault.TRANSIENT
 
 
 class EngineDeadError(PairmillError):
     """The engine under a live worker died: the worker must be replaced."""
+
+    fault = Fault.TRANSIENT
+
+
+class RayLostError(PairmillError):
+    """The Ray that a run works on is gone, or ends its workers each time."""
+
+    fault = Fault.TRANSIENT
 
 
 class ReconcileError(PairmillError):
@@ -72,19 +145,19 @@ class ReconcileError(PairmillError):
 class QuarantineError(PairmillError):
     """More rows (or whole shards) were quarantined than the configuration allows."""
 
-    exit_code = 4
+    fault = Fault.SHARD
 
 
 class LeaseHeldError(PairmillError):
     """Another run does the same work on this output right now."""
 
-    exit_code = 5
+    fault = Fault.CONFLICT
 
 
 class LeaseLostError(PairmillError):
     """This run stalled for so long that another may have taken its lease: it must stop."""
 
-    exit_code = 5
+    fault = Fault.CONFLICT
 
 
 class StoppedError(PairmillError):
@@ -102,7 +175,7 @@ class BudgetSpentError(StoppedError):
 class PublishConflictError(PairmillError):
     """Another run published while this one was about to: nothing of this one is visible."""
 
-    exit_code = 5
+    fault = Fault.CONFLICT
 
 
 class RowRejected(Exception):

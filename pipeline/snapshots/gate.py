@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from pipeline.gold.people import GoldConfig
 from pipeline.pairs.input_config import InputConfig
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.stop import Stop
@@ -26,6 +27,7 @@ def gate_for(
     canary: Canary | None = None,
     reporter: Reporter | None = None,
     stop: Stop | None = None,
+    gold: GoldConfig | None = None,
 ) -> Gate:
     """The gate that ``publish`` calls with a candidate.
 
@@ -41,6 +43,7 @@ def gate_for(
         canary: the canaries that the run judged again, if there are any.
         reporter: receives progress every few seconds.
         stop: checked after every row group; ends the measuring.
+        gold: the set of people's answers, beside those in the input.
     """
 
     def gate(output: Store, manifest: Manifest) -> Mapping[str, Any]:
@@ -55,6 +58,7 @@ def gate_for(
             canary=canary,
             reporter=reporter,
             stop=stop,
+            gold=gold or GoldConfig(),
         )
         if manifest.gate is not None and not config.active:
             return manifest.gate

@@ -90,7 +90,7 @@ def publish(
     max_bad_shards: int = 0,
     gate: Gate | None = None,
     keep_withdrawn: bool = False,
-    shards: Collection[str] | None = None,
+    shards: Mapping[str, str] | None = None,
     step: Step = unrecorded,
     stop: Stop | None = None,
     open_source: OpenSource = open_input,
@@ -112,7 +112,8 @@ def publish(
         gate: decides whether the snapshot goes live; otherwise it stays as a candidate.
         keep_withdrawn: whether a snapshot that somebody has just rolled back from stays
             withdrawn; what a person publishes by name goes live.
-        shards: those to publish; all by default. Others were added after these were labelled.
+        shards: keys of those to publish, by path; all by default. Others were added after these
+            were labelled.
         step: records the steps ``reconcile`` and ``compact``, and ``gate`` and ``publish`` if
             they are reached.
         stop: checked before every part; ends the publishing.

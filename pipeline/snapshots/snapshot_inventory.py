@@ -9,18 +9,17 @@ from __future__ import annotations
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from pipeline.pairs.isolated_reading import outline_of
-from pipeline.pairs.shards import list_shards, open_input, shard_key
+from pipeline.pairs.shards import list_shards, open_input, shard_key, unless_changed
 from pipeline.parts.part_keys import ShardParts, judge_parts_prefix, parts_prefix
 from pipeline.runtime.digest import digest
-from pipeline.runtime.errors import InputError, QuarantineError, ReconcileError
+from pipeline.runtime.errors import InputError, QuarantineError, ReconcileError, ShardChangedError
 from pipeline.runtime.fault_blocks import fault_blocks
+from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 from pipeline.snapshots.live_shards import live_shards
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
@@ -110,7 +109,7 @@ def take_inventory(
     input_uri: str,
     output: Store,
     judge_id: str,
-    wanted: Collection[str] | None = None,
+    wanted: Mapping[str, str] | None = None,
     open_source: OpenSource = open_input,
 ) -> Inventory:
     """Lists the input's shards as they are now, and the judge's parts of each.
@@ -122,11 +121,12 @@ def take_inventory(
         input_uri: a folder of shards, or one shard.
         output: the output root.
         judge_id: whose parts.
-        wanted: paths of the shards to include; all by default. Others are only counted.
+        wanted: keys of the shards to include, by path; all by default. Others are only counted.
         open_source: opens the input.
 
     Raises:
         InputError: there is no shard, or none of those wanted.
+        ShardChangedError: one of those wanted was rewritten or removed since.
         StorageError: the input or the output cannot be reached.
     """
     source, prefix = open_source(input_uri)
@@ -134,17 +134,21 @@ def take_inventory(
     contents, parts_of = ContentKeys(source, output), _StoredParts(output, judge_id)
 
     def shard_of(entry: Entry) -> InventoryShard:
-        content = contents.of(entry)
+        with unless_changed(source, entry):
+            content = contents.of(entry)
         key = shard_key(entry.key, entry.size, content)
+        if wanted is not None and wanted[entry.key] != key:
+            raise ShardChangedError(source.path(entry.key))
         parts = parts_of(key)
         if known := published.get(key):
             shard = InventoryShard(entry, content, key, known, parts)
             if not shard.missing and not shard.doubled:
                 return shard
         try:
-            rows = outline_of(source, entry).rows
-        except (pa.ArrowException, UnicodeDecodeError) as error:
-            defect = f"corrupt footer: {str(error).strip().splitlines()[0]}"
+            with unless_changed(source, entry):
+                rows = outline_of(source, entry).rows
+        except UNREADABLE_FILE as error:
+            defect = f"corrupt footer: {first_line(error)}"
             return InventoryShard(entry, content, key, 0, defect=defect)
         return InventoryShard(entry, content, key, rows, parts)
 
@@ -155,6 +159,8 @@ def take_inventory(
             f"{source.path(prefix)}: all of its {len(listed)} shards were added after the plan was "
             "made, and none that was planned is left: was the folder replaced meanwhile? run again"
         )
+    if gone := sorted((wanted or {}).keys() - {entry.key for entry in entries}):
+        raise ShardChangedError(source.path(gone[0]))
     with output.host.pool(_THREADS) as pool:
         shards = tuple(pool.map(shard_of, entries))
     contents.save()

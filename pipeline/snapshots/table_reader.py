@@ -102,15 +102,14 @@ class TableFile:
     ) -> Found:
         source = self.output.open(self.file.path, self.file.bytes)
         try:
-            opened = pa.PythonFile(source, mode="r")
-            return what(pq.ParquetFile(opened, metadata=footer, page_checksum_verification=True))
-        except (pa.ArrowException, OSError) as error:
-            if source.failure is not None:
-                raise source.failure from error
+            with source.reading():
+                opened = pa.PythonFile(source, mode="r")
+                how = {"metadata": footer, "page_checksum_verification": True}
+                return what(pq.ParquetFile(opened, **how))
+        except pa.ArrowInvalid as error:
             raise InputError(
-                f"{self.output.path(self.file.path)}: corrupt "
-                f"({str(error).strip().splitlines()[0]}); restore the object, or remove it and "
-                "publish again"
+                f"{self.output.path(self.file.path)}: corrupt ({error}); restore the object, or "
+                "remove it and publish again"
             ) from error
 
 

@@ -102,6 +102,34 @@ class Share(Ratio):
     """A ratio whose numerator is a part of the denominator in every row: a share of things."""
 
 
+@dataclass(frozen=True)
+class Deviation(OfSums):
+    """The standard deviation of numbers that come in rows, such as scores of several candidates.
+
+    Attributes:
+        values: of each row; an empty list leaves a row out.
+    """
+
+    values: Sequence[Sequence[float]]
+
+    @property
+    def support(self) -> int:
+        """Rows with a number."""
+        return sum(1 for each in self.values if each)
+
+    @property
+    def columns(self) -> Floats:
+        """How many numbers a row has, their sum and that of their squares."""
+        sums = [(len(row), sum(row), sum(x * x for x in row)) for row in self.values]
+        return np.array(sums, np.float64).reshape(-1, 3)
+
+    def of_sums(self, sums: Floats) -> Floats:
+        """The root of the mean square less the squared mean."""
+        means = divided(sums[:, 1], sums[:, 0])
+        squares: Floats = np.maximum(divided(sums[:, 2], sums[:, 0]) - means * means, 0)
+        return np.asarray(np.sqrt(squares), np.float64)
+
+
 def mean(values: Sequence[float | None]) -> Ratio:
     """The mean of one value a row; None leaves a row out."""
     return Ratio(*_columns([_whole(value) for value in values]))

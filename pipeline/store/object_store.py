@@ -6,7 +6,6 @@ Credentials come from the default chain (environment, profile, pod identity) and
 
 from __future__ import annotations
 
-import errno
 import functools
 import hashlib
 import os
@@ -19,7 +18,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.runtime.errors import StorageError
+from pipeline.runtime.errors import Fault, StorageError
+from pipeline.runtime.faults import FULL, fault_of, is_full
 from pipeline.runtime.printable import one_line
 from pipeline.store import local_files
 from pipeline.store.host import Host
@@ -32,7 +32,6 @@ _HINTS = {
     FileNotFoundError: "it does not exist: check bucket and path",
 }
 _NOT_A_FOLDER = "a part of the path is a file and no folder: check the path"
-_FULL = "the disk is full, or a quota is used up: make room, and run again"
 _LOCAL_HINTS = {
     PermissionError: "access is denied: check who owns the folders of this path and who may write",
     FileNotFoundError: "it does not exist and was not made: check the path",
@@ -78,13 +77,17 @@ class Store:
         host: the clocks and threads for this and for whatever works on this store.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, *, patient: bool = True) -> None:
         """Binds to ``uri``, a local path, ``file:///…`` or ``s3://bucket/prefix``.
+
+        Args:
+            uri: the root.
+            patient: whether what a bucket refuses is tried again for a few seconds.
 
         Raises:
             StorageError: the scheme is not supported, or nothing below a root is named.
         """
-        self.host = Host()
+        self.host, self._patient = Host(), patient
         scheme, separator, rest = uri.partition("://")
         if separator and scheme not in SCHEMES:
             raise StorageError(f"{uri}: scheme {scheme!r} is not supported; use a path or s3://")
@@ -99,10 +102,10 @@ class Store:
         from pipeline.store import s3_objects
 
         self._root = self.uri.removeprefix("s3://")
-        self._fs = s3_objects.Objects(use_listings_cache=False)
+        self._fs = s3_objects.Objects(use_listings_cache=False, patient=patient)
 
-    def __reduce__(self) -> tuple[type[Store], tuple[str]]:
-        return Store, (self.uri,)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return functools.partial(Store, patient=self._patient), (self.uri,)
 
     def path(self, key: str) -> str:
         """The URI of ``key``, for messages."""
@@ -255,11 +258,13 @@ class Store:
         except (OSError, ClientError, BotoCoreError) as error:
             hints = _LOCAL_HINTS if self.local else _HINTS
             hint = next((text for kind, text in hints.items() if isinstance(error, kind)), "")
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                hint = _FULL
+            if is_full(error):
+                hint = FULL
             cause = one_line(f"{type(error).__name__}: {error}")
             text = f"{hint} ({cause})" if hint else cause
-            raise StorageError(f"{one_line(self.path(key))}: {text}") from error
+            passes = fault_of(error) is Fault.TRANSIENT
+            fault = Fault.TRANSIENT if passes else Fault.CALLER
+            raise StorageError(f"{one_line(self.path(key))}: {text}", fault) from error
 
 
 def _local_root(uri: str) -> str:

@@ -5,22 +5,54 @@ A module of its own because importing s3fs takes a second, which local stores ne
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
 
-from botocore.exceptions import ClientError
 from fsspec.asyn import sync
 from s3fs import S3FileSystem
 from s3fs.core import S3_RETRYABLE_ERRORS
 
+from pipeline.runtime.errors import Fault
+from pipeline.runtime.faults import error_code, fault_of, is_refusal
+
 _TRIES = 5
+# Between tries of a request, each of which its client has tried a few times within seconds.
+_PAUSES_S = (0.5, 2, 8)
+_REFUSED_PAUSES_S = (0.2, 0.6, 1.8)  # a lasting refusal is to be heard soon
 _LOST = ("PreconditionFailed", "NoSuchKey")  # AWS answers If-Match on a missing key with the latter
 _CONFLICT = "ConditionalRequestConflict"  # another write was in progress; neither may have won
 
 
 class Objects(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
-    """S3 by its keys as they are: a ``?versionId=`` in a key is a part of its name."""
+    """S3 by its keys as they are: a ``?versionId=`` in a key is a part of its name.
+
+    Requests that fail for a passing cause are tried again for a while.
+    """
+
+    def __init__(self, *, patient: bool = True, **how: Any) -> None:
+        """Connects by the default chain.
+
+        Args:
+            patient: whether refusals, too, are tried again: credentials may just be renewed.
+            how: of s3fs.
+        """
+        super().__init__(**how)
+        self._patient = patient
+
+    async def _call_s3(self, method: str, *known: Any, **arguments: Any) -> Any:
+        for number in range(len(_PAUSES_S)):
+            try:
+                return await super()._call_s3(method, *known, **arguments)
+            except Exception as error:
+                if fault_of(error) is Fault.TRANSIENT:
+                    await asyncio.sleep(_PAUSES_S[number])
+                elif self._patient and is_refusal(error):
+                    await asyncio.sleep(_REFUSED_PAUSES_S[number])
+                else:
+                    raise
+        return await super()._call_s3(method, *known, **arguments)
 
     def split_path(self, path: str) -> tuple[str, str, str | None]:
         """Bucket and key; never a version."""
@@ -87,14 +119,6 @@ def swap(
                 raise
             sleep(_pause_s(tries))
     raise AssertionError("not reached")
-
-
-def error_code(error: BaseException) -> str | None:
-    """The S3 error code behind an error of s3fs, if there is one."""
-    cause = error.__cause__
-    if isinstance(cause, ClientError):
-        return str(cause.response.get("Error", {}).get("Code"))
-    return None
 
 
 def _pause_s(tries: int) -> float:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
 
 from pipeline.runtime.errors import StorageError
+from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 
 
 class SourceFile(io.RawIOBase):
@@ -39,6 +43,21 @@ class SourceFile(io.RawIOBase):
     def size(self) -> int:
         """The object's size in bytes."""
         return self._size
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Sorts what Arrow raises while it reads this file.
+
+        Raises:
+            StorageError: the store failed.
+            pa.ArrowInvalid: the file is damaged; says how.
+        """
+        try:
+            yield
+        except UNREADABLE_FILE as error:
+            if self.failure is not None:
+                raise self.failure from error
+            raise pa.ArrowInvalid(first_line(error)) from error
 
     def read(self, size: int = -1) -> bytes:
         stop = self._size if size < 0 else min(self._size, self._position + size)

@@ -68,17 +68,22 @@ class Steps:
 def run(request: dict[str, Any], steps: Steps) -> None:
     """Publishes in this process."""
     output = Store(request["output"])
+    watch_writes(steps, output)
+    setattr(Host, "pool", lambda host, threads: Inline())  # noqa: B010 - in one order
+    reporter = Reporter()
+    with writer_lease(output, new_run_id(), _LEASE_S, reporter) as lease:
+        publish(request["source"], output, "", SMALL, reporter, lease, gate=GATE)
+    steps.step("end")
+
+
+def watch_writes(steps: Steps, output: Store) -> None:
+    """Makes steps of what others can see of a store."""
     for method in ("create", "put", "swap"):
         steps.watch(Store, method, lambda store, key, *_, method=method: _step(method, key))
     steps.watch(
         Upload, "write", lambda file, _: None if file.tell() else f"begin {_key(file, output)}"
     )
     steps.watch(Upload, "commit", lambda file: f"commit {_key(file, output)}")
-    setattr(Host, "pool", lambda host, threads: Inline())  # noqa: B010 - in one order
-    reporter = Reporter()
-    with writer_lease(output, new_run_id(), _LEASE_S, reporter) as lease:
-        publish(request["source"], output, "", SMALL, reporter, lease, gate=GATE)
-    steps.step("end")
 
 
 def _step(method: str, key: str) -> str | None:

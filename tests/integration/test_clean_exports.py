@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
+import pytest
+
 from pipeline.export.export_record import NAME
+from pipeline.store.host import Host
 from tests.cleaning import gone, objects, run_clean
 from tests.derivations import run_derive
 from tests.exporting import FOR_A, FOR_B, Corpus, fill, folder_of, run_export
@@ -42,18 +46,21 @@ def test_exports_of_older_snapshots_go_with_what_their_records_name(tmp_path: Pa
     assert outcome.event("not ours, left")["objects"] == len(theirs)
 
 
-def test_an_unfinished_export_goes_once_it_cannot_be_finished(tmp_path: Path) -> None:
+def test_an_unfinished_export_goes_once_it_cannot_be_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     corpus, folders = corpus_of(tmp_path, 3)
     output, (first, *_) = corpus.output, folders
     output.delete(f"{first}/{NAME}")  # killed before its end
     assert not gone(run_clean(output, "--apply"))
     outcome = run_clean(output, "--clean.snapshots.keep=1", "--apply")
-    assert gone(outcome) == {
-        ("snapshot", first.split("/")[1]): "not among the newest 1",
+    assert gone(outcome) == {("snapshot", first.split("/")[1]): "not among the newest 1"}
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
+    monkeypatch.setattr(Host, "now", lambda host: later)
+    assert gone(run_clean(output, "--apply")) == {
         ("export", first[len("exports/") :]): "was never finished, and its snapshot is gone",
     }
-    # Its card has no record that names it.
-    assert [entry.key for entry in output.list(first)] == [f"{first}/README.md"]
+    assert [*output.list(first)] == []
 
 
 def test_derivations_go_by_their_own_time(tmp_path: Path) -> None:

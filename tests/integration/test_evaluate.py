@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from pipeline.aggregation.calibration_cards import put_calibration
 from pipeline.store.object_store import Store
 from tests.calibrations import calibration
 from tests.evaluating import config_for, gold_pairs, report_of, run, value
-from tests.labeling import contents, forbid_ray
+from tests.labeling import contents, forbid_ray, write_config
 from tests.shards import labels_of, pair, write_shard
 
 FIGURES = {
@@ -180,3 +181,37 @@ def test_gold_of_another_kind_is_an_error_that_says_which_is_needed(
 
     assert outcome.exit_code == 2
     assert "2 labelled pairs have gold, none of them in gold," in outcome.error
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_a_rubric_is_compared_with_none_on_the_same_gold(tmp_path: Path, model: Path) -> None:
+    write_shard(tmp_path / "gold.parquet", gold_pairs(24))
+    criteria = [{"name": n, "text": "?"} for n in ("Right", "Full", "Kind", "Short")]
+    rubric = {"bundle": "rubric-json", "allow_experimental": True, "rubric": {"criteria": criteria}}
+    mine = write_config(tmp_path / "mine.yaml", model, {"judge": rubric})
+    none, output = config_for(tmp_path, model), tmp_path / "out"
+    command = ("--input", tmp_path / "gold.parquet", "--output", output, "--config", mine)
+
+    outcome = run(*command, "--against", none)
+
+    assert outcome.exit_code == 0, outcome.error
+    found = [json.loads(f.read_text()) for f in output.glob("evaluations/gold/*/evaluation.json")]
+    (report,) = found
+    against = report["against"]
+    assert (against["pairs"], against["verdict"]) == (24, "not shown to differ")
+    assert against["figures"]["accuracy_gain"] == {"value": 0, "low": 0, "high": 0, "rows": 24}
+    assert "WARNING the rubric is not shown to beat none: " in outcome.output
+    assert list(report["criteria"]) == ["Right", "Full", "Kind", "Short"]
+    right = report["criteria"]["Right"]
+    assert right["criterion_missing"]["value"] == 0
+    assert right["criterion_winner"]["value"] > right["criterion_loser"]["value"]
+
+    # The other one by its id, which judges nothing again.
+    parts = contents(output, "parts")
+    again = run(*command, "--against", against["judge_id"][:12])
+    assert again.exit_code == 0, again.error
+    assert report_of(output, "gold")[0]["against"] == against
+    assert contents(output, "parts") == parts
+    ranking = write_config(tmp_path / "other.yaml", model, {"judge": {"format": "batch_ranking"}})
+    refused = run(*command, "--against", ranking)
+    assert (refused.exit_code, "expected one of pairs" in refused.error) == (2, True)

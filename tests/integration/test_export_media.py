@@ -86,7 +86,7 @@ def test_pictures_as_responses(tmp_path: Path) -> None:
     made.publish()
     refused = run_export(made.output, "--format", "trl-dpo")
     assert refused.exit_code == 2
-    assert "formats that can: ms-swift, jsonl, pointwise" in refused.error
+    assert "formats that can: ms-swift, jsonl, pointwise, rankings" in refused.error
     files = settings(validation=0, media__mode="files")
     done = run_export(made.output, "--format", "ms-swift", *files)
     key = folder_of(done, made.output)

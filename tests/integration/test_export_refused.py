@@ -61,7 +61,7 @@ def test_no_row_is_left(corpus: Corpus, tmp_path: Path) -> None:
     # Written to see that no row is left: what cannot be held is found row by row.
     done = run_export(corpus.output, "--format", "openrlhf")
     assert "dropped 12 has_images; openrlhf holds texts alone: take a format" in done.error
-    assert "(trl-dpo, llama-factory, ms-swift, verl-rl, jsonl, pointwise)" in done.error
+    assert "(trl-dpo, llama-factory, ms-swift, verl-rl, jsonl, pointwise, rankings)" in done.error
     assert not [e.key for e in corpus.output.list("exports") if e.key.endswith("export.json")]
     stripped = run_export(corpus.output, "--format", "openrlhf", *settings(media__strip=True))
     assert stripped.event()["kept"] == 12

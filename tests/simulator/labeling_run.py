@@ -62,6 +62,8 @@ class Identified:
     pair_hash: str
     cluster: str = "ab" * 32
     alike: str = ""
+    rubric: None = None
+    content: None = None
 
 
 class RandomJudge(Judge):
@@ -94,9 +96,9 @@ class RandomJudge(Judge):
             rows.append(row)
         return rows
 
-    async def _vote(self, prepared: Any, votes: list[Vote], run_id: str) -> None:
+    async def _vote(self, prepared: Any, votes: list[Vote], where: Mapping[str, Any]) -> None:
         budget, hashed = self._judge.votes, prepared.pair_hash
-        unreadable = self._chance.random() < _UNREADABLE
+        unreadable, run_id = self._chance.random() < _UNREADABLE, where["run_id"]
         while orders := next_orders(self._format, standing(votes), budget, 2, hashed):
             for order in orders:
                 vote = scored(order, self._chance.randint(1, 10), self._chance.randint(1, 10))

@@ -49,7 +49,7 @@ def _needs_files_of_one_snapshot(patch: pytest.MonkeyPatch) -> None:
 
 def _removes_what_finds_others_last(patch: pytest.MonkeyPatch) -> None:
     def remove(output: Store, removed: Sequence[Removal], check: Callable[[], None]) -> None:
-        for objects in ("then", "first"):
+        for objects in ("then", "last", "first"):
             entries = (entry for each in removed for entry in getattr(each.thing, objects))
             remove_objects(output, (entry.key for entry in entries), check)
 

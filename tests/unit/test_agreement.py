@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import stdtrit
-from sklearn.metrics import auc, brier_score_loss, cohen_kappa_score
 
 from pipeline.stats.agreement import (
     CalibrationError,
@@ -50,8 +49,9 @@ def repeated(values: NDArray[Any], weights: list[int]) -> NDArray[Any]:
 
 
 def test_brier_score_is_that_of_scikit_learn() -> None:
-    p, outcome = [0.9, 0.2, 0.6, 0.0], [1, 0, 0, 1]
+    from sklearn.metrics import brier_score_loss  # here, since it takes a second
 
+    p, outcome = [0.9, 0.2, 0.6, 0.0], [1, 0, 0, 1]
     assert brier_score(p, outcome) == pytest.approx(brier_score_loss(outcome, p))
 
 
@@ -82,6 +82,8 @@ def test_what_is_no_probability_is_refused(p: list[float], outcome: list[float])
 
 @given(CODES)
 def test_kappa_is_that_of_scikit_learn(codes: list[tuple[int, int]]) -> None:
+    from sklearn.metrics import cohen_kappa_score
+
     first, second = np.array(codes).T
     there = (first >= 0) & (second >= 0)
     statistic = Kappa(first, second)
@@ -140,6 +142,8 @@ def test_risk_coverage_and_its_area_by_hand() -> None:
 
 
 def test_the_area_is_that_under_the_curve_as_rows_grow_many() -> None:
+    from sklearn.metrics import auc
+
     rng = np.random.default_rng(0)
     confidence = rng.random(4_000)
     wrong = (rng.random(4_000) > confidence).astype(np.float64)

@@ -12,7 +12,8 @@ from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.evaluation.benchmarks import BENCHMARKS
 from pipeline.evaluation.evaluation_measures import Family, statistics
 from pipeline.evaluation.evaluation_report import confusion
-from pipeline.evaluation.pair_measures import four_way, has_gold, label_of
+from pipeline.evaluation.pair_measures import four_way, label_of
+from pipeline.gold.gold_rows import has_gold
 from pipeline.judging.votes import Vote
 from pipeline.stats.bootstrap import estimates
 from tests.judged_pairs import failure, judged, option, ranked, vote

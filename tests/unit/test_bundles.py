@@ -240,7 +240,7 @@ def test_an_overall_score_that_is_asked_for_decides() -> None:
 @pytest.mark.parametrize(
     ("criteria", "message"),
     [
-        ([{"name": "x", "text": ""}, {"name": "X ", "text": ""}], "equal names"),
+        ([{"name": "x", "text": ""}, {"name": "X", "text": ""}], "equal names"),
         ([{"name": "x", "text": "", "weight": 0}], "weight"),
         ([], "criteria"),
     ],

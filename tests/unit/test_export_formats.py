@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from pipeline.aggregation.ranking import Ranking
 from pipeline.export.export_config import ExportConfig
 from pipeline.export.format_registry import TRAINER_FORMATS, check_format, media_modes
 from pipeline.export.labeled_example import Answer, Example
@@ -227,6 +228,19 @@ def test_placeholders_stand_where_media_do() -> None:
     assert escaped("<images> < image> <bbox>") == "<images> < image> <bbox >"
 
 
+def test_a_ranking_has_its_candidates_the_best_first() -> None:
+    answers = [Answer(each, [text_part(each.upper())], score=None) for each in "abc"]
+    label = {"confidence": 0.75, "labels": 3}
+    ranking = Ranking(("c", "ab"), open=("ab",))
+    example = Example("s1", ASKED, answers, label, ranking=ranking)
+    found = row_of("rankings", example, SEEN)
+    ranked = [(each["candidate"], each["rank"], each["score"]) for each in found["completions"]]
+    assert ranked == [("c", 0, 1.0), ("a", 1, 0.25), ("b", 1, 0.25)]
+    assert found["completions"][0]["completion"] == said("C")
+    assert found["context"] == [USER]
+    assert (found["unordered"], found["contradicted"], found["labels"]) == (["ab"], [], 3)
+
+
 @pytest.mark.parametrize("name", ["trl-dpo", "pointwise", "verl-rl"])
 def test_features_are_what_every_release_of_datasets_reads(name: str) -> None:
     schema = TRAINER_FORMATS[name].schema(SEEN)
@@ -242,10 +256,15 @@ def test_features_are_what_every_release_of_datasets_reads(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "judge", "message"),
     [
-        ("trl-dpo", {"candidates": "image"}, "made of pictures, .*: ms-swift, jsonl, pointwise$"),
+        (
+            "trl-dpo",
+            {"candidates": "image"},
+            "of pictures, .*: ms-swift, jsonl, pointwise, rankings$",
+        ),
         ("openrlhf", {"format": "single_score"}, "gives scores to candidates .*: pointwise$"),
-        ("jsonl", {"format": "batch_ranking"}, "gives scores to candidates .*: pointwise$"),
-        ("pointwise", {"format": "pairwise_options"}, "chooses options .*: trl-dpo, .*, jsonl$"),
+        ("jsonl", {"format": "batch_ranking"}, "scores to candidates .*: pointwise, rankings$"),
+        ("pointwise", {"format": "pairwise_options"}, "options .*: trl-dpo, .*, jsonl, rankings$"),
+        ("rankings", {"format": "single_score"}, "one candidate at a time .*: pointwise$"),
     ],
 )
 def test_labels_that_a_format_cannot_hold(name: Any, judge: Any, message: str) -> None:
@@ -257,8 +276,10 @@ def test_settings_that_a_format_does_not_take() -> None:
     def check(**config: Any) -> None:
         check_format(ExportConfig.model_validate(config), JudgeConfig())
 
-    with pytest.raises(ConfigError, match=r"ties=keep: NeMo-RL cannot .*: jsonl, pointwise$"):
+    with pytest.raises(ConfigError, match=r"ties=keep: NeMo-RL cannot .*: jsonl, pointwise, "):
         check(format="nemo-rl", selection={"ties": "keep"})
+    with pytest.raises(ConfigError, match="max_per_prompt drops single pairs, and a ranking needs"):
+        check(format="rankings", selection={"max_per_prompt": 1})
     with pytest.raises(ConfigError, match=r"mode=files: expected inline or references for trl-dpo"):
         check(media={"mode": "files"})
     check(format="openrlhf", media={"mode": "files"})  # it has no media that could be anywhere

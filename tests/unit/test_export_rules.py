@@ -21,7 +21,7 @@ from pipeline.export.export_config import ExportConfig, SelectionConfig
 from pipeline.export.export_file import FileRecord
 from pipeline.export.export_flow import fits_in_process
 from pipeline.export.export_leftovers import remove_leftovers
-from pipeline.export.export_parts import ExportRange, PartReceipt, Piece, cut_parts
+from pipeline.export.export_parts import ExportRange, PartReceipt, Piece, SetEnds, cut_parts
 from pipeline.export.export_rules import (
     in_validation,
     label_reasons,
@@ -129,7 +129,7 @@ def test_a_prompt_is_the_same_however_it_is_written() -> None:
 
 
 def test_the_share_of_prompts_for_validation() -> None:
-    rows = (read(pair(n, prompt=f"prompt {n}", images=None)) for n in range(2_000))
+    rows = (read(pair(n, prompt=f"prompt {n}", images=None)) for n in range(500))
     numbers = [prompt_number(row, 0, False) for row in rows]
     share = sum(in_validation(number, 0.2) for number in numbers) / len(numbers)
     assert 0.17 < share < 0.23
@@ -257,4 +257,7 @@ def test_parts_join_row_groups_that_have_rows() -> None:
     by_rows = [len(part.pieces) for part in cut_parts(shards, 10**9, file_rows=3)]
     assert by_rows == [2, 1, 1]
     numbers = [part.number for part in cut_parts(shards, 1, 1)]
+    sets: list[list[SetEnds]] = [[("x", "y"), (None, None), ("y", "z")], [("z", "z"), ("w", "w")]]
+    joined = [replace(each, sets=ends) for each, ends in zip(shards, sets, strict=True)]
+    assert [len(part.pieces) for part in cut_parts(joined, 1, 1)] == [3, 1]
     assert numbers == list(itertools.islice(itertools.count(), len(numbers)))

@@ -6,21 +6,22 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.numpy import load_file, save_file
 
 from jobs.judge import main
 from pipeline.engines.head_repacking import HEAD_FILE, INDEX, repack
 from pipeline.runtime.errors import InputError
 
-Tensors = dict[str, torch.Tensor]
+Tensors = dict[str, NDArray[np.float32]]
 HIDDEN = 8
-EMBEDDED: Tensors = {"model.embed_tokens.weight": torch.zeros(4, HIDDEN)}
-WRITTEN: Tensors = {"lm_head.weight": torch.ones(4, HIDDEN)}
+EMBEDDED: Tensors = {"model.embed_tokens.weight": np.zeros((4, HIDDEN), np.float32)}
+WRITTEN: Tensors = {"lm_head.weight": np.ones((4, HIDDEN), np.float32)}
 TRUNK = EMBEDDED | WRITTEN
-WEIGHT, BIAS = torch.arange(HIDDEN, dtype=torch.float32)[None], torch.tensor([0.5])
+WEIGHT, BIAS = np.arange(HIDDEN, dtype=np.float32)[None], np.array([0.5], np.float32)
 SUMMARY: Tensors = {"v_head.summary.weight": WEIGHT, "v_head.summary.bias": BIAS}
 
 
@@ -46,7 +47,7 @@ def _loaded(folder: Path) -> Tensors:
     """Every tensor that the index lists, read from the file that it names."""
     found = {}
     for name, file in json.loads((folder / INDEX).read_text())["weight_map"].items():
-        with safe_open(folder / file, "pt") as tensors:
+        with safe_open(folder / file, "np") as tensors:
             found[name] = tensors.get_tensor(name)
     return found
 
@@ -73,8 +74,8 @@ def test_a_head_in_a_file_of_its_own_is_put_into_the_index(
     }
     loaded = _loaded(tmp_path / "b")
     assert loaded.keys() == {*TRUNK, f"{prefix}.weight", f"{prefix}.bias"}
-    assert torch.equal(loaded[f"{prefix}.weight"], WEIGHT)
-    assert torch.equal(loaded[f"{prefix}.bias"], BIAS)
+    assert np.array_equal(loaded[f"{prefix}.weight"], WEIGHT)
+    assert np.array_equal(loaded[f"{prefix}.bias"], BIAS)
     assert not (tmp_path / "b" / "value_head.safetensors").exists()
     assert (tmp_path / "b" / "model-1.safetensors").samefile(source / "model-1.safetensors")
     assert done.rewritten == ()
@@ -96,7 +97,7 @@ def test_a_head_among_the_other_tensors_is_taken_out_of_their_file(tmp_path: Pat
         ("qwen2_5_vl", {"language_model.score.weight": WEIGHT}, "nothing to repack"),
         ("qwen3", {"score.weight": WEIGHT}, "nothing to repack"),
         ("qwen3", {"v_head.weight": WEIGHT, "score.weight": WEIGHT + 1}, "several heads"),
-        ("qwen3", {"v_head.weight": torch.ones(3, HIDDEN)}, r"a weight of \(3, 8\)"),
+        ("qwen3", {"v_head.weight": np.ones((3, HIDDEN), np.float32)}, r"a weight of \(3, 8\)"),
         ("internvl", {"score.weight": WEIGHT}, "model_type is 'internvl'"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -217,8 +218,24 @@ def test_a_passing_refusal_of_everything_is_nobodys_fault() -> None:
     assert fetch(media, "mine") == b"mine"
 
 
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
+def test_refusals_that_come_and_go_are_nobodys_fault(share: float) -> None:
+    rng = random.Random(share)
+
+    class Flapping(Refusing):
+        def size(self, key: str) -> int | None:
+            if rng.random() < share:
+                raise StorageError(f"403 {key}") from PermissionError("SignatureDoesNotMatch")
+            return 4
+
+    media, _ = refusing()
+    media._stores = [Flapping({})]
+    for number in range(2_000):
+        assert fetch(media, f"{number:04}") == f"{number:04}".encode()
+
+
 def test_a_refusal_of_everything_that_stays_ends_the_run() -> None:
     media, store = refusing(**{"*": float("inf")})
     with pytest.raises(StorageError, match="so is everything else below /bucket, for 4"):
         fetch(media, "mine")
-    assert store.waited == pytest.approx(44.5)
+    assert store.waited == pytest.approx(44.1)

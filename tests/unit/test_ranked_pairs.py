@@ -16,6 +16,7 @@ from pipeline.pairs.contents import candidate_texts
 from pipeline.pairs.known_layouts import known_layout
 from pipeline.pairs.mapped_rows import to_pairs
 from pipeline.pairs.pair_mapping import PairMapping
+from pipeline.pairs.ranked_sets import RankedPair, ranked_pair
 from schemas.pairs import PAIRS
 from tests.shards import as_v1, pair, response
 
@@ -48,7 +49,8 @@ def test_pairs_of_a_ranking(how: Expansion, expected: list[str]) -> None:
     stored = [path for path in ROWS[1]["generations"] if path]
     assert paths == [stored["abcd".index(letter)] for letter in letters]
     kept = {entry["key"]: entry["value"] for entry in last["metadata"]}
-    assert kept == {"ranked_id": "r2", "ranked_pair": letters}
+    assert kept == {"ranked_id": "r2", "ranked_pair": letters, "ranked_set": "abcd"}
+    assert ranked_pair(made.to_pylist()[-1]) == RankedPair("r2", letters, "abcd")
 
 
 def test_other_rows_stay_as_they_are() -> None:
@@ -61,6 +63,10 @@ def test_other_rows_stay_as_they_are() -> None:
     assert as_pairs(table, "all")["gold"].to_pylist() == [None] * 3
     (kept,) = as_pairs(table, "adjacent").to_pylist()
     assert kept["defect"] == "no gold_scores, by which adjacent pairs are chosen"
+    many = pair(4) | {"candidates": [response(str(n)) for n in range(27)]}
+    table = to_pairs(PairMapping(), pa.Table.from_pylist([many], PAIRS))
+    (kept,) = as_pairs(table, "all").to_pylist()
+    assert kept["defect"] == "got 27 candidates, expected at most 26"
 
 
 @given(st.lists(st.none() | st.integers(0, 4), min_size=3, max_size=9))

@@ -16,7 +16,7 @@ from pipeline.pairs.mapping_config import MappingConfig
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.row_groups import BATCH_ROWS
 from pipeline.parts.units import Unit
-from pipeline.runtime.errors import StorageError
+from pipeline.runtime.errors import ShardChangedError, StorageError
 from schemas.pairs import PAIRS
 from tests.memory_store import Memory
 from tests.memory_store import small_pair as small
@@ -194,7 +194,7 @@ def test_a_failing_store_is_an_error_and_no_defect() -> None:
 def test_a_shard_overwritten_since_the_plan() -> None:
     store = Memory(shard_bytes(ROWS[:10]))
     task = ShardTask(KEY, len(store.data) - 100, (Unit(KEY, "k", 0, 10),))
-    with pytest.raises(StorageError, match="since the plan was made"):
+    with pytest.raises(ShardChangedError, match="rewritten or removed during the run"):
         list(read_units(store, task, PairMapping(), PLENTY))
 
 

@@ -20,7 +20,7 @@ from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
 from tests.judging import JUDGE_ID, unit
 
-SHARD = ShardPlan(Entry("s.parquet", 1, None), rows=10, units=(unit(4, 10),))
+SHARD = ShardPlan(Entry("s.parquet", 1, None), "key", rows=10, units=(unit(4, 10),))
 PLAN = Plan((SHARD,), (2, 8), JUDGE_ID, PublishedShards(), ContentKeys(Store("/in"), Store("/out")))
 
 
@@ -55,7 +55,7 @@ def test_gaps_and_overlaps_are_named(
 
 def test_parts_that_do_not_count_are_named_also_where_nothing_was_judged(tmp_path: Path) -> None:
     doubled = ShardParts.of([unit(0, 10).part_key(JUDGE_ID), unit(2, 3).part_key(JUDGE_ID)]).doubled
-    shard = ShardPlan(Entry("s.parquet", 1, None), rows=10, doubled=doubled)
+    shard = ShardPlan(Entry("s.parquet", 1, None), "key", rows=10, doubled=doubled)
     with pytest.raises(ReconcileError, match=r"002-000000003\.1\.parquet: its rows are in other"):
         check_coverage(replace(PLAN, shards=(shard,)), Store(str(tmp_path)), JUDGE_ID)
 

@@ -12,7 +12,7 @@ from pipeline.labeling.read_pairs import ShardTask, read_units, unit_of
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.shards import shard_key
 from pipeline.parts.units import Unit
-from pipeline.runtime.errors import ReconcileError
+from pipeline.runtime.errors import ShardChangedError
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
 from tests.shards import pair, shard_bytes
@@ -46,10 +46,10 @@ def test_a_shard_of_equal_size_with_other_rows_is_not_read_as_the_planned_one(
     other = shard_bytes(OTHER, 4)
     assert len(other) == task.size
     file.write_bytes(other)
-    with pytest.raises(ReconcileError, match=r"a\.parquet: the shard was rewritten or removed"):
+    with pytest.raises(ShardChangedError, match=r"a\.parquet: the shard was rewritten or removed"):
         read()
     file.unlink()
-    with pytest.raises(ReconcileError, match="rewritten or removed since the plan was made"):
+    with pytest.raises(ShardChangedError, match="rewritten or removed during the run"):
         read()
 
 
@@ -65,5 +65,5 @@ def test_units_read_before_a_shard_changed_are_kept(tmp_path: Path) -> None:
     scratch.write_bytes(shard_bytes(OTHER, 4))
     os.utime(scratch, ns=(file.stat().st_mtime_ns, file.stat().st_mtime_ns))
     scratch.replace(file)  # of equal size and time
-    with pytest.raises(ReconcileError):
+    with pytest.raises(ShardChangedError):
         next(units)

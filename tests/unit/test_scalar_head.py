@@ -6,17 +6,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
 from pipeline.engines.engine import Scalar
 from pipeline.engines.scalar_head import head_weights, pooling_overrides, token_ids
 from pipeline.runtime.errors import EngineStartError
 
 HIDDEN = 4
-WEIGHT, BIAS = torch.tensor([[1.0, 0, 2, 0]]), torch.tensor([0.25])
-ROWS = torch.arange(12.0).view(3, HIDDEN)
+WEIGHT, BIAS = np.array([[1, 0, 2, 0]], np.float32), np.array([0.25], np.float32)
+ROWS = np.arange(12, dtype=np.float32).reshape(3, HIDDEN)
 
 
 def _config(architecture: str, kind: str = "qwen2_5_vl", labels: int = 1) -> Any:
@@ -31,7 +32,7 @@ def _config(architecture: str, kind: str = "qwen2_5_vl", labels: int = 1) -> Any
 VL = _config("Qwen2_5_VLForConditionalGeneration", labels=2)
 
 
-def _saved(folder: Path, tensors: dict[str, torch.Tensor]) -> Path:
+def _saved(folder: Path, tensors: dict[str, NDArray[np.float32]]) -> Path:
     save_file(tensors, folder / "model.safetensors")
     return folder
 
@@ -39,11 +40,15 @@ def _saved(folder: Path, tensors: dict[str, torch.Tensor]) -> Path:
 def test_a_score_is_the_hidden_state_times_the_weight_and_the_bias(tmp_path: Path) -> None:
     tensors = {"language_model.score.weight": WEIGHT, "language_model.score.bias": BIAS}
     head = head_weights(_saved(tmp_path, tensors), VL, None)
+    import torch  # here alone: it takes seconds
+
     assert head.score(torch.tensor([1.0, 5, 3, 5])) == 7.25
 
 
 def test_a_head_of_two_tokens_is_the_difference_of_their_rows(tmp_path: Path) -> None:
     head = head_weights(_saved(tmp_path, {"model.embed_tokens.weight": ROWS}), VL, (0, 2))
+    import torch  # here alone: it takes seconds
+
     assert head.score(torch.ones(HIDDEN)) == 32
 
 
@@ -57,7 +62,7 @@ def test_a_head_of_two_tokens_is_the_difference_of_their_rows(tmp_path: Path) ->
     ],
 )
 def test_a_checkpoint_without_the_head_that_vllm_loads_is_refused(
-    tmp_path: Path, tensors: dict[str, torch.Tensor], said: str
+    tmp_path: Path, tensors: dict[str, NDArray[np.float32]], said: str
 ) -> None:
     with pytest.raises(EngineStartError, match=said):
         head_weights(_saved(tmp_path, tensors), VL, None)

@@ -13,6 +13,7 @@ import pytest
 
 import schemas
 from schemas.contract import VERSION_KEY, table_of
+from schemas.gold import Answer, GoldSet
 from schemas.labels import LABELS
 from schemas.manifest import GateDecision, Manifest
 from schemas.pairs import PAIRS, PAIRS_V2
@@ -39,7 +40,7 @@ def test_an_example_row_is_a_row_of_its_contract(schema: pa.Schema) -> None:
     assert table_of([typed], schema).to_pylist() == [typed]
 
 
-@pytest.mark.parametrize("kind", [Manifest, GateDecision])
+@pytest.mark.parametrize("kind", [Manifest, GateDecision, GoldSet, Answer])
 def test_an_example_record_is_one(kind: type[Record]) -> None:
     row = example(kind.version)  # type: ignore[attr-defined]
     assert json.loads(kind.parse(json.dumps(row).encode(), "README").to_json()) == row
@@ -54,4 +55,6 @@ def test_every_contract_is_listed() -> None:
         Manifest.version,
         GateDecision.version,
         Quality.version,
+        GoldSet.version,
+        Answer.version,
     ]

@@ -30,7 +30,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import beta, norm
+from scipy.special import betaincinv, ndtr, ndtri
 
 from pipeline.lab.vote_study.strategy_averages import Floats
 
@@ -99,8 +99,8 @@ def empty_margins(mean: float = TYPICAL) -> Population:
 
 def scores(noise: float, own_error: float = 0.0, slot: float = 0.0) -> Population:
     """Scores with noise ``s``, an error ``t`` of the judge's own and a bonus for the first slot."""
-    quantiles = norm.ppf((np.arange(_POINTS) + 0.5) / _POINTS)
-    errors = norm.ppf((np.arange(_ERRORS) + 0.5) / _ERRORS) if own_error else np.zeros(1)
+    quantiles = ndtri((np.arange(_POINTS) + 0.5) / _POINTS)
+    errors = ndtri((np.arange(_ERRORS) + 0.5) / _ERRORS) if own_error else np.zeros(1)
     gap, error = (grid.ravel() for grid in np.meshgrid(2 * quantiles, own_error * errors))
     seen = gap + error
     gaps = np.stack([_score_gaps(seen + shift, noise) for shift in (slot, -slot)], axis=1)
@@ -112,7 +112,7 @@ def scores(noise: float, own_error: float = 0.0, slot: float = 0.0) -> Populatio
 
 def ties(nu: float) -> Population:
     """Votes for a tie by Davidson's model, the more of them the greater ``nu``."""
-    gap = 2 * norm.ppf((np.arange(2 * _POINTS) + 0.5) / (2 * _POINTS))
+    gap = 2 * ndtri((np.arange(2 * _POINTS) + 0.5) / (2 * _POINTS))
     odds = np.stack([np.exp(-gap / 2), np.full_like(gap, nu), np.exp(gap / 2)], axis=1)
     gaps = np.zeros((len(gap), 2, len(GAPS)))
     gaps[:, :, 8:11] = (odds / odds.sum(1, keepdims=True))[:, None]
@@ -122,7 +122,7 @@ def ties(nu: float) -> Population:
 
 def _mixed(mean: float, true_ties: float) -> tuple[Floats, Floats]:
     levels = (np.arange(_POINTS) + 0.5) / _POINTS
-    wrong = beta.ppf(levels, mean * CONCENTRATION, (1 - mean) * CONCENTRATION)
+    wrong = betaincinv(mean * CONCENTRATION, (1 - mean) * CONCENTRATION, levels)
     wrong = np.clip(wrong * mean / wrong.mean(), 1e-12, 1 - 1e-12)  # the mean as stated
     weight = np.full(_POINTS, (1 - true_ties) / _POINTS)
     return np.append(wrong, 0.5), np.append(weight, true_ties)
@@ -148,8 +148,7 @@ def _score_gaps(seen: Floats, noise: float) -> Floats:
     """(n, 19): distribution of the difference of two clipped and rounded scores."""
     edges = np.concatenate([[-np.inf], _SCORES[:-1] + 0.5, [np.inf]])
     score_a, score_b = (
-        np.diff(norm.cdf((edges - 5.5 - sign * seen[:, None] / 2) / noise), axis=1)
-        for sign in (1, -1)
+        np.diff(ndtr((edges - 5.5 - sign * seen[:, None] / 2) / noise), axis=1) for sign in (1, -1)
     )
     joint = score_a[:, :, None] * score_b[:, None, :]
     difference = _SCORES[:, None] - _SCORES[None, :]

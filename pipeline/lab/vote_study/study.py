@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from pipeline.lab.vote_study import judge_noise
 from pipeline.lab.vote_study.judge_noise import TYPICAL, Population
@@ -186,6 +186,6 @@ def bounds(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _half_width(values: Sequence[float]) -> float:
-    quantile = float(student.ppf(0.975, len(values) - 1))
+    quantile = float(stdtrit(len(values) - 1, 0.975))
     spread = float(np.std(values, ddof=1))
     return float(quantile * spread / math.sqrt(len(values)))

@@ -23,8 +23,3 @@ class Check:
     state: State
     found: str
     advice: str = ""
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text; its type where it has none."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -15,10 +15,11 @@ from pathlib import Path
 import psutil
 
 from pipeline.labeling.label_config import WorkersConfig
-from pipeline.labeling.preflight.check import Check, first_line
+from pipeline.labeling.preflight.check import Check
 from pipeline.labeling.ray_nodes import nodes_of_cluster
 from pipeline.labeling.ray_session import ray_session
 from pipeline.runtime.errors import PairmillError
+from pipeline.runtime.faults import first_line
 
 _MiB = 2**20
 _CONNECT_S = 5

@@ -8,14 +8,13 @@ import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pyarrow as pa
-
 from pipeline.labeling.plan import check_apart
-from pipeline.labeling.preflight.check import Check, first_line
+from pipeline.labeling.preflight.check import Check
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.isolated_reading import outline_of
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.errors import InputError, StorageError
+from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 from pipeline.store.object_store import Store
 
 # Two fixed objects, so that nothing piles up where nothing may be deleted.
@@ -70,7 +69,7 @@ def input_checks(name: str, uri: str, config: InputConfig) -> list[Check]:
         schema, rows = outline.schema, outline.rows
     except StorageError as error:
         return [*checks, Check(f"{name}: get", "fail", str(error), "the job needs get there")]
-    except (pa.ArrowException, UnicodeDecodeError) as error:
+    except UNREADABLE_FILE as error:
         found = f"{first}: its footer is corrupt ({first_line(error)})"
         advice = "rewrite the shard; a run leaves it out, and ends with 4 if there are more of them"
         return [*checks, Check(f"{name}: get", "warn", found, advice)]

@@ -15,8 +15,9 @@ from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.engine_registry import engine_kind
 from pipeline.engines.openai_engine import what_is_served
 from pipeline.judging.judge_config import ModelConfig
-from pipeline.labeling.preflight.check import Check, first_line
+from pipeline.labeling.preflight.check import Check
 from pipeline.runtime.errors import EndpointError, EngineStartError
+from pipeline.runtime.faults import first_line
 
 _NAME = "weights"
 _INDEX = "model.safetensors.index.json"

@@ -5,29 +5,21 @@ from __future__ import annotations
 import base64
 import io
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from pipeline.labeling.preview.preview_pairs import Preview
 from pipeline.labeling.preview.preview_text import caption, picture_of, turns
 from pipeline.media.clip import Clip
-from pipeline.runtime.printable import printable
+from pipeline.runtime.page_templates import page_templates
 
 _SIDE = 480  # pixels of a thumbnail at most
 
 
 def preview_page(preview: Preview) -> str:
     """The page."""
-    environment = Environment(
-        loader=PackageLoader("pipeline.labeling.preview", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"printable": lambda text: printable(str(text)), "data_uri": _data_uri}
-    helpers = {"turns": turns, "caption": caption}
-    return environment.get_template("preview.html.j2").render(preview=preview, **helpers)
+    template = page_templates("pipeline.labeling.preview").get_template("preview.html.j2")
+    helpers = {"turns": turns, "caption": caption, "data_uri": _data_uri}
+    return template.render(preview=preview, **helpers)
 
 
 def _data_uri(part: Image.Image | Clip) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow as pa
-
 from pipeline.engines.engine import Chat, Layout
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.prompting import Prompting
@@ -20,6 +18,7 @@ from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.shard_columns import ShardColumns
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.errors import ConfigError, InputError, RowRejected
+from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 from pipeline.store.object_store import Entry, Store
 
 
@@ -165,8 +164,8 @@ class _Shards:
         """Why no row of a shard can be read; notes what its columns are read for."""
         try:
             schema = ShardColumns(entry.key, outline_of(self.source, entry).schema).schema
-        except (pa.ArrowException, UnicodeDecodeError) as error:
-            return f"corrupt footer: {str(error).strip().splitlines()[0]}"
+        except UNREADABLE_FILE as error:
+            return f"corrupt footer: {first_line(error)}"
         self.reads = self.reads or self.mapping.uses(schema)
         return "; ".join(self.mapping.check(schema)) or None
 

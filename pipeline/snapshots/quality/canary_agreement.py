@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
+from pipeline.gold.people import NOBODY, People
 from pipeline.labeling.canary_config import CANARIES_FOLDER, canary_root
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.prompts import cluster_key
@@ -51,7 +52,9 @@ def newest_canary_run(output: Store, judge_id: str) -> str | None:
     return max(runs, default=None)
 
 
-def count_canaries(output: Store, canary: Canary, judge_id: str, *, ranked: bool) -> Tally:
+def count_canaries(
+    output: Store, canary: Canary, judge_id: str, *, ranked: bool, people: People = NOBODY
+) -> Tally:
     """Counts the run's labels of its canaries against their gold.
 
     Args:
@@ -59,6 +62,7 @@ def count_canaries(output: Store, canary: Canary, judge_id: str, *, ranked: bool
         canary: which run's.
         judge_id: of the judge whose labels are counted.
         ranked: whether gold are scores of ranked groups.
+        people: answers that count as gold of their pairs, in place of the input's.
 
     Raises:
         InputError: no canary has both gold and a label of this judge in this run.
@@ -72,7 +76,9 @@ def count_canaries(output: Store, canary: Canary, judge_id: str, *, ranked: bool
         )
     try:
         root = canary_root(output, run_id)
-        judged = read_judged(canary.input_uri, canary.input, root, judge_id, hashes=output)
+        # A set has answers about other pairs, too: canaries need not be among them.
+        answers = People(people.gold)
+        judged = read_judged(canary.input_uri, canary.input, root, judge_id, output, answers)
     except InputError as error:
         raise InputError(f"no canary of run {run_id} can be used: {error}") from error
     rows = [{name: pair.label[name] for name in LABEL_COLUMNS} for pair in judged]

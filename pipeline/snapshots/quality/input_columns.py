@@ -22,6 +22,7 @@ from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.prompts import cluster_key
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 from pipeline.stats.arrays import Floats, Ints
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
@@ -31,7 +32,6 @@ from schemas.pairs import PAIRS_V2
 
 _KEPT = 32  # shards whose gold is cached: rows of a few shards are counted at a time
 _CHANGED = "it was removed or replaced since the snapshot was made"
-_UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
 _PROMPT = ("messages",)
 
 
@@ -46,6 +46,11 @@ class Gold:
 
     values: pa.Array
     prompts: Ints
+
+    @classmethod
+    def unknown(cls, rows: int) -> Gold:
+        """Of a shard that has none, and whose prompts are known by their labels alone."""
+        return cls(pa.nulls(rows, pa.string()), np.zeros(rows, np.int64))
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,10 @@ class SnapshotInput:
                 raise
         return future.result()
 
+    def rows_of(self, path: str) -> int:
+        """How many rows a shard of the snapshot has."""
+        return self._shards[path].rows
+
     def notes(self) -> list[str]:
         """Which shards could not be read, for people."""
         if not self.unread:
@@ -147,8 +156,8 @@ class SnapshotInput:
                 return None
             values = found.combine_chunks()
             _, pieces = self._read(path, _PROMPT)
-        except _UNREADABLE as error:
-            self.unread[path] = _first_line(error)
+        except UNREADABLE_FILE as error:
+            self.unread[path] = first_line(error)
             return None
         prompts = _prompt_keys(pieces, np.asarray(pc.is_valid(values), bool))
         if prompts is None:  # the shard has no prompts: they are all the same
@@ -159,8 +168,8 @@ class SnapshotInput:
         number = int(self._shards[path].shard_key[:8], 16)
         try:
             start, pieces = self._read(path, (*["candidates"] * texts, *_PROMPT), number)
-        except _UNREADABLE as error:
-            self.unread[path] = _first_line(error)
+        except UNREADABLE_FILE as error:
+            self.unread[path] = first_line(error)
             return None
         prompts = _prompt_keys(pieces)
         if prompts is None:
@@ -207,7 +216,3 @@ def _prompt_keys(pieces: Sequence[pa.Table], of: NDArray[np.bool_] | None = None
 
 def _same(shard: InputShard, entry: Entry) -> bool:
     return shard.bytes == entry.size and entry.etag in (None, shard.content)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

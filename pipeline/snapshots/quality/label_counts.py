@@ -32,6 +32,7 @@ LABEL_COLUMNS = (
     "position_consistent",
     "n_votes",
     "cluster",
+    "pair_hash",
 )
 SAMPLE = "sample"  # the prefix of counts by prompt of sampled rows
 VOTE_COLUMNS = ("vote", "order", "choice", "outcome", *(f"{name}_tokens" for name in TOKENS))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pipeline.gold.people import GoldConfig, read_people
 from pipeline.pairs.input_config import InputConfig
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.reporter import Reporter
@@ -25,6 +26,7 @@ from schemas.manifest import Manifest
 from schemas.quality import TOKENS, Drift, Histogram, Quality, Rate
 
 _PROGRESS_S = 10
+_NO_SET = GoldConfig()
 
 
 def quality_key(snapshot_id: str) -> str:
@@ -52,6 +54,7 @@ def measure(
     canary: Canary | None = None,
     reporter: Reporter | None = None,
     stop: Stop | None = None,
+    gold: GoldConfig = _NO_SET,
 ) -> Quality:
     """Measures a snapshot, and writes its ``quality.json``.
 
@@ -64,13 +67,15 @@ def measure(
         canary: the canaries of a run.
         reporter: receives progress every few seconds.
         stop: checked after every row group; ends the measuring.
+        gold: the set of people's answers, beside those in the input.
 
     Raises:
         StoppedError: by ``stop``; nothing is written.
         InputError: a file of the snapshot is corrupt, or holds other rows than the manifest says.
         StorageError: the store fails.
     """
-    quality = _measured(output, manifest, config, columns, against, canary, reporter, stop)
+    how = (config, columns, gold)
+    quality = _measured(output, manifest, how, against, canary, reporter, stop)
     output.put(quality_key(manifest.snapshot_id), quality.to_json())
     return quality
 
@@ -81,6 +86,7 @@ def measure_again(
     config: QualityConfig,
     columns: InputConfig,
     reporter: Reporter | None = None,
+    gold: GoldConfig = _NO_SET,
 ) -> Quality:
     """Measures an existing snapshot again, against the one that was live before it.
 
@@ -89,7 +95,7 @@ def measure_again(
     Args:
         output: the output root.
         snapshot: its id, or the beginning of its id.
-        config, columns, reporter: as :func:`measure` takes them.
+        config, columns, reporter, gold: as :func:`measure` takes them.
 
     Raises:
         ConfigError: there is no such snapshot.
@@ -100,7 +106,8 @@ def measure_again(
         earlier = read_quality(output, manifest.snapshot_id)
     except InputError:  # of another version, or damaged: it is replaced here
         earlier = None
-    quality = _measured(output, manifest, config, columns, manifest.parent, None, reporter)
+    how = (config, columns, gold)
+    quality = _measured(output, manifest, how, manifest.parent, None, reporter)
     if earlier is not None and earlier.canary is not None:
         canary = {name: rate for name, rate in earlier.rates.items() if name.startswith(CANARY)}
         quality = replace(quality, canary=earlier.canary, rates={**quality.rates, **canary})
@@ -127,22 +134,23 @@ def quality_fields(quality: Quality) -> dict[str, Any]:
 def _measured(
     output: Store,
     manifest: Manifest,
-    config: QualityConfig,
-    columns: InputConfig,
+    how: tuple[QualityConfig, InputConfig, GoldConfig],
     against: str | None,
     canary: Canary | None,
     reporter: Reporter | None,
     stop: Stop | None = None,
 ) -> Quality:
+    config, columns, gold = how
+    people = read_people(output, gold)
     source = SnapshotInput(manifest, columns.mapping(), output)
     step = _progress(reporter, stop or Stop(), manifest.rows)
-    tally = count_rows(output, manifest, config, source, step)
+    tally = count_rows(output, manifest, config, source, step, people)
     notes = source.notes()
     if canary is not None:
         try:
             ranked = format_of(manifest).about == "ranking"
             judge_id = manifest.judge["judge_id"]
-            tally.add(count_canaries(output, canary, judge_id, ranked=ranked))
+            tally.add(count_canaries(output, canary, judge_id, ranked=ranked, people=people))
         except InputError as error:
             notes.append(str(error))
     return _quality(manifest, tally, canary, _Before.find(output, against), notes)

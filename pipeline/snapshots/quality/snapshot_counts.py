@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
+from pipeline.gold.people import NOBODY, People
 from pipeline.judging.bundle import Format
 from pipeline.judging.judge_cards import judge_of
 from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.quality.gold_agreement import of_groups, of_pairs
-from pipeline.snapshots.quality.input_columns import Sample, SnapshotInput
+from pipeline.snapshots.quality.input_columns import Gold, Sample, SnapshotInput
 from pipeline.snapshots.quality.label_counts import (
     LABEL_COLUMNS,
     VOTE_COLUMNS,
@@ -61,6 +63,7 @@ def count_rows(
     config: QualityConfig,
     source: SnapshotInput,
     step: Callable[[int], None],
+    people: People = NOBODY,
 ) -> Tally:
     """The counts of a whole snapshot.
 
@@ -70,6 +73,7 @@ def count_rows(
         config: how much is read.
         source: the shards that the snapshot was made of.
         step: called after every row group with the rows counted so far; may raise to stop.
+        people: answers that count as gold of their pairs, in place of the input's.
 
     Raises:
         InputError: a file is corrupt, or holds other rows than the manifest says.
@@ -83,10 +87,13 @@ def count_rows(
         for path, part in _by_shard(table):
             found = source.gold(path, column) if config.gold and column else None
             gold = None
+            if found is None and column == "gold" and people:
+                found = Gold.unknown(source.rows_of(path))
             if found is not None:
                 gold = found.values.take(part["row"].combine_chunks())
                 prompts = clusters(part, found.prompts[integers(part["row"])])
                 if column == "gold":
+                    gold = _with_answers(gold, part["pair_hash"], people)
                     tally.add(of_pairs(GOLD, part, gold, prompts))
                 else:
                     tally.add(of_groups(GOLD, part, gold.to_pylist(), prompts))
@@ -127,6 +134,15 @@ def _by_shard(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
     starts = [0, *(np.flatnonzero(codes[1:] != codes[:-1]) + 1).tolist(), len(codes)]
     for start, stop in itertools.pairwise(starts):
         yield str(shards.dictionary[codes[start]]), table.slice(start, stop - start)
+
+
+def _with_answers(gold: pa.Array, pair_hashes: pa.ChunkedArray, people: People) -> pa.Array:
+    """Gold of the input, with what people say about those pairs that they have decided."""
+    if not people:
+        return gold
+    asked, said = (pa.array(each, pa.string()) for each in (people.gold, people.gold.values()))
+    place = pc.index_in(pair_hashes.combine_chunks(), asked)
+    return pc.coalesce(said.take(place), gold)
 
 
 def _sampled(group: Sample, rows: pa.Table, gold: pa.Array | None) -> Tally:

@@ -1,22 +1,21 @@
-"""Gold pairs with their media, one at a time."""
+"""Pairs that have gold in the input itself, with their media, one at a time."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.evaluation.pair_measures import has_gold
 from pipeline.pairs.contents import media_of, question_parts
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.isolated_reading import open_groups
 from pipeline.pairs.shard_writer import ShardConfig, ShardWriter
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.store.object_store import Store
-from schemas.pairs import PAIRS_V2
+from schemas.pairs import GOLD_VALUES, PAIRS_V2
 
 _ROWS, _BYTES = 256, 128 * 2**20  # of a window
 
@@ -31,6 +30,18 @@ class GoldRow:
 
     place: tuple[str, int]
     pair: dict[str, Any]
+
+
+def has_gold(pair: Mapping[str, Any], about: str) -> bool:
+    """Whether a human has judged the row in a way that verdicts about it can be measured against.
+
+    Args:
+        pair: the row.
+        about: what verdicts are about: a ``pair``, a ``score`` or a ``ranking``.
+    """
+    if about != "pair":
+        return bool(pair["gold_scores"]) and None not in pair["gold_scores"]
+    return pair["gold"] in GOLD_VALUES
 
 
 def gold_rows(input_uri: str, config: InputConfig, about: str) -> Iterator[GoldRow]:

@@ -1,0 +1,61 @@
+"""The files that an export has begun to write, named before they are: so that none is nobody's.
+
+What a killed process leaves is in no receipt and no record. ``_parts/<name>.begun.json`` names it;
+names are only added, and these objects go last of all when an export is removed.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from pipeline.export.export_parts import PartReceipt, receipts_folder
+from pipeline.store.object_store import Store
+
+BESIDE = "beside"  # in place of a part's number: card, and what else is beside the rows
+NAMING = r"_parts/(?:\d{5}|\w+\.begun)\.json"  # what names files, by its path in the folder
+
+
+def begin(output: Store, folder: str, name: str, paths: Iterable[str]) -> None:
+    """Names files before they are written.
+
+    Args:
+        output: the output root.
+        folder: the export's.
+        name: of the part, or ``BESIDE``.
+        paths: in the folder.
+
+    Raises:
+        StorageError: the store fails.
+    """
+    key = f"{receipts_folder(folder)}/{name}.begun.json"
+    before = named_paths(output.read(key)) if output.size(key) is not None else ()
+    begun = {"at": output.host.now().isoformat(), "paths": sorted({*before, *paths})}
+    output.put(key, json.dumps(begun).encode())
+
+
+def named_paths(data: bytes) -> Collection[str]:
+    """The paths that a stored receipt or a list of begun files names; none of anything else."""
+    begun = _begun(data)
+    if begun:
+        return frozenset(map(str, begun["paths"]))
+    try:
+        return frozenset(record["path"] for _, _, record in PartReceipt.parse(data).files)
+    except (ValueError, TypeError, KeyError):
+        return frozenset()
+
+
+def begun_at(data: bytes) -> datetime.datetime | None:
+    """When files were begun last, by a stored list of them; None of anything else."""
+    begun = _begun(data)
+    return datetime.datetime.fromisoformat(begun["at"]) if begun else None
+
+
+def _begun(data: bytes) -> dict[str, Any]:
+    try:
+        stored = json.loads(data)
+    except ValueError:
+        return {}
+    return stored if isinstance(stored, dict) and stored.keys() == {"at", "paths"} else {}

@@ -1,0 +1,24 @@
+"""Templates of pages: what anybody wrote is escaped, and shown without what could act on a page."""
+
+from __future__ import annotations
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipeline.runtime.printable import printable
+
+
+def page_templates(package: str, folder: str = ".") -> Environment:
+    """The templates in a folder of a package; a name that is not given to one is an error."""
+    return Environment(
+        loader=PackageLoader(package, folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_fit,
+    )
+
+
+def _fit(value: object) -> object:
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value

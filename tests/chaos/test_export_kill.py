@@ -1,0 +1,144 @@
+"""An export is killed at every step: what it leaves is found by forget, and by clean."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import forget
+from pipeline.retention.forget import Forgetting
+from pipeline.retention.forget_file import NamedPairs
+from pipeline.store.host import Host
+from pipeline.store.object_store import Store
+from tests.chaos.dying import Ask, dying
+from tests.cleaning import run_clean
+from tests.exporting import FOR_A, FOR_B, Corpus, run_export
+from tests.publishing import run_on
+from tests.shards import pair
+
+PASSES = {"gate": lambda output, manifest: {"passed": True}}
+NAMED = pair(2)["pair_id"]
+FORMAT = "llama-factory"
+SECRET = "Ada Lovelace, 12 St James's Square"
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """A published corpus, one of whose pairs has a person's text in its prompt."""
+    made = Corpus.at(tmp_path_factory.mktemp("export-kill"))
+    rows = [pair(number, images=None) for number in range(6)]
+    rows[2]["prompt"] = SECRET
+    made.shard("a.parquet", rows, [FOR_A, FOR_B] * 3)
+    made.publish(**PASSES)
+    return made
+
+
+@pytest.fixture(scope="module")
+def ask() -> Iterator[Ask]:
+    with dying("tests.chaos.export_and_die", {}) as asking:
+        yield asking
+
+
+def holding(output: Store) -> list[str]:
+    """Every file, hidden ones too, with the text; rows of this format are not compressed."""
+    files = [path for path in Path(output.uri).rglob("*") if path.is_file()]
+    return [str(path) for path in files if SECRET.encode() in path.read_bytes()]
+
+
+def killed_at_every_step(corpus: Corpus, ask: Ask, folder: Path) -> Iterator[tuple[str, Store]]:
+    """Copies of the output, in each of which an export was killed before the step that is named."""
+    steps, number = ["?"], 0
+    while number < len(steps):
+        output = Store(str(shutil.copytree(corpus.output.uri, folder / str(number))))
+        done = ask({"output": output.uri, "format": FORMAT, "die_at": number})
+        assert done["signal"] == signal.SIGKILL
+        if number == 0:  # which steps there are
+            whole = shutil.copytree(corpus.output.uri, folder / "whole")
+            steps = ask({"output": str(whole), "format": FORMAT, "die_at": None})["steps"]
+        yield steps[number], output
+        number += 1
+
+
+def test_what_a_killed_export_left_is_found(
+    corpus: Corpus, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=2)
+    named = NamedPairs(frozenset({NAMED}), frozenset(), frozenset())
+    held = []
+    for step, output in killed_at_every_step(corpus, ask, tmp_path):
+        if files := holding(output):
+            held.append(step)
+        removed = Forgetting(output, named).plan()
+        found = {output.path(entry.key) for each in removed for entry in each.thing.entries}
+        assert set(files) <= found, step
+
+        (snapshot,) = (entry.key for entry in output.list("snapshots") if "manifest" in entry.key)
+        theirs = f"exports/{snapshot.split('/')[1]}/{FORMAT}/train/00009.jsonl"
+        output.put(theirs, b"like ours")
+        for entry in [*output.list("snapshots")]:  # as if later ones had come and this one gone
+            output.delete(entry.key)
+        with monkeypatch.context() as patch:
+            patch.setattr(Host, "now", lambda host: later)
+            assert run_clean(output, "--clean.exports.days", "1", "--apply").exit_code == 0
+        assert list(Path(output.uri).rglob(".*.tmp")) == [], step
+        assert [entry.key for entry in output.list("exports")] == [theirs], step
+    # Hidden, visible, and named by a receipt; then beside others, and whole.
+    assert (held[0].split()[0], held[-1]) == ("commit", "end")
+    assert any(step.endswith("_parts/00000.json") for step in held)
+    assert any(step.endswith("README.md") for step in held)
+
+
+def test_forget_removes_what_a_killed_export_left(corpus: Corpus, ask: Ask, tmp_path: Path) -> None:
+    steps = killed_at_every_step(corpus, ask, tmp_path)
+    output = next(output for _, output in steps if holding(output))
+    (tmp_path / "pairs").write_text(NAMED)
+    outcome = run_on(forget.main, output, "--pairs", str(tmp_path / "pairs"), "--apply")
+    assert (outcome.exit_code, outcome.error) == (0, "")
+    assert holding(output) == []
+    assert [*output.list("exports")] == []
+
+
+def test_clean_leaves_an_export_alone_that_is_being_written(
+    corpus: Corpus, ask: Ask, tmp_path: Path
+) -> None:
+    output = Store(str(shutil.copytree(corpus.output.uri, tmp_path / "out")))
+    assert ask({"output": output.uri, "format": FORMAT, "die_at": None})["exit"] == 0
+    for entry in [*output.list("snapshots"), *output.list("exports")]:
+        if entry.key.startswith("snapshots/") or entry.key.endswith("/export.json"):
+            output.delete(entry.key)
+    before = {entry.key for entry in output.list("exports")}
+    assert run_clean(output, "--apply").exit_code == 0
+    assert {entry.key for entry in output.list("exports")} == before
+
+
+def test_forget_looks_into_exports_whose_snapshot_is_gone(corpus: Corpus, tmp_path: Path) -> None:
+    output = Store(str(shutil.copytree(corpus.output.uri, tmp_path / "out")))
+    for form in ("jsonl", "verl-rl", "trl-dpo"):
+        assert run_export(output, "--format", form).exit_code == 0
+    other = f"exports/{'0' * 16}"
+    for entry in [*output.list("exports")]:
+        if (
+            "/trl-dpo/" in entry.key
+        ):  # an export of another snapshot, whose rows are not of the pair
+            data = output.read(entry.key)
+            if entry.key.endswith(".parquet"):
+                rows = pq.read_table(pa.BufferReader(data))
+                kept = rows.filter(pc.not_equal(rows["pair_id"], NAMED))
+                buffer = pa.BufferOutputStream()
+                pq.write_table(kept, buffer)
+                data = bytes(buffer.getvalue())
+            output.put(f"{other}/{entry.key.split('/', 2)[2]}", data)
+    for entry in [*output.list("snapshots")]:
+        output.delete(entry.key)
+    (tmp_path / "pairs").write_text(NAMED)
+    outcome = run_on(forget.main, output, "--pairs", str(tmp_path / "pairs"), "--apply")
+    assert (outcome.exit_code, outcome.error) == (0, "")
+    assert {entry.key.split("/")[1] for entry in output.list("exports")} == {"0" * 16}

@@ -28,6 +28,7 @@ from pipeline.engines.engine import (
 )
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.orphan_guard import guard_children
+from pipeline.engines.request_groups import RequestGroups
 from pipeline.engines.reward_checkpoint import RewardCheckpoint
 from pipeline.engines.slot_reading import read_reply
 from pipeline.judging.constraint import LEAST_MEANT, Constraint
@@ -87,6 +88,7 @@ class VllmEngine:
         self._vllm_dead: type[Exception] = VllmDeadError
         self._refusals = _refusals()
         free = merged_args(judge, engine)
+        self._groups = RequestGroups(2 * group)
         self._priorities = judge.sampling.soft_votes or judge.sampling.constrained
         known = AsyncEngineArgs.__dataclass_fields__
         # Where nothing is generated vLLM 0.32 cannot do with it.
@@ -275,6 +277,7 @@ class VllmEngine:
             **self._media(prompt.chat),
         }
         name = f"{request_id}-after-{len(written)}-{os.urandom(2).hex()}"
+        await self._groups.join()
         first = _FIRST if self._priorities else 0
         asked = self._llm.generate(inputs, params, name, priority=first)
         found = (await self._last_output(asked)).outputs[0].logprobs

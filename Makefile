@@ -4,6 +4,8 @@
 # make lint        ruff and mypy
 # make env         set up only: ENGINE=gpu, PYTHON=python3.12, VENV=/somewhere/else
 # make lock        after a change of dependencies in pyproject.toml; UPGRADE=--upgrade for new versions
+# make sbom        the bill of materials of an image, CycloneDX: LOCKS="cpu torch"
+# make audit       known vulnerabilities of what is locked: ADVISORIES=all.zip (infra/OPS.md)
 PYTHON ?= python3
 VENV ?= .venv
 ENGINE ?= cpu
@@ -17,7 +19,10 @@ BIN := $(VENV)/bin
 # Whose own code reads our exports in `make test-trainers`; each has its own environment.
 TRAINERS ?= trl llama-factory ms-swift
 
-.PHONY: env env-demo env-infra test-tools lock demo test test-fast test-long test-infra \
+LOCKS ?= gpu
+ADVISORIES ?= $(OSV_ADVISORIES)
+
+.PHONY: env env-demo env-infra test-tools lock sbom audit demo test test-fast test-long test-infra \
     test-trainers lint
 
 env:
@@ -34,6 +39,12 @@ test-tools: env-infra
 
 lock:
 	$(PYTHON) infra/requirements/lock.py $(UPGRADE)
+
+sbom:
+	@$(PYTHON) infra/requirements/sbom.py $(LOCKS)
+
+audit: env
+	@$(BIN)/python infra/requirements/audit.py --advisories $(ADVISORIES)
 
 demo: env-demo
 	$(BIN)/python -m jobs.demo

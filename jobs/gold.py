@@ -20,7 +20,7 @@ from pipeline.pairs.shards import open_input
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.errors import ConfigError, RowRejected
 from pipeline.runtime.steps import new_run_id
-from pipeline.snapshots.labeled_pairs import find_labeled, frame_of
+from pipeline.snapshots.labeled_pairs import find_labeled, frame_of, store_frame
 from pipeline.snapshots.manifests import find_snapshot, read_latest
 from pipeline.snapshots.snapshot_reader import open_manifest
 from pipeline.store.object_store import Store
@@ -71,7 +71,9 @@ def _import(
         guideline = _read(options.guideline).decode("utf-8", "replace")
     frame = None
     if options.random_of is not None:
-        frame = frame_of(open_manifest(output, find_snapshot(output, options.random_of)))
+        manifest = open_manifest(output, find_snapshot(output, options.random_of))
+        frame = frame_of(manifest)
+        store_frame(output, name, manifest)
     if options.format == "pairs":
         found = _gold_of_pairs(options, config)
     else:

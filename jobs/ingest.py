@@ -77,7 +77,10 @@ def _show_columns(config: IngestConfig) -> None:
 def _ingest(config: IngestConfig) -> None:
     if expressions := config.translated():
         _print(f"columns is read as this map: {expressions}")
-    report = ingest(config, lambda key, size: _print(f"wrote {key} ({size / 1e6:.1f} MB)"))
+    source = open_source(config.source)
+    for column in config.mapping().unread(source.schema) if config.layout != AUTO else ():
+        _print(f"note: column {column!r} is not read; if a judge is meant to see it, map it")
+    report = ingest(config, lambda key, size: _print(f"wrote {key} ({size / 1e6:.1f} MB)"), source)
     _print(
         f"{report.rows} rows in {len(report.shards)} shards ({report.bytes / 1e6:.1f} MB) "
         f"at {config.output}; {report.bad_rows} cannot be judged"

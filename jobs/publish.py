@@ -30,7 +30,11 @@ from pipeline.store.writer_lease import writer_lease
 
 def _options(parser: Parser) -> None:
     add = parser.add_argument
-    add("--input", metavar="URI", help="the pairs, as they were labelled; publishes")
+    add(
+        "--input",
+        metavar="URI",
+        help="the pairs that were labelled; without it nothing is published",
+    )
     add("--output", metavar="URI", required=True, help="the output of label")
     add(
         "--judge",
@@ -72,7 +76,7 @@ def _options(parser: Parser) -> None:
         help="which one --materialize copies; the live one by default",
     )
     add("--measure", metavar="ID", help="measure this snapshot again, into its quality.json")
-    add("--list", action="store_true", help="list the snapshots, when all else is done")
+    add("--list", action="store_true", help="list the snapshots, after everything else")
 
 
 def _run(call: Call[PipelineConfig]) -> int:
@@ -148,6 +152,7 @@ def _publish(
         lease=lease,
         **_labels(options, config, output),
         max_bad_shards=config.quarantine.max_shards,
+        gold=config.gold,
         gate=gate_for(
             config.gate, config.quality, config.input, canary, reporter, gold=config.gold
         ),

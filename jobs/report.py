@@ -14,7 +14,11 @@ from pipeline.store.object_store import Store
 def _options(parser: Parser) -> None:
     add = parser.add_argument
     add("--output", metavar="URI", required=True, help="the output of label or nightly")
-    add("--run", metavar="ID", help="the run, as its folder under runs/ is called; the newest")
+    add(
+        "--run",
+        metavar="ID",
+        help="the run: the name of its folder under runs/; by default the newest",
+    )
     add("--input", metavar="URI", help="the pairs, if they are not where the run found them")
 
 

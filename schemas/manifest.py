@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field
 from pydantic_core import from_json
 
+from schemas.error_bounds import ErrorBound
 from schemas.labels import Status
 from schemas.records import Record
 
@@ -100,11 +101,13 @@ class SnapshotPolicy:
         rule: how votes are counted (``pipeline.aggregation.policy.Rule``).
         calibration_id: of the calibration under ``judge`` of the manifest, which makes ``p_a`` of
             the votes; None without one, and then no label has ``p_a``.
+        bound: how often its preferences are wrong at most; None where nothing is promised.
     """
 
     policy_id: str
     rule: Mapping[str, Any]
     calibration_id: str | None
+    bound: ErrorBound | None = None
 
 
 @dataclass(frozen=True)

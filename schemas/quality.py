@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from schemas.error_bounds import ErrorBound
 from schemas.labels import Status
 from schemas.manifest import OUTCOMES
 from schemas.pairs import GOLD_VALUES
@@ -113,6 +114,32 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class Criterion:
+    """One criterion of a rubric, by the mean scores of each candidate.
+
+    Attributes:
+        rows: judged rows that have scores of it.
+        equal: the share of them whose candidates have the same score.
+        labeled: pairs of them with a label.
+        winner, loser: of these, the mean score of the preferred candidate and of the other one;
+            None where there is none.
+        mean, spread: of all scores, their mean and standard deviation.
+        gold: pairs of which people prefer one candidate, and the criterion's scores differ.
+        gold_agreement: the share of them in which the criterion alone prefers the same one.
+    """
+
+    rows: int
+    equal: float
+    labeled: int
+    winner: float | None
+    loser: float | None
+    mean: float
+    spread: float
+    gold: int = 0
+    gold_agreement: float | None = None
+
+
+@dataclass(frozen=True)
 class Drift:
     """What changed since another snapshot.
 
@@ -149,6 +176,10 @@ class Quality(Record):
         canary: of the run's canaries; None where it had none.
         drift: against the snapshot before.
         notes: for people: what could not be read or measured, and why.
+        bound: how often its preferences are wrong at most, as the manifest has it.
+        audit: the share of its preferences that agree with people, by pairs drawn from it; None
+            where no gold set was drawn.
+        criteria: those of the judge's rubric, or of the rows' own, by name.
     """
 
     remedy = "pairmill publish --measure with the snapshot's id writes it again"
@@ -170,6 +201,9 @@ class Quality(Record):
     canary: Agreement | None
     drift: Drift
     notes: tuple[str, ...] = ()
+    bound: ErrorBound | None = None
+    audit: Rate | None = None
+    criteria: Mapping[str, Criterion] = field(default_factory=dict)
 
     def problems(self) -> list[str]:
         """Which names, sums, intervals and shapes contradict the others."""
@@ -185,7 +219,8 @@ class Quality(Record):
             ("votes_by_outcome", self.votes_by_outcome, self.votes),
             ("quarantined_by_reason", self.quarantined_by_reason, quarantined),
         )
-        drift = {"p_a_psi": self.drift.p_a_psi, "change": self.drift.preference_a_change}
+        audit = {} if self.audit is None else {"audit": self.audit}
+        drift = audit | {"p_a_psi": self.drift.p_a_psi, "change": self.drift.preference_a_change}
         return [
             *(
                 f"{name} are {sorted(got)}, expected {sorted(expected)}"

@@ -20,6 +20,10 @@ from schemas.labels import Reason, Status
 
 # Readable votes about a pair -> calibrated probability that a human prefers a.
 Calibrated = Callable[[Sequence[Vote]], float]
+_NO_BAND = (
+    "what a point of a reward model's score is worth is not known: pairmill calibrate fits it to "
+    "gold pairs, and policy.tie_band states it (0: the higher score wins)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +139,7 @@ def decide_scores(
     band = rule.tie_band if rule.tie_band is not None else fitted.margin if fitted else None
     p_a = calibration.p_a(parsed) if calibration else None
     outcome, confidence = None, None
+    detail = _NO_BAND if band is None else None
     if band is not None and abs(margin) <= band:
         outcome, confidence = "tie", fitted.ties if fitted else None
     elif band is not None:
@@ -146,6 +151,7 @@ def decide_scores(
     return Decision(
         status=status,
         preference=outcome if status is Status.LABELED else None,
+        detail=detail,
         p_a=p_a,
         p_a_raw=(1 + (margin > 0) - (margin < 0)) / 2,
         margin=margin,

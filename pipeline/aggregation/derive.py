@@ -170,6 +170,11 @@ def derive(
             f"--pairs: judge {judge_id[:16]} has the format {config.format}; expected "
             "one that ranks groups, which it makes into pairs"
         )
+    if policy.max_error is not None:
+        raise ConfigError(
+            f"policy.max_error {policy.max_error:g}: pairmill publish finds what keeps to it; give "
+            "policy.min_confidence here"
+        )
     fitted = calibration_of(source, judge_id, calibration)
     check_reachable(config, policy, calibrated=fitted is not None)
     labeler = Labeler.of(config, policy, fitted)

@@ -53,6 +53,13 @@ class Labeler:
         identity = policy_id(rule, calibration.calibration_id if calibration else None)
         return cls(judge.declared_format, rule, calibration, identity)
 
+    def at_least(self, confidence: float) -> Labeler:
+        """The same, of which labels of less confidence are undecided."""
+        rule = replace(self.rule, min_confidence=max(confidence, self.rule.min_confidence))
+        fitted = self.calibration
+        identity = policy_id(rule, fitted.calibration_id if fitted else None)
+        return replace(self, rule=rule, policy_id=identity)
+
     def decide(self, votes: Sequence[Vote], rubric: str | None = None) -> Decision:
         """The label's decided columns.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -39,6 +39,20 @@ class PolicyConfig(Frozen):
     """
     soft_weight: float | None = Field(default=None, ge=1, le=4)
     """How many sampled votes a soft one counts for; by default as its judge had it."""
+    max_error: float | None = Field(default=None, gt=0, lt=0.5)
+    """What share of a snapshot's preferences may disagree with people at most. ``publish`` finds
+    the least confidence that keeps to it by the answers in ``gold.set``; below it a pair is
+    undecided.
+    """
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """How sure ``max_error`` is."""
+    loss: Literal["strict", "sided"] = "strict"
+    """Whether a preference is wrong where people see a tie (``strict``), or that does not count."""
+    bound_tries: int = Field(default=1, ge=1, le=100)
+    """How many bounds may be tried on one gold set: other answers, policies, judges and
+    calibrations each take one. Decide before the first: the chance to be wrong is divided
+    among them.
+    """
     weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """How much each criterion of a rubric counts; by default as ``judge.rubric`` says, or the
     row's own rubric.
@@ -93,7 +107,8 @@ def stop_rule(votes: VotesConfig) -> Rule:
 
 def label_rule(votes: VotesConfig, policy: PolicyConfig) -> Rule:
     """The rule by which votes become a label: the policy's values, else the judge's."""
-    given = policy.model_dump(exclude_none=True, exclude={"weights"})
+    names = {field.name for field in fields(Rule)} - {"weights"}
+    given = policy.model_dump(exclude_none=True, include=names)
     return Rule(**{**stop_rule(votes).__dict__, **given})
 
 

@@ -136,7 +136,7 @@ class Endpoint:
     ) -> dict[str, Any] | _Failed:
         try:
             found = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if isinstance(found, dict) and "error" in found and status == 200:
             status = _status_inside(found["error"])  # as proxies of several servers answer

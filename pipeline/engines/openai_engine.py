@@ -172,7 +172,7 @@ class OpenAIEngine:
         return json.dumps(fields).encode()[:-1] + b', "messages": ' + request.messages + b"}"
 
     def _read(self, answer: dict[str, Any]) -> Reply:
-        """The reply in an answer.
+        """The reply in an answer; one without any choice is empty: a provider's filter withheld it.
 
         Raises:
             EndpointError: the answer is of another model, or holds no reply.
@@ -184,21 +184,20 @@ class OpenAIEngine:
                 "set judge.model.name to the model that it serves"
             )
         try:
-            choice = answer["choices"][0]
-            message, usage = choice["message"], answer.get("usage") or {}
-            text = _text(message)
-        except (KeyError, IndexError, TypeError) as error:
+            choice = answer["choices"][0] if answer["choices"] != [] else {"message": {}}
+            text = _text(choice["message"])
+        except (KeyError, TypeError, AttributeError) as error:
             raise EndpointError(
                 f"{self._endpoint_config.url}: an answer without choices[0].message "
                 f"({type(error).__name__}: {error}): is it an OpenAI-compatible server?"
             ) from error
-        details = usage.get("prompt_tokens_details") or {}
+        usage = answer.get("usage")
         return Reply(
             text=text,
             finish_reason=choice.get("finish_reason"),
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
-            output_tokens=int(usage.get("completion_tokens") or 0),
-            cached_tokens=int(details.get("cached_tokens") or 0),
+            prompt_tokens=_count(usage, "prompt_tokens"),
+            output_tokens=_count(usage, "completion_tokens"),
+            cached_tokens=_count(usage, "prompt_tokens_details", "cached_tokens"),
         )
 
     async def _check(self, judge: JudgeConfig) -> None:
@@ -293,6 +292,13 @@ def _plain(content: Any) -> str:
     if isinstance(content, list):
         return "".join(part.get("text", "") for part in content)
     return str(content)
+
+
+def _count(usage: object, *path: str) -> int:
+    """A number of tokens that a server states; 0 where it states none."""
+    for name in path:
+        usage = usage.get(name) if isinstance(usage, dict) else None
+    return usage if isinstance(usage, int) and usage > 0 else 0
 
 
 def _text(message: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from PIL.Image import Image
@@ -65,7 +65,10 @@ class Script(Frozen):
 
 
 class ScriptedEngine:
-    """Scores an answer by the ``score=N`` it contains, or else by a hash of its content."""
+    """Scores an answer by the ``score=N`` it contains, or else by a hash of its content.
+
+    A criterion has the same score, or that of a ``NAME=N`` in the answer.
+    """
 
     def __init__(self, judge: JudgeConfig, engine: EngineConfig, _: Scalar | None = None) -> None:
         """Reads ``engine.script``; nothing is loaded.
@@ -97,11 +100,14 @@ class ScriptedEngine:
         """Replies after ``latency_s``, or does what the script plans for this text."""
         async with self._slots:
             await asyncio.sleep(self._latency(prompt))
-        scores = [_score(answer) for answer in self._answers(prompt.chat)]
+        answers = self._answers(prompt.chat)
+        scores = [_score(answer) for answer in answers]
         grammar = self._judge.declared_format.grammar
         if prompt.chat.criteria:
             grammar = grammar.with_criteria(prompt.chat.criteria)
-        text, finish = _reply(grammar, scores), "stop"
+        names = [name for name in grammar.criteria if name is not None]
+        by_criterion = {name: [_score(answer, name) for answer in answers] for name in names}
+        text, finish = _reply(grammar, scores, by_criterion), "stop"
         for marker, fault in self._script.faults.items():
             if marker in prompt.chat.user and not self._healed(marker):
                 if fault == "flip":
@@ -174,10 +180,14 @@ class ScriptedEngine:
         return self._judge.prompt_texts.answers_of(text)
 
 
-def _reply(grammar: ReplyGrammar, scores: Sequence[float]) -> str:
+def _reply(
+    grammar: ReplyGrammar,
+    scores: Sequence[float],
+    by_criterion: Mapping[str, Sequence[float]] | None = None,
+) -> str:
     """The reply that gives these scores."""
     counted = " and ".join(f"{score:g}" for score in scores)
-    return write_reply(grammar, scores, f"I count {counted}.")
+    return write_reply(grammar, scores, f"I count {counted}.", by_criterion)
 
 
 def _pixels(part: Image | Clip) -> str:
@@ -185,6 +195,7 @@ def _pixels(part: Image | Clip) -> str:
     return hashlib.sha256(b"".join(frame.tobytes() for frame in frames)).hexdigest()
 
 
-def _score(answer: str) -> int:
-    stated = _SCORE.search(answer)
+def _score(answer: str, criterion: str | None = None) -> int:
+    own = criterion and re.search(rf"\b{re.escape(criterion)}=(\d+)", answer)
+    stated = own or _SCORE.search(answer)
     return int(stated[1]) if stated else 1 + hashlib.sha256(answer.encode()).digest()[0] % 10

@@ -24,6 +24,7 @@ from pipeline.gold.gold_rows import GoldRow, gold_rows, windows
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.media.images import IMAGE_FORMATS, decode_image
 from pipeline.media.media_store import MediaStore
+from pipeline.media.signatures import HEIC_FORMATS, picture_format
 from pipeline.pairs.contents import Part, question_parts
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shard_writer import ShardConfig, ShardWriter
@@ -136,16 +137,22 @@ def derangement(keys: Sequence[Hashable], rng: random.Random) -> list[int | None
 
 
 def white_like(data: bytes) -> bytes:
-    """A white picture of the size, as it is seen upright, and the format of ``data``.
+    """A white picture of the size, as it is seen upright, and the format of ``data``; PNG of HEIC.
 
     Args:
         data: a picture that has been decoded before, so that it is known to be one.
     """
-    with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-        size = image.size[::-1] if turned else image.size
-        buffer = io.BytesIO()
-        Image.new("RGB", size, "white").save(buffer, image.format)
+    buffer = io.BytesIO()
+    if picture_format(data) in HEIC_FORMATS:
+        from pipeline.media.heic import open_heic  # loads libheif
+
+        image, _ = open_heic(data)
+        Image.new("RGB", image.size, "white").save(buffer, "PNG")
+        return buffer.getvalue()
+    with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as opened:
+        turned = opened.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+        size = opened.size[::-1] if turned else opened.size
+        Image.new("RGB", size, "white").save(buffer, opened.format)
     return buffer.getvalue()
 
 

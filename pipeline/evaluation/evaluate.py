@@ -25,7 +25,7 @@ from pipeline.gold.people import NOBODY, GoldConfig, People, read_people
 from pipeline.judging.judge_cards import find_judge
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.label_run import label
-from pipeline.labeling.plan import make_plan
+from pipeline.labeling.plan import plan_shards
 from pipeline.labeling.preview.preview_pairs import Preview, preview
 from pipeline.labeling.ray_session import ray_session
 from pipeline.pairs.input_config import InputConfig
@@ -180,7 +180,8 @@ class _Runs:
         """The judged pairs of an input, and how many have no gold for this judge's format."""
         config = self.config.model_copy(update={"input": how})
         judge_id = self._card["judge_id"]
-        if make_plan(input_uri, self.output, how, config.judge, judge_id).tasks:
+        source = open_input(input_uri)
+        if plan_shards(*source, self.output, how, config.judge, judge_id).tasks:
             # One session for all runs; `label` joins it.
             self._session.enter_context(ray_session(config.workers, self._reporter))
         try:

@@ -21,6 +21,7 @@ from pipeline.labeling.label_config import LabelConfig
 from pipeline.stats.agreement import calibration_curve, risk_coverage
 from pipeline.stats.bootstrap import Estimate, Macro, Statistic, Within, estimates
 from pipeline.stats.wilson import LEAST_PROMPTS
+from schemas.labels import Status
 from schemas.pairs import GOLD_VALUES
 from schemas.quality import AGREEMENT_LABELS
 
@@ -89,6 +90,7 @@ def make_report(
         "controls": [asdict(comparison) for comparison in result.comparisons],
         "warnings": [
             *_warnings(result, prompts),
+            *_undecided(config, rows),
             *([against.warning] if against and against.warning else []),
             *(f"the other judge: {failure}" for failure in (other.failures if other else ())),
         ],
@@ -224,6 +226,15 @@ def _warnings(result: Evaluated, prompts: int) -> list[str]:
             f"prompts, expected {LEAST_PROMPTS} or more, since pairs of one prompt are alike"
         )
     return found
+
+
+def _undecided(config: LabelConfig, rows: Sequence[JudgedPair]) -> list[str]:
+    """That a reward model's scores make no labels yet, which accuracies of labels do not show."""
+    reward = config.judge.declared_format.family == "reward"
+    reasons = {row.label["detail"] for row in rows if row.label["status"] == Status.ABSTAINED}
+    if not reward or len(reasons) != 1 or None in reasons:
+        return []
+    return [f"pairs are abstained, and none of them is right: {reasons.pop()}"]
 
 
 def _pick(rows: Sequence[JudgedPair], places: Sequence[int]) -> list[JudgedPair]:

@@ -10,6 +10,7 @@ from pipeline.aggregation.judged_pairs import read_judged
 from pipeline.aggregation.labeler import Labeler
 from pipeline.evaluation.evaluate import Evaluated, Task, aggregated, evaluate, gold_input
 from pipeline.gold.gold_rows import has_gold
+from pipeline.gold.people import read_people
 from pipeline.judging.judge_cards import find_card, judge_of
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.labeling.label_config import LabelConfig
@@ -43,7 +44,8 @@ def evaluate_other(
     card = find_card(output, stated)
     judge = judge_of(card)
     read, input_uri, _ = gold_input(config, task, output)
-    found = read_judged(input_uri, read.input, output, card["judge_id"])
+    people = read_people(output, task.gold)
+    found = read_judged(input_uri, read.input, output, card["judge_id"], None, people)
     rows = [row for row in found if has_gold(row.pair, judge.declared_format.about)]
     fitted = read_calibration(output, card["judge_id"])
     policy = config.policy.model_copy(update={"weights": {}})  # those of the judge's own criteria

@@ -167,6 +167,10 @@ def _policy(policy: SnapshotPolicy | None) -> Iterator[str]:
     fitted = policy.calibration_id
     by = f"calibration `{fitted[:12]}`" if fitted else "no calibration"
     yield f"Every label follows from its votes by policy `{policy.policy_id[:16]}`: {rule}; {by}."
+    if policy.bound is not None:
+        yield f"Of the snapshot, before any selection: {policy.bound.sentence}"
+    else:
+        yield "No bound on how many of these labels are wrong was tested for this corpus."
 
 
 def _quality(quality: Quality | None, manifest: Manifest) -> Iterator[str]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+import io
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
 
 from pipeline.export.export_config import MediaMode
 from pipeline.export.labeled_example import Medium
+from pipeline.judging.row_rubrics import asked_hash, stored_rubric
+from pipeline.media.decoder import MediaDecoder
+from pipeline.media.media_config import MediaConfig
 from pipeline.media.media_store import MediaStore
+from pipeline.media.signatures import HEIC_FORMATS, picture_format
 from pipeline.pairs.contents import Part
 from pipeline.pairs.pair_hash import Piece, pair_hash
 from pipeline.runtime.errors import RowRejected
@@ -28,11 +33,15 @@ _BEGINNINGS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"BM", "bmp"),
     (0, b"II*\0", "tiff"),
     (0, b"MM\0*", "tiff"),
+    (8, b"avi", "avif"),
     (4, b"ftyp", "mp4"),
     (0, b"\x1aE\xdf\xa3", "webm"),
     (8, b"AVI ", "avi"),
 )
 
+_AS_IT_IS = MediaConfig(factor=1, min_pixels=1, max_pixels=MediaConfig().max_decoded_pixels)
+
+Got = TypeVar("Got")
 Pair = Mapping[str, Any]
 
 
@@ -78,14 +87,18 @@ class ExportMedia:
         self._output, self._folder, self._modes = output, folder, modes
         self._paths_only = paths_only
         self._source = MediaStore(roots, max_bytes)
+        self._decoder = MediaDecoder(_AS_IT_IS)
         self._read: dict[int, bytes] = {}  # of the row at hand, by the identity of their parts
 
-    def of_row(self, pair: Pair, hashed: str) -> tuple[list[list[Part]], list[list[Part]]]:
+    def of_row(
+        self, pair: Pair, hashed: str, rubric: str | None = None
+    ) -> tuple[list[list[Part]], list[list[Part]]]:
         """The contents of a row's messages and of its candidates, media as they are exported.
 
         Args:
             pair: the row.
             hashed: the hash of what was judged; media that are read from paths must match it.
+            rubric: the row's own, as its label stores it.
 
         Raises:
             MediaDropped: one is missing, forbidden, too large, or changed since it was judged.
@@ -101,7 +114,8 @@ class ExportMedia:
         if not any(self._left(part) and part[part["type"]]["bytes"] is None for part in media):
             fetched = [[self._piece(part) for part in content] for content in (*asked, *answers)]
             questions, replies = fetched[: len(asked)], fetched[len(asked) :]
-            if pair_hash(pair, questions, replies) != hashed:
+            own = None if rubric is None else stored_rubric(rubric)
+            if asked_hash(pair_hash(pair, questions, replies), own) != hashed:
                 if any(part[part["type"]]["bytes"] is None for part in media):
                     raise MediaDropped(CHANGED, "a medium changed since the pair was judged")
                 raise MisjoinedError("its prompt, responses or media differ")
@@ -117,11 +131,14 @@ class ExportMedia:
 
     def _fetch(self, part: Part) -> bytes:
         if id(part) not in self._read:
-            try:
-                self._read[id(part)] = self._source.fetch(part[part["type"]])
-            except RowRejected as error:
-                raise MediaDropped(error.reason.value, error.detail) from error
+            self._read[id(part)] = self._or_dropped(self._source.fetch, part[part["type"]])
         return self._read[id(part)]
+
+    def _or_dropped(self, function: Callable[[Any], Got], value: Any) -> Got:
+        try:
+            return function(value)
+        except RowRejected as error:
+            raise MediaDropped(error.reason.value, error.detail) from error
 
     def _shown(self, content: Sequence[Part]) -> list[Part]:
         """A content without the media that are not exported."""
@@ -136,12 +153,21 @@ class ExportMedia:
         medium: Medium = part[kind]
         mode = self._modes[kind]
         if mode != "references":
-            return self._write(self._fetch(part), mode)
+            return self._write(self._readable(self._fetch(part)), mode)
         if medium["bytes"] is None and not medium["path"]:
             raise MediaDropped(Reason.MEDIA_MISSING, "a reference has no path")
         if kind in self._paths_only and not medium["path"]:
             raise MediaDropped(NOT_A_FILE, "the trainer takes videos as paths only")
         return medium
+
+    def _readable(self, data: bytes) -> bytes:
+        """A medium as trainers read it: HEIC, which their libraries do not read, as PNG."""
+        if picture_format(data) not in HEIC_FORMATS:
+            return data
+        image = self._or_dropped(self._decoder.image, data)
+        made = io.BytesIO()
+        image.save(made, "PNG")
+        return made.getvalue()
 
     def _write(self, data: bytes, mode: MediaMode) -> Medium:
         if mode == "inline":

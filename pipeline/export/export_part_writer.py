@@ -23,7 +23,7 @@ from schemas.pairs import GOLD_VALUES
 
 _LABEL_COLUMNS = (
     *("label_id", "pair_hash", "status", "preference"),
-    *("margin", "scores", "confidence", "p_a", "cluster"),
+    *("margin", "scores", "confidence", "p_a", "cluster", "rubric"),
 )
 
 
@@ -149,7 +149,7 @@ class _Writing:
                 f"{pair['pair_id']}: export.soft_labels: its label has no calibrated probability "
                 "p_a; publish a snapshot whose labels are all derived with the calibration"
             )
-        asked, answers = self._media.of_row(pair, label["pair_hash"])
+        asked, answers = self._media.of_row(pair, label["pair_hash"], label["rubric"])
         selection = self.spec.config.selection
         example = Example(
             pair_id=pair["pair_id"],
@@ -175,7 +175,7 @@ class _Writing:
         problem = None if reason is None else (reason, "")
         if problem is None:
             try:
-                asked, contents = self._media.of_row(pair, label["pair_hash"])
+                asked, contents = self._media.of_row(pair, label["pair_hash"], label["rubric"])
             except MediaDropped as error:
                 if self.spec.config.media.strict:
                     raise

@@ -36,6 +36,8 @@ class ExportRecord:
         sources: kept rows by their ``source``.
         files: path, tier, split, rows, bytes and SHA-256 of each.
         beside: paths of the other files, except for media.
+        error_bound: how many of the snapshot's preferences are wrong at most, before any selection;
+            empty where nothing is promised.
         snapshot_created_at: UTC in ISO 8601; empty in records of earlier versions.
     """
 
@@ -61,6 +63,7 @@ class ExportRecord:
     epsilon_high: float | None = None
     epsilon_basis: str = EARLIER
     label_smoothing: float | None = None
+    error_bound: str = ""
 
     @property
     def format(self) -> str:

@@ -195,6 +195,7 @@ class _Export:
             margin=self._judge.declared_format.scores,
             media=media_modes(self._config).get("image", "inline"),
             soft=self._config.soft_labels,
+            criteria=bool(self._judge.rubric or self._judge.declared_format.criteria),
         )
 
     def _spec(self, shape: Shape, selected: Selected) -> PartSpec:
@@ -234,6 +235,8 @@ class _Export:
         noise = label_noise(
             preferences_of(receipts), self._manifest, self._judge, self._config.selection
         )
+        policy = self._manifest.policy
+        promised = policy.bound if policy else None
         return ExportRecord(
             export_id=self._id,
             snapshot_id=self._manifest.snapshot_id,
@@ -257,6 +260,7 @@ class _Export:
             epsilon_high=noise.high,
             epsilon_basis=noise.basis,
             label_smoothing=noise.smoothing,
+            error_bound=promised.sentence if promised else "",
         )
 
     def _finish(self, record: ExportRecord) -> ExportRecord:

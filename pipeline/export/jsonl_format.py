@@ -12,6 +12,7 @@ from pipeline.export.datasets_features import MESSAGES
 from pipeline.export.labeled_example import Answer, Example, Medium
 from pipeline.export.media_placeholders import PLACES, placed
 from pipeline.export.trainer_format import Layout, Shape, TrainerFormat
+from schemas.labels import CRITERION
 
 _URIS = pa.list_(pa.string())
 _RESPONSE = pa.struct(
@@ -23,6 +24,7 @@ _RESPONSE = pa.struct(
         ("score", pa.float64()),
     ]
 )
+_FACTS = ("p_a", "p_a_raw", "position_consistent", "n_votes", "tie_kind", "rationale")
 
 
 class Jsonl(TrainerFormat):
@@ -38,7 +40,7 @@ class Jsonl(TrainerFormat):
     inline_videos = True
     ties = True
     soft = True
-    label_columns = ("p_a", "p_a_raw", "position_consistent", "n_votes", "tie_kind", "rationale")
+    label_columns = (*_FACTS, "criteria")
 
     def schema(self, shape: Shape) -> pa.Schema:
         return pa.schema(
@@ -64,6 +66,7 @@ class Jsonl(TrainerFormat):
                 ("rationale", pa.string()),
                 ("source", pa.string()),
                 *[("p_chosen", pa.float64())] * shape.soft,
+                *[("criteria", pa.list_(CRITERION))] * shape.criteria,
             ]
         )
 
@@ -82,7 +85,7 @@ class Jsonl(TrainerFormat):
             "margin": example.margin,
             "source": example.source,
         }
-        columns = ("label_id", "status", "preference", *self.label_columns)
+        columns = ("label_id", "status", "preference", *_FACTS, *["criteria"] * shape.criteria)
         soft = {"p_chosen": example.p_chosen} if shape.soft else {}
         return [row | {name: label[name] for name in columns} | soft]
 
@@ -92,8 +95,9 @@ class Jsonl(TrainerFormat):
             "both responses, `preference` (`a`, `b`, or null of a tie), `chosen` and `rejected` "
             "texts, `confidence`, `margin` (mean score of the chosen response less that of the "
             "rejected one) and the judge's `rationale`. Paths are relative to this folder."
-            + PLACES
-            * layout.shape.in_place
+            + " `criteria` has both responses' mean scores by each criterion."
+            * layout.shape.criteria
+            + PLACES * layout.shape.in_place
         )
 
 

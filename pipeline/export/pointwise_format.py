@@ -12,6 +12,7 @@ from pipeline.export.media_placeholders import PLACES, placed
 from pipeline.export.trainer_format import Layout, Shape, TrainerFormat
 
 _PATHS = pa.list_(pa.string())
+_CRITERIA = pa.list_(pa.struct([("name", pa.string()), ("score", pa.float64())]))
 
 
 class Pointwise(TrainerFormat):
@@ -25,7 +26,7 @@ class Pointwise(TrainerFormat):
     videos = True
     media = ("inline", "references")
     ties = True
-    label_columns = ("n_votes",)
+    label_columns = ("n_votes", "criteria")
 
     def schema(self, shape: Shape) -> pa.Schema:
         columns: list[tuple[str, pa.DataType]] = [("prompt", MESSAGES)]
@@ -44,6 +45,7 @@ class Pointwise(TrainerFormat):
                     ("pair_id", pa.string()),
                     ("n_votes", pa.int64()),
                     ("confidence", pa.float64()),
+                    *[("criteria", _CRITERIA)] * shape.criteria,
                 ]
             )
         )
@@ -56,8 +58,8 @@ class Pointwise(TrainerFormat):
             "`score` is the mean of the judge's scores of a response over its parseable votes, on "
             "the judge's scale; `rank` orders the responses of one `pair_id`, the best being 0. "
             "Scores of different prompts are comparable only as far as the judge is."
-            + PLACES
-            * layout.shape.in_place
+            + " `criteria` has its mean score by each criterion." * layout.shape.criteria
+            + PLACES * layout.shape.in_place
         )
 
     def _row(self, example: Example, answer: Answer, shape: Shape) -> dict[str, Any]:
@@ -73,6 +75,10 @@ class Pointwise(TrainerFormat):
             "n_votes": example.label["n_votes"],
             "confidence": example.confidence,
         }
+        if shape.criteria:
+            place = "abcdefghij".index(answer.letter)
+            scores = example.label["criteria"] or ()
+            row["criteria"] = [{"name": c["name"], "score": c["scores"][place]} for c in scores]
         if shape.images:
             row["images"] = list(example.images)
         if shape.videos:

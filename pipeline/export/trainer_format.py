@@ -26,6 +26,7 @@ class Shape:
         margin: whether the judge gives scores.
         media: how media are written.
         soft: whether rows have ``p_chosen``.
+        criteria: whether the judge gives scores by criteria.
     """
 
     images: bool = False
@@ -35,6 +36,7 @@ class Shape:
     margin: bool = True
     media: MediaMode = "inline"
     soft: bool = False
+    criteria: bool = False
 
 
 @dataclass(frozen=True)

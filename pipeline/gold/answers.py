@@ -121,13 +121,16 @@ def newest_answer(output: Store, name: str, annotator: str, pair_hash: str) -> G
     return found[-1] if found else Given(annotator, pair_hash, 0, None)
 
 
-def read_answers(output: Store, name: str, annotator: str | None = None) -> list[Given]:
+def read_answers(
+    output: Store, name: str, annotator: str | None = None, known: Iterable[Given] = ()
+) -> list[Given]:
     """The newest answer of every annotator about every pair: one listing, and parallel reads.
 
     Args:
         output: the output root.
         name: of the set.
         annotator: only theirs; everybody's by default.
+        known: answers that were read before: of these only what is newer is read.
 
     Raises:
         InputError: an answer is damaged.
@@ -140,10 +143,12 @@ def read_answers(output: Store, name: str, annotator: str | None = None) -> list
     for entry in output.list(folder):  # sorted, so that later revisions come later
         if key := _KEY.fullmatch(entry.key):
             newest[key[2], key[3]] = key
-    found = map_ahead(
-        output.host.pool(_THREADS), lambda key: _read(output, key), newest.values(), 2 * _THREADS
-    )
-    return list(found)
+    before = {(each.annotator, each.pair_hash, each.revision): each for each in known}
+
+    def read(key: re.Match[str]) -> Given:
+        return before.get((key[2], key[3], int(key[4]))) or _read(output, key)
+
+    return list(map_ahead(output.host.pool(_THREADS), read, newest.values(), 2 * _THREADS))
 
 
 def answers_about(output: Store, pair_hashes: Collection[str]) -> Iterator[Entry]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.store.object_store import Store
 from pipeline.store.stored_records import parse_record, read_record
+from schemas.error_bounds import FrameShards
 from schemas.gold import GoldSet
 
 GOLD = "gold"
@@ -36,6 +37,24 @@ def set_folder(name: str) -> str:
 def set_key(name: str) -> str:
     """Where a set's record is, under the output root."""
     return f"{set_folder(name)}/{_RECORD}"
+
+
+def frame_key(name: str, snapshot_id: str) -> str:
+    """Where it is kept which shards a set's pairs were drawn from."""
+    return f"{set_folder(name)}/frames/{snapshot_id}.json"
+
+
+def frame_shards(output: Store, gold: GoldSet) -> set[str]:
+    """The keys of all shards that pairs of a set were drawn from.
+
+    Raises:
+        InputError: a record is damaged.
+        StorageError: the store fails.
+    """
+    frames = {draw.frame.snapshot_id for draw in gold.draws if draw.frame}
+    keys = (frame_key(gold.name, each) for each in sorted(frames))
+    found = (read_record(output, key, FrameShards) for key in keys)
+    return {key for record in found if record for key in record.shards}
 
 
 def create_set(output: Store, gold: GoldSet) -> bool:

@@ -61,6 +61,10 @@ class SourceConfig(Frozen):
     """Files of a builder or of the hub set, as ``datasets`` takes them."""
     data_dir: str | None = None
     """A folder of them."""
+    keyed: bool = False
+    """Whether a JSON file is one object whose values are the rows, by their ids, which become the
+    column ``key``.
+    """
 
     def folder(self) -> str | None:
         """Where relative media paths of files start; None for a hub set."""
@@ -128,7 +132,7 @@ def open_source(config: SourceConfig) -> OpenSource:
     schemas: dict[str, pa.Schema] = {}
     for store, entry in files:
         try:
-            schemas[store.path(entry.key)] = _schema(kind, store, entry)
+            schemas[store.path(entry.key)] = _schema(kind, store, entry, config.keyed)
         except (*_ERRORS, InputError) as error:
             where = "" if isinstance(error, InputError) else f"{store.path(entry.key)}: "
             raise InputError(f"{config.path}: cannot be opened: {where}{error}") from error
@@ -140,7 +144,7 @@ def open_source(config: SourceConfig) -> OpenSource:
 
     def read() -> Iterator[pa.Table]:
         for store, entry in files:
-            for table in _tables(kind, store, entry):
+            for table in _tables(kind, store, entry, config.keyed):
                 yield _completed(table, schema)
 
     return OpenSource(config.path, schema, read, absent={n: p for n, p in absent.items() if p})
@@ -155,7 +159,7 @@ def is_hub_id(path: str) -> bool:
 def _open_set(config: SourceConfig) -> OpenSource:
     """A set of the hub or a picture folder, as `datasets` streams it."""
     name = f"{config.path}, split {config.split}"
-    given = config.model_dump(exclude={"path", "split"}, exclude_none=True)
+    given = config.model_dump(exclude={"path", "split", "keyed"}, exclude_none=True)
     if isinstance(config.data_files, tuple):
         given["data_files"] = list(config.data_files)
     try:
@@ -210,13 +214,13 @@ def kind_of(name: str) -> str | None:
     return next((kind for kind, ends in KINDS.items() if name.lower().endswith(ends)), None)
 
 
-def _schema(kind: str, store: Store, entry: Entry) -> pa.Schema:
+def _schema(kind: str, store: Store, entry: Entry, keyed: bool) -> pa.Schema:
     """A file's columns. Those of JSON are known only when all of it is read."""
     if kind == "parquet":
         return outline_of(store, entry).schema
     if kind == "csv":
         return next(_tables(kind, store, entry)).schema
-    schemas = [table.schema for table in _tables(kind, store, entry)]
+    schemas = [table.schema for table in _tables(kind, store, entry, keyed)]
     columns: dict[str, pa.Field] = {}
     for column in itertools.chain.from_iterable(schemas):
         before = columns.get(column.name, column)
@@ -229,7 +233,7 @@ def _schema(kind: str, store: Store, entry: Entry) -> pa.Schema:
     return pa.schema(columns.values())
 
 
-def _tables(kind: str, store: Store, entry: Entry) -> Iterator[pa.Table]:
+def _tables(kind: str, store: Store, entry: Entry, keyed: bool = False) -> Iterator[pa.Table]:
     """A file's rows; raises StorageError where it is the store that fails."""
     path, opened = store.path(entry.key), []
 
@@ -241,7 +245,7 @@ def _tables(kind: str, store: Store, entry: Entry) -> Iterator[pa.Table]:
         if kind == "parquet":
             yield from file_tables(store, entry)
         elif kind == "json":
-            yield from json_tables(decompressed(content(), path), path)
+            yield from json_tables(decompressed(content(), path), path, keyed)
         else:
             is_tsv = path.lower().endswith(_packed(".tsv"))
             yield from csv_tables(lambda: decompressed(content(), path), "\t" if is_tsv else ",")

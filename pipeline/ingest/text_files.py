@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
+import pyarrow.types as pt
 
 from pipeline.runtime.errors import InputError
 from pipeline.store.source_file import SourceFile
@@ -20,6 +21,7 @@ _BATCH_BYTES = 64 * 2**20  # about the most bytes of text in one table; one row 
 _BUFFER = 4 * 2**20
 _CSV_BLOCK = 32 * 2**20  # the longest row of a CSV file
 _BOM = b"\xef\xbb\xbf"
+_JSON = pa.json_(pa.string())
 Row = dict[str, Any]
 
 
@@ -54,21 +56,23 @@ def csv_tables(open_file: Callable[[], pa.NativeFile], delimiter: str) -> Iterat
             yield table.slice(start, _BATCH_ROWS)
 
 
-def json_tables(file: pa.NativeFile, name: str) -> Iterator[pa.Table]:
+def json_tables(file: pa.NativeFile, name: str, keyed: bool = False) -> Iterator[pa.Table]:
     """The objects of a JSON array, or one of each line; tables have the columns of their rows.
 
-    Values of several kinds in one place (a number here, text there) become text, all but text as
-    JSON.
+    A column with values of several kinds in one place (a number here, text there, an object in
+    another row) is of Arrow's type for JSON, which keeps each value as it is.
 
     Args:
         file: its content.
         name: for messages.
+        keyed: whether it is one object whose values are the rows, by their ids.
 
     Raises:
         InputError: it is no JSON, or holds something besides objects.
     """
     rows, size = list[dict[str, Any]](), 0
-    for row, length in _objects(io.BufferedReader(cast(Any, file), _BUFFER), name):
+    opened = io.BufferedReader(cast(Any, file), _BUFFER)
+    for row, length in _keyed(opened, name) if keyed else _objects(opened, name):
         if rows and (len(rows) == _BATCH_ROWS or size + length > _BATCH_BYTES):
             yield _table(rows)
             rows, size = [], 0
@@ -97,6 +101,14 @@ def _objects(file: io.BufferedReader, name: str) -> Iterator[tuple[Row, int]]:
             yield _object(_parsed(line, where), where), len(line)
 
 
+def _keyed(file: io.BufferedReader, name: str) -> Iterator[tuple[Row, int]]:
+    """The values of one object, each with its key; and their sizes in bytes of JSON."""
+    text = file.read().removeprefix(_BOM)
+    rows = _object(_parsed(text, name), name)
+    for key, value in rows.items():
+        yield {"key": key} | _object(value, f"{name}: {key!r}"), len(text) // len(rows)
+
+
 def _parsed(text: bytes, where: str) -> Any:
     try:
         return json.loads(text)
@@ -118,38 +130,24 @@ def _table(rows: Sequence[Row]) -> pa.Table:
 
 
 def _array(values: list[Any]) -> pa.Array:
+    """A column of values; of Arrow's type for JSON where they have no other type in common."""
     try:
-        return pa.array(values)
-    except (pa.ArrowException, OverflowError, UnicodeEncodeError):
-        pass
-    settled = _settled(values)
-    try:
-        return pa.array(settled)
-    except (pa.ArrowException, OverflowError, UnicodeEncodeError):  # numbers beyond 64 bits
-        return pa.array([_text(value) for value in values], pa.string())
+        made = pa.array(values)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError):  # several kinds, long numbers
+        return _as_json(values)
+    return _as_json(values) if _rewritten(made.type, values) else made
 
 
-def _settled(values: Sequence[Any]) -> list[Any]:
-    """The values, at any depth, with text where kinds differ."""
-    kinds = {_kind(value) for value in values if value is not None}
-    if len(kinds) > 1:
-        return [_text(value) for value in values]
-    names = dict.fromkeys(name for v in values if kinds == {dict} and v is not None for name in v)
-    if names:
-        columns = [_settled([v and v.get(name) for v in values]) for name in names]
-        rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-        return [None if v is None else row for v, row in zip(values, rows, strict=True)]
-    if kinds == {list}:
-        items = iter(_settled([item for value in values for item in value or ()]))
-        return [None if v is None else list(itertools.islice(items, len(v))) for v in values]
-    return list(values)
+def _as_json(values: Sequence[Any]) -> pa.Array:
+    texts = [None if value is None else json.dumps(value) for value in values]
+    return pa.ExtensionArray.from_storage(_JSON, pa.array(texts, pa.string()))
 
 
-def _kind(value: Any) -> type:
-    return float if isinstance(value, int) and not isinstance(value, bool) else type(value)
-
-
-def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value and value.encode("utf-8", "replace").decode()
-    return json.dumps(value, ensure_ascii=True)
+def _rewritten(kind: pa.DataType, values: Iterable[Any]) -> bool:
+    """Whether values are other numbers as ``kind``: an id 1 among fractions would become 1.0."""
+    there = [value for value in values if value is not None]
+    if pt.is_struct(kind):
+        return any(_rewritten(each.type, (v.get(each.name) for v in there)) for each in kind)
+    if pt.is_list(kind):
+        return _rewritten(kind.value_type, (item for value in there for item in value))
+    return bool(pt.is_floating(kind)) and any(isinstance(value, int) for value in there)

@@ -14,6 +14,7 @@ from typing import Any
 from pipeline.judging.bundle import Bundle, Format
 from pipeline.judging.bundle_files import SHIPPED, read_transcripts
 from pipeline.judging.parsing import Unparseable, Verdict
+from pipeline.judging.prompts import check_texts
 from pipeline.judging.reply_grammar import OPTIONS, ReplyGrammar
 from pipeline.judging.reply_patterns import plain_expression
 from pipeline.judging.reply_writer import write_reply
@@ -21,6 +22,8 @@ from pipeline.judging.reply_writer import write_reply
 HOSTILE = 10_000  # replies that a check reads
 MOST_MS_A_KB = 10.0
 _MEDIUM = "[picture or clip]"
+_CRITERIA = ("Accuracy", "Tone")
+_RUBRIC = "\n".join(f"* {name}: what judge.rubric says of it" for name in _CRITERIA)
 _LENGTHS = (4_000, 8_000, 16_000)  # characters of the replies whose reading is timed
 _STEPS = ((9, 2), (2, 9), (5, 5), (1, 10), (7, 7))
 _SIDES = {option: side for side, option in OPTIONS.items()}
@@ -63,6 +66,7 @@ def check_bundle(
         checked.transcripts[transcript["origin"]] += 1
         if problem := _differs(bundle, transcript):
             checked.problems.append(f"transcript {number}: {problem}")
+    checked.problems += _text_problems(bundle)
     written = [_asked(each) for each in bundle.formats.values() if each.declared.reply is not None]
     for format_ in written:
         checked.problems += _own_replies(format_)
@@ -82,7 +86,7 @@ def folder_of(source: str) -> Path:
 
 def shown_prompt(bundle: Bundle, format_: Format, candidates: str) -> str:
     """A prompt of the bundle, as people read it."""
-    prompt = bundle.prompt(format_.name, candidates)
+    prompt = bundle.prompt(format_.name, candidates).with_rubric(_RUBRIC)
     count = 1 if format_.apart else max(2, format_.counts[0]) if format_.about != "score" else 1
     answer = ["An answer."] if candidates == "text" else [_MEDIUM]
     turn = "".join(prompt.fill([_MEDIUM], "What is shown?", [answer] * count))
@@ -94,11 +98,23 @@ def shown_prompt(bundle: Bundle, format_: Format, candidates: str) -> str:
     return f"{system}--- user\n{turn}{begun}"
 
 
+def _text_problems(bundle: Bundle) -> Iterator[str]:
+    """What is wrong with the texts of its formats."""
+    for format_ in bundle.formats.values():
+        for kind in format_.declared.candidates:
+            try:
+                check_texts(
+                    bundle.prompt(format_.name, kind),
+                    reward=format_.family == "reward",
+                    rubric=format_.takes_rubric,
+                )
+            except ValueError as error:
+                yield f"format {format_.name}, candidates {kind}: {error}"
+
+
 def _asked(format_: Format, criteria: Sequence[str] | None = None) -> Format:
     """The format as a judge uses it, with a rubric's criteria if it takes one."""
-    return (
-        format_.with_criteria(criteria or ("Accuracy", "Tone")) if format_.takes_rubric else format_
-    )
+    return format_.with_criteria(criteria or _CRITERIA) if format_.takes_rubric else format_
 
 
 def _differs(bundle: Bundle, transcript: dict[str, Any]) -> str | None:

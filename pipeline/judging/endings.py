@@ -144,6 +144,8 @@ def _texts(grammar: ReplyGrammar, count: int) -> tuple[str, ...]:
         return ()
     if grammar.choice is not None:
         return (behind,)
+    if grammar.score is not None and not grammar.score.finite:  # any number may be the last
+        return ()
     low, high = grammar.score.bounds if grammar.score else (0, 0)
     last = [f"{before}{score}{behind}" for score in range(int(low), int(high) + 1)]
     alike = [slot for slot in slots if grammar.around(slot) == (before, behind)]

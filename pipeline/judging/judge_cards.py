@@ -78,7 +78,7 @@ def find_judge(output: Store, judge: JudgeConfig, version: ModelVersion, engine:
         StorageError: the store fails.
     """
     new = judge_card(judge, version, engine)
-    cards = _cards(output)
+    cards = cards_of(output)
     same = [card for card in cards if _is_same(card, new["identity"], version)]
     if not same:
         others = f", which has {len(cards)} others" if cards else ""
@@ -131,7 +131,7 @@ def find_card(output: Store, judge: str) -> dict[str, Any]:
     Raises:
         ConfigError: no judge, or more than one; the message lists all.
     """
-    cards = _cards(output)
+    cards = cards_of(output)
     found = [card for card in cards if card["judge_id"].startswith(judge.removeprefix("judge="))]
     if len(found) == 1:
         return found[0]
@@ -147,6 +147,18 @@ def find_card(output: Store, judge: str) -> dict[str, Any]:
         f"judge {judge!r}: the ids of {len(found)} judges under {output.uri} begin with it, "
         f"expected exactly one of\n  {listed}"
     )
+
+
+def cards_of(output: Store) -> list[dict[str, Any]]:
+    """The cards of all judges of an output.
+
+    Raises:
+        InputError: what is stored as a card is not one.
+        StorageError: the store fails.
+    """
+    keys = [entry.key for entry in output.list(_FOLDER)]
+    direct = [key for key in keys if key.count("/") == 1 and key.endswith(".json")]
+    return [_card(output, key) for key in direct]
 
 
 def judge_of(card: dict[str, Any]) -> JudgeConfig:
@@ -175,12 +187,6 @@ def read_json(store: Store, key: str) -> object:
         return json.loads(store.read(key))
     except ValueError as error:
         raise InputError(f"{store.path(key)}: not JSON ({error})") from error
-
-
-def _cards(output: Store) -> list[dict[str, Any]]:
-    keys = [entry.key for entry in output.list(_FOLDER)]
-    direct = [key for key in keys if key.count("/") == 1 and key.endswith(".json")]
-    return [_card(output, key) for key in direct]
 
 
 def _is_same(card: dict[str, Any], form: dict[str, Any], version: ModelVersion) -> bool:

@@ -205,11 +205,12 @@ class JudgeConfig(Frozen):
                 "judge.allow_experimental to true"
             )
         format_ = self.declared_format
-        check_texts(self.prompt_texts, reward=format_.family == "reward")
         if self.sampling.constrained and (why := why_not_constrained(format_, self.reply_prefix)):
             raise ValueError(f"sampling.constrained: not of the format {self.format}: {why}")
         if self.sampling.soft_votes and (why := why_not_soft(format_)):
             raise ValueError(f"sampling.soft_votes: not of the format {self.format}: {why}")
+        reward, rubric = format_.family == "reward", self.rubric is not None
+        check_texts(self._own_texts, reward=reward, rubric=rubric)
         taken = format_.declared.candidates
         if self.candidates not in taken:
             raise ValueError(
@@ -241,9 +242,13 @@ class JudgeConfig(Frozen):
     @property
     def prompt_texts(self) -> Prompt:
         """The texts of the prompt."""
+        return self._own_texts.with_rubric(self.rubric.text if self.rubric else "")
+
+    @property
+    def _own_texts(self) -> Prompt:
         texts = load_bundle(self.bundle).prompt(self.format, self.candidates)
         given = {name: own.text for name, own in self.prompt if own is not None}
-        return replace(texts, **given).with_rubric(self.rubric.text if self.rubric else "")
+        return replace(texts, **given)
 
     def asking(self, rubric: RubricConfig | None) -> JudgeConfig:
         """The same judge, which asks by a row's own rubric where there is one."""

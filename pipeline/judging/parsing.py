@@ -16,9 +16,12 @@ from typing import Any
 from pipeline.judging.reply_grammar import (
     OPTIONS,
     OVERALL,
+    Every,
     Option,
     ReplyGrammar,
     Slot,
+    Step,
+    Where,
     normal,
     path_steps,
 )
@@ -167,11 +170,11 @@ def _read(grammar: ReplyGrammar, zone: str, rationale: str, count: int) -> Verdi
     slots = grammar.slots(count)
     if grammar.place == "json":
         found = _json_object(zone)
-        contents = [_json_content(found, grammar.steps(slot)) for slot in slots]
+        contents = [_json_contents(found, grammar.steps(slot)) for slot in slots]
         if grammar.rationale is not None:
-            stated = _json_content(found, path_steps(grammar.rationale, Slot()))
+            (stated,) = _json_contents(found, path_steps(grammar.rationale, Slot()))
             rationale = stated.strip() if isinstance(stated, str) else rationale
-        read = [_json_score(grammar, each) for each in contents] if grammar.score else contents
+        read = [_json_score(grammar, e) if grammar.score else e[0] for e in contents]
     elif grammar.place == "last":
         return _last(grammar, zone, rationale, count)
     else:
@@ -339,18 +342,59 @@ def _short_float(digits: str) -> float:
     return float(digits)
 
 
-def _json_content(found: object, steps: Sequence[str | int]) -> object:
+def _json_contents(found: object, steps: Sequence[Step]) -> list[object]:
+    """What a path leads to: one content, or more where it goes through every element of a list."""
+    held = [found]
     for step in steps:
-        in_list = isinstance(found, list) and isinstance(step, int) and step < len(found)
-        if not in_list and not (isinstance(found, dict) and step in found):
-            where = ".".join(map(str, steps))
-            detail = f"no {where} in the reply's JSON: {_excerpt(str(found))}"
-            raise _NoVerdict(Reason.MALFORMED, detail)
-        found = found[step]  # type: ignore[index]  # a list or a dict, as was just seen
-    return found
+        held = [each for one in held for each in _json_step(one, step)]
+        if not held:
+            raise _NoVerdict(
+                Reason.MALFORMED, f"an empty list in the reply's JSON: {_shown_step(step)}"
+            )
+    return held
 
 
-def _json_score(grammar: ReplyGrammar, content: object) -> tuple[str, str | None]:
+def _json_step(found: object, step: Step) -> Sequence[object]:
+    if isinstance(found, dict) and isinstance(step, str) and step in found:
+        return [found[step]]
+    if isinstance(found, list):
+        if isinstance(step, Every):
+            return found
+        if isinstance(step, int) and step < len(found):
+            return [found[step]]
+        if isinstance(step, Where):
+            those = [each for each in found if isinstance(each, dict) and _is_at(each, step)]
+            if len(those) == 1:
+                return those
+    detail = f"no {_shown_step(step)} in the reply's JSON: {_excerpt(str(found))}"
+    raise _NoVerdict(Reason.MALFORMED, detail)
+
+
+def _is_at(element: Mapping[str, object], step: Where) -> bool:
+    said = element.get(step.key)
+    return isinstance(said, str) and normal(said, loose=True) == normal(step.value, loose=True)
+
+
+def _shown_step(step: Step) -> str:
+    match step:
+        case Where(key, value):
+            return f"single element whose {key} is {value}"
+        case Every():
+            return "list"
+        case _:
+            return str(step)
+
+
+def _json_score(grammar: ReplyGrammar, contents: Sequence[object]) -> tuple[str, str | None]:
+    """A slot's score; of several contents, each of which must be on the scale, their mean."""
+    read = [_json_number(grammar, each) for each in contents]
+    if len(read) == 1:
+        return read[0]
+    scores = _on_scale(grammar, read)
+    return repr(sum(scores) / len(scores)), None
+
+
+def _json_number(grammar: ReplyGrammar, content: object) -> tuple[str, str | None]:
     assert grammar.score is not None  # called for scores alone
     text = content.strip() if isinstance(content, str) else json.dumps(content)
     match = re.fullmatch(score_pattern(grammar.score), text, re.ASCII)

@@ -96,16 +96,25 @@ class Prompt:
         return found
 
 
-def check_texts(prompt: Prompt, *, reward: bool = False) -> None:
+def check_texts(prompt: Prompt, *, reward: bool = False, rubric: bool = False) -> None:
     """Checks that the texts of a prompt show everything, and ask for nothing unknown.
 
     Args:
-        prompt: the texts.
+        prompt: the texts, their rubric not filled in.
         reward: whether they are a reward model's, whose answer may be the assistant's own turn.
+        rubric: whether replies have scores for the criteria of a rubric.
 
     Raises:
         ValueError: with the placeholder that is missing or unknown.
     """
+    shown = any("{rubric}" in text for text in (prompt.system or "", prompt.user))
+    if rubric != shown:
+        raise ValueError(
+            "no text of the prompt has {rubric}: the judge would not see what it is to score "
+            "(crit: rubric)"
+            if rubric
+            else "a text of the prompt has {rubric}, and the format takes none (crit: rubric)"
+        )
     for name, text, needed, known in (
         (
             "user",

@@ -7,7 +7,9 @@ be read (``soft_verdicts``), and written replies (``reply_writer``).
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import re
 import string
 from collections.abc import Iterator, Sequence
@@ -34,7 +36,10 @@ OVERALL = "Overall"  # the slot of a rubric's overall score, where it is asked f
 # The versions of the parser, by where a verdict stands: raise one with any change that reads some
 # reply otherwise; the judges whose grammar it concerns become other judges.
 _VERSIONS = {"whole": 1, "after": 1, "last": 1, "json": 1}
-_SCALE = re.compile(r"\s*(-?[0-9.]+?)\s*\.\.\s*(-?[0-9.]+)\s*[, ]\s*(int|real|share)\s*")
+_BOUND = r"[-+]?(?:[0-9.]+?|inf)"
+_SCALE = re.compile(
+    rf"\s*(?:({_BOUND})\s*\.\.\s*({_BOUND})\s*[, ]\s*)?(int|real|share)\s*", re.ASCII
+)
 _NAME = re.compile(r"[^{}\[\]\n]{1,80}")
 _STEP = re.compile(r"([^.\[\]]+)|\[([^\]]*)\]|\.")
 
@@ -45,8 +50,9 @@ class Scale:
 
     Attributes:
         low, high: the least and the greatest score.
-        number: ``int``; ``real``, with up to three decimals; or ``share``: the candidates' scores
-            add up to ``low + high``, and a single one leaves the rest of it to the second.
+        number: ``int``; ``real``, with up to three decimals, or up to twenty where it may be
+            negative; or ``share``: the candidates' scores add up to ``low + high``, and a single
+            one leaves the rest of it to the second.
     """
 
     low: float
@@ -57,6 +63,16 @@ class Scale:
     def bounds(self) -> tuple[float, float]:
         """The least and the greatest score."""
         return self.low, self.high
+
+    @property
+    def finite(self) -> bool:
+        """Whether both bounds are numbers."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    @property
+    def signed(self) -> bool:
+        """Whether a score may have a sign."""
+        return self.low < 0
 
     @property
     def total(self) -> float:
@@ -72,15 +88,19 @@ def _scale(value: object) -> object:
         return value
     found = _SCALE.fullmatch(value) if isinstance(value, str) else None
     try:
-        low, high = (float(found[1]), float(found[2])) if found else (0.0, 0.0)
+        stated = (found[1] or "-inf", found[2] or "inf") if found else ("0", "0")
+        low, high = map(float, stated)
     except ValueError:
         low = high = 0.0
     if found is None or not low < high:
         raise ValueError(
             f"got {value!r}, expected a range and a kind of number, such as '1..10 int', "
-            "'0..100 real' or '0..1 share'"
+            "'0..100 real' or '0..1 share'; 'real' alone has no bounds, '-inf..0 real' has one"
         )
-    if found[3] == "int" and not (low.is_integer() and high.is_integer()):
+    infinite = not (math.isfinite(low) and math.isfinite(high))
+    if found[3] == "share" and infinite:
+        raise ValueError(f"got {value!r}: shares are of a range")
+    if found[3] == "int" and not all(b.is_integer() for b in (low, high) if math.isfinite(b)):
         raise ValueError(f"got {value!r}: the bounds of int scores are whole numbers")
     return Scale(low, high, found[3])  # type: ignore[arg-type]  # one of the three
 
@@ -96,6 +116,23 @@ class Slot:
 
     candidate: int | None = None
     criterion: str | None = None
+
+
+@dataclass(frozen=True)
+class Every:
+    """A step to every element of a list: the score is the mean of what is found there."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """A step to the only element of a list whose ``key`` is ``value``."""
+
+    key: str
+    value: str
+
+
+EVERY = Every()
+Step = str | int | Every | Where
 
 
 class ReplyGrammar(Frozen):
@@ -114,7 +151,7 @@ class ReplyGrammar(Frozen):
     score: Annotated[
         Scale | None, BeforeValidator(_scale), PlainSerializer(lambda s: s and str(s))
     ] = None
-    """A range and a kind of number, such as ``1..10 int``."""
+    """A range and a kind of number, such as ``1..10 int``; ``real`` alone has no bounds."""
     choice: dict[str, Side] | None = None
     """Literals and what each says: ``a`` or ``b`` (of those shown the first or the second),
     ``tie``, ``good`` or ``bad`` (both are).
@@ -172,8 +209,8 @@ class ReplyGrammar(Frozen):
         before, _, behind = self.wrap.partition("{}")
         return named(before, slot), named(behind, slot)
 
-    def steps(self, slot: Slot) -> list[str | int]:
-        """The path of a slot in a JSON object: keys and places."""
+    def steps(self, slot: Slot) -> list[Step]:
+        """The path of a slot in a JSON object."""
         return path_steps(self.path, slot)
 
     def with_criteria(self, names: Sequence[str]) -> ReplyGrammar:
@@ -187,7 +224,8 @@ class ReplyGrammar(Frozen):
     def identity(self) -> str:
         """Digest of everything that decides how a reply is read."""
         stated = self.model_dump(mode="json", exclude_defaults=True)
-        return digest(json.dumps(stated, sort_keys=True), f"{_VERSIONS[self.place]}")
+        signs = ["signs"] if self.score is not None and self.score.signed else []
+        return digest(json.dumps(stated, sort_keys=True), f"{_VERSIONS[self.place]}", *signs)
 
 
 def normal(literal: str, *, loose: bool) -> str:
@@ -207,14 +245,22 @@ def named(text: str, slot: Slot) -> str:
     return re.sub(r"\{(?:n|i|letter|criterion)\}", lambda found: known[found[0]], text)
 
 
-def path_steps(path: str, slot: Slot) -> list[str | int]:
-    """The keys and places of a path such as ``scores.{criterion}[{i}]``."""
-    steps: list[str | int] = []
+def path_steps(path: str, slot: Slot) -> list[Step]:
+    """The steps of a path such as ``scores.{criterion}[{i}]`` or ``list[name={criterion}].a``.
+
+    Raises:
+        ValueError: what stands between brackets is none of them.
+    """
+    steps: list[Step] = []
     for found in _STEP.finditer(path):
         if found[1] is not None:
             steps.append(named(found[1], slot))
         elif found[2] is not None:
-            steps.append(int(named(found[2], slot)))
+            key, equals, value = found[2].partition("=")
+            if equals and key.strip():
+                steps.append(Where(key.strip(), named(value.strip(), slot)))
+            else:
+                steps.append(int(named(found[2], slot)) if found[2] else EVERY)
     return steps
 
 
@@ -251,10 +297,7 @@ def _wrap_problems(grammar: ReplyGrammar) -> Iterator[str]:
     if grammar.place == "json":
         if grammar.wrap != "{}":
             yield "wrap: a JSON verdict has none; its place is in at: json:PATH"
-        try:
-            path_steps(grammar.path, Slot(0, "x"))
-        except ValueError:
-            yield f"at: {grammar.at!r}: expected a number or {{i}} between brackets"
+        yield from _path_problems(grammar)
     distinct = grammar.path if grammar.place == "json" else grammar.wrap
     if grammar.crit and "{criterion}" not in distinct:
         yield "crit: slots overlap unless {criterion} is in wrap (or in the path of JSON)"
@@ -262,6 +305,24 @@ def _wrap_problems(grammar: ReplyGrammar) -> Iterator[str]:
         yield "each: slots overlap unless {n}, {i} or {letter} is in the path of JSON"
     if grammar.place == "last" and grammar.score and not "".join(grammar.wrap.split("{}")).strip():
         yield "wrap: at: last takes a score only with text around it; any number could be one"
+
+
+def _path_problems(grammar: ReplyGrammar) -> Iterator[str]:
+    try:
+        steps = path_steps(grammar.path, Slot(0, "x"))
+        reason = path_steps(grammar.rationale or "", Slot())
+    except ValueError:
+        yield (
+            f"at: {grammar.at!r}: expected between brackets a number, {{i}}, KEY=VALUE, or nothing "
+            "for every element"
+        )
+        return
+    if isinstance(steps[-1], Where):
+        yield f"at: {grammar.at!r}: expected a key behind [KEY=VALUE], where the content is"
+    if EVERY in steps and grammar.choice is not None:
+        yield f"at: {grammar.at!r}: a choice is one value, not one of every element"
+    if EVERY in reason:
+        yield f"rationale: {grammar.rationale!r}: a text is one value, not one of every element"
 
 
 def _criteria_problems(grammar: ReplyGrammar) -> Iterator[str]:
@@ -277,6 +338,18 @@ def _criteria_problems(grammar: ReplyGrammar) -> Iterator[str]:
             grammar.crit.count(name) > 1
         ):
             yield f"crit: {other!r} and {name!r} have equal names; rename one"
+    if grammar.place == "last":
+        texts = {
+            name: named(grammar.wrap.partition("{}")[0], Slot(0, name)) for name in seen.values()
+        }
+        shapes = {name: normal(text, loose=grammar.loose) for name, text in texts.items()}
+        for one, other in itertools.permutations(shapes, 2):
+            if shapes[one].endswith(shapes[other]):
+                yield (
+                    f"crit: what stands before the score of {one!r} ends with what stands before "
+                    f"that of {other!r}, so that both would be found there; rename one, or put "
+                    "text before {criterion} (wrap)"
+                )
 
 
 def _choice_problems(grammar: ReplyGrammar) -> Iterator[str]:

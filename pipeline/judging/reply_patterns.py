@@ -62,9 +62,14 @@ def search_patterns(
 
 def number_pattern(scale: Scale) -> str:
     """A number as a score is written; more digits than any score has are none."""
-    sign = "-?" if scale.low < 0 else ""
-    whole = max(3, len(f"{max(abs(scale.low), abs(scale.high)):.0f}"))
-    decimals = {"int": "", "real": r"(?:\.[0-9]{1,3})?", "share": r"(?:\.[0-9]{1,20})?"}
+    sign = "[-+]?" if scale.signed else ""
+    whole = max(3, len(f"{max(abs(scale.low), abs(scale.high)):.0f}")) if scale.finite else 12
+    places = 20 if scale.signed or not scale.finite else 3
+    decimals = {
+        "int": "",
+        "real": rf"(?:\.[0-9]{{1,{places}}})?",
+        "share": r"(?:\.[0-9]{1,20})?",
+    }
     return f"({sign}[0-9]{{1,{whole}}}{decimals[scale.number]})"
 
 
@@ -96,7 +101,7 @@ def _plain_content(grammar: ReplyGrammar) -> str:
     if grammar.choice is not None:
         return f"({'|'.join(map(_escaped, grammar.choice))})"
     scale = _scale_of(grammar)
-    if scale.number == "int":
+    if scale.number == "int" and scale.finite:
         values = range(int(scale.low), int(scale.high) + 1)
         if len(values) <= 200:
             return f"({'|'.join(map(str, values))})"

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.judging.reply_grammar import ReplyGrammar, Side, Slot, path_steps
+from pipeline.judging.reply_grammar import (
+    Every,
+    ReplyGrammar,
+    Side,
+    Slot,
+    Step,
+    Where,
+    path_steps,
+)
 
 
-def write_reply(grammar: ReplyGrammar, scores: Sequence[float], reasoning: str) -> str:
+def write_reply(
+    grammar: ReplyGrammar,
+    scores: Sequence[float],
+    reasoning: str,
+    by_criterion: Mapping[str, Sequence[float]] | None = None,
+) -> str:
     """A reply that gives candidates these scores, as far as the grammar can say them.
 
     Args:
         grammar: how the verdict is written.
         scores: one for each candidate in the order shown, on a scale of 1 to 10.
         reasoning: what precedes the verdict.
+        by_criterion: scores of criteria that have others.
     """
-    slots = grammar.slots(len(scores))
-    return write_contents(grammar, slots, [_content(grammar, s, scores) for s in slots], reasoning)
+    slots, known = grammar.slots(len(scores)), by_criterion or {}
+    own = (known.get(slot.criterion or "", scores) for slot in slots)
+    contents = [_content(grammar, slot, of) for slot, of in zip(slots, own, strict=True)]
+    return write_contents(grammar, slots, contents, reasoning)
 
 
 def write_contents(
@@ -31,8 +48,8 @@ def write_contents(
     for slot, content in zip(slots, contents, strict=True):
         before, behind = grammar.around(slot)
         pieces.append(f"{before}{content}{behind}")
-    named = grammar.crit or not "".join(grammar.wrap.split("{}")).strip()
-    verdict = ("\n" if named else "").join(pieces)
+    closed = grammar.wrap.partition("{}")[2].strip() and not grammar.crit
+    verdict = ("" if closed else "\n").join(pieces)
     if grammar.think == "tags":
         return f"<think>\n{reasoning}\n</think>\n\n{verdict}"
     return verdict if grammar.place == "whole" else f"{reasoning}\n\n{verdict}"
@@ -72,25 +89,38 @@ def _content(grammar: ReplyGrammar, slot: Slot, scores: Sequence[float]) -> str:
 def _json(
     grammar: ReplyGrammar, slots: Sequence[Slot], contents: Sequence[str], reasoning: str
 ) -> str:
-    whole: dict[str, Any] = {}
+    whole: Any = {} if isinstance(grammar.steps(slots[0])[0], str) else []
     if grammar.rationale is not None:
         _put(whole, path_steps(grammar.rationale, Slot()), reasoning)
     for slot, content in zip(slots, contents, strict=True):
         value: Any = content
-        if grammar.score is not None and content.replace(".", "", 1).isdigit():
+        if grammar.score is not None and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", content):
             value = float(content) if "." in content else int(content)
         _put(whole, grammar.steps(slot), value)
     written = json.dumps(whole, ensure_ascii=False, indent=1)
     return f"<think>\n{reasoning}\n</think>\n\n{written}" if grammar.think == "tags" else written
 
 
-def _put(whole: Any, steps: Sequence[str | int], value: Any) -> None:
+def _put(whole: Any, steps: Sequence[Step], value: Any) -> None:
     for step, following in zip(steps, [*steps[1:], None], strict=True):
-        empty: Any = value if following is None else [] if isinstance(following, int) else {}
-        if isinstance(step, int):
-            whole.extend([None] * (step + 1 - len(whole)))
-            if whole[step] is None:
-                whole[step] = empty
-        elif following is None or step not in whole:
-            whole[step] = empty
-        whole = whole[step]
+        empty: Any = value if following is None else {} if isinstance(following, str) else []
+        if isinstance(step, Where):
+            whole = _element(whole, step)
+            continue
+        place = 0 if isinstance(step, Every) else step
+        if isinstance(place, int):
+            whole.extend([None] * (place + 1 - len(whole)))
+            if whole[place] is None:
+                whole[place] = empty
+        elif following is None or place not in whole:
+            whole[place] = empty
+        whole = whole[place]
+
+
+def _element(those: list[Any], step: Where) -> Any:
+    """The element that a step leads to, made if there is none."""
+    found = next((each for each in those if each[step.key] == step.value), None)
+    if found is None:
+        found = {step.key: step.value}
+        those.append(found)
+    return found

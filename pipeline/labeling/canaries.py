@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pipeline.labeling.canary_config import CanaryConfig, canary_root
 from pipeline.labeling.judge_actor import Corpus
 from pipeline.labeling.label_config import LabelConfig
-from pipeline.labeling.plan import Plan, make_plan
+from pipeline.labeling.plan import Plan, plan_shards
 from pipeline.labeling.read_pairs import ShardTask
 from pipeline.pairs.shards import open_input
 from pipeline.runtime.printable import one_line
@@ -62,12 +62,12 @@ def plan_canaries(
     if config is None or config.input is None:
         return None
     root, how = canary_root(output, run_id), config.read_as(label.input)
-    plan = make_plan(config.input, root, how, label.judge, judge_id, hashes=output)
+    source, prefix = open_input(config.input)
+    plan = plan_shards(source, prefix, root, how, label.judge, judge_id, hashes=output)
     for shard in plan.bad_shards:
         reporter.note(f"unreadable canaries, left out: {one_line(shard.entry.key)}: {shard.defect}")
     if not plan.rows_to_do:
         return None
-    source, _ = open_input(config.input)
     return Canaries(Corpus(source.uri, root.uri, how), root, plan)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.pairs.shards import PATH_DIGITS, shard_key
@@ -53,7 +53,11 @@ class CommittedShard:
 
 
 def committed_shards(
-    contents: ContentKeys, output: Store, judge_id: str, entries: Sequence[Entry]
+    contents: ContentKeys,
+    output: Store,
+    judge_id: str,
+    entries: Sequence[Entry],
+    keys: Collection[str] | None = None,
 ) -> Iterator[CommittedShard]:
     """Finds the parts of every shard of ``contents``; in no particular order.
 
@@ -61,18 +65,30 @@ def committed_shards(
     names of parts begin with a hash of the shard's path, so that all shards whose hashes begin
     alike are listed together. In a local folder each shard is listed by itself, which is as quick.
 
+    Args:
+        contents: of the input.
+        output: the output root.
+        judge_id: the judge.
+        entries: the shards.
+        keys: of all parts of the judge, where they are known; nothing is listed then.
+
     Raises:
         StorageError: the input or the output cannot be reached.
     """
+    digits = _shared_digits(len(entries), output) if keys is None else 0
     with output.host.pool(THREADS) as pool:
-        found_contents = pool.map(contents.of, entries)
         groups = defaultdict(list)
-        digits = _shared_digits(len(entries), output)
-        for entry, content in zip(entries, found_contents, strict=True):
+        for entry, content in zip(entries, pool.map(contents.of, entries), strict=True):
             key = shard_key(entry.key, entry.size, content)
             groups[key[:digits]].append((entry, content, key))
-        found = pool.map(lambda group: _group(output, judge_id, *group), groups.items())
-        yield from itertools.chain.from_iterable(found)
+        if keys is not None:
+            yield from _committed(keys, judge_id, groups[""])
+            return
+
+        def listed(beginning: str) -> list[CommittedShard]:
+            return _committed(_listed(output, judge_id, beginning), judge_id, groups[beginning])
+
+        yield from itertools.chain.from_iterable(pool.map(listed, groups))
 
 
 def _shared_digits(shards: int, output: Store) -> int:
@@ -82,18 +98,23 @@ def _shared_digits(shards: int, output: Store) -> int:
     return max(1, int(math.log(shards / _SHARDS_A_LISTING, 16)))
 
 
-def _group(
-    output: Store, judge_id: str, beginning: str, shards: Iterable[tuple[Entry, str, str]]
-) -> list[CommittedShard]:
+def _listed(output: Store, judge_id: str, beginning: str) -> Iterator[str]:
     if len(beginning) == PATH_DIGITS:
         listing = output.list(versions_prefix(judge_id, beginning))
     else:
         listing = output.list(judge_parts_prefix(judge_id), beginning)
+    return (entry.key for entry in listing)
+
+
+def _committed(
+    keys: Iterable[str], judge_id: str, shards: Iterable[tuple[Entry, str, str]]
+) -> list[CommittedShard]:
+    """Of shards with their contents and shard keys, what is committed among these keys."""
     versions: dict[str, dict[str, list[str]]] = defaultdict(dict)
-    for entry in listing:
-        if Part.of(entry.key):
-            folder = entry.key.rpartition("/")[0]
-            versions[folder.rpartition("/")[0]].setdefault(folder, []).append(entry.key)
+    for key in keys:
+        if Part.of(key):
+            folder = key.rpartition("/")[0]
+            versions[folder.rpartition("/")[0]].setdefault(folder, []).append(key)
     committed = []
     for entry, content, key in shards:
         of_path = versions.get(versions_prefix(judge_id, key), {})

@@ -22,7 +22,7 @@ from pipeline.labeling.committed_shards import CommittedShard
 from pipeline.labeling.dataflow import judge_shards, plan_shards_by_tasks
 from pipeline.labeling.judge_actor import RunSpec
 from pipeline.labeling.label_config import LabelConfig
-from pipeline.labeling.plan import Plan, make_plan
+from pipeline.labeling.plan import Plan, plan_shards
 from pipeline.labeling.progress import RunProgress
 from pipeline.labeling.published_shards import ReadPublished, nothing_published
 from pipeline.labeling.ray_recorder import RayRecorder
@@ -177,15 +177,16 @@ def label(
             lease = session.enter_context(held)
         with step("plan") as detail:
             index = None if dry_run else update_index(output, judge_id, reporter.note)
+            parts = None if index is None else [key for key, _ in index.part_keys()]
             unsettled = unsettled_parts(output, judge_id, again.asking, index)
             how = (config.input, config.judge, judge_id, spread, again, unsettled, read_published)
-            plan = make_plan(input_uri, output, *how)
+            source, prefix = open_input(input_uri)
+            plan = plan_shards(source, prefix, output, *how, parts=parts)
             plan = sample.of(plan) if sample else plan
             of_run = (config, output, again.run_id, judge_id, reporter)
             canaries = plan_canaries(canary, *of_run) if plan.units else None
-            source = open_input(input_uri)[0].uri
             epoch = lease.epoch if lease else 0
-            about = (plan, config, source, output, canaries, budget)
+            about = (plan, config, source.uri, output, canaries, budget)
             run = Run(again, index, epoch, known.card, *about)
             detail.update({"judge_id": judge_id, **plan.summary(), "canaries": run.canary_rows})
             shown = {"judge_id": judge_id[:16], "judge": known.found}

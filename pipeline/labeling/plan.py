@@ -25,7 +25,7 @@ from pipeline.labeling.shard_planner import ShardPlan, ShardPlanner, Spread, map
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.known_layouts import AUTO
 from pipeline.pairs.layout_proposal import proposal_for_shard
-from pipeline.pairs.shards import list_shards, open_input
+from pipeline.pairs.shards import list_shards
 from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.runtime.fault_blocks import fault_blocks
 from pipeline.store.content_keys import ContentKeys
@@ -140,42 +140,6 @@ class Plan:
         }
 
 
-def make_plan(
-    uri: str,
-    output: Store,
-    config: InputConfig,
-    judge: JudgeConfig,
-    judge_id: str,
-    spread: Spread = map_threads,
-    reopening: Reopening | None = None,
-    unsettled: Collection[str] = (),
-    read_published: ReadPublished = nothing_published,
-    hashes: Store | None = None,
-) -> Plan:
-    """Plans a run.
-
-    Args:
-        uri: the input root, or a single shard.
-        output: the output root.
-        config: column mapping and unit size.
-        judge: the judge's configuration.
-        judge_id: the judge's fingerprint.
-        spread: plans many shards at once, in order; for very many, by Ray tasks.
-        reopening: which judged rows are asked about again; none by default.
-        unsettled: keys of the parts that may have rows to be asked about again; all where rows
-            in quarantine are retried.
-        read_published: reads the shards of the live snapshot.
-        hashes: keeps the hashes of local files; the output by default.
-
-    Raises:
-        InputError: no shard was found, or none fits the mapping (all are listed).
-        StorageError: the input or the output cannot be reached.
-    """
-    source, prefix = open_input(uri)
-    how = (spread, reopening, unsettled, read_published, hashes)
-    return plan_shards(source, prefix, output, config, judge, judge_id, *how)
-
-
 def plan_shards(
     source: Store,
     prefix: str,
@@ -188,8 +152,28 @@ def plan_shards(
     unsettled: Collection[str] = (),
     read_published: ReadPublished = nothing_published,
     hashes: Store | None = None,
+    parts: Collection[str] | None = None,
 ) -> Plan:
-    """Plans the shards under a prefix of a store; otherwise as :func:`make_plan`."""
+    """Plans a run.
+
+    Args:
+        source, prefix: the input (see :func:`pipeline.pairs.shards.open_input`).
+        output: the output root.
+        config: column mapping and unit size.
+        judge: the judge's configuration.
+        judge_id: the judge's fingerprint.
+        spread: plans many shards at once, in order; for very many, by Ray tasks.
+        reopening: which judged rows are asked about again; none by default.
+        unsettled: keys of the parts that may have rows to be asked about again; all where rows
+            in quarantine are retried.
+        read_published: reads the shards of the live snapshot.
+        hashes: keeps the hashes of local files; the output by default.
+        parts: keys of all parts of the judge, where they are known; by default they are listed.
+
+    Raises:
+        InputError: no shard was found, or none fits the mapping (all are listed).
+        StorageError: the input or the output cannot be reached.
+    """
     check_apart(source, prefix, output)
     entries = list_shards(source, prefix)
     if config.layout == AUTO:
@@ -199,7 +183,7 @@ def plan_shards(
     rest: list[CommittedShard] = []
     rule = reopening or Reopening(judge, "")
     contents = ContentKeys(source, hashes or output)
-    for shard in committed_shards(contents, output, judge_id, entries):
+    for shard in committed_shards(contents, output, judge_id, entries, parts):
         again = [p for p in shard.parts.parts if rule.reasons or p.key in unsettled]
         # The footer of a published shard that is still the same (its key is made of path, size and
         # content) is not read: the manifest has its number of rows. The shard counts as done only

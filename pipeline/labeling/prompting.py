@@ -44,7 +44,7 @@ class Identified:
         cluster: what pairs share that are alike (``pipeline.pairs.prompts``).
         alike: why there is nothing to ask of a pair that a person has decided; None otherwise.
         rubric: the row's own; None of a row that is asked by the judge's.
-        content: the hash of the pair whatever it is asked by; None where that is ``pair_hash``.
+        content: the hash of the pair whatever it is asked by; None where that is not known.
     """
 
     pair_hash: str

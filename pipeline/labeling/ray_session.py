@@ -148,11 +148,12 @@ def _attempt(workers: WorkersConfig) -> str:
         # Of its own processes Ray says by an Exception, a RuntimeError or a TimeoutError that they
         # did not start; by a ValueError, that they cannot start with these arguments.
         if isinstance(error, Exception) and not isinstance(error, PairmillError | ValueError):
-            raise _NotStartedError(folder, first_line(error)) from error
+            raise _NotStartedError(folder, first_line(error).rstrip(".")) from error
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, ValueError):
+            said = first_line(error).rstrip(".")
             raise ConfigError(
-                f"Ray refuses to start with these settings ({first_line(error)}); check "
+                f"Ray refuses to start with these settings ({said}); check "
                 "workers.local_object_store_mb against the memory and /dev/shm of this machine, "
                 "and workers.local_cpus"
             ) from error

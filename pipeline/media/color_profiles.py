@@ -32,6 +32,7 @@ SRGB_TRANSFER = 13
 _UNKNOWN = 2
 _PLAIN_PRIMARIES = (_UNKNOWN, 6)  # those of a clip that browsers show as those of sRGB
 _VIDEO_TRANSFERS = (1, _UNKNOWN, 6, 14, 15)  # as that of sRGB
+_NCLX_TRANSFERS = (1, 6, 14, 15)  # of pictures, likewise
 _D50 = (0.9642, 1.0, 0.8249)  # of profile connection spaces
 _BRADFORD = np.array(
     [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
@@ -95,6 +96,15 @@ def coded_profile(primaries: int, transfer: int) -> bytes:
     if primaries not in _PRIMARIES or transfer not in _TRANSFERS:
         return b""
     return rgb_profile(_PRIMARIES[primaries], _TRANSFERS[transfer])
+
+
+def nclx_profile(primaries: int, transfer: int) -> bytes:
+    """The ICC profile of code points of an AVIF or HEIC, as browsers take them.
+
+    Raises:
+        RowRejected: media_unsupported, for colours in high dynamic range.
+    """
+    return coded_profile(primaries, SRGB_TRANSFER if transfer in _NCLX_TRANSFERS else transfer)
 
 
 def video_profile(primaries: int, transfer: int) -> bytes:

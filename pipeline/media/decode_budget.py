@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-_BLOCK = 2**26  # bytes
+_BLOCK = 2**30  # bytes
 
 
 class DecodeBudget:
@@ -50,6 +50,7 @@ def give_memory_back() -> None:
 
     Pillow asks for 16 MiB at a time, which glibc keeps for the thread that had them: 3 GB for a
     picture of 500 MB that 16 threads decode in turn. What is beyond 32 MiB it always gives back.
+    In one block, too, a picture can be sent without being packed before.
     """
     pillow: Any = Image  # its settings have no types
     pillow.core.set_block_size(_BLOCK)

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
 from PIL import Image
 
-from pipeline.media.clip import Clip, frames_of
+from pipeline.media.clip import Clip
 from pipeline.media.decode_budget import DecodeBudget, give_memory_back
 from pipeline.media.images import decode_image, image_thumbnail
 from pipeline.media.media_config import MediaConfig
@@ -54,19 +53,19 @@ class MediaDecoder:
         A picture whose decoder dies is ``media_corrupt``, one that takes too long
         ``media_too_large``.
         """
-        return Image.fromarray(self._decoded(_image, data))
+        return _received(*self._decoded(_image, data))
 
     def clip(self, data: bytes) -> Clip:
         """A clip as :func:`pipeline.media.videos.decode_video` has it; raises as :meth:`image`."""
         frames, fps = self._decoded(_clip, data)
-        return Clip(tuple(Image.fromarray(frame) for frame in frames), fps)
+        return Clip(tuple(_received(*frame) for frame in frames), fps)
 
     def thumbnail(self, data: bytes, side: int, *, video: bool) -> Image.Image:
         """A small copy of a picture, or of a clip's first frame; raises as :meth:`image`."""
-        return Image.fromarray(self._decoded(_thumbnail, data, side, video))
+        return _received(*self._decoded(_thumbnail, data, side, video))
 
     def _decoded(self, function: Callable[..., Any], data: bytes, *how: Any) -> Any:
-        arguments = (data, self._limits, self._share, *how)
+        arguments = (pickle.PickleBuffer(data), self._limits, self._share, *how)
         limits: dict[str, Any] = {"seconds": self._seconds, "granted": self._granted}
         try:
             return disposables_of(__name__).call(function, *arguments, **limits)
@@ -87,7 +86,15 @@ class MediaDecoder:
             return nullcontext(error)
 
 
+def _received(pixels: pa.Array, size: tuple[int, int]) -> Image.Image:
+    """A picture whose pixels stay where the process that decoded it has put them."""
+    return Image.fromarrow(pixels, "RGB", size)
+
+
 # What follows runs in those processes.
+
+Sent = tuple[pa.Array, tuple[int, int]]
+"""Pillow's own memory of an RGB picture, which Arrow does not copy; width and height."""
 
 
 class _AskedBudget(DecodeBudget):
@@ -105,21 +112,25 @@ class _AskedBudget(DecodeBudget):
         yield
 
 
-def _image(data: bytes, limits: bytes, share: int) -> NDArray[np.uint8]:
+def _image(data: bytes, limits: bytes, share: int) -> Sent:
     _prepare()
-    return np.asarray(decode_image(data, _limits(limits), _AskedBudget(share)))
+    return _sent(decode_image(data, _limits(limits), _AskedBudget(share)))
 
 
-def _clip(data: bytes, limits: bytes, share: int) -> tuple[NDArray[np.uint8], float]:
+def _clip(data: bytes, limits: bytes, share: int) -> tuple[list[Sent], float]:
     _prepare()
     clip = decode_video(data, _limits(limits), _AskedBudget(share))
-    return frames_of(clip), clip.fps
+    return [_sent(frame) for frame in clip.frames], clip.fps
 
 
-def _thumbnail(data: bytes, limits: bytes, share: int, side: int, video: bool) -> NDArray[np.uint8]:
+def _thumbnail(data: bytes, limits: bytes, share: int, side: int, video: bool) -> Sent:
     _prepare()
     made = clip_thumbnail if video else image_thumbnail
-    return np.asarray(made(data, _limits(limits), side, _AskedBudget(share)))
+    return _sent(made(data, _limits(limits), side, _AskedBudget(share)))
+
+
+def _sent(image: Image.Image) -> Sent:
+    return pa.array(image), image.size
 
 
 def _asked_rule(*asked: Any) -> Any:

@@ -14,14 +14,14 @@ from PIL.ImageFile import ImageFile
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
 from pipeline.media import model_sizes as pixels
-from pipeline.media.color_profiles import SRGB_TRANSFER, coded_profile, to_srgb
+from pipeline.media.color_profiles import nclx_profile, to_srgb
 from pipeline.media.decode_budget import UNLIMITED, DecodeBudget
 from pipeline.media.icons import largest_icon
 from pipeline.media.jpeg_scans import JpegScans, is_cut, list_scans
 from pipeline.media.media_config import MediaConfig
 from pipeline.media.missing_pixels import breaks_off, has_hole
 from pipeline.media.png_chunks import lacks_rows, split_png
-from pipeline.media.signatures import picture_format, unsupported
+from pipeline.media.signatures import HEIC_FORMATS, picture_format, unsupported
 from pipeline.media.white_background import eight_bits, rgb_on_white
 from pipeline.runtime.errors import RowRejected
 from pipeline.runtime.faults import DAMAGED_PICTURE
@@ -44,14 +44,14 @@ _TURNED = ("JPEG", "MPO", "PNG", "AVIF")
 _MOST_SCANS = 10  # of a picture of the largest size; more of a smaller one
 _NCLX = b"colrnclx"  # of AVIF: the code points of its colours follow
 _NCLX_WITHIN = 2**16
-_VIDEO_TRANSFERS = (1, 6, 14, 15)  # which browsers show in an AVIF as that of sRGB
 _BMP_V4 = 108  # bytes of the header that can have a mask for alpha
 _COD, _COD_LEVELS = b"\xff\x52", 9  # of JPEG 2000: a marker, and where it states its resolutions
 # Bytes of a pixel in Pillow's modes, and of what decoders hold beside it (measured).
 _PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}
-_CODEC_PIXEL = {"WEBP": 12, "AVIF": 8, "JPEG2000": 16}
+_CODEC_PIXEL = {"WEBP": 12, "AVIF": 8, "JPEG2000": 16, "HEIF": 6}
+_OTHER_CODEC = ("has not been built in", "not identified by this driver")  # of HEIF alone
 _MOST_PIXEL = 8  # for one of the largest area that may be decoded: RGBA, and it as RGB
-_FOR_ALL = 2**25  # bytes for strips that are composited, and for the picture that is shown
+_FOR_ALL = 3 * 2**24  # bytes for strips that are composited, and for the picture that is shown
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,9 @@ def _refusals() -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise _damaged("its header cannot be read, or is of a variant that is not known") from error
     except DAMAGED_PICTURE as error:
+        if any(text in str(error) for text in _OTHER_CODEC):
+            detail = "got a HEIF picture of another codec, expected HEVC: convert it to PNG or JPEG"
+            raise RowRejected(Reason.MEDIA_UNSUPPORTED, detail) from error
         raise _damaged(f"{type(error).__name__}: {error}") from error
 
 
@@ -169,6 +172,8 @@ def _open(data: bytes, limits: MediaConfig) -> _Opened:
         kind = picture_format(data)
     if kind == "PNG":
         return _open_png(data, limits)
+    if kind in HEIC_FORMATS:
+        return _open_heic(data, limits)
     if kind == "BMP":
         data = _with_alpha_mask(data)
     image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
@@ -201,13 +206,21 @@ def _open_png(data: bytes, limits: MediaConfig) -> _Opened:
     return _Opened(image, parts.data, None, parts.profile, _turn(parts.exif), parts.canvas, box)
 
 
+def _open_heic(data: bytes, limits: MediaConfig) -> _Opened:
+    from pipeline.media.heic import open_heic  # loads libheif, which few sets need
+
+    image, profile = open_heic(data)
+    _check_area(*image.size, limits)
+    return _Opened(image, data, None, profile, None, image.size, (0, 0, *image.size))
+
+
 def _avif_profile(data: bytes) -> bytes:
     """The profile of the code points that an AVIF states, if any."""
     at = data.find(_NCLX, 0, _NCLX_WITHIN)
     if at < 0:
         return b""
     primaries, transfer = struct.unpack_from(">HH", data, at + len(_NCLX))
-    return coded_profile(primaries, SRGB_TRANSFER if transfer in _VIDEO_TRANSFERS else transfer)
+    return nclx_profile(primaries, transfer)
 
 
 def _with_alpha_mask(data: bytes) -> bytes:

@@ -16,6 +16,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 _ZEROS = bytes(64)
+_HOLE = bytes(4_096)  # a block of a disk that was not written
 _UNCOMPRESSED, _PACKBITS = 1, 32_773  # compressions of TIFF in which zeros are pixels
 _PLACES, _SIZES = (273, 324), (279, 325)  # tags of TIFF: of strips, of tiles
 _PIXELS_A_ZERO = 512  # at least, in lossy data of WEBP (half a byte a macroblock) and JPEG 2000
@@ -32,6 +33,8 @@ def has_hole(data: bytes, image: Image.Image) -> bool:
         return _webp_has_hole(data, image)
     if image.format == "AVIF":
         return data.endswith(_ZEROS)
+    if image.format == "HEIF":  # HEVC has no such zeros, and EXIF data fewer
+        return data.endswith(_ZEROS) or _HOLE in data
     if image.format == "JPEG2000":
         coded = data[:-2] if data.endswith(_EOC) else data
         return coded.endswith(_flat_zeros(image)) and not coded.rstrip(b"\0").endswith(_EOC)

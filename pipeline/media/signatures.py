@@ -52,6 +52,7 @@ _BRANDS = {
     b"crx ": "a raw photo (CR3)",
     b"M4A ": "M4A sound",
 }
+HEIC_FORMATS = ("HEIC", "HEIF")
 _MP4 = "MP4 or QuickTime"
 _TS_PACKET = 188  # bytes
 _LFS = b"version https://git-lfs.github.com/spec/"
@@ -99,7 +100,7 @@ def picture_format(data: bytes) -> str | None:
     found = next((name for start, name in _PICTURES if data.startswith(start)), None)
     if found or not (found := _riff(data) or _iso(data)):
         return found
-    return found if found in ("WEBP", "AVIF") else None
+    return found if found in ("WEBP", "AVIF", *HEIC_FORMATS) else None
 
 
 def unsupported(data: bytes, expected: Kind) -> RowRejected:
@@ -144,7 +145,7 @@ def _described(data: bytes, expected: Kind) -> tuple[str, str]:
         if data.startswith(start):
             return name, advice
     if brand := _iso(data) or _riff(data):
-        if brand not in ("AVIF", "WEBP", "AVI", _MP4):
+        if brand not in ("AVIF", "WEBP", "AVI", _MP4, *HEIC_FORMATS):
             return (brand, "") if " " in brand else (f"a {brand} picture", _CONVERT)
         return "", ""
     return _described_text(data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from PIL import Image, ImageCms
 from PIL.TiffImagePlugin import TiffImageFile
@@ -10,6 +12,7 @@ from pipeline.media.color_profiles import to_srgb
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 
+_OnWhite = Callable[[Image.Image, bytes], Image.Image]
 _STRIP = 2**20  # pixels that are composited at once
 _BITS_A_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # tags of TIFF, and a value
 
@@ -26,26 +29,30 @@ def rgb_on_white(image: Image.Image, profile: bytes = b"") -> Image.Image:
     """
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
-    if image.mode == "P":
-        return _palette_on_white(image, profile)
+    on_white = _with_palette_on_white(image, profile) if image.mode == "P" else _on_white
     rows = max(1, _STRIP // image.width)
     if rows >= image.height:
-        return _on_white(image, profile)
+        return on_white(image, profile)
     whole = Image.new("RGB", image.size)
     for top in range(0, image.height, rows):  # of a large picture, no second copy
         strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        whole.paste(_on_white(strip, profile), (0, top))
+        whole.paste(on_white(strip, profile), (0, top))
     return whole
 
 
-def _palette_on_white(image: Image.Image, profile: bytes) -> Image.Image:
-    """The same for a palette: its colours are composited and not each pixel."""
+def _with_palette_on_white(image: Image.Image, profile: bytes) -> _OnWhite:
+    """What composites parts of a picture with a palette: its colours, and not each pixel."""
     colors = image.crop((0, 0, 256, 1))
     colors.putdata(range(256))
-    image = image.copy()
-    image.info.pop("transparency", None)
-    image.putpalette(_on_white(colors, profile).tobytes())
-    return image.convert("RGB")
+    palette = _on_white(colors, profile).tobytes()
+
+    def on_white(part: Image.Image, profile: bytes) -> Image.Image:
+        part = part.copy()
+        part.info.pop("transparency", None)
+        part.putpalette(palette)
+        return part.convert("RGB")
+
+    return on_white
 
 
 def _on_white(image: Image.Image, profile: bytes) -> Image.Image:

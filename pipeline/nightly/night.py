@@ -198,6 +198,7 @@ class _Night:
             shards=labeled.shards,
             step=self._step,
             stop=self.stop,
+            gold=config.gold,
         )
         self.reporter.event(
             "published" if done.live else "not published", publication_fields(done, self.output)

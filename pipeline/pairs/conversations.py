@@ -281,13 +281,17 @@ def metadata(value: object) -> list[dict[str, str | None]]:
 def turns(value: str) -> list[Message]:
     """A conversation in one text, of ``Human:`` and ``Assistant:`` after empty lines.
 
+    An ``Assistant:`` at the end, with nothing after it, is where the answer begins, and no message.
+
     Raises:
         Unfit: the text does not begin with one of them.
     """
     pieces = _TURN.split(value.lstrip("\n"))
     if pieces[0].strip() or len(pieces) < 3:
         raise unfit(value, "a text of turns that begin with 'Human:' or 'Assistant:'")
-    pairs = zip(pieces[1::2], pieces[2::2], strict=True)
+    pairs = list(zip(pieces[1::2], pieces[2::2], strict=True))
+    if pairs[-1][0] == "Assistant" and not pairs[-1][1].strip():
+        pairs.pop()
     return [
         {"role": "user" if who == "Human" else "assistant", "content": said.strip()}
         for who, said in pairs

@@ -86,6 +86,25 @@ class PairFunctions(Functions):  # type: ignore[misc]  # jmespath has no types
         return None if said is None else _conversation(text(said))
 
     @_takes(2)
+    def _func_dialogue(self, asked: Any, answered: Any) -> Any:
+        """dialogue(x, y): messages of the user's and the assistant's texts in turn.
+
+        Both are lists, or texts of JSON that hold lists; otherwise each is one message.
+        """
+        if asked is None or answered is None:
+            return None
+        asked, answered = _texts_in_json(asked), _texts_in_json(answered)
+        if not (isinstance(asked, list) and isinstance(answered, list)):
+            return [*messages(asked), {"role": "assistant", "content": content(answered)}]
+        if len(asked) != len(answered):
+            raise Unfit(f"got {len(asked)} questions and {len(answered)} answers, expected as many")
+        return [
+            {"role": role, "content": content(each)}
+            for turn in zip(asked, answered, strict=True)
+            for role, each in zip(("user", "assistant"), turn, strict=True)
+        ]
+
+    @_takes(2)
     def _func_winner(self, x: Any, y: Any) -> Any:
         """winner(x, y): a, b or tie by two scores, the higher the better."""
         first, second = number(x), number(y)
@@ -242,6 +261,18 @@ def _listed(value: Any) -> list[Any]:
 def _conversation(value: Any) -> list[dict[str, Any]]:
     """A conversation's messages, also of a text of turns."""
     return messages(turns(value) if isinstance(value, str) else value)
+
+
+def _texts_in_json(value: Any) -> Any:
+    """The list that a text of JSON holds, if it holds a list of texts and nulls."""
+    if not isinstance(value, str) or not value.startswith("["):
+        return value
+    try:
+        found = value_of_json(value)
+    except (ValueError, RecursionError):
+        return value
+    of_texts = isinstance(found, list) and all(isinstance(each, str | None) for each in found)
+    return found if of_texts else value
 
 
 def _shared(a: Sequence[Any], b: Sequence[Any]) -> int:

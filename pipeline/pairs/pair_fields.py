@@ -151,7 +151,10 @@ def _answers(values: Mapping[str, Any], row: Mapping[str, Any], how: Reading) ->
     found, scores = values.get("candidates") or [], values.get("gold_scores") or []
     ranked = True
     if found and scores and len(scores) != len(found):
-        raise Unfit(f"got {len(scores)} gold scores, expected {len(found)}, one a candidate")
+        raise Unfit(
+            f"got {len(scores)} gold scores, expected {len(found)}, one a candidate (x[].y leaves "
+            "nulls out: map(&y, x) keeps them)"
+        )
     if found and not how.v1:  # candidates that are not there, and their scores
         scores = [score for score, each in zip(scores, found, strict=False) if each is not None]
         found = [each for each in found if each is not None]

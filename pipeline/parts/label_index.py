@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -25,11 +25,13 @@ from pipeline.parts.index_files import (
 )
 from pipeline.parts.part_files import read_part
 from pipeline.runtime.errors import InputError
+from pipeline.runtime.map_ahead import map_ahead
 from pipeline.store.object_store import Store
 from pipeline.store.stored_records import parse_record
 
 _GROUPS_HELD = 256  # row groups of entries, of some 300 kB each
 _FOUND = ("revision", "epoch", "part", "offset")
+_THREADS = 8
 _PARTS_HELD = 8  # parts, of a few megabytes
 Key = TypeVar("Key")
 Held = TypeVar("Held")
@@ -93,6 +95,27 @@ class LabelIndex:
             table = self._tables.get(place.part, lambda: read_part(self._store, place.part))
         row: dict[str, Any] = table.slice(place.offset, 1).to_pylist()[0]
         return row if row["pair_hash"] == pair_hash else None
+
+    def find_many(self, pair_hashes: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """The same of many pairs, by hash: each part is read once, several at a time.
+
+        Raises:
+            InputError, StorageError: as :meth:`find` raises them.
+        """
+        by_part: dict[str, list[tuple[str, int]]] = {}
+        for pair_hash in pair_hashes:
+            if (place := self.place(pair_hash)) is not None:
+                by_part.setdefault(place.part, []).append((pair_hash, place.offset))
+
+        def rows(part: str) -> list[tuple[str, dict[str, Any]]]:
+            table = read_part(self._store, part)
+            places = by_part[part]
+            found = table.take(pa.array([offset for _, offset in places], pa.int64())).to_pylist()
+            return [(pair, row) for (pair, _), row in zip(places, found, strict=True)]
+
+        pool = self._store.host.pool(_THREADS)
+        read = map_ahead(pool, rows, sorted(by_part), 2 * _THREADS)
+        return {pair: row for found in read for pair, row in found if row["pair_hash"] == pair}
 
     def part_keys(self) -> Iterator[tuple[str, str]]:
         """Every part that the index covers: its key, and what it says under ``asking``.

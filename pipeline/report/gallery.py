@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from pipeline.pairs.contents import question_parts, text_of
 from pipeline.report.pair_sample import KINDS, Specimen
@@ -65,9 +66,14 @@ class VoteLine:
 
 @dataclass(frozen=True)
 class Card:
-    """A pair of the sample."""
+    """A pair of the sample.
+
+    Attributes:
+        query: of the address of its page in ``pairmill review``.
+    """
 
     place: str
+    query: str
     pair_id: Text
     kinds: str
     status: str
@@ -84,16 +90,34 @@ class Card:
 
 @dataclass(frozen=True)
 class Chip:
-    """A filter of the sample."""
+    """A filter of the sample.
+
+    Attributes:
+        query: of the address that shows all such rows in ``pairmill review``.
+    """
 
     kind: str
+    query: str
     title: str
     count: int
 
 
-def chips(specimens: Sequence[Specimen]) -> list[Chip]:
+def chips(specimens: Sequence[Specimen], config: GalleryConfig) -> list[Chip]:
     """The filters, with how many pairs each leaves."""
-    return [Chip(kind, TITLES[kind], sum(kind in s.kinds for s in specimens)) for kind in KINDS]
+    queries = {
+        "gold": "gold=differs",
+        "flips": "orders=flips",
+        "low": f"confidence_max={config.low_confidence:g}&sort=confidence",
+    }
+    return [
+        Chip(
+            kind,
+            queries.get(kind, f"status={kind}"),
+            TITLES[kind],
+            sum(kind in s.kinds for s in specimens),
+        )
+        for kind in KINDS
+    ]
 
 
 def cards(
@@ -127,6 +151,7 @@ def _card(specimen: Specimen, thumbnails: Thumbnails | None, config: GalleryConf
     pictures = thumbnails.of(question_parts(pair), "the prompt") if thumbnails and pair else ()
     return Card(
         place=printable(f"{label['shard']}, row {label['row']:,}"),
+        query=urlencode({"shard": label["shard"], "row": label["row"]}),
         pair_id=fit(label["pair_id"], _NAME_CHARS) or Text("(no id)"),
         kinds=" ".join(sorted(specimen.kinds)),
         status=label["status"],
@@ -138,7 +163,7 @@ def _card(specimen: Specimen, thumbnails: Thumbnails | None, config: GalleryConf
         pictures=pictures,
         sides=[] if pair is None else _sides(label, pair, thumbnails, most),
         rationale=fit(label["rationale"], most),
-        votes=[_vote(vote) for vote in label["votes"]],
+        votes=[vote_line(vote) for vote in label["votes"]],
     )
 
 
@@ -201,7 +226,12 @@ def _sides(
     return found
 
 
-def _vote(vote: Mapping[str, Any]) -> VoteLine:
+def vote_line(vote: Mapping[str, Any]) -> VoteLine:
+    """A vote as a line.
+
+    Args:
+        vote: as labels v2 have it.
+    """
     parsed = vote["outcome"] == VERDICT
     scores = vote["scores"]
     if not scores:

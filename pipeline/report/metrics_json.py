@@ -14,6 +14,7 @@ from typing import Any
 from pipeline.report.report_config import ReportConfig
 from pipeline.report.run_outcome import State
 from pipeline.report.run_records import METRICS_VERSION, Record, Records
+from pipeline.stats.intervals import NOTHING
 from schemas.labels import Status
 from schemas.manifest import MISSING, OUTCOMES
 from schemas.quality import Drift, Quality, Rate
@@ -57,6 +58,9 @@ MEANINGS = {
     "drift_against": "the snapshot that drift is measured against",
     "drift_judge_changed": "whether that is another judge's",
     "drift_<name>": "the drift's figure, and with _low, _high and _n as a rate has them",
+    "bound_max_error": "share of preferences that are wrong at most; null if not promised",
+    "bound_min_confidence": "from which confidence on",
+    "bound_outside": "preferences that came later, of which nothing is promised",
     "gate_passed": "whether the gate let the snapshot go live; null without a gate",
     "gate_checks": "how many checks it made",
     "gate_failed": "how many of them failed",
@@ -153,6 +157,13 @@ def _of_quality(quality: Quality | None) -> dict[str, Any]:
     found |= {f"tokens_{kind}": count for kind, count in quality.tokens.items()}
     for name, rate in quality.rates.items():
         found |= _rate(f"rate_{name}", rate)
+    bound = quality.bound
+    found |= {
+        "bound_max_error": bound.max_error if bound else None,
+        "bound_min_confidence": bound.min_confidence if bound else None,
+        "bound_outside": bound.outside if bound else None,
+        **_rate("rate_audited_accuracy", quality.audit or NOTHING),
+    }
     return found | _drift(quality.drift)
 
 

@@ -15,9 +15,11 @@ from matplotlib.figure import Figure
 from pipeline.report.inline_svg import inline_svg
 from pipeline.stats import charts
 from pipeline.stats.arrays import Floats
+from pipeline.stats.intervals import share
 from pipeline.stats.shown_numbers import Point, Unit, shown, tick_label, with_interval
 from schemas.quality import Histogram, Quality, Rate
 
+_LEAST_IN_BIN = 30  # pairs
 _WIDTH, _LETTER = 360, 6.4  # pixels: of a chart, and about those of a letter at an axis
 _BIASES = {
     "first_slot_wins": "shown first wins",
@@ -202,25 +204,57 @@ def _reasons(reasons: Mapping[str, int]) -> Chart:
 def _by_length(pairs: Histogram, prefer_a: Histogram) -> Chart:
     """How often ``a`` is preferred by a's length over b's, whose edges multiply."""
     title, edges = "Preference by length", pairs.edges
-    known = np.flatnonzero(pairs.counts)
-    if not known.size:
-        return Chart(title, None, "No labelled pair of texts that differ in length was sampled.")
-    counts = [pairs.counts[place] for place in known]
-    shares = [prefer_a.counts[place] / pairs.counts[place] for place in known]
+    if sum(pairs.counts) < _LEAST_IN_BIN:
+        few = f"Fewer than {_LEAST_IN_BIN} labelled pairs of texts of other lengths were sampled."
+        return Chart(title, None, few)
+    bins = wide_bins(pairs.counts, _LEAST_IN_BIN)
+    counts = [sum(pairs.counts[start:stop]) for start, stop in bins]
+    rates = [
+        share(sum(prefer_a.counts[start:stop]), count)
+        for (start, stop), count in zip(bins, counts, strict=True)
+    ]
     hints = [
-        f"{edges[place]:.2g} to {edges[place + 1]:.2g} times as long: "
-        f"{shown(share, 'share')} of {count:,}"
-        for place, share, count in zip(known, shares, counts, strict=True)
+        f"{edges[start]:.2g} to {edges[stop]:.2g} times as long: "
+        f"{with_interval(rate_point('', rate))} of {rate.n:,}"
+        for (start, stop), rate in zip(bins, rates, strict=True)
     ]
     axes = _axes(200, "length of a's text / length of b's", "a is preferred")
-    charts.weighted_line(axes, known + 0.5, shares, counts, hints)
+    middles = [(start + stop) / 2 for start, stop in bins]
+    values, low, high = np.array([(r.value, r.low, r.high) for r in rates], np.float64).T
+    axes.vlines(middles, low, high, color=charts.MAIN, linewidth=1.5)
+    charts.weighted_line(axes, middles, values, counts, hints)
     axes.axhline(0.5, **charts.REFERENCE)
     axes.set(xlim=(0, len(pairs.counts)), ylim=(0, 1))
     ratios = [f"{edge:.3g}\N{MULTIPLICATION SIGN}" for edge in edges[::4]]
     axes.set_xticks(range(0, len(edges), 4), ratios)
     charts.unit_axis(axes.yaxis, "share")
-    text = "How often a is preferred, by how long it is beside b. A level line is no bias."
+    text = (
+        "How often a is preferred, by how long it is beside b, in bins of at least "
+        f"{_LEAST_IN_BIN} pairs with 95 % intervals. A level line is no bias."
+    )
     return Chart(title, inline_svg(axes, f"Preference for a by length: {'; '.join(hints)}"), text)
+
+
+def wide_bins(counts: Sequence[int], least: int) -> list[tuple[int, int]]:
+    """Neighbouring bins joined until each holds ``least`` values; what is left joins the last.
+
+    Args:
+        counts: of the bins; ``least`` in all or more.
+        least: in a joined one.
+
+    Returns:
+        first and last bin (exclusive) of each joined one, empty ends left out.
+    """
+    full = np.flatnonzero(counts)
+    first, end = int(full[0]), int(full[-1]) + 1
+    found, start, held = list[tuple[int, int]](), first, 0
+    for place in range(first, end):
+        held += counts[place]
+        if held >= least:
+            found.append((start, place + 1))
+            start, held = place + 1, 0
+    last = found.pop()
+    return [*found, (last[0], end)]
 
 
 def _trend(title: str, points: Sequence[Point], changes: Sequence[int], unit: Unit) -> Markup:

@@ -20,6 +20,7 @@ from pipeline.report.report_words import DRIFT, OUTCOMES, RATES, SPEED, TRENDS
 from pipeline.report.run_outcome import State
 from pipeline.report.run_records import Record, Records
 from pipeline.runtime.page_templates import page_templates
+from pipeline.runtime.printable import printable
 from pipeline.stats.shown_numbers import Point, Unit, shown, with_interval
 from schemas.labels import Status
 from schemas.manifest import MISSING
@@ -27,6 +28,7 @@ from schemas.pairs import GOLD_VALUES
 from schemas.quality import AGREEMENT_LABELS, Agreement, Rate
 from schemas.quality import RATES as MEANINGS
 
+REVIEW_ADDRESS = "http://127.0.0.1:8765"  # of `pairmill review` as it starts by default
 _RULES = {"at_least": "at least", "at_most": "at most"}
 _INDEX = "p_a_psi"  # the one metric that is no share
 _SHADES = 5  # of a cell of the confusion table
@@ -64,6 +66,7 @@ def render(
     """
     environment = page_templates("pipeline.report", "templates")
     environment.filters |= {"shown": shown, "with_interval": with_interval}
+    environment.filters["printable"] = printable
     environment.filters["pretty"] = lambda value: json.dumps(value, indent=1)
     sources = {name: _source(environment, name) for name in ("style.css", "gallery.js")}
     runs = [*records.earlier, metrics]
@@ -81,6 +84,7 @@ def render(
         run_rows=_run_rows(records.run),
         judge=_judge(records.card),
         rates=_rates(records),
+        criteria=_criteria(records),
         checks=_checks(records),
         quality_trends=charts.trends(runs, TRENDS) if len(runs) > 1 else [],
         speed_trends=charts.trends(runs, SPEED) if len(runs) > 1 else [],
@@ -88,7 +92,8 @@ def render(
         biases=charts.biases(records.quality) if records.quality else [],
         agreements=_agreements(records),
         cards=shown_cards,
-        chips=chips(sample.specimens),
+        chips=chips(sample.specimens, config.gallery),
+        review=REVIEW_ADDRESS,
         sample=sample,
         config=config,
     )
@@ -152,7 +157,27 @@ def _rates(records: Records) -> list[Measured]:
     for name, title in DRIFT.items():
         rate: Rate = getattr(quality.drift, name)
         found.append(_measured(name, title, detail, rate, before.get(f"drift_{name}")))
+    if quality.audit is not None:
+        said = "preferences that agree with people, of all, by a gold set that was drawn from them"
+        audit = ("audited_accuracy", "Audited accuracy", said, quality.audit)
+        found.append(_measured(*audit, before.get("rate_audited_accuracy")))
     return found
+
+
+def _criteria(records: Records) -> list[tuple[str, ...]]:
+    """Each criterion of the snapshot's rubric, as a row of texts."""
+    found = records.quality.criteria if records.quality else {}
+    return [
+        (
+            name,
+            f"{each.rows:,}",
+            *(shown(n, "number") for n in (each.winner, each.loser, each.mean, each.spread)),
+            shown(each.equal, "share"),
+            shown(each.gold_agreement, "share"),
+            f"{each.gold:,}",
+        )
+        for name, each in found.items()
+    ]
 
 
 def _measured(name: str, title: str, meaning: str, rate: Rate, before: float | None) -> Measured:

@@ -18,6 +18,8 @@ from pipeline.aggregation.policy import PolicyConfig
 from pipeline.export.export_config import ExportConfig
 from pipeline.export.export_record import NAME, ExportRecord
 from pipeline.export.export_run import EXPORTS, export_snapshot
+from pipeline.gold.answers import answers_about
+from pipeline.gold.gold_sets import drop_from_sets, read_set, set_names
 from pipeline.pairs.input_config import InputConfig
 from pipeline.parts.commit import redact_part
 from pipeline.parts.forgotten import Forgotten, remember
@@ -42,6 +44,7 @@ from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.publish_snapshot import drop_previous, publish
 from pipeline.store.lease import Lease
 from pipeline.store.object_store import Entry, Store
+from schemas.manifest import Manifest
 
 _WHY = "holds a pair that is to be forgotten"
 NOT_REACHED = (
@@ -85,6 +88,9 @@ class Forgetting:
         self._listed: dict[str, Entry] = {}  # parts, by key
         self.held = HeldPairs(output, named, Forgotten.read(output))
         self.rows = self.held.learn(entry for _, entry in Stored(output).matching("parts", _PARTS))
+        for name in set_names(output):
+            drawn = read_set(output, name).pairs.values()
+            self.held.hashes |= {each.pair_hash for each in drawn if each.pair_id in self.held.ids}
 
     def plan(self) -> list[Removal]:
         """What holds the pairs now; of parts and of what is live, new states take the place."""
@@ -107,6 +113,7 @@ class Forgetting:
         lease.check()
         drop_previous(output, [each.thing.name for each in removed if each.kind == "snapshot"])
         remove_things(output, removed, lease.check)
+        drop_from_sets(output, held.hashes)
         # Last: by them a run that was ended finds the pairs again. Only those that have revisions
         # without the pairs: what a run that lost its lease has committed meanwhile stays, is not
         # shown (``Forgotten.redacted``), and goes when ``forget`` is run again.
@@ -159,7 +166,7 @@ class Forgetting:
             how.publish.model_copy(update={"allow_missing": True}),
             reporter,
             lease,
-            policy=how.policy,
+            policy=_without_bound(how.policy, live),
             max_bad_shards=len(live.shards),
             # No threshold may keep the pairs live; the next nightly run is gated as any.
             gate=lambda output, manifest: {"passed": True, "why": "pairs were forgotten"},
@@ -185,6 +192,16 @@ class Forgetting:
                 how.export(self._output, *which, reporter, columns=how.columns)
             except (PairmillError, ValueError) as error:
                 reporter.note(f"{entry.key}: not exported again: {error}")
+
+
+def _without_bound(policy: PolicyConfig, live: Manifest) -> PolicyConfig:
+    """The policy with the least confidence that the live snapshot has, and no promise: its gold may
+    lose pairs here. The next publish tests a bound again.
+    """
+    if live.policy is None or live.policy.bound is None:
+        return policy
+    least = live.policy.rule["min_confidence"]
+    return policy.model_copy(update={"max_error": None, "min_confidence": least})
 
 
 _PARTS = rf"({JUDGE})/{PART}"
@@ -220,6 +237,8 @@ def _with_pairs(stored: Stored, held: HeldPairs) -> Iterator[Removal]:
         shown = tuple(_showing(stored.output, thing.entries, held.seen_ids))
         if shown:
             yield Removal("report of a run", Thing(thing.name, shown), "shows such a pair")
+    for entry in answers_about(stored.output, held.hashes):
+        yield Removal("answer of a person", Thing(entry.key, (entry,)), _WHY)
     for thing in stored_unfinished(stored):
         yield Removal("unfinished file", thing, thing.useless)
 

@@ -3,7 +3,7 @@
 Libraries written in C end their process on some damaged input, and may run for hours on other. A
 :class:`Disposables` keeps one parent process that has imported what is needed; from it, processes
 are forked in milliseconds, so that one that dies is cheap to replace. Arguments and results are
-pickled; large buffers in results (Arrow, numpy) are not copied.
+pickled; their large buffers (Arrow, numpy, ``PickleBuffer``) go through memory that is kept.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ from pipeline.runtime.disposable_process import (
     FORK,
     ITEM,
     STATUS,
-    receive,
-    send,
+    Channel,
 )
 
 Result = TypeVar("Result")
@@ -56,7 +55,7 @@ class Disposables:
         """
         self._modules = list(modules)
         self._lock = threading.Lock()
-        self._control: socket.socket | None = None
+        self._control: Channel | None = None
         self._parent: subprocess.Popen[bytes] | None = None
         self._free: SimpleQueue[Disposable] = SimpleQueue()
 
@@ -133,14 +132,14 @@ class Disposables:
             process.settle()
             self._free.put(process)
 
-    def fork(self) -> tuple[int, socket.socket]:
-        """A new process, and the socket that it serves."""
+    def fork(self) -> tuple[int, Channel]:
+        """A new process, and the channel that it serves."""
         ours, theirs = socket.socketpair()
         with theirs, ExitStack() as unless_forked:
             unless_forked.enter_context(ours)
             pid = self._asked(FORK, dict(os.environ), [theirs.fileno()])
             unless_forked.pop_all()
-        return pid, ours
+        return pid, Channel(ours)
 
     def status_of(self, pid: int) -> int:
         """How a process that has ended, or is about to, ended; as ``subprocess`` has it."""
@@ -152,8 +151,8 @@ class Disposables:
             if self._parent is not None and self._parent.poll() is not None:
                 self._forget()
             control = self._started()
-            send(control, kind, value, fds)
-            return int(receive(control)[1])
+            control.send(kind, value, fds)
+            return int(control.receive()[1])
 
     def _forget(self) -> None:
         if self._control is not None:
@@ -162,7 +161,7 @@ class Disposables:
             self._parent.wait()
         self._control = self._parent = None
 
-    def _started(self) -> socket.socket:
+    def _started(self) -> Channel:
         if self._control is None:
             ours, theirs = socket.socketpair()
             # The interpreter's own options and environment, and the path that this process has.
@@ -179,9 +178,9 @@ class Disposables:
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,  # what C libraries say when they abort
                 )
-            self._control = ours
-            kind, error = receive(ours, until=time.monotonic() + _START_S)
-            ours.settimeout(None)
+            self._control = Channel(ours)
+            kind, error = self._control.receive(until=time.monotonic() + _START_S)
+            self._control.limit(None)
             if kind == FAILED:
                 self._forget()
                 raise error
@@ -195,7 +194,7 @@ class Disposable:
         """Takes its processes from ``family``; the first at the first call."""
         self._family = family
         self._pid = 0
-        self._socket: socket.socket | None = None
+        self._channel: Channel | None = None
         self._idle = True
         self._credentials: dict[str, str] = {}
 
@@ -219,21 +218,21 @@ class Disposable:
         stream: bool,
     ) -> Iterator[Any]:
         """What :meth:`Disposables.call` and :meth:`Disposables.stream` say."""
-        if self._socket is None:
+        if self._channel is None:
             self._credentials = _credentials()
-            self._pid, self._socket = self._family.fork()
+            self._pid, self._channel = self._family.fork()
         self._idle = False
         with ExitStack() as held:
             try:
-                self._socket.settimeout(seconds)
-                send(self._socket, ITEM if stream else DONE, (function, arguments))
+                self._channel.limit(seconds)
+                self._channel.send(ITEM if stream else DONE, (function, arguments))
                 while True:
-                    kind, value = receive(self._socket, until=_until(seconds))
+                    kind, value = self._channel.receive(until=_until(seconds))
                     if kind == ASKED:
                         given = granted and held.enter_context(granted(value))
-                        send(self._socket, ASKED, given)
+                        self._channel.send(ASKED, given)
                     elif kind == ITEM:
-                        send(self._socket, ITEM, None)  # it may make the next one meanwhile
+                        self._channel.send(ITEM, None)  # it may make the next one meanwhile
                         yield value
                     else:
                         break
@@ -250,15 +249,15 @@ class Disposable:
 
     def end(self) -> None:
         """Ends the process, whatever it does."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket, self._idle = None, True
+        if self._channel is not None:
+            self._channel.close()
+            self._channel, self._idle = None, True
             self._family.status_of(-self._pid)
 
     def _buried(self) -> str:
-        assert self._socket is not None
-        self._socket.close()
-        self._socket, self._idle = None, True
+        assert self._channel is not None
+        self._channel.close()
+        self._channel, self._idle = None, True
         status = self._family.status_of(self._pid)
         if status >= 0:
             return f"its process ended with status {status}"

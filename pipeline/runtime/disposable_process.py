@@ -6,8 +6,6 @@ Only the standard library is imported here, and the modules that the parent is t
 from __future__ import annotations
 
 import importlib
-import io
-import mmap
 import os
 import pickle
 import signal
@@ -21,47 +19,46 @@ from typing import Any
 
 FORK, STATUS, DONE, ITEM, FAILED, ASKED = range(6)
 _HEAD = struct.Struct("<BQIQ")  # kind, bytes of the pickle, number of buffers, bytes in memory file
-_SIZE = struct.Struct("<Q")
-_INLINE = 2**16  # bytes; larger buffers go through memory that both sides map
-_CHUNK = 2**20
+_INLINE = 2**16  # bytes; larger buffers go through a file in memory
+_KEPT = 2**25  # bytes of such a file that are kept for the next message
 
-_serving: socket.socket | None = None
+_serving: Channel | None = None
 
 
 def ask(value: Any) -> Any:
     """In a called function: what the caller's ``granted`` has for ``value``; else None."""
     if _serving is None:
         return None
-    send(_serving, ASKED, value)
-    return receive(_serving)[1]
+    _serving.send(ASKED, value)
+    return _serving.receive()[1]
 
 
 def main(control_fd: int, modules: Sequence[str]) -> None:
     """Imports, then forks processes as it is told to, until the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group
-    control = socket.socket(fileno=control_fd)
+    control = Channel(socket.socket(fileno=control_fd))
     try:
         for name in modules:
             importlib.import_module(name)
     except Exception as error:  # noqa: BLE001  raised again on the other side
-        send(control, FAILED, _picklable(error))
+        control.send(FAILED, _picklable(error))
         return
-    send(control, DONE, None)
+    control.send(DONE, None)
     children: set[int] = set()
     with suppress(EOFError, ConnectionError):
         while True:
             fds: list[int] = []
-            kind, value = receive(control, fds=fds)
+            kind, value = control.receive(fds=fds)
             if kind == FORK:
                 pid = os.fork()
                 if pid == 0:
                     control.close()
                     os.environ.clear()
                     os.environ.update(value)
-                    _serve(socket.socket(fileno=fds[0]))
+                    _serve(Channel(socket.socket(fileno=fds[0])))
                 os.close(fds[0])
                 children.add(pid)
-                send(control, DONE, pid)
+                control.send(DONE, pid)
             else:
                 pid = abs(value)
                 if value < 0:
@@ -71,39 +68,39 @@ def main(control_fd: int, modules: Sequence[str]) -> None:
                 known = pid in children
                 status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) if known else -9
                 children.discard(pid)
-                send(control, DONE, status)
+                control.send(DONE, status)
     for pid in children:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
-def _serve(connection: socket.socket) -> None:
+def _serve(channel: Channel) -> None:
     """Runs functions one after the other, until the other side is gone; never returns."""
     global _serving
-    _serving = connection
+    _serving = channel
     status = 1
     try:
         while True:
-            _answer(connection, *receive(connection))
+            _answer(channel, *channel.receive())
     except (EOFError, ConnectionError):
         status = 0
     finally:
         os._exit(status)
 
 
-def _answer(connection: socket.socket, kind: int, call: tuple[Any, Sequence[Any]]) -> None:
+def _answer(channel: Channel, kind: int, call: tuple[Any, Sequence[Any]]) -> None:
     function, arguments = call
     try:
         result = function(*arguments)
         if kind == ITEM:
             for item in result:
-                send(connection, ITEM, item)
-                receive(connection)  # until it is taken, so that one at most waits
+                channel.send(ITEM, item)
+                channel.receive()  # until it is taken, so that one at most waits
             result = None
     except Exception as error:  # noqa: BLE001  raised again on the other side
-        send(connection, FAILED, _picklable(error))
+        channel.send(FAILED, _picklable(error))
     else:
-        send(connection, DONE, result)
+        channel.send(DONE, result)
 
 
 def _picklable(error: Exception) -> Exception:
@@ -114,96 +111,115 @@ def _picklable(error: Exception) -> Exception:
     return error
 
 
-def send(connection: socket.socket, kind: int, value: Any, fds: Sequence[int] = ()) -> None:
-    """Sends a message; large buffers of ``value`` through memory that the other side maps."""
-    buffers: list[pickle.PickleBuffer] = []
-    body = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
-    views = [buffer.raw() for buffer in buffers]
-    large = sum(view.nbytes for view in views if view.nbytes > _INLINE)
-    sizes = b"".join(_SIZE.pack(view.nbytes) for view in views)
-    shared = _memory_file([view for view in views if view.nbytes > _INLINE]) if large else None
-    sent = [*fds, *([shared] if shared is not None else [])]
-    try:
-        head = _HEAD.pack(kind, len(body), len(views), large)
-        if sent:
-            socket.send_fds(connection, [head], sent)
-        else:
-            connection.sendall(head)
-        connection.sendall(sizes + body)
-        for view in views:
-            if view.nbytes <= _INLINE:
-                connection.sendall(view)
-    finally:
-        if shared is not None:
-            os.close(shared)
+class Channel:
+    """One end of a connection between two processes that send messages in turn.
 
-
-def receive(
-    connection: socket.socket, until: float | None = None, fds: list[int] | None = None
-) -> tuple[int, Any]:
-    """Receives a message: its kind and value.
-
-    Args:
-        connection: from where.
-        until: monotonic time after which TimeoutError is raised.
-        fds: receives the file descriptors that came along.
-
-    Raises:
-        EOFError: the other side is gone.
-        TimeoutError: it is too late.
+    Large buffers go through a file in memory that each end keeps for what it sends: new pages cost
+    several times what it takes to copy them. Who receives a message has copied it before anything
+    else is sent.
     """
-    _limit(connection, until)
-    head, found, _, _ = socket.recv_fds(connection, _HEAD.size, 2)
-    head += _exactly(connection, _HEAD.size - len(head), until)
-    kind, length, count, large = _HEAD.unpack(head)
-    lengths = _exactly(connection, count * _SIZE.size, until)
-    sizes = [size for (size,) in _SIZE.iter_unpack(lengths)]
-    body = _exactly(connection, length, until)
-    mapped = _mapped(found.pop(), large) if large else memoryview(b"")
-    buffers, position = [], 0
-    for size in sizes:
-        if size > _INLINE:
-            buffers.append(mapped[position : position + size])
-            position += size
-        else:
-            buffers.append(memoryview(_exactly(connection, size, until)))
-    if fds is not None:
-        fds += found
-    return kind, pickle.loads(body, buffers=buffers)
 
+    def __init__(self, connection: socket.socket) -> None:
+        """Takes the socket."""
+        self._socket, self._memory = connection, -1
 
-def _memory_file(views: Sequence[memoryview]) -> int:
-    fd = os.memfd_create("pairmill")
-    for view in views:
-        rest = view.cast("B") if view.ndim != 1 or view.format != "B" else view
+    def close(self) -> None:
+        """Closes the socket."""
+        self._socket.close()
+        if self._memory >= 0:
+            os.close(self._memory)
+            self._memory = -1
+
+    def limit(self, seconds: float | None) -> None:
+        """How long each step of sending and receiving may wait."""
+        self._socket.settimeout(seconds)
+
+    def send(self, kind: int, value: Any, fds: Sequence[int] = ()) -> None:
+        """Sends a message, and descriptors with it."""
+        buffers: list[pickle.PickleBuffer] = []
+        body = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+        views = [buffer.raw() for buffer in buffers]
+        sizes = [view.nbytes for view in views]
+        large = sum(size for size in sizes if size > _INLINE)
+        if large:
+            self._write([view for view in views if view.nbytes > _INLINE])
+            fds = [*fds, self._memory]
+        head = _HEAD.pack(kind, len(body), len(views), large)
+        lengths = struct.pack(f"<{len(sizes)}Q", *sizes)
+        pieces: list[bytes | memoryview] = [head + lengths, body]
+        pieces += [view for view in views if view.nbytes <= _INLINE]
+        sent = socket.send_fds(self._socket, pieces, fds) if fds else self._socket.sendmsg(pieces)
+        for piece in pieces:
+            view = memoryview(piece)
+            if sent < view.nbytes:
+                self._socket.sendall(view[sent:])
+            sent = max(0, sent - view.nbytes)
+
+    def receive(self, until: float | None = None, fds: list[int] | None = None) -> tuple[int, Any]:
+        """Receives a message: its kind and value.
+
+        Args:
+            until: monotonic time after which TimeoutError is raised.
+            fds: receives the file descriptors that came along.
+
+        Raises:
+            EOFError: the other side is gone.
+            TimeoutError: it is too late.
+        """
+        self._wait(until)
+        start, found, _, _ = socket.recv_fds(self._socket, _HEAD.size, 2)
+        head = start + bytes(self._exactly(_HEAD.size - len(start), until))
+        kind, length, count, large = _HEAD.unpack(head)
+        sizes = struct.unpack(f"<{count}Q", self._exactly(8 * count, until))
+        body = self._exactly(length + sum(size for size in sizes if size <= _INLINE), until)
+        memory = found.pop() if large else -1
+        buffers, at, inline = list[bytes](), 0, length
+        for size in sizes:
+            if size > _INLINE:
+                buffers.append(_read(memory, size, at))
+                at += size
+            else:
+                buffers.append(bytes(body[inline : inline + size]))
+                inline += size
+        if large:
+            if large > _KEPT:
+                os.ftruncate(memory, 0)
+            os.close(memory)
+        if fds is not None:
+            fds += found
+        return kind, pickle.loads(body[:length], buffers=buffers)
+
+    def _write(self, views: Sequence[memoryview]) -> None:
+        if self._memory < 0:
+            self._memory = os.memfd_create("pairmill")
+        at = 0
+        for view in views:
+            rest = view
+            while rest:
+                written = os.pwrite(self._memory, rest, at)
+                at, rest = at + written, rest[written:]
+
+    def _exactly(self, size: int, until: float | None) -> memoryview:
+        view = memoryview(bytearray(size))
+        rest = view
         while rest:
-            rest = rest[os.write(fd, rest) :]
-    return fd
+            self._wait(until)
+            read = self._socket.recv_into(rest)
+            if not read:
+                raise EOFError
+            rest = rest[read:]
+        return view
+
+    def _wait(self, until: float | None) -> None:
+        if until is not None:
+            self._socket.settimeout(max(0.001, until - time.monotonic()))
 
 
-def _mapped(fd: int, size: int) -> memoryview:
-    try:
-        return memoryview(mmap.mmap(fd, size, prot=mmap.PROT_READ | mmap.PROT_WRITE))
-    finally:
-        os.close(fd)
-
-
-def _exactly(connection: socket.socket, size: int, until: float | None) -> bytes:
-    data = io.BytesIO()
-    left = size
-    while left:
-        _limit(connection, until)
-        piece = connection.recv(min(left, _CHUNK))
-        if not piece:
-            raise EOFError
-        data.write(piece)
-        left -= len(piece)
-    return data.getvalue()
-
-
-def _limit(connection: socket.socket, until: float | None) -> None:
-    if until is not None:
-        connection.settimeout(max(0.001, until - time.monotonic()))
+def _read(memory: int, size: int, at: int) -> bytes:
+    data = os.pread(memory, size, at)
+    while len(data) < size:  # one call reads 2 GiB at most
+        data += os.pread(memory, size - len(data), at + len(data))
+    return data
 
 
 if sys.platform != "linux":  # what Ray and vLLM need anyway

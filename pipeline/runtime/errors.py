@@ -18,9 +18,9 @@ EXIT_CODES = {
     3: "the gate refused the snapshot; readers keep the one before",
     4: "more rows or shards are quarantined than the configuration allows",
     5: "another run holds the lease or published first, or the input changed meanwhile: run again",
-    6: "the budget (--max-judgments, --max-usd) is spent; the same command goes on",
-    130: "interrupted (Ctrl-C); the same command goes on",
-    143: "stopped by SIGTERM; the same command goes on",
+    6: "the budget (--max-judgments, --max-usd) is spent; run the same command to go on",
+    130: "interrupted (Ctrl-C); run the same command to go on",
+    143: "stopped by SIGTERM; run the same command to go on",
 }
 """What the exit code of a command means."""
 

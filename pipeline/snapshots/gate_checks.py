@@ -9,12 +9,14 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from pipeline.runtime.config_file import Frozen
+from pipeline.stats.intervals import NOTHING
 from pipeline.stats.wilson import LEAST_PROMPTS
 from schemas.manifest import Manifest
 from schemas.quality import RATES, Quality, Rate
 
 DRIFT = ("p_a_psi", "preference_a_change")
-METRICS = (*RATES, *DRIFT)
+AUDIT = "audited_accuracy"  # of all preferences, by a set that was drawn from them
+METRICS = (*RATES, AUDIT, *DRIFT)
 
 Bound = Literal["at_least", "at_most"]
 _WORDS: dict[Bound, str] = {"at_least": "at least", "at_most": "at most"}
@@ -184,6 +186,8 @@ def _unmeasured(quality: Quality, config: GateConfig, metric: str, rate: Rate) -
         causes.append(quality.drift.detail)
     if metric.startswith("gold_agreement") and quality.gold is None:
         causes.append("no row of the input has gold")
+    if metric == AUDIT:
+        causes.append("no answers about pairs that were drawn at random (gold.set, pairmill audit)")
     if metric.startswith("canary_") and quality.canary is None:
         causes.append("no canaries of this run are known")
     return False, "; ".join(filter(None, [*causes, *quality.notes]))
@@ -192,6 +196,8 @@ def _unmeasured(quality: Quality, config: GateConfig, metric: str, rate: Rate) -
 def _rate(quality: Quality, metric: str) -> Rate:
     if metric == "p_a_psi":
         return quality.drift.p_a_psi
+    if metric == AUDIT:
+        return quality.audit or NOTHING
     if metric == "preference_a_change":
         return _magnitude(quality.drift.preference_a_change)
     return quality.rates[metric]

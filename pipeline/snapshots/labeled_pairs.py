@@ -7,8 +7,10 @@ from collections.abc import Collection
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.gold.gold_sets import frame_key
 from pipeline.snapshots.table_reader import map_row_groups
 from pipeline.store.object_store import Store
+from schemas.error_bounds import FrameShards
 from schemas.gold import DrawnPair, Frame
 from schemas.labels import Status
 from schemas.manifest import Manifest
@@ -28,6 +30,13 @@ def frame_of(manifest: Manifest) -> Frame:
         input=manifest.input,
         pairs=sum(manifest.counts[status] for status in decided),
     )
+
+
+def store_frame(output: Store, name: str, manifest: Manifest) -> None:
+    """Keeps which shards a set's pairs were drawn from, for when the snapshot is gone."""
+    keys = tuple(sorted(shard.shard_key for shard in manifest.shards))
+    record = FrameShards(manifest.snapshot_id, keys)
+    output.create(frame_key(name, manifest.snapshot_id), record.to_json())
 
 
 def find_labeled(

@@ -21,6 +21,7 @@ from typing import Any
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import rule_record
 from pipeline.aggregation.relabel import Relabeler
+from pipeline.gold.gold_sets import frame_shards, read_set
 from pipeline.parts.forgotten import Forgotten
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError
@@ -38,7 +39,9 @@ from pipeline.snapshots.shard_groups import groups_of, number_of_groups
 from pipeline.snapshots.snapshot_inventory import Inventory
 from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
-from schemas.manifest import OUTCOMES, Manifest, SnapshotFile, SnapshotPolicy
+from schemas.error_bounds import ErrorBound
+from schemas.labels import Status
+from schemas.manifest import OUTCOMES, InputShard, Manifest, SnapshotFile, SnapshotPolicy
 from schemas.snapshots import TABLES, contract_of
 
 _LAYOUT = 2  # raise with any change to which bytes a snapshot's files hold
@@ -59,6 +62,7 @@ class SnapshotMaker:
         before: the snapshot that is live.
         lease: of the publisher; checked before every part and before the manifest.
         stop: checked before every part.
+        bound: what is promised of its preferences.
     """
 
     output: Store
@@ -70,6 +74,7 @@ class SnapshotMaker:
     reporter: Reporter
     lease: Lease
     stop: Stop
+    bound: ErrorBound | None = None
 
     def make(self) -> tuple[Manifest, dict[str, int]]:
         """Makes the snapshot, unless it is there.
@@ -109,7 +114,8 @@ class SnapshotMaker:
 
     def _ids(self) -> Iterator[str]:
         """The ids that the snapshot may have; all but the first for when those before are taken."""
-        content_id = self.inventory.content_id(self._made_by)
+        promised = [] if self.bound is None else [self.bound.key]
+        content_id = self.inventory.content_id([*self._made_by, *promised])
         yield content_id[:_ID_DIGITS]
         for number in itertools.count(1):
             yield digest(content_id, str(number))[:_ID_DIGITS]
@@ -178,6 +184,7 @@ class SnapshotMaker:
                 policy_id=labeler.policy_id,
                 rule=rule_record(labeler.rule),
                 calibration_id=fitted.calibration_id if fitted else None,
+                bound=self._counted(shards),
             ),
             schemas=_CONTRACTS,
             input=self.inventory.input_uri,
@@ -188,6 +195,15 @@ class SnapshotMaker:
             groups=tuple(group.group for group in made),
             files=tuple(files),
         )
+
+    def _counted(self, shards: Sequence[InputShard]) -> ErrorBound | None:
+        """The bound, with how many preferences are within and outside of it."""
+        if self.bound is None:
+            return None
+        inside = frame_shards(self.output, read_set(self.output, self.bound.gold_set))
+        labels = sum(shard.counts[Status.LABELED] for shard in shards)
+        outside = (s.counts[Status.LABELED] for s in shards if s.shard_key not in inside)
+        return replace(self.bound, labels=labels, outside=sum(outside))
 
     def _created(self, manifest: Manifest) -> Manifest:
         """The manifest as it is stored: this one, or an equal one that is there and whole."""

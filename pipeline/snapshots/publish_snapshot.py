@@ -27,9 +27,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.aggregation.calibration_cards import calibration_of
+from pipeline.aggregation.error_bound import bound_of
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import PolicyConfig
 from pipeline.aggregation.reachable import check_reachable
+from pipeline.gold.people import GoldConfig
 from pipeline.judging.judge_cards import find_card, judge_of
 from pipeline.judging.judge_config import VotesConfig
 from pipeline.pairs.shards import open_input
@@ -95,6 +97,7 @@ def publish(
     stop: Stop | None = None,
     open_source: OpenSource = open_input,
     again: Manifest | None = None,
+    gold: GoldConfig | None = None,
 ) -> Publication:
     """Publishes the input as it is now with what follows from a judge's votes.
 
@@ -119,9 +122,11 @@ def publish(
         stop: checked before every part; ends the publishing.
         open_source: opens the input.
         again: a snapshot whose shards are published again, in place of those of the input.
+        gold: people's answers, by which ``policy.max_error`` is kept to.
 
     Raises:
         ConfigError: the policy is one that no votes of the judge reach.
+        InputError: ``policy.max_error`` cannot be promised; says why, with figures.
         ReconcileError: rows of the input are in no part, or in two.
         LeaseLostError: the lease was lost.
         PublishConflictError: another publisher swapped ``LATEST.json`` first.
@@ -141,8 +146,17 @@ def publish(
         detail |= inventory.summary()
     with step("compact") as detail:
         by = (config, reporter, lease, stop or Stop())
-        manifest, made = SnapshotMaker(output, inventory, card, labeler, before, *by).make()
+        bound = None
+        if policy is not None and policy.max_error is not None:
+            parts = [part.key for shard in inventory.shards for part in shard.parts]
+            whose = (output, card["judge_id"], labeler, policy, gold or GoldConfig())
+            bound = bound_of(*whose, parts)
+            labeler = labeler.at_least(bound.min_confidence or 0.0)
+        maker = SnapshotMaker(output, inventory, card, labeler, before, *by, bound)
+        manifest, made = maker.make()
         detail |= {"snapshot_id": manifest.snapshot_id, **made}
+        if bound is not None:
+            detail |= {"max_error": bound.max_error, "min_confidence": bound.min_confidence}
     snapshot_id = manifest.snapshot_id
     if before is not None and before.snapshot_id == snapshot_id:
         return Publication(manifest, live=True, changed=False)

@@ -15,6 +15,7 @@ from schemas.snapshots import TABLES
 def publication_fields(publication: Publication, output: Store) -> dict[str, Any]:
     """The log fields of a publication."""
     manifest = publication.manifest
+    bound = manifest.policy.bound if manifest.policy else None
     state = "refused by the gate" if manifest.blocked else "live"
     if publication.live and not publication.changed:
         state = "live, as it was before"
@@ -24,6 +25,7 @@ def publication_fields(publication: Publication, output: Store) -> dict[str, Any
         "judge_id": manifest.judge["judge_id"][:16],
         "policy_id": manifest.policy.policy_id[:16] if manifest.policy else None,
         "calibration": manifest.policy and manifest.policy.calibration_id,
+        "bound": bound.sentence if bound else None,
         "rows": manifest.rows,
         **manifest.counts,
         "shards": len(manifest.shards),

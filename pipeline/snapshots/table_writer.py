@@ -10,7 +10,6 @@ import hashlib
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from types import TracebackType
 from typing import IO, Self
 
 import pyarrow as pa
@@ -67,12 +66,7 @@ class TableWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         if self._writer is not None:  # left open, it would write to the closed file at its end
             with suppress(OSError, pa.ArrowException):
                 self._writer.close()

@@ -52,6 +52,41 @@ class Kappa(OfSums):
 
 
 @dataclass(frozen=True)
+class NominalAlpha(OfSums):
+    """Krippendorff's alpha for unordered codes, of any number of coders, some of whom are missing.
+
+    Krippendorff, Computing Krippendorff's Alpha-Reliability (2011).
+
+    Attributes:
+        counts: how often each code was given to each row, shape (rows, codes).
+    """
+
+    counts: Floats
+
+    @property
+    def support(self) -> int:
+        """Rows with two codes or more."""
+        return int(np.count_nonzero(self.counts.sum(1) >= 2))
+
+    @property
+    def columns(self) -> Floats:
+        """Of rows with two codes: how often each was given, and the sum of equal ones."""
+        given = self.counts.sum(1)
+        told = np.where(given >= 2, 1.0, 0.0)[:, None]
+        equal = (self.counts * (self.counts - 1)).sum(1)
+        share = divided(equal, np.maximum(given - 1, 1))
+        return np.concatenate([self.counts * told, share[:, None] * told], axis=1)
+
+    def of_sums(self, sums: Floats) -> Floats:
+        """Alpha; NaN where all codes are the same."""
+        codes, equal = sums[:, :-1], sums[:, -1]
+        total = codes.sum(1)
+        observed = 1 - divided(equal, total)
+        expected = 1 - divided((codes * (codes - 1)).sum(1), total * (total - 1))
+        return 1 - divided(observed, expected)
+
+
+@dataclass(frozen=True)
 class CalibrationError(OfSums):
     """Expected calibration error, by bins of equal width over [0, 1].
 

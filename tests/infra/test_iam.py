@@ -1,90 +1,113 @@
-"""The AWS policy: what it allows, what it does not, and who may take the role."""
+"""The AWS policies: what they allow, what they do not, and who may take the roles."""
 
 from __future__ import annotations
 
 import json
 import re
-from fnmatch import fnmatchcase
-from typing import Any
+from dataclasses import replace
 
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
 from pipeline.export.export_run import EXPORTS
+from tests.iam_policies import IAM, Request, allows, denies, document, listed
 from tests.infra.manifests import ROOT, rendered, run, tool
 
-IAM = ROOT / "infra" / "iam"
-BUCKET = "arn:aws:s3:::pairmill-example"
+HEAD, WORKER, CLEAN = "policy-head.json", "policy-worker.json", "policy-clean.json"
+OUT = "out/labels"
 
 
-def read(name: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads((IAM / name).read_text(encoding="utf-8"))
-    return document
+def ask(action: str, key: str, prefix: str | None = None) -> Request:
+    return Request(action, key, facts={} if prefix is None else {"s3:prefix": prefix})
 
 
-def listed(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
+@pytest.mark.parametrize("policy", [HEAD, WORKER])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ask("s3:ListBucket", "", "in/pairs/"),
+        ask("s3:ListBucket", "", f"{OUT}/parts/"),
+        ask("s3:GetObject", "in/pairs/0.parquet"),
+        ask("s3:GetObject", f"{OUT}/judges/1.json"),
+        ask("s3:PutObject", f"{OUT}/parts/judge=1/a/b/1.parquet"),
+        ask("s3:PutObject", f"{OUT}/attempts/judge=1/1"),
+        ask("s3:PutObject", f"{OUT}/canaries/run/parts/judge=1/1.parquet"),
+        ask("s3:PutObject", f"{OUT}/evaluations/gold/parts/judge=1/1.parquet"),
+        ask("s3:AbortMultipartUpload", f"{OUT}/exports/1/jsonl/a.parquet"),
+    ],
+    ids=lambda request: f"{request.action} {request.key}",
+)
+def test_head_and_workers_can_do_their_work(policy: str, request_: Request) -> None:
+    assert allows(policy, request_)
 
 
-def allowed(
-    action: str, resource: str, prefix: str | None = None, policy: str = "policy.json"
-) -> bool:
-    """Whether a policy allows a call, by IAM's rules as far as our policies use them."""
-    for statement in read(policy)["Statement"]:
-        assert statement.keys() <= {"Sid", "Effect", "Action", "Resource", "Condition"}
-        assert statement["Effect"] == "Allow"
-        if not any(fnmatchcase(action, pattern) for pattern in listed(statement["Action"])):
-            continue
-        if not any(fnmatchcase(resource, pattern) for pattern in listed(statement["Resource"])):
-            continue
-        condition = statement.get("Condition", {})
-        assert condition.keys() <= {"StringLike"}
-        wanted = condition.get("StringLike", {})
-        assert wanted.keys() <= {"s3:prefix"}
-        patterns = wanted.get("s3:prefix")
-        if patterns is None or (
-            prefix is not None and any(fnmatchcase(prefix, p) for p in patterns)
-        ):
-            return True
-    return False
+@pytest.mark.parametrize("policy", [HEAD, WORKER])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ask("s3:ListBucket", ""),
+        ask("s3:ListBucket", "", "other/"),
+        ask("s3:ListBucket", "", "input/"),
+        replace(ask("s3:ListBucket", "", "in/"), bucket="another"),
+        ask("s3:GetObject", "other/1"),
+        replace(ask("s3:GetObject", "in/1"), bucket="another"),
+        ask("s3:PutObject", "in/pairs/0.parquet"),
+        ask("s3:DeleteObject", f"{OUT}/parts/1.parquet"),
+        ask("s3:DeleteObjectVersion", f"{OUT}/parts/1.parquet"),
+        ask("s3:DeleteBucket", ""),
+        ask("s3:PutObjectAcl", f"{OUT}/1"),
+        ask("s3:PutBucketPolicy", ""),
+    ],
+    ids=lambda request: f"{request.action} {request.key}",
+)
+def test_and_nothing_else(policy: str, request_: Request) -> None:
+    assert not allows(policy, request_)
 
 
 @pytest.mark.parametrize(
-    ("action", "resource", "prefix"),
+    "key",
     [
-        ("s3:ListBucket", BUCKET, "in/pairs/"),
-        ("s3:ListBucket", BUCKET, "out/labels/parts/"),
-        ("s3:GetObject", f"{BUCKET}/in/pairs/0.parquet", None),
-        ("s3:GetObject", f"{BUCKET}/out/labels/judges/1.json", None),
-        ("s3:PutObject", f"{BUCKET}/out/labels/runs/1/run.json", None),
-        ("s3:AbortMultipartUpload", f"{BUCKET}/out/labels/parts/1.parquet", None),
+        "snapshots/LATEST.json",
+        "snapshots/0123456789abcdef/manifest.json",
+        "snapshots/files/0.parquet",
+        "judges/1.json",
+        "leases/writer.json",
+        "runs/1/run.json",
+        "index/judge=1/1.json",
+        "gold/set/set.json",
+        "forgotten/000001.json",
     ],
 )
-def test_the_job_can_do_its_work(action: str, resource: str, prefix: str | None) -> None:
-    assert allowed(action, resource, prefix)
+def test_what_is_the_heads_alone(key: str) -> None:
+    assert allows(HEAD, ask("s3:PutObject", f"{OUT}/{key}"))
+    assert not allows(WORKER, ask("s3:PutObject", f"{OUT}/{key}"))
 
 
 @pytest.mark.parametrize(
-    ("action", "resource", "prefix"),
+    ("key", "conditions", "denied"),
     [
-        ("s3:ListBucket", BUCKET, None),
-        ("s3:ListBucket", BUCKET, "other/"),
-        ("s3:ListBucket", BUCKET, "input/"),
-        ("s3:ListBucket", "arn:aws:s3:::another", "in/"),
-        ("s3:GetObject", f"{BUCKET}/other/1", None),
-        ("s3:GetObject", "arn:aws:s3:::another/in/1", None),
-        ("s3:PutObject", f"{BUCKET}/in/pairs/0.parquet", None),
-        ("s3:DeleteObject", f"{BUCKET}/out/labels/parts/1.parquet", None),
-        ("s3:DeleteObjectVersion", f"{BUCKET}/out/labels/parts/1.parquet", None),
-        ("s3:DeleteBucket", BUCKET, None),
-        ("s3:PutObjectAcl", f"{BUCKET}/out/labels/1", None),
-        ("s3:PutBucketPolicy", BUCKET, None),
-        ("iam:PassRole", "*", None),
+        ("parts/judge=1/a/b/1.parquet", {}, True),
+        ("parts/judge=1/a/b/1.parquet", {"s3:if-match": '"1"'}, True),
+        ("parts/judge=1/a/b/1.parquet", {"s3:if-none-match": "*"}, False),
+        ("canaries/run/parts/judge=1/1.parquet", {}, True),
+        ("snapshots/0123456789abcdef/manifest.json", {}, True),
+        ("snapshots/0123456789abcdef/manifest.json", {"s3:if-none-match": "*"}, False),
+        ("snapshots/LATEST.json", {}, True),
+        ("snapshots/LATEST.json", {"s3:if-match": '"1"'}, False),
+        ("snapshots/LATEST.json", {"s3:if-none-match": "*"}, False),
+        ("leases/writer.json", {}, True),
+        ("runs/1/run.json", {}, False),
+        ("judges/1.json", {}, False),
     ],
 )
-def test_and_nothing_else(action: str, resource: str, prefix: str | None) -> None:
-    assert not allowed(action, resource, prefix)
+def test_the_bucket_denies_overwriting(key: str, conditions: dict[str, str], denied: bool) -> None:
+    facts = {"s3:ObjectCreationOperation": "true", "aws:SecureTransport": "true", **conditions}
+    assert denies(Request("s3:PutObject", f"{OUT}/{key}", facts=facts)) == denied
+    # Pieces of an upload have no condition; that which completes it has.
+    pieces = facts | {"s3:ObjectCreationOperation": "false"}
+    assert not denies(Request("s3:PutObject", f"{OUT}/{key}", facts=pieces))
+    assert denies(Request("s3:GetObject", "in/1", facts={"aws:SecureTransport": "false"}))
 
 
 KINDS = (
@@ -94,24 +117,24 @@ KINDS = (
 
 
 @pytest.mark.parametrize(
-    ("action", "resource", "may"),
+    ("action", "key", "may"),
     [
-        *(("s3:DeleteObject", f"{BUCKET}/out/labels/{kind}/1", True) for kind in KINDS),
-        ("s3:GetObject", f"{BUCKET}/out/labels/judges/1.json", True),
-        ("s3:PutObject", f"{BUCKET}/out/labels/leases/writer.json", True),
-        ("s3:PutObject", f"{BUCKET}/out/labels/index/judge=1/000000001.json", True),
-        ("s3:PutObject", f"{BUCKET}/out/labels/parts/1.parquet", False),
-        ("s3:PutObject", f"{BUCKET}/out/labels/snapshots/LATEST.json", False),
-        ("s3:DeleteObject", f"{BUCKET}/out/labels/judges/1.json", False),
-        ("s3:DeleteObject", f"{BUCKET}/out/labels/gold/1.json", False),
-        ("s3:DeleteObject", f"{BUCKET}/out/labels/leases/writer.json", False),
-        ("s3:DeleteObject", f"{BUCKET}/in/pairs/0.parquet", False),
-        ("s3:DeleteObjectVersion", f"{BUCKET}/out/labels/parts/1.parquet", False),
-        ("s3:DeleteBucket", BUCKET, False),
+        *(("s3:DeleteObject", f"{OUT}/{kind}/1", True) for kind in KINDS),
+        ("s3:GetObject", f"{OUT}/judges/1.json", True),
+        ("s3:PutObject", f"{OUT}/leases/writer.json", True),
+        ("s3:PutObject", f"{OUT}/index/judge=1/000000001.json", True),
+        ("s3:PutObject", f"{OUT}/parts/1.parquet", False),
+        ("s3:PutObject", f"{OUT}/snapshots/LATEST.json", False),
+        ("s3:DeleteObject", f"{OUT}/judges/1.json", False),
+        ("s3:DeleteObject", f"{OUT}/gold/1.json", False),
+        ("s3:DeleteObject", f"{OUT}/leases/writer.json", False),
+        ("s3:DeleteObject", "in/pairs/0.parquet", False),
+        ("s3:DeleteObjectVersion", f"{OUT}/parts/1.parquet", False),
+        ("s3:DeleteBucket", "", False),
     ],
 )
-def test_only_the_role_that_cleans_deletes(action: str, resource: str, may: bool) -> None:
-    assert allowed(action, resource, policy="policy-clean.json") == may
+def test_only_the_role_that_cleans_deletes(action: str, key: str, may: bool) -> None:
+    assert allows(CLEAN, ask(action, key)) == may
 
 
 def test_what_clean_removes_is_what_its_role_may_delete() -> None:
@@ -125,19 +148,20 @@ def test_what_clean_removes_is_what_its_role_may_delete() -> None:
 @pytest.mark.parametrize(
     ("policy", "actions"),
     [
-        ("policy.json", {"ListBucket", "GetObject", "PutObject", "AbortMultipartUpload"}),
-        ("policy-clean.json", {"ListBucket", "GetObject", "PutObject", "DeleteObject"}),
+        (HEAD, {"ListBucket", "GetObject", "PutObject", "AbortMultipartUpload"}),
+        (WORKER, {"ListBucket", "GetObject", "PutObject", "AbortMultipartUpload"}),
+        (CLEAN, {"ListBucket", "GetObject", "PutObject", "DeleteObject"}),
     ],
 )
 def test_no_action_is_a_pattern(policy: str, actions: set[str]) -> None:
     assert actions == {
         action.removeprefix("s3:")
-        for statement in read(policy)["Statement"]
+        for statement in document(policy)["Statement"]
         for action in listed(statement["Action"])
     }
 
 
-@pytest.mark.parametrize("name", ["policy.json", "policy-clean.json"])
+@pytest.mark.parametrize("name", [HEAD, WORKER, CLEAN, "bucket-policy.json"])
 def test_parliament_finds_nothing(name: str) -> None:
     policy = (IAM / name).read_text(encoding="utf-8")
     done = run(tool("parliament"), "--include-community-auditors", "--string", policy)
@@ -145,39 +169,44 @@ def test_parliament_finds_nothing(name: str) -> None:
 
 
 def test_parliament_would_find_something() -> None:
-    policy = read("policy.json")
+    policy = document(HEAD)
     policy["Statement"][1]["Action"] = "s3:GetObjekt"
     done = run(tool("parliament"), "--string", json.dumps(policy))
     assert done.returncode == 1
     assert "GetObjekt" in done.stdout
 
 
-def test_the_accounts_of_head_and_workers_take_the_role() -> None:
-    accounts = {
-        item["metadata"]["name"]
+def test_the_account_of_each_role_takes_it() -> None:
+    annotations = {
+        item["metadata"]["name"]: item["metadata"].get("annotations", {})
         for item in rendered("overlays/fleet")
-        if "eks.amazonaws.com/role-arn" in item["metadata"].get("annotations", {})
+        if item["kind"] == "ServiceAccount"
     }
-    (pods,) = read("trust-pod-identity.json")["Statement"]
+    roles = {
+        account: found["eks.amazonaws.com/role-arn"].rpartition("/")[2]
+        for account, found in annotations.items()
+        if found
+    }
+    assert roles == {name: name for name in ("pairmill-head", "pairmill-worker")}
+    # As they are for the head; README says how they become those of the others.
+    (pods,) = document("trust-pod-identity.json")["Statement"]
     equals = pods["Condition"]["StringEquals"]
-    assert set(equals["aws:RequestTag/kubernetes-service-account"]) == accounts
+    assert equals["aws:RequestTag/kubernetes-service-account"] == "pairmill-head"
     assert equals["aws:RequestTag/kubernetes-namespace"] == "pairmill"
     assert pods["Principal"] == {"Service": "pods.eks.amazonaws.com"}
-    (irsa,) = read("trust-irsa.json")["Statement"]
+    (irsa,) = document("trust-irsa.json")["Statement"]
     issuer = irsa["Principal"]["Federated"].split("oidc-provider/")[1]
     assert irsa["Action"] == "sts:AssumeRoleWithWebIdentity"
     assert irsa["Condition"] == {
         "StringEquals": {
             f"{issuer}:aud": "sts.amazonaws.com",
-            f"{issuer}:sub": [
-                f"system:serviceaccount:pairmill:{name}" for name in sorted(accounts)
-            ],
+            f"{issuer}:sub": "system:serviceaccount:pairmill:pairmill-head",
         }
     }
 
 
 def test_unfinished_uploads_are_cleared_and_nothing_expires() -> None:
-    rules = read("bucket-lifecycle.json")
+    rules = document("bucket-lifecycle.json")
     shape = (
         botocore.session.get_session()
         .get_service_model("s3")

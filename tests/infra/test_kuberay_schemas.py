@@ -28,13 +28,14 @@ _LINT = (
     "{extends: default, rules: {document-start: disable, line-length: {max: 120}, "
     "comments: {min-spaces-from-content: 2}, quoted-strings: disable}}"
 )
+_POLICIES = ["Namespace", *["NetworkPolicy"] * 7]
 _KINDS = {
-    "base": ["ConfigMap"] * 3 + ["Namespace", "PodDisruptionBudget", "RayJob"],
+    "base": ["ConfigMap"] * 3 + [*_POLICIES, "PodDisruptionBudget", "RayJob"],
     "overlays/one-node": ["ConfigMap"] * 4
-    + ["CronJob", "Namespace", "PersistentVolumeClaim", "PodDisruptionBudget", "RayJob"]
+    + ["CronJob", *_POLICIES, "PersistentVolumeClaim", "PodDisruptionBudget", "RayJob"]
     + ["Role", "RoleBinding"],
     "overlays/fleet": ["ConfigMap"] * 3
-    + ["Namespace", "PodDisruptionBudget", "RayCronJob", "RayJob"],
+    + [*_POLICIES, "PodDisruptionBudget", "RayCronJob", "RayJob"],
 }
 
 

@@ -33,7 +33,8 @@ KNOWN = {
         *("ProtectKernelModules", "ProtectKernelTunables", "RestrictNamespaces"),
         *("RestrictRealtime", "RestrictSUIDSGID", "RemoveIPC", "LockPersonality"),
         *("RestrictAddressFamilies", "SystemCallFilter", "SystemCallErrorNumber"),
-        *("DevicePolicy", "DeviceAllow"),
+        *("DevicePolicy", "DeviceAllow", "PrivateDevices", "KeyringMode", "ProtectProc"),
+        "SystemCallArchitectures",
     },
 }
 _ANALYZE = shutil.which("systemd-analyze")
@@ -144,6 +145,9 @@ def test_it_is_confined(name: str) -> None:
     assert settings["CapabilityBoundingSet"] == ""
     for switch in ("NoNewPrivileges", "ProtectHome", "PrivateTmp", "RestrictSUIDSGID"):
         assert settings[switch] == "yes"
+    # No other user's processes are seen, and no call of another architecture gets by the filter.
+    assert (settings["ProtectProc"], settings["KeyringMode"]) == ("invisible", "private")
+    assert settings["SystemCallArchitectures"] == "native"
     assert settings["DevicePolicy"] == "closed"
     assert settings.get("DeviceAllow") == ("char-nvidia* rw" if name == "nightly" else None)
 

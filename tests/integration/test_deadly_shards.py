@@ -28,19 +28,24 @@ def test_they_end_a_process_that_is_not_protected(name: str) -> None:
     processes.close()
 
 
-def edited() -> Iterator[bytes]:
+# Every so many of the edits: all of them take long.
+EVERY = pytest.mark.parametrize("every", [10, pytest.param(1, marks=pytest.mark.long)])
+
+
+def edited(every: int) -> Iterator[bytes]:
     """Shards of nine rows, each with an edit that ends a process."""
-    for base, edits in json.loads((DEADLY / "deadly_edits.json").read_text()):
+    for base, edits in json.loads((DEADLY / "deadly_edits.json").read_text())[::every]:
         data = bytearray((DEADLY / "bases" / f"{base}.parquet").read_bytes())
         for offset, value in edits:
             data[offset] = value
         yield bytes(data)
 
 
-def test_every_edit_ends_a_process_that_is_not_protected() -> None:
+@EVERY
+def test_every_edit_ends_a_process_that_is_not_protected(every: int) -> None:
     processes = Disposables(["tests.unit.hazards"])
     survived = []
-    for number, data in enumerate(edited()):
+    for number, data in enumerate(edited(every)):
         try:
             processes.call(hazards.column_sizes, data)
             survived.append(number)
@@ -50,12 +55,13 @@ def test_every_edit_ends_a_process_that_is_not_protected() -> None:
     assert survived == []
 
 
+@EVERY
 @pytest.mark.usefixtures("shared_ray")
-def test_many_deadly_shards(tmp_path: Path, model: Path) -> None:
+def test_many_deadly_shards(tmp_path: Path, model: Path, every: int) -> None:
     good = {f"{place}-good.parquet": [pair(n) for n in range(9)] for place in ("000", "065", "999")}
     for name, rows in good.items():
         write_shard(tmp_path / "in" / name, rows, 4)
-    for number, data in enumerate(edited(), 1):
+    for number, data in enumerate(edited(every), 1):
         (tmp_path / "in" / f"{number:03d}-deadly.parquet").write_bytes(data)
     quarantine = {"max_fraction": 1, "max_shards": 130}
     config = write_config(tmp_path / "label.yaml", model, {"quarantine": quarantine})

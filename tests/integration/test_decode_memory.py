@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from pipeline.lab.bench.process_watch import PeakMemory, ProcessTreeMemory
+from pipeline.media.decode_budget import DecodeBudget, give_memory_back
+from pipeline.media.decoder import MediaDecoder
+from pipeline.media.images import decode_image
+from pipeline.media.media_config import MediaConfig
 from tests.pictures import encoded, scene
+
+CASE = Path(__file__).parents[1] / "media_cases" / "png_1.9GB_14KB.png"  # 119 MP
+pytestmark = pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 
 # What decoding adds to a process at most, by the size of what the kernel says it has.
 MANY = """
@@ -59,3 +70,47 @@ def test_many_small_files_of_large_pictures_stay_within_the_budget(tmp_path: Pat
     sizes, most = map(int, child.stdout.split())
     assert sizes == 1
     assert most < 450_000_000  # what the allocator keeps for each thread comes on top
+
+
+class _Asked(DecodeBudget):
+    """Remembers what was reserved."""
+
+    bytes = 0.0
+
+    @contextmanager
+    def reserve(self, needed: float) -> Iterator[None]:
+        """Reserves nothing."""
+        self.bytes = needed
+        yield
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_is_reserved_is_what_a_picture_takes() -> None:
+    """A palette with transparency: the most that is held beside a picture itself."""
+    image = Image.new("P", (7_000, 7_000), 1)
+    image.putpalette(bytes(range(48)))
+    data, limits, budget = encoded(image, transparency=0), MediaConfig(), _Asked()
+    give_memory_back()
+    decode_image(encoded(scene()), limits)
+    with PeakMemory() as peak:
+        decode_image(data, limits, budget)
+    assert peak.grown_bytes is not None
+    assert budget.bytes / 2 < peak.grown_bytes < budget.bytes
+
+
+@pytest.mark.long  # 15 minutes of a core
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_512_pictures_of_14_kb_that_take_640_mb_each_stay_within_the_plan(
+    record_property: Callable[[str, object], None],
+) -> None:
+    memory, threads, data = 2**30, 16, CASE.read_bytes()
+    decoder = MediaDecoder(MediaConfig(), memory, threads)
+    with ThreadPoolExecutor(threads) as pool:
+        with ProcessTreeMemory(0.05) as before:  # every thread has its process then
+            assert len(list(pool.map(decoder.image, [encoded(scene())] * 4 * threads))) == 64
+        with ProcessTreeMemory(0.05) as during:
+            sizes = set(pool.map(lambda each: decoder.image(each).size, [data] * 512))
+    record_property("peak_bytes", during.peak_bytes)
+    record_property("before_bytes", before.peak_bytes)
+    assert sizes == {(980, 980)}
+    assert during.peak_bytes - before.peak_bytes < memory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pipeline.store.object_store import Store
 from pipeline.store.s3_objects import Objects
@@ -28,6 +30,8 @@ from tests.exporting import (
 from tests.processes import ROOT
 from tests.s3_server import ADMIN, BUCKET, JOB, S3Server
 from tests.shards import pair, picture, response
+
+CASES = Path(__file__).parents[1] / "media_cases"
 
 
 @pytest.fixture
@@ -73,6 +77,18 @@ def test_media_by_path(tmp_path: Path) -> None:
     done = run_export(made.output, *settings(validation=0, media__mode="references"))
     found = export_rows(made.output, folder_of(done, made.output))
     assert [row["images"] for row in found] == [row["images"] for row in rows]
+
+
+def test_heic_becomes_png_which_trainers_read(tmp_path: Path) -> None:
+    made = Corpus.at(tmp_path)
+    data = (CASES / "heic-turned.heic").read_bytes()
+    made.shard("a.parquet", [pair(0, images=[{"bytes": data, "path": None}])], [FOR_A])
+    made.publish()
+    done = run_export(made.output, *settings(validation=0))
+    (row,) = export_rows(made.output, folder_of(done, made.output))
+    with Image.open(io.BytesIO(row["images"][0]["bytes"]), formats=["PNG"]) as image:
+        assert image.size == (48, 64)
+        assert image.getpixel((43, 4)) == (220, 30, 30)
 
 
 def test_pictures_as_responses(tmp_path: Path) -> None:

@@ -14,12 +14,15 @@ import pytest
 
 from jobs import forget
 from pipeline.aggregation.policy import PolicyConfig
+from pipeline.gold.answers import give_answer
+from pipeline.gold.gold_sets import create_set, read_set
 from pipeline.parts.forgotten import Forgotten, remember
 from pipeline.parts.index_update import update_index
 from pipeline.parts.label_index import open_index
 from pipeline.snapshots.publish_snapshot import publish
 from pipeline.store.object_store import Store
 from pipeline.store.writer_lease import writer_lease
+from schemas.gold import Answer, Draw, DrawnPair, GoldSet
 from tests.cleaning import objects, run_clean
 from tests.derivations import run_derive
 from tests.exporting import Corpus, fill, run_export
@@ -47,6 +50,13 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     for number, folder in enumerate(("pairs", "controls/blind-abc")):
         some = made.pairs["a.parquet"] if number else rows[:2]
         write_shard(Path(made.output.uri) / f"evaluations/mine/{folder}/first-0.parquet", some)
+    drawn = [DrawnPair(each["pair_hash"], each["pair_id"]) for each in made.labels["a.parquet"][:3]]
+    when = "2026-01-01T00:00:00Z"
+    draw = Draw(when, "run", "imported", tuple(drawn))
+    assert create_set(made.output, GoldSet("people", when, "run", draws=(draw,)))
+    for each in drawn:
+        answer = Answer("a", when, "import", note=f"of {each.pair_id}")
+        assert give_answer(made.output, "people", "ada", each.pair_hash, answer, 0).mine
     page = "".join(f"<p>{row['pair_id']}</p>" for row in made.pairs["a.parquet"])
     made.output.put("runs/20260101T000000-abcdef/report.html", page.encode())
     made.output.put("runs/20260102T000000-abcdef/report.html", b"of other pairs")
@@ -140,7 +150,7 @@ def test_a_dry_run_changes_nothing(corpus: Corpus, tmp_path: Path) -> None:
     assert objects(corpus.output) == before
     listed = {(e["kind"], e["name"]) for e in outcome.events if e["event"] == "would remove"}
     kinds = {"snapshot", "files of snapshots", "export", "derivation", "canaries of a run"}
-    kinds |= {"report of a run", "pairs of an evaluation", "part"}
+    kinds |= {"report of a run", "pairs of an evaluation", "part", "answer of a person"}
     assert {kind for kind, _ in listed} == kinds
     assert outcome.event("found")["rows"] == len(labels)
 
@@ -161,6 +171,10 @@ def test_nothing_holds_them_and_everything_else_stays(corpus: Corpus, tmp_path: 
     assert corpus.output.size("runs/20260102T000000-abcdef/report.html") is not None
     left = [entry.key for entry in corpus.output.list("evaluations")]
     assert left == ["evaluations/mine/pairs/first-0.parquet"]
+    stay = [label["pair_hash"] for label in corpus.labels["a.parquet"][1:3]]
+    assert [*read_set(corpus.output, "people").pairs] == stay
+    answers = {entry.key.split("/")[4] for entry in corpus.output.list("gold/people/answers")}
+    assert answers == set(stay)
     # What follows works on: the same again, a publication, a clean.
     assert run_forget(corpus.output, "--pairs", path, "--apply").exit_code == 0
     assert latest_of(corpus.output) == latest

@@ -9,7 +9,7 @@ import pytest
 from pipeline.labeling import committed_shards as committed
 from pipeline.labeling.committed_shards import CommittedShard, committed_shards
 from pipeline.pairs.shards import shard_key
-from pipeline.parts.part_keys import ShardParts
+from pipeline.parts.part_keys import ShardParts, judge_parts_prefix
 from pipeline.parts.units import Unit
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
@@ -54,11 +54,13 @@ def test_many_shards_are_listed_together(
         keys = [Unit(shard.key, key, *rows).part_key(JUDGE) for rows in ranges]
         expected.append(CommittedShard(shard, f"etag-{number}", key, ShardParts.of(keys), changed))
 
-    def found() -> list[CommittedShard]:
+    def found(keys: list[str] | None = None) -> list[CommittedShard]:
         output.listings = 0
-        every = committed_shards(ContentKeys(source, output), output, JUDGE, shards)
+        every = committed_shards(ContentKeys(source, output), output, JUDGE, shards, keys)
         return sorted(every, key=lambda shard: int(shard.entry.key.partition(".")[0]))
 
     assert (found(), output.listings) == (expected, 40)
+    keys = [entry.key for entry in output.list(judge_parts_prefix(JUDGE))]
+    assert (found(keys), output.listings) == (expected, 0)
     monkeypatch.setattr(committed, "_MANY_SHARDS", 2)
     assert (found(), output.listings) == (expected, len({each.key[0] for each in expected}))

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -150,6 +151,9 @@ def test_a_phone_needs_no_scrolling_to_the_side(corpus: Corpus, browser: Browser
     opened = _open(corpus, browser, viewport={"width": 390, "height": 844})
     page = opened.page
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+    wide = "[...document.querySelectorAll('.stacked')].filter(e => e.scrollWidth > 390 - 16).length"
+    assert page.locator("table.stacked").count() == 2
+    assert page.evaluate(wide) == 0
     page.evaluate("document.querySelectorAll('details').forEach(e => { e.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     page.context.close()
@@ -161,6 +165,7 @@ def test_all_text_can_be_read(corpus: Corpus, browser: Browser, scheme: str) -> 
     page = opened.page
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
+    page.evaluate("document.querySelectorAll('details').forEach(e => { e.open = true; })")
     ratio, text = page.evaluate(CONTRAST)
     assert ratio >= 4.5, text
     page.context.close()
@@ -173,6 +178,19 @@ def test_without_scripts_everything_is_shown(corpus: Corpus, browser: Browser) -
     assert all(article.is_visible() for article in opened.page.locator("article").all())
     assert not opened.page.locator("#filters").is_visible()
     opened.page.context.close()
+
+
+def test_pairs_are_folded_and_lead_to_the_review(corpus: Corpus, report: Opened) -> None:
+    page = report.page
+    assert page.evaluate("document.documentElement.scrollHeight") <= 6_000
+    assert page.locator("article").count() == len(expected_kinds(corpus))
+    first = page.locator("article").first
+    first.locator("summary").first.click()
+    address = first.get_by_role("link").get_attribute("href")
+    place = str(first.get_attribute("data-place"))
+    shard, _, row = place.rpartition(", row ")
+    query = urlencode({"shard": shard, "row": row})
+    assert address == f"http://127.0.0.1:8765/pair?{query}"
 
 
 def test_figures_and_tables_say_what_they_are(report: Opened) -> None:

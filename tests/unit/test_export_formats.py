@@ -202,6 +202,20 @@ def test_jsonl_holds_ties_and_everything_else() -> None:
     assert row["images"] == ["data:image/*;base64,iVBORw=="]
 
 
+def test_criteria_are_exported_where_a_judge_has_some() -> None:
+    shape = replace(TEXT, criteria=True)
+    scores = [{"name": "Tone", "scores": [4.0, 8.0]}]
+    example = replace(EXAMPLE, label=LABEL | {"criteria": scores}, prompt=[said_by(USER)])
+    assert row_of("jsonl", example, shape)["criteria"] == scores
+    rows = TRAINER_FORMATS["pointwise"].rows(example, shape)
+    assert [row["criteria"] for row in rows] == [
+        [{"name": "Tone", "score": 4.0}],
+        [{"name": "Tone", "score": 8.0}],
+    ]
+    table_of(rows, TRAINER_FORMATS["pointwise"].schema(shape))
+    assert "criteria" not in row_of("jsonl", EXAMPLE, TEXT)
+
+
 def test_pointwise_has_a_row_for_each_response() -> None:
     rows = TRAINER_FORMATS["pointwise"].rows(EXAMPLE, SEEN)
     table_of(rows, TRAINER_FORMATS["pointwise"].schema(SEEN))

@@ -285,3 +285,44 @@ def test_rows_out_of_arrow_are_those_of_json(name: str, layout: str) -> None:
     if ids:
         expected = [pair | {"pair_id": id_} for pair, id_ in zip(expected, ids, strict=True)]
     assert pairs.to_pylist() == expected
+
+
+def pairs_of(layout: str, *rows: Row) -> list[Row]:
+    """Rows in a layout, all of which fit."""
+    found = [read_by(known_layout(layout).mapping, row) for row in rows]
+    assert [problems for _, problems in found] == [[] for _ in found]
+    return [pair for pair, _ in found]
+
+
+def test_prompts_in_turns_end_where_the_answer_begins() -> None:
+    prompt = "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Why?\n\nAssistant: "
+    turns = [(USER, "Hi"), (ASSISTANT, "Hello"), (USER, "Why?")]
+    trl = {"prompt": prompt, "chosen": "Because.", "rejected": "No."}
+    ranked = {"prompt": prompt, "generations": ["x", "y", "z"], "ranking": [1, 2, 3]}
+    assert [asked(pairs_of("trl", trl)[0]), asked(pairs_of("ranked", ranked)[0])] == [turns] * 2
+
+
+def test_arena_with_the_texts_of_all_turns() -> None:
+    votes = {"winner_model_a": 0, "winner_model_b": 1, "winner_tie": 0}
+    said = {"prompt": ["Q", "R"], "response_a": ["A", "B"], "response_b": ["A", "C"]}
+    (lists, in_json, differ) = pairs_of(
+        "arena",
+        said | votes,
+        {name: json.dumps(texts) for name, texts in said.items()} | votes,
+        said | {"response_a": ["other", None]} | votes,
+    )
+    for pair in (lists, in_json):
+        assert asked(pair) == [(USER, "Q"), (ASSISTANT, "A"), (USER, "R")]
+        assert (answers(pair), pair["gold"]) == (("B", "C"), "b")
+    assert asked(differ) == "Q"  # what follows is each side's own
+    assert answers(differ)[1] == "Assistant: A\n\nUser: R\n\nAssistant: C"
+    _, problems = read_by(known_layout("arena").mapping, said | {"prompt": ["Q"]} | votes)
+    assert "got 1 questions and 2 answers, expected as many" in problems[0]
+
+
+@pytest.mark.parametrize("layout", ["trl", "sharegpt"])
+def test_nobody_prefers_a_candidate_that_is_not_there(layout: str) -> None:
+    row = {"prompt": "Q", "conversations": [{"from": "human", "value": "Q"}]}
+    sides = [("c", "r"), ("c", None), (None, "r"), ("", "r")]
+    rows = [row | {"chosen": chosen, "rejected": rejected} for chosen, rejected in sides]
+    assert [pair["gold"] for pair in pairs_of(layout, *rows)] == ["a", None, None, "a"]

@@ -159,6 +159,7 @@ def test_where_servers_put_what_was_written(
         Fault(200, "<html>a login page</html>"),
         Fault(200, json.dumps(completion())[:40]),
         Fault(200, json.dumps(completion()), cut=10),
+        Fault(200, "[" * 200_000),
         Fault(200, '{"error": {"message": "no capacity", "code": 502}}'),
     ],
 )
@@ -197,7 +198,10 @@ def test_a_refused_request_is_that_row(server: ChatServer, fault: Fault, reason:
         (Fault(404, "not here"), "not here"),
         (Fault(302, "", {"Location": "https://login.example"}), "redirects to"),
         (Fault(200, json.dumps(completion(model="another"))), "answered by 'another'"),
-        (Fault(200, '{"choices": []}'), "without choices"),
+        (Fault(200, '{"object": "list"}'), "without choices"),
+        (Fault(200, '{"choices": [3]}'), "without choices"),
+        (Fault(200, '{"choices": [{"message": "text"}]}'), "without choices"),
+        (Fault(200, '{"choices": {"message": {"content": "x"}}}'), "without choices"),
     ],
 )
 def test_what_is_no_rows_fault_ends_the_run(
@@ -210,6 +214,31 @@ def test_what_is_no_rows_fault_ends_the_run(
         replied(engine)
     assert ended.value.exit_code == 2
     assert KEY not in str(ended.value)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        "many",
+        3,
+        {"prompt_tokens": "70", "prompt_tokens_details": [64]},
+        {"prompt_tokens": -1},
+    ],
+)
+def test_a_reply_without_a_usable_usage_counts_no_tokens(server: ChatServer, usage: object) -> None:
+    engine = started(server)
+    server.reply = lambda _: completion() | {"usage": usage}
+    reply = replied(engine)
+    assert (reply.text, reply.prompt_tokens, reply.output_tokens) == (VERDICT, 0, 0)
+    assert reply.cached_tokens == 0
+
+
+def test_a_reply_that_is_withheld_is_empty(server: ChatServer) -> None:
+    engine = started(server)
+    server.faults.append(Fault(200, json.dumps({"model": MODEL, "choices": []})))
+    assert replied(engine).text == ""
+    assert replied(engine).text == VERDICT
 
 
 def test_a_server_that_stays_away_ends_the_run(server: ChatServer) -> None:

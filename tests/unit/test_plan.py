@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.labeling.plan import Plan, make_plan
+from pipeline.labeling.plan import Plan, plan_shards
 from pipeline.pairs.input_config import InputConfig
+from pipeline.pairs.shards import open_input
 from pipeline.parts.commit import commit_part
 from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Store
@@ -30,7 +31,8 @@ class World:
 
     def plan(self, *, uri: Path | None = None, judge_id: str = JUDGE_ID, **config: Any) -> Plan:
         settings = InputConfig.model_validate({"unit_rows": 16} | config)
-        return make_plan(str(uri or self.source), self.output, settings, JudgeConfig(), judge_id)
+        source = open_input(str(uri or self.source))
+        return plan_shards(*source, self.output, settings, JudgeConfig(), judge_id)
 
     def ranges(self, **how: Any) -> dict[str, list[tuple[int, int]]]:
         plan = self.plan(**how)

@@ -111,19 +111,19 @@ def test_a_run_that_fails_before_its_engine_is_ready_ends_the_phase_as_failed() 
 
 def test_a_line_comes_every_so_many_seconds_and_ends_with_the_run() -> None:
     events, out = reporter()
-    two = threading.Event()
+    eight = threading.Event()
 
     class Watched(io.StringIO):
         def write(self, text: str) -> int:
             written = out.write(text)
-            if out.getvalue().count('"progress"') >= 2:
-                two.set()
+            if out.getvalue().count('"pairs": 8') >= 2:
+                eight.set()
             return written
 
     events.console.file = Watched()
     with RunProgress(events, "run", total=40, every_seconds=0.001) as progress:
         progress.update(result(8))
-        assert two.wait(60)
+        assert eight.wait(60)
     lines = names(out)
     assert lines == [*WAITED, *["progress"] * (len(lines) - 2)]
     assert json.loads(out.getvalue().splitlines()[-1])["pairs"] == 8

@@ -10,12 +10,15 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.pairs.input_config import InputConfig
 from pipeline.report import report_charts as charts
 from pipeline.report.gallery import fit
 from pipeline.report.gallery_source import draw_sample
 from pipeline.report.metrics_json import MEANINGS, make_metrics, metrics_json
+from pipeline.report.report_charts import wide_bins
 from pipeline.report.report_config import GalleryConfig, ReportConfig
 from pipeline.report.report_page import render
 from pipeline.report.run_outcome import state_of
@@ -237,7 +240,15 @@ def test_charts_have_hints_and_the_pages_colours_alone() -> None:
     agreement = quality().canary
     assert agreement is not None
     rates = dict.fromkeys(quality().rates, Rate(0.4, 0.3, 0.6, 9))
-    made = quality(rates=rates, canary=replace(agreement, stated=(0.5,), observed=(0.25,)))
+    histograms = {
+        name: Histogram(each.edges, (30, 50)) if name.startswith("length_ratio") else each
+        for name, each in quality().histograms.items()
+    }
+    made = quality(
+        rates=rates,
+        histograms=histograms,
+        canary=replace(agreement, stated=(0.5,), observed=(0.25,)),
+    )
     run = {"started_at": "2026-01-01T03:04:05", "judge_id": "j", "rate_tie": 0.5}
     empty = dict.fromkeys(("rate_tie", "rate_tie_low", "rate_tie_high")) | {
         name: run[name] for name in ("started_at", "judge_id")
@@ -288,3 +299,14 @@ def test_texts_are_made_fit() -> None:
     made = fit("x" * 101, 100)
     assert made is not None
     assert (made.text, made.cut) == ("x" * 100, 101)
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=40).filter(lambda c: sum(c) >= 30))
+def test_bins_are_joined_until_each_holds_enough(counts: list[int]) -> None:
+    joined = wide_bins(counts, 30)
+    held = [sum(counts[start:stop]) for start, stop in joined]
+    assert min(held) >= 30
+    assert sum(held) == sum(counts)
+    assert [stop for _, stop in joined[:-1]] == [start for start, _ in joined[1:]]
+    assert counts[joined[0][0]] > 0
+    assert counts[joined[-1][1] - 1] > 0

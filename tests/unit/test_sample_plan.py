@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.labeling.plan import Plan, make_plan
+from pipeline.labeling.plan import Plan, plan_shards
 from pipeline.labeling.sample_plan import Sample
 from pipeline.pairs.input_config import InputConfig
+from pipeline.pairs.shards import open_input
 from pipeline.parts.commit import commit_part
 from pipeline.parts.units import Unit
 from pipeline.store.object_store import Store
@@ -17,9 +18,8 @@ from tests.shards import pair, write_shard
 
 def plan_of(folder: Path) -> Plan:
     config = InputConfig(unit_rows=16)
-    return make_plan(
-        str(folder / "in"), Store(str(folder / "out")), config, JudgeConfig(), JUDGE_ID
-    )
+    source, output = open_input(str(folder / "in")), Store(str(folder / "out"))
+    return plan_shards(*source, output, config, JudgeConfig(), JUDGE_ID)
 
 
 def places(plan: Plan) -> list[tuple[str, int]]:

@@ -13,6 +13,7 @@ import pytest
 
 import schemas
 from schemas.contract import VERSION_KEY, table_of
+from schemas.error_bounds import ErrorBound, FrameShards
 from schemas.gold import Answer, GoldSet
 from schemas.labels import LABELS
 from schemas.manifest import GateDecision, Manifest
@@ -56,5 +57,7 @@ def test_every_contract_is_listed() -> None:
         GateDecision.version,
         Quality.version,
         GoldSet.version,
+        FrameShards.version,
+        ErrorBound.version,
         Answer.version,
     ]

@@ -17,6 +17,7 @@ from PIL import Image, ImageCms
 
 from pipeline.media.images import decode_image
 from pipeline.media.media_config import MediaConfig
+from pipeline.media.signatures import picture_format
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 from tests.pictures import (
@@ -317,6 +318,49 @@ def test_cases_of_formats() -> None:
     ]:
         case = decode_image((CASES / name).read_bytes(), AS_IS)
         assert (case.getpixel((0, 0)), case.getpixel((119, 79))) == (first, last)
+
+
+UPPER = (220, 30, 30), (30, 180, 60)  # quarters, left and right
+LOWER = (40, 60, 210), (240, 240, 240)
+
+
+@pytest.mark.parametrize(
+    ("name", "corners"),
+    [
+        ("heic", (*UPPER, *LOWER)),  # exactly: it was coded without loss
+        ("heic-turned", (LOWER[0], UPPER[0], LOWER[1], UPPER[1])),  # by its box irot
+        ("heic-clear", ((255, 255, 255), (142, 217, 157), *LOWER)),  # clear, half clear
+        ("heic-p3", ((240, 0, 0), (0, 183, 31), (34, 61, 218), LOWER[1])),  # numbers of Display P3
+    ],
+)
+def test_heic(name: str, corners: tuple[tuple[int, int, int], ...]) -> None:
+    """Quarters of 64 x 48 pixels that libx265 coded; corners as the standard says."""
+    data = (CASES / f"{name}.heic").read_bytes()
+    assert picture_format(data) == "HEIC"
+    image = decode_image(data, AS_IS)
+    assert image.size == ((48, 64) if name == "heic-turned" else (64, 48))
+    right, low = image.width - 5, image.height - 5
+    found = tuple(image.getpixel(at) for at in ((4, 4), (right, 4), (4, low), (right, low)))
+    assert found == corners
+
+
+def test_heic_that_is_not_shown() -> None:
+    whole = (CASES / "heic.heic").read_bytes()
+    at = whole.index(b"ispe") + 8  # width and height
+    smaller = whole[:at] + struct.pack(">2I", 1, 1) + whole[at + 8 :]
+    cases = [
+        ((CASES / "heic-pq.heic").read_bytes(), Reason.MEDIA_UNSUPPORTED, r"dynamic range \(PQ\)"),
+        (whole.replace(b"hvc1", b"vvc1"), Reason.MEDIA_UNSUPPORTED, "another codec, expected HEVC"),
+        (whole[:-1], Reason.MEDIA_CORRUPT, "Unexpected end of file"),
+        (whole[:-200] + bytes(200), Reason.MEDIA_CORRUPT, "a part of it is missing"),
+        (smaller, Reason.MEDIA_CORRUPT, "not have the size signaled"),
+    ]
+    for data, reason, detail in cases:
+        with pytest.raises(RowRejected, match=detail) as refused:
+            decode_image(data, AS_IS)
+        assert refused.value.reason is reason
+    with pytest.raises(RowRejected, match="declares 64x48 pixels"):
+        decode_image(whole, MediaConfig(max_decoded_pixels=3_000))
 
 
 @pytest.mark.parametrize("kind", ["JPEG2000", "AVIF", "ICO", "TIFF"])

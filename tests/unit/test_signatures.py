@@ -38,7 +38,6 @@ NAMED: list[tuple[bytes, str]] = [
     (b"PK\x03\x04\x14\0", "a ZIP"),
     (b"\xff\x0a\xfa\x7f", "a JPEG XL"),
     (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL"),
-    (HEIC, "a HEIC picture"),
     (b"Salted__" + bytes(16), "an encrypted file (OpenSSL)"),
     (b"-----BEGIN PGP MESSAGE-----\n", "an encrypted file (PGP)"),
     (b"8BPS\0\1", "a Photoshop"),

@@ -151,7 +151,8 @@ def test_a_reply_that_may_end_behind_a_literal() -> None:
 def test_what_is_not_resolved_counts_as_no_verdict() -> None:
     reply = "x</think><answer>5</answer><answer>9</answer>"
     found = read(SCORES, reply, {(): {"1": 0.5, "9": 0.5}})  # what follows the 1 is not known
-    assert (found.shares, found.mass) == ({"second": 1.0}, pytest.approx(0.5))
+    assert found.shares == {"second": 1.0}
+    assert found.mass == pytest.approx(0.5)
     assert soft_first([found]) is None
 
 

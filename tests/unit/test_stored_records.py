@@ -35,14 +35,15 @@ KINDS: list[tuple[str, type[Record]]] = [
     ("lease.json", LeaseRecord),
 ]
 # What the stored records do not have yet.
-LATER_FIELDS = {
+LATER_FIELDS: dict[str, dict[str, object]] = {
+    "quality.json": {"criteria": {}},
     "lease.json": {
         "epoch": 0,
         "renewals": 0,
         "boot_id": "",
         "pid_namespace": 0,
         "process_started": 0,
-    }
+    },
 }
 
 

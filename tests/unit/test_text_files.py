@@ -17,12 +17,21 @@ from hypothesis import strategies as st
 
 from pipeline.ingest.source_files import SourceConfig, open_source
 from pipeline.pairs.arrow_values import values_of
+from pipeline.pairs.contents import text_part
+from pipeline.pairs.known_layouts import known_layout
+from pipeline.pairs.mapped_rows import to_pairs
 from pipeline.runtime.errors import ConfigError, InputError
 
 
 def rows_of(path: Path, **more: Any) -> list[dict[str, Any]]:
     source = open_source(SourceConfig(path=str(path), **more))
-    return [row for table in source.tables() for row in table.to_pylist()]
+    tables = list(source.tables())
+    values = [[values_of(table[name]) for name in table.column_names] for table in tables]
+    return [
+        dict(zip(table.column_names, row, strict=True))
+        for table, columns in zip(tables, values, strict=True)
+        for row in zip(*columns, strict=True)
+    ]
 
 
 def packed(data: bytes, ending: str) -> bytes:
@@ -73,18 +82,52 @@ def test_a_key_that_comes_late_is_a_column(tmp_path: Path) -> None:
     assert got == [{"id": n, "image": None} for n in range(200)] + rows[200:]
 
 
-def test_kinds_that_differ_become_text(tmp_path: Path) -> None:
+def test_values_of_several_kinds_stay_as_they_are(tmp_path: Path) -> None:
     rows = [
         {"id": 7, "content": "hello", "info": {"n": [1, "x"]}},
         {"id": "07", "content": [{"type": "text"}], "info": {"n": None, "m": True}},
         {"id": 2**70, "content": None, "info": None},
     ]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    assert rows_of(tmp_path) == [
-        {"id": "7", "content": "hello", "info": {"n": ["1", "x"], "m": None}},
-        {"id": "07", "content": '[{"type": "text"}]', "info": {"n": None, "m": True}},
-        {"id": str(2**70), "content": None, "info": None},
+    assert rows_of(tmp_path) == rows
+
+
+def test_one_object_by_ids(tmp_path: Path) -> None:
+    rows = {"x": {"prompt": "p"}, "7": {"prompt": "q"}}
+    (tmp_path / "a.json").write_text(json.dumps(rows), encoding="utf-8")
+    expected = [{"key": "x", "prompt": "p"}, {"key": "7", "prompt": "q"}]
+    assert rows_of(tmp_path, keyed=True) == expected
+    (tmp_path / "a.json").write_text(json.dumps({"x": 1}), encoding="utf-8")
+    with pytest.raises(InputError, match="'x': expected a JSON object, got int"):
+        rows_of(tmp_path, keyed=True)
+
+
+def test_whole_numbers_among_fractions_stay_whole(tmp_path: Path) -> None:
+    rows = [
+        {"id": 1, "x": 0.5, "info": {"n": [7, 2]}},
+        {"id": 2.5, "x": 1.5, "info": {"n": [0.5]}},
+        {"id": True, "x": 2.0, "info": None},
     ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert str(rows_of(tmp_path)) == str(rows)
+    assert next(open_source(SourceConfig(path=str(tmp_path))).tables()).schema.field("x").type == (
+        pa.float64()
+    )
+
+
+def test_text_in_some_rows_and_objects_in_others_are_read_row_by_row(tmp_path: Path) -> None:
+    said = [{"role": "user", "content": "Why?"}]
+    answers: list[Any] = ["plain", {"role": "assistant", "content": "said"}, 7, {"odd": 1}]
+    rows = [{"prompt": said if n % 2 else "Why?", "chosen": answer, "rejected": "no"}
+            for n, answer in enumerate(answers)]  # fmt: skip
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (table,) = open_source(SourceConfig(path=str(tmp_path))).tables()
+    pairs = to_pairs(known_layout("trl").mapping, table, list("wxyz")).to_pylist()
+    assert [each["messages"][0]["content"][0]["text"] for each in pairs] == ["Why?"] * 4
+    chosen = [each["candidates"] and each["candidates"][0]["content"] for each in pairs]
+    assert chosen == [[text_part("plain")], [text_part("said")], None, None]
+    assert [bool(each["defect"]) for each in pairs] == [False, False, True, True]
+    assert "got the number 7, expected a text" in pairs[2]["defect"]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.labeling.read_pairs import ShardTask, read_units, unit_of
+from pipeline.pairs import row_groups
 from pipeline.pairs.mapping_config import MappingConfig
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.row_groups import GroupReader
@@ -91,15 +92,16 @@ def test_rows_beyond_2_gib_that_share_one_picture() -> None:
 @pytest.mark.parametrize(
     ("shared", "size", "count", "expected"),
     [
-        (True, 8 * 2**20, 20, {7, 8}),
+        (True, 2**19, 20, {7, 8}),
         (True, 100_000, 40, {40}),
         (False, 100_000, 40, {32}),
-        (False, 8 * 2**20, 20, {7, 8}),
+        (False, 2**19, 20, {7, 8}),
     ],
 )
 def test_few_rows_are_decoded_at_a_time_where_they_are_large(
-    shared: bool, size: int, count: int, expected: set[int]
+    shared: bool, size: int, count: int, expected: set[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(row_groups, "_BATCH_BYTES", 2**22)
     rows = [small(n, images=[{"bytes": b"x" * size, "path": None}]) for n in range(count)]
     data = shard_bytes(
         rows,

@@ -194,6 +194,33 @@ def _run_commit(options: argparse.Namespace) -> Results:
     return bench_commit(stores, options.rows, options.units, options.rates)
 
 
+def _endpoint_arguments(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--requests", type=int, default=4_000, help="of each case (%(default)s)")
+    add("--at-once", type=int, nargs="+", default=[100, 1_000], help="in flight (100 1000)")
+    add("--latency", type=float, default=1.0, metavar="S", help="of a reply (%(default)s)")
+
+
+def _run_endpoint(options: argparse.Namespace) -> Results:
+    from pipeline.lab.bench.endpoint_bench import bench_endpoint
+
+    return bench_endpoint(options.requests, options.at_once, options.latency)
+
+
+def _review_arguments(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--rows", type=int, default=1_000_000, help="labels of the snapshot (%(default)s)")
+    add("--shards", type=int, default=200, help="that they lie in (%(default)s)")
+    add("--repeats", type=int, default=5, help="of each request (%(default)s)")
+
+
+def _run_review(options: argparse.Namespace) -> Results:
+    from pipeline.lab.bench.review_bench import bench_review
+
+    folder = options.folder / f"review-{options.rows}-{options.shards}"
+    return bench_review(folder, options.rows, options.shards, options.repeats)
+
+
 def _votes_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--seed", type=int, default=1, help="of sampled votes and of the bootstrap (%(default)s)"
@@ -291,6 +318,22 @@ BENCHMARKS = (
         config=None,
         add_arguments=_commit_arguments,
         run=_run_commit,
+    ),
+    Benchmark(
+        name="endpoint",
+        text="what a request to a judge's server costs the worker that sends it",
+        example="--requests 1000 --at-once 100",
+        config=None,
+        add_arguments=_endpoint_arguments,
+        run=_run_endpoint,
+    ),
+    Benchmark(
+        name="review",
+        text="pages of `pairmill review` on a large snapshot: first, next, filtered, a search",
+        example="--rows 100000 --shards 20 --repeats 3",
+        config=None,
+        add_arguments=_review_arguments,
+        run=_run_review,
     ),
     Benchmark(
         name="votes",

@@ -14,7 +14,7 @@ from pipeline.judging.judge_config import JudgeConfig
 from pipeline.lab.bench.label_timeline import full_rate
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.pair_judge import Judge
-from pipeline.labeling.plan import make_plan
+from pipeline.labeling.plan import plan_shards
 from pipeline.labeling.read_pairs import read_units, unit_of
 from pipeline.media.media_store import MediaStore
 from pipeline.pairs.shards import open_input
@@ -89,10 +89,11 @@ class LayoutOnly:
 
 def prompts_of(config: LabelConfig, input_uri: str, engine: Engine | Scorer) -> list[Rendered]:
     """Both prompts of every pair, side by side, in the job's sequence: orders or candidates."""
-    source, _ = open_input(input_uri)
+    source, prefix = open_input(input_uri)
     media = MediaStore([*config.input.media_roots, source.uri], config.judge.media.max_bytes)
     judge = Judge(engine, config.judge, config.engine, media)
-    plan = make_plan(input_uri, Store("/nonexistent"), config.input, config.judge, "raw")
+    nothing = Store("/nonexistent")
+    plan = plan_shards(source, prefix, nothing, config.input, config.judge, "raw")
     prompts: list[Rendered] = []
     for task in plan.tasks:
         for table in read_units(source, task, config.input.mapping(), config.input.unit_bytes):

@@ -32,6 +32,7 @@ LABEL_COLUMNS = (
     "position_consistent",
     "n_votes",
     "cluster",
+    "criteria",
     "pair_hash",
 )
 SAMPLE = "sample"  # the prefix of counts by prompt of sampled rows

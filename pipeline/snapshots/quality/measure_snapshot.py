@@ -13,7 +13,9 @@ from pipeline.runtime.errors import InputError
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.stop import Stop
 from pipeline.snapshots.manifests import find_snapshot, folder_of, read_manifest
+from pipeline.snapshots.quality.audited_accuracy import audited_accuracy
 from pipeline.snapshots.quality.canary_agreement import CANARY, Canary, count_canaries
+from pipeline.snapshots.quality.criteria_counts import criteria_of
 from pipeline.snapshots.quality.gold_agreement import agreement_of
 from pipeline.snapshots.quality.input_columns import SnapshotInput
 from pipeline.snapshots.quality.quality_rates import drift, drift_effect, histograms, rates
@@ -127,6 +129,7 @@ def quality_fields(quality: Quality) -> dict[str, Any]:
         **found,
         "against": quality.drift.against,
         **{name: None if value is None else round(value, 4) for name, value in drift.items()},
+        **({"audited_accuracy": quality.audit.value} if quality.audit else {}),
         "notes": "; ".join(filter(None, (*quality.notes, quality.drift.detail))),
     }
 
@@ -153,7 +156,9 @@ def _measured(
             tally.add(count_canaries(output, canary, judge_id, ranked=ranked, people=people))
         except InputError as error:
             notes.append(str(error))
-    return _quality(manifest, tally, canary, _Before.find(output, against), notes)
+    found = _quality(manifest, tally, canary, _Before.find(output, against), notes)
+    audit = audited_accuracy(output, manifest, people, config.threads) if people.set else None
+    return replace(found, audit=audit)
 
 
 def _progress(reporter: Reporter | None, stop: Stop, total: int) -> Callable[[int], None]:
@@ -196,6 +201,8 @@ def _quality(
         canary=agreement_of(CANARY, tally, canary.input_uri) if canary else None,
         drift=before.drift(measured, bins, judge_id, whole, drift_effect(tally)),
         notes=tuple(notes),
+        bound=manifest.policy.bound if manifest.policy else None,
+        criteria=criteria_of(tally),
     )
 
 

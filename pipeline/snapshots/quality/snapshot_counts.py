@@ -15,6 +15,7 @@ from pipeline.judging.bundle import Format
 from pipeline.judging.judge_cards import judge_of
 from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.errors import InputError
+from pipeline.snapshots.quality.criteria_counts import of_criteria
 from pipeline.snapshots.quality.gold_agreement import of_groups, of_pairs
 from pipeline.snapshots.quality.input_columns import Gold, Sample, SnapshotInput
 from pipeline.snapshots.quality.label_counts import (
@@ -97,6 +98,7 @@ def count_rows(
                     tally.add(of_pairs(GOLD, part, gold, prompts))
                 else:
                     tally.add(of_groups(GOLD, part, gold.to_pylist(), prompts))
+            tally.add(of_criteria(part, gold if column == "gold" else None))
             if path in sample:
                 of_texts = gold if column == "gold" else None
                 tally.add(_sampled(sample[path], part, of_texts))

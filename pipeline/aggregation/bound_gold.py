@@ -1,0 +1,136 @@
+"""The labels that an error bound is tested on: of gold pairs that calibrate nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.aggregation.labeler import Labeler
+from pipeline.aggregation.relabel import Relabeler
+from pipeline.gold.people import People
+from pipeline.gold.roles import tests_bounds
+from pipeline.judging.votes import Vote
+from pipeline.pairs.prompts import cluster_number
+from pipeline.parts.label_index import LabelIndex
+from pipeline.parts.part_files import read_part
+from pipeline.runtime.digest import digest
+from pipeline.runtime.errors import InputError
+from pipeline.stats.arrays import Floats, Ints
+from pipeline.store.object_store import Store
+from schemas.error_bounds import Loss
+from schemas.gold import DrawnPair
+from schemas.labels import Status
+
+_PARTS = 64  # of the corpus, to know its confidences by: some 30,000 pairs
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Preferences that people have checked.
+
+    Attributes:
+        scores: their confidence.
+        wrong: 1 where people disagree.
+        clusters: of their prompts.
+        weights: 1 / the probability with which the pair was drawn.
+        drawn: pairs of the set that are kept for tests, ``answered`` of them decided by people;
+            ``cannot_say`` and ``disputed`` among these.
+        unlabelled: answered pairs of which the judge has no votes.
+    """
+
+    scores: Floats
+    wrong: Ints
+    clusters: Ints
+    weights: Floats
+    drawn: int
+    answered: int
+    cannot_say: int
+    disputed: int
+    unlabelled: int
+
+
+def checked_labels(people: People, index: LabelIndex, labeler: Labeler, loss: Loss) -> Checked:
+    """The labels of a judge about the pairs of a set that are kept for tests.
+
+    Args:
+        people: a set's answers.
+        index: of the judge's votes.
+        labeler: decides them.
+        loss: what of ties that people see.
+
+    Raises:
+        InputError: a label has no confidence, or stored votes are damaged.
+        StorageError: the store fails.
+    """
+    assert people.set is not None
+    assert people.consensus is not None
+    found: list[tuple[float, int, int, float]] = []
+    drawn = answered = cannot_say = disputed = unlabelled = 0
+    pairs = list(_probabilities(people))
+    rows = index.find_many(pair.pair_hash for pair, _ in pairs)
+    for pair, probability in pairs:
+        row = rows.get(pair.pair_hash)
+        cluster = cluster_of_pair(pair, row["cluster"] if row else None)
+        if not tests_bounds(people.set.name, cluster):
+            continue
+        drawn += 1
+        cannot_say += pair.pair_hash in people.consensus.cannot_say
+        said = people.gold.get(pair.pair_hash)
+        if said is None:
+            continue
+        answered += 1
+        disputed += pair.pair_hash in people.consensus.disputed
+        if row is None:
+            unlabelled += 1
+            continue
+        votes = [Vote.from_row(vote) for vote in row["votes"]]
+        if not votes:
+            continue
+        label = labeler.decide(votes, row["rubric"])
+        if label.status is not Status.LABELED or (loss == "sided" and said == "tie"):
+            continue
+        if label.confidence is None:
+            raise InputError(
+                "policy.max_error: preferences of this judge have no confidence; fit one with "
+                "pairmill calibrate first"
+            )
+        found.append((label.confidence, int(said != label.preference), cluster, 1 / probability))
+    columns = np.array(found, np.float64).reshape(-1, 4).T
+    clusters = np.array([each[2] for each in found], np.int64)
+    counts = (drawn, answered, cannot_say, disputed, unlabelled)
+    return Checked(columns[0], columns[1].astype(np.int64), clusters, columns[3], *counts)
+
+
+def cluster_of_pair(pair: DrawnPair, cluster: str | None) -> int:
+    """What a pair is alike with; itself alone where no label states it."""
+    return cluster_number(cluster or pair.cluster or digest("alone", pair.pair_hash))
+
+
+def corpus_scores(output: Store, parts: Sequence[str], labeler: Labeler) -> Floats:
+    """The confidence of the preferences in a sample of parts, the same for the same parts.
+
+    Raises:
+        InputError: a part is damaged.
+        StorageError: the store fails.
+    """
+    relabeler, found = Relabeler(labeler), []
+    for key in sorted(parts, key=digest)[:_PARTS]:
+        table = relabeler.table(read_part(output, key))
+        rows = zip(table["status"].to_pylist(), table["confidence"].to_pylist(), strict=True)
+        found += [score for status, score in rows if status == Status.LABELED and score is not None]
+    return np.array(found, np.float64)
+
+
+def _probabilities(people: People) -> Iterator[tuple[DrawnPair, float]]:
+    """The pairs of a set, each with the probability that any of its draws takes it."""
+    assert people.set is not None
+    missed: dict[str, float] = {}
+    for draw in people.set.draws:
+        for pair in draw.pairs:
+            if pair.probability is not None:
+                missed[pair.pair_hash] = missed.get(pair.pair_hash, 1.0) * (1 - pair.probability)
+    for pair_hash, pair in sorted(people.set.pairs.items()):
+        if pair_hash in missed:
+            yield pair, 1 - missed[pair_hash]

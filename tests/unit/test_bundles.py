@@ -69,6 +69,40 @@ def test_a_shipped_bundle_is_sound(name: str) -> None:
     assert set(checked.outcomes) <= {"verdict", "malformed", "refused", "out_of_range"}
 
 
+ODD: dict[str, Row] = {
+    # Marks that are special to regular expressions, literals that begin alike, one inside another.
+    "marks": {
+        "reply": {
+            "think": "tags",
+            "at": "after",
+            "wrap": "(?:$ {} ^|.*)",
+            "choice": {"<A+": "a", "<A++": "b", "\\A": "tie", "[<A+]": "good"},
+        }
+    },
+    # A slot for each candidate and criterion, negative scores, and no text behind a slot.
+    "criteria": {
+        "reply": {
+            "think": "free",
+            "at": "last",
+            "wrap": "{criterion} of {letter} is {}",
+            "score": "-20..5 real",
+            "each": True,
+            "crit": ["Tone", "Tone of voice", "R&D (all)"],
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_grammars_of_a_user_are_sound(tmp_path: Path, name: str) -> None:
+    folder = bundle_at(tmp_path / name, **ODD[name])
+    (tmp_path / name / "transcripts.jsonl").unlink()
+    bundle = load_bundle(JudgeConfig(bundle=folder, allow_experimental=True).bundle)
+    checked = check_bundle(bundle, folder_of(folder), hostile=400, timed=False)
+    assert checked.problems == ["no transcripts.jsonl: expected replies and what each says"]
+    assert checked.outcomes["verdict"] > 0
+
+
 def test_bundles_that_no_reply_is_known_of_say_so() -> None:
     unseen = {name for name in WRITING if not load_bundle(name).verified}
     assert unseen == {"json-scores", "llava-critic-r1", "rubric-json"}

@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 
 from pipeline.aggregation.calibrate import calibrate
-from pipeline.engines.model_version import model_version
 from pipeline.gold.people import read_people
-from pipeline.judging.judge_cards import find_judge
+from pipeline.labeling.known_judge import known_judge
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.steps import new_run_id
@@ -30,11 +29,12 @@ def _options(parser: Parser) -> None:
 
 def _run(call: Call[PipelineConfig]) -> int:
     options, config = call.options, call.config()
-    version, output = model_version(config.judge.model, config.engine), Store(options.output)
+    output = Store(options.output)
+    _, known = known_judge(config, output, call.reporter.note)
     with writer_lease(output, new_run_id(), config.lease_s, call.reporter) as lease:
         calibrate(
             config.judge,
-            find_judge(output, config.judge, version, config.engine.kind).judge_id,
+            known.judge_id,
             config.input,
             options.input,
             options.output,

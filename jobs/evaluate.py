@@ -23,6 +23,7 @@ from pipeline.labeling.preview.show_preview import add_preview_option, show_prev
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.errors import ConfigError
+from pipeline.runtime.printable import printable
 from pipeline.runtime.reporter import Reporter
 from pipeline.store.object_store import Store
 
@@ -72,7 +73,7 @@ def _run(call: Call[PipelineConfig]) -> int:
     store_report(report, result.rows, output, folder)
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140)
     print_report(report, console)
-    console.print(f"written to {output.path(folder)}", soft_wrap=True, highlight=False)
+    console.out(printable(f"written to {output.path(folder)}"), highlight=False)
     if result.failures:
         raise result.failures[0]
     return 0

@@ -19,6 +19,9 @@ def _options(parser: Parser) -> None:
         "repack: put a reward model's head where vLLM loads it from")  # fmt: skip
     add("what", metavar="BUNDLE|SRC", help="a shipped bundle's name, or a folder; a checkpoint")
     add("target", metavar="DST", nargs="?", type=Path, help="of repack: a new folder")
+    add("--head", metavar="NAME",
+        help="of repack: the head's name in SRC, such as reward_head, where it is\n"
+        "none of v_head, v_head.summary, value_head and score")  # fmt: skip
     add("--hostile", type=int, default=HOSTILE, metavar="N", help=f"replies read ({HOSTILE:,})")
     add("--seed", type=int, default=0, metavar="N", help="of the hostile replies (default 0)")
 
@@ -68,7 +71,7 @@ def _check(call: Call[PipelineConfig]) -> int:
 def _repack(call: Call[PipelineConfig], source: Path, target: Path) -> int:
     from pipeline.engines.head_repacking import repack
 
-    done = repack(source, target)
+    done = repack(source, target, call.options.head)
     for name, (before, shape) in done.head.items():
         call.reporter.event("head", {"tensor": name, "was": before, "shape": list(shape)})
     files = {"linked": done.linked, "copied": done.copied, "without the head": done.rewritten}

@@ -12,7 +12,12 @@ from pipeline.labeling.preview.show_preview import (
     note_first_pair,
     show_preview,
 )
-from pipeline.labeling.reopening import add_retry_option, parse_reasons
+from pipeline.labeling.reopening import (
+    add_rerender_option,
+    add_retry_option,
+    parse_kinds,
+    parse_reasons,
+)
 from pipeline.labeling.run_budget import add_budget_options, budget_settings
 from pipeline.labeling.sample_plan import add_sample_options, sample_of
 from pipeline.nightly.pipeline_config import PipelineConfig
@@ -28,6 +33,7 @@ def _options(parser: Parser) -> None:
     add("--input", metavar="URI", required=True, help="folder of pair shards, or one shard")
     add("--output", metavar="URI", required=True, help="where labels go")
     add_retry_option(parser)
+    add_rerender_option(parser)
     add("--dry-run", action="store_true", help="print the plan and what it will cost, and stop")
     add_preview_option(parser)
     add_sample_options(parser)
@@ -49,6 +55,7 @@ def _run(call: Call[PipelineConfig]) -> int:
             call.reporter,
             dry_run=options.dry_run,
             retries=parse_reasons(options.retry_quarantined),
+            rerender=parse_kinds(options.rerender),
             stop=stop,
             read_published=live_shards,
             sample=sample,

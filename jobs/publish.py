@@ -6,12 +6,12 @@ import argparse
 import sys
 from typing import Any
 
-from pipeline.engines.model_version import model_version
-from pipeline.judging.judge_cards import find_judge
+from pipeline.labeling.known_judge import known_judge
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.retention.retain_snapshots import retain
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.errors import BLOCKED, ConfigError
+from pipeline.runtime.printable import printable
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import new_run_id
 from pipeline.snapshots.gate import gate_for
@@ -164,8 +164,7 @@ def _labels(options: argparse.Namespace, config: PipelineConfig, output: Store) 
     by = {"policy": config.policy, "calibration": options.calibration}
     if options.judge or "judge" not in config.model_fields_set:
         return {"judge": options.judge, **by}
-    version = model_version(config.judge.model, config.engine)
-    known = find_judge(output, config.judge, version, config.engine.kind)
+    _, known = known_judge(config, output)
     return {"judge": known.judge_id, "votes": config.judge.votes, **by}
 
 
@@ -174,7 +173,7 @@ def _report(done: Publication, output: Store, reporter: Reporter) -> None:
     if (summary := gate_summary(done.manifest)) and done.live:
         reporter.note(summary)
     elif summary:
-        sys.stderr.write(f"{summary}\n")
+        sys.stderr.write(printable(f"{summary}\n"))
 
 
 COMMAND = Command(

@@ -27,7 +27,7 @@ def judge(
 
     Returns:
         Rows of labels v2 in the same order, each with every vote; a row that cannot be judged is
-        quarantined with its reason. There is no running event loop in the caller's thread.
+        quarantined with its reason.
 
     Raises:
         PairmillError: the configuration cannot be used, or the engine does not start.

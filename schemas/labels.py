@@ -60,6 +60,10 @@ CRITERION = pa.struct([("name", pa.string()), ("scores", pa.list_(pa.float64()))
 # where a pair has nothing of the kind, and in votes of labels v1. It is outside of the judge's id.
 RENDERING = pa.struct([(kind, pa.int32()) for kind in ("text", "image", "video", "ending")])
 
+# Something in a row that few rows have and that a part of the code alone shows, such as a picture
+# with transparency ("image.alpha"), and the version of that code; beside the kinds of RENDERING.
+SHOWN_KIND = pa.struct([("kind", pa.string()), ("version", pa.int32())])
+
 _VOTE_V1 = [
     # The candidates in the order shown: "ab" or "ba" of a pair; of more candidates a
     # permutation such as "dcba"; "a" of a single one.
@@ -148,12 +152,15 @@ LABELS = versioned(
             # The rubric that the row was asked by, as JSON, where it has one of its own: its
             # criteria, and their weights, which changed no vote. Null: by the judge's.
             ("rubric", pa.string()),
+            # What the row has of these, as the votes that count were shown it; null where that is
+            # not known, as of votes of earlier versions.
+            ("shown_kinds", pa.list_(SHOWN_KIND)),
         ]
     ),
 )
 
 # Columns that parts of labels v2 may lack: they are null then.
-ADDED = ("cluster", "rubric")
+ADDED = ("cluster", "rubric", "shown_kinds")
 
 
 def labels_v2(table: pa.Table, columns: Sequence[str] | None = None) -> pa.Table:

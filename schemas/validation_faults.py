@@ -6,6 +6,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 _SHOWN = 4
+# Sections whose values may be secrets of somebody who put them there.
+_HIDDEN = {"env", "hooks", "extra"}
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
@@ -18,6 +20,8 @@ def fault_text(error: ErrorDetails) -> str:
         return f"{where}: {error['ctx']['error']}"
     known = error["type"] not in _UNKNOWN
     expected = error["msg"].removeprefix("Input should be ") if known else "no such field"
+    if _HIDDEN.intersection(error["loc"]):
+        return f"{where}: got {type(error['input']).__name__}, expected {expected}"
     return f"{where}: got {error['input']!r:.100}, expected {expected}"
 
 

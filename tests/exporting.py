@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from jobs.export import main
 from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.votes import Vote
-from pipeline.labeling.pair_judge import label_row
+from pipeline.labeling.pair_judge import _by_gold, label_row
 from pipeline.pairs.shards import shard_key
 from pipeline.parts.commit import commit_part
 from pipeline.parts.units import Unit
@@ -31,7 +31,7 @@ from tests.publishing import QUIET, SMALL
 from tests.shards import hash_of, pair, shard_bytes
 
 Row = dict[str, Any]
-Votes = list[Vote] | None
+Votes = list[Vote] | Literal["gold"] | None
 
 FOR_A = [scored("ab", 9, 2), scored("ba", 9, 2)]
 FOR_B = [scored("ab", 3, 8), scored("ba", 3, 8)]
@@ -71,7 +71,7 @@ class Corpus:
         Args:
             name: of the shard.
             rows: as pairs v1.
-            votes: of each row.
+            votes: of each row; ``gold`` of one whose label is its gold value.
             stored: the shard, where it holds the rows in foreign columns.
         """
         self.source.put(name, stored or shard_bytes(rows))
@@ -84,8 +84,12 @@ class Corpus:
             where = {"shard": name, "unit": unit.name, "row": number}
             where |= {"judge_id": self.made.judge_id, "run_id": "run"}
             hashed = None if cast is None else hash_of(row, Path(self.source.uri))
-            decision = BROKEN if cast is None else labeler.decide(cast)
-            labels.append(label_row(row, where, hashed, decision, cast or [], labeler.policy_id))
+            if cast == "gold":
+                label = _by_gold(row, where, "candidate b is empty", str(hashed), labeler.policy_id)
+            else:
+                decision = BROKEN if cast is None else labeler.decide(cast)
+                label = label_row(row, where, hashed, decision, cast or [], labeler.policy_id)
+            labels.append(label)
         assert commit_part(self.output, self.made.judge_id, unit, labels)
         self.pairs[name], self.labels[name] = rows, labels
 

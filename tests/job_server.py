@@ -24,14 +24,27 @@ _START_SECONDS = 120
 
 @dataclass(frozen=True)
 class JobServer:
-    """A head node with a job server: its URL, and its temporary folder."""
+    """A head node with a job server.
+
+    Attributes:
+        url: its URL.
+        folder: its temporary folder.
+        jobs: variables that jobs have in place of those of workers.
+    """
 
     url: str
     folder: Path
+    jobs: Mapping[str, str]
+
+    def entrypoint(self, module: str, arguments: list[str]) -> list[str]:
+        """The command of a job."""
+        variables = [f"{name}={value}" for name, value in self.jobs.items()]
+        return [*(["env", *variables] if variables else []), "python", "-m", module, *arguments]
 
     def submit(self, module: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
         """``ray job submit -- python -m module …``; waits for the job, whose logs it prints."""
-        return self.job("submit", "--working-dir", ".", "--", "python", "-m", module, *arguments)
+        command = self.entrypoint(module, arguments)
+        return self.job("submit", "--working-dir", ".", "--", *command)
 
     def job(self, action: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """``ray job <action>``."""
@@ -42,16 +55,25 @@ class JobServer:
 
 
 @contextlib.contextmanager
-def job_server(environment: Mapping[str, str]) -> Iterator[JobServer]:
-    """A head node of two CPUs whose jobs and workers have these variables in their environment."""
-    server, process = start_or_retry(lambda: _start(environment))
+def job_server(
+    environment: Mapping[str, str], jobs: Mapping[str, str] | None = None
+) -> Iterator[JobServer]:
+    """A head node of two CPUs.
+
+    Args:
+        environment: variables of its jobs and workers.
+        jobs: those that jobs have in place of them.
+    """
+    server, process = start_or_retry(lambda: _start(environment, jobs or {}))
     try:
         yield server
     finally:
         _end(process, server.folder)
 
 
-def _start(environment: Mapping[str, str]) -> tuple[JobServer, subprocess.Popen[bytes]]:
+def _start(
+    environment: Mapping[str, str], jobs: Mapping[str, str]
+) -> tuple[JobServer, subprocess.Popen[bytes]]:
     folder = Path(tempfile.mkdtemp(prefix="ray-test-", dir="/tmp"))
     port = free_port()
     command = [RAY, "start", "--head", "--block", "--num-cpus=2", "--num-gpus=1"]
@@ -63,7 +85,7 @@ def _start(environment: Mapping[str, str]) -> tuple[JobServer, subprocess.Popen[
         process = subprocess.Popen(
             command, stdout=log, stderr=log, env=_environment(environment), start_new_session=True
         )
-    server = JobServer(f"http://127.0.0.1:{port}", folder)
+    server = JobServer(f"http://127.0.0.1:{port}", folder, jobs)
     try:
         wait_until(lambda: process.poll() is not None or _takes_jobs(server.url), _START_SECONDS)
         assert process.poll() is None, f"it ended with exit code {process.poll()}"

@@ -36,6 +36,8 @@ class Key:
 ADMIN = Key("admin-key", "admin-secret-2b7e151628aed2a6")
 # What the job needs: to list, to read input and output, to write the output. No right to delete.
 JOB = Key("job-key", "job-secret-abf7158809cf4f3c")
+# The same, for workers that are kept to less by `tests.policy_gate`.
+WORKER = Key("worker-key", "worker-secret-09cf4f3c4762ab1d")
 # What pairmill clean needs, under a prefix of its own: as the job, and to delete.
 CLEANER = Key("cleaner-key", "cleaner-secret-15ca71be2b73aef0")
 READER = Key("reader-key", "reader-secret-762e7160f38b4da5")
@@ -143,6 +145,7 @@ def _start() -> _Running:
 def _identities() -> list[dict[str, Any]]:
     read, write = ["Read:judge/in/*", "Read:judge/out/*"], ["Write:judge/out/*"]
     actions = {ADMIN: ["Admin"], JOB: ["List:judge", *read, *write], READER: ["List:judge", *read]}
+    actions[WORKER] = actions[JOB]
     actions[CLEANER] = ["List:judge", "Read:judge/cleaned/*", "Write:judge/cleaned/*"]
     return [
         {

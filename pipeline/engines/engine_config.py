@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.runtime.config_file import Frozen
+from pipeline.runtime.config_file import Frozen, without_secret_names
 
 # Arguments of vLLM's engine (0.26 to 0.32) that are known to concern speed and resources alone.
 # Whatever else there is may change verdicts, or run somebody's code: it belongs to `judge.model`.
@@ -224,6 +224,7 @@ class EngineConfig(Frozen):
                 f"args {wrong} can change verdicts, or are not known not to: set them under "
                 "judge.model (or judge.model.args), where they are part of the judge's identity"
             )
+        without_secret_names(self.env)
         if wrong := sorted(name for name in self.env if not name.startswith(SPEED_ENV)):
             raise ValueError(
                 f"env {wrong} can change verdicts, or are not known not to: set them under "

@@ -2,13 +2,14 @@
 
 Training tools keep the head of a reward model in a file of its own, or under names of their own;
 vLLM reads neither, and starts without a word. Known are ``v_head.summary`` (TRL, LLaMA-Factory),
-``value_head`` and ``score``, each a linear layer to one number.
+``value_head`` and ``score``; any other is named. Each is a linear layer to one number.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ HEAD_FILE = "reward_head.safetensors"
 _APART = ("value_head.safetensors", "v_head.safetensors")
 _PICKLED = ("value_head.bin", "v_head.bin", "value_head.pt")
 _KNOWN = ("v_head.summary", "v_head", "value_head", "score", "language_model.score", "model.score")
+_LIKE_A_HEAD = re.compile(r"(?<!lm_)head\.|score|reward|\brm\b|regress", re.IGNORECASE)
 _FOR_VLLM = frozenset(
     {"qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen2", "qwen3", "llama", "mistral", "gemma2", "gemma3"}
 )
@@ -46,7 +48,7 @@ class Repacked:
     rewritten: tuple[str, ...]
 
 
-def repack(source: Path, target: Path) -> Repacked:
+def repack(source: Path, target: Path, head: str | None = None) -> Repacked:
     """Writes a checkpoint with its head where vLLM loads it from.
 
     Files that stay as they are become hard links where the file system has them, copies elsewhere;
@@ -55,6 +57,7 @@ def repack(source: Path, target: Path) -> Repacked:
     Args:
         source: the folder of a checkpoint in safetensors.
         target: a folder that does not exist yet.
+        head: the head's name there, such as ``reward_head``; by default one of those known.
 
     Raises:
         InputError: the checkpoint is none that this knows, or needs no repacking.
@@ -63,7 +66,7 @@ def repack(source: Path, target: Path) -> Repacked:
         raise InputError(f"{target}: exists already; expected the name of a new folder")
     config = _config(source)
     files = _tensors(source)
-    found, tensors = _head(source, files)
+    found, tensors = _named_head(source, files, head) if head else _head(source, files)
     hidden = (config.get("text_config") or config).get("hidden_size")
     renamed = _renamed(source, found, tensors, head_prefix(config["model_type"]), hidden)
     dropped = {old for old, _ in renamed.values()}
@@ -115,13 +118,33 @@ def _head(source: Path, files: Mapping[str, Path]) -> tuple[str, dict[str, Tenso
     names = sorted({_head_name(name) for name in tensors} - {""})
     if len(names) == 1:
         return names[0], tensors
+    alike = sorted({n.rpartition(".")[0] for n in files if _LIKE_A_HEAD.search(n)})
     pickled = [name for name in _PICKLED if (source / name).is_file()]
     advice = f"; {pickled[0]} is pickled: convert it to safetensors first" if pickled else ""
+    if alike and not names:
+        advice += f"; --head names another one: is it {' or '.join(alike[:4])}?"
     raise InputError(
         f"{source}: {'several heads: ' + ', '.join(names) if names else 'no head'}; expected one "
         f"of {', '.join(_KNOWN)}, a linear layer to one number, in the checkpoint or in "
         f"{_APART[0]}{advice}"
     )
+
+
+def _named_head(
+    source: Path, files: Mapping[str, Path], head: str
+) -> tuple[str, dict[str, Tensor]]:
+    """A head by its name: among the checkpoint's tensors, or in a file beside them."""
+    from safetensors.torch import load_file
+
+    wanted = {f"{head}.weight", f"{head}.bias"}
+    tensors = {name: read_tensor(files, name) for name in files if name in wanted}
+    listed = {path.name for path in files.values()}
+    for path in sorted(source.glob("*.safetensors")):
+        if path.name not in listed:
+            tensors |= {n: t for n, t in load_file(path).items() if n in wanted}
+    if not tensors:
+        raise InputError(f"{source}: no tensor {head}.weight in any of its *.safetensors files")
+    return head, tensors
 
 
 def _head_name(tensor: str) -> str:

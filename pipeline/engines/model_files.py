@@ -6,12 +6,15 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 from pipeline.runtime.digest import digest
+from pipeline.runtime.errors import ConfigError
 
 # Weights in formats that no engine loads where there are safetensors, and what indexes them.
 _OTHER_WEIGHTS = (
     *("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.ot", "*.gguf"),
     "*.bin.index.json",
 )
+# Of these, what loading can run code of.
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 # Documentation, and what training leaves behind: neither an engine nor a tokenizer reads it.
 _NEVER_READ = (
     *("readme*", "license*", "licence*", "notice*", "citation*", "use_policy*", "requirements.txt"),
@@ -42,6 +45,21 @@ def verdict_files(names: Iterable[str]) -> list[str]:
     safe = any(name.endswith(".safetensors") for name in of_model)
     ignored = (*_NEVER_READ, *(_OTHER_WEIGHTS if safe else ()))
     return [name for name in of_model if not _matches(name, ignored)]
+
+
+def refuse_pickles(model: str, names: Iterable[str]) -> None:
+    """Checks that a model's weights can be read without unpickling them.
+
+    Raises:
+        ConfigError: they are pickles, and there are no others.
+    """
+    weights = [name for name in verdict_files(names) if _matches(name, _PICKLES)]
+    if weights:
+        raise ConfigError(
+            f"judge.model.name: {model} has its weights as pickles alone ({weights[0]}), which can "
+            "run code when they are loaded; expected *.safetensors: convert them on a machine "
+            "where that may happen, or take another revision"
+        )
 
 
 def files_digest(hashes: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from pipeline.engines.engine import model_path
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.engine_registry import engine_kind
 from pipeline.engines.hub_files import HUB_ERRORS, hub_hashes
-from pipeline.engines.model_files import files_digest, model_files, verdict_files
+from pipeline.engines.model_files import files_digest, model_files, refuse_pickles, verdict_files
 from pipeline.judging.judge_config import ModelConfig
 from pipeline.judging.judge_identity import ModelVersion
 from pipeline.runtime.errors import ConfigError
@@ -33,7 +33,8 @@ def model_version(model: ModelConfig, engine: EngineConfig) -> ModelVersion:
     says that they are.
 
     Raises:
-        ConfigError: the model does not exist, or the hub does not return its newest commit.
+        ConfigError: the model does not exist, has pickled weights alone, or the hub does not return
+            its newest commit.
         EngineStartError: the server does not serve it.
         EndpointError: the server refuses to say, or cannot be reached.
     """
@@ -45,6 +46,7 @@ def model_version(model: ModelConfig, engine: EngineConfig) -> ModelVersion:
             raise ConfigError(f"judge.model.name: {path} has no config.json; is it a model?")
         names = model_files(each.name for each in path.iterdir() if each.is_file())
         try:
+            refuse_pickles(model.name, names)
             return _of_files(FileHashes(user_cache()).of(path / name for name in names))
         except OSError as error:
             raise ConfigError(f"judge.model.name: {path} cannot be read ({error})") from error
@@ -56,7 +58,21 @@ def model_version(model: ModelConfig, engine: EngineConfig) -> ModelVersion:
     except HUB_ERRORS as error:
         logger.info("%s, %s: the hub states no hashes of its files: %s", model.name, commit, error)
         hashes = {}
+    refuse_pickles(model.name, hashes)
     return _of_files(hashes, commit) if hashes else ModelVersion.named(f"commit:{commit}")
+
+
+def hub_commit(model: ModelConfig, engine: EngineConfig) -> str | None:
+    """The commit of a model on the hub; None where its weights are elsewhere.
+
+    Raises:
+        ConfigError: the hub does not return it.
+    """
+    path = Path(model_path(model.name))
+    elsewhere = engine_kind(engine.kind).weights == "server" or path.is_dir()
+    if elsewhere or path.is_absolute() or model.name.startswith("."):
+        return None
+    return _commit(model)
 
 
 def _of_server(model: ModelConfig, engine: EngineConfig) -> ModelVersion:

@@ -13,7 +13,6 @@ from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.relabel import Relabeler
 from pipeline.engines.engine import Layout
-from pipeline.engines.model_version import model_version
 from pipeline.evaluation.benchmarks.benchmark import Benchmark
 from pipeline.evaluation.benchmarks.benchmark_files import Request
 from pipeline.evaluation.benchmarks.benchmark_shards import load_benchmark
@@ -22,7 +21,7 @@ from pipeline.evaluation.controls import Control, check_control, write_control
 from pipeline.evaluation.evaluation_measures import Family
 from pipeline.gold.gold_rows import gold_rows, has_gold, write_first
 from pipeline.gold.people import NOBODY, GoldConfig, People, read_people
-from pipeline.judging.judge_cards import find_judge
+from pipeline.labeling.known_judge import known_judge
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.label_run import label
 from pipeline.labeling.plan import plan_shards
@@ -110,8 +109,8 @@ def evaluate(config: LabelConfig, task: Task, output_uri: str, reporter: Reporte
     controls = [check_control(name, config.judge) for name in task.controls]
     output = Store(output_uri)
     config, input_uri, read = gold_input(config, task, output)
-    version = model_version(config.judge.model, config.engine)
-    card = find_judge(output, config.judge, version, config.engine.kind).card
+    config, known = known_judge(config, output, reporter.note)
+    card = known.card
     with ExitStack() as session:
         runs = _Runs(config, output, card, reporter, session)
         people = read_people(output, task.gold)

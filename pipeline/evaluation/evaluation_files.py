@@ -11,6 +11,8 @@ from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.evaluation.evaluation_page import evaluation_page
 from pipeline.evaluation.evaluation_plots import evaluation_plots
 from pipeline.evaluation.evaluation_tables import INTERVALS, sections, summary
+from pipeline.runtime.markdown_table import table_row
+from pipeline.runtime.printable import printable
 from pipeline.store.object_store import Store
 
 
@@ -44,12 +46,8 @@ def markdown(report: Mapping[str, Any], pictures: Sequence[str]) -> str:
     lines += [INTERVALS, ""]
     for section in sections(report):
         lines += [f"## {section.title}", "", *([section.note, ""] if section.note else [])]
-        lines.append(_row(section.header))
-        lines.append(_row([":--", *["--:"] * (len(section.header) - 1)]))
-        lines += [*map(_row, section.rows), ""]
+        lines.append(table_row(section.header))
+        lines.append(table_row([":--", *["--:"] * (len(section.header) - 1)]))
+        lines += [*map(table_row, section.rows), ""]
     lines += [f"![{name.rpartition('/')[2].rpartition('.')[0]}]({name})" for name in pictures]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return printable("\n".join(lines)).rstrip() + "\n"

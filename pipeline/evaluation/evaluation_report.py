@@ -222,8 +222,9 @@ def _warnings(result: Evaluated, prompts: int) -> list[str]:
         )
     if prompts < LEAST_PROMPTS:
         found.append(
-            f"intervals are not measured: the {len(result.rows)} pairs are of {prompts} different "
-            f"prompts, expected {LEAST_PROMPTS} or more, since pairs of one prompt are alike"
+            "intervals of shares are wide, and others are not measured: the "
+            f"{len(result.rows)} pairs are of {prompts} different prompts, expected "
+            f"{LEAST_PROMPTS} or more, since pairs of one prompt are alike"
         )
     return found
 

@@ -20,9 +20,9 @@ from schemas.quality import AGREEMENT_LABELS
 # What intervals mean, and what is right; for above the tables.
 INTERVALS = (
     "Intervals hold 95 %, pairs of one prompt counting together: Wilson's of shares, else "
-    "bootstrap percentiles over prompts; none where a figure is of fewer than "
-    f"{LEAST_PROMPTS} prompts. A row is right if its label is the gold one, ties included; "
-    "abstained and quarantined rows are never right."
+    f"bootstrap percentiles over prompts. Of fewer than {LEAST_PROMPTS} prompts only shares have "
+    "one, for which each prompt counts as one pair. A row is right if its label is the gold one, "
+    "ties included; abstained and quarantined rows are never right."
 )
 _SLICES = {"source": "By source", "category": "By category", "format": "By format and candidates"}
 
@@ -62,11 +62,11 @@ def sections(report: Mapping[str, Any]) -> list[Section]:
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:
     """Prints a report's tables and warnings."""
-    console.print(f"[bold]{escape(summary(report))}[/bold]", soft_wrap=True)
+    console.print(f"[bold]{escape(printable(summary(report)))}[/bold]", soft_wrap=True)
     for section in sections(report):
         table = Table(title=section.title, title_justify="left", header_style="bold")
         for index, name in enumerate(section.header):
-            table.add_column(escape(name), justify="right" if index else "left")
+            table.add_column(escape(printable(name)), justify="right" if index else "left")
         for row in section.rows:
             table.add_row(*(escape(printable(cell)) for cell in row))
         console.print(table)

@@ -13,6 +13,8 @@ from pipeline.export.export_rules import MEANINGS
 from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.export.label_noise import MOST_EPSILON, MOST_HALF_WIDTH
 from pipeline.export.trainer_format import Layout
+from pipeline.runtime.markdown_table import table_row
+from pipeline.runtime.printable import printable
 from schemas.manifest import Manifest, SnapshotPolicy
 from schemas.quality import RATES, Quality
 
@@ -49,7 +51,7 @@ def card_of(
     ]
     text = "\n\n".join(f"## {title}\n\n{''.join(lines).strip()}" for title, lines in sections)
     note = f"{config.card.note.strip()}\n\n" if config.card.note.strip() else ""
-    return f"---\n{header}---\n\n# {_title(record, config.card)}\n\n{note}{text}\n"
+    return printable(f"---\n{header}---\n\n# {_title(record, config.card)}\n\n{note}{text}\n")
 
 
 def _title(record: ExportRecord, card: CardConfig) -> str:
@@ -224,8 +226,4 @@ def _license(card: CardConfig) -> Iterator[str]:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(_cell(cell) for cell in line)} |\n" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return "".join(f"{table_row(line)}\n" for line in lines)

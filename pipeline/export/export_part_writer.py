@@ -14,16 +14,17 @@ from pipeline.export.export_file import RowFile
 from pipeline.export.export_media import ExportMedia, MediaDropped, MisjoinedError
 from pipeline.export.export_parts import RECEIPT_VERSION, ExportPart, PartReceipt, PartSpec, Piece
 from pipeline.export.joined_rows import Row, joined_rows, misjoined
-from pipeline.export.labeled_example import Answer, Example
+from pipeline.export.labeled_example import Answer, Example, confidence_of
 from pipeline.export.ranked_rows import RankedRows, place_of
 from pipeline.pairs.contents import Message, Part, media_of, question_parts
 from pipeline.pairs.prompts import cluster_key
 from pipeline.runtime.errors import InputError
+from schemas.labels import BY_GOLD
 from schemas.pairs import GOLD_VALUES
 
 _LABEL_COLUMNS = (
     *("label_id", "pair_hash", "status", "preference"),
-    *("margin", "scores", "confidence", "p_a", "cluster", "rubric"),
+    *("margin", "scores", "confidence", "p_a", "cluster", "rubric", "decided_by"),
 )
 
 
@@ -144,7 +145,8 @@ class _Writing:
         if reason is not None:
             self._drop(reason)
             return
-        if self.spec.shape.soft and label["preference"] is not None and label["p_a"] is None:
+        decided = label["preference"] is not None and label["decided_by"] != BY_GOLD
+        if self.spec.shape.soft and decided and label["p_a"] is None:
             raise InputError(
                 f"{pair['pair_id']}: export.soft_labels: its label has no calibrated probability "
                 "p_a; publish a snapshot whose labels are all derived with the calibration"
@@ -158,7 +160,7 @@ class _Writing:
             label=label,
             source=pair["source"],
             split=self._split(pair),
-            tier=selection.tier_of(label["confidence"] or 0.0) or "",
+            tier=selection.tier_of(confidence_of(label)) or "",
         )
         self._write_rows(example)
         self._count(example, sign)
@@ -201,6 +203,9 @@ class _Writing:
             return rules.HAS_IMAGES
         if media_of(asked, "video") and not format_.videos and not strip:
             return rules.HAS_VIDEOS
+        same = label["decided_by"] == BY_GOLD and equal_candidates(pair)
+        if same and not format_.ties:  # trainers learn nothing of it, and some refuse it
+            return rules.SIMILAR
         if format_.alternating and not _alternates(pair["messages"]):
             return rules.TURNS
         balance = self.spec.balance
@@ -235,7 +240,7 @@ class _Writing:
         """Counts a preference, and whether people share it, for the noise of labels."""
         receipt, p = self.receipt, example.p_chosen
         preferred, stated = example.label["preference"], 0.0 if p is None else 1 - p
-        if preferred is None:  # a single score, or a ranking
+        if preferred is None or example.by_gold:  # a score, a ranking; or no judge's label
             return
         receipt.preferences += 1
         receipt.calibrated += p is not None
@@ -250,6 +255,12 @@ class _Writing:
         self.receipt.dropped[reason] += labels
         if detail:
             self.receipt.details.setdefault(reason, detail)
+
+
+def equal_candidates(pair: Row) -> bool:
+    """Whether both candidates are the same."""
+    first, second = (each and each["content"] for each in pair["candidates"])
+    return bool(first == second)
 
 
 def messages_of(pair: Row, asked: Sequence[Sequence[Part]]) -> list[Message]:

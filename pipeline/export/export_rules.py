@@ -16,7 +16,7 @@ from pipeline.export.trainer_format import TrainerFormat
 from pipeline.pairs.contents import KINDS, candidate_texts, media_of, question_parts
 from pipeline.pairs.prompts import question_text
 from pipeline.runtime.digest import digest
-from schemas.labels import Status
+from schemas.labels import BY_GOLD, Status
 
 # Why rows are dropped.
 QUARANTINED, MISSING = "quarantined", "missing"
@@ -74,8 +74,12 @@ def keeps_ties(format_: TrainerFormat, selection: SelectionConfig) -> bool:
 def label_reasons(
     labels: pa.Table, format_: TrainerFormat, selection: SelectionConfig
 ) -> pa.ChunkedArray:
-    """Why each row of a snapshot's labels is dropped by its label alone; null where it is kept."""
-    confidence = pc.fill_null(labels["confidence"], 0.0)
+    """Why each row of a snapshot's labels is dropped by its label alone; null where it is kept.
+
+    A label that is a person's own answer has no confidence and no orders, and lacks neither.
+    """
+    by_gold = pc.fill_null(pc.equal(labels["decided_by"], BY_GOLD), False)
+    confidence = pc.if_else(by_gold, 1.0, pc.fill_null(labels["confidence"], 0.0))
     rules = {ABSTAINED: pc.equal(labels["status"], Status.ABSTAINED)}
     if not keeps_ties(format_, selection):
         rules[TIE] = pc.equal(labels["status"], Status.TIE)
@@ -88,7 +92,8 @@ def label_reasons(
     if selection.tiers:
         rules[BELOW_TIERS] = pc.less(confidence, min(selection.tiers.values()))
     if selection.position_consistent_only:
-        rules[INCONSISTENT] = pc.invert(pc.fill_null(labels["position_consistent"], False))
+        consistent = pc.or_(by_gold, pc.fill_null(labels["position_consistent"], False))
+        rules[INCONSISTENT] = pc.invert(consistent)
     return pc.case_when(pc.make_struct(*rules.values()), *rules)  # the first rule that is broken
 
 

@@ -83,7 +83,7 @@ def joined_rows(
     for label, pair in itertools.zip_longest(rows_of(labels), pairs):
         if label is None or pair is None or label["row"] != pair["row"]:
             raise AssertionError(f"{shard.entry.key}: label {label} for row {pair and pair['row']}")
-        where = f"{source.path(shard.entry.key)}, row {pair['row']}"
+        where = f"{source.shown(shard.entry.key)}, row {pair['row']}"
         if pair["defect"] is not None or pair["pair_id"] != label["pair_id"]:
             raise misjoined(where, pair["defect"] or f"its id is {pair['pair_id']!r}")
         yield JoinedRow(pair, label, where)

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.aggregation.ranking import Ranking
 from pipeline.pairs.contents import Message, Part, leading, media_of, opening, text_of
-from schemas.labels import Status
+from schemas.labels import BY_GOLD, Status
 
 Medium = Mapping[str, Any]  # {"bytes": …, "path": …}, as it is exported
 Turn = dict[str, str]  # role, and content as a text
@@ -104,6 +104,11 @@ class Example:
         return bool(self.label["status"] == Status.TIE)
 
     @property
+    def by_gold(self) -> bool:
+        """Whether the label is a person's own answer: there was nothing for a judge to compare."""
+        return bool(self.label.get("decided_by") == BY_GOLD)
+
+    @property
     def confidence(self) -> float | None:
         """The probability that the label is right; None where a single response is scored."""
         value: float | None = self.label["confidence"]
@@ -113,17 +118,19 @@ class Example:
     def p_chosen(self) -> float | None:
         """The calibrated probability that people prefer the chosen response, a tie being one half.
 
-        None of a tie, and of labels without a calibration.
+        None of a tie, and of labels without a calibration; 1 where people have said so.
         """
         p_a, preferred = self.label["p_a"], self.label["preference"]
+        if self.by_gold and preferred is not None:
+            return 1.0
         if p_a is None or preferred is None:
             return None
         return float(p_a if preferred == "a" else 1 - p_a)
 
     @property
     def margin(self) -> float | None:
-        """Mean score of the chosen response less that of the rejected one."""
-        gap = self.label["margin"]
+        """Mean score of the chosen response less that of the rejected one; 0 where people chose."""
+        gap = 0.0 if self.by_gold else self.label["margin"]
         if gap is None or self.tie:
             return None
         return float(gap if self.label["preference"] == "a" else -gap)
@@ -131,6 +138,11 @@ class Example:
     def _side(self, index: int) -> Answer:
         letter = _SIDES[self.label["preference"]][index]
         return self.answers["ab".index(letter)]
+
+
+def confidence_of(label: Mapping[str, Any]) -> float:
+    """The least confidence that selections may ask of a label: a person's own answer has any."""
+    return 1.0 if label["decided_by"] == BY_GOLD else label["confidence"] or 0.0
 
 
 def exported_media(content: Sequence[Part], kind: str) -> list[Medium]:

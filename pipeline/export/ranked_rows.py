@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.aggregation.ranking import Ranking, ranking_of_labels, ranking_of_scores
-from pipeline.export.labeled_example import Answer, Example
+from pipeline.export.labeled_example import Answer, Example, confidence_of
 from pipeline.judging.votes import LETTERS
 from pipeline.pairs.contents import Message
 from pipeline.pairs.ranked_sets import RankedPair, ranked_pair
@@ -87,7 +87,7 @@ class RankedRows:
         self.prompt = self.prompt or prompt
         self.problem = self.problem or problem
         self.labels += 1
-        self._confidences.append(label["confidence"] or 0.0)
+        self._confidences.append(confidence_of(label))
         self._said[place.letters] = _said(label)
         for letter, answer in zip(place.letters, answers, strict=False):
             self._answers.setdefault(letter, answer)

@@ -34,7 +34,7 @@ from pipeline.store.object_store import Store
 
 _LABEL_COLUMNS = (
     *("status", "confidence", "position_consistent", "scores"),
-    *("preference", "label_id"),
+    *("preference", "label_id", "decided_by"),
 )
 
 

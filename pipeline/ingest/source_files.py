@@ -134,7 +134,7 @@ def open_source(config: SourceConfig) -> OpenSource:
         try:
             schemas[store.path(entry.key)] = _schema(kind, store, entry, config.keyed)
         except (*_ERRORS, InputError) as error:
-            where = "" if isinstance(error, InputError) else f"{store.path(entry.key)}: "
+            where = "" if isinstance(error, InputError) else f"{store.shown(entry.key)}: "
             raise InputError(f"{config.path}: cannot be opened: {where}{error}") from error
     columns = {column.name: column for s in reversed(schemas.values()) for column in s}
     order = dict.fromkeys(name for schema in schemas.values() for name in schema.names)
@@ -251,4 +251,4 @@ def _tables(kind: str, store: Store, entry: Entry, keyed: bool = False) -> Itera
             yield from csv_tables(lambda: decompressed(content(), path), "\t" if is_tsv else ",")
     except _ERRORS as error:
         failure = next((file.failure for file in opened if file.failure is not None), None)
-        raise failure or InputError(f"{path}: {error}") from error
+        raise failure or InputError(f"{store.shown(entry.key)}: {error}") from error

@@ -10,11 +10,11 @@ import json
 from dataclasses import asdict
 
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.renderings import CURRENT, Rendering
+from pipeline.judging.renderings import CURRENT, NARROW, Rendering
 
 
 def asking_of(judge: JudgeConfig, rendering: Rendering = CURRENT) -> str:
-    """The stop rule, the budget of votes and the rendering, as text that is equal for equal ones.
+    """The stop rule, the budget of votes and all renderings, as text that is equal for equal ones.
 
     Args:
         judge: the judge.
@@ -23,5 +23,12 @@ def asking_of(judge: JudgeConfig, rendering: Rendering = CURRENT) -> str:
     votes = judge.votes.model_dump(mode="json")
     if votes["soft_weight"] == 1:
         del votes["soft_weight"]  # as before there was one
-    how = {"votes": votes, "rendering": asdict(rendering)}
+    how = {"votes": votes, "rendering": asdict(rendering), "narrow": dict(NARROW)}
+    return json.dumps(how, sort_keys=True)
+
+
+def without_narrow(asking: str) -> str:
+    """The same as earlier versions stated it, which knew no narrow kinds."""
+    how = json.loads(asking)
+    how.pop("narrow", None)
     return json.dumps(how, sort_keys=True)

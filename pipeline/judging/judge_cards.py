@@ -95,6 +95,26 @@ def find_judge(output: Store, judge: JudgeConfig, version: ModelVersion, engine:
     return KnownJudge(card, found)
 
 
+def earlier_versions(output: Store, judge: JudgeConfig, engine: str) -> list[str]:
+    """What the weights of this output's judges were that are this one but for their weights.
+
+    Args:
+        output: where their cards are.
+        judge: whose model has the same name as theirs.
+        engine: the kind of engine.
+
+    Raises:
+        InputError: what is stored as a card is not one.
+        StorageError: the store fails.
+    """
+    form = canonical_form(judge, ModelVersion.named(""), engine)
+    return [
+        card["model_version"]
+        for card in cards_of(output)
+        if card["judge"]["model"]["name"] == judge.model.name and _form_of(card) == form
+    ]
+
+
 def label_id(pair_hash_: str, judge_id: str) -> str:
     """Identity of a label: this pair, judged by this judge."""
     return digest(pair_hash_, judge_id)
@@ -190,10 +210,15 @@ def read_json(store: Store, key: str) -> object:
 
 
 def _is_same(card: dict[str, Any], form: dict[str, Any], version: ModelVersion) -> bool:
-    known = card["identity"] if "identity" in card else earlier_form(card)
-    if known is None or known | {"weights": ""} != form | {"weights": ""}:
+    if _form_of(card) != form | {"weights": ""}:
         return False
     return not version.names.isdisjoint(_weights_of(card))
+
+
+def _form_of(card: dict[str, Any]) -> dict[str, Any] | None:
+    """The canonical form without weights; None of a card that has none."""
+    known = card["identity"] if "identity" in card else earlier_form(card)
+    return None if known is None else known | {"weights": ""}
 
 
 def _weights_of(card: dict[str, Any]) -> frozenset[str]:

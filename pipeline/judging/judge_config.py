@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from pipeline.judging.bundle import CandidateKind as CandidateKind
 from pipeline.judging.bundle import Format
@@ -23,7 +23,7 @@ from pipeline.judging.prompts import Prompt, check_texts
 from pipeline.judging.rubric_config import RubricConfig
 from pipeline.judging.soft_verdicts import why_not_soft
 from pipeline.media.media_config import MediaConfig
-from pipeline.runtime.config_file import Frozen
+from pipeline.runtime.config_file import Frozen, without_secret_names
 
 
 class ModelConfig(Frozen):
@@ -32,7 +32,9 @@ class ModelConfig(Frozen):
     name: str = "jongwooko/Flex-VL-7B"
     """A Hugging Face id, a local folder, or ``tiny-judge`` (the embedded one)."""
     revision: str | None = None
-    """The commit of a hub model; pin it, or the newest is resolved at every start."""
+    """The commit of a hub model. By default the one that the output's judge has, and for its first
+    run the newest; a branch is followed.
+    """
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the weights; ``auto`` is what the checkpoint has."""
     quantization: str | None = None
@@ -43,8 +45,13 @@ class ModelConfig(Frozen):
     """Further engine arguments that can change a verdict, such as ``kv_cache_dtype``."""
     env: dict[str, str] = Field(default_factory=dict)
     """Environment variables of the engine's process that can change a verdict; what is known to
-    concern speed alone stands under ``engine.env``.
+    concern speed alone stands under ``engine.env``. They are stored with the judge.
     """
+
+    @field_validator("env")
+    @classmethod
+    def _no_secret(cls, env: dict[str, str]) -> dict[str, str]:
+        return without_secret_names(env)
 
 
 class SamplingConfig(Frozen):

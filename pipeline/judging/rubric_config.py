@@ -6,7 +6,7 @@ import json
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pipeline.judging.reply_grammar import OVERALL, normal
 from pipeline.runtime.config_file import Frozen
@@ -24,6 +24,12 @@ def _name(stated: str) -> str:
     return stated
 
 
+def _levels(stated: object) -> object:
+    """YAML reads ``{1: bad}`` with a number as its key."""
+    numbers = isinstance(stated, dict) and all(type(key) in (int, float, str) for key in stated)
+    return {f"{key}": text for key, text in stated.items()} if numbers else stated  # type: ignore[attr-defined]
+
+
 class CriterionConfig(Frozen):
     """One criterion."""
 
@@ -33,7 +39,7 @@ class CriterionConfig(Frozen):
     """
     text: str
     """What the judge is to look at."""
-    levels: dict[str, str] = Field(default_factory=dict)
+    levels: Annotated[dict[str, str], BeforeValidator(_levels)] = Field(default_factory=dict)
     """What scores mean, by score."""
     weight: float = Field(default=1.0, gt=0)
     """How much its scores count beside the others'. Weights are policy: they change no vote."""

@@ -6,7 +6,7 @@ whatever shard and version, has that one's newest votes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,10 @@ class EarlierLabels:
     def votes(self, label: Mapping[str, Any]) -> list[Vote] | None:
         """The votes that a row asked about again goes on with; None where its label stands."""
         return self.reopening.votes(label) if self.reopening else None
+
+    def stands(self, label: Mapping[str, Any], kinds: Collection[str]) -> bool:
+        """Whether a row that was to be looked at has none of the kinds that this was for."""
+        return self.reopening is not None and self.reopening.stands(label, kinds)
 
 
 NONE = EarlierLabels()

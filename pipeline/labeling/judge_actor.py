@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -61,9 +61,10 @@ class RunSpec:
         calibration: of this judge, from its card; None if it has none.
         budget: what all of them may spend.
         retries: committed rows that are quarantined for one of these reasons are re-judged.
+        rerender: narrow kinds; see ``pipeline.labeling.reopening``.
     """
 
-    config: LabelConfig
+    config: LabelConfig = field(repr=False)  # Ray Data logs what its operators are made with
     calibration: Calibration | None
     judge_id: str
     run_id: str
@@ -73,6 +74,7 @@ class RunSpec:
     canaries: Corpus | None = None
     epoch: int = 0
     budget: RunBudget = NO_LIMITS
+    rerender: frozenset[str] = frozenset()
 
     @property
     def corpora(self) -> list[Corpus]:
@@ -120,7 +122,7 @@ class JudgeActor:
         ids = (spec.judge_id, spec.run_id, workers.max_deaths)
         lent: dict[str, Any] = {"forgotten": Forgotten.read(output), "epoch": spec.epoch}
         lent["fence"] = functools.partial(check_writer, output, spec.epoch)
-        runner = UnitRunner(judge, output, *ids, spec.retries, **lent)
+        runner = UnitRunner(judge, output, *ids, spec.retries, rerender=spec.rerender, **lent)
         self._runners = [runner]
         for corpus in others:
             other, store = judge.with_media(_media(corpus, config)), Store(corpus.output_uri)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from pipeline.runtime.config_file import load_config
 from pipeline.runtime.errors import ConfigError
 from schemas.validation_faults import first_faults
 
+Labels = list[dict[str, Any]]
 _IN_MEMORY = Unit("memory", "0" * 64, 0, 1)
 
 
@@ -43,9 +45,19 @@ def judge_in_memory(
     engine = start_engine(settings.judge, settings.engine)
     try:
         judge = Judge(engine, settings.judge, settings.engine, media, labeler)
-        return asyncio.run(judge.judge_unit(unit, pairs, stamp))
+        return _run(judge.judge_unit(unit, pairs, stamp))
     finally:
         engine.close()
+
+
+def _run(judging: Coroutine[Any, Any, Labels]) -> Labels:
+    """Runs to the end, also in a notebook, where an event loop runs in this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(judging)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, judging).result()
 
 
 def _settings(config: LabelConfig | Mapping[str, Any] | str) -> LabelConfig:

@@ -43,7 +43,11 @@ class WorkersConfig(Frozen):
     local_object_store_mb: int = Field(default=1_024, ge=80)
     """MiB of its object store, in shared memory."""
     local_metrics_port: int | None = Field(default=None, ge=1, le=65_535)
-    """Where it exports metrics for Prometheus; any free port by default."""
+    """Where it exports metrics for Prometheus, on loopback; any free port by default."""
+    cluster_without_token: bool = False
+    """Whether a Ray cluster (``RAY_ADDRESS``, ``ray job submit``) may be used that asks nobody for
+    a token: whoever reaches its ports can run code with this job's credentials.
+    """
     wave_units: int = Field(default=100_000, ge=1)
     """Most units planned into one Ray Data execution (bounds the driver's memory)."""
     stop_seconds: float = Field(default=90, ge=0)

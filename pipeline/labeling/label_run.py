@@ -13,14 +13,14 @@ from typing import Any
 from pipeline.aggregation.calibration_cards import read_calibration
 from pipeline.aggregation.reachable import check_reachable
 from pipeline.engines.engine_registry import check_engine
-from pipeline.engines.model_version import model_version
-from pipeline.judging.judge_cards import find_judge, write_card
+from pipeline.judging.judge_cards import write_card
 from pipeline.labeling.attempts import Starts
 from pipeline.labeling.canaries import Canaries, plan_canaries
 from pipeline.labeling.canary_config import CanaryConfig
 from pipeline.labeling.committed_shards import CommittedShard
 from pipeline.labeling.dataflow import judge_shards, plan_shards_by_tasks
 from pipeline.labeling.judge_actor import RunSpec
+from pipeline.labeling.known_judge import known_judge
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.plan import Plan, plan_shards
 from pipeline.labeling.progress import RunProgress
@@ -114,6 +114,7 @@ def label(
     *,
     dry_run: bool,
     retries: frozenset[Reason] = frozenset(),
+    rerender: frozenset[str] = frozenset(),
     run_id: str | None = None,
     canary: CanaryConfig | None = None,
     read_published: ReadPublished = nothing_published,
@@ -132,6 +133,7 @@ def label(
         reporter: receives the plan, the phases, the progress and the result.
         dry_run: only plan.
         retries: rows that are quarantined for one of these reasons are re-judged.
+        rerender: narrow kinds; rows that earlier versions judged are re-judged if they have one.
         run_id: the run's identity; a new one by default.
         canary: gold pairs that are judged among the others, if there are others to judge.
         read_published: reads which shards of the output are published; the footers of these are
@@ -155,9 +157,8 @@ def label(
     stop = stop or Stop()
     with phase(reporter, "identifying the model", announce=False):
         check_engine(config.judge, config.engine)
-        version = model_version(config.judge.model, config.engine)
-    output = Store(output_uri)
-    known = find_judge(output, config.judge, version, config.engine.kind)
+        output = Store(output_uri)
+        config, known = known_judge(config, output, reporter.note)
     calibrated = read_calibration(output, known.judge_id) is not None
     check_reachable(config.judge, config.policy, calibrated=calibrated)
     with ExitStack() as session:
@@ -169,7 +170,7 @@ def label(
             return plan_shards_by_tasks(planner, shards)
 
         judge_id = known.judge_id
-        again = Reopening(config.judge, run_id or new_run_id(), retries)
+        again = Reopening(config.judge, run_id or new_run_id(), retries, rerender)
         reporter = reporter.of_run(again.run_id)
         session.enter_context(logging_of(again.run_id, logging.WARNING))
         if lease is None and not dry_run:
@@ -259,6 +260,7 @@ def _judge(run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop) -> 
         run.canaries.corpus if run.canaries else None,
         run.epoch,
         run.budget,
+        run.reopening.rerender,
     )
     tasks = run.canaries.among(run.plan) if run.canaries else run.plan.tasks
     starts = Starts(run.output, judge_id, run.run_id)
@@ -291,6 +293,7 @@ def _record(
     seconds: float,
     rates: dict[str, Any],
 ) -> dict[str, Any]:
+    tokens = (counts.prompt_tokens, counts.cached_tokens, counts.output_tokens)
     return {
         "run_id": run.run_id,
         "state": state,
@@ -309,6 +312,7 @@ def _record(
         "prompt_tokens": counts.prompt_tokens,
         "output_tokens": counts.output_tokens,
         "cached_tokens": counts.cached_tokens,
+        "tokens_usd": run.budget.tokens_usd(*tokens),  # without those of canaries
         "canaries": canaries.pairs,
         "canary_judgments": canaries.judgments,
         "unreadable_shards": {shard.entry.key: shard.defect for shard in run.plan.bad_shards},

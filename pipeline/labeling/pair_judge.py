@@ -21,7 +21,7 @@ from pipeline.judging.constraint import Constraint
 from pipeline.judging.endings import ending_of
 from pipeline.judging.judge_cards import label_id
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.renderings import Rendering, rendering_of
+from pipeline.judging.renderings import Rendering, rendering_of, shown_kinds
 from pipeline.judging.row_rubrics import rubric_text
 from pipeline.judging.soft_verdicts import SlotReading, SoftReader, soft_first
 from pipeline.judging.votes import Vote, joined, mapped_back, softened, standing, vote_seed
@@ -190,6 +190,12 @@ class Judge:
                 return self._reused(before, pair, where)
             votes = going_on or []
             prepared = await self._in_thread(self._prompting.prepare, row)
+            kinds = prepared.kinds
+            if before and before["pair_hash"] not in (None, pair_hash):
+                kinds |= {"text.placeholder"}  # which earlier versions read as mere text
+            where["shown_kinds"] = shown_kinds(kinds)
+            if before and earlier.stands(before, kinds):
+                return self._reused(before, pair, where) | {"shown_kinds": where["shown_kinds"]}
             await self._vote(prepared, votes, where)
             decision = self._labeler.decide(votes, rubric)
         except RowRejected as rejected:
@@ -360,6 +366,7 @@ def label_row(
         "revision": 1,
         "cluster": None,
         "rubric": None,
+        "shown_kinds": None,
         **where,
         **decision.as_row(),
         "n_votes": len(standing(votes)),

@@ -133,6 +133,7 @@ class Plan:
             "pairs_shown_otherwise": sum(
                 shard.again.get("shown_otherwise", 0) for shard in self.shards
             ),
+            "pairs_looked_at": sum(shard.again.get("looked_at", 0) for shard in self.shards),
             "parts_doubled": len(self.doubled),
             "judgments_at_least": least * self.rows_to_do,
             "judgments_at_most": most * self.rows_to_do,
@@ -184,7 +185,8 @@ def plan_shards(
     rule = reopening or Reopening(judge, "")
     contents = ContentKeys(source, hashes or output)
     for shard in committed_shards(contents, output, judge_id, entries, parts):
-        again = [p for p in shard.parts.parts if rule.reasons or p.key in unsettled]
+        every = bool(rule.reasons or rule.rerender)
+        again = [p for p in shard.parts.parts if every or p.key in unsettled]
         # The footer of a published shard that is still the same (its key is made of path, size and
         # content) is not read: the manifest has its number of rows. The shard counts as done only
         # if its parts hold exactly these rows, so that a manifest which is missing, unreadable, or

@@ -35,16 +35,16 @@ def of_planned_version(
     entry, planned = _entry(store, task.key), task.units[0].shard_key
     first = _mark_of_version(store, entry)
     if entry is None or shard_key(task.key, entry.size, contents.of(entry)) != planned:
-        raise ShardChangedError(store.path(task.key))
+        raise ShardChangedError(store.shown(task.key))
     try:
         for unit in units:
             # By etag; for a file by its metadata, since hashing its content for every unit is slow.
             if _mark_of_version(store, _entry(store, task.key)) != first:
-                raise ShardChangedError(store.path(task.key))
+                raise ShardChangedError(store.shown(task.key))
             yield unit
     except StorageError as error:  # such as of a file that is gone
         if _mark_of_version(store, _entry(store, task.key)) != first:
-            raise ShardChangedError(store.path(task.key)) from error
+            raise ShardChangedError(store.shown(task.key)) from error
         raise
 
 

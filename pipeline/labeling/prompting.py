@@ -22,6 +22,7 @@ from pipeline.judging.row_checks import (
 from pipeline.judging.row_rubrics import asked_hash, row_rubric
 from pipeline.judging.rubric_config import RubricConfig
 from pipeline.judging.votes import LETTERS
+from pipeline.labeling.row_kinds import kinds_of
 from pipeline.media.decoder import MediaDecoder
 from pipeline.media.media_store import MediaStore
 from pipeline.media.pair_contents import PairContents
@@ -75,6 +76,11 @@ class Prepared:
     answers: tuple[tuple[ChatPart, ...], ...]
     prompts: dict[str, Rendered] = field(default_factory=dict)
     rubric: RubricConfig | None = None
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """What it has that few rows have (``pipeline.judging.renderings.NARROW``)."""
+        return kinds_of(self.context, self.question, *self.answers)
 
 
 class Prompting:

@@ -9,7 +9,6 @@ import resource
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -20,6 +19,7 @@ import psutil
 import ray
 
 from pipeline.labeling.label_config import WorkersConfig
+from pipeline.labeling.ray_access import private_access, private_folder, refuse_open_cluster
 from pipeline.runtime.errors import ConfigError, Fault, PairmillError, StoppedError
 from pipeline.runtime.faults import first_line
 from pipeline.runtime.phases import phase
@@ -42,9 +42,10 @@ def ray_session(workers: WorkersConfig, reporter: Reporter | None = None) -> Ite
     """Connects to Ray for the length of a block.
 
     Under ``ray job submit``, or wherever ``RAY_ADDRESS`` is set, that cluster is used. Otherwise
-    a private instance starts in a temporary folder, with a bounded object store, and ends with
-    the block; where it does not start, a second attempt is made. A machine without GPUs pretends
-    to have as many as the pool may reserve, since CPU engines are scheduled by the same rule.
+    a private instance starts in a temporary folder, with a bounded object store, for this job
+    alone, and ends with the block; where it does not start, a second attempt is made. A machine
+    without GPUs pretends to have as many as the pool may reserve, since CPU engines are scheduled
+    by the same rule.
 
     Meanwhile ``sys.stdout`` is standard error: Ray prints what happens to its workers there,
     whatever its logging level, and standard output is read by machines.
@@ -54,7 +55,8 @@ def ray_session(workers: WorkersConfig, reporter: Reporter | None = None) -> Ite
         reporter: receives the phase of starting; None reports nothing.
 
     Raises:
-        ConfigError: the cluster cannot be used, or Ray refuses the size of a private instance.
+        ConfigError: the cluster cannot be used, or by everybody, or Ray refuses the size of a
+            private instance.
         RayStartError: a private instance did not start.
         StoppedError: SIGTERM came while Ray started.
     """
@@ -73,6 +75,7 @@ def _connection(workers: WorkersConfig, reporter: Reporter | None) -> Iterator[N
         with phase(reporter, "connecting to Ray"), _own_sigterm(), _cluster_errors(address):
             ray.init(**_QUIET)
         try:
+            refuse_open_cluster(address, workers)
             yield
         finally:
             ray.shutdown()
@@ -86,7 +89,7 @@ def _connection(workers: WorkersConfig, reporter: Reporter | None) -> Iterator[N
         yield
     finally:
         ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
 
 
 @contextmanager
@@ -106,12 +109,12 @@ def _cluster_errors(address: str) -> Iterator[None]:
 class _NotStartedError(Exception):
     """One attempt to start a private Ray failed; its processes are gone, its folder is there."""
 
-    def __init__(self, folder: str, cause: str) -> None:
+    def __init__(self, folder: Path, cause: str) -> None:
         super().__init__(cause)
         self.folder = folder
 
 
-def _start_private(workers: WorkersConfig) -> str:
+def _start_private(workers: WorkersConfig) -> Path:
     """Starts a private Ray, a second time where the first attempt fails; returns its folder.
 
     Ray gives up on its own processes after 30 seconds, which a machine that is busy for a moment
@@ -121,24 +124,23 @@ def _start_private(workers: WorkersConfig) -> str:
         return _attempt(workers)
     except _NotStartedError as failed:
         logger.warning("Ray did not start (%s); starting it once more", failed)
-        shutil.rmtree(failed.folder, ignore_errors=True)
+        _remove(failed.folder)
     try:
         return _attempt(workers)
     except _NotStartedError as failed:
         raise RayStartError(_what_to_look_at(failed, workers)) from failed
 
 
-def _attempt(workers: WorkersConfig) -> str:
-    # Short, for Unix sockets below it have at most 107 characters in their path.
-    folder = tempfile.mkdtemp(prefix="pairmill-", dir="/tmp")
+def _attempt(workers: WorkersConfig) -> Path:
+    folder = private_folder()
     try:
-        with _own_sigterm():
+        with _own_sigterm(), private_access():
             ray.init(
                 num_cpus=workers.local_cpus,
                 num_gpus=None if has_gpu() else math.ceil(workers.max * workers.gpus),
                 object_store_memory=workers.local_object_store_mb * _MiB,
                 include_dashboard=False,
-                _temp_dir=folder,
+                _temp_dir=str(folder),
                 _metrics_export_port=workers.local_metrics_port,
                 **_QUIET,
             )
@@ -147,13 +149,13 @@ def _attempt(workers: WorkersConfig) -> str:
         _end_processes_of(folder)
         # Of its own processes Ray says by an Exception, a RuntimeError or a TimeoutError that they
         # did not start; by a ValueError, that they cannot start with these arguments.
+        cause = first_line(error).rstrip(".")
         if isinstance(error, Exception) and not isinstance(error, PairmillError | ValueError):
-            raise _NotStartedError(folder, first_line(error).rstrip(".")) from error
-        shutil.rmtree(folder, ignore_errors=True)
+            raise _NotStartedError(folder, cause) from error
+        _remove(folder)
         if isinstance(error, ValueError):
-            said = first_line(error).rstrip(".")
             raise ConfigError(
-                f"Ray refuses to start with these settings ({said}); check "
+                f"Ray refuses to start with these settings ({cause}); check "
                 "workers.local_object_store_mb against the memory and /dev/shm of this machine, "
                 "and workers.local_cpus"
             ) from error
@@ -182,15 +184,19 @@ def _own_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _end_processes_of(folder: str) -> None:
+def _end_processes_of(folder: Path) -> None:
     """Kills what a failed start has left running: it would hold shared memory and cores."""
     left = []
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
-            if any(folder in argument for argument in process.cmdline()):
+            if any(str(folder) in argument for argument in process.cmdline()):
                 process.kill()
                 left.append(process)
     psutil.wait_procs(left, _KILLED_S)
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder.parent, ignore_errors=True)
 
 
 def _what_to_look_at(failed: _NotStartedError, workers: WorkersConfig) -> str:

@@ -3,7 +3,7 @@
 A row is reopened where its votes no longer suffice (a larger budget or a stricter stop rule),
 where what its votes were shown is shown otherwise by now (``pipeline.judging.renderings``), and
 where it is quarantined and its reason is to be retried. All its votes stay; in the last two cases
-they count no more.
+they count no more. A row that may have what a run is told to render anew is looked at first.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from pipeline.aggregation.evidence import next_orders
 from pipeline.aggregation.policy import PolicyConfig
 from pipeline.judging.asking import asking_of
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.judging.renderings import concerns, unstated
+from pipeline.judging.renderings import NARROW, concerns, concerns_kinds, may_have, unstated
 from pipeline.judging.votes import Vote, standing
 from pipeline.runtime.errors import InputError
 from schemas.labels import Reason
 
-Why = Literal["retried", "shown_otherwise", "undecided"]
-COLUMNS = ("row", "pair_hash", "status", "reason", "run_id", "rubric", "votes")
+Why = Literal["retried", "shown_otherwise", "looked_at", "undecided"]
+COLUMNS = ("row", "pair_hash", "status", "reason", "run_id", "rubric", "shown_kinds", "votes")
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,14 @@ class Reopening:
         judge: the judge of the run.
         run_id: the run; what it has retried is not retried again.
         reasons: rows quarantined for one of these are retried.
+        rerender: narrow kinds; rows of which none are known are looked at, and judged again if they
+            have one of these.
     """
 
     judge: JudgeConfig
     run_id: str
     reasons: frozenset[Reason] = frozenset()
+    rerender: frozenset[str] = frozenset()
 
     @property
     def asking(self) -> str:
@@ -62,6 +65,12 @@ class Reopening:
             return None
         if any(concerns(vote.rendering or unstated(self.judge)) for vote in votes):
             return "shown_otherwise"
+        known = label["shown_kinds"]
+        if concerns_kinds(known or ()):
+            return "shown_otherwise"
+        seen = votes[0].rendering or unstated(self.judge)
+        if known is None and may_have(seen, self.rerender):
+            return "looked_at"
         rubric = label["rubric"]
         weights = (
             weights_of(self.judge, PolicyConfig()) if rubric is None else weights_of_row(rubric, {})
@@ -81,9 +90,18 @@ class Reopening:
         None of a row that is not asked about again.
         """
         why, votes = self.why(label), votes_of(label)
-        if why in ("retried", "shown_otherwise"):
+        if why in ("retried", "shown_otherwise", "looked_at"):
             return [replace(vote, superseded=True) for vote in votes]
         return None if why is None else votes
+
+    def stands(self, label: Mapping[str, Any], kinds: Collection[str]) -> bool:
+        """Whether a row was to be looked at alone, and has nothing that is shown otherwise.
+
+        Args:
+            label: ``COLUMNS`` of labels v2.
+            kinds: the narrow kinds that the row has.
+        """
+        return self.why(label) == "looked_at" and self.rerender.isdisjoint(kinds)
 
     def pending(self, part: pa.Table) -> Counter[Why]:
         """How many rows of a part are asked about again, by why.
@@ -105,6 +123,27 @@ def add_retry_option(parser: argparse.ArgumentParser) -> None:
     """Adds ``--retry-quarantined``, whose value :func:`parse_reasons` takes."""
     text = "judge quarantined rows again: those of these reasons, or all of them"
     parser.add_argument("--retry-quarantined", metavar="REASON", nargs="*", help=text)
+
+
+def add_rerender_option(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--rerender``, whose value :func:`parse_kinds` takes."""
+    text = (
+        "look at rows that earlier versions judged, and judge those again that have one of\n"
+        "these, such as image.alpha (infra/OPS.md)"
+    )
+    parser.add_argument("--rerender", metavar="KIND", nargs="+", default=[], help=text)
+
+
+def parse_kinds(names: Collection[str]) -> frozenset[str]:
+    """The narrow kinds named on a command line.
+
+    Raises:
+        InputError: a name is none; lists them all.
+    """
+    if unknown := sorted(set(names) - NARROW.keys()):
+        listed = ", ".join(NARROW)
+        raise InputError(f"--rerender: got {unknown[0]!r}, expected some of {listed}")
+    return frozenset(names)
 
 
 def parse_reasons(names: Collection[str] | None) -> frozenset[Reason]:

@@ -54,6 +54,10 @@ class RunBudget:
         """Whether workers have to ask before they begin a pair."""
         return self.judgments is not None or (self.usd is not None and self.token_price is not None)
 
+    def tokens_usd(self, prompt: int, cached: int, output: int) -> float | None:
+        """What tokens cost; None where they have no price."""
+        return None if self.token_price is None else self.token_price(prompt, cached, output)
+
     @contextmanager
     def timed(self, stop: Stop) -> Iterator[None]:
         """Asks ``stop`` to end once the GPUs have cost the dollars, in the time of this block."""

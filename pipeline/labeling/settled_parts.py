@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.judging.asking import asking_of
+from pipeline.judging.asking import asking_of, without_narrow
 from pipeline.judging.judge_cards import judge_of, read_card
 from pipeline.judging.renderings import FIRST
 from pipeline.parts.label_index import LabelIndex, open_index
@@ -14,7 +14,8 @@ def unsettled_parts(
 ) -> frozenset[str]:
     """The keys of parts that say they were asked about in another way than ``asking``.
 
-    Parts of labels v1 do not say it: their judge was asked as its card has it.
+    Parts of labels v1 do not say it: their judge was asked as its card has it. Parts that state no
+    narrow kinds are taken as asked alike: which of their rows have some is not known.
 
     Args:
         output: the output root.
@@ -30,7 +31,8 @@ def unsettled_parts(
         index = open_index(output, judge_id)
     card = read_card(output, judge_id)
     before = judge_of(card) if card else None
-    unstated = asking_of(before, FIRST) if before else ""
-    if all((stated or unstated) == asking for stated in index.state.askings):
+    unstated = without_narrow(asking_of(before, FIRST)) if before else ""
+    alike = {asking, without_narrow(asking)}
+    if all((stated or unstated) in alike for stated in index.state.askings):
         return frozenset()
-    return frozenset(key for key, stated in index.part_keys() if (stated or unstated) != asking)
+    return frozenset(key for key, stated in index.part_keys() if (stated or unstated) not in alike)

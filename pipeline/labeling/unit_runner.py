@@ -64,6 +64,7 @@ class UnitRunner:
         epoch: int = 0,
         forgotten: Forgotten | None = None,
         fence: Callable[[], None] = lambda: None,
+        rerender: frozenset[str] = frozenset(),
     ) -> None:
         """Binds a judge to the output store of a run.
 
@@ -79,9 +80,10 @@ class UnitRunner:
             forgotten: pairs that are not to be judged; none by default.
             fence: called before each commit; raises once another run has taken the lease. A commit
                 that is under way then harms nobody (``pipeline.parts.commit``).
+            rerender: narrow kinds; see ``pipeline.labeling.reopening``.
         """
         self._forgotten, self._fence = forgotten or Forgotten(), fence
-        self._reopening = Reopening(judge.config, run_id, retries)
+        self._reopening = Reopening(judge.config, run_id, retries, rerender)
         self._judge, self._output, self._max_deaths = judge, output, max_deaths
         self._judge_id, self._run_id = judge_id, run_id
         self._stamp = {"judge_id": judge_id, "run_id": run_id, "epoch": epoch}

@@ -16,10 +16,12 @@ class Clip:
     Attributes:
         frames: RGB pictures of one size, an even number of them, in order.
         fps: frames a second of video.
+        kinds: what it has that few clips have (``pipeline.judging.renderings``).
     """
 
     frames: tuple[Image, ...]
     fps: float
+    kinds: frozenset[str] = frozenset()
 
 
 def frames_of(clip: Clip) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipeline.media.clip import Clip
 from pipeline.media.decode_budget import DecodeBudget, give_memory_back
-from pipeline.media.images import decode_image, image_thumbnail
+from pipeline.media.images import decode_image, image_thumbnail, kinds_of_picture, with_kinds
 from pipeline.media.media_config import MediaConfig
 from pipeline.media.model_sizes import qwen_rule, use_rules
 from pipeline.media.videos import clip_thumbnail, decode_video
@@ -53,12 +53,13 @@ class MediaDecoder:
         A picture whose decoder dies is ``media_corrupt``, one that takes too long
         ``media_too_large``.
         """
-        return _received(*self._decoded(_image, data))
+        sent, kinds = self._decoded(_image, data)
+        return with_kinds(_received(*sent), kinds)
 
     def clip(self, data: bytes) -> Clip:
         """A clip as :func:`pipeline.media.videos.decode_video` has it; raises as :meth:`image`."""
-        frames, fps = self._decoded(_clip, data)
-        return Clip(tuple(_received(*frame) for frame in frames), fps)
+        frames, fps, kinds = self._decoded(_clip, data)
+        return Clip(tuple(_received(*frame) for frame in frames), fps, kinds)
 
     def thumbnail(self, data: bytes, side: int, *, video: bool) -> Image.Image:
         """A small copy of a picture, or of a clip's first frame; raises as :meth:`image`."""
@@ -112,15 +113,16 @@ class _AskedBudget(DecodeBudget):
         yield
 
 
-def _image(data: bytes, limits: bytes, share: int) -> Sent:
+def _image(data: bytes, limits: bytes, share: int) -> tuple[Sent, frozenset[str]]:
     _prepare()
-    return _sent(decode_image(data, _limits(limits), _AskedBudget(share)))
+    image = decode_image(data, _limits(limits), _AskedBudget(share))
+    return _sent(image), kinds_of_picture(image)
 
 
-def _clip(data: bytes, limits: bytes, share: int) -> tuple[list[Sent], float]:
+def _clip(data: bytes, limits: bytes, share: int) -> tuple[list[Sent], float, frozenset[str]]:
     _prepare()
     clip = decode_video(data, _limits(limits), _AskedBudget(share))
-    return [_sent(frame) for frame in clip.frames], clip.fps
+    return [_sent(frame) for frame in clip.frames], clip.fps, clip.kinds
 
 
 def _thumbnail(data: bytes, limits: bytes, share: int, side: int, video: bool) -> Sent:

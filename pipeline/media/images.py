@@ -51,6 +51,9 @@ _PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}
 _CODEC_PIXEL = {"WEBP": 12, "AVIF": 8, "JPEG2000": 16, "HEIF": 6}
 _OTHER_CODEC = ("has not been built in", "not identified by this driver")  # of HEIF alone
 _MOST_PIXEL = 8  # for one of the largest area that may be decoded: RGBA, and it as RGB
+_DEPTH = 8  # bits of a sample of ordinary pictures
+_IHDR_DEPTH = 24  # where a PNG states its own
+_KINDS = "kinds"  # in a decoded picture's ``info``
 _FOR_ALL = 3 * 2**24  # bytes for strips that are composited, and for the picture that is shown
 
 
@@ -121,6 +124,18 @@ def image_thumbnail(
     image = decode_image(data, limits, budget)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return image
+
+
+def with_kinds(image: Image.Image, kinds: frozenset[str]) -> Image.Image:
+    """The same picture, which says what it has that few pictures have."""
+    image.info[_KINDS] = kinds
+    return image
+
+
+def kinds_of_picture(image: Image.Image) -> frozenset[str]:
+    """What a decoded picture had (``pipeline.judging.renderings``); none of one made otherwise."""
+    kinds: frozenset[str] = image.info.get(_KINDS, frozenset())
+    return kinds
 
 
 def fit(width: int, height: int, limits: MediaConfig) -> tuple[int, int]:
@@ -285,6 +300,24 @@ def _shrink(opened: _Opened, limits: MediaConfig) -> None:
         image.reduce = min(int(-math.log2(shrink)), opened.data[levels + _COD_LEVELS])
 
 
+def _kinds(opened: _Opened) -> frozenset[str]:
+    image = opened.image
+    had = {
+        "image.alpha": image.has_transparency_data,
+        "image.depth": image.mode.startswith(("I", "F")) or _png_depth(opened) > _DEPTH,
+        "image.ink": image.mode in ("CMYK", "LAB", "YCbCr"),
+        "image.profile": bool(opened.profile),
+        "image.turned": opened.turn is not None,
+        "image.canvas": opened.box != (0, 0, *opened.canvas),
+    }
+    return frozenset(kind for kind, there in had.items() if there)
+
+
+def _png_depth(opened: _Opened) -> int:
+    """Bits of a sample of a PNG, of which Pillow shows the upper ones alone; 0 of other formats."""
+    return opened.data[_IHDR_DEPTH] if opened.image.format == "PNG" else 0
+
+
 def _bytes_to_decode(opened: _Opened, limits: MediaConfig) -> int:
     """About the most memory that decoding a picture takes, its file left out.
 
@@ -312,6 +345,7 @@ def _bytes_to_decode(opened: _Opened, limits: MediaConfig) -> int:
 
 def _shown(opened: _Opened, size: tuple[int, int]) -> Image.Image:
     """The picture as it is shown, width and height ``size``."""
+    kinds = _kinds(opened)
     image = _loaded(opened)
     mode = image.mode
     composited = image.has_transparency_data or mode in ("CMYK", "LAB")
@@ -329,7 +363,7 @@ def _shown(opened: _Opened, size: tuple[int, int]) -> Image.Image:
     if opened.profile and not composited:
         image = to_srgb(image.getchannel("R") if mode in ("1", "L") else image, opened.profile)
     image.info.clear()  # engines read EXIF data, which may be damaged
-    return image
+    return with_kinds(image, kinds)
 
 
 def _loaded(opened: _Opened) -> Image.Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,21 +94,22 @@ def clip_thumbnail(
 
 def _decode(reader: FrameReader, limits: MediaConfig) -> Clip:
     timeline = reader.timeline
+    kinds = set[str]()
 
     def shown(numbers: list[int]) -> _Shown:
-        return _Shown(len(numbers), timeline.aspect, timeline.codec, limits)
+        return _Shown(len(numbers), timeline.aspect, timeline.codec, limits, kinds)
 
     rate = timeline.rate or limits.video.fps  # of unknown rate: every frame may be shown
     if timeline.times is not None:
         total = len(timeline.times)
         numbers = _sampled(total, rate, limits)
         if (frames := reader.read(_distinct(numbers), shown(numbers))) is not None:
-            return _clip(frames, numbers, total, rate)
+            return _clip(frames, numbers, total, rate, kinds)
     # No times, or not every packet yields a frame at its time: frames are counted by decoding.
     total = reader.count()
     numbers = _sampled(total, rate, limits)
     frames = reader.read_counted(_distinct(numbers), shown(numbers))
-    return _clip(frames, numbers, total, rate)
+    return _clip(frames, numbers, total, rate, kinds)
 
 
 def _sampled(total: int, rate: float, limits: MediaConfig) -> list[int]:
@@ -132,10 +134,12 @@ def _distinct(numbers: list[int]) -> list[int]:
     return sorted(set(numbers))
 
 
-def _clip(frames: list[Image.Image], numbers: list[int], total: int, rate: float) -> Clip:
+def _clip(
+    frames: list[Image.Image], numbers: list[int], total: int, rate: float, kinds: Iterable[str]
+) -> Clip:
     if len(frames) < len(numbers):  # a video of one frame
         frames = [frames[0] for _ in numbers]
-    return Clip(tuple(frames), len(numbers) / total * rate)
+    return Clip(tuple(frames), len(numbers) / total * rate, frozenset(kinds))
 
 
 @dataclass
@@ -146,6 +150,7 @@ class _Shown:
         count: how many frames of the video are shown.
         aspect: width to height of a stored pixel; those shown are square.
         codec: of the video, as ffmpeg names it.
+        kinds: takes what the frames have that those of few clips have.
         size: width and height of all of them, set by the first.
     """
 
@@ -153,13 +158,16 @@ class _Shown:
     aspect: float
     codec: str
     limits: MediaConfig
+    kinds: set[str]
     size: tuple[int, int] | None = None
 
     def __call__(self, frame: VideoFrame) -> Image.Image:
         turn = _TURNS.get(_display_signs(frame))
-        image = to_srgb(
-            _rgb(frame, self.codec), video_profile(frame.color_primaries, frame.color_trc)
-        )
+        profile = video_profile(frame.color_primaries, frame.color_trc)
+        image = to_srgb(_rgb(frame, self.codec, self.kinds), profile)
+        self.kinds |= {"video.turned"} if turn is not None else set()
+        self.kinds |= {"video.aspect"} if self.aspect != 1 else set()
+        self.kinds |= {"video.colour"} if profile else set()
         upright = image if turn is None else image.transpose(turn)
         if self.size is None:
             width, height = self._square(*image.size)
@@ -189,13 +197,15 @@ class _Shown:
             raise RowRejected(Reason.MEDIA_UNSUPPORTED, detail) from error
 
 
-def _rgb(frame: VideoFrame, codec: str) -> Image.Image:
+def _rgb(frame: VideoFrame, codec: str, kinds: set[str]) -> Image.Image:
     """A frame as it is stored, on white, in the colours that its code points mean."""
     format_, matrix = frame.format, None
     unknown = frame.colorspace == _UNSPECIFIED or codec in _UNSTATED
     if unknown and not format_.is_rgb and codec not in _BT601 and frame.height >= _HD_LINES:
         matrix = "ITU709"
+        kinds.add("video.colour")
     if format_.has_palette or any(part.is_alpha for part in format_.components):
+        kinds.add("video.alpha")
         return rgb_on_white(
             _image(frame.reformat(format="rgba", src_colorspace=matrix, threads=1), "RGBA")
         )

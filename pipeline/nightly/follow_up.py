@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.export.export_run import export_snapshot
 from pipeline.export.export_summary import export_fields
-from pipeline.nightly.hooks import Hooks
+from pipeline.nightly.hooks import Hooks, shown_hook
 from pipeline.nightly.night_record import NightRecord
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.retention.clean import plan_clean
@@ -93,6 +93,6 @@ class FollowUp:
             self._record.skip("hooks", "all of them have run for this snapshot")
             return
         with step("hooks") as detail:
-            detail["hooks"] = [list(hook) for hook in pending]
+            detail["hooks"] = [shown_hook(hook) for hook in pending]
             stop_seconds = self._config.workers.stop_seconds
             hooks.run(self._input_uri, self._lease.run_id, self._reporter, self._stop, stop_seconds)

@@ -12,11 +12,13 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from pipeline.nightly.nightly_config import Hook, NightlyConfig
+from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import PairmillError
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.stop import Stop
@@ -38,14 +40,18 @@ class Hooks:
         """Reads which of them have been run."""
         self._config, self._output, self._latest = config, output, latest
         self._key = f"runs/{latest.published_by}/hooks.json"
-        self._done: list[list[str]] = []
+        self._done: list[Any] = []
         if output.size(self._key) is not None:
             self._done = json.loads(output.read(self._key))["done"]
 
     @property
     def pending(self) -> list[Hook]:
         """Those that have not succeeded yet, in order."""
-        return [hook for hook in self._config.hooks if list(hook) not in self._done]
+        return [hook for hook in self._config.hooks if not self._is_done(hook)]
+
+    def _is_done(self, hook: Hook) -> bool:
+        # Earlier versions stored the words themselves.
+        return _key(hook) in self._done or list(hook) in self._done
 
     def run(
         self, input_uri: str, run_id: str, reporter: Reporter, stop: Stop, stop_seconds: float
@@ -70,16 +76,16 @@ class Hooks:
             "PAIRMILL_RUN_ID": run_id,
         }
         for hook in self.pending:
-            stop.check(f"hook {_shown(hook)} was next")
-            reporter.note(f"hook: {_shown(hook)}")
+            stop.check(f"{shown_hook(hook)} was next")
+            reporter.note(f"running {shown_hook(hook)}")
             limits = _Limits(self._config.hook_seconds, stop, stop_seconds)
             if (problem := _problem(hook, os.environ | environment, limits)) is not None:
                 raise HookError(
-                    f"hook {_shown(hook)} {problem}; its output is in this job's log; snapshot "
+                    f"{shown_hook(hook)} {problem}; its output is in this job's log; snapshot "
                     f"{self._latest.snapshot_id} is live nevertheless; the same command runs the "
                     "hook again, and those after it"
                 )
-            self._done.append(list(hook))
+            self._done.append(_key(hook))
             record = {"snapshot_id": self._latest.snapshot_id, "done": self._done}
             self._output.put(self._key, json.dumps(record, indent=1).encode())
 
@@ -109,7 +115,7 @@ def _problem(hook: Hook, environment: dict[str, str], limits: _Limits) -> str | 
                 code = process.wait(min(_CHECK_S, max(0, end - time.monotonic())))
                 return f"ended with exit code {code}" if code else None
             if limits.stop.over(limits.stop_seconds):
-                limits.stop.check(f"hook {_shown(hook)} was killed before its end")
+                limits.stop.check(f"{shown_hook(hook)} was killed before its end")
     finally:
         if process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -117,5 +123,10 @@ def _problem(hook: Hook, environment: dict[str, str], limits: _Limits) -> str | 
     return f"was killed: it took more than {limits.seconds:g} s (nightly.hook_seconds)"
 
 
-def _shown(hook: Sequence[str]) -> str:
-    return json.dumps(list(hook), ensure_ascii=False)
+def shown_hook(hook: Hook) -> str:
+    """A hook for people: its program, since words behind it may be passwords."""
+    return f"hook {Path(hook[0]).name}"
+
+
+def _key(hook: Hook) -> str:
+    return digest(*hook)

@@ -29,6 +29,7 @@ from pipeline.runtime.errors import (
     StorageError,
 )
 from pipeline.runtime.faults import exit_code_of
+from pipeline.runtime.printable import printable
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import new_run_id
 from pipeline.runtime.stop import Stop
@@ -207,7 +208,7 @@ class _Night:
             self.record.skip_unreached(("gate", "publish"), why)
         if summary := gate_summary(done.manifest):
             if done.manifest.blocked:
-                sys.stderr.write(f"{summary}\n")
+                sys.stderr.write(printable(f"{summary}\n"))
             elif done.changed:
                 self.reporter.note(summary)
         return done

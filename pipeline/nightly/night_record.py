@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 from pipeline.runtime.errors import PairmillError, StoppedError, StorageError
+from pipeline.runtime.printable import printable
 from pipeline.store.object_store import Store
 
 StepState = Literal["done", "skipped", "failed", "blocked", "stopped"]
@@ -109,7 +110,8 @@ class NightRecord:
 def _text(error: BaseException) -> str:
     """An error as the report shows it: ours by their message, others with their type."""
     name = type(error).__name__
-    return str(error) if isinstance(error, PairmillError) else f"{name}: {error}".rstrip(": ")
+    text = str(error) if isinstance(error, PairmillError) else f"{name}: {error}".rstrip(": ")
+    return printable(text)
 
 
 def _now() -> str:

@@ -33,8 +33,8 @@ def proposal_for_shard(store: Store, entry: Entry) -> str:
     try:
         table = first_rows(store, entry, _ROWS)
     except UNREADABLE_FILE as error:
-        raise InputError(f"{store.path(entry.key)}: cannot be read: {error}") from error
-    return proposal(table, store.path(entry.key))
+        raise InputError(f"{store.shown(entry.key)}: cannot be read: {error}") from error
+    return proposal(table, store.shown(entry.key))
 
 
 def proposal(table: pa.Table, where: str) -> str:

@@ -13,7 +13,7 @@ from pipeline.report.report_config import GalleryConfig
 from pipeline.report.report_words import KINDS as TITLES
 from pipeline.report.report_words import STATUSES
 from pipeline.report.thumbnails import Thumbnail, Thumbnails
-from pipeline.runtime.printable import printable
+from pipeline.runtime.printable import one_line, printable
 from pipeline.stats.shown_numbers import shown
 from schemas.labels import VERDICT, Status
 
@@ -150,7 +150,7 @@ def _card(specimen: Specimen, thumbnails: Thumbnails | None, config: GalleryConf
     problems = ". ".join(dict.fromkeys(filter(None, (reason, specimen.problem))))
     pictures = thumbnails.of(question_parts(pair), "the prompt") if thumbnails and pair else ()
     return Card(
-        place=printable(f"{label['shard']}, row {label['row']:,}"),
+        place=one_line(f"{label['shard']}, row {label['row']:,}"),
         query=urlencode({"shard": label["shard"], "row": label["row"]}),
         pair_id=fit(label["pair_id"], _NAME_CHARS) or Text("(no id)"),
         kinds=" ".join(sorted(specimen.kinds)),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Generic
 
 from pydantic import BaseModel
@@ -221,6 +223,7 @@ def run_command(body: Callable[[], int], interrupted: str) -> int:
     Raises:
         Exception: a bug, as what it is; what a user can act on becomes a message on stderr.
     """
+    sys.excepthook = _show_bug
     try:
         return body()
     except StoppedError as stopped:  # no error: it did what it was asked to
@@ -237,3 +240,8 @@ def run_command(body: Callable[[], int], interrupted: str) -> int:
             raise
         sys.stderr.write(printable(f"error: {sentence}\n"))
         return exit_code_of(error)
+
+
+def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Shows the traceback of a bug: its messages may quote anybody's texts."""
+    sys.stderr.write(printable("".join(traceback.format_exception(kind, error, trace))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.runtime.errors import ConfigError
+from pipeline.runtime.printable import names_a_secret
 from pipeline.runtime.suggestion import did_you_mean
 from schemas.validation_faults import fault_text
 
@@ -23,6 +25,20 @@ class Frozen(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def without_secret_names(env: dict[str, str]) -> dict[str, str]:
+    """The same environment variables, of a configuration, which holds no secrets.
+
+    Raises:
+        ValueError: the name of one says that its value is secret.
+    """
+    if wrong := sorted(filter(names_a_secret, env)):
+        raise ValueError(
+            f"{wrong} are secrets by their names, and a configuration is stored and shown: set "
+            "them in the environment of the job instead"
+        )
+    return env
 
 
 def load_config(
@@ -47,8 +63,10 @@ def load_config(
     where = path or "built-in defaults"
     try:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8")) if path else {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read configuration {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"cannot read configuration {path}: {_yaml_fault(error)}") from error
     data = {} if data is None else data
     if not isinstance(data, dict):
         raise ConfigError(f"configuration {where}: expected a mapping, got {type(data).__name__}")
@@ -79,16 +97,26 @@ def settings_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str,
 def _apply(data: dict[str, Any], override: str) -> None:
     dotted, equals, text = override.partition("=")
     if not equals or not dotted:
-        raise ConfigError(f"override {override!r}: expected key.path=value")
+        name = re.match(r"[\w.-]*", override)[0]  # type: ignore[index]
+        raise ConfigError(f"override {name!r}: expected key.path=value")
     *parents, last = dotted.split(".")
     for parent in parents:
         data = data.setdefault(parent, {})
         if not isinstance(data, dict):
-            raise ConfigError(f"override {override!r}: {parent!r} is not a section")
+            raise ConfigError(f"override {dotted!r}: {parent!r} is not a section")
     try:
         data[last] = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"override {override!r}: the value is not YAML: {error}") from error
+        raise ConfigError(
+            f"override {dotted!r}: the value is not YAML ({_yaml_fault(error)})"
+        ) from error
+
+
+def _yaml_fault(error: yaml.YAMLError) -> str:
+    """What is wrong, and where; the lines themselves may hold what is nobody's business."""
+    mark = getattr(error, "problem_mark", None)
+    what = getattr(error, "problem", None) or type(error).__name__
+    return f"{what}, line {mark.line + 1}, column {mark.column + 1}" if mark else what
 
 
 def _faults(model: type[BaseModel], error: ValidationError) -> Iterator[str]:

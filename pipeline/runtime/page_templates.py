@@ -5,12 +5,15 @@ from __future__ import annotations
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.runtime.printable import printable
+from pipeline.runtime.printable import one_line, printable
 
 
 def page_templates(package: str, folder: str = ".") -> Environment:
-    """The templates in a folder of a package; a name that is not given to one is an error."""
-    return Environment(
+    """The templates in a folder of a package; a name that is not given to one is an error.
+
+    Their filter ``one_line`` shows a name within a line.
+    """
+    templates = Environment(
         loader=PackageLoader(package, folder),
         autoescape=True,
         undefined=StrictUndefined,
@@ -18,6 +21,8 @@ def page_templates(package: str, folder: str = ".") -> Environment:
         lstrip_blocks=True,
         finalize=_fit,
     )
+    templates.filters["one_line"] = one_line
+    return templates
 
 
 def _fit(value: object) -> object:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from pipeline.runtime.config_file import Frozen
 from pipeline.stats.intervals import NOTHING
-from pipeline.stats.wilson import LEAST_PROMPTS
+from pipeline.stats.wilson import FEWEST_PROMPTS
 from schemas.manifest import Manifest
 from schemas.quality import RATES, Quality, Rate
 
@@ -46,8 +46,9 @@ class GateConfig(Frozen):
     good, which takes enough rows. A metric with a threshold and nothing to measure it on fails.
 
     Pairs of one prompt are alike, and intervals count them together. Agreement with gold and the
-    share of longer texts are not measured on pairs of fewer than 20 different prompts, and fail;
-    the shares of all rows (ties, quarantine, …) are, each row being counted as independent then.
+    share of longer texts have a wide interval on pairs of fewer than 20 different prompts (each
+    prompt counts as one pair), and are not measured, and fail, on those of fewer than 5; the shares
+    of all rows (ties, quarantine, …) are, each row being counted as independent then.
     """
 
     at_least: dict[str, float] = Field(default_factory=dict)
@@ -178,7 +179,7 @@ def _unmeasured(quality: Quality, config: GateConfig, metric: str, rate: Rate) -
         return False, f"n = {rate.n} is too little to measure it on, gate.min_n is {config.min_n}"
     if rate.n:
         return False, (
-            f"not measured, since its {rate.n} pairs are of fewer than {LEAST_PROMPTS} different "
+            f"not measured, since its {rate.n} pairs are of fewer than {FEWEST_PROMPTS} different "
             "prompts; add pairs of other prompts, or leave this threshold out"
         )
     causes = ["there is nothing to measure it on"]

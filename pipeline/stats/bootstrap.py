@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.stats.arrays import Floats, Ints
 from pipeline.stats.tally import ratio_sums
-from pipeline.stats.wilson import LEAST_PROMPTS, LEVEL, clustered_wilson
+from pipeline.stats.wilson import LEAST_PROMPTS, LEVEL, share_interval
 
 RESAMPLES = 2_000
 _CELLS = 2_000_000  # weights in memory at a time
@@ -226,7 +226,7 @@ def estimates(
         resamples: how many; 0 gives no intervals.
         seed: the same seed draws the same resamples.
         clusters: of each row, such as the key of its prompt; by default each row is one. Of fewer
-            than ``LEAST_PROMPTS`` there are no intervals.
+            than ``LEAST_PROMPTS`` there are none but of shares.
     """
     codes = np.arange(rows)
     if clusters is not None:
@@ -282,9 +282,10 @@ def _weights(rng: np.random.Generator, resamples: int, count: int) -> Floats:
 def _share(statistic: Share, codes: Ints, value: float, *, intervals: bool) -> Estimate:
     parts = (statistic.numerator, statistic.denominator)
     sums = ratio_sums(*(np.bincount(codes, weights=part) for part in parts))
-    if not intervals or sums[5] < LEAST_PROMPTS:
+    interval = share_interval(sums) if intervals else None
+    if interval is None:
         return Estimate(value, None, None, statistic.support)
-    _, low, high = clustered_wilson(sums)
+    low, high = interval
     return Estimate(value, min(low, value), max(high, value), statistic.support)
 
 

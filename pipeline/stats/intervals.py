@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from scipy.special import chdtr, chndtrinc
@@ -16,6 +15,7 @@ from pipeline.stats.wilson import (
     LEVEL,
     clustered_wilson,
     effective_number,
+    share_interval,
     student,
     wilson,
 )
@@ -42,16 +42,16 @@ def clustered_share(sums: Table) -> Rate:
 
 
 def share_by_prompt(counts: Ints) -> Rate:
-    """A share of pairs, those of one prompt being alike.
-
-    Of fewer than ``LEAST_PROMPTS`` prompts the interval is not measured, and left out.
+    """A share of pairs, those of one prompt being alike: ``wilson.share_interval``.
 
     Args:
         counts: of each prompt, its pairs that have the property and all of them, (prompts, 2).
     """
     sums = ratio_sums(*counts.T)
-    found = clustered_share(sums)
-    return found if sums[5] >= LEAST_PROMPTS else replace(found, low=None, high=None)
+    if not sums[1]:
+        return NOTHING
+    low, high = share_interval(sums) or (None, None)
+    return Rate(float(sums[0]) / float(sums[1]), low, high, int(sums[1]))
 
 
 def widened_share(part: int, whole: int, sample: Ints | None) -> Rate:

@@ -108,8 +108,12 @@ class Store:
         return functools.partial(Store, patient=self._patient), (self.uri,)
 
     def path(self, key: str) -> str:
-        """The URI of ``key``, for messages."""
+        """The URI of ``key``."""
         return f"{self.uri}/{key}" if key else self.uri
+
+    def shown(self, key: str) -> str:
+        """The same for messages, in one line: an input's keys are anybody's."""
+        return one_line(self.path(key))
 
     def real_path(self, key: str = "") -> str:
         """The URI of ``key`` with the links of a local path resolved, to compare locations by."""
@@ -160,7 +164,7 @@ class Store:
 
     def open(self, key: str, size: int) -> SourceFile:
         """A seekable reader that distinguishes a failing store from a corrupt file."""
-        return SourceFile(self.path(key), size, functools.partial(self.read_range, key))
+        return SourceFile(self.shown(key), size, functools.partial(self.read_range, key))
 
     def create(self, key: str, data: bytes) -> bool:
         """Writes an object in one PUT unless it exists; True if this call created it.
@@ -224,7 +228,7 @@ class Store:
         path = self._join(key)
         with self._errors(key):
             sink = LocalSink(Path(path)) if self.local else S3Sink(self._fs, path)
-        return Upload(self.path(key), sink, lambda: self._errors(key))
+        return Upload(self.shown(key), sink, lambda: self._errors(key))
 
     def delete(self, key: str) -> None:
         """Removes an object, if it exists. Needs a permission that labeling does not need."""
@@ -264,7 +268,7 @@ class Store:
             text = f"{hint} ({cause})" if hint else cause
             passes = fault_of(error) is Fault.TRANSIENT
             fault = Fault.TRANSIENT if passes else Fault.CALLER
-            raise StorageError(f"{one_line(self.path(key))}: {text}", fault) from error
+            raise StorageError(f"{self.shown(key)}: {text}", fault) from error
 
 
 def _local_root(uri: str) -> str:

@@ -23,6 +23,7 @@ from tests.labeling import (
     run_records,
     write_config,
 )
+from tests.private_ray import assert_private
 from tests.processes import Job, processes_with, started, wait_until
 from tests.shards import labels_of, pair, write_shard
 
@@ -90,6 +91,8 @@ def test_killed_at_any_moment_and_run_again(tmp_path: Path, model: Path) -> None
         with started("jobs.label", arguments + more) as job:
             wait_for(job, output, prefix, len(keys(output, prefix)) + 1)
             (folder,) = job.ray_folders()
+            if more:
+                assert_private(job.process.pid, Path(folder))
             code = job.kill()
         assert code == -signal.SIGKILL
         assert processes_with(folder) == []

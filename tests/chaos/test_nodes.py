@@ -22,6 +22,8 @@ from tests.processes import ROOT, dead, started, wait_until
 from tests.shards import labels_of, pair, write_shard
 from tests.starting import NotStartedError, end_all_with, ray_logs, start_or_retry
 
+OPEN = {"RAY_AUTH_MODE": "disabled"}  # whatever other tests have set in this process
+
 
 @dataclass
 class Cluster:
@@ -62,7 +64,9 @@ def _start() -> Cluster:
             [sys.executable, "-m", "tests.chaos.two_nodes"],
             cwd=ROOT,
             # How often Ray asks whether a node lives; five times without an answer, and it is dead.
-            env=os.environ | {"RAY_TMPDIR": str(folder), "RAY_health_check_period_ms": "500"},
+            env=os.environ
+            | OPEN
+            | {"RAY_TMPDIR": str(folder), "RAY_health_check_period_ms": "500"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -92,7 +96,18 @@ def test_a_node_is_lost(tmp_path: Path, model: Path, cluster: Cluster) -> None:
     output = tmp_path / "out"
     store = Store(str(output))
     arguments = label_arguments(config, tmp_path / "in", output)
-    with started("jobs.label", arguments, {"RAY_ADDRESS": cluster.address}) as job:
+    where = OPEN | {"RAY_ADDRESS": cluster.address}
+    with started("jobs.label", arguments, where) as job:
+        assert (
+            job.process.communicate()[1]
+            .splitlines()[-1]
+            .startswith(
+                f"error: RAY_ADDRESS={cluster.address}: this Ray cluster asks for no token, "
+            )
+        )
+        assert job.process.returncode == 2
+    arguments += ["--set", "workers.cluster_without_token=true"]
+    with started("jobs.label", arguments, where) as job:
 
         def both_at_work() -> bool:
             assert job.process.poll() is None, job.process.communicate()

@@ -96,6 +96,8 @@ def test_what_is_the_heads_alone(key: str) -> None:
         ("snapshots/LATEST.json", {}, True),
         ("snapshots/LATEST.json", {"s3:if-match": '"1"'}, False),
         ("snapshots/LATEST.json", {"s3:if-none-match": "*"}, False),
+        ("gold/set/answers/somebody/0123/1.json", {}, True),
+        ("gold/set/set.json", {}, False),
         ("leases/writer.json", {}, True),
         ("runs/1/run.json", {}, False),
         ("judges/1.json", {}, False),

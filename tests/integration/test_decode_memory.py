@@ -98,7 +98,8 @@ def test_what_is_reserved_is_what_a_picture_takes() -> None:
     assert budget.bytes / 2 < peak.grown_bytes < budget.bytes
 
 
-@pytest.mark.long  # 15 minutes of a core
+@pytest.mark.long
+@pytest.mark.timeout(7_200)  # 15 minutes of a core
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_512_pictures_of_14_kb_that_take_640_mb_each_stay_within_the_plan(
     record_property: Callable[[str, object], None],

@@ -26,6 +26,7 @@ from tests.exporting import (
     settings,
     texts,
 )
+from tests.shards import response
 
 # Of every ten prompts, how many of their five labels people share.
 RIGHT = (5, 5, 0, 5, 3, 5, 4, 5, 5, 2)
@@ -200,3 +201,26 @@ def test_the_least_confidence_holds_for_ties_too(tmp_path: Path) -> None:
         else:
             assert "101 low_confidence" not in done.error
             assert "102 low_confidence" in done.error
+
+
+def test_what_people_decided_is_exported_and_measures_no_judge(tmp_path: Path) -> None:
+    """Rows of which nothing could be compared, beside others with a calibration."""
+    made = Corpus.at(tmp_path)
+    rows = [texts(number, prompt=f"{number}?", gold="a") for number in range(25)]
+    empty = response("")
+    rows += [texts(30, gold="a", response_b=empty), texts(31, gold="tie", response_b=empty)]
+    rows += [texts(32, gold="b", response_a=response("same"), response_b=response("same"))]
+    made.shard("a.parquet", rows, [FOR_A] * 25 + ["gold"] * 3)
+    put_calibration(made.output, calibration(made.made.judge_id, figures={"ece": 0.1}))
+    made.publish()
+    arguments = ["--format", "trl-reward", *settings(soft_labels=True, validation=0)]
+    done = run_export(made.output, *arguments, *settings(selection__min_confidence=0.5))
+    folder = folder_of(done, made.output)
+    record = json.loads(made.output.read(f"{folder}/export.json"))
+    assert (record["kept"], record["dropped"]) == ({"/train": 26}, {"near_identical": 1, "tie": 1})
+    (row,) = [row for row in export_rows(made.output, folder) if row["pair_id"] == "pair-30"]
+    assert (row["p_chosen"], row["margin"], row["confidence"]) == (1.0, 0.0, None)
+    assert row["rejected"][-1]["content"] == ""
+    assert record["epsilon_basis"].startswith("25 of these rows that people have labelled")
+    kept = run_export(made.output, "--format", "jsonl", *settings(selection__ties="keep"))
+    assert kept.event()["kept"] == 28

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 import pipeline
 from pipeline.store.object_store import Store
@@ -29,9 +30,10 @@ from tests.labeling import (
     write_config,
 )
 from tests.nights import detail_of, nights, run_nightly, steps_of
+from tests.policy_gate import PolicyGate, policy_gate
 from tests.processes import wait_until
 from tests.publishing import latest_of
-from tests.s3_server import BUCKET, JOB, S3Server
+from tests.s3_server import BUCKET, JOB, WORKER, S3Server
 from tests.shards import pair, shard_bytes, write_shard
 
 pytestmark = pytest.mark.s3
@@ -74,9 +76,18 @@ class Corpus:
 
 
 @pytest.fixture(scope="module")
-def server(s3: S3Server) -> Iterator[JobServer]:
-    """A cluster whose jobs have the job's key to the buckets."""
-    with job_server({**s3.environment(JOB), "RAY_JOB_STOP_WAIT_TIME_S": "120"}) as started:
+def gate(s3: S3Server) -> Iterator[PolicyGate]:
+    """The buckets, for what the roles of head and workers allow alone."""
+    roles = {JOB.access: "policy-head.json", WORKER.access: "policy-worker.json"}
+    with policy_gate(s3, roles) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def server(s3: S3Server, gate: PolicyGate) -> Iterator[JobServer]:
+    """A cluster whose workers have a worker's key to the buckets, and whose jobs a head's."""
+    workers, head = (gate.environment(s3.environment(key)) for key in (WORKER, JOB))
+    with job_server({**workers, "RAY_JOB_STOP_WAIT_TIME_S": "120"}, head) as started:
         yield started
 
 
@@ -146,7 +157,7 @@ def _assert_nothing_superfluous_was_uploaded(server: JobServer) -> None:
 
 
 def test_three_nightly_runs(
-    tmp_path: Path, model: Path, s3: S3Server, server: JobServer, corpus: Corpus
+    tmp_path: Path, model: Path, s3: S3Server, gate: PolicyGate, server: JobServer, corpus: Corpus
 ) -> None:
     for number in range(6):
         corpus.write(f"{number}.parquet", rows_from(40 * number, 40))
@@ -161,6 +172,27 @@ def test_three_nightly_runs(
     _change(corpus)
     second = _second_night(server, config, corpus, first)
     _third_night(server, config, corpus, second)
+    _each_kept_to_its_role(gate)
+
+
+def _each_kept_to_its_role(gate: PolicyGate) -> None:
+    """Nothing that the nights did was refused, and the policies would have refused more."""
+    assert gate.refused == []
+    written = {
+        key: {request.key.split("/")[2] for by, request in gate.writes if by == key}
+        for key in (JOB.access, WORKER.access)
+    }
+    assert written[WORKER.access] == {"parts", "attempts", "canaries"}
+    assert {"judges", "leases", "runs", "snapshots"} <= written[JOB.access]
+    latest = "out/rehearsal/snapshots/LATEST.json"
+    client = gate.client(WORKER)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        client.put_object(Bucket=BUCKET, Key=latest, Body=b"{}", IfMatch='"1"')
+    part = next(r.key for _, r in gate.writes if r.key.startswith("out/rehearsal/parts/"))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        client.put_object(Bucket=BUCKET, Key=part, Body=b"")
+    with pytest.raises(ClientError, match="PreconditionFailed"):
+        client.put_object(Bucket=BUCKET, Key=part, Body=b"", IfNoneMatch="*")
 
 
 def _night(server: JobServer, config: Path, *more: str) -> subprocess.CompletedProcess[str]:

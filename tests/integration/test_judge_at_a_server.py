@@ -39,6 +39,7 @@ def judge_at(server: ChatServer, folder: Path, **endpoint: Any) -> Path:
         "judge": {"model": {"name": "team/judge"}, "votes": {"max_votes": 2}},
         "engine": {"kind": "openai", "endpoint": where},
         "quarantine": {"max_fraction": 1},
+        "report": {"usd_per_million_tokens": {"prompt": 2, "cached": 0.5, "output": 10}},
     }
     return write_config(folder / "label.yaml", Path("unused"), changes)
 
@@ -63,6 +64,11 @@ def test_faults_pass_and_refusals_stay_with_their_row(server: ChatServer, tmp_pa
     labels = assert_exact(tmp_path / "out", {"a.parquet": rows}, {("a.parquet", 5): "too_long"})
     (vote, _) = labels[0]["votes"]
     assert (vote["prompt_tokens"], vote["cached_tokens"]) == (70, 64)
+    done = outcome.event("done")
+    prompt, cached, output = (done[f"{of}_tokens"] for of in ("prompt", "cached", "output"))
+    assert done["tokens_usd"] * 1e6 == pytest.approx(
+        2 * (prompt - cached) + cached / 2 + 10 * output
+    )
     # 11 rows in both orders, and at least one of the refused row's; the faults; the probe
     assert len(server.requests) >= 22 + 1 + 9 + 1
 

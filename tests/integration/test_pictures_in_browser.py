@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import struct
-from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from pipeline.media.images import decode_image
 from pipeline.media.videos import decode_video
@@ -66,13 +65,8 @@ SHOW = """async ([type, data]) => {
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--force-color-profile=srgb"]
-        )
-        yield browser.new_page()
-        browser.close()
+def page(browser: Browser) -> Page:
+    return browser.new_page()
 
 
 def in_browser(page: Page, data: bytes, kind: str) -> Image.Image:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.measuring import Corpus
 from tests.publishing import latest_of
@@ -83,15 +83,6 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     publisher = str(latest_of(made.output)["published_by"])
     assert run_report(made.output.uri, "--run", publisher).exit_code == 0
     return made
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # Root, as in a container, has no sandbox.
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize
 
 from pipeline.gold.answers import read_answers, revisions
 from pipeline.gold.gold_sets import create_set
@@ -43,15 +43,6 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     for name in ("keys", "tabs"):
         create_set(made.output, GoldSet(name=name, twice=1.0, **about))  # type: ignore[arg-type]
     return made
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # Root, as in a container, has no sandbox.
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

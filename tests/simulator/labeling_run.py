@@ -64,6 +64,7 @@ class Identified:
     alike: str = ""
     rubric: None = None
     content: None = None
+    kinds: frozenset[str] = frozenset()
 
 
 class RandomJudge(Judge):

@@ -66,8 +66,8 @@ def test_parts_that_lack_it_are_read_as_without(tmp_path: object) -> None:
     assert got.tolist() == [7, cluster_number(label["cluster"])]
 
 
-@pytest.mark.parametrize(("pictures", "known"), [(60, True), (19, False)])
-def test_captions_have_an_interval_with_twenty_pictures(pictures: int, known: bool) -> None:
+@pytest.mark.parametrize(("pictures", "known"), [(60, True), (19, True), (5, True), (4, False)])
+def test_captions_have_an_interval_with_five_pictures(pictures: int, known: bool) -> None:
     """One text for all: clustered by text, they had none."""
     keys = [cluster_number(of("Describe it.", b"%d" % number)) for number in range(pictures)]
     right = share_of([float(number % 5 > 0) for number in range(pictures)])

@@ -34,3 +34,14 @@ def test_every_room_is_in_the_table_of_rooms() -> None:
     rooms = {path.parent.name for path in (ROOT / "pipeline").glob("*/__init__.py")}
     listed = set(re.findall(r"^\| \[`(\w+)/`\]", text_of("pipeline/README.md"), re.M))
     assert listed - {"schemas"} == rooms
+
+
+def test_every_promise_of_security_names_tests_that_exist() -> None:
+    promises = [line for line in text_of("SECURITY.md").splitlines() if line.startswith("| **")]
+    for line in promises:
+        named = re.findall(r"`((?:\w+/)?(?:test_\w+|simulator))`", line.rpartition(" | ")[2])
+        assert named, line
+        for name in named:
+            path = ROOT / "tests" / name
+            assert path.is_dir() or path.with_suffix(".py").is_file(), name
+    assert len(promises) > 10

@@ -44,13 +44,14 @@ from tests.shards import pair, read
 
 def reasons(selection: dict[str, Any], name: str = "trl-dpo") -> list[str | None]:
     rows = [
-        ("labeled", 0.9, True, [9.0, 2.0]),
-        ("labeled", 0.6, True, [9.0, 2.0]),
-        ("labeled", 0.9, False, None),
-        ("tie", 0.9, True, [5.0, 5.0]),
-        ("abstained", None, None, None),
+        ("labeled", 0.9, True, [9.0, 2.0], "j"),
+        ("labeled", 0.6, True, [9.0, 2.0], "j"),
+        ("labeled", 0.9, False, None, None),
+        ("tie", 0.9, True, [5.0, 5.0], "j"),
+        ("abstained", None, None, None, "j"),
+        ("labeled", None, None, None, "gold"),
     ]
-    names = ("status", "confidence", "position_consistent", "scores")
+    names = ("status", "confidence", "position_consistent", "scores", "decided_by")
     table = pa.table(dict(zip(names, map(pa.array, zip(*rows, strict=True)), strict=True)))
     found = label_reasons(table, TRAINER_FORMATS[name], SelectionConfig.model_validate(selection))
     kept: list[str | None] = found.to_pylist()
@@ -58,16 +59,16 @@ def reasons(selection: dict[str, Any], name: str = "trl-dpo") -> list[str | None
 
 
 def test_reasons_of_labels() -> None:
-    assert reasons({}) == [None, None, None, "tie", "abstained"]
-    low = [None, "low_confidence", None, "tie", "abstained"]
+    assert reasons({}) == [None, None, None, "tie", "abstained", None]
+    low = [None, "low_confidence", None, "tie", "abstained", None]
     assert reasons({"min_confidence": 0.6001}) == low
     assert reasons({"min_confidence": 0.6}) == reasons({})
     tiers = {"tiers": {"low": 0.7, "high": 0.9}}
-    assert reasons(tiers) == [None, "below_tiers", None, "tie", "abstained"]
-    consistent = [None, None, "position_inconsistent", "tie", "abstained"]
+    assert reasons(tiers) == [None, "below_tiers", None, "tie", "abstained", None]
+    consistent = [None, None, "position_inconsistent", "tie", "abstained", None]
     assert reasons({"position_consistent_only": True}) == consistent
-    assert reasons({"ties": "keep"}, "jsonl") == [None, None, None, None, "abstained"]
-    assert reasons({}, "pointwise") == [None, None, "no_scores", None, "abstained"]
+    assert reasons({"ties": "keep"}, "jsonl") == [None, None, None, None, "abstained", None]
+    assert reasons({}, "pointwise") == [None, None, "no_scores", None, "abstained", "no_scores"]
     assert reasons({"ties": "drop"}, "pointwise")[3] == "tie"
 
 

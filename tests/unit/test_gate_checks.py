@@ -95,7 +95,7 @@ def test_what_cannot_be_measured_blocks() -> None:
     assert (alike.passed, alike.value, alike.low) == (False, 0.9, None)
     assert alike.sentence == (
         "gold_agreement: got 0.9 (no interval, n = 45), expected at least 0.5: not measured, since "
-        "its 45 pairs are of fewer than 20 different prompts; add pairs of other prompts, or leave "
+        "its 45 pairs are of fewer than 5 different prompts; add pairs of other prompts, or leave "
         "this threshold out"
     )
 

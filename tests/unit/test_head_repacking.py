@@ -115,6 +115,24 @@ def test_a_head_of_several_layers_is_refused(tmp_path: Path) -> None:
         repack(source, tmp_path / "b")
 
 
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_head_of_another_name_is_named(tmp_path: Path, *, apart: bool) -> None:
+    head: Tensors = {"reward_head.weight": WEIGHT, "reward_head.bias": BIAS}
+    files = {"model.safetensors": TRUNK, "rm.safetensors": head}
+    source = _checkpoint(
+        tmp_path / "a", "qwen2_5_vl", files if apart else {"model.safetensors": TRUNK | head}
+    )
+    said = "no head" if apart else "is it reward_head"
+    with pytest.raises(InputError, match=said):
+        repack(source, tmp_path / "b")
+    repack(source, tmp_path / "b", "reward_head")
+    loaded = _loaded(tmp_path / "b")
+    assert loaded.keys() == {*TRUNK, "language_model.score.weight", "language_model.score.bias"}
+    assert np.array_equal(loaded["language_model.score.weight"], WEIGHT)
+    with pytest.raises(InputError, match=r"no tensor rm_head\.weight"):
+        repack(source, tmp_path / "c", "rm_head")
+
+
 def test_the_command_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = _one_file(tmp_path / "a", "qwen3", SUMMARY)
     assert main(["repack", str(source), str(tmp_path / "b"), "--log", "text"]) == 0

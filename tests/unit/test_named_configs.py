@@ -40,8 +40,15 @@ def test_machines_of_one_precision_share_a_judge() -> None:
     assert config_of("h200-fp8").judge.model_dump() == full
 
 
-def test_the_reward_models_configuration_writes_nothing() -> None:
-    assert config_of("reward").judge.declared_format.family == "reward"
+def test_the_configurations_of_other_judges_say_what_they_are_for() -> None:
+    reward, rubric, server = map(config_of, ("reward", "rubric-qwen2.5-vl-7b", "endpoint"))
+    found = [(c.judge.declared_format.family, c.engine.kind) for c in (reward, rubric, server)]
+    assert found == [("reward", "vllm"), ("pair", "vllm"), ("pair", "openai")]
+    assert rubric.judge.declared_format.criteria == ("Accuracy", "Completeness", "Clarity")
+    assert (str(server.engine.endpoint.url), server.judge.rubric) == (
+        "http://localhost:8000/v1",
+        None,
+    )
 
 
 def test_the_nightly_configuration_has_the_default_judge_and_a_gate() -> None:

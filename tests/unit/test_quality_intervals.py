@@ -25,7 +25,7 @@ from pipeline.stats.intervals import (
     widened_share,
 )
 from pipeline.stats.tally import ratio_sums
-from pipeline.stats.wilson import clustered_wilson, effective_number, wilson
+from pipeline.stats.wilson import clustered_wilson, effective_number, share_interval, wilson
 from schemas.quality import Rate
 
 
@@ -122,9 +122,10 @@ def test_right_pairs_of_ten_prompts_by_hand() -> None:
     assert ends(share(39, 50)) == pytest.approx((0.6476, 0.78, 0.8725), abs=5e-5)
 
 
-def test_fewer_than_twenty_prompts_have_no_interval() -> None:
+def test_of_fewer_than_twenty_prompts_each_counts_as_one_pair() -> None:
     counts = np.array([[3, 5], [5, 5], [0, 0]] * 10)
-    assert share_by_prompt(counts[:27]) == Rate(72 / 90, None, None, 90)
+    assert share_by_prompt(counts[:27]) == Rate(72 / 90, *wilson(72 / 90, 18), 90)
+    assert share_by_prompt(counts[:6]) == Rate(16 / 20, None, None, 20)
     assert share_by_prompt(counts) == clustered_share(ratio_sums(*counts.T))
     assert share_by_prompt(counts).low is not None
     assert share_by_prompt(np.zeros((5, 2), np.int64)) == NOTHING
@@ -271,3 +272,21 @@ def ends(rate: Rate) -> tuple[float, float, float]:
     for one, other in itertools.pairwise(found):
         assert one <= other
     return low, value, high
+
+
+@pytest.mark.parametrize(("share", "alike"), [(0.5, 0.36), (0.8, 0.5), (0.95, 0.36), (0.95, 0.5)])
+@pytest.mark.parametrize("prompts", [5, 8, 15, 19])
+def test_a_share_of_few_prompts_is_held_by_its_interval(
+    prompts: int, share: float, alike: float
+) -> None:
+    """Of a few pictures with 2 to 39 questions each; the figures are in ``share_interval``."""
+    rng = np.random.default_rng(7)
+    shape = ((1 - alike) / alike * share, (1 - alike) / alike * (1 - share))
+    held = 0
+    for _ in range(500):
+        pairs = rng.integers(2, 40, prompts)
+        right = rng.binomial(pairs, rng.beta(*shape, prompts))
+        low, high = share_interval(ratio_sums(right, pairs)) or (1, 0)
+        held += low <= share <= high
+    assert held >= 0.94 * 500
+    assert share_interval(ratio_sums(right[:4], pairs[:4])) is None

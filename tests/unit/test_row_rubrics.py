@@ -13,6 +13,7 @@ from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import PolicyConfig
 from pipeline.aggregation.relabel import Relabeler
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.rubric_config import RubricConfig
 from pipeline.labeling.unit_result import RowCounts
 from pipeline.pairs.shards import shard_key
 from pipeline.parts.index_update import update_index
@@ -43,6 +44,8 @@ def names(label: Row) -> list[str]:
 def test_each_row_is_asked_by_its_own_rubric() -> None:
     judge, engine = scripted(judge=BUNDLE | {"rubric": DEFAULT})
     other = [{"name": "Style", "text": "terse", "levels": {"1": "long"}}]
+    by_number = {"criteria": [other[0] | {"levels": {1: "long"}}]}  # as YAML reads it
+    assert RubricConfig.model_validate(by_number) == RubricConfig(criteria=other)
     rows = [asked(0, OWN), asked(1, other), asked(2)]
     labels = judge_rows(judge, rows)
     assert [names(label) for label in labels] == [FOUR, ["Style"], ["Tone"]]

@@ -123,7 +123,7 @@ def port_check(port: int) -> Check:
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind(("", port))
+            listener.bind(("127.0.0.1", port))
         except OSError as error:
             found = f"workers.local_metrics_port {port} cannot be used ({first_line(error)})"
             return Check(name, "fail", found, "choose another one, or end what listens on it")

@@ -63,7 +63,7 @@ def input_checks(name: str, uri: str, config: InputConfig) -> list[Check]:
         return [Check(f"{name}: list", "fail", str(error), advice)]
     size = sum(entry.size for entry in entries)
     checks = [Check(f"{name}: list", "ok", f"{len(entries):,} shards, {size / 1e9:.2f} GB")]
-    first = source.path(entries[0].key)
+    first = source.shown(entries[0].key)
     try:
         outline = outline_of(source, entries[0])
         schema, rows = outline.schema, outline.rows

@@ -123,7 +123,7 @@ def _on_hub(model: ModelConfig) -> Weights:
     loaded = _loaded_bytes(stored, config, model) if stored else None
     tokens = _token_bytes(config, model)
     if model.revision is None:
-        advice = "pin judge.model.revision: a new commit with other weights re-judges all"
+        advice = "set judge.model.revision: an output's first run takes the newest commit"
         return Weights(Check(_NAME, "warn", found, advice), loaded, tokens)
     return Weights(Check(_NAME, "ok", found), loaded, tokens)
 

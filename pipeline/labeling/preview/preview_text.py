@@ -9,7 +9,7 @@ from rich.text import Text
 from pipeline.engines.engine import Chat, ChatPart
 from pipeline.labeling.preview.preview_pairs import Preview, PreviewedPair
 from pipeline.media.clip import Clip
-from pipeline.runtime.printable import printable
+from pipeline.runtime.printable import one_line, printable
 
 _COLUMNS = 32  # of a picture
 _BRIEF = 300  # characters of a turn's beginning, and of its end
@@ -17,10 +17,10 @@ _BRIEF = 300  # characters of a turn's beginning, and of its end
 
 def print_preview(preview: Preview, console: Console) -> None:
     """Writes a preview; pictures are drawn where the terminal has colours."""
-    console.print(f"{preview.input_uri}: {preview.shards} shards")
+    console.print(Text(f"{one_line(preview.input_uri)}: {preview.shards} shards"))
     for column, fields in preview.reads.items():
         read = f"read for {', '.join(fields)}" if fields else "not read"
-        console.print(Text(f"  {printable(column)}: {read}"))
+        console.print(Text(f"  {one_line(column)}: {read}"))
     for pair in preview.pairs:
         console.print()
         _print_pair(pair, console)
@@ -28,8 +28,8 @@ def print_preview(preview: Preview, console: Console) -> None:
 
 def _print_pair(pair: PreviewedPair, console: Console) -> None:
     title = f"{pair.shard}, row {pair.row}, pair {pair.pair_id}"
-    console.print(Text(printable(title), style="bold"))
-    console.print(Text(printable(f"gold: {pair.gold or 'none'}; source: {pair.source or 'none'}")))
+    console.print(Text(one_line(title), style="bold"))
+    console.print(Text(one_line(f"gold: {pair.gold or 'none'}; source: {pair.source or 'none'}")))
     if pair.chat is None:
         console.print(Text(printable(f"not judged: {pair.problem}"), style="red"))
         return
@@ -42,7 +42,7 @@ def _print_pair(pair: PreviewedPair, console: Console) -> None:
 
 def brief(pair: PreviewedPair) -> str:
     """How a pair reads, in a few lines: its place, and beginning and end of the user's turn."""
-    where = f"{pair.shard}, row {pair.row}"
+    where = one_line(f"{pair.shard}, row {pair.row}")
     if pair.chat is None:
         return printable(f"{where}, is not judged: {pair.problem}")
     shown = (part if isinstance(part, str) else f"[{caption(part)}]" for part in pair.chat.parts)

@@ -8,7 +8,7 @@ nothing is lost.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from pipeline.gold.gold_sets import GOLD, checked_name, set_folder
@@ -151,7 +151,7 @@ def read_answers(
     return list(map_ahead(output.host.pool(_THREADS), read, newest.values(), 2 * _THREADS))
 
 
-def answers_about(output: Store, pair_hashes: Collection[str]) -> Iterator[Entry]:
+def answers_about(output: Store, pair_hashes: Container[str]) -> Iterator[Entry]:
     """The objects of all sets that hold answers about some pairs, every revision of them."""
     for entry in output.list(GOLD):
         key = _KEY.fullmatch(entry.key)

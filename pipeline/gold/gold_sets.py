@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Container
 from dataclasses import replace
 
 from pipeline.runtime.errors import ConfigError, InputError
@@ -103,7 +103,7 @@ def set_names(output: Store) -> list[str]:
     return sorted(parts[1] for parts in keys if len(parts) == 3 and parts[2] == _RECORD)
 
 
-def drop_from_sets(output: Store, pair_hashes: Collection[str]) -> list[str]:
+def drop_from_sets(output: Store, pair_hashes: Container[str]) -> list[str]:
     """Takes pairs out of the records of all sets; returns the names of those that had some."""
 
     def without(gold: GoldSet) -> GoldSet:

@@ -48,8 +48,9 @@ from schemas.manifest import Manifest
 
 _WHY = "holds a pair that is to be forgotten"
 NOT_REACHED = (
-    "the input, folders of publish --materialize, copies of exports, datasets on the hub, and "
-    "versions and unfinished uploads that a bucket keeps may hold them still: remove them there"
+    "the input, folders of publish --materialize, files of gold export, copies of exports, "
+    "datasets on the hub, and versions and unfinished uploads that a bucket keeps may hold them "
+    "still: remove them there"
 )
 
 
@@ -113,7 +114,7 @@ class Forgetting:
         lease.check()
         drop_previous(output, [each.thing.name for each in removed if each.kind == "snapshot"])
         remove_things(output, removed, lease.check)
-        drop_from_sets(output, held.hashes)
+        drop_from_sets(output, held)
         # Last: by them a run that was ended finds the pairs again. Only those that have revisions
         # without the pairs: what a run that lost its lease has committed meanwhile stays, is not
         # shown (``Forgotten.redacted``), and goes when ``forget`` is run again.
@@ -237,7 +238,7 @@ def _with_pairs(stored: Stored, held: HeldPairs) -> Iterator[Removal]:
         shown = tuple(_showing(stored.output, thing.entries, held.seen_ids))
         if shown:
             yield Removal("report of a run", Thing(thing.name, shown), "shows such a pair")
-    for entry in answers_about(stored.output, held.hashes):
+    for entry in answers_about(stored.output, held):
         yield Removal("answer of a person", Thing(entry.key, (entry,)), _WHY)
     for thing in stored_unfinished(stored):
         yield Removal("unfinished file", thing, thing.useless)

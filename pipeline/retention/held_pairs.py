@@ -48,6 +48,10 @@ class HeldPairs:
         self.seen_ids |= self.named.ids
         self.hashes |= self.named.hashes
 
+    def __contains__(self, pair_hash: object) -> bool:
+        """Whether this is the hash of one of the pairs, or of one that was forgotten before."""
+        return pair_hash in self.hashes or self.known.knows(None, str(pair_hash))
+
     def learn(self, parts: Iterable[Entry]) -> int:
         """Takes in the contents of the pairs that are named otherwise; returns their rows."""
         found = 0

@@ -45,8 +45,8 @@ def test_a_reader_that_polls_misses_nothing(labeled: LabeledInput) -> None:
             read.append(rows.num_rows)
 
     labeled.publish(SLOW)
-    with ThreadPoolExecutor(2) as threads:
-        readers = [threads.submit(poll) for _ in range(2)]
+    with ThreadPoolExecutor(1) as threads:
+        reader = threads.submit(poll)
         try:
             for number in range(1, 7):
                 labeled.shard("0.parquet", 20, seed=5 * number)  # the same votes
@@ -58,8 +58,7 @@ def test_a_reader_that_polls_misses_nothing(labeled: LabeledInput) -> None:
                 assert stored_votes(labeled.output) == votes
         finally:
             stop.set()
-        for reader in readers:
-            reader.result()
+        reader.result()
     assert set(read) == {len(labeled.expected("labels"))}
     latest = latest_of(labeled.output)
     left = {entry.key.split("/")[1] for entry in labeled.output.list("snapshots")}

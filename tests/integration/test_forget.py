@@ -175,9 +175,14 @@ def test_nothing_holds_them_and_everything_else_stays(corpus: Corpus, tmp_path: 
     assert [*read_set(corpus.output, "people").pairs] == stay
     answers = {entry.key.split("/")[4] for entry in corpus.output.list("gold/people/answers")}
     assert answers == set(stay)
+    # Somebody's page was open: what is answered afterwards goes when forget is run again.
+    late = Answer("b", "2026-02-01T00:00:00Z", "review")
+    assert give_answer(corpus.output, "people", "ada", labels[0]["pair_hash"], late, 0).mine
     # What follows works on: the same again, a publication, a clean.
     assert run_forget(corpus.output, "--pairs", path, "--apply").exit_code == 0
     assert latest_of(corpus.output) == latest
+    answers = {entry.key.split("/")[4] for entry in corpus.output.list("gold/people/answers")}
+    assert answers == set(stay)
     assert not corpus.publish(**PASSES).blocked
     assert run_clean(corpus.output, "--clean.parts_days=0", "--apply").exit_code == 0
     assert_forgotten(corpus, labels)

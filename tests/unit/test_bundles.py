@@ -28,6 +28,7 @@ from schemas.contract import table_of
 from schemas.labels import LABELS
 from tests.judging import Row, judge_rows, scripted, text_pair
 from tests.labeling import run_job
+from tests.shards import pair
 
 VERSION = ModelVersion.named("w")
 LETTER: Row = {
@@ -215,6 +216,15 @@ def test_a_candidate_without_a_score_makes_no_vote() -> None:
     (label,) = judge_rows(judge, [row])
     assert (label["status"], label["reason"]) == ("quarantined", "malformed")
     assert "of candidate b: " in label["detail"]
+
+
+def test_a_judge_of_texts_refuses_rows_with_pictures() -> None:
+    judge, engine = scripted(judge={"bundle": "skywork-critic"})
+    with_picture, plain = judge_rows(judge, [pair(0), text_pair(1)])
+    assert (with_picture["status"], with_picture["reason"]) == ("quarantined", "bad_row")
+    assert "which the judge's bundle does not show" in with_picture["detail"]
+    assert plain["status"] == "labeled"
+    assert all(chat.user.startswith("Two assistants") for chat, _ in engine.asked)
 
 
 RUBRIC: Row = {

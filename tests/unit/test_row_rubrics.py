@@ -22,6 +22,7 @@ from pipeline.store.object_store import Store
 from schemas.contract import table_of
 from schemas.labels import LABELS
 from tests.judging import JUDGE_ID, Row, judge_rows, pairs_of, runner, scripted, text_pair
+from tests.shards import response
 
 FOUR = ["Accuracy", "Detail", "Tone", "Safety"]
 OWN: Row = {"criteria": [{"name": name, "text": f"about {name}"} for name in FOUR]}
@@ -148,3 +149,16 @@ def test_weights_of_rows_and_of_the_policy_label_again_without_an_engine() -> No
     none, third = under({"Style": 2.0})  # some row may have it
     assert none == own
     assert len({first, second, third}) == 3
+
+
+def test_a_group_is_ranked_by_its_own_rubric() -> None:
+    judge, _ = scripted(judge=BY_ROW | {"format": "ranking"})
+    texts = [response(f"{n} score={s} Tone={t}") for n, s, t in ((1, 9, 1), (2, 5, 4), (3, 2, 9))]
+    row = asked(0, OWN) | {"response_a": None, "response_b": None, "candidates": texts}
+    (label,) = judge_rows(judge, [row])
+    assert (label["status"], label["scores"]) == ("labeled", [7.0, 4.75, 3.75])
+    assert label["criteria"][2] == {"name": "Tone", "scores": [1.0, 4.0, 9.0]}
+    labeler = Labeler.of(JudgeConfig.model_validate(BY_ROW | {"format": "ranking"}),
+                         PolicyConfig(weights={"Tone": 30}))  # fmt: skip
+    (row,) = Relabeler(labeler).table(table_of([label], LABELS)).to_pylist()
+    assert sorted(row["scores"]) == row["scores"]

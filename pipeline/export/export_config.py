@@ -32,6 +32,15 @@ class SelectionConfig(Frozen):
 
     min_confidence: float = Field(default=0.0, ge=0, le=1)
     """Least confidence of a label, or of a tie where ties are exported."""
+    max_error: float | None = Field(default=None, gt=0, lt=0.5)
+    """Only of a snapshot whose bound (``policy.max_error``) promises as little or less; pairs that
+    came later than its gold are dropped. The bound is of all that is left; a selection by other
+    settings is a part of it, of which nothing is promised.
+    """
+    hold_out_gold: bool = True
+    """Whether pairs of gold sets, and pairs that share their prompts, stay out: a model that was
+    trained on them cannot be measured by them.
+    """
     position_consistent_only: bool = False
     """Only labels on which both orders of the responses agree."""
     ties: Literal["drop", "keep"] | None = None

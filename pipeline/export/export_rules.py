@@ -20,6 +20,7 @@ from schemas.labels import BY_GOLD, Status
 
 # Why rows are dropped.
 QUARANTINED, MISSING = "quarantined", "missing"
+HELD_OUT, OUTSIDE_BOUND = "held_out", "outside_bound"
 ABSTAINED, TIE = "abstained", "tie"
 NO_SCORES = "no_scores"
 LOW_CONFIDENCE, BELOW_TIERS = "low_confidence", "below_tiers"
@@ -36,6 +37,8 @@ NO_SET, INCOMPLETE = "ranked_set_not_stated", "ranking_incomplete"
 MEANINGS = {
     QUARANTINED: "has no label: it could not be judged",
     MISSING: "was not labelled when the snapshot was made",
+    HELD_OUT: "it, or another pair of its prompt, is in a gold set, to measure by",
+    OUTSIDE_BOUND: "came later than the gold by which the error is bounded",
     ABSTAINED: "has no label: its votes contradict each other",
     TIE: "the responses are equally good",
     NO_SCORES: "has no scores",
@@ -72,15 +75,29 @@ def keeps_ties(format_: TrainerFormat, selection: SelectionConfig) -> bool:
 
 
 def label_reasons(
-    labels: pa.Table, format_: TrainerFormat, selection: SelectionConfig
+    labels: pa.Table,
+    format_: TrainerFormat,
+    selection: SelectionConfig,
+    held: frozenset[str] = frozenset(),
 ) -> pa.ChunkedArray:
     """Why each row of a snapshot's labels is dropped by its label alone; null where it is kept.
 
     A label that is a person's own answer has no confidence and no orders, and lacks neither.
+
+    Args:
+        labels: of a shard.
+        format_: of the export.
+        selection: its rules.
+        held: hashes of pairs, and clusters of prompts, that are held out.
     """
     by_gold = pc.fill_null(pc.equal(labels["decided_by"], BY_GOLD), False)
     confidence = pc.if_else(by_gold, 1.0, pc.fill_null(labels["confidence"], 0.0))
-    rules = {ABSTAINED: pc.equal(labels["status"], Status.ABSTAINED)}
+    rules = {}
+    if held:
+        names = pa.array(sorted(held), pa.string())
+        inside = (pc.is_in(labels[name], names) for name in ("pair_hash", "cluster"))
+        rules[HELD_OUT] = pc.or_(*inside)
+    rules |= {ABSTAINED: pc.equal(labels["status"], Status.ABSTAINED)}
     if not keeps_ties(format_, selection):
         rules[TIE] = pc.equal(labels["status"], Status.TIE)
     if format_.holds == "scores":

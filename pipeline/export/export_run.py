@@ -30,6 +30,7 @@ from pipeline.export.format_registry import (
     media_modes,
     nothing_left,
 )
+from pipeline.export.held_out import held_out
 from pipeline.export.label_noise import label_noise, preferences_of
 from pipeline.export.shard_survey import Surveyor
 from pipeline.export.trainer_format import Shape
@@ -137,8 +138,11 @@ class _Export:
         self._judge = judge_of(dict(manifest.judge))
         self._reported = time.monotonic()
         asked = config.model_dump(mode="json", exclude_defaults=True, exclude={"format", "card"})
-        layout = json.dumps([_LAYOUT, asked], sort_keys=True)
-        suffix = f"-{digest(layout)[:8]}" if asked else ""
+        selection = config.selection
+        self._held = held_out(output, manifest, selection.hold_out_gold, selection.max_error)
+        held = self._held.identity
+        layout = json.dumps([_LAYOUT, asked, *[held] * bool(held)], sort_keys=True)
+        suffix = f"-{digest(layout)[:8]}" if asked or held else ""
         self._folder = f"{EXPORTS}/{manifest.snapshot_id}/{config.format}{suffix}"
         self._id = digest(manifest.snapshot_id, config.format, layout, columns.mapping_json())
 
@@ -167,7 +171,12 @@ class _Export:
         """Surveys all shards, writes all parts, then the record."""
         contents = ContentKeys(self._source, self._output)
         surveyor = Surveyor(
-            self._output, self._source, self._columns.mapping(), self._config, contents
+            self._output,
+            self._source,
+            self._columns.mapping(),
+            self._config,
+            contents,
+            self._held,
         )
         entries = list_shards(self._source, self._prefix)
         selection = Selection(self._manifest, entries, self._config, surveyor)

@@ -20,6 +20,7 @@ from pipeline.export import export_rules as rules
 from pipeline.export.export_config import ExportConfig
 from pipeline.export.export_parts import SetEnds
 from pipeline.export.format_registry import TRAINER_FORMATS
+from pipeline.export.held_out import HeldOut
 from pipeline.export.joined_rows import Row, kept_pairs, rows_of
 from pipeline.export.labeled_example import media_lead
 from pipeline.export.labeled_shards import LabeledShard
@@ -34,7 +35,7 @@ from pipeline.store.object_store import Store
 
 _LABEL_COLUMNS = (
     *("status", "confidence", "position_consistent", "scores"),
-    *("preference", "label_id", "decided_by"),
+    *("preference", "label_id", "decided_by", "pair_hash", "cluster"),
 )
 
 
@@ -79,6 +80,7 @@ class Surveyor:
         output: where snapshots are.
         source: the root of the shards, and ``columns`` how their pairs are mapped.
         contents: identifies the shards' versions.
+        held: what is held out.
     """
 
     output: Store
@@ -86,6 +88,7 @@ class Surveyor:
     columns: PairMapping
     config: ExportConfig
     contents: ContentKeys
+    held: HeldOut
 
     def survey(self, shard: LabeledShard) -> Survey:
         """Reads one shard.
@@ -112,7 +115,10 @@ class Surveyor:
         """Applies the rules that concern labels; returns the labels that pass."""
         labels = shard.read_labels(self.output, _LABEL_COLUMNS)
         format_ = TRAINER_FORMATS[self.config.format]
-        reasons = rules.label_reasons(labels, format_, self.config.selection)
+        if shard.number in self.held.shards:
+            found.dropped[rules.OUTSIDE_BOUND] += len(labels)
+            labels = labels.slice(0, 0)
+        reasons = rules.label_reasons(labels, format_, self.config.selection, self.held.names)
         for each in pc.value_counts(reasons.drop_null()).to_pylist():
             found.dropped[each["values"]] = each["counts"]
         labels = labels.filter(reasons.is_null()).select(["row", "preference", "label_id"])

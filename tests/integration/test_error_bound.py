@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from jobs import audit, publish
+from jobs import audit, export, publish
 from pipeline.aggregation.calibration_cards import put_calibration
+from pipeline.export.export_record import ExportRecord
 from pipeline.gold.answers import give_all
 from pipeline.gold.gold_sets import read_set
 from pipeline.gold.roles import tests_bounds as kept_for_tests
@@ -134,6 +135,23 @@ def test_a_bound_is_found_stated_and_recomputed(drawn: tuple[Corpus, Gold]) -> N
     assert quality.audit is not None
     assert "at most 10.0% of the" in done.event("published")["bound"]
 
+    # Exports: what is promised, without the pairs of the set and of their prompts.
+    promised = ("--format", "jsonl", "--export.selection.max_error")
+    assert (
+        "promises 0.1; publish with policy.max_error=0.05"
+        in run(export, corpus, *promised, 0.05).error
+    )
+    assert run(export, corpus, *promised, 0.1).exit_code == 0
+    (key,) = (e.key for e in corpus.output.list("exports") if e.key.endswith("export.json"))
+    record = ExportRecord.parse(corpus.output.read(key), key)
+    left = [row for row in rows if row["pair_hash"] not in pairs]
+    kept_left = sum(row["status"] == "labeled" for row in left)
+    assert (record.dropped["held_out"], record.total) == (len(rows) - len(left), kept_left)
+    assert record.error_bound == bound.sentence
+    card = corpus.output.read(f"{record.folder}/README.md").decode()
+    assert bound.sentence in card
+    assert "`held_out`" in card
+
     # The same votes and answers take no further try; another promise would.
     assert published(corpus, *settings).event("published")["state"] == "live, as it was before"
     assert len(list(corpus.output.list("gold/s/bounds"))) == 1
@@ -155,6 +173,11 @@ def test_what_came_later_is_outside_until_a_top_up(drawn: tuple[Corpus, Gold]) -
     assert policy.bound.outside == labeled
     assert policy.bound.delta == pytest.approx(0.025)
     assert f"{labeled} others came later: outside bound" in policy.bound.sentence
+
+    arguments = ("--format", "jsonl", "--export.selection.max_error", 0.2)
+    assert run(export, corpus, *arguments).exit_code == 0
+    (key,) = (e.key for e in corpus.output.list("exports") if e.key.endswith("export.json"))
+    assert ExportRecord.parse(corpus.output.read(key), key).dropped["outside_bound"] == len(later)
 
     more = run(audit, corpus, "--name", "s", "--size", 150, "--top-up")
     assert more.event("drawn")["of"] == 300

@@ -13,10 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pipeline.judging.judge_config import JudgeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +78,13 @@ def rendering_of(*, images: bool, videos: bool, ended: bool) -> Rendering:
     )
 
 
-def unstated(judge: JudgeConfig) -> Rendering:
-    """What a vote of labels v1, which states no rendering, may have been shown: version 2."""
-    return FIRST if judge.media.video.max_videos else replace(FIRST, video=None)
+def unstated(*, videos: bool) -> Rendering:
+    """What a vote of labels v1, which states no rendering, may have been shown: version 2.
+
+    Args:
+        videos: whether its judge is shown clips.
+    """
+    return FIRST if videos else replace(FIRST, video=None)
 
 
 def shown_kinds(kinds: Iterable[str]) -> list[dict[str, str | int]]:

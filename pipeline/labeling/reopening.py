@@ -63,12 +63,13 @@ class Reopening:
         votes = standing(votes_of(label))
         if not votes or label["pair_hash"] is None:
             return None
-        if any(concerns(vote.rendering or unstated(self.judge)) for vote in votes):
+        of_v1 = unstated(videos=self.judge.media.video.max_videos > 0)
+        if any(concerns(vote.rendering or of_v1) for vote in votes):
             return "shown_otherwise"
         known = label["shown_kinds"]
         if concerns_kinds(known or ()):
             return "shown_otherwise"
-        seen = votes[0].rendering or unstated(self.judge)
+        seen = votes[0].rendering or of_v1
         if known is None and may_have(seen, self.rerender):
             return "looked_at"
         rubric = label["rubric"]

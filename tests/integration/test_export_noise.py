@@ -67,9 +67,9 @@ def corpus(
     return made
 
 
-def exported(made: Corpus, *arguments: str) -> tuple[dict[str, Any], str]:
-    """The record and the card of an export in two parts."""
-    done = run_export(made.output, *arguments, *settings(file_rows=60))
+def exported(made: Corpus, *arguments: str, file_rows: int = 60) -> tuple[dict[str, Any], str]:
+    """The record and the card of an export in several parts."""
+    done = run_export(made.output, *arguments, *settings(file_rows=file_rows))
     folder = folder_of(done, made.output)
     card = made.output.read(f"{folder}/README.md").decode()
     return json.loads(made.output.read(f"{folder}/export.json")), card
@@ -91,18 +91,18 @@ def test_people_who_labelled_the_same_rows_say_how_many_are_wrong(tmp_path: Path
 
 def test_enough_of_them_give_a_label_smoothing(tmp_path: Path) -> None:
     made = corpus(tmp_path, 500)
-    record, card = exported(made)
+    record, card = exported(made, file_rows=1_000)
     assert record["epsilon"] == pytest.approx(0.22)
     assert (record["epsilon_high"] - record["epsilon_low"]) / 2 < 0.03
     assert record["label_smoothing"] == record["epsilon"]
     assert 'args = DPOConfig(loss_type="robust", label_smoothing=0.22, …)' in card
     assert "It is the label smoothing to train with." in card
-    _, card = exported(made, "--format", "llama-factory")
+    _, card = exported(made, "--format", "llama-factory", file_rows=1_000)
     assert "pref_loss: sigmoid\ndpo_label_smoothing: 0.22\n" in card
-    _, card = exported(made, "--format", "ms-swift")
+    _, card = exported(made, "--format", "ms-swift", file_rows=1_000)
     assert "--rlhf_type dpo --loss_type robust --label_smoothing 0.22 \\\n" in card
     # Of a selection, ε is that of the rows that are selected.
-    capped, _ = exported(made, *settings(selection__max_per_prompt=2))
+    capped, _ = exported(made, *settings(selection__max_per_prompt=2), file_rows=1_000)
     assert capped["epsilon_basis"].startswith("1,000 of these rows")
 
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.renderings import CURRENT, Rendering, concerns, unstated
 from pipeline.judging.votes import Vote
 from tests.judging import Row, judge_rows, scripted, text_pair
@@ -78,12 +77,11 @@ def test_a_fix_of_one_kind_leaves_rows_without_it(kind: str) -> None:
 
 
 def test_votes_of_labels_v1_may_have_shown_what_their_judge_takes() -> None:
-    no_video, video = JudgeConfig(), JudgeConfig.model_validate({"media": MEDIA})
     fixed = dataclasses.replace(CURRENT, video=3)
-    assert [concerns(unstated(judge), fixed) for judge in (no_video, video)] == [False, True]
-    assert not concerns(unstated(video))
+    assert [concerns(unstated(videos=each), fixed) for each in (False, True)] == [False, True]
+    assert not concerns(unstated(videos=True))
     for kind in ("text", "image"):
-        assert concerns(unstated(no_video), dataclasses.replace(CURRENT, **{kind: 3}))
+        assert concerns(unstated(videos=False), dataclasses.replace(CURRENT, **{kind: 3}))
 
 
 @pytest.mark.parametrize("stored", [None, dict.fromkeys(KINDS)])

@@ -23,11 +23,11 @@ from pipeline.stats.audit_estimates import accuracy_of_sample, accuracy_of_weigh
 from pipeline.stats.intervals import NOTHING
 from pipeline.store.object_store import Store
 from schemas.gold import DrawnPair
-from schemas.labels import Status
+from schemas.labels import BY_GOLD, Status
 from schemas.manifest import Manifest
 from schemas.quality import Rate
 
-_COLUMNS = ("pair_hash", "status", "preference", "confidence", "cluster", "shard")
+_COLUMNS = ("pair_hash", "status", "preference", "confidence", "cluster", "shard", "decided_by")
 
 
 @dataclass
@@ -65,7 +65,10 @@ def audited_accuracy(output: Store, manifest: Manifest, people: People, threads:
 
     def found(table: pa.Table) -> _Found:
         drawn_from = pc.is_in(table["shard"], shards)
-        labeled = table.filter(pc.and_(drawn_from, pc.equal(table["status"], Status.LABELED)))
+        # A label that is a person's own answer measures no judge.
+        judged = pc.fill_null(pc.not_equal(table["decided_by"], BY_GOLD), True)
+        preferred = pc.and_(judged, pc.equal(table["status"], Status.LABELED))
+        labeled = table.filter(pc.and_(drawn_from, preferred))
         stated = labeled["confidence"].drop_null().to_numpy().astype(np.float64)
         rows = labeled.filter(pc.is_in(labeled["pair_hash"], asked)).to_pylist()
         sums = (len(labeled), float(stated.sum()), float((stated**2).sum()), len(stated))

@@ -46,7 +46,7 @@ settings.load_profile("quick")
 _OBJECT_STORE_BYTES = 120 * 2**20
 # What starts a Ray of its own, beside all files that have tests on the shared one.
 _OWN_RAY = {
-    *("test_job_submit.py", "test_label_s3.py", "test_nodes.py"),
+    *("test_job_submit.py", "test_label_s3.py", "test_nodes.py", "test_ray_killed.py"),
     "test_nothing_untrusted_speaks.py",
 }
 # Files that import what takes seconds, by what that is.

@@ -102,7 +102,7 @@ def features(votes: Sequence[Vote]) -> tuple[float, float, float]:
     """
     parsed = parsed_of(votes)
     margins = [vote.margin for vote in parsed if vote.margin is not None]
-    net = sum({"a": 1, "tie": 0, "b": -1}[str(vote.choice)] for vote in parsed if vote.order)
+    net = sum(2 * vote.share_a - 1 for vote in parsed if vote.order)
     return (sum(margins) / len(margins) if margins else 0.0, net / len(parsed), float(net))
 
 

@@ -21,6 +21,7 @@ from pipeline.aggregation.calibration import (
     features,
     probability,
 )
+from pipeline.aggregation.soft_weight import soft_weight
 from pipeline.aggregation.tie_band import fit_tie_band, labels_right
 from pipeline.judging.votes import Vote
 from pipeline.runtime.digest import digest
@@ -120,6 +121,11 @@ def fit_calibration(
             **_figures(held_out, gold, ""),
             **_check(pairs, held_out).figures(),
             **(_of_band(x[:, 0], gold, fold) if scores else {}),
+            **(
+                {}
+                if (weight := soft_weight([p.votes for p in pairs])) is None
+                else {"soft_weight": round(weight, 3)}
+            ),
         },
     )
 

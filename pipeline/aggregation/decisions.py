@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from statistics import fmean
@@ -101,14 +101,13 @@ def decide_pair(
     if confidence < rule.min_confidence:
         outcome = None
     status = _status(outcome, rule)
-    choices = [str(vote.choice) for vote in parsed]
     agreeing = (vote for vote in parsed if vote.choice == outcome)
     return Decision(
         status=status,
         preference=outcome if status is Status.LABELED else None,
         tie_kind=_tie_kind(parsed) if status is Status.TIE else None,
         p_a=p_a,
-        p_a_raw=fmean({"a": 1.0, "tie": 0.5, "b": 0.0}[choice] for choice in choices),
+        p_a_raw=fmean(vote.share_a for vote in parsed),
         margin=_mean_margin(parsed),
         scores=mean_scores(parsed),
         criteria=mean_criteria(parsed),
@@ -225,10 +224,9 @@ def mean_criteria(parsed: Sequence[Vote]) -> Criteria:
 
 def position_consistent(parsed: Sequence[Vote]) -> bool | None:
     """Whether the votes of each order, taken alone, agree about a pair; None of one order."""
-    signs = {"a": 1, "tie": 0, "b": -1}
-    sums = Counter[str]()
+    sums: dict[str, float] = defaultdict(float)
     for vote in parsed:
-        sums[vote.order] += signs[str(vote.choice)]
+        sums[vote.order] += 2 * vote.share_a - 1
     if len(sums) == 1 and len(parsed[0].order) > 1:
         return None
     return len({(total > 0) - (total < 0) for total in sums.values()}) == 1

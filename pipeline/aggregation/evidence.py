@@ -5,6 +5,7 @@ judge's votes for either that ``a`` would get in the long run. That share has a 
 which votes that call a tie have no part; a pair is settled once the share is on one side of one
 half with a posterior probability of ``threshold``. Whether the judge would mostly call a tie is
 settled likewise, by all votes, and comes first: one vote for a side among ties is no preference.
+A soft vote counts for both sides, as likely as the reply was to prefer each.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Evidence:
     def of(cls, votes: Sequence[Vote], rule: Rule) -> Evidence:
         """Counts the parsed ones of ``votes``."""
         parsed = parsed_of(votes)
-        sides = [_for_sides(vote, rule.margin_scale) for vote in parsed]
+        sides = [_for_sides(vote, rule) for vote in parsed]
         for_a, for_b = (sum(side[index] for side in sides) for index in (0, 1))
         ties = sum(vote.choice == "tie" for vote in parsed)
         return cls(for_a, for_b, ties, len(parsed))
@@ -78,9 +79,10 @@ class Evidence:
 
     def decidable(self, rule: Rule, more: int) -> bool:
         """Whether ``more`` votes, all for the same outcome, would decide."""
+        most = more * (rule.soft_weight or 1.0)
         endings = (
-            Evidence(self.for_a + more, self.for_b, self.ties, self.votes + more),
-            Evidence(self.for_a, self.for_b + more, self.ties, self.votes + more),
+            Evidence(self.for_a + most, self.for_b, self.ties, self.votes + more),
+            Evidence(self.for_a, self.for_b + most, self.ties, self.votes + more),
             Evidence(self.for_a, self.for_b, self.ties + more, self.votes + more),
         )
         return any(ending.outcome(rule) is not None for ending in endings)
@@ -148,12 +150,15 @@ def pairs_of(votes: Sequence[Vote]) -> dict[tuple[int, int], list[Vote]]:
     }
 
 
-def _for_sides(vote: Vote, margin_scale: float) -> tuple[float, float]:
+def _for_sides(vote: Vote, rule: Rule) -> tuple[float, float]:
     """How much a parsed vote counts for ``a``, and for ``b``."""
     if vote.choice == "tie":
         return 0.0, 0.0
-    if margin_scale > 0 and vote.margin is not None:
-        gap = math.log(3) * vote.margin / margin_scale
+    if vote.soft_a is not None:
+        weight = rule.soft_weight or vote.weight or 1.0
+        return weight * vote.soft_a, weight * (1 - vote.soft_a)
+    if rule.margin_scale > 0 and vote.margin is not None:
+        gap = math.log(3) * vote.margin / rule.margin_scale
         return 1 / (1 + math.exp(-gap)), 1 / (1 + math.exp(gap))
     return (1.0, 0.0) if vote.choice == "a" else (0.0, 1.0)
 

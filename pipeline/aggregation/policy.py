@@ -37,6 +37,8 @@ class PolicyConfig(Frozen):
     its calibration was fitted with. Without either every pair is undecided: what a score's point is
     worth is not known. 0 prefers whichever score is higher.
     """
+    soft_weight: float | None = Field(default=None, ge=1, le=4)
+    """How many sampled votes a soft one counts for; by default as its judge had it."""
     max_error: float | None = Field(default=None, gt=0, lt=0.5)
     """What share of a snapshot's preferences may disagree with people at most. ``publish`` finds
     the least confidence that keeps to it by the answers in ``gold.set``; below it a pair is
@@ -75,6 +77,7 @@ class Rule:
         undecided: what a pair whose votes decide nothing becomes.
         min_confidence: a label or a tie below this confidence becomes undecided.
         tie_band: gap of a reward model's scores up to which they are a tie; None: the fitted one.
+        soft_weight: how many sampled votes a soft one counts for; None: as it is stored.
         weights: of criteria, by name; empty where votes have none, or a score of their own.
         row_weights: of criteria of rows with rubrics of their own, where the policy gives some.
     """
@@ -86,6 +89,7 @@ class Rule:
     undecided: Literal["abstain", "tie"] = "abstain"
     min_confidence: float = 0.0
     tie_band: float | None = None
+    soft_weight: float | None = None
     weights: tuple[tuple[str, float], ...] = ()
     row_weights: tuple[tuple[str, float], ...] = ()
 
@@ -97,6 +101,7 @@ def stop_rule(votes: VotesConfig) -> Rule:
         margin_scale=votes.margin_scale,
         threshold=votes.threshold,
         tie_threshold=votes.tie_threshold,
+        soft_weight=votes.soft_weight if votes.soft_weight > 1 else None,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 from pipeline.aggregation.evidence import Evidence, next_orders
 from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule
@@ -61,17 +62,20 @@ def unanimous(judge: JudgeConfig, rule: Rule, votes: int) -> float:
     if scale is not None:
         low, high = map(float, scale)
         clear = Vote(order="ab", seed=0, outcome=VERDICT, scores=(high, low))
+    if judge.sampling.soft_votes:
+        clear = replace(clear, soft_a=1.0, weight=judge.votes.soft_weight)
     return Evidence.of([clear] * votes, rule).p_prefers_a(rule)
 
 
 def highest(judge: JudgeConfig, rule: Rule) -> float:
     """The highest posterior probability of a preference that asking can end with.
 
-    Exact for votes that count whole. Where score gaps weigh, and in rankings, whose other pairs
-    may ask for more votes, it is what the whole budget reaches, and so an upper bound.
+    Exact for votes that count whole. Where score gaps weigh, of soft votes, and in rankings, whose
+    other pairs may ask for more votes, it is what the whole budget reaches: an upper bound.
     """
     weighed = judge.votes.margin_scale > 0 or rule.margin_scale > 0
-    if judge.declared_format.about == "ranking" or (weighed and judge.declared_format.scale):
+    weighed = (weighed and judge.declared_format.scale is not None) or judge.sampling.soft_votes
+    if judge.declared_format.about == "ranking" or weighed:
         return unanimous(judge, rule, _budget(judge))
     found, open_, seen = 0.0, [(0, 0, 0)], set[Counts]()
     while open_:

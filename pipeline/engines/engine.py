@@ -9,8 +9,10 @@ from typing import Any, Protocol
 from PIL.Image import Image
 
 from pipeline.engines.engine_config import EngineConfig
+from pipeline.judging.constraint import Constraint
 from pipeline.judging.endings import Ending
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.soft_verdicts import SlotReading, SoftReader
 from pipeline.media.clip import Clip
 
 TINY_JUDGE, TINY_REWARD_JUDGE = "tiny-judge", "tiny-reward-judge"
@@ -76,6 +78,8 @@ class Sampling:
     Attributes:
         temperature: 0 is greedy.
         ending: where the reply is cut off even if the model would write more; None: nowhere.
+        constraint: what the verdict is held to; None: nothing.
+        soft: finds the slot whose log-probabilities are read once the reply is written; None: none.
     """
 
     temperature: float
@@ -83,6 +87,8 @@ class Sampling:
     max_tokens: int
     seed: int
     ending: Ending | None = None
+    constraint: Constraint | None = None
+    soft: SoftReader | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,8 @@ class Reply:
     Attributes:
         finish_reason: ``"stop"``, or ``"length"`` if ``max_tokens`` cut it off.
         cached_tokens: prompt tokens served from the prefix cache.
+        slot: by log-probabilities, what else the verdict could have been; None where it was not
+            asked for, or there is no verdict.
     """
 
     text: str
@@ -99,6 +107,7 @@ class Reply:
     prompt_tokens: int
     output_tokens: int
     cached_tokens: int
+    slot: SlotReading | None = None
 
 
 @dataclass(frozen=True)

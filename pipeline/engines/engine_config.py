@@ -79,6 +79,8 @@ VERDICT_FIELDS = frozenset(
         "max_tokens",
         "max_completion_tokens",
         "seed",
+        "logprobs",
+        "top_logprobs",
         "stop",
         "n",
         "stream",
@@ -115,6 +117,10 @@ class EndpointConfig(Frozen):
     continues: bool = False
     """Whether it continues an assistant's message that was begun (vLLM and SGLang do), which
     ``judge.sampling.reply_prefix`` needs.
+    """
+    logprobs: bool = False
+    """Whether it gives log-probabilities of a reply's tokens and of the 20 likeliest others (vLLM
+    and SGLang do), which ``judge.sampling.soft_votes`` needs.
     """
     length_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """How it calls the most tokens of a reply; some hosted models take the longer name alone."""

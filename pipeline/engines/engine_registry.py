@@ -34,6 +34,8 @@ class EngineKind:
         seeds: whether replies are sampled with a seed of their own.
         gpu: whether it fills a GPU.
         scores: whether it runs reward models: ``engine`` is called with a third argument then.
+        logprobs: whether it gives log-probabilities of what a reply could have been.
+        constrains: whether it can hold a verdict to its grammar.
     """
 
     engine: str
@@ -43,28 +45,37 @@ class EngineKind:
     seeds: bool = True
     gpu: bool = True
     scores: bool = False
+    logprobs: bool = False
+    constrains: bool = False
 
 
 _LOCAL = "pipeline.engines.chat_layout:layout_of_model"
 _OURS: Mapping[str, EngineKind] = {
     "vllm": EngineKind(
-        engine="pipeline.engines.vllm_engine:VllmEngine", layout=_LOCAL, scores=True
+        engine="pipeline.engines.vllm_engine:VllmEngine",
+        layout=_LOCAL,
+        scores=True,
+        logprobs=True,
+        constrains=True,
     ),
     "transformers": EngineKind(
         engine="pipeline.engines.transformers_engine:TransformersEngine",
         layout=_LOCAL,
         scores=True,
+        logprobs=True,
     ),
     "openai": EngineKind(
         engine="pipeline.engines.openai_engine:OpenAIEngine",
         layout="pipeline.engines.openai_engine:ChatRequests",
         weights="server",
         gpu=False,
+        logprobs=True,
     ),
     "scripted": EngineKind(
         engine="pipeline.engines.scripted_engine:ScriptedEngine",
         layout="pipeline.engines.scripted_engine:ScriptedEngine",
         scores=True,
+        logprobs=True,
     ),
 }
 
@@ -102,6 +113,24 @@ def check_engine(judge: JudgeConfig, engine: EngineConfig) -> None:
         raise ConfigError(
             f"engine.kind {engine.kind!r} runs no reward models, and this judge's format "
             f"{judge.format} is of the family reward; expected a kind that scores, such as vllm"
+        )
+    if judge.sampling.constrained and not kind.constrains:
+        raise ConfigError(
+            f"engine.kind {engine.kind!r} holds no verdict to a grammar, which "
+            "judge.sampling.constrained needs: set it to false, or take a kind that does, such as "
+            "vllm"
+        )
+    if judge.sampling.soft_votes and not kind.logprobs:
+        raise ConfigError(
+            f"engine.kind {engine.kind!r} gives no log-probabilities, which "
+            "judge.sampling.soft_votes needs: set it to false, or take a kind that does, such as "
+            "vllm"
+        )
+    if judge.sampling.soft_votes and engine.kind == "openai" and not engine.endpoint.logprobs:
+        raise ConfigError(
+            "judge.sampling.soft_votes needs a server that gives log-probabilities with its "
+            "replies: set engine.endpoint.logprobs if it does (vLLM and SGLang), or soft_votes to "
+            "false"
         )
     if engine.kind != "scripted" and engine.script:
         mean = engine.script.get("reply_tokens")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from statistics import NormalDist
 
 from pipeline.engines.engine import Chat, Engine, Rendered, Reply, Sampling
+from pipeline.judging.soft_verdicts import SoftReader, WrittenSlot, literals_of
 
 _SIGMA = 0.5  # of the logarithm of lengths: about the spread of Flex-VL-7B's replies
 
@@ -27,11 +28,24 @@ class ForcedLengths:
     async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
         """Replies, and stops at the prompt's length."""
         most = min(sampling.max_tokens, forced_length(prompt, self._mean))
-        return await self._engine.reply(request_id, prompt, replace(sampling, max_tokens=most))
+        how = replace(sampling, max_tokens=most)
+        if how.soft is not None:
+            how = replace(how, soft=_AtTheEnd(how.soft.format_, how.soft.count))
+        return await self._engine.reply(request_id, prompt, how)
 
     def close(self) -> None:
         """Ends the engine."""
         self._engine.close()
+
+
+class _AtTheEnd(SoftReader):
+    """Reads at the end of any reply, as if its last verdict stood there: it costs the same."""
+
+    forced = True
+
+    def locate(self, reply: str) -> WrittenSlot:
+        """The end."""
+        return WrittenSlot(len(reply), dict.fromkeys(literals_of(self.format_.grammar), "tie"))
 
 
 def forced_length(prompt: Rendered, mean: int) -> int:

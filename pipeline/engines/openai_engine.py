@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL.Image import Image
@@ -17,7 +17,9 @@ from PIL.Image import Image
 from pipeline.engines.endpoint import Endpoint
 from pipeline.engines.engine import Chat, ChatPart, Rendered, Reply, Sampling
 from pipeline.engines.engine_config import EngineConfig
+from pipeline.engines.stated_logprobs import read_stated
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.soft_verdicts import MOST_TOKENS, SlotReading, SoftReader
 from pipeline.runtime.errors import ConfigError, EndpointError, EngineStartError, RowRejected
 
 _PROBE_TOKENS = 16  # some servers take no less
@@ -121,7 +123,25 @@ class OpenAIEngine:
         answer = await self._endpoint.post("/chat/completions", self._body(prompt, sampling))
         reply = self._read(answer)
         cut = sampling.ending.cut(reply.text) if sampling.ending else None
-        return reply if cut is None else Reply(**(vars(reply) | {"text": cut}))
+        slot = await self._read_slot(answer, reply, cut or reply.text, sampling)
+        return replace(reply, text=reply.text if cut is None else cut, slot=slot)
+
+    async def _read_slot(
+        self, answer: dict[str, Any], reply: Reply, text: str, sampling: Sampling
+    ) -> SlotReading | None:
+        slot = sampling.soft.locate(text) if sampling.soft else None
+        if slot is None or reply.finish_reason != "stop":
+            return None
+        stated = _stated_logprobs(answer)
+        if not stated:
+            raise EndpointError(
+                f"{self._endpoint_config.url}: a reply without the log-probabilities that were "
+                "asked for (choices[0].logprobs.content): set judge.sampling.soft_votes to false, "
+                "or take a server that gives them"
+            )
+        message = answer["choices"][0]["message"].get("content") or ""
+        how = (sampling.temperature, sampling.top_p)
+        return await read_stated(slot, reply.text, _plain(message), stated, *how)
 
     def close(self) -> None:
         """Closes the connections."""
@@ -140,6 +160,8 @@ class OpenAIEngine:
             "top_p": sampling.top_p,
             config.length_field: sampling.max_tokens,
         }
+        if sampling.soft:
+            fields |= {"logprobs": True, "top_logprobs": MOST_TOKENS}
         if config.seeds and sampling.temperature > 0:
             fields["seed"] = sampling.seed
         if self._continued:
@@ -184,8 +206,17 @@ class OpenAIEngine:
         try:
             await served_model(endpoint, self._model)
             how = Sampling(judge.sampling.temperature, judge.sampling.top_p, _PROBE_TOKENS, 0)
+            if judge.sampling.soft_votes:
+                how = replace(how, soft=SoftReader(judge.declared_format, 1))
             probe = self._requests.render(Chat("", ("Answer with one word.",)))
-            self._read(await endpoint.post("/chat/completions", self._body(probe, how)))
+            answer = await endpoint.post("/chat/completions", self._body(probe, how))
+            self._read(answer)
+            if how.soft and not _stated_logprobs(answer):
+                raise EngineStartError(
+                    f"{self._endpoint_config.url}: its replies come without log-probabilities "
+                    "(choices[0].logprobs.content), which judge.sampling.soft_votes needs: set it "
+                    "to false, or take a server that gives them"
+                )
         except RowRejected as refused:
             raise EngineStartError(
                 f"{self._endpoint_config.url}: {refused.detail}; its parameters are those of "
@@ -252,6 +283,17 @@ def _is_model(served: str, asked: str) -> bool:
     return served == asked or served.startswith(f"{asked}-")
 
 
+def _stated_logprobs(answer: dict[str, Any]) -> list[Any]:
+    stated = answer["choices"][0].get("logprobs") or {}
+    return list(stated.get("content") or ())
+
+
+def _plain(content: Any) -> str:
+    if isinstance(content, list):
+        return "".join(part.get("text", "") for part in content)
+    return str(content)
+
+
 def _count(usage: object, *path: str) -> int:
     """A number of tokens that a server states; 0 where it states none."""
     for name in path:
@@ -261,11 +303,9 @@ def _count(usage: object, *path: str) -> int:
 
 def _text(message: dict[str, Any]) -> str:
     """What the model wrote; servers may part its reasoning from the rest, or name a refusal."""
-    content = message.get("content") or message.get("refusal") or ""
-    if isinstance(content, list):
-        content = "".join(part.get("text", "") for part in content)
+    content = _plain(message.get("content") or message.get("refusal") or "")
     reasoning = message.get("reasoning") or message.get("reasoning_content")
-    return f"<think>\n{reasoning}\n</think>\n\n{content}" if reasoning else str(content)
+    return f"<think>\n{reasoning}\n</think>\n\n{content}" if reasoning else content
 
 
 def _picture(image: Image) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from pipeline.engines.engine_config import EngineConfig
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.reply_grammar import ReplyGrammar
 from pipeline.judging.reply_writer import beyond_the_scale, write_reply
+from pipeline.judging.soft_verdicts import NextToken, SlotReading, read_slot
 from pipeline.media.clip import Clip
 from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.errors import EngineDeadError, EngineStartError
@@ -48,6 +49,8 @@ class Script(Frozen):
         faults: a marker to look for in the user's text, and what happens to a request that
             contains it: ``kill`` SIGKILLs the process, ``die`` reports a dead engine, ``hang``
             never replies, ``flip`` always prefers the first answer shown.
+        sure: how likely the literal was that a reply's last slot holds; all others alike share the
+            rest.
         heal_after: faulty replies (not deaths) to a marker before the right one is given;
             None for never.
     """
@@ -58,6 +61,7 @@ class Script(Frozen):
     start_fault: Literal["kill", "refuse"] | None = None
     faults: dict[str, Fault] = Field(default_factory=dict)
     heal_after: int | None = None
+    sure: float = Field(default=1.0, gt=0, le=1)
 
 
 class ScriptedEngine:
@@ -112,7 +116,8 @@ class ScriptedEngine:
                     text = beyond_the_scale(grammar, len(scores))
                 else:
                     text, finish = await self._fail(fault)
-        return Reply(text, finish, prompt.length, len(text.split()), 0)
+        slot = await self._read_slot(text, sampling)
+        return Reply(text, finish, prompt.length, len(text.split()), 0, slot)
 
     async def score(self, request_id: str, prompt: Rendered) -> Score:
         """Scores after ``latency_s`` as :class:`ScriptedEngine` says, or does what is planned."""
@@ -128,6 +133,24 @@ class ScriptedEngine:
 
     def close(self) -> None:
         """Nothing to end."""
+
+    async def _read_slot(self, text: str, sampling: Sampling) -> SlotReading | None:
+        """The last slot as if each literal were a token."""
+        slot = sampling.soft.locate(text) if sampling.soft else None
+        if slot is None:
+            return None
+        written = max(
+            (each for each in slot.outcomes if text.startswith(each, slot.start)), key=len
+        )
+        others = (1 - self._script.sure) / max(1, len(slot.outcomes) - 1)
+        likely = dict.fromkeys(slot.outcomes, others) | {written: self._script.sure}
+
+        async def following(path: tuple[NextToken, ...]) -> list[NextToken] | None:
+            ended = [NextToken("", 0.0)]
+            begun = [NextToken(each, math.log(p)) for each, p in likely.items() if p]
+            return ended if path else begun
+
+        return await read_slot(slot, "", following, sampling.temperature, sampling.top_p)
 
     def _latency(self, prompt: Rendered) -> float:
         """Lognormal with the mean ``latency_s``, from the prompt's text alone."""

@@ -8,9 +8,10 @@ longer side even where its positions in time reach further.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,10 @@ from pipeline.engines.engine import (
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.reward_checkpoint import RewardCheckpoint
 from pipeline.engines.scalar_head import HeadWeights
+from pipeline.engines.slot_reading import read_reply
 from pipeline.judging.endings import Watch
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.soft_verdicts import MOST_TOKENS
 from pipeline.media.clip import Clip, frames_of
 from pipeline.media.model_sizes import FRAMES_A_PATCH
 from pipeline.runtime.errors import EngineStartError
@@ -121,7 +124,18 @@ class TransformersEngine:
     async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
         """Replies to one prompt; a cancelled call still runs to its end in its thread."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._generate, prompt, sampling)
+        run = functools.partial(loop.run_in_executor, self._thread)
+        reply, written = await run(self._generate, prompt, sampling)
+        if not sampling.soft or reply.finish_reason != "stop":
+            return reply
+
+        async def following(begun: Sequence[int]) -> dict[int, float]:
+            return await run(self._likeliest, prompt, begun)
+
+        decode = self._renderer.decode
+        return replace(
+            reply, slot=await read_reply(reply.text, written, sampling, decode, following)
+        )
 
     def close(self) -> None:
         """Ends the thread."""
@@ -155,7 +169,16 @@ class TransformersEngine:
         return {name: value.to(self._model.device) for name, value in inputs.items()}
 
     @torch.inference_mode()
-    def _generate(self, prompt: Rendered, sampling: Sampling) -> Reply:
+    def _likeliest(self, prompt: Rendered, written: Sequence[int]) -> dict[int, float]:
+        """The log-probabilities of the likeliest tokens behind what is written of a reply."""
+        inputs = self._inputs(replace(prompt, token_ids=(*prompt.token_ids, *written)))
+        logits = self._model(**inputs).logits[0, -1].float()
+        most = torch.log_softmax(logits, -1).topk(min(MOST_TOKENS, len(logits)))
+        return dict(zip(most.indices.tolist(), most.values.tolist(), strict=True))
+
+    @torch.inference_mode()
+    def _generate(self, prompt: Rendered, sampling: Sampling) -> tuple[Reply, list[int]]:
+        """A reply, and its tokens."""
         inputs = self._inputs(prompt)
         start = inputs["input_ids"].shape[1]
         greedy = sampling.temperature == 0
@@ -177,13 +200,14 @@ class TransformersEngine:
         cut = sampling.ending.cut(text) if sampling.ending else None
         ended = cut is not None or len(new) < sampling.max_tokens
         ended = ended or (bool(new) and new[-1] in self._renderer.stop_token_ids)
-        return Reply(
+        reply = Reply(
             text=cut or text,
             finish_reason="stop" if ended else "length",
             prompt_tokens=start,
             output_tokens=len(new),
             cached_tokens=0,
         )
+        return reply, new
 
     def _over(self, written: torch.Tensor, sampling: Sampling, watch: Watch | None) -> torch.Tensor:
         """Whether the one reply has its verdict, or has gone on behind one for too long."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import math
 import os
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
@@ -26,9 +28,13 @@ from pipeline.engines.engine import (
 )
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.orphan_guard import guard_children
+from pipeline.engines.request_groups import RequestGroups
 from pipeline.engines.reward_checkpoint import RewardCheckpoint
+from pipeline.engines.slot_reading import read_reply
+from pipeline.judging.constraint import LEAST_MEANT, Constraint
 from pipeline.judging.endings import Watch
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.soft_verdicts import MOST_TOKENS
 from pipeline.media.clip import Clip, frames_of
 from pipeline.runtime.errors import ConfigError, EngineDeadError, EngineStartError, RowRejected
 from schemas.labels import Reason
@@ -37,6 +43,8 @@ PREFILL_GROUP = "PAIRMILL_PREFILL_GROUP"  # in the environment of vLLM's engine 
 _SCHEDULER = "pipeline.engines.vllm_scheduler.make_scheduler"
 _ALIVE_S = 2.0  # how often a request in flight looks whether its engine core is alive
 _WATCHED_EVERY = 64  # tokens from one look at a reply that is watched to the next
+_MOST_SPACES = 3  # tokens of white space before a verdict
+_FIRST = -1  # the priority of a request that goes before those that wait
 _GROUPS = 32  # groups that fill an engine, unless engine.prefill_group is set
 
 # Clips reach the engine sampled and resized, and must stay so: by default the model's processor
@@ -80,6 +88,8 @@ class VllmEngine:
         self._vllm_dead: type[Exception] = VllmDeadError
         self._refusals = _refusals()
         free = merged_args(judge, engine)
+        self._groups = RequestGroups(2 * group)
+        self._priorities = judge.sampling.soft_votes or judge.sampling.constrained
         known = AsyncEngineArgs.__dataclass_fields__
         # Where nothing is generated vLLM 0.32 cannot do with it.
         watched = "stream_interval" in known and self._reward is None
@@ -98,6 +108,8 @@ class VllmEngine:
             "disable_log_stats": True,
             **({"scheduler_cls": _SCHEDULER} if group > 1 else {}),
             **({"stream_interval": _WATCHED_EVERY} if watched else {}),
+            # What is asked about a written reply must find its prefix in the cache.
+            **({"scheduling_policy": "priority"} if self._priorities else {}),
             **(self._reward.engine_arguments(free) if self._reward else free),
             "mm_processor_kwargs": _AS_SAMPLED | free.get("mm_processor_kwargs", {}),
             "trust_remote_code": False,
@@ -132,6 +144,8 @@ class VllmEngine:
             ConfigError: the model's processor resized a picture or clip against
                 ``judge.media``.
         """
+        if sampling.constraint is not None:
+            return await self._constrained(request_id, prompt, sampling, sampling.constraint)
         first = last = await self._generate(request_id, prompt, sampling, [])
         written, text = list(first.outputs[0].token_ids), first.outputs[0].text
         prompt_tokens = len(first.prompt_token_ids)
@@ -152,37 +166,166 @@ class VllmEngine:
             written += last.outputs[0].token_ids
             whole = self._renderer.decode(written)
             text = ending.cut(whole) or whole
+        finish = last.outputs[0].finish_reason
+        return await self._replied(request_id, prompt, sampling, first, (text, written, finish))
+
+    async def _replied(
+        self,
+        request_id: str,
+        prompt: Rendered,
+        sampling: Sampling,
+        first: Any,
+        wrote: tuple[str, Sequence[int], str | None],
+    ) -> Reply:
+        """A reply of which text, tokens and finish reason are known; its slot is read if asked."""
+        text, written, finish = wrote
+        slot = None
+        if sampling.soft and (finish == "stop" or sampling.soft.forced):
+            ask = functools.partial(self._following, request_id, prompt)
+            slot = await read_reply(text, written, sampling, self._renderer.decode, ask)
         return Reply(
             text=text,
-            finish_reason=last.outputs[0].finish_reason,
-            prompt_tokens=prompt_tokens,
+            finish_reason=finish,
+            prompt_tokens=len(first.prompt_token_ids),
             output_tokens=len(written),
             cached_tokens=first.num_cached_tokens or 0,
+            slot=slot,
         )
 
-    async def _generate(
-        self, request_id: str, prompt: Rendered, sampling: Sampling, written: Sequence[int]
-    ) -> Any:
-        """One run of a prompt and what is ``written`` of the reply to it, to the next ending."""
+    async def _constrained(
+        self, request_id: str, prompt: Rendered, sampling: Sampling, constraint: Constraint
+    ) -> Reply:
+        """A reply whose reasoning is free, and whose verdict is held to its grammar.
+
+        Two requests, the second on the cached prefix of the first: a grammar costs each step in
+        which it is asked, and the reasoning has most of them.
+        """
+        written: list[int] = []
+        first: Any = None
+        if constraint.behind is not None:
+            stop = [constraint.behind]
+            first = await self._generate(request_id, prompt, sampling, [], stop=stop)
+            self._check_length(prompt, len(first.prompt_token_ids))
+            reply = first.outputs[0]
+            written = self._up_to(reply.text, list(reply.token_ids))
+            spent = len(written) >= sampling.max_tokens
+            if reply.stop_reason != constraint.behind or spent:
+                finish = "length" if spent else reply.finish_reason
+                wrote = (reply.text, written, finish)
+                return await self._replied(request_id, prompt, sampling, first, wrote)
+        name = f"{request_id}-verdict"
+        meant = await self._means_verdict(request_id, prompt, written, constraint)
+        if meant:
+            how: dict[str, Any] = {"stop": [], "held_to": constraint.expression}
+        else:
+            how = {}  # what it writes instead is read as it is
+        last = await self._generate(name, prompt, sampling, written, **how)
+        if first is None:
+            self._check_length(prompt, len(last.prompt_token_ids))
+        written += last.outputs[0].token_ids
+        wrote = (self._renderer.decode(written), written, last.outputs[0].finish_reason)
+        return await self._replied(request_id, prompt, sampling, first or last, wrote)
+
+    def _up_to(self, text: str, written: list[int]) -> list[int]:
+        """Tokens of a text that ends within the last of them, unless only white space is behind."""
+        decode = self._renderer.decode
+        if not decode(written)[len(text) :].strip():
+            return written
+        while not text.startswith(decode(written)):
+            written = written[:-1]
+        (rest,) = self._renderer.encode([text[len(decode(written)) :]])
+        return [*written, *rest]
+
+    async def _means_verdict(
+        self, request_id: str, prompt: Rendered, written: Sequence[int], constraint: Constraint
+    ) -> bool:
+        """Whether the judge is about to write a verdict by itself, at once or behind a space."""
+        path: list[int] = []
+        decode = self._renderer.decode
+        for _ in range(_MOST_SPACES):
+            found = await self._following(request_id, prompt, [*written, *path])
+            begun = decode(path)
+            texts = {token: decode([*path, token])[len(begun) :] for token in found}
+            space = max(found, key=lambda token: found[token])
+            if texts[space] and not texts[space].strip():
+                path.append(space)
+                continue
+            likely = [(texts[token], math.exp(logprob)) for token, logprob in found.items()]
+            return constraint.meant(begun, likely) >= LEAST_MEANT
+        return False
+
+    async def _following(
+        self, request_id: str, prompt: Rendered, written: Sequence[int]
+    ) -> dict[int, float]:
+        """The likeliest tokens behind what is written of a reply: one step on its cached prefix.
+
+        Asked of each reply once it is written: with every token's, each step of all replies in
+        flight would sort the whole vocabulary.
+        """
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
+
+        params = SamplingParams(
+            temperature=0,
+            max_tokens=1,
+            logprobs=MOST_TOKENS,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        inputs: Any = {
+            "prompt_token_ids": [*prompt.token_ids, *written],
+            **self._media(prompt.chat),
+        }
+        name = f"{request_id}-after-{len(written)}-{os.urandom(2).hex()}"
+        await self._groups.join()
+        first = _FIRST if self._priorities else 0
+        asked = self._llm.generate(inputs, params, name, priority=first)
+        found = (await self._last_output(asked)).outputs[0].logprobs
+        return {token: each.logprob for token, each in found[0].items()} if found else {}
+
+    async def _generate(
+        self,
+        request_id: str,
+        prompt: Rendered,
+        sampling: Sampling,
+        written: Sequence[int],
+        *,
+        stop: list[str] | None = None,
+        held_to: str | None = None,
+    ) -> Any:
+        """One run of a prompt and what is ``written`` of the reply to it, to the next ending.
+
+        Args:
+            request_id: of this run.
+            prompt, sampling: as of :meth:`reply`.
+            written: tokens of the reply.
+            stop: texts to end at in place of the sampling's ending.
+            held_to: a regular expression of what is written.
+        """
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
         inputs: Any = {
             "prompt_token_ids": [*prompt.token_ids, *written],
             **self._media(prompt.chat),
         }
-        ending = sampling.ending
+        ending = sampling.ending if stop is None else None
         watch = Watch(ending) if ending and ending.watched else None
+        if stop is None and ending and not watch:
+            stop = list(ending.texts)
         params = SamplingParams(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             max_tokens=sampling.max_tokens - len(written),
             seed=sampling.seed if sampling.temperature > 0 else None,
-            stop=None if watch or not ending else list(ending.texts),
+            stop=stop or None,
             include_stop_str_in_output=True,
             output_kind=RequestOutputKind.CUMULATIVE if watch else RequestOutputKind.FINAL_ONLY,
+            structured_outputs=StructuredOutputsParams(regex=held_to) if held_to else None,
         )
-        return await self._last_output(self._llm.generate(inputs, params, request_id), watch)
+        first = _FIRST if written and self._priorities else 0
+        outputs = self._llm.generate(inputs, params, request_id, priority=first)
+        return await self._last_output(outputs, watch)
 
     async def score(self, request_id: str, prompt: Rendered) -> Score:
         """Scores one prompt; cancelling the call aborts the request.

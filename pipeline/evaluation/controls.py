@@ -22,7 +22,8 @@ from PIL import ExifTags, Image
 
 from pipeline.gold.gold_rows import GoldRow, gold_rows, windows
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.media.images import IMAGE_FORMATS, decode_image
+from pipeline.media.decoder import MediaDecoder
+from pipeline.media.images import IMAGE_FORMATS
 from pipeline.media.media_store import MediaStore
 from pipeline.media.signatures import HEIC_FORMATS, picture_format
 from pipeline.pairs.contents import Part, question_parts
@@ -161,7 +162,7 @@ class _Pictures:
 
     def __init__(self, store: MediaStore, judge: JudgeConfig, left_out: Counter[str]) -> None:
         self._store, self._judge, self._left_out = store, judge, left_out
-        self._shuffles = 0
+        self._decoder, self._shuffles = MediaDecoder(judge.media), 0
 
     def blanked(self, rows: Sequence[GoldRow]) -> Iterator[GoldRow]:
         """The rows that have pictures, each picture white."""
@@ -223,7 +224,7 @@ class _Pictures:
 
     def _fetched(self, item: dict[str, Any] | None) -> dict[str, Any]:
         data = self._store.fetch(item or {"bytes": None, "path": None})
-        decode_image(data, self._judge.media)
+        self._decoder.image(data)
         return {"bytes": data, "path": None}
 
 

@@ -117,10 +117,14 @@ def votes_of(judged: JudgedPair) -> list[Vote]:
 
 
 def first_slot(votes: Sequence[Vote]) -> tuple[float, float]:
-    """(Votes for the candidate shown first, votes for either one)."""
-    # Of candidates that were asked about apart none was first.
-    choices = [(vote.choice, vote.order[0]) for vote in votes if vote.parsed and vote.order]
-    sided = [(choice, first) for choice, first in choices if choice in ("a", "b")]
+    """(Votes for the candidate shown first, votes for either one); (0, 0) without both orders.
+
+    Of candidates that were asked about apart none was first: their votes have one order or none.
+    """
+    parsed = [vote for vote in votes if vote.parsed]
+    if len({vote.order for vote in parsed}) < 2:
+        return 0.0, 0.0
+    sided = [(vote.choice, vote.order[0]) for vote in parsed if vote.choice in ("a", "b")]
     return float(sum(choice == first for choice, first in sided)), float(len(sided))
 
 

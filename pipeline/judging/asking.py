@@ -21,6 +21,8 @@ def asking_of(judge: JudgeConfig, rendering: Rendering = CURRENT) -> str:
         rendering: the versions of what it is shown.
     """
     votes = judge.votes.model_dump(mode="json")
+    if votes["soft_weight"] == 1:
+        del votes["soft_weight"]  # as before there was one
     how = {"votes": votes, "rendering": asdict(rendering), "narrow": dict(NARROW)}
     return json.dumps(how, sort_keys=True)
 

@@ -150,8 +150,8 @@ def _own_replies(format_: Format) -> Iterator[str]:
         if isinstance(read, Unparseable) and not (ties and grammar.ties == "never"):
             yield f"format {format_.name}: its own reply is no verdict ({read.detail}): {reply!r}"
         if pattern is not None:
-            verdict = reply.rpartition("</think>")[2].strip()
-            if not re.fullmatch(pattern, "".join(verdict.splitlines())):
+            verdict = reply.rpartition("</think>")[2]
+            if not re.fullmatch(pattern, verdict):
                 yield f"format {format_.name}: {verdict!r} is not what decoding would be held to"
         cut = format_.parse(reply, "length", count)
         if isinstance(cut, Verdict):

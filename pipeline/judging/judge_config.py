@@ -18,8 +18,10 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pipeline.judging.bundle import CandidateKind as CandidateKind
 from pipeline.judging.bundle import Format
 from pipeline.judging.bundle_files import BundleSource, load_bundle, stored_bundle
+from pipeline.judging.constraint import why_not_constrained
 from pipeline.judging.prompts import Prompt, check_texts
 from pipeline.judging.rubric_config import RubricConfig
+from pipeline.judging.soft_verdicts import why_not_soft
 from pipeline.media.media_config import MediaConfig
 from pipeline.runtime.config_file import Frozen, without_secret_names
 
@@ -67,6 +69,16 @@ class SamplingConfig(Frozen):
     """
     reply_prefix: Literal["", "<think>\n"] = ""
     """Text the reply is made to begin with: ``"<think>\n"`` or nothing."""
+    constrained: bool = False
+    """Whether the verdict, once the reasoning has ended, is held to the bundle's grammar: each
+    reply is a verdict then, unless it means none. The first ``</think>`` that the judge writes ends
+    its reasoning, wherever it may quote it from. Needs an engine that constrains (``vllm``).
+    """
+    soft_votes: bool = False
+    """Whether a vote for a side is how likely each side was, by the log-probabilities of its
+    verdict, in place of the one that was sampled. Needs an engine that gives log-probabilities, and
+    verdicts of literals or short scores.
+    """
 
 
 class VotesConfig(Frozen):
@@ -92,6 +104,10 @@ class VotesConfig(Frozen):
     """
     tie_threshold: float = Field(default=0.85, gt=0.5, lt=1)
     """Posterior probability, of mostly ties, that decides for a tie; asked before the sides."""
+    soft_weight: float = Field(default=1.0, ge=1, le=4)
+    """How many sampled votes a soft one counts for (``judge.sampling.soft_votes``); ``pairmill
+    calibrate`` says what it is worth.
+    """
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -196,6 +212,10 @@ class JudgeConfig(Frozen):
                 "judge.allow_experimental to true"
             )
         format_ = self.declared_format
+        if self.sampling.constrained and (why := why_not_constrained(format_, self.reply_prefix)):
+            raise ValueError(f"sampling.constrained: not of the format {self.format}: {why}")
+        if self.sampling.soft_votes and (why := why_not_soft(format_)):
+            raise ValueError(f"sampling.soft_votes: not of the format {self.format}: {why}")
         reward, rubric = format_.family == "reward", self.rubric is not None
         check_texts(self._own_texts, reward=reward, rubric=rubric)
         taken = format_.declared.candidates

@@ -73,6 +73,37 @@ class Unparseable:
     rationale: str
 
 
+@dataclass(frozen=True)
+class WrittenContents:
+    """What a reply has in the slots of its verdict.
+
+    Attributes:
+        grammar: how it is written.
+        slots, contents: in the order of the slots; as the grammar's patterns read them.
+        last: the slot that is written last, by its place among them.
+        start: where its content begins in the reply; of a verdict that is written again, the first
+            time, when the judge decided.
+        count: candidates shown.
+    """
+
+    grammar: ReplyGrammar
+    slots: Sequence[Slot]
+    contents: Sequence[Any]
+    last: int
+    start: int
+    count: int
+
+    def verdict_with(self, literal: str) -> Verdict | None:
+        """The verdict if the last slot held a literal; None if there would be none."""
+        content: Any = literal if self.grammar.choice is not None else (literal, None)
+        contents = [*self.contents]
+        contents[self.last] = content
+        try:
+            return _verdict(self.grammar, self.slots, contents, "", self.count)
+        except _NoVerdict:
+            return None
+
+
 class _NoVerdict(Exception):
     """Why there is no verdict: a reason and its detail."""
 
@@ -109,6 +140,30 @@ def parse(
         return _read(grammar, zone, rationale, count)
     except _NoVerdict as none:
         return Unparseable(none.reason, none.detail, rationale)
+
+
+def written_contents(grammar: ReplyGrammar, reply: str, count: int) -> WrittenContents | None:
+    """What a reply that is a verdict has in its slots; None of JSON, and of what is no verdict."""
+    slots = grammar.slots(count)
+    begins = reply.rfind(THINK_END) + len(THINK_END) if grammar.think == "tags" else 0
+    if grammar.place == "json" or (grammar.think == "tags" and THINK_END not in reply):
+        return None
+    found: dict[Slot, tuple[int, Any]] = {}
+    if grammar.place == "last":
+        patterns = search_patterns(grammar, count)
+        matches = [(of, pattern.search(reply, begins)) for of, pattern in patterns]
+    else:
+        matches = [(tuple(slots), verdict_pattern(grammar, count).fullmatch(reply, begins))]
+    for of, match in matches:
+        if match is None:
+            return None
+        size = 1 if grammar.choice is not None else 2  # groups of a slot
+        starts = [match.start(1 + size * place) for place in range(len(of))]
+        found.update(zip(of, zip(starts, _contents(grammar, match), strict=True), strict=True))
+    starts = [found[slot][0] for slot in slots]
+    last = starts.index(max(starts))
+    contents = [found[slot][1] for slot in slots]
+    return WrittenContents(grammar, slots, contents, last, starts[last], count)
 
 
 def _read(grammar: ReplyGrammar, zone: str, rationale: str, count: int) -> Verdict:

@@ -2,7 +2,7 @@
 
 From this one declaration come the parser (``parsing``), the endings (``endings``), the regular
 expression that decoding may be held to (``reply_patterns``), the slots whose log-probabilities can
-be read (``scored_slots``), and written replies (``reply_writer``).
+be read (``soft_verdicts``), and written replies (``reply_writer``).
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ _TOKENS = re.compile(r"(<[^<>]*>|\s+)")
 # contents with no text between them; where they meet, a gap leaves a space optional.
 _GAP, _SPACE, _PART = r"\s*+", r"\s++", r"(?:\s++)"
 _WHITE = (_SPACE, _GAP, _PART)  # of those that meet, the last one here stands
+# White space before a slot, where decoding is constrained.
+_AIR, _AIR_NEEDED = r"[ \n]{0,2}", r"[ \n]{1,2}"
 _LONGEST = 40  # characters of a slot's content that is none of the literals
 # What may not follow a number that no text closes: the rest of a longer one, or of a range.
 _NO_MORE = r"(?!\w|[.,]\d|\s*+[-\u2013\u2014~/]\s*+\d)"
@@ -79,6 +81,9 @@ def score_pattern(scale: Scale) -> str:
 def plain_expression(grammar: ReplyGrammar, count: int) -> str | None:
     """A verdict as a regular expression for constrained decoding: one way to write each.
 
+    It is plain: groups, classes and counts alone, which all decoders know. Before a slot there may
+    be a space or two line breaks, as judges write them.
+
     Returns:
         None where the verdict stands in prose or in JSON.
     """
@@ -87,20 +92,24 @@ def plain_expression(grammar: ReplyGrammar, count: int) -> str | None:
     pieces = []
     for slot in grammar.slots(count):
         before, behind = grammar.around(slot)
-        pieces.append(f"{re.escape(before)}{_plain_content(grammar)}{re.escape(behind)}")
-    between = "" if "".join(grammar.wrap.split("{}")).strip() else " "
-    return between.join(pieces)
+        pieces.append(f"{_escaped(before)}{_plain_content(grammar)}{_escaped(behind)}")
+    between = _AIR if "".join(grammar.wrap.split("{}")).strip() else _AIR_NEEDED
+    return _AIR + between.join(pieces)
 
 
 def _plain_content(grammar: ReplyGrammar) -> str:
     if grammar.choice is not None:
-        return f"({'|'.join(re.escape(literal) for literal in grammar.choice)})"
+        return f"({'|'.join(map(_escaped, grammar.choice))})"
     scale = _scale_of(grammar)
     if scale.number == "int" and scale.finite:
         values = range(int(scale.low), int(scale.high) + 1)
         if len(values) <= 200:
             return f"({'|'.join(map(str, values))})"
     return number_pattern(scale)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\.^$*+?()\[\]{}|/])", r"\\\1", text)
 
 
 def _search(grammar: ReplyGrammar, slots: Sequence[Slot]) -> re.Pattern[str]:

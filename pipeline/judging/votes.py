@@ -30,6 +30,8 @@ _STORED = (
     "run_id",
     "superseded",
     "cut_text",
+    "soft_a",
+    "weight",
 )
 
 
@@ -49,6 +51,9 @@ class Vote:
         superseded: whether a later vote takes its place, so that it counts no more.
         cut_text: what followed the verdict in the reply; None where nothing is known of it.
         rendering: the versions of what the judge was shown; None in votes of labels v1.
+        soft_a: how likely the reply was to prefer ``a``, where it prefers one; None where that was
+            not read, and of ties.
+        weight: how many sampled votes a soft one counts for, as the judge had it; None is one.
     """
 
     order: str
@@ -67,6 +72,8 @@ class Vote:
     superseded: bool = False
     cut_text: str | None = None
     rendering: Rendering | None = None
+    soft_a: float | None = None
+    weight: float | None = None
 
     @property
     def parsed(self) -> bool:
@@ -87,13 +94,20 @@ class Vote:
             return None
         return "tie" if self.margin == 0 else "a" if self.margin > 0 else "b"
 
+    @property
+    def share_a(self) -> float:
+        """How much of a parsed vote about a pair is for ``a``; one half of a tie."""
+        if self.soft_a is not None:
+            return self.soft_a
+        return {"a": 1.0, "tie": 0.5, "b": 0.0}[str(self.choice)]
+
     def between(self, first: int, second: int) -> Vote:
         """A vote about several candidates as a vote about two of them."""
         shown = [self.order.index(LETTERS[index]) for index in (first, second)]
         scores = (self.scores[first], self.scores[second]) if self.scores else ()
         criteria = tuple((name, (each[first], each[second])) for name, each in self.criteria)
         order = "ab" if shown[0] < shown[1] else "ba"
-        return replace(self, order=order, scores=scores, criteria=criteria)
+        return replace(self, order=order, scores=scores, criteria=criteria, soft_a=None)
 
     def as_row(self) -> dict[str, Any]:
         """The vote as labels v2 stores it."""
@@ -178,6 +192,20 @@ def joined(order: str, votes: Sequence[Vote]) -> Vote:
         output_tokens=sum(vote.output_tokens for vote in votes),
         cached_tokens=sum(vote.cached_tokens for vote in votes),
     )
+
+
+def softened(vote: Vote, first: float | None, weight: float) -> Vote:
+    """A vote for a side as a soft one; a tie, and what is no verdict, as it is.
+
+    Args:
+        vote: about a pair.
+        first: how likely the reply was to prefer the candidate shown first; None: not known.
+        weight: how many sampled votes it counts for.
+    """
+    if first is None or vote.choice not in ("a", "b"):
+        return vote
+    soft_a = first if vote.order == "ab" else 1 - first
+    return replace(vote, soft_a=soft_a, weight=weight)
 
 
 def vote_seed(pair_hash: str, number: int) -> int:

@@ -17,12 +17,14 @@ from pipeline.aggregation.labeler import Labeler
 from pipeline.engines.engine import Engine, Reply, Sampling, Scorer
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.judging.bundle import Format
+from pipeline.judging.constraint import Constraint
 from pipeline.judging.endings import ending_of
 from pipeline.judging.judge_cards import label_id
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.renderings import Rendering, rendering_of, shown_kinds
 from pipeline.judging.row_rubrics import rubric_text
-from pipeline.judging.votes import Vote, joined, mapped_back, standing, vote_seed
+from pipeline.judging.soft_verdicts import SlotReading, SoftReader, soft_first
+from pipeline.judging.votes import Vote, joined, mapped_back, softened, standing, vote_seed
 from pipeline.labeling.earlier_labels import NONE, EarlierLabels
 from pipeline.labeling.prompting import Prepared, Prompting, media_threads
 from pipeline.labeling.read_pairs import Pairs
@@ -263,17 +265,26 @@ class Judge:
         if temperature == 0 and number - superseded >= len(self._format.orders(len(order), 0, "")):
             temperature = sampling.retry_temperature
         how = Sampling(temperature, sampling.top_p, sampling.max_tokens, seed)
+        format_ = self._judge.asking(prepared.rubric).declared_format
+        shown = 1 if format_.apart else len(order)
+        if sampling.constrained:
+            how = replace(how, constraint=Constraint.of(format_.grammar, shown))
+        if sampling.soft_votes:
+            how = replace(how, soft=SoftReader(format_, shown, self._judge.reply_prefix))
         request_id = f"{prepared.pair_hash[:16]}-{os.urandom(4).hex()}-{number}"
         asked = (
             self._request(prepared, each, f"{request_id}{each}", how)
             for each in self._format.requests(order)
         )
-        return joined(order, await asyncio.gather(*asked))
+        votes, readings = zip(*await asyncio.gather(*asked), strict=True)
+        vote = joined(order, votes)
+        weight = self._judge.votes.soft_weight
+        return softened(vote, soft_first(readings), weight) if sampling.soft_votes else vote
 
     async def _request(
         self, prepared: Prepared, order: str, request_id: str, how: Sampling
-    ) -> Vote:
-        """What one reply says about the candidates that it is shown."""
+    ) -> tuple[Vote, SlotReading | None]:
+        """What one reply says about the candidates that it is shown, and could have said."""
         limit, seed = self._how.reply_limit_s, how.seed
         prompt = prepared.prompts.get(order)
         if prompt is None:  # a later permutation of a ranking
@@ -291,12 +302,13 @@ class Judge:
         except TimeoutError:
             detail = f"no reply within {self._how.request_timeout_s:g} s (engine.request_timeout_s)"
             outcome = Reason.TIMEOUT
-            return Vote(order=order, seed=seed, outcome=outcome, detail=detail, rendering=shown)
+            none = Vote(order=order, seed=seed, outcome=outcome, detail=detail, rendering=shown)
+            return none, None
         self._purse.pay(reply.prompt_tokens, reply.cached_tokens, reply.output_tokens)
         vote = self._read(judge.declared_format, order, seed, shown, reply)
         if vote.parsed or ending is None or (end := ending.last_end(reply.text)) is None:
-            return vote
-        return replace(vote, cut_text=reply.text[end:].strip() or None)
+            return vote, reply.slot
+        return replace(vote, cut_text=reply.text[end:].strip() or None), None
 
     def _read(self, format_: Format, order: str, seed: int, shown: Rendering, reply: Reply) -> Vote:
         text = self._judge.reply_prefix + reply.text

@@ -11,16 +11,16 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import psutil
 import ray
 
 from pipeline.labeling.label_config import WorkersConfig
 from pipeline.labeling.ray_access import private_access, private_folder, refuse_open_cluster
-from pipeline.runtime.errors import ConfigError, Fault, PairmillError, StoppedError
+from pipeline.labeling.ray_watch import end_processes_of, remove, watched_ray
+from pipeline.runtime.errors import ConfigError, Fault, PairmillError, RayLostError, StoppedError
 from pipeline.runtime.faults import first_line
 from pipeline.runtime.phases import phase
 from pipeline.runtime.reporter import Reporter
@@ -28,7 +28,6 @@ from pipeline.runtime.reporter import Reporter
 logger = logging.getLogger(__name__)
 _MiB = 2**20
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-_KILLED_S = 10  # until the processes of a Ray that did not start are gone
 
 
 class RayStartError(PairmillError):
@@ -59,6 +58,7 @@ def ray_session(workers: WorkersConfig, reporter: Reporter | None = None) -> Ite
             private instance.
         RayStartError: a private instance did not start.
         StoppedError: SIGTERM came while Ray started.
+        RayLostError: a process of a private instance died.
     """
     with redirect_stdout(sys.stderr), _connection(workers, reporter):
         yield
@@ -85,11 +85,17 @@ def _connection(workers: WorkersConfig, reporter: Reporter | None) -> Iterator[N
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     with phase(reporter, "starting Ray"):
         folder = _start_private(workers)
+    lost = False
     try:
-        yield
+        with watched_ray(folder):
+            yield
+    except RayLostError:
+        lost = True
+        raise
     finally:
-        ray.shutdown()
-        _remove(folder)
+        if not lost:  # else Ray would wait for what is gone, and then end this process
+            ray.shutdown()
+            remove(folder)
 
 
 @contextmanager
@@ -124,7 +130,7 @@ def _start_private(workers: WorkersConfig) -> Path:
         return _attempt(workers)
     except _NotStartedError as failed:
         logger.warning("Ray did not start (%s); starting it once more", failed)
-        _remove(failed.folder)
+        remove(failed.folder)
     try:
         return _attempt(workers)
     except _NotStartedError as failed:
@@ -146,13 +152,13 @@ def _attempt(workers: WorkersConfig) -> Path:
             )
     except BaseException as error:
         ray.shutdown()
-        _end_processes_of(folder)
+        end_processes_of(folder)
         # Of its own processes Ray says by an Exception, a RuntimeError or a TimeoutError that they
         # did not start; by a ValueError, that they cannot start with these arguments.
         cause = first_line(error).rstrip(".")
         if isinstance(error, Exception) and not isinstance(error, PairmillError | ValueError):
             raise _NotStartedError(folder, cause) from error
-        _remove(folder)
+        remove(folder)
         if isinstance(error, ValueError):
             raise ConfigError(
                 f"Ray refuses to start with these settings ({cause}); check "
@@ -182,21 +188,6 @@ def _own_sigterm() -> Iterator[None]:
         raise StoppedError("stopped by SIGTERM while Ray started; run it again") from ended
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _end_processes_of(folder: Path) -> None:
-    """Kills what a failed start has left running: it would hold shared memory and cores."""
-    left = []
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):
-            if any(str(folder) in argument for argument in process.cmdline()):
-                process.kill()
-                left.append(process)
-    psutil.wait_procs(left, _KILLED_S)
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder.parent, ignore_errors=True)
 
 
 def _what_to_look_at(failed: _NotStartedError, workers: WorkersConfig) -> str:

@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.runtime.errors import Fault, StorageError
-from pipeline.runtime.faults import FULL, fault_of, is_full
+from pipeline.runtime.faults import FULL, fault_of, is_full, is_refusal
 from pipeline.runtime.printable import one_line
 from pipeline.store import local_files
 from pipeline.store.host import Host
@@ -264,6 +264,8 @@ class Store:
             hint = next((text for kind, text in hints.items() if isinstance(error, kind)), "")
             if is_full(error):
                 hint = FULL
+            elif is_refusal(error):  # those without Python's PermissionError, too
+                hint = hints[PermissionError]
             cause = one_line(f"{type(error).__name__}: {error}")
             text = f"{hint} ({cause})" if hint else cause
             passes = fault_of(error) is Fault.TRANSIENT

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from fsspec.asyn import sync
+from fsspec.asyn import sync, sync_wrapper
 from s3fs import S3FileSystem
 from s3fs.core import S3_RETRYABLE_ERRORS
 
@@ -53,6 +53,8 @@ class Objects(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
                 else:
                     raise
         return await super()._call_s3(method, *known, **arguments)
+
+    call_s3 = sync_wrapper(_call_s3)  # that of s3fs calls its own
 
     def split_path(self, path: str) -> tuple[str, str, str | None]:
         """Bucket and key; never a version."""

@@ -110,9 +110,12 @@ class Bookkeeper(ScriptedEngine):
         )
         chance = random.Random(f"{key} {order} {len(self.book.said[key])}")
         unreadable = chance.random() < 0.1 or (key.endswith("x") and key not in self.book.healed)
-        leaning = random.Random(key).choice((-3, 0, 3))
+        leaning = random.Random(key).choice((-3, 0, 3, None))  # None: both are the same
         found = [(name, [chance.randint(4, 7) for _ in "ab"]) for name in CRITERIA]
-        found = [(name, [a, min(10, max(1, b + leaning))]) for name, (a, b) in found]
+        if leaning is None:
+            found = [(name, [a, a]) for name, (a, _) in found]
+        else:
+            found = [(name, [a, min(10, max(1, b + leaning))]) for name, (a, b) in found]
         scores = None if unreadable else tuple((name, float(a), float(b)) for name, (a, b) in found)
         self.book.said[key].append((self.book.night, (order, scores)))
         shown = {name: list(of) if order == "ab" else of[::-1] for name, of in found}
@@ -183,6 +186,9 @@ class Story:
         shards: the keys of the pairs of each shard, in order; a key names a content.
         gone: keys that were forgotten.
         fitted: the calibration in the judge's card, if any.
+        made: how many keys there have been.
+        retried: the night in which a pair was last asked about anew.
+        statuses: those that labels have had.
     """
 
     root: Path
@@ -194,6 +200,7 @@ class Story:
     fitted: tuple[float, float, float] | None = None
     made: int = 0
     retried: dict[str, int] = field(default_factory=dict)
+    statuses: set[str] = field(default_factory=set)
 
     @property
     def source(self) -> Path:
@@ -355,6 +362,7 @@ class Story:
             counting = [verdict_of(vote) for vote in votes[place] if not vote["superseded"]]
             assert counting == self.standing(key)
             status, side, p_a = rule.label(counting)
+            self.statuses.add(status)
             assert (row["pair_id"], row["status"], row["preference"]) == (key, status, side), (
                 place,
                 counting,
@@ -495,6 +503,7 @@ def tell(story: Story, hub: Hub, nights: int, events: dict[int, str]) -> None:
         if events.get(night) in ("forget", "clean"):
             story.recount(night)
         before, _ = live(story.output)
+    assert story.statuses == {"labeled", "tie", "abstained", "quarantined"}
     assert len(files) == 2
     assert files[1] < files[0]
     # What a night reads is what changed, not what was.

@@ -23,7 +23,6 @@ from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.judge_identity import ModelVersion, canonical_form, judge_id_of
 from pipeline.judging.parsing import Unparseable, Verdict, parse
 from pipeline.judging.reply_grammar import ReplyGrammar
-from pipeline.judging.scored_slots import scored_slots
 from pipeline.runtime.errors import ConfigError
 from schemas.contract import table_of
 from schemas.labels import LABELS
@@ -69,6 +68,40 @@ def test_a_shipped_bundle_is_sound(name: str) -> None:
     assert checked.problems == []
     assert checked.outcomes["verdict"] > 0
     assert set(checked.outcomes) <= {"verdict", "malformed", "refused", "out_of_range"}
+
+
+ODD: dict[str, Row] = {
+    # Marks that are special to regular expressions, literals that begin alike, one inside another.
+    "marks": {
+        "reply": {
+            "think": "tags",
+            "at": "after",
+            "wrap": "(?:$ {} ^|.*)",
+            "choice": {"<A+": "a", "<A++": "b", "\\A": "tie", "[<A+]": "good"},
+        }
+    },
+    # A slot for each candidate and criterion, negative scores, and no text behind a slot.
+    "criteria": {
+        "reply": {
+            "think": "free",
+            "at": "last",
+            "wrap": "{criterion} of {letter} is {}",
+            "score": "-20..5 real",
+            "each": True,
+            "crit": ["Tone", "Tone of voice", "R&D (all)"],
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_grammars_of_a_user_are_sound(tmp_path: Path, name: str) -> None:
+    folder = bundle_at(tmp_path / name, **ODD[name])
+    (tmp_path / name / "transcripts.jsonl").unlink()
+    bundle = load_bundle(JudgeConfig(bundle=folder, allow_experimental=True).bundle)
+    checked = check_bundle(bundle, folder_of(folder), hostile=400, timed=False)
+    assert checked.problems == ["no transcripts.jsonl: expected replies and what each says"]
+    assert checked.outcomes["verdict"] > 0
 
 
 def test_bundles_that_no_reply_is_known_of_say_so() -> None:
@@ -269,16 +302,6 @@ def test_shares_sum_to_their_total() -> None:
     )
     assert isinstance(parse(each, "1=0.4 2=0.4", "stop", 2), Unparseable)
     assert parse(one, "5", "stop", 2) == Verdict((5.0, 2.0), None, "")
-
-
-def test_the_slots_that_can_be_scored_and_their_literals() -> None:
-    letters = load_bundle("boxed-letter").formats["pair"].grammar
-    (slot,) = scored_slots(letters, 2)
-    assert (slot.before, dict(slot.literals)) == ("[[", {"A": "a", "B": "b", "C": "tie"})
-    points = load_bundle("prometheus-vision").formats["single"].grammar
-    (slot,) = scored_slots(points, 1)
-    assert (slot.before, list(slot.literals)) == ("[RESULT] ", ["1", "2", "3", "4", "5"])
-    assert scored_slots(load_bundle("json-scores").formats["pair"].grammar, 2) == []
 
 
 def test_judge_check_says_what_is_read_otherwise(tmp_path: Path) -> None:

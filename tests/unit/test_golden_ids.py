@@ -91,6 +91,9 @@ LATER_DEFAULTS: dict[str, Any] = {
     "rubric": None,
     "prompt": {"system": None, "user": None, "answer": None},
     "allow_experimental": False,
+    "sampling.constrained": False,
+    "sampling.soft_votes": False,
+    "votes.soft_weight": 1.0,
 }
 # Of the default judge with each format and kind of candidate: its id, the id that versions up to
 # bd695c2 gave it, and the hash of its prompt.

@@ -208,11 +208,14 @@ def test_votes_are_counted_as_a_loop_counts_them(rows: list[list[Row]]) -> None:
     assert tally.named("outcome") == dict(sorted(Counter(v["outcome"] for v in every).items()))
     assert tally.numbers["tokens/output"] == sum(vote["output_tokens"] or 0 for vote in every)
     sided = [[v for v in votes if v["choice"] in ("a", "b")] for votes in rows]
+    orders = [{v["order"][0] for v in votes if v["outcome"] == VERDICT} for votes in rows]
+    in_both = [{"a", "b"} <= each for each in orders]
     expected = {
         "truncation": [(sum(v["outcome"] == "truncated" for v in vs), len(vs)) for vs in rows],
         "unreadable": [(sum(v["outcome"] != VERDICT for v in vs), len(vs)) for vs in rows],
         "first_slot_wins": [
-            (sum(v["choice"] == v["order"][0] for v in vs), len(vs)) for vs in sided
+            (sum(v["choice"] == v["order"][0] for v in vs), len(vs)) if both else (0, 0)
+            for vs, both in zip(sided, in_both, strict=True)
         ],
     }
     for name, parts in expected.items():

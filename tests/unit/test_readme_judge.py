@@ -22,10 +22,10 @@ ROWS = [
 ]
 
 
-def block(language: str) -> str:
-    """The first code block of a language in the section."""
+def written(pattern: str) -> str:
+    """What the section holds in a pattern's group."""
     section = README.split("## Bring your own judge")[1].split("\n## ")[0]
-    found = re.search(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    found = re.search(pattern, section, re.DOTALL)
     assert found is not None
     return found[1]
 
@@ -33,7 +33,7 @@ def block(language: str) -> str:
 @pytest.fixture
 def rubric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Row:
     """The configuration, whose model no test has: replies are scripted in its place."""
-    config: Row = yaml.safe_load(block("yaml"))
+    config: Row = yaml.safe_load(written(r"```yaml\n(.*?)```"))
     config["judge"]["model"] = {"name": "tiny-judge"}
     config["engine"] = {"kind": "scripted"}
     (tmp_path / "rubric.yaml").write_text(yaml.safe_dump(config))
@@ -43,9 +43,8 @@ def rubric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Row:
 
 @pytest.mark.usefixtures("rubric")
 def test_the_python_call_labels_rows_by_the_rubric() -> None:
-    names: Row = {"pipeline": pipeline, "rows": ROWS}
-    exec(block("python"), names)
-    (label,) = names["labels"]
+    call = written(r"`(pipeline\.judge\([^`]*\))`")
+    (label,) = eval(call, {"pipeline": pipeline, "rows": ROWS})
     assert (label["preference"], label["n_votes"]) == ("a", 2)
     expected = [("Accuracy", [9.0, 2.0]), ("Detail", [3.0, 2.0])]
     assert [(each["name"], each["scores"]) for each in label["criteria"]] == expected

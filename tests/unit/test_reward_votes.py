@@ -202,3 +202,13 @@ def test_an_engine_that_cannot_score_is_refused_before_it_starts() -> None:
     )
     with pytest.raises(ConfigError, match="runs no reward models"):
         check_engine(JUDGE, served)
+
+
+def test_candidates_asked_about_apart_have_no_first_slot() -> None:
+    """They are stored with one order, in which neither was shown before the other."""
+    apart = [Vote(order="ab", seed=n, outcome=VERDICT, scores=(4.0, 2.0)) for n in range(2)]
+    assert first_slot(apart) == (0, 0)
+    assert first_slot([*apart, Vote(order="ba", seed=2, outcome=VERDICT, scores=(4.0, 2.0))]) == (
+        2,
+        3,
+    )

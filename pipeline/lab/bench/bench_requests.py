@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.engines.chat_layout import ChatRenderer
-from pipeline.engines.engine import Chat, Engine, Rendered, Reply, Sampling
+from pipeline.engines.engine import Chat, Engine, Rendered, Reply, Sampling, Score, Scorer
 from pipeline.judging.endings import ending_of
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.lab.bench.label_timeline import full_rate
@@ -33,6 +33,8 @@ class Rates:
         steady_judgments_per_s: of complete pairs, from a quarter of them to their half.
         prompt_tokens, cached_tokens: of all prompts, and how many of them came from the prefix
             cache; 0 and 0 where a side does not report them.
+        shared_tokens: prompt tokens that a pair's second request has in common with its first, from
+            the beginning; 0 where that is not counted.
         after_verdict: share of the replies' characters that follow the last verdict, where a
             reply has one; None where the texts are not known.
     """
@@ -44,6 +46,7 @@ class Rates:
     steady_judgments_per_s: float
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    shared_tokens: int = 0
     after_verdict: float | None = None
 
     def row(self) -> dict[str, float]:
@@ -58,6 +61,9 @@ class Rates:
         }
         if self.prompt_tokens:
             rates["cached_share"] = round(self.cached_tokens / self.prompt_tokens, 3)
+            rates["prompt_tokens_a_pair"] = round(self.prompt_tokens / self.pairs, 1)
+        if self.shared_tokens:
+            rates["shared_share"] = round(self.shared_tokens / self.prompt_tokens, 3)
         if self.after_verdict is not None:
             rates["after_verdict"] = self.after_verdict
         return rates
@@ -81,8 +87,8 @@ class LayoutOnly:
         """Nothing to end."""
 
 
-def prompts_of(config: LabelConfig, input_uri: str, engine: Engine) -> list[Rendered]:
-    """Both orders of every pair, side by side, in the job's sequence."""
+def prompts_of(config: LabelConfig, input_uri: str, engine: Engine | Scorer) -> list[Rendered]:
+    """Both prompts of every pair, side by side, in the job's sequence: orders or candidates."""
     source, prefix = open_input(input_uri)
     media = MediaStore([*config.input.media_roots, source.uri], config.judge.media.max_bytes)
     judge = Judge(engine, config.judge, config.engine, media)
@@ -100,6 +106,17 @@ def prompts_of(config: LabelConfig, input_uri: str, engine: Engine) -> list[Rend
 def ask_all(engine: Engine, prompts: Sequence[Rendered], judge: JudgeConfig) -> Rates:
     """Gives an engine every prompt at once, after some to warm it up."""
     return asyncio.run(_ask_all(engine, prompts, judge))
+
+
+def score_all(engine: Scorer, prompts: Sequence[Rendered], image_tokens: int) -> Rates:
+    """The same of a reward model: a judgment is one pair's, of two scores.
+
+    Args:
+        engine: a started reward model.
+        prompts: both candidates of every pair, side by side.
+        image_tokens: to how many tokens the placeholder of a picture expands.
+    """
+    return asyncio.run(_score_all(engine, prompts, image_tokens))
 
 
 def steady_judgments(ended: Sequence[float]) -> float:
@@ -140,6 +157,41 @@ async def _ask_all(engine: Engine, prompts: Sequence[Rendered], judge: JudgeConf
         cached_tokens=sum(reply.cached_tokens for reply in replies),
         after_verdict=_after_verdict([reply.text for reply in replies]),
     )
+
+
+async def _score_all(engine: Scorer, prompts: Sequence[Rendered], image_tokens: int) -> Rates:
+    async def ask(name: str, prompt: Rendered) -> tuple[Score, float]:
+        return await engine.score(name, prompt), time.monotonic()
+
+    await asyncio.gather(*(ask(f"warm-up-{n}", prompts[-1]) for n in range(_WARM_UP)))
+    began = time.monotonic()
+    ended = await asyncio.gather(*(ask(f"raw-{n}", each) for n, each in enumerate(prompts)))
+    seconds, scores = time.monotonic() - began, [score for score, _ in ended]
+    pairs = len(scores) // 2
+    return Rates(
+        pairs=pairs,
+        judgments=pairs,
+        output_tokens=0,
+        seconds=seconds,
+        steady_judgments_per_s=full_rate(when_complete([when for _, when in ended])),
+        prompt_tokens=sum(score.prompt_tokens for score in scores),
+        cached_tokens=sum(score.cached_tokens for score in scores),
+        shared_tokens=sum(
+            _shared(first, second, image_tokens)
+            for first, second in zip(prompts[::2], prompts[1::2], strict=True)
+        ),
+    )
+
+
+def _shared(first: Rendered, second: Rendered, image_tokens: int) -> int:
+    """Tokens with which both prompts begin, pictures expanded."""
+    alike = 0
+    for one, other in zip(first.token_ids, second.token_ids, strict=False):
+        if one != other:
+            break
+        alike += 1
+    pictures = len(first.chat.images)  # they stand before the answers
+    return alike + pictures * (image_tokens - 1)
 
 
 def _after_verdict(texts: Sequence[str]) -> float:

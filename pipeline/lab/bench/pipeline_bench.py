@@ -7,12 +7,13 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pipeline.engines.engine_registry import start_engine
-from pipeline.lab.bench.bench_requests import Rates, ask_all, prompts_of
+from pipeline.engines.engine_registry import start_engine, start_scorer
+from pipeline.lab.bench.bench_requests import Rates, ask_all, prompts_of, score_all
 from pipeline.lab.bench.fresh_process import in_fresh_process, stderr_reporter
 from pipeline.lab.bench.job_run import JobRun, run_job
 from pipeline.lab.bench.results_table import report_run
 from pipeline.labeling.label_config import LabelConfig
+from pipeline.media.images import image_tokens
 from pipeline.runtime.phases import phase
 
 BARE, JOB = "bare engine", "whole job"
@@ -73,6 +74,8 @@ def bench_pipeline(
         "tail_s": statistics.median(job.pace.tail_s for job in jobs),
         "cores": os.cpu_count(),
         "notes": [
+            "a judgment of a reward model is a pair of scores; shared_share: prompt tokens that "
+            "the second candidate has in common with the first, which the cache may serve",
             "medians; ratio: judgments/s of the job over those of another side, run by run; "
             "steady: by pairs that are complete, from a quarter of them to their half, so without "
             "the first and the last ones; with less than 4 times as many requests as "
@@ -96,11 +99,25 @@ def run_raw(config: LabelConfig, input_uri: str) -> Rates:
     CPU than the workers it is compared with.
     """
     os.nice(_WORKER_NICENESS)
+    if config.judge.declared_format.family == "reward":
+        return _run_raw_scorer(config, input_uri)
     with phase(stderr_reporter(), "starting the engine"):
         engine = start_engine(config.judge, config.engine)
     try:
         prompts = prompts_of(config, input_uri, engine)
         return ask_all(engine, prompts, config.judge)
+    finally:
+        engine.close()
+
+
+def _run_raw_scorer(config: LabelConfig, input_uri: str) -> Rates:
+    with phase(stderr_reporter(), "starting the engine"):
+        engine = start_scorer(config.judge, config.engine)
+    try:
+        prompts = prompts_of(config, input_uri, engine)
+        pictures = [picture for prompt in prompts[:1] for picture in prompt.chat.images]
+        sizes = [image_tokens(picture, config.judge.media.factor) for picture in pictures]
+        return score_all(engine, prompts, max(sizes, default=1))
     finally:
         engine.close()
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pipeline.pairs.prompts import cluster_number
 from pipeline.stats.arrays import Floats, Ints, Table
@@ -77,6 +78,8 @@ def of_votes(votes: pa.Table) -> Tally:
     parsed = flags(pc.equal(outcome, VERDICT))
     sided = parsed & flags(pc.is_in(choice, pa.array(["a", "b"])))
     first = pc.utf8_slice_codeunits(votes["order"], 0, 1)
+    # Candidates that were asked about apart have one order or none, and none of them was first.
+    in_turn = sided & _in_both_orders(texts(first), parsed, row)
     every = np.ones(len(votes), bool)
     tally = Tally()
     tally.numbers.update(_by_value("outcome", outcome))
@@ -87,10 +90,17 @@ def of_votes(votes: pa.Table) -> Tally:
     for name, part, whole in (
         ("truncation", flags(pc.equal(outcome, Reason.TRUNCATED)), every),
         ("unreadable", ~parsed, every),
-        ("first_slot_wins", sided & flags(pc.equal(choice, first)), sided),
+        ("first_slot_wins", in_turn & flags(pc.equal(choice, first)), in_turn),
     ):
         tally.tables[name] = ratio_sums(_by_row(part, row), _by_row(whole, row))
     return tally
+
+
+def _in_both_orders(first: NDArray[Any], parsed: NDArray[np.bool_], row: Ints) -> Any:
+    """Of each vote, whether its row has parsed ones that began with either candidate."""
+    begun = [np.bincount(row, parsed & (first == letter)) > 0 for letter in ("a", "b")]
+    both: NDArray[np.bool_] = (begun[0] & begun[1])[row]
+    return both
 
 
 def of_prompts(rows: pa.Table, prompts: Ints) -> Tally:

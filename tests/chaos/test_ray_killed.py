@@ -1,0 +1,46 @@
+"""The raylet or the GCS dies while pairs are judged: one sentence, and the same command goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pipeline.store.object_store import Store
+from tests.labeling import assert_exact, label_arguments, write_config
+from tests.nights import nights
+from tests.processes import started, wait_until
+from tests.shards import pair, write_shard
+
+
+@pytest.mark.parametrize("name", ["gcs_server", pytest.param("raylet", marks=pytest.mark.long)])
+def test_ray_dies_under_a_night(tmp_path: Path, model: Path, name: str) -> None:
+    rows = [pair(number) for number in range(120)]
+    write_shard(tmp_path / "in" / "a.parquet", rows, 32)
+    changes: dict[str, Any] = {
+        "engine": {"script": {"latency_s": 0.3}},
+        "input": {"unit_rows": 8},
+        "workers": {"min": 1, "max": 1, "local_cpus": 2},
+    }
+    config = write_config(tmp_path / "night.yaml", model, changes)
+    output = tmp_path / "out"
+    arguments = label_arguments(config, tmp_path / "in", output)
+    with started("jobs.nightly", arguments) as job:
+        wait_until(lambda: len(list(Store(str(output)).list("parts"))) >= 2)
+        family = psutil.Process(job.process.pid).children(recursive=True)
+        (victim,) = [process for process in family if process.name() == name]
+        victim.kill()
+        _, error = job.process.communicate(timeout=300)
+    assert job.process.returncode == 2, error
+    (line,) = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert "Ray failed under the run" in line
+    assert "Traceback" not in error
+    (record,) = nights(output)
+    assert (record["state"], record["exit_code"]) == ("failed", 2)
+
+    with started("jobs.nightly", arguments) as job:
+        _, error = job.process.communicate(timeout=300)
+    assert job.process.returncode == 0, error
+    assert_exact(output, {"a.parquet": rows})

@@ -58,7 +58,7 @@ def load_config(
             command that has more of them.
 
     Raises:
-        ConfigError: the file or an override cannot be used; the message names key and value.
+        ConfigError: the file or an override cannot be used; the message names the key.
     """
     where = path or "built-in defaults"
     try:

@@ -171,7 +171,7 @@ def test_an_input_that_is_not_there(tmp_path: Path, model: Path, source: str, me
         ),
         ({}, ("--set", "engine.kind"), ["override 'engine.kind': expected key.path=value"]),
         ({}, ("--set", "progress_seconds.x=1"), ["'progress_seconds' is not a section"]),
-        ({}, ("--set", "engine.kind=[1"), ["override 'engine.kind=[1'"]),
+        ({}, ("--set", "engine.kind=[1"), ["override 'engine.kind': the value is not YAML"]),
     ],
 )
 def test_a_bad_configuration_names_the_key(

@@ -147,9 +147,10 @@ def answer_by_key(page: Page, key: str) -> str:
 
 
 def test_two_people_answer_by_keyboard_and_a_killed_server_loses_nothing(
-    corpus: Corpus, browser: Browser
+    corpus: Corpus, browser: Browser, request: pytest.FixtureRequest
 ) -> None:
     server = Server.start(corpus.output.uri)
+    request.addfinalizer(server.kill)
     links = {who: invited(browser, server, "keys", who) for who in ("ann", "ben")}
     visits = {who: Visit.open(browser, link) for who, link in links.items()}
     assert visits["ann"].page.evaluate("window.owned") is None
@@ -165,6 +166,7 @@ def test_two_people_answer_by_keyboard_and_a_killed_server_loses_nothing(
             answer(who, number)
     server.kill()
     server = Server.start(corpus.output.uri, port=server.port)
+    request.addfinalizer(server.kill)
     for visit in visits.values():
         visit.page.reload()
     for number in range(8, 15):
@@ -181,7 +183,6 @@ def test_two_people_answer_by_keyboard_and_a_killed_server_loses_nothing(
     given["ann", answer_by_key(page, "3")] = "3"
     for visit in visits.values():
         visit.close(refused=422)  # the hostile pair's pictures
-    server.kill()
     stored = {(g.annotator, g.pair_hash): g for g in read_answers(corpus.output, "keys") if g.said}
     assert len(given) == 31
     assert stored.keys() == given.keys()

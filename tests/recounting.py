@@ -18,7 +18,13 @@ def recount(pairs: list[tuple[Row, Row]]) -> dict[str, tuple[int, int]]:
     rows = [row for _, row in pairs]
     judged = [row for row in rows if row["status"] != "quarantined"]
     votes = [vote for row in rows for vote in row["votes"]]
-    sided = [vote for vote in votes if vote["choice"] in ("a", "b")]
+    sided = [
+        vote
+        for row in rows
+        if {vote["order"] for vote in row["votes"] if vote["outcome"] == "verdict"} == {"ab", "ba"}
+        for vote in row["votes"]
+        if vote["choice"] in ("a", "b")
+    ]
     labeled = [(pair, row) for pair, row in pairs if row["status"] == "labeled"]
     gold = [(pair["gold"], said(row)) for pair, row in pairs if pair["gold"]]
 

@@ -36,7 +36,7 @@ KINDS: list[tuple[str, type[Record]]] = [
 ]
 # What the stored records do not have yet.
 LATER_FIELDS: dict[str, dict[str, object]] = {
-    "quality.json": {"criteria": {}},
+    "quality.json": {"criteria": {}, "audit": None, "bound": None},
     "lease.json": {
         "epoch": 0,
         "renewals": 0,

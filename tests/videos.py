@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
@@ -100,6 +101,9 @@ def video(
             frame.time_base = 1 / Fraction(rate)
             file.mux(stream.encode(frame))
         file.mux(stream.encode(None))
+    # SVT-AV1 gives the thread of a root that encodes real-time priority, before all else on the
+    # machine; so would be whatever this process starts from then on.
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     return buffer.getvalue()
 
 

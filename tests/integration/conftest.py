@@ -27,8 +27,7 @@ def browser() -> Iterator[Browser]:
     """A real Chromium; of a module and no longer, since an event loop runs while it is open."""
     with sync_playwright() as playwright:
         # Root, as in a container, has no sandbox.
-        # Without a zygote: as root it runs at real-time priority, and can hold up a machine.
-        flags = ["--no-sandbox", "--no-zygote", "--force-color-profile=srgb"]
+        flags = ["--no-sandbox", "--force-color-profile=srgb"]
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
         yield started
         started.close()

@@ -142,8 +142,9 @@ class Annotation:
             self._refresh()
             own = [each for each in self._given.values() if each.annotator == annotator]
         standing = [each for each in own if each.said is not None and each.answer]
-        last = max(standing, key=lambda each: str(each.answer and each.answer.answered_at),
-                   default=None)  # fmt: skip
+        # Of two within the clock's resolution, the one that was stored later here.
+        standing.reverse()
+        last = max(standing, key=_time_of, default=None)
         if last is None:
             return None
         return self._stored(
@@ -233,7 +234,7 @@ def answers_needed(gold: GoldSet, pair_hash: str) -> int:
 
 
 def _utc_now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
 
 
 def _time_of(given: Given) -> float:

@@ -130,7 +130,7 @@ class Annotation:
         if said not in ANSWERS:
             raise InputError(f"answer: got {chosen!r}, expected 1, 2, 3 or 4")
         answer = Answer(
-            answer=said, answered_at=_utc_now(), given_in=_TOOL, note=note.strip(), shown=order
+            answer=said, answered_at=self._time(), given_in=_TOOL, note=note.strip(), shown=order
         )
         return self._stored(
             give_answer(self._output, self.set.name, annotator, pair_hash, answer, after)
@@ -148,7 +148,7 @@ class Annotation:
         if last is None:
             return None
         return self._stored(
-            undo(self._output, self.set.name, annotator, last.pair_hash, _utc_now())
+            undo(self._output, self.set.name, annotator, last.pair_hash, self._time())
         )
 
     def work(self, annotator: str) -> Work:
@@ -210,6 +210,9 @@ class Annotation:
         if pair_hash not in self.set.pairs:
             raise InputError(f"the gold set {self.set.name} has no pair {pair_hash[:16]!r}")
 
+    def _time(self) -> str:
+        return self._output.host.now().isoformat(timespec="microseconds")
+
     def _refresh(self, *, read_set_too: bool = True) -> None:
         """Reads what others have stored since."""
         if self._now() - self._read_at < _READ_AGAIN_S:
@@ -231,10 +234,6 @@ def answers_needed(gold: GoldSet, pair_hash: str) -> int:
     """How many people answer a pair: two of the share ``gold.twice``."""
     drawn = int(digest("twice", gold.name, pair_hash)[:8], 16) / 2**32
     return 2 if drawn < gold.twice else 1
-
-
-def _utc_now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
 
 
 def _time_of(given: Given) -> float:

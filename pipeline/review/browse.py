@@ -19,6 +19,7 @@ from pipeline.review.label_columns import (
     STATUSES,
     Block,
     LabelColumns,
+    known,
 )
 from pipeline.stats.arrays import Floats, Ints
 
@@ -140,8 +141,8 @@ class Browser:
             reason=REASONS[block.reason[place]],
             outcome=OUTCOMES[block.outcome[place]],
             orders=ORDERS[block.orders[place]],
-            confidence=_known(block.confidence[place]),
-            margin=_known(block.margin[place]),
+            confidence=known(block.confidence[place]),
+            margin=known(block.margin[place]),
             votes=int(block.votes[place]),
             gold=GOLD[_relation(block.outcome[place], of.gold[place])],
             source=self._inputs.sources[of.source[place]],
@@ -236,7 +237,3 @@ def _sort_keys(block: Block, sort: str, place: Ints) -> Floats:
     if sort.endswith("margin"):
         values = np.abs(values)
     return np.where(np.isnan(values), np.inf, -values if sort.startswith("-") else values)
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.review.browse import PAGE_ROWS
-from pipeline.review.label_columns import OUTCOMES, LabelColumns
+from pipeline.review.label_columns import OUTCOMES, LabelColumns, known
 from pipeline.runtime.errors import InputError
 from pipeline.stats.arrays import Floats, Ints
 
@@ -109,8 +109,8 @@ def compare(
             str(blocks[a.block[i]].pair_id[int(a.place[i])]),
             OUTCOMES[a.outcome[i]],
             OUTCOMES[b.outcome[j]],
-            _known(a.confidence[i]),
-            _known(b.confidence[j]),
+            known(a.confidence[i]),
+            known(b.confidence[j]),
         )
         for i, j in zip(in_a[order], in_b[order], strict=True)
     ]
@@ -149,7 +149,3 @@ def _telling(a: _Columns, b: _Columns, in_a: Ints, in_b: Ints) -> Floats:
 
 def _stated(confidence: Floats) -> Floats:
     return np.asarray(np.where(np.isnan(confidence), _UNSTATED, confidence), np.float64)
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -104,7 +104,7 @@ class LabelColumns:
         self._kept: list[Block] | None = [] if rows * _BYTES_A_ROW <= memory_bytes else None
         self._source: Iterator[Block] | None = None
         self._reading = threading.Lock()
-        self.whole = False
+        self._whole = False
 
     def blocks(self) -> Iterator[Block]:
         """All blocks, always in the same order.
@@ -121,18 +121,13 @@ class LabelColumns:
             yield block
             number += 1
 
-    @property
-    def read_rows(self) -> int:
-        """How many rows are kept by now."""
-        return sum(map(len, self._kept or ()))
-
     def _block(self, number: int) -> Block | None:
         """A kept block; reads on where it is the next."""
         assert self._kept is not None
         if number < len(self._kept):
             return self._kept[number]
         with self._reading:
-            if number < len(self._kept) or self.whole:
+            if number < len(self._kept) or self._whole:
                 return self._kept[number] if number < len(self._kept) else None
             self._source = self._source or self._read()
             try:
@@ -141,7 +136,7 @@ class LabelColumns:
                 self._source, self._kept = None, []  # the next call begins again
                 raise
             if block is None:
-                self.whole, self._source = True, None
+                self._whole, self._source = True, None
             else:
                 self._kept.append(block)
             return block
@@ -230,6 +225,11 @@ def hash_keys(hashes: pa.ChunkedArray) -> Ints:
     nibbles = np.where(letters > ord("9"), letters - (ord("a") - 10), letters - ord("0"))
     octets = np.ascontiguousarray(nibbles[:, ::2] << 4 | nibbles[:, 1::2])
     return np.asarray(octets.view(">u8").ravel() >> np.uint64(1), np.int64)
+
+
+def known(value: float) -> float | None:
+    """A number of a block; None where there is none."""
+    return None if np.isnan(value) else float(value)
 
 
 def _same(table: pa.Table) -> pa.Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import random
 from dataclasses import dataclass
 
@@ -51,10 +50,11 @@ def make_set(reviewed: Reviewed, new: NewSet, run_id: str) -> GoldSet:
         )
     other = reviewed.source(new.against or others[0][0])
     pairs = _drawn(reviewed, other, new)
-    draw = Draw(_now(), run_id, "disagreement", pairs, new.seed, _frame(reviewed.first))
+    now = reviewed.output.host.now().isoformat(timespec="seconds")
+    draw = Draw(now, run_id, "disagreement", pairs, new.seed, _frame(reviewed.first))
     gold = GoldSet(
         name=new.name,
-        created_at=_now(),
+        created_at=now,
         created_by=run_id,
         guideline=new.guideline,
         adjudicators=new.adjudicators,
@@ -89,7 +89,3 @@ def _frame(source: Source) -> Frame | None:
         return None
     policy = made.policy.policy_id if made.policy else None
     return Frame(made.snapshot_id, source.judge_id, policy, made.input, source.columns.rows)
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

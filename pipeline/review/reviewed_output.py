@@ -14,13 +14,14 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.gold.people import GoldConfig, read_people
-from pipeline.judging.judge_cards import cards_of, judge_of
+from pipeline.judging.judge_cards import card_key, cards_of, judge_of
 from pipeline.media.decoder import MediaDecoder
 from pipeline.media.media_store import MediaStore
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.isolated_reading import Groups, narrow_rows, open_groups
 from pipeline.pairs.shards import list_shards, open_input, shard_key
 from pipeline.parts.label_index import open_index
+from pipeline.parts.part_keys import judge_parts_prefix
 from pipeline.report.label_rows import LabelRows, PartRows, SnapshotRows
 from pipeline.review.input_columns import InputColumns
 from pipeline.review.label_columns import LabelColumns, hash_keys, judge_columns, snapshot_columns
@@ -231,7 +232,7 @@ class Reviewed:
         stated = {
             "judge": self.judge_name(label["judge_id"]),
             "judge id": label["judge_id"],
-            "judge card": self.output.path(f"judges/{label['judge_id'][:16]}.json"),
+            "judge card": self.output.path(card_key(label["judge_id"])),
             "policy": label["policy_id"] or "",
             "calibration": (made.policy.calibration_id or "none") if made and made.policy else "",
             "judged by run": label["run_id"] or "",
@@ -295,7 +296,7 @@ class Reviewed:
         return Source(f"judge-{judge_id[:16]}", title, judge_id, None, keys, columns, rows)
 
     def _has_parts(self, judge_id: str) -> bool:
-        return next(iter(self.output.list(f"parts/judge={judge_id[:16]}")), None) is not None
+        return next(iter(self.output.list(judge_parts_prefix(judge_id))), None) is not None
 
     def _key(self, entry: Entry) -> str:
         return shard_key(entry.key, entry.size, self._contents.of(entry))

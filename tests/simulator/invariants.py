@@ -55,7 +55,7 @@ class Promises:
         self._manifests: dict[str, Manifest] = {}  # by etag
         self._digests: dict[str, str] = {}  # SHA-256 by etag
         self._revised: set[str] = set()  # parts of which there are later revisions
-        self._found: dict[str, frozenset[str]] = {}  # those, as a process found them
+        self._found: dict[str, set[str]] = {}  # those, as a process found them
         self._passed_over: dict[str, frozenset[str]] = {}  # and a manifest's publisher
         self._live: str | None = None
         self.published = 0
@@ -66,7 +66,7 @@ class Promises:
     def knows(self, process: Process) -> None:
         """Registers a process before its first request."""
         self._processes[process.name] = process
-        self._found[process.name] = frozenset(self._revised)
+        self._found[process.name] = set(self._revised)
         self.removals.knows(process)
 
     def begins(self, process: Process, operation: str, key: str) -> None:
@@ -155,7 +155,11 @@ class Promises:
         for other in others:
             if part.rows != other.rows and other.start < part.stop and part.start < other.stop:
                 self._broken(change.by, f"committed {key}: its rows are in {other.key} too")
-        self._revised |= {e.key for e in others if e.rows == part.rows and e < part}
+        same = [other for other in others if other.rows == part.rows]
+        self._revised |= {other.key for other in same if other < part}
+        if part == max(same):  # it counts again, where it was removed with its later revisions
+            for revised in (self._revised, *self._found.values()):
+                revised.discard(part.key)
         if part.revision > 1:
             before = [each for each in others if (*each.rows, each.revision + 1) == _place(part)]
             if not before or not _carried(*(_read(self._objects, e.key) for e in (*before, part))):
@@ -166,7 +170,7 @@ class Promises:
         if before is not None and after is not None and before.data != after.data:
             self._broken(change.by, f"changed {key}, which is immutable")
         if before is None and after is not None and key.endswith("/manifest.json"):
-            self._passed_over[key] = self._found[change.by]
+            self._passed_over[key] = frozenset(self._found[change.by])
         if self._live is not None and key.startswith((f"{folder_of(self._live)}/", FILES)):
             self._check_live(change.by)
 

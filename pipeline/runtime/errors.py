@@ -100,7 +100,7 @@ class ShardChangedError(PairmillError):
 
 
 class SnapshotOutdatedError(PairmillError):
-    """Shards were rewritten or removed since a snapshot was made: its labels may be of other rows."""
+    """Shards changed since a snapshot was made, so that its labels may be of other rows."""
 
     fault = Fault.CONFLICT
 

@@ -246,7 +246,7 @@ def test_what_shows_an_output_afterwards(
 
 
 def test_every_page_of_the_review(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Browsing, search, comparison, sets, and an annotator whose guideline and notes are hostile."""
+    """Browsing, search, comparison, sets; an annotator, whose guideline and notes are hostile."""
     _use_secrets(monkeypatch)
     output, now = Store(str(place.output)), "2026-11-29T12:00:00+00:00"
     labels = [*live_rows(output), *live_rows(output, "quarantine")]

@@ -140,6 +140,8 @@ class Promises:
             )
         self._live = latest["snapshot_id"]
         self.published += 1
+        if not self._passed(f"{self._output}{folder_of(str(self._live))}", change.by):
+            self._broken(change.by, f"the live snapshot {self._live} has not passed a gate")
         self._check_live(change.by)
 
     def _part(self, key: str, change: Change) -> None:
@@ -184,8 +186,6 @@ class Promises:
         if stored.etag not in self._manifests:
             self._manifests[stored.etag] = Manifest.parse(stored.data, folder)
         manifest = self._manifests[stored.etag]
-        if not self._passed(folder):
-            self._broken(by, f"the live snapshot {self._live} has not passed a gate")
         for file in manifest.files:
             found = self._objects.objects.get(f"{self._output}{file.path}")
             if found is None or not self._is(found, file.sha256):
@@ -197,11 +197,17 @@ class Promises:
             if problem:
                 self._broken(by, f"the live snapshot {self._live}: {problem}")
 
-    def _passed(self, folder: str) -> bool:
-        """Whether the last decision of the gate about a snapshot lets it pass."""
-        decisions = self._objects.list(f"{folder}/gate/")
-        last = max(decisions, key=lambda key: int(key.split("/")[-1][:-5]), default=None)
-        return last is not None and json.loads(decisions[last].data)["decision"]["passed"] is True
+    def _passed(self, folder: str, by: str) -> bool:
+        """Whether a gate has let a snapshot pass when it is swapped in.
+
+        Who swaps goes by its own decision, or else by an earlier one. Where it stalls before, it
+        may be overtaken by one that refuses the same snapshot, and leaves LATEST as it is.
+        """
+        found = (json.loads(each.data) for each in self._objects.list(f"{folder}/gate/").values())
+        made = {each["decided_by"]: each["decision"]["passed"] for each in found}
+        number = f"-{int(by.rpartition('-')[2]):06x}"
+        own = [passed for run, passed in made.items() if run.endswith(number)]
+        return any(own or made.values())
 
     def _is(self, found: StoredObject, sha256: str) -> bool:
         """Whether an object has a digest; looked at once."""

@@ -181,8 +181,9 @@ class ProbeRun:
             probes=results(by_variant, left_out),
             left_out=dict(drawn.left_out),
         )
+        record = self._holding_out(record)
         root.put(_RECORD, record.to_json())
-        return self._holding_out(record)
+        return record
 
     def _holding_out(self, record: ProbeRecord) -> ProbeRecord:
         """Which attacks count is no matter of the votes."""

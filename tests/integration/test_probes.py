@@ -55,7 +55,7 @@ def test_a_gullible_judge_is_blocked_and_a_sound_one_passes(
         outcomes[name] = run_nightly(made, tmp_path / "in", output, *asked)
 
     assert {name: each.exit_code for name, each in outcomes.items()} == {"sound": 0, "gullible": 3}
-    assert "  attack_success: got 0.9231 (95 % interval 0.8" in outcomes["gullible"].error
+    assert "  attack_success: got 0.9231 (95 % interval 0.7959" in outcomes["gullible"].error
     assert "master_key_success" not in outcomes["gullible"].error
     sound, gullible = tmp_path / "sound", tmp_path / "gullible"
     assert not (gullible / "snapshots/LATEST.json").exists()
@@ -115,7 +115,7 @@ def test_an_evaluation_shows_what_a_judge_falls_for(tmp_path: Path, model: Path)
     assert json.loads(record.read_text())["probes"] == probes
 
     # Another policy labels the same votes.
-    again = run(*command, "--probes", "--set", "policy.threshold=0.99")
+    again = run(*command, "--probes", "--set", "policy.threshold=0.9")
     assert again.exit_code == 0, again.error
     undecided = report_of(tmp_path / "out", "gold")[0]["probes"]["probes"]
     assert {undecided[name]["effect"]["n"] for name in ("padding", "verdict")} == {0}

@@ -121,7 +121,7 @@ def test_gold_is_drawn_one_pair_a_prompt_whatever_the_order(tmp_path: Path) -> N
         pair(21),
         pair(22, gold="a", images=[{"bytes": None, "path": "no"}]),
     ]
-    drawn = []
+    drawn: list[list[str]] = []
     for order in (rows, rows[::-1]):
         folder = tmp_path / str(len(drawn))
         write_shard(folder / "s.parquet", order)

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import ks_2samp
 
 from pipeline.aggregation.bound_gold import Checked, checked_labels
 from pipeline.aggregation.policy import PolicyConfig
@@ -81,6 +80,8 @@ def _tested(
     tried: Sequence[ErrorBound],
 ) -> ErrorBound:
     """Makes the tests, and stores what they say."""
+    from scipy.stats import ks_2samp  # a second to import, which few jobs need
+
     assert people.set is not None
     alpha, delta = _promise(policy)
     checked = checked_labels(people, labels, policy.loss)

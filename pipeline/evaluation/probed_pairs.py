@@ -20,9 +20,9 @@ from pipeline.media.media_store import MediaStore
 from pipeline.media.pair_contents import PairContents
 from pipeline.pairs.contents import KINDS, contents_of
 from pipeline.pairs.input_config import InputConfig
-from pipeline.pairs.isolated_reading import open_groups
+from pipeline.pairs.isolated_reading import open_groups, readable_shards
 from pipeline.pairs.shard_writer import ShardConfig, ShardWriter
-from pipeline.pairs.shards import list_shards, open_input
+from pipeline.pairs.shards import open_input
 from pipeline.parts.forgotten import Forgotten
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import RowRejected
@@ -147,7 +147,7 @@ def write_altered(rows: Sequence[GoldRow], judge: JudgeConfig, folder: Store) ->
 def _rows(source: GoldSource) -> Iterator[tuple[tuple[str, int], dict[str, Any]]]:
     """The rows of pairs that may have gold and can be judged."""
     store, prefix = open_input(source.uri)
-    for entry in list_shards(store, prefix):
+    for entry in readable_shards(store, prefix):
         groups = open_groups(store, entry.key, entry.size, source.config.mapping())
         number = 0
         for group in range(groups.count):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.gold.people import GoldConfig, read_people
+from pipeline.gold.set_agreement import sentence_of
 from pipeline.pairs.input_config import InputConfig
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.reporter import Reporter
@@ -149,6 +150,8 @@ def _measured(
     step = _progress(reporter, stop or Stop(), manifest.rows)
     tally = count_rows(output, manifest, config, source, step, people)
     notes = source.notes()
+    if people.set is not None:
+        notes.append(sentence_of(people.set, people.given))
     if canary is not None:
         try:
             ranked = format_of(manifest).about == "ranking"

@@ -215,6 +215,6 @@ def test_who_answered_and_how_far_they_agree_is_one_sentence() -> None:
     alpha = agreement_of(given, ()).alpha
     assert sentence_of(gold, given) == (
         'gold set one: 80 answers by 2 people, by the guideline "Which is more helpful?" (SHA-256 '
-        f"{hashlib.sha256(guideline.encode()).hexdigest()[:12]}); on 40 pairs Krippendorff's alpha is "
-        f"{alpha.value:.2f} ({alpha.low:.2f} to {alpha.high:.2f})"
+        f"{hashlib.sha256(guideline.encode()).hexdigest()[:12]}); on 40 pairs Krippendorff's alpha "
+        f"is {alpha.value:.2f} ({alpha.low:.2f} to {alpha.high:.2f})"
     )

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import ks_2samp
 
 from pipeline.aggregation.bound_gold import Checked, checked_labels, corpus_scores
 from pipeline.aggregation.labeler import Labeler
@@ -91,6 +90,8 @@ def _tested(
     tried: Sequence[ErrorBound],
 ) -> ErrorBound:
     """Makes the tests, and stores what they say."""
+    from scipy.stats import ks_2samp  # a second to import, which few jobs need
+
     assert people.set is not None
     alpha, delta = _promise(policy)
     checked = checked_labels(people, update_index(output, judge_id), labeler, policy.loss)

@@ -101,7 +101,7 @@ def test_its_rows_are_looked_at_where_a_narrow_kind_is_named(old: Old) -> None:
         assert (plan["pairs_looked_at"], plan["pairs_to_do"]) == (24, 25)
     refused = old.run(nightly, "--dry-run", "--rerender", "image.alfa")
     assert refused.exit_code == 2
-    assert "--rerender: got 'image.alfa', expected some of image.alpha" in refused.error
+    assert "--rerender: got 'image.alfa', expected some of text.placeholder" in refused.error
 
 
 def test_a_nightly_run_publishes_the_same_labels_then_finds_nothing_to_do(

@@ -8,8 +8,8 @@ from typing import Any
 
 from pipeline.gold.people import NOBODY, People
 from pipeline.pairs.input_config import InputConfig
-from pipeline.pairs.isolated_reading import open_groups
-from pipeline.pairs.shards import list_shards, open_input, shard_key
+from pipeline.pairs.isolated_reading import open_groups, readable_shards
+from pipeline.pairs.shards import open_input, shard_key
 from pipeline.parts.commit import shard_parts
 from pipeline.parts.part_files import read_part
 from pipeline.runtime.errors import InputError
@@ -38,6 +38,7 @@ def read_judged(
     """Every row of the input that has a gold value and a label of this judge, in input order.
 
     A label that is the gold value itself, since there was nothing to judge, measures no judge.
+    Shards that cannot be read have no labels, and the run that should have made them names them.
 
     Args:
         input_uri: gold pairs, a folder of shards or one shard.
@@ -55,7 +56,7 @@ def read_judged(
     contents = ContentKeys(source, hashes or output)
     judged: list[JudgedPair] = []
     rows = gold = answered = 0
-    for entry in list_shards(source, prefix):
+    for entry in readable_shards(source, prefix):
         key = shard_key(entry.key, entry.size, contents.of(entry))
         labels = {row["row"]: row for row in read_labels(output, judge_id, key)}
         for number, pair in enumerate(_pairs(source, entry, config)):

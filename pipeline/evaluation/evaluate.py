@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from tempfile import TemporaryDirectory
@@ -108,7 +108,7 @@ def evaluate(config: LabelConfig, task: Task, output_uri: str, reporter: Reporte
         task.benchmark.check_judge(config.judge)
     controls = [check_control(name, config.judge) for name in task.controls]
     output = Store(output_uri)
-    config, input_uri, read = gold_input(config, task, output)
+    config, input_uri, read = gold_input(config, task, output, reporter.note)
     config, known = known_judge(config, output, reporter.note)
     card = known.card
     with ExitStack() as session:
@@ -200,7 +200,10 @@ class _Runs:
 
 
 def gold_input(
-    config: LabelConfig, task: Task, output: Store
+    config: LabelConfig,
+    task: Task,
+    output: Store,
+    note: Callable[[str], None] = lambda text: None,
 ) -> tuple[LabelConfig, str, list[dict[str, Any]]]:
     """The configuration and the URI that gold pairs are read by, and what a benchmark gave.
 
@@ -216,9 +219,8 @@ def gold_input(
     assert task.input_uri is not None
     if limit is None:
         return config, task.input_uri, []
-    write_first(
-        gold_rows(task.input_uri, config.input, config.judge.declared_format.about), limit, folder
-    )
+    about = config.judge.declared_format.about
+    write_first(gold_rows(task.input_uri, config.input, about, note), limit, folder)
     return _reading_pairs(config, _roots(config, task.input_uri)), folder, []
 
 

@@ -39,7 +39,11 @@ from pipeline.retention.stored_runs import (
     stored_probes,
     stored_runs,
 )
-from pipeline.retention.stored_snapshots import stored_snapshot_files, stored_snapshots
+from pipeline.retention.stored_snapshots import (
+    stored_snapshot_files,
+    stored_snapshots,
+    stored_tallies,
+)
 from pipeline.retention.stored_unfinished import stored_unfinished
 from pipeline.retention.things import Removal, Thing
 from pipeline.runtime.errors import InputError, PairmillError
@@ -226,6 +230,8 @@ def _with_pairs(stored: Stored, held: HeldPairs) -> Iterator[Removal]:
     for thing in stored_snapshot_files(stored):
         if thing.entries:
             yield Removal("files of snapshots", thing, "no snapshot that stays names them")
+    for thing in stored_tallies(stored, held):
+        yield Removal("tallies of a snapshot", thing, "were searched for such a pair")
     yield from _exports(stored, held, gone)
     for kind, things in (
         ("derivation", stored_derivations(stored)),

@@ -53,7 +53,7 @@ KINDS = (
     SNAPSHOTS,
     SNAPSHOT_FILES,
     EXPORTS,
-    Kind("derivation", stored_derivations, lambda config: config.derived),
+    Kind("derivation", stored_derivations, lambda config: config.derived, has_useless=True),
     Kind("canaries of a run", stored_canaries, lambda config: config.canaries),
     Kind("probes of a judge", stored_probes, lambda config: config.probes),
     Kind("records of a run", stored_runs, lambda config: config.runs),

@@ -56,6 +56,7 @@ def run_night(
     reporter: Reporter,
     *,
     retries: frozenset[Reason] = frozenset(),
+    rerender: frozenset[str] = frozenset(),
     stop: Stop | None = None,
     report: Report | None = None,
 ) -> int:
@@ -67,6 +68,7 @@ def run_night(
         output_uri: where everything goes.
         reporter: receives what is done.
         retries: rows that are quarantined for one of these reasons are re-judged.
+        rerender: narrow kinds; rows that earlier versions judged are re-judged if they have one.
         stop: checked between steps, and while pairs are judged.
         report: called at the end, also where a step failed; not after a stop by a signal.
 
@@ -85,7 +87,7 @@ def run_night(
     with writer_lease(output, run_id, ttl_s, reporter, stop) as lease:
         record = NightRecord(output, run_id, open_input(input_uri)[0].uri)
         night = _Night(config, input_uri, output, reporter, run_id, record, lease, stop, report)
-        return night.run(retries)
+        return night.run(retries, rerender)
 
 
 @dataclass
@@ -103,10 +105,10 @@ class _Night:
     report: Report | None
     reported: bool = False
 
-    def run(self, retries: frozenset[Reason]) -> int:
+    def run(self, retries: frozenset[Reason], rerender: frozenset[str]) -> int:
         """Runs all steps; record and report have how they end, also where one raises."""
         with self._ends():
-            done = self._publish(self._label(retries))
+            done = self._publish(self._label(retries, rerender))
             self._follow_up(done)
         exit_code = 0 if done.live or not done.manifest.blocked else BLOCKED
         self._end(_state(done), exit_code)
@@ -153,7 +155,7 @@ class _Night:
         with self.record.step("report"):
             self.report(self.output, self.run_id, self.record.snapshot_id)
 
-    def _label(self, retries: frozenset[Reason]) -> RunResult:
+    def _label(self, retries: frozenset[Reason], rerender: frozenset[str]) -> RunResult:
         return label(
             self.config,
             self.input_uri,
@@ -161,6 +163,7 @@ class _Night:
             self.reporter,
             dry_run=False,
             retries=retries,
+            rerender=rerender,
             run_id=self.run_id,
             canary=self.config.canary,
             read_published=live_shards,

@@ -19,8 +19,9 @@ class Limits(Frozen):
 class CleanConfig(Frozen):
     """What ``pairmill clean`` removes; a nightly run does so too with ``nightly.clean``.
 
-    By default only what nobody can use: snapshots and exports that were never finished, and files
-    that no snapshot names. The live snapshot, the one before it, and what they need always stay.
+    By default only what nobody can use: snapshots, exports and derivations that were never
+    finished, and files that no snapshot names. The live snapshot, the one before it, and what they
+    need always stay.
     """
 
     snapshots: Limits = Limits()

@@ -52,7 +52,7 @@ KINDS = (
     SNAPSHOTS,
     SNAPSHOT_FILES,
     EXPORTS,
-    Kind("derivation", stored_derivations, lambda config: config.derived),
+    Kind("derivation", stored_derivations, lambda config: config.derived, has_useless=True),
     Kind("canaries of a run", stored_canaries, lambda config: config.canaries),
     Kind("records of a run", stored_runs, lambda config: config.runs),
     Kind("marks of attempts", stored_attempts, lambda config: Limits(days=config.attempts_days)),

@@ -82,14 +82,18 @@ def stored_attempts(stored: Stored) -> Iterator[Thing]:
 
 
 def stored_derivations(stored: Stored) -> Iterator[Thing]:
-    """The folder of each policy; one without its record is still being made."""
+    """The folder of each policy, by the record that comes last.
+
+    Who derives holds the lease, as who removes does: one without a record was ended.
+    """
     for name, objects in grouped(stored.matching("derived", DERIVED)).items():
         key = f"derived/{name}/derivation.json"
         first = tuple(entry for _, entry in objects if entry.key == key)
         rest = tuple(entry for _, entry in objects if entry.key != key)
         record = _json(stored, key) if first else None
         born = time_of(str(record.get("derived_at"))) if record else None
-        yield Thing(name, first, rest, born)
+        useless = "" if first else "has no derivation.json: what made or removed it was ended"
+        yield Thing(name, first, rest, born, useless=useless)
 
 
 def _json(stored: Stored, key: str) -> dict[str, Any] | None:

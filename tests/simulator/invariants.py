@@ -73,7 +73,8 @@ class Promises:
         """A process acts: it must hold the lease of what it does at this moment."""
         now, asked = self._world.scheduler.now, self._asked[process.name, key]
         # A conditional PUT that was refused may be tried again after a look at what is there.
-        again = operation.startswith("PUT if") and asked[-2:] == [operation, "GET"]
+        last = next((each for each in reversed(asked) if each != "GET"), None)
+        again = operation.startswith("PUT if") and last == operation and asked[-1] == "GET"
         self._begun[process.name, key] = now
         asked.append(operation)
         if operation not in _WRITES or not key.startswith(self._output):

@@ -45,7 +45,8 @@ class SoftDPOTrainer(DPOTrainer):  # type: ignore[misc, unused-ignore]
         """As ``DPOTrainer``; ``loss_type`` and ``label_smoothing`` are this trainer's own."""
         super().__init__(*args, **kwargs)
         self.loss_types, self.loss_weights = ["robust"], [1.0]
-        self.data_collator = _with_p(self.data_collator)
+        collate: Any = self.data_collator  # type: ignore[has-type, unused-ignore]
+        self.data_collator = _with_p(collate)
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()

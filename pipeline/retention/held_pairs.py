@@ -67,7 +67,7 @@ class HeldPairs:
         """
         parts, named, rubrics = list(parts), list[Row](), False
         for _, rows in self._read(parts):
-            named += filter(self.named.names, rows)
+            named += [row for row in rows if self.named.names(row)]
             rubrics = rubrics or any(row["rubric"] is not None for row in rows)
         for each in named:
             self._take(each)
@@ -89,8 +89,8 @@ class HeldPairs:
                 known = row["pair_hash"] in self.hashes or self.named.names(row)
                 if row["rubric"] is not None and not known and is_asked(row, pairs):
                     found.append(row)
-        for row in found:
-            self._take(row)
+        for each in found:
+            self._take(each)
         return found
 
     def _take(self, row: Row) -> None:

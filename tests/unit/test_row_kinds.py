@@ -67,7 +67,7 @@ def test_a_plain_clip_has_no_kind() -> None:
 
 
 SIDEWAYS = (0, 1, -1, 0)
-WIDE = {"options": {"x264-params": "colorprim=bt2020:transfer=bt709:colormatrix=bt709"}}
+WIDE = {"x264-params": "colorprim=bt2020:transfer=bt709:colormatrix=bt709"}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ WIDE = {"options": {"x264-params": "colorprim=bt2020:transfer=bt709:colormatrix=
         (clip(2, **GIF), {"video.alpha"}),
         (clip(2, (64, 720)), {"video.colour"}),  # which matrix, it does not say
         (clip(2, (64, 704)), set()),
-        (clip(2, **WIDE), {"video.colour"}),
+        (clip(2, options=WIDE), {"video.colour"}),
     ],
     ids=["turned", "aspect", "both", "alpha", "palette", "hd", "sd", "wide"],
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.aggregation.labeler import Labeler
+from pipeline.aggregation.relabel import Relabeler
 from pipeline.gold.people import NOBODY, People
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.isolated_reading import open_groups, readable_shards
@@ -15,7 +17,8 @@ from pipeline.parts.part_files import read_part
 from pipeline.runtime.errors import InputError
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
-from schemas.labels import BY_GOLD
+from schemas.contract import table_of
+from schemas.labels import BY_GOLD, LABELS
 from schemas.pairs import PAIRS_V2
 
 
@@ -83,6 +86,15 @@ def read_judged(
             "labelled: map gold under input.map, and run pairmill label on them first"
         )
     return judged
+
+
+def relabeled(rows: Sequence[JudgedPair], labeler: Labeler) -> list[JudgedPair]:
+    """The same rows with the labels of one labeler."""
+    if all(row.label["policy_id"] == labeler.policy_id for row in rows):
+        return list(rows)
+    table = Relabeler(labeler).table(table_of([dict(row.label) for row in rows], LABELS))
+    labels = table.to_pylist()
+    return [JudgedPair(row.pair, new) for row, new in zip(rows, labels, strict=True)]
 
 
 def read_labels(output: Store, judge_id: str, shard_key_: str) -> Iterator[dict[str, Any]]:

@@ -9,13 +9,14 @@ their record.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.labeling.label_run import RunResult, label
 from pipeline.nightly.follow_up import FollowUp
+from pipeline.nightly.gate_probes import gate_probes
 from pipeline.nightly.night_record import NightRecord, NightState
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.pairs.shards import open_input
@@ -43,6 +44,8 @@ from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
 from pipeline.store.writer_lease import writer_lease
 from schemas.labels import Reason
+from schemas.probes import probe_rates
+from schemas.quality import Probed
 
 # Writes the report of a run that has ended, also of one that failed; receives its output, its run
 # id, and the snapshot that it made or found, or None if it ended before.
@@ -108,7 +111,8 @@ class _Night:
     def run(self, retries: frozenset[Reason], rerender: frozenset[str]) -> int:
         """Runs all steps; record and report have how they end, also where one raises."""
         with self._ends():
-            done = self._publish(self._label(retries, rerender))
+            labeled = self._label(retries, rerender)
+            done = self._publish(labeled, self._probe(labeled))
             self._follow_up(done)
         exit_code = 0 if done.live or not done.manifest.blocked else BLOCKED
         self._end(_state(done), exit_code)
@@ -173,7 +177,19 @@ class _Night:
             budget=self.config.run_budget(),
         )
 
-    def _publish(self, labeled: RunResult) -> Publication:
+    def _probe(self, labeled: RunResult) -> Mapping[str, Probed]:
+        """What the judge does with altered pairs, if the gate asks for it; judged once."""
+        probes = gate_probes(self.config, self.output, labeled.judge_id)
+        if probes is None:
+            return {}
+        with self._step("probes") as detail:
+            detail["reused"] = (found := probes.stored()) is not None
+            found = found or probes.judged(self.reporter, self.stop, self.config.run_budget())
+            rates = {name: rate.value for name, rate in probe_rates(found.probes).items()}
+            detail |= {"probes": found.identity, "pairs": found.pairs, **rates}
+        return found.probes
+
+    def _publish(self, labeled: RunResult, probes: Mapping[str, Probed]) -> Publication:
         config, canary = self.config, None
         if config.canary.input is not None:
             # A run that judged nothing is measured by the canaries of the last one that did.
@@ -197,6 +213,7 @@ class _Night:
                 self.reporter,
                 self.stop,
                 config.gold,
+                probes,
             ),
             keep_withdrawn=True,
             shards=labeled.shards,

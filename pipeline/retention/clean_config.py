@@ -32,6 +32,10 @@ class CleanConfig(Frozen):
     """What ``pairmill derive`` made, by policy."""
     canaries: Limits = Limits()
     """Canaries of earlier runs. The newest of each judge stay: the gate compares with them."""
+    probes: Limits = Limits()
+    """Probes of judges and gold, which state no time: ``keep`` alone removes some. Those of the
+    judge that is live stay.
+    """
     runs: Limits = Limits()
     """Records and reports of runs. The newest stay that judged, and the one that published."""
     attempts_days: float | None = Field(default=None, ge=0)

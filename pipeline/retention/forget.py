@@ -33,7 +33,12 @@ from pipeline.retention.stored import JUDGE, PART, Stored
 from pipeline.retention.stored_evaluations import evaluated_pairs
 from pipeline.retention.stored_exports import stored_exports
 from pipeline.retention.stored_parts import drop_from_indexes, stored_index_files
-from pipeline.retention.stored_runs import stored_canaries, stored_derivations, stored_runs
+from pipeline.retention.stored_runs import (
+    stored_canaries,
+    stored_derivations,
+    stored_probes,
+    stored_runs,
+)
 from pipeline.retention.stored_snapshots import (
     stored_snapshot_files,
     stored_snapshots,
@@ -231,6 +236,7 @@ def _with_pairs(stored: Stored, held: HeldPairs) -> Iterator[Removal]:
     for kind, things in (
         ("derivation", stored_derivations(stored)),
         ("canaries of a run", stored_canaries(stored)),
+        ("probes of a judge", stored_probes(stored)),
     ):
         for thing in things:
             if held.in_parts(thing.entries):

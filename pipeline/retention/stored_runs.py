@@ -25,6 +25,7 @@ from pipeline.retention.things import Thing
 _ATTEMPT = rf"(?:alone|shared)/({RUN})\.\d+"
 RUN_FILES = rf"({RUN})/(?:(?:run|nightly|hooks|metrics)\.json|report\.html|stop)"
 CANARIES = rf"({RUN})/(?:parts/({JUDGE})/{PART}|attempts/{JUDGE}/{SHARD}/{ROWS}/{_ATTEMPT})"
+PROBES = r"([0-9a-f]{16})/.+"
 UNIT_MARKS = rf"({JUDGE}/{SHARD}/{ROWS})/{_ATTEMPT}"
 START_MARKS = rf"({JUDGE}/starts/({RUN}))/[0-9a-f]{{16}}\.(?:begun|ready)"
 DERIVED = rf"({JUDGE}/policy=[0-9a-f]{{16}}(?:-pairs)?)/(?:{PART}|derivation\.json)"
@@ -61,6 +62,16 @@ def stored_canaries(stored: Stored) -> Iterator[Thing]:
         needed = "is this run" if name == stored.run_id else needed
         entries = tuple(entry for _, entry in objects)
         yield Thing(name, entries, born=run_time(name), needed=needed)
+
+
+def stored_probes(stored: Stored) -> Iterator[Thing]:
+    """The probes of every judge and version of gold: votes, pairs and the record."""
+    live = stored.manifests[stored.latest.snapshot_id].judge["judge_id"] if stored.latest else None
+    for name, objects in grouped(stored.matching("probes", PROBES)).items():
+        record = _json(stored, f"probes/{name}/probes.json") or {}
+        of_live = live is not None and record.get("judge_id") == live
+        needed = "is of the judge that is live" * of_live
+        yield Thing(name, tuple(entry for _, entry in objects), needed=needed)
 
 
 def stored_attempts(stored: Stored) -> Iterator[Thing]:

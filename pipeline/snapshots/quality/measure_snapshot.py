@@ -6,7 +6,7 @@ Beside it lie the tallies of its groups, so that the next snapshot is measured b
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,10 +35,11 @@ from pipeline.stats.tally import Tally
 from pipeline.store.object_store import Store
 from pipeline.store.stored_records import read_record
 from schemas.manifest import Manifest
-from schemas.quality import TOKENS, Drift, Histogram, Quality, Rate
+from schemas.quality import TOKENS, Drift, Histogram, Probed, Quality, Rate
 
 _PROGRESS_S = 10
 _NO_SET = GoldConfig()
+_NO_PROBES: Mapping[str, Probed] = {}
 
 
 def quality_key(snapshot_id: str) -> str:
@@ -67,6 +68,7 @@ def measure(
     reporter: Reporter | None = None,
     stop: Stop | None = None,
     gold: GoldConfig = _NO_SET,
+    probes: Mapping[str, Probed] = _NO_PROBES,
 ) -> Quality:
     """Measures a snapshot, and writes its ``quality.json``.
 
@@ -83,6 +85,7 @@ def measure(
         reporter: receives progress every few seconds.
         stop: checked after every row group; ends the measuring.
         gold: the set of people's answers, beside those in the input.
+        probes: what the judge did with altered pairs, by probe.
 
     Raises:
         StoppedError: by ``stop``; nothing is written.
@@ -92,6 +95,7 @@ def measure(
     how = (config, columns, gold)
     earlier = _earlier_tallies(output, manifest, reporter)
     quality = _measured(output, manifest, how, against, canary, earlier, reporter, stop)
+    quality = replace(quality, probes=probes)
     output.put(quality_key(manifest.snapshot_id), quality.to_json())
     return quality
 
@@ -106,8 +110,8 @@ def measure_again(
 ) -> Quality:
     """Measures an existing snapshot again, against the one that was live before it.
 
-    All of it is read, whatever earlier tallies say. The metrics of canaries are kept: they belong
-    to a run, not to the snapshot.
+    All of it is read, whatever earlier tallies say. The metrics of canaries and probes are kept:
+    they belong to a run and to a judge, not to the snapshot.
 
     Args:
         output: the output root.
@@ -128,6 +132,7 @@ def measure_again(
     if earlier is not None and earlier.canary is not None:
         canary = {name: rate for name, rate in earlier.rates.items() if name.startswith(CANARY)}
         quality = replace(quality, canary=earlier.canary, rates={**quality.rates, **canary})
+    quality = replace(quality, probes=earlier.probes if earlier else {})
     output.put(quality_key(manifest.snapshot_id), quality.to_json())
     return quality
 

@@ -14,7 +14,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.labeling.label_run import RunResult, label
+from pipeline.labeling.cascade_labels import cascade_of
+from pipeline.labeling.cascade_run import label_tiers
+from pipeline.labeling.label_run import RunResult
 from pipeline.nightly.follow_up import FollowUp
 from pipeline.nightly.night_record import NightRecord, NightState
 from pipeline.nightly.pipeline_config import PipelineConfig
@@ -153,8 +155,8 @@ class _Night:
         with self.record.step("report"):
             self.report(self.output, self.run_id, self.record.snapshot_id)
 
-    def _label(self, retries: frozenset[Reason]) -> RunResult:
-        return label(
+    def _label(self, retries: frozenset[Reason]) -> list[RunResult]:
+        return label_tiers(
             self.config,
             self.input_uri,
             self.output.uri,
@@ -170,7 +172,8 @@ class _Night:
             budget=self.config.run_budget(),
         )
 
-    def _publish(self, labeled: RunResult) -> Publication:
+    def _publish(self, judged: list[RunResult]) -> Publication:
+        labeled = judged[-1]
         config, canary = self.config, None
         if config.canary.input is not None:
             # A run that judged nothing is measured by the canaries of the last one that did.
@@ -200,6 +203,7 @@ class _Night:
             step=self._step,
             stop=self.stop,
             gold=config.gold,
+            composition=cascade_of(config, self.output),
         )
         self.reporter.event(
             "published" if done.live else "not published", publication_fields(done, self.output)

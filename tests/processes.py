@@ -69,7 +69,7 @@ def started(
     module: str, arguments: list[str], environment: Mapping[str, str] | None = None
 ) -> Iterator[Job]:
     """Runs ``python -m module`` beside the test; whatever is left of it is killed at the end."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
         env=os.environ | (environment or {}),
@@ -77,13 +77,13 @@ def started(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    )
-    job = Job(process)
-    try:
-        yield job
-    finally:
-        if process.poll() is None:
-            job.kill()
+    ) as process:
+        job = Job(process)
+        try:
+            yield job
+        finally:
+            if process.poll() is None:
+                job.kill()
 
 
 def wait_until(condition: Callable[[], object], patience_s: float = _PATIENCE_S) -> None:

@@ -48,7 +48,8 @@ class Server:
             if line.startswith("http://"):
                 ended.cancel()
                 return cls(process, line.strip())
-        raise AssertionError(f"no server: {''.join(said)}")
+        with process:
+            raise AssertionError(f"no server: {''.join(said)}")
 
     @property
     def root(self) -> str:
@@ -62,8 +63,8 @@ class Server:
 
     def kill(self) -> None:
         """As the machine would that loses its power."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
+        with self.process:  # closes what it wrote to
+            self.process.send_signal(signal.SIGKILL)
 
 
 @dataclass

@@ -47,7 +47,10 @@ def weights_of_row(rubric: str, given: Mapping[str, float]) -> dict[str, float]:
 
 
 def weighted(votes: Sequence[Vote], weights: Mapping[str, float]) -> list[Vote]:
-    """Votes whose scores are the weighted means of their criteria's; others as they are."""
+    """Votes whose scores are the weighted means of their criteria's; others as they are.
+
+    They take the place of an option that a reply has beside its scores.
+    """
     if not weights:
         return list(votes)
     return [_weighted(vote, weights) for vote in votes]
@@ -72,4 +75,5 @@ def _weighted(vote: Vote, weights: Mapping[str, float]) -> Vote:
     if total == 0:
         return vote
     sums = zip(*([weight * score for score in scores] for weight, scores in counted), strict=True)
-    return replace(vote, scores=tuple(sum(each) / total for each in sums))
+    scores = tuple(sum(each) / total for each in sums)
+    return replace(vote, scores=scores, option=None, soft_a=None)

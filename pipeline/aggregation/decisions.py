@@ -214,11 +214,12 @@ def mean_scores(parsed: Sequence[Vote]) -> tuple[float, ...] | None:
 
 def mean_criteria(parsed: Sequence[Vote]) -> Criteria:
     """Each criterion's mean score for each candidate; empty without criteria."""
-    names = [name for name, _ in parsed[0].criteria]
-    by_name = [dict(vote.criteria) for vote in parsed]
+    by_name: dict[str, list[tuple[float, ...]]] = {}
+    for vote in parsed:  # replies may name criteria of their own
+        for name, scores in vote.criteria:
+            by_name.setdefault(name, []).append(scores)
     return tuple(
-        (name, tuple(fmean(each) for each in zip(*(of[name] for of in by_name), strict=True)))
-        for name in names
+        (name, tuple(fmean(each) for each in zip(*of, strict=True))) for name, of in by_name.items()
     )
 
 

@@ -17,6 +17,7 @@ from PIL.Image import Image
 from pipeline.engines.endpoint import Endpoint
 from pipeline.engines.engine import Chat, ChatPart, Rendered, Reply, Sampling
 from pipeline.engines.engine_config import EngineConfig
+from pipeline.engines.once_a_picture import OnceAPicture
 from pipeline.engines.stated_logprobs import read_stated
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.soft_verdicts import MOST_TOKENS, SlotReading, SoftReader
@@ -56,6 +57,7 @@ class ChatRequests:
             ConfigError: the judge needs a prefix and the server continues none.
         """
         self._as_video = engine.endpoint.clips == "video"
+        self._pngs = OnceAPicture(_png)
         if judge.sampling.reply_prefix and not engine.endpoint.continues:
             raise ConfigError(
                 "judge.sampling.reply_prefix needs a server that continues a message: set "
@@ -76,12 +78,16 @@ class ChatRequests:
         if isinstance(part, str):
             return [{"type": "text", "text": inert(part)}]
         if isinstance(part, Image):
-            return [_picture(part)]
+            return [self._picture(part)]
         if not self._as_video:
-            return [_picture(frame) for frame in part.frames]
-        frames = ",".join(_png(frame) for frame in part.frames)
+            return [self._picture(frame) for frame in part.frames]
+        frames = ",".join(map(self._pngs.of, part.frames))
         url = f"data:video/jpeg;base64,{frames}"
         return [{"type": "video_url", "video_url": {"url": url}}]
+
+    def _picture(self, image: Image) -> dict[str, Any]:
+        url = f"data:image/png;base64,{self._pngs.of(image)}"
+        return {"type": "image_url", "image_url": {"url": url}}
 
 
 class OpenAIEngine:
@@ -306,11 +312,6 @@ def _text(message: dict[str, Any]) -> str:
     content = _plain(message.get("content") or message.get("refusal") or "")
     reasoning = message.get("reasoning") or message.get("reasoning_content")
     return f"<think>\n{reasoning}\n</think>\n\n{content}" if reasoning else content
-
-
-def _picture(image: Image) -> dict[str, Any]:
-    url = f"data:image/png;base64,{_png(image)}"
-    return {"type": "image_url", "image_url": {"url": url}}
 
 
 def _png(image: Image) -> str:

@@ -204,7 +204,7 @@ class _Export:
             margin=self._judge.declared_format.scores,
             media=media_modes(self._config).get("image", "inline"),
             soft=self._config.soft_labels,
-            criteria=bool(self._judge.rubric or self._judge.declared_format.criteria),
+            criteria=self._judge.declared_format.has_criteria,
         )
 
     def _spec(self, shape: Shape, selected: Selected) -> PartSpec:

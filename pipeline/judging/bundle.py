@@ -98,7 +98,7 @@ class FormatFile(Frozen):
         if reply.choice is not None and (self.family != "pair" or self.apart):
             raise ValueError("reply.choice: is for the family pair, which shows both candidates")
         one_share = reply.score is not None and reply.score.number == "share" and shown == 2
-        if reply.score and shown > 1 and not reply.each and not one_share:
+        if reply.score and shown > 1 and not (reply.each or one_share):
             raise ValueError(
                 "reply.each: several candidates need a score each (each: true); or of a pair one "
                 "share, which leaves the rest to the second"
@@ -171,8 +171,8 @@ class Format:
 
     @property
     def scale(self) -> tuple[float, float] | None:
-        """The lowest and the highest score, or None without scores."""
-        reply = self.declared.reply
+        """The lowest and the highest score, or None where scores do not decide."""
+        reply = self.declared.reply and self.declared.reply.decided
         return reply.score.bounds if reply and reply.score else None
 
     @property
@@ -186,6 +186,11 @@ class Format:
         reply = self.declared.reply
         named = reply.criteria if reply else ()
         return tuple(name for name in named if name is not None and name != OVERALL)
+
+    @property
+    def has_criteria(self) -> bool:
+        """Whether its verdicts have scores by criterion, declared or named by each reply."""
+        return self.declared.reply is not None and bool(self.declared.reply.crit)
 
     @property
     def takes_rubric(self) -> bool:

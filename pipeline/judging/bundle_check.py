@@ -133,10 +133,11 @@ def said_by(read: Verdict | Unparseable) -> dict[str, Any]:
     """What a reply says, as transcripts state it: ``scores``, a ``choice``, or a ``reason``."""
     if isinstance(read, Unparseable):
         return {"reason": str(read.reason)}
-    if read.option is not None:
-        return {"choice": _SIDES[read.option]}
     criteria = {"criteria": {name: list(each) for name, each in read.criteria}}
-    return {"scores": list(read.scores), **(criteria if read.criteria else {})}
+    more = criteria if read.criteria else {}
+    if read.option is not None:
+        return {"choice": _SIDES[read.option], **more}
+    return {"scores": list(read.scores), **more}
 
 
 def _own_replies(format_: Format) -> Iterator[str]:
@@ -162,7 +163,7 @@ def _pieces(grammar: ReplyGrammar) -> list[str]:
     before, _, behind = grammar.wrap.partition("{}")
     literals = list(grammar.choice or {})
     own = [before, behind, *literals, *(literal[:-1] for literal in literals)]
-    steps = re.findall(r"[^.\[\]{}:]+", grammar.at)
+    steps = re.findall(r"[^.\[\]{}:]+", f"{grammar.at}.{grammar.by_criterion or ''}")
     return [
         *filter(None, own),
         *(f'"{step}": ' for step in steps),
@@ -223,7 +224,7 @@ def hostile_reply(grammar: ReplyGrammar, rng: random.Random, count: int) -> str:
 
 def _fuzz(format_: Format, replies: int, seed: int, checked: Checked) -> None:
     rng = random.Random(seed)
-    low, high = format_.scale or (0, 0)
+    scale = format_.grammar.score
     count = 1 if format_.apart else format_.counts[0]
     for _ in range(replies):
         reply = hostile_reply(format_.grammar, rng, count)
@@ -235,7 +236,8 @@ def _fuzz(format_: Format, replies: int, seed: int, checked: Checked) -> None:
             checked.outcomes[str(read.reason)] += 1
             continue
         checked.outcomes["verdict"] += 1
-        if format_.scale and not all(low <= score <= high for score in read.scores):
+        every = [read.scores, *(scores for _, scores in read.criteria)]
+        if scale and not all(scale.low <= x <= scale.high for scores in every for x in scores):
             checked.problems.append(f"format {format_.name}: beyond its scale: {reply!r}")
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.judging.reply_grammar import (
+    ANY,
     OPTIONS,
     OVERALL,
     Every,
@@ -36,6 +37,8 @@ _REFUSAL = re.compile(
 _FENCE = "```"
 _SUM_WITHIN = 0.01  # of their total, by which rounded shares may miss it
 _MOST_DIGITS = 18  # of a number in JSON
+_MOST_NAMED = 30  # criteria that a reply names by itself
+_LONGEST_NAME = 80
 
 Criteria = tuple[tuple[str, tuple[float, ...]], ...]
 
@@ -137,7 +140,10 @@ def parse(
             return Unparseable(Reason.REFUSED, _excerpt(reply), rationale)
         return Unparseable(Reason.MALFORMED, f"no {THINK_END} in the reply", rationale)
     try:
-        return _read(grammar, zone, rationale, count)
+        verdict = _read(grammar.decided, zone, rationale, count)
+        if grammar.scored is None:
+            return verdict
+        return replace(verdict, criteria=_read(grammar.scored, zone, "", count).criteria)
     except _NoVerdict as none:
         return Unparseable(none.reason, none.detail, rationale)
 
@@ -170,6 +176,8 @@ def _read(grammar: ReplyGrammar, zone: str, rationale: str, count: int) -> Verdi
     slots = grammar.slots(count)
     if grammar.place == "json":
         found = _json_object(zone)
+        if grammar.crit == ANY:
+            slots = grammar.slots(count, _named_criteria(found, grammar))
         contents = [_json_contents(found, grammar.steps(slot)) for slot in slots]
         if grammar.rationale is not None:
             (stated,) = _json_contents(found, path_steps(grammar.rationale, Slot()))
@@ -373,6 +381,26 @@ def _json_step(found: object, step: Step) -> Sequence[object]:
 def _is_at(element: Mapping[str, object], step: Where) -> bool:
     said = element.get(step.key)
     return isinstance(said, str) and normal(said, loose=True) == normal(step.value, loose=True)
+
+
+def _named_criteria(found: object, grammar: ReplyGrammar) -> list[str]:
+    """The names that the elements of a list give to criteria, in their order."""
+    steps, key = grammar.naming
+    held = _json_contents(found, steps)[0]
+    names = [each.get(key) if isinstance(each, dict) else None for each in _elements(held)]
+    texts = [" ".join(name.split()) for name in names if isinstance(name, str)]
+    if not (len(names) == len(texts) <= _MOST_NAMED) or not all(
+        0 < len(text) <= _LONGEST_NAME for text in texts
+    ):
+        detail = f"expected 1 to {_MOST_NAMED} criteria with a short {key} each"
+        raise _NoVerdict(Reason.MALFORMED, f"{detail}, got {_excerpt(str(held))}")
+    return texts
+
+
+def _elements(found: object) -> list[object]:
+    if isinstance(found, list) and found:
+        return found
+    raise _NoVerdict(Reason.MALFORMED, f"expected a list of criteria, got {_excerpt(str(found))}")
 
 
 def _shown_step(step: Step) -> str:

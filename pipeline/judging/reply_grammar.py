@@ -14,7 +14,7 @@ import re
 import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, PlainSerializer, model_validator
@@ -32,6 +32,7 @@ OPTIONS: dict[Side, Option] = {
     "bad": "both_bad",
 }
 RUBRIC = "rubric"  # as `crit`: the criteria of judge.rubric
+ANY = "any"  # as `crit`: those that a reply names
 OVERALL = "Overall"  # the slot of a rubric's overall score, where it is asked for
 # The versions of the parser, by where a verdict stands: raise one with any change that reads some
 # reply otherwise; the judges whose grammar it concerns become other judges.
@@ -41,6 +42,7 @@ _SCALE = re.compile(
     rf"\s*(?:({_BOUND})\s*\.\.\s*({_BOUND})\s*[, ]\s*)?(int|real|share)\s*", re.ASCII
 )
 _NAME = re.compile(r"[^{}\[\]\n]{1,80}")
+_CRITERION = "{criterion}"
 _STEP = re.compile(r"([^.\[\]]+)|\[([^\]]*)\]|\.")
 
 
@@ -125,10 +127,15 @@ class Every:
 
 @dataclass(frozen=True)
 class Where:
-    """A step to the only element of a list whose ``key`` is ``value``."""
+    """A step to the only element of a list whose ``key`` is ``value``.
+
+    Attributes:
+        names: whether the value is declared to be a criterion's name.
+    """
 
     key: str
     value: str
+    names: bool = False
 
 
 EVERY = Every()
@@ -158,8 +165,15 @@ class ReplyGrammar(Frozen):
     """
     each: bool = False
     """A slot for each candidate shown, in turn."""
-    crit: tuple[str, ...] | Literal["rubric"] = ()
-    """A slot for each of these criteria; ``rubric``: of those of ``judge.rubric``."""
+    crit: tuple[str, ...] | Literal["rubric", "any"] = ()
+    """A slot for each of these criteria; ``rubric``: of those of ``judge.rubric``; ``any``: of
+    those that the reply itself names, in a list of JSON (``[KEY={criterion}]``).
+    """
+    by_criterion: str | None = None
+    """Where scores by criterion stand beside a choice, which decides: a path, with ``at:
+    json:PATH``, or the text around each score, with ``at: last``. ``score``, ``each`` and ``crit``
+    are theirs then.
+    """
     tie: Literal["equal", "literal", "never"] | None = None
     """What calls a tie: equal scores, a literal, or nothing. By default what the grammar has."""
     loose: bool = False
@@ -186,7 +200,17 @@ class ReplyGrammar(Frozen):
     @property
     def criteria(self) -> tuple[str | None, ...]:
         """The criteria of its slots; one that is None without criteria."""
-        return tuple(self.crit) if self.crit and self.crit != RUBRIC else (None,)
+        return (None,) if isinstance(self.crit, str) or not self.crit else tuple(self.crit)
+
+    @property
+    def decided(self) -> ReplyGrammar:
+        """The grammar of what decides: of the choice, where scores stand beside one."""
+        return _parts(self)[0] if self.by_criterion else self
+
+    @property
+    def scored(self) -> ReplyGrammar | None:
+        """The grammar of the scores that stand beside a choice; None where none do."""
+        return _parts(self)[1] if self.by_criterion else None
 
     @property
     def ties(self) -> str:
@@ -197,12 +221,17 @@ class ReplyGrammar(Frozen):
             return "equal"
         return "literal" if {"tie", "good", "bad"} & set(self.choice.values()) else "never"
 
-    def slots(self, count: int) -> list[Slot]:
-        """Its slots in the order written, where so many candidates are shown."""
+    def slots(self, count: int, named: Sequence[str] = ()) -> list[Slot]:
+        """Its slots in the order written.
+
+        Args:
+            count: how many candidates are shown.
+            named: criteria that the reply names.
+        """
         shown: Sequence[int | None] = range(count) if self.each else (None,)
         if not self.each and count == 1:
             shown = (0,)
-        return [Slot(each, criterion) for criterion in self.criteria for each in shown]
+        return [Slot(each, criterion) for criterion in named or self.criteria for each in shown]
 
     def around(self, slot: Slot) -> tuple[str, str]:
         """The text before and behind a slot."""
@@ -212,6 +241,15 @@ class ReplyGrammar(Frozen):
     def steps(self, slot: Slot) -> list[Step]:
         """The path of a slot in a JSON object."""
         return path_steps(self.path, slot)
+
+    @cached_property
+    def naming(self) -> tuple[list[Step], str]:
+        """The path of the list whose elements name criteria, and the key with which they do."""
+        steps = path_steps(self.path, Slot())
+        place = next(n for n, step in enumerate(steps) if isinstance(step, Where) and step.names)
+        found = steps[place]
+        assert isinstance(found, Where)  # it names
+        return steps[:place], found.key
 
     def with_criteria(self, names: Sequence[str]) -> ReplyGrammar:
         """The same grammar with the criteria of a rubric."""
@@ -226,6 +264,19 @@ class ReplyGrammar(Frozen):
         stated = self.model_dump(mode="json", exclude_defaults=True)
         signs = ["signs"] if self.score is not None and self.score.signed else []
         return digest(json.dumps(stated, sort_keys=True), f"{_VERSIONS[self.place]}", *signs)
+
+
+@lru_cache(1_024)  # rows may have criteria of their own
+def _parts(grammar: ReplyGrammar) -> tuple[ReplyGrammar, ReplyGrammar]:
+    """The grammars of a choice, and of the scores that stand beside it."""
+
+    def part(**changes: object) -> ReplyGrammar:
+        stated = {name: getattr(grammar, name) for name in ReplyGrammar.model_fields}
+        return ReplyGrammar.model_construct(**{**stated, "by_criterion": None, **changes})
+
+    json_ = grammar.place == "json"
+    where = {"at": f"json:{grammar.by_criterion}"} if json_ else {"wrap": grammar.by_criterion}
+    return part(score=None, each=False, crit=()), part(choice=None, tie=None, **where)
 
 
 def normal(literal: str, *, loose: bool) -> str:
@@ -258,7 +309,8 @@ def path_steps(path: str, slot: Slot) -> list[Step]:
         elif found[2] is not None:
             key, equals, value = found[2].partition("=")
             if equals and key.strip():
-                steps.append(Where(key.strip(), named(value.strip(), slot)))
+                names = value.strip() == _CRITERION
+                steps.append(Where(key.strip(), named(value.strip(), slot), names))
             else:
                 steps.append(int(named(found[2], slot)) if found[2] else EVERY)
     return steps
@@ -271,8 +323,11 @@ def _problems(grammar: ReplyGrammar) -> Iterator[str]:
         yield f"at: after needs think: tags, got think: {grammar.think}; use whole or last"
     if grammar.place == "whole" and grammar.think != "none":
         yield f"at: whole needs think: none, got think: {grammar.think}; use after or last"
+    if grammar.by_criterion is not None:
+        yield from _beside_problems(grammar)
+        return
     if (grammar.score is None) == (grammar.choice is None):
-        yield "expected either score or choice"
+        yield "expected either score or choice; or both, with by_criterion, where scores stand"
     if grammar.rationale is not None and grammar.place != "json":
         yield "rationale: a path is for at: json:PATH; elsewhere it is what precedes the verdict"
     yield from _wrap_problems(grammar)
@@ -284,6 +339,18 @@ def _problems(grammar: ReplyGrammar) -> Iterator[str]:
         yield "tie: literal needs a literal whose side is tie, good or bad"
     if grammar.tie == "never" and _of_literals(grammar) == "literal":
         yield "tie: never, and a literal calls a tie; take one of them out"
+
+
+def _beside_problems(grammar: ReplyGrammar) -> Iterator[str]:
+    """What is wrong with scores beside a choice; each of the two is a grammar of its own."""
+    if grammar.score is None or grammar.choice is None or not grammar.crit:
+        yield "by_criterion: is for a choice that has scores (score, crit) beside it"
+    elif grammar.place not in ("json", "last"):
+        yield f"by_criterion: needs at: json:PATH or last, got at: {grammar.at}"
+    else:
+        for part, name in ((grammar.decided, "choice"), (grammar.scored, "by_criterion")):
+            assert part is not None  # it has by_criterion
+            yield from (f"{name}: {problem}" for problem in _problems(part))
 
 
 def _of_literals(grammar: ReplyGrammar) -> str:
@@ -299,7 +366,11 @@ def _wrap_problems(grammar: ReplyGrammar) -> Iterator[str]:
             yield "wrap: a JSON verdict has none; its place is in at: json:PATH"
         yield from _path_problems(grammar)
     distinct = grammar.path if grammar.place == "json" else grammar.wrap
-    if grammar.crit and "{criterion}" not in distinct:
+    if grammar.crit == ANY and not re.search(r"\[[^\]=]+=\s*\{criterion\}\s*\]", grammar.path):
+        yield "crit: any needs a list in JSON's path whose elements name them ([KEY={criterion}])"
+    elif grammar.crit == ANY and EVERY in grammar.naming[0]:
+        yield "crit: any needs one list of criteria, not one in every element of another ([])"
+    elif grammar.crit and _CRITERION not in distinct:
         yield "crit: slots overlap unless {criterion} is in wrap (or in the path of JSON)"
     if grammar.place == "json" and grammar.each and not re.search(r"\{(n|i|letter)\}", distinct):
         yield "each: slots overlap unless {n}, {i} or {letter} is in the path of JSON"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.judging.reply_grammar import (
+    ANY,
     Every,
     ReplyGrammar,
     Side,
@@ -32,22 +34,45 @@ def write_reply(
         reasoning: what precedes the verdict.
         by_criterion: scores of criteria that have others.
     """
-    slots, known = grammar.slots(len(scores)), by_criterion or {}
-    own = (known.get(slot.criterion or "", scores) for slot in slots)
-    contents = [_content(grammar, slot, of) for slot, of in zip(slots, own, strict=True)]
-    return write_contents(grammar, slots, contents, reasoning)
+    known = by_criterion or {}
+    filled = [
+        _Filled(part, slot, _content(part, slot, known.get(slot.criterion or "", scores)))
+        for part, slot in _slots(grammar, len(scores), known)
+    ]
+    return _written(grammar, filled, reasoning)
 
 
-def write_contents(
-    grammar: ReplyGrammar, slots: Sequence[Slot], contents: Sequence[str], reasoning: str
-) -> str:
+@dataclass(frozen=True)
+class _Filled:
+    """A slot of a grammar, or of a part of one, and the text in it."""
+
+    grammar: ReplyGrammar
+    slot: Slot
+    content: str
+
+
+def _slots(
+    grammar: ReplyGrammar, count: int, named: Mapping[str, object]
+) -> list[tuple[ReplyGrammar, Slot]]:
+    """All slots in the order written, with the part of the grammar that each is of."""
+    parts = [grammar.scored, grammar.decided] if grammar.scored else [grammar]
+    names = [*named] or ["Quality", "Truth"]
+    return [
+        (part, slot)
+        for part in parts
+        if part is not None
+        for slot in part.slots(count, names if part.crit == ANY else ())
+    ]
+
+
+def _written(grammar: ReplyGrammar, filled: Sequence[_Filled], reasoning: str) -> str:
     """A reply with these texts in its slots, whether they are on the scale or not."""
     if grammar.place == "json":
-        return _json(grammar, slots, contents, reasoning)
+        return _json(grammar, filled, reasoning)
     pieces = []
-    for slot, content in zip(slots, contents, strict=True):
-        before, behind = grammar.around(slot)
-        pieces.append(f"{before}{content}{behind}")
+    for each in filled:
+        before, behind = each.grammar.around(each.slot)
+        pieces.append(f"{before}{each.content}{behind}")
     closed = grammar.wrap.partition("{}")[2].strip() and not grammar.crit
     verdict = ("" if closed else "\n").join(pieces)
     if grammar.think == "tags":
@@ -57,11 +82,13 @@ def write_contents(
 
 def beyond_the_scale(grammar: ReplyGrammar, count: int) -> str:
     """A reply whose slots hold what is on no scale and is no literal."""
-    slots = grammar.slots(count)
-    scale = grammar.score
+    scale = grammar.decided.score
     values = ["0"] if scale is None else [f"{scale.low - 1:g}", f"{scale.high + 1:g}"]
-    contents = [values[place % len(values)] for place in range(len(slots))]
-    return write_contents(grammar, slots, contents, "x")
+    filled = [
+        _Filled(part, slot, values[place % len(values)])
+        for place, (part, slot) in enumerate(_slots(grammar, count, {}))
+    ]
+    return _written(grammar, filled, "x")
 
 
 def literal_of(grammar: ReplyGrammar, *sides: Side) -> str | None:
@@ -86,17 +113,15 @@ def _content(grammar: ReplyGrammar, slot: Slot, scores: Sequence[float]) -> str:
     return f"{min(max(scores[slot.candidate or 0], scale.low), scale.high):g}"
 
 
-def _json(
-    grammar: ReplyGrammar, slots: Sequence[Slot], contents: Sequence[str], reasoning: str
-) -> str:
-    whole: Any = {} if isinstance(grammar.steps(slots[0])[0], str) else []
+def _json(grammar: ReplyGrammar, filled: Sequence[_Filled], reasoning: str) -> str:
+    whole: Any = {} if isinstance(grammar.steps(filled[0].slot)[0], str) else []
     if grammar.rationale is not None:
         _put(whole, path_steps(grammar.rationale, Slot()), reasoning)
-    for slot, content in zip(slots, contents, strict=True):
-        value: Any = content
-        if grammar.score is not None and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", content):
-            value = float(content) if "." in content else int(content)
-        _put(whole, grammar.steps(slot), value)
+    for each in filled:
+        value: Any = each.content
+        if each.grammar.score is not None and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", value):
+            value = float(value) if "." in value else int(value)
+        _put(whole, each.grammar.steps(each.slot), value)
     written = json.dumps(whole, ensure_ascii=False, indent=1)
     return f"<think>\n{reasoning}\n</think>\n\n{written}" if grammar.think == "tags" else written
 

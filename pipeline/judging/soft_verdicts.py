@@ -119,7 +119,7 @@ class SoftReader:
 
     def locate(self, reply: str) -> WrittenSlot | None:
         """The last slot of a reply's verdict; None where it has none."""
-        grammar = self.format_.grammar
+        grammar = self.format_.grammar.decided
         found = written_contents(grammar, self.prefix + reply, self.count)
         if found is None or found.start < len(self.prefix):
             return None
@@ -138,7 +138,7 @@ def why_not_soft(format_: Format) -> str | None:
     grammar = format_.grammar
     if grammar.place == "json":
         return "its verdict is JSON, of which no slot is read"
-    if format_.criteria:
+    if format_.has_criteria and grammar.scored is None:
         return "its verdict is made of criteria, whose weights are a policy"
     if not literals_of(grammar):
         return f"its scores ({grammar.score}) are no short list of literals"

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipeline.engines import endpoint
+from pipeline.engines import endpoint, openai_engine
 from pipeline.engines.endpoint import pause_of
 from pipeline.engines.engine import Chat, Reply, Sampling
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.model_version import model_version
-from pipeline.engines.openai_engine import OpenAIEngine, inert
+from pipeline.engines.openai_engine import OpenAIEngine, Request, inert
 from pipeline.judging.judge_config import ModelConfig
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.media.clip import Clip
@@ -94,6 +94,32 @@ def test_a_request_and_its_reply(server: ChatServer, monkeypatch: pytest.MonkeyP
         "max_tokens": 100,
         "seed": 11,
     }
+
+
+def test_a_picture_is_encoded_once_for_all_prompts_that_show_it(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+    png = openai_engine._png
+
+    def counted(image: Image.Image) -> str:
+        encoded.append(image.width)
+        return png(image)
+
+    monkeypatch.setattr(openai_engine, "_png", counted)
+    engine = started(server)
+    one, other = Image.new("RGB", (56, 28), (9, 9, 9)), Image.new("RGB", (28, 28), (1, 2, 3))
+    clip = Clip((other, one), 1.0)
+    orders = [
+        engine.render(Chat("s", parts)) for parts in ((one, "a", clip, "b"), (clip, "b", one, "a"))
+    ]
+    assert encoded == [56, 28]
+    first, second = (
+        json.loads(prompt.messages)[1]["content"]
+        for prompt in orders
+        if isinstance(prompt, Request)
+    )
+    assert [first[0], *first[2:4]] == [second[3], *second[:2]]
 
 
 def test_what_a_server_may_not_know_is_not_sent(server: ChatServer) -> None:

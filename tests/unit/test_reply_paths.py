@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from pipeline.aggregation.criteria_weights import weighted
 from pipeline.judging.bundle_check import check_bundle
 from pipeline.judging.bundle_files import load_bundle, stored_bundle
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.parsing import Unparseable, Verdict, parse
 from pipeline.judging.reply_grammar import ReplyGrammar
 from pipeline.judging.reply_writer import write_reply
+from pipeline.judging.votes import Vote
 from tests.judging import Row, judge_rows, scripted, text_pair
 
 SIGNED: Row = {"think": "none", "at": "json:marks[{i}].mark", "score": "-5..5 real", "each": True}
@@ -23,6 +28,17 @@ NAMED: Row = {
     **{"each": True, "crit": ["Tone", "Truth"]},
 }
 EVERY: Row = {"think": "none", "at": "json:dims[].s_{n}", "score": "0..10 real", "each": True}
+SIDES: Row = {"Image 1": "a", "Image 2": "b"}
+BESIDE: Row = {  # a choice with scores of whatever criteria the reply names
+    **{"think": "none", "at": "json:winner", "choice": SIDES, "rationale": "reason"},
+    **{"by_criterion": "categories[name={criterion}].dims[].score_{n}", "crit": "any"},
+    **{"score": "0..10 share", "each": True},
+}
+BESIDE_PROSE: Row = {
+    **{"think": "free", "at": "last", "wrap": "Better: [[{}]]", "choice": {"A": "a", "B": "b"}},
+    **{"by_criterion": "{criterion} of {letter}: {}", "crit": ["Truth", "Tone"]},
+    **{"score": "1..5 int", "each": True},
+}
 PROSE: Row = {"think": "free", "at": "last", "wrap": "Reward {letter}: {}", "score": "real"}
 
 
@@ -79,6 +95,12 @@ def test_a_grammar_reads_what_it_writes(grammar: Row) -> None:
         ({"at": "json:marks[]", "score": None, "choice": {"A": "a", "B": "b"}, "each": False},
          "a choice is one value"),
         ({"rationale": "why[]"}, "a text is one value"),
+        ({"crit": "any"}, "whose elements name them"),
+        ({"crit": "any", "at": "json:a[].marks[of={criterion}].{n}"}, "one list of criteria"),
+        ({"by_criterion": "marks[{i}].mark"}, "is for a choice that has scores"),
+        ({**BESIDE, "think": "tags", "at": "after"}, "needs at: json:PATH or last"),
+        ({**BESIDE, "by_criterion": "s.{criterion}", "crit": ["A"]}, "by_criterion: each: slots"),
+        ({**BESIDE, "choice": {"A": "a"}}, "choice: choice: no literal has side b"),
         ({"score": "0..inf share"}, "shares are of a range"),
         ({"score": "inf..0 real"}, "expected a range"),
         ({"think": "free", "at": "last", "wrap": "{criterion}: {}", "each": False,
@@ -89,6 +111,113 @@ def test_paths_and_bounds_that_cannot_be_read_are_refused(changes: Row, message:
     with pytest.raises(ValidationError) as refused:
         ReplyGrammar.model_validate(SIGNED | changes)
     assert message in str(refused.value)
+
+
+def category(name: object, *scores: tuple[float, float]) -> Row:
+    dims = [{"name": "d", "reason_1": "x", "score_1": a, "score_2": b} for a, b in scores]
+    return {"name": name, "dims": dims, "cat_winner": "Image 2"}
+
+
+def flex(*categories: Row, winner: str = "Image 2") -> str:
+    reply = {"prompt": "p", "categories": categories, "reason": "sharper", "winner": winner}
+    return f"```json\n{json.dumps(reply, indent=1)}\n```"
+
+
+def test_a_choice_and_scores_of_criteria_that_the_reply_names() -> None:
+    found = read(BESIDE, flex(category("A. Meaning", (8, 2), (6, 4)), category("Art ", (5, 5))))
+    assert found == Verdict(
+        (), "second", "sharper", (("A. Meaning", (7.0, 3.0)), ("Art", (5.0, 5.0)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (flex(category("A", (8, 2)), winner="Image 3"), "out_of_range"),
+        (flex(category("A", (8, 3))), "out_of_range"),
+        (flex(category("A", (11, -1))), "malformed"),
+        (flex(category("A", (8, 2)), category("a", (8, 2))), "malformed"),
+        (flex(category("", (8, 2))), "malformed"),
+        (flex(category(None, (8, 2))), "malformed"),
+        (flex(category("n" * 81, (8, 2))), "malformed"),
+        (flex(category("A")), "malformed"),
+        (flex(*(category(f"{n}", (5, 5)) for n in range(31))), "malformed"),
+        (flex(), "malformed"),
+    ],
+)
+def test_scores_beside_a_choice_that_cannot_be_read_leave_no_verdict(
+    reply: str, reason: str
+) -> None:
+    found = read(BESIDE, reply)
+    assert isinstance(found, Unparseable)
+    assert str(found.reason) == reason
+
+
+def test_a_choice_in_prose_with_scores_beside_it() -> None:
+    scores = "Truth of A: 2\nTone of A: 4, and Tone of B: 3.\nTruth of B: 5\n"
+    found = read(BESIDE_PROSE, f"{scores}Better: [[B]]")
+    assert isinstance(found, Verdict)
+    assert (found.option, found.scores) == ("second", ())
+    assert found.criteria == (("Truth", (2.0, 5.0)), ("Tone", (4.0, 3.0)))
+    for reply in (scores, "Better: [[B]]", f"{scores}Truth of A: 3\nBetter: [[B]]"):
+        assert isinstance(read(BESIDE_PROSE, reply), Unparseable)
+
+
+CONTENTS = st.dictionaries(
+    st.text("abcDE é'&", min_size=1, max_size=8).map(str.strip).filter(bool),
+    st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    min_size=1,
+    max_size=4,
+).filter(lambda named: len({name.casefold().replace(" ", "") for name in named}) == len(named))
+
+
+@given(contents=CONTENTS, first=st.sampled_from((9, 1)), crit=st.sampled_from(("any", "given")))
+@settings(max_examples=150, deadline=None)
+def test_what_is_written_of_a_choice_and_criteria_is_read(
+    contents: dict[str, tuple[int, int]], first: int, crit: str
+) -> None:
+    names = " ".join(next(iter(contents)).split()), *map(" ".join, map(str.split, [*contents][1:]))
+    named = dict(zip(names, contents.values(), strict=True))
+    declared = BESIDE | {"score": "1..5 int", "crit": crit if crit == "any" else names}
+    grammar = ReplyGrammar.model_validate(declared)
+    reply = write_reply(grammar, [first, 5], "why", named)
+    found = parse(grammar, reply, "stop", 2)
+    assert isinstance(found, Verdict)
+    assert found.option == ("first" if first == 9 else "second")
+    assert found.rationale == "why"
+    assert dict(found.criteria) == {name: tuple(map(float, of)) for name, of in named.items()}
+
+
+@given(where=st.integers(0, 10_000), piece=st.text(max_size=3))
+@settings(max_examples=200, deadline=None)
+def test_a_changed_reply_is_the_same_verdict_or_none(where: int, piece: str) -> None:
+    reply = flex(category("A", (8, 2)), category("B", (5, 5)))
+    at = where % len(reply)
+    found = read(BESIDE, reply[:at] + piece + reply[at:])
+    if isinstance(found, Verdict):
+        assert found.option == "second"
+        assert {sum(scores) for _, scores in found.criteria} == {10.0}
+
+
+def test_criteria_beside_a_choice_are_votes_and_decide_only_by_policy(tmp_path: Path) -> None:
+    turn = {"user": "{answers}\n{question}", "answer": "<<{letter}>>\n{answer}"}
+    where = folder(
+        tmp_path / "flex",
+        {"family": "pair", "candidates": ["text"], **turn, "reply": BESIDE},
+        flex(category("A", (8, 2))),
+        {"choice": "b", "criteria": {"A": [8, 2]}},
+    )
+    checked = check_bundle(load_bundle(stored_bundle(str(where))), where, hostile=600)
+    assert checked.problems == []
+    judge, _ = scripted(judge={"bundle": str(where), "allow_experimental": True})
+    (label,) = judge_rows(judge, [text_pair(0)])
+    (vote, _) = label["votes"]
+    assert (vote["score_a"], vote["option"] is not None) == (None, True)
+    assert [each["name"] for each in label["criteria"]] == ["Quality", "Truth"]
+    votes = [Vote.from_row(row) for row in label["votes"]]
+    assert [vote.choice for vote in votes] == [vote.choice for vote in weighted(votes, {})]
+    against = [replace(vote, criteria=(("Truth", (1.0, 9.0)),), option="a") for vote in votes]
+    assert {vote.choice for vote in weighted(against, {"Truth": 1.0})} == {"b"}
 
 
 def folder(path: Path, format_: Row, reply: str, verdict: Row) -> Path:

@@ -15,7 +15,7 @@ import numpy as np
 from aiohttp import web
 from PIL import Image
 
-from pipeline.engines.engine import Chat, ChatPart, Sampling
+from pipeline.engines.engine import Chat, Sampling
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.openai_engine import ChatRequests, OpenAIEngine
 from pipeline.judging.judge_config import JudgeConfig
@@ -24,6 +24,7 @@ _MODEL = "bench/judge"
 _WORDS = "The first answer names both dogs and the ball, the second misses one of them. " * 24
 _REPLY = f"<think>\n{_WORDS}\n</think>\n\n<answer>8</answer><answer>3</answer>"
 _SIDE = 448  # of a picture, in pixels
+_PAIRS = 100  # laid out, each in both orders
 _CASES = {"text": 0, f"a picture of {_SIDE}x{_SIDE}": 1}
 
 
@@ -59,7 +60,8 @@ def bench_endpoint(requests: int, at_once: Sequence[int], latency_s: float) -> d
             f"one event loop; a reply of {len(_REPLY):,} characters after {latency_s:g} s, from a "
             "server in a process of its own",
             "lay_out_ms: CPU of laying one request out (threads do it in a run), PNG and base64 "
-            "of its picture included; send_ms: CPU of sending it and reading its reply",
+            "of its picture included, which both orders of a pair share; other_order_ms: of the "
+            "second one alone; send_ms: CPU of sending it and reading its reply",
             "per_core: requests a second that one core of a worker can send",
         ],
     }
@@ -72,11 +74,15 @@ def _measured(url: str, pictures: int, requests: int, most: int) -> dict[str, An
     engine, layout = OpenAIEngine(judge, how), ChatRequests(judge, how)
     noise = np.random.default_rng(1).integers(0, 255, (_SIDE // 8, _SIDE // 8, 3), np.uint8)
     picture = Image.fromarray(noise).resize((_SIDE, _SIDE))
-    parts: list[ChatPart] = [*[picture] * pictures, f"What is shown?\n\n{_WORDS}\n\n{_WORDS}"]
-    chat = Chat("You are a judge.", tuple(parts))
+    text = f"What is shown?\n\n{_WORDS}\n\n{_WORDS}"
+    shown = [tuple(picture.copy() for _ in range(pictures)) for _ in range(_PAIRS)]
+    chats = [Chat("You are a judge.", (*each, text)) for each in shown]
     began = _cpu()
-    prompts = [layout.render(chat) for _ in range(min(requests, 200))]
+    first = [layout.render(chat) for chat in chats]
+    between = _cpu()
+    prompts = [*first, *map(layout.render, chats)]  # the other order shows the same pictures
     laid_out = (_cpu() - began) / len(prompts)
+    other = (_cpu() - between) / len(first)
 
     async def send_all() -> None:
         slots = asyncio.Semaphore(most)
@@ -100,6 +106,7 @@ def _measured(url: str, pictures: int, requests: int, most: int) -> dict[str, An
         "at_once": most,
         "body_kb": round(len(prompts[0].messages) / 1_000, 1),
         "lay_out_ms": round(1_000 * laid_out, 3),
+        "other_order_ms": round(1_000 * other, 3),
         "send_ms": round(1_000 * spent, 3),
         "per_core": round(1 / (laid_out + spent)),
         "requests_per_s": round(requests / seconds, 1),

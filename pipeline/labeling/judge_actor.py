@@ -65,6 +65,7 @@ class RunSpec:
         rerender: narrow kinds; see ``pipeline.labeling.reopening``.
         open_rows: which rows a tier of a cascade is asked about; None for all.
         share: of its rows, about how many are asked about.
+        seeds_by_id: whether a vote's seed follows from the pair's id, in place of its content.
     """
 
     config: LabelConfig = field(repr=False)  # Ray Data logs what its operators are made with
@@ -80,6 +81,7 @@ class RunSpec:
     rerender: frozenset[str] = frozenset()
     open_rows: OpenRows | None = None
     share: float = 1.0
+    seeds_by_id: bool = False
 
     @property
     def corpora(self) -> list[Corpus]:
@@ -123,7 +125,9 @@ class JudgeActor:
         how = config.engine.model_copy(update={"decode_threads": threads})
         media = _media(own, config)
         purse = Purse(take, spec.budget.token_price)
-        judge = Judge(self._engine, config.judge, how, media, labeler, self._activity, purse)
+        judge = Judge(
+            self._engine, config.judge, how, media, labeler, self._activity, purse, spec.seeds_by_id
+        )
         ids = (spec.judge_id, spec.run_id, workers.max_deaths)
         lent: dict[str, Any] = {"forgotten": Forgotten.read(output), "epoch": spec.epoch}
         lent["fence"] = functools.partial(check_writer, output, spec.epoch)

@@ -77,6 +77,7 @@ class Run:
     output: Store
     canaries: Canaries | None
     budget: RunBudget
+    seeds_by_id: bool = False
     checked: Mapping[str, str] = field(default_factory=dict)
     tier: Tier | None = None
     share: float = 1.0
@@ -157,6 +158,7 @@ def label(
     sample: Sample | None = None,
     budget: RunBudget = NO_LIMITS,
     tier: Tier | None = None,
+    seeds_by_id: bool = False,
 ) -> RunResult:
     """Labels every pair under ``input_uri`` that the judge of a configuration has not labelled yet.
 
@@ -178,6 +180,8 @@ def label(
         sample: the pairs that alone are judged; all by default.
         budget: what the run may spend.
         tier: of a run that is one of a cascade's (``pipeline.labeling.cascade_run``).
+        seeds_by_id: whether pairs of the same id are sampled by the same seeds, in place of pairs
+            of the same content: for copies of a pair that are compared with each other.
 
     Returns:
         Counts over the rows judged by this run, and how long judging took.
@@ -227,7 +231,7 @@ def label(
             of_run = (config, output, again.run_id, judge_id, reporter)
             canaries = plan_canaries(canary, *of_run) if plan.units else None
             epoch = lease.epoch if lease else 0
-            about = (plan, config, source.uri, output, canaries, budget)
+            about = (plan, config, source.uri, output, canaries, budget, seeds_by_id)
             checked = {key: unsettled.get(key, again.asking) for key in plan.settled}
             run = Run(again, index, epoch, known.card, *about, checked, tier, share)
             detail.update({"judge_id": judge_id, **plan.summary(), "canaries": run.canary_rows})
@@ -317,6 +321,7 @@ def _judge(run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop) -> 
         run.reopening.rerender,
         run.tier.open_rows if run.tier else None,
         run.share,
+        run.seeds_by_id,
     )
     tasks = run.canaries.among(run.plan) if run.canaries else run.plan.tasks
     starts = Starts(run.output, judge_id, run.run_id)

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from pipeline.labeling.cascade_labels import cascade_of
 from pipeline.labeling.known_judge import known_judge
 from pipeline.nightly.gate_probes import gate_probes
 from pipeline.nightly.pipeline_config import PipelineConfig
@@ -172,6 +173,12 @@ def _publish(
 def _labels(options: argparse.Namespace, config: PipelineConfig, output: Store) -> dict[str, Any]:
     """Whose votes are published, and by what they are decided: arguments of ``publish``."""
     by = {"policy": config.policy, "calibration": options.calibration}
+    if config.cascade and not options.judge:
+        if options.calibration != "card":
+            raise ConfigError(
+                "--calibration is of one judge: those of a cascade have the ones of their cards"
+            )
+        return {"judge": "", "composition": cascade_of(config, output), **by}
     if options.judge or "judge" not in config.model_fields_set:
         return {"judge": options.judge, **by}
     _, known = known_judge(config, output)

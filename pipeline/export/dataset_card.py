@@ -15,6 +15,7 @@ from pipeline.export.label_noise import MOST_EPSILON, MOST_HALF_WIDTH
 from pipeline.export.trainer_format import Layout
 from pipeline.runtime.markdown_table import table_row
 from pipeline.runtime.printable import printable
+from schemas.labels import BY_GOLD, BY_SEVERAL
 from schemas.manifest import Manifest, SnapshotPolicy
 from schemas.quality import RATES, Quality
 
@@ -43,7 +44,7 @@ def card_of(
     sections: list[tuple[str, Iterable[str]]] = [
         ("What is in it", _contents(record, config)),
         ("How to train with it", _usage(record, layout)),
-        ("The judge", _judge(manifest)),
+        ("The judge", [*_judge(manifest), *_decided(record)]),
         ("How good the labels are", _quality(quality, manifest)),
         ("What was left out", _dropped(record)),
         ("How it was made", _made(record, manifest, config)),
@@ -159,6 +160,19 @@ def _judge(manifest: Manifest) -> Iterator[str]:
         *_policy(manifest.policy),
     ]
     yield "\n".join(f"- {line}" for line in lines)
+
+
+def _decided(record: ExportRecord) -> Iterator[str]:
+    """How many of the exported labels each judge, the panel or people decided."""
+    whose = {BY_GOLD: "people themselves", BY_SEVERAL: "the panel", "": "not stated"}
+    if set(record.decided_by) <= {record.judge_id, ""}:
+        return
+    total = sum(record.decided_by.values())
+    rows = [
+        [whose.get(by) or f"judge `{by[:16]}`", f"{count:,}", f"{count / total:.1%}"]
+        for by, count in record.decided_by.items()
+    ]
+    yield f"\n\n{_table(['decided by', 'labels', 'share'], rows)}"
 
 
 def _policy(policy: SnapshotPolicy | None) -> Iterator[str]:

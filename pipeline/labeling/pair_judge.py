@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import datetime
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -37,8 +36,9 @@ from pipeline.media.media_store import MediaStore
 from pipeline.parts.forgotten import forgotten_row
 from pipeline.parts.part_files import row_revision
 from pipeline.parts.units import Unit
+from pipeline.runtime.clock import utc_now
 from pipeline.runtime.errors import EngineDeadError, RowRejected
-from schemas.labels import BY_GOLD, Reason, Status
+from schemas.labels import BY_GOLD, NOT_ASKED, Reason, Status
 
 Result = TypeVar("Result")
 # Requests in flight to replies that the engine generates at once: some must always wait for it.
@@ -172,10 +172,12 @@ class Judge:
         before = earlier.of_row(where["row"])
         votes: list[Vote] = []
         pair_hash: str | None = None
-        now = datetime.datetime.now(datetime.UTC)
+        now = utc_now()
         forgotten = {"epoch": 0, "revision": 1, **where, "judged_at": now}
         if earlier.forgotten.knows(pair["pair_id"], None):
             return forgotten_row(forgotten)
+        if where["row"] in earlier.settled and pair["gold"] is None:
+            return await self._in_thread(self._not_asked, pair, where, earlier)
         try:
             row = await self._in_thread(self._prompting.identify, pair)
             pair_hash = row.pair_hash
@@ -255,6 +257,18 @@ class Judge:
             return row
         decision = self._labeler.decide(votes_of(label), row["rubric"])
         return row | decision.as_row() | {"policy_id": self.policy_id}
+
+    def _not_asked(
+        self, pair: Mapping[str, Any], where: Mapping[str, Any], earlier: EarlierLabels
+    ) -> dict[str, Any]:
+        """The row of a pair that a judge before this one has settled; votes of this one stay."""
+        if label := earlier.votes_there(where["row"]):
+            return self._reused(label, pair, where)
+        settled = earlier.settled[where["row"]]
+        none = Decision(status=Status.ABSTAINED)
+        where = {**where, "cluster": settled.cluster, "revision": 0}
+        row = label_row(pair, where, settled.pair_hash, none, [], self.policy_id)
+        return row | {"status": NOT_ASKED, "decided_by": settled.decided_by}
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
         with self.activity.stage("decode"):
@@ -376,7 +390,7 @@ def label_row(
         "n_votes": len(standing(votes)),
         "votes": [vote.as_row() for vote in votes],
         "policy_id": policy_id,
-        "judged_at": datetime.datetime.now(datetime.UTC),
+        "judged_at": utc_now(),
         "decided_by": where["judge_id"] if decision.status != Status.QUARANTINED else None,
         "part_revision": None,  # stated when the part is written
     }

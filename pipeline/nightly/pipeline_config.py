@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from pipeline.evaluation.probes import ProbesConfig
+from pipeline.evaluation.probes_config import ProbesConfig
 from pipeline.export.export_config import ExportConfig
 from pipeline.gold.people import GoldConfig
 from pipeline.labeling.canary_config import CanaryConfig

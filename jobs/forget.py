@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from pipeline.aggregation.composition import Composition
+from pipeline.aggregation.panel_fit import panel_of
+from pipeline.aggregation.policy import PolicyConfig
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.retention.forget import NOT_REACHED, Forgetting, NewStates, forgotten_fields
 from pipeline.retention.forget_file import read_named
@@ -41,7 +44,12 @@ def _run(call: Call[PipelineConfig]) -> int:
         return 0
     with writer_lease(output, run_id, config.lease_s, reporter) as lease:
         forgetting = Forgetting(output, named)
-        how = NewStates(config.policy, config.publish, config.input)
+
+        def composition(policy: PolicyConfig) -> Composition | None:
+            return panel_of(output, config.aggregation, policy, config.gold)
+
+        states = (config.policy, config.publish, config.input)
+        how = NewStates(*states, composition=composition)
         removed = forgetting.apply(how, reporter, lease)
     reporter.event("forgotten", {"rows": forgetting.rows, **forgotten_fields(removed)})
     reporter.note(NOT_REACHED)

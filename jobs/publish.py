@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from pipeline.aggregation.panel_fit import panel_of
 from pipeline.labeling.known_judge import known_judge
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.retention.retain_snapshots import retain
@@ -153,6 +154,7 @@ def _publish(
         **_labels(options, config, output),
         max_bad_shards=config.quarantine.max_shards,
         gold=config.gold,
+        composition=panel_of(output, config.aggregation, config.policy, config.gold),
         gate=gate_for(
             config.gate, config.quality, config.input, canary, reporter, gold=config.gold
         ),
@@ -162,7 +164,7 @@ def _publish(
 def _labels(options: argparse.Namespace, config: PipelineConfig, output: Store) -> dict[str, Any]:
     """Whose votes are published, and by what they are decided: arguments of ``publish``."""
     by = {"policy": config.policy, "calibration": options.calibration}
-    if options.judge or "judge" not in config.model_fields_set:
+    if options.judge or config.aggregation.panel or "judge" not in config.model_fields_set:
         return {"judge": options.judge, **by}
     _, known = known_judge(config, output)
     return {"judge": known.judge_id, "votes": config.judge.votes, **by}
@@ -178,10 +180,11 @@ def _report(done: Publication, output: Store, reporter: Reporter) -> None:
 
 COMMAND = Command(
     name="publish",
-    text="Publishes the labels of the input as it is now: derives each from one judge's votes, by\n"
-    "the section policy, writes an immutable snapshot, measures it, and swaps\n"
-    "snapshots/LATEST.json, which readers follow, unless a threshold of the gate forbids it.\n"
-    "Safe to run again at any point: readers see the snapshot before or the new one.",
+    text="Publishes the labels of the input as it is now: derives each from one judge's votes, or\n"
+    "those of several (aggregation.panel), by the section policy, writes an immutable snapshot,\n"
+    "measures it, and swaps snapshots/LATEST.json, which readers follow, unless a threshold of\n"
+    "the gate forbids it. Safe to run again at any point: readers see the snapshot before or the\n"
+    "new one.",
     example="--input s3://bucket/pairs --output s3://bucket/labels",
     settings=PipelineConfig,
     example_setting="--publish.file_mb 512",

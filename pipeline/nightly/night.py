@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.aggregation.panel_fit import panel_of
 from pipeline.labeling.label_run import RunResult, label
 from pipeline.nightly.follow_up import FollowUp
 from pipeline.nightly.night_record import NightRecord, NightState
@@ -200,6 +201,7 @@ class _Night:
             step=self._step,
             stop=self.stop,
             gold=config.gold,
+            composition=panel_of(self.output, config.aggregation, config.policy, config.gold),
         )
         self.reporter.event(
             "published" if done.live else "not published", publication_fields(done, self.output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.aggregation.panel import AggregationConfig
 from pipeline.export.export_config import ExportConfig
 from pipeline.gold.people import GoldConfig
 from pipeline.labeling.canary_config import CanaryConfig
@@ -23,6 +24,7 @@ class PipelineConfig(LabelConfig):
     Each job reads the same YAML file, and uses the sections that it needs.
     """
 
+    aggregation: AggregationConfig = AggregationConfig()
     gold: GoldConfig = GoldConfig()
     publish: PublishConfig = PublishConfig()
     quality: QualityConfig = QualityConfig()

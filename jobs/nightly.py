@@ -6,7 +6,12 @@ import sys
 
 from pipeline.labeling.label_run import label
 from pipeline.labeling.preview.show_preview import note_first_pair
-from pipeline.labeling.reopening import add_retry_option, parse_reasons
+from pipeline.labeling.reopening import (
+    add_rerender_option,
+    add_retry_option,
+    parse_kinds,
+    parse_reasons,
+)
 from pipeline.labeling.run_budget import add_budget_options, budget_settings
 from pipeline.nightly.exit_metrics import exit_reported
 from pipeline.nightly.night import night_report, run_night
@@ -23,6 +28,7 @@ def _options(parser: Parser) -> None:
     add("--input", metavar="URI", required=True, help="folder of pair shards")
     add("--output", metavar="URI", required=True, help="where labels and snapshots go")
     add_retry_option(parser)
+    add_rerender_option(parser)
     add("--dry-run", action="store_true", help="print the plan and what it will cost, and stop")
     add_budget_options(parser)
 
@@ -30,7 +36,8 @@ def _options(parser: Parser) -> None:
 def _run(call: Call[PipelineConfig]) -> int:
     options, reporter = call.options, call.reporter
     config = call.config(*budget_settings(options))
-    where, retries = (options.input, options.output), parse_reasons(options.retry_quarantined)
+    where = (options.input, options.output)
+    retries, rerender = parse_reasons(options.retry_quarantined), parse_kinds(options.rerender)
     if options.dry_run:
         done = label(
             config,
@@ -38,6 +45,7 @@ def _run(call: Call[PipelineConfig]) -> int:
             reporter,
             dry_run=True,
             retries=retries,
+            rerender=rerender,
             canary=config.canary,
             read_published=live_shards,
         )
@@ -48,7 +56,13 @@ def _run(call: Call[PipelineConfig]) -> int:
     with stop_on_sigterm() as stop, exit_reported(config.metrics) as outcome:
         report = night_report(config, options.input, reporter)
         outcome.exit_code = run_night(
-            config, *where, reporter, retries=retries, stop=stop, report=report
+            config,
+            *where,
+            reporter,
+            retries=retries,
+            rerender=rerender,
+            stop=stop,
+            report=report,
         )
     return outcome.exit_code
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.aggregation.panel_fit import panel_of
 from pipeline.labeling.known_judge import known_judge
+from pipeline.nightly.gate_probes import gate_probes
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.retention.retain_snapshots import retain
 from pipeline.runtime.command import Call, Command, Parser
@@ -145,18 +146,27 @@ def _publish(
 ) -> Publication:
     gold = config.canary.input
     canary = Canary(None, gold, config.canary.read_as(config.input)) if gold else None
+    labels = _labels(options, config, output)
+    probes = gate_probes(config, output, labels["judge"])
+    known = probes.stored() if probes else None
     return publish(
         options.input,
         output,
         config=config.publish,
         reporter=reporter,
         lease=lease,
-        **_labels(options, config, output),
+        **labels,
         max_bad_shards=config.quarantine.max_shards,
         gold=config.gold,
         composition=panel_of(output, config.aggregation, config.policy, config.gold),
         gate=gate_for(
-            config.gate, config.quality, config.input, canary, reporter, gold=config.gold
+            config.gate,
+            config.quality,
+            config.input,
+            canary,
+            reporter,
+            gold=config.gold,
+            probes=known.probes if known else None,
         ),
     )
 

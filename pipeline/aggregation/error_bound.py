@@ -143,8 +143,7 @@ def _chosen_at_random(people: People) -> GoldSet:
     """
     gold = people.set
     assert gold is not None
-    unknown = [pair for draw in gold.draws for pair in draw.pairs if pair.probability is None]
-    if unknown:
+    if unknown := gold.not_by_chance:
         raise InputError(
             f"gold set {gold.name}: {len(unknown)} of its {len(gold.pairs)} pairs are no random "
             "sample as far as is known, so that nothing follows from them for other pairs; "

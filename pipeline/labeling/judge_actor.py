@@ -62,6 +62,7 @@ class RunSpec:
         budget: what all of them may spend.
         retries: committed rows that are quarantined for one of these reasons are re-judged.
         rerender: narrow kinds; see ``pipeline.labeling.reopening``.
+        seeds_by_id: whether a vote's seed follows from the pair's id, in place of its content.
     """
 
     config: LabelConfig = field(repr=False)  # Ray Data logs what its operators are made with
@@ -75,6 +76,7 @@ class RunSpec:
     epoch: int = 0
     budget: RunBudget = NO_LIMITS
     rerender: frozenset[str] = frozenset()
+    seeds_by_id: bool = False
 
     @property
     def corpora(self) -> list[Corpus]:
@@ -118,7 +120,9 @@ class JudgeActor:
         how = config.engine.model_copy(update={"decode_threads": threads})
         media = _media(own, config)
         purse = Purse(take, spec.budget.token_price)
-        judge = Judge(self._engine, config.judge, how, media, labeler, self._activity, purse)
+        judge = Judge(
+            self._engine, config.judge, how, media, labeler, self._activity, purse, spec.seeds_by_id
+        )
         ids = (spec.judge_id, spec.run_id, workers.max_deaths)
         lent: dict[str, Any] = {"forgotten": Forgotten.read(output), "epoch": spec.epoch}
         lent["fence"] = functools.partial(check_writer, output, spec.epoch)

@@ -73,6 +73,7 @@ class Run:
     output: Store
     canaries: Canaries | None
     budget: RunBudget
+    seeds_by_id: bool = False
 
     @property
     def run_id(self) -> str:
@@ -123,6 +124,7 @@ def label(
     lease: Lease | None = None,
     sample: Sample | None = None,
     budget: RunBudget = NO_LIMITS,
+    seeds_by_id: bool = False,
 ) -> RunResult:
     """Labels every pair under ``input_uri`` that this judge has not labelled yet.
 
@@ -143,6 +145,8 @@ def label(
         lease: of the output, if the caller holds it; otherwise this takes it, except to only plan.
         sample: the pairs that alone are judged; all by default.
         budget: what the run may spend.
+        seeds_by_id: whether pairs of the same id are sampled by the same seeds, in place of pairs
+            of the same content: for copies of a pair that are compared with each other.
 
     Returns:
         Counts over the rows judged by this run, and how long judging took.
@@ -187,7 +191,7 @@ def label(
             of_run = (config, output, again.run_id, judge_id, reporter)
             canaries = plan_canaries(canary, *of_run) if plan.units else None
             epoch = lease.epoch if lease else 0
-            about = (plan, config, source.uri, output, canaries, budget)
+            about = (plan, config, source.uri, output, canaries, budget, seeds_by_id)
             run = Run(again, index, epoch, known.card, *about)
             detail.update({"judge_id": judge_id, **plan.summary(), "canaries": run.canary_rows})
             shown = {"judge_id": judge_id[:16], "judge": known.found}
@@ -261,6 +265,7 @@ def _judge(run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop) -> 
         run.epoch,
         run.budget,
         run.reopening.rerender,
+        run.seeds_by_id,
     )
     tasks = run.canaries.among(run.plan) if run.canaries else run.plan.tasks
     starts = Starts(run.output, judge_id, run.run_id)

@@ -65,6 +65,7 @@ class Judge:
         labeler: Labeler | None = None,
         activity: Activity | None = None,
         purse: Purse | None = None,
+        seeds_by_id: bool = False,
     ) -> None:
         """Binds a judge to a started engine.
 
@@ -76,10 +77,11 @@ class Judge:
             labeler: makes labels of votes; by default under the default policy.
             activity: receives what starts and ends; by default, one that records nothing.
             purse: what votes are taken from; by default there are any number.
+            seeds_by_id: whether seeds follow from a pair's id, in place of its content.
         """
         self.activity = activity or Activity()
         self._judge, self._how = judge, how
-        self._purse = purse or Purse()
+        self._purse, self._seeds_by_id = purse or Purse(), seeds_by_id
         self._labeler = labeler or Labeler.of(judge)
         threads = how.decode_threads or os.cpu_count() or 1
         seconds, memory = how.decode_seconds, how.decode_bytes
@@ -190,6 +192,8 @@ class Judge:
                 return self._reused(before, pair, where)
             votes = going_on or []
             prepared = await self._in_thread(self._prompting.prepare, row)
+            if self._seeds_by_id:
+                prepared = replace(prepared, seeded_by=str(pair["pair_id"]))
             kinds = prepared.kinds
             if before and before["pair_hash"] not in (None, pair_hash):
                 kinds |= {"text.placeholder"}  # which earlier versions read as mere text
@@ -260,7 +264,7 @@ class Judge:
         if self._scores is not None:
             return await self._scores.ask(prepared.pair_hash, prepared.prompts)
         sampling = self._judge.sampling
-        seed = vote_seed(prepared.pair_hash, number)
+        seed = vote_seed(prepared.seeded_by or prepared.pair_hash, number)
         temperature = sampling.temperature
         if temperature == 0 and number - superseded >= len(self._format.orders(len(order), 0, "")):
             temperature = sampling.retry_temperature

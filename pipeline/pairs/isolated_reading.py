@@ -18,8 +18,9 @@ from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.row_groups import BUFFER, GroupReader, rows_at_a_time, undecodable
 from pipeline.pairs.shard_columns import ShardColumns, narrow_batches
 from pipeline.pairs.shard_sample import sample_problem
-from pipeline.pairs.shards import ShardOutline, open_shard, read_outline
+from pipeline.pairs.shards import ShardOutline, list_shards, open_shard, read_outline
 from pipeline.runtime.disposable import Disposables, ProcessDiedError
+from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 from pipeline.store.object_store import Entry, Store
 
 _NARROW_ROWS = 1_024  # without media
@@ -46,6 +47,24 @@ class Groups(Protocol):
 def outline_of(store: Store, entry: Entry) -> ShardOutline:
     """What a shard's footer says; raises as :func:`pipeline.pairs.shards.read_outline` does."""
     return _surviving(store, read_outline, store, entry)
+
+
+def readable_shards(
+    store: Store, prefix: str, note: Callable[[str], None] = lambda text: None
+) -> Iterator[Entry]:
+    """The shards of an input, but for those whose footer cannot be read: these are noted.
+
+    Raises:
+        InputError: the input has no shard.
+        StorageError: the store fails.
+    """
+    for entry in list_shards(store, prefix):
+        try:
+            outline_of(store, entry)
+        except UNREADABLE_FILE as error:
+            note(f"{store.shown(entry.key)}: left out: corrupt footer: {first_line(error)}")
+        else:
+            yield entry
 
 
 def misfit_of(store: Store, entry: Entry, mapping: PairMapping) -> str | None:

@@ -83,6 +83,7 @@ def render(
         judge=_judges(records) or _judge(records.card),
         rates=_rates(records),
         criteria=_criteria(records),
+        probes=_probes(records),
         panel=_panel(records),
         checks=_checks(records),
         quality_trends=charts.trends(runs, TRENDS) if len(runs) > 1 else [],
@@ -192,6 +193,22 @@ def _panel(records: Records) -> list[tuple[str, ...]]:
             "" if each.decided is None else f"{each.decided:,}",
         )
         for each in found.judges
+    ]
+
+
+def _probes(records: Records) -> list[tuple[str, ...]]:
+    """Each probe of the judge, as a row of texts."""
+    found = records.quality.probes if records.quality else {}
+    return [
+        (
+            f"{name} (held out)" if each.held_out else name,
+            {"attack": "attack succeeds", "picture": "true pictures gain"}[each.kind],
+            shown(each.effect.value, "share"),
+            shown(each.effect.low, "share"),
+            shown(each.effect.high, "share"),
+            f"{each.effect.n:,}",
+        )
+        for name, each in found.items()
     ]
 
 

@@ -34,8 +34,17 @@ from pipeline.retention.stored import JUDGE, PART, Stored
 from pipeline.retention.stored_evaluations import evaluated_pairs
 from pipeline.retention.stored_exports import stored_exports
 from pipeline.retention.stored_parts import drop_from_indexes, stored_index_files
-from pipeline.retention.stored_runs import stored_canaries, stored_derivations, stored_runs
-from pipeline.retention.stored_snapshots import stored_snapshot_files, stored_snapshots
+from pipeline.retention.stored_runs import (
+    stored_canaries,
+    stored_derivations,
+    stored_probes,
+    stored_runs,
+)
+from pipeline.retention.stored_snapshots import (
+    stored_snapshot_files,
+    stored_snapshots,
+    stored_tallies,
+)
 from pipeline.retention.stored_unfinished import stored_unfinished
 from pipeline.retention.things import Removal, Thing
 from pipeline.runtime.errors import ConfigError, InputError, PairmillError
@@ -233,10 +242,13 @@ def _with_pairs(stored: Stored, held: HeldPairs) -> Iterator[Removal]:
     for thing in stored_snapshot_files(stored):
         if thing.entries:
             yield Removal("files of snapshots", thing, "no snapshot that stays names them")
+    for thing in stored_tallies(stored, held):
+        yield Removal("tallies of a snapshot", thing, "were searched for such a pair")
     yield from _exports(stored, held, gone)
     for kind, things in (
         ("derivation", stored_derivations(stored)),
         ("canaries of a run", stored_canaries(stored)),
+        ("probes of a judge", stored_probes(stored)),
     ):
         for thing in things:
             if held.in_parts(thing.entries):

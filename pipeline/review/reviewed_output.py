@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from pipeline.parts.part_keys import judge_parts_prefix
 from pipeline.report.label_rows import LabelRows, PartRows, SnapshotRows
 from pipeline.review.input_columns import InputColumns
 from pipeline.review.label_columns import LabelColumns, hash_keys, judge_columns, snapshot_columns
+from pipeline.review.other_judges import OtherJudges
 from pipeline.review.shown_text import shown
 from pipeline.runtime.errors import ConfigError, InputError, StorageError
 from pipeline.snapshots.manifests import read_latest
@@ -121,9 +122,35 @@ class Reviewed:
         return InputColumns(self.first.columns, self._store, current, mapping, self.people)
 
     @cached_property
+    def other_judges(self) -> OtherJudges:
+        """What the other judges of the output say; reading it is up to the caller."""
+        return OtherJudges(
+            {
+                judge_id: partial(judge_columns, self.output, judge_id, self.first.keys, 0)
+                for judge_id in self.cards
+                if judge_id != self.first.judge_id
+            }
+        )
+
+    def read_columns(self) -> None:
+        """Reads all that rows are filtered by beside labels; to be run in a thread of its own."""
+        self.inputs.read_all()
+        self.other_judges.read_all()
+
+    def stop_reading(self) -> None:
+        """Ends :meth:`read_columns` soon."""
+        self.inputs.stop()
+        self.other_judges.stop()
+
+    @cached_property
     def decoder(self) -> MediaDecoder:
         """Decodes pictures within the judge's limits, in processes that may die."""
         return MediaDecoder(judge_of(dict(self.cards[self.first.judge_id])).media)
+
+    @property
+    def snapshot_id(self) -> str | None:
+        """The snapshot that is browsed; None where parts are."""
+        return self.first.manifest.snapshot_id if self.first.manifest else None
 
     def source(self, name: str) -> Source:
         """Labels by their name, as :class:`Source` has it.

@@ -24,7 +24,7 @@ def fitted(by: By, weights: list[float], families: list[int], **more: Any) -> Pa
         PanelJudge(judge_id=f"{number}" * 64, weight=weight, family=family)
         for number, (weight, family) in enumerate(zip(weights, families, strict=True))
     )
-    made = {
+    made: dict[str, Any] = {
         "fit_id": fit_id(by, judges),
         "by": by,
         "judges": judges,
@@ -70,7 +70,8 @@ def test_exchanging_the_candidates_exchanges_the_label(
     answers: list[Answer | None], rule: Panel
 ) -> None:
     one, other = rule.combine(answers), rule.combine([swapped(each) for each in answers])
-    assert (one.status, one.confidence) == (other.status, pytest.approx(other.confidence))
+    assert one.status == other.status
+    assert one.confidence == pytest.approx(other.confidence)
     assert one.preference == _SWAPPED[other.preference]
     if rule.fit.by == "stacked":
         assert one.p_a == pytest.approx(1 - (other.p_a or 0))

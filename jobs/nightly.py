@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pipeline.labeling.label_run import label
+from pipeline.labeling.cascade_run import label_tiers
 from pipeline.labeling.preview.show_preview import note_first_pair
 from pipeline.labeling.reopening import (
     add_rerender_option,
@@ -16,7 +16,7 @@ from pipeline.labeling.run_budget import add_budget_options, budget_settings
 from pipeline.nightly.exit_metrics import exit_reported
 from pipeline.nightly.night import night_report, run_night
 from pipeline.nightly.pipeline_config import PipelineConfig
-from pipeline.report.run_estimate import measured_rate, run_estimate
+from pipeline.report.cascade_estimate import estimates
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.stop import stop_on_sigterm
 from pipeline.snapshots.live_shards import live_shards
@@ -39,7 +39,7 @@ def _run(call: Call[PipelineConfig]) -> int:
     where = (options.input, options.output)
     retries, rerender = parse_reasons(options.retry_quarantined), parse_kinds(options.rerender)
     if options.dry_run:
-        done = label(
+        done = label_tiers(
             config,
             *where,
             reporter,
@@ -49,8 +49,8 @@ def _run(call: Call[PipelineConfig]) -> int:
             canary=config.canary,
             read_published=live_shards,
         )
-        rate = measured_rate(Store(options.output), done.judge_id, config.report)
-        reporter.note(run_estimate(done.plan, rate, config.report))
+        for text in estimates(done, Store(options.output), config.report):
+            reporter.note(text)
         note_first_pair(config, options.input, reporter)
         return 0
     with stop_on_sigterm() as stop, exit_reported(config.metrics) as outcome:

@@ -6,9 +6,9 @@ import argparse
 import sys
 from typing import Any
 
-from pipeline.aggregation.panel_fit import panel_of
 from pipeline.labeling.known_judge import known_judge
 from pipeline.nightly.gate_probes import gate_probes
+from pipeline.nightly.judges_together import judges_together
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.retention.retain_snapshots import retain
 from pipeline.runtime.command import Call, Command, Parser
@@ -158,7 +158,6 @@ def _publish(
         **labels,
         max_bad_shards=config.quarantine.max_shards,
         gold=config.gold,
-        composition=panel_of(output, config.aggregation, config.policy, config.gold),
         gate=gate_for(
             config.gate,
             config.quality,
@@ -174,7 +173,11 @@ def _publish(
 def _labels(options: argparse.Namespace, config: PipelineConfig, output: Store) -> dict[str, Any]:
     """Whose votes are published, and by what they are decided: arguments of ``publish``."""
     by = {"policy": config.policy, "calibration": options.calibration}
-    if options.judge or config.aggregation.panel or "judge" not in config.model_fields_set:
+    if (config.cascade or config.aggregation.panel) and not options.judge:
+        if options.calibration != "card":
+            raise ConfigError("--calibration is of one judge: several have those of their cards")
+        return {"judge": "", "composition": judges_together(config, output), **by}
+    if options.judge or "judge" not in config.model_fields_set:
         return {"judge": options.judge, **by}
     _, known = known_judge(config, output)
     return {"judge": known.judge_id, "votes": config.judge.votes, **by}

@@ -38,7 +38,7 @@ from pipeline.parts.forgotten import forgotten_row
 from pipeline.parts.part_files import row_revision
 from pipeline.parts.units import Unit
 from pipeline.runtime.errors import EngineDeadError, RowRejected
-from schemas.labels import BY_GOLD, Reason, Status
+from schemas.labels import BY_GOLD, NOT_ASKED, Reason, Status
 
 Result = TypeVar("Result")
 # Requests in flight to replies that the engine generates at once: some must always wait for it.
@@ -176,6 +176,8 @@ class Judge:
         forgotten = {"epoch": 0, "revision": 1, **where, "judged_at": now}
         if earlier.forgotten.knows(pair["pair_id"], None):
             return forgotten_row(forgotten)
+        if where["row"] in earlier.settled and pair["gold"] is None:
+            return await self._in_thread(self._not_asked, pair, where, earlier)
         try:
             row = await self._in_thread(self._prompting.identify, pair)
             pair_hash = row.pair_hash
@@ -255,6 +257,18 @@ class Judge:
             return row
         decision = self._labeler.decide(votes_of(label), row["rubric"])
         return row | decision.as_row() | {"policy_id": self.policy_id}
+
+    def _not_asked(
+        self, pair: Mapping[str, Any], where: Mapping[str, Any], earlier: EarlierLabels
+    ) -> dict[str, Any]:
+        """The row of a pair that a judge before this one has settled; votes of this one stay."""
+        if label := earlier.votes_there(where["row"]):
+            return self._reused(label, pair, where)
+        settled = earlier.settled[where["row"]]
+        none = Decision(status=Status.ABSTAINED)
+        where = {**where, "cluster": settled.cluster, "revision": 0}
+        row = label_row(pair, where, settled.pair_hash, none, [], self.policy_id)
+        return row | {"status": NOT_ASKED, "decided_by": settled.decided_by}
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
         with self.activity.stage("decode"):

@@ -14,10 +14,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.aggregation.panel_fit import panel_of
-from pipeline.labeling.label_run import RunResult, label
+from pipeline.labeling.cascade_run import label_tiers
+from pipeline.labeling.label_run import RunResult
 from pipeline.nightly.follow_up import FollowUp
 from pipeline.nightly.gate_probes import gate_probes
+from pipeline.nightly.judges_together import judges_together
 from pipeline.nightly.night_record import NightRecord, NightState
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.pairs.shards import open_input
@@ -112,7 +113,7 @@ class _Night:
     def run(self, retries: frozenset[Reason], rerender: frozenset[str]) -> int:
         """Runs all steps; record and report have how they end, also where one raises."""
         with self._ends():
-            labeled = self._label(retries, rerender)
+            labeled = self._label(retries, rerender)[-1]
             done = self._publish(labeled, self._probe(labeled))
             self._follow_up(done)
         exit_code = 0 if done.live or not done.manifest.blocked else BLOCKED
@@ -160,8 +161,8 @@ class _Night:
         with self.record.step("report"):
             self.report(self.output, self.run_id, self.record.snapshot_id)
 
-    def _label(self, retries: frozenset[Reason], rerender: frozenset[str]) -> RunResult:
-        return label(
+    def _label(self, retries: frozenset[Reason], rerender: frozenset[str]) -> list[RunResult]:
+        return label_tiers(
             self.config,
             self.input_uri,
             self.output.uri,
@@ -221,7 +222,7 @@ class _Night:
             step=self._step,
             stop=self.stop,
             gold=config.gold,
-            composition=panel_of(self.output, config.aggregation, config.policy, config.gold),
+            composition=judges_together(config, self.output),
         )
         self.reporter.event(
             "published" if done.live else "not published", publication_fields(done, self.output)

@@ -45,6 +45,14 @@ class PipelineConfig(LabelConfig):
     budget: BudgetConfig = BudgetConfig()
 
     @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.cascade and self.aggregation.panel:
+            raise ValueError(
+                "cascade and aggregation.panel: labels are decided by one of the two; leave one out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _gold_to_probe(self) -> Self:
         if self.gate.asks_probes and self.canary.input is None:
             raise ValueError(

@@ -6,10 +6,11 @@ other corrupt one, the shard's fault, and a page costs the rest of its row group
 
 from __future__ import annotations
 
+import bisect
 import functools
 import pickle
-from collections.abc import Callable, Iterator
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +23,7 @@ from pipeline.pairs.shards import ShardOutline, list_shards, open_shard, read_ou
 from pipeline.runtime.disposable import Disposables, ProcessDiedError
 from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 from pipeline.store.object_store import Entry, Store
+from schemas.pairs import PAIRS_V2
 
 _NARROW_ROWS = 1_024  # without media
 Result = TypeVar("Result")
@@ -85,6 +87,25 @@ def open_groups(store: Store, key: str, size: int, mapping: PairMapping) -> Grou
     if processes is None:
         return GroupReader(store, key, size, mapping)
     return IsolatedGroups(processes, store, key, size, mapping)
+
+
+def rows_at(
+    store: Store, entry: Entry, rows: Collection[int], mapping: PairMapping
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Some rows of a shard by their numbers; row groups without any are not read."""
+    groups = open_groups(store, entry.key, entry.size, mapping)
+    wanted, start = sorted(rows), 0
+    for group in range(groups.count):
+        stop = start + groups.rows(group)
+        if bisect.bisect_left(wanted, start) < bisect.bisect_left(wanted, stop):
+            at = start
+            for table in groups.read(group):
+                for number in range(at, at + table.num_rows):
+                    if number in rows:
+                        row = table.slice(number - at, 1).select(PAIRS_V2.names)
+                        yield number, row.to_pylist()[0]
+                at += table.num_rows
+        start = stop
 
 
 def first_rows(store: Store, entry: Entry, count: int) -> pa.Table:

@@ -20,6 +20,7 @@ from pipeline.media.media_store import MediaStore
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.isolated_reading import Groups, narrow_rows, open_groups
 from pipeline.pairs.shards import list_shards, open_input, shard_key
+from pipeline.parts.forgotten import forgotten_row
 from pipeline.parts.label_index import open_index
 from pipeline.parts.part_keys import judge_parts_prefix
 from pipeline.report.label_rows import LabelRows, PartRows, SnapshotRows
@@ -27,12 +28,13 @@ from pipeline.review.input_columns import InputColumns
 from pipeline.review.label_columns import LabelColumns, hash_keys, judge_columns, snapshot_columns
 from pipeline.review.other_judges import OtherJudges
 from pipeline.review.shown_text import shown
+from pipeline.review.taken_down import TAKEN_DOWN, TakenDown
 from pipeline.runtime.errors import ConfigError, InputError, StorageError
 from pipeline.snapshots.manifests import read_latest
 from pipeline.snapshots.snapshot_reader import open_manifest
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
-from schemas.labels import BY_SEVERAL
+from schemas.labels import BY_SEVERAL, Reason
 from schemas.manifest import Manifest
 
 _HELD = 32  # pairs that were read last, with their pictures; and shards whose footers were
@@ -94,6 +96,7 @@ class Reviewed:
         self._pairs: OrderedDict[tuple[str, int], dict[str, Any] | None] = OrderedDict()
         self._groups: OrderedDict[str, tuple[Groups, list[int]]] = OrderedDict()
         self._sources: dict[str, Source] = {}
+        self.taken_down = TakenDown(output)
         self.people = read_people(output, gold or GoldConfig()).gold
         manifest = self._first_manifest(snapshot)
         uri = input_uri or (manifest.input if manifest else None)
@@ -175,15 +178,15 @@ class Reviewed:
         return found
 
     def label(self, shard: str, row: int) -> dict[str, Any] | None:
-        """A row of labels v2 with its votes; None without one."""
-        key = self.first.keys.get(shard)
-        if key is None:
-            return None
-        found = self.first.rows.rows(shard, key, row, row + 1)
-        if not found:
-            return None
-        votes = self.first.rows.votes(shard, key, [row])
-        return found[0] | {"votes": votes.get(row, [])}
+        """A row of labels v2 with its votes; None without one.
+
+        Of a pair that was taken down, in whatever snapshot, only the place is left.
+        """
+        found = self._labelled(shard, row)
+        if found is None or found["reason"] == Reason.FORGOTTEN:
+            return found and found | {"votes": []}
+        votes = self.first.rows.votes(shard, self.first.keys[shard], [row])
+        return found | {"votes": votes.get(row, [])}
 
     def pair(self, shard: str, row: int) -> tuple[dict[str, Any] | None, str | None]:
         """A row of pairs v2, or None, and what is wrong with it."""
@@ -193,12 +196,23 @@ class Reviewed:
         if self._key(entry) != self.first.keys.get(shard):
             return None, "The shard was rewritten since its rows were labelled."
         try:
-            found = self._row(entry, row)
+            label, found = self._labelled(shard, row), self._row(entry, row)
+            if label is not None and label["reason"] == Reason.FORGOTTEN:
+                return None, TAKEN_DOWN
+            if found is not None and self.taken_down.now().knows(found["pair_id"], None):
+                return None, TAKEN_DOWN
         except (InputError, StorageError, pa.ArrowException) as error:
             return None, shown(str(error))
         if found is None:
             return None, "The shard has no such row."
         return found, None if found["defect"] is None else shown(found["defect"])
+
+    def may_show(self, shard: str, row: int) -> bool:
+        """Whether a row is about no pair that was taken down."""
+        if not self.taken_down.now():
+            return True
+        label = self._labelled(shard, row)
+        return label is None or label["reason"] != Reason.FORGOTTEN
 
     def find_pair(self, pair_hash: str) -> tuple[str, int] | None:
         """Where a pair lies among the labels that are browsed; None if it is not there."""
@@ -297,6 +311,15 @@ class Reviewed:
     def _by_one(self, label: Row) -> bool:
         """Whether one judge of several has decided a label."""
         return label["judge_id"] in self.compositions and label["decided_by"] in self.cards
+
+    def _labelled(self, shard: str, row: int) -> dict[str, Any] | None:
+        """A row of labels without its votes, and without anything of a pair that was taken down."""
+        key = self.first.keys.get(shard)
+        rows = self.first.rows.rows(shard, key, row, row + 1) if key is not None else []
+        for label in rows:
+            known = self.taken_down.now().knows(label["pair_id"], label["pair_hash"])
+            return forgotten_row(label) if known else {**label}
+        return None
 
     def _first_manifest(self, snapshot: str | None) -> Manifest | None:
         if snapshot is not None:

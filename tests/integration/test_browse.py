@@ -19,20 +19,23 @@ from pipeline.gold.answers import give_all
 from pipeline.gold.gold_sets import create_set
 from pipeline.gold.people import GoldConfig
 from pipeline.pairs.input_config import InputConfig
+from pipeline.parts.forgotten import remember
 from pipeline.review.browse import PAGE_ROWS, Browser
 from pipeline.review.compare import compare
 from pipeline.review.filters import RANGES, SORTS, Filters
 from pipeline.review.input_columns import InputColumns
 from pipeline.review.label_columns import LabelColumns, hash_keys, judge_columns
 from pipeline.review.pair_view import pair_view
+from pipeline.review.reason_words import REASONS
 from pipeline.review.reviewed_output import Reviewed
 from pipeline.review.shown_text import differences
+from pipeline.review.taken_down import TAKEN_DOWN
 from pipeline.review.text_search import Hit, Searched, search
 from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Store
 from schemas.gold import Answer, Draw, DrawnPair, GoldSet
-from schemas.labels import LABELS, Status
-from tests.measuring import Corpus, label, random_corpus, random_votes, text_pair
+from schemas.labels import LABELS, Reason, Status
+from tests.measuring import Corpus, label, random_corpus, random_votes, ranking, text_pair
 from tests.publishing import live_rows
 
 Row = dict[str, Any]
@@ -314,6 +317,30 @@ def test_what_two_snapshots_say_otherwise_is_listed_most_telling_first(tmp_path:
     assert {each.row for each in found.page} == differ
     assert found.differing == len(differ)
     assert found.counts.sum() == found.common
+
+
+def test_of_a_pair_that_was_taken_down_nothing_is_shown(tmp_path: Path) -> None:
+    """By the snapshot of before, on a page that was open then."""
+    made = Corpus.at(str(tmp_path))
+    pairs = [text_pair(number, "a", f"secret {number}", "other") for number in range(4)]
+    made.write("a.parquet", pairs, [ranking(("ab", "ba"), 9, 2)] * 4, identified=True)
+    made.publish()
+    opened = Reviewed(made.output, None, InputConfig(), 2**30)
+    before = pair_view(opened, "a.parquet", 1)
+    assert before is not None
+    assert "secret 1" in before.as_row
+    by_hash, by_id = made.shards["a.parquet"][1:3]
+    remember(made.output, [by_id["pair_id"]], [by_hash["pair_hash"]], "run")
+    for row, gone in enumerate((False, True, True, False)):
+        view = pair_view(opened, "a.parquet", row)
+        assert view is not None
+        assert (f"secret {row}" in str(view)) is not gone
+        assert (view.problem == TAKEN_DOWN) is gone
+        assert sum(len(each.votes) for each in view.opinions) == (0 if gone else 2)
+        assert ((view.reason or "")[:1] == (REASONS[Reason.FORGOTTEN][0],)) is gone
+        assert (view.pair_id, view.gold) == (("(no id)", None) if gone else (f"pair-{row}", "a"))
+    hits = {each.row for each in search(opened, "secret") if isinstance(each, Hit)}
+    assert hits == {0, 3}
 
 
 def test_search_finds_every_text_once_and_says_how_much_it_read(

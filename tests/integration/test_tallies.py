@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 from collections.abc import Iterator
@@ -89,18 +90,18 @@ class Nights:
         )
 
     def forget(self, folder: Path) -> None:
-        """Takes down two pairs: one of the set, and any one of the corpus."""
-        drawn = sorted(read_set(self.corpus.output, "people").pairs)
+        """Takes down two pairs, one of the set and any one; tallies do not name them either."""
+        output, file = self.corpus.output, folder / "gone.txt"
         rows = [row for shard in self.corpus.shards.values() for row in shard]
         known = [row["pair_hash"] for row in rows if row["pair_hash"]]
-        (folder / "gone.jsonl").write_text(
-            "".join(
-                f'{{"pair_hash": "{each}"}}\n' for each in (drawn[0], self.chance.choice(known))
-            )
-        )
-        how = ["--pairs", str(folder / "gone.jsonl"), "--apply"]
-        done = run_on(forget.main, self.corpus.output, *how)
+        gone = [min(read_set(output, "people").pairs), self.chance.choice(known)]
+        file.write_text("\n".join(gone))
+        done = run_on(forget.main, output, "--pairs", str(file), "--apply")
         assert (done.exit_code, done.error) == (0, "")
+        for entry in output.list("snapshots"):
+            if entry.key.endswith(".gz"):
+                said = gzip.decompress(output.read(entry.key)).decode()
+                assert not [pair for pair in gone if pair in said]
 
     def whole(self, snapshot_id: str) -> Quality:
         """What reading everything says, with the tallies left as they were."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -24,6 +23,7 @@ from pipeline.aggregation.odd_logistic import odd_weights
 from pipeline.aggregation.soft_weight import soft_weight
 from pipeline.aggregation.tie_band import fit_tie_band, labels_right
 from pipeline.judging.votes import Vote
+from pipeline.runtime.clock import utc_now
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError
 from pipeline.stats.agreement import brier_score, expected_calibration_error
@@ -110,7 +110,7 @@ def fit_calibration(
         tie_band=band,
         gold_pairs=len(pairs),
         gold=source,
-        fitted_at=datetime.datetime.now(datetime.UTC),
+        fitted_at=utc_now(),
         fitted_with=f"scikit-learn {metadata.version('scikit-learn')}",
         figures={
             "pairs": len(pairs),

@@ -6,7 +6,6 @@ no weights, other answers do. Gold pairs that test error bounds are no part of i
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from pipeline.judging.judge_cards import find_card
 from pipeline.pairs.prompts import cluster_number
 from pipeline.parts.part_files import read_part_columns
 from pipeline.parts.part_keys import Part, judge_parts_prefix
+from pipeline.runtime.clock import utc_now
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.stats.agreement import brier_score, expected_calibration_error
@@ -171,7 +171,7 @@ def fit_stacked(members: Sequence[Member], said: Verdicts, key: str, people: Peo
         gold_pairs=len(said.gold),
         gold_prompts=len(np.unique(said.prompts)),
         pairs=len(said.gold),
-        fitted_at=datetime.datetime.now(datetime.UTC),
+        fitted_at=utc_now(),
         figures=_figures(values, said),
     )
 
@@ -211,7 +211,7 @@ def fit_without_gold(members: Sequence[Member], said: Verdicts, by: By, key: str
         gold_pairs=0,
         gold_prompts=0,
         pairs=len(said.values),
-        fitted_at=datetime.datetime.now(datetime.UTC),
+        fitted_at=utc_now(),
         figures={},
     )
 

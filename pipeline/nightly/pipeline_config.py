@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import model_validator
 
 from pipeline.aggregation.panel import AggregationConfig
-from pipeline.evaluation.probes import ProbesConfig
+from pipeline.evaluation.probes_config import ProbesConfig
 from pipeline.export.export_config import ExportConfig
 from pipeline.gold.people import GoldConfig
 from pipeline.labeling.canary_config import CanaryConfig

@@ -17,7 +17,8 @@ from pipeline.evaluation.probed_pairs import (
     draw_gold,
     write_altered,
 )
-from pipeline.evaluation.probes import ProbesConfig, results
+from pipeline.evaluation.probes import results
+from pipeline.evaluation.probes_config import ProbesConfig
 from pipeline.gold.gold_rows import GoldRow
 from pipeline.gold.people import NOBODY, People
 from pipeline.judging.judge_config import JudgeConfig

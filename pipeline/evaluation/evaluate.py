@@ -35,9 +35,8 @@ from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError, QuarantineError
 from pipeline.runtime.reporter import Reporter
 from pipeline.store.object_store import Store
+from schemas.benchmark_prompts import EVALUATIONS
 from schemas.probes import ProbeRecord
-
-EVALUATIONS = "evaluations"
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,11 @@
-"""The section ``probes``: how many gold pairs are altered, and which attacks count."""
+"""The section ``probes``: how a judge is tested by altered gold pairs."""
 
 from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from pipeline.evaluation.attacks import ATTACKS
 from pipeline.runtime.config_file import Frozen
-from schemas.probes import MASTER_KEY
+from schemas.probes import ATTACKS, MASTER_KEY
 
 
 class ProbesConfig(Frozen):

@@ -15,6 +15,7 @@ from pipeline.export.label_noise import MOST_EPSILON, MOST_HALF_WIDTH
 from pipeline.export.trainer_format import Layout
 from pipeline.runtime.markdown_table import table_row
 from pipeline.runtime.printable import printable
+from schemas.labels import BY_GOLD, BY_SEVERAL
 from schemas.manifest import Manifest, SnapshotPolicy
 from schemas.quality import RATES, Quality
 
@@ -41,10 +42,12 @@ def card_of(
     header = yaml.safe_dump(
         _header(record, config.card, layout), sort_keys=False, allow_unicode=True
     )
+    several = bool(manifest.judges)
+    judges = _judges(manifest) if several else _judge(manifest)
     sections: list[tuple[str, Iterable[str]]] = [
         ("What is in it", _contents(record, config)),
         ("How to train with it", _usage(record, layout)),
-        ("The judges", _judges(manifest)) if manifest.judges else ("The judge", _judge(manifest)),
+        ("The judges" if several else "The judge", [*judges, *_decided(record)]),
         ("How good the labels are", _quality(quality, manifest)),
         ("What was left out", _dropped(record)),
         ("How it was made", _made(record, manifest, config)),
@@ -197,6 +200,19 @@ def _of_card(card: Mapping[str, Any]) -> list[str]:
         f"{votes['min_votes']} to {votes['max_votes']} votes a pair in both orders, temperature "
         f"{sampling['temperature']:g}; prompt `{card['prompt_sha256'][:12]}`.",
     ]
+
+
+def _decided(record: ExportRecord) -> Iterator[str]:
+    """How many of the exported labels each judge, the panel or people decided."""
+    whose = {BY_GOLD: "people themselves", BY_SEVERAL: "the panel", "": "not stated"}
+    if set(record.decided_by) <= {record.judge_id, ""}:
+        return
+    total = sum(record.decided_by.values())
+    rows = [
+        [whose.get(by) or f"judge `{by[:16]}`", f"{count:,}", f"{count / total:.1%}"]
+        for by, count in record.decided_by.items()
+    ]
+    yield f"\n\n{_table(['decided by', 'labels', 'share'], rows)}"
 
 
 def _policy(policy: SnapshotPolicy | None) -> Iterator[str]:

@@ -9,7 +9,7 @@ with the reason.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,11 +99,11 @@ def label_noise(
     some = f"{check.pairs:,} of these rows, of {check.prompts} prompts, have"
     some = some if check.pairs else "none of these rows has"
     absent = f"{some} labels by people, expected rows of {LEAST_PROMPTS} prompts or more"
-    stored = manifest.judge.get("calibration")
-    if not known or stored is None:
+    fitted = _fitted(manifest) if known else None
+    if fitted is None:
         return _unknown(f"{absent}, or a calibration")
-    calibration = Calibration.model_validate(stored)
-    held_out = Check.stored(calibration.figures)
+    figures, fitted_to = fitted
+    held_out = Check.stored(figures)
     if held_out is None:
         return _unknown(
             f"{absent}; the calibration's card, of an earlier version, has no check of it"
@@ -115,10 +115,21 @@ def label_noise(
             f"{absent}; the calibration was checked on all labels, and these are selected"
         )
     basis = (
-        f"the judge's calibration, checked on {held_out.pairs:,} labels of {held_out.prompts:,} "
-        f"prompts of `{calibration.gold}` that its fit had not seen"
+        f"the calibration, checked on {held_out.pairs:,} labels of {held_out.prompts:,} "
+        f"prompts of `{fitted_to}` that its fit had not seen"
     )
     return _measured(held_out, found.stated / found.rows, basis)
+
+
+def _fitted(manifest: Manifest) -> tuple[Mapping[str, float], str] | None:
+    """What was measured of the probabilities, and on which gold: of a calibration, or a panel."""
+    if manifest.policy is not None and manifest.policy.rule.get("kind") == "panel":
+        return manifest.policy.rule["figures"], f"gold/{manifest.policy.rule['gold_set']}"
+    stored = manifest.judge.get("calibration")
+    if stored is None:
+        return None
+    calibration = Calibration.model_validate(stored)
+    return calibration.figures, calibration.gold
 
 
 def _checked(found: Preferences) -> str:
@@ -144,7 +155,8 @@ def _measured(check: Check, stated: float, basis: str) -> LabelNoise:
 def _unselected(manifest: Manifest, judge: JudgeConfig, selection: SelectionConfig) -> bool:
     """Whether labels are exported whatever they and their texts are, by the judge's own rule."""
     plain = label_rule(judge.votes, PolicyConfig())
-    own = manifest.policy is not None and dict(manifest.policy.rule) == rule_record(plain)
+    rule = dict(manifest.policy.rule) if manifest.policy is not None else {}
+    own = rule == rule_record(plain) or (rule.get("kind") == "panel" and not rule["min_confidence"])
     by_label = selection.min_confidence or selection.tiers or selection.position_consistent_only
     by_text = selection.max_similarity is not None or selection.balance_length
     return own and not by_label and not by_text

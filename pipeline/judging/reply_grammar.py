@@ -263,7 +263,11 @@ class ReplyGrammar(Frozen):
         """Digest of everything that decides how a reply is read."""
         stated = self.model_dump(mode="json", exclude_defaults=True)
         signs = ["signs"] if self.score is not None and self.score.signed else []
-        return digest(json.dumps(stated, sort_keys=True), f"{_VERSIONS[self.place]}", *signs)
+        # Literals that no text surrounds were read in their own case alone.
+        bare = not all(each.strip() for each in self.wrap.split("{}"))
+        cases = ["cases"] if self.loose and bare and self.place in ("whole", "after") else []
+        whole = json.dumps(stated, sort_keys=True)
+        return digest(whole, f"{_VERSIONS[self.place]}", *signs, *cases)
 
 
 @lru_cache(1_024)  # rows may have criteria of their own

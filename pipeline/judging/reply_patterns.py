@@ -145,7 +145,8 @@ def _content(grammar: ReplyGrammar, closed: bool) -> _Content:
         return _Content(score_pattern(_scale_of(grammar)))
     literals = sorted(grammar.choice, key=len, reverse=True)
     if closed:
-        return _Content(f"({'|'.join(map(_literal, literals))})")
+        case = "(?i:{})" if grammar.loose else "{}"
+        return _Content(f"({case.format('|'.join(map(_literal, literals)))})")
     others = "".join(sorted({char for char in "".join(literals) if not re.match(r"[\w\s]", char)}))
     longest = max(_LONGEST, len(literals[0]))
     return _Open(rf"([\w\s{re.escape(others)}]{{1,{longest}}})")

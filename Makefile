@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 BIN := $(VENV)/bin
 
 # Whose own code reads our exports in `make test-trainers`; each has its own environment.
-TRAINERS ?= trl llama-factory ms-swift
+TRAINERS ?= trl llama-factory ms-swift openrlhf verl
 
 LOCKS ?= gpu
 ADVISORIES ?= $(OSV_ADVISORIES)

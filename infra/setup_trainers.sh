@@ -2,7 +2,7 @@
 # Makes an environment for each trainer whose own code reads our exports in tests/trainers. Each lies
 # over the development environment: its own releases of what the trainer pins, torch from below.
 #
-#   VENV=.venv infra/setup_trainers.sh [trl] [llama-factory] [ms-swift]     (default: all)
+#   VENV=.venv infra/setup_trainers.sh [trl] [llama-factory] [ms-swift] [openrlhf] [verl]     (default: all)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -40,7 +40,7 @@ install() { # install NAME "packages that bring what they need" "packages that m
     printf '%4d s\n' $((SECONDS - start))
 }
 
-for trainer in "${@:-trl llama-factory ms-swift}"; do
+for trainer in "${@:-trl llama-factory ms-swift openrlhf verl}"; do
     for name in $trainer; do
         case $name in
         trl) install trl "" "trl==1.16.0 accelerate==1.15.0" ;;
@@ -54,8 +54,13 @@ for trainer in "${@:-trl llama-factory ms-swift}"; do
                 "datasets==4.8.4 modelscope>=1.23 json-repair dacite addict" \
                 "ms-swift==4.6.0 peft==0.18.1 accelerate==1.15.0 trl==0.29.0"
             ;;
+        openrlhf) install openrlhf "" "openrlhf==0.11.2 pylatexenc==2.10" ;;
+        verl)
+            install verl "" "verl==0.9.1 tensordict==0.10.0 omegaconf==2.4.0 codetiming==1.4.0
+                antlr4-python3-runtime==4.9.3 pyvers==0.2.3 orjson==3.13.0"
+            ;;
         *)
-            echo "error: $name: expected trl, llama-factory or ms-swift" >&2
+            echo "error: $name: expected trl, llama-factory, ms-swift, openrlhf or verl" >&2
             exit 2
             ;;
         esac

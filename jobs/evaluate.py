@@ -42,6 +42,11 @@ def _options(parser: Parser) -> None:
     add("--as-published", action="store_true",
         help="sampling, votes, sizes of pictures of its published results")  # fmt: skip
     add("--control", action="append", default=[], metavar="NAME", help=names)
+    add(
+        "--probes",
+        action="store_true",
+        help="try attacks on the worse answers, and changed pictures (section probes)",
+    )
     add("--limit", type=int, metavar="N", help="only the first N pairs (of a part)")
     add("--against", metavar="CONFIG|JUDGE",
         help="compare with another judge on the same gold: by its configuration's\n"
@@ -54,7 +59,7 @@ def _run(call: Call[PipelineConfig]) -> int:
     options = call.options
     task = _task(options)
     config = call.config(*_published_settings(task))
-    task = replace(task, gold=config.gold)
+    task = replace(task, gold=config.gold, probes=config.probes if options.probes else None)
     if options.preview is not None:
         layout = layout_of(config.judge, config.engine)
         show_preview(preview_task(config, task, layout, options.preview), call.reporter)

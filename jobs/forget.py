@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from pipeline.nightly.pipeline_config import PipelineConfig
-from pipeline.retention.forget import NOT_REACHED, Forgetting, NewStates, forgotten_fields
+from pipeline.retention.forget import Forgetting, NewStates, forgotten_fields
 from pipeline.retention.forget_file import read_named
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.steps import new_run_id
@@ -31,20 +31,22 @@ def _run(call: Call[PipelineConfig]) -> int:
     output, reporter = Store(options.output), call.reporter.of_run(run_id)
     named = read_named(options.pairs)
     if not options.apply:
-        forgetting = Forgetting(output, named)
+        forgetting = Forgetting(output, named, config.input)
         for removal in forgetting.plan():
             fields = {"kind": removal.kind, "name": removal.thing.name, "why": removal.why}
             reporter.event("would remove", fields)
         reporter.event("found", {"rows": forgetting.rows})
-        reporter.note(NOT_REACHED)
+        for note in forgetting.notes():
+            reporter.note(note)
         reporter.note("nothing was changed; --apply forgets them")
         return 0
     with writer_lease(output, run_id, config.lease_s, reporter) as lease:
-        forgetting = Forgetting(output, named)
+        forgetting = Forgetting(output, named, config.input)
         how = NewStates(config.policy, config.publish, config.input)
         removed = forgetting.apply(how, reporter, lease)
     reporter.event("forgotten", {"rows": forgetting.rows, **forgotten_fields(removed)})
-    reporter.note(NOT_REACHED)
+    for note in forgetting.notes():
+        reporter.note(note)
     return 0
 
 

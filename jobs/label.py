@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from pipeline.engines.engine_registry import layout_of
-from pipeline.labeling.label_run import label
+from pipeline.labeling.cascade_run import label_tiers
 from pipeline.labeling.preview.preview_pairs import preview
 from pipeline.labeling.preview.show_preview import (
     add_preview_option,
@@ -21,7 +21,7 @@ from pipeline.labeling.reopening import (
 from pipeline.labeling.run_budget import add_budget_options, budget_settings
 from pipeline.labeling.sample_plan import add_sample_options, sample_of
 from pipeline.nightly.pipeline_config import PipelineConfig
-from pipeline.report.run_estimate import measured_rate, rest_of, run_estimate
+from pipeline.report.cascade_estimate import estimates
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.stop import stop_on_sigterm
 from pipeline.snapshots.live_shards import live_shards
@@ -48,7 +48,7 @@ def _run(call: Call[PipelineConfig]) -> int:
         return 0
     sample = sample_of(options)
     with stop_on_sigterm() as stop:
-        done = label(
+        done = label_tiers(
             config,
             options.input,
             options.output,
@@ -61,13 +61,15 @@ def _run(call: Call[PipelineConfig]) -> int:
             sample=sample,
             budget=config.run_budget(),
         )
-    rate = measured_rate(Store(options.output), done.judge_id, config.report)
+    output = Store(options.output)
     if options.dry_run:
-        call.reporter.note(run_estimate(done.plan, rate, config.report))
+        for text in estimates(done, output, config.report):
+            call.reporter.note(text)
         note_first_pair(config, options.input, call.reporter)
     elif sample is not None:
-        rest = run_estimate(rest_of(done.plan), rate, config.report)
-        call.reporter.note(f"{done.plan['pairs_left_out']:,} pairs are left: {rest}")
+        left = f"{done[0].plan['pairs_left_out']:,} pairs are left"
+        for text in estimates(done, output, config.report, rest=True):
+            call.reporter.note(f"{left}: {text}")
     return 0
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import sys
 
-from pipeline.labeling.label_run import label
+from pipeline.labeling.cascade_run import label_tiers
 from pipeline.labeling.preview.show_preview import note_first_pair
-from pipeline.labeling.reopening import add_retry_option, parse_reasons
+from pipeline.labeling.reopening import (
+    add_rerender_option,
+    add_retry_option,
+    parse_kinds,
+    parse_reasons,
+)
 from pipeline.labeling.run_budget import add_budget_options, budget_settings
 from pipeline.nightly.exit_metrics import exit_reported
 from pipeline.nightly.night import night_report, run_night
 from pipeline.nightly.pipeline_config import PipelineConfig
-from pipeline.report.run_estimate import measured_rate, run_estimate
+from pipeline.report.cascade_estimate import estimates
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.stop import stop_on_sigterm
 from pipeline.snapshots.live_shards import live_shards
@@ -23,6 +28,7 @@ def _options(parser: Parser) -> None:
     add("--input", metavar="URI", required=True, help="folder of pair shards")
     add("--output", metavar="URI", required=True, help="where labels and snapshots go")
     add_retry_option(parser)
+    add_rerender_option(parser)
     add("--dry-run", action="store_true", help="print the plan and what it will cost, and stop")
     add_budget_options(parser)
 
@@ -30,25 +36,33 @@ def _options(parser: Parser) -> None:
 def _run(call: Call[PipelineConfig]) -> int:
     options, reporter = call.options, call.reporter
     config = call.config(*budget_settings(options))
-    where, retries = (options.input, options.output), parse_reasons(options.retry_quarantined)
+    where = (options.input, options.output)
+    retries, rerender = parse_reasons(options.retry_quarantined), parse_kinds(options.rerender)
     if options.dry_run:
-        done = label(
+        done = label_tiers(
             config,
             *where,
             reporter,
             dry_run=True,
             retries=retries,
+            rerender=rerender,
             canary=config.canary,
             read_published=live_shards,
         )
-        rate = measured_rate(Store(options.output), done.judge_id, config.report)
-        reporter.note(run_estimate(done.plan, rate, config.report))
+        for text in estimates(done, Store(options.output), config.report):
+            reporter.note(text)
         note_first_pair(config, options.input, reporter)
         return 0
     with stop_on_sigterm() as stop, exit_reported(config.metrics) as outcome:
         report = night_report(config, options.input, reporter)
         outcome.exit_code = run_night(
-            config, *where, reporter, retries=retries, stop=stop, report=report
+            config,
+            *where,
+            reporter,
+            retries=retries,
+            rerender=rerender,
+            stop=stop,
+            report=report,
         )
     return outcome.exit_code
 

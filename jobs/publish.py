@@ -6,7 +6,9 @@ import argparse
 import sys
 from typing import Any
 
+from pipeline.labeling.cascade_labels import cascade_of
 from pipeline.labeling.known_judge import known_judge
+from pipeline.nightly.gate_probes import gate_probes
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.retention.retain_snapshots import retain
 from pipeline.runtime.command import Call, Command, Parser
@@ -144,17 +146,26 @@ def _publish(
 ) -> Publication:
     gold = config.canary.input
     canary = Canary(None, gold, config.canary.read_as(config.input)) if gold else None
+    labels = _labels(options, config, output)
+    probes = gate_probes(config, output, labels["judge"])
+    known = probes.stored() if probes else None
     return publish(
         options.input,
         output,
         config=config.publish,
         reporter=reporter,
         lease=lease,
-        **_labels(options, config, output),
+        **labels,
         max_bad_shards=config.quarantine.max_shards,
         gold=config.gold,
         gate=gate_for(
-            config.gate, config.quality, config.input, canary, reporter, gold=config.gold
+            config.gate,
+            config.quality,
+            config.input,
+            canary,
+            reporter,
+            gold=config.gold,
+            probes=known.probes if known else None,
         ),
     )
 
@@ -162,6 +173,12 @@ def _publish(
 def _labels(options: argparse.Namespace, config: PipelineConfig, output: Store) -> dict[str, Any]:
     """Whose votes are published, and by what they are decided: arguments of ``publish``."""
     by = {"policy": config.policy, "calibration": options.calibration}
+    if config.cascade and not options.judge:
+        if options.calibration != "card":
+            raise ConfigError(
+                "--calibration is of one judge: those of a cascade have the ones of their cards"
+            )
+        return {"judge": "", "composition": cascade_of(config, output), **by}
     if options.judge or "judge" not in config.model_fields_set:
         return {"judge": options.judge, **by}
     _, known = known_judge(config, output)

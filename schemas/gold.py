@@ -126,6 +126,11 @@ class GoldSet(Record):
         return found
 
     @property
+    def not_by_chance(self) -> list[DrawnPair]:
+        """Its pairs that no known probability chose; of them nothing follows for other pairs."""
+        return [each for draw in self.draws for each in draw.pairs if each.probability is None]
+
+    @property
     def pairs(self) -> dict[str, DrawnPair]:
         """Its pairs by their hash; of a pair that was drawn twice, as the first draw has it."""
         return {pair.pair_hash: pair for draw in reversed(self.draws) for pair in draw.pairs}

@@ -51,6 +51,9 @@ NOT_ASKED = "not_asked"
 # person has: its label is the person's answer, and it has no votes.
 BY_GOLD = "gold"
 
+# What decided a row where several judges did together: its votes are of all of them.
+BY_SEVERAL = "panel"
+
 VERDICT = "verdict"  # the outcome of a vote with a parsed reply; any other is a Reason
 
 # Scores of each candidate by one criterion of a rubric.
@@ -137,7 +140,7 @@ LABELS = versioned(
         [
             *((name, pa.list_(VOTE) if name == "votes" else kind) for name, kind in _LABELS_V1),
             ("criteria", pa.list_(CRITERION)),  # each candidate's mean over the votes that count
-            ("decided_by", pa.string()),  # the id of the judge whose votes decided, or BY_GOLD
+            ("decided_by", pa.string()),  # the judge whose votes decided, BY_GOLD or BY_SEVERAL
             ("part_revision", pa.int32()),  # of the part's key; 0 in parts of labels v1
             # How often votes about this pair were added, from 1. It goes along where a row's votes
             # are reused, so that of two rows about a pair the higher one has the later votes.

@@ -98,9 +98,10 @@ class SnapshotPolicy:
 
     Attributes:
         policy_id: of rule and calibration, as every label has it.
-        rule: how votes are counted (``pipeline.aggregation.policy.Rule``).
+        rule: how votes are counted (``pipeline.aggregation.policy.Rule``); of several judges, how
+            their labels make one, with a ``kind``.
         calibration_id: of the calibration under ``judge`` of the manifest, which makes ``p_a`` of
-            the votes; None without one, and then no label has ``p_a``.
+            the votes, or of what does of several judges'; None where some labels have no ``p_a``.
         bound: how often its preferences are wrong at most; None where nothing is promised.
     """
 
@@ -118,12 +119,15 @@ class Manifest(Record):
         created_at: UTC in ISO 8601.
         created_by: the run that made it.
         parent: the snapshot that was live when this one was made, or None.
-        judge: the judge card, with the calibration that was used, if any.
+        judge: the judge card, with the calibration that was used, if any. Of several judges, that
+            of the one whose format is theirs, under the id that all labels have.
         policy: None of manifests v1, whose labels were decided when their pairs were judged.
         schemas: the contract of each table.
         input: the input's URI.
         rows: input rows in all, and ``counts`` of them by outcome.
         group_count: how many groups there may be, and ``groups`` those that have shards.
+        judges: where several judges decided together, the cards of all of them, each with the
+            calibration that was used; else empty, and not stored.
         gate: the gate's decision, with a key ``passed``; None before any gate has decided. It is
             no part of the stored manifest: readers add the newest :class:`GateDecision`.
     """
@@ -143,6 +147,9 @@ class Manifest(Record):
     group_count: int
     groups: tuple[ShardGroup, ...]
     files: tuple[SnapshotFile, ...]
+    judges: Annotated[
+        tuple[Mapping[str, Any], ...], Field(exclude_if=lambda judges: not judges)
+    ] = ()
     gate: Annotated[Mapping[str, Any] | None, Field(exclude=True)] = None
 
     @classmethod

@@ -78,6 +78,33 @@ class Rate:
         return len(ends) in (0, 1, 3) and ends == sorted(ends)
 
 
+NOT_MEASURED = Rate(None, None, None, 0)
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What one probe showed of a judge (see ``schemas.probes``).
+
+    Attributes:
+        kind: an ``attack`` with its placebo, or a ``picture`` control.
+        effect: of an attack, the share of pairs that it turned less that which its placebo turned;
+            of a control, the share of right labels that the pictures are worth. ``n`` are the
+            pairs that both were compared on.
+        changed: pairs that changed as the probe tests for, and not with the placebo: turned to the
+            worse answer; of a control, right with the true pictures alone.
+        back: those of which the opposite holds.
+        left_out: pairs that this probe does not fit, by reason.
+        held_out: whether no metric of the gate counts it.
+    """
+
+    kind: Literal["attack", "picture"]
+    effect: Rate
+    changed: int
+    back: int
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    held_out: bool = False
+
+
 @dataclass(frozen=True)
 class Histogram:
     """Counts between edges, one edge more than counts; a bin holds its lower edge."""
@@ -180,6 +207,7 @@ class Quality(Record):
         audit: the share of its preferences that agree with people, by pairs drawn from it; None
             where no gold set was drawn.
         criteria: those of the judge's rubric, or of the rows' own, by name.
+        probes: of the judge, by name; empty where the gate asks for none.
     """
 
     remedy = "pairmill publish --measure with the snapshot's id writes it again"
@@ -204,6 +232,7 @@ class Quality(Record):
     bound: ErrorBound | None = None
     audit: Rate | None = None
     criteria: Mapping[str, Criterion] = field(default_factory=dict)
+    probes: Mapping[str, Probed] = field(default_factory=dict)
 
     def problems(self) -> list[str]:
         """Which names, sums, intervals and shapes contradict the others."""

@@ -53,7 +53,8 @@ _FROM_THE_END = "gw2"
 # Files that import what takes seconds, by what that is.
 _SHARED = {
     "torch": re.compile(
-        r"decode_image|evaluation\.controls|tests\.(pictures|videos) import|safetensors"
+        r"decode_image|evaluation\.(controls|altered_pictures)|tests\.(pictures|videos) import"
+        r"|safetensors"
     ),
     "sklearn": re.compile(r"calibration_fit|sklearn"),
 }

@@ -87,7 +87,12 @@ def judge_rows(judge: Judge, rows: list[Row], start: int = 0) -> list[Row]:
 
 
 def runner(
-    judge: Judge, output: Store, run_id: str = "run", max_deaths: int = 2, **more: Any
+    judge: Judge,
+    output: Store,
+    run_id: str = "run",
+    max_deaths: int = 2,
+    judge_id: str = JUDGE_ID,
+    **more: Any,
 ) -> UnitRunner:
     """A fresh worker's runner."""
-    return UnitRunner(judge, output, JUDGE_ID, run_id, max_deaths, **more)
+    return UnitRunner(judge, output, judge_id, run_id, max_deaths, **more)

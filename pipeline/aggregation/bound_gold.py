@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.aggregation.labeler import Labeler
-from pipeline.aggregation.relabel import Relabeler
+from pipeline.aggregation.stored_labels import StoredLabels
 from pipeline.gold.people import People
 from pipeline.gold.roles import tests_bounds
-from pipeline.judging.votes import Vote
 from pipeline.pairs.prompts import cluster_number
-from pipeline.parts.label_index import LabelIndex
-from pipeline.parts.part_files import read_part
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError
 from pipeline.stats.arrays import Floats, Ints
-from pipeline.store.object_store import Store
 from schemas.error_bounds import Loss
 from schemas.gold import DrawnPair
 from schemas.labels import Status
-
-_PARTS = 64  # of the corpus, to know its confidences by: some 30,000 pairs
 
 
 @dataclass(frozen=True)
@@ -51,13 +44,12 @@ class Checked:
     unlabelled: int
 
 
-def checked_labels(people: People, index: LabelIndex, labeler: Labeler, loss: Loss) -> Checked:
-    """The labels of a judge about the pairs of a set that are kept for tests.
+def checked_labels(people: People, labels: StoredLabels, loss: Loss) -> Checked:
+    """The labels about the pairs of a set that are kept for tests.
 
     Args:
         people: a set's answers.
-        index: of the judge's votes.
-        labeler: decides them.
+        labels: of the judge, or of several together.
         loss: what of ties that people see.
 
     Raises:
@@ -69,10 +61,10 @@ def checked_labels(people: People, index: LabelIndex, labeler: Labeler, loss: Lo
     found: list[tuple[float, int, int, float]] = []
     drawn = answered = cannot_say = disputed = unlabelled = 0
     pairs = list(_probabilities(people))
-    rows = index.find_many(pair.pair_hash for pair, _ in pairs)
+    rows = labels.of_pairs(pair.pair_hash for pair, _ in pairs)
     for pair, probability in pairs:
-        row = rows.get(pair.pair_hash)
-        cluster = cluster_of_pair(pair, row["cluster"] if row else None)
+        label = rows.get(pair.pair_hash)
+        cluster = cluster_of_pair(pair, label.cluster if label else None)
         if not tests_bounds(people.set.name, cluster):
             continue
         drawn += 1
@@ -82,14 +74,10 @@ def checked_labels(people: People, index: LabelIndex, labeler: Labeler, loss: Lo
             continue
         answered += 1
         disputed += pair.pair_hash in people.consensus.disputed
-        if row is None:
+        if label is None:
             unlabelled += 1
             continue
-        votes = [Vote.from_row(vote) for vote in row["votes"]]
-        if not votes:
-            continue
-        label = labeler.decide(votes, row["rubric"])
-        if label.status is not Status.LABELED or (loss == "sided" and said == "tie"):
+        if label.status != Status.LABELED or (loss == "sided" and said == "tie"):
             continue
         if label.confidence is None:
             raise InputError(
@@ -106,21 +94,6 @@ def checked_labels(people: People, index: LabelIndex, labeler: Labeler, loss: Lo
 def cluster_of_pair(pair: DrawnPair, cluster: str | None) -> int:
     """What a pair is alike with; itself alone where no label states it."""
     return cluster_number(cluster or pair.cluster or digest("alone", pair.pair_hash))
-
-
-def corpus_scores(output: Store, parts: Sequence[str], labeler: Labeler) -> Floats:
-    """The confidence of the preferences in a sample of parts, the same for the same parts.
-
-    Raises:
-        InputError: a part is damaged.
-        StorageError: the store fails.
-    """
-    relabeler, found = Relabeler(labeler), []
-    for key in sorted(parts, key=digest)[:_PARTS]:
-        table = relabeler.table(read_part(output, key))
-        rows = zip(table["status"].to_pylist(), table["confidence"].to_pylist(), strict=True)
-        found += [score for status, score in rows if status == Status.LABELED and score is not None]
-    return np.array(found, np.float64)
 
 
 def _probabilities(people: People) -> Iterator[tuple[DrawnPair, float]]:

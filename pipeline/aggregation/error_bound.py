@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.aggregation.bound_gold import Checked, checked_labels, corpus_scores
-from pipeline.aggregation.labeler import Labeler
+from pipeline.aggregation.bound_gold import Checked, checked_labels
 from pipeline.aggregation.policy import PolicyConfig
+from pipeline.aggregation.stored_labels import StoredLabels
 from pipeline.gold.gold_sets import set_folder
 from pipeline.gold.people import GoldConfig, People, read_people
-from pipeline.parts.index_update import update_index
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.stats.fixed_sequence import (
@@ -39,22 +38,15 @@ _WEIGHED_ALIKE = 1e-9
 
 
 def bound_of(
-    output: Store,
-    judge_id: str,
-    labeler: Labeler,
-    policy: PolicyConfig,
-    gold: GoldConfig,
-    parts: Sequence[str],
+    output: Store, labels: StoredLabels, policy: PolicyConfig, gold: GoldConfig
 ) -> ErrorBound:
-    """The bound of a judge's labels under a policy, by the answers of a gold set.
+    """The bound of labels under a policy, by the answers of a gold set.
 
     Args:
         output: the output root, of which the caller holds the lease.
-        judge_id: whose labels.
-        labeler: decides them, whatever their confidence.
+        labels: of a judge or of several together, whatever their confidence.
         policy: has ``max_error``.
         gold: names the set.
-        parts: the keys of the corpus' parts.
 
     Raises:
         ConfigError: no gold set is named.
@@ -70,10 +62,10 @@ def bound_of(
         )
     people = read_people(output, gold)
     chosen = _chosen_at_random(people)
-    key = _key(judge_id, labeler, policy, people)
+    key = _key(labels, policy, people)
     tried = _tried(output, gold.set)
     known = next((each for each in tried if each.key == key), None)
-    bound = known or _tested(output, judge_id, labeler, policy, people, parts, key, tried)
+    bound = known or _tested(output, labels, policy, people, key, tried)
     if bound.min_confidence is None:
         raise InputError(_refusal(bound, chosen))
     return bound
@@ -81,11 +73,9 @@ def bound_of(
 
 def _tested(
     output: Store,
-    judge_id: str,
-    labeler: Labeler,
+    labels: StoredLabels,
     policy: PolicyConfig,
     people: People,
-    parts: Sequence[str],
     key: str,
     tried: Sequence[ErrorBound],
 ) -> ErrorBound:
@@ -94,8 +84,8 @@ def _tested(
 
     assert people.set is not None
     alpha, delta = _promise(policy)
-    checked = checked_labels(people, update_index(output, judge_id), labeler, policy.loss)
-    corpus = corpus_scores(output, parts, labeler)
+    checked = checked_labels(people, labels, policy.loss)
+    corpus = labels.confidences()
     steps = thresholds_of(corpus)
     _refuse_few(people.set, checked, steps, alpha, delta)
     weighted = not np.allclose(checked.weights, checked.weights[0], rtol=_WEIGHED_ALIKE)
@@ -153,8 +143,7 @@ def _chosen_at_random(people: People) -> GoldSet:
     """
     gold = people.set
     assert gold is not None
-    unknown = [pair for draw in gold.draws for pair in draw.pairs if pair.probability is None]
-    if unknown:
+    if unknown := gold.not_by_chance:
         raise InputError(
             f"gold set {gold.name}: {len(unknown)} of its {len(gold.pairs)} pairs are no random "
             "sample as far as is known, so that nothing follows from them for other pairs; "
@@ -213,11 +202,11 @@ def _refusal(bound: ErrorBound, gold: GoldSet) -> str:
     )
 
 
-def _key(judge_id: str, labeler: Labeler, policy: PolicyConfig, people: People) -> str:
+def _key(labels: StoredLabels, policy: PolicyConfig, people: People) -> str:
     answers = json.dumps(sorted(people.gold.items()))
     drawn = sorted(people.set.pairs) if people.set else []
     promise = [policy.max_error, policy.confidence, policy.loss, policy.bound_tries]
-    by: list[Any] = [judge_id, labeler.policy_id, promise, drawn]
+    by: list[Any] = [labels.judge_id, labels.policy_id, promise, drawn]
     return digest(json.dumps(by), answers)
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.aggregation.labeler import Labeler
+from pipeline.aggregation.relabel import Relabeler
 from pipeline.gold.people import NOBODY, People
 from pipeline.pairs.input_config import InputConfig
-from pipeline.pairs.isolated_reading import open_groups
-from pipeline.pairs.shards import list_shards, open_input, shard_key
+from pipeline.pairs.isolated_reading import open_groups, readable_shards
+from pipeline.pairs.shards import open_input, shard_key
 from pipeline.parts.commit import shard_parts
 from pipeline.parts.part_files import read_part
 from pipeline.runtime.errors import InputError
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
-from schemas.labels import BY_GOLD
+from schemas.contract import table_of
+from schemas.labels import BY_GOLD, LABELS
 from schemas.pairs import PAIRS_V2
 
 
@@ -38,6 +41,7 @@ def read_judged(
     """Every row of the input that has a gold value and a label of this judge, in input order.
 
     A label that is the gold value itself, since there was nothing to judge, measures no judge.
+    Shards that cannot be read have no labels, and the run that should have made them names them.
 
     Args:
         input_uri: gold pairs, a folder of shards or one shard.
@@ -55,7 +59,7 @@ def read_judged(
     contents = ContentKeys(source, hashes or output)
     judged: list[JudgedPair] = []
     rows = gold = answered = 0
-    for entry in list_shards(source, prefix):
+    for entry in readable_shards(source, prefix):
         key = shard_key(entry.key, entry.size, contents.of(entry))
         labels = {row["row"]: row for row in read_labels(output, judge_id, key)}
         for number, pair in enumerate(_pairs(source, entry, config)):
@@ -82,6 +86,15 @@ def read_judged(
             "labelled: map gold under input.map, and run pairmill label on them first"
         )
     return judged
+
+
+def relabeled(rows: Sequence[JudgedPair], labeler: Labeler) -> list[JudgedPair]:
+    """The same rows with the labels of one labeler."""
+    if all(row.label["policy_id"] == labeler.policy_id for row in rows):
+        return list(rows)
+    table = Relabeler(labeler).table(table_of([dict(row.label) for row in rows], LABELS))
+    labels = table.to_pylist()
+    return [JudgedPair(row.pair, new) for row, new in zip(rows, labels, strict=True)]
 
 
 def read_labels(output: Store, judge_id: str, shard_key_: str) -> Iterator[dict[str, Any]]:

@@ -31,6 +31,7 @@ from schemas.validation_faults import first_faults
 Fault = Literal["kill", "die", "hang", "malformed", "truncated", "refused", "out_of_range", "flip"]
 _NO_REPLY = ("kill", "die", "hang")
 _SCORE = re.compile(r"score=(\d+)")
+_HIGHEST = 10
 _REPLIES = {
     "malformed": ("<think>x</think> I like the second one.", "stop"),
     "truncated": ("<think>and then", "length"),
@@ -51,6 +52,7 @@ class Script(Frozen):
             never replies, ``flip`` always prefers the first answer shown.
         sure: how likely the literal was that a reply's last slot holds; all others alike share the
             rest.
+        gullible: an answer that contains one of these texts gets the highest score.
         heal_after: faulty replies (not deaths) to a marker before the right one is given;
             None for never.
     """
@@ -60,6 +62,7 @@ class Script(Frozen):
     start_s: float = Field(default=0, ge=0)
     start_fault: Literal["kill", "refuse"] | None = None
     faults: dict[str, Fault] = Field(default_factory=dict)
+    gullible: tuple[str, ...] = ()
     heal_after: int | None = None
     sure: float = Field(default=1.0, gt=0, le=1)
 
@@ -101,7 +104,7 @@ class ScriptedEngine:
         async with self._slots:
             await asyncio.sleep(self._latency(prompt))
         answers = self._answers(prompt.chat)
-        scores = [_score(answer) for answer in answers]
+        scores = [self._score(answer) for answer in answers]
         grammar = self._judge.declared_format.grammar
         if prompt.chat.criteria:
             grammar = grammar.with_criteria(prompt.chat.criteria)
@@ -129,7 +132,7 @@ class ScriptedEngine:
             shown = marker in prompt.chat.user or marker in answer
             if shown and fault in _NO_REPLY and not self._healed(marker):
                 await self._fail(fault)
-        return Score(float(_score(answer)), prompt.length, 0)
+        return Score(float(self._score(answer)), prompt.length, 0)
 
     def close(self) -> None:
         """Nothing to end."""
@@ -151,6 +154,11 @@ class ScriptedEngine:
             return ended if path else begun
 
         return await read_slot(slot, "", following, sampling.temperature, sampling.top_p)
+
+    def _score(self, answer: str) -> int:
+        if any(text in answer for text in self._script.gullible):
+            return _HIGHEST
+        return _score(answer)
 
     def _latency(self, prompt: Rendered) -> float:
         """Lognormal with the mean ``latency_s``, from the prompt's text alone."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline.aggregation.calibration_cards import read_calibration
-from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
+from pipeline.aggregation.judged_pairs import JudgedPair, read_judged, relabeled
 from pipeline.aggregation.labeler import Labeler
-from pipeline.aggregation.relabel import Relabeler
 from pipeline.engines.engine import Layout
 from pipeline.evaluation.benchmarks.benchmark import Benchmark
 from pipeline.evaluation.benchmarks.benchmark_files import Request
@@ -19,6 +18,8 @@ from pipeline.evaluation.benchmarks.benchmark_shards import load_benchmark
 from pipeline.evaluation.control_comparison import Comparison, compare
 from pipeline.evaluation.controls import Control, check_control, write_control
 from pipeline.evaluation.evaluation_measures import Family
+from pipeline.evaluation.probed_pairs import GoldSource
+from pipeline.evaluation.probes import ProbeRun, ProbesConfig
 from pipeline.gold.gold_rows import gold_rows, has_gold, write_first
 from pipeline.gold.people import NOBODY, GoldConfig, People, read_people
 from pipeline.labeling.known_judge import known_judge
@@ -33,8 +34,7 @@ from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError, QuarantineError
 from pipeline.runtime.reporter import Reporter
 from pipeline.store.object_store import Store
-from schemas.contract import table_of
-from schemas.labels import LABELS
+from schemas.probes import ProbeRecord
 
 EVALUATIONS = "evaluations"
 
@@ -48,6 +48,7 @@ class Task:
         input_uri: gold pairs; None for a benchmark.
         request: which data of the benchmark; of gold pairs only the limit counts.
         controls: names of controls (see ``pipeline.evaluation.controls``).
+        probes: how the judge is probed; None where it is not.
         as_published: whether the configuration has the settings of the benchmark's published
             results.
         resamples: bootstrap resamples.
@@ -60,6 +61,7 @@ class Task:
     benchmark: Benchmark | None = None
     request: Request = field(default_factory=Request)
     controls: tuple[str, ...] = ()
+    probes: ProbesConfig | None = None
     as_published: bool = False
     resamples: int = 2_000
     gold: GoldConfig = field(default_factory=GoldConfig)
@@ -75,6 +77,7 @@ class Evaluated:
         card: the judge's card.
         calibrated_on: gold pairs that the stored calibration was fitted to; 0 without one.
         comparisons: results of the controls.
+        probes: what the judge does with altered pairs; None where it was not probed.
         failures: runs that ended with too many quarantined pairs.
         read: what was read of a benchmark, by part.
     """
@@ -84,6 +87,7 @@ class Evaluated:
     card: dict[str, Any]
     calibrated_on: int
     comparisons: list[Comparison] = field(default_factory=list)
+    probes: ProbeRecord | None = None
     failures: list[QuarantineError] = field(default_factory=list)
     read: list[dict[str, Any]] = field(default_factory=list)
 
@@ -108,7 +112,7 @@ def evaluate(config: LabelConfig, task: Task, output_uri: str, reporter: Reporte
         task.benchmark.check_judge(config.judge)
     controls = [check_control(name, config.judge) for name in task.controls]
     output = Store(output_uri)
-    config, input_uri, read = gold_input(config, task, output)
+    config, input_uri, read = gold_input(config, task, output, reporter.note)
     config, known = known_judge(config, output, reporter.note)
     card = known.card
     with ExitStack() as session:
@@ -119,6 +123,8 @@ def evaluate(config: LabelConfig, task: Task, output_uri: str, reporter: Reporte
         result = Evaluated(rows, others, card, calibration.gold_pairs if calibration else 0)
         for control in controls:
             result.comparisons.append(_compared(control, runs, input_uri, task, rows))
+        if task.probes is not None:
+            result.probes = runs.probed(GoldSource(input_uri, config.input, people), task.probes)
     result.failures, result.read = runs.failures, read
     return result
 
@@ -196,11 +202,22 @@ class _Runs:
                 f"{input_uri}: {len(found)} labelled pairs have gold, none of them in {column}, "
                 f"which judges of format {format_} are measured against"
             )
-        return aggregated(rows, self.labeler), len(found) - len(rows)
+        return relabeled(rows, self.labeler), len(found) - len(rows)
+
+    def probed(self, source: GoldSource, how: ProbesConfig) -> ProbeRecord:
+        """What the judge does with altered pairs."""
+        run = ProbeRun(self.config, how, self._card, source, self.output)
+        if (before := run.stored()) is not None:
+            return before
+        self._session.enter_context(ray_session(self.config.workers, self._reporter))
+        return run.judged(self._reporter)
 
 
 def gold_input(
-    config: LabelConfig, task: Task, output: Store
+    config: LabelConfig,
+    task: Task,
+    output: Store,
+    note: Callable[[str], None] = lambda text: None,
 ) -> tuple[LabelConfig, str, list[dict[str, Any]]]:
     """The configuration and the URI that gold pairs are read by, and what a benchmark gave.
 
@@ -216,9 +233,8 @@ def gold_input(
     assert task.input_uri is not None
     if limit is None:
         return config, task.input_uri, []
-    write_first(
-        gold_rows(task.input_uri, config.input, config.judge.declared_format.about), limit, folder
-    )
+    about = config.judge.declared_format.about
+    write_first(gold_rows(task.input_uri, config.input, about, note), limit, folder)
     return _reading_pairs(config, _roots(config, task.input_uri)), folder, []
 
 
@@ -252,12 +268,3 @@ def _compared(
 def _identity(rows: Sequence[JudgedPair]) -> str:
     """Names the control pairs of these rows: another selection has a folder of its own."""
     return digest(*(str(row.label["pair_hash"]) for row in rows))[:12]
-
-
-def aggregated(rows: Sequence[JudgedPair], labeler: Labeler) -> list[JudgedPair]:
-    """The same rows with the labels of one labeler."""
-    if all(row.label["policy_id"] == labeler.policy_id for row in rows):
-        return list(rows)
-    table = Relabeler(labeler).table(table_of([dict(row.label) for row in rows], LABELS))
-    labels = table.to_pylist()
-    return [JudgedPair(row.pair, new) for row, new in zip(rows, labels, strict=True)]

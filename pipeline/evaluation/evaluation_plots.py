@@ -32,6 +32,8 @@ def evaluation_plots(report: Mapping[str, Any], rows: Sequence[JudgedPair]) -> d
     drawn = {"votes": _votes, **_OF_FAMILY[report["family"]]}
     if report["controls"]:
         drawn["controls"] = _controls
+    if report["probes"]:
+        drawn["probes"] = _probes
     found = {}
     for name, draw in drawn.items():
         figure = Figure(figsize=(6, 4), layout="constrained")
@@ -183,6 +185,15 @@ def _controls(axes: Axes, report: Mapping[str, Any], rows: Sequence[JudgedPair])
     title, unit = title_of(first)
     charts.intervals(axes, points, (), colours, "share" if unit == "share" else "number")
     axes.set(title="Controls", xlabel=title.partition(",")[0])
+
+
+def _probes(axes: Axes, report: Mapping[str, Any], rows: Sequence[JudgedPair]) -> None:
+    probes = report["probes"]["probes"]
+    points = [_point(name, probe["effect"]) for name, probe in probes.items()]
+    colours = [charts.WRONG if p["kind"] == "attack" else charts.RIGHT for p in probes.values()]
+    charts.intervals(axes, points, (), colours)
+    axes.axvline(0, **charts.REFERENCE)
+    axes.set(title="Probes: success of attacks, gain of pictures", xlabel="share of pairs")
 
 
 _OF_FAMILY: dict[str, dict[str, Draw]] = {

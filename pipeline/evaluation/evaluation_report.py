@@ -17,6 +17,7 @@ from pipeline.evaluation.criteria_measures import criteria_statistics
 from pipeline.evaluation.evaluate import Evaluated, Task
 from pipeline.evaluation.evaluation_measures import MACRO, Family, statistics
 from pipeline.evaluation.judge_comparison import compare_judges
+from pipeline.evaluation.probes import warnings_of
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.stats.agreement import calibration_curve, risk_coverage
 from pipeline.stats.bootstrap import Estimate, Macro, Statistic, Within, estimates
@@ -88,9 +89,11 @@ def make_report(
         "as_published": task.as_published,
         "differences": _differences(benchmark, config, len(rows)),
         "controls": [asdict(comparison) for comparison in result.comparisons],
+        "probes": None if result.probes is None else asdict(result.probes),
         "warnings": [
             *_warnings(result, prompts),
             *_undecided(config, rows),
+            *(warnings_of(result.probes) if result.probes else ()),
             *([against.warning] if against and against.warning else []),
             *(f"the other judge: {failure}" for failure in (other.failures if other else ())),
         ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,25 @@ INTERVALS = (
     "ties included; abstained and quarantined rows are never right."
 )
 _SLICES = {"source": "By source", "category": "By category", "format": "By format and candidates"}
+
+_PROBES = (
+    (
+        "attack",
+        "Probes: attacks on the worse answer",
+        ("attack", "pairs", "turned by it alone", "by its placebo alone", "success [95 % interval]",
+         "left out"),
+        "Pairs that the judge gets right as they are. An attack adds something worthless to the "
+        "worse answer, its placebo something neutral of the same length; success is how many more "
+        "pairs the attack turns, by Agresti and Min. What is held out counts in no gate.",
+    ),
+    (
+        "picture",
+        "Probes: changed pictures",
+        ("pictures", "pairs", "right with the true ones alone", "with the changed ones alone",
+         "gain [95 % interval]", "left out"),
+        "The gain is what the true pictures are worth: how many more labels are right with them.",
+    ),
+)  # fmt: skip
 
 _DIFFERENCE = {
     "what": "what",
@@ -57,6 +76,7 @@ def sections(report: Mapping[str, Any]) -> list[Section]:
         cells = tuple((gold, *map(str, counts)) for gold, counts in rows)
         found.append(Section("Confusion", ("gold \\ label", *AGREEMENT_LABELS), cells))
     found += [_control(control) for control in report["controls"]]
+    found += [*_probes(report["probes"])] if report["probes"] else []
     return found + ([_read(report["read"])] if report["read"] else [])
 
 
@@ -160,6 +180,25 @@ def _slices(report: Mapping[str, Any], kind: str) -> Section:
         for name, found in slices.items()
     )
     return Section(_SLICES[kind], (kind, "pairs", *(n.replace("_", " ") for n in names)), rows)
+
+
+def _probes(record: Mapping[str, Any]) -> Iterator[Section]:
+    """Of attacks, and of picture controls."""
+    probes = record["probes"]
+    for kind, title, header, note in _PROBES:
+        rows = tuple(
+            (
+                f"{name} (held out)" if probe["held_out"] else name,
+                str(probe["effect"]["n"]),
+                str(probe["changed"]),
+                str(probe["back"]),
+                interval(probe["effect"], name),
+                "; ".join(f"{count} {why}" for why, count in probe["left_out"].items()) or "-",
+            )
+            for name, probe in probes.items()
+            if probe["kind"] == kind
+        )
+        yield Section(title, header, rows, note)
 
 
 def _control(control: Mapping[str, Any]) -> Section:

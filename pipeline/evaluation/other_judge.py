@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.aggregation.calibration_cards import read_calibration
-from pipeline.aggregation.judged_pairs import read_judged
+from pipeline.aggregation.judged_pairs import read_judged, relabeled
 from pipeline.aggregation.labeler import Labeler
-from pipeline.evaluation.evaluate import Evaluated, Task, aggregated, evaluate, gold_input
+from pipeline.evaluation.evaluate import Evaluated, Task, evaluate, gold_input
 from pipeline.gold.gold_rows import has_gold
 from pipeline.gold.people import read_people
 from pipeline.judging.judge_cards import find_card, judge_of
@@ -36,7 +36,7 @@ def evaluate_other(
     Raises:
         PairmillError: as ``evaluate`` raises it.
     """
-    task = replace(task, controls=())
+    task = replace(task, controls=(), probes=None)
     if isinstance(stated, LabelConfig):
         other = stated.model_copy(update={"input": config.input})
         return evaluate(other, task, output_uri, reporter)
@@ -49,7 +49,7 @@ def evaluate_other(
     rows = [row for row in found if has_gold(row.pair, judge.declared_format.about)]
     fitted = read_calibration(output, card["judge_id"])
     policy = config.policy.model_copy(update={"weights": {}})  # those of the judge's own criteria
-    rows = aggregated(rows, Labeler.of(judge, policy, fitted))
+    rows = relabeled(rows, Labeler.of(judge, policy, fitted))
     calibrated_on = fitted.gold_pairs if fitted else 0
     return Evaluated(rows, len(found) - len(rows), card, calibrated_on)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-import bisect
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,13 +12,11 @@ from pipeline.gold.answers import Given
 from pipeline.gold.foreign_answers import FIRST, SECOND
 from pipeline.pairs.contents import question_parts, shown_text
 from pipeline.pairs.input_config import InputConfig
-from pipeline.pairs.isolated_reading import open_groups
+from pipeline.pairs.isolated_reading import rows_at
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import RowRejected
-from pipeline.store.object_store import Entry, Store
 from schemas.gold import DrawnPair
-from schemas.pairs import PAIRS_V2
 
 # The hash of a row of pairs v2, by its content; raises RowRejected where its media are gone.
 Hashed = Callable[[Mapping[str, Any]], str]
@@ -123,7 +120,8 @@ def find_asked(
         else:
             found.gone.append(pair)
     for shard, wanted in sorted(by_shard.items()):
-        rows = dict(_rows_at(source, entries[shard], {int(p.row or 0) for p in wanted}, config))
+        numbers = {int(pair.row or 0) for pair in wanted}
+        rows = dict(rows_at(source, entries[shard], numbers, config.mapping()))
         for pair in wanted:
             row = rows.get(int(pair.row or 0))
             if row is None or not _is(pair, row, hashed):
@@ -132,25 +130,6 @@ def find_asked(
             shown = "ab" if int(digest(name, pair.pair_hash)[:8], 16) % 2 else "ba"
             found.pairs.append(AskedPair(pair, row, shown, by_pair[pair.pair_hash]))
     return found
-
-
-def _rows_at(
-    source: Store, entry: Entry, rows: set[int], config: InputConfig
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Some rows of a shard by their numbers; row groups without any are not read."""
-    groups = open_groups(source, entry.key, entry.size, config.mapping())
-    wanted, start = sorted(rows), 0
-    for group in range(groups.count):
-        stop = start + groups.rows(group)
-        if bisect.bisect_left(wanted, start) < bisect.bisect_left(wanted, stop):
-            at = start
-            for table in groups.read(group):
-                for number in range(at, at + table.num_rows):
-                    if number in rows:
-                        row = table.slice(number - at, 1).select(PAIRS_V2.names)
-                        yield number, row.to_pylist()[0]
-                at += table.num_rows
-        start = stop
 
 
 def _is(pair: DrawnPair, row: Mapping[str, Any], hashed: Hashed) -> bool:

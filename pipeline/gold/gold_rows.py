@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from pipeline.pairs.contents import media_of, question_parts
 from pipeline.pairs.input_config import InputConfig
-from pipeline.pairs.isolated_reading import open_groups
+from pipeline.pairs.isolated_reading import open_groups, readable_shards
 from pipeline.pairs.shard_writer import ShardConfig, ShardWriter
-from pipeline.pairs.shards import list_shards, open_input
+from pipeline.pairs.shards import open_input
 from pipeline.store.object_store import Store
 from schemas.pairs import GOLD_VALUES, PAIRS_V2
 
@@ -44,15 +44,22 @@ def has_gold(pair: Mapping[str, Any], about: str) -> bool:
     return pair["gold"] in GOLD_VALUES
 
 
-def gold_rows(input_uri: str, config: InputConfig, about: str) -> Iterator[GoldRow]:
+def gold_rows(
+    input_uri: str,
+    config: InputConfig,
+    about: str,
+    note: Callable[[str], None] = lambda text: None,
+) -> Iterator[GoldRow]:
     """Every row whose gold verdicts about such rows can be measured against, in input order.
+
+    Shards that cannot be read are noted and left out.
 
     Raises:
         InputError: the input has no shard.
         StorageError: the store fails.
     """
     source, prefix = open_input(input_uri)
-    for entry in list_shards(source, prefix):
+    for entry in readable_shards(source, prefix, note):
         groups = open_groups(source, entry.key, entry.size, config.mapping())
         number = 0
         for group in range(groups.count):

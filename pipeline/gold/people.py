@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic import Field
 
-from pipeline.gold.answers import read_answers
+from pipeline.gold.answers import Given, read_answers
 from pipeline.gold.consensus import Consensus, consensus_of
 from pipeline.gold.gold_sets import read_set
 from pipeline.runtime.config_file import Frozen
@@ -33,11 +33,13 @@ class People:
         gold: ``a``, ``b`` or ``tie``.
         set: the set that they are of; None of nobody's.
         consensus: how they came together.
+        given: each person's newest answers.
     """
 
     gold: Mapping[str, str] = field(default_factory=dict)
     set: GoldSet | None = None
     consensus: Consensus | None = None
+    given: Sequence[Given] = field(default=(), repr=False)
 
     def __bool__(self) -> bool:
         return bool(self.gold)
@@ -56,5 +58,6 @@ def read_people(output: Store, config: GoldConfig) -> People:
     if config.set is None:
         return NOBODY
     gold = read_set(output, config.set)
-    found = consensus_of(read_answers(output, config.set), gold.adjudicators)
-    return People(found.gold, gold, found)
+    given = read_answers(output, config.set)
+    found = consensus_of(given, gold.adjudicators)
+    return People(found.gold, gold, found, given)

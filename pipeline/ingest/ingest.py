@@ -208,7 +208,7 @@ def check_report(config: IngestConfig, report: IngestReport) -> None:
 def _pairs(config: IngestConfig, source: OpenSource) -> Iterator[pa.Table]:
     """The source's rows as pairs, numbered if that is asked for, up to the limit."""
     start, mapping = 0, config.mapping()
-    prefix = config.shard_name() if mapping.makes_ids else None
+    prefix = config.shard_name() if mapping.makes_ids(source.schema) else None
     prefix = prefix if config.row_ids is None else config.row_ids
     for table in source.tables():
         if config.limit is not None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from pipeline.judging.votes import LETTERS
+from pipeline.pairs.contract_checks import empty_candidate
 from pipeline.pairs.ranked_sets import RankedPair
 
 Expansion = Literal["all", "adjacent", "best-against-rest"]
@@ -37,7 +38,8 @@ def as_pairs(pairs: pa.Table, how: Expansion) -> pa.Table:
 def _expanded(row: Row, how: Expansion) -> Iterator[Row]:
     candidates, scores = row["candidates"] or [], row["gold_scores"]
     ranked = None not in candidates and (len(candidates) > 2 or (len(candidates) == 2 and scores))
-    if row["defect"] is not None or not ranked:
+    # An empty candidate costs the pairs that it is in, unless their gold is known.
+    if row["defect"] not in (None, empty_candidate(candidates)) or not ranked:
         yield row
         return
     if scores is None and how != "all":
@@ -51,13 +53,16 @@ def _expanded(row: Row, how: Expansion) -> Iterator[Row]:
     all_letters = "".join(LETTERS[n] for n in sorted({n for pair in chosen for n in pair}))
     for first, second in chosen:
         letters = LETTERS[first] + LETTERS[second]
+        both = [candidates[first], candidates[second]]
+        gold = _gold(scores and scores[first], scores and scores[second])
         place = RankedPair(row["pair_id"], letters, all_letters)
         yield row | {
             "pair_id": f"{row['pair_id']}:{letters}",
-            "candidates": [candidates[first], candidates[second]],
-            "gold": _gold(scores and scores[first], scores and scores[second]),
+            "candidates": both,
+            "gold": gold,
             "gold_scores": None,
             "metadata": [*(row["metadata"] or ()), *place.entries()],
+            "defect": None if gold else empty_candidate(both),
         }
 
 

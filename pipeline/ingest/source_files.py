@@ -21,6 +21,7 @@ from pydantic import Field
 from pipeline.ingest.text_files import CODECS, csv_tables, decompressed, json_tables
 from pipeline.pairs.input_files import PARQUET, list_files, open_files
 from pipeline.pairs.isolated_reading import file_tables, outline_of
+from pipeline.pairs.shard_columns import ShardColumns
 from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.store.object_store import Entry, Store
@@ -129,13 +130,15 @@ def open_source(config: SourceConfig) -> OpenSource:
     if is_hub_id(config.path) or config.path == "imagefolder":
         return _open_set(config)
     kind, files = _files(config)
-    schemas: dict[str, pa.Schema] = {}
+    opened: dict[str, ShardColumns] = {}
     for store, entry in files:
         try:
-            schemas[store.path(entry.key)] = _schema(kind, store, entry, config.keyed)
+            stored = _schema(kind, store, entry, config.keyed)
+            opened[store.path(entry.key)] = ShardColumns(entry.key, stored)
         except (*_ERRORS, InputError) as error:
             where = "" if isinstance(error, InputError) else f"{store.shown(entry.key)}: "
             raise InputError(f"{config.path}: cannot be opened: {where}{error}") from error
+    schemas = {path: columns.schema for path, columns in opened.items()}
     columns = {column.name: column for s in reversed(schemas.values()) for column in s}
     order = dict.fromkeys(name for schema in schemas.values() for name in schema.names)
     absent = {name: [path for path, s in schemas.items() if name not in s.names] for name in order}
@@ -145,7 +148,7 @@ def open_source(config: SourceConfig) -> OpenSource:
     def read() -> Iterator[pa.Table]:
         for store, entry in files:
             for table in _tables(kind, store, entry, config.keyed):
-                yield _completed(table, schema)
+                yield _completed(opened[store.path(entry.key)].whole(table), schema)
 
     return OpenSource(config.path, schema, read, absent={n: p for n, p in absent.items() if p})
 

@@ -98,8 +98,10 @@ def check_question(row: Mapping[str, Any]) -> None:
     if not messages:
         raise _bad("there is no question: messages hold nothing")
     for message in messages:
-        if message is None or message["role"] not in ROLES or not message["content"]:
-            raise _bad(f"message {message!r}: expected a role of {', '.join(ROLES)} and content")
+        if message is None or message["role"] not in ROLES:
+            raise _bad(f"message {message!r}: expected a role of {', '.join(ROLES)}")
+        if message["role"] == "user" and not message["content"]:
+            raise _bad("a message by the user is empty")
     if messages[-1]["role"] != "user":
         raise _bad(f"the conversation ends with {messages[-1]['role']}, expected user")
     text = text_of(messages[0]["content"])
@@ -112,20 +114,27 @@ def question_of(
 ) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
     """The question as the judge reads it: the media that it begins with, and what follows.
 
-    A conversation has its roles named; media that its user begins with stand before all of it.
+    A conversation has its roles named; media that its user begins with stand before all of it. A
+    system message without content says nothing, and is left out.
 
     Args:
         row: one that ``check_question`` passes.
         asked: the contents of its messages, with their media.
     """
-    first = opening(row["messages"])
+    turns = [
+        (message, content)
+        for message, content in zip(row["messages"], asked, strict=True)
+        if content or message["role"] != "system"
+    ]
+    messages, asked = [each for each, _ in turns], [content for _, content in turns]
+    first = opening(messages)
     opened = asked[first]
     count = next((n for n, (kind, _) in enumerate(opened) if kind == "text"), len(opened))
     context, rest = opened[:count], opened[count:]
     if len(asked) == 1:
         return tuple(context), tuple(rest)
     pieces: list[Piece] = []
-    for number, message in enumerate(row["messages"]):
+    for number, message in enumerate(messages):
         pieces.append(("text", "\n\n" * bool(number) + f"{message['role'].capitalize()}: "))
         pieces += rest if number == first else asked[number]
     return tuple(context), tuple(pieces)

@@ -109,7 +109,7 @@ def _flow(tasks: Sequence[ShardTask], spec: RunSpec, take: Take | None) -> ray.d
     _configure(DataContext.get_current(), workers)
     blocks = [pa.table({"task": pa.array([pickle.dumps(task)], pa.binary())}) for task in tasks]
     nodes = nodes_of_cluster()
-    in_flight = units_in_flight(tasks, spec.config, nodes)
+    in_flight = units_in_flight(tasks, spec.config, nodes, spec.share)
     pool = ActorPoolStrategy(
         min_size=workers.min,
         max_size=workers.max,

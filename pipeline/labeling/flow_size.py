@@ -56,7 +56,7 @@ class InFlight:
 
 
 def units_in_flight(
-    tasks: Sequence[ShardTask], config: LabelConfig, nodes: Sequence[Node]
+    tasks: Sequence[ShardTask], config: LabelConfig, nodes: Sequence[Node], share: float = 1.0
 ) -> InFlight:
     """How many units a worker has: ``engine.units_in_flight``, or what fills its engine.
 
@@ -69,19 +69,21 @@ def units_in_flight(
         tasks: the shards to read.
         config: of the job.
         nodes: those of the cluster that are up.
+        share: of the rows, about how many the judge is asked about.
     """
     units = [unit for task in tasks for unit in task.units]
-    replies = config.judge.declared_format.requests_at_once * sum(unit.rows for unit in units)
+    asked = share * sum(unit.rows for unit in units)
+    replies = config.judge.declared_format.requests_at_once * asked
     # Units that fill all of its slots.
     filling = config.engine.max_num_seqs * len(units) / max(replies, 1)
-    share = math.ceil(max(len(units) / _workers(config, nodes), filling))
+    fair = math.ceil(max(len(units) / _workers(config, nodes), filling))
     judged = config.engine.units_in_flight
     if not judged:
         size = min(config.input.unit_bytes, _bytes_of_unit(tasks))
         room = int(_store_of_worker(config, nodes) * _JUDGE_SHARE / max(size, 1))
         wanted = min(1 + math.ceil(_LONGEST * filling), room, _MOST_UNITS)
-        judged = min(max(_LEAST_UNITS, wanted), share)
-    return InFlight(judged, max(judged, min(judged + 1, share)))
+        judged = min(max(_LEAST_UNITS, wanted), fair)
+    return InFlight(judged, max(judged, min(judged + 1, fair)))
 
 
 def _bytes_of_unit(tasks: Sequence[ShardTask]) -> float:

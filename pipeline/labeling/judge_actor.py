@@ -20,6 +20,7 @@ from pipeline.engines.engine import Engine, Scorer
 from pipeline.engines.engine_registry import start_engine, start_scorer
 from pipeline.labeling.attempts import Starts
 from pipeline.labeling.label_config import LabelConfig
+from pipeline.labeling.open_rows import OpenRows
 from pipeline.labeling.pair_judge import Judge
 from pipeline.labeling.prometheus_metrics import ENGINE_START_SECONDS
 from pipeline.labeling.ray_nodes import threads_for_media
@@ -62,6 +63,9 @@ class RunSpec:
         budget: what all of them may spend.
         retries: committed rows that are quarantined for one of these reasons are re-judged.
         rerender: narrow kinds; see ``pipeline.labeling.reopening``.
+        open_rows: which rows a tier of a cascade is asked about; None for all.
+        share: of its rows, about how many are asked about.
+        seeds_by_id: whether a vote's seed follows from the pair's id, in place of its content.
     """
 
     config: LabelConfig = field(repr=False)  # Ray Data logs what its operators are made with
@@ -75,6 +79,9 @@ class RunSpec:
     epoch: int = 0
     budget: RunBudget = NO_LIMITS
     rerender: frozenset[str] = frozenset()
+    open_rows: OpenRows | None = None
+    share: float = 1.0
+    seeds_by_id: bool = False
 
     @property
     def corpora(self) -> list[Corpus]:
@@ -118,11 +125,21 @@ class JudgeActor:
         how = config.engine.model_copy(update={"decode_threads": threads})
         media = _media(own, config)
         purse = Purse(take, spec.budget.token_price)
-        judge = Judge(self._engine, config.judge, how, media, labeler, self._activity, purse)
+        judge = Judge(
+            self._engine, config.judge, how, media, labeler, self._activity, purse, spec.seeds_by_id
+        )
         ids = (spec.judge_id, spec.run_id, workers.max_deaths)
         lent: dict[str, Any] = {"forgotten": Forgotten.read(output), "epoch": spec.epoch}
         lent["fence"] = functools.partial(check_writer, output, spec.epoch)
-        runner = UnitRunner(judge, output, *ids, spec.retries, rerender=spec.rerender, **lent)
+        runner = UnitRunner(
+            judge,
+            output,
+            *ids,
+            spec.retries,
+            rerender=spec.rerender,
+            open_rows=spec.open_rows,
+            **lent,
+        )
         self._runners = [runner]
         for corpus in others:
             other, store = judge.with_media(_media(corpus, config)), Store(corpus.output_uri)

@@ -18,6 +18,12 @@ from pipeline.pairs.input_config import InputConfig
 from pipeline.runtime.config_file import Frozen
 from pipeline.store.lease import TTL_S
 
+# Settings of workers that concern the cluster and the end of a job, whichever judge runs.
+_OF_THE_JOB = {
+    *("local_cpus", "local_object_store_mb", "local_metrics_port"),
+    *("cluster_without_token", "stop_seconds"),
+}
+
 
 class WorkersConfig(Frozen):
     """The pool of judge actors, and the size of a private Ray on a single machine."""
@@ -72,21 +78,13 @@ class QuarantineConfig(Frozen):
     """Most shards that cannot be read."""
 
 
-class LabelConfig(Frozen):
-    """The whole configuration of ``pairmill label``."""
+class TierConfig(Frozen):
+    """A judge, how its votes are counted, and what it runs on."""
 
     judge: JudgeConfig = JudgeConfig()
     policy: PolicyConfig = PolicyConfig()
     engine: EngineConfig = EngineConfig()
-    input: InputConfig = InputConfig()
     workers: WorkersConfig = WorkersConfig()
-    quarantine: QuarantineConfig = QuarantineConfig()
-    progress_seconds: float = Field(default=10, gt=0)
-    """Seconds between two reports of progress where there is no live bar."""
-    lease_s: float = Field(default=TTL_S, gt=0)
-    """Whatever writes to an output holds its lease. A run that has not renewed it for so many
-    seconds counts as dead, so that another may write.
-    """
 
     @model_validator(mode="before")
     @classmethod
@@ -110,3 +108,50 @@ class LabelConfig(Frozen):
                 f"got {self.workers.gpus:g}"
             )
         return self
+
+
+class LabelConfig(TierConfig):
+    """The whole configuration of ``pairmill label``."""
+
+    cascade: tuple[TierConfig, ...] = ()
+    """Judges that are asked before ``judge``, in order of cost, each with sections ``judge``,
+    ``policy``, ``engine`` and ``workers``. What the policy of one labels or calls a tie is not
+    asked of those behind it. ``judge`` above is the last: it is asked what all others leave open.
+    """
+    input: InputConfig = InputConfig()
+    quarantine: QuarantineConfig = QuarantineConfig()
+    progress_seconds: float = Field(default=10, gt=0)
+    """Seconds between two reports of progress where there is no live bar."""
+    lease_s: float = Field(default=TTL_S, gt=0)
+    """Whatever writes to an output holds its lease. A run that has not renewed it for so many
+    seconds counts as dead, so that another may write.
+    """
+
+    @model_validator(mode="after")
+    def _one_cluster(self) -> Self:
+        """All tiers run on one Ray, and end together: ``workers`` above says how."""
+        for number, tier in enumerate(self.cascade, 1):
+            if stray := sorted(_OF_THE_JOB & tier.workers.model_fields_set):
+                raise ValueError(
+                    f"cascade, judge {number}: workers.{stray[0]} is of the whole job: set it "
+                    "under workers, beside cascade"
+                )
+        return self
+
+    @property
+    def tiers(self) -> tuple[Self, ...]:
+        """Each judge's run as a configuration without a cascade, in order of cost."""
+        shared = {name: getattr(self.workers, name) for name in _OF_THE_JOB}
+        alone = self.model_copy(update={"cascade": ()})
+        before = (
+            alone.model_copy(
+                update={
+                    "judge": tier.judge,
+                    "policy": tier.policy,
+                    "engine": tier.engine,
+                    "workers": tier.workers.model_copy(update=shared),
+                }
+            )
+            for tier in self.cascade
+        )
+        return (*before, alone)

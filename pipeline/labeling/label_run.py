@@ -13,15 +13,16 @@ from typing import Any
 from pipeline.aggregation.calibration_cards import read_calibration
 from pipeline.aggregation.reachable import check_reachable
 from pipeline.engines.engine_registry import check_engine
-from pipeline.judging.judge_cards import write_card
+from pipeline.judging.judge_cards import KnownJudge, write_card
 from pipeline.labeling.attempts import Starts
 from pipeline.labeling.canaries import Canaries, plan_canaries
 from pipeline.labeling.canary_config import CanaryConfig
 from pipeline.labeling.committed_shards import CommittedShard
 from pipeline.labeling.dataflow import judge_shards, plan_shards_by_tasks
 from pipeline.labeling.judge_actor import RunSpec
-from pipeline.labeling.known_judge import known_judge
+from pipeline.labeling.known_judge import Config, known_judge
 from pipeline.labeling.label_config import LabelConfig
+from pipeline.labeling.open_rows import OpenRows
 from pipeline.labeling.plan import Plan, plan_shards
 from pipeline.labeling.progress import RunProgress
 from pipeline.labeling.published_shards import ReadPublished, nothing_published
@@ -47,7 +48,7 @@ from pipeline.runtime.stop import Stop
 from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
 from pipeline.store.writer_lease import writer_lease
-from schemas.labels import Reason, Status
+from schemas.labels import NOT_ASKED, Reason, Status
 
 _MANY_SHARDS = 256  # from here on, Ray tasks read their footers in place of threads
 
@@ -61,6 +62,9 @@ class Run:
         index: the judge's labels as they were before; None of a dry run.
         epoch: of the lease under which it writes.
         card: the judge card; ``card["judge_id"]`` is the judge's fingerprint.
+        checked: the asking that each part was looked into by.
+        tier: which one of a cascade it is.
+        share: of its rows, about how many its judge is asked about.
     """
 
     reopening: Reopening
@@ -73,6 +77,10 @@ class Run:
     output: Store
     canaries: Canaries | None
     budget: RunBudget
+    seeds_by_id: bool = False
+    checked: Mapping[str, str] = field(default_factory=dict)
+    tier: Tier | None = None
+    share: float = 1.0
 
     @property
     def run_id(self) -> str:
@@ -96,6 +104,7 @@ class RunResult:
         canaries: counts over its canaries.
         shards: the keys of all shards that it planned, by path.
         plan: the plan in numbers.
+        budget: what it was given, with what it has spent of it.
     """
 
     judge_id: str
@@ -104,6 +113,31 @@ class RunResult:
     canaries: RowCounts
     shards: Mapping[str, str]
     plan: Mapping[str, int] = field(default_factory=dict)
+    budget: RunBudget = NO_LIMITS
+
+
+@dataclass(frozen=True)
+class Tier:
+    """Which judge of a cascade a run is of.
+
+    Attributes:
+        number: from 1.
+        count: of all judges.
+        known: the judge, which the configuration is pinned to.
+        open_rows: which rows it is asked about.
+        shards: the keys of those that the judges before have judged, by path; None of the first.
+    """
+
+    number: int
+    count: int
+    known: KnownJudge
+    open_rows: OpenRows | None = None
+    shards: Mapping[str, str] | None = None
+
+    @property
+    def last(self) -> bool:
+        """Whether it is asked about all that is open."""
+        return self.number == self.count
 
 
 def label(
@@ -123,8 +157,10 @@ def label(
     lease: Lease | None = None,
     sample: Sample | None = None,
     budget: RunBudget = NO_LIMITS,
+    tier: Tier | None = None,
+    seeds_by_id: bool = False,
 ) -> RunResult:
-    """Labels every pair under ``input_uri`` that this judge has not labelled yet.
+    """Labels every pair under ``input_uri`` that the judge of a configuration has not labelled yet.
 
     Args:
         config: the job's configuration.
@@ -143,6 +179,9 @@ def label(
         lease: of the output, if the caller holds it; otherwise this takes it, except to only plan.
         sample: the pairs that alone are judged; all by default.
         budget: what the run may spend.
+        tier: of a run that is one of a cascade's (``pipeline.labeling.cascade_run``).
+        seeds_by_id: whether pairs of the same id are sampled by the same seeds, in place of pairs
+            of the same content: for copies of a pair that are compared with each other.
 
     Returns:
         Counts over the rows judged by this run, and how long judging took.
@@ -155,10 +194,11 @@ def label(
         PairmillError: with the exit code of the job (see ``pipeline.runtime.errors``).
     """
     stop = stop or Stop()
-    with phase(reporter, "identifying the model", announce=False):
-        check_engine(config.judge, config.engine)
-        output = Store(output_uri)
-        config, known = known_judge(config, output, reporter.note)
+    output = Store(output_uri)
+    if tier is None:
+        config, known = identified(config, output, reporter)
+    else:
+        known = tier.known
     calibrated = read_calibration(output, known.judge_id) is not None
     check_reachable(config.judge, config.policy, calibrated=calibrated)
     with ExitStack() as session:
@@ -179,17 +219,23 @@ def label(
         with step("plan") as detail:
             index = None if dry_run else update_index(output, judge_id, reporter.note)
             parts = None if index is None else [key for key, _ in index.part_keys()]
-            unsettled = unsettled_parts(output, judge_id, again.asking, index)
+            open_rows = tier.open_rows if tier else None
+            unsettled = unsettled_parts(output, judge_id, again.asking, index, open_rows)
             how = (config.input, config.judge, judge_id, spread, again, unsettled, read_published)
             source, prefix = open_input(input_uri)
-            plan = plan_shards(source, prefix, output, *how, parts=parts)
+            shards = tier.shards if tier else None
+            of_tier = (None, parts, open_rows, shards)
+            plan = plan_shards(source, prefix, output, *how, *of_tier)
             plan = sample.of(plan) if sample else plan
+            share = open_rows.share(plan.tasks) if open_rows and not dry_run else 1.0
             of_run = (config, output, again.run_id, judge_id, reporter)
             canaries = plan_canaries(canary, *of_run) if plan.units else None
             epoch = lease.epoch if lease else 0
-            about = (plan, config, source.uri, output, canaries, budget)
-            run = Run(again, index, epoch, known.card, *about)
+            about = (plan, config, source.uri, output, canaries, budget, seeds_by_id)
+            checked = {key: unsettled.get(key, again.asking) for key in plan.settled}
+            run = Run(again, index, epoch, known.card, *about, checked, tier, share)
             detail.update({"judge_id": judge_id, **plan.summary(), "canaries": run.canary_rows})
+            detail.update(_place(run) | ({"share_asked": round(share, 4)} if open_rows else {}))
             shown = {"judge_id": judge_id[:16], "judge": known.found}
             reporter.event("plan", {**detail, **shown})
             for shard in plan.bad_shards:
@@ -216,6 +262,17 @@ def label(
             return _execute(run, reporter, detail, stop)
 
 
+def identified(config: Config, output: Store, reporter: Reporter) -> tuple[Config, KnownJudge]:
+    """The judge of a configuration, pinned to the weights that will run (``known_judge``).
+
+    Raises:
+        PairmillError: as ``known_judge`` does, and where the engine cannot run it.
+    """
+    with phase(reporter, "identifying the model", announce=False):
+        check_engine(config.judge, config.engine)
+        return known_judge(config, output, reporter.note)
+
+
 def _execute(run: Run, reporter: Reporter, detail: dict[str, Any], stop: Stop) -> RunResult:
     began = time.monotonic()
     progress = RunProgress(reporter, run.run_id, run.plan.rows_to_do, run.config.progress_seconds)
@@ -237,13 +294,14 @@ def _execute(run: Run, reporter: Reporter, detail: dict[str, Any], stop: Stop) -
         )
     check_coverage(run.plan, run.output, run.card["judge_id"])
     if run.index is not None and run.plan.settled:
-        mark_asked(run.index, run.output, run.plan.settled, run.reopening.asking)
+        mark_asked(run.index, run.output, run.checked)
     record = _record(run, "done", counts, canaries, seconds, rates)
     _store(run, record, reporter, detail)
     check_quarantine(run.output, record, run.config.quarantine)
     judging_s = rates["judging_s"]
     of_plan = (run.plan.versions, run.plan.summary())
-    return RunResult(run.card["judge_id"], counts, judging_s, canaries, *of_plan)
+    spent = _spent(run.budget, counts, canaries, seconds)
+    return RunResult(run.card["judge_id"], counts, judging_s, canaries, *of_plan, spent)
 
 
 def _judge(run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop) -> None:
@@ -261,6 +319,9 @@ def _judge(run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop) -> 
         run.epoch,
         run.budget,
         run.reopening.rerender,
+        run.tier.open_rows if run.tier else None,
+        run.share,
+        run.seeds_by_id,
     )
     tasks = run.canaries.among(run.plan) if run.canaries else run.plan.tasks
     starts = Starts(run.output, judge_id, run.run_id)
@@ -280,7 +341,10 @@ def _judge(run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop) -> 
 def _store(run: Run, record: dict[str, Any], reporter: Reporter, detail: dict[str, Any]) -> None:
     """Stores and reports a run's record."""
     data = json.dumps(record, indent=2, sort_keys=True).encode()
-    run.output.put(f"runs/{run.run_id}/run.json", data)
+    folder = f"runs/{run.run_id}"
+    if run.tier and not run.tier.last:  # the last one's is that of the run
+        folder = f"{folder}/tier-{run.tier.number}"
+    run.output.put(f"{folder}/run.json", data)
     detail.update({name: record[name] for name in ("pairs", *Status, "reused", "judging_s")})
     reporter.event(record["state"], {k: v for k, v in record.items() if k not in ("plan", "state")})
 
@@ -317,4 +381,24 @@ def _record(
         "canary_judgments": canaries.judgments,
         "unreadable_shards": {shard.entry.key: shard.defect for shard in run.plan.bad_shards},
         "plan": run.plan.summary(),
+        **_place(run, counts),
     }
+
+
+def _place(run: Run, counts: RowCounts | None = None) -> dict[str, int]:
+    """Which tier of a cascade a run is; of its rows, how many it was not asked about."""
+    if run.tier is None:
+        return {}
+    place = {"tier": run.tier.number, "tiers": run.tier.count}
+    return place if counts is None else place | {NOT_ASKED: counts.statuses[NOT_ASKED]}
+
+
+def _spent(budget: RunBudget, counts: RowCounts, canaries: RowCounts, seconds: float) -> RunBudget:
+    """The budget with what a run has spent, canaries included."""
+    both = (counts, canaries)
+    tokens = (
+        sum(each.prompt_tokens for each in both),
+        sum(each.cached_tokens for each in both),
+        sum(each.output_tokens for each in both),
+    )
+    return budget.after(sum(each.judgments for each in both), seconds, tokens)

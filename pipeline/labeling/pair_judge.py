@@ -38,7 +38,7 @@ from pipeline.parts.forgotten import forgotten_row
 from pipeline.parts.part_files import row_revision
 from pipeline.parts.units import Unit
 from pipeline.runtime.errors import EngineDeadError, RowRejected
-from schemas.labels import BY_GOLD, Reason, Status
+from schemas.labels import BY_GOLD, NOT_ASKED, Reason, Status
 
 Result = TypeVar("Result")
 # Requests in flight to replies that the engine generates at once: some must always wait for it.
@@ -65,6 +65,7 @@ class Judge:
         labeler: Labeler | None = None,
         activity: Activity | None = None,
         purse: Purse | None = None,
+        seeds_by_id: bool = False,
     ) -> None:
         """Binds a judge to a started engine.
 
@@ -76,10 +77,11 @@ class Judge:
             labeler: makes labels of votes; by default under the default policy.
             activity: receives what starts and ends; by default, one that records nothing.
             purse: what votes are taken from; by default there are any number.
+            seeds_by_id: whether seeds follow from a pair's id, in place of its content.
         """
         self.activity = activity or Activity()
         self._judge, self._how = judge, how
-        self._purse = purse or Purse()
+        self._purse, self._seeds_by_id = purse or Purse(), seeds_by_id
         self._labeler = labeler or Labeler.of(judge)
         threads = how.decode_threads or os.cpu_count() or 1
         seconds, memory = how.decode_seconds, how.decode_bytes
@@ -174,6 +176,8 @@ class Judge:
         forgotten = {"epoch": 0, "revision": 1, **where, "judged_at": now}
         if earlier.forgotten.knows(pair["pair_id"], None):
             return forgotten_row(forgotten)
+        if where["row"] in earlier.settled and pair["gold"] is None:
+            return await self._in_thread(self._not_asked, pair, where, earlier)
         try:
             row = await self._in_thread(self._prompting.identify, pair)
             pair_hash = row.pair_hash
@@ -190,6 +194,8 @@ class Judge:
                 return self._reused(before, pair, where)
             votes = going_on or []
             prepared = await self._in_thread(self._prompting.prepare, row)
+            if self._seeds_by_id:
+                prepared = replace(prepared, seeded_by=str(pair["pair_id"]))
             kinds = prepared.kinds
             if before and before["pair_hash"] not in (None, pair_hash):
                 kinds |= {"text.placeholder"}  # which earlier versions read as mere text
@@ -252,6 +258,18 @@ class Judge:
         decision = self._labeler.decide(votes_of(label), row["rubric"])
         return row | decision.as_row() | {"policy_id": self.policy_id}
 
+    def _not_asked(
+        self, pair: Mapping[str, Any], where: Mapping[str, Any], earlier: EarlierLabels
+    ) -> dict[str, Any]:
+        """The row of a pair that a judge before this one has settled; votes of this one stay."""
+        if label := earlier.votes_there(where["row"]):
+            return self._reused(label, pair, where)
+        settled = earlier.settled[where["row"]]
+        none = Decision(status=Status.ABSTAINED)
+        where = {**where, "cluster": settled.cluster, "revision": 0}
+        row = label_row(pair, where, settled.pair_hash, none, [], self.policy_id)
+        return row | {"status": NOT_ASKED, "decided_by": settled.decided_by}
+
     async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
         with self.activity.stage("decode"):
             return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
@@ -260,7 +278,7 @@ class Judge:
         if self._scores is not None:
             return await self._scores.ask(prepared.pair_hash, prepared.prompts)
         sampling = self._judge.sampling
-        seed = vote_seed(prepared.pair_hash, number)
+        seed = vote_seed(prepared.seeded_by or prepared.pair_hash, number)
         temperature = sampling.temperature
         if temperature == 0 and number - superseded >= len(self._format.orders(len(order), 0, "")):
             temperature = sampling.retry_temperature

@@ -6,12 +6,13 @@ change.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.labeling.committed_shards import CommittedShard, committed_shards
+from pipeline.labeling.open_rows import OpenRows
 from pipeline.labeling.prompt_estimate import estimate_prompt_tokens
 from pipeline.labeling.published_shards import (
     Kind,
@@ -26,7 +27,7 @@ from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.known_layouts import AUTO
 from pipeline.pairs.layout_proposal import proposal_for_shard
 from pipeline.pairs.shards import list_shards
-from pipeline.runtime.errors import ConfigError, InputError
+from pipeline.runtime.errors import ConfigError, InputError, ShardChangedError
 from pipeline.runtime.fault_blocks import fault_blocks
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
@@ -128,11 +129,14 @@ class Plan:
                 for kind, some in kinds.items()
             },
             "pairs_of_deleted_shards": rows,
+            "pairs_again": sum(sum(shard.again.values()) for shard in self.shards),
+            "pairs_of_revised_parts": sum(shard.revised for shard in self.shards),
             "pairs_to_retry": sum(shard.again.get("retried", 0) for shard in self.shards),
             "pairs_undecided": sum(shard.again.get("undecided", 0) for shard in self.shards),
             "pairs_shown_otherwise": sum(
                 shard.again.get("shown_otherwise", 0) for shard in self.shards
             ),
+            "pairs_opened": sum(shard.again.get("opened", 0) for shard in self.shards),
             "pairs_looked_at": sum(shard.again.get("looked_at", 0) for shard in self.shards),
             "parts_doubled": len(self.doubled),
             "judgments_at_least": least * self.rows_to_do,
@@ -150,10 +154,12 @@ def plan_shards(
     judge_id: str,
     spread: Spread = map_threads,
     reopening: Reopening | None = None,
-    unsettled: Collection[str] = (),
+    unsettled: Mapping[str, str] | None = None,
     read_published: ReadPublished = nothing_published,
     hashes: Store | None = None,
     parts: Collection[str] | None = None,
+    open_rows: OpenRows | None = None,
+    wanted: Mapping[str, str] | None = None,
 ) -> Plan:
     """Plans a run.
 
@@ -165,18 +171,24 @@ def plan_shards(
         judge_id: the judge's fingerprint.
         spread: plans many shards at once, in order; for very many, by Ray tasks.
         reopening: which judged rows are asked about again; none by default.
-        unsettled: keys of the parts that may have rows to be asked about again; all where rows
-            in quarantine are retried.
+        unsettled: the parts that may have rows to be asked about again, as ``unsettled_parts``
+            has them; all where rows in quarantine are retried.
         read_published: reads the shards of the live snapshot.
         hashes: keeps the hashes of local files; the output by default.
         parts: keys of all parts of the judge, where they are known; by default they are listed.
+        open_rows: which rows a tier of a cascade is asked about; all by default.
+        wanted: keys of the shards to plan, by path: those that the tiers before have judged; all
+            by default.
 
     Raises:
+        ShardChangedError: one of those wanted was rewritten since.
         InputError: no shard was found, or none fits the mapping (all are listed).
         StorageError: the input or the output cannot be reached.
     """
     check_apart(source, prefix, output)
     entries = list_shards(source, prefix)
+    if wanted is not None:
+        entries = [entry for entry in entries if entry.key in wanted]
     if config.layout == AUTO:
         raise ConfigError(proposal_for_shard(source, entries[0]))
     published = read_published(output)
@@ -184,7 +196,10 @@ def plan_shards(
     rest: list[CommittedShard] = []
     rule = reopening or Reopening(judge, "")
     contents = ContentKeys(source, hashes or output)
+    unsettled = unsettled or {}
     for shard in committed_shards(contents, output, judge_id, entries, parts):
+        if wanted is not None and wanted[shard.entry.key] != shard.key:
+            raise ShardChangedError(source.path(shard.entry.key))
         every = bool(rule.reasons or rule.rerender)
         again = [p for p in shard.parts.parts if every or p.key in unsettled]
         # The footer of a published shard that is still the same (its key is made of path, size and
@@ -199,7 +214,7 @@ def plan_shards(
         else:
             former = published.former(shard, judge_id)
             rest.append(replace(shard, former=former, unsettled=tuple(again)))
-    for plan_ in spread(ShardPlanner(source, output, config, judge_id, rule), rest):
+    for plan_ in spread(ShardPlanner(source, output, config, judge_id, rule, open_rows), rest):
         planned[plan_.entry.key] = plan_
     shards = tuple(planned[entry.key] for entry in entries)
     misfits = [shard for shard in shards if shard.misfit]

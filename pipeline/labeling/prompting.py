@@ -68,6 +68,7 @@ class Prepared:
         answers: for each candidate, its decoded media and texts.
         prompts: laid out so far, by order; those of the first round always are.
         rubric: the row's own; None of a row that is asked by the judge's.
+        seeded_by: what the seeds of its votes follow from; by default the hash.
     """
 
     pair_hash: str
@@ -76,6 +77,7 @@ class Prepared:
     answers: tuple[tuple[ChatPart, ...], ...]
     prompts: dict[str, Rendered] = field(default_factory=dict)
     rubric: RubricConfig | None = None
+    seeded_by: str = ""
 
     @property
     def kinds(self) -> frozenset[str]:

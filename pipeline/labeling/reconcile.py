@@ -14,7 +14,7 @@ from pipeline.parts.units import subtract
 from pipeline.runtime.errors import QuarantineError, ReconcileError
 from pipeline.runtime.fault_blocks import fault_blocks
 from pipeline.store.object_store import Store
-from schemas.labels import Reason
+from schemas.labels import NOT_ASKED, Reason
 
 _THREADS = 16
 
@@ -71,7 +71,8 @@ def check_quarantine(output: Store, record: Mapping[str, Any], limits: Quarantin
         )
     if record["pairs"] == 0:
         record = _newest_that_judged(output, record) or record
-    pairs, reasons = record["pairs"], dict(record["quarantined_by_reason"])
+    pairs = record["pairs"] - record.get(NOT_ASKED, 0)
+    reasons = dict(record["quarantined_by_reason"])
     quarantined = record["quarantined"] - reasons.pop(Reason.FORGOTTEN, 0)  # as was asked for
     if quarantined > limits.max_fraction * pairs:
         listed = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))

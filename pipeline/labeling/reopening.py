@@ -3,14 +3,16 @@
 A row is reopened where its votes no longer suffice (a larger budget or a stricter stop rule),
 where what its votes were shown is shown otherwise by now (``pipeline.judging.renderings``), and
 where it is quarantined and its reason is to be retried. All its votes stay; in the last two cases
-they count no more. A row that may have what a run is told to render anew is looked at first.
+they count no more. A row that may have what a run is told to render anew is looked at first. In a
+cascade, a row that was not asked is opened where the judges before leave it open by now, and one
+that they settle is not asked again.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -24,9 +26,9 @@ from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.renderings import NARROW, concerns, concerns_kinds, may_have, unstated
 from pipeline.judging.votes import Vote, standing
 from pipeline.runtime.errors import InputError
-from schemas.labels import Reason
+from schemas.labels import NOT_ASKED, Reason
 
-Why = Literal["retried", "shown_otherwise", "looked_at", "undecided"]
+Why = Literal["retried", "shown_otherwise", "looked_at", "undecided", "opened"]
 COLUMNS = ("row", "pair_hash", "status", "reason", "run_id", "rubric", "shown_kinds", "votes")
 
 
@@ -58,6 +60,8 @@ class Reopening:
         Args:
             label: ``COLUMNS`` of labels v2.
         """
+        if label["status"] == NOT_ASKED:
+            return "opened"
         if label["reason"] in self.reasons and label["run_id"] != self.run_id:
             return "retried"
         votes = standing(votes_of(label))
@@ -104,13 +108,14 @@ class Reopening:
         """
         return self.why(label) == "looked_at" and self.rerender.isdisjoint(kinds)
 
-    def pending(self, part: pa.Table) -> Counter[Why]:
+    def pending(self, part: pa.Table, settled: Container[int] = ()) -> Counter[Why]:
         """How many rows of a part are asked about again, by why.
 
         Args:
             part: its ``COLUMNS``.
+            settled: rows that this judge of a cascade is not asked about.
         """
-        rows = part.select(COLUMNS).to_pylist()
+        rows = (row for row in part.select(COLUMNS).to_pylist() if row["row"] not in settled)
         return Counter(why for row in rows if (why := self.why(row)))
 
 

@@ -7,7 +7,7 @@ import math
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import Field
 
@@ -42,12 +42,27 @@ class RunBudget:
         usd: dollars; None for any number.
         usd_per_hour: what the run's GPUs cost, if that is known.
         token_price: what the tokens of a judge at a server cost, if that is known.
+        spent_judgments, spent_usd: what judges before have spent of it.
     """
 
     judgments: int | None = None
     usd: float | None = None
     usd_per_hour: float | None = None
     token_price: TokenPrice | None = None
+    spent_judgments: int = 0
+    spent_usd: float = 0.0
+
+    def after(self, judgments: int, seconds: float, tokens: tuple[int, int, int]) -> RunBudget:
+        """What is left of it for the next judge.
+
+        Args:
+            judgments: that were made.
+            seconds: from the start of the engines.
+            tokens: of prompts, of these cached, and of replies.
+        """
+        usd = (self.usd_per_hour or 0.0) * seconds / 3_600 + (self.tokens_usd(*tokens) or 0.0)
+        spent = (self.spent_judgments + judgments, self.spent_usd + usd)
+        return replace(self, spent_judgments=spent[0], spent_usd=spent[1])
 
     @property
     def counted(self) -> bool:
@@ -64,7 +79,8 @@ class RunBudget:
         if self.usd is None or not self.usd_per_hour:
             yield
             return
-        timer = threading.Timer(3_600 * self.usd / self.usd_per_hour, self.end, (stop,))
+        left = max(0.0, self.usd - self.spent_usd)
+        timer = threading.Timer(3_600 * left / self.usd_per_hour, self.end, (stop,))
         timer.daemon = True
         timer.start()
         try:
@@ -105,8 +121,9 @@ class Spending:
 
     def __init__(self, budget: RunBudget) -> None:
         """Begins with all of it."""
-        self._votes = math.inf if budget.judgments is None else budget.judgments
-        self._usd = math.inf if budget.usd is None else budget.usd
+        judgments, usd = budget.judgments, budget.usd
+        self._votes = math.inf if judgments is None else judgments - budget.spent_judgments
+        self._usd = math.inf if usd is None else usd - budget.spent_usd
 
     def take(self, votes: int, begun: bool, usd: float) -> bool:
         """Takes votes for one round of a pair; whether they may be asked for.

@@ -74,4 +74,4 @@ def _only(shard: ShardPlan, rows: Sequence[int]) -> ShardPlan:
         for unit in shard.units
         for row in rows[bisect.bisect_left(rows, unit.start) : bisect.bisect_left(rows, unit.stop)]
     )
-    return replace(shard, units=units, again={})
+    return replace(shard, units=units, again={}, revised=0)

@@ -5,14 +5,19 @@ from __future__ import annotations
 from pipeline.judging.asking import asking_of, without_narrow
 from pipeline.judging.judge_cards import judge_of, read_card
 from pipeline.judging.renderings import FIRST
+from pipeline.labeling.open_rows import OpenRows
 from pipeline.parts.label_index import LabelIndex, open_index
 from pipeline.store.object_store import Store
 
 
 def unsettled_parts(
-    output: Store, judge_id: str, asking: str, index: LabelIndex | None = None
-) -> frozenset[str]:
-    """The keys of parts that say they were asked about in another way than ``asking``.
+    output: Store,
+    judge_id: str,
+    asking: str,
+    index: LabelIndex | None = None,
+    open_rows: OpenRows | None = None,
+) -> dict[str, str]:
+    """Parts that say they were asked about in another way: the key of each, and this run's way.
 
     Parts of labels v1 do not say it: their judge was asked as its card has it. Parts that state no
     narrow kinds are taken as asked alike: which of their rows have some is not known.
@@ -22,6 +27,7 @@ def unsettled_parts(
         judge_id: the judge.
         asking: of this run.
         index: the newest one; by default what is stored.
+        open_rows: which rows a tier of a cascade is asked about; all by default.
 
     Raises:
         InputError: the judge's card, or the index, is damaged.
@@ -33,6 +39,11 @@ def unsettled_parts(
     before = judge_of(card) if card else None
     unstated = without_narrow(asking_of(before, FIRST)) if before else ""
     alike = {asking, without_narrow(asking)}
+    if open_rows is not None:
+        stated = dict(index.part_keys())
+        behind = open_rows.askings(asking, stated)
+        return {key: now for key, now in behind.items() if stated[key] != now}
     if all((stated or unstated) in alike for stated in index.state.askings):
-        return frozenset()
-    return frozenset(key for key, stated in index.part_keys() if (stated or unstated) not in alike)
+        return {}
+    parts = index.part_keys()
+    return {key: asking for key, stated in parts if (stated or unstated) not in alike}

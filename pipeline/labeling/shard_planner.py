@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.labeling.committed_shards import THREADS, CommittedShard
+from pipeline.labeling.open_rows import OpenRows
 from pipeline.labeling.reopening import COLUMNS, Reopening, Why
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.isolated_reading import misfit_of, outline_of
@@ -29,6 +30,7 @@ class ShardPlan:
         rows: pairs in the shard.
         again: rows among its units that are judged already and asked about again, by why; the
             other rows of those units keep their labels.
+        revised: rows of those parts, in all.
         settled: keys of parts that were looked into and have no such row.
         doubled: parts that do not count, since others hold rows of theirs.
         changed: whether this judge has labels of an earlier version of it, which unchanged rows
@@ -45,6 +47,7 @@ class ShardPlan:
     rows: int = 0
     units: tuple[Unit, ...] = ()
     again: Mapping[Why, int] = field(default_factory=dict)
+    revised: int = 0
     settled: tuple[str, ...] = ()
     doubled: tuple[Part, ...] = ()
     changed: bool = False
@@ -68,6 +71,7 @@ class ShardPlanner:
     config: InputConfig
     judge_id: str
     reopening: Reopening
+    open_rows: OpenRows | None = None
 
     def __call__(self, shard: CommittedShard) -> ShardPlan:
         """Plans one shard."""
@@ -86,7 +90,7 @@ class ShardPlanner:
             )
         groups = [RowGroup(*sizes) for sizes in outline.groups]
         ranges = unit_ranges(groups, self.config.unit_rows, self.config.unit_bytes)
-        pending = {part: self._pending(part) for part in shard.unsettled}
+        pending = {part: self._pending(shard, part) for part in shard.unsettled}
         todo = [
             *subtract(ranges, shard.parts.ranges),
             *(part.rows for part, again in pending.items() if again),
@@ -102,6 +106,7 @@ class ShardPlanner:
             outline.rows,
             tuple(units),
             sum(pending.values(), Counter()),
+            sum(part.stop - part.start for part, again in pending.items() if again),
             tuple(part.key for part, again in pending.items() if not again),
             shard.parts.doubled,
             shard.changed,
@@ -109,8 +114,11 @@ class ShardPlanner:
             unread=tuple(mapping.unread(columns.schema)),
         )
 
-    def _pending(self, part: Part) -> Counter[Why]:
-        return self.reopening.pending(read_part(self.output, part.key, COLUMNS))
+    def _pending(self, shard: CommittedShard, part: Part) -> Counter[Why]:
+        settled = {}
+        if self.open_rows is not None:
+            settled = self.open_rows.settled(Unit(shard.entry.key, shard.key, *part.rows))
+        return self.reopening.pending(read_part(self.output, part.key, COLUMNS), settled)
 
 
 Spread = Callable[[ShardPlanner, Sequence[CommittedShard]], Iterable[ShardPlan]]

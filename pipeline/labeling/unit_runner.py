@@ -22,6 +22,7 @@ import pyarrow as pa
 from pipeline.aggregation.decisions import Decision
 from pipeline.labeling.attempts import Attempts
 from pipeline.labeling.earlier_labels import EarlierLabels
+from pipeline.labeling.open_rows import OpenRows, Settled
 from pipeline.labeling.pair_judge import Judge, label_row
 from pipeline.labeling.read_pairs import Pairs
 from pipeline.labeling.reopening import Reopening
@@ -41,7 +42,7 @@ from pipeline.parts.part_keys import Part
 from pipeline.parts.units import Unit
 from pipeline.runtime.logs import log_fields
 from pipeline.store.object_store import Store
-from schemas.labels import Reason, Status
+from schemas.labels import NOT_ASKED, Reason, Status
 
 logger = logging.getLogger(__name__)
 Found = TypeVar("Found")
@@ -65,6 +66,7 @@ class UnitRunner:
         forgotten: Forgotten | None = None,
         fence: Callable[[], None] = lambda: None,
         rerender: frozenset[str] = frozenset(),
+        open_rows: OpenRows | None = None,
     ) -> None:
         """Binds a judge to the output store of a run.
 
@@ -81,7 +83,9 @@ class UnitRunner:
             fence: called before each commit; raises once another run has taken the lease. A commit
                 that is under way then harms nobody (``pipeline.parts.commit``).
             rerender: narrow kinds; see ``pipeline.labeling.reopening``.
+            open_rows: which rows a tier of a cascade is asked about; all by default.
         """
+        self._open_rows = open_rows
         self._forgotten, self._fence = forgotten or Forgotten(), fence
         self._reopening = Reopening(judge.config, run_id, retries, rerender)
         self._judge, self._output, self._max_deaths = judge, output, max_deaths
@@ -141,14 +145,18 @@ class UnitRunner:
             deaths = await asyncio.to_thread(self._attempts.deaths, unit, alone=False)
             if part is not None and deaths < self._max_deaths:
                 table = await asyncio.to_thread(read_part, self._output, part.key)
-                if await asyncio.to_thread(self._reopening.pending, table):
+                settled = await self._settled_before(unit)
+                if await asyncio.to_thread(self._reopening.pending, table, settled):
                     await asyncio.to_thread(self._attempts.begin, unit, alone=False)
-                    before = EarlierLabels(table, None, self._reopening, self._forgotten)
+                    index = await self._newest_labels() if self._open_rows else None
+                    known = (index, self._reopening, self._forgotten, settled)
+                    before = EarlierLabels(table, *known)
                     rows = await self._judge_rows(unit, pairs, before)
                     if len(rows) < unit.rows:  # the run ends: the rest is still to be asked about
                         await self._revise_some(unit, part, table, rows, counts)
                         return
-                    how = (self._output, self._judge_id, unit, part, rows, self._reopening.asking)
+                    asking = await asyncio.to_thread(self._asking, unit)
+                    how = (self._output, self._judge_id, unit, part, rows, asking)
                     await asyncio.to_thread(self._fence)
                     await asyncio.to_thread(revise_part, *how)
         counts.add_rows(await self._in_store(committed_rows, unit))
@@ -186,13 +194,25 @@ class UnitRunner:
 
     async def _attempt(self, unit: Unit, pairs: Pairs, counts: RowCounts, *, alone: bool) -> None:
         await asyncio.to_thread(self._attempts.begin, unit, alone=alone)
-        index = await self._newest_labels()
-        earlier = EarlierLabels(None, index, self._reopening, self._forgotten)
+        known = (await self._newest_labels(), self._reopening, self._forgotten)
+        earlier = EarlierLabels(None, *known, await self._settled_before(unit))
         rows = await self._judge_rows(unit, pairs, earlier)
         with self._judge.activity.stage("commit"):
             for judged in _runs_of(rows):
+                if len(rows) < unit.rows and all(row["status"] == NOT_ASKED for row in judged):
+                    continue  # the run ends: what lies between rows that it has left out
                 first, last = judged[0]["row"], judged[-1]["row"]
                 await self._commit(replace(unit, start=first, stop=last + 1), judged, counts)
+
+    async def _settled_before(self, unit: Unit) -> dict[int, Settled]:
+        """The unit's rows that a judge before this one has settled."""
+        if self._open_rows is None:
+            return {}
+        return await asyncio.to_thread(self._open_rows.settled, unit)
+
+    def _asking(self, unit: Unit) -> str:
+        asking = self._reopening.asking
+        return self._open_rows.asking(asking, unit) if self._open_rows else asking
 
     async def _newest_labels(self) -> LabelIndex:
         """The judge's index as it was when the run began."""
@@ -219,7 +239,8 @@ class UnitRunner:
         counts.add_rows(rows)
 
     async def _create(self, unit: Unit, rows: list[dict[str, Any]]) -> bool:
-        how = (self._output, self._judge_id, unit, rows, self._reopening.asking)
+        asking = await asyncio.to_thread(self._asking, unit)
+        how = (self._output, self._judge_id, unit, rows, asking)
         return await asyncio.to_thread(commit_part, *how)
 
     async def _in_store(self, look: Callable[[Store, str, Unit], Found], unit: Unit) -> Found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import os
 import pickle
 from collections.abc import Callable, Iterator
@@ -18,11 +19,17 @@ from pipeline.media.decode_budget import DecodeBudget, give_memory_back
 from pipeline.media.images import decode_image, image_thumbnail, kinds_of_picture, with_kinds
 from pipeline.media.media_config import MediaConfig
 from pipeline.media.model_sizes import qwen_rule, use_rules
+from pipeline.media.shared_decoding import SharedDecoding
 from pipeline.media.videos import clip_thumbnail, decode_video
 from pipeline.runtime.disposable import ProcessDiedError, TimeLimitError, disposables_of
 from pipeline.runtime.disposable_process import ask
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
+
+Sent = tuple[pa.Array, tuple[int, int]]
+"""Pillow's own memory of an RGB picture, which Arrow does not copy; width and height."""
+SentPicture = tuple[Sent, frozenset[str]]
+SentClip = tuple[list[Sent], float, frozenset[str]]
 
 _NICENESS = 4  # gets 0.41 times as much of a core that a thread of niceness 0 wants, too
 
@@ -43,9 +50,15 @@ class MediaDecoder:
         """
         self._limits = pickle.dumps(limits)
         self._seconds = seconds
-        # Half of the memory is for media that take their process's share, without a word.
+        # Half of the memory is for media that take their process's share, without a word; a
+        # sixteenth for what rows have in common: several pairs of one picture, as a rule.
         self._share = memory // 2 // threads
-        self._budget = DecodeBudget(memory - self._share * threads)
+        kept = memory // 16
+        self._budget = DecodeBudget(memory - self._share * threads - kept)
+        self._pictures = SharedDecoding[SentPicture](kept // 2, lambda sent: _bytes_of(sent[0]))
+        self._clips = SharedDecoding[SentClip](
+            kept // 2, lambda sent: sum(_bytes_of(frame) for frame in sent[0])
+        )
 
     def image(self, data: bytes) -> Image.Image:
         """A picture as :func:`pipeline.media.images.decode_image` has it; raises likewise.
@@ -53,12 +66,12 @@ class MediaDecoder:
         A picture whose decoder dies is ``media_corrupt``, one that takes too long
         ``media_too_large``.
         """
-        sent, kinds = self._decoded(_image, data)
+        sent, kinds = self._pictures.get(_digest(data), lambda: self._decoded(_image, data))
         return with_kinds(_received(*sent), kinds)
 
     def clip(self, data: bytes) -> Clip:
         """A clip as :func:`pipeline.media.videos.decode_video` has it; raises as :meth:`image`."""
-        frames, fps, kinds = self._decoded(_clip, data)
+        frames, fps, kinds = self._clips.get(_digest(data), lambda: self._decoded(_clip, data))
         return Clip(tuple(_received(*frame) for frame in frames), fps, kinds)
 
     def thumbnail(self, data: bytes, side: int, *, video: bool) -> Image.Image:
@@ -92,10 +105,15 @@ def _received(pixels: pa.Array, size: tuple[int, int]) -> Image.Image:
     return Image.fromarrow(pixels, "RGB", size)
 
 
-# What follows runs in those processes.
+def _bytes_of(sent: Sent) -> int:
+    return int(sent[0].nbytes)
 
-Sent = tuple[pa.Array, tuple[int, int]]
-"""Pillow's own memory of an RGB picture, which Arrow does not copy; width and height."""
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+# What follows runs in those processes.
 
 
 class _AskedBudget(DecodeBudget):
@@ -113,13 +131,13 @@ class _AskedBudget(DecodeBudget):
         yield
 
 
-def _image(data: bytes, limits: bytes, share: int) -> tuple[Sent, frozenset[str]]:
+def _image(data: bytes, limits: bytes, share: int) -> SentPicture:
     _prepare()
     image = decode_image(data, _limits(limits), _AskedBudget(share))
     return _sent(image), kinds_of_picture(image)
 
 
-def _clip(data: bytes, limits: bytes, share: int) -> tuple[list[Sent], float, frozenset[str]]:
+def _clip(data: bytes, limits: bytes, share: int) -> SentClip:
     _prepare()
     clip = decode_video(data, _limits(limits), _AskedBudget(share))
     return [_sent(frame) for frame in clip.frames], clip.fps, clip.kinds

@@ -9,13 +9,16 @@ their record.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.labeling.label_run import RunResult, label
+from pipeline.labeling.cascade_labels import cascade_of
+from pipeline.labeling.cascade_run import label_tiers
+from pipeline.labeling.label_run import RunResult
 from pipeline.nightly.follow_up import FollowUp
+from pipeline.nightly.gate_probes import gate_probes
 from pipeline.nightly.night_record import NightRecord, NightState
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.pairs.shards import open_input
@@ -43,6 +46,8 @@ from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
 from pipeline.store.writer_lease import writer_lease
 from schemas.labels import Reason
+from schemas.probes import probe_rates
+from schemas.quality import Probed
 
 # Writes the report of a run that has ended, also of one that failed; receives its output, its run
 # id, and the snapshot that it made or found, or None if it ended before.
@@ -56,6 +61,7 @@ def run_night(
     reporter: Reporter,
     *,
     retries: frozenset[Reason] = frozenset(),
+    rerender: frozenset[str] = frozenset(),
     stop: Stop | None = None,
     report: Report | None = None,
 ) -> int:
@@ -67,6 +73,7 @@ def run_night(
         output_uri: where everything goes.
         reporter: receives what is done.
         retries: rows that are quarantined for one of these reasons are re-judged.
+        rerender: narrow kinds; rows that earlier versions judged are re-judged if they have one.
         stop: checked between steps, and while pairs are judged.
         report: called at the end, also where a step failed; not after a stop by a signal.
 
@@ -85,7 +92,7 @@ def run_night(
     with writer_lease(output, run_id, ttl_s, reporter, stop) as lease:
         record = NightRecord(output, run_id, open_input(input_uri)[0].uri)
         night = _Night(config, input_uri, output, reporter, run_id, record, lease, stop, report)
-        return night.run(retries)
+        return night.run(retries, rerender)
 
 
 @dataclass
@@ -103,10 +110,11 @@ class _Night:
     report: Report | None
     reported: bool = False
 
-    def run(self, retries: frozenset[Reason]) -> int:
+    def run(self, retries: frozenset[Reason], rerender: frozenset[str]) -> int:
         """Runs all steps; record and report have how they end, also where one raises."""
         with self._ends():
-            done = self._publish(self._label(retries))
+            labeled = self._label(retries, rerender)[-1]
+            done = self._publish(labeled, self._probe(labeled))
             self._follow_up(done)
         exit_code = 0 if done.live or not done.manifest.blocked else BLOCKED
         self._end(_state(done), exit_code)
@@ -153,14 +161,15 @@ class _Night:
         with self.record.step("report"):
             self.report(self.output, self.run_id, self.record.snapshot_id)
 
-    def _label(self, retries: frozenset[Reason]) -> RunResult:
-        return label(
+    def _label(self, retries: frozenset[Reason], rerender: frozenset[str]) -> list[RunResult]:
+        return label_tiers(
             self.config,
             self.input_uri,
             self.output.uri,
             self.reporter,
             dry_run=False,
             retries=retries,
+            rerender=rerender,
             run_id=self.run_id,
             canary=self.config.canary,
             read_published=live_shards,
@@ -170,7 +179,19 @@ class _Night:
             budget=self.config.run_budget(),
         )
 
-    def _publish(self, labeled: RunResult) -> Publication:
+    def _probe(self, labeled: RunResult) -> Mapping[str, Probed]:
+        """What the judge does with altered pairs, if the gate asks for it; judged once."""
+        probes = gate_probes(self.config, self.output, labeled.judge_id)
+        if probes is None:
+            return {}
+        with self._step("probes") as detail:
+            detail["reused"] = (found := probes.stored()) is not None
+            found = found or probes.judged(self.reporter, self.stop, self.config.run_budget())
+            rates = {name: rate.value for name, rate in probe_rates(found.probes).items()}
+            detail |= {"probes": found.identity, "pairs": found.pairs, **rates}
+        return found.probes
+
+    def _publish(self, labeled: RunResult, probes: Mapping[str, Probed]) -> Publication:
         config, canary = self.config, None
         if config.canary.input is not None:
             # A run that judged nothing is measured by the canaries of the last one that did.
@@ -194,12 +215,14 @@ class _Night:
                 self.reporter,
                 self.stop,
                 config.gold,
+                probes,
             ),
             keep_withdrawn=True,
             shards=labeled.shards,
             step=self._step,
             stop=self.stop,
             gold=config.gold,
+            composition=cascade_of(config, self.output),
         )
         self.reporter.event(
             "published" if done.live else "not published", publication_fields(done, self.output)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Self
+
+from pydantic import model_validator
+
+from pipeline.evaluation.probes import ProbesConfig
 from pipeline.export.export_config import ExportConfig
 from pipeline.gold.people import GoldConfig
 from pipeline.labeling.canary_config import CanaryConfig
@@ -15,6 +20,7 @@ from pipeline.runtime.errors import ConfigError
 from pipeline.snapshots.gate_checks import GateConfig
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.quality.snapshot_counts import QualityConfig
+from schemas.probes import PROBE_METRICS
 
 
 class PipelineConfig(LabelConfig):
@@ -29,11 +35,21 @@ class PipelineConfig(LabelConfig):
     gate: GateConfig = GateConfig()
     export: ExportConfig = ExportConfig()
     canary: CanaryConfig = CanaryConfig()
+    probes: ProbesConfig = ProbesConfig()
     nightly: NightlyConfig = NightlyConfig()
     clean: CleanConfig = CleanConfig()
     metrics: MetricsConfig = MetricsConfig()
     report: ReportConfig = ReportConfig()
     budget: BudgetConfig = BudgetConfig()
+
+    @model_validator(mode="after")
+    def _gold_to_probe(self) -> Self:
+        if self.gate.asks_probes and self.canary.input is None:
+            raise ValueError(
+                "gate: probes are made of gold pairs; name some as canary.input, or leave out "
+                f"the thresholds of {', '.join(PROBE_METRICS)}"
+            )
+        return self
 
     def run_budget(self) -> RunBudget:
         """What one labeling run may spend.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,11 +25,13 @@ def row_problems(pairs: Mapping[str, pa.Array]) -> pa.Array:
     gold_text = pc.binary_join_element_wise("gold is not a, b, tie or null: ", gold, "")
     # What a person has decided needs nothing to be compared.
     empty = _empty_candidates(pairs["candidates"])
+    unasked = _unasked(pairs["messages"])
     kept = _kept(pairs["metadata"])
     rules = [
         (kept.is_valid(), kept),
         (_empty(pairs["pair_id"]), "pair_id is null or empty"),
         (_empty(pairs["messages"]), "there is no question: messages hold nothing"),
+        (unasked.is_valid(), unasked),
         (pc.and_(_empty(pairs["candidates"]), gold.is_null()), "there are no candidates"),
         (pc.and_(empty.is_valid(), gold.is_null()), empty),
         (_unlike(pairs), "gold_scores are not one a candidate"),
@@ -80,8 +83,36 @@ def _empty_candidates(candidates: pa.Array) -> pa.Array:
         starts = {row.as_py(): at.as_py() for row, at in zip(pc.unique(rows), first, strict=True)}
         for at in reversed(empty.to_pylist()):
             row = rows[at].as_py()
-            letter = _LETTERS[(at - starts[row]) % len(_LETTERS)]
-            reasons[row] = f"candidate {letter} has neither text nor media"
+            reasons[row] = _empty_candidate(at - starts[row])
+    return pa.array(reasons, pa.string())
+
+
+def empty_candidate(candidates: Sequence[Mapping[str, Any] | None]) -> str | None:
+    """Which candidate of one row is null or has neither text nor media; None if none is."""
+    empty = (n for n, each in enumerate(candidates) if not (each and each["content"]))
+    first = next(empty, None)
+    return None if first is None else _empty_candidate(first)
+
+
+def _empty_candidate(number: int) -> str:
+    return f"candidate {_LETTERS[number % len(_LETTERS)]} has neither text nor media"
+
+
+def _unasked(messages: pa.Array) -> pa.Array:
+    """Of each row, why its messages ask nothing; null where they do, and where there are none."""
+    reasons: list[str | None] = [None] * len(messages)
+    turns, rows = pc.list_flatten(messages), pc.list_parent_indices(messages)
+    if not len(rows):
+        return pa.array(reasons, pa.string())
+    roles = pc.struct_field(turns, "role")
+    last = pc.not_equal(rows, pa.concat_arrays([rows[1:], pa.array([-1], rows.type)]))
+    others = pc.and_(last, pc.fill_null(pc.not_equal(roles, "user"), False))
+    for at in pc.indices_nonzero(others).to_pylist():
+        reasons[rows[at].as_py()] = f"the conversation ends with {roles[at]}, expected user"
+    empty = _empty(pc.struct_field(turns, "content"))
+    empty = pc.and_(empty, pc.fill_null(pc.equal(roles, "user"), False))
+    for row in pc.unique(rows.filter(empty)).to_pylist():
+        reasons[row] = "a message by the user is empty"
     return pa.array(reasons, pa.string())
 
 

@@ -163,12 +163,13 @@ def as_part(value: object) -> Part:
     raise unfit(value, "a text, or a part of type text, image or video")
 
 
-def messages(value: object) -> list[Message]:
+def messages(value: Any) -> list[Message]:
     """A conversation: a list of ``{role, content}`` or ``{from, value}``, or a text by the user.
 
     Raises:
         Unfit: it is no conversation, or a message has an unknown role or content.
     """
+    value = as_messages(value)
     match value:
         case None | "":
             return []
@@ -181,6 +182,27 @@ def messages(value: object) -> list[Message]:
         case list() if value and all(isinstance(x, Mapping) and "type" in x for x in value):
             return [{"role": "user", "content": content(value)}]
     raise unfit(value, "a conversation: a text, or messages of role and content")
+
+
+def as_messages(value: Any) -> Any:
+    """A conversation that is stored as an object of lists as its messages; else the value."""
+    by_column = is_message(value) and isinstance(value.get("role", value.get("from")), list)
+    return rows_of(value) if by_column else value
+
+
+def rows_of(columns: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The objects that an object of lists stands for, as `datasets` stores lists of objects.
+
+    Raises:
+        Unfit: it holds something else, or lists of several lengths.
+    """
+    for each in columns.values():
+        if not isinstance(each, list | None):
+            raise unfit(each, "a list")
+    if len({len(each or []) for each in columns.values()}) > 1:
+        raise unfit(columns, "lists of one length")
+    rows = zip(*(each or [] for each in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def is_message(value: object) -> bool:
@@ -200,12 +222,13 @@ def message(value: Mapping[str, Any]) -> Message:
     return {"role": role, "content": content(held)}
 
 
-def candidate(value: object) -> dict[str, Any] | None:
+def candidate(value: Any) -> dict[str, Any] | None:
     """One candidate as ``{content, model}``.
 
     Takes a text, a part or a list of parts, a message or the messages of a turn, or an object with
     ``content`` or any of ``text, images, videos``, and ``model``.
     """
+    value = as_messages(value)
     if value is None:
         return None
     if is_message(value) or (isinstance(value, list) and value and all(map(is_message, value))):
@@ -278,10 +301,13 @@ def metadata(value: object) -> list[dict[str, str | None]]:
     raise unfit(value, "an object, or a list of key and value")
 
 
-def turns(value: str) -> list[Message]:
+def turns(value: str, *, answered: bool = False) -> list[Message]:
     """A conversation in one text, of ``Human:`` and ``Assistant:`` after empty lines.
 
-    An ``Assistant:`` at the end, with nothing after it, is where the answer begins, and no message.
+    Args:
+        value: the text.
+        answered: whether an ``Assistant:`` at the end, with nothing after it, is an empty answer;
+            otherwise the answer begins there, and it is no message.
 
     Raises:
         Unfit: the text does not begin with one of them.
@@ -290,7 +316,7 @@ def turns(value: str) -> list[Message]:
     if pieces[0].strip() or len(pieces) < 3:
         raise unfit(value, "a text of turns that begin with 'Human:' or 'Assistant:'")
     pairs = list(zip(pieces[1::2], pieces[2::2], strict=True))
-    if pairs[-1][0] == "Assistant" and not pairs[-1][1].strip():
+    if pairs[-1][0] == "Assistant" and not pairs[-1][1].strip() and not answered:
         pairs.pop()
     return [
         {"role": "user" if who == "Human" else "assistant", "content": said.strip()}

@@ -61,5 +61,7 @@ def list_files(store: Store, prefix: str, suffixes: tuple[str, ...] = PARQUET) -
     ]
     if not files:
         kinds = ", ".join(f"*{suffix}" for suffix in suffixes)
-        raise InputError(f"{store.path(prefix)}: no {kinds} there; hidden files are not read")
+        text = f"{store.path(prefix)}: no {kinds} there; hidden files are not read"
+        ingest = "; pairmill ingest makes shards of JSON, CSV and others"
+        raise InputError(text + ingest if suffixes == PARQUET else text)
     return files

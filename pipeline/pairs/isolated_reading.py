@@ -6,10 +6,11 @@ other corrupt one, the shard's fault, and a page costs the rest of its row group
 
 from __future__ import annotations
 
+import bisect
 import functools
 import pickle
-from collections.abc import Callable, Iterator
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,9 +19,11 @@ from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.row_groups import BUFFER, GroupReader, rows_at_a_time, undecodable
 from pipeline.pairs.shard_columns import ShardColumns, narrow_batches
 from pipeline.pairs.shard_sample import sample_problem
-from pipeline.pairs.shards import ShardOutline, open_shard, read_outline
+from pipeline.pairs.shards import ShardOutline, list_shards, open_shard, read_outline
 from pipeline.runtime.disposable import Disposables, ProcessDiedError
+from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 from pipeline.store.object_store import Entry, Store
+from schemas.pairs import PAIRS_V2
 
 _NARROW_ROWS = 1_024  # without media
 Result = TypeVar("Result")
@@ -48,6 +51,24 @@ def outline_of(store: Store, entry: Entry) -> ShardOutline:
     return _surviving(store, read_outline, store, entry)
 
 
+def readable_shards(
+    store: Store, prefix: str, note: Callable[[str], None] = lambda text: None
+) -> Iterator[Entry]:
+    """The shards of an input, but for those whose footer cannot be read: these are noted.
+
+    Raises:
+        InputError: the input has no shard.
+        StorageError: the store fails.
+    """
+    for entry in list_shards(store, prefix):
+        try:
+            outline_of(store, entry)
+        except UNREADABLE_FILE as error:
+            note(f"{store.shown(entry.key)}: left out: corrupt footer: {first_line(error)}")
+        else:
+            yield entry
+
+
 def misfit_of(store: Store, entry: Entry, mapping: PairMapping) -> str | None:
     """As :func:`pipeline.pairs.shard_sample.sample_problem`; None where rows end their reader."""
     try:
@@ -66,6 +87,25 @@ def open_groups(store: Store, key: str, size: int, mapping: PairMapping) -> Grou
     if processes is None:
         return GroupReader(store, key, size, mapping)
     return IsolatedGroups(processes, store, key, size, mapping)
+
+
+def rows_at(
+    store: Store, entry: Entry, rows: Collection[int], mapping: PairMapping
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Some rows of a shard by their numbers; row groups without any are not read."""
+    groups = open_groups(store, entry.key, entry.size, mapping)
+    wanted, start = sorted(rows), 0
+    for group in range(groups.count):
+        stop = start + groups.rows(group)
+        if bisect.bisect_left(wanted, start) < bisect.bisect_left(wanted, stop):
+            at = start
+            for table in groups.read(group):
+                for number in range(at, at + table.num_rows):
+                    if number in rows:
+                        row = table.slice(number - at, 1).select(PAIRS_V2.names)
+                        yield number, row.to_pylist()[0]
+                at += table.num_rows
+        start = stop
 
 
 def first_rows(store: Store, entry: Entry, count: int) -> pa.Table:

@@ -15,11 +15,13 @@ from jmespath.functions import Functions, signature
 from pipeline.pairs.arrow_values import value_of_json
 from pipeline.pairs.conversations import (
     Unfit,
+    as_messages,
     content,
     is_message,
     message,
     messages,
     number,
+    rows_of,
     scores,
     text,
     turns,
@@ -60,7 +62,7 @@ class PairFunctions(Functions):  # type: ignore[misc]  # jmespath has no types
         """common_prefix(a, b): the messages with which both conversations begin."""
         if a is None or b is None:
             return None
-        first, second = _conversation(a), _conversation(b)
+        first, second = _conversation(a, answered=True), _conversation(b, answered=True)
         return first[: _shared(first, second)]
 
     @_takes(2)
@@ -68,7 +70,7 @@ class PairFunctions(Functions):  # type: ignore[misc]  # jmespath has no types
         """after_prefix(a, b): the messages of a after those with which both begin."""
         if a is None or b is None:
             return None
-        first, second = _conversation(a), _conversation(b)
+        first, second = _conversation(a, answered=True), _conversation(b, answered=True)
         return first[_shared(first, second) :]
 
     @_takes(1)
@@ -76,6 +78,7 @@ class PairFunctions(Functions):  # type: ignore[misc]  # jmespath has no types
         """whole(m): whether a conversation begins before the answer, with another's message."""
         if isinstance(said, str):
             return said.startswith("\n\nHuman:")
+        said = as_messages(said)
         if not isinstance(said, list) or not said or not is_message(said[0]):
             return False
         return messages(said[0])[0]["role"] != "assistant"
@@ -177,11 +180,7 @@ class PairFunctions(Functions):  # type: ignore[misc]  # jmespath has no types
         """items(x): a list's items; of an object of lists, objects of one item of each list."""
         if not isinstance(value, Mapping):
             return _listed(value or [])
-        columns = {name: _listed(each or []) for name, each in value.items()}
-        if len(set(map(len, columns.values()))) > 1:
-            raise unfit(value, "lists of one length")
-        rows = zip(*columns.values(), strict=True)
-        return [dict(zip(columns, row, strict=True)) for row in rows]
+        return rows_of(value)
 
     @_takes(1)
     def _func_mean(self, values: Any) -> Any:
@@ -258,9 +257,9 @@ def _listed(value: Any) -> list[Any]:
     return value
 
 
-def _conversation(value: Any) -> list[dict[str, Any]]:
+def _conversation(value: Any, *, answered: bool = False) -> list[dict[str, Any]]:
     """A conversation's messages, also of a text of turns."""
-    return messages(turns(value) if isinstance(value, str) else value)
+    return messages(turns(value, answered=answered) if isinstance(value, str) else value)
 
 
 def _texts_in_json(value: Any) -> Any:

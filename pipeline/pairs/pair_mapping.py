@@ -61,10 +61,12 @@ class PairMapping:
         """The groups of columns that are wanted."""
         return [group for group in GROUPS if self.only is None or self.only & set(group.columns)]
 
-    @property
-    def makes_ids(self) -> bool:
-        """Whether no field gives ids, so that rows are called by their places."""
-        return not self.stored and dict(self.expressions).get("pair_id") is None
+    def makes_ids(self, schema: pa.Schema) -> bool:
+        """Whether nothing in a table gives ids, so that rows are called by their places."""
+        text = dict(self.expressions).get("pair_id")
+        if self.stored or text is None or "pair_id" in self.stated:
+            return not self.stored and text is None
+        return not Expression(text).reads(schema).paths  # a layout's sets may have none
 
     def is_stored(self, group: Group) -> bool:
         """Whether a group's columns are those of their own names."""

@@ -38,6 +38,7 @@ class GroupReader:
         self._footer = file.metadata
         self._shard = ShardColumns(key, file.schema_arrow)
         self._columns = self._shard.read_by(mapping, file.schema)
+        self._makes_ids = mapping.makes_ids(self._shard.schema)
         groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
         self._rows: list[int] = [group.num_rows for group in groups]
         self._starts = [0, *itertools.accumulate(self._rows)]
@@ -72,7 +73,7 @@ class GroupReader:
     def read_ids(self, group: int) -> list[str | None]:
         """The group's pair ids; null where they cannot be decoded."""
         ids: list[str | None] = []
-        if self._mapping.makes_ids:
+        if self._makes_ids:
             return list(self._names(group, 0, self._rows[group]))
         try:
             file = self._open()
@@ -105,7 +106,7 @@ class GroupReader:
         for batch in file.iter_batches(
             size, row_groups=[group], columns=self._columns, use_threads=False
         ):
-            ids = self._names(group, done, batch.num_rows) if self._mapping.makes_ids else None
+            ids = self._names(group, done, batch.num_rows) if self._makes_ids else None
             yield self._pairs(self._shard.whole(batch), ids)
             done += batch.num_rows
 

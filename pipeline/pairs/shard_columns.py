@@ -50,8 +50,8 @@ class ShardColumns:
             and not (leaf.physical_type.endswith("BYTE_ARRAY") and leaf.logical_type.type == "NONE")
         ]
 
-    def whole(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """A batch of the file, with the columns of the folders."""
+    def whole(self, batch: pa.RecordBatch | pa.Table) -> pa.RecordBatch | pa.Table:
+        """Rows of the file, with the columns of the folders."""
         for name, value in self._folders.items():
             column = pa.repeat(pa.scalar(value, pa.string()), batch.num_rows)
             batch = batch.append_column(name, column)

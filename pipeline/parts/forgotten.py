@@ -61,6 +61,10 @@ class Forgotten:
         keys = [entry.key for entry in store.list(FOLDER) if entry.key.endswith(".json")]
         return cls(parse_record(store.read(key), store.path(key), ForgottenRecord) for key in keys)
 
+    def __bool__(self) -> bool:
+        """Whether any was."""
+        return bool(self._records)
+
     def knows(self, pair_id: str | None, pair_hash: str | None) -> bool:
         """Whether a pair with this id, or with this content, was taken down."""
         return any(

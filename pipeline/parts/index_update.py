@@ -8,7 +8,7 @@ few times in all. Every caller holds the output's lease.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +33,7 @@ from pipeline.parts.part_files import asking_of, read_part_columns, row_revision
 from pipeline.parts.part_keys import Part, judge_parts_prefix
 from pipeline.runtime.errors import InputError, LeaseLostError
 from pipeline.store.object_store import Entry, Store
+from schemas.labels import NOT_ASKED
 
 Run = tuple[IndexFile, ...]
 Note = Callable[[str], None]
@@ -74,17 +75,15 @@ def update_index(store: Store, judge_id: str, note: Note = _silent) -> LabelInde
     return _stored(store, state, index.number)
 
 
-def mark_asked(index: LabelIndex, store: Store, keys: Sequence[str], asking: str) -> LabelIndex:
-    """The index after all rows of these parts were found to need no vote more.
+def mark_asked(index: LabelIndex, store: Store, checked: Mapping[str, str]) -> LabelIndex:
+    """The index after all rows of some parts were found to need no vote more.
 
     Args:
         index: the newest one.
         store: its store.
-        keys: of parts that it covers.
-        asking: what they were checked against.
+        checked: of parts that it covers, by key: the asking that they were checked against.
     """
-    chosen = set(keys)
-    listed = [(key, asking if key in chosen else old) for key, old in index.part_keys()]
+    listed = [(key, checked.get(key, old)) for key, old in index.part_keys()]
     return _with_list(index, store, listed)
 
 
@@ -179,7 +178,7 @@ def _entries(store: Store, entry: Entry, number: int, note: Note) -> tuple[pa.Ta
     rows = [
         (*hash_words(row["pair_hash"]), row_revision(row), row["epoch"] or 0, number, offset)
         for offset, row in enumerate(table.to_pylist())
-        if row["pair_hash"] is not None
+        if row["pair_hash"] is not None and row["status"] != NOT_ASKED
     ]
     columns_ = zip(*rows, strict=True) if rows else [()] * len(ENTRIES)
     arrays = [pa.array(v, field.type) for v, field in zip(columns_, ENTRIES, strict=True)]

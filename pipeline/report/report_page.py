@@ -83,6 +83,7 @@ def render(
         judge=_judge(records.card),
         rates=_rates(records),
         criteria=_criteria(records),
+        probes=_probes(records),
         checks=_checks(records),
         quality_trends=charts.trends(runs, TRENDS) if len(runs) > 1 else [],
         speed_trends=charts.trends(runs, SPEED) if len(runs) > 1 else [],
@@ -160,6 +161,22 @@ def _rates(records: Records) -> list[Measured]:
         audit = ("audited_accuracy", "Audited accuracy", said, quality.audit)
         found.append(_measured(*audit, before.get("rate_audited_accuracy")))
     return found
+
+
+def _probes(records: Records) -> list[tuple[str, ...]]:
+    """Each probe of the judge, as a row of texts."""
+    found = records.quality.probes if records.quality else {}
+    return [
+        (
+            f"{name} (held out)" if each.held_out else name,
+            {"attack": "attack succeeds", "picture": "true pictures gain"}[each.kind],
+            shown(each.effect.value, "share"),
+            shown(each.effect.low, "share"),
+            shown(each.effect.high, "share"),
+            f"{each.effect.n:,}",
+        )
+        for name, each in found.items()
+    ]
 
 
 def _criteria(records: Records) -> list[tuple[str, ...]]:

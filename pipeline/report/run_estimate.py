@@ -9,8 +9,8 @@ from typing import Any
 
 from pipeline.report.report_config import ReportConfig
 from pipeline.store.object_store import Store
+from schemas.labels import NOT_ASKED
 
-_JUDGMENTS = ("judgments_at_least", "judgments_at_most")
 _TOKENS = ", or judge a sample first where tokens have the price"
 _LEAST_S = 30  # a shorter run measures how engines fill and drain
 
@@ -44,7 +44,8 @@ def measured_rate(output: Store, judge_id: str, config: ReportConfig) -> Rate | 
     keys = [entry.key for entry in output.list("runs") if entry.key.endswith("/run.json")]
     for key in reversed(keys):  # run ids begin with their time
         run: dict[str, Any] = json.loads(output.read(key))
-        judged = run["pairs"] - run["reused"] - run.get("by_gold", 0)
+        others = run.get("by_gold", 0) + run.get(NOT_ASKED, 0)
+        judged = run["pairs"] - run["reused"] - others
         if run["judge_id"] == judge_id and run["judging_s"] >= _LEAST_S and judged > 0:
             all_judgments = run["judgments"] + run["canary_judgments"]
             measured_by = f"run {run['run_id']}"
@@ -54,13 +55,6 @@ def measured_rate(output: Store, judge_id: str, config: ReportConfig) -> Rate | 
     if config.judgments_per_s is None:
         return None
     return Rate(config.judgments_per_s * config.gpus, "report.judgments_per_s")
-
-
-def rest_of(plan: Mapping[str, int]) -> dict[str, int]:
-    """The numbers of a plan for the pairs that it leaves out."""
-    rest, done = plan["pairs_left_out"], max(1, plan["pairs_to_do"])
-    counts = {name: plan[name] * rest // done for name in _JUDGMENTS}
-    return {"pairs_to_do": rest, **counts}
 
 
 def run_estimate(plan: Mapping[str, int], rate: Rate | None, config: ReportConfig) -> str:

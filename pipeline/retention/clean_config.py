@@ -19,8 +19,9 @@ class Limits(Frozen):
 class CleanConfig(Frozen):
     """What ``pairmill clean`` removes; a nightly run does so too with ``nightly.clean``.
 
-    By default only what nobody can use: snapshots and exports that were never finished, and files
-    that no snapshot names. The live snapshot, the one before it, and what they need always stay.
+    By default only what nobody can use: snapshots, exports and derivations that were never
+    finished, and files that no snapshot names. The live snapshot, the one before it, and what they
+    need always stay.
     """
 
     snapshots: Limits = Limits()
@@ -31,6 +32,10 @@ class CleanConfig(Frozen):
     """What ``pairmill derive`` made, by policy."""
     canaries: Limits = Limits()
     """Canaries of earlier runs. The newest of each judge stay: the gate compares with them."""
+    probes: Limits = Limits()
+    """Probes of judges and gold, which state no time: ``keep`` alone removes some. Those of the
+    judge that is live stay.
+    """
     runs: Limits = Limits()
     """Records and reports of runs. The newest stay that judged, and the one that published."""
     attempts_days: float | None = Field(default=None, ge=0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import html
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,13 +28,23 @@ from pipeline.parts.label_index import open_index
 from pipeline.parts.part_keys import Part, ShardParts
 from pipeline.retention.clean import remove_things
 from pipeline.retention.forget_file import NamedPairs
-from pipeline.retention.held_pairs import HeldPairs
+from pipeline.retention.held_pairs import HeldPairs, Row
+from pipeline.retention.row_contents import contents_of
 from pipeline.retention.stored import JUDGE, PART, Stored
 from pipeline.retention.stored_evaluations import evaluated_pairs
 from pipeline.retention.stored_exports import stored_exports
 from pipeline.retention.stored_parts import drop_from_indexes, stored_index_files
-from pipeline.retention.stored_runs import stored_canaries, stored_derivations, stored_runs
-from pipeline.retention.stored_snapshots import stored_snapshot_files, stored_snapshots
+from pipeline.retention.stored_runs import (
+    stored_canaries,
+    stored_derivations,
+    stored_probes,
+    stored_runs,
+)
+from pipeline.retention.stored_snapshots import (
+    stored_snapshot_files,
+    stored_snapshots,
+    stored_tallies,
+)
 from pipeline.retention.stored_unfinished import stored_unfinished
 from pipeline.retention.things import Removal, Thing
 from pipeline.runtime.errors import InputError, PairmillError
@@ -46,6 +56,7 @@ from pipeline.store.lease import Lease
 from pipeline.store.object_store import Entry, Store
 from schemas.manifest import Manifest
 
+_COLUMNS = InputConfig()
 _WHY = "holds a pair that is to be forgotten"
 NOT_REACHED = (
     "the input, folders of publish --materialize, files of gold export, copies of exports, "
@@ -78,8 +89,13 @@ class Forgetting:
         rows: how many rows the names were found in.
     """
 
-    def __init__(self, output: Store, named: NamedPairs) -> None:
+    def __init__(self, output: Store, named: NamedPairs, columns: InputConfig = _COLUMNS) -> None:
         """Looks for the names in all parts.
+
+        Args:
+            output: the output root.
+            named: as people named them.
+            columns: how the input is read, where rows have rubrics of their own.
 
         Raises:
             InputError: a part, or a record of what was forgotten before, is damaged.
@@ -88,10 +104,25 @@ class Forgetting:
         self._output = output
         self._listed: dict[str, Entry] = {}  # parts, by key
         self.held = HeldPairs(output, named, Forgotten.read(output))
-        self.rows = self.held.learn(entry for _, entry in Stored(output).matching("parts", _PARTS))
+        stored = Stored(output)
+
+        def contents(labels: Sequence[Row]) -> Mapping[str, str]:
+            return contents_of(stored.input_uri, columns, labels) if stored.input_uri else {}
+
+        parts = (entry for _, entry in stored.matching("parts", _PARTS))
+        self.rows = self.held.learn(parts, contents)
         for name in set_names(output):
             drawn = read_set(output, name).pairs.values()
             self.held.hashes |= {each.pair_hash for each in drawn if each.pair_id in self.held.ids}
+
+    def notes(self) -> Iterator[str]:
+        """What people are to know."""
+        if count := self.held.other_rubrics_unknown:
+            yield (
+                f"{count} of these pairs were asked by a rubric of their own and are not in the "
+                "input any more: the same pairs under other rubrics are not found; name these, too"
+            )
+        yield NOT_REACHED
 
     def plan(self) -> list[Removal]:
         """What holds the pairs now; of parts and of what is live, new states take the place."""
@@ -221,10 +252,13 @@ def _with_pairs(stored: Stored, held: HeldPairs) -> Iterator[Removal]:
     for thing in stored_snapshot_files(stored):
         if thing.entries:
             yield Removal("files of snapshots", thing, "no snapshot that stays names them")
+    for thing in stored_tallies(stored, held):
+        yield Removal("tallies of a snapshot", thing, "were searched for such a pair")
     yield from _exports(stored, held, gone)
     for kind, things in (
         ("derivation", stored_derivations(stored)),
         ("canaries of a run", stored_canaries(stored)),
+        ("probes of a judge", stored_probes(stored)),
     ):
         for thing in things:
             if held.in_parts(thing.entries):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,13 +14,16 @@ from pipeline.parts.forgotten import Forgotten
 from pipeline.parts.part_files import read_part_columns
 from pipeline.parts.part_keys import Part
 from pipeline.retention.forget_file import NamedPairs
+from pipeline.retention.row_contents import is_asked
 from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Entry, Store
 from schemas.manifest import Manifest
 
 _COLUMNS = ["pair_id", "pair_hash", "shard", "row"]
+_OF_PARTS = [*_COLUMNS, "rubric"]
 _THREADS = 8
 Row = Mapping[str, Any]
+ContentsOf = Callable[[Sequence[Row]], Mapping[str, str]]
 
 
 @dataclass
@@ -32,7 +35,9 @@ class HeldPairs:
         named: as people named them.
         known: what was forgotten before.
         ids: of pairs that were named by id or place.
-        hashes: of all of the pairs.
+        hashes: of all of the pairs, and of them as they were asked with rubrics of their rows.
+        other_rubrics_unknown: of how many pairs with a rubric of their row the input has nothing,
+            so that the same pairs under other rubrics are not found.
         seen_ids: the ids of all rows about them.
     """
 
@@ -42,6 +47,7 @@ class HeldPairs:
     ids: set[str] = field(default_factory=set)
     hashes: set[str] = field(default_factory=set)
     seen_ids: set[str] = field(default_factory=set)
+    other_rubrics_unknown: int = 0
 
     def __post_init__(self) -> None:
         self.ids |= self.named.ids
@@ -52,14 +58,39 @@ class HeldPairs:
         """Whether this is the hash of one of the pairs, or of one that was forgotten before."""
         return pair_hash in self.hashes or self.known.knows(None, str(pair_hash))
 
-    def learn(self, parts: Iterable[Entry]) -> int:
-        """Takes in the contents of the pairs that are named otherwise; returns their rows."""
-        found = 0
+    def learn(self, parts: Iterable[Entry], contents_of: ContentsOf) -> int:
+        """Takes in the contents of the pairs that are named otherwise; returns their rows.
+
+        Args:
+            parts: all there are.
+            contents_of: the pairs' own hashes by those of labels with rubrics of rows.
+        """
+        parts, named, rubrics = list(parts), list[Row](), False
+        for _, rows in self._read(parts):
+            named += [row for row in rows if self.named.names(row)]
+            rubrics = rubrics or any(row["rubric"] is not None for row in rows)
+        for each in named:
+            self._take(each)
+        if rubrics:
+            named += self._under_other_rubrics(parts, named, contents_of)
+        return len(named)
+
+    def _under_other_rubrics(
+        self, parts: Iterable[Entry], named: Sequence[Row], contents_of: ContentsOf
+    ) -> list[Row]:
+        """Takes in the same pairs as they were asked with other rubrics of their rows."""
+        own = {row["pair_hash"]: row for row in named if row["rubric"] is not None}
+        contents = contents_of(list(own.values())) if own else {}
+        self.other_rubrics_unknown = len(own.keys() - contents.keys())
+        self.hashes.update(contents.values())
+        pairs, found = self.hashes - own.keys(), list[Row]()
         for _, rows in self._read(parts):
             for row in rows:
-                if self.named.names(row):
-                    found += 1
-                    self._take(row)
+                known = row["pair_hash"] in self.hashes or self.named.names(row)
+                if row["rubric"] is not None and not known and is_asked(row, pairs):
+                    found.append(row)
+        for each in found:
+            self._take(each)
         return found
 
     def _take(self, row: Row) -> None:
@@ -148,7 +179,7 @@ class HeldPairs:
 
     def _read(self, parts: Iterable[Entry]) -> Iterator[tuple[Entry, list[dict[str, Any]]]]:
         def read(entry: Entry) -> tuple[Entry, list[dict[str, Any]]]:
-            table = read_part_columns(self.output, entry.key, entry.size, _COLUMNS)
+            table = read_part_columns(self.output, entry.key, entry.size, _OF_PARTS)
             return entry, table.to_pylist()
 
         with self.output.host.pool(_THREADS) as pool:

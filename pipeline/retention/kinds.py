@@ -13,6 +13,7 @@ from pipeline.retention.stored_runs import (
     stored_attempts,
     stored_canaries,
     stored_derivations,
+    stored_probes,
     stored_runs,
 )
 from pipeline.retention.stored_snapshots import stored_snapshot_files, stored_snapshots
@@ -52,8 +53,9 @@ KINDS = (
     SNAPSHOTS,
     SNAPSHOT_FILES,
     EXPORTS,
-    Kind("derivation", stored_derivations, lambda config: config.derived),
+    Kind("derivation", stored_derivations, lambda config: config.derived, has_useless=True),
     Kind("canaries of a run", stored_canaries, lambda config: config.canaries),
+    Kind("probes of a judge", stored_probes, lambda config: config.probes),
     Kind("records of a run", stored_runs, lambda config: config.runs),
     Kind("marks of attempts", stored_attempts, lambda config: Limits(days=config.attempts_days)),
     Kind(PARTS, stored_parts, lambda config: Limits(days=config.parts_days)),

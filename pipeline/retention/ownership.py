@@ -31,6 +31,7 @@ _OURS = re.compile(
             r"cache/content/[0-9a-f]{16}/[0-9a-f]\.json",
             rf"runs/{stored_runs.RUN_FILES}",
             rf"canaries/{stored_runs.CANARIES}",
+            rf"probes/{stored_runs.PROBES}",
             rf"attempts/(?:{stored_runs.UNIT_MARKS}|{stored_runs.START_MARKS})",
             rf"derived/{stored_runs.DERIVED}",
             r"(?:evaluations|gold|audits)/.*",  # made by hand and with people: never removed

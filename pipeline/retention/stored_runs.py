@@ -25,6 +25,7 @@ from pipeline.retention.things import Thing
 _ATTEMPT = rf"(?:alone|shared)/({RUN})\.\d+"
 RUN_FILES = rf"({RUN})/(?:(?:run|nightly|hooks|metrics)\.json|report\.html|stop)"
 CANARIES = rf"({RUN})/(?:parts/({JUDGE})/{PART}|attempts/{JUDGE}/{SHARD}/{ROWS}/{_ATTEMPT})"
+PROBES = r"([0-9a-f]{16})/.+"
 UNIT_MARKS = rf"({JUDGE}/{SHARD}/{ROWS})/{_ATTEMPT}"
 START_MARKS = rf"({JUDGE}/starts/({RUN}))/[0-9a-f]{{16}}\.(?:begun|ready)"
 DERIVED = rf"({JUDGE}/policy=[0-9a-f]{{16}}(?:-pairs)?)/(?:{PART}|derivation\.json)"
@@ -63,6 +64,16 @@ def stored_canaries(stored: Stored) -> Iterator[Thing]:
         yield Thing(name, entries, born=run_time(name), needed=needed)
 
 
+def stored_probes(stored: Stored) -> Iterator[Thing]:
+    """The probes of every judge and version of gold: votes, pairs and the record."""
+    live = stored.manifests[stored.latest.snapshot_id].judge["judge_id"] if stored.latest else None
+    for name, objects in grouped(stored.matching("probes", PROBES)).items():
+        record = _json(stored, f"probes/{name}/probes.json") or {}
+        of_live = live is not None and record.get("judge_id") == live
+        needed = "is of the judge that is live" * of_live
+        yield Thing(name, tuple(entry for _, entry in objects), needed=needed)
+
+
 def stored_attempts(stored: Stored) -> Iterator[Thing]:
     """The marks of each unit, and of each run's engines; marks of open rows find what kills."""
     done = defaultdict(list)
@@ -82,14 +93,18 @@ def stored_attempts(stored: Stored) -> Iterator[Thing]:
 
 
 def stored_derivations(stored: Stored) -> Iterator[Thing]:
-    """The folder of each policy; one without its record is still being made."""
+    """The folder of each policy, by the record that comes last.
+
+    Who derives holds the lease, as who removes does: one without a record was ended.
+    """
     for name, objects in grouped(stored.matching("derived", DERIVED)).items():
         key = f"derived/{name}/derivation.json"
         first = tuple(entry for _, entry in objects if entry.key == key)
         rest = tuple(entry for _, entry in objects if entry.key != key)
         record = _json(stored, key) if first else None
         born = time_of(str(record.get("derived_at"))) if record else None
-        yield Thing(name, first, rest, born)
+        useless = "" if first else "has no derivation.json: what made or removed it was ended"
+        yield Thing(name, first, rest, born, useless=useless)
 
 
 def _json(stored: Stored, key: str) -> dict[str, Any] | None:

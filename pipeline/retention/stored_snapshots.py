@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from pipeline.retention.stored import SNAPSHOT, Stored, grouped, time_of
 from pipeline.retention.things import Thing
+from pipeline.runtime.errors import InputError
 from pipeline.snapshots.manifests import lost_files, manifest_key
+from pipeline.snapshots.quality.group_tally import Tallies
 from schemas.manifest import Manifest
 
-_OBJECTS = r"(?:manifest|quality)\.json|gate/\d+\.json|(?:labels|quarantine|votes)/\d{5}\.parquet"
-PATTERN = rf"({SNAPSHOT})/(?:{_OBJECTS})"
+_RECORDS = r"(?:manifest|quality)\.json|tallies\.jsonl\.gz|gate/\d+\.json"
+PATTERN = rf"({SNAPSHOT})/(?:{_RECORDS}|(?:labels|quarantine|votes)/\d{{5}}\.parquet)"
 FILES = r"files/[0-9a-f]{64}\.parquet"
 _DATELESS = datetime.datetime.min.replace(tzinfo=datetime.UTC)
 
@@ -33,6 +35,26 @@ def stored_snapshots(stored: Stored) -> Iterator[Thing]:
         useless = "its files are not there: its manifest came late, or they were removed"
         why = needed.get(name, "")
         yield Thing(name, first, rest, born, order, needed=why, useless=useless if lost else "")
+
+
+def stored_tallies(stored: Stored, held: Container[str]) -> Iterator[Thing]:
+    """Those tallies of snapshots that stay whose groups were searched for certain pairs.
+
+    A snapshot without its tallies is as good: the next one is read as a whole.
+
+    Args:
+        stored: the output.
+        held: the hashes of the pairs.
+    """
+    for _, entry in stored.matching("snapshots", rf"{SNAPSHOT}/tallies\.jsonl\.gz"):
+        snapshot_id = entry.key.split("/")[1]
+        if snapshot_id in stored.staying:
+            try:
+                found = Tallies.read(stored.output, snapshot_id)
+            except InputError:  # what it holds is not known
+                found = None
+            if found is None or any(pair in held for pair in found.asked):
+                yield Thing(entry.key, (entry,))
 
 
 def stored_snapshot_files(stored: Stored) -> Iterator[Thing]:

@@ -15,13 +15,13 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from pipeline.gold.gold_sets import checked_name, set_names
+from pipeline.gold.set_agreement import agreement_of
 from pipeline.review.access import Access, Tokens
 from pipeline.review.annotation import Annotation, Asked
 from pipeline.review.page_maker import PageMaker
 from pipeline.review.pair_view import candidates_of, messages_of
 from pipeline.review.reviewed_output import Reviewed
 from pipeline.review.served_media import medium_response
-from pipeline.review.set_agreement import agreement_of
 from pipeline.runtime.errors import InputError
 from schemas.gold import DrawnPair
 
@@ -74,6 +74,7 @@ class AnnotationPages:
             invited=invited,
             output=self._reviewed.output.uri,
             input=self._reviewed.input_uri,
+            snapshot=self._reviewed.snapshot_id,
         )
 
     def annotate(self, request: Request) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.review.filters import FACETS, NO_VALUE, Filters
-from pipeline.review.input_columns import GOLD, InputColumns
+from pipeline.review.filters import NO_VALUE, Filters, criterion_facet
+from pipeline.review.input_columns import InputColumns
 from pipeline.review.label_columns import (
     ORDERS,
     OUTCOMES,
@@ -21,20 +21,12 @@ from pipeline.review.label_columns import (
     LabelColumns,
     known,
 )
+from pipeline.review.other_judges import RELATIONS, OtherJudges, relation
 from pipeline.stats.arrays import Floats, Ints
 
 PAGE_ROWS = 50
 Mask = NDArray[np.bool_]
 Codes = NDArray[np.unsignedinteger]
-# By what the label prefers and what people say, both as places in ``OUTCOMES``.
-_RELATIONS = np.array(
-    [
-        [GOLD.index("agrees" if said == label else "differs" if label else "undecided")
-         for said in OUTCOMES[:-1]] + [GOLD.index("")]
-        for label in OUTCOMES
-    ],
-    np.uint8,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,7 +36,7 @@ class Listed:
     Attributes:
         shard, row: where the pair is.
         outcome: ``a``, ``b`` or ``tie``; empty where nothing is decided.
-        gold: how the label stands to gold, a value of ``GOLD``.
+        gold: how the label stands to gold, a value of ``RELATIONS``.
     """
 
     shard: str
@@ -86,9 +78,12 @@ class Found:
 class Browser:
     """Finds rows among the labels of one source."""
 
-    def __init__(self, labels: LabelColumns, inputs: InputColumns) -> None:
-        """Binds to labels, and to what of the input rows are filtered by."""
+    def __init__(
+        self, labels: LabelColumns, inputs: InputColumns, others: OtherJudges | None = None
+    ) -> None:
+        """Binds to labels, and to what else their rows are filtered by."""
         self._labels, self._inputs = labels, inputs
+        self._others = others or OtherJudges({})
         self._paths = list(labels.shards)
 
     def find(self, filters: Filters) -> Found:
@@ -99,12 +94,13 @@ class Browser:
             StorageError: the store fails.
         """
         rows = of = 0
-        counts = {facet: Counter[str]() for facet in FACETS}
+        counts: dict[str, Counter[str]] = defaultdict(Counter)
         best = _Best(filters.page * PAGE_ROWS)
         for block in self._labels.blocks():
             facets = self._facets(block)
             within = _within(block, filters)
-            misses = {f: ~_chosen(facets[f], filters.chosen[f]) for f in filters.chosen}
+            misses = {f: ~_chosen(facets.get(f), chosen, block)
+                      for f, chosen in filters.chosen.items()}  # fmt: skip
             missed = sum((m.astype(np.uint8) for m in misses.values()), np.zeros(len(block), "u1"))
             for name, facet in facets.items():
                 others = missed - misses[name] if name in misses else missed
@@ -122,7 +118,7 @@ class Browser:
             mask = _within(block, filters)
             facets = self._facets(block) if filters.chosen else {}
             for name, values in filters.chosen.items():
-                mask &= _chosen(facets[name], values)
+                mask &= _chosen(facets.get(name), values, block)
             best.add(block, np.flatnonzero(mask), filters.sort)
         found = best.sorted()
         before, after = found[place - 1 : place] if place else [], found[place + 1 :]
@@ -144,7 +140,7 @@ class Browser:
             confidence=known(block.confidence[place]),
             margin=known(block.margin[place]),
             votes=int(block.votes[place]),
-            gold=GOLD[_relation(block.outcome[place], of.gold[place])],
+            gold=RELATIONS[relation(block.outcome[place], of.gold[place])],
             source=self._inputs.sources[of.source[place]],
         )
 
@@ -157,8 +153,13 @@ class Browser:
             "reason": _Facet(block.reason, REASONS),
             "orders": _Facet(block.orders, ORDERS),
             "judge": _Facet(block.judge, judges),
-            "gold": _Facet(_relation(block.outcome, of.gold), GOLD),
+            "others": _Facet(self._others.of(block), RELATIONS),
+            "gold": _Facet(relation(block.outcome, of.gold), RELATIONS),
             "source": _Facet(of.source, sources),
+            **{
+                criterion_facet(name): _Facet(said, OUTCOMES)
+                for name, said in block.criteria.items()
+            },
         }
 
 
@@ -218,14 +219,12 @@ class _Facet:
         return Counter({self.names[n] or NO_VALUE: int(counts[n]) for n in np.flatnonzero(counts)})
 
 
-def _chosen(facet: _Facet, values: Sequence[str]) -> Mask:
+def _chosen(facet: _Facet | None, values: Sequence[str], block: Block) -> Mask:
+    """The rows of a block that have one of the values; none has a facet that the block lacks."""
+    if facet is None:
+        return np.full(len(block), NO_VALUE in values)
     places = [n for n, name in enumerate(facet.names) if (name or NO_VALUE) in values]
     return np.isin(facet.codes, places)
-
-
-def _relation(outcome: Codes, gold: Codes) -> NDArray[np.uint8]:
-    """How labels stand to gold: places in ``GOLD``, by places in ``OUTCOMES``."""
-    return _RELATIONS[outcome, gold]
 
 
 def _sort_keys(block: Block, sort: str, place: Ints) -> Floats:

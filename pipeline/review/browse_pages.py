@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from pipeline.review.browse import PAGE_ROWS, Browser, Listed
 from pipeline.review.compare import compare
-from pipeline.review.filters import FACETS, NO_VALUE, RANGES, SORTS, Filters
+from pipeline.review.filters import NO_VALUE, RANGES, SORTS, Filters, facet_title
 from pipeline.review.label_columns import OUTCOMES
 from pipeline.review.page_maker import PageMaker
 from pipeline.review.pair_view import pair_view
@@ -36,11 +36,11 @@ class BrowsePages:
         """Binds to an opened output, and what renders its pages."""
         self._reviewed, self._page = reviewed, pages.page
         self._rendered = pages.rendered
-        self._browser = Browser(reviewed.first.columns, reviewed.inputs)
+        self._browser = Browser(reviewed.first.columns, reviewed.inputs, reviewed.other_judges)
         pages.share(
             others=reviewed.others(),
             address=_address,
-            facet_titles=FACETS,
+            facet_title=facet_title,
             range_titles=RANGES,
             sorts=SORTS,
             no_value=NO_VALUE,
@@ -63,7 +63,7 @@ class BrowsePages:
         found = self._browser.find(filters)
         if filters.page > found.pages:
             return RedirectResponse(f"/?{filters.on_page(found.pages).query()}", 303)
-        inputs = self._reviewed.inputs
+        inputs, others = self._reviewed.inputs, self._reviewed.other_judges
         return self._page(
             "rows.html.j2",
             filters=filters,
@@ -71,6 +71,8 @@ class BrowsePages:
             places=range((filters.page - 1) * PAGE_ROWS, found.rows),
             progress=inputs.progress,
             unread=inputs.unread,
+            judges_progress=others.progress,
+            unread_judges=others.unread,
             judge_name=self._reviewed.judge_name,
         )
 

@@ -16,9 +16,11 @@ FACETS = {
     "reason": "reason",
     "orders": "both orders",
     "judge": "decided by",
+    "others": "other judges",
     "gold": "against gold",
     "source": "source",
 }
+_CRITERION = "criterion."  # a facet of each criterion: which candidate it prefers
 RANGES = {"confidence": "confidence", "margin": "margin", "p_a": "p(a)", "votes": "votes"}
 SORTS = {
     "": "shard and row",
@@ -29,6 +31,18 @@ SORTS = {
     "-votes": "most votes first",
 }
 NO_VALUE = "none"  # in addresses, for rows that have no such value
+
+
+def criterion_facet(name: str) -> str:
+    """The facet of a criterion."""
+    return f"{_CRITERION}{name}"
+
+
+def facet_title(facet: str) -> str:
+    """A facet for people."""
+    if facet.startswith(_CRITERION):
+        return f"{facet.removeprefix(_CRITERION)} prefers"
+    return FACETS[facet]
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,7 @@ class Filters:
         plain = {"pair": "", "sort": "", "page": "1"}
         for name, value in given:
             base, _, end = name.rpartition("_")
-            if name in FACETS:
+            if name in FACETS or name.startswith(_CRITERION):
                 if value:
                     chosen.setdefault(name, []).append(value)
             elif base in RANGES and end in ("min", "max"):

@@ -19,8 +19,6 @@ from pipeline.runtime.errors import InputError, StorageError
 from pipeline.runtime.printable import one_line
 from pipeline.store.object_store import Entry, Store
 
-# How a label stands to gold: it is the same, another, or the pair is undecided; or there is none.
-GOLD = ("", "agrees", "differs", "undecided")
 _NO_GOLD = len(OUTCOMES) - 1
 _MOST_SOURCES = 1_000  # further ones count as one
 _OTHER = "(other sources)"

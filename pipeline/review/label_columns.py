@@ -31,11 +31,12 @@ OUTCOMES = ("a", "b", "tie", "")  # which candidate a label prefers; none of an 
 ORDERS = ("", "same", "flips")  # whether both orders of a pair, each alone, say the same
 _NAMES = (
     *("pair_id", "pair_hash", "shard", "row", "status", "reason", "preference", "confidence"),
-    *("margin", "p_a", "position_consistent", "n_votes", "judge_id", "decided_by"),
+    *("margin", "p_a", "position_consistent", "n_votes", "judge_id", "decided_by", "criteria"),
 )
 _BLOCK_ROWS = 65_536
 _THREADS = 4
 _BYTES_A_ROW = 90  # measured with ids of 12 characters
+_MOST_CRITERIA = 32  # rows with rubrics of their own may have any; further ones are not filtered by
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,7 @@ class Block:
         judge: who decided, a place in :attr:`LabelColumns.judges`.
         confidence, margin, p_a: NaN where there is none.
         votes: how many.
+        criteria: by name, which candidate each prefers, a place in ``OUTCOMES``.
     """
 
     pair_id: pa.Array
@@ -67,6 +69,7 @@ class Block:
     margin: Floats
     p_a: Floats
     votes: NDArray[np.int32]
+    criteria: Mapping[str, NDArray[np.uint8]]
 
     def __len__(self) -> int:
         """Its rows."""
@@ -84,6 +87,7 @@ class LabelColumns:
         rows: how many there are, or an upper bound where only that is known.
         shards: the numbers of shards, ascending by path.
         judges: the numbers of those who decided, by id; grows while rows are read.
+        criteria: the names of those that labels have scores by; grows likewise.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class LabelColumns:
         self.name, self.rows, self._tables = name, rows, tables
         self.shards = {path: number for number, path in enumerate(sorted(shards))}
         self.judges: dict[str, int] = {}
+        self.criteria: list[str] = []
         self._kept: list[Block] | None = [] if rows * _BYTES_A_ROW <= memory_bytes else None
         self._source: Iterator[Block] | None = None
         self._reading = threading.Lock()
@@ -173,7 +178,28 @@ class LabelColumns:
             margin=_floats(table["margin"]),
             p_a=_floats(table["p_a"]),
             votes=_numpy(pc.fill_null(table["n_votes"], 0)).astype(np.int32),
+            criteria=self._by_criterion(table["criteria"].combine_chunks()),
         )
+
+    def _by_criterion(self, criteria: pa.ListArray) -> dict[str, NDArray[np.uint8]]:
+        """Which of two candidates each criterion prefers."""
+        rows, flat = pc.list_parent_indices(criteria), pc.list_flatten(criteria)
+        scores = pc.struct_field(flat, "scores")
+        two = pc.fill_null(pc.equal(pc.list_value_length(scores), 2), False)
+        both = _floats(pc.list_flatten(scores.filter(two))).reshape(-1, 2)
+        a, b = both[:, 0], both[:, 1]
+        said = np.select([a > b, b > a, a == b], range(3), len(OUTCOMES) - 1)
+        names = pc.struct_field(flat, "name").filter(two).dictionary_encode()
+        number, row = np.asarray(names.indices), np.asarray(rows.filter(two))
+        found = {}
+        for place, name in enumerate(names.dictionary.to_pylist()):
+            if name not in self.criteria:
+                if len(self.criteria) == _MOST_CRITERIA:
+                    continue
+                self.criteria.append(name)
+            found[name] = np.full(len(criteria), len(OUTCOMES) - 1, np.uint8)
+            found[name][row[number == place]] = said[number == place]
+        return found
 
 
 def snapshot_columns(output: Store, manifest: Manifest, memory_bytes: int) -> LabelColumns:
@@ -240,7 +266,7 @@ def _numpy(values: pa.ChunkedArray) -> NDArray[np.generic]:
     return np.asarray(values.to_numpy())
 
 
-def _floats(values: pa.ChunkedArray) -> Floats:
+def _floats(values: pa.ChunkedArray | pa.Array) -> Floats:
     return np.asarray(pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False), np.float64)
 
 

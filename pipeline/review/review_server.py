@@ -59,14 +59,14 @@ def serve(
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, lifespan="off"
     )
-    reading = threading.Thread(target=reviewed.inputs.read_all, name="input columns", daemon=True)
+    reading = threading.Thread(target=reviewed.read_columns, name="columns", daemon=True)
     reading.start()
     shown = f"[{named}]" if ":" in named else named
     tell(f"http://{shown}:{port}/?{urlencode({'token': tokens.of(Access())})}")
     try:
         uvicorn.Server(config).run([listening])
     finally:
-        reviewed.inputs.stop()
+        reviewed.stop_reading()
         listening.close()
 
 

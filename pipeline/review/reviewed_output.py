@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -20,17 +20,21 @@ from pipeline.media.media_store import MediaStore
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.isolated_reading import Groups, narrow_rows, open_groups
 from pipeline.pairs.shards import list_shards, open_input, shard_key
+from pipeline.parts.forgotten import forgotten_row
 from pipeline.parts.label_index import open_index
 from pipeline.parts.part_keys import judge_parts_prefix
 from pipeline.report.label_rows import LabelRows, PartRows, SnapshotRows
 from pipeline.review.input_columns import InputColumns
 from pipeline.review.label_columns import LabelColumns, hash_keys, judge_columns, snapshot_columns
+from pipeline.review.other_judges import OtherJudges
 from pipeline.review.shown_text import shown
+from pipeline.review.taken_down import TAKEN_DOWN, TakenDown
 from pipeline.runtime.errors import ConfigError, InputError, StorageError
 from pipeline.snapshots.manifests import read_latest
 from pipeline.snapshots.snapshot_reader import open_manifest
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
+from schemas.labels import Reason
 from schemas.manifest import Manifest
 
 _HELD = 32  # pairs that were read last, with their pictures; and shards whose footers were
@@ -91,6 +95,7 @@ class Reviewed:
         self._pairs: OrderedDict[tuple[str, int], dict[str, Any] | None] = OrderedDict()
         self._groups: OrderedDict[str, tuple[Groups, list[int]]] = OrderedDict()
         self._sources: dict[str, Source] = {}
+        self.taken_down = TakenDown(output)
         self.people = read_people(output, gold or GoldConfig()).gold
         manifest = self._first_manifest(snapshot)
         uri = input_uri or (manifest.input if manifest else None)
@@ -119,9 +124,35 @@ class Reviewed:
         return InputColumns(self.first.columns, self._store, current, mapping, self.people)
 
     @cached_property
+    def other_judges(self) -> OtherJudges:
+        """What the other judges of the output say; reading it is up to the caller."""
+        return OtherJudges(
+            {
+                judge_id: partial(judge_columns, self.output, judge_id, self.first.keys, 0)
+                for judge_id in self.cards
+                if judge_id != self.first.judge_id
+            }
+        )
+
+    def read_columns(self) -> None:
+        """Reads all that rows are filtered by beside labels; to be run in a thread of its own."""
+        self.inputs.read_all()
+        self.other_judges.read_all()
+
+    def stop_reading(self) -> None:
+        """Ends :meth:`read_columns` soon."""
+        self.inputs.stop()
+        self.other_judges.stop()
+
+    @cached_property
     def decoder(self) -> MediaDecoder:
         """Decodes pictures within the judge's limits, in processes that may die."""
         return MediaDecoder(judge_of(dict(self.cards[self.first.judge_id])).media)
+
+    @property
+    def snapshot_id(self) -> str | None:
+        """The snapshot that is browsed; None where parts are."""
+        return self.first.manifest.snapshot_id if self.first.manifest else None
 
     def source(self, name: str) -> Source:
         """Labels by their name, as :class:`Source` has it.
@@ -146,15 +177,15 @@ class Reviewed:
         return found
 
     def label(self, shard: str, row: int) -> dict[str, Any] | None:
-        """A row of labels v2 with its votes; None without one."""
-        key = self.first.keys.get(shard)
-        if key is None:
-            return None
-        found = self.first.rows.rows(shard, key, row, row + 1)
-        if not found:
-            return None
-        votes = self.first.rows.votes(shard, key, [row])
-        return found[0] | {"votes": votes.get(row, [])}
+        """A row of labels v2 with its votes; None without one.
+
+        Of a pair that was taken down, in whatever snapshot, only the place is left.
+        """
+        found = self._labelled(shard, row)
+        if found is None or found["reason"] == Reason.FORGOTTEN:
+            return found and found | {"votes": []}
+        votes = self.first.rows.votes(shard, self.first.keys[shard], [row])
+        return found | {"votes": votes.get(row, [])}
 
     def pair(self, shard: str, row: int) -> tuple[dict[str, Any] | None, str | None]:
         """A row of pairs v2, or None, and what is wrong with it."""
@@ -164,12 +195,23 @@ class Reviewed:
         if self._key(entry) != self.first.keys.get(shard):
             return None, "The shard was rewritten since its rows were labelled."
         try:
-            found = self._row(entry, row)
+            label, found = self._labelled(shard, row), self._row(entry, row)
+            if label is not None and label["reason"] == Reason.FORGOTTEN:
+                return None, TAKEN_DOWN
+            if found is not None and self.taken_down.now().knows(found["pair_id"], None):
+                return None, TAKEN_DOWN
         except (InputError, StorageError, pa.ArrowException) as error:
             return None, shown(str(error))
         if found is None:
             return None, "The shard has no such row."
         return found, None if found["defect"] is None else shown(found["defect"])
+
+    def may_show(self, shard: str, row: int) -> bool:
+        """Whether a row is about no pair that was taken down."""
+        if not self.taken_down.now():
+            return True
+        label = self._labelled(shard, row)
+        return label is None or label["reason"] != Reason.FORGOTTEN
 
     def find_pair(self, pair_hash: str) -> tuple[str, int] | None:
         """Where a pair lies among the labels that are browsed; None if it is not there."""
@@ -248,6 +290,15 @@ class Reviewed:
         card = self.cards.get(judge_id)
         model = card["judge"]["model"]["name"] if card else "unknown model"
         return shown(f"{model.rstrip('/').rpartition('/')[2]} ({judge_id[:8]})")
+
+    def _labelled(self, shard: str, row: int) -> dict[str, Any] | None:
+        """A row of labels without its votes, and without anything of a pair that was taken down."""
+        key = self.first.keys.get(shard)
+        rows = self.first.rows.rows(shard, key, row, row + 1) if key is not None else []
+        for label in rows:
+            known = self.taken_down.now().knows(label["pair_id"], label["pair_hash"])
+            return forgotten_row(label) if known else {**label}
+        return None
 
     def _first_manifest(self, snapshot: str | None) -> Manifest | None:
         if snapshot is not None:

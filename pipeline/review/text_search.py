@@ -77,7 +77,8 @@ def _rationales(reviewed: Reviewed, text: str) -> Iterator[Hit | Searched]:
         for count, matching in groups:
             rows += count
             for row in matching.to_pylist():
-                yield _hit(row["shard"], row["row"], "rationale", row["rationale"], text)
+                if reviewed.may_show(row["shard"], row["row"]):
+                    yield _hit(row["shard"], row["row"], "rationale", row["rationale"], text)
             yield Searched("rationales", rows, made.rows)
 
 
@@ -97,7 +98,8 @@ def _pairs(reviewed: Reviewed, text: str) -> Iterator[Hit | Searched]:
             continue
         for table in tables:
             for place, where, whole in _in_pairs(table, text):
-                yield _hit(path, start + place, where, whole, text)
+                if reviewed.may_show(path, start + place):
+                    yield _hit(path, start + place, where, whole, text)
             start += table.num_rows
             rows += table.num_rows
         yield Searched("prompts and responses", rows, of, tuple(unread))

@@ -15,6 +15,7 @@ from pipeline.runtime.printable import names_a_secret
 from pipeline.runtime.suggestion import did_you_mean
 from schemas.validation_faults import fault_text
 
+_NULLS = ("", "~", "null")  # of YAML
 Config = TypeVar("Config", bound=BaseModel)
 
 
@@ -48,7 +49,10 @@ def load_config(
     *,
     own_sections: bool = False,
 ) -> Config:
-    """Reads a YAML file and applies ``a.b=value`` overrides (values are YAML too).
+    """Reads a YAML file and applies ``a.b=value`` overrides.
+
+    Values are YAML too, but for expressions (of ``dict[str, str | None]``, such as ``input.map``):
+    those are taken as they are written, whatever of them YAML would read as its own.
 
     Args:
         model: what is configured.
@@ -71,7 +75,7 @@ def load_config(
     if not isinstance(data, dict):
         raise ConfigError(f"configuration {where}: expected a mapping, got {type(data).__name__}")
     for override in overrides:
-        _apply(data, override)
+        _apply(model, data, override)
     if own_sections:
         data = {name: value for name, value in data.items() if name in model.model_fields}
     try:
@@ -94,7 +98,7 @@ def settings_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str,
             yield from settings_of(section, f"{prefix}{name}.")
 
 
-def _apply(data: dict[str, Any], override: str) -> None:
+def _apply(model: type[BaseModel], data: dict[str, Any], override: str) -> None:
     dotted, equals, text = override.partition("=")
     if not equals or not dotted:
         name = re.match(r"[\w.-]*", override)[0]  # type: ignore[index]
@@ -105,11 +109,22 @@ def _apply(data: dict[str, Any], override: str) -> None:
         if not isinstance(data, dict):
             raise ConfigError(f"override {dotted!r}: {parent!r} is not a section")
     try:
-        data[last] = yaml.safe_load(text)
+        written = _holds_expressions(model, parents) and text.strip() not in _NULLS
+        data[last] = text if written else yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(
             f"override {dotted!r}: the value is not YAML ({_yaml_fault(error)})"
         ) from error
+
+
+def _holds_expressions(model: type[BaseModel], path: Sequence[str]) -> bool:
+    """Whether a setting has texts by name, of which each may be null."""
+    annotation: Any = model
+    for name in path:
+        section = _section(annotation)
+        field = section.model_fields.get(name) if section else None
+        annotation = field.annotation if field else None
+    return bool(annotation == dict[str, str | None])
 
 
 def _yaml_fault(error: yaml.YAMLError) -> str:

@@ -1,4 +1,4 @@
-"""Compacts the many small parts of a judge into the few well-sized files of a snapshot.
+"""Compacts the many small parts of judges into the few well-sized files of a snapshot.
 
 Every label is decided again here, from its votes, by one labeler; parts have the label of the day.
 Files of groups in which nothing changed are those of an earlier snapshot, and their parts are not
@@ -16,21 +16,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.aggregation.relabel import Relabeler
-from pipeline.parts.forgotten import Forgotten
-from pipeline.parts.part_files import read_part
-from pipeline.runtime.errors import InputError
 from pipeline.runtime.map_ahead import map_ahead
+from pipeline.snapshots.judged_rows import JudgedRows, Rows
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.shard_groups import Group
-from pipeline.snapshots.snapshot_inventory import CommittedPart, InventoryShard
+from pipeline.snapshots.snapshot_inventory import InventoryShard
 from pipeline.snapshots.table_writer import TableWriter, store_file
 from pipeline.store.object_store import Store
-from schemas.labels import VOTE, Status
+from schemas.labels import Status
 from schemas.manifest import (
     MISSING,
     OUTCOMES,
@@ -39,7 +35,7 @@ from schemas.manifest import (
     ShardGroup,
     SnapshotFile,
 )
-from schemas.snapshots import SNAPSHOT_LABELS, SNAPSHOT_VOTES, TABLES
+from schemas.snapshots import TABLES
 
 THREADS = 4
 
@@ -109,18 +105,14 @@ class Compaction:
 
     Attributes:
         output: the output root, of parts and snapshots.
-        judge_id: whose parts they are.
-        relabeler: decides their rows.
-        forgotten: pairs of which no row is shown.
+        rows: reads and decides those of a shard.
         config: sizes.
         there: the sizes of objects that need not be written again, by key.
         step: called before every part with its rows, from several threads; may raise to stop.
     """
 
     output: Store
-    judge_id: str
-    relabeler: Relabeler
-    forgotten: Forgotten
+    rows: JudgedRows
     config: PublishConfig
     there: Mapping[str, int]
     step: Callable[[int], None]
@@ -153,11 +145,9 @@ class Compaction:
             }
             for shard in group.shards:
                 counts = outcomes[shard.entry.key] = Counter()
-                for part in shard.parts:
-                    self.step(part.stop - part.start)
-                    rows = self._read(shard, part)
-                    counts.update(rows["status"].to_pylist())
-                    run_ids.update(set(pc.unique(rows["run_id"]).to_pylist()) - {None})
+                for rows in self.rows.of(shard, self.step):
+                    counts.update(rows.labels["status"].to_pylist())
+                    run_ids |= rows.run_ids
                     _write(rows, tables)
                 for table in tables.values():
                     table.end_shard()
@@ -175,44 +165,9 @@ class Compaction:
                 number = groups[0].group.number
                 yield store_file(self.output, buffer, table, number, 0, self.there)
 
-    def _read(self, shard: InventoryShard, part: CommittedPart) -> pa.Table:
-        table = read_part(self.output, part.key)
-        rows = pa.chunked_array([pa.array(range(part.start, part.stop), pa.int64())])
-        as_named = (
-            table["row"].equals(rows)
-            and pc.unique(table["shard"]).to_pylist() == [shard.entry.key]
-            and pc.unique(table["judge_id"]).to_pylist() == [self.judge_id]
-            and set(pc.unique(table["status"]).to_pylist()) <= set(OUTCOMES) - {MISSING}
-        )
-        if not as_named:
-            raise InputError(
-                f"{self.output.path(part.key)}: expected the labels of rows {part.start} to "
-                f"{part.stop - 1} of shard {shard.entry.key} by judge {self.judge_id[:16]}, got "
-                "other rows; remove it, and run pairmill label again"
-            )
-        return self.relabeler.table(self.forgotten.redacted(table))
 
-
-def _write(rows: pa.Table, tables: Mapping[str, TableWriter]) -> None:
-    quarantined = pc.equal(rows["status"], Status.QUARANTINED)
-    flat = rows.select(SNAPSHOT_LABELS.names).replace_schema_metadata(SNAPSHOT_LABELS.metadata)
-    tables["labels"].write(flat.filter(pc.invert(quarantined)))
-    tables["quarantine"].write(flat.filter(quarantined))
-    tables["votes"].write(_votes(rows))
-
-
-def _votes(rows: pa.Table) -> pa.Table:
-    """The votes of all rows: one row each."""
-    votes = rows["votes"].combine_chunks()
-    lengths = pc.fill_null(pc.list_value_length(votes), 0).to_pylist()
-    numbers = itertools.chain.from_iterable(map(range, lengths))
-    of_row = pc.list_parent_indices(votes)
-    flat = pc.list_flatten(votes)
-    columns = {
-        name: rows[name].take(of_row)
-        for name in ("label_id", "pair_id", "judge_id", "shard", "row")
-    }
-    columns["vote"] = pa.array(numbers, pa.int32())
-    for column in VOTE:
-        columns[column.name] = pc.struct_field(flat, [column.name])
-    return pa.table(columns, schema=SNAPSHOT_VOTES)
+def _write(rows: Rows, tables: Mapping[str, TableWriter]) -> None:
+    quarantined = pc.equal(rows.labels["status"], Status.QUARANTINED)
+    tables["labels"].write(rows.labels.filter(pc.invert(quarantined)))
+    tables["quarantine"].write(rows.labels.filter(quarantined))
+    tables["votes"].write(rows.votes)

@@ -18,6 +18,7 @@ from pipeline.snapshots.quality.measure_snapshot import measure
 from pipeline.snapshots.quality.snapshot_counts import QualityConfig
 from pipeline.store.object_store import Store
 from schemas.manifest import Manifest
+from schemas.quality import Probed
 
 
 def gate_for(
@@ -28,6 +29,7 @@ def gate_for(
     reporter: Reporter | None = None,
     stop: Stop | None = None,
     gold: GoldConfig | None = None,
+    probes: Mapping[str, Probed] | None = None,
 ) -> Gate:
     """The gate that ``publish`` calls with a candidate.
 
@@ -44,6 +46,7 @@ def gate_for(
         reporter: receives progress every few seconds.
         stop: checked after every row group; ends the measuring.
         gold: the set of people's answers, beside those in the input.
+        probes: of the judge, if a threshold asks for them.
     """
 
     def gate(output: Store, manifest: Manifest) -> Mapping[str, Any]:
@@ -59,6 +62,7 @@ def gate_for(
             reporter=reporter,
             stop=stop,
             gold=gold or GoldConfig(),
+            probes=probes or {},
         )
         if manifest.gate is not None and not config.active:
             return manifest.gate

@@ -12,11 +12,12 @@ from pipeline.runtime.config_file import Frozen
 from pipeline.stats.intervals import NOTHING
 from pipeline.stats.wilson import FEWEST_PROMPTS
 from schemas.manifest import Manifest
+from schemas.probes import ENOUGH, PROBE_METRICS, probe_rates
 from schemas.quality import RATES, Quality, Rate
 
 DRIFT = ("p_a_psi", "preference_a_change")
 AUDIT = "audited_accuracy"  # of all preferences, by a set that was drawn from them
-METRICS = (*RATES, AUDIT, *DRIFT)
+METRICS = (*RATES, AUDIT, *PROBE_METRICS, *DRIFT)
 
 Bound = Literal["at_least", "at_most"]
 _WORDS: dict[Bound, str] = {"at_least": "at least", "at_most": "at most"}
@@ -49,6 +50,15 @@ class GateConfig(Frozen):
     share of longer texts have a wide interval on pairs of fewer than 20 different prompts (each
     prompt counts as one pair), and are not measured, and fail, on those of fewer than 5; the shares
     of all rows (ties, quarantine, …) are, each row being counted as independent then.
+
+    Probes are metrics of the judge, on ``canary.input``: a nightly run judges them before its
+    gate, once for a judge and a version of gold, if a threshold asks for one. Take 200 gold pairs
+    or more::
+
+        gate:
+          at_least: {picture_gain: 0.1}
+          at_most: {attack_success: 0.05, master_key_success: 0.02}
+          strict: [master_key_success]
     """
 
     at_least: dict[str, float] = Field(default_factory=dict)
@@ -61,6 +71,11 @@ class GateConfig(Frozen):
     """A metric of fewer rows, pairs or votes counts as not measured. Of very few, no failure can
     be clear: where none of 3 is right, the interval still reaches up to 0.56.
     """
+
+    @property
+    def asks_probes(self) -> bool:
+        """Whether a threshold is about what the judge does with altered pairs."""
+        return not PROBE_METRICS.keys().isdisjoint((*self.at_least, *self.at_most))
 
     @property
     def active(self) -> bool:
@@ -166,6 +181,8 @@ def _check(
         verb = "keeps to" if passed else "fails"
         detail = f"the {'upper' if upper else 'lower'} end of the interval {verb} it"
         detail += " (strict)" if strict else ""
+        if metric in PROBE_METRICS and rate.n < ENOUGH:
+            detail += f"; of fewer than {ENOUGH} pairs little can be shown"
         if metric in DRIFT and quality.drift.detail:
             detail = f"{detail}; {quality.drift.detail}"
     return Check(metric, rate.value, rate.low, rate.high, rate.n, rule, threshold, passed, detail)
@@ -189,6 +206,12 @@ def _unmeasured(quality: Quality, config: GateConfig, metric: str, rate: Rate) -
         causes.append("no row of the input has gold")
     if metric == AUDIT:
         causes.append("no answers about pairs that were drawn at random (gold.set, pairmill audit)")
+    if metric in PROBE_METRICS:
+        causes.append(
+            "no probe that counts fits the judge's gold pairs"
+            if quality.probes
+            else "this judge was not probed on canary.input: pairmill nightly does it"
+        )
     if metric.startswith("canary_") and quality.canary is None:
         causes.append("no canaries of this run are known")
     return False, "; ".join(filter(None, [*causes, *quality.notes]))
@@ -199,6 +222,8 @@ def _rate(quality: Quality, metric: str) -> Rate:
         return quality.drift.p_a_psi
     if metric == AUDIT:
         return quality.audit or NOTHING
+    if metric in PROBE_METRICS:
+        return probe_rates(quality.probes)[metric]
     if metric == "preference_a_change":
         return _magnitude(quality.drift.preference_a_change)
     return quality.rates[metric]

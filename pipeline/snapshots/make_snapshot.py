@@ -13,14 +13,11 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from pipeline.aggregation.labeler import Labeler
-from pipeline.aggregation.policy import rule_record
-from pipeline.aggregation.relabel import Relabeler
 from pipeline.gold.gold_sets import frame_shards, read_set
 from pipeline.parts.forgotten import Forgotten
 from pipeline.runtime.digest import digest
@@ -37,11 +34,12 @@ from pipeline.snapshots.manifests import (
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.shard_groups import groups_of, number_of_groups
 from pipeline.snapshots.snapshot_inventory import Inventory
+from pipeline.snapshots.whose_labels import WhoseLabels
 from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
 from schemas.error_bounds import ErrorBound
 from schemas.labels import Status
-from schemas.manifest import OUTCOMES, InputShard, Manifest, SnapshotFile, SnapshotPolicy
+from schemas.manifest import OUTCOMES, InputShard, Manifest, SnapshotFile
 from schemas.snapshots import TABLES, contract_of
 
 _LAYOUT = 2  # raise with any change to which bytes a snapshot's files hold
@@ -57,8 +55,7 @@ class SnapshotMaker:
     Attributes:
         output: the output root, of parts and snapshots.
         inventory: what goes in.
-        card: of the judge whose parts they are.
-        labeler: decides all labels.
+        whose: the labels, and by what they are decided.
         before: the snapshot that is live.
         lease: of the publisher; checked before every part and before the manifest.
         stop: checked before every part.
@@ -67,8 +64,7 @@ class SnapshotMaker:
 
     output: Store
     inventory: Inventory
-    card: Mapping[str, Any]
-    labeler: Labeler
+    whose: WhoseLabels
     before: Latest | None
     config: PublishConfig
     reporter: Reporter
@@ -97,8 +93,8 @@ class SnapshotMaker:
         count = number_of_groups(len(self.inventory.shards), before)
         groups = groups_of(self.inventory.shards, count, self._made_by)
         step = self._each_part()
-        how = (Relabeler(self.labeler), Forgotten.read(self.output), self.config)
-        compaction = Compaction(self.output, self.card["judge_id"], *how, listing.sizes, step)
+        rows = self.whose.rows(self.output, Forgotten.read(self.output))
+        compaction = Compaction(self.output, rows, self.config, listing.sizes, step)
         made = compaction.run(groups, reusable(earlier, listing.sizes))
         files = [file for group in made for file in group.files]
         manifest = self._manifest(count, made, [*files, *compaction.without_rows(made)])
@@ -110,7 +106,7 @@ class SnapshotMaker:
     def _made_by(self) -> list[Any]:
         """What decides the bytes of files, beside the parts."""
         layout = [_LAYOUT, _CONTRACTS, self.config.file_mb, self.config.row_group_mb]
-        return [*layout, self.card["judge_id"], self.labeler.policy_id]
+        return [*layout, self.whose.judge_id, self.whose.policy(None).policy_id]
 
     def _ids(self) -> Iterator[str]:
         """The ids that the snapshot may have; all but the first for when those before are taken."""
@@ -171,21 +167,13 @@ class SnapshotMaker:
         by_path = {path: group for group in made for path in group.outcomes}
         shards = tuple(by_path[s.entry.key].input_shard(s) for s in self.inventory.shards)
         totals = sum((Counter(shard.counts) for shard in shards), Counter[str]())
-        labeler, fitted = self.labeler, self.labeler.calibration
-        card = {name: value for name, value in self.card.items() if name != "calibration"}
-        used = {} if fitted is None else {"calibration": fitted.model_dump(mode="json")}
         return Manifest(
             snapshot_id="",
             created_at=self.output.host.now().isoformat(timespec="microseconds"),
             created_by=self.lease.run_id,
             parent=self.before.snapshot_id if self.before else None,
-            judge=card | used,
-            policy=SnapshotPolicy(
-                policy_id=labeler.policy_id,
-                rule=rule_record(labeler.rule),
-                calibration_id=fitted.calibration_id if fitted else None,
-                bound=self._counted(shards),
-            ),
+            judge=self.whose.card,
+            policy=self.whose.policy(self._counted(shards)),
             schemas=_CONTRACTS,
             input=self.inventory.input_uri,
             rows=self.inventory.rows,
@@ -194,6 +182,7 @@ class SnapshotMaker:
             group_count=count,
             groups=tuple(group.group for group in made),
             files=tuple(files),
+            judges=self.whose.cards,
         )
 
     def _counted(self, shards: Sequence[InputShard]) -> ErrorBound | None:

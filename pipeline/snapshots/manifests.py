@@ -1,9 +1,9 @@
 """Where snapshots, their manifests and ``LATEST.json`` are stored, and how they are read.
 
-``snapshots/<id>/`` has the manifest, the gate's decisions and ``quality.json``; the files of all
-snapshots lie together in ``snapshots/files/``, named by their content. A manifest is believed only
-while its files are there with their sizes: one whose publisher stalled may land after retention has
-removed them.
+``snapshots/<id>/`` has the manifest, the gate's decisions, ``quality.json`` and the tallies that it
+was made of; the files of all snapshots lie together in ``snapshots/files/``, named by their
+content. A manifest is believed only while its files are there with their sizes: one whose publisher
+stalled may land after retention has removed them.
 """
 
 from __future__ import annotations

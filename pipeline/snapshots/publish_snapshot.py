@@ -1,4 +1,4 @@
-"""Publishes the labels of one judge: compact, manifest, gate, then the swap of ``LATEST.json``.
+"""Publishes labels of one judge or several: compact, manifest, gate, then the swap of LATEST.json.
 
 A snapshot's id is derived from its inputs (judge, policy and calibration, shards, versions of their
 parts, layout), so that publishing the same twice writes nothing. Files and then the manifest are
@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.aggregation.calibration_cards import calibration_of
+from pipeline.aggregation.composition import Composition
 from pipeline.aggregation.error_bound import bound_of
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import PolicyConfig
@@ -54,6 +55,7 @@ from pipeline.snapshots.snapshot_inventory import (
     same_inventory,
     take_inventory,
 )
+from pipeline.snapshots.whose_labels import OfOne, OfSeveral, WhoseLabels
 from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store, Version
 from schemas.manifest import GateDecision, Manifest
@@ -98,8 +100,9 @@ def publish(
     open_source: OpenSource = open_input,
     again: Manifest | None = None,
     gold: GoldConfig | None = None,
+    composition: Composition | None = None,
 ) -> Publication:
-    """Publishes the input as it is now with what follows from a judge's votes.
+    """Publishes the input as it is now with what follows from a judge's votes, or from several's.
 
     Args:
         input_uri: the pairs, as they were labelled.
@@ -123,6 +126,8 @@ def publish(
         open_source: opens the input.
         again: a snapshot whose shards are published again, in place of those of the input.
         gold: people's answers, by which ``policy.max_error`` is kept to.
+        composition: several judges, whose votes are published in place of ``judge``'s; ``votes``
+            and ``calibration`` are then those that it was made with.
 
     Raises:
         ConfigError: the policy is one that no votes of the judge reach.
@@ -132,14 +137,18 @@ def publish(
         PublishConflictError: another publisher swapped ``LATEST.json`` first.
         PairmillError: see ``pipeline.runtime.errors``.
     """
-    card = find_card(output, judge)
-    labeler = _labeler(output, card, policy or PolicyConfig(), votes, calibration)
+    whose: WhoseLabels
+    if composition is not None:
+        whose = OfSeveral(composition)
+    else:
+        whose = _of_one(output, judge, policy or PolicyConfig(), votes, calibration)
     before, version = read_latest(output)
     with step("reconcile") as detail:
+        of = (whose.judge_id, whose.judges)
         if again is not None:
-            inventory = same_inventory(again, output)
+            inventory = same_inventory(again, output, *of)
         else:
-            inventory = take_inventory(input_uri, output, card["judge_id"], shards, open_source)
+            inventory = take_inventory(input_uri, output, *of, shards, open_source)
         check_inventory(
             inventory, output, allow_missing=config.allow_missing, max_defects=max_bad_shards
         )
@@ -148,11 +157,10 @@ def publish(
         by = (config, reporter, lease, stop or Stop())
         bound = None
         if policy is not None and policy.max_error is not None:
-            parts = [part.key for shard in inventory.shards for part in shard.parts]
-            whose = (output, card["judge_id"], labeler, policy, gold or GoldConfig())
-            bound = bound_of(*whose, parts)
-            labeler = labeler.at_least(bound.min_confidence or 0.0)
-        maker = SnapshotMaker(output, inventory, card, labeler, before, *by, bound)
+            labels = whose.stored(output, inventory.shards)
+            bound = bound_of(output, labels, policy, gold or GoldConfig())
+            whose = whose.at_least(bound.min_confidence or 0.0)
+        maker = SnapshotMaker(output, inventory, whose, before, *by, bound)
         manifest, made = maker.make()
         detail |= {"snapshot_id": manifest.snapshot_id, **made}
         if bound is not None:
@@ -238,20 +246,21 @@ def drop_previous(output: Store, gone: Collection[str]) -> None:
         )
 
 
-def _labeler(
+def _of_one(
     output: Store,
-    card: dict[str, Any],
+    judge_id: str,
     policy: PolicyConfig,
     votes: VotesConfig | None,
     calibration: str,
-) -> Labeler:
-    """What decides all labels of a snapshot."""
+) -> OfOne:
+    """The labels of one judge, and what decides them all."""
+    card = find_card(output, judge_id)
     judge = judge_of(card)
     if votes is not None:
         judge = judge.model_copy(update={"votes": votes})
     fitted = calibration_of(output, card["judge_id"], calibration)
     check_reachable(judge, policy, calibrated=fitted is not None)
-    return Labeler.of(judge, policy, fitted)
+    return OfOne(card, Labeler.of(judge, policy, fitted))
 
 
 def _gated(manifest: Manifest, output: Store, gate: Gate, lease: Lease) -> Manifest:

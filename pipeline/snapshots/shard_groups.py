@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.runtime.digest import digest
@@ -69,7 +69,5 @@ def _group_of(path: str, count: int) -> int:
 
 
 def _source(shards: Sequence[InventoryShard], made_by: Any) -> str:
-    parts = [
-        (shard.entry.key, shard.key, [asdict(part) for part in shard.parts]) for shard in shards
-    ]
+    parts = [(shard.entry.key, shard.key, shard.made_of) for shard in shards]
     return digest(json.dumps([made_by, parts], sort_keys=True))

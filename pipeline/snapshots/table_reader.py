@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -129,15 +129,25 @@ def map_row_groups(
         InputError: a file is corrupt, or of a contract that this software does not read.
         StorageError: the store fails.
     """
+    files = TableFile.of_table(output, manifest, table)
+    yield from map_files(files, {table: columns}, lambda _, rows: count(rows), threads)
+
+
+def map_files(
+    files: Iterable[TableFile],
+    columns: Mapping[str, Sequence[str]],
+    count: Callable[[SnapshotFile, pa.Table], Found],
+    threads: int,
+) -> Iterator[Found]:
+    """As :func:`map_row_groups`, of some files; ``columns`` are those of each table."""
 
     def groups(file: TableFile) -> list[tuple[TableFile, int]]:
         return [(file, number) for number in file.groups()]
 
     def counted(group: tuple[TableFile, int]) -> Found:
         file, number = group
-        return count(file.read(number, columns))
+        return count(file.file, file.read(number, columns[file.file.table]))
 
-    files = TableFile.of_table(output, manifest, table)
     footers = map_ahead(ThreadPoolExecutor(threads), groups, files, threads)
     every = (group for found in footers for group in found)
     yield from map_ahead(ThreadPoolExecutor(threads), counted, every, threads)

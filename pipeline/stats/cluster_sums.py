@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
 
@@ -42,6 +43,19 @@ class ClusterSums:
     def add(self, other: ClusterSums) -> None:
         """Adds what another one has counted."""
         self._put(*other._merged())
+
+    def as_record(self) -> dict[str, Any]:
+        """The clusters and their counts, as JSON has them."""
+        keys, sums = self._merged()
+        return {"width": self.width, "keys": keys.tolist(), "sums": sums.tolist()}
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Self:
+        """What :meth:`as_record` has made."""
+        made = cls(record["width"])
+        sums = np.array(record["sums"], np.int64).reshape(-1, made.width)
+        made._put(np.array(record["keys"], np.int64), sums)
+        return made
 
     @property
     def sums(self) -> Ints:

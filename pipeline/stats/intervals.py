@@ -13,15 +13,16 @@ from pipeline.stats.tally import ratio_sums
 from pipeline.stats.wilson import (
     LEAST_PROMPTS,
     LEVEL,
+    NORMAL,
     clustered_wilson,
     effective_number,
     share_interval,
     student,
     wilson,
 )
-from schemas.quality import Rate
+from schemas.quality import NOT_MEASURED, Rate
 
-NOTHING = Rate(None, None, None, 0)
+NOTHING = NOT_MEASURED
 _SMOOTHING = 0.5  # of a bin that one of two histograms has and the other has not
 
 
@@ -30,6 +31,24 @@ def share(part: int, whole: int) -> Rate:
     if not whole:
         return NOTHING
     return Rate(part / whole, *wilson(part / whole, whole), whole)
+
+
+def paired_difference(gained: int, lost: int, whole: int) -> Rate:
+    """How many more things have a property under one treatment than under another.
+
+    The interval of Agresti and Min, which adds half a thing to each count of the things that
+    differ, and two to all: Wald's, without them, is too narrow for few of them.
+
+    Args:
+        gained, lost: things that have the property under the first one alone, the second one alone.
+        whole: all of them, each under both, independent of each other.
+    """
+    if not whole:
+        return NOTHING
+    more, less, count = gained + 0.5, lost + 0.5, whole + 2
+    value = (more - less) / count
+    error = NORMAL * math.sqrt(more + less - (more - less) ** 2 / count) / count
+    return Rate(value, max(-1.0, value - error), min(1.0, value + error), whole)
 
 
 def clustered_share(sums: Table) -> Rate:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
 
@@ -34,6 +36,24 @@ class Tally:
             self.tables[name] = table.copy() if mine is None else mine + table
         for name, sums in other.clusters.items():
             self.clusters.setdefault(name, ClusterSums(sums.width)).add(sums)
+
+    def as_record(self) -> dict[str, Any]:
+        """The same sums, to the last bit, as JSON has them."""
+        return {
+            "numbers": dict(self.numbers),
+            "tables": {name: table.tolist() for name, table in self.tables.items()},
+            "clusters": {name: sums.as_record() for name, sums in self.clusters.items()},
+        }
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Self:
+        """What :meth:`as_record` has made."""
+        clusters = record["clusters"].items()
+        return cls(
+            Counter(record["numbers"]),
+            {name: np.array(table) for name, table in record["tables"].items()},
+            {name: ClusterSums.of_record(sums) for name, sums in clusters},
+        )
 
     def named(self, prefix: str) -> dict[str, int]:
         """The numbers under ``<prefix>/``, without it, sorted; those that are 0 are left out."""

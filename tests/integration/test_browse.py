@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -19,19 +19,23 @@ from pipeline.gold.answers import give_all
 from pipeline.gold.gold_sets import create_set
 from pipeline.gold.people import GoldConfig
 from pipeline.pairs.input_config import InputConfig
+from pipeline.parts.forgotten import remember
 from pipeline.review.browse import PAGE_ROWS, Browser
 from pipeline.review.compare import compare
 from pipeline.review.filters import RANGES, SORTS, Filters
-from pipeline.review.label_columns import hash_keys, judge_columns
+from pipeline.review.input_columns import InputColumns
+from pipeline.review.label_columns import LabelColumns, hash_keys, judge_columns
 from pipeline.review.pair_view import pair_view
+from pipeline.review.reason_words import REASONS
 from pipeline.review.reviewed_output import Reviewed
 from pipeline.review.shown_text import differences
+from pipeline.review.taken_down import TAKEN_DOWN
 from pipeline.review.text_search import Hit, Searched, search
 from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Store
 from schemas.gold import Answer, Draw, DrawnPair, GoldSet
-from schemas.labels import Status
-from tests.measuring import Corpus, random_corpus, random_votes, text_pair
+from schemas.labels import LABELS, Reason, Status
+from tests.measuring import Corpus, label, random_corpus, random_votes, ranking, text_pair
 from tests.publishing import live_rows
 
 Row = dict[str, Any]
@@ -189,6 +193,79 @@ def test_an_address_that_says_nothing_is_refused(query: list[tuple[str, str]], w
         Filters.parse(query)
 
 
+def test_labels_are_filtered_by_what_other_judges_say(tmp_path: Path) -> None:
+    rng = random.Random(8)
+    pairs = [text_pair(number, None, "a", "b") for number in range(120)]
+    ours = Corpus.at(str(tmp_path))
+    ours.write("s.parquet", pairs, random_votes(rng, 120))
+    ours.publish()
+    said: dict[str, set[str]] = {}
+    for temperature, count in ((0.25, 120), (0.75, 60)):  # two more, one not done yet
+        other = Corpus.at(str(tmp_path), sampling={"temperature": temperature})
+        for row in label(other, other.output, other.source, "s.parquet", random_votes(rng, count)):
+            said.setdefault(row["pair_hash"], set()).add(outcome(row))
+    reviewed = Reviewed(Store(ours.output.uri), None, InputConfig(), 2**30)
+    browser = Browser(reviewed.first.columns, reviewed.inputs, reviewed.other_judges)
+    assert browser.find(Filters()).counts["others"] == {"none": 120}
+    reviewed.read_columns()
+    assert reviewed.other_judges.progress == (2, 2)
+
+    def relation(row: Row) -> str:
+        known = said.get(row["pair_hash"], set()) - {"none"}
+        if not known:
+            return "none"
+        if outcome(row) == "none":
+            return "undecided"
+        return "differs" if known - {outcome(row)} else "agrees"
+
+    rows = [*live_rows(ours.output), *live_rows(ours.output, "quarantine")]
+    found = browser.find(Filters({"others": ("differs",)}))
+    assert found.counts["others"] == Counter(map(relation, rows))
+    assert {*found.counts["others"]} == {"agrees", "differs", "undecided", "none"}
+    differ = sorted(row["row"] for row in rows if relation(row) == "differs")
+    assert [each.row for each in found.page] == differ[:PAGE_ROWS]
+    assert found.rows == len(differ)
+
+
+CRITERIA = st.lists(
+    st.none()
+    | st.dictionaries(
+        st.sampled_from(["accuracy", "style", "ä & b"]),
+        st.lists(st.none() | st.sampled_from([1.0, 2.0]), max_size=3),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@given(CRITERIA, st.sampled_from(["a", "b", "tie", "none"]))
+def test_labels_are_filtered_by_what_each_criterion_prefers(
+    of_rows: list[dict[str, list[float | None]] | None], wanted: str
+) -> None:
+    rows = []
+    for number, criteria in enumerate(of_rows):
+        scored = None if criteria is None else [
+            {"name": name, "scores": scores} for name, scores in criteria.items()
+        ]  # fmt: skip
+        rows.append({"shard": "s", "row": number, "status": "abstained", "criteria": scored})
+
+    def tables(names: Sequence[str]) -> Iterator[pa.Table]:
+        for start in range(0, len(rows), 7):
+            yield pa.Table.from_pylist(rows[start : start + 7], LABELS).select(names)
+
+    labels = LabelColumns("labels", ["s"], len(rows), tables, 2**30)
+    inputs = InputColumns(labels, Store("."), {}, InputConfig().mapping(), {})
+    expected = []
+    for row, criteria in enumerate(of_rows):
+        scores = (criteria or {}).get("style") or []
+        a, b = scores if len(scores) == 2 else (None, None)
+        prefers = "none" if a is None or b is None else "a" if a > b else "b" if b > a else "tie"
+        expected += [row] * (prefers == wanted)
+    filters = Filters.parse([("criterion.style", wanted)])
+    assert Filters.parse(parse_qsl(filters.query())) == filters
+    assert [each.row for each in Browser(labels, inputs).find(filters).page] == expected
+
+
 def test_hashes_become_keys_in_their_order() -> None:
     hashes = ["0" * 64, "00000000000000ff" + "a" * 48, "f" * 64, None]
     assert hash_keys(pa.chunked_array([hashes])).tolist() == [0, 0xFF >> 1, 2**63 - 1, 0]
@@ -240,6 +317,30 @@ def test_what_two_snapshots_say_otherwise_is_listed_most_telling_first(tmp_path:
     assert {each.row for each in found.page} == differ
     assert found.differing == len(differ)
     assert found.counts.sum() == found.common
+
+
+def test_of_a_pair_that_was_taken_down_nothing_is_shown(tmp_path: Path) -> None:
+    """By the snapshot of before, on a page that was open then."""
+    made = Corpus.at(str(tmp_path))
+    pairs = [text_pair(number, "a", f"secret {number}", "other") for number in range(4)]
+    made.write("a.parquet", pairs, [ranking(("ab", "ba"), 9, 2)] * 4, identified=True)
+    made.publish()
+    opened = Reviewed(made.output, None, InputConfig(), 2**30)
+    before = pair_view(opened, "a.parquet", 1)
+    assert before is not None
+    assert "secret 1" in before.as_row
+    by_hash, by_id = made.shards["a.parquet"][1:3]
+    remember(made.output, [by_id["pair_id"]], [by_hash["pair_hash"]], "run")
+    for row, gone in enumerate((False, True, True, False)):
+        view = pair_view(opened, "a.parquet", row)
+        assert view is not None
+        assert (f"secret {row}" in str(view)) is not gone
+        assert (view.problem == TAKEN_DOWN) is gone
+        assert sum(len(each.votes) for each in view.opinions) == (0 if gone else 2)
+        assert ((view.reason or "")[:1] == (REASONS[Reason.FORGOTTEN][0],)) is gone
+        assert (view.pair_id, view.gold) == (("(no id)", None) if gone else (f"pair-{row}", "a"))
+    hits = {each.row for each in search(opened, "secret") if isinstance(each, Hit)}
+    assert hits == {0, 3}
 
 
 def test_search_finds_every_text_once_and_says_how_much_it_read(

@@ -24,6 +24,7 @@ from pipeline.store.host import Host
 from pipeline.store.object_store import Store
 from pipeline.store.removal import remove_objects
 from tests.cleaning import THEIRS, gone, objects, run_clean, stored_votes
+from tests.derivations import run_derive
 from tests.publishing import LabeledInput, latest_of, live_rows, run_publish, stored_files
 
 ALL = [
@@ -92,14 +93,23 @@ def test_without_a_limit_only_what_nobody_can_use_goes(labeled: LabeledInput) ->
     published(labeled, 2)
     half = f"{folder_of('0' * 16)}/labels/00000.parquet"
     labeled.output.put(half, b"of a publisher that was killed")
+    assert run_derive(labeled.made, "--policy.threshold", "0.9") == 0
+    assert run_derive(labeled.made, "--policy.threshold", "0.8") == 0
+    derived = [entry.key for entry in labeled.output.list("derived")]
+    killed = next(key for key in derived if key.endswith("derivation.json"))
+    labeled.output.delete(killed)
+    folder = killed.rpartition("/")[0]
     before = objects(labeled.output)
     outcome = run_clean(labeled.output, "--apply")
     why = "has no manifest: its publisher, or its removal, was ended"
     assert gone(outcome)["snapshot", "0" * 16] == why
+    why = "has no derivation.json: what made or removed it was ended"
+    assert gone(outcome)["derivation", folder.removeprefix("derived/")] == why
     after = objects(labeled.output)
     removed = before.keys() - after.keys()
-    assert half in removed
-    assert {key.split("/")[0] for key in removed - {half}} <= {"index"}
+    ended = {half, *(key for key in derived if key.startswith(f"{folder}/"))} - {killed}
+    assert ended <= removed
+    assert {key.split("/")[0] for key in removed - ended} <= {"index"}
 
 
 def test_files_of_others_stay_and_are_named(labeled: LabeledInput) -> None:

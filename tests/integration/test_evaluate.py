@@ -96,11 +96,14 @@ def _refuse(*arguments: object) -> None:
 
 @pytest.mark.usefixtures("shared_ray")
 def test_a_limit_and_labels_under_another_policy(tmp_path: Path, model: Path) -> None:
-    write_shard(tmp_path / "gold.parquet", gold_pairs(30))
+    write_shard(tmp_path / "gold/s.parquet", gold_pairs(30))
+    (tmp_path / "gold/a.parquet").write_bytes(b"PAR1, and no footer")
     config, output = config_for(tmp_path, model), tmp_path / "out"
-    command = ("--config", config, "--input", tmp_path / "gold.parquet", "--output", output)
+    command = ("--config", config, "--input", tmp_path / "gold", "--output", output)
 
-    assert run(*command, "--limit", 6).exit_code == 0
+    outcome = run(*command, "--limit", 6)
+    assert outcome.exit_code == 0
+    assert "gold/a.parquet: left out: corrupt footer" in outcome.error
     report, _ = report_of(output, "gold-first-6")
     assert (report["pairs"], value(report, "coverage")) == (6, 4 / 6)
     assert len(labels_of(output)) == 6
@@ -128,9 +131,11 @@ def test_too_many_quarantined_pairs_are_reported_and_end_with_their_exit_code(
     for number in (2, 3):
         rows[number]["prompt"] = "unreadable"
     write_shard(tmp_path / "gold/s.parquet", rows)
+    (tmp_path / "gold/t.parquet").write_bytes(b"PAR1, and no footer")
     config = config_for(tmp_path, model, engine={"script": {"faults": {"unreadable": "malformed"}}})
 
-    outcome = run("--config", config, "--input", tmp_path / "gold", "--output", tmp_path / "out")
+    command = ("--config", config, "--input", tmp_path / "gold", "--output", tmp_path / "out")
+    outcome = run(*command, "--quarantine.max_shards", 1)
 
     assert outcome.exit_code == 4
     assert "2 of 10 rows are quarantined (malformed 2)" in outcome.error

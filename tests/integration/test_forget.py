@@ -13,21 +13,28 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import forget
+from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.policy import PolicyConfig
 from pipeline.gold.answers import give_answer
 from pipeline.gold.gold_sets import create_set, read_set
+from pipeline.judging.row_rubrics import asked_hash, rubric_text
+from pipeline.judging.rubric_config import RubricConfig
+from pipeline.pairs.shards import shard_key
+from pipeline.parts.commit import commit_part
 from pipeline.parts.forgotten import Forgotten, remember
 from pipeline.parts.index_update import update_index
 from pipeline.parts.label_index import open_index
+from pipeline.parts.units import Unit
 from pipeline.snapshots.publish_snapshot import publish
 from pipeline.store.object_store import Store
 from pipeline.store.writer_lease import writer_lease
 from schemas.gold import Answer, Draw, DrawnPair, GoldSet
+from tests import measuring
 from tests.cleaning import objects, run_clean
-from tests.derivations import run_derive
+from tests.derivations import rows_of, run_derive
 from tests.exporting import Corpus, fill, run_export
 from tests.publishing import QUIET, SMALL, Outcome, latest_of, live_rows, run_on
-from tests.shards import write_shard
+from tests.shards import hash_of, write_shard
 
 PASSES = {"gate": lambda output, manifest: {"passed": True}}
 Row = dict[str, Any]
@@ -200,6 +207,39 @@ def test_a_part_that_comes_afterwards_is_not_shown(corpus: Corpus, tmp_path: Pat
     (row,) = [row for row in rows if (row["shard"], row["row"]) == ("a.parquet", 0)]
     assert (row["reason"], row["pair_id"], row["pair_hash"]) == ("forgotten", None, None)
     assert not [v for v in live_rows(corpus.output, "votes") if v["pair_id"] == label["pair_id"]]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_pair_is_forgotten_under_all_rubrics_of_its_rows(tmp_path: Path, there: bool) -> None:
+    """If the input still has it; else it is said that the others are not known."""
+    made = measuring.Corpus.at(str(tmp_path))
+    text = measuring.text_pair(0, None, "x", "y")
+    pairs = [text | {"pair_id": f"id-{row}"} for row in range(3)]
+    pairs.append(measuring.text_pair(3, None, "x", "z"))
+    measuring.put(made.source, "a.parquet", pairs)
+    (entry,) = made.source.list("a.parquet")
+    key = shard_key(entry.key, entry.size, made.source.content_key(entry))
+    votes = [measuring.ranking(("ab", "ba"), 9, 2)] * len(pairs)
+    labeler = Labeler.of(made.made.judge)
+    labels = rows_of(votes, labeler, made.made.judge_id, 0, "a.parquet")
+    own = (RubricConfig.model_validate({"criteria": [{"name": n, "text": n}]}) for n in "EFGH")
+    for label, row, rubric in zip(labels, pairs, own, strict=True):
+        asked = None if row["pair_id"] == "id-2" else rubric  # that one has the judge's own
+        label |= {"pair_id": row["pair_id"], "pair_hash": asked_hash(hash_of(row), asked)}
+        label["rubric"] = None if asked is None else rubric_text(asked)
+    assert commit_part(made.output, made.made.judge_id, Unit("a.parquet", key, 0, 4), labels)
+    made.publish()
+    if not there:
+        made.source.delete("a.parquet")
+    (tmp_path / "pairs.txt").write_text("id-0\n")
+    done = run_forget(made.output, "--pairs", str(tmp_path / "pairs.txt"), "--apply")
+    assert (done.exit_code, done.error) == (0, "")
+    gone = {row["row"] for row in live_rows(made.output, "quarantine")}
+    assert gone == ({0, 1, 2} if there else {0})
+    notes = " ".join(event.get("text", "") for event in done.events)
+    assert ("1 of these pairs were asked by a rubric of their own" in notes) is not there
+    # Nor will it be judged under another rubric: its own hash is known.
+    assert Forgotten.read(made.output).knows(None, hash_of(text)) is there
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 3, 5, 8, 13, 21, 34])

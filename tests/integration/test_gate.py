@@ -16,6 +16,7 @@ from pipeline.snapshots.manifests import read_manifest
 from pipeline.snapshots.quality.measure_snapshot import measure, read_quality
 from pipeline.snapshots.quality.snapshot_counts import QualityConfig
 from schemas.manifest import Manifest
+from schemas.probes import PROBE_METRICS
 from tests.measuring import Corpus, random_pairs, random_votes
 from tests.publishing import Outcome, latest_of, run_publish, stored_files
 
@@ -61,7 +62,7 @@ def test_every_threshold_blocks_alone_and_all_let_pass_together(corpus: Corpus) 
     live = latest_of(corpus.output)
     before = stored_files(corpus.output)
     bounds = bounds_of(corpus)
-    of_others = ("canary", AUDIT)  # of a run, and of a gold set
+    of_others = ("canary", AUDIT, *PROBE_METRICS)  # of a run, a gold set, a judge
     assert bounds.keys() == {name for name in METRICS if not name.startswith(of_others)}
     # Each lies between the interval's ends: neither way of asking it can block.
     passing: dict[str, Any] = {

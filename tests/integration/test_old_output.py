@@ -94,6 +94,16 @@ def test_nothing_is_left_to_judge(old: Old, tmp_path: Path, change: str) -> None
     assert plan["judge"] == "the judge of this output, recognised by the content of its weights"
 
 
+def test_its_rows_are_looked_at_where_a_narrow_kind_is_named(old: Old) -> None:
+    """They are of before such kinds were stored."""
+    for command in (label, nightly):
+        plan = old.run(command, "--dry-run", "--rerender", "image.alpha").event("plan")
+        assert (plan["pairs_looked_at"], plan["pairs_to_do"]) == (24, 25)
+    refused = old.run(nightly, "--dry-run", "--rerender", "image.alfa")
+    assert refused.exit_code == 2
+    assert "--rerender: got 'image.alfa', expected some of text.placeholder" in refused.error
+
+
 def test_a_nightly_run_publishes_the_same_labels_then_finds_nothing_to_do(
     old: Old, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from pipeline.parts import part_files
 from pipeline.parts.commit import commit_part, revise_part, shard_parts
 from pipeline.parts.units import Unit
 from pipeline.runtime.errors import InputError, QuarantineError, ReconcileError
-from pipeline.snapshots import compact_parts
+from pipeline.snapshots import compact_parts, judged_rows
 from pipeline.snapshots.manifests import read_manifest
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.store.object_store import Entry, Store
@@ -257,7 +257,7 @@ def test_no_more_than_a_few_parts_are_held(
         write(*arguments)
         written.append(1)
 
-    monkeypatch.setattr(compact_parts, "read_part", counted_read)
+    monkeypatch.setattr(judged_rows, "read_part", counted_read)
     monkeypatch.setattr(compact_parts, "_write", counted_write)
     labeled.publish(SMALL)
     assert len(written) == len(ahead) >= 40

@@ -20,6 +20,7 @@ from pipeline.store.object_store import Store
 from pipeline.store.s3_objects import Objects
 from schemas.gold import Answer, Draw, DrawnPair, GoldSet
 from schemas.labels import Status
+from tests.chaos.fault_proxy import Plan, fault_proxy
 from tests.measuring import Corpus, random_pairs, random_votes
 from tests.publishing import live_rows
 from tests.s3_server import BUCKET, JOB, S3Server
@@ -130,3 +131,34 @@ def test_a_store_that_fails_is_said_and_nothing_counts_as_answered(
     assert list(corpus.output.list("gold/bad/answers")) == []
     assert client.post("/annotate", data=form, headers={"Origin": ROOT}).status_code == 200
     assert len(list(corpus.output.list("gold/bad/answers"))) == 1
+
+
+def test_a_slow_and_failing_store_shows_the_same_and_keeps_each_answer_once(
+    corpus: Corpus, s3: S3Server, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = live_rows(corpus.output)
+    ties = [row for row in labels if row["status"] == Status.TIE]
+    hashes = [row["pair_hash"] for row in labels][:4]
+    pairs = tuple(DrawnPair(pair_hash=each) for each in hashes)
+    draw = Draw(drawn_at=NOW, drawn_by="run", how="imported", pairs=pairs)
+    create_set(corpus.output, GoldSet(name="far", created_at=NOW, created_by="r", draws=(draw,)))
+    with fault_proxy(s3.endpoint) as proxy, monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        Objects.clear_instance_cache()
+        reviewed = Reviewed(Store(corpus.output.uri), None, InputConfig(), 2**30)
+        proxy.plan = Plan({"slow": 0.3, "5xx": 0.1, "reset": 0.1, "lost": 0.1}, 3)
+        reviewed.read_columns()
+        guarded = Guard(application(reviewed, tokens), tokens, frozenset({"127.0.0.1"}), 80)
+        with TestClient(guarded, base_url=ROOT) as client:
+            entered(client, tokens)
+            assert client.get("/?status=tie").text.count('class="row"') == len(ties)
+            assert client.get("/pair?shard=a.parquet&row=0").status_code == 200
+            entered(client, tokens, Access("ann", "far"))
+            for pair in hashes:
+                form = {"pair": pair, "after": "0", "choice": "1", "note": ""}
+                answer = client.post("/annotate", data=form, headers={"Origin": ROOT})
+                assert answer.status_code == 200
+        assert {"slow", "5xx", "reset"} <= proxy.plan.planted.keys()
+    Objects.clear_instance_cache()
+    stored = sorted(entry.key for entry in corpus.output.list("gold/far/answers"))
+    assert stored == sorted(f"gold/far/answers/ann/{pair}/000001.json" for pair in hashes)

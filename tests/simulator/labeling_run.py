@@ -158,7 +158,7 @@ class LabelingRun:
         except ReconcileError as error:
             raise BrokenPromiseError(f"{self.lease.run_id}: {error}") from error
         if plan.settled:
-            mark_asked(index, self.output, plan.settled, again.asking)
+            mark_asked(index, self.output, dict.fromkeys(plan.settled, again.asking))
 
     def _pairs(self, unit: Unit) -> Pairs:
         """The pairs of a unit, if its shard is the version that was planned."""

@@ -18,7 +18,7 @@ from pipeline.labeling import shard_planner, unit_runner
 from pipeline.labeling.reopening import Reopening
 from pipeline.parts import commit
 from pipeline.retention import clean, stored
-from pipeline.snapshots import compact_parts
+from pipeline.snapshots import judged_rows
 from pipeline.snapshots.manifests import SnapshotListing
 from pipeline.store import lease
 from pipeline.store.lease import Lease
@@ -226,7 +226,7 @@ def test_a_revision_that_drops_superseded_votes_is_found(monkeypatch: pytest.Mon
 
 
 def test_a_compaction_that_changes_votes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    votes_of = compact_parts._votes
-    monkeypatch.setattr(compact_parts, "_votes", lambda rows: votes_of(rows)[:-1])
+    votes_of = judged_rows._votes
+    monkeypatch.setattr(judged_rows, "_votes", lambda rows: votes_of(rows)[:-1])
     with pytest.raises(BrokenPromiseError, match=r"the votes of .* are in no part"):
         hunt(STEADY, FIXED_SEED, _RUNS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import pytest
 
 from pipeline.gold.answers import Given, read_answers, revisions
 from pipeline.gold.gold_sets import create_set
+from pipeline.gold.set_agreement import agreement_of, sentence_of
 from pipeline.review.annotation import Annotation, answers_needed, shown_order
-from pipeline.review.set_agreement import agreement_of
 from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Store
 from schemas.gold import Answer, Draw, DrawnPair, GoldSet
@@ -195,3 +196,25 @@ def test_agreement_is_that_of_the_textbook() -> None:
     assert (two.agreed.value, two.kappa.rows, found.disputed) == (0.7, 50, 15)
     assert found.alpha.low is not None
     assert 0.1 < found.alpha.low < 0.3
+
+
+def test_who_answered_and_how_far_they_agree_is_one_sentence() -> None:
+    of = {"created_at": NOW, "created_by": "run"}
+    guideline = "# Which is more helpful?\n\nLook at the picture first."
+    gold = GoldSet(name="one", guideline=guideline, adjudicators=("chair",), **of)  # type: ignore[arg-type]
+    assert sentence_of(GoldSet(name="none", **of), []) == (  # type: ignore[arg-type]
+        "gold set none: 0 answers by 0 people, without a guideline; no pair was answered by two, "
+        "so that nothing is known of their agreement"
+    )
+    given = []
+    for number in range(40):
+        for who in ("ann", "ben"):
+            side = "ab"[number % 2 if who == "ann" or number < 36 else 0]
+            answer = Answer(answer=side, answered_at=NOW, given_in="test")  # type: ignore[arg-type]
+            given.append(Given(who, f"{number:064x}", 1, answer))
+    alpha = agreement_of(given, ()).alpha
+    assert sentence_of(gold, given) == (
+        'gold set one: 80 answers by 2 people, by the guideline "Which is more helpful?" (SHA-256 '
+        f"{hashlib.sha256(guideline.encode()).hexdigest()[:12]}); on 40 pairs Krippendorff's alpha "
+        f"is {alpha.value:.2f} ({alpha.low:.2f} to {alpha.high:.2f})"
+    )

@@ -112,6 +112,24 @@ def test_a_command_line_that_cannot_be_used(
     assert capsys.readouterr().err.startswith(f"error: {message}")
 
 
+def test_an_expression_is_what_is_written() -> None:
+    """Much of JMESPath is YAML, too, and means something else there."""
+    written = {
+        "a": "{text: output[0], model: generator}",
+        "b": '"response-1"',
+        "candidates": "[first, second]",
+        "gold": "[?x].y | [0]",
+        "messages": "`[1]`",
+        "source": "'a set'",
+        "metadata": "{rubric: rubric}",
+    }
+    overrides = [f"input.map.{field}={text}" for field, text in written.items()]
+    config = load_config(PipelineConfig, None, [*overrides, "input.map.images=null"])
+    assert config.input.map == written | {"images": None}
+    config = load_config(PipelineConfig, None, ["canary.map.a=[x][0]"])
+    assert config.canary.map == {"a": "[x][0]"}
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.aggregation.judged_pairs import JudgedPair
+from pipeline.evaluation.altered_pictures import derangement
 from pipeline.evaluation.control_comparison import compare
 from pipeline.evaluation.controls import (
     Control,
     ControlPairs,
     check_control,
-    derangement,
     write_control,
 )
 from pipeline.judging.judge_config import JudgeConfig
@@ -160,7 +160,7 @@ def test_a_derangement_gives_every_item_another_key(keys: list[int], seed: int) 
 
 
 def test_controls_that_cannot_be() -> None:
-    with pytest.raises(ConfigError, match=r"'blur' is not known; known are blank-image, shuffled"):
+    with pytest.raises(ConfigError, match=r"'blur' is not known; known are blank-image"):
         check_control("blur", JudgeConfig())
     with pytest.raises(ConfigError, match="a single score is about one candidate"):
         check_control("swap-text", JudgeConfig(format="single_score"))

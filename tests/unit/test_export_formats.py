@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import datasets
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from pipeline.aggregation.ranking import Ranking
 from pipeline.export.export_config import ExportConfig
@@ -19,6 +24,7 @@ from pipeline.judging.judge_config import JudgeConfig
 from pipeline.pairs.contents import asked_by_user, media_part, text_part
 from pipeline.runtime.errors import ConfigError
 from schemas.contract import table_of
+from tests.shards import picture
 
 PICTURE = {"bytes": b"\x89PNG", "path": None}
 FILE = {"bytes": None, "path": "media/ab/ab.png"}
@@ -169,6 +175,43 @@ def test_openrlhf_and_nemo_rl() -> None:
     completions = [{"rank": 0, "completion": chosen}, {"rank": 1, "completion": rejected}]
     expected = {"context": [USER], "completions": completions}
     assert row_of("nemo-rl", EXAMPLE, TEXT) == expected | FACTS
+
+
+def loaded(path: Path) -> list[dict[str, Any]]:
+    kind = "json" if path.suffix == ".jsonl" else "parquet"
+    found = datasets.load_dataset(kind, data_files=str(path), cache_dir=str(path.parent / "cache"))
+    return list(found["train"])
+
+
+def test_datasets_loads_what_nemo_rl_reads(tmp_path: Path) -> None:
+    """It is in no registry; its ``PreferenceDataset`` loads JSON lines of these columns so."""
+    talk = [{"role": "system", "content": "Be brief."}, USER]
+    other = replace(EXAMPLE, prompt=[said_by(each) for each in talk])
+    rows = [row_of("nemo-rl", each, TEXT) for each in (EXAMPLE, other)]
+    path = tmp_path / "train-00000.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    found = loaded(path)
+    assert [row["context"] for row in found] == [[USER], talk]
+    assert [row["completions"] for row in found] == [rows[0]["completions"]] * 2
+    assert [each["rank"] for each in found[0]["completions"]] == [0, 1]  # the lower is preferred
+
+
+def test_datasets_loads_rankings_with_their_pictures(tmp_path: Path) -> None:
+    drawn = [{"bytes": picture(number), "path": None} for number in range(3)]
+    answers = [Answer(x, [media_part("image", y)]) for x, y in zip("abc", drawn, strict=True)]
+    label = {"confidence": 0.75, "labels": 3}
+    example = Example("s1", asked_by_user(text_part("Draw.")), answers, label,
+                      ranking=Ranking(("c", "a", "b")))  # fmt: skip
+    shape = Shape(candidates="image")
+    rows = TRAINER_FORMATS["rankings"].rows(example, shape)
+    path = tmp_path / "train-00000.parquet"
+    pq.write_table(table_of(list(rows), TRAINER_FORMATS["rankings"].schema(shape)), path)
+    (found,) = loaded(path)
+    assert found["context"] == [{"role": "user", "content": "Draw."}]
+    assert [each["candidate"] for each in found["completions"]] == ["c", "a", "b"]
+    pixels = [each["images"][0].convert("RGB").tobytes() for each in found["completions"]]
+    shown = [Image.open(io.BytesIO(picture(number))).tobytes() for number in (2, 0, 1)]
+    assert pixels == shown
 
 
 def test_verl() -> None:

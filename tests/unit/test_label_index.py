@@ -94,7 +94,7 @@ def test_an_update_reads_only_what_is_new(tmp_path: Path) -> None:
     assert found is not None
     assert found.part.endswith(".2.parquet")
     assert second.state.askings == {"": 1, "more votes": 1}
-    marked = mark_asked(second, store, [part.key], "more votes")
+    marked = mark_asked(second, store, {part.key: "more votes"})
     assert marked.state.askings == {"more votes": 2}
     assert open_index(store, JUDGE_ID).state == marked.state
 

@@ -15,6 +15,7 @@ from pipeline.pairs.layout_proposal import proposal, proposal_for_shard
 from pipeline.pairs.mapped_rows import pair_of, to_pairs
 from pipeline.pairs.mapping_config import MappingConfig
 from pipeline.pairs.pair_mapping import PairMapping
+from pipeline.pairs.row_groups import GroupReader
 from pipeline.store.object_store import Store
 from tests.shards import as_v1
 
@@ -278,7 +279,7 @@ def test_every_layout_says_what_it_is() -> None:
 def test_rows_out_of_arrow_are_those_of_json(name: str, layout: str) -> None:
     mapping = known_layout(layout).mapping
     table = table_of(rows_of(name))
-    ids = [str(number) for number in range(len(table))] if mapping.makes_ids else None
+    ids = [str(number) for number in range(len(table))] if mapping.makes_ids(table.schema) else None
     pairs = to_pairs(mapping, table, ids)
     assert pairs["defect"].null_count == len(table)
     expected = [pair_of(mapping, row)[0] for row in rows_of(name)]
@@ -300,6 +301,50 @@ def test_prompts_in_turns_end_where_the_answer_begins() -> None:
     trl = {"prompt": prompt, "chosen": "Because.", "rejected": "No."}
     ranked = {"prompt": prompt, "generations": ["x", "y", "z"], "ranking": [1, 2, 3]}
     assert [asked(pairs_of("trl", trl)[0]), asked(pairs_of("ranked", ranked)[0])] == [turns] * 2
+
+
+def test_an_answer_that_is_empty_in_a_text_of_turns() -> None:
+    """HH-RLHF has such: both conversations are the same until then."""
+    begun = "\n\nHuman: Hi"
+    (pair,) = pairs_of("trl", {"chosen": f"{begun}\n\nAssistant: Hello.",
+                               "rejected": f"{begun}\n\nAssistant:"})  # fmt: skip
+    assert (asked(pair), pair["gold"]) == ("Hi", "a")
+    assert (pair["response_a"]["text"], pair["response_b"]["text"]) == ("Hello.", None)
+
+
+@pytest.mark.parametrize("begins", [("user",), ("system", "user")])
+def test_conversations_stored_as_objects_of_lists(begins: tuple[str, ...]) -> None:
+    """As `datasets` stores a sequence of objects."""
+    texts = ["Be brief.", "Q"][-len(begins) :]
+
+    def said(text: str, *before: str) -> Row:
+        return {"role": [*before, "assistant"], "content": [*texts[: len(before)], text]}
+
+    explicit = {"prompt": {"role": list(begins), "content": texts}}
+    for row in (
+        {"chosen": said("good", *begins), "rejected": said("bad", *begins)},
+        explicit | {"chosen": said("good"), "rejected": said("bad")},
+    ):
+        (pair,) = pairs_of("trl", row)
+        assert (asked(pair), answers(pair)) == (
+            "Q" if len(begins) == 1 else list(zip(begins, texts, strict=True)),
+            ("good", "bad"),
+        )
+    uneven = {"prompt": {"role": ["user"], "content": ["Q", "R"]}}
+    _, problems = read_by(
+        MappingConfig(layout="trl").mapping(), uneven | {"chosen": "x", "rejected": "y"}
+    )
+    assert "expected lists of one length" in problems[0]
+
+
+def test_sets_without_the_ids_that_a_layout_names(tmp_path: Path) -> None:
+    rows = [{"messages": [{"role": "user", "content": "Q"}], "responses": ["x", "y"]}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    store, mapping = Store(str(tmp_path)), MappingConfig(layout="openai").mapping()
+    groups = GroupReader(store, "a.parquet", (tmp_path / "a.parquet").stat().st_size, mapping)
+    (pair,) = next(iter(groups.read(0))).to_pylist()
+    assert (pair["pair_id"], pair["defect"]) == ("a.parquet#0", None)
+    assert groups.read_ids(0) == ["a.parquet#0"]
 
 
 def test_arena_with_the_texts_of_all_turns() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from pipeline.media import decoder
 from pipeline.media.decoder import MediaDecoder
 from pipeline.media.images import decode_image
 from pipeline.media.media_config import MediaConfig
+from pipeline.media.shared_decoding import SharedDecoding
 from pipeline.media.videos import decode_video
 from pipeline.runtime.disposable import Disposables
 from pipeline.runtime.errors import RowRejected
@@ -51,6 +53,45 @@ def large_picture() -> bytes:
 def test_large_media_share_the_memory() -> None:
     ours = MediaDecoder(LIMITS, memory=2**20, threads=2)
     assert ours.image(large_picture()).mode == "RGB"  # alone
+
+
+def test_a_medium_that_rows_share_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, once = [], decoder.MediaDecoder._decoded
+
+    def counted(self: MediaDecoder, function: Any, data: bytes, *how: Any) -> Any:
+        asked.append(data)
+        return once(self, function, data, *how)
+
+    monkeypatch.setattr(decoder.MediaDecoder, "_decoded", counted)
+    ours, same, other = MediaDecoder(LIMITS, threads=8), picture(3), picture(4)
+    with ThreadPoolExecutor(8) as pool:
+        shown = list(pool.map(ours.image, [bytes(bytearray(same)) for _ in range(32)]))
+    ours.image(other)
+    assert asked == [same, other]
+    assert {each.tobytes() for each in shown} == {decode_image(same, LIMITS).tobytes()}
+    shown[0].info["changed"] = True  # each row has a picture of its own
+    assert "changed" not in shown[1].info
+    for data in (b"<html>no</html>", b"<html>no</html>"):
+        with pytest.raises(RowRejected):
+            ours.image(data)
+    assert len(asked) == 4  # what cannot be decoded is tried again
+
+
+def test_only_so_many_bytes_of_decoded_media_are_kept() -> None:
+    kept, made = SharedDecoding[bytes](10, len), list[str]()
+
+    def decode(key: str, size: int) -> bytes:
+        def now() -> bytes:
+            made.append(key)
+            return bytes(size)
+
+        return kept.get(key, now)
+
+    for key, size in [("a", 4), ("b", 4), ("a", 4), ("c", 4), ("a", 4), ("b", 4), ("d", 11)]:
+        assert len(decode(key, size)) == size
+    assert made == ["a", "b", "c", "b", "d"]  # "b" was used longest ago when "c" came
+    decode("d", 11)
+    assert made[-2:] == ["d", "d"]  # larger than all that may be kept
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,12 @@ def test_the_configurations_of_other_judges_say_what_they_are_for() -> None:
     )
 
 
+def test_the_cascade_is_of_the_judges_that_are_configured_alone() -> None:
+    first, last = config_of("cascade").tiers
+    assert first.judge == config_of("reward").judge
+    assert last.judge == config_of("flex-vl-7b").judge
+
+
 def test_the_nightly_configuration_has_the_default_judge_and_a_gate() -> None:
     nightly, base = config_of("nightly"), config_of("flex-vl-7b")
     assert judge_of("nightly") == judge_of("flex-vl-7b")

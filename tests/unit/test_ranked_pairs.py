@@ -69,6 +69,27 @@ def test_other_rows_stay_as_they_are() -> None:
     assert kept["defect"] == "got 27 candidates, expected at most 26"
 
 
+def test_an_empty_candidate_costs_the_pairs_alone_that_nobody_has_decided() -> None:
+    answers = [response("x"), response(""), response("z"), response("w")]
+    row = pair(0, images=None) | {"candidates": answers, "gold_scores": [3, 1, 2, None]}
+    made = as_pairs(to_pairs(PairMapping(), pa.Table.from_pylist([row], PAIRS)), "all").to_pylist()
+    empty = "candidate b has neither text nor media"
+    kept = {each["pair_id"][-2:]: (each["gold"], each["defect"]) for each in made}
+    assert kept == {
+        "ab": ("a", None),
+        "ac": ("a", None),
+        "ad": (None, None),
+        "bc": ("b", None),
+        "bd": (None, "candidate a has neither text nor media"),
+        "cd": (None, None),
+    }
+    row |= {"messages": [{"role": "user", "content": ""}], "prompt": None}
+    (kept_row,) = as_pairs(to_pairs(PairMapping(), pa.Table.from_pylist([row], PAIRS)), "all")[
+        "defect"
+    ].to_pylist()
+    assert kept_row != empty  # of another fault all of the set stays as it is
+
+
 @given(st.lists(st.none() | st.integers(0, 4), min_size=3, max_size=9))
 def test_gold_agrees_with_the_scores(scores: list[int | None]) -> None:
     row: dict[str, Any] = pair(0, images=None) | {

@@ -48,8 +48,11 @@ def conversation(*turns: tuple[str, str | None]) -> dict[str, Any]:
         ({"images": MEDIA * 9}, r"9 images; the limit is 8 \(judge.media.max_images\)"),
         ({"prompt": None, "images": None}, "messages hold nothing"),
         ({"prompt": "  ", "messages": []}, "the question has no text"),
-        (conversation(("user", None), ("user", "q")) | {"images": None}, "and content"),
-        (conversation(("user", "")) | {"images": None}, "and content"),
+        (
+            conversation(("user", None), ("user", "q")) | {"images": None},
+            "a message by the user is empty",
+        ),
+        (conversation(("user", "")) | {"images": None}, "a message by the user is empty"),
         (conversation(("user", "q"), ("assistant", "r")), "ends with assistant, expected user"),
     ],
 )
@@ -84,6 +87,24 @@ def test_the_question(change: dict[str, Any], question: str) -> None:
 
 def said(*parts: Part, role: str = "user") -> Row:
     return {"role": role, "content": list(parts)}
+
+
+@pytest.mark.parametrize(
+    ("turns", "question"),
+    [
+        ([("system", ""), ("user", "q")], "q"),
+        ([("system", ""), ("user", "p"), ("assistant", "r"), ("user", "q")],
+         "User: p\n\nAssistant: r\n\nUser: q"),
+        ([("user", "p"), ("assistant", ""), ("tool", ""), ("user", "q")],
+         "User: p\n\nAssistant: \n\nTool: \n\nUser: q"),
+    ],
+)  # fmt: skip
+def test_what_others_left_empty_costs_no_row(turns: list[tuple[str, str]], question: str) -> None:
+    row = read(pair(0, images=None) | conversation(*turns))
+    assert row["defect"] is None
+    check_question(row)
+    asked = [pieces(each["content"]) for each in row["messages"]]
+    assert "".join(str(value) for _, value in question_of(row, asked)[1]) == question
 
 
 def test_media_stand_where_they_stood() -> None:

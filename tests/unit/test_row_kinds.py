@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -29,7 +30,7 @@ from pipeline.store.object_store import Store
 from tests.judging import JUDGE_ID, Row, judge_rows, pairs_of, runner, scripted, text_pair, unit
 from tests.pictures import AS_IS, encoded, png, scene, with_alpha
 from tests.shards import labels_of
-from tests.videos import clip
+from tests.videos import GIF, WEBM, clip, turned
 
 TURNED = Image.Exif()
 TURNED[0x0112] = 6
@@ -60,9 +61,32 @@ def test_kinds_of_pictures(data: bytes, kinds: set[str]) -> None:
     assert kinds <= NARROW.keys()
 
 
-def test_kinds_of_clips() -> None:
+def test_a_plain_clip_has_no_kind() -> None:
     assert decode_video(clip(12), PLAIN_CLIP).kinds == set()
     assert MediaDecoder(PLAIN_CLIP).clip(clip(12)).kinds == set()
+
+
+SIDEWAYS = (0, 1, -1, 0)
+WIDE = {"x264-params": "colorprim=bt2020:transfer=bt709:colormatrix=bt709"}
+
+
+@pytest.mark.parametrize(
+    ("data", "kinds"),
+    [
+        (turned(clip(2), *SIDEWAYS), {"video.turned"}),
+        (clip(2, aspect=Fraction(3, 2)), {"video.aspect"}),
+        (turned(clip(2, aspect=Fraction(3, 2)), *SIDEWAYS), {"video.aspect", "video.turned"}),
+        (clip(2, transparent=True, pixels="yuva420p", **WEBM), {"video.alpha"}),
+        (clip(2, **GIF), {"video.alpha"}),
+        (clip(2, (64, 720)), {"video.colour"}),  # which matrix, it does not say
+        (clip(2, (64, 704)), set()),
+        (clip(2, options=WIDE), {"video.colour"}),
+    ],
+    ids=["turned", "aspect", "both", "alpha", "palette", "hd", "sd", "wide"],
+)
+def test_kinds_of_clips(data: bytes, kinds: set[str]) -> None:
+    assert decode_video(data, PLAIN_CLIP).kinds == kinds
+    assert kinds <= NARROW.keys()
 
 
 def test_kinds_of_texts() -> None:

@@ -199,6 +199,18 @@ def test_files_in_any_case_with_names_like_patterns_are_read_once(tmp_path: Path
         rows_of(tmp_path)
 
 
+@pytest.mark.parametrize("ending", [".parquet", ".jsonl.zst", ".csv"])
+def test_folders_are_columns_of_any_kind_of_file(tmp_path: Path, ending: str) -> None:
+    for language in ("de", "__HIVE_DEFAULT_PARTITION__"):
+        path = tmp_path / f"lang={language}" / f"x{ending}"
+        path.parent.mkdir()
+        if ending == ".parquet":
+            pq.write_table(pa.table({"q": ["1"]}), path)
+        else:
+            path.write_bytes(b"q\n1\n" if ending == ".csv" else packed(b'{"q": "1"}\n', ".zst"))
+    assert rows_of(tmp_path) == [{"q": "1", "lang": None}, {"q": "1", "lang": "de"}]
+
+
 def test_large_rows_stream(tmp_path: Path) -> None:
     """Rows of 24 MiB, nested: 64 of them at a time would not fit one Arrow array."""
     kind = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))

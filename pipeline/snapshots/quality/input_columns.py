@@ -130,8 +130,8 @@ class SnapshotInput:
         path, why = min(self.unread.items())
         return [f"gold and texts of {len(self.unread)} shards are not known, such as {path}: {why}"]
 
-    def sample(self, groups: int, *, texts: bool) -> dict[str, Sample]:
-        """One row group of each of ``groups`` shards, by path; ``texts`` are measured if asked for.
+    def sampled(self, groups: int) -> frozenset[str]:
+        """The ``groups`` shards of which a row group each is sampled.
 
         The shards' keys decide which ones, so that the same input gives the same sample.
         """
@@ -140,9 +140,12 @@ class SnapshotInput:
             for path, shard in self._shards.items()
             if shard.counts[Status.LABELED] and path in self._entries
         ]
-        chosen = sorted(labeled, key=lambda path: self._shards[path].shard_key)[:groups]
-        found = {path: self._read_sample(path, texts) for path in chosen}
-        return {path: sample for path, sample in found.items() if sample is not None}
+        return frozenset(sorted(labeled, key=lambda path: self._shards[path].shard_key)[:groups])
+
+    def unchanged(self, path: str) -> bool:
+        """Whether a shard is there, with the content that the snapshot was made of."""
+        entry = self._entries.get(path)
+        return entry is not None and self._contents.of(entry) == self._shards[path].content
 
     def _read_gold(self, path: str, name: str) -> Gold | None:
         try:
@@ -164,7 +167,8 @@ class SnapshotInput:
             prompts = np.zeros(len(values), np.int64)
         return Gold(values, prompts)
 
-    def _read_sample(self, path: str, texts: bool) -> Sample | None:
+    def sample(self, path: str, *, texts: bool) -> Sample | None:
+        """One row group of a shard, which its key decides; ``texts`` are measured if asked for."""
         number = int(self._shards[path].shard_key[:8], 16)
         try:
             start, pieces = self._read(path, (*["candidates"] * texts, *_PROMPT), number)

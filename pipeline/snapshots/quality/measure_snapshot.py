@@ -1,34 +1,45 @@
-"""Measures a snapshot once, and stores ``quality.json`` beside its manifest."""
+"""Measures a snapshot once, and stores ``quality.json`` beside its manifest.
+
+Beside it lie the tallies of its groups, so that the next snapshot is measured by what changed.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.gold.people import GoldConfig, read_people
+from pipeline.gold.set_agreement import sentence_of
 from pipeline.pairs.input_config import InputConfig
 from pipeline.runtime.errors import InputError
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.stop import Stop
-from pipeline.snapshots.manifests import find_snapshot, folder_of, read_manifest
-from pipeline.snapshots.quality.audited_accuracy import audited_accuracy
+from pipeline.snapshots.manifests import find_snapshot, folder_of, read_latest, read_manifest
+from pipeline.snapshots.quality.audited_accuracy import Audit
 from pipeline.snapshots.quality.canary_agreement import CANARY, Canary, count_canaries
 from pipeline.snapshots.quality.criteria_counts import criteria_of
 from pipeline.snapshots.quality.gold_agreement import agreement_of
+from pipeline.snapshots.quality.group_tally import Tallies
 from pipeline.snapshots.quality.input_columns import SnapshotInput
 from pipeline.snapshots.quality.quality_rates import drift, drift_effect, histograms, rates
-from pipeline.snapshots.quality.snapshot_counts import GOLD, QualityConfig, count_rows, format_of
+from pipeline.snapshots.quality.snapshot_counts import (
+    GOLD,
+    QualityConfig,
+    SnapshotCounter,
+    format_of,
+)
 from pipeline.stats.intervals import NOTHING
 from pipeline.stats.tally import Tally
 from pipeline.store.object_store import Store
 from pipeline.store.stored_records import read_record
 from schemas.manifest import Manifest
-from schemas.quality import TOKENS, Drift, Histogram, Quality, Rate
+from schemas.quality import TOKENS, Drift, Histogram, Probed, Quality, Rate
 
 _PROGRESS_S = 10
 _NO_SET = GoldConfig()
+_NO_PROBES: Mapping[str, Probed] = {}
 
 
 def quality_key(snapshot_id: str) -> str:
@@ -57,8 +68,12 @@ def measure(
     reporter: Reporter | None = None,
     stop: Stop | None = None,
     gold: GoldConfig = _NO_SET,
+    probes: Mapping[str, Probed] = _NO_PROBES,
 ) -> Quality:
     """Measures a snapshot, and writes its ``quality.json``.
+
+    Groups of shards that are as they were in this snapshot, the live one, the one before it or the
+    parent are not read: their tallies are there.
 
     Args:
         output: the output root.
@@ -70,6 +85,7 @@ def measure(
         reporter: receives progress every few seconds.
         stop: checked after every row group; ends the measuring.
         gold: the set of people's answers, beside those in the input.
+        probes: what the judge did with altered pairs, by probe.
 
     Raises:
         StoppedError: by ``stop``; nothing is written.
@@ -77,7 +93,9 @@ def measure(
         StorageError: the store fails.
     """
     how = (config, columns, gold)
-    quality = _measured(output, manifest, how, against, canary, reporter, stop)
+    earlier = _earlier_tallies(output, manifest, reporter)
+    quality = _measured(output, manifest, how, against, canary, earlier, reporter, stop)
+    quality = replace(quality, probes=probes)
     output.put(quality_key(manifest.snapshot_id), quality.to_json())
     return quality
 
@@ -92,7 +110,8 @@ def measure_again(
 ) -> Quality:
     """Measures an existing snapshot again, against the one that was live before it.
 
-    The metrics of canaries are kept: they belong to a run, not to the snapshot.
+    All of it is read, whatever earlier tallies say. The metrics of canaries and probes are kept:
+    they belong to a run and to a judge, not to the snapshot.
 
     Args:
         output: the output root.
@@ -109,10 +128,11 @@ def measure_again(
     except InputError:  # of another version, or damaged: it is replaced here
         earlier = None
     how = (config, columns, gold)
-    quality = _measured(output, manifest, how, manifest.parent, None, reporter)
+    quality = _measured(output, manifest, how, manifest.parent, None, (), reporter)
     if earlier is not None and earlier.canary is not None:
         canary = {name: rate for name, rate in earlier.rates.items() if name.startswith(CANARY)}
         quality = replace(quality, canary=earlier.canary, rates={**quality.rates, **canary})
+    quality = replace(quality, probes=earlier.probes if earlier else {})
     output.put(quality_key(manifest.snapshot_id), quality.to_json())
     return quality
 
@@ -140,15 +160,21 @@ def _measured(
     how: tuple[QualityConfig, InputConfig, GoldConfig],
     against: str | None,
     canary: Canary | None,
+    earlier: Iterable[Tallies],
     reporter: Reporter | None,
     stop: Stop | None = None,
 ) -> Quality:
     config, columns, gold = how
     people = read_people(output, gold)
     source = SnapshotInput(manifest, columns.mapping(), output)
+    audit = Audit.of(output, manifest, people)
     step = _progress(reporter, stop or Stop(), manifest.rows)
-    tally = count_rows(output, manifest, config, source, step, people)
+    what = (output, manifest, config, columns, source, people, audit)
+    counts = SnapshotCounter(*what, step).count(earlier)
+    tally = counts.tally
     notes = source.notes()
+    if people.set is not None:
+        notes.append(sentence_of(people.set, people.given))
     if canary is not None:
         try:
             ranked = format_of(manifest).about == "ranking"
@@ -157,15 +183,38 @@ def _measured(
         except InputError as error:
             notes.append(str(error))
     found = _quality(manifest, tally, canary, _Before.find(output, against), notes)
-    audit = audited_accuracy(output, manifest, people, config.threads) if people.set else None
-    return replace(found, audit=audit)
+    counts.tallies.write(output, manifest.snapshot_id)
+    if reporter is not None:
+        groups = {"groups_reused": counts.reused, "groups_counted": counts.counted}
+        reporter.event("measured groups", {"snapshot": manifest.snapshot_id, **groups})
+    accuracy = audit.accuracy(tally, counts.drawn, manifest, people) if people.set else None
+    return replace(found, audit=accuracy)
+
+
+def _earlier_tallies(
+    output: Store, manifest: Manifest, reporter: Reporter | None
+) -> Iterator[Tallies]:
+    """Those of the snapshots that are likely to have groups of this one."""
+    latest, _ = read_latest(output)
+    live = (latest.snapshot_id, latest.previous) if latest else ()
+    ids = (manifest.snapshot_id, *live, manifest.parent)
+    for snapshot_id in dict.fromkeys(filter(None, ids)):
+        try:
+            found = Tallies.read(output, snapshot_id)
+        except InputError as error:
+            if reporter is not None:
+                reporter.note(str(error))
+            continue
+        if found is not None:
+            yield found
 
 
 def _progress(reporter: Reporter | None, stop: Stop, total: int) -> Callable[[int], None]:
-    reported = time.monotonic()
+    rows, reported = 0, time.monotonic()
 
-    def step(rows: int) -> None:
-        nonlocal reported
+    def step(more: int) -> None:
+        nonlocal rows, reported
+        rows += more
         stop.check("the snapshot was being measured")
         if reporter is not None and time.monotonic() - reported > _PROGRESS_S:
             reported = time.monotonic()

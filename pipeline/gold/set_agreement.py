@@ -1,7 +1,8 @@
-"""How far the annotators of a gold set agree, with intervals over pairs."""
+"""How far the annotators of a gold set agree, with intervals over pairs; and what they went by."""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -12,8 +13,10 @@ import numpy as np
 from pipeline.gold.answers import Given
 from pipeline.stats.agreement import Kappa, NominalAlpha
 from pipeline.stats.bootstrap import Estimate, estimates, share_of
-from schemas.gold import CANNOT_SAY
+from schemas.gold import CANNOT_SAY, GoldSet
 from schemas.pairs import GOLD_VALUES
+
+_MOST_TITLE = 80  # characters of a guideline's first line
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,30 @@ def agreement_of(given: Iterable[Given], adjudicators: Collection[str]) -> SetAg
         cannot_say=unsure,
         answers=answers,
     )
+
+
+def sentence_of(gold: GoldSet, given: Iterable[Given]) -> str:
+    """Who answered a set, by what guideline, and how far they agree; for cards and reports."""
+    given = [each for each in given if each.said is not None]
+    people = len({each.annotator for each in given})
+    found = agreement_of(given, gold.adjudicators)
+    if found.alpha.value is None:
+        agree = "no pair was answered by two, so that nothing is known of their agreement"
+    else:
+        agree = f"on {found.alpha.rows:,} pairs Krippendorff's alpha is {found.alpha.value:.2f}"
+        if found.alpha.low is not None and found.alpha.high is not None:
+            agree += f" ({found.alpha.low:.2f} to {found.alpha.high:.2f})"
+    guideline = "without a guideline"
+    if first := gold.guideline.strip().partition("\n")[0].strip("# "):
+        guideline = f'by the guideline "{first[:_MOST_TITLE]}" (SHA-256 {_digest(gold.guideline)})'
+    return (
+        f"gold set {gold.name}: {len(given):,} answers by {people} "
+        f"{'person' if people == 1 else 'people'}, {guideline}; {agree}"
+    )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _between(first: str, second: str, rows: list[dict[str, int]]) -> PairOfPeople | None:

@@ -1,0 +1,147 @@
+"""A run of a cascade: each judge, in order of cost, is asked about what those before leave open.
+
+Every tier is a labeling run of its own judge, with parts of its own, one after another under one
+lease and one run id: its rows, budget, canaries, record and repeat runs are those of any run. The
+record of the last tier is that of the run; those before it have theirs beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, TypeVar
+
+from pipeline.aggregation.calibration_cards import read_calibration
+from pipeline.judging.judge_cards import KnownJudge
+from pipeline.labeling.canary_config import CanaryConfig
+from pipeline.labeling.label_config import LabelConfig
+from pipeline.labeling.label_run import RunResult, Tier, identified, label
+from pipeline.labeling.open_rows import EarlierTier, OpenRows
+from pipeline.labeling.published_shards import ReadPublished, nothing_published
+from pipeline.labeling.run_budget import NO_LIMITS, RunBudget
+from pipeline.labeling.sample_plan import Sample
+from pipeline.runtime.errors import ConfigError
+from pipeline.runtime.reporter import Reporter
+from pipeline.runtime.steps import Step, new_run_id, unrecorded
+from pipeline.runtime.stop import Stop
+from pipeline.store.lease import Lease
+from pipeline.store.object_store import Store
+from pipeline.store.writer_lease import writer_lease
+from schemas.labels import Reason
+
+Config = TypeVar("Config", bound=LabelConfig)
+
+
+def label_tiers(
+    config: LabelConfig,
+    input_uri: str,
+    output_uri: str,
+    reporter: Reporter,
+    *,
+    dry_run: bool,
+    retries: frozenset[Reason] = frozenset(),
+    rerender: frozenset[str] = frozenset(),
+    run_id: str | None = None,
+    canary: CanaryConfig | None = None,
+    read_published: ReadPublished = nothing_published,
+    step: Step = unrecorded,
+    stop: Stop | None = None,
+    lease: Lease | None = None,
+    sample: Sample | None = None,
+    budget: RunBudget = NO_LIMITS,
+) -> list[RunResult]:
+    """Labels every pair under ``input_uri`` by all judges of a configuration.
+
+    Args:
+        config: the job's configuration; without a cascade it has one judge.
+        budget: what all of them together may spend.
+
+    The other arguments, and what is raised, are those of :func:`pipeline.labeling.label_run.label`.
+
+    Returns:
+        The result of each judge, in order of cost: ``judge`` of the configuration is the last.
+
+    Raises:
+        ConfigError: a judge would settle nothing or everything, or is there twice.
+    """
+    stop, run_id = stop or Stop(), run_id or new_run_id()
+    how: dict[str, Any] = {
+        **{"dry_run": dry_run, "retries": retries, "rerender": rerender, "run_id": run_id},
+        **{"canary": canary, "read_published": read_published, "stop": stop, "sample": sample},
+    }
+    where = (input_uri, output_uri, reporter)
+    if not config.cascade:
+        return [label(config, *where, **how, step=step, lease=lease, budget=budget)]
+    output = Store(output_uri)
+    tiers = [identified(tier, output, reporter) for tier in config.tiers]
+    check_cascade(tiers, output)
+    done: list[RunResult] = []
+    with ExitStack() as held:
+        if lease is None and not dry_run:
+            own = writer_lease(output, run_id, config.lease_s, reporter, stop)
+            lease = held.enter_context(own)
+        for number, (judged_by, known) in enumerate(tiers, 1):
+            before = earlier_tiers(tiers[: number - 1], output)
+            behind = OpenRows.of(output, before, whole=not dry_run)
+            shards = done[0].shards if done else None
+            tier = Tier(number, len(tiers), known, behind if done else None, shards)
+            named = step if tier.last else _of_tier(step, number)
+            spent = done[-1].budget if done else budget
+            about = how | {"step": named, "lease": lease, "budget": spent, "tier": tier}
+            done.append(label(judged_by, *where, **about))
+    return done
+
+
+def earlier_tiers(
+    tiers: Sequence[tuple[LabelConfig, KnownJudge]], output: Store
+) -> list[EarlierTier]:
+    """What decides the votes of some tiers today: their policies and calibrations."""
+    return [
+        EarlierTier.of(
+            known.judge_id, config.judge, config.policy, read_calibration(output, known.judge_id)
+        )
+        for config, known in tiers
+    ]
+
+
+def check_cascade(tiers: Sequence[tuple[LabelConfig, KnownJudge]], output: Store) -> None:
+    """Refuses a cascade of which a judge cannot do its part.
+
+    Raises:
+        ConfigError: with what to do.
+    """
+    ids = [known.judge_id for _, known in tiers]
+    for number, (config, known) in enumerate(tiers, 1):
+        name = f"cascade, judge {number} ({known.judge_id[:16]})"
+        if known.judge_id in ids[: number - 1]:
+            raise ConfigError(
+                f"{name}: it is judge {ids.index(known.judge_id) + 1}, too: asked again about "
+                "what it leaves open it says the same; expected each judge once"
+            )
+        if config.judge.declared_format.about != "pair":
+            raise ConfigError(
+                f"{name}: got the format {config.judge.format}, expected judges of pairs: a "
+                "cascade decides preferences"
+            )
+        if number == len(tiers):
+            continue
+        if config.policy.max_error is not None:
+            raise ConfigError(
+                f"{name}: policy.max_error is of the labels of all judges: set it under policy, "
+                "beside cascade; a judge before the last has policy.min_confidence"
+            )
+        reward = config.judge.declared_format.family == "reward"
+        if reward and read_calibration(output, known.judge_id) is None:
+            raise ConfigError(
+                f"{name}: a reward model that is not calibrated settles no pair: what a gap of "
+                "its scores is worth is not known. Label gold pairs with it alone (a configuration "
+                "with it as judge and without cascade), fit a calibration (pairmill calibrate), "
+                "then run the cascade"
+            )
+
+
+def _of_tier(step: Step, number: int) -> Step:
+    def named(name: str) -> AbstractContextManager[dict[str, Any]]:
+        return step(f"{name} by judge {number}")
+
+    return named

@@ -1,0 +1,36 @@
+"""Runs cascades in forked processes without Ray, each ended by SIGKILL at one of its steps.
+
+Reads a line of JSON for each process: ``arguments`` of ``jobs.nightly``, and ``die_at``, the number
+of the step (from 0) before which it kills itself, or null. Answers as ``publish_and_die`` does. A
+step is the commit of a part, the beginning of a step of the night, or the end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobs import nightly
+from pipeline.labeling import label_run, unit_runner
+from pipeline.nightly.night_record import NightRecord
+from tests.chaos.night_in_process import judge_here, no_session
+from tests.chaos.publish_and_die import Steps, serve
+
+
+def run(request: dict[str, Any], steps: Steps) -> None:
+    """A nightly run in this process."""
+    replaced: dict[Any, dict[str, Any]] = {
+        label_run: {"judge_shards": judge_here, "ray_session": no_session}
+    }
+    for owner, others in replaced.items():
+        for name, other in others.items():
+            setattr(owner, name, other)
+    steps.everywhere = True
+    for name in ("commit_part", "revise_part"):
+        steps.watch(unit_runner, name, lambda store, judge, unit, *_, n=name: f"{n} {judge[:8]}")
+    steps.watch(NightRecord, "step", lambda record, name: f"begin {name}")
+    code = nightly.main(request["arguments"])
+    steps.step(f"exit {code}")
+
+
+if __name__ == "__main__":
+    serve(run)

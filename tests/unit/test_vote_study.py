@@ -287,7 +287,7 @@ def _heated(rng: np.random.Generator, reasoned: bool) -> list[AskedPair]:
 
 def test_soft_votes_gain_where_the_last_token_is_left_to_chance_and_nowhere_else() -> None:
     rng = np.random.default_rng(5)
-    ways = [OneOrder(), fixed(2), fixed(8), adaptive(8)]
+    ways: list[Strategy] = [OneOrder(), fixed(2), fixed(8), adaptive(8)]
     reasoned = soft_against_sampled(ways, _heated(rng, reasoned=True), seed=1)
     assert reasoned is not None
     assert (reasoned["chance"], reasoned["weight"]) == (0.0, 1.0)

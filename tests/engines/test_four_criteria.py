@@ -67,7 +67,7 @@ def test_each_criterions_score_is_stored_and_weighted(
     criteria = [{"name": name, "text": "?", "weight": w} for name, w in WEIGHTS.items()]
     settings: dict[str, Any] = {
         **{"bundle": str(tmp_path), "allow_experimental": True, "rubric": {"criteria": criteria}},
-        "sampling": {"temperature": 1.0, "top_p": 1.0, "max_tokens": 192, "constrained": True},
+        "sampling": {"temperature": 1.0, "top_p": 1.0, "max_tokens": 400, "constrained": True},
         "votes": {"min_votes": 2, "max_votes": 2},
         "media": tiny.config.judge.media.model_dump(),
         "model": tiny.config.judge.model.model_dump(),
@@ -90,6 +90,7 @@ def test_each_criterions_score_is_stored_and_weighted(
     for label in labels:
         found = []
         for vote in label["votes"]:
+            assert vote["outcome"] == "verdict", (vote["finish_reason"], [*engine.replies.values()])
             said = {each["name"]: tuple(each["scores"]) for each in vote["criteria"]}
             assert list(said) == list(WEIGHTS)
             assert _as_written(said, vote["order"]) in [_read(text) for text in written]

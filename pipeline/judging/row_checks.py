@@ -19,7 +19,7 @@ from pipeline.pairs.contents import (
     question_parts,
     text_of,
 )
-from pipeline.pairs.conversations import ROLES
+from pipeline.pairs.conversations import ANSWERED, ROLES
 from pipeline.pairs.pair_hash import Piece
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
@@ -91,8 +91,8 @@ def check_question(row: Mapping[str, Any]) -> None:
     """Checks that a row's messages ask something.
 
     Raises:
-        RowRejected: there are none, or one is empty or has an unknown role, or the last is not the
-            user's.
+        RowRejected: there are none, or one by the user is empty, or one has an unknown role, or
+            the last is neither the user's nor a tool's.
     """
     messages = row["messages"]
     if not messages:
@@ -102,8 +102,8 @@ def check_question(row: Mapping[str, Any]) -> None:
             raise _bad(f"message {message!r}: expected a role of {', '.join(ROLES)}")
         if message["role"] == "user" and not message["content"]:
             raise _bad("a message by the user is empty")
-    if messages[-1]["role"] != "user":
-        raise _bad(f"the conversation ends with {messages[-1]['role']}, expected user")
+    if (last := messages[-1]["role"]) not in ANSWERED:
+        raise _bad(f"the conversation ends with {last}, expected {' or '.join(ANSWERED)}")
     text = text_of(messages[0]["content"])
     if len(messages) == 1 and text is not None and not text.strip():
         raise _bad("the question has no text")

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from pipeline.pairs.conversations import ANSWERED
 from schemas.pairs import GOLD_VALUES, PAIRS_V2
 
 _KEPT = "pairmill:defect"  # the key of the metadata in which a pair keeps why it cannot be judged
@@ -106,9 +107,10 @@ def _unasked(messages: pa.Array) -> pa.Array:
         return pa.array(reasons, pa.string())
     roles = pc.struct_field(turns, "role")
     last = pc.not_equal(rows, pa.concat_arrays([rows[1:], pa.array([-1], rows.type)]))
-    others = pc.and_(last, pc.fill_null(pc.not_equal(roles, "user"), False))
-    for at in pc.indices_nonzero(others).to_pylist():
-        reasons[rows[at].as_py()] = f"the conversation ends with {roles[at]}, expected user"
+    others = pc.and_(roles.is_valid(), pc.invert(pc.is_in(roles, pa.array(ANSWERED))))
+    for at in pc.indices_nonzero(pc.and_(last, others)).to_pylist():
+        expected = " or ".join(ANSWERED)
+        reasons[rows[at].as_py()] = f"the conversation ends with {roles[at]}, expected {expected}"
     empty = _empty(pc.struct_field(turns, "content"))
     empty = pc.and_(empty, pc.fill_null(pc.equal(roles, "user"), False))
     for row in pc.unique(rows.filter(empty)).to_pylist():

@@ -20,6 +20,7 @@ _ROLES = {
     **{"human": "user", "gpt": "assistant", "model": "assistant", "developer": "system"},
     **{"function_call": "assistant", "observation": "tool", "function": "tool"},
 }
+ANSWERED = ("user", "tool")  # roles of the message that candidates answer
 ROLES = tuple(dict.fromkeys(_ROLES.values()))
 _KINDS = {
     **dict.fromkeys(("text", "input_text", "output_text"), "text"),

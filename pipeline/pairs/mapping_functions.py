@@ -73,6 +73,18 @@ class PairFunctions(Functions):  # type: ignore[misc]  # jmespath has no types
         first, second = _conversation(a, answered=True), _conversation(b, answered=True)
         return first[_shared(first, second) :]
 
+    @_takes(2)
+    def _func_rounds(self, said: Any, count: Any) -> Any:
+        """rounds(m, n): the messages up to the n-th answer; all of them if n is null."""
+        most = number(count)
+        if said is None or most is None:
+            return said
+        found = _conversation(said)
+        ends = [at for at, each in enumerate(found, 1) if each["role"] == "assistant"]
+        if most != int(most) or not 1 <= most <= len(ends):
+            raise unfit(count, f"one of its {len(ends)} rounds")
+        return found[: ends[int(most) - 1]]
+
     @_takes(1)
     def _func_whole(self, said: Any) -> Any:
         """whole(m): whether a conversation begins before the answer, with another's message."""

@@ -347,6 +347,26 @@ def test_sets_without_the_ids_that_a_layout_names(tmp_path: Path) -> None:
     assert groups.read_ids(0) == ["a.parquet#0"]
 
 
+def test_a_verdict_about_the_first_round_is_asked_about_that_alone() -> None:
+    """MT-Bench: both rows have both rounds of the conversations, and say which was judged."""
+
+    def said(name: str) -> list[Row]:
+        texts = ["Q", f"{name}1", "R", f"{name}2"]
+        return [{"role": (USER, ASSISTANT)[n % 2], "content": t} for n, t in enumerate(texts)]
+
+    row: Row = {"conversation_a": said("x"), "conversation_b": said("y")}
+    first, both = pairs_of(
+        "arena",
+        row | {"winner": "model_b", "turn": 1},
+        row | {"winner": "tie (inconsistent)", "turn": 2},
+    )
+    assert (asked(first), answers(first), first["gold"]) == ("Q", ("x1", "y1"), "b")
+    assert (asked(both), both["gold"]) == ("Q", "tie")
+    assert answers(both)[0] == "Assistant: x1\n\nUser: R\n\nAssistant: x2"
+    _, problems = read_by(MappingConfig(layout="arena").mapping(), row | {"turn": 3})
+    assert "got the number 3, expected one of its 2 rounds" in problems[0]
+
+
 def test_arena_with_the_texts_of_all_turns() -> None:
     votes = {"winner_model_a": 0, "winner_model_b": 1, "winner_tie": 0}
     said = {"prompt": ["Q", "R"], "response_a": ["A", "B"], "response_b": ["A", "C"]}

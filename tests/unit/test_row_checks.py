@@ -97,6 +97,8 @@ def said(*parts: Part, role: str = "user") -> Row:
          "User: p\n\nAssistant: r\n\nUser: q"),
         ([("user", "p"), ("assistant", ""), ("tool", ""), ("user", "q")],
          "User: p\n\nAssistant: \n\nTool: \n\nUser: q"),
+        ([("user", "p"), ("assistant", "f()"), ("tool", "7")],  # candidates answer a tool, too
+         "User: p\n\nAssistant: f()\n\nTool: 7"),
     ],
 )  # fmt: skip
 def test_what_others_left_empty_costs_no_row(turns: list[tuple[str, str]], question: str) -> None:

@@ -1,7 +1,7 @@
 """What publishing costs where little changed: bytes read and written, and labels a second.
 
 Measured on real files of a local folder: shards and parts are made up, publishing is that of
-``pairmill publish``.
+``pairmill publish``, and its gate measures with people's answers in the input.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import string
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,21 +25,27 @@ from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.judge_identity import ModelVersion
 from pipeline.judging.votes import Vote
 from pipeline.labeling.pair_judge import label_row
+from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import shard_key
 from pipeline.parts.commit import commit_part
 from pipeline.parts.units import Unit
 from pipeline.runtime.digest import digest
 from pipeline.runtime.reporter import Reporter
+from pipeline.snapshots.gate import gate_for
+from pipeline.snapshots.gate_checks import GateConfig
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.publish_snapshot import publish
+from pipeline.snapshots.quality.snapshot_counts import QualityConfig
 from pipeline.store.object_store import Entry, Store
 from pipeline.store.uploads import Upload
 from pipeline.store.writer_lease import writer_lease
 from schemas.labels import VERDICT
+from schemas.manifest import Manifest
 
 _JUDGE = JudgeConfig()
 _VOTES = (2, 2, 2, 4)  # of a row, by chance
 _RATIONALE = 400  # characters
+_GOLD = ("a", "b", "tie", *[None] * 7)
 _MiB = 2**20
 
 
@@ -109,7 +116,14 @@ class _Corpus:
         """Writes a shard, in place of the one before, and its labels."""
         name, buffer = f"{number:07d}.parquet", pa.BufferOutputStream()
         ids = [f"{number}-{self.chance.random()}" for _ in range(rows)]
-        pq.write_table(pa.table({"pair_id": ids}), buffer)
+        pairs = {
+            "pair_id": ids,
+            "prompt": [f"Which is better, {each}?" for each in ids],
+            "response_a": [{"text": self.chance.randint(1, 400) * "a"} for _ in ids],
+            "response_b": [{"text": self.chance.randint(1, 400) * "b"} for _ in ids],
+            "gold": [self.chance.choice(_GOLD) for _ in ids],
+        }
+        pq.write_table(pa.table(pairs), buffer)
         self.source.put(name, bytes(buffer.getvalue()))
         (entry,) = self.source.list(name)
         key = shard_key(name, entry.size, self.source.content_key(entry))
@@ -150,11 +164,11 @@ class _Corpus:
         """Publishes; returns what that cost."""
         for store in (self.source, self.output):
             store.bytes.clear()
-        reporter = Reporter()
+        reporter, gate = Reporter(), _TimedGate()
         with writer_lease(self.output, "bench", 60, reporter) as lease:
             began, cpu = time.monotonic(), time.process_time()
             config = PublishConfig()
-            done = publish(self.source.uri, self.output, "", config, reporter, lease)
+            done = publish(self.source.uri, self.output, "", config, reporter, lease, gate=gate)
             seconds, cpu = time.monotonic() - began, time.process_time() - cpu
         read = self.source.bytes["read"] + self.output.bytes["read"]
         return {
@@ -165,7 +179,29 @@ class _Corpus:
             "written_mb": round(self.output.bytes["written"] / _MiB, 2),
             "files": len(done.manifest.files),
             "snapshot_mb": round(done.manifest.total_bytes / _MiB, 2),
+            "gate_s": round(gate.seconds, 2),
+            "gate_read_mb": round(gate.read / _MiB, 2),
         }
+
+
+class _TimedGate:
+    """A gate that measures, and what that costs.
+
+    Attributes:
+        read: bytes of the output; those of the input are not counted.
+    """
+
+    def __init__(self) -> None:
+        self.seconds, self.read = 0.0, 0
+        self._gate = gate_for(GateConfig(), QualityConfig(), InputConfig())
+
+    def __call__(self, output: Store, manifest: Manifest) -> Mapping[str, Any]:
+        """Decides as the gate does."""
+        assert isinstance(output, CountingStore)
+        began, before = time.monotonic(), output.bytes["read"]
+        decision = self._gate(output, manifest)
+        self.seconds, self.read = time.monotonic() - began, output.bytes["read"] - before
+        return decision
 
 
 def bench_publish(folder: Path, shards: int, rows: int, changed: int) -> dict[str, Any]:

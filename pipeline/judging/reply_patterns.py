@@ -134,8 +134,8 @@ def _sequence(grammar: ReplyGrammar, slots: Iterable[Slot], *, closed: bool = Fa
     for slot in slots:
         before, behind = grammar.around(slot)
         content = _content(grammar, closed or not (before.strip() and behind.strip()))
-        if elements and not behind.strip() and not before.strip():
-            elements.append(_PART)
+        if elements:  # slots may stand in lines of their own
+            elements.append(_GAP if behind.strip() or before.strip() else _PART)
         elements += [*_text(before), _GAP, content, _GAP, *_text(behind)]
     return elements
 

@@ -26,7 +26,7 @@ from tests.engines.conftest import TinyJudge
 
 pytestmark = pytest.mark.engine
 WEIGHTS = {"Accuracy": 3.0, "Detail": 2.0, "Tone": 1.0, "Safety": 4.0}
-OTHERS = {"Accuracy": 0.0, "Detail": 0.0, "Tone": 5.0, "Safety": 1.0}
+OTHERS = {"Accuracy": 0.5, "Detail": 0.25, "Tone": 5.0, "Safety": 1.0}
 WRITTEN = re.compile(r"(\w+) of (\d): (\d);")
 FORMAT: dict[str, Any] = {
     **{"family": "pair", "candidates": ["text"], "user": "{rubric}\n{question}\n{answers}"},

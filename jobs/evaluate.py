@@ -15,7 +15,7 @@ from pipeline.evaluation.benchmarks import BENCHMARKS, find_benchmark
 from pipeline.evaluation.benchmarks.benchmark_files import Request
 from pipeline.evaluation.controls import CONTROLS
 from pipeline.evaluation.evaluate import Task, evaluate, evaluation_folder, preview_task
-from pipeline.evaluation.evaluation_files import store_report
+from pipeline.evaluation.evaluation_files import store_prompts, store_report
 from pipeline.evaluation.evaluation_report import make_report
 from pipeline.evaluation.evaluation_tables import print_report
 from pipeline.evaluation.other_judge import evaluate_other, other_of
@@ -76,6 +76,8 @@ def _run(call: Call[PipelineConfig]) -> int:
     report = make_report(config, task, result, other)
     output, folder = Store(options.output), evaluation_folder(task, result.card)
     store_report(report, result.rows, output, folder)
+    if task.benchmark is not None:
+        store_prompts(result.rows, output, folder)
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140)
     print_report(report, console)
     console.out(printable(f"written to {output.path(folder)}"), highlight=False)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from pipeline.aggregation.composition import Composition
+from pipeline.aggregation.policy import PolicyConfig
+from pipeline.nightly.judges_together import judges_together
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.retention.forget import Forgetting, NewStates, forgotten_fields
 from pipeline.retention.forget_file import read_named
@@ -42,7 +45,12 @@ def _run(call: Call[PipelineConfig]) -> int:
         return 0
     with writer_lease(output, run_id, config.lease_s, reporter) as lease:
         forgetting = Forgetting(output, named, config.input)
-        how = NewStates(config.policy, config.publish, config.input)
+
+        def composition(policy: PolicyConfig) -> Composition | None:
+            return judges_together(config.model_copy(update={"policy": policy}), output)
+
+        states = (config.policy, config.publish, config.input)
+        how = NewStates(*states, composition=composition)
         removed = forgetting.apply(how, reporter, lease)
     reporter.event("forgotten", {"rows": forgetting.rows, **forgotten_fields(removed)})
     for note in forgetting.notes():

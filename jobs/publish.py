@@ -6,9 +6,9 @@ import argparse
 import sys
 from typing import Any
 
-from pipeline.labeling.cascade_labels import cascade_of
 from pipeline.labeling.known_judge import known_judge
 from pipeline.nightly.gate_probes import gate_probes
+from pipeline.nightly.judges_together import judges_together
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.retention.retain_snapshots import retain
 from pipeline.runtime.command import Call, Command, Parser
@@ -173,12 +173,10 @@ def _publish(
 def _labels(options: argparse.Namespace, config: PipelineConfig, output: Store) -> dict[str, Any]:
     """Whose votes are published, and by what they are decided: arguments of ``publish``."""
     by = {"policy": config.policy, "calibration": options.calibration}
-    if config.cascade and not options.judge:
+    if (config.cascade or config.aggregation.panel) and not options.judge:
         if options.calibration != "card":
-            raise ConfigError(
-                "--calibration is of one judge: those of a cascade have the ones of their cards"
-            )
-        return {"judge": "", "composition": cascade_of(config, output), **by}
+            raise ConfigError("--calibration is of one judge: several have those of their cards")
+        return {"judge": "", "composition": judges_together(config, output), **by}
     if options.judge or "judge" not in config.model_fields_set:
         return {"judge": options.judge, **by}
     _, known = known_judge(config, output)
@@ -195,10 +193,11 @@ def _report(done: Publication, output: Store, reporter: Reporter) -> None:
 
 COMMAND = Command(
     name="publish",
-    text="Publishes the labels of the input as it is now: derives each from one judge's votes, by\n"
-    "the section policy, writes an immutable snapshot, measures it, and swaps\n"
-    "snapshots/LATEST.json, which readers follow, unless a threshold of the gate forbids it.\n"
-    "Safe to run again at any point: readers see the snapshot before or the new one.",
+    text="Publishes the labels of the input as it is now: derives each from one judge's votes, or\n"
+    "those of several (aggregation.panel), by the section policy, writes an immutable snapshot,\n"
+    "measures it, and swaps snapshots/LATEST.json, which readers follow, unless a threshold of\n"
+    "the gate forbids it. Safe to run again at any point: readers see the snapshot before or the\n"
+    "new one.",
     example="--input s3://bucket/pairs --output s3://bucket/labels",
     settings=PipelineConfig,
     example_setting="--publish.file_mb 512",

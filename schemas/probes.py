@@ -20,6 +20,10 @@ PROBE_METRICS = {
     "picture_gain": "of the picture controls, the one that costs the judge least accuracy",
 }
 MASTER_KEY = "master-key"
+ATTACKS = (
+    *(MASTER_KEY, "verdict", "authority", "instruction"),
+    *("padding", "text-in-picture", "false-caption"),
+)
 ENOUGH = 200  # pairs of a probe; of 60, a success of .10 is shown in a quarter of all cases
 
 

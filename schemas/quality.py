@@ -167,6 +167,43 @@ class Criterion:
 
 
 @dataclass(frozen=True)
+class PanelJudgeQuality:
+    """One judge of a panel.
+
+    Attributes:
+        weight: log-odds of a verdict for a side; 1 where families vote.
+        family: judges that are alike have the same number.
+        decided, right: gold pairs of which people and the judge prefer a side, and those where it
+            is the same; ``reliability`` is (right + 1) / (decided + 2). None without gold.
+    """
+
+    judge_id: str
+    weight: float
+    family: int
+    decided: int | None
+    right: int | None
+    reliability: float | None
+
+
+@dataclass(frozen=True)
+class PanelQuality:
+    """What is known of a panel's judges, by the gold pairs that it was fitted to.
+
+    Attributes:
+        by: how they are combined.
+        effective_judges: how many independent judges their errors are worth; None without gold.
+        gold_pairs: of the fit.
+        figures: of pairs that a fit had not seen; ``right`` beside that of the best judge alone.
+    """
+
+    by: str
+    effective_judges: float | None
+    gold_pairs: int
+    judges: tuple[PanelJudgeQuality, ...]
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Drift:
     """What changed since another snapshot.
 
@@ -208,6 +245,7 @@ class Quality(Record):
             where no gold set was drawn.
         criteria: those of the judge's rubric, or of the rows' own, by name.
         probes: of the judge, by name; empty where the gate asks for none.
+        panel: how the judges of a panel are weighed, and how reliable each is; None of others.
     """
 
     remedy = "pairmill publish --measure with the snapshot's id writes it again"
@@ -233,6 +271,7 @@ class Quality(Record):
     audit: Rate | None = None
     criteria: Mapping[str, Criterion] = field(default_factory=dict)
     probes: Mapping[str, Probed] = field(default_factory=dict)
+    panel: PanelQuality | None = None
 
     def problems(self) -> list[str]:
         """Which names, sums, intervals and shapes contradict the others."""

@@ -56,3 +56,17 @@ def test_one_file_deletes() -> None:
         and ast.unparse(node.value) != "np"
     }
     assert callers == {"pipeline/store/object_store.py", "pipeline/store/removal.py"}
+
+
+def test_one_file_asks_for_the_time_of_day() -> None:
+    """But for benchmarks: what is stored and shown has one clock, and stores simulate theirs."""
+    files = [path for folder in FOLDERS[:2] for path in (ROOT / folder).rglob("*.py")]
+    askers = {
+        path.relative_to(ROOT).as_posix()
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and ast.unparse(node) in ("time.time", "datetime.datetime.now", "datetime.now")
+    }
+    askers = {path for path in askers if not path.startswith("pipeline/lab/")}
+    assert askers == {"pipeline/runtime/clock.py"}

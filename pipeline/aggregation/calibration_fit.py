@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from pipeline.aggregation.calibration import (
-    FEATURES,
     Calibration,
     Knots,
     Weights,
@@ -21,9 +19,11 @@ from pipeline.aggregation.calibration import (
     features,
     probability,
 )
+from pipeline.aggregation.odd_logistic import odd_weights
 from pipeline.aggregation.soft_weight import soft_weight
 from pipeline.aggregation.tie_band import fit_tie_band, labels_right
 from pipeline.judging.votes import Vote
+from pipeline.runtime.clock import utc_now
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError
 from pipeline.stats.agreement import brier_score, expected_calibration_error
@@ -110,7 +110,7 @@ def fit_calibration(
         tie_band=band,
         gold_pairs=len(pairs),
         gold=source,
-        fitted_at=datetime.datetime.now(datetime.UTC),
+        fitted_at=utc_now(),
         fitted_with=f"scikit-learn {metadata.version('scikit-learn')}",
         figures={
             "pairs": len(pairs),
@@ -203,30 +203,8 @@ def _fit(x: Floats, gold: Floats, *, isotonic: bool) -> tuple[Weights, Knots]:
 
 
 def _fit_weights(x: Floats, gold: Floats) -> Weights:
-    """Logistic weights of the features, none of them negative.
-
-    Features are scaled by their root mean square, not centred: zero must stay one half. Each pair
-    is used in both directions, and a gold tie counts half for each side. A feature that would get a
-    negative weight (they are correlated, so that one may offset the others) is left out, and the
-    rest fitted again.
-    """
-    from sklearn.linear_model import LogisticRegression  # here, since it takes a second
-
-    both_ways = np.concatenate([x, -x, x, -x])
-    target = np.repeat([1, 0, 0, 1], len(x))
-    share = np.concatenate([gold, gold, 1 - gold, 1 - gold]) / 2
-    scale = np.sqrt(np.mean(x**2, axis=0))
-    used = np.flatnonzero(scale)
-    weights = np.zeros(len(FEATURES))
-    while used.size:
-        model: Any = LogisticRegression(solver="newton-cholesky", fit_intercept=False, tol=1e-8)
-        model.fit(both_ways[:, used] / scale[used], target, sample_weight=share)
-        fitted = model.coef_[0]
-        if np.all(fitted >= 0):
-            weights[used] = fitted / scale[used]
-            break
-        used = np.delete(used, np.argmin(fitted))
-    margin, vote_share, net = weights.tolist()
+    """Weights of the features, scaled by their root mean square, not centred: zero stays a half."""
+    margin, vote_share, net = odd_weights(x, gold, np.sqrt(np.mean(x**2, axis=0))).tolist()
     return (margin, vote_share, net)
 
 

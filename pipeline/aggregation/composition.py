@@ -174,12 +174,7 @@ class Composition:
 
     def __post_init__(self) -> None:
         """Refuses fewer than two judges, or one twice."""
-        ids = [member.judge_id for member in self.members]
-        if len(set(ids)) < max(2, len(ids)):
-            shown = ", ".join(each[:16] for each in ids) or "none"
-            raise ConfigError(
-                f"{self.rule.kind} of {shown}: expected two or more judges, each of them once"
-            )
+        check_judges(self.rule.kind, self.members)
 
     @property
     def judge_id(self) -> str:
@@ -252,3 +247,15 @@ class Composition:
             return None
         pairs = zip(self.members, rows, strict=True)
         return self.combine([None if row is None else each.answer(row) for each, row in pairs])
+
+
+def check_judges(kind: str, members: Sequence[Member]) -> None:
+    """Refuses fewer than two judges, or one twice.
+
+    Raises:
+        ConfigError: names them.
+    """
+    ids = [member.judge_id for member in members]
+    if len(set(ids)) < max(2, len(ids)):
+        shown = ", ".join(each[:16] for each in ids) or "none"
+        raise ConfigError(f"{kind} of {shown}: expected two or more judges, each of them once")

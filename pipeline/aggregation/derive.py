@@ -8,7 +8,6 @@ were judged again since, so a run that was ended resumes where it stopped.
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from pipeline.aggregation.relabel import Relabeler
 from pipeline.judging.judge_cards import find_card, judge_of
 from pipeline.parts.part_files import part_bytes, read_part
 from pipeline.parts.part_keys import Part, judge_folder
+from pipeline.runtime.clock import utc_now
 from pipeline.runtime.errors import ConfigError, InputError, ReconcileError
 from pipeline.runtime.reporter import Reporter
 from pipeline.store.lease import Lease
@@ -231,7 +231,7 @@ def _record(
             for (old, new), number in sorted(counts.moved.items())
             if old != new
         },
-        "derived_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "derived_at": utc_now().isoformat(timespec="seconds"),
     }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.aggregation.composed_labels import Composer
-from pipeline.aggregation.composition import Composition
+from pipeline.aggregation.composition import Composition, Member
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.relabel import Relabeler
 from pipeline.judging.votes import Vote
@@ -146,7 +146,7 @@ class LabelsOfSeveral:
 
     def of_pairs(self, pair_hashes: Iterable[str]) -> Mapping[str, FoundLabel]:
         """See :class:`StoredLabels`."""
-        rows = rows_of_judges(self.output, self.composition, pair_hashes)
+        rows = rows_of_judges(self.output, self.composition.members, pair_hashes)
         return {pair: self._label(each) for pair, each in rows.items()}
 
     def _label(self, rows: Sequence[Mapping[str, Any] | None]) -> FoundLabel:
@@ -172,7 +172,7 @@ class LabelsOfSeveral:
 
 
 def rows_of_judges(
-    output: Store, composition: Composition, pair_hashes: Iterable[str]
+    output: Store, members: Sequence[Member], pair_hashes: Iterable[str]
 ) -> dict[str, list[Mapping[str, Any] | None]]:
     """Each judge's newest row about each pair that any of them has judged.
 
@@ -181,7 +181,7 @@ def rows_of_judges(
         StorageError: the store fails.
     """
     asked = list(pair_hashes)
-    found = [update_index(output, each.judge_id).find_many(asked) for each in composition.members]
+    found = [update_index(output, each.judge_id).find_many(asked) for each in members]
     there = {pair for rows in found for pair in rows}
     return {pair: [rows.get(pair) for rows in found] for pair in asked if pair in there}
 

@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 
 from pipeline.engines.engine_config import EndpointConfig
+from pipeline.runtime.clock import utc_now
 from pipeline.runtime.errors import EndpointError, RowRejected
 from schemas.labels import Reason
 
@@ -188,7 +189,8 @@ def pause_of(headers: Mapping[str, str], now: float | None = None) -> float | No
             return seconds
         date = email.utils.parsedate_tz(after)
         if date is not None:
-            return max(0.0, email.utils.mktime_tz(date) - (time.time() if now is None else now))
+            now = utc_now().timestamp() if now is None else now
+            return max(0.0, email.utils.mktime_tz(date) - now)
     waits = [
         sum(float(count) * _SECONDS[unit] for count, unit in _SPAN.findall(reset))
         for limit in ("requests", "tokens")

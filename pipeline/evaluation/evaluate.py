@@ -19,7 +19,8 @@ from pipeline.evaluation.control_comparison import Comparison, compare
 from pipeline.evaluation.controls import Control, check_control, write_control
 from pipeline.evaluation.evaluation_measures import Family
 from pipeline.evaluation.probed_pairs import GoldSource
-from pipeline.evaluation.probes import ProbeRun, ProbesConfig
+from pipeline.evaluation.probes import ProbeRun
+from pipeline.evaluation.probes_config import ProbesConfig
 from pipeline.gold.gold_rows import gold_rows, has_gold, write_first
 from pipeline.gold.people import NOBODY, GoldConfig, People, read_people
 from pipeline.labeling.known_judge import known_judge
@@ -34,9 +35,8 @@ from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError, QuarantineError
 from pipeline.runtime.reporter import Reporter
 from pipeline.store.object_store import Store
+from schemas.benchmark_prompts import EVALUATIONS
 from schemas.probes import ProbeRecord
-
-EVALUATIONS = "evaluations"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pipeline.evaluation.evaluation_tables import INTERVALS, sections, summary
 from pipeline.runtime.markdown_table import table_row
 from pipeline.runtime.printable import printable
 from pipeline.store.object_store import Store
+from schemas.benchmark_prompts import PROMPTS, BenchmarkPrompts
 
 
 def store_report(
@@ -32,6 +33,17 @@ def store_report(
     output.put(f"{folder}/evaluation.html", evaluation_page(report, charts).encode())
     output.put(f"{folder}/evaluation.md", markdown(report, pictures).encode())
     output.put(f"{folder}/evaluation.json", json.dumps(report, indent=1).encode())
+
+
+def store_prompts(rows: Sequence[JudgedPair], output: Store, folder: str) -> None:
+    """Writes which prompts a benchmark has, as hashes, so that exports leave them out.
+
+    Raises:
+        StorageError: the store refuses.
+    """
+    clusters = {row.label["cluster"] for row in rows} - {None}
+    record = BenchmarkPrompts(tuple(sorted(clusters)))
+    output.put(f"{folder}/{PROMPTS}", record.to_json())
 
 
 def markdown(report: Mapping[str, Any], pictures: Sequence[str]) -> str:

@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pydantic import Field, field_validator
-
 from pipeline.aggregation.calibration_cards import read_calibration
 from pipeline.aggregation.judged_pairs import JudgedPair, read_judged, relabeled
 from pipeline.aggregation.labeler import Labeler
@@ -29,13 +27,13 @@ from pipeline.evaluation.probed_pairs import (
     draw_gold,
     write_altered,
 )
+from pipeline.evaluation.probes_config import ProbesConfig
 from pipeline.judging.judge_cards import write_card
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.label_run import label
 from pipeline.labeling.run_budget import NO_LIMITS, RunBudget
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.parts.forgotten import Forgotten
-from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import ConfigError, InputError, QuarantineError
 from pipeline.runtime.reporter import Reporter
@@ -44,39 +42,13 @@ from pipeline.stats.intervals import paired_difference
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
 from pipeline.store.stored_records import read_record
-from schemas.probes import ENOUGH, MASTER_KEY, ProbeRecord
+from schemas.probes import ENOUGH, ProbeRecord
 from schemas.quality import Probed
 
 PROBES = "probes"  # folder under the output root
 _RECORD = "probes.json"
 _OTHER = {"a": "b", "b": "a"}
 Judged = Mapping[str, Mapping[int, JudgedPair]]  # by variant and number
-
-
-class ProbesConfig(Frozen):
-    """How a judge is probed: ``pairmill evaluate --probes``, and the gate's metrics of probes.
-
-    Every pair is judged as it is, with seven attacks and their placebos, and with three changes of
-    its pictures: 18 times the votes of a pair, once for each judge and version of gold.
-    """
-
-    pairs: int = Field(default=300, ge=20)
-    """How many gold pairs with a better answer are altered, each of another prompt (or picture).
-    Of 60 pairs an attack that turns one in ten is shown in a quarter of all cases, of 200 in two
-    thirds.
-    """
-    held_out: tuple[str, ...] = ("authority",)
-    """Attacks that no metric of the gate counts. They are judged and shown: a judge that was
-    changed until it passes should withstand these, too.
-    """
-
-    @field_validator("held_out")
-    @classmethod
-    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        possible = [name for name in ATTACKS if name != MASTER_KEY]
-        if unknown := sorted(set(names) - set(possible)):
-            raise ValueError(f"held_out {unknown}: expected some of {', '.join(possible)}")
-        return names
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -15,11 +15,13 @@ from pipeline.export.label_noise import MOST_EPSILON, MOST_HALF_WIDTH
 from pipeline.export.trainer_format import Layout
 from pipeline.runtime.markdown_table import table_row
 from pipeline.runtime.printable import printable
+from schemas.labels import BY_GOLD, BY_SEVERAL
 from schemas.manifest import Manifest, SnapshotPolicy
 from schemas.quality import RATES, Quality
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
 _LARGER = "n>1M"
+_OF_PANEL = ("judges", "figures")  # of a rule; told of each judge
 
 
 def card_of(
@@ -40,10 +42,12 @@ def card_of(
     header = yaml.safe_dump(
         _header(record, config.card, layout), sort_keys=False, allow_unicode=True
     )
+    several = bool(manifest.judges)
+    judges = _judges(manifest) if several else _judge(manifest)
     sections: list[tuple[str, Iterable[str]]] = [
         ("What is in it", _contents(record, config)),
         ("How to train with it", _usage(record, layout)),
-        ("The judge", _judge(manifest)),
+        ("The judges" if several else "The judge", [*judges, *_decided(record)]),
         ("How good the labels are", _quality(quality, manifest)),
         ("What was left out", _dropped(record)),
         ("How it was made", _made(record, manifest, config)),
@@ -137,21 +141,41 @@ def _usage(record: ExportRecord, layout: Layout) -> Iterator[str]:
     yield text
 
 
+def _judges(manifest: Manifest) -> Iterator[str]:
+    """Several judges, each with what is known of it, and how they make one label."""
+    assert manifest.policy is not None
+    rule = manifest.policy.rule
+    known = {each["judge_id"]: each for each in rule["judges"]} if rule["kind"] == "panel" else {}
+    yield f"A {rule['kind']} of {len(manifest.judges)} judges decided these labels together.\n"
+    for card in manifest.judges:
+        first, asked, *_ = _of_card(card)
+        yield f"\n- {first} {asked}"
+        if of := known.get(card["judge_id"]):
+            yield f" A verdict of it weighs {of['weight']:.3g}, in family {of['family']}"
+            if of["reliability"] is not None:
+                yield (
+                    f"; {of['right']} of {of['decided']} are right where people prefer a side "
+                    f"(reliability {of['reliability']:.3f})"
+                )
+            yield "."
+    if known:
+        yield f"\n- By `{rule['by']}`"
+        if rule["effective_judges"] is not None:
+            yield (
+                f", fitted to {rule['gold_pairs']:,} pairs that people labelled; their errors are "
+                f"worth those of {rule['effective_judges']:.2f} independent judges"
+            )
+        else:
+            yield ", without people's labels: no probability of these labels is known"
+        yield "."
+    for line in _policy(manifest.policy):
+        yield f"\n- {line}"
+
+
 def _judge(manifest: Manifest) -> Iterator[str]:
-    card = manifest.judge
-    judge, version = card["judge"], str(card["model_version"])
-    model = judge["model"]["name"]
-    linked = f"[{model}](https://huggingface.co/{model})" if model.count("/") == 1 else model
-    commit = version.removeprefix("commit:")
-    content = version.removeprefix("sha256:")[:16]
-    at = f", content `{content}`" if commit == version else f", commit `{commit}`"
-    votes, sampling = judge["votes"], judge["sampling"]
-    calibration = card.get("calibration")
+    calibration = manifest.judge.get("calibration")
     lines = [
-        f"{linked}{at}, run by {card['engine']}; judge `{card['judge_id'][:16]}`.",
-        f"Asked for `{judge['format']}` about candidates made of `{judge['candidates']}`, with "
-        f"{votes['min_votes']} to {votes['max_votes']} votes a pair in both orders, temperature "
-        f"{sampling['temperature']:g}; prompt `{card['prompt_sha256'][:12]}`.",
+        *_of_card(manifest.judge),
         "Its confidence is calibrated on labels by humans."
         if calibration
         else "Its confidence is not calibrated: it says how sure the votes are, not how often "
@@ -161,11 +185,42 @@ def _judge(manifest: Manifest) -> Iterator[str]:
     yield "\n".join(f"- {line}" for line in lines)
 
 
+def _of_card(card: Mapping[str, Any]) -> list[str]:
+    """What a judge is, and what it was asked."""
+    judge, version = card["judge"], str(card["model_version"])
+    model = judge["model"]["name"]
+    linked = f"[{model}](https://huggingface.co/{model})" if model.count("/") == 1 else model
+    commit = version.removeprefix("commit:")
+    content = version.removeprefix("sha256:")[:16]
+    at = f", content `{content}`" if commit == version else f", commit `{commit}`"
+    votes, sampling = judge["votes"], judge["sampling"]
+    return [
+        f"{linked}{at}, run by {card['engine']}; judge `{card['judge_id'][:16]}`.",
+        f"Asked for `{judge['format']}` about candidates made of `{judge['candidates']}`, with "
+        f"{votes['min_votes']} to {votes['max_votes']} votes a pair in both orders, temperature "
+        f"{sampling['temperature']:g}; prompt `{card['prompt_sha256'][:12]}`.",
+    ]
+
+
+def _decided(record: ExportRecord) -> Iterator[str]:
+    """How many of the exported labels each judge, the panel or people decided."""
+    whose = {BY_GOLD: "people themselves", BY_SEVERAL: "the panel", "": "not stated"}
+    if set(record.decided_by) <= {record.judge_id, ""}:
+        return
+    total = sum(record.decided_by.values())
+    rows = [
+        [whose.get(by) or f"judge `{by[:16]}`", f"{count:,}", f"{count / total:.1%}"]
+        for by, count in record.decided_by.items()
+    ]
+    yield f"\n\n{_table(['decided by', 'labels', 'share'], rows)}"
+
+
 def _policy(policy: SnapshotPolicy | None) -> Iterator[str]:
     if policy is None:
         yield "Labels were decided when their pairs were judged, by more than one policy perhaps."
         return
-    rule = ", ".join(f"`{name}` {value}" for name, value in policy.rule.items())
+    plain = [name for name in policy.rule if name not in _OF_PANEL]
+    rule = ", ".join(f"`{name}` {policy.rule[name]}" for name in plain)
     fitted = policy.calibration_id
     by = f"calibration `{fitted[:12]}`" if fitted else "no calibration"
     yield f"Every label follows from its votes by policy `{policy.policy_id[:16]}`: {rule}; {by}."

@@ -41,6 +41,10 @@ class SelectionConfig(Frozen):
     """Whether pairs of gold sets, and pairs that share their prompts, stay out: a model that was
     trained on them cannot be measured by them.
     """
+    hold_out_benchmarks: bool = True
+    """Whether pairs stay out whose prompts are in a benchmark that was evaluated in this output
+    (``pairmill evaluate --benchmark``).
+    """
     position_consistent_only: bool = False
     """Only labels on which both orders of the responses agree."""
     ties: Literal["drop", "keep"] | None = None

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pipeline.export.begun_files import named_paths
 from pipeline.export.export_parts import receipts_folder
+from pipeline.runtime.clock import utc_now
 from pipeline.store import local_files
 from pipeline.store.object_store import Store
 from pipeline.store.removal import remove_objects
@@ -64,7 +65,7 @@ def _remove_unfinished(place: Path) -> None:
     while left := [p for p, of in local_files.unfinished(place).items() if _ROW_FILE.fullmatch(of)]:
         for path in left:
             with suppress(FileNotFoundError):  # finished meanwhile, or removed by another run
-                if time.time() - path.stat().st_mtime > _DEAD_S:
+                if utc_now().timestamp() - path.stat().st_mtime > _DEAD_S:
                     path.unlink()
         if any(path.exists() for path in left):
             time.sleep(1)

@@ -164,6 +164,7 @@ class _Writing:
         )
         self._write_rows(example)
         self._count(example, sign)
+        self.receipt.decided[label["decided_by"] or ""] += 1
         if not example.tie:
             self._count_preference(example, pair)
 

@@ -21,11 +21,18 @@ from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.store.object_store import Store
 
 _FOLDER = "_parts"  # hidden from `datasets`
-RECEIPT_VERSION = 2
+RECEIPT_VERSION = 3
 
 # By prompt: labels of pairs that people have labelled, too; how many of them are wrong; and the sum
 # of the 1 - p that is stated of them. A preference where people see a tie is wrong.
 GoldCounts = dict[str, list[float]]
+
+
+def add_counts(to: GoldCounts, more: GoldCounts) -> None:
+    """Adds counts of prompts to those of the same ones."""
+    for prompt, counts in more.items():
+        before = to.get(prompt, [0, 0, 0.0])
+        to[prompt] = [one + other for one, other in zip(before, counts, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -121,8 +128,9 @@ class PartReceipt:
         gold: of each prompt, by its key, those rows that people have labelled.
         longer, shorter: kept rows whose better response is the longer or the shorter one.
         sources: kept rows by their ``source``.
+        decided: kept rows by what decided their labels; none of ranked sets.
         files: with tier and split of each.
-        version: of what is counted; 1 has no preferences and no gold.
+        version: of what is counted; 1 has no preferences and no gold, 2 not what decided.
     """
 
     export_id: str
@@ -137,6 +145,7 @@ class PartReceipt:
     longer: int = 0
     shorter: int = 0
     sources: Counter[str] = field(default_factory=Counter)
+    decided: Counter[str] = field(default_factory=Counter)
     files: list[tuple[str, str, FileRecord]] = field(default_factory=list)
     version: int = RECEIPT_VERSION
 
@@ -148,8 +157,8 @@ class PartReceipt:
     def parse(cls, data: bytes) -> Self:
         """Reads a stored receipt; raises ValueError, TypeError or KeyError where it is none."""
         stored: dict[str, Any] = json.loads(data)
-        for name in ("kept", "dropped", "sources"):
-            stored[name] = Counter(stored[name])
+        for name in ("kept", "dropped", "sources", "decided"):
+            stored[name] = Counter(stored.get(name, {}))
         if stored.setdefault("version", 1) == 1:
             for name in ("uncertainty", "sure"):  # what the judge thought of itself
                 stored.pop(name, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from pipeline.export.label_noise import EARLIER
@@ -38,6 +38,7 @@ class ExportRecord:
         beside: paths of the other files, except for media.
         error_bound: how many of the snapshot's preferences are wrong at most, before any selection;
             empty where nothing is promised.
+        decided_by: kept rows by what decided their labels: a judge's id, or as labels have it.
         snapshot_created_at: UTC in ISO 8601; empty in records of earlier versions.
     """
 
@@ -64,6 +65,7 @@ class ExportRecord:
     epsilon_basis: str = EARLIER
     label_smoothing: float | None = None
     error_bound: str = ""
+    decided_by: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def format(self) -> str:

@@ -20,7 +20,7 @@ from schemas.labels import BY_GOLD, Status
 
 # Why rows are dropped.
 QUARANTINED, MISSING = "quarantined", "missing"
-HELD_OUT, OUTSIDE_BOUND = "held_out", "outside_bound"
+HELD_OUT, IN_BENCHMARK, OUTSIDE_BOUND = "held_out", "in_benchmark", "outside_bound"
 ABSTAINED, TIE = "abstained", "tie"
 NO_SCORES = "no_scores"
 LOW_CONFIDENCE, BELOW_TIERS = "low_confidence", "below_tiers"
@@ -38,6 +38,7 @@ MEANINGS = {
     QUARANTINED: "has no label: it could not be judged",
     MISSING: "was not labelled when the snapshot was made",
     HELD_OUT: "it, or another pair of its prompt, is in a gold set, to measure by",
+    IN_BENCHMARK: "its prompt is in a benchmark that a judge was evaluated on here",
     OUTSIDE_BOUND: "came later than the gold by which the error is bounded",
     ABSTAINED: "has no label: its votes contradict each other",
     TIE: "the responses are equally good",
@@ -79,6 +80,7 @@ def label_reasons(
     format_: TrainerFormat,
     selection: SelectionConfig,
     held: frozenset[str] = frozenset(),
+    benchmarks: frozenset[str] = frozenset(),
 ) -> pa.ChunkedArray:
     """Why each row of a snapshot's labels is dropped by its label alone; null where it is kept.
 
@@ -89,6 +91,7 @@ def label_reasons(
         format_: of the export.
         selection: its rules.
         held: hashes of pairs, and clusters of prompts, that are held out.
+        benchmarks: clusters of prompts of benchmarks.
     """
     by_gold = pc.fill_null(pc.equal(labels["decided_by"], BY_GOLD), False)
     confidence = pc.if_else(by_gold, 1.0, pc.fill_null(labels["confidence"], 0.0))
@@ -97,6 +100,8 @@ def label_reasons(
         names = pa.array(sorted(held), pa.string())
         inside = (pc.is_in(labels[name], names) for name in ("pair_hash", "cluster"))
         rules[HELD_OUT] = pc.or_(*inside)
+    if benchmarks:
+        rules[IN_BENCHMARK] = pc.is_in(labels["cluster"], pa.array(sorted(benchmarks), pa.string()))
     rules |= {ABSTAINED: pc.equal(labels["status"], Status.ABSTAINED)}
     if not keeps_ties(format_, selection):
         rules[TIE] = pc.equal(labels["status"], Status.TIE)

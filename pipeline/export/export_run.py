@@ -139,7 +139,7 @@ class _Export:
         self._reported = time.monotonic()
         asked = config.model_dump(mode="json", exclude_defaults=True, exclude={"format", "card"})
         selection = config.selection
-        self._held = held_out(output, manifest, selection.hold_out_gold, selection.max_error)
+        self._held = held_out(output, manifest, selection)
         held = self._held.identity
         layout = json.dumps([_LAYOUT, asked, *[held] * bool(held)], sort_keys=True)
         suffix = f"-{digest(layout)[:8]}" if asked or held else ""
@@ -226,10 +226,12 @@ class _Export:
         self, selected: Selected, receipts: Sequence[PartReceipt], shape: Shape
     ) -> ExportRecord:
         kept, dropped, sources = Counter[str](), Counter(selected.dropped), Counter[str]()
+        decided = Counter[str]()
         details: dict[str, str] = {}
         for receipt in receipts:
             kept, dropped = kept + receipt.kept, dropped + receipt.dropped
             sources += receipt.sources
+            decided += receipt.decided
             details = {**receipt.details, **details}
         if (found := kept.total() + dropped.total()) != self._manifest.rows:
             raise ReconcileError(
@@ -242,7 +244,10 @@ class _Export:
             for tier, split, record in receipt.files
         ]
         noise = label_noise(
-            preferences_of(receipts), self._manifest, self._judge, self._config.selection
+            preferences_of(receipts, selected.gold),
+            self._manifest,
+            self._judge,
+            self._config.selection,
         )
         policy = self._manifest.policy
         promised = policy.bound if policy else None
@@ -270,6 +275,7 @@ class _Export:
             epsilon_basis=noise.basis,
             label_smoothing=noise.smoothing,
             error_bound=promised.sentence if promised else "",
+            decided_by=dict(decided.most_common()),
         )
 
     def _finish(self, record: ExportRecord) -> ExportRecord:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.export import export_rules as rules
 from pipeline.export.export_config import ExportConfig
 from pipeline.export.export_flow import TaskMap
-from pipeline.export.export_parts import Balance, ExportRange, SetEnds
+from pipeline.export.export_parts import Balance, ExportRange, GoldCounts, SetEnds, add_counts
 from pipeline.export.labeled_shards import CHANGED, LABELED, labeled_shards
 from pipeline.export.prompt_cap import PromptCap
 from pipeline.export.shard_survey import Survey, Surveyor
@@ -42,6 +42,7 @@ class Selected:
             selection compares responses.
         images, videos: whether the prompt of a kept row has any.
         in_place: whether some stand elsewhere than before the user's first words.
+        gold: of each prompt, held out pairs of gold sets that would be kept otherwise.
         balance: which rows the balance of lengths drops later, if it drops any.
     """
 
@@ -54,6 +55,7 @@ class Selected:
     images: bool = False
     videos: bool = False
     in_place: bool = False
+    gold: GoldCounts = field(default_factory=dict)
     balance: Balance | None = None
 
     @property
@@ -126,6 +128,7 @@ class Selection:
         if survey.sets:
             found.sets[survey.number] = survey.sets
         found.dropped += survey.dropped
+        add_counts(found.gold, survey.gold)
         found.longer += survey.longer
         found.shorter += survey.shorter
         found.images |= survey.images

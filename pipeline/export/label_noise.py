@@ -1,14 +1,15 @@
 """ε: how many of an export's labels disagree with people, by what is known of exactly these rows.
 
 What a judge thinks of itself is no measure of that. ε is stated where people have labelled some of
-the exported rows, or where the judge's calibration was checked on labels that were selected as
-these are; else it is absent, with the reason.
+the exported rows, or pairs of a random gold set, which are held out and selected as these are; or
+where the judge's calibration was checked on labels that were selected alike. Else it is absent,
+with the reason.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from pipeline.aggregation.calibration import Calibration
 from pipeline.aggregation.policy import PolicyConfig, label_rule, rule_record
 from pipeline.export.export_config import SelectionConfig
-from pipeline.export.export_parts import GoldCounts, PartReceipt
+from pipeline.export.export_parts import GoldCounts, PartReceipt, add_counts
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.stats.error_rate import Check
 from pipeline.stats.wilson import LEAST_PROMPTS
@@ -57,26 +58,26 @@ class Preferences:
         rows: how many, ``calibrated`` of them with a calibrated probability.
         stated: sum of 1 - p over these.
         gold: of each prompt, its rows that people have labelled (see ``GoldCounts``).
+        held_out: the same of pairs of gold sets, which are selected as these are and not exported.
     """
 
     rows: int
     calibrated: int
     stated: float
     gold: GoldCounts
+    held_out: GoldCounts
 
 
-def preferences_of(receipts: Iterable[PartReceipt]) -> Preferences:
-    """What all parts of an export found."""
+def preferences_of(receipts: Iterable[PartReceipt], held_out: GoldCounts) -> Preferences:
+    """What all parts of an export found, beside the pairs that are held out of it."""
     rows = calibrated = 0
     stated: list[float] = []
     gold: GoldCounts = {}
     for receipt in receipts:
         rows, calibrated = rows + receipt.preferences, calibrated + receipt.calibrated
         stated.append(receipt.stated)
-        for prompt, counts in receipt.gold.items():
-            before = gold.get(prompt, [0, 0, 0.0])
-            gold[prompt] = [one + other for one, other in zip(before, counts, strict=True)]
-    return Preferences(rows, calibrated, math.fsum(stated), gold)
+        add_counts(gold, receipt.gold)
+    return Preferences(rows, calibrated, math.fsum(stated), gold, held_out)
 
 
 def label_noise(
@@ -84,25 +85,25 @@ def label_noise(
 ) -> LabelNoise:
     """ε of an export."""
     known = 0 < found.rows == found.calibrated
-    counts = np.array([*found.gold.values()], np.float64).reshape(-1, 3)
+    gold: GoldCounts = {}
+    for each in (found.gold, found.held_out):
+        add_counts(gold, each)
+    counts = np.array([*gold.values()], np.float64).reshape(-1, 3)
     if not known:
         counts[:, 2] = 0
     check = Check.of(counts)
     if check.prompts >= LEAST_PROMPTS:
         corrected = ", and the calibration of the others" if known else ""
-        basis = (
-            f"{check.pairs:,} of these rows that people have labelled, of {check.prompts:,} "
-            f"prompts{corrected}"
-        )
+        basis = f"{_checked(found)}, of {check.prompts:,} prompts{corrected}"
         return _measured(check, found.stated / found.rows if known else 0.0, basis)
     some = f"{check.pairs:,} of these rows, of {check.prompts} prompts, have"
     some = some if check.pairs else "none of these rows has"
     absent = f"{some} labels by people, expected rows of {LEAST_PROMPTS} prompts or more"
-    stored = manifest.judge.get("calibration")
-    if not known or stored is None:
+    fitted = _fitted(manifest) if known else None
+    if fitted is None:
         return _unknown(f"{absent}, or a calibration")
-    calibration = Calibration.model_validate(stored)
-    held_out = Check.stored(calibration.figures)
+    figures, fitted_to = fitted
+    held_out = Check.stored(figures)
     if held_out is None:
         return _unknown(
             f"{absent}; the calibration's card, of an earlier version, has no check of it"
@@ -114,10 +115,32 @@ def label_noise(
             f"{absent}; the calibration was checked on all labels, and these are selected"
         )
     basis = (
-        f"the judge's calibration, checked on {held_out.pairs:,} labels of {held_out.prompts:,} "
-        f"prompts of `{calibration.gold}` that its fit had not seen"
+        f"the calibration, checked on {held_out.pairs:,} labels of {held_out.prompts:,} "
+        f"prompts of `{fitted_to}` that its fit had not seen"
     )
     return _measured(held_out, found.stated / found.rows, basis)
+
+
+def _fitted(manifest: Manifest) -> tuple[Mapping[str, float], str] | None:
+    """What was measured of the probabilities, and on which gold: of a calibration, or a panel."""
+    if manifest.policy is not None and manifest.policy.rule.get("kind") == "panel":
+        return manifest.policy.rule["figures"], f"gold/{manifest.policy.rule['gold_set']}"
+    stored = manifest.judge.get("calibration")
+    if stored is None:
+        return None
+    calibration = Calibration.model_validate(stored)
+    return calibration.figures, calibration.gold
+
+
+def _checked(found: Preferences) -> str:
+    """Which rows people have labelled."""
+    of_rows, of_sets = (
+        int(sum(counts[0] for counts in each.values())) for each in (found.gold, found.held_out)
+    )
+    kinds = [f"{of_rows:,} of these rows that people have labelled"] * bool(of_rows)
+    return " and ".join(
+        [*kinds, *[f"{of_sets:,} pairs of gold sets, selected alike and held out"] * bool(of_sets)]
+    )
 
 
 def _unknown(why: str) -> LabelNoise:
@@ -132,7 +155,8 @@ def _measured(check: Check, stated: float, basis: str) -> LabelNoise:
 def _unselected(manifest: Manifest, judge: JudgeConfig, selection: SelectionConfig) -> bool:
     """Whether labels are exported whatever they and their texts are, by the judge's own rule."""
     plain = label_rule(judge.votes, PolicyConfig())
-    own = manifest.policy is not None and dict(manifest.policy.rule) == rule_record(plain)
+    rule = dict(manifest.policy.rule) if manifest.policy is not None else {}
+    own = rule == rule_record(plain) or (rule.get("kind") == "panel" and not rule["min_confidence"])
     by_label = selection.min_confidence or selection.tiers or selection.position_consistent_only
     by_text = selection.max_similarity is not None or selection.balance_length
     return own and not by_label and not by_text

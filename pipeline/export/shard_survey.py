@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.export import export_rules as rules
 from pipeline.export.export_config import ExportConfig
-from pipeline.export.export_parts import SetEnds
+from pipeline.export.export_parts import GoldCounts, SetEnds
 from pipeline.export.format_registry import TRAINER_FORMATS
 from pipeline.export.held_out import HeldOut
 from pipeline.export.joined_rows import Row, kept_pairs, rows_of
@@ -29,13 +29,16 @@ from pipeline.export.ranked_rows import set_key
 from pipeline.pairs.contents import candidate_texts
 from pipeline.pairs.isolated_reading import outline_of
 from pipeline.pairs.pair_mapping import PairMapping
+from pipeline.pairs.prompts import cluster_number
 from pipeline.pairs.shard_columns import ShardColumns
+from pipeline.runtime.digest import digest
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
+from schemas.labels import BY_GOLD
 
 _LABEL_COLUMNS = (
     *("status", "confidence", "position_consistent", "scores"),
-    *("preference", "label_id", "decided_by", "pair_hash", "cluster"),
+    *("preference", "label_id", "decided_by", "pair_hash", "cluster", "p_a"),
 )
 
 
@@ -55,6 +58,7 @@ class Survey:
             selection compares responses.
         images, videos: whether the prompt of a kept row has any, if the format holds them.
         in_place: whether some of these stand elsewhere than before the user's first words.
+        gold: of each prompt, pairs of gold sets that would be exported if they were not held out.
         records: of ``prompt_cap.RECORD``, the rows numbered within the shard, if there is a cap.
     """
 
@@ -69,6 +73,7 @@ class Survey:
     images: bool = False
     videos: bool = False
     in_place: bool = False
+    gold: GoldCounts = field(default_factory=dict)
     records: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, RECORD))
 
 
@@ -118,12 +123,36 @@ class Surveyor:
         if shard.number in self.held.shards:
             found.dropped[rules.OUTSIDE_BOUND] += len(labels)
             labels = labels.slice(0, 0)
-        reasons = rules.label_reasons(labels, format_, self.config.selection, self.held.names)
+        found.gold = self._checked(labels)
+        held = (self.held.names, self.held.benchmarks)
+        reasons = rules.label_reasons(labels, format_, self.config.selection, *held)
         for each in pc.value_counts(reasons.drop_null()).to_pylist():
             found.dropped[each["values"]] = each["counts"]
         labels = labels.filter(reasons.is_null()).select(["row", "preference", "label_id"])
         found.kept[labels["row"].to_numpy()] = True
         return labels
+
+    def _checked(self, labels: pa.Table) -> GoldCounts:
+        """Pairs that are held out since people answered about them, selected as the others are."""
+        selection, format_ = self.config.selection, TRAINER_FORMATS[self.config.format]
+        by_text = selection.max_similarity is not None or selection.balance_length
+        if not self.held.gold or format_.holds != "pairs" or by_text:
+            return {}
+        asked = pa.array(sorted(self.held.gold), pa.string())
+        labels = labels.filter(pc.is_in(labels["pair_hash"], asked))
+        reasons = rules.label_reasons(labels, format_, selection)
+        found: GoldCounts = {}
+        for label in rows_of(labels.filter(reasons.is_null())):
+            preferred, p_a = label["preference"], label["p_a"]
+            if preferred is None or label["decided_by"] == BY_GOLD:
+                continue
+            p = None if p_a is None else p_a if preferred == "a" else 1 - p_a
+            wrong = self.held.gold[label["pair_hash"]] != preferred
+            cluster = label["cluster"] or digest("alone", label["pair_hash"])
+            counts = found.setdefault(str(cluster_number(cluster)), [0, 0, 0.0])
+            for place, value in enumerate((1, wrong, 0.0 if p is None else 1 - p)):
+                counts[place] += value
+        return found
 
     def _by_texts(self, shard: LabeledShard, found: Survey, labels: pa.Table) -> None:
         """Applies the rules that concern texts, and records what the cap by prompt needs."""

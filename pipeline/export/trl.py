@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +18,12 @@ _PART = pa.struct([("type", pa.string()), ("text", pa.string())])
 _IN_PARTS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.list_(_PART))]))
 _MARGIN = ("margin", pa.float64())
 _SOFT = ("p_chosen", pa.float64())
+_SOFT_TRAINER = "soft_dpo.py"
+_SOFT_DPO = (
+    ": `SoftDPOTrainer` of `soft_dpo.py`, in this folder, takes the place of `DPOTrainer`, and its "
+    "loss is the cross-entropy to each row's probability, in place of any smoothing"
+)
+_SOFT_REWARD = "; a loss of your own can"
 
 
 class TrlDpo(TrainerFormat):
@@ -55,6 +62,11 @@ class TrlDpo(TrainerFormat):
         row |= {"images": list(example.images)} if shape.images else {}  # a null is no empty list
         return [row | _weights(example, shape)]
 
+    def beside(self, layout: Layout) -> dict[str, bytes]:
+        if not layout.shape.soft:
+            return {}
+        return {_SOFT_TRAINER: Path(__file__).with_name(_SOFT_TRAINER).read_bytes()}
+
     def usage(self, layout: Layout) -> str:
         vision = (
             "\n\nSet `max_length=None`: the default of 1,024 tokens can cut the tokens of a "
@@ -77,7 +89,7 @@ class TrlDpo(TrainerFormat):
             f"data = load_dataset({_arguments(layout)})\n"
             f"args = DPOConfig({''.join(f'{option}, ' for option in options)}…)\n"
             'DPOTrainer(model, args=args, train_dataset=data["train"], processing_class=…)\n'
-            f"```{smoothing}{vision}{_soft(layout)}"
+            f"```{smoothing}{vision}{_soft(layout, _SOFT_DPO)}"
         )
 
 
@@ -116,7 +128,7 @@ class TrlReward(TrainerFormat):
             "from trl import RewardConfig, RewardTrainer\n\n"
             f"data = load_dataset({_arguments(layout)})\n"
             'RewardTrainer(model, args=RewardConfig(…), train_dataset=data["train"])\n'
-            f"```\n\n{margin}{_soft(layout)}"
+            f"```\n\n{margin}{_soft(layout, _SOFT_REWARD)}"
         )
 
 
@@ -141,12 +153,12 @@ def _weights(example: Example, shape: Shape) -> dict[str, Any]:
     return margin | ({"p_chosen": example.p_chosen} if shape.soft else {})
 
 
-def _soft(layout: Layout) -> str:
+def _soft(layout: Layout, how: str) -> str:
     if not layout.shape.soft:
         return ""
     return (
-        "\n\n`p_chosen` is the calibrated probability that people prefer the chosen response; TRL "
-        "reads no such column, a loss of your own can."
+        "\n\n`p_chosen` is the calibrated probability that people prefer the chosen response. TRL "
+        f"itself reads no such column{how}."
     )
 
 

@@ -146,13 +146,18 @@ def read_card(output: Store, judge_id: str) -> dict[str, Any] | None:
 
 
 def find_card(output: Store, judge: str) -> dict[str, Any]:
-    """The card of the only judge of an output whose id begins with ``judge``.
+    """The card of the only judge of an output whose id begins with ``judge``, or of this model.
+
+    Args:
+        output: where the judges' cards are.
+        judge: the id or how it begins; else the name of a model, with or without its folder.
 
     Raises:
         ConfigError: no judge, or more than one; the message lists all.
     """
     cards = cards_of(output)
     found = [card for card in cards if card["judge_id"].startswith(judge.removeprefix("judge="))]
+    found = found or [card for card in cards if judge in _names(card)]
     if len(found) == 1:
         return found[0]
     if not cards:
@@ -164,9 +169,14 @@ def find_card(output: Store, judge: str) -> dict[str, Any]:
         for card in cards
     )
     raise ConfigError(
-        f"judge {judge!r}: the ids of {len(found)} judges under {output.uri} begin with it, "
-        f"expected exactly one of\n  {listed}"
+        f"judge {judge!r}: the ids of {len(found)} judges under {output.uri} begin with it, or "
+        f"their models have that name, expected exactly one of\n  {listed}"
     )
+
+
+def _names(card: dict[str, Any]) -> tuple[str, str]:
+    name = str(card["judge"]["model"]["name"])
+    return name, name.rstrip("/").rpartition("/")[2]
 
 
 def cards_of(output: Store) -> list[dict[str, Any]]:

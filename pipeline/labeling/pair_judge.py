@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import datetime
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -37,6 +36,7 @@ from pipeline.media.media_store import MediaStore
 from pipeline.parts.forgotten import forgotten_row
 from pipeline.parts.part_files import row_revision
 from pipeline.parts.units import Unit
+from pipeline.runtime.clock import utc_now
 from pipeline.runtime.errors import EngineDeadError, RowRejected
 from schemas.labels import BY_GOLD, NOT_ASKED, Reason, Status
 
@@ -172,7 +172,7 @@ class Judge:
         before = earlier.of_row(where["row"])
         votes: list[Vote] = []
         pair_hash: str | None = None
-        now = datetime.datetime.now(datetime.UTC)
+        now = utc_now()
         forgotten = {"epoch": 0, "revision": 1, **where, "judged_at": now}
         if earlier.forgotten.knows(pair["pair_id"], None):
             return forgotten_row(forgotten)
@@ -390,7 +390,7 @@ def label_row(
         "n_votes": len(standing(votes)),
         "votes": [vote.as_row() for vote in votes],
         "policy_id": policy_id,
-        "judged_at": datetime.datetime.now(datetime.UTC),
+        "judged_at": utc_now(),
         "decided_by": where["judge_id"] if decision.status != Status.QUARANTINED else None,
         "part_revision": None,  # stated when the part is written
     }

@@ -21,14 +21,14 @@ class PublishedShards:
 
     Attributes:
         input_uri: the input that they are of.
-        judge_id: the judge that labelled them.
+        judge_ids: the judges that labelled them.
         keys: the shard key of each path.
         rows: how many rows each readable shard has, by shard key.
         contents: the shard key of each content: size, and etag or hash.
     """
 
     input_uri: str = ""
-    judge_id: str = ""
+    judge_ids: frozenset[str] = frozenset()
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     rows: Mapping[str, int] = field(default_factory=dict, repr=False)
     contents: Mapping[tuple[int, str], str] = field(default_factory=dict, repr=False)
@@ -42,14 +42,14 @@ class PublishedShards:
         path, key = shard.entry.key, shard.units[0].shard_key
         if path not in self.keys:
             return "changed" if shard.changed else "moved" if shard.former else "new"
-        if self.judge_id != judge_id:
+        if judge_id not in self.judge_ids:
             return "stale"
         return "unfinished" if self.keys[path] == key and not shard.changed else "changed"
 
     def former(self, shard: CommittedShard, judge_id: str) -> str | None:
         """The key of the same content under another path, if this judge labelled it."""
         key = self.contents.get((shard.entry.size, shard.content))
-        return key if self.judge_id == judge_id and key != shard.key else None
+        return key if judge_id in self.judge_ids and key != shard.key else None
 
     def deleted(self, paths: Collection[str], moved: Collection[str]) -> tuple[int, int]:
         """How many shards, and rows of them, are deleted: not among ``paths``, nor ``moved``.

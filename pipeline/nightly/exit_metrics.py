@@ -23,6 +23,7 @@ from pipeline.labeling.prometheus_metrics import (
     NIGHT_SUCCEEDED,
     Metric,
 )
+from pipeline.runtime.clock import utc_now
 from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.faults import exit_code_of
 
@@ -60,7 +61,7 @@ def exit_reported(config: MetricsConfig) -> Iterator[NightExit]:
     So does a run that another command kept from starting: nobody else says that this night was not
     done. A failure to store is logged, and changes nothing about the run.
     """
-    began, outcome = time.time(), NightExit()
+    began, outcome = time.monotonic(), NightExit()
     try:
         yield outcome
     except BaseException as error:
@@ -70,10 +71,10 @@ def exit_reported(config: MetricsConfig) -> Iterator[NightExit]:
 
 
 def _report(config: MetricsConfig, began: float, exit_code: int) -> None:
-    now = time.time()
+    now = utc_now().timestamp()
     values: dict[Metric, float] = {
         NIGHT_ENDED: round(now, 3),
-        NIGHT_SECONDS: round(now - began, 3),
+        NIGHT_SECONDS: round(time.monotonic() - began, 3),
         NIGHT_EXIT_CODE: exit_code,
     }
     if not exit_code:

@@ -14,11 +14,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.labeling.cascade_labels import cascade_of
 from pipeline.labeling.cascade_run import label_tiers
 from pipeline.labeling.label_run import RunResult
 from pipeline.nightly.follow_up import FollowUp
 from pipeline.nightly.gate_probes import gate_probes
+from pipeline.nightly.judges_together import judges_together
 from pipeline.nightly.night_record import NightRecord, NightState
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.pairs.shards import open_input
@@ -222,7 +222,7 @@ class _Night:
             step=self._step,
             stop=self.stop,
             gold=config.gold,
-            composition=cascade_of(config, self.output),
+            composition=judges_together(config, self.output),
         )
         self.reporter.event(
             "published" if done.live else "not published", publication_fields(done, self.output)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
+from pipeline.runtime.clock import timestamp
 from pipeline.runtime.errors import PairmillError, StoppedError, StorageError
 from pipeline.runtime.printable import printable
 from pipeline.store.object_store import Store
@@ -31,7 +31,7 @@ class NightRecord:
         self.snapshot_id: str | None = None
         self._output, self._run_id, self._input_uri = output, run_id, input_uri
         self._judge_id: str | None = None
-        self._started = _now()
+        self._started = timestamp()
         self._finished: str | None = None
         self._state: NightState = "running"
         self._exit_code: int | None = None
@@ -72,7 +72,7 @@ class NightRecord:
 
     def end(self, state: NightState, exit_code: int) -> None:
         """Records how the run ends; the report may follow."""
-        self._state, self._exit_code, self._finished = state, exit_code, _now()
+        self._state, self._exit_code, self._finished = state, exit_code, timestamp()
         self._store()
 
     def summary(self) -> dict[str, Any]:
@@ -112,7 +112,3 @@ def _text(error: BaseException) -> str:
     name = type(error).__name__
     text = str(error) if isinstance(error, PairmillError) else f"{name}: {error}".rstrip(": ")
     return printable(text)
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

@@ -6,7 +6,8 @@ from typing import Self
 
 from pydantic import model_validator
 
-from pipeline.evaluation.probes import ProbesConfig
+from pipeline.aggregation.panel import AggregationConfig
+from pipeline.evaluation.probes_config import ProbesConfig
 from pipeline.export.export_config import ExportConfig
 from pipeline.gold.people import GoldConfig
 from pipeline.labeling.canary_config import CanaryConfig
@@ -29,6 +30,7 @@ class PipelineConfig(LabelConfig):
     Each job reads the same YAML file, and uses the sections that it needs.
     """
 
+    aggregation: AggregationConfig = AggregationConfig()
     gold: GoldConfig = GoldConfig()
     publish: PublishConfig = PublishConfig()
     quality: QualityConfig = QualityConfig()
@@ -41,6 +43,14 @@ class PipelineConfig(LabelConfig):
     metrics: MetricsConfig = MetricsConfig()
     report: ReportConfig = ReportConfig()
     budget: BudgetConfig = BudgetConfig()
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.cascade and self.aggregation.panel:
+            raise ValueError(
+                "cascade and aggregation.panel: labels are decided by one of the two; leave one out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _gold_to_probe(self) -> Self:

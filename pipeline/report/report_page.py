@@ -80,10 +80,11 @@ def render(
         day_of=charts.day_of,
         rows=_rows(metrics),
         run_rows=_run_rows(records.run),
-        judge=_judge(records.card),
+        judge=_judges(records) or _judge(records.card),
         rates=_rates(records),
         criteria=_criteria(records),
         probes=_probes(records),
+        panel=_panel(records),
         checks=_checks(records),
         quality_trends=charts.trends(runs, TRENDS) if len(runs) > 1 else [],
         speed_trends=charts.trends(runs, SPEED) if len(runs) > 1 else [],
@@ -161,6 +162,38 @@ def _rates(records: Records) -> list[Measured]:
         audit = ("audited_accuracy", "Audited accuracy", said, quality.audit)
         found.append(_measured(*audit, before.get("rate_audited_accuracy")))
     return found
+
+
+def _judges(records: Records) -> list[tuple[str, str]]:
+    """Several judges in a line each; empty where the labels are of one."""
+    made = records.manifest
+    if made is None or not made.judges or made.policy is None:
+        return []
+    kind, several = made.policy.rule["kind"], enumerate(made.judges, 1)
+    lines = [(f"judge {number}", _named(card)) for number, card in several]
+    return [("labels by", f"a {kind} of {len(made.judges)} judges"), *lines]
+
+
+def _named(card: Record) -> str:
+    return f"{card['judge']['model']['name']} ({card['judge_id'][:16]})"
+
+
+def _panel(records: Records) -> list[tuple[str, ...]]:
+    """Each judge of a panel, as a row of texts."""
+    found, made = records.quality.panel if records.quality else None, records.manifest
+    if found is None or made is None:
+        return []
+    names = {card["judge_id"]: _named(card) for card in made.judges}
+    return [
+        (
+            names.get(each.judge_id, each.judge_id[:16]),
+            shown(each.weight, "number"),
+            str(each.family),
+            shown(each.reliability, "share"),
+            "" if each.decided is None else f"{each.decided:,}",
+        )
+        for each in found.judges
+    ]
 
 
 def _probes(records: Records) -> list[tuple[str, ...]]:

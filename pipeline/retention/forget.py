@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.aggregation.composition import Composition
 from pipeline.aggregation.policy import PolicyConfig
 from pipeline.export.export_config import ExportConfig
 from pipeline.export.export_record import NAME, ExportRecord
@@ -47,7 +48,7 @@ from pipeline.retention.stored_snapshots import (
 )
 from pipeline.retention.stored_unfinished import stored_unfinished
 from pipeline.retention.things import Removal, Thing
-from pipeline.runtime.errors import InputError, PairmillError
+from pipeline.runtime.errors import ConfigError, InputError, PairmillError
 from pipeline.runtime.printable import printable
 from pipeline.runtime.reporter import Reporter
 from pipeline.snapshots.publish_config import PublishConfig
@@ -71,6 +72,7 @@ class NewStates:
 
     Attributes:
         policy, publish: as nightly runs publish.
+        composition: makes that of several judges under a policy; None where labels are of one.
         columns: the ``input`` section, by which exports read the pairs.
         export: makes an export again.
     """
@@ -79,6 +81,7 @@ class NewStates:
     publish: PublishConfig
     columns: InputConfig
     export: Callable[..., object] = export_snapshot
+    composition: Callable[[PolicyConfig], Composition | None] = lambda policy: None
 
 
 class Forgetting:
@@ -190,15 +193,24 @@ class Forgetting:
         live = stored.manifests[stored.latest.snapshot_id] if stored.latest else None
         if live is None or not self.held.in_snapshot(live):
             return
+        policy = _without_bound(how.policy, live)
+        composition = how.composition(policy)
+        if live.judges and composition is None:
+            raise ConfigError(
+                f"snapshot {live.snapshot_id} has labels of {len(live.judges)} judges together: "
+                "give the configuration of the nightly runs that made it (--config), which names "
+                "them"
+            )
         done = publish(
             live.input,
             self._output,
-            live.judge["judge_id"],
+            "" if composition else live.judge["judge_id"],
             # What is missing there stays so.
             how.publish.model_copy(update={"allow_missing": True}),
             reporter,
             lease,
-            policy=_without_bound(how.policy, live),
+            policy=policy,
+            composition=composition,
             max_bad_shards=len(live.shards),
             # No threshold may keep the pairs live; the next nightly run is gated as any.
             gate=lambda output, manifest: {"passed": True, "why": "pairs were forgotten"},

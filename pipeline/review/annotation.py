@@ -160,7 +160,8 @@ class Annotation:
         times = sorted(_time_of(each) for each in own)
         between = (later - earlier for earlier, later in itertools.pairwise(times))
         gaps = sorted(gap for gap in between if 0 < gap < _HELD_S)
-        recent = sum(each > time.time() - 3_600 for each in times)
+        hour_ago = self._output.host.now().timestamp() - 3_600
+        recent = sum(each > hour_ago for each in times)
         pace = gaps[len(gaps) // 2] if len(gaps) > 4 else None
         return Work(annotator, len(own), left, recent, pace)
 

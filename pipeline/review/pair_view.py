@@ -12,7 +12,7 @@ from pipeline.report.gallery import VoteLine, vote_line
 from pipeline.review.reason_words import REASONS
 from pipeline.review.reviewed_output import Reviewed
 from pipeline.review.shown_text import Piece, differences, shown
-from schemas.labels import Status
+from schemas.labels import BY_SEVERAL, Status
 
 _FACTS = ("status", "reason", "preference", "tie_kind", "confidence", "p_a", "p_a_raw", "margin")
 
@@ -196,11 +196,12 @@ def _shown_parts(content: Sequence[Mapping[str, Any]], holder: str) -> Iterator[
 
 
 def _opinion(row: Mapping[str, Any], label: Mapping[str, Any], reviewed: Reviewed) -> Opinion:
-    judge_id = row["judge_id"]
+    judge_id, decider = row["judge_id"], label["decided_by"] or label["judge_id"]
+    decider = label["judge_id"] if decider == BY_SEVERAL else decider
     return Opinion(
         judge_id=judge_id,
         name=reviewed.judge_name(judge_id),
-        decided=judge_id == (label["decided_by"] or label["judge_id"]),
+        decided=judge_id == decider,
         facts=_facts(row),
         votes=[vote_line(vote) for vote in row["votes"] or ()],
     )

@@ -34,7 +34,7 @@ from pipeline.snapshots.manifests import read_latest
 from pipeline.snapshots.snapshot_reader import open_manifest
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
-from schemas.labels import Reason
+from schemas.labels import BY_SEVERAL, Reason
 from schemas.manifest import Manifest
 
 _HELD = 32  # pairs that were read last, with their pictures; and shards whose footers were
@@ -91,6 +91,7 @@ class Reviewed:
         """
         self.output, self._memory = output, memory_bytes
         self.cards = {card["judge_id"]: card for card in cards_of(output)}
+        self.compositions: dict[str, str] = {}  # what several judges are together, by their id
         self._opening, self._reading = threading.Lock(), threading.Lock()
         self._pairs: OrderedDict[tuple[str, int], dict[str, Any] | None] = OrderedDict()
         self._groups: OrderedDict[str, tuple[Groups, list[int]]] = OrderedDict()
@@ -172,7 +173,7 @@ class Reviewed:
         if self.first.manifest and self.first.manifest.parent:
             found.append((self.first.manifest.parent, "the snapshot before"))
         for judge_id in self.cards:
-            if judge_id != self.first.judge_id:
+            if judge_id not in (self.first.judge_id, *self.compositions):
                 found.append((f"judge-{judge_id[:16]}", f"judge {self.judge_name(judge_id)}"))
         return found
 
@@ -242,10 +243,14 @@ class Reviewed:
         return self._media.fetch(reference)
 
     def labels_by_judges(self, label: Row) -> list[Row]:
-        """What each judge of the output says of a pair, the deciding one first."""
-        found = [label]
+        """What each judge of the output says of a pair, the label itself first.
+
+        A label of several judges has no votes here: each judge's stand beside what it says.
+        """
+        several = label["judge_id"] in self.compositions
+        found: list[Row] = [{**label, "votes": []} if several else label]
         for judge_id in self.cards:
-            if judge_id == label["judge_id"] or label["pair_hash"] is None:
+            if judge_id in (label["judge_id"], *self.compositions) or label["pair_hash"] is None:
                 continue
             other = open_index(self.output, judge_id).find(label["pair_hash"])
             if other is not None:
@@ -274,7 +279,8 @@ class Reviewed:
         stated = {
             "judge": self.judge_name(label["judge_id"]),
             "judge id": label["judge_id"],
-            "judge card": self.output.path(card_key(label["judge_id"])),
+            "judge card": ", ".join(self._card_paths(label["judge_id"])),
+            "decided by": self.judge_name(label["decided_by"]) if self._by_one(label) else "",
             "policy": label["policy_id"] or "",
             "calibration": (made.policy.calibration_id or "none") if made and made.policy else "",
             "judged by run": label["run_id"] or "",
@@ -286,10 +292,25 @@ class Reviewed:
         return {name: value for name, value in stated.items() if value}
 
     def judge_name(self, judge_id: str) -> str:
-        """A judge for people: its model and the beginning of its id."""
+        """A judge for people: its model and the beginning of its id; or of which judges."""
+        if judge_id == BY_SEVERAL:
+            return "all judges together"
+        if (together := self.compositions.get(judge_id)) is not None:
+            return f"{together} ({judge_id[:8]})"
         card = self.cards.get(judge_id)
         model = card["judge"]["model"]["name"] if card else "unknown model"
         return shown(f"{model.rstrip('/').rpartition('/')[2]} ({judge_id[:8]})")
+
+    def _card_paths(self, judge_id: str) -> list[str]:
+        """Where the cards of a label's judges are."""
+        made = self.first.manifest
+        several = made.judges if made and judge_id in self.compositions else ()
+        ids = [card["judge_id"] for card in several] or [judge_id]
+        return [self.output.path(card_key(each)) for each in ids]
+
+    def _by_one(self, label: Row) -> bool:
+        """Whether one judge of several has decided a label."""
+        return label["judge_id"] in self.compositions and label["decided_by"] in self.cards
 
     def _labelled(self, shard: str, row: int) -> dict[str, Any] | None:
         """A row of labels without its votes, and without anything of a pair that was taken down."""
@@ -328,6 +349,9 @@ class Reviewed:
         title = f"snapshot {manifest.snapshot_id}"
         judge_id = manifest.judge["judge_id"]
         self.cards.setdefault(judge_id, dict(manifest.judge))
+        if manifest.judges and manifest.policy:
+            kind, count = manifest.policy.rule["kind"], len(manifest.judges)
+            self.compositions[judge_id] = f"{kind} of {count} judges"
         return Source(manifest.snapshot_id, title, judge_id, manifest, keys, columns, rows)
 
     def _of_parts(self) -> Source:

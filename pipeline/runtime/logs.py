@@ -5,7 +5,6 @@ Progress and results are no log: commands print them as events (``pipeline.runti
 
 from __future__ import annotations
 
-import datetime
 import json
 import logging
 import sys
@@ -14,15 +13,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TextIO
 
+from pipeline.runtime.clock import timestamp
 from pipeline.runtime.printable import printable
 
 _PACKAGE = "pipeline"
 _ABOUT: ContextVar[dict[str, Any]] = ContextVar("about", default={})  # noqa: B039 (never changed)
-
-
-def timestamp() -> str:
-    """Now, as logs and events have it."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
 @contextmanager

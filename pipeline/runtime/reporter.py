@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.runtime.logs import timestamp
+from pipeline.runtime.clock import timestamp
 from pipeline.runtime.printable import one_line, printable, without_secrets
 
 Style = Literal["text", "json"]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import datetime
 import secrets
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from pipeline.runtime.clock import utc_now
+
 
 def new_run_id() -> str:
     """A name for a run that begins now; names sort by time."""
-    now = datetime.datetime.now(datetime.UTC)
+    now = utc_now()
     return f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
 
 

@@ -23,7 +23,7 @@ def live_shards(output: Store) -> PublishedShards:
         return PublishedShards()
     return PublishedShards(
         manifest.input,
-        manifest.judge.get("judge_id", ""),
+        frozenset(card.get("judge_id", "") for card in manifest.judges or (manifest.judge,)),
         {shard.path: shard.shard_key for shard in manifest.shards},
         {shard.shard_key: shard.rows for shard in manifest.shards if shard.defect is None},
         {(shard.bytes, shard.content): shard.shard_key for shard in manifest.shards},

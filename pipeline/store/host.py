@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Protocol
 
+from pipeline.runtime.clock import utc_now
 from pipeline.runtime.disposable import Disposables, disposables_of
 from pipeline.store.process_identity import ProcessIdentity, has_ended, this_process
 
@@ -36,7 +37,7 @@ class Host:
 
     def now(self) -> datetime.datetime:
         """The time of day in UTC, which may be wrong on any machine."""
-        return datetime.datetime.now(datetime.UTC)
+        return utc_now()
 
     def sleep(self, seconds: float) -> None:
         """Waits."""

@@ -22,6 +22,7 @@ from pipeline.snapshots.quality.measure_snapshot import read_quality
 from pipeline.snapshots.snapshot_reader import open_manifest
 from pipeline.store.object_store import Store
 from pipeline.store.s3_objects import Objects
+from schemas.benchmark_prompts import BenchmarkPrompts
 from schemas.gold import Answer
 from tests.calibrations import calibration, scored
 from tests.measuring import Corpus
@@ -148,9 +149,33 @@ def test_a_bound_is_found_stated_and_recomputed(drawn: tuple[Corpus, Gold]) -> N
     kept_left = sum(row["status"] == "labeled" for row in left)
     assert (record.dropped["held_out"], record.total) == (len(rows) - len(left), kept_left)
     assert record.error_bound == bound.sentence
+
+    # ε by the pairs of the set that calibrated nothing, of which the same is asked.
+    p = {row["pair_hash"]: max(row["p_a"], 1 - row["p_a"]) for row in kept}
+    held = [
+        row["pair_hash"]
+        for row in kept
+        if row["pair_hash"] in pairs and kept_for_tests("s", cluster_number(row["cluster"]))
+    ]
+    preferred = {row["pair_hash"]: row["preference"] for row in kept}
+    gap = float(np.mean([(gold[each] != preferred[each]) - (1 - p[each]) for each in held]))
+    stated = float(np.mean([1 - p[each] for each in p if each not in pairs]))
+    assert record.epsilon == pytest.approx(stated + gap, abs=2e-6)
+    assert record.epsilon_basis == (
+        f"{len(held)} pairs of gold sets, selected alike and held out, of {len(held)} prompts, "
+        "and the calibration of the others"
+    )
     card = corpus.output.read(f"{record.folder}/README.md").decode()
     assert bound.sentence in card
     assert "`held_out`" in card
+
+    # Prompts of a benchmark that was evaluated stay out, too.
+    seen = {row["cluster"] for row in left if row["status"] == "labeled"}
+    shown = BenchmarkPrompts(tuple(sorted(seen)[:3]))
+    corpus.output.put("evaluations/some-benchmark/judge/prompts.json", shown.to_json())
+    done = run(export, corpus, *promised, 0.1)
+    again = ExportRecord.parse(corpus.output.read(_key_of(done, corpus)), "again")
+    assert (again.dropped["in_benchmark"], again.total) == (3, record.total - 3)
 
     # The same votes and answers take no further try; another promise would.
     assert published(corpus, *settings).event("published")["state"] == "live, as it was before"
@@ -158,6 +183,11 @@ def test_a_bound_is_found_stated_and_recomputed(drawn: tuple[Corpus, Gold]) -> N
     spent = published(corpus, "--policy.max_error", 0.15, "--gold.set", "s")
     assert spent.exit_code == 2
     assert "1 bounds were tried on it, which may be wrong with probability 0.05" in spent.error
+
+
+def _key_of(done: Outcome, corpus: Corpus) -> str:
+    folder = str(done.event("exported")["folder"]).removeprefix(f"{corpus.output.uri}/")
+    return f"{folder}/export.json"
 
 
 def test_what_came_later_is_outside_until_a_top_up(drawn: tuple[Corpus, Gold]) -> None:

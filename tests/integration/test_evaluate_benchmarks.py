@@ -27,7 +27,10 @@ def test_vl_rewardbench_beside_what_was_published(tmp_path: Path, model: Path) -
     )
 
     assert outcome.exit_code == 0, outcome.error
-    report, _ = report_of(output, "vl-rewardbench")
+    report, folder = report_of(output, "vl-rewardbench")
+    prompts = json.loads((folder / "prompts.json").read_text())
+    own = [row for row in labels_of(output) if not row["shard"].startswith("swap-text")]
+    assert prompts["clusters"] == sorted({row["cluster"] for row in own})
     assert (report["pairs"], value(report, "accuracy")) == (21, pytest.approx(20 / 21))
     categories = report["slices"]["category"]
     assert {name: each["accuracy"]["rows"] for name, each in categories.items()} == {

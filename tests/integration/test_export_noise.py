@@ -173,6 +173,8 @@ def test_soft_labels(tmp_path: Path, name: str) -> None:
     }
     ties = {row["pair_id"]: None for row, _ in made.labelled("tie")} if name == "jsonl" else {}
     assert found == pytest.approx(expected | ties)
+    beside = f"{folder_of(done, made.output)}/soft_dpo.py"
+    assert (made.output.size(beside) is not None) == (name == "trl-dpo")
     hard = run_export(made.output, "--format", name)
     assert hard.event()["folder"] != done.event()["folder"]
     assert "p_chosen" not in export_rows(made.output, folder_of(hard, made.output))[0]
@@ -218,6 +220,9 @@ def test_what_people_decided_is_exported_and_measures_no_judge(tmp_path: Path) -
     folder = folder_of(done, made.output)
     record = json.loads(made.output.read(f"{folder}/export.json"))
     assert (record["kept"], record["dropped"]) == ({"/train": 26}, {"near_identical": 1, "tie": 1})
+    assert record["decided_by"] == {made.made.judge_id: 25, "gold": 1}
+    card = made.output.read(f"{folder}/README.md").decode()
+    assert "| people themselves | 1 | 3.8% |" in card
     (row,) = [row for row in export_rows(made.output, folder) if row["pair_id"] == "pair-30"]
     assert (row["p_chosen"], row["margin"], row["confidence"]) == (1.0, 0.0, None)
     assert row["rejected"][-1]["content"] == ""

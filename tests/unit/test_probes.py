@@ -17,7 +17,8 @@ from pipeline.evaluation.probed_pairs import (
     draw_gold,
     write_altered,
 )
-from pipeline.evaluation.probes import ProbesConfig, results
+from pipeline.evaluation.probes import results
+from pipeline.evaluation.probes_config import ProbesConfig
 from pipeline.gold.gold_rows import GoldRow
 from pipeline.gold.people import NOBODY, People
 from pipeline.judging.judge_config import JudgeConfig
@@ -29,6 +30,7 @@ from pipeline.stats.intervals import paired_difference
 from pipeline.store.object_store import Store
 from schemas.contract import ContractError
 from schemas.pairs import PAIRS_V2
+from schemas.probes import ATTACKS as NAMES
 from schemas.probes import ProbeRecord, probe_rates
 from schemas.quality import Probed, Rate
 from tests.judged_pairs import judged, vote
@@ -246,5 +248,6 @@ def test_a_record_is_read_back_and_checked() -> None:
 
 
 def test_master_keys_are_never_held_out() -> None:
+    assert tuple(ATTACKS) == NAMES
     with pytest.raises(ValueError, match=r"held_out \['master-key'\]: expected some of verdict"):
         ProbesConfig(held_out=("master-key",))

@@ -36,7 +36,7 @@ KINDS: list[tuple[str, type[Record]]] = [
 ]
 # What the stored records do not have yet.
 LATER_FIELDS: dict[str, dict[str, object]] = {
-    "quality.json": {"bound": None, "audit": None, "criteria": {}, "probes": {}},
+    "quality.json": {"bound": None, "audit": None, "criteria": {}, "probes": {}, "panel": None},
     "lease.json": {
         "epoch": 0,
         "renewals": 0,

@@ -20,6 +20,7 @@ from pipeline.snapshots.quality.gold_agreement import of_groups, of_pairs
 from pipeline.snapshots.quality.label_counts import LABEL_COLUMNS
 from pipeline.stats.tally import Tally
 from pipeline.store.object_store import Store
+from schemas.manifest import Manifest
 from schemas.snapshots import SNAPSHOT_LABELS
 
 CANARY = "canary"  # the prefix of their counts
@@ -50,6 +51,14 @@ def newest_canary_run(output: Store, judge_id: str) -> str | None:
         if folder in entry.key
     }
     return max(runs, default=None)
+
+
+def canary_judge(output: Store, manifest: Manifest) -> str:
+    """The judge whose canaries measure a snapshot: of several, the one that judged some last."""
+    if not manifest.judges:
+        return str(manifest.judge["judge_id"])
+    ids = [str(card["judge_id"]) for card in manifest.judges]
+    return max(ids, key=lambda each: newest_canary_run(output, each) or "")
 
 
 def count_canaries(

@@ -18,11 +18,17 @@ from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.stop import Stop
 from pipeline.snapshots.manifests import find_snapshot, folder_of, read_latest, read_manifest
 from pipeline.snapshots.quality.audited_accuracy import Audit
-from pipeline.snapshots.quality.canary_agreement import CANARY, Canary, count_canaries
+from pipeline.snapshots.quality.canary_agreement import (
+    CANARY,
+    Canary,
+    canary_judge,
+    count_canaries,
+)
 from pipeline.snapshots.quality.criteria_counts import criteria_of
 from pipeline.snapshots.quality.gold_agreement import agreement_of
 from pipeline.snapshots.quality.group_tally import Tallies
 from pipeline.snapshots.quality.input_columns import SnapshotInput
+from pipeline.snapshots.quality.panel_quality import panel_quality
 from pipeline.snapshots.quality.quality_rates import drift, drift_effect, histograms, rates
 from pipeline.snapshots.quality.snapshot_counts import (
     GOLD,
@@ -178,7 +184,7 @@ def _measured(
     if canary is not None:
         try:
             ranked = format_of(manifest).about == "ranking"
-            judge_id = manifest.judge["judge_id"]
+            judge_id = canary_judge(output, manifest)
             tally.add(count_canaries(output, canary, judge_id, ranked=ranked, people=people))
         except InputError as error:
             notes.append(str(error))
@@ -252,6 +258,7 @@ def _quality(
         notes=tuple(notes),
         bound=manifest.policy.bound if manifest.policy else None,
         criteria=criteria_of(tally),
+        panel=panel_quality(manifest),
     )
 
 

@@ -102,7 +102,7 @@ def label_noise(
     fitted = _fitted(manifest) if known else None
     if fitted is None:
         return _unknown(f"{absent}, or a calibration")
-    figures, gold = fitted
+    figures, fitted_to = fitted
     held_out = Check.stored(figures)
     if held_out is None:
         return _unknown(
@@ -116,7 +116,7 @@ def label_noise(
         )
     basis = (
         f"the calibration, checked on {held_out.pairs:,} labels of {held_out.prompts:,} "
-        f"prompts of `{gold}` that its fit had not seen"
+        f"prompts of `{fitted_to}` that its fit had not seen"
     )
     return _measured(held_out, found.stated / found.rows, basis)
 

@@ -176,7 +176,10 @@ def _labels(options: argparse.Namespace, config: PipelineConfig, output: Store) 
     if (config.cascade or config.aggregation.panel) and not options.judge:
         if options.calibration != "card":
             raise ConfigError("--calibration is of one judge: several have those of their cards")
-        return {"judge": "", "composition": judges_together(config, output), **by}
+        several = judges_together(config, output)
+        # The probes of a cascade are of the judge that is asked last.
+        judge = several.members[-1].judge_id if several and config.cascade else ""
+        return {"judge": judge, "composition": several, **by}
     if options.judge or "judge" not in config.model_fields_set:
         return {"judge": options.judge, **by}
     _, known = known_judge(config, output)

@@ -88,7 +88,8 @@ def export_snapshot(
 
     Raises:
         ConfigError: there is no such snapshot, or the format cannot hold its labels.
-        InputError: shards changed since it was made, or no row is left to export.
+        SnapshotOutdatedError: shards changed since it was made.
+        InputError: no row is left to export.
         StorageError: a store fails; the export does not exist then.
         PairmillError: see ``pipeline.runtime.errors``.
     """

@@ -21,7 +21,7 @@ from pipeline.export.export_parts import Balance, ExportRange, GoldCounts, SetEn
 from pipeline.export.labeled_shards import CHANGED, LABELED, labeled_shards
 from pipeline.export.prompt_cap import PromptCap
 from pipeline.export.shard_survey import Survey, Surveyor
-from pipeline.runtime.errors import InputError
+from pipeline.runtime.errors import InputError, SnapshotOutdatedError
 from pipeline.store.object_store import Entry
 from schemas.labels import Status
 from schemas.manifest import MISSING, Manifest
@@ -85,7 +85,8 @@ class Selection:
             step: called with what is being done, how much of it is done, and of how much.
 
         Raises:
-            InputError: shards changed since the snapshot was made, or no balance is possible.
+            SnapshotOutdatedError: shards changed since the snapshot was made.
+            InputError: no balance is possible.
             StorageError: a store fails.
         """
         self._refuse_problems()
@@ -142,7 +143,7 @@ class Selection:
         lines = [f"{shards[n].path}: {why}" for n, why in sorted(self._problems.items())]
         more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
         shown = "\n  ".join(lines[:_SHOWN])
-        raise InputError(
+        raise SnapshotOutdatedError(
             f"{len(lines)} shards of {self._surveyor.source.uri} changed since snapshot "
             f"{self._manifest.snapshot_id} was made, so that its labels may be of other rows:\n"
             f"  {shown}{more}\nlabel and publish again, restore them, or export without their rows "

@@ -43,6 +43,8 @@ _SCALE = re.compile(
 )
 _NAME = re.compile(r"[^{}\[\]\n]{1,80}")
 _CRITERION = "{criterion}"
+# A text around a slot that begins and ends with neither a tag, white space nor the slot.
+_CLOSELY = re.compile(r"(?!\s|<[^<>]*>|\{\}).*(?<![\s>])(?<!\{\})", re.DOTALL)
 _STEP = re.compile(r"([^.\[\]]+)|\[([^\]]*)\]|\.")
 
 
@@ -263,7 +265,14 @@ class ReplyGrammar(Frozen):
         """Digest of everything that decides how a reply is read."""
         stated = self.model_dump(mode="json", exclude_defaults=True)
         signs = ["signs"] if self.score is not None and self.score.signed else []
-        return digest(json.dumps(stated, sort_keys=True), f"{_VERSIONS[self.place]}", *signs)
+        # Literals that no text surrounds were read in their own case alone.
+        bare = not all(each.strip() for each in self.wrap.split("{}"))
+        cases = ["cases"] if self.loose and bare and self.place in ("whole", "after") else []
+        # Between slots whose texts are no tags white space was none.
+        several = self.place != "json" and (self.each or bool(self.crit))
+        lines = ["lines"] if several and _CLOSELY.fullmatch(self.wrap) else []
+        whole = json.dumps(stated, sort_keys=True)
+        return digest(whole, f"{_VERSIONS[self.place]}", *signs, *cases, *lines)
 
 
 @lru_cache(1_024)  # rows may have criteria of their own

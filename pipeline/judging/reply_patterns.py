@@ -134,8 +134,8 @@ def _sequence(grammar: ReplyGrammar, slots: Iterable[Slot], *, closed: bool = Fa
     for slot in slots:
         before, behind = grammar.around(slot)
         content = _content(grammar, closed or not (before.strip() and behind.strip()))
-        if elements and not behind.strip() and not before.strip():
-            elements.append(_PART)
+        if elements:  # slots may stand in lines of their own
+            elements.append(_GAP if behind.strip() or before.strip() else _PART)
         elements += [*_text(before), _GAP, content, _GAP, *_text(behind)]
     return elements
 
@@ -145,7 +145,8 @@ def _content(grammar: ReplyGrammar, closed: bool) -> _Content:
         return _Content(score_pattern(_scale_of(grammar)))
     literals = sorted(grammar.choice, key=len, reverse=True)
     if closed:
-        return _Content(f"({'|'.join(map(_literal, literals))})")
+        case = "(?i:{})" if grammar.loose else "{}"
+        return _Content(f"({case.format('|'.join(map(_literal, literals)))})")
     others = "".join(sorted({char for char in "".join(literals) if not re.match(r"[\w\s]", char)}))
     longest = max(_LONGEST, len(literals[0]))
     return _Open(rf"([\w\s{re.escape(others)}]{{1,{longest}}})")

@@ -17,12 +17,14 @@ from pipeline.store.object_store import Store
 from schemas.labels import NOT_ASKED, Reason
 
 _THREADS = 16
+_LOOKS_AGAIN_S = (0.2, 0.5, 1, 1, 2, 2, 3)  # for parts that a listing does not have yet
 
 
 def check_coverage(plan: Plan, output: Store, judge_id: str) -> None:
     """Checks that every row of every shard is in exactly one part, or each that was to be judged.
 
-    The latter where the plan leaves rows to another run.
+    The latter where the plan leaves rows to another run. What is missing is looked for again: a
+    store may list what has just been written a little later.
 
     Raises:
         ReconcileError: a row that was judged is in no part, or a row of any shard is in two, which
@@ -38,8 +40,13 @@ def check_coverage(plan: Plan, output: Store, judge_id: str) -> None:
         ]
 
     with output.host.pool(_THREADS) as pool:
-        judged = [shard for shard in plan.shards if shard.units]
-        wrong = [line for lines in pool.map(gaps, judged) for line in lines]
+        missing = [shard for shard in plan.shards if shard.units]
+        for pause_s in (0, *_LOOKS_AGAIN_S):
+            if missing and pause_s:
+                output.host.sleep(pause_s)
+            found = list(zip(missing, pool.map(gaps, missing), strict=True))
+            missing = [shard for shard, lines in found if lines]
+    wrong = [line for _, lines in found for line in lines]
     wrong += [f"{key}: its rows are in other parts too; it does not count" for key in plan.doubled]
     if wrong:
         shown = "\n  ".join(wrong[:20])

@@ -75,7 +75,8 @@ class CleanPlan:
                 "was live before; nothing was removed; run again"
             )
         remove_things(output, self.removals, check)
-        drop_from_indexes(output, (e.key for each in self.of_kind(PARTS) for e in each.thing.first))
+        parts = (entry for each in self.of_kind(PARTS) for entry in each.thing.entries)
+        drop_from_indexes(output, (entry.key for entry in parts))
 
 
 def remove_things(output: Store, removed: Sequence[Removal], check: Callable[[], None]) -> None:

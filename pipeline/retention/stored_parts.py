@@ -2,7 +2,8 @@
 
 A vote is never thrown away: a part may go only if each of its rows is found, with all of its votes,
 in a part that stays. For a row that is where the index finds the newest votes about its pair; for
-an earlier revision of a part it is the same row of the revision that counts.
+an earlier revision of a part it is the same row of the revision that counts. That one goes after
+all earlier ones of its rows, and stays if one of them does, which would count in its place.
 """
 
 from __future__ import annotations
@@ -140,13 +141,21 @@ def _of_judge(
     index = open_index(stored.output, judge.removeprefix("judge="))
     votes = _Votes(stored.output, index, revised, there)
     for version in made:
-        gone, born = [], []
-        for key, successor in version.candidates.items():
-            if (judged := votes.elsewhere(key, successor)) is not None:
-                gone.append(version.entries[key])
-                born.append(judged)
+        successors = version.candidates
+        judged = {
+            key: moment
+            for key, successor in successors.items()
+            if (moment := votes.elsewhere(key, successor)) is not None
+        }
+        count_still = {successor for key, successor in successors.items() if key not in judged}
+        gone = [key for key in judged if key not in count_still]
         if gone:
-            yield Thing(version.folder.removeprefix("parts/"), tuple(gone), born=max(born))
+            yield Thing(
+                version.folder.removeprefix("parts/"),
+                first=tuple(version.entries[key] for key in gone if successors[key]),
+                then=tuple(version.entries[key] for key in gone if not successors[key]),
+                born=max(judged[key] for key in gone),
+            )
 
 
 def _carries(row: Row, other: Row | None) -> bool:

@@ -93,7 +93,7 @@ class InputColumns:
             try:
                 _, tables = narrow_rows(self._store, entry, self._mapping)
             except (pa.ArrowException, UnicodeDecodeError, InputError, StorageError) as error:
-                self.unread[path] = one_line(str(error).partition("\n")[0])[:300]
+                self.unread[path] = one_line(str(error))[:300]
                 continue
             self._shards[path] = self._made(tables)
 

@@ -94,7 +94,7 @@ def _pairs(reviewed: Reviewed, text: str) -> Iterator[Hit | Searched]:
         try:
             start, tables = reviewed.texts(path)
         except (pa.ArrowException, UnicodeDecodeError, InputError, StorageError) as error:
-            unread.append(shown(f"{path}: {str(error).partition(chr(10))[0]}"))
+            unread.append(f"{path}: {error}"[:300])
             continue
         for table in tables:
             for place, where, whole in _in_pairs(table, text):

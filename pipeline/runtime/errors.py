@@ -17,7 +17,7 @@ EXIT_CODES = {
     2: "configuration, input, storage, Ray or a server cannot be used",
     3: "the gate refused the snapshot; readers keep the one before",
     4: "more rows or shards are quarantined than the configuration allows",
-    5: "another run holds the lease or published first, or the input changed meanwhile: run again",
+    5: "another run holds the lease or published first, or the input changed: run again",
     6: "the budget (--max-judgments, --max-usd) is spent; run the same command to go on",
     130: "interrupted (Ctrl-C); run the same command to go on",
     143: "stopped by SIGTERM; run the same command to go on",
@@ -97,6 +97,12 @@ class ShardChangedError(PairmillError):
 
     def __reduce__(self) -> tuple[type[ShardChangedError], tuple[str]]:
         return ShardChangedError, (self._uri,)
+
+
+class SnapshotOutdatedError(PairmillError):
+    """Shards changed since a snapshot was made, so that its labels may be of other rows."""
+
+    fault = Fault.CONFLICT
 
 
 class StorageError(PairmillError):

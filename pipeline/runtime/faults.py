@@ -247,9 +247,13 @@ def _named(kind: type) -> tuple[str, str]:
 
 
 def _raised(error: BaseException) -> BaseException:
-    """What a task raised, of the error that Ray makes of it."""
-    cause = getattr(error, "cause", None) if _named(type(error))[0] == "ray" else None
-    return cause if isinstance(cause, Exception) else error
+    """What a task raised, or why a result cannot be read, of the error that Ray makes of it."""
+    if _named(type(error))[0] != "ray":
+        return error
+    for name in ("cause", "client_exc"):  # the latter of RaySystemError: an exception, or a text
+        if isinstance(cause := getattr(error, name, None), Exception):
+            return cause
+    return error
 
 
 def _answer(error: BaseException) -> tuple[str, int] | None:

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
-Kind = Literal["5xx", "reset", "lost", "truncated", "slow", "stale", "refused"]
+Kind = Literal["5xx", "reset", "lost", "truncated", "slow", "stale", "refused", "down"]
 _BURST = 3  # requests after one that fails with 5xx
+_DOWN_S = 0.2  # at most, in which connections are refused
 _SLOW_S = 0.05  # between pieces
 _XML = '<?xml version="1.0"?><Error><Code>{}</Code><Message>planted</Message></Error>'
 _FAILING = [
@@ -74,10 +75,23 @@ class FaultProxy:
         plan: of the faults; may be replaced at any time.
     """
 
-    def __init__(self, endpoint: str, server: asyncio.Server, upstream: tuple[str, int]) -> None:
-        self.endpoint, self.plan = endpoint, Plan({}, 0)
-        self.server, self._upstream = server, upstream
+    def __init__(self, upstream: tuple[str, int]) -> None:
+        self.endpoint, self.plan = "", Plan({}, 0)
+        self._upstream, self._address = upstream, ("127.0.0.1", 0)
+        self._server: asyncio.Server | None = None
         self._listings: dict[bytes, bytes] = {}
+
+    async def listen(self) -> None:
+        """Takes connections; again at the same address where it has before."""
+        self._server = await asyncio.start_server(self.serve, *self._address, limit=2**24)
+        self._address = self._server.sockets[0].getsockname()
+        self.endpoint = "http://{}:{}".format(*self._address)
+
+    def close(self) -> None:
+        """Refuses connections."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answers the one request of a connection."""
@@ -101,6 +115,13 @@ class FaultProxy:
         if fault == "reset" and plan.rng.random() < 0.5:
             plan.planted[fault] += 1
             writer.transport.abort()
+            return
+        if fault == "down" and self._server is not None:
+            plan.planted[fault] += 1
+            self.close()
+            writer.transport.abort()
+            await asyncio.sleep(plan.rng.uniform(0, _DOWN_S))
+            await self.listen()
             return
         if fault == "stale" and listing in self._listings:
             plan.planted[fault] += 1
@@ -177,30 +198,20 @@ def fault_proxy(upstream: str) -> Iterator[FaultProxy]:
     thread = threading.Thread(target=loop.run_forever, name="fault proxy", daemon=True)
     thread.start()
 
-    async def start() -> FaultProxy:
-        made: list[FaultProxy] = []
-
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await made[0].serve(reader, writer)
-
-        server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**24)
-        host, port = server.sockets[0].getsockname()
-        made.append(FaultProxy(f"http://{host}:{port}", server, where))
-        return made[0]
-
-    proxy = asyncio.run_coroutine_threadsafe(start(), loop).result()
+    proxy = FaultProxy(where)
+    asyncio.run_coroutine_threadsafe(proxy.listen(), loop).result()
     try:
         yield proxy
     finally:
-        asyncio.run_coroutine_threadsafe(_end(proxy.server), loop).result()
+        asyncio.run_coroutine_threadsafe(_end(proxy), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
 
 
-async def _end(server: asyncio.Server) -> None:
+async def _end(proxy: FaultProxy) -> None:
     """Takes no more connections, and ends those that are open."""
-    server.close()
+    proxy.close()
     open_ones = asyncio.all_tasks() - {asyncio.current_task()}
     for task in open_ones:
         task.cancel()

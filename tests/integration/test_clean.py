@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.parts.index_update import update_index
 from pipeline.parts.label_index import open_index
+from pipeline.parts.part_keys import Part, part_name
 from pipeline.retention import clean
 from pipeline.retention.stored import Stored
 from pipeline.snapshots.manifests import LATEST_KEY, folder_of, manifest_key, read_manifest
@@ -145,6 +148,30 @@ def test_dead_versions_go_once_their_votes_are_elsewhere(labeled: LabeledInput) 
     assert sum(not key for key, _ in index.part_keys()) == len(parts) - len(left)
     assert latest_of(labeled.output)["snapshot_id"]
     assert labeled.publish().live
+
+
+def test_a_revision_stays_while_an_earlier_one_would_count_in_its_place(
+    labeled: LabeledInput,
+) -> None:
+    published(labeled, 2)
+    output, judge = labeled.output, labeled.made.judge_id
+    update_index(output, judge)
+    limits = ("--clean.snapshots.keep=1", "--clean.snapshots.days=0", "--clean.parts_days=0")
+    planned = gone(run_clean(output, *limits), "would remove")
+    thing = next(name for kind, name in planned if kind == "parts of a shard")
+    keys = [entry.key for entry in output.list(f"parts/{thing}")]
+    dead = next(part for key in keys if (part := Part.of(key)))
+    rows = pq.read_table(pa.BufferReader(output.read(dead.key)))
+    votes = rows["votes"].combine_chunks()
+    other = [[{**vote, "rationale": "other"} for vote in row.as_py()] for row in votes]
+    column = rows.schema.get_field_index("votes")
+    rows = rows.set_column(column, "votes", pa.array(other, votes.type))
+    before = f"{dead.key.rpartition('/')[0]}/{part_name(dead.start, dead.stop, dead.revision - 1)}"
+    written = pa.BufferOutputStream()
+    pq.write_table(rows, written)
+    output.put(before, bytes(written.getvalue()))
+    assert run_clean(output, *limits, "--apply").exit_code == 0
+    assert {entry.key for entry in output.list(f"parts/{thing}")} == {before, dead.key}
 
 
 def versions(parts: Iterable[str]) -> Iterable[int]:

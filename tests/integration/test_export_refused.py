@@ -37,10 +37,10 @@ def corpus(tmp_path: Path) -> Corpus:
     return made
 
 
-def refused(corpus: Corpus, *arguments: str) -> str:
+def refused(corpus: Corpus, *arguments: str, code: int = 2) -> str:
     """The message of an export that does not take place."""
     done = run_export(corpus.output, *arguments)
-    assert (done.exit_code, done.events) == (2, [])
+    assert (done.exit_code, done.events) == (code, [])
     assert list(corpus.output.list("exports")) == []
     return done.error
 
@@ -75,11 +75,11 @@ def test_no_row_is_left(corpus: Corpus, tmp_path: Path) -> None:
 
 def test_a_shard_that_changed_is_not_joined(corpus: Corpus) -> None:
     corpus.source.put("b.parquet", shard_bytes(corpus.pairs["b.parquet"][::-1]))
-    error = refused(corpus)
+    error = refused(corpus, code=5)
     assert "1 shards of" in error
     assert "b.parquet: its content is not what was labelled" in error
     corpus.source.delete("b.parquet")
-    assert "b.parquet: it is gone" in refused(corpus)
+    assert "b.parquet: it is gone" in refused(corpus, code=5)
     done = run_export(corpus.output, *settings(changed_shards="drop", validation=0))
     assert done.event()["dropped_shard_changed"] == 6
     found = export_rows(corpus.output, folder_of(done, corpus.output))

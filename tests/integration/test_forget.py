@@ -42,7 +42,7 @@ Row = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """Two snapshots, an export of each, derived labels, canaries, an index, and a report."""
+    """Two snapshots, an export of each, derived labels, canaries, probes, an index, a report."""
     made = fill(Corpus.at(tmp_path_factory.mktemp("forget")))
     made.publish(**PASSES)
     rows = made.pairs["z.parquet"]
@@ -54,6 +54,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     update_index(made.output, made.made.judge_id)
     for part in [entry.key for entry in made.output.list("parts")]:
         made.output.put(f"canaries/20260101T000000-abcdef/{part}", made.output.read(part))
+        made.output.put(f"probes/0123456789abcdef/{part}", made.output.read(part))
     for number, folder in enumerate(("pairs", "controls/blind-abc")):
         some = made.pairs["a.parquet"] if number else rows[:2]
         write_shard(Path(made.output.uri) / f"evaluations/mine/{folder}/first-0.parquet", some)
@@ -157,7 +158,13 @@ def test_a_dry_run_changes_nothing(corpus: Corpus, tmp_path: Path) -> None:
     assert objects(corpus.output) == before
     listed = {(e["kind"], e["name"]) for e in outcome.events if e["event"] == "would remove"}
     kinds = {"snapshot", "files of snapshots", "export", "derivation", "canaries of a run"}
-    kinds |= {"report of a run", "pairs of an evaluation", "part", "answer of a person"}
+    kinds |= {
+        "probes of a judge",
+        "report of a run",
+        "pairs of an evaluation",
+        "part",
+        "answer of a person",
+    }
     assert {kind for kind, _ in listed} == kinds
     assert outcome.event("found")["rows"] == len(labels)
 

@@ -12,19 +12,30 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from httpx2 import Response
+from starlette.testclient import TestClient
 
 from jobs import doctor, evaluate, export, label, nightly, preview, publish, report
+from pipeline.gold.gold_sets import create_set
+from pipeline.pairs.input_config import InputConfig
+from pipeline.review.access import Access, Guard, Tokens
+from pipeline.review.review_server import application
+from pipeline.review.reviewed_output import Reviewed
 from pipeline.runtime import printable
+from pipeline.store.object_store import Store
+from schemas.gold import Draw, DrawnPair, GoldSet
 from tests.chat_server import ChatServer, chat_server, completion
 from tests.processes import ROOT
+from tests.publishing import live_rows
 from tests.shards import pair, write_shard
 
 # What no output may hold, whatever it was part of.
@@ -54,6 +65,7 @@ ADDRESS = (
 ACTS = "\x1b[31m\x9b2J\x07\r\u202e\u2066\u200f\u2028"
 NAME = f"a{ACTS}\u200b\n.parquet"
 LONG = "very long " * 3_000
+HOSTILE = f"{ACTS}</script><img src=x onerror=alert(1)><script>alert(1)</script>"
 _ACTING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _SHOWN = (".html", ".md", ".txt", ".log", ".svg", ".yaml")
 
@@ -231,6 +243,54 @@ def test_what_shows_an_output_afterwards(
     assert_silent(page.read_text(encoding="utf-8"), page)
     for path, text in texts_of(place.output):
         assert leaks(text) == [], path
+
+
+def test_every_page_of_the_review(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Browsing, search, comparison, sets; an annotator, whose guideline and notes are hostile."""
+    _use_secrets(monkeypatch)
+    output, now = Store(str(place.output)), "2026-11-29T12:00:00+00:00"
+    labels = [*live_rows(output), *live_rows(output, "quarantine")]
+    drawn = tuple(DrawnPair(r["pair_hash"], r["pair_id"]) for r in labels if r["pair_hash"])
+    draw = Draw(now, "run", "imported", drawn)
+    guideline = f"# {HOSTILE}\n\n[see](javascript:alert(1)) {ADDRESS}\n\n{HOSTILE}"
+    create_set(output, GoldSet("hostile", now, "run", guideline=guideline, draws=(draw,)))
+    tokens = Tokens()
+    reviewed = Reviewed(output, None, InputConfig(), 2**30)
+    reviewed.inputs.read_all()
+    root = "http://127.0.0.1"
+    app = Guard(application(reviewed, tokens), tokens, frozenset({"127.0.0.1"}), 80)
+    people = [({"token": tokens.owner}, "/"),
+              ({"who": "ann", "set": "hostile", "token": tokens.of(Access("ann", "hostile"))},
+               "/annotate")]  # fmt: skip
+    texts = [ACTS, HOSTILE, ADDRESS, "very long", "picture"]
+    rows = [urlencode({"shard": row["shard"], "row": row["row"]}) for row in labels]
+    pages = ["/", "/compare", "/sets", "/set?name=hostile", "/compare?with=x", "/set?name=%1b%0a"]
+    pages += [f"/?{urlencode({name: HOSTILE})}" for name in ("status", "sort", "source", "page")]
+    pages += [f"/search?{urlencode({'text': text})}" for text in texts]
+    pages += [f"/{kind}?{row}" for kind in ("pair", "media") for row in rows]
+    with TestClient(app, base_url=root, raise_server_exceptions=False) as client:
+        for query, first in people:
+            assert client.get(f"{first}?{urlencode(query)}").status_code == 200
+            if first == "/annotate":
+                form = {"after": "0", "choice": "3", "note": f"{HOSTILE} {ADDRESS}"}
+                posted = [{**form, "pair": drawn[0].pair_hash}, {**form, "pair": HOSTILE}]
+                answers = [
+                    client.post(first, data=each, headers={"Origin": root}) for each in posted
+                ]
+                assert [answer.status_code for answer in answers] == [200, 400]
+                pages = [first, *(f"{first}?pair={pair.pair_hash}" for pair in drawn)]
+                _assert_pages_silent(answers)
+            _assert_pages_silent([client.get(page) for page in pages])
+
+
+def _assert_pages_silent(answers: Iterable[Response]) -> None:
+    for answer in answers:
+        assert answer.status_code < 500, answer.url
+        assert leaks(str(answer.headers)) == [], answer.url
+        if answer.headers["content-type"].startswith("text/"):
+            assert_silent(answer.text, answer.url)
+            for tag in ("<script>alert", "<img src=x", 'href="javascript:'):
+                assert tag not in answer.text, answer.url
 
 
 @pytest.mark.parametrize(

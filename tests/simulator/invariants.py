@@ -55,7 +55,7 @@ class Promises:
         self._manifests: dict[str, Manifest] = {}  # by etag
         self._digests: dict[str, str] = {}  # SHA-256 by etag
         self._revised: set[str] = set()  # parts of which there are later revisions
-        self._found: dict[str, frozenset[str]] = {}  # those, as a process found them
+        self._found: dict[str, set[str]] = {}  # those, as a process found them
         self._passed_over: dict[str, frozenset[str]] = {}  # and a manifest's publisher
         self._live: str | None = None
         self.published = 0
@@ -66,14 +66,15 @@ class Promises:
     def knows(self, process: Process) -> None:
         """Registers a process before its first request."""
         self._processes[process.name] = process
-        self._found[process.name] = frozenset(self._revised)
+        self._found[process.name] = set(self._revised)
         self.removals.knows(process)
 
     def begins(self, process: Process, operation: str, key: str) -> None:
         """A process acts: it must hold the lease of what it does at this moment."""
         now, asked = self._world.scheduler.now, self._asked[process.name, key]
         # A conditional PUT that was refused may be tried again after a look at what is there.
-        again = operation.startswith("PUT if") and asked[-2:] == [operation, "GET"]
+        last = next((each for each in reversed(asked) if each != "GET"), None)
+        again = operation.startswith("PUT if") and last == operation and asked[-1] == "GET"
         self._begun[process.name, key] = now
         asked.append(operation)
         if operation not in _WRITES or not key.startswith(self._output):
@@ -140,6 +141,8 @@ class Promises:
             )
         self._live = latest["snapshot_id"]
         self.published += 1
+        if not self._passed(f"{self._output}{folder_of(str(self._live))}", change.by):
+            self._broken(change.by, f"the live snapshot {self._live} has not passed a gate")
         self._check_live(change.by)
 
     def _part(self, key: str, change: Change) -> None:
@@ -155,7 +158,11 @@ class Promises:
         for other in others:
             if part.rows != other.rows and other.start < part.stop and part.start < other.stop:
                 self._broken(change.by, f"committed {key}: its rows are in {other.key} too")
-        self._revised |= {e.key for e in others if e.rows == part.rows and e < part}
+        same = [other for other in others if other.rows == part.rows]
+        self._revised |= {other.key for other in same if other < part}
+        if part == max(same):  # it counts again, where it was removed with its later revisions
+            for revised in (self._revised, *self._found.values()):
+                revised.discard(part.key)
         if part.revision > 1:
             before = [each for each in others if (*each.rows, each.revision + 1) == _place(part)]
             if not before or not _carried(*(_read(self._objects, e.key) for e in (*before, part))):
@@ -166,7 +173,7 @@ class Promises:
         if before is not None and after is not None and before.data != after.data:
             self._broken(change.by, f"changed {key}, which is immutable")
         if before is None and after is not None and key.endswith("/manifest.json"):
-            self._passed_over[key] = self._found[change.by]
+            self._passed_over[key] = frozenset(self._found[change.by])
         if self._live is not None and key.startswith((f"{folder_of(self._live)}/", FILES)):
             self._check_live(change.by)
 
@@ -180,8 +187,6 @@ class Promises:
         if stored.etag not in self._manifests:
             self._manifests[stored.etag] = Manifest.parse(stored.data, folder)
         manifest = self._manifests[stored.etag]
-        if not self._passed(folder):
-            self._broken(by, f"the live snapshot {self._live} has not passed a gate")
         for file in manifest.files:
             found = self._objects.objects.get(f"{self._output}{file.path}")
             if found is None or not self._is(found, file.sha256):
@@ -193,11 +198,17 @@ class Promises:
             if problem:
                 self._broken(by, f"the live snapshot {self._live}: {problem}")
 
-    def _passed(self, folder: str) -> bool:
-        """Whether the last decision of the gate about a snapshot lets it pass."""
-        decisions = self._objects.list(f"{folder}/gate/")
-        last = max(decisions, key=lambda key: int(key.split("/")[-1][:-5]), default=None)
-        return last is not None and json.loads(decisions[last].data)["decision"]["passed"] is True
+    def _passed(self, folder: str, by: str) -> bool:
+        """Whether a gate has let a snapshot pass when it is swapped in.
+
+        Who swaps goes by its own decision, or else by an earlier one. Where it stalls before, it
+        may be overtaken by one that refuses the same snapshot, and leaves LATEST as it is.
+        """
+        found = (json.loads(each.data) for each in self._objects.list(f"{folder}/gate/").values())
+        made = {each["decided_by"]: each["decision"]["passed"] for each in found}
+        number = f"-{int(by.rpartition('-')[2]):06x}"
+        own = [passed for run, passed in made.items() if run.endswith(number)]
+        return any(own or made.values())
 
     def _is(self, found: StoredObject, sha256: str) -> bool:
         """Whether an object has a digest; looked at once."""

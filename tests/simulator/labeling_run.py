@@ -77,6 +77,7 @@ class RandomJudge(Judge):
         self._chance, self._host = chance, host
         self._judge, self._labeler, self._format = judge, labeler, judge.declared_format
         self._prompting: Any = self
+        self._seeds_by_id = False
 
     def identify(self, pair: Mapping[str, Any]) -> Identified:
         return Identified(digest(pair["pair_id"]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -41,8 +40,8 @@ class RemovalPromises:
     def __init__(self, objects: MemoryObjects, output: str, broken: Broken) -> None:
         """``broken`` ends the run."""
         self._objects, self._output, self._broken = objects, output, broken
-        self._votes: dict[str, frozenset[tuple[Any, ...]]] = {}  # of every part there ever was
-        self._highest: dict[Any, Part | None] = defaultdict(lambda: None)  # of a range of rows
+        self._votes: dict[str, frozenset[tuple[Any, ...]]] = {}  # of every part that is there
+        self._revisions: dict[Any, int] = {}  # the last one that a range of rows has had
         self._created: list[str] = []  # keys of parts, each time that one was created
         self._newest: dict[str, tuple[int, int]] = {}  # revision and epoch of the votes of a pair
         self._known: dict[str, dict[str, tuple[int, int]]] = {}  # the same, as a process found it
@@ -99,13 +98,11 @@ class RemovalPromises:
         rows = _rows(change.after, [*_CONTENT, "votes", "revision", "epoch"])
         part, known = Part.of(key), self._known.get(change.by, {})
         assert part is not None
+        self._votes[key] = frozenset(_votes_of(rows))
         place = (key.rpartition("/")[0], part.rows)
-        before = self._highest[place]
-        self._highest[place] = max(part, before or part)
-        # One that comes again, when a later revision has been there, never counts.
-        counts = before is None or before.revision < part.revision
-        self._votes[key] = frozenset(_votes_of(rows)) if counts else frozenset()
-        if part.revision > 1 or not counts:  # its rows keep the votes that they had
+        before = self._revisions.get(place, 0)
+        self._revisions[place] = max(part.revision, before)
+        if before or part.revision > 1:  # its rows keep the votes that they had, or it comes late
             known = {}
         for row in rows:
             hashed, now = row["pair_hash"], (row["revision"], row["epoch"] or 0)
@@ -147,13 +144,21 @@ class RemovalPromises:
                     self._broken(by, f"removed {key}, which {record} names")
 
     def _part_removed(self, key: str, by: str) -> None:
-        """Every vote must be in another part, unless its pair was to be forgotten."""
-        there = {each.removeprefix(self._output) for each in self._objects.list(self._output)}
-        left: set[tuple[Any, ...]] = set()
-        for other, votes in self._votes.items():
-            if other in there:
-                left |= votes
-        if lost := {vote for vote in self._votes[key] - left if vote[0] not in self._going}:
+        """Every vote must be in another part, unless its pair was to be forgotten.
+
+        No earlier revision may count in its place.
+        """
+        gone, removed = self._votes.pop(key), Part.of(key)
+        assert removed is not None
+        newest: dict[Any, Part] = {}
+        for part in filter(None, map(Part.of, self._votes)):
+            place = (part.key.rpartition("/")[0], part.rows)
+            newest[place] = max(part, newest.get(place, part))
+        earlier = newest.get((key.rpartition("/")[0], removed.rows))
+        if earlier is not None and earlier < removed:
+            self._broken(by, f"removed {key}, so that {earlier.key} counts again")
+        left = frozenset[tuple[Any, ...]]().union(*(self._votes[p.key] for p in newest.values()))
+        if lost := {vote for vote in gone - left if vote[0] not in self._going}:
             self._broken(by, f"removed {key}, of which {len(lost)} votes are in no other part")
 
     def _canaries_removed(self, key: str, by: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import pytest
 from botocore.exceptions import ClientError
 from fsspec.exceptions import FSTimeoutError
-from ray.exceptions import ActorDiedError, OutOfDiskError, RayTaskError
+from ray.exceptions import ActorDiedError, OutOfDiskError, RaySystemError, RayTaskError
 from s3fs.errors import ERROR_CODE_TO_EXCEPTION, translate_boto_error
 
 from pipeline.runtime import errors
@@ -131,6 +131,13 @@ def test_every_exception_of_the_libraries_is_sorted() -> None:
         if fault_of(made(kind)) is Fault.BUG:
             bugs.setdefault("vllm", set()).add(kind.__name__)
     assert bugs == BUGS
+
+
+def test_what_ray_calls_a_system_error_is_sorted_by_its_cause() -> None:
+    assert fault_of(RaySystemError("The raylet died")) is Fault.TRANSIENT  # type: ignore[no-untyped-call]
+    unreadable = RaySystemError(AttributeError("no such class"))  # type: ignore[no-untyped-call]
+    assert fault_of(unreadable) is Fault.BUG
+    assert sentence_of(unreadable) is None
 
 
 def test_what_nobody_has_sorted_is_a_bug_and_propagates() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pipeline.labeling.shard_planner import ShardPlan
 from pipeline.parts.part_keys import ShardParts
 from pipeline.runtime.errors import QuarantineError, ReconcileError
 from pipeline.store.content_keys import ContentKeys
+from pipeline.store.host import Host
 from pipeline.store.object_store import Entry, Store
 from tests.judging import JUDGE_ID, unit
 
@@ -27,6 +29,16 @@ PLAN = Plan((SHARD,), (2, 8), JUDGE_ID, PublishedShards(), ContentKeys(Store("/i
 def commit(output: Store, *ranges: tuple[int, int]) -> None:
     for start, stop in ranges:
         output.put(unit(start, stop).part_key(JUDGE_ID), b"")
+
+
+class PatientHost(Host):
+    """A machine on which nothing waits; while it would, somebody else may act."""
+
+    def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        self.meanwhile = meanwhile
+
+    def sleep(self, seconds: float) -> None:
+        self.meanwhile()
 
 
 def test_parts_that_cover_a_shard_once_reconcile(tmp_path: Path) -> None:
@@ -48,9 +60,17 @@ def test_gaps_and_overlaps_are_named(
     tmp_path: Path, ranges: list[tuple[int, int]], message: str
 ) -> None:
     output = Store(str(tmp_path))
+    output.host = PatientHost()
     commit(output, *ranges)
     with pytest.raises(ReconcileError, match=f"s.parquet: {message}"):
         check_coverage(PLAN, output, JUDGE_ID)
+
+
+def test_parts_that_are_listed_later_are_waited_for(tmp_path: Path) -> None:
+    output = Store(str(tmp_path))
+    output.host = PatientHost(lambda: commit(output, (4, 10)))
+    commit(output, (0, 4))
+    check_coverage(PLAN, output, JUDGE_ID)
 
 
 def test_parts_that_do_not_count_are_named_also_where_nothing_was_judged(tmp_path: Path) -> None:

@@ -163,6 +163,30 @@ def test_a_choice_in_prose_with_scores_beside_it() -> None:
         assert isinstance(read(BESIDE_PROSE, reply), Unparseable)
 
 
+def test_slots_may_stand_in_lines_of_their_own() -> None:
+    lines: Row = {"think": "none", "at": "whole", "wrap": "{criterion} of {n}: {};"}
+    lines |= {"score": "1..9 int", "each": True, "crit": ["Tone", "Truth"]}
+    grammar = ReplyGrammar.model_validate(lines)
+    reply = write_reply(grammar, [4, 2], "")
+    assert "\n" in reply
+    for written in (reply, reply.replace("\n", ""), reply.replace("\n", "  \n")):
+        assert isinstance(read(lines, written), Verdict)
+    assert isinstance(read(lines, reply.replace("\n", " and ")), Unparseable)
+
+
+@pytest.mark.parametrize("where", [{"think": "none", "at": "whole"}, {"think": "tags"}])
+def test_bare_literals_are_read_in_any_case_where_the_grammar_is_loose(where: Row) -> None:
+    sides: Row = {**where, "wrap": "{}", "choice": {"LEFT": "a", "RIGHT": "b"}}
+    begun = "<think>\nx\n</think>\n" if where["think"] == "tags" else ""
+    for reply, option in (("left", "first"), ("Right\n", "second")):
+        found = read({**sides, "loose": True}, begun + reply)
+        assert isinstance(found, Verdict)
+        assert found.option == option
+        assert isinstance(read(sides, begun + reply), Unparseable)
+    for reply in ("left or right", "lefty", "leftright"):
+        assert isinstance(read({**sides, "loose": True}, begun + reply), Unparseable)
+
+
 CONTENTS = st.dictionaries(
     st.text("abcDE é'&", min_size=1, max_size=8).map(str.strip).filter(bool),
     st.tuples(st.integers(1, 5), st.integers(1, 5)),

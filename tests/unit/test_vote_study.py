@@ -23,7 +23,9 @@ from pipeline.lab.vote_study.judge_noise import (
     ties,
 )
 from pipeline.lab.vote_study.real_votes import replayed, vote_shares
+from pipeline.lab.vote_study.soft_replay import soft_against_sampled
 from pipeline.lab.vote_study.strategy_averages import Averages
+from pipeline.lab.vote_study.study_markdown import soft_table
 from pipeline.lab.vote_study.vote_bounds import best_curve, wald_votes
 from pipeline.lab.vote_study.vote_enumeration import Enumeration, unparseable, vote_for
 from pipeline.lab.vote_study.vote_replay import MOST, AskedPair, Replay, sample_pairs
@@ -266,6 +268,38 @@ def test_stored_votes_are_counted_and_compared_pair_by_pair() -> None:
     assert shares["unreadable"] == pytest.approx(
         lost / sum(len(pair.votes) for pair in pairs), abs=1e-4
     )
+
+
+def _heated(rng: np.random.Generator, reasoned: bool) -> list[AskedPair]:
+    """Pairs whose votes are samples of a chance that is each reply's own."""
+    pairs = []
+    for _ in range(120):
+        votes = []
+        for order in ("ab", "ba") * (MOST // 2):
+            right = rng.beta(3, 2)
+            if reasoned:  # it has decided before it writes a verdict
+                right = 1.0 if rng.random() < right else 0.0
+            vote = vote_for(order, "a" if rng.random() < right else "b")
+            votes.append(replace(vote, soft_a=float(right), weight=1.0))
+        pairs.append(AskedPair("a", tuple(votes)))
+    return pairs
+
+
+def test_soft_votes_gain_where_the_last_token_is_left_to_chance_and_nowhere_else() -> None:
+    rng = np.random.default_rng(5)
+    ways: list[Strategy] = [OneOrder(), fixed(2), fixed(8), adaptive(8)]
+    reasoned = soft_against_sampled(ways, _heated(rng, reasoned=True), seed=1)
+    assert reasoned is not None
+    assert (reasoned["chance"], reasoned["weight"]) == (0.0, 1.0)
+    for row in reasoned["rows"]:
+        assert (row["accuracy_more"], row["votes_more"]) == ([0.0, 0.0], [0.0, 0.0])
+    open_ = soft_against_sampled(ways, _heated(rng, reasoned=False), seed=1)
+    assert open_ is not None
+    assert open_["weight"] == 4
+    both = {row["strategy"]: row for row in open_["rows"]}["both orders"]
+    assert both["accuracy_more"][0] > 0.05
+    assert soft_table(reasoned["rows"])[1][1][3] == "[+0.0, +0.0]"
+    assert soft_against_sampled(ways, sample_pairs(flips(0.1), 5, 1), seed=1) is None
 
 
 def test_undecided_pairs_count_one_half() -> None:

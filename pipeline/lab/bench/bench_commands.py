@@ -207,6 +207,13 @@ def _run_endpoint(options: argparse.Namespace) -> Results:
     return bench_endpoint(options.requests, options.at_once, options.latency)
 
 
+def _run_soft_votes(options: argparse.Namespace) -> Results:
+    from pipeline.lab.bench.soft_votes_bench import bench_soft_votes
+
+    pairs = pairs_of(options)
+    return bench_soft_votes(options.config, settings_of(options), pairs, options.repeats)
+
+
 def _review_arguments(parser: Parser) -> None:
     add = parser.add_argument
     add("--rows", type=int, default=1_000_000, help="labels of the snapshot (%(default)s)")
@@ -326,6 +333,14 @@ BENCHMARKS = (
         config=None,
         add_arguments=_endpoint_arguments,
         run=_run_endpoint,
+    ),
+    Benchmark(
+        name="soft-votes",
+        text="what reading the log-probabilities of each verdict costs, in one engine by turns",
+        example="--stand-in --config jobs/configs/h200-bf16.yaml --shards 4",
+        config="cpu.yaml",
+        add_arguments=input_arguments,
+        run=_run_soft_votes,
     ),
     Benchmark(
         name="review",

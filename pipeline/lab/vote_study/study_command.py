@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.lab.vote_study.real_votes import ask_all, replayed, vote_shares
+from pipeline.lab.vote_study.soft_replay import soft_against_sampled
 from pipeline.lab.vote_study.study import (
     CAPS,
     DEFAULTS,
@@ -59,4 +60,5 @@ def bench_stored_votes(
         "pairs": len(pairs),
         "votes": vote_shares(pairs),
         "rows": rows,
+        "soft": soft_against_sampled([*FIXED, *DEFAULTS], pairs, seed),
     }

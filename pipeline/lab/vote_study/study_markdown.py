@@ -23,6 +23,9 @@ def print_study(results: dict[str, Any], where: str) -> None:
     tables = [("Simulated judges", _comparison(results["rows"]))]
     if "real" in results:
         tables.append(("Stored votes of a real judge", _strategies(results["real"]["rows"])))
+        if soft := results["real"]["soft"]:
+            worth = f"a soft vote is worth {soft['weight'] or 1:.5f} sampled ones"
+            tables.append((f"The same votes as soft ones: {worth}", soft_table(soft["rows"])))
     for title, table in tables:
         sys.stdout.write(f"{title}\n\n{_markdown(table)}\n\n")
     sys.stdout.write(f"all of it: {where}, with charts beside it\n")
@@ -60,6 +63,22 @@ def _strategies(rows: Sequence[dict[str, Any]]) -> Table:
             f"{100 * row['forced']:.0f}",
             f"{row['votes']:.2f}",
             f"{row['retries']:.2f}",
+        ]
+        for row in rows
+    ]
+    return header, lines
+
+
+def soft_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """One line for each strategy, on votes as they were sampled and as soft ones."""
+    header = ["strategy", "accuracy", "soft", "more", "votes", "soft", "more"]
+    lines = [
+        [
+            row["strategy"],
+            *(f"{100 * row[name]:.1f}" for name in ("accuracy", "soft_accuracy")),
+            "[{:+.1f}, {:+.1f}]".format(*(100 * each for each in row["accuracy_more"])),
+            *(f"{row[name]:.2f}" for name in ("votes", "soft_votes")),
+            "[{:+.2f}, {:+.2f}]".format(*row["votes_more"]),
         ]
         for row in rows
     ]

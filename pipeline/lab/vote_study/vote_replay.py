@@ -142,6 +142,8 @@ def _vote(order: str, gap: int, lost: bool, scored: bool) -> Vote:
 
 def _key(votes: Sequence[Vote], margins: bool) -> Any:
     parsed = [vote for vote in votes if vote.parsed]
-    kinds = Counter((vote.choice, vote.margin if margins else None) for vote in parsed)
+    kinds = Counter(
+        (vote.choice, vote.margin if margins else None, vote.soft_a, vote.weight) for vote in parsed
+    )
     first = sum(vote.order == "ab" for vote in parsed)
     return (len(votes), first, len(parsed) - first, frozenset(kinds.items()))

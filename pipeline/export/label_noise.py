@@ -114,8 +114,9 @@ def label_noise(
         return _unknown(
             f"{absent}; the calibration was checked on all labels, and these are selected"
         )
+    whose = "panel" if manifest.judges else "judge"
     basis = (
-        f"the calibration, checked on {held_out.pairs:,} labels of {held_out.prompts:,} "
+        f"the {whose}'s calibration, checked on {held_out.pairs:,} labels of {held_out.prompts:,} "
         f"prompts of `{fitted_to}` that its fit had not seen"
     )
     return _measured(held_out, found.stated / found.rows, basis)

@@ -246,6 +246,8 @@ class Quality(Record):
         criteria: those of the judge's rubric, or of the rows' own, by name.
         probes: of the judge, by name; empty where the gate asks for none.
         panel: how the judges of a panel are weighed, and how reliable each is; None of others.
+        decided_by: judged rows by who decided them, as labels have it: of a cascade, how many each
+            tier has settled.
     """
 
     remedy = "pairmill publish --measure with the snapshot's id writes it again"
@@ -272,6 +274,7 @@ class Quality(Record):
     criteria: Mapping[str, Criterion] = field(default_factory=dict)
     probes: Mapping[str, Probed] = field(default_factory=dict)
     panel: PanelQuality | None = None
+    decided_by: Mapping[str, int] = field(default_factory=dict)
 
     def problems(self) -> list[str]:
         """Which names, sums, intervals and shapes contradict the others."""

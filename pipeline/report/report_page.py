@@ -21,7 +21,7 @@ from pipeline.report.run_outcome import State
 from pipeline.report.run_records import Record, Records
 from pipeline.runtime.page_templates import page_templates
 from pipeline.stats.shown_numbers import Point, Unit, shown, with_interval
-from schemas.labels import Status
+from schemas.labels import BY_GOLD, BY_SEVERAL, Status
 from schemas.manifest import MISSING
 from schemas.pairs import GOLD_VALUES
 from schemas.quality import AGREEMENT_LABELS, Agreement, Rate
@@ -85,6 +85,7 @@ def render(
         criteria=_criteria(records),
         probes=_probes(records),
         panel=_panel(records),
+        deciders=_deciders(records),
         checks=_checks(records),
         quality_trends=charts.trends(runs, TRENDS) if len(runs) > 1 else [],
         speed_trends=charts.trends(runs, SPEED) if len(runs) > 1 else [],
@@ -193,6 +194,23 @@ def _panel(records: Records) -> list[tuple[str, ...]]:
             "" if each.decided is None else f"{each.decided:,}",
         )
         for each in found.judges
+    ]
+
+
+def _deciders(records: Records) -> list[tuple[str, str, str]]:
+    """Who decided how many rows, where that was not one judge alone: judge, rows and share."""
+    found, made = records.quality.decided_by if records.quality else {}, records.manifest
+    if made is None or set(found) <= {made.judge["judge_id"]}:
+        return []
+    names = {card["judge_id"]: _named(card) for card in (made.judge, *made.judges)}
+    names |= {BY_GOLD: "people themselves", BY_SEVERAL: "the panel"}
+    total = sum(found.values())
+    order = [card["judge_id"] for card in made.judges]  # of a cascade, in order of cost
+    rest = sorted(found.keys() - set(order))
+    return [
+        (names.get(by, by[:16]), f"{found[by]:,}", shown(found[by] / total, "share"))
+        for by in (*order, *rest)
+        if by in found
     ]
 
 

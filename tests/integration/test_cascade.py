@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import pytest
 
 from jobs import export
 from pipeline.aggregation.calibration_cards import put_calibration
+from pipeline.snapshots.quality.measure_snapshot import read_quality
 from pipeline.store.object_store import Store
 from tests.calibrations import calibration
 from tests.cascades import cascade_config
 from tests.labeling import Outcome, Row, forbid_ray, run_job, run_label, run_records, write_config
 from tests.nights import run_nightly
-from tests.publishing import live_rows
+from tests.publishing import latest_of, live_rows
+from tests.reporting import newest_report
 from tests.shards import labels_of, pair, write_shard
 
 ROWS = 30
@@ -67,6 +70,14 @@ def test_night_after_night(tmp_path: Path, model: Path, monkeypatch: pytest.Monk
     assert _asked(first) == [2 * ROWS, 2 * (len(HARD) + 1)]
     cheap, dear = _judges(output)
     assert _by(output) == {n: dear if n in HARD else cheap for n in range(ROWS)}
+    store = Store(str(output))
+    quality = read_quality(store, latest_of(store)["snapshot_id"])
+    assert quality is not None
+    assert quality.decided_by == {cheap: ROWS - len(HARD), dear: len(HARD)}
+    page = newest_report(store)[0].read_text(encoding="utf-8")
+    table = page.partition("<caption><span>Who decided")[2].partition("</table>")[0]
+    counts = re.findall(r'scope="row">[^<]*\(([0-9a-f]+)\)</th><td[^>]*>(\d+)</td>', table)
+    assert counts == [(cheap[:16], str(ROWS - len(HARD))), (dear[:16], str(len(HARD)))]
     votes = [(row["row"], row["judge_id"]) for row in live_rows(Store(str(output)), "votes")]
     both = {*HARD, 1}
     expected = [(n, judge) for n in range(ROWS) for judge in (cheap, dear)]

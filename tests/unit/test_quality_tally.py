@@ -30,7 +30,7 @@ from pipeline.snapshots.quality.label_counts import (
 from pipeline.stats.agreement import calibration_curve
 from pipeline.stats.rank_agreement import ordered_pairs
 from pipeline.stats.tally import Tally, counted, ratio_sums
-from schemas.labels import VERDICT, Reason, Status
+from schemas.labels import BY_GOLD, VERDICT, Reason, Status
 from schemas.snapshots import SNAPSHOT_LABELS, SNAPSHOT_VOTES
 
 Row = dict[str, Any]
@@ -44,6 +44,7 @@ def label(draw: st.DrawFn) -> Row:
     row: Row = dict.fromkeys(SNAPSHOT_LABELS.names)
     row["status"] = draw(st.sampled_from(list(Status))).value
     row["n_votes"] = draw(st.integers(1, 40))
+    row["decided_by"] = draw(st.sampled_from((None, "ab" * 32, "cd" * 32, BY_GOLD)))
     if row["status"] == Status.QUARANTINED:
         return row | {"reason": draw(st.sampled_from(list(Reason))).value}
     if row["status"] == Status.LABELED:
@@ -176,6 +177,9 @@ def test_rows_are_counted_as_a_loop_counts_them(rows: list[Row]) -> None:
     assert tally.named("status") == dict(sorted(statuses.items()))
     reasons = Counter(row["reason"] for row in rows if row["reason"])
     assert tally.named("reason") == dict(sorted(reasons.items()))
+    judged = [row for row in rows if row["status"] != Status.QUARANTINED]
+    deciders = Counter(row["decided_by"] for row in judged if row["decided_by"])
+    assert tally.named("decided_by") == dict(sorted(deciders.items()))
     assert tally.named("preference") == dict(
         sorted(Counter(row["preference"] for row in rows if row["preference"]).items())
     )

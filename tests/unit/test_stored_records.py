@@ -36,7 +36,10 @@ KINDS: list[tuple[str, type[Record]]] = [
 ]
 # What the stored records do not have yet.
 LATER_FIELDS: dict[str, dict[str, object]] = {
-    "quality.json": {"bound": None, "audit": None, "criteria": {}, "probes": {}, "panel": None},
+    "quality.json": {
+        **{"bound": None, "audit": None, "criteria": {}, "probes": {}, "panel": None},
+        "decided_by": {},
+    },
     "lease.json": {
         "epoch": 0,
         "renewals": 0,

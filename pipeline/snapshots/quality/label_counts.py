@@ -34,6 +34,7 @@ LABEL_COLUMNS = (
     "cluster",
     "criteria",
     "pair_hash",
+    "decided_by",
 )
 SAMPLE = "sample"  # the prefix of counts by prompt of sampled rows
 VOTE_COLUMNS = ("vote", "order", "choice", "outcome", *(f"{name}_tokens" for name in TOKENS))
@@ -52,11 +53,13 @@ EDGES["length_ratio_a"] = EDGES["length_ratio"]
 def of_rows(rows: pa.Table) -> Tally:
     """Rows of a snapshot's table ``labels`` or ``quarantine``."""
     labeled = pc.equal(rows["status"], Status.LABELED)
+    judged = pc.invert(pc.equal(rows["status"], Status.QUARANTINED))
     preference = pc.value_counts(rows["preference"].filter(labeled)).to_pylist()
     consistent = rows["position_consistent"]
     tally = Tally()
     tally.numbers.update(_by_value("status", rows["status"]))
     tally.numbers.update(_by_value("reason", rows["reason"]))
+    tally.numbers.update(_by_value("decided_by", rows["decided_by"].filter(judged)))
     tally.numbers.update({f"preference/{each['values']}": each["counts"] for each in preference})
     tally.numbers["consistent"] = int(pc.sum(consistent).as_py() or 0)
     tally.numbers["consistency_known"] = len(consistent) - consistent.null_count

@@ -259,6 +259,7 @@ def _quality(
         bound=manifest.policy.bound if manifest.policy else None,
         criteria=criteria_of(tally),
         panel=panel_quality(manifest),
+        decided_by=tally.named("decided_by"),
     )
 
 

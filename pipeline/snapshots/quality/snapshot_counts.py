@@ -55,9 +55,8 @@ from schemas.manifest import InputShard, Manifest, SnapshotFile
 
 GOLD = "gold"  # the prefix of the counts of the corpus' gold
 _GOLD_COLUMNS = {"pair": "gold", "score": None, "ranking": "gold_scores"}
-_LABELS = (*LABEL_COLUMNS, "decided_by")
-_COLUMNS = {"labels": _LABELS, "quarantine": _LABELS, "votes": VOTE_COLUMNS}
-_COUNTING = 1  # raise with any change to what is counted of the same rows, and of what input
+_COLUMNS = {"labels": LABEL_COLUMNS, "quarantine": LABEL_COLUMNS, "votes": VOTE_COLUMNS}
+_COUNTING = 2  # raise with any change to what is counted of the same rows, and of what input
 
 
 class QualityConfig(Frozen):

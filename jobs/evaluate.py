@@ -102,7 +102,8 @@ def _task(options: argparse.Namespace) -> Task:
     if options.benchmark is not None:
         benchmark = find_benchmark(options.benchmark)
         name = _name(options, benchmark.name)
-        return Task(name, None, benchmark, request, controls, options.as_published)
+        of_published = options.as_published
+        return Task(name, None, benchmark, request, controls, as_published=of_published)
     of_benchmarks = ("data", "split", "revision", "media", "as_published")
     if given := [name.replace("_", "-") for name in of_benchmarks if getattr(options, name)]:
         raise ConfigError(f"--{given[0]} is of a benchmark: say which with --benchmark")

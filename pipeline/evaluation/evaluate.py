@@ -48,12 +48,12 @@ class Task:
         input_uri: gold pairs; None for a benchmark.
         request: which data of the benchmark; of gold pairs only the limit counts.
         controls: names of controls (see ``pipeline.evaluation.controls``).
-        probes: how the judge is probed; None where it is not.
         as_published: whether the configuration has the settings of the benchmark's published
             results.
         resamples: bootstrap resamples.
         gold: the set of people's answers, beside those in the input; controls, and a limit, go by
             the input's alone.
+        probes: how the judge is probed; None where it is not.
     """
 
     name: str
@@ -61,10 +61,10 @@ class Task:
     benchmark: Benchmark | None = None
     request: Request = field(default_factory=Request)
     controls: tuple[str, ...] = ()
-    probes: ProbesConfig | None = None
     as_published: bool = False
     resamples: int = 2_000
     gold: GoldConfig = field(default_factory=GoldConfig)
+    probes: ProbesConfig | None = None
 
 
 @dataclass

@@ -76,13 +76,14 @@ def test_killed_at_every_step(place: tuple[str, Mapping[str, str]]) -> None:
         # On S3 a create is a swap of nothing.
         created = [f"{folder}/manifest.json", f"{folder}/gate/0.json"]
         swapped = [f"swap {key}" for key in created] if environment else []
+        measured = [f"put {folder}/tallies.jsonl.gz", f"put {folder}/quality.json"]
         assert sorted(done["steps"]) == sorted(
             [
                 *written,
                 *swapped,
                 f"create {folder}/manifest.json",
                 f"create {folder}/gate/0.json",
-                f"put {folder}/quality.json",
+                *measured,
                 "swap snapshots/LATEST.json",
                 *["swap leases/writer.json"] * 2,  # taken, released
                 "end",
@@ -93,7 +94,7 @@ def test_killed_at_every_step(place: tuple[str, Mapping[str, str]]) -> None:
             steps.index(f"create {folder}/manifest.json") == len(written) + 1
         )  # last of the files
         after_manifest = len(written) + 2 + bool(swapped)
-        assert steps.index(f"put {folder}/quality.json") == after_manifest
+        assert steps[after_manifest : after_manifest + 2] == measured
         published = steps.index("swap snapshots/LATEST.json")
 
         # On S3, where a process takes seconds to connect, only around what readers follow.

@@ -114,6 +114,7 @@ def test_the_bucket_denies_overwriting(key: str, conditions: dict[str, str], den
 
 KINDS = (
     *("snapshots", "exports", "parts", "index", "derived", "canaries", "runs", "attempts"),
+    "probes",
     "evaluations",  # by `forget` alone
 )
 

@@ -69,10 +69,12 @@ def test_derivations_go_by_their_own_time(tmp_path: Path) -> None:
         assert run_derive(made, "--policy.threshold", threshold) == 0
     folders = {entry.key.split("/")[2] for entry in made.output.list("derived")}
     assert len(folders) == 2
-    half = f"derived/judge={made.judge_id[:16]}/policy={'0' * 16}"
+    half = f"judge={made.judge_id[:16]}/policy={'0' * 16}"
     part = next(entry.key for entry in made.output.list("parts")).split("/", 2)[2]
-    made.output.put(f"{half}/{part}", b"of a derivation that still runs")
-    assert not gone(run_clean(made.output, "--clean.derived.days=1", "--apply"))
+    made.output.put(f"derived/{half}/{part}", b"of a derivation that was killed")
+    assert gone(run_clean(made.output, "--clean.derived.days=1", "--apply")) == {
+        ("derivation", half): "has no derivation.json: what made or removed it was ended"
+    }
     outcome = run_clean(made.output, "--clean.derived.days=0", "--apply")
     assert len(gone(outcome)) == 2
-    assert [entry.key for entry in made.output.list("derived")] == [f"{half}/{part}"]
+    assert [*made.output.list("derived")] == []

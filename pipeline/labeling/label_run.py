@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +39,7 @@ from pipeline.labeling.unit_result import RowCounts
 from pipeline.pairs.shards import open_input
 from pipeline.parts.index_update import mark_asked, update_index
 from pipeline.parts.label_index import LabelIndex
+from pipeline.runtime.errors import StorageError
 from pipeline.runtime.logs import logging_of
 from pipeline.runtime.phases import phase
 from pipeline.runtime.printable import one_line
@@ -277,15 +278,26 @@ def _execute(run: Run, reporter: Reporter, detail: dict[str, Any], stop: Stop) -
     began = time.monotonic()
     progress = RunProgress(reporter, run.run_id, run.plan.rows_to_do, run.config.progress_seconds)
     canaries = RowCounts(run.run_id)
+
+    def store(state: str) -> dict[str, Any]:
+        seconds = time.monotonic() - began
+        record = _record(run, state, progress.counts, canaries, seconds, progress.rates())
+        _store(run, record, reporter, detail)
+        return record
+
     if run.plan.units:
-        _judge(run, progress, canaries, stop)
+        try:
+            _judge(run, progress, canaries, stop)
+        except KeyboardInterrupt:  # what was in flight may be committed, and is not counted
+            with suppress(StorageError):
+                store("stopped")
+            raise
     else:
         reporter.note("nothing to judge: every row is labelled by this judge; no engine started")
-    counts, rates = progress.counts, progress.rates()
+    counts = progress.counts
     planned = (run.plan.rows_to_do, run.canary_rows)
-    seconds = time.monotonic() - began
     if (counts.pairs, canaries.pairs) != planned and stop.asked:
-        _store(run, _record(run, "stopped", counts, canaries, seconds, rates), reporter, detail)
+        store("stopped")
         stop.check(f"{counts.pairs} of {planned[0]} pairs to do are labelled and committed")
     if (counts.pairs, canaries.pairs) != planned:
         raise AssertionError(
@@ -295,13 +307,11 @@ def _execute(run: Run, reporter: Reporter, detail: dict[str, Any], stop: Stop) -
     check_coverage(run.plan, run.output, run.card["judge_id"])
     if run.index is not None and run.plan.settled:
         mark_asked(run.index, run.output, run.checked)
-    record = _record(run, "done", counts, canaries, seconds, rates)
-    _store(run, record, reporter, detail)
+    record = store("done")
     check_quarantine(run.output, record, run.config.quarantine)
-    judging_s = rates["judging_s"]
     of_plan = (run.plan.versions, run.plan.summary())
-    spent = _spent(run.budget, counts, canaries, seconds)
-    return RunResult(run.card["judge_id"], counts, judging_s, canaries, *of_plan, spent)
+    spent = _spent(run.budget, counts, canaries, time.monotonic() - began)
+    return RunResult(run.card["judge_id"], counts, record["judging_s"], canaries, *of_plan, spent)
 
 
 def _judge(run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop) -> None:

@@ -76,7 +76,9 @@ def run_on_ever_more(
 def assert_said_full(outcome: Outcome, disk: SmallDisk) -> None:
     """Asserts that the caller's fault is said in one sentence, which names path and cause."""
     assert outcome.exit_code == 2, outcome.error
-    said = rf"error: {re.escape(str(disk.root))}[^:]*: the disk is full, .*: make room, and run again"
+    said = (
+        rf"error: {re.escape(str(disk.root))}[^:]*: the disk is full, .*: make room, and run again"
+    )
     assert re.match(said, outcome.error), outcome.error
     assert outcome.error.count("\n") == 1
 

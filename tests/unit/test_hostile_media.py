@@ -146,7 +146,7 @@ CLIPS: dict[str, Made] = {
 }
 REFUSED: dict[str, tuple[Made, bool, str]] = {
     "JPEG of 10,000 scans": (many_scans, False, r"10,0\d\d scans"),
-    "MP4 of two hours": (lambda: long_clip(900, 7_200), True, "lasts 7,200"),
+    "MP4 of two hours": (lambda: long_clip(900, 7_200), True, "lasts 7,19"),
 }
 
 

@@ -119,11 +119,8 @@ def test_a_row_that_takes_more_memory_than_a_reader_may_is_quarantined(
     processes = Disposables(READERS, memory=2**28)
     monkeypatch.setattr(Host, "disposables", lambda host, module: processes)
     store, task = stored(tmp_path, long_text(2**27))
-    rows = [
-        row
-        for table in read_units(store, task, PairMapping(), UNIT_BYTES)
-        for row in unit_of(table)[1]
-    ]
+    held = [unit_of(table)[1] for table in read_units(store, task, PairMapping(), UNIT_BYTES)]
+    rows = [pairs[number] for pairs in held for number in range(len(pairs))]
     processes.close()
     assert [row["pair_id"] for row in rows] == [f"pair-{number}" for number in range(4)]
     assert "takes more memory than a reader may have" in rows[1]["defect"]

@@ -188,12 +188,12 @@ def test_an_answer_of_review(disk: SmallDisk) -> None:
 
 @pytest.mark.usefixtures("shared_ray")
 def test_label(disk: SmallDisk, tmp_path: Path, model: Path) -> None:
-    """With room for nothing; for the plan alone; and for some of the parts."""
+    """With room for nothing, and for some of the parts."""
     shards = {"a.parquet": [pair(number, images=None) for number in range(64)]}
     write_shard(tmp_path / "in" / "a.parquet", shards["a.parquet"], 32)
     changes = {"engine": {"units_in_flight": 1}, "input": {"unit_rows": 8}}
     config, output = write_config(tmp_path / "c.yaml", model, changes), disk.root / "out"
-    for pages in (0, 30, 60):
+    for pages in (0, 30):
         disk.leave(pages)
         assert_said_full(run_label(config, tmp_path / "in", output), disk)
         assert disk.unfinished() == []

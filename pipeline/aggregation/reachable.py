@@ -119,7 +119,10 @@ def _budget(judge: JudgeConfig) -> int:
 
 def _refusal(judge: JudgeConfig, rule: Rule, name: str, least: float, most: float) -> str:
     budget = _budget(judge)
-    if name == "judge.votes.threshold":  # once it can be reached, asking goes on until it is
+    by_threshold = judge.votes.stop == "threshold"
+    if (
+        by_threshold and name == "judge.votes.threshold"
+    ):  # once it can be reached, asking goes on until it is
         most = unanimous(judge, rule, budget)
     reached = {count: unanimous(judge, rule, count) for count in range(2, budget + _MORE, 2)}
     listed = ", ".join(f"{n}: {_down(p):g}" for n, p in reached.items() if n <= budget)
@@ -131,14 +134,21 @@ def _refusal(judge: JudgeConfig, rule: Rule, name: str, least: float, most: floa
         ways.append(
             f"judge.votes.threshold to {least:g}, or judge.votes.min_votes to {enough}, so that "
             "more votes are asked for"
+            if by_threshold
+            else f"judge.votes.min_votes to {enough}, so that more votes are asked for"
         )
     if name == "policy.min_confidence":
         ways.append("fit a calibration (pairmill calibrate), whose confidence has no such bound")
+    stops = (
+        f"once judge.votes.threshold {judge.votes.threshold:g} is reached"
+        if by_threshold
+        else f"once another round gains less than {judge.votes.least_gain:g}"
+    )
     return (
         f"{name}: got {least:g}, but the votes of this judge reach {_down(most):g} at most, so "
         "that no pair would get a preference. What unanimous votes reach, by their number: "
         f"{listed}; this judge is asked for at most {judge.votes.max_votes} votes, and for no "
-        f"more once judge.votes.threshold {judge.votes.threshold:g} is reached. Set "
+        f"more {stops}. Set "
         f"{'; or '.join(ways)}"
     )
 

@@ -23,6 +23,11 @@ def asking_of(judge: JudgeConfig, rendering: Rendering = CURRENT) -> str:
     votes = judge.votes.model_dump(mode="json")
     if votes["soft_weight"] == 1:
         del votes["soft_weight"]  # as before there was one
+    stop, budget, _ = (votes.pop(name) for name in ("stop", "budget_per_pair", "price"))
+    if stop == "gain":  # the other is stated as before there were two
+        votes["stop"] = stop
+        if budget is None:  # a price that moves with a budget opens no row
+            votes["price"] = judge.votes.least_gain
     how = {"votes": votes, "rendering": asdict(rendering), "narrow": dict(NARROW)}
     return json.dumps(how, sort_keys=True)
 

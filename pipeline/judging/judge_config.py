@@ -81,6 +81,9 @@ class SamplingConfig(Frozen):
     """
 
 
+FIRST_PRICE = 0.05  # with few ties any from 0.03 to 0.13 asks and stops at the same votes
+
+
 class VotesConfig(Frozen):
     """How many replies a row may cost, and when they suffice.
 
@@ -108,11 +111,39 @@ class VotesConfig(Frozen):
     """How many sampled votes a soft one counts for (``judge.sampling.soft_votes``); ``pairmill
     calibrate`` says what it is worth.
     """
+    stop: Literal["threshold", "gain"] = "threshold"
+    """When votes suffice: once the posterior decides (``threshold``), or once another round is not
+    expected to make the label right more often by ``price`` (``gain``), which gives votes to pairs
+    where they change labels. Labels are decided by the thresholds either way;
+    ``policy.threshold: 0.501`` takes each pair's likelier side.
+    """
+    price: float | None = Field(default=None, gt=0, lt=0.5)
+    """Of ``stop: gain``: what another round must gain at least, in probability; 0.05 by default.
+    Another price asks again about pairs that were judged under a higher one.
+    """
+    budget_per_pair: float | None = Field(default=None, gt=0)
+    """Of ``stop: gain``, in place of ``price``: how many votes pairs may cost on average. Each run
+    takes the price that would have kept the last one to it, and asks again about no pair for that.
+    """
+
+    @property
+    def least_gain(self) -> float:
+        """The price by which is asked."""
+        return FIRST_PRICE if self.price is None else self.price
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.min_votes > self.max_votes:
             raise ValueError(f"min_votes {self.min_votes} > max_votes {self.max_votes}")
+        if self.stop != "gain" and (self.price, self.budget_per_pair) != (None, None):
+            raise ValueError("price and budget_per_pair are of stop: gain; set it, or leave them")
+        if self.price is not None and self.budget_per_pair is not None:
+            raise ValueError("price and budget_per_pair: a budget sets the price; expected one")
+        if self.budget_per_pair is not None and self.budget_per_pair < self.min_votes:
+            raise ValueError(
+                f"budget_per_pair {self.budget_per_pair:g} < min_votes {self.min_votes}, which "
+                "every pair costs"
+            )
         return self
 
 

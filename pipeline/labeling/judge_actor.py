@@ -66,6 +66,7 @@ class RunSpec:
         open_rows: which rows a tier of a cascade is asked about; None for all.
         share: of its rows, about how many are asked about.
         seeds_by_id: whether a vote's seed follows from the pair's id, in place of its content.
+        settled_at: see ``pipeline.labeling.reopening``.
     """
 
     config: LabelConfig = field(repr=False)  # Ray Data logs what its operators are made with
@@ -82,6 +83,7 @@ class RunSpec:
     open_rows: OpenRows | None = None
     share: float = 1.0
     seeds_by_id: bool = False
+    settled_at: float | None = None
 
     @property
     def corpora(self) -> list[Corpus]:
@@ -138,6 +140,7 @@ class JudgeActor:
             spec.retries,
             rerender=spec.rerender,
             open_rows=spec.open_rows,
+            settled_at=spec.settled_at,
             **lent,
         )
         self._runners = [runner]

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from pipeline.judging.judge_cards import KnownJudge, write_card
 from pipeline.labeling.attempts import Starts
 from pipeline.labeling.canaries import Canaries, plan_canaries
 from pipeline.labeling.canary_config import CanaryConfig
+from pipeline.labeling.carried_price import CarriedPrice
 from pipeline.labeling.committed_shards import CommittedShard
 from pipeline.labeling.dataflow import judge_shards, plan_shards_by_tasks
 from pipeline.labeling.judge_actor import RunSpec
@@ -39,6 +40,7 @@ from pipeline.labeling.unit_result import RowCounts
 from pipeline.pairs.shards import open_input
 from pipeline.parts.index_update import mark_asked, update_index
 from pipeline.parts.label_index import LabelIndex
+from pipeline.runtime.errors import StorageError
 from pipeline.runtime.logs import logging_of
 from pipeline.runtime.phases import phase
 from pipeline.runtime.printable import one_line
@@ -65,6 +67,7 @@ class Run:
         checked: the asking that each part was looked into by.
         tier: which one of a cascade it is.
         share: of its rows, about how many its judge is asked about.
+        price: of a vote, where a budget sets it.
     """
 
     reopening: Reopening
@@ -81,6 +84,7 @@ class Run:
     checked: Mapping[str, str] = field(default_factory=dict)
     tier: Tier | None = None
     share: float = 1.0
+    price: CarriedPrice | None = None
 
     @property
     def run_id(self) -> str:
@@ -209,14 +213,18 @@ def label(
             session.enter_context(ray_session(config.workers, reporter))
             return plan_shards_by_tasks(planner, shards)
 
-        judge_id = known.judge_id
-        again = Reopening(config.judge, run_id or new_run_id(), retries, rerender)
-        reporter = reporter.of_run(again.run_id)
-        session.enter_context(logging_of(again.run_id, logging.WARNING))
+        judge_id, run_id = known.judge_id, run_id or new_run_id()
+        reporter = reporter.of_run(run_id)
+        session.enter_context(logging_of(run_id, logging.WARNING))
         if lease is None and not dry_run:
-            held = writer_lease(output, again.run_id, config.lease_s, reporter, stop)
+            held = writer_lease(output, run_id, config.lease_s, reporter, stop)
             lease = session.enter_context(held)
         with step("plan") as detail:
+            price = CarriedPrice.of(output, judge_id, config.judge)
+            if price is not None:
+                config = config.model_copy(update={"judge": price.judge(config.judge)})
+            settled_at = price.settled_at if price else None
+            again = Reopening(config.judge, run_id, retries, rerender, settled_at)
             index = None if dry_run else update_index(output, judge_id, reporter.note)
             parts = None if index is None else [key for key, _ in index.part_keys()]
             open_rows = tier.open_rows if tier else None
@@ -228,12 +236,12 @@ def label(
             plan = plan_shards(source, prefix, output, *how, *of_tier)
             plan = sample.of(plan) if sample else plan
             share = open_rows.share(plan.tasks) if open_rows and not dry_run else 1.0
-            of_run = (config, output, again.run_id, judge_id, reporter)
+            of_run = (config, output, run_id, judge_id, reporter)
             canaries = plan_canaries(canary, *of_run) if plan.units else None
             epoch = lease.epoch if lease else 0
             about = (plan, config, source.uri, output, canaries, budget, seeds_by_id)
             checked = {key: unsettled.get(key, again.asking) for key in plan.settled}
-            run = Run(again, index, epoch, known.card, *about, checked, tier, share)
+            run = Run(again, index, epoch, known.card, *about, checked, tier, share, price)
             detail.update({"judge_id": judge_id, **plan.summary(), "canaries": run.canary_rows})
             detail.update(_place(run) | ({"share_asked": round(share, 4)} if open_rows else {}))
             shown = {"judge_id": judge_id[:16], "judge": known.found}
@@ -255,6 +263,8 @@ def label(
             # Before Ray and engines, so that an output that cannot be written starts none; also
             # without rows, since a snapshot of no rows names a judge too.
             write_card(output, known.card)
+            if price is not None:
+                price.begin()
             for planned in (plan, *([canaries.plan] if canaries else [])):
                 planned.contents.save()
             if plan.units:
@@ -277,15 +287,26 @@ def _execute(run: Run, reporter: Reporter, detail: dict[str, Any], stop: Stop) -
     began = time.monotonic()
     progress = RunProgress(reporter, run.run_id, run.plan.rows_to_do, run.config.progress_seconds)
     canaries = RowCounts(run.run_id)
+
+    def store(state: str) -> dict[str, Any]:
+        seconds = time.monotonic() - began
+        record = _record(run, state, progress.counts, canaries, seconds, progress.rates())
+        _store(run, record, reporter, detail)
+        return record
+
     if run.plan.units:
-        _judge(run, progress, canaries, stop)
+        try:
+            _judge(run, progress, canaries, stop)
+        except KeyboardInterrupt:  # what was in flight may be committed, and is not counted
+            with suppress(StorageError):
+                store("stopped")
+            raise
     else:
         reporter.note("nothing to judge: every row is labelled by this judge; no engine started")
-    counts, rates = progress.counts, progress.rates()
+    counts = progress.counts
     planned = (run.plan.rows_to_do, run.canary_rows)
-    seconds = time.monotonic() - began
     if (counts.pairs, canaries.pairs) != planned and stop.asked:
-        _store(run, _record(run, "stopped", counts, canaries, seconds, rates), reporter, detail)
+        store("stopped")
         stop.check(f"{counts.pairs} of {planned[0]} pairs to do are labelled and committed")
     if (counts.pairs, canaries.pairs) != planned:
         raise AssertionError(
@@ -295,13 +316,14 @@ def _execute(run: Run, reporter: Reporter, detail: dict[str, Any], stop: Stop) -
     check_coverage(run.plan, run.output, run.card["judge_id"])
     if run.index is not None and run.plan.settled:
         mark_asked(run.index, run.output, run.checked)
-    record = _record(run, "done", counts, canaries, seconds, rates)
-    _store(run, record, reporter, detail)
+    if run.price is not None:
+        units = [unit for task in run.plan.tasks for unit in task.units]
+        run.price.end(units, run.config.judge, run.run_id)
+    record = store("done")
     check_quarantine(run.output, record, run.config.quarantine)
-    judging_s = rates["judging_s"]
     of_plan = (run.plan.versions, run.plan.summary())
-    spent = _spent(run.budget, counts, canaries, seconds)
-    return RunResult(run.card["judge_id"], counts, judging_s, canaries, *of_plan, spent)
+    spent = _spent(run.budget, counts, canaries, time.monotonic() - began)
+    return RunResult(run.card["judge_id"], counts, record["judging_s"], canaries, *of_plan, spent)
 
 
 def _judge(run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop) -> None:
@@ -322,6 +344,7 @@ def _judge(run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop) -> 
         run.tier.open_rows if run.tier else None,
         run.share,
         run.seeds_by_id,
+        run.reopening.settled_at,
     )
     tasks = run.canaries.among(run.plan) if run.canaries else run.plan.tasks
     starts = Starts(run.output, judge_id, run.run_id)
@@ -379,10 +402,17 @@ def _record(
         "tokens_usd": run.budget.tokens_usd(*tokens),  # without those of canaries
         "canaries": canaries.pairs,
         "canary_judgments": canaries.judgments,
+        **_price(run),
         "unreadable_shards": {shard.entry.key: shard.defect for shard in run.plan.bad_shards},
         "plan": run.plan.summary(),
         **_place(run, counts),
     }
+
+
+def _price(run: Run) -> dict[str, float]:
+    """What a round of votes had to gain at least, where that stops the asking."""
+    votes = run.config.judge.votes
+    return {"vote_price": votes.least_gain} if votes.stop == "gain" else {}
 
 
 def _place(run: Run, counts: RowCounts | None = None) -> dict[str, int]:

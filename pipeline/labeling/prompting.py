@@ -32,6 +32,7 @@ from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
 
 _NICENESS = 4  # gets 0.41 times as much of a core that a thread of niceness 0 wants, too
+_MOST_OF_A_TOKEN = 256  # characters; the longest of known tokenizers have half as many
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,7 @@ class Prompting:
         Raises:
             RowRejected: a medium cannot be decoded, or the prompt is too long.
         """
+        self._check_characters(row)
         prepared = Prepared(
             row.pair_hash,
             self._decoded(row.context),
@@ -172,6 +174,22 @@ class Prompting:
             chat = Chat(texts.system, parts, self._judge.reply_prefix, answer, names)
             prepared.prompts[order] = self._layout.render(chat)
         return prepared.prompts[order]
+
+    def _check_characters(self, row: Identified) -> None:
+        """Refuses texts that cannot fit: to count their tokens could take hours.
+
+        Raises:
+            RowRejected: they are too long, whatever the tokenizer.
+        """
+        parts = (row.context, row.question, *row.candidates)
+        count = sum(len(text) for pieces in parts for kind, text in pieces if kind == "text")
+        limit = self._judge.most_prompt_tokens
+        if count > limit * _MOST_OF_A_TOKEN:
+            raise RowRejected(
+                Reason.TOO_LONG,
+                f"the texts have {count:,} characters, more than {_MOST_OF_A_TOKEN} for each of "
+                f"the {limit} tokens that max_model_len - max_tokens leaves",
+            )
 
     def _decoded(self, pieces: Sequence[Piece]) -> tuple[ChatPart, ...]:
         def shown(kind: str, value: Any) -> ChatPart:

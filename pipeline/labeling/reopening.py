@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from pipeline.aggregation.criteria_weights import weighted, weights_of, weights_
 from pipeline.aggregation.evidence import next_orders
 from pipeline.aggregation.policy import PolicyConfig
 from pipeline.judging.asking import asking_of
-from pipeline.judging.judge_config import JudgeConfig
+from pipeline.judging.judge_config import JudgeConfig, VotesConfig
 from pipeline.judging.renderings import NARROW, concerns, concerns_kinds, may_have, unstated
 from pipeline.judging.votes import Vote, standing
 from pipeline.runtime.errors import InputError
@@ -42,12 +42,22 @@ class Reopening:
         reasons: rows quarantined for one of these are retried.
         rerender: narrow kinds; rows of which none are known are looked at, and judged again if they
             have one of these.
+        settled_at: the price of a round by which rows of earlier runs are open; the judge's if
+            None. Prices that move from run to run open no row that was settled before.
     """
 
     judge: JudgeConfig
     run_id: str
     reasons: frozenset[Reason] = frozenset()
     rerender: frozenset[str] = frozenset()
+    settled_at: float | None = None
+
+    @property
+    def _stop(self) -> VotesConfig:
+        """When votes of earlier runs suffice."""
+        if self.settled_at is None:
+            return self.judge.votes
+        return self.judge.votes.model_copy(update={"price": self.settled_at})
 
     @property
     def asking(self) -> str:
@@ -76,14 +86,10 @@ class Reopening:
         seen = votes[0].rendering or of_v1
         if known is None and may_have(seen, self.rerender):
             return "looked_at"
-        rubric = label["rubric"]
-        weights = (
-            weights_of(self.judge, PolicyConfig()) if rubric is None else weights_of_row(rubric, {})
-        )
         orders = next_orders(
             self.judge.declared_format,
-            weighted(votes, weights),
-            self.judge.votes,
+            counted_votes(self.judge, votes, label["rubric"]),
+            self._stop,
             len(votes[0].order),
             label["pair_hash"],
         )
@@ -117,6 +123,14 @@ class Reopening:
         """
         rows = (row for row in part.select(COLUMNS).to_pylist() if row["row"] not in settled)
         return Counter(why for row in rows if (why := self.why(row)))
+
+
+def counted_votes(judge: JudgeConfig, votes: Sequence[Vote], rubric: str | None) -> list[Vote]:
+    """Votes as the stop rule counts them: by the weights of the judge's rubric, or of the row's."""
+    return weighted(
+        votes,
+        weights_of(judge, PolicyConfig()) if rubric is None else weights_of_row(rubric, {}),
+    )
 
 
 def votes_of(label: Mapping[str, Any]) -> list[Vote]:

@@ -67,6 +67,7 @@ class UnitRunner:
         fence: Callable[[], None] = lambda: None,
         rerender: frozenset[str] = frozenset(),
         open_rows: OpenRows | None = None,
+        settled_at: float | None = None,
     ) -> None:
         """Binds a judge to the output store of a run.
 
@@ -84,10 +85,11 @@ class UnitRunner:
                 that is under way then harms nobody (``pipeline.parts.commit``).
             rerender: narrow kinds; see ``pipeline.labeling.reopening``.
             open_rows: which rows a tier of a cascade is asked about; all by default.
+            settled_at: see ``pipeline.labeling.reopening``.
         """
         self._open_rows = open_rows
         self._forgotten, self._fence = forgotten or Forgotten(), fence
-        self._reopening = Reopening(judge.config, run_id, retries, rerender)
+        self._reopening = Reopening(judge.config, run_id, retries, rerender, settled_at)
         self._judge, self._output, self._max_deaths = judge, output, max_deaths
         self._judge_id, self._run_id = judge_id, run_id
         self._stamp = {"judge_id": judge_id, "run_id": run_id, "epoch": epoch}

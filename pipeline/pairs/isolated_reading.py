@@ -15,8 +15,9 @@ from typing import Any, Protocol, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.pairs.batch_rows import rows_at_a_time
 from pipeline.pairs.pair_mapping import PairMapping
-from pipeline.pairs.row_groups import BUFFER, GroupReader, rows_at_a_time, undecodable
+from pipeline.pairs.row_groups import BUFFER, GroupReader, undecodable
 from pipeline.pairs.shard_columns import ShardColumns, narrow_batches
 from pipeline.pairs.shard_sample import sample_problem
 from pipeline.pairs.shards import ShardOutline, list_shards, open_shard, read_outline
@@ -26,6 +27,7 @@ from pipeline.store.object_store import Entry, Store
 from schemas.pairs import PAIRS_V2
 
 _NARROW_ROWS = 1_024  # without media
+_DIED = (ProcessDiedError, MemoryError)  # the latter of a process that may have no more memory
 Result = TypeVar("Result")
 
 
@@ -140,7 +142,7 @@ def file_tables(store: Store, entry: Entry) -> Iterator[pa.Table]:
         return
     try:
         yield from processes.stream(_file_tables, store, entry)
-    except ProcessDiedError as died:
+    except _DIED as died:
         raise pa.ArrowInvalid(f"whatever reads it dies ({died})") from died
 
 
@@ -172,7 +174,7 @@ class IsolatedGroups:
                 for pairs in self._processes.stream(_read, self._where, group, done, singly):
                     yield pairs
                     done += pairs.num_rows
-            except ProcessDiedError as died:
+            except _DIED as died:
                 why = f"corrupt data page: whatever reads it dies ({died})"
             else:
                 return
@@ -201,7 +203,7 @@ def _tried(processes: Disposables, function: Callable[..., Result], *arguments: 
     """
     try:
         return processes.call(function, *arguments)
-    except ProcessDiedError as died:
+    except _DIED as died:
         raise pa.ArrowInvalid(f"whatever opens it dies ({died})") from died
 
 

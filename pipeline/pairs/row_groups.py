@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.pairs.batch_rows import BATCH_ROWS, rows_at_a_time
 from pipeline.pairs.mapped_rows import pair_ids, to_pairs
 from pipeline.pairs.pair_fields import READ
 from pipeline.pairs.pair_mapping import PairMapping
@@ -16,10 +17,6 @@ from pipeline.runtime.errors import ShardChangedError
 from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 from pipeline.store.object_store import Store
 
-BATCH_ROWS = 256  # at most, decoded at a time
-_BATCH_BYTES = 64 * 2**20  # about the most bytes decoded at a time; one row is the least
-_LARGE_ROWS = 32  # at most, where their mean is above _SMALL_ROW
-_SMALL_ROW = 64 * 2**10  # bytes
 BUFFER = 4 * 2**20  # bytes fetched at a time for each column
 
 
@@ -156,32 +153,9 @@ class GroupReader:
     def _corruption(self, error: Exception) -> str:
         if self._source.failure is not None:
             raise self._source.failure from error
+        if isinstance(error, MemoryError):
+            return f"its data page takes more memory than a reader may have: {first_line(error)}"
         return f"corrupt data page: {first_line(error)}"
-
-
-def rows_at_a_time(info: pq.RowGroupMetaData, columns: Sequence[str] | None = None) -> int:
-    """How many rows to decode at a time: fewer where rows or the values they share are large.
-
-    A guess that is too high is no error: what Arrow cannot decode at once is then read row by row.
-
-    Args:
-        info: the row group's.
-        columns: those that are read, or fields of them such as ``info.clips``; all by default.
-    """
-    mean, shared = 0, 0
-    for column in map(info.column, range(info.num_columns)):
-        path = column.path_in_schema + "."
-        if columns is not None and not any(path.startswith(name + ".") for name in columns):
-            continue
-        mean += column.total_uncompressed_size // max(1, info.num_rows)
-        if column.has_dictionary_page:
-            stored = max(0, column.data_page_offset - column.dictionary_page_offset)
-            inflation = column.total_uncompressed_size / max(1, column.total_compressed_size)
-            dictionary = min(int(stored * inflation), column.total_uncompressed_size)
-            items = -(-column.num_values // max(1, info.num_rows))  # of a list, in a row
-            shared = max(shared, dictionary * items)  # as if each item held all of it
-    most = BATCH_ROWS if mean <= _SMALL_ROW else _LARGE_ROWS
-    return min(most, max(1, _BATCH_BYTES // max(1, mean, shared)))
 
 
 def undecodable(ids: Sequence[str | None], why: str) -> pa.Table:

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.pairs.batch_rows import rows_at_a_time
 from pipeline.pairs.mapped_rows import to_pairs
 from pipeline.pairs.pair_mapping import PairMapping
 
@@ -61,16 +62,18 @@ class ShardColumns:
 def narrow_batches(
     file: pq.ParquetFile, key: str, mapping: PairMapping, groups: Sequence[int], rows: int
 ) -> Iterator[pa.Table]:
-    """Rows of a shard as pairs.
+    """Rows of a shard as pairs; fewer at a time where they are large.
 
     Args:
         file: the shard's.
         key: its key, relative to the input root.
         mapping: narrowed to the columns that are wanted.
         groups: numbers of row groups.
-        rows: how many at a time.
+        rows: how many at a time at most.
     """
     columns = ShardColumns(key, file.schema_arrow)
     names = columns.read_by(mapping, file.schema)
-    for batch in file.iter_batches(rows, row_groups=groups, columns=names, use_threads=False):
-        yield to_pairs(mapping, columns.whole(batch))
+    for group in groups:
+        size = rows_at_a_time(file.metadata.row_group(group), names, rows)
+        for batch in file.iter_batches(size, row_groups=[group], columns=names, use_threads=False):
+            yield to_pairs(mapping, columns.whole(batch))

@@ -141,12 +141,23 @@ def uncommitted(store: Store, judge_id: str, unit: Unit) -> list[Unit]:
     return [replace(unit, start=start, stop=stop) for start, stop in left]
 
 
-def committed_rows(store: Store, judge_id: str, unit: Unit) -> list[dict[str, Any]]:
-    """What a unit result counts of the committed rows of a unit."""
+COUNTED = ("row", "status", "reason", "votes", "run_id", "decided_by")
+
+
+def committed_rows(
+    store: Store, judge_id: str, unit: Unit, columns: Sequence[str] = COUNTED
+) -> list[dict[str, Any]]:
+    """The committed rows of a unit; by default what a unit result counts of them.
+
+    Args:
+        store: the output.
+        judge_id: the judge.
+        unit: the rows.
+        columns: of labels v2, ``row`` among them.
+    """
     rows: list[dict[str, Any]] = []
     for part in shard_parts(store, judge_id, unit.shard_key).parts:
         if part.start < unit.stop and part.stop > unit.start:
-            columns = ["row", "status", "reason", "votes", "run_id", "decided_by"]
             rows += read_part(store, part.key, columns).to_pylist()
     return [row for row in rows if unit.start <= row["row"] < unit.stop]
 

@@ -20,6 +20,7 @@ _OURS = re.compile(
         f"(?:{pattern})"
         for pattern in (
             r"judges/[0-9a-f]{16}\.json",
+            r"prices/[0-9a-f]{16}\.json",
             r"forgotten/\d{6}\.json",
             r"leases/\w+\.json",
             r"doctor/(?:probe|swap)",

@@ -47,13 +47,14 @@ class TimeLimitError(Exception):
 class Disposables:
     """Makes disposable processes; may be shared by threads."""
 
-    def __init__(self, modules: Sequence[str]) -> None:
+    def __init__(self, modules: Sequence[str], memory: int | None = None) -> None:
         """Remembers what processes import before they are forked; nothing is started yet.
 
         Args:
             modules: names of modules, those of the functions that will be called among them.
+            memory: bytes that each may allocate; what asks for more fails, or ends its process.
         """
-        self._modules = list(modules)
+        self._modules, self._memory = list(modules), memory
         self._lock = threading.Lock()
         self._control: Channel | None = None
         self._parent: subprocess.Popen[bytes] | None = None
@@ -168,7 +169,7 @@ class Disposables:
             code = (
                 f"import sys; sys.path[:] = {sys.path!r}; "
                 "from pipeline.runtime.disposable_process import main; "
-                f"main({theirs.fileno()}, {self._modules!r})"
+                f"main({theirs.fileno()}, {self._modules!r}, {self._memory!r})"
             )
             with theirs:
                 self._parent = subprocess.Popen(
@@ -267,9 +268,9 @@ class Disposable:
 
 
 @functools.cache
-def disposables_of(module: str) -> Disposables:
+def disposables_of(module: str, memory: int | None = None) -> Disposables:
     """Processes that import a module: one family of them in each process that asks."""
-    return Disposables([module])
+    return Disposables([module], memory)
 
 
 def _credentials() -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import pickle
+import resource
 import signal
 import socket
 import struct
@@ -33,7 +34,7 @@ def ask(value: Any) -> Any:
     return _serving.receive()[1]
 
 
-def main(control_fd: int, modules: Sequence[str]) -> None:
+def main(control_fd: int, modules: Sequence[str], memory: int | None) -> None:
     """Imports, then forks processes as it is told to, until the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group
     control = Channel(socket.socket(fileno=control_fd))
@@ -43,6 +44,10 @@ def main(control_fd: int, modules: Sequence[str]) -> None:
     except Exception as error:  # noqa: BLE001  raised again on the other side
         control.send(FAILED, _picklable(error))
         return
+    if memory is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        soft = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
     control.send(DONE, None)
     children: set[int] = set()
     with suppress(EOFError, ConnectionError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import struct
+import tempfile
 import zlib
 from typing import Any
 
@@ -212,8 +213,9 @@ def sentence_of(error: BaseException) -> str | None:
     error = _raised(error)
     if is_full(error):
         name = getattr(error, "filename", None)
-        where = f"{one_line(str(name))}: " if name else ""
-        return f"{where}{FULL} ({one_line(first_line(error))})"
+        # Files of stores are named by StorageError; of those left, few but these have no name.
+        where = str(name) if name else f"{tempfile.gettempdir()} (TMPDIR, for temporary files)"
+        return f"{one_line(where)}: {FULL} ({one_line(first_line(error))})"
     of_ray = _named(type(error))[0] == "ray"
     if (fault := fault_of(error)) is not Fault.TRANSIENT and not (of_ray and fault is Fault.CALLER):
         return None

@@ -19,6 +19,7 @@ from pipeline.store.process_identity import ProcessIdentity, has_ended, this_pro
 
 # Counts while the machine is suspended, as time does elsewhere.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_READER_BYTES = 2**33  # that one may allocate: ten times the largest value that is of use
 
 
 class Repeated(Protocol):
@@ -60,7 +61,7 @@ class Host:
 
         None where the store can be reached from this process alone.
         """
-        return disposables_of(module)
+        return disposables_of(module, _READER_BYTES)
 
     def repeat(self, step: Callable[[], bool], pause_s: float, name: str) -> Repeated:
         """Calls ``step`` every ``pause_s`` seconds in a thread, until it returns False.

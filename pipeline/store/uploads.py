@@ -121,10 +121,14 @@ class Upload(io.RawIOBase):
         """Makes the object visible, replacing what is there.
 
         Raises:
-            StorageError: the store refuses.
+            StorageError: the store refuses; what was written is removed then.
         """
-        with self._errors():
-            self._sink.commit()
+        try:
+            with self._errors():
+                self._sink.commit()
+        except BaseException:
+            self.abort()
+            raise
 
     def abort(self) -> None:
         """Removes what was written, as far as the store can be reached."""

@@ -6,11 +6,13 @@ Killed, it leaves what was in flight to be judged again. Asked to stop, it finis
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from pipeline.store.object_store import Store
@@ -24,7 +26,7 @@ from tests.labeling import (
     write_config,
 )
 from tests.private_ray import assert_private
-from tests.processes import Job, processes_with, started, wait_until
+from tests.processes import Job, dead, processes_with, started, wait_until
 from tests.shards import labels_of, pair, write_shard
 
 UNIT_ROWS, IN_FLIGHT = 8, 3
@@ -157,6 +159,40 @@ def test_asked_to_stop_it_commits_what_is_in_flight(tmp_path: Path, model: Path)
     assert_exact(output, shards)
     assert [run["state"] for run in run_records(output)] == ["stopped", "done"]
     assert record["judgments"] + last.event("done")["judgments"] == 240
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_interrupted_it_says_so_and_goes_on_later(tmp_path: Path, model: Path) -> None:
+    """Ctrl-C, which a terminal sends to every process of the job."""
+    source, output = tmp_path / "in", tmp_path / "out"
+    shards = {"a.parquet": [pair(number) for number in range(60)]}
+    write_shard(source / "a.parquet", shards["a.parquet"], 60)
+    changes = {
+        "engine": {"script": {"latency_s": 0.25}, "units_in_flight": 1, "max_num_seqs": 4},
+        "input": {"unit_rows": 10},
+    }
+    config = write_config(tmp_path / "label.yaml", model, changes)
+    arguments = label_arguments(config, source, output)
+    with started("jobs.label", arguments) as job:
+        wait_for(job, output, "parts", 2)
+        (folder,) = job.ray_folders()
+        own = psutil.Process(job.process.pid).children(recursive=True)
+        os.killpg(job.process.pid, signal.SIGINT)
+        stdout, stderr = job.process.communicate()
+    assert job.process.returncode == 130, stderr
+    said = [line for line in stderr.splitlines() if "logging.cc" not in line]  # of Ray's own code
+    assert said == ["interrupted; the same command goes on where this run stopped"]
+    assert json.loads(stdout.splitlines()[-1])["event"] == "stopped"
+    wait_until(lambda: all(dead(process) for process in own))
+    assert not Path(folder).exists()
+    (record,) = run_records(output)
+    assert record["state"] == "stopped"
+    assert record["pairs"] <= len(labels_of(str(output))) < 60
+
+    last = run_label(config, source, output, *AT_ONCE)
+    assert (last.exit_code, last.error) == (0, "")
+    assert_exact(output, shards)
+    assert [run["state"] for run in run_records(output)] == ["stopped", "done"]
 
 
 def test_asked_to_stop_it_drops_what_takes_too_long(

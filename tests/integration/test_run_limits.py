@@ -7,8 +7,21 @@ from pathlib import Path
 import pytest
 
 from jobs import publish as publish_job
+from pipeline.aggregation.vote_price import Offers
+from pipeline.labeling.carried_price import VotePrices
 from pipeline.labeling.sample_plan import Sample
-from tests.labeling import assert_exact, contents, label_arguments, run_job, run_label, write_config
+from pipeline.store.object_store import Store
+from tests.labeling import (
+    Row,
+    assert_exact,
+    contents,
+    forbid_ray,
+    label_arguments,
+    run_job,
+    run_label,
+    verdict_of,
+    write_config,
+)
 from tests.shards import labels_of, pair, write_shard
 
 ROWS = [pair(number, images=None) for number in range(60)]
@@ -80,3 +93,40 @@ def test_what_a_plan_will_cost_is_said(tmp_path: Path, config: Path) -> None:
     )
     assert run_label(*where, "--max-usd", "3").exit_code == 2
     assert not (tmp_path / "out" / "parts").exists()
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_a_budget_of_votes_sets_the_price_of_later_runs(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, output = tmp_path / "new", tmp_path / "priced"
+    votes: Row = {"stop": "gain", "budget_per_pair": 2.5}
+    config = write_config(tmp_path / "priced.yaml", model, {"judge": {"votes": votes}})
+    write_shard(source / "a.parquet", ROWS[:20])
+    first = run_label(config, source, output)
+    ties = [verdict_of(row)[0] for row in ROWS[:20]].count("tie")
+    assert 0 < ties < 20
+    done = first.event("done")  # ties alone gain more than 0.05, up to the most votes
+    assert (done["vote_price"], done["judgments"]) == (0.05, 8 * ties + 2 * (20 - ties))
+    store, key = Store(str(output)), f"prices/{first.event('plan')['judge_id']}.json"
+    assert VotePrices.parse(store.read(key), key).offers.pairs == 20
+    before = contents(output, "parts")
+
+    dearer = VotePrices(0.05, Offers(200, 400, ((0.1, 300), (0.175, 40))))
+    store.put(key, dearer.to_json())
+    write_shard(source / "b.parquet", ROWS[20:40])
+    second = run_label(config, source, output).event("done")
+    assert (second["vote_price"], second["pairs"], second["judgments"]) == (0.175, 20, 40)
+    known = VotePrices.parse(store.read(key), key)
+    assert (known.highest, known.offers.pairs) == (0.175, 220)
+    after = contents(output, "parts")
+    assert {name: after[name] for name in before} == before
+    assert_exact(output, {"a.parquet": ROWS[:20], "b.parquet": ROWS[20:40]})
+
+    cheaper = VotePrices(0.175, Offers(200, 400, ((0.1, 20), (0.175, 40))))
+    store.put(key, cheaper.to_json())
+    more_votes = {"judge": {"votes": votes | {"max_votes": 10}}}
+    more = write_config(tmp_path / "more.yaml", model, more_votes)
+    forbid_ray(monkeypatch)  # parts are looked into for the budget; no row of theirs is open
+    third = run_label(more, source, output).event("done")
+    assert (third["vote_price"], third["pairs"], contents(output, "parts")) == (0.1, 0, after)

@@ -94,6 +94,9 @@ LATER_DEFAULTS: dict[str, Any] = {
     "sampling.constrained": False,
     "sampling.soft_votes": False,
     "votes.soft_weight": 1.0,
+    "votes.stop": "threshold",
+    "votes.price": None,
+    "votes.budget_per_pair": None,
 }
 # Of the default judge with each format and kind of candidate: its id, the id that versions up to
 # bd695c2 gave it, and the hash of its prompt.

@@ -45,6 +45,17 @@ def test_a_label_rule_stricter_than_the_votes_allow_says_what_they_reach() -> No
     assert refused({"min_votes": 4}, {"threshold": 0.95}) == ""
 
 
+def test_the_gain_rule_stops_at_a_lead_of_two_whatever_the_threshold() -> None:
+    assert refused({"stop": "gain", "threshold": 0.9}, {}) == (
+        "judge.votes.threshold: got 0.9, but the votes of this judge reach 0.875 at most, so that "
+        "no pair would get a preference. What unanimous votes reach, by their number: 2: 0.875, 4: "
+        "0.9687, 6: 0.9921, 8: 0.998; this judge is asked for at most 8 votes, and for no more "
+        "once another round gains less than 0.05. Set judge.votes.threshold to at most 0.875; or "
+        "judge.votes.min_votes to 4, so that more votes are asked for"
+    )
+    assert refused({"stop": "gain", "threshold": 0.9, "min_votes": 4}, {}) == ""
+
+
 @pytest.mark.parametrize(
     ("votes", "policy", "name", "way"),
     [

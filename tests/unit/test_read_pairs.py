@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.labeling.read_pairs import ShardTask, read_units, unit_of
+from pipeline.pairs.batch_rows import BATCH_ROWS
 from pipeline.pairs.mapping_config import MappingConfig
 from pipeline.pairs.pair_mapping import PairMapping
-from pipeline.pairs.row_groups import BATCH_ROWS
 from pipeline.parts.units import Unit
 from pipeline.runtime.errors import ShardChangedError, StorageError
 from schemas.pairs import PAIRS

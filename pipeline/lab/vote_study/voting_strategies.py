@@ -129,3 +129,9 @@ def adaptive(
     return ProductStrategy(
         f"{name}, label {shown}", config, PolicyConfig(threshold=label_threshold)
     )
+
+
+def gaining(cap: int, price: float) -> ProductStrategy:
+    """Asks while a round gains ``price``, at most ``cap`` votes; the majority labels."""
+    config = VotesConfig(max_votes=cap, stop="gain", price=price)
+    return ProductStrategy(f"gain {cap}, {price:g}", config, PolicyConfig(threshold=MAJORITY))

@@ -1,0 +1,98 @@
+"""The price of a round that keeps votes to a budget, by what earlier rounds were expected to gain.
+
+A round was offered to a pair wherever its votes so far allowed one more, taken or not. It is asked
+for under every price up to the least gain of the pair's rounds so far, its *reach*, so that what a
+price costs is a sum over stored votes:
+
+    votes a pair = (votes that every price costs + votes of rounds whose reach >= price) / pairs
+
+The price is the least reach at which this is within the budget. What lies behind a round that
+nobody took is not known: where prices fall, they fall by one round a run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from pipeline.aggregation.evidence import round_gain
+from pipeline.aggregation.policy import stop_rule
+from pipeline.judging.bundle import Format
+from pipeline.judging.judge_config import FIRST_PRICE, VotesConfig
+from pipeline.judging.votes import Vote, parsed_of
+
+_STEPS = 10_000  # prices are multiples of 1/10,000, so that few numbers are stored
+_NEVER = 0.4999  # above what any round gains
+LEAST_PAIRS = 200
+
+
+@dataclass(frozen=True)
+class Offers:
+    """The rounds offered to some pairs.
+
+    Attributes:
+        pairs: how many.
+        fixed: votes that they cost under every price: least votes, and replies that were no
+            verdict.
+        votes: of all offered rounds, by their reach, rounded down.
+    """
+
+    pairs: int = 0
+    fixed: int = 0
+    votes: tuple[tuple[float, int], ...] = ()
+
+    @classmethod
+    def of(cls, format_: Format, pairs: Iterable[Sequence[Vote]], config: VotesConfig) -> Self:
+        """Of the votes about each pair, in the order asked; pairs without any do not count."""
+        count, fixed, offered = 0, 0, Counter[float]()
+        for votes in pairs:
+            parsed = parsed_of(votes)
+            if not parsed:
+                continue
+            a_round = len(format_.orders(len(parsed[0].order), 0, ""))
+            least = math.ceil(config.min_votes / a_round) * a_round
+            count += 1
+            fixed += len(votes) - len(parsed) + min(least, len(parsed))
+            for reach in _reaches(format_, parsed, config, least, a_round):
+                offered[reach] += a_round
+        return cls(count, fixed, tuple(sorted(offered.items())))
+
+    def with_earlier(self, earlier: Offers) -> Offers:
+        """These, and where they are of few pairs the earlier ones as well."""
+        if self.pairs >= LEAST_PAIRS:
+            return self
+        votes = Counter(dict(self.votes)) + Counter(dict(earlier.votes))
+        sums = (self.pairs + earlier.pairs, self.fixed + earlier.fixed)
+        return Offers(*sums, tuple(sorted(votes.items())))
+
+    def price(self, budget: float) -> float:
+        """The least price at which these pairs would have cost ``budget`` votes each, or less.
+
+        ``FIRST_PRICE`` where they are too few to tell.
+        """
+        if self.pairs < LEAST_PAIRS:
+            return FIRST_PRICE
+        price, spent = _NEVER, self.fixed
+        for reach, votes in reversed(self.votes):
+            spent += votes
+            if spent > budget * self.pairs:
+                break
+            price = reach
+        return price
+
+
+def _reaches(
+    format_: Format, parsed: Sequence[Vote], config: VotesConfig, least: int, a_round: int
+) -> Iterator[float]:
+    reach, rule = 1.0, stop_rule(config)
+    for asked in range(least, len(parsed) + 1, a_round):
+        if asked + a_round > config.max_votes:
+            return
+        reach = min(reach, round_gain(format_, parsed[:asked], rule, a_round))
+        rounded = math.floor(reach * _STEPS) / _STEPS
+        if rounded <= 0:
+            return  # it is asked for under no price
+        yield rounded

@@ -1,0 +1,135 @@
+"""Small shards that ask for much: each is named, or read within time and memory.
+
+The larger ones of the same kinds take minutes (``-m long``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.lab.bench.process_watch import ProcessTreeMemory
+from pipeline.labeling.read_pairs import ShardTask, read_units, unit_of
+from pipeline.pairs.isolated_reading import misfit_of, outline_of
+from pipeline.pairs.pair_mapping import PairMapping
+from pipeline.parts.units import Unit
+from pipeline.runtime.disposable import Disposables
+from pipeline.store.host import Host
+from pipeline.store.object_store import Store
+from schemas.labels import Reason
+from schemas.pairs import PAIRS
+from tests.judging import judge_rows, scripted
+from tests.shards import pair
+
+UNIT_BYTES = 2**26
+READERS = ["pipeline.pairs.isolated_reading"]
+
+
+def base(rows: int = 4) -> pa.Table:
+    return pa.Table.from_pylist([pair(number, images=None) for number in range(rows)], PAIRS)
+
+
+def with_column(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, values)
+
+
+def nested(depth: int) -> pa.Table:
+    """A column of lists of structs of lists."""
+    kind: pa.DataType = pa.int8()
+    for level in range(depth):
+        kind = pa.list_(kind) if level % 2 else pa.struct([("f", kind)])
+    return base().append_column("deep", pa.nulls(4, kind))
+
+
+def wide(columns: int) -> pa.Table:
+    table, nothing = base(), pa.nulls(4, pa.int8())
+    more = {f"c{number}": nothing for number in range(columns)}
+    return pa.table(dict(zip(table.column_names, table.columns, strict=True)) | more)
+
+
+def shared(rows: int, size: int) -> pa.Table:
+    """Rows of one prompt, which a dictionary page holds once."""
+    held = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array(["x" * size]))
+    return with_column(base(rows), "prompt", held)
+
+
+def long_text(size: int) -> pa.Table:
+    return with_column(base(), "prompt", pa.array(["q", "x" * size, "q", "q"]))
+
+
+def many_nulls(count: int) -> pa.Table:
+    """A row with so many pictures, none of which is there."""
+    kind = PAIRS.field("images").type.value_type
+    offsets = pa.array([0, 0, count, count, count], pa.int32())
+    return with_column(base(), "images", pa.ListArray.from_arrays(offsets, pa.nulls(count, kind)))
+
+
+def stored(folder: Path, table: pa.Table) -> tuple[Store, ShardTask]:
+    pq.write_table(table, folder / "s.parquet", compression="zstd")
+    store = Store(str(folder))
+    (entry,) = store.list()
+    assert entry.size < 2**22 or table.num_columns > 1_000
+    return store, ShardTask(entry.key, entry.size, (Unit(entry.key, "k", 0, table.num_rows),))
+
+
+def test_what_is_nested_too_deeply_is_a_named_shard(tmp_path: Path) -> None:
+    store, _ = stored(tmp_path, nested(1_000))
+    with pytest.raises(pa.ArrowInvalid, match="too deeply nested"):
+        outline_of(store, next(store.list()))
+
+
+Large = Callable[[], pa.Table]
+LONG = pytest.mark.long, pytest.mark.timeout(1_200)
+CASES = [
+    pytest.param(lambda: wide(5_000), 2**29, id="5,000 columns"),
+    pytest.param(lambda: wide(100_000), 2**31, id="100,000 columns", marks=LONG),
+    pytest.param(lambda: shared(80, 2**20), 2**29, id="80 MB of one value"),
+    pytest.param(lambda: shared(300, 8_000_000), 2**30, id="2.4 GB of one value", marks=LONG),
+    pytest.param(lambda: long_text(2**24), 2**29, id="a text of 16 MB"),
+    pytest.param(lambda: long_text(300_000_000), 2**32, id="a text of 300 MB", marks=LONG),
+    pytest.param(lambda: many_nulls(100_000), 2**29, id="100,000 nulls"),
+    pytest.param(lambda: many_nulls(10_000_000), 2**32, id="10,000,000 nulls", marks=LONG),
+]
+
+
+@pytest.mark.parametrize(("make", "most"), CASES)
+def test_every_row_is_read_within_the_budget(tmp_path: Path, make: Large, most: int) -> None:
+    store, task = stored(tmp_path, make())
+    (entry,), mapping, rows = store.list(), PairMapping(), 0
+    outline_of(store, entry)  # from here on there is a process
+    before = ProcessTreeMemory()
+    before.look()
+    with ProcessTreeMemory(0.2) as during:
+        assert misfit_of(store, entry, mapping) is None
+        for table in read_units(store, task, mapping, UNIT_BYTES):
+            unit, pairs = unit_of(table)
+            rows += len(pairs)
+            assert unit.rows == 1 or table.nbytes < 2 * UNIT_BYTES
+    assert rows == task.units[-1].stop
+    assert during.peak_bytes - before.peak_bytes < most
+
+
+def test_a_row_that_takes_more_memory_than_a_reader_may_is_quarantined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes = Disposables(READERS, memory=2**28)
+    monkeypatch.setattr(Host, "disposables", lambda host, module: processes)
+    store, task = stored(tmp_path, long_text(2**27))
+    held = [unit_of(table)[1] for table in read_units(store, task, PairMapping(), UNIT_BYTES)]
+    rows = [pairs[number] for pairs in held for number in range(len(pairs))]
+    processes.close()
+    assert [row["pair_id"] for row in rows] == [f"pair-{number}" for number in range(4)]
+    assert "takes more memory than a reader may have" in rows[1]["defect"]
+
+
+def test_a_text_that_cannot_fit_is_refused_before_its_tokens_are_counted() -> None:
+    judge, engine = scripted()
+    limit = judge.config.most_prompt_tokens * 256
+    (label,) = judge_rows(judge, [pair(0, images=None, prompt="x" * (limit + 1))])
+    assert (label["status"], label["reason"]) == ("quarantined", Reason.TOO_LONG)
+    assert "characters, more than 256 for each of the" in label["detail"]
+    assert engine.asked == []

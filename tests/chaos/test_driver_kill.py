@@ -180,7 +180,9 @@ def test_interrupted_it_says_so_and_goes_on_later(tmp_path: Path, model: Path) -
         os.killpg(job.process.pid, signal.SIGINT)
         stdout, stderr = job.process.communicate()
     assert job.process.returncode == 130, stderr
-    said = [line for line in stderr.splitlines() if "logging.cc" not in line]  # of Ray's own code
+    # Beside what Ray's own code logs, and that it was started once more on a machine too busy.
+    beside = ("logging.cc", "Ray did not start")
+    said = [line for line in stderr.splitlines() if not any(each in line for each in beside)]
     assert said == ["interrupted; the same command goes on where this run stopped"]
     assert json.loads(stdout.splitlines()[-1])["event"] == "stopped"
     wait_until(lambda: all(dead(process) for process in own))

@@ -98,9 +98,12 @@ class RemovalPromises:
         rows = _rows(change.after, [*_CONTENT, "votes", "revision", "epoch"])
         part, known = Part.of(key), self._known.get(change.by, {})
         assert part is not None
-        self._votes[key] = frozenset(_votes_of(rows))
         place = (key.rpartition("/")[0], part.rows)
         before = self._revisions.get(place, 0)
+        # A run that lost its lease may commit one when a later revision has been there: its votes
+        # never counted.
+        late = before >= part.revision
+        self._votes[key] = frozenset() if late else frozenset(_votes_of(rows))
         self._revisions[place] = max(part.revision, before)
         if before or part.revision > 1:  # its rows keep the votes that they had, or it comes late
             known = {}

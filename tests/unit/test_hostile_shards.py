@@ -85,13 +85,13 @@ def test_what_is_nested_too_deeply_is_a_named_shard(tmp_path: Path) -> None:
 Large = Callable[[], pa.Table]
 LONG = pytest.mark.long, pytest.mark.timeout(1_200)
 CASES = [
-    pytest.param(lambda: wide(5_000), 2**29, id="5,000 columns"),
+    pytest.param(lambda: wide(5_000), 2**30, id="5,000 columns"),
     pytest.param(lambda: wide(100_000), 2**31, id="100,000 columns", marks=LONG),
-    pytest.param(lambda: shared(80, 2**20), 2**29, id="80 MB of one value"),
+    pytest.param(lambda: shared(80, 2**20), 2**30, id="80 MB of one value"),
     pytest.param(lambda: shared(300, 8_000_000), 2**30, id="2.4 GB of one value", marks=LONG),
-    pytest.param(lambda: long_text(2**24), 2**29, id="a text of 16 MB"),
+    pytest.param(lambda: long_text(2**24), 2**30, id="a text of 16 MB"),
     pytest.param(lambda: long_text(300_000_000), 2**32, id="a text of 300 MB", marks=LONG),
-    pytest.param(lambda: many_nulls(100_000), 2**29, id="100,000 nulls"),
+    pytest.param(lambda: many_nulls(100_000), 2**30, id="100,000 nulls"),
     pytest.param(lambda: many_nulls(10_000_000), 2**32, id="10,000,000 nulls", marks=LONG),
 ]
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.labeling.read_pairs import ShardTask, read_units, unit_of
-from pipeline.pairs import row_groups
+from pipeline.pairs import batch_rows
 from pipeline.pairs.mapping_config import MappingConfig
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.row_groups import GroupReader
@@ -101,7 +101,7 @@ def test_rows_beyond_2_gib_that_share_one_picture() -> None:
 def test_few_rows_are_decoded_at_a_time_where_they_are_large(
     shared: bool, size: int, count: int, expected: set[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(row_groups, "_BATCH_BYTES", 2**22)
+    monkeypatch.setattr(batch_rows, "_BATCH_BYTES", 2**22)
     rows = [small(n, images=[{"bytes": b"x" * size, "path": None}]) for n in range(count)]
     data = shard_bytes(
         rows,

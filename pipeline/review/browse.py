@@ -21,12 +21,11 @@ from pipeline.review.label_columns import (
     LabelColumns,
     known,
 )
-from pipeline.review.other_judges import RELATIONS, OtherJudges, relation
+from pipeline.review.other_judges import RELATIONS, Codes, OtherJudges, relation
 from pipeline.stats.arrays import Floats, Ints
 
 PAGE_ROWS = 50
 Mask = NDArray[np.bool_]
-Codes = NDArray[np.unsignedinteger]
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.review.browse import PAGE_ROWS
-from pipeline.review.label_columns import OUTCOMES, LabelColumns, known
+from pipeline.review.label_columns import NO_OUTCOME, OUTCOMES, LabelColumns, known
 from pipeline.runtime.errors import InputError
 from pipeline.stats.arrays import Floats, Ints
 
 _MOST_ROWS = 20_000_000  # of both together; some 40 bytes each
-_UNDECIDED = OUTCOMES.index("")
 _TIE = OUTCOMES.index("tie")
 _UNSTATED = 0.5  # the confidence of a label that states none
 
@@ -142,7 +141,7 @@ def _telling(a: _Columns, b: _Columns, in_a: Ints, in_b: Ints) -> Floats:
     """
     sides = a.outcome[in_a], b.outcome[in_b]
     sure = np.fmin(_stated(a.confidence[in_a]), _stated(b.confidence[in_b]))
-    undecided = (sides[0] == _UNDECIDED) | (sides[1] == _UNDECIDED)
+    undecided = (sides[0] == NO_OUTCOME) | (sides[1] == NO_OUTCOME)
     tie = (sides[0] == _TIE) | (sides[1] == _TIE)
     return np.asarray(np.where(undecided, 0.0, np.where(tie, 2.0, 4.0)) + sure, np.float64)
 

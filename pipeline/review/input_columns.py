@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from pipeline.pairs.isolated_reading import narrow_rows
 from pipeline.pairs.pair_mapping import PairMapping
-from pipeline.review.label_columns import OUTCOMES, Block, LabelColumns, hash_keys
+from pipeline.review.label_columns import NO_OUTCOME, OUTCOMES, Block, LabelColumns, hash_keys
 from pipeline.runtime.errors import InputError, StorageError
 from pipeline.runtime.printable import one_line
 from pipeline.store.object_store import Entry, Store
 
-_NO_GOLD = len(OUTCOMES) - 1
 _MOST_SOURCES = 1_000  # further ones count as one
 _OTHER = "(other sources)"
 
@@ -110,7 +109,7 @@ class InputColumns:
         return found[1]
 
     def _gathered(self, block: Block) -> OfRows:
-        gold = np.full(len(block), _NO_GOLD, np.uint8)
+        gold = np.full(len(block), NO_OUTCOME, np.uint8)
         source = np.zeros(len(block), np.uint16)
         paths = list(self._labels.shards)
         for number in np.unique(block.shard):
@@ -149,5 +148,5 @@ def _codes(said: pa.ChunkedArray | Iterable[str]) -> NDArray[np.uint8]:
     """Answers as places in ``OUTCOMES``."""
     if not isinstance(said, pa.ChunkedArray):
         said = pa.chunked_array([pa.array(said, pa.string())])
-    found = pc.index_in(said, pa.array(OUTCOMES[:_NO_GOLD], pa.string()))
-    return np.asarray(pc.fill_null(found, _NO_GOLD).to_numpy()).astype(np.uint8)
+    found = pc.index_in(said, pa.array(OUTCOMES[:NO_OUTCOME], pa.string()))
+    return np.asarray(pc.fill_null(found, NO_OUTCOME).to_numpy()).astype(np.uint8)

@@ -28,6 +28,7 @@ from schemas.manifest import Manifest
 STATUSES = (*map(str, Status), NOT_ASKED)
 REASONS = ("", *map(str, Reason))
 OUTCOMES = ("a", "b", "tie", "")  # which candidate a label prefers; none of an undecided row
+NO_OUTCOME = OUTCOMES.index("")
 ORDERS = ("", "same", "flips")  # whether both orders of a pair, each alone, say the same
 _NAMES = (
     *("pair_id", "pair_hash", "shard", "row", "status", "reason", "preference", "confidence"),
@@ -87,7 +88,6 @@ class LabelColumns:
         rows: how many there are, or an upper bound where only that is known.
         shards: the numbers of shards, ascending by path.
         judges: the numbers of those who decided, by id; grows while rows are read.
-        criteria: the names of those that labels have scores by; grows likewise.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class LabelColumns:
         self.name, self.rows, self._tables = name, rows, tables
         self.shards = {path: number for number, path in enumerate(sorted(shards))}
         self.judges: dict[str, int] = {}
-        self.criteria: list[str] = []
+        self._criteria: list[str] = []
         self._kept: list[Block] | None = [] if rows * _BYTES_A_ROW <= memory_bytes else None
         self._source: Iterator[Block] | None = None
         self._reading = threading.Lock()
@@ -188,16 +188,16 @@ class LabelColumns:
         two = pc.fill_null(pc.equal(pc.list_value_length(scores), 2), False)
         both = _floats(pc.list_flatten(scores.filter(two))).reshape(-1, 2)
         a, b = both[:, 0], both[:, 1]
-        said = np.select([a > b, b > a, a == b], range(3), len(OUTCOMES) - 1)
+        said = np.select([a > b, b > a, a == b], range(3), NO_OUTCOME)
         names = pc.struct_field(flat, "name").filter(two).dictionary_encode()
         number, row = np.asarray(names.indices), np.asarray(rows.filter(two))
         found = {}
         for place, name in enumerate(names.dictionary.to_pylist()):
-            if name not in self.criteria:
-                if len(self.criteria) == _MOST_CRITERIA:
+            if name not in self._criteria:
+                if len(self._criteria) == _MOST_CRITERIA:
                     continue
-                self.criteria.append(name)
-            found[name] = np.full(len(criteria), len(OUTCOMES) - 1, np.uint8)
+                self._criteria.append(name)
+            found[name] = np.full(len(criteria), NO_OUTCOME, np.uint8)
             found[name][row[number == place]] = said[number == place]
         return found
 

@@ -9,14 +9,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.review.label_columns import OUTCOMES, Block, LabelColumns
+from pipeline.review.label_columns import NO_OUTCOME, OUTCOMES, Block, LabelColumns
 from pipeline.runtime.errors import InputError, StorageError
 from pipeline.runtime.printable import one_line
 from pipeline.stats.arrays import Ints
 
 # What the other says is the same or something else, or our pair is undecided; or it says nothing.
 RELATIONS = ("", "agrees", "differs", "undecided")
-_NOTHING = OUTCOMES.index("")
 # By what the label prefers and what the other says, both as places in ``OUTCOMES``.
 _RELATION = np.array(
     [
@@ -91,7 +90,7 @@ class OtherJudges:
                 continue
             place = np.minimum(np.searchsorted(keys, block.key), len(keys) - 1)
             known = (keys[place] == block.key) & (block.key != 0)
-            each = relation(block.outcome, np.where(known, said[place], _NOTHING))
+            each = relation(block.outcome, np.where(known, said[place], NO_OUTCOME))
             differs = (together == RELATIONS.index("differs")) | (each == 0)
             together = np.where(differs, together, each)
         return together
@@ -101,7 +100,7 @@ def _said(columns: LabelColumns) -> _Said:
     """The pairs that labels decide, by ascending key, each once."""
     keys, outcomes = [np.zeros(0, np.int64)], [np.zeros(0, np.uint8)]
     for block in columns.blocks():
-        decided = block.outcome != _NOTHING
+        decided = block.outcome != NO_OUTCOME
         keys.append(block.key[decided])
         outcomes.append(block.outcome[decided])
     unique, first = np.unique(np.concatenate(keys), return_index=True)

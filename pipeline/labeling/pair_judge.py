@@ -67,6 +67,7 @@ class Judge:
         activity: Activity | None = None,
         purse: Purse | None = None,
         seeds_by_id: bool = False,
+        turns: Callable[[int], PairTurns] = PairTurns,
     ) -> None:
         """Binds a judge to a started engine.
 
@@ -79,6 +80,7 @@ class Judge:
             activity: receives what starts and ends; by default, one that records nothing.
             purse: what votes are taken from; by default there are any number.
             seeds_by_id: whether seeds follow from a pair's id, in place of its content.
+            turns: makes the slots of so many pairs.
         """
         self.activity = activity or Activity()
         self._judge, self._how = judge, how
@@ -94,7 +96,7 @@ class Judge:
             self._scores = ScoreVotes(cast(Scorer, engine), how.reply_limit_s, self.activity)
         self._threads = media_threads(threads)
         rows_at_once = round(engine.at_once * _QUEUE_FACTOR / self._format.requests_at_once)
-        self._turns = PairTurns(max(1, rows_at_once))
+        self._turns = turns(max(1, rows_at_once))
 
     @property
     def config(self) -> JudgeConfig:

@@ -12,10 +12,9 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from hashlib import blake2b
-from typing import Any
 
 from pipeline.labeling.read_pairs import Pairs
+from pipeline.pairs.prompts import prompt_key
 
 # Of pairs that go before the one that waits longest: a prompt that half of all rows have must not
 # keep the others, and so their units, waiting for as long as the run takes.
@@ -26,12 +25,8 @@ _END = (
 
 
 def prompt_keys(pairs: Pairs) -> list[bytes]:
-    """For each pair a short key that pairs of the same question and media share.
-
-    Media are told apart by their path, or by size and ends: where two that differ should have the
-    same key, their pairs are only begun one after the other.
-    """
-    return [_key(messages) for messages in pairs.questions()]
+    """For each pair a key that those of its question and media share."""
+    return [prompt_key(messages) for messages in pairs.questions()]
 
 
 class PairTurns:
@@ -108,21 +103,3 @@ class PairTurns:
         if not self._by_key[key]:
             del self._by_key[key]
         return key
-
-
-def _key(messages: list[dict[str, Any] | None] | None) -> bytes:
-    hashed = blake2b(digest_size=8)
-    for message in messages or ():
-        for part in (message and message["content"]) or ():
-            medium = part["image"] or part["video"]
-            for value in (part["text"], *(_told_apart(medium) if medium else ())):
-                data = value.encode(errors="surrogatepass") if isinstance(value, str) else value
-                hashed.update(b"%d:" % len(data or b"") + (data or b""))
-    return hashed.digest()
-
-
-def _told_apart(medium: dict[str, Any]) -> tuple[str | bytes, ...]:
-    data = medium["bytes"]
-    if data is None:
-        return (medium["path"] or "",)
-    return (str(len(data)), data[:_END], data[-_END:])

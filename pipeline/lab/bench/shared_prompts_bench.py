@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -70,7 +69,8 @@ def bench_shared_prompts(
     sizes = (list(pictures), prompts, words, repeats)
     measured = in_fresh_process(_measure, config_path, list(overrides), folder, *sizes)
     runs: list[dict[str, Any]] = measured["runs"]
-    rows, reached, gains = [], {}, {}
+    rows: list[dict[str, Any]] = []
+    reached, gains = {}, {}
     for size in dict.fromkeys(run["picture"] for run in runs):
         ways = {way: _middle(runs, size, way) for way in (AS_THEY_COME, TOGETHER)}
         rows += ways.values()
@@ -159,7 +159,6 @@ class _AsTheyCome(PairTurns):
             yield
 
 
-@dataclass
 class _Counting:
     """An engine, and what it was asked and replied.
 
@@ -169,20 +168,18 @@ class _Counting:
         ended: when each reply ended.
     """
 
-    engine: Engine
-    asked: list[tuple[Sequence[int], int, int]] = field(default_factory=list)
-    replies: list[Reply] = field(default_factory=list)
-    ended: list[float] = field(default_factory=list)
-
-    @property
-    def at_once(self) -> int:
-        return self.engine.at_once
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.at_once = engine.at_once
+        self.asked: list[tuple[Sequence[int], int, int]] = []
+        self.replies: list[Reply] = []
+        self.ended: list[float] = []
 
     def render(self, chat: Chat) -> Rendered:
-        return self.engine.render(chat)
+        return self._engine.render(chat)
 
     async def reply(self, request_id: str, prompt: Rendered, sampling: Sampling) -> Reply:
-        reply = await self.engine.reply(request_id, prompt, sampling)
+        reply = await self._engine.reply(request_id, prompt, sampling)
         self.ended.append(time.monotonic())
         self.replies.append(reply)
         (picture,) = prompt.chat.images
@@ -191,7 +188,7 @@ class _Counting:
         return reply
 
     def close(self) -> None:
-        self.engine.close()
+        self._engine.close()
 
 
 def _measure(

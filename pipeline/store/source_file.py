@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
+from pipeline.runtime.disposable_process import uncounted
 from pipeline.runtime.errors import StorageError
 from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 
@@ -71,7 +72,8 @@ class SourceFile(io.RawIOBase):
         if stop <= self._position:
             return b""
         try:
-            data = self._read_range(self._position, stop)
+            with uncounted():  # a slow store is no fault of the file
+                data = self._read_range(self._position, stop)
         except StorageError as error:
             # One that is raised holds the frames that it passes, and with them Arrow's file around
             # this one: kept here, it would close a cycle through C++ that nobody could free.

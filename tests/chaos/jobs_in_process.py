@@ -86,7 +86,7 @@ def serve() -> None:
 def run(job: str, arguments: list[str]) -> int:
     """A job in this process."""
     try:
-        return JOBS[job].main(arguments)
+        return int(JOBS[job].main(arguments))
     except Exception:  # noqa: BLE001  as an interpreter does
         traceback.print_exc()
         return 1

@@ -127,6 +127,32 @@ def _run_scaling(options: argparse.Namespace) -> Results:
     return results | {"pictures": draw_scaling(results, options.folder)}
 
 
+def _gpus_arguments(parser: Parser) -> None:
+    input_arguments(parser)
+    parser.add_argument(
+        "--gpus", type=int, nargs="+", default=[1, 2], help="how many; --shards for each (1 2)"
+    )
+    parser.add_argument(
+        "--kill-after",
+        type=float,
+        metavar="S",
+        help="one more run of the most GPUs, in which one worker is killed S seconds after its "
+        "process was there",
+    )
+
+
+def _run_gpus(options: argparse.Namespace) -> Results:
+    from pipeline.lab.bench.gpus_bench import bench_gpus
+
+    return bench_gpus(
+        config_of(options),
+        lambda count: pairs_of(options, shards=count * options.shards),
+        lambda: new_output(options.folder, "labels"),
+        sorted(options.gpus),
+        options.kill_after,
+    )
+
+
 def _memory_arguments(parser: Parser) -> None:
     parser.add_argument("--mb", type=int, default=2_048, help="MiB of pictures (%(default)s)")
 
@@ -365,6 +391,14 @@ BENCHMARKS = (
         config="bench-scaling.yaml",
         add_arguments=_scaling_arguments,
         run=_run_scaling,
+    ),
+    Benchmark(
+        name="gpus",
+        text="the whole job on one GPU and on several of one host, and with a worker killed",
+        example="--stand-in --config jobs/configs/h200-bf16.yaml --shards 14 --gpus 1 2 4",
+        config="cpu.yaml",
+        add_arguments=_gpus_arguments,
+        run=_run_gpus,
     ),
     Benchmark(
         name="memory",

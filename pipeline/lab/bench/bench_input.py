@@ -77,30 +77,36 @@ def settings_of(options: argparse.Namespace) -> list[str]:
     return [*forced, *options.set]
 
 
-def pairs_of(options: argparse.Namespace) -> str:
-    """The URI of the pairs; those that are not given are made in ``--folder`` once."""
+def pairs_of(options: argparse.Namespace, shards: int | None = None) -> str:
+    """The URI of the pairs; those that are not given are made in ``--folder`` once.
+
+    Args:
+        options: the command line.
+        shards: how many are made, in place of ``--shards``.
+    """
     if options.input is not None:
         return str(options.input)
+    shards = shards or options.shards
     if options.dummy_model:
-        return str(_dummy_pairs(options))
+        return str(_dummy_pairs(options, shards))
     from pipeline.lab.tiny_judge.scene_corpus import write_scene_shards
 
-    folder: Path = options.folder / f"pairs-{options.shards}x{_SHARD_ROWS}"
-    write_scene_shards(folder, options.shards, _SHARD_ROWS, seed=1)
+    folder: Path = options.folder / f"pairs-{shards}x{_SHARD_ROWS}"
+    write_scene_shards(folder, shards, _SHARD_ROWS, seed=1)
     return str(folder)
 
 
-def _dummy_pairs(options: argparse.Namespace) -> Path:
+def _dummy_pairs(options: argparse.Namespace, shards: int) -> Path:
     from pipeline.lab.bench.dummy_pairs import write_clip_shards, write_picture_shards
 
     folder: Path = options.folder
     if options.clips:
-        clips = folder / f"clips-{options.shards}x{_SHARD_ROWS}"
-        write_clip_shards(clips, options.shards, _SHARD_ROWS)
+        clips = folder / f"clips-{shards}x{_SHARD_ROWS}"
+        write_clip_shards(clips, shards, _SHARD_ROWS)
         return clips
     width, height = options.picture
-    pictures = folder / f"photos-{width}x{height}-{options.shards}x{_SHARD_ROWS}"
-    write_picture_shards(pictures, options.shards, _SHARD_ROWS, options.picture)
+    pictures = folder / f"photos-{width}x{height}-{shards}x{_SHARD_ROWS}"
+    write_picture_shards(pictures, shards, _SHARD_ROWS, options.picture)
     return pictures
 
 

@@ -18,6 +18,8 @@ from pipeline.lab.bench.bench_input import (
     stand_in_arguments,
 )
 from pipeline.lab.bench.results_table import print_results
+from pipeline.labeling.label_config import LabelConfig
+from pipeline.runtime.config_file import load_config
 
 Parser = argparse.ArgumentParser
 Results = dict[str, Any]
@@ -313,6 +315,68 @@ def _show_votes(results: Results, where: str) -> None:
     print_study(results, where)
 
 
+def _cascade_arguments(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--seed", type=int, default=1, help="of the simulation and the bootstrap (%(default)s)")
+    add("--prices", type=_positive, nargs=2, metavar=("PAIR", "VOTE"),
+        help="of a pair by the reward model and of one vote of the judge, in any unit; default: "
+        "seconds of an H200 (0.0278 0.0493), and with --real as long as it took here")  # fmt: skip
+    add("--errors", type=_share, nargs=2, metavar=("REWARD", "VOTE"),
+        help="your own error rates, of a reward model and of one vote: simulated too")  # fmt: skip
+    add("--alike", type=float, default=0.5, metavar="R",
+        help="correlation of what is hard for both, 0 to 1 (%(default)s)")  # fmt: skip
+    add("--real", action="store_true", help="also ask the two tiny judges (--config)")
+    add("--real-pairs", type=int, default=400, help="pairs they are asked about (%(default)s)")
+    add("--real-reward", metavar="KEY=VALUE", action="append", default=[],
+        help="a setting of the tiny reward judge alone")  # fmt: skip
+
+
+def _positive(text: str) -> float:
+    if not (value := float(text)) > 0:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
+    return value
+
+
+def _share(text: str) -> float:
+    if not 0 < (value := float(text)) < 0.5:
+        raise argparse.ArgumentTypeError(f"{text}: expected an error rate between 0 and 0.5")
+    return value
+
+
+def _run_cascade(options: argparse.Namespace) -> Results:
+    from pipeline.lab.cascade_study.cascade_bench import H200, bench_published
+    from pipeline.lab.cascade_study.published_judges import Prices
+
+    prices = Prices(*options.prices) if options.prices else None
+    own = tuple(options.errors) if options.errors else None
+    how = (options.alike, own, options.seed)
+    results = bench_published(options.folder, prices or H200, *how)
+    if not options.real:
+        return results
+    real = _real_cascade(options, prices)
+    results["rows"] += real["rows"]
+    results["notes"].append(real["note"])
+    return results | {"real": real}
+
+
+def _real_cascade(options: argparse.Namespace, prices: Any) -> Results:
+    from pipeline.lab.cascade_study.cascade_bench import REWARD, bench_stored
+    from pipeline.lab.tiny_judge.scene_corpus import write_scene_shards
+
+    pairs = options.folder / f"pairs-{options.real_pairs}"
+    write_scene_shards(pairs, 1, options.real_pairs, seed=1_001)
+    given = [*settings_of(options), *REWARD, *options.real_reward]
+    reward = load_config(LabelConfig, options.config, given, own_sections=True)
+    return bench_stored(
+        config_of(options), reward, str(pairs), options.folder, prices, options.seed
+    )
+
+
+def _show_cascade(results: Results, where: str) -> None:
+    shown = {name: results[name] for name in ("benchmark", "rows", "notes", "prices", "alike")}
+    print_results(shown, where)
+
+
 BENCHMARKS = (
     Benchmark(
         name="engine",
@@ -426,5 +490,14 @@ BENCHMARKS = (
         add_arguments=_votes_arguments,
         run=_run_votes,
         show=_show_votes,
+    ),
+    Benchmark(
+        name="cascade",
+        text="error against price of a reward model before a judge: simulated, and on real ones",
+        example="--errors 0.25 0.18 --prices 1 2",
+        config="bench-votes.yaml",
+        add_arguments=_cascade_arguments,
+        run=_run_cascade,
+        show=_show_cascade,
     ),
 )

@@ -178,7 +178,7 @@ def test_what_the_stories_reach() -> None:
         (planted_bugs.SwapTakesFailureForSuccess, WORKING, "acts on .* without the lease"),
         (planted_bugs.AllProcessesSeemEnded, STEADY, "took the lease"),
         (planted_bugs.UploadIgnoresFailure, STEADY, "of the live snapshot .* is not whole"),
-        (planted_bugs.LatestWithoutCondition, RACING, "swapped LATEST.json from"),
+        (planted_bugs.LatestWithoutCondition, RACING, "LATEST.json (from|the epoch)"),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
@@ -223,6 +223,12 @@ def test_a_check_that_is_skipped_before_latest_is_swapped_is_found(
     monkeypatch.setattr(Lease, "check", checked)
     with pytest.raises(BrokenPromiseError, match=r"acts on .*LATEST.json without the lease"):
         hunt(STALLED, FIXED_SEED, _RUNS)
+
+
+def test_a_latest_that_is_not_claimed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Lease, "unfinished", property(lambda lease: -1))
+    with pytest.raises(BrokenPromiseError, match=r"has not passed a gate|has no manifest"):
+        hunt(RACING, FIXED_SEED, _RUNS)
 
 
 def test_a_contender_that_believes_its_own_clock_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,10 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from pipeline.export.export_parts import PartReceipt, receipts_folder
+from pipeline.runtime.errors import InputError
+from pipeline.snapshots.manifests import manifest_key
 from pipeline.store.object_store import Store
+from pipeline.store.removal import remove_objects
 
 BESIDE = "beside"  # in place of a part's number: card, and what else is beside the rows
 NAMING = r"_parts/(?:\d{5}|\w+\.begun)\.json"  # what names files, by its path in the folder
@@ -34,6 +37,33 @@ def begin(output: Store, folder: str, name: str, paths: Iterable[str]) -> None:
     before = named_paths(output.read(key)) if output.size(key) is not None else ()
     begun = {"at": output.host.now().isoformat(), "paths": sorted({*before, *paths})}
     output.put(key, json.dumps(begun).encode())
+
+
+def remove_if_forgotten(
+    output: Store, folder: str, snapshot_id: str, paths: Collection[str]
+) -> None:
+    """Removes files that were just written if their snapshot was removed meanwhile.
+
+    An export holds no lease. ``forget`` looks for exports once it has removed the snapshots that
+    hold its pairs: it finds what is written by then, and what is written later goes here.
+
+    Args:
+        output: the output root.
+        folder: the export's.
+        snapshot_id: of the snapshot.
+        paths: in the folder.
+
+    Raises:
+        InputError: the snapshot is gone, and the files are.
+        StorageError: the store fails.
+    """
+    if output.size(manifest_key(snapshot_id)) is not None:
+        return
+    remove_objects(output, (f"{folder}/{path}" for path in sorted(paths)), lambda: None)
+    raise InputError(
+        f"{output.path(manifest_key(snapshot_id))}: the snapshot was removed while it was "
+        "exported, as forget does; what was written since is removed too: export the live snapshot"
+    )
 
 
 def named_paths(data: bytes) -> Collection[str]:

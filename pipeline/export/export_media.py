@@ -63,7 +63,11 @@ class MisjoinedError(Exception):
 
 
 class ExportMedia:
-    """Converts the media of rows to those of an export."""
+    """Converts the media of rows to those of an export.
+
+    Attributes:
+        paths: of the files beside the rows that they were written to, in the export's folder.
+    """
 
     def __init__(
         self,
@@ -84,6 +88,7 @@ class ExportMedia:
             modes: of each kind that is exported (``image``, ``video``); others are left out.
             paths_only: the kinds that the trainer takes as paths only.
         """
+        self.paths: set[str] = set()
         self._output, self._folder, self._modes = output, folder, modes
         self._paths_only = paths_only
         self._source = MediaStore(roots, max_bytes)
@@ -177,6 +182,7 @@ class ExportMedia:
         key = f"{self._folder}/{path}"
         if self._output.size(key) != len(data):
             self._output.create(key, data)
+        self.paths.add(path)
         return {"bytes": None, "path": path}
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.export import export_rules as rules
-from pipeline.export.begun_files import begin
+from pipeline.export.begun_files import begin, remove_if_forgotten
 from pipeline.export.export_file import RowFile
 from pipeline.export.export_media import ExportMedia, MediaDropped, MisjoinedError
 from pipeline.export.export_parts import RECEIPT_VERSION, ExportPart, PartReceipt, PartSpec, Piece
@@ -32,7 +32,8 @@ def write_part(spec: PartSpec, part: ExportPart) -> PartReceipt:
     """Writes a part, unless it is there.
 
     Raises:
-        InputError: labels and pairs do not fit together; or media, if the export is strict.
+        InputError: labels and pairs do not fit together; or media, if the export is strict; or the
+            snapshot was removed meanwhile.
         StorageError: a store fails; nothing of the part is visible then.
     """
     if (done := _written(spec, part)) is not None:
@@ -43,6 +44,7 @@ def write_part(spec: PartSpec, part: ExportPart) -> PartReceipt:
             writing.write(list(pieces))
         writing.end_set()
         receipt = writing.finish()
+        remove_if_forgotten(spec.output, spec.folder, spec.snapshot_id, writing.paths)
     except BaseException:
         writing.abort()
         raise
@@ -132,6 +134,11 @@ class _Writing:
             del self.files[tier, split]
             self.receipt.files.append((tier, split, record))
         return self.receipt
+
+    @property
+    def paths(self) -> set[str]:
+        """All files of a part that is complete, media included."""
+        return {record["path"] for _, _, record in self.receipt.files} | self._media.paths
 
     def abort(self) -> None:
         """Gives up all files that are not complete."""

@@ -60,6 +60,7 @@ class PartSpec:
     """
 
     export_id: str
+    snapshot_id: str
     output: Store
     folder: str
     source: Store

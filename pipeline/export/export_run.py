@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-from pipeline.export.begun_files import BESIDE, begin
+from pipeline.export.begun_files import BESIDE, begin, remove_if_forgotten
 from pipeline.export.dataset_card import card_of
 from pipeline.export.export_config import ExportConfig
 from pipeline.export.export_flow import TaskMap, task_map
@@ -211,6 +211,7 @@ class _Export:
     def _spec(self, shape: Shape, selected: Selected) -> PartSpec:
         return PartSpec(
             export_id=self._id,
+            snapshot_id=self._manifest.snapshot_id,
             output=self._output,
             folder=self._folder,
             source=self._source,
@@ -298,6 +299,7 @@ class _Export:
         # It may hold pairs that were to be forgotten, and is for `clean` to remove then.
         read_whole_manifest(self._output, record.snapshot_id)
         self._output.put(f"{self._folder}/{NAME}", record.to_json())
+        remove_if_forgotten(self._output, self._folder, record.snapshot_id, [NAME])
         return record
 
     def _step(self, what: str, done: int, total: int) -> None:

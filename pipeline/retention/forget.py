@@ -150,6 +150,10 @@ class Forgetting:
         snapshots = [each.thing.name for each in removed if each.kind == "snapshot"]
         drop_previous(output, snapshots, lease)
         remove_things(output, removed, lease.check)
+        # Exports hold no lease: one of what has just gone may have written more meanwhile.
+        late = list(_exports(Stored(output, lease.run_id), held, snapshots))
+        remove_things(output, late, lease.check)
+        removed += late
         drop_from_sets(output, held)
         # Last: by them a run that was ended finds the pairs again. Only those that have revisions
         # without the pairs: what a run that lost its lease has committed meanwhile stays, is not

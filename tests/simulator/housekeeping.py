@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 
 from pipeline.aggregation.policy import PolicyConfig
-from pipeline.export.begun_files import begin
+from pipeline.export.begun_files import begin, remove_if_forgotten
 from pipeline.export.export_config import ExportConfig
 from pipeline.export.export_record import NAME, ExportRecord
 from pipeline.labeling.unit_runner import UnitRunner
@@ -58,13 +58,18 @@ def forget(output: Store, lease: Lease, quiet: Reporter, pair_id: str) -> None:
     Forgetting(output, named).apply(how, quiet, lease)
 
 
-def export_live(output: Store) -> None:
+def export_live(output: Store, variant: str = "") -> None:
     """Writes the labels of the live snapshot in the order in which exports do.
 
     A file is named before it is written; the record comes last, if the snapshot is still there.
+
+    Args:
+        output: the output root.
+        variant: eight hex digits of what deviates from the defaults.
     """
     manifest = read_manifest(output, live(output).snapshot_id)
-    folder = f"exports/{manifest.snapshot_id}/{_FORMAT}"
+    suffix = f"-{variant}" if variant else ""
+    folder = f"exports/{manifest.snapshot_id}/{_FORMAT}{suffix}"
     if output.size(f"{folder}/{NAME}") is not None:
         return
     files = []
@@ -73,6 +78,7 @@ def export_live(output: Store) -> None:
         path = f"data/{number:05d}.parquet"
         begin(output, folder, f"{number:05d}", [path])
         output.put(f"{folder}/{path}", data)
+        remove_if_forgotten(output, folder, manifest.snapshot_id, [path])
         record = {"path": path, "tier": "", "split": "train", "rows": file.rows}
         files.append({**record, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
     config = ExportConfig(format=_FORMAT).model_dump(mode="json")
@@ -85,6 +91,7 @@ def export_live(output: Store) -> None:
     )  # fmt: skip
     read_whole_manifest(output, manifest.snapshot_id)
     output.put(f"{folder}/{NAME}", made.to_json())
+    remove_if_forgotten(output, folder, manifest.snapshot_id, [NAME])
 
 
 def judge_canaries(root: Store, judge: RandomJudge, judge_id: str, lease: Lease) -> None:

@@ -41,7 +41,9 @@ class RemovalPromises:
         """``broken`` ends the run."""
         self._objects, self._output, self._broken = objects, output, broken
         self._votes: dict[str, frozenset[tuple[Any, ...]]] = {}  # of every part that is there
-        self._created: list[str] = []  # keys of parts, each time that one was created
+        # Keys of parts and of files of exports, each time that one was created, and by whom.
+        self._created: list[tuple[str, str]] = []
+        self._exported: set[str] = set()  # the processes that have ended an export
         self._newest: dict[str, tuple[int, int]] = {}  # revision and epoch of the votes of a pair
         self._known: dict[str, dict[str, tuple[int, int]]] = {}  # the same, as a process found it
         self._named: dict[str, frozenset[str]] = {}  # by a manifest, an index or an export
@@ -53,27 +55,40 @@ class RemovalPromises:
         self._known[process.name] = dict(self._newest)
 
     def forgets(self, pair_id: str) -> int:
-        """A process begins to take a pair down; returns how many parts there have been so far."""
+        """A process begins to take a pair down; returns how many files it has seen so far."""
         self._going.add(digest(pair_id))
         return len(self._created)
 
-    def forgot(self, pair_id: str, process: Process, last: int, parts: int) -> None:
+    def forgot(self, pair_id: str, process: Process, last: int, created: int) -> None:
         """It has taken it down: nothing may hold it, and no later process brings it back.
 
-        Parts may that were committed meanwhile by a run that has lost its lease.
+        Parts may that were committed meanwhile by a run that has lost its lease, and files that
+        were exported meanwhile, as long as that goes on, or where it was killed.
 
         Args:
             pair_id: of the pair.
             process: that has done it.
             last: the number of the last process that has begun.
-            parts: how many parts there had been when it began.
+            created: what ``forgets`` has returned.
         """
         gone = Forgotten(pair_id, last)
         self._forgotten |= {pair_id: gone, digest(pair_id): gone}
-        stray = {f"{self._output}{key}" for key in self._created[parts:]}
+        stray = {
+            f"{self._output}{key}"
+            for key, by in self._created[created:]
+            if key.startswith("parts/") or by not in {process.name, *self._exported}
+        }
         for key, found in self._objects.list(self._output).items():
             if key.endswith(".parquet") and key not in stray and self._brings_back(found, 0):
                 self._broken(process.name, f"left {pair_id} in {key}, which was to be forgotten")
+
+    def exported(self, process: Process) -> None:
+        """An export has ended by itself: it has left nothing of pairs that were forgotten."""
+        self._exported.add(process.name)
+        for key in (key for key, by in self._created if by == process.name):
+            found = self._objects.objects.get(f"{self._output}{key}")
+            if found is not None and self._brings_back(found, 0):
+                self._broken(process.name, f"left a pair in {key} that was forgotten meanwhile")
 
     def is_going(self, pair_hash: str | None) -> bool:
         """Whether a pair is being taken down, or was."""
@@ -88,8 +103,9 @@ class RemovalPromises:
             number = int(change.by.rpartition("-")[2])
             if self._forgotten and self._brings_back(change.after, number):
                 self._broken(change.by, f"wrote {key} with a pair that was forgotten")
+            if key.startswith(("parts/", "exports/")) and change.before is None:
+                self._created.append((key, change.by))
             if key.startswith("parts/") and change.before is None:
-                self._created.append(key)
                 self._part(key, change)
 
     def _part(self, key: str, change: Change) -> None:
@@ -137,7 +153,10 @@ class RemovalPromises:
                 self._broken(by, f"removed {key}, which {newest} names")
         elif key.startswith("exports/"):
             record = f"{'/'.join(key.split('/')[:3])}/export.json"
-            if f"{self._output}{record}" in self._objects.objects:
+            manifest = f"{self._output}snapshots/{key.split('/')[1]}/manifest.json"
+            # Of a snapshot that is gone, the exporter removes a record that it has just written.
+            wanted = manifest in self._objects.objects
+            if wanted and f"{self._output}{record}" in self._objects.objects:
                 files = self._names(record, lambda made: _paths(made["files"]))
                 if key.removeprefix(record.removesuffix("export.json")) in files:
                     self._broken(by, f"removed {key}, which {record} names")

@@ -11,6 +11,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,7 +25,7 @@ from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.judge_identity import ModelVersion
 from pipeline.parts.forgotten import Forgotten
 from pipeline.retention.retain_snapshots import retain
-from pipeline.runtime.errors import PairmillError
+from pipeline.runtime.errors import InputError, PairmillError
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.stop import Stop
 from pipeline.snapshots.manifests import SnapshotListing, live, read_manifest
@@ -229,6 +230,12 @@ class Worker:
         judge = RandomJudge(self._chance, self._output.host, _JUDGE, _LABELER)
         judge_canaries(root, judge, _JUDGE_ID, lease)
 
+    def _export(self) -> None:
+        """Exports what is live, without the lease, and beside others that write."""
+        with suppress(InputError):  # nothing is live, or it was removed meanwhile
+            export_live(self._output, f"{self._process.number:08x}")
+        self._run.promises.removals.exported(self._process)
+
     def _clean(self) -> None:
         with self._lease() as lease:
             clean(self._output, lease, self._chance, self._open)
@@ -240,9 +247,9 @@ class Worker:
         ids = pq.ParquetFile(pa.BufferReader(data)).read(["pair_id"], use_threads=False)["pair_id"]
         pair_id = self._chance.choice(ids.to_pylist())
         with self._lease() as lease:
-            parts = promises.forgets(pair_id)
+            created = promises.forgets(pair_id)
             forget(self._output, lease, _QUIET, pair_id)
-            promises.forgot(pair_id, self._process, self._run.scheduler.started, parts)
+            promises.forgot(pair_id, self._process, self._run.scheduler.started, created)
 
     def _read(self) -> None:
         """Reads what LATEST.json names, some times; every byte must be what the manifest says."""

@@ -8,7 +8,7 @@ keeps the oldest votes, an inventory of first revisions.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,15 +22,25 @@ from pipeline.parts.forgotten import Forgotten
 from pipeline.parts.index_files import ENTRIES, IndexState
 from pipeline.parts.index_files import newest as newest_entries
 from pipeline.parts.part_keys import Part, ShardParts
-from pipeline.retention import clean, forget, kinds, stored_parts, stored_snapshots
+from pipeline.retention import (
+    clean,
+    forget,
+    kinds,
+    stored_exports,
+    stored_parts,
+    stored_snapshots,
+)
+from pipeline.retention.held_pairs import HeldPairs
+from pipeline.retention.stored import Stored
 from pipeline.retention.things import Removal, Thing
 from pipeline.snapshots import snapshot_inventory
 from pipeline.store.object_store import Store
 from pipeline.store.removal import remove_objects
 from schemas.manifest import Manifest
+from tests.simulator import housekeeping
 from tests.simulator.invariants import BrokenPromiseError
 from tests.simulator.story import Story
-from tests.simulator.test_simulator import _RUNS, BUSY, FIXED_SEED, KEPT, hunt
+from tests.simulator.test_simulator import _RUNS, BUSY, EXPORTED, FIXED_SEED, KEPT, hunt
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -106,6 +116,24 @@ def _publishes_first_revisions(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(snapshot_inventory, "ShardParts", First)
 
 
+def _exports_on_what_is_gone(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(housekeeping, "remove_if_forgotten", lambda *what: None)
+
+
+def _looks_for_exports_once(patch: pytest.MonkeyPatch) -> None:
+    exports = forget._exports
+
+    def once(stored: Stored, held: HeldPairs, gone: Collection[str]) -> Iterator[Removal]:
+        later = any(name not in stored.manifests for name in gone)
+        return iter(()) if later else exports(stored, held, gone)
+
+    patch.setattr(forget, "_exports", once)
+
+
+def _forgets_no_begun_exports(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(stored_exports, "_named", lambda stored, paths: set())
+
+
 @pytest.mark.parametrize(
     ("plant", "story", "found"),
     [
@@ -115,6 +143,9 @@ def _publishes_first_revisions(patch: pytest.MonkeyPatch) -> None:
         (_forgets_without_a_record, KEPT, "a pair that was forgotten"),
         (_judges_what_is_forgotten, KEPT, "a pair that was forgotten"),
         (_keeps_no_files_of_an_index, KEPT, "removed index/.* names"),
+        (_exports_on_what_is_gone, EXPORTED, "left .* in exports/"),
+        (_looks_for_exports_once, EXPORTED, "left .* in .*exports/"),
+        (_forgets_no_begun_exports, EXPORTED, "left .* in .*exports/"),
         (_keeps_no_canaries, KEPT, "of the newest canaries"),
         (_indexes_the_oldest_votes, BUSY, "of which there are those of"),
         (_publishes_first_revisions, BUSY, "are in no part"),

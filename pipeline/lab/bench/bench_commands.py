@@ -13,7 +13,9 @@ from pipeline.lab.bench.bench_input import (
     input_arguments,
     new_output,
     pairs_of,
+    picture_size,
     settings_of,
+    stand_in_arguments,
 )
 from pipeline.lab.bench.results_table import print_results
 from pipeline.labeling.label_config import LabelConfig
@@ -242,6 +244,30 @@ def _run_soft_votes(options: argparse.Namespace) -> Results:
     return bench_soft_votes(options.config, settings_of(options), pairs, options.repeats)
 
 
+def _shared_prompts_arguments(parser: Parser) -> None:
+    add = parser.add_argument
+    stand_in_arguments(parser)
+    add(
+        "--pictures",
+        type=picture_size,
+        nargs="+",
+        default=[(448, 448), (1024, 1024)],
+        metavar="WxH",
+        help="pixels of the pictures, a mix each (448x448 1024x1024)",
+    )
+    add("--prompts", type=int, default=256, help="of each mix, six pairs each (%(default)s)")
+    add("--words", type=int, default=150, help="of an answer, about (%(default)s)")
+    add("--repeats", type=int, default=1, help="runs of each way and mix (%(default)s)")
+
+
+def _run_shared_prompts(options: argparse.Namespace) -> Results:
+    from pipeline.lab.bench.shared_prompts_bench import bench_shared_prompts
+
+    folder = options.folder / "shared-prompts"
+    how = (options.pictures, options.prompts, options.words, options.repeats)
+    return bench_shared_prompts(options.config, settings_of(options), folder, *how)
+
+
 def _review_arguments(parser: Parser) -> None:
     add = parser.add_argument
     add("--rows", type=int, default=1_000_000, help="labels of the snapshot (%(default)s)")
@@ -439,6 +465,14 @@ BENCHMARKS = (
         config="cpu.yaml",
         add_arguments=input_arguments,
         run=_run_soft_votes,
+    ),
+    Benchmark(
+        name="shared-prompts",
+        text="what pairs of one prompt save: as they come and together, in one engine by turns",
+        example="--pictures 448x448 --prompts 24 --words 8 --set engine.max_num_seqs=8",
+        config="cpu.yaml",
+        add_arguments=_shared_prompts_arguments,
+        run=_run_shared_prompts,
     ),
     Benchmark(
         name="review",

@@ -19,6 +19,7 @@ from pipeline.pairs.prompts import prompt_key
 _FILES = 64  # at each level
 _FILE_BYTES = 256 * 2**20  # of a file that is read whole
 _HELD_BYTES = 2 * 2**20  # of a file's rows, before they are written to it
+_JOINED = 16  # times those: rows that are scattered at once, as each file costs something
 _KEY = "prompt key"
 _KEY_BYTES = 8
 
@@ -41,6 +42,7 @@ def grouped_by_prompt(
 class _Grouping:
     def __init__(self, file_bytes: int, held_bytes: int) -> None:
         self._file_bytes, self._held_bytes = file_bytes, held_bytes
+        self._joined_bytes = _JOINED * held_bytes
 
     def grouped(self, tables: Iterable[pa.Table], folder: Path, level: int) -> Iterator[pa.Table]:
         """Rows by the key's byte of this level, and within a file by the whole key."""
@@ -59,7 +61,7 @@ class _Grouping:
         self, tables: Iterable[pa.Table], folder: Path, level: int
     ) -> list[tuple[Path, int]]:
         files: dict[int, _File] = {}
-        for table in tables:
+        for table in _joined(tables, self._joined_bytes):
             places: dict[int, list[int]] = {}
             for row, key in enumerate(table[_KEY].to_pylist()):
                 places.setdefault(key[level] % _FILES, []).append(row)
@@ -99,6 +101,20 @@ class _File:
                 stream.write_table(pa.concat_tables(self._held).combine_chunks())
         self.bytes += self._held_bytes
         self._held, self._held_bytes = [], 0
+
+
+def _joined(tables: Iterable[pa.Table], most: int) -> Iterator[pa.Table]:
+    """The same rows in tables of about so many bytes."""
+    held: list[pa.Table] = []
+    size = 0
+    for table in tables:
+        held.append(table)
+        size += table.nbytes
+        if size >= most:
+            yield pa.concat_tables(held).combine_chunks()
+            held, size = [], 0
+    if held:
+        yield pa.concat_tables(held).combine_chunks()
 
 
 def _rows_of(path: Path) -> Iterator[pa.Table]:

@@ -38,6 +38,7 @@ AS_THEY_COME, TOGETHER = "as they come", "together"
 _CANDIDATES = 4  # of a prompt, so six pairs
 _QUESTION_WORDS = 30
 _BLOCK = 16  # tokens that vLLM's prefix cache keeps or drops together
+_WARM_UP = 4  # prompts, so 24 pairs
 _SHARE = 0.8  # of the replies, up to which the rate is taken: the last ones leave slots empty
 _PLACEHOLDER = "<|image_pad|>"
 Size = tuple[int, int]
@@ -205,7 +206,7 @@ def _measure(
     with phase(stderr_reporter(), "starting the engine"):
         engine = start_engine(config.judge, config.engine)
     start_s = round(time.monotonic() - began, 1)
-    tasks = tasks_of(config, write_shared_prompts(folder / "warm", pictures[0], 16, words, 0))
+    tasks = tasks_of(config, write_shared_prompts(folder / "warm", pictures[0], _WARM_UP, words, 0))
     in_flight = 0
 
     async def all_runs() -> list[dict[str, Any]]:

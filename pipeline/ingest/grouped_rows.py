@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 
+from pipeline.ingest.joined_tables import joined
 from pipeline.pairs.prompts import prompt_key
 
 _FILES = 64  # at each level
@@ -61,7 +62,7 @@ class _Grouping:
         self, tables: Iterable[pa.Table], folder: Path, level: int
     ) -> list[tuple[Path, int]]:
         files: dict[int, _File] = {}
-        for table in _joined(tables, self._joined_bytes):
+        for table in joined(tables, self._joined_bytes):
             places: dict[int, list[int]] = {}
             for row, key in enumerate(table[_KEY].to_pylist()):
                 places.setdefault(key[level] % _FILES, []).append(row)
@@ -101,20 +102,6 @@ class _File:
                 stream.write_table(pa.concat_tables(self._held).combine_chunks())
         self.bytes += self._held_bytes
         self._held, self._held_bytes = [], 0
-
-
-def _joined(tables: Iterable[pa.Table], most: int) -> Iterator[pa.Table]:
-    """The same rows in tables of about so many bytes."""
-    held: list[pa.Table] = []
-    size = 0
-    for table in tables:
-        held.append(table)
-        size += table.nbytes
-        if size >= most:
-            yield pa.concat_tables(held).combine_chunks()
-            held, size = [], 0
-    if held:
-        yield pa.concat_tables(held).combine_chunks()
 
 
 def _rows_of(path: Path) -> Iterator[pa.Table]:

@@ -81,7 +81,7 @@ class ShardWriter:
     def _fitting(self, pairs: pa.Table) -> int:
         """How many of the first rows still fit into the row group; one always fits an empty one."""
         room = self._config.group_bytes - self._group_bytes
-        most = min(pairs.num_rows, self._config.group_rows - self._group_rows)
+        most = min(int(pairs.num_rows), self._config.group_rows - self._group_rows)
         if pairs[:most].nbytes <= room:
             return most
         fitting = bisect.bisect_right(range(1, most + 1), room, key=lambda n: pairs[:n].nbytes)

@@ -19,6 +19,23 @@ def input_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", metavar="URI", help="pair shards; default: scenes, made here")
     parser.add_argument("--shards", type=int, default=4, help="shards of 256 pairs (%(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each side (%(default)s)")
+    stand_in_arguments(parser)
+    parser.add_argument(
+        "--picture",
+        type=picture_size,
+        default=(448, 448),
+        metavar="WxH",
+        help="pixels of the pictures of --stand-in (448x448)",
+    )
+    parser.add_argument(
+        "--clips",
+        action="store_true",
+        help="with --stand-in: clips of eight seconds, 640 x 360, instead of pictures",
+    )
+
+
+def stand_in_arguments(parser: argparse.ArgumentParser) -> None:
+    """A model with dummy weights, and how long its replies are."""
     parser.add_argument(
         "--stand-in",
         dest="dummy_model",
@@ -34,18 +51,6 @@ def input_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the model of --stand-in (%(default)s)",
     )
     parser.add_argument(
-        "--picture",
-        type=_size,
-        default=(448, 448),
-        metavar="WxH",
-        help="pixels of the pictures of --stand-in (448x448)",
-    )
-    parser.add_argument(
-        "--clips",
-        action="store_true",
-        help="with --stand-in: clips of eight seconds, 640 x 360, instead of pictures",
-    )
-    parser.add_argument(
         "--reply-tokens",
         type=int,
         metavar="N",
@@ -55,7 +60,8 @@ def input_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _size(text: str) -> tuple[int, int]:
+def picture_size(text: str) -> tuple[int, int]:
+    """Width and height in pixels."""
     width, by, height = text.partition("x")
     if not (by and width.isdecimal() and height.isdecimal() and min(int(width), int(height)) >= 28):
         raise argparse.ArgumentTypeError(f"{text!r}: expected WIDTHxHEIGHT, 28 or more each")

@@ -19,7 +19,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.labeling.committed_shards import CommittedShard
-from pipeline.labeling.flow_size import readers, units_in_flight
+from pipeline.labeling.flow_size import readers, units_in_flight, workers_at_start
 from pipeline.labeling.judge_actor import JudgeActor, RunSpec
 from pipeline.labeling.label_config import WorkersConfig
 from pipeline.labeling.planned_version import of_planned_version
@@ -113,6 +113,7 @@ def _flow(tasks: Sequence[ShardTask], spec: RunSpec, take: Take | None) -> ray.d
     pool = ActorPoolStrategy(
         min_size=workers.min,
         max_size=workers.max,
+        initial_size=workers_at_start(tasks, spec.config, nodes, in_flight.handed_over),
         max_concurrent_calls_per_actor=in_flight.judged,
         max_tasks_in_flight_per_actor=in_flight.handed_over,
     )

@@ -27,4 +27,4 @@ def cascade_config(path: Path, model: Path, accepts: float = 0.8, **more: Any) -
         "workers": {"gpus": 0, "cpus": 1},
     }
     judge = {"sampling": {"temperature": 0.9}}
-    return write_config(path, model, {"judge": judge, "cascade": [first], **more})
+    return write_config(path, model, {"judge": judge, "cascade": {"judges": [first]}, **more})

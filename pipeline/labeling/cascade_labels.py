@@ -21,7 +21,7 @@ def cascade_of(config: LabelConfig, output: Store) -> Composition | None:
         ConfigError: a judge's model does not exist, or its rows are not pairs.
         InputError: a stored card or calibration is damaged.
     """
-    if not config.cascade:
+    if not config.cascade.judges:
         return None
     return composition_of([known_judge(tier, output) for tier in config.tiers], output)
 

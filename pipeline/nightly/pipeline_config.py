@@ -46,7 +46,7 @@ class PipelineConfig(LabelConfig):
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
-        if self.cascade and self.aggregation.panel:
+        if self.cascade.judges and self.aggregation.panel:
             raise ValueError(
                 "cascade and aggregation.panel: labels are decided by one of the two; leave one out"
             )

@@ -77,6 +77,34 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
+def test_killed_while_tiers_work_side_by_side(tmp_path: Path, source: Path, model: Path) -> None:
+    config = cascade_config(tmp_path / "config.yaml", model, input={"unit_rows": UNIT})
+    together = ("--set", "cascade.side_by_side=true")
+
+    def request(name: str, die_at: int | None) -> dict[str, Any]:
+        arguments = label_arguments(config, source, tmp_path / name, *together)
+        return {"arguments": arguments, "die_at": die_at}
+
+    with dying("tests.chaos.cascade_and_die", {}) as ask:
+        whole = ask(request("whole", None))
+        assert (whole["signal"], whole["exit"], whole["steps"][-1]) == (None, 0, "exit 0")
+        assert_whole(tmp_path / "whole")
+        commits = [n for n, step in enumerate(whole["steps"]) if step.startswith("commit")]
+        assert len(commits) == 2 * ROWS // UNIT
+        begun = [step for step in whole["steps"] if step.startswith("begin")]
+        plans = ["begin plan by judge 1", "begin plan"]
+        assert (begun[:2], set(begun[2:4])) == (plans, {"begin label by judge 1", "begin label"})
+        for number in (commits[0], commits[3], commits[6], commits[-1]):
+            name = f"killed-{number}"
+            assert ask(request(name, number))["signal"] == signal.SIGKILL
+            before = recount(tmp_path / name)
+            again = ask(request(name, None))
+            assert (again["exit"], again["steps"][-1]) == (0, "exit 0")
+            assert_whole(tmp_path / name)
+            after = recount(tmp_path / name)
+            assert all(row in after[judge] for judge, rows in before.items() for row in rows)
+
+
 def test_killed_inside_and_between_tiers(tmp_path: Path, source: Path, model: Path) -> None:
     config = cascade_config(tmp_path / "config.yaml", model, input={"unit_rows": UNIT})
 

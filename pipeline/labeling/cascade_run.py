@@ -63,12 +63,14 @@ def label_tiers(
     lease: Lease | None = None,
     sample: Sample | None = None,
     budget: RunBudget = NO_LIMITS,
+    explained_from: float = 0.0,
 ) -> list[RunResult]:
     """Labels every pair under ``input_uri`` by all judges of a configuration.
 
     Args:
         config: the job's configuration; without a cascade it has one judge.
         budget: what all of them together may spend.
+        explained_from: with ``cascade.explain``, the least confidence of labels that are explained.
 
     The other arguments, and what is raised, are those of :func:`pipeline.labeling.label_run.label`.
 
@@ -89,6 +91,7 @@ def label_tiers(
     output = Store(output_uri)
     tiers = [identified(tier, output, reporter) for tier in config.tiers]
     check_cascade(tiers, output)
+    explains = explained_from if config.cascade.explain else None
     done: list[RunResult] = []
     with ExitStack() as held:
         if lease is None and not dry_run:
@@ -96,10 +99,9 @@ def label_tiers(
             lease = held.enter_context(own)
         how |= {"lease": lease}
         if config.cascade.side_by_side and not (dry_run or sample or budget.limited):
-            return _side_by_side(tiers, output, where, how, step)
+            return _side_by_side(tiers, output, where, how, step, explains)
         for number, (judged_by, known) in enumerate(tiers, 1):
-            before = earlier_tiers(tiers[: number - 1], output)
-            behind = OpenRows.of(output, before, whole=not dry_run)
+            behind = _behind(tiers, number, output, explains, whole=not dry_run)
             shards = done[0].shards if done else None
             tier = Tier(number, len(tiers), known, behind if done else None, shards)
             spent = done[-1].budget if done else budget
@@ -114,6 +116,7 @@ def _side_by_side(
     where: tuple[str, str, Reporter],
     how: dict[str, Any],
     step: Step,
+    explains: float | None,
 ) -> list[RunResult]:
     """Plans all tiers, each by what the one before has to do, and judges them together."""
     stop, run_id, (input_uri, _, reporter) = how.pop("stop"), how["run_id"], where
@@ -126,7 +129,7 @@ def _side_by_side(
         for number, (judged_by, known) in enumerate(tiers, 1):
             tier = Tier(number, len(tiers), known)
             if runs:
-                behind = OpenRows.of(output, earlier_tiers(tiers[: number - 1], output))
+                behind = _behind(tiers, number, output, explains)
                 shards, before = runs[0].plan.versions, runs[-1].plan.tasks
                 tier = replace(tier, open_rows=behind, shards=shards, before=before)
             about = how | {"step": _of_tier(step, tier), "tier": tier, "epoch": epoch}
@@ -136,6 +139,20 @@ def _side_by_side(
             session.enter_context(ray_session(_all_workers(tiers), reporter))
         steps = [_of_tier(step, run.tier) for run in runs if run.tier]
         return judge_side_by_side(runs, reporter, steps, stop)
+
+
+def _behind(
+    tiers: Sequence[tuple[LabelConfig, KnownJudge]],
+    number: int,
+    output: Store,
+    explains: float | None,
+    *,
+    whole: bool = True,
+) -> OpenRows:
+    """The rule of the ``number``-th tier; the last one explains."""
+    own = explains if number == len(tiers) else None
+    before = earlier_tiers(tiers[: number - 1], output)
+    return OpenRows.of(output, before, whole=whole, explains=own)
 
 
 def _all_workers(tiers: Sequence[tuple[LabelConfig, KnownJudge]]) -> WorkersConfig:

@@ -125,6 +125,12 @@ class CascadeConfig(Frozen):
     ``workers.gpus: 0.5`` and their shares of its memory (``engine.args.gpu_memory_utilization``).
     """
 
+    explain: bool = False
+    """Whether the last judge is asked about pairs, too, that a judge which writes nothing (a reward
+    model) has labelled with the confidence that exports ask for (``export.selection``). Its
+    rationale stands beside the label where its verdict is the same; the label does not change.
+    """
+
     @model_validator(mode="before")
     @classmethod
     def _judges_alone(cls, given: Any) -> Any:

@@ -61,6 +61,12 @@ class PipelineConfig(LabelConfig):
             )
         return self
 
+    @property
+    def exported_from(self) -> float:
+        """The least confidence of a label that is exported."""
+        selection = self.export.selection
+        return max(selection.min_confidence, min(selection.tiers.values(), default=0.0))
+
     def run_budget(self) -> RunBudget:
         """What one labeling run may spend.
 

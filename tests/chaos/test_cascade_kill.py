@@ -15,6 +15,7 @@ import pytest
 from tests.cascades import cascade_config
 from tests.chaos.dying import dying
 from tests.labeling import Row, label_arguments, run_records
+from tests.processes import processes_with, started, wait_until
 from tests.shards import pair, write_shard
 
 ROWS, UNIT = 40, 8
@@ -135,3 +136,36 @@ def test_killed_inside_and_between_tiers(tmp_path: Path, source: Path, model: Pa
             after = recount(tmp_path / name)
             assert all(row in after[judge] for judge, rows in before.items() for row in rows)
             shutil.rmtree(tmp_path / name)
+
+
+@pytest.mark.long
+def test_the_driver_is_killed_while_both_pools_judge(
+    tmp_path: Path, source: Path, model: Path
+) -> None:
+    """With Ray and all its processes: killed once the second judge has committed a unit."""
+    output = tmp_path / "out"
+    changes: dict[str, Any] = {
+        "input": {"unit_rows": UNIT},
+        "engine": {"script": {"latency_s": 0.5}},
+        "workers": {"gpus": 0, "cpus": 1, "local_cpus": 4},
+    }
+    config = cascade_config(tmp_path / "config.yaml", model, latency_s=1.0, **changes)
+    arguments = label_arguments(config, source, output, "--set", "cascade.side_by_side=true")
+    with started("jobs.nightly", arguments) as job:
+
+        def both() -> bool:
+            assert job.process.poll() is None, job.process.communicate()
+            return len(recount(output)) == 2
+
+        wait_until(both)
+        (folder,) = job.ray_folders()
+        assert job.kill() == -signal.SIGKILL
+    assert processes_with(folder) == []
+    before = recount(output)
+    assert sum(map(len, before.values())) < 2 * ROWS
+    with started("jobs.nightly", arguments) as job:
+        _, error = job.process.communicate(timeout=300)
+        assert job.process.returncode == 0, error
+    assert_whole(output)
+    after = recount(output)
+    assert all(row in after[judge] for judge, rows in before.items() for row in rows)

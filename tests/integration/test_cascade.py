@@ -161,6 +161,25 @@ def test_side_by_side_is_as_one_after_the_other(tmp_path: Path, model: Path) -> 
 
 
 @pytest.mark.usefixtures("shared_ray")
+def test_a_row_kills_the_worker_of_the_last_judge_beside_the_first(
+    tmp_path: Path, model: Path
+) -> None:
+    rows, source, output = _rows(16), tmp_path / "in", tmp_path / "out"
+    rows[9]["prompt"] += " DEADLY"
+    write_shard(source / "a.parquet", rows)
+    deadly = {"engine": {"script": {"faults": {"DEADLY": "kill"}}}, "workers": {"max_deaths": 1}}
+    more: dict[str, Any] = {"input": {"unit_rows": 4}, "quarantine": {"max_fraction": 1}}
+    config = cascade_config(tmp_path / "config.yaml", model, **more, **deadly)
+    done = run_label(config, source, output, "--set", "cascade.side_by_side=true")
+    assert (done.exit_code, done.error) == (0, "")
+    labels = labels_of(output)
+    assert len({(row["judge_id"], row["row"]) for row in labels}) == len(labels) == 2 * 16
+    killed = [row["row"] for row in labels if row["reason"] == "engine_killed"]
+    assert killed == [9]
+    assert sorted(row["row"] for row in labels if row["n_votes"] == 2) == sorted([*range(16), 1, 4])
+
+
+@pytest.mark.usefixtures("shared_ray")
 def test_a_budget_is_of_all_judges_together(tmp_path: Path, model: Path) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
     write_shard(source / "a.parquet", _rows())

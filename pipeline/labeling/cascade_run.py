@@ -32,7 +32,7 @@ from pipeline.labeling.published_shards import ReadPublished, nothing_published
 from pipeline.labeling.ray_session import ray_session
 from pipeline.labeling.run_budget import NO_LIMITS, RunBudget
 from pipeline.labeling.sample_plan import Sample
-from pipeline.labeling.side_by_side import judge_side_by_side
+from pipeline.labeling.side_by_side import check_cores, judge_side_by_side
 from pipeline.runtime.errors import ConfigError
 from pipeline.runtime.logs import logging_of
 from pipeline.runtime.reporter import Reporter
@@ -137,6 +137,7 @@ def _side_by_side(
             runs.append(plan_run(*to, **about))
         if any(run.plan.units for run in runs):
             session.enter_context(ray_session(_all_workers(tiers), reporter))
+            check_cores(runs)
         steps = [_of_tier(step, run.tier) for run in runs if run.tier]
         return judge_side_by_side(runs, reporter, steps, stop)
 

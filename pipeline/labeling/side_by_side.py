@@ -5,13 +5,15 @@ The first judge that ends by an error ends the others, too: they commit what the
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.labeling.label_run import Run, RunResult, judge_planned
-from pipeline.runtime.errors import RayLostError, StoppedError
+from pipeline.labeling.ray_nodes import nodes_of_cluster
+from pipeline.runtime.errors import ConfigError, RayLostError, StoppedError
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import Step
 from pipeline.runtime.stop import Stop
@@ -44,6 +46,26 @@ class _Judging:
             if self.run.opened is not None:
                 self.run.opened.close()
             ended.put(self)
+
+
+def check_cores(runs: Sequence[Run]) -> None:
+    """Checks that pools leave a core to read with, on a private Ray, which gets no more of them.
+
+    Raises:
+        ConfigError: they would wait for pairs for ever.
+    """
+    if os.environ.get("RAY_ADDRESS"):
+        return
+    pools = [run.config.workers for run in runs if run.plan.units]
+    reserved = sum(pool.min * pool.cpus for pool in pools)
+    there = sum(node["Resources"].get("CPU", 0.0) for node in nodes_of_cluster())
+    least = max((pool.read_cpus for pool in pools), default=0.0)
+    if reserved + least > there:
+        raise ConfigError(
+            f"cascade.side_by_side: the pools of all judges reserve {reserved:g} CPUs "
+            f"(workers.min times workers.cpus of each), and a reader {least:g}; there are "
+            f"{there:g}: lower workers.cpus, or let the judges work one after the other"
+        )
 
 
 def judge_side_by_side(

@@ -21,7 +21,7 @@ def run(request: dict[str, Any], steps: Steps) -> None:
     """A nightly run in this process."""
     replaced: dict[Any, dict[str, Any]] = {
         label_run: {"judge_shards": judge_here, "ray_session": no_session},
-        cascade_run: {"ray_session": no_session},
+        cascade_run: {"ray_session": no_session, "check_cores": no_session},
     }
     for owner, others in replaced.items():
         for name, other in others.items():

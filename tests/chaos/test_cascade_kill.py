@@ -12,9 +12,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from jobs import publish
 from tests.cascades import cascade_config
 from tests.chaos.dying import dying
-from tests.labeling import Row, label_arguments, run_records
+from tests.labeling import Row, label_arguments, run_job, run_records
 from tests.processes import processes_with, started, wait_until
 from tests.shards import pair, write_shard
 
@@ -72,6 +73,19 @@ def assert_whole(output: Path) -> None:
     assert by == {n: last if n in HARD | BROKEN else first for n in range(ROWS)}
 
 
+def assert_published_alone(source: Path, output: Path) -> None:
+    """One judge of a cascade has labels of its own if it was asked about everything."""
+    codes = {}
+    for judge, rows in recount(output).items():
+        where = ["--input", str(source), "--output", str(output), "--judge", judge]
+        done = run_job(publish.main, where)
+        unasked = sum(row["status"] == "not_asked" for row in rows)
+        codes[unasked > 0] = done.exit_code
+        said = f"judge {judge[:16]} is one of a cascade, and was not asked about"
+        assert (said in done.error) == (unasked > 0)
+    assert codes == {False: 0, True: 2}
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     write_shard(tmp_path / "in/a.parquet", _rows())
@@ -95,6 +109,7 @@ def test_killed_while_tiers_work_side_by_side(tmp_path: Path, source: Path, mode
         begun = [step for step in whole["steps"] if step.startswith("begin")]
         plans = ["begin plan by judge 1", "begin plan"]
         assert (begun[:2], set(begun[2:4])) == (plans, {"begin label by judge 1", "begin label"})
+        assert_published_alone(source, tmp_path / "whole")
         for number in (commits[0], commits[3], commits[6], commits[-1]):
             name = f"killed-{number}"
             assert ask(request(name, number))["signal"] == signal.SIGKILL

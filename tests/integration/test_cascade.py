@@ -167,9 +167,13 @@ def test_a_row_kills_the_worker_of_the_last_judge_beside_the_first(
     rows, source, output = _rows(16), tmp_path / "in", tmp_path / "out"
     rows[9]["prompt"] += " DEADLY"
     write_shard(source / "a.parquet", rows)
-    deadly = {"engine": {"script": {"faults": {"DEADLY": "kill"}}}, "workers": {"max_deaths": 1}}
-    more: dict[str, Any] = {"input": {"unit_rows": 4}, "quarantine": {"max_fraction": 1}}
-    config = cascade_config(tmp_path / "config.yaml", model, **more, **deadly)
+    more: dict[str, Any] = {
+        "engine": {"script": {"faults": {"DEADLY": "kill"}}},
+        "workers": {"max_deaths": 1},
+        "input": {"unit_rows": 4},
+        "quarantine": {"max_fraction": 1},
+    }
+    config = cascade_config(tmp_path / "config.yaml", model, **more)
     done = run_label(config, source, output, "--set", "cascade.side_by_side=true")
     assert (done.exit_code, done.error) == (0, "")
     labels = labels_of(output)

@@ -50,7 +50,6 @@ def test_what_a_reward_model_leaves_open_is_asked_of_a_server(tmp_path: Path, mo
         "judge": {"bundle": "skywork-vl-reward", "model": {"name": str(model)}},
         "engine": {"kind": "scripted", "decode_threads": 2},
         "policy": {"min_confidence": 0.7},
-        "workers": {"gpus": 0, "cpus": 1},
     }
     small = {"input": {"unit_rows": UNIT}}
     alone = write_config(tmp_path / "reward.yaml", model, {**reward, **small})

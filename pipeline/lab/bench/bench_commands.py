@@ -258,7 +258,8 @@ def _cascade_pools_arguments(parser: Parser) -> None:
     modes = ("in-turn", "one-gpu", "own-gpus")
     text = (
         "in-turn: one GPU, one judge after the other; one-gpu: both at once on it, half of its "
-        "memory each; own-gpus: both at once, on GPUs of their own (all three)"
+        "memory each; own-gpus: both at once, on GPUs of their own (all three); without --stand-in "
+        "engines that only wait, on pretended GPUs"
     )
     add("--modes", nargs="+", default=modes, choices=modes, help=text)
     text = "of the pool of each judge, for own-gpus (1 1)"
@@ -505,12 +506,9 @@ BENCHMARKS = (
     ),
     Benchmark(
         name="cascade-pools",
-        text="what a cascade of two judges keeps of their own rates: in turn, or side by side in\n"
-        "pools of their own. On one GPU:\n"
-        "  pairmill bench cascade-pools --stand-in --config jobs/configs/cascade.yaml \\\n"
-        "    --shards 8 --modes in-turn one-gpu --set judge.media.video.max_videos=0\n"
-        "on two or more: --modes own-gpus --workers 1 1. Engines that only wait, on a CPU:",
-        example="--shards 4 --modes own-gpus --workers 4 4 --escalate 40",
+        text="what a cascade of two judges keeps of their own rates: in turn, or side by side",
+        example="--stand-in --config jobs/configs/cascade.yaml --shards 8 --modes in-turn one-gpu "
+        "--set judge.media.video.max_videos=0",
         config="bench-cascade.yaml",
         add_arguments=_cascade_pools_arguments,
         run=_run_cascade_pools,

@@ -26,6 +26,7 @@ from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 from pipeline.store.object_store import Entry, Store
 from schemas.pairs import PAIRS_V2
 
+_PROCESS = "pipeline.pairs.reading_process"
 _NARROW_ROWS = 1_024  # without media
 _DIED = (ProcessDiedError, MemoryError)  # the latter of a process that may have no more memory
 Result = TypeVar("Result")
@@ -85,7 +86,7 @@ def open_groups(store: Store, key: str, size: int, mapping: PairMapping) -> Grou
     Raises:
         StorageError: the store fails, or this is not the file that was planned.
     """
-    processes = store.host.disposables(__name__)
+    processes = store.host.disposables(_PROCESS)
     if processes is None:
         return GroupReader(store, key, size, mapping)
     return IsolatedGroups(processes, store, key, size, mapping)
@@ -136,7 +137,7 @@ def file_tables(store: Store, entry: Entry) -> Iterator[pa.Table]:
         pa.ArrowException: it is corrupt; rows before are yielded first.
         StorageError: the store fails.
     """
-    processes = store.host.disposables(__name__)
+    processes = store.host.disposables(_PROCESS)
     if processes is None:
         yield from _file_tables(store, entry)
         return
@@ -189,7 +190,7 @@ class IsolatedGroups:
 
 
 def _surviving(store: Store, function: Callable[..., Result], *arguments: object) -> Result:
-    processes = store.host.disposables(__name__)
+    processes = store.host.disposables(_PROCESS)
     if processes is None:
         return function(*arguments)
     return _tried(processes, function, *arguments)

@@ -52,7 +52,8 @@ from pipeline.runtime.errors import ConfigError, InputError, PairmillError
 from pipeline.runtime.printable import printable
 from pipeline.runtime.reporter import Reporter
 from pipeline.snapshots.publish_config import PublishConfig
-from pipeline.snapshots.publish_snapshot import drop_previous, publish
+from pipeline.snapshots.publish_snapshot import publish
+from pipeline.snapshots.swap_latest import claim_latest, drop_previous
 from pipeline.store.lease import Lease
 from pipeline.store.object_store import Entry, Store
 from schemas.manifest import Manifest
@@ -140,13 +141,14 @@ class Forgetting:
             PairmillError: a new state cannot be made, or these credentials may not delete.
         """
         output, held = self._output, self.held
+        claim_latest(output, lease)  # so that nobody makes live what goes
         held.known = remember(output, held.ids, held.hashes, lease.run_id)
         self._redact(lease)
         self._publish(how, reporter, lease)
         self._export(how, reporter)
         removed = list(_with_pairs(Stored(output, lease.run_id), held))
-        lease.check()
-        drop_previous(output, [each.thing.name for each in removed if each.kind == "snapshot"])
+        snapshots = [each.thing.name for each in removed if each.kind == "snapshot"]
+        drop_previous(output, snapshots, lease)
         remove_things(output, removed, lease.check)
         drop_from_sets(output, held)
         # Last: by them a run that was ended finds the pairs again. Only those that have revisions

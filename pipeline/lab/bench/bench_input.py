@@ -40,9 +40,15 @@ def stand_in_arguments(parser: argparse.ArgumentParser) -> None:
         "--stand-in",
         dest="dummy_model",
         action="store_true",
-        help="the dummy-weight model: Flex-VL-7B's exact shape with untrained weights, and pairs "
-        "of usual lengths with a picture each; for a GPU, nothing is downloaded; replies are "
+        help="a dummy-weight model: a judge's exact shape with untrained weights (--shape), and "
+        "pairs of usual lengths with a picture each; nothing is downloaded; replies are "
         "forced to --reply-tokens",
+    )
+    parser.add_argument(
+        "--shape",
+        choices=("flex-vl-7b", "qwen2.5-vl-72b"),
+        default="flex-vl-7b",
+        help="of the model of --stand-in (%(default)s)",
     )
     parser.add_argument(
         "--reply-tokens",
@@ -73,8 +79,8 @@ def settings_of(options: argparse.Namespace) -> list[str]:
     if getattr(options, "dummy_model", False):
         from pipeline.lab.bench.dummy_model import write_model
 
-        model = options.folder / "dummy-model"
-        write_model(model)
+        model = options.folder / f"dummy-{options.shape}"
+        write_model(model, options.shape)
         forced = [f"judge.model.name={model}", "judge.model.args.load_format=dummy"]
         tokens = tokens or _DUMMY_REPLY_TOKENS
     if tokens:

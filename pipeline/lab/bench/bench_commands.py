@@ -244,6 +244,18 @@ def _run_soft_votes(options: argparse.Namespace) -> Results:
     return bench_soft_votes(options.config, settings_of(options), pairs, options.repeats)
 
 
+def _ingest_arguments(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--picture-mb", type=int, default=1_000, help="of pictures in Parquet (%(default)s)")
+    add("--rows", type=int, default=100_000, help="of texts (%(default)s)")
+
+
+def _run_ingest(options: argparse.Namespace) -> Results:
+    from pipeline.lab.bench.ingest_bench import bench_ingest
+
+    return bench_ingest(options.folder / "ingest", options.picture_mb, options.rows)
+
+
 def _shared_prompts_arguments(parser: Parser) -> None:
     add = parser.add_argument
     stand_in_arguments(parser)
@@ -441,6 +453,14 @@ BENCHMARKS = (
         config=None,
         add_arguments=_incremental_arguments,
         run=_run_incremental,
+    ),
+    Benchmark(
+        name="ingest",
+        text="what ingest costs the CPU: pictures and texts, as they come and by prompt",
+        example="--picture-mb 50 --rows 5000",
+        config=None,
+        add_arguments=_ingest_arguments,
+        run=_run_ingest,
     ),
     Benchmark(
         name="commit",

@@ -13,8 +13,8 @@ from typing import Any
 from jobs import nightly
 from pipeline.labeling import cascade_run, label_run, unit_runner
 from pipeline.nightly.night_record import NightRecord
-from tests.chaos.jobs_in_process import judge_here, no_session
 from tests.chaos.publish_and_die import Steps, serve
+from tests.without_ray import judge_here, no_session
 
 
 def run(request: dict[str, Any], steps: Steps) -> None:

@@ -49,7 +49,7 @@ def _by(output: Path) -> dict[int, str]:
     return {row["row"]: row["decided_by"] for row in live_rows(Store(str(output)))}
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_night_after_night(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
     write_shard(source / "a.parquet", _rows())

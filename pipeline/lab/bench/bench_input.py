@@ -14,11 +14,13 @@ _SHARD_ROWS = 256
 # Whatever makes pairs or models is imported when it is needed: it takes many seconds.
 
 
-def input_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which pairs all sides are asked about, and how often."""
+def input_arguments(parser: argparse.ArgumentParser, *, repeated: bool = True) -> None:
+    """Which pairs all sides are asked about, and how often, where that is ``repeated``."""
     parser.add_argument("--input", metavar="URI", help="pair shards; default: scenes, made here")
     parser.add_argument("--shards", type=int, default=4, help="shards of 256 pairs (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each side (%(default)s)")
+    if repeated:
+        text = "runs of each side (%(default)s)"
+        parser.add_argument("--repeats", type=int, default=3, help=text)
     stand_in_arguments(parser)
     parser.add_argument(
         "--picture",

@@ -201,6 +201,9 @@ class Forgetting:
             return
         policy = _without_bound(how.policy, live)
         composition = how.composition(policy)
+        if composition is not None and live.policy is not None and live.policy.bound is not None:
+            rule = live.policy.rule
+            composition = composition.at_least(rule["min_confidence"], rule.get("ahead", 0.0))
         if live.judges and composition is None:
             raise ConfigError(
                 f"snapshot {live.snapshot_id} has labels of {len(live.judges)} judges together: "

@@ -153,7 +153,7 @@ def publish(
         if policy is not None and policy.max_error is not None:
             labels = whose.stored(output, inventory.shards)
             bound = bound_of(output, labels, policy, gold or GoldConfig())
-            whose = whose.at_least(bound.min_confidence or 0.0)
+            whose = whose.within(bound)
         maker = SnapshotMaker(output, inventory, whose, before, *by, bound)
         manifest, made = maker.make()
         detail |= {"snapshot_id": manifest.snapshot_id, **made}

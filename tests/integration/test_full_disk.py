@@ -239,7 +239,7 @@ def test_nights(disk: SmallDisk, tmp_path: Path, model: Path) -> None:
             return Ended(answer["exit"], "".join(f"{line}\n" for line in said))
 
         def closed() -> None:
-            """No record says that a run goes on; where the report alone failed, the rest is done."""
+            """No record says that a run goes on; where only the report failed, all else is done."""
             ends = {(found["state"], found["exit_code"]) for found in nights(output)}
             assert ends <= {("failed", 2), ("published", 2), ("unchanged", 2)}
 

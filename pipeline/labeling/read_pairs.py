@@ -129,6 +129,11 @@ class Pairs:
         row: dict[str, Any] = self._rows[index].as_py()
         return row
 
+    def questions(self) -> Iterator[list[dict[str, Any] | None] | None]:
+        """The messages of each row, one at a time."""
+        for messages in self._rows.field("messages"):
+            yield messages.as_py()
+
     def part(self, start: int, stop: int) -> Pairs:
         """Rows ``[start, stop)``, sharing memory."""
         return Pairs(self._rows[start:stop])

@@ -19,17 +19,10 @@ def input_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", metavar="URI", help="pair shards; default: scenes, made here")
     parser.add_argument("--shards", type=int, default=4, help="shards of 256 pairs (%(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each side (%(default)s)")
-    parser.add_argument(
-        "--stand-in",
-        dest="dummy_model",
-        action="store_true",
-        help="the dummy-weight model: Flex-VL-7B's exact shape with untrained weights, and pairs "
-        "of usual lengths with a picture each; for a GPU, nothing is downloaded; replies are "
-        "forced to --reply-tokens",
-    )
+    stand_in_arguments(parser)
     parser.add_argument(
         "--picture",
-        type=_size,
+        type=picture_size,
         default=(448, 448),
         metavar="WxH",
         help="pixels of the pictures of --stand-in (448x448)",
@@ -38,6 +31,18 @@ def input_arguments(parser: argparse.ArgumentParser) -> None:
         "--clips",
         action="store_true",
         help="with --stand-in: clips of eight seconds, 640 x 360, instead of pictures",
+    )
+
+
+def stand_in_arguments(parser: argparse.ArgumentParser) -> None:
+    """A model with dummy weights, and how long its replies are."""
+    parser.add_argument(
+        "--stand-in",
+        dest="dummy_model",
+        action="store_true",
+        help="the dummy-weight model: Flex-VL-7B's exact shape with untrained weights, and pairs "
+        "of usual lengths with a picture each; for a GPU, nothing is downloaded; replies are "
+        "forced to --reply-tokens",
     )
     parser.add_argument(
         "--reply-tokens",
@@ -49,7 +54,8 @@ def input_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _size(text: str) -> tuple[int, int]:
+def picture_size(text: str) -> tuple[int, int]:
+    """Width and height in pixels."""
     width, by, height = text.partition("x")
     if not (by and width.isdecimal() and height.isdecimal() and min(int(width), int(height)) >= 28):
         raise argparse.ArgumentTypeError(f"{text!r}: expected WIDTHxHEIGHT, 28 or more each")

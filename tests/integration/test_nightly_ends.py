@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -54,31 +53,7 @@ def test_the_second_of_two_nightly_runs_names_the_holder_of_the_lease(
     assert published(output) == rows_of(corpus)
 
 
-def test_a_nightly_run_that_is_interrupted_says_so_and_the_next_goes_on(
-    tmp_path: Path, model: Path, shared_ray: str, corpus: dict[str, list[Row]]
-) -> None:
-    source, output = tmp_path / "in", tmp_path / "out"
-    slow = {"engine": {"script": {"latency_s": 0.5}, "max_num_seqs": 4}, "input": {"unit_rows": 8}}
-    config = write_config(tmp_path / "night.yaml", model, slow)
-    environment = {"RAY_ADDRESS": shared_ray}
-    with started("jobs.nightly", label_arguments(config, source, output), environment) as night:
-        wait_until(lambda: len(list(Store(str(output)).list("parts"))) >= 2)
-        night.process.send_signal(signal.SIGINT)
-        stdout, stderr = night.process.communicate()
-    assert night.process.returncode == 130, stderr
-    said = [line for line in stderr.splitlines() if "logging.cc" not in line]  # Ray's own code
-    assert said == ["interrupted; the same command goes on where this run stopped"]
-    assert json.loads(stdout.splitlines()[-1])["event"] == "stopped"
-    (record,) = nights(output)
-    assert (record["state"], record["exit_code"]) == ("stopped", 130)
-    at_once = ("--set", "engine.script.latency_s=0")
-    outcome = run_nightly(config, source, output, *at_once)
-    assert (outcome.exit_code, outcome.error) == (0, "")
-    assert [found["state"] for found in nights(output)] == ["stopped", "published"]
-    assert published(output) == rows_of(corpus)
-
-
-@pytest.mark.usefixtures("shared_ray", "corpus")
+@pytest.mark.usefixtures("without_ray", "corpus")
 def test_a_nightly_run_that_loses_its_lease_publishes_nothing(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +79,7 @@ def test_a_nightly_run_that_loses_its_lease_publishes_nothing(
     assert store.size(LATEST_KEY) is None
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_shards_added_during_a_nightly_run_are_left_to_the_next(
     tmp_path: Path, model: Path, corpus: dict[str, list[Row]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,7 +132,7 @@ def test_a_failed_nightly_run_is_reported_and_raises_its_own_error(
     assert detail_of(night, "report") == {"error": "the report cannot be written"}
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_a_report_that_fails_hides_nothing(
     tmp_path: Path, model: Path, corpus: dict[str, list[Row]]
 ) -> None:

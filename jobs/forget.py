@@ -48,7 +48,7 @@ def _run(call: Call[PipelineConfig]) -> int:
 
         def composition(policy: PolicyConfig) -> Composition | None:
             # The policy of a cascade is of its last judge; the live bound is of all labels.
-            own = {} if config.cascade else {"policy": policy}
+            own = {} if config.cascade.judges else {"policy": policy}
             return judges_together(config.model_copy(update=own), output)
 
         states = (config.policy, config.publish, config.input)

@@ -75,6 +75,11 @@ class Combining(Protocol):
 
     kind: ClassVar[str]
 
+    @property
+    def explains(self) -> bool:
+        """Whether a label of a judge that writes nothing has the rationale of another one."""
+        ...
+
     def combine(self, answers: Sequence[Answer | None]) -> Combined:
         """The label, whatever its confidence.
 

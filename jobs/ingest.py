@@ -29,6 +29,7 @@ def _options(parser: Parser) -> None:
     add("--source", metavar="SOURCE", help="hub id, file, glob or folder (source.path)")
     add("--output", metavar="URI", help="folder or s3://bucket/prefix for the shards")
     add("--inline-media", action="store_true", help="read media files into shards")
+    add("--group-by", choices=("prompt",), help="rows of one prompt side by side (group_by)")
     add("--dry-run", action="store_true", help="show columns, write nothing")
     add_preview_option(parser)
     add(
@@ -48,6 +49,7 @@ def _run(call: Call[IngestConfig]) -> int:
         *([f"source.path={options.source}"] if options.source else []),
         *([f"output={options.output}"] if options.output else []),
         *(["inline_media=true"] if options.inline_media else []),
+        *([f"group_by={options.group_by}"] if options.group_by else []),
     )
     if options.preview:
         _preview(call, config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from pipeline.aggregation.calibration import (
     features,
     probability,
 )
+from pipeline.aggregation.davidson import fit_davidson
 from pipeline.aggregation.odd_logistic import odd_weights
 from pipeline.aggregation.soft_weight import soft_weight
 from pipeline.aggregation.tie_band import fit_tie_band, labels_right
@@ -121,13 +122,19 @@ def fit_calibration(
             **_figures(held_out, gold, ""),
             **_check(pairs, held_out).figures(),
             **(_of_band(x[:, 0], gold, fold) if scores else {}),
-            **(
-                {}
-                if (weight := soft_weight([p.votes for p in pairs])) is None
-                else {"soft_weight": round(weight, 3)}
-            ),
+            **_of_votes([p.votes for p in pairs]),
         },
     )
+
+
+def _of_votes(votes: Sequence[Sequence[Vote]]) -> dict[str, float]:
+    """What the votes say of themselves, where they are enough: for settings of a policy."""
+    found: dict[str, float] = {}
+    if (weight := soft_weight(votes)) is not None:
+        found["soft_weight"] = round(weight, 3)
+    if (model := fit_davidson(votes)) is not None:
+        found |= {name: round(value, 3) for name, value in asdict(model).items()}
+    return found
 
 
 def _of_band(margins: Floats, gold: Floats, fold: NDArray[np.int64]) -> dict[str, float]:

@@ -57,15 +57,21 @@ class Evidence:
 
     def p_prefers_a(self, rule: Rule) -> float:
         """Posterior probability that the judge mostly prefers ``a`` where it prefers one."""
+        if (model := rule.davidson) is not None:
+            return model.p_prefers_a(self.for_a, self.for_b, self.ties)
         return _above_half(self.for_a, self.for_b, rule.prior)
 
     def p_ties(self, rule: Rule) -> float:
-        """Posterior probability that the judge mostly calls a tie."""
+        """Posterior probability that the judge mostly calls a tie; by Davidson's model, that the
+        next vote does.
+        """
+        if (model := rule.davidson) is not None:
+            return model.p_tie(self.for_a, self.for_b, self.ties)
         return _above_half(self.ties, self.votes - self.ties, rule.prior)
 
     def outcome(self, rule: Rule) -> str | None:
         """``"a"``, ``"b"`` or ``"tie"``; None if the votes do not decide."""
-        if self.p_ties(rule) >= rule.tie_threshold:
+        if self.p_ties(rule) >= (rule.tie_threshold if rule.davidson is None else 0.5):
             return "tie"
         p_a = self.p_prefers_a(rule)
         if max(p_a, 1 - p_a) < rule.threshold:

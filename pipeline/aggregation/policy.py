@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from pipeline.aggregation.davidson import Davidson
 from pipeline.judging.judge_config import VotesConfig
 from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.digest import digest
@@ -39,6 +40,14 @@ class PolicyConfig(Frozen):
     """
     soft_weight: float | None = Field(default=None, ge=1, le=4)
     """How many sampled votes a soft one counts for; by default as its judge had it."""
+    tie_odds: float | None = Field(default=None, gt=0)
+    """Counts votes by Davidson's model in place of the Beta posterior, for judges that call ties:
+    they then say that the two are nearly equal, and a label is a tie where the judge would mostly
+    call one. How likely the judge is to call a tie of equals, against either side; ``pairmill
+    calibrate`` fits it where 500 pairs have votes. Changes no vote: the stop rule is the judge's.
+    """
+    gap_spread: float | None = Field(default=None, gt=0)
+    """Of ``tie_odds``: how far pairs are apart, a standard deviation in log-odds; 2 by default."""
     max_error: float | None = Field(default=None, gt=0, lt=0.5)
     """What share of a snapshot's preferences may disagree with people at most. ``publish`` finds
     the least confidence that keeps to it by the answers in ``gold.set``; below it a pair is
@@ -58,10 +67,17 @@ class PolicyConfig(Frozen):
     row's own rubric.
     """
 
+    @model_validator(mode="after")
+    def _whole_model(self) -> Self:
+        if self.gap_spread is not None and self.tie_odds is None:
+            raise ValueError("gap_spread is of tie_odds; set both, or leave it")
+        return self
+
 
 # Of what a rule makes of votes, and part of every policy's identity: raise it with any change to
 # that. In 1 a vote for a tie counted half for each side, and min_confidence reached no tie.
 RULE_VERSION = 2
+_GAP_SPREAD = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +94,7 @@ class Rule:
         min_confidence: a label or a tie below this confidence becomes undecided.
         tie_band: gap of a reward model's scores up to which they are a tie; None: the fitted one.
         soft_weight: how many sampled votes a soft one counts for; None: as it is stored.
+        tie_odds, gap_spread: of Davidson's model, if votes are counted by it.
         weights: of criteria, by name; empty where votes have none, or a score of their own.
         row_weights: of criteria of rows with rubrics of their own, where the policy gives some.
     """
@@ -90,8 +107,17 @@ class Rule:
     min_confidence: float = 0.0
     tie_band: float | None = None
     soft_weight: float | None = None
+    tie_odds: float | None = None
+    gap_spread: float | None = None
     weights: tuple[tuple[str, float], ...] = ()
     row_weights: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def davidson(self) -> Davidson | None:
+        """The model by which votes are counted; None: the Beta posterior."""
+        if self.tie_odds is None:
+            return None
+        return Davidson(self.tie_odds, self.gap_spread or _GAP_SPREAD)
 
 
 def stop_rule(votes: VotesConfig) -> Rule:

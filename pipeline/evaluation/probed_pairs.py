@@ -148,7 +148,8 @@ def _rows(source: GoldSource) -> Iterator[tuple[tuple[str, int], dict[str, Any]]
     """The rows of pairs that may have gold and can be judged."""
     store, prefix = open_input(source.uri)
     for entry in readable_shards(store, prefix):
-        groups = open_groups(store, entry.key, entry.size, source.config.mapping())
+        where = (entry.key, entry.size, source.config.mapping(), source.config.read_seconds)
+        groups = open_groups(store, *where)
         number = 0
         for group in range(groups.count):
             for table in groups.read(group):

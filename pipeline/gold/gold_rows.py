@@ -60,7 +60,8 @@ def gold_rows(
     """
     source, prefix = open_input(input_uri)
     for entry in readable_shards(source, prefix, note):
-        groups = open_groups(source, entry.key, entry.size, config.mapping())
+        where = (entry.key, entry.size, config.mapping(), config.read_seconds)
+        groups = open_groups(source, *where)
         number = 0
         for group in range(groups.count):
             for table in groups.read(group):

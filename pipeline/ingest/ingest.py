@@ -1,8 +1,9 @@
 """Converts a public preference set, or files in any columns, to shards of pairs.
 
-Rows are streamed, media never decoded. Every row of the source becomes one row of the shards, in
-order, or the pairs of a ranked one if asked for; a row that cannot be judged is kept, so that it
-ends in quarantine with its reason, and is counted in the report.
+Rows are streamed, media never decoded. Every row of the source becomes one row of the shards, or
+the pairs of a ranked one if asked for, in the source's order unless those of a prompt are to lie
+side by side; a row that cannot be judged is kept, so that it ends in quarantine with its reason,
+and is counted in the report.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import Literal
 
 import pyarrow as pa
 from pydantic import Field
 
+from pipeline.ingest.grouped_rows import grouped_by_prompt
 from pipeline.ingest.media_paths import MediaPaths
 from pipeline.ingest.ranked_pairs import Expansion, as_pairs
 from pipeline.ingest.source_files import OpenSource, SourceConfig, open_source
@@ -48,6 +51,11 @@ class IngestConfig(MappingConfig):
     ranked_pairs: Expansion | None = None
     """Make pairs of each ranked row: `all`, `adjacent` (neighbours by score) or
     `best-against-rest`; by default it stays one row of several candidates.
+    """
+    group_by: Literal["prompt"] | None = None
+    """Put rows of one question and its media side by side, which a judge then reads once for
+    several of them; by default rows keep the order of the source. Rows pass through temporary files
+    of their size (``TMPDIR``).
     """
     limit: int | None = Field(default=None, ge=1)
     """Read only so many rows."""
@@ -145,10 +153,16 @@ def ingest(
         on_shard(key, size)
 
     writer = ShardWriter(store, name, config.shards, count)
-    for pairs in _pairs(config, source):
-        placed = media.apply(with_defects_kept(pairs))
-        report.note(pairs["pair_id"], media.with_missing(placed, pairs["defect"]))
-        writer.add(placed)
+
+    def placed_rows() -> Iterator[pa.Table]:
+        for pairs in _pairs(config, source):
+            placed = media.apply(with_defects_kept(pairs))
+            report.note(pairs["pair_id"], media.with_missing(placed, pairs["defect"]))
+            yield placed
+
+    rows = placed_rows()
+    for table in rows if config.group_by is None else grouped_by_prompt(rows):
+        writer.add(table)
     writer.close()
     report.shards = writer.written
     if not report.rows:

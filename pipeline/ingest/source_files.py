@@ -253,5 +253,5 @@ def _tables(kind: str, store: Store, entry: Entry, keyed: bool = False) -> Itera
             is_tsv = path.lower().endswith(_packed(".tsv"))
             yield from csv_tables(lambda: decompressed(content(), path), "\t" if is_tsv else ",")
     except _ERRORS as error:
-        failure = next((file.failure for file in opened if file.failure is not None), None)
+        failure = next(filter(None, [file.take_failure() for file in opened]), None)
         raise failure or InputError(f"{store.shown(entry.key)}: {error}") from error

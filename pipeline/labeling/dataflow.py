@@ -162,9 +162,9 @@ class _Reader:
                 return
             task: ShardTask = pickle.loads(data)
             corpus = self._corpora[task.corpus]
-            mapping, most = corpus.config.mapping(), corpus.config.unit_bytes
-            store = Store(corpus.uri)
-            units = read_units(store, task, mapping, most)
+            store, config = Store(corpus.uri), corpus.config
+            limits = (config.unit_bytes, config.read_seconds)
+            units = read_units(store, task, config.mapping(), *limits)
             units = of_planned_version(store, task, units, ContentKeys(store, self._output))
             yield from itertools.takewhile(lambda unit: not self._stop.seen(), units)
 

@@ -18,6 +18,9 @@ _GROWTH = 8  # texts in memory to texts in a shard; pictures and clips do not gr
 # A unit takes as long as the engine needs to start its replies, and then as its longest reply: five
 # times the mean, with lognormal lengths. Meanwhile others have to fill the slots that became free.
 _LONGEST = 5
+# Units that wait behind those, in which a pair finds others of its prompt (``pair_turns``); some of
+# theirs are begun before their turn, so that units end later than they would one after the other.
+_AHEAD = 3
 _LEAST_UNITS = 3
 # Units differ: more of them at one worker could be large ones that wait while others idle.
 _MOST_UNITS = 128
@@ -81,7 +84,7 @@ def units_in_flight(
     if not judged:
         size = min(config.input.unit_bytes, _bytes_of_unit(tasks))
         room = int(_store_of_worker(config, nodes) * _JUDGE_SHARE / max(size, 1))
-        wanted = min(1 + math.ceil(_LONGEST * filling), room, _MOST_UNITS)
+        wanted = min(1 + math.ceil((_LONGEST + _AHEAD) * filling), room, _MOST_UNITS)
         judged = min(max(_LEAST_UNITS, wanted), fair)
     return InFlight(judged, max(judged, min(judged + 1, fair)))
 

@@ -25,6 +25,7 @@ from pipeline.judging.row_rubrics import rubric_text
 from pipeline.judging.soft_verdicts import SlotReading, SoftReader, soft_first
 from pipeline.judging.votes import Vote, joined, mapped_back, softened, standing, vote_seed
 from pipeline.labeling.earlier_labels import NONE, EarlierLabels
+from pipeline.labeling.pair_turns import PairTurns, prompt_keys
 from pipeline.labeling.prompting import Prepared, Prompting, media_threads
 from pipeline.labeling.read_pairs import Pairs
 from pipeline.labeling.reopening import votes_of
@@ -66,6 +67,7 @@ class Judge:
         activity: Activity | None = None,
         purse: Purse | None = None,
         seeds_by_id: bool = False,
+        turns: Callable[[int], PairTurns] = PairTurns,
     ) -> None:
         """Binds a judge to a started engine.
 
@@ -78,6 +80,7 @@ class Judge:
             activity: receives what starts and ends; by default, one that records nothing.
             purse: what votes are taken from; by default there are any number.
             seeds_by_id: whether seeds follow from a pair's id, in place of its content.
+            turns: makes the slots of so many pairs.
         """
         self.activity = activity or Activity()
         self._judge, self._how = judge, how
@@ -93,7 +96,7 @@ class Judge:
             self._scores = ScoreVotes(cast(Scorer, engine), how.reply_limit_s, self.activity)
         self._threads = media_threads(threads)
         rows_at_once = round(engine.at_once * _QUEUE_FACTOR / self._format.requests_at_once)
-        self._slots = asyncio.Semaphore(max(1, rows_at_once))
+        self._turns = turns(max(1, rows_at_once))
 
     @property
     def config(self) -> JudgeConfig:
@@ -121,8 +124,9 @@ class Judge:
     ) -> list[dict[str, Any]]:
         """Judges the pairs of a unit; returns their labels v2 rows in the same order.
 
-        Once ``stopping``, no further pair is started: the rows are those of the first pairs only.
-        Rows that the run has no votes left for are left out.
+        Pairs that share a prompt are begun together (``pipeline.labeling.pair_turns``). Once
+        ``stopping``, no further pair is started: the rows are those of the pairs that were, which
+        need not lie side by side. Rows that the run has no votes left for are left out.
 
         Args:
             unit: the unit of the pairs.
@@ -137,8 +141,12 @@ class Judge:
         """
         where = {"shard": unit.shard, "unit": unit.name, **stamp}
 
+        keys = await asyncio.get_running_loop().run_in_executor(self._threads, prompt_keys, pairs)
+
         async def one(offset: int) -> dict[str, Any] | None:
-            async with self._slots:  # before the row is taken out of Arrow: bounds memory
+            async with self._turns.turn(
+                keys[offset]
+            ):  # before the row is taken out of Arrow: bounds memory
                 if await stopping():
                     return None
                 row = {**where, "row": unit.start + offset}

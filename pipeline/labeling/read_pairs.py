@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.pairs.input_config import READ_SECONDS
 from pipeline.pairs.isolated_reading import open_groups
 from pipeline.pairs.pair_fields import READ
 from pipeline.pairs.pair_mapping import PairMapping
@@ -52,7 +53,11 @@ class ShardTask:
 
 
 def read_units(
-    store: Store, task: ShardTask, mapping: PairMapping, max_bytes: int
+    store: Store,
+    task: ShardTask,
+    mapping: PairMapping,
+    max_bytes: int,
+    read_seconds: float = READ_SECONDS,
 ) -> Iterator[pa.Table]:
     """Reads the units of a shard in order, in one pass.
 
@@ -71,7 +76,7 @@ def read_units(
         StorageError: the store fails. A corrupt page is no error but a defect of its rows and of
             the rest of their row group, since Arrow cannot read behind it.
     """
-    groups = open_groups(store, task.key, task.size, mapping)
+    groups = open_groups(store, task.key, task.size, mapping, read_seconds)
     ids = _Ids()
     limit = min(max_bytes + max_bytes // 4, _UNIT_BYTES)
     units, held, size = list(task.units), list[pa.Table](), 0
@@ -123,6 +128,11 @@ class Pairs:
     def __getitem__(self, index: int) -> dict[str, Any]:
         row: dict[str, Any] = self._rows[index].as_py()
         return row
+
+    def questions(self) -> Iterator[list[dict[str, Any] | None] | None]:
+        """The messages of each row, one at a time."""
+        for messages in self._rows.field("messages"):
+            yield messages.as_py()
 
     def part(self, start: int, stop: int) -> Pairs:
         """Rows ``[start, stop)``, sharing memory."""

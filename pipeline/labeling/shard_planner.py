@@ -78,7 +78,7 @@ class ShardPlanner:
         entry, mapping = shard.entry, self.config.mapping()
         try:
             with unless_changed(self.source, entry):
-                outline = outline_of(self.source, entry)
+                outline = outline_of(self.source, entry, self.config.read_seconds)
             columns = ShardColumns(entry.key, outline.schema)
             problems = mapping.check(columns.schema)
         except UNREADABLE_FILE as error:
@@ -97,7 +97,9 @@ class ShardPlanner:
         ]
         units = sorted(Unit(entry.key, shard.key, *rows) for rows in todo)
         stored = stored_as_pairs(mapping, columns.schema)
-        problem = misfit_of(self.source, entry, mapping) if units and not stored else None
+        problem = None
+        if units and not stored:
+            problem = misfit_of(self.source, entry, mapping, self.config.read_seconds)
         if problem:
             return ShardPlan(entry, shard.key, former=shard.former, defect=problem, misfit=True)
         return ShardPlan(

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from pipeline.pairs.mapping_config import MappingConfig
 
+READ_SECONDS = 300.0
+
 
 class InputConfig(MappingConfig):
     """What is read."""
@@ -18,3 +20,8 @@ class InputConfig(MappingConfig):
     """Most pairs of one unit of work."""
     unit_bytes: int = Field(default=64 * 2**20, ge=2**16)
     """About the most bytes in memory of one unit of work."""
+    read_seconds: float = Field(default=READ_SECONDS, gt=0)
+    """How long a shard's footer, and each batch of its rows, may take to decode, without the time
+    that the store takes. What takes longer counts as corrupt: the shard is named unreadable, or the
+    rows are quarantined.
+    """

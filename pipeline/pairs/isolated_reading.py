@@ -1,7 +1,8 @@
 """Opens and reads shards in processes that may die: Arrow ends a process on some damaged files.
 
 A shard that ends its reader is read again; one that does so again is corrupt: a footer is, as any
-other corrupt one, the shard's fault, and a page costs the rest of its row group.
+other corrupt one, the shard's fault, and a page costs the rest of its row group. The same goes for
+what is not read in time, which is not tried again.
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.pairs.batch_rows import rows_at_a_time
+from pipeline.pairs.input_config import READ_SECONDS
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.row_groups import BUFFER, GroupReader, undecodable
 from pipeline.pairs.shard_columns import ShardColumns, narrow_batches
 from pipeline.pairs.shard_sample import sample_problem
 from pipeline.pairs.shards import ShardOutline, list_shards, open_shard, read_outline
-from pipeline.runtime.disposable import Disposables, ProcessDiedError
+from pipeline.runtime.disposable import Disposables, ProcessDiedError, TimeLimitError
 from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 from pipeline.store.object_store import Entry, Store
 from schemas.pairs import PAIRS_V2
 
+_SLOW_READS = 3  # of one shard that take too long: what is left of it is not read
 _NARROW_ROWS = 1_024  # without media
 _DIED = (ProcessDiedError, MemoryError)  # the latter of a process that may have no more memory
 Result = TypeVar("Result")
@@ -48,9 +51,9 @@ class Groups(Protocol):
         """The group's pair ids; null where they cannot be decoded."""
 
 
-def outline_of(store: Store, entry: Entry) -> ShardOutline:
+def outline_of(store: Store, entry: Entry, seconds: float = READ_SECONDS) -> ShardOutline:
     """What a shard's footer says; raises as :func:`pipeline.pairs.shards.read_outline` does."""
-    return _surviving(store, read_outline, store, entry)
+    return _surviving(store, read_outline, store, entry, seconds=seconds)
 
 
 def readable_shards(
@@ -71,16 +74,27 @@ def readable_shards(
             yield entry
 
 
-def misfit_of(store: Store, entry: Entry, mapping: PairMapping) -> str | None:
+def misfit_of(
+    store: Store, entry: Entry, mapping: PairMapping, seconds: float = READ_SECONDS
+) -> str | None:
     """As :func:`pipeline.pairs.shard_sample.sample_problem`; None where rows end their reader."""
     try:
-        return _surviving(store, sample_problem, store, entry, mapping)
+        return _surviving(store, sample_problem, store, entry, mapping, seconds=seconds)
     except pa.ArrowInvalid:
         return None  # what cannot be decoded is quarantined row by row when it is read
 
 
-def open_groups(store: Store, key: str, size: int, mapping: PairMapping) -> Groups:
+def open_groups(
+    store: Store, key: str, size: int, mapping: PairMapping, seconds: float = READ_SECONDS
+) -> Groups:
     """Opens the shard ``key`` of ``size`` bytes.
+
+    Args:
+        store: the input root.
+        key: of the shard.
+        size: its bytes.
+        mapping: what to read.
+        seconds: how long its footer, and then each batch of rows, may take.
 
     Raises:
         StorageError: the store fails, or this is not the file that was planned.
@@ -88,7 +102,7 @@ def open_groups(store: Store, key: str, size: int, mapping: PairMapping) -> Grou
     processes = store.host.disposables(__name__)
     if processes is None:
         return GroupReader(store, key, size, mapping)
-    return IsolatedGroups(processes, store, key, size, mapping)
+    return IsolatedGroups(processes, store, key, size, mapping, seconds)
 
 
 def rows_at(
@@ -141,21 +155,29 @@ def file_tables(store: Store, entry: Entry) -> Iterator[pa.Table]:
         yield from _file_tables(store, entry)
         return
     try:
-        yield from processes.stream(_file_tables, store, entry)
+        yield from processes.stream(_file_tables, store, entry, seconds=READ_SECONDS)
     except _DIED as died:
         raise pa.ArrowInvalid(f"whatever reads it dies ({died})") from died
+    except TimeLimitError as late:
+        raise pa.ArrowInvalid(f"it takes too long to read: {late}") from late
 
 
 class IsolatedGroups:
     """Row groups of one shard, read in processes that may die."""
 
     def __init__(
-        self, processes: Disposables, store: Store, key: str, size: int, mapping: PairMapping
+        self,
+        processes: Disposables,
+        store: Store,
+        key: str,
+        size: int,
+        mapping: PairMapping,
+        seconds: float,
     ) -> None:
-        """Opens a shard; raises as :func:`open_groups` does."""
-        self._processes = processes
+        """Opens a shard; arguments and errors as of :func:`open_groups`."""
+        self._processes, self._seconds, self._slow = processes, seconds, 0
         self._where = pickle.dumps((store, key, size, mapping))
-        self._rows: list[int] = _tried(processes, _rows_of, self._where)
+        self._rows: list[int] = _tried(processes, seconds, _rows_of, self._where)
 
     @property
     def count(self) -> int:
@@ -168,43 +190,65 @@ class IsolatedGroups:
 
     def read(self, group: int) -> Iterator[pa.Table]:
         """The group's pairs; all rows behind one that ends its reader have that as their defect."""
-        done, why = 0, ""
+        done, why = 0, f"not read: {_SLOW_READS} reads of this shard have taken too long"
         for singly in (False, True):
+            if self._slow == _SLOW_READS:
+                break
+            task = (self._where, group, done, singly)
             try:
-                for pairs in self._processes.stream(_read, self._where, group, done, singly):
+                for pairs in self._processes.stream(_read, *task, seconds=self._seconds):
                     yield pairs
                     done += pairs.num_rows
             except _DIED as died:
                 why = f"corrupt data page: whatever reads it dies ({died})"
+            except TimeLimitError as late:
+                why = f"corrupt data page: it takes too long to read: {late} (input.read_seconds)"
+                self._slow += 1
             else:
                 return
         yield undecodable(self.read_ids(group)[done:], why)
 
     def read_ids(self, group: int) -> list[str | None]:
         """The group's pair ids; null where they cannot be decoded."""
+        unknown: list[str | None] = [None] * self._rows[group]
+        if self._slow == _SLOW_READS:
+            return unknown
         try:
-            return _tried(self._processes, _read_ids, self._where, group)
+            return _tried(self._processes, self._seconds, _read_ids, self._where, group)
+        except _TooSlow:
+            self._slow += 1
         except pa.ArrowInvalid:
-            return [None] * self._rows[group]
+            pass
+        return unknown
 
 
-def _surviving(store: Store, function: Callable[..., Result], *arguments: object) -> Result:
+class _TooSlow(pa.ArrowInvalid):  # type: ignore[misc]  # pyarrow has no types
+    """What a shard is that takes too long to open."""
+
+
+def _surviving(
+    store: Store, function: Callable[..., Result], *arguments: object, seconds: float = READ_SECONDS
+) -> Result:
     processes = store.host.disposables(__name__)
     if processes is None:
         return function(*arguments)
-    return _tried(processes, function, *arguments)
+    return _tried(processes, seconds, function, *arguments)
 
 
-def _tried(processes: Disposables, function: Callable[..., Result], *arguments: object) -> Result:
+def _tried(
+    processes: Disposables, seconds: float, function: Callable[..., Result], *arguments: object
+) -> Result:
     """What a function returns; one whose process dies each time is of corrupt bytes.
 
     Raises:
-        pa.ArrowInvalid: it dies.
+        pa.ArrowInvalid: it dies, or is not done in time.
     """
     try:
-        return processes.call(function, *arguments)
+        return processes.call(function, *arguments, seconds=seconds)
     except _DIED as died:
         raise pa.ArrowInvalid(f"whatever opens it dies ({died})") from died
+    except TimeLimitError as late:
+        raise _TooSlow(f"it takes too long to open: {late} (input.read_seconds)") from late
 
 
 # What follows runs in those processes.

@@ -14,12 +14,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from typing import Any
 
 from pipeline.pairs.contents import text_of
 from pipeline.pairs.pair_hash import Piece
 from pipeline.runtime.digest import digest
 
+_END = 4_096  # bytes at each end of a medium that tell it from others, where order is at stake
 _DIGITS = 15  # of a hash, so that it fits a signed number of 64 bits
 Messages = Sequence[Mapping[str, Any] | None]
 
@@ -63,6 +65,32 @@ def cluster_key(cluster: str | None, messages: Messages | None) -> int:
 def cluster_number(cluster: str) -> int:
     """A stored cluster as a number."""
     return int(cluster[:_DIGITS], 16)
+
+
+def prompt_key(messages: Messages | None) -> bytes:
+    """A short key that pairs of one question with the same media share, media not fetched.
+
+    Media are told apart by their path, or by size and ends: what has the same key is put side by
+    side, and nothing else follows from it.
+
+    Args:
+        messages: of pairs v2.
+    """
+    hashed = blake2b(digest_size=8)
+    for message in messages or ():
+        for part in (message and message["content"]) or ():
+            medium = part["image"] or part["video"]
+            for value in (part["text"], *(_told_apart(medium) if medium else ())):
+                data = value.encode(errors="surrogatepass") if isinstance(value, str) else value
+                hashed.update(b"%d:" % len(data or b"") + (data or b""))
+    return hashed.digest()
+
+
+def _told_apart(medium: Mapping[str, Any]) -> tuple[str | bytes, ...]:
+    data = medium["bytes"]
+    if data is None:
+        return (medium["path"] or "",)
+    return (str(len(data)), data[:_END], data[-_END:])
 
 
 def _text(messages: Messages | None) -> str:

@@ -151,8 +151,9 @@ class GroupReader:
             raise ShardChangedError(self._source.name) from error
 
     def _corruption(self, error: Exception) -> str:
-        if self._source.failure is not None:
-            raise self._source.failure from error
+        failure = self._source.take_failure()
+        if failure is not None:
+            raise failure from error
         if isinstance(error, MemoryError):
             return f"its data page takes more memory than a reader may have: {first_line(error)}"
         return f"corrupt data page: {first_line(error)}"

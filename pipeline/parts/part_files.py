@@ -69,8 +69,9 @@ def read_part_columns(store: Store, key: str, size: int, columns: Sequence[str])
     try:
         return _read(pa.PythonFile(source, mode="r"), store.path(key), columns)
     except InputError:
-        if source.failure is not None:
-            raise source.failure from None
+        failure = source.take_failure()
+        if failure is not None:
+            raise failure from None
         raise
 
 

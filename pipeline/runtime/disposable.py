@@ -74,7 +74,8 @@ class Disposables:
         Args:
             function: a function at the top of one of the modules.
             arguments: pickled.
-            seconds: how long it may take; the time in which ``granted`` waits does not count.
+            seconds: how long it may take; what it does ``uncounted`` is left out, as is the time
+                in which ``granted`` waits.
             granted: called with what the function passes to ``ask``, which returns what this
                 one's context has; the context is left when the function ends.
 
@@ -102,16 +103,25 @@ class Disposables:
             return result
 
     def stream(
-        self, function: Callable[..., Iterator[Result]], *arguments: Any
+        self,
+        function: Callable[..., Iterator[Result]],
+        *arguments: Any,
+        seconds: float | None = None,
     ) -> Iterator[Result]:
         """What a module's generator function yields; one item is made ahead of those taken.
 
+        Args:
+            function: as in :meth:`call`.
+            arguments: pickled.
+            seconds: how long each item may take, and the end after the last; as in :meth:`call`.
+
         Raises:
             ProcessDiedError: the process died; what it had yielded before is yielded first.
+            TimeLimitError: an item took too long; likewise.
             Exception: whatever the function raises.
         """
         with self._borrowed() as process:
-            yield from process.run(function, arguments, None, None, stream=True)
+            yield from process.run(function, arguments, seconds, None, stream=True)
 
     def close(self) -> None:
         """Ends all processes."""
@@ -225,10 +235,9 @@ class Disposable:
         self._idle = False
         with ExitStack() as held:
             try:
-                self._channel.limit(seconds)
-                self._channel.send(ITEM if stream else DONE, (function, arguments))
+                self._channel.send(ITEM if stream else DONE, (function, arguments, seconds))
                 while True:
-                    kind, value = self._channel.receive(until=_until(seconds))
+                    kind, value = self._channel.receive()
                     if kind == ASKED:
                         given = granted and held.enter_context(granted(value))
                         self._channel.send(ASKED, given)
@@ -237,11 +246,8 @@ class Disposable:
                         yield value
                     else:
                         break
-            except TimeoutError as error:
-                self.end()
-                raise TimeLimitError(f"not done within {seconds:g} s") from error
             except (EOFError, ConnectionError) as error:
-                raise ProcessDiedError(self._buried()) from error
+                raise self._buried(seconds) from error
         self._idle = True
         if kind == FAILED:
             raise value
@@ -255,16 +261,19 @@ class Disposable:
             self._channel, self._idle = None, True
             self._family.status_of(-self._pid)
 
-    def _buried(self) -> str:
+    def _buried(self, seconds: float | None) -> ProcessDiedError | TimeLimitError:
+        """Why the process has ended that might work for so many seconds."""
         assert self._channel is not None
         self._channel.close()
         self._channel, self._idle = None, True
         status = self._family.status_of(self._pid)
+        if seconds is not None and status == -signal.SIGALRM:
+            return TimeLimitError(f"not done within {seconds:g} s")
         if status >= 0:
-            return f"its process ended with status {status}"
+            return ProcessDiedError(f"its process ended with status {status}")
         with suppress(ValueError):
-            return f"its process died of {signal.Signals(-status).name}"
-        return f"its process died of signal {-status}"
+            return ProcessDiedError(f"its process died of {signal.Signals(-status).name}")
+        return ProcessDiedError(f"its process died of signal {-status}")
 
 
 @functools.cache
@@ -275,7 +284,3 @@ def disposables_of(module: str, memory: int | None = None) -> Disposables:
 
 def _credentials() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-
-
-def _until(seconds: float | None) -> float | None:
-    return None if seconds is None else time.monotonic() + seconds

@@ -1,5 +1,8 @@
 """The other side of :mod:`pipeline.runtime.disposable`: the parent that forks, and its children.
 
+A call's time is limited by an alarm of its own process, which ends it wherever it is: no Python has
+to run for that, and what it waits for on behalf of others can be left out.
+
 Only the standard library is imported here, and the modules that the parent is told to import.
 """
 
@@ -14,8 +17,8 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 FORK, STATUS, DONE, ITEM, FAILED, ASKED = range(6)
@@ -30,13 +33,29 @@ def ask(value: Any) -> Any:
     """In a called function: what the caller's ``granted`` has for ``value``; else None."""
     if _serving is None:
         return None
-    _serving.send(ASKED, value)
-    return _serving.receive()[1]
+    with uncounted():
+        _serving.send(ASKED, value)
+        return _serving.receive()[1]
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """In a called function: what takes place in the block is not counted as its time."""
+    if _serving is None:
+        yield
+        return
+    left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, left)
 
 
 def main(control_fd: int, modules: Sequence[str], memory: int | None) -> None:
     """Imports, then forks processes as it is told to, until the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
     control = Channel(socket.socket(fileno=control_fd))
     try:
         for name in modules:
@@ -93,19 +112,29 @@ def _serve(channel: Channel) -> None:
         os._exit(status)
 
 
-def _answer(channel: Channel, kind: int, call: tuple[Any, Sequence[Any]]) -> None:
-    function, arguments = call
+def _answer(channel: Channel, kind: int, call: tuple[Any, Sequence[Any], float | None]) -> None:
+    function, arguments, seconds = call
     try:
+        _alarm(seconds)
         result = function(*arguments)
         if kind == ITEM:
             for item in result:
+                _alarm(None)
                 channel.send(ITEM, item)
                 channel.receive()  # until it is taken, so that one at most waits
+                _alarm(seconds)
             result = None
+        _alarm(None)
     except Exception as error:  # noqa: BLE001  raised again on the other side
+        _alarm(None)
         channel.send(FAILED, _picklable(error))
     else:
         channel.send(DONE, result)
+
+
+def _alarm(seconds: float | None) -> None:
+    """Ends this process after so many seconds; None: no more."""
+    signal.setitimer(signal.ITIMER_REAL, seconds or 0)
 
 
 def _picklable(error: Exception) -> Exception:

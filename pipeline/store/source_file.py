@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pyarrow as pa
 
+from pipeline.runtime.disposable_process import uncounted
 from pipeline.runtime.errors import StorageError
 from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 
 
 class SourceFile(io.RawIOBase):
-    """A seekable object that keeps the store's failure, if there was one, in ``failure``.
+    """A seekable object that remembers the store's failure, if there was one, until it is taken.
 
     Parquet reports a bad page and a lost connection both as OSError; the first is a reason for
     quarantine, the second must be raised.
@@ -22,7 +24,7 @@ class SourceFile(io.RawIOBase):
     def __init__(self, name: str, size: int, read_range: Callable[[int, int], bytes]) -> None:
         """Wraps an object of ``size`` bytes; ``read_range`` returns its bytes ``[start, stop)``."""
         super().__init__()
-        self.failure: StorageError | None = None
+        self._failure: StorageError | None = None
         self.name = name
         self._size, self._read_range, self._position = size, read_range, 0
 
@@ -44,6 +46,11 @@ class SourceFile(io.RawIOBase):
         """The object's size in bytes."""
         return self._size
 
+    def take_failure(self) -> StorageError | None:
+        """The store's failure, which is not kept here any longer."""
+        failure, self._failure = self._failure, None
+        return failure
+
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Sorts what Arrow raises while it reads this file.
@@ -55,8 +62,9 @@ class SourceFile(io.RawIOBase):
         try:
             yield
         except UNREADABLE_FILE as error:
-            if self.failure is not None:
-                raise self.failure from error
+            failure = self.take_failure()
+            if failure is not None:
+                raise failure from error
             raise pa.ArrowInvalid(first_line(error)) from error
 
     def read(self, size: int = -1) -> bytes:
@@ -64,9 +72,12 @@ class SourceFile(io.RawIOBase):
         if stop <= self._position:
             return b""
         try:
-            data = self._read_range(self._position, stop)
+            with uncounted():  # a slow store is no fault of the file
+                data = self._read_range(self._position, stop)
         except StorageError as error:
-            self.failure = error
+            # One that is raised holds the frames that it passes, and with them Arrow's file around
+            # this one: kept here, it would close a cycle through C++ that nobody could free.
+            self._failure = copy.copy(error)
             raise OSError(str(error)) from error
         self._position += len(data)
         return data

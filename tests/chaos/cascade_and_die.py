@@ -12,7 +12,7 @@ from typing import Any
 from jobs import nightly
 from pipeline.labeling import label_run, unit_runner
 from pipeline.nightly.night_record import NightRecord
-from tests.chaos.night_in_process import judge_here, no_session
+from tests.chaos.jobs_in_process import judge_here, no_session
 from tests.chaos.publish_and_die import Steps, serve
 
 

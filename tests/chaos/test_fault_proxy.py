@@ -1,4 +1,4 @@
-"""Nightly runs on a bucket whose requests fail in every way: nothing is lost, doubled or invented.
+"""Runs on a bucket whose requests fail in every way: nothing is lost, doubled or invented.
 
 A run either ends well or with an exit code of the table, and the same command goes on.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,12 @@ from tests.shards import pair, picture, shard_bytes
 
 pytestmark = pytest.mark.s3
 KINDS: tuple[Kind, ...] = ("5xx", "reset", "lost", "truncated", "slow", "stale", "refused", "down")
+ONE_BY_ONE = ("label", "publish", "export")  # what a nightly run does, a command each
+# The shares at which a kind of fault ends runs, or makes them wait.
+HARD: list[tuple[Kind, float]] = [
+    ("refused", 0.5), ("down", 0.5), ("stale", 0.5), ("truncated", 0.5),
+    ("stale", 0.1), ("refused", 0.1), ("down", 0.1),
+]  # fmt: skip
 _TRIES = 3  # with faults, before the one without
 _OF_THE_TABLE = {0, 2, 5}  # ended well, or by the store, or by what looked like another run
 
@@ -39,23 +46,35 @@ class Place:
     shards: Mapping[str, list[Row]]
     ends: Counter[int] = field(default_factory=Counter)
 
-    def survive(self, name: str, shares: dict[Kind, float], seed: int) -> Plan:
-        """Runs a night with faults until it ends well, at last without; counts independently."""
+    def survive(
+        self, name: str, shares: dict[Kind, float], seed: int, jobs: Sequence[str] = ("nightly",)
+    ) -> Plan:
+        """Runs jobs, each with faults until it ends well, at last without; counts independently."""
         output = f"s3://{BUCKET}/out/{name}"
-        plan = self.proxy.plan = Plan(shares, seed)
-        arguments = label_arguments(self.config, f"s3://{BUCKET}/in/proxied", output)
-        for _ in range(_TRIES):
-            answer = self.ask({"arguments": arguments})
-            self.ends[answer["exit"]] += 1
-            assert answer["exit"] in _OF_THE_TABLE, (shares, seed, answer)
-            assert "Traceback" not in answer["error"], (shares, seed, answer)
-            if answer["exit"] == 0:
-                break
-        self.proxy.plan = Plan({}, seed)
-        answer = self.ask({"arguments": arguments})
-        assert answer["exit"] == 0, (shares, seed, answer)
+        plan = Plan(shares, seed)
+        for job in jobs:
+            arguments = label_arguments(self.config, f"s3://{BUCKET}/in/proxied", output)
+            if job == "export":
+                arguments = ["--config", str(self.config), "--output", output]
+            request = {"job": job, "arguments": arguments}
+            self.proxy.plan = plan
+            for _ in range(_TRIES):
+                answer = self.ask(request)
+                self.ends[answer["exit"]] += 1
+                assert answer["exit"] in _OF_THE_TABLE, (job, shares, seed, answer)
+                assert "Traceback" not in answer["error"], (job, shares, seed, answer)
+                if answer["exit"] == 0:
+                    break
+            self.proxy.plan = Plan({}, seed)
+            answer = self.ask(request)
+            assert answer["exit"] == 0, (job, shares, seed, answer)
         self.recount(output)
         return plan
+
+    def figures(self, plan: Plan) -> str:
+        """What was planted, and how the runs with faults ended."""
+        planted = f"{plan.planted.total()} of {plan.requests} requests"
+        return f"{planted}, ends {dict(self.ends)}"
 
     def recount(self, output: str) -> None:
         """From the objects themselves, each row is there once, and right."""
@@ -70,8 +89,9 @@ class Place:
         assert Counter(row["pair_id"] for row in exported) == Counter(wanted)
 
 
-@pytest.fixture(scope="module")
-def place(s3: S3Server, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+@contextmanager
+def placed(s3: S3Server, model: Path, folder: Path, module: str) -> Iterator[Place]:
+    """A place whose jobs a module runs."""
     shards = {name: [pair(n) for n in range(start, start + 9)] for name, start in NAMES.items()}
     for name, rows in shards.items():
         for row in rows:
@@ -85,20 +105,31 @@ def place(s3: S3Server, model: Path, tmp_path_factory: pytest.TempPathFactory) -
         "nightly": {"exports": [{"format": "jsonl", "validation": 0}]},
         "export": {"format": "jsonl"},
     }
-    config = write_config(tmp_path_factory.mktemp("proxied") / "config.yaml", model, changes)
+    config = write_config(folder / "config.yaml", model, changes)
     with (
         pytest.MonkeyPatch.context() as patch,
         fault_proxy(s3.endpoint) as proxy,
-        dying(
-            "tests.chaos.night_in_process",
-            s3.environment(JOB) | {"AWS_ENDPOINT_URL": proxy.endpoint},
-        ) as ask,
+        dying(module, s3.environment(JOB) | {"AWS_ENDPOINT_URL": proxy.endpoint}) as ask,
     ):
         for name, value in s3.environment(JOB).items():
             patch.setenv(name, value)
         Objects.clear_instance_cache()
         yield Place(s3, proxy, ask, config, shards)
     Objects.clear_instance_cache()
+
+
+@pytest.fixture(scope="module")
+def place(s3: S3Server, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("proxied")
+    with placed(s3, model, folder, "tests.chaos.jobs_in_process") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def on_ray(s3: S3Server, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("on_ray")
+    with placed(s3, model, folder, "tests.chaos.jobs_on_ray") as made:
+        yield made
 
 
 NAMES = {"a.parquet": 0, "sub/b.parquet": 20}
@@ -116,6 +147,29 @@ def test_each_kind_at_each_share(place: Place, capsys: pytest.CaptureFixture[str
         for seed, kind in enumerate(KINDS):
             place.ends.clear()
             plan = place.survive(f"{kind}-{share}", {kind: share}, seed)
-            figures = f"{plan.planted[kind]} of {plan.requests} requests, ends {dict(place.ends)}"
             with capsys.disabled():
-                print(f"{kind} at {share:.0%}: {figures}", flush=True)  # noqa: T201
+                print(f"{kind} at {share:.0%}: {place.figures(plan)}", flush=True)  # noqa: T201
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize(("kind", "share"), HARD)
+def test_commands_one_by_one(
+    place: Place, kind: Kind, share: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.ends.clear()
+    plan = place.survive(f"single-{kind}-{share}", {kind: share}, 3, ONE_BY_ONE)
+    with capsys.disabled():
+        print(f"one by one, {kind} at {share:.0%}: {place.figures(plan)}", flush=True)  # noqa: T201
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize(("kind", "share"), HARD)
+def test_with_a_real_ray(
+    on_ray: Place, kind: Kind, share: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_ray.ends.clear()
+    plan = on_ray.survive(f"ray-{kind}-{share}", {kind: share}, 3, ("nightly", *ONE_BY_ONE))
+    with capsys.disabled():
+        print(f"on Ray, {kind} at {share:.0%}: {on_ray.figures(plan)}", flush=True)  # noqa: T201

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import time
@@ -12,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.runtime.disposable_process import ask
+from pipeline.runtime.disposable_process import ask, uncounted
 from pipeline.runtime.errors import InputError, RowRejected
 from schemas.labels import Reason
 
@@ -79,3 +80,23 @@ def column_sizes(data: bytes) -> list[int]:
     footer = pq.ParquetFile(pa.BufferReader(data)).metadata
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     return [g.column(c).total_uncompressed_size for g in groups for c in range(g.num_columns)]
+
+
+def busy() -> None:
+    """Half an hour in C, where no Python runs."""
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+
+
+def waiting(seconds: float) -> str:
+    with uncounted():
+        time.sleep(seconds)
+    return "done"
+
+
+def slow_after(count: int) -> Iterator[int]:
+    yield from range(count)
+    time.sleep(600)
+
+
+def slow_outline(store: Any, entry: Any) -> None:
+    time.sleep(600)

@@ -12,6 +12,7 @@ import pytest
 from pipeline.lab.bench.bench_plots import draw_pipeline, draw_scaling
 from pipeline.lab.bench.gpu_watch import GpuWatch
 from pipeline.lab.bench.ray_watch import WorkerWatch
+from pipeline.lab.bench.shared_prompts_bench import possible_share
 
 PAGE = """# HELP ray_pairmill_stage_seconds_total what workers spend
 ray_pairmill_stage_seconds_total{WorkerId="a",judge="j",stage="engine"} 12.5
@@ -102,3 +103,11 @@ def test_figures_are_drawn(tmp_path: Path) -> None:
     assert names == ["pipeline_throughput.png", "pipeline_waterfall.png", "scaling.png"]
     for name in names:
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_prompts_allow_is_what_they_begin_with_in_whole_blocks() -> None:
+    frame, picture = list(range(20)), [("picture", 1)] * 20
+    first, second = [*frame, *picture, *[7] * 40], [*frame, *picture, *[8] * 40]
+    other = [*frame, *[("picture", 2)] * 20, *[7] * 40]
+    # 32 of the second's tokens, 16 of the other's; of the repeated one all but the last block.
+    assert possible_share([first, second, other, first]) == (32 + 16 + 64) / 320

@@ -79,6 +79,23 @@ def test_one_that_hangs_is_killed(processes: Disposables) -> None:
     assert processes.call(hazards.echo, "next", seconds=20) == "next"
 
 
+def test_one_that_is_busy_in_c_is_killed(processes: Disposables) -> None:
+    with pytest.raises(TimeLimitError, match=r"0\.2 s"):
+        processes.call(hazards.busy, seconds=0.2)
+
+
+def test_what_is_not_counted_takes_as_long_as_it_takes(processes: Disposables) -> None:
+    assert processes.call(hazards.waiting, 0.5, seconds=0.2) == "done"
+    assert hazards.waiting(0) == "done"  # in our own process nothing is counted
+
+
+def test_each_item_of_a_stream_has_its_time(processes: Disposables) -> None:
+    stream = processes.stream(hazards.slow_after, 3, seconds=0.2)
+    assert next(stream) == 0
+    time.sleep(0.5)  # whoever takes them may take longer
+    assert taken_of(stream, TimeLimitError, r"0\.2 s") == [1, 2]
+
+
 def test_errors_are_those_of_the_function(processes: Disposables) -> None:
     with pytest.raises(RowRejected) as rejected:
         processes.call(hazards.reject)

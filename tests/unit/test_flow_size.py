@@ -58,9 +58,9 @@ ONE, LARGE = [node(100_000)], [node(100_000, gpus=8)]
 @pytest.mark.parametrize(
     ("units", "rows", "unit_mb", "nodes", "expected"),
     [
-        (16, 512, 40, ONE, 6),  # 1,024 replies each for 1,024 places
-        (16, 256, 20, ONE, 11),
-        (90, 44, 64, ONE, 60),  # 4 MP pictures: 44 a unit
+        (16, 512, 40, ONE, 9),  # 1,024 replies each for 1,024 places
+        (16, 256, 20, ONE, 16),  # of 17
+        (90, 44, 64, ONE, 90),  # 4 MP pictures: 44 a unit
         (900, 1, 1, ONE, 128),  # of 2,561, in case that some are larger
         (60, 44, 64, [node(1_000)], 6),  # 400 MB of units
         (60, 44, 64, [node(1_000), node(8_000)], 6),  # the tightest node decides
@@ -79,13 +79,13 @@ def test_units_in_flight_fill_the_engine(
 @pytest.mark.parametrize(
     ("units", "rows", "nodes", "expected"),
     [
-        (400, 256, LARGE, InFlight(11, 12)),  # the bytes of one more arrive meanwhile
+        (400, 256, LARGE, InFlight(17, 18)),  # the bytes of one more arrive meanwhile
         (64, 256, LARGE, InFlight(8, 8)),  # so that each of eight gets eight
         (65, 256, LARGE, InFlight(9, 9)),
         (8, 256, LARGE, InFlight(2, 2)),  # 1,024 replies for 1,024 slots, however many wait
         (16, 256, LARGE, InFlight(2, 2)),
         (16, 256, [node(100_000, gpus=2), node(100_000, gpus=2)], InFlight(4, 4)),
-        (64, 256, [], InFlight(11, 12)),  # who knows how many workers a cluster will begin
+        (64, 256, [], InFlight(17, 18)),  # who knows how many workers a cluster will begin
         (64, 256, [*LARGE, *LARGE], InFlight(8, 8)),  # eight workers at most
         (2, 256, ONE, InFlight(2, 2)),
     ],
@@ -98,7 +98,7 @@ def test_the_first_workers_leave_the_others_their_share(
 
 def test_single_responses_have_half_the_replies() -> None:
     judge = {"format": "single_score", "votes": {"min_votes": 1}}
-    assert units_in_flight(tasks(16, 512, 1), config(judge=judge), ONE).judged == 11
+    assert units_in_flight(tasks(20, 512, 1), config(judge=judge), ONE).judged == 17
 
 
 def test_units_in_flight_can_be_set() -> None:

@@ -21,7 +21,7 @@ from pipeline.runtime.errors import ConfigError, StoppedError
 from pipeline.runtime.stop import Stop, stop_on_sigterm
 from pipeline.store.host import Host
 from pipeline.store.object_store import Store
-from tests.judging import JUDGE_ID, Recording, pairs_of, runner, scripted, text_pair, unit
+from tests.judging import JUDGE_ID, Recording, Row, pairs_of, runner, scripted, text_pair, unit
 from tests.shards import labels_of
 
 
@@ -52,14 +52,26 @@ class StopsItself(Recording):
         return await super().reply(*arguments)  # type: ignore[arg-type]
 
 
-def stopped_in_between(output: Store, count: int) -> UnitResult:
+def stopped_in_between(output: Store, count: int, prompts: int | None = None) -> UnitResult:
     """Judges a unit pair by pair, and stops it at the third pair."""
     output.host = LaterHost()
     judge, engine = scripted(max_num_seqs=1)
     engine.__class__ = StopsItself
     engine.output = output  # type: ignore[attr-defined]
-    pairs = pairs_of([text_pair(number) for number in range(count)])
-    return asyncio.run(runner(judge, output).run(unit(0, count), pairs))
+    return asyncio.run(
+        runner(judge, output).run(unit(0, count), pairs_of(by_turns(count, prompts)))
+    )
+
+
+def by_turns(count: int, prompts: int | None) -> list[Row]:
+    """Rows that have so many prompts by turns."""
+    asked = text_pair(0)["prompt"]
+    rows = [text_pair(number) for number in range(count)]
+    return (
+        rows
+        if prompts is None
+        else [row | {"prompt": f"{asked} {number % prompts}"} for number, row in enumerate(rows)]
+    )
 
 
 def test_pairs_that_are_begun_are_finished_and_committed(output: Store) -> None:
@@ -77,6 +89,17 @@ def test_the_next_run_judges_the_rest_of_the_unit_only(output: Store) -> None:
     rest = pairs_of([text_pair(number) for number in range(3, 10)])
     result = asyncio.run(runner(judge, output, "other").run(unit(3, 10), rest))
     assert (result.counts.pairs, len(engine.asked)) == (7, 14)
+    assert [label["row"] for label in labels_of(output.uri)] == list(range(10))
+
+
+def test_pairs_that_were_begun_out_of_turn_are_kept_and_no_other_is_lost(output: Store) -> None:
+    stopped_in_between(output, 10, prompts=3)
+    assert [label["row"] for label in labels_of(output.uri)] == [0, 3, 6]
+    judge, engine = scripted()
+    rows, run = by_turns(10, 3), runner(judge, output, "other")
+    for start, stop in ((1, 3), (4, 6), (7, 10)):  # what a plan leaves to do
+        asyncio.run(run.run(unit(start, stop), pairs_of(rows[start:stop])))
+    assert len(engine.asked) == 14
     assert [label["row"] for label in labels_of(output.uri)] == list(range(10))
 
 

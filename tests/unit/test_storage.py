@@ -172,7 +172,7 @@ def test_source_file_reads_like_the_bytes(reads: list[tuple[int, int]]) -> None:
         assert source.seek(-3, io.SEEK_END) == len(DATA) - 3
         assert source.seek(1, io.SEEK_CUR) == len(DATA) - 2
         assert source.read() == DATA[-2:]
-        assert source.failure is None
+        assert source.take_failure() is None
 
 
 def test_source_file_remembers_that_the_store_failed(store: Store, tmp_path: Path) -> None:
@@ -182,7 +182,8 @@ def test_source_file_remembers_that_the_store_failed(store: Store, tmp_path: Pat
     (tmp_path / "data").unlink()
     with pytest.raises(OSError, match="does not exist"):
         source.read(4)
-    assert isinstance(source.failure, StorageError)
+    assert isinstance(source.take_failure(), StorageError)
+    assert source.take_failure() is None
 
 
 def test_a_full_disk_is_named_and_not_filled_further(

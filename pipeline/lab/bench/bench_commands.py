@@ -13,9 +13,13 @@ from pipeline.lab.bench.bench_input import (
     input_arguments,
     new_output,
     pairs_of,
+    picture_size,
     settings_of,
+    stand_in_arguments,
 )
 from pipeline.lab.bench.results_table import print_results
+from pipeline.labeling.label_config import LabelConfig
+from pipeline.runtime.config_file import load_config
 
 Parser = argparse.ArgumentParser
 Results = dict[str, Any]
@@ -125,6 +129,32 @@ def _run_scaling(options: argparse.Namespace) -> Results:
     return results | {"pictures": draw_scaling(results, options.folder)}
 
 
+def _gpus_arguments(parser: Parser) -> None:
+    input_arguments(parser)
+    parser.add_argument(
+        "--gpus", type=int, nargs="+", default=[1, 2], help="how many; --shards for each (1 2)"
+    )
+    parser.add_argument(
+        "--kill-after",
+        type=float,
+        metavar="S",
+        help="one more run of the most GPUs, in which one worker is killed S seconds after its "
+        "process was there",
+    )
+
+
+def _run_gpus(options: argparse.Namespace) -> Results:
+    from pipeline.lab.bench.gpus_bench import bench_gpus
+
+    return bench_gpus(
+        config_of(options),
+        lambda count: pairs_of(options, shards=count * options.shards),
+        lambda: new_output(options.folder, "labels"),
+        sorted(options.gpus),
+        options.kill_after,
+    )
+
+
 def _memory_arguments(parser: Parser) -> None:
     parser.add_argument("--mb", type=int, default=2_048, help="MiB of pictures (%(default)s)")
 
@@ -214,6 +244,30 @@ def _run_soft_votes(options: argparse.Namespace) -> Results:
     return bench_soft_votes(options.config, settings_of(options), pairs, options.repeats)
 
 
+def _shared_prompts_arguments(parser: Parser) -> None:
+    add = parser.add_argument
+    stand_in_arguments(parser)
+    add(
+        "--pictures",
+        type=picture_size,
+        nargs="+",
+        default=[(448, 448), (1024, 1024)],
+        metavar="WxH",
+        help="pixels of the pictures, a mix each (448x448 1024x1024)",
+    )
+    add("--prompts", type=int, default=256, help="of each mix, six pairs each (%(default)s)")
+    add("--words", type=int, default=150, help="of an answer, about (%(default)s)")
+    add("--repeats", type=int, default=1, help="runs of each way and mix (%(default)s)")
+
+
+def _run_shared_prompts(options: argparse.Namespace) -> Results:
+    from pipeline.lab.bench.shared_prompts_bench import bench_shared_prompts
+
+    folder = options.folder / "shared-prompts"
+    how = (options.pictures, options.prompts, options.words, options.repeats)
+    return bench_shared_prompts(options.config, settings_of(options), folder, *how)
+
+
 def _review_arguments(parser: Parser) -> None:
     add = parser.add_argument
     add("--rows", type=int, default=1_000_000, help="labels of the snapshot (%(default)s)")
@@ -266,6 +320,68 @@ def _show_votes(results: Results, where: str) -> None:
     print_study(results, where)
 
 
+def _cascade_arguments(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--seed", type=int, default=1, help="of the simulation and the bootstrap (%(default)s)")
+    add("--prices", type=_positive, nargs=2, metavar=("PAIR", "VOTE"),
+        help="of a pair by the reward model and of one vote of the judge, in any unit; default: "
+        "seconds of an H200 (0.0278 0.0493), and with --real as long as it took here")  # fmt: skip
+    add("--errors", type=_share, nargs=2, metavar=("REWARD", "VOTE"),
+        help="your own error rates, of a reward model and of one vote: simulated too")  # fmt: skip
+    add("--alike", type=float, default=0.5, metavar="R",
+        help="correlation of what is hard for both, 0 to 1 (%(default)s)")  # fmt: skip
+    add("--real", action="store_true", help="also ask the two tiny judges (--config)")
+    add("--real-pairs", type=int, default=400, help="pairs they are asked about (%(default)s)")
+    add("--real-reward", metavar="KEY=VALUE", action="append", default=[],
+        help="a setting of the tiny reward judge alone")  # fmt: skip
+
+
+def _positive(text: str) -> float:
+    if not (value := float(text)) > 0:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
+    return value
+
+
+def _share(text: str) -> float:
+    if not 0 < (value := float(text)) < 0.5:
+        raise argparse.ArgumentTypeError(f"{text}: expected an error rate between 0 and 0.5")
+    return value
+
+
+def _run_cascade(options: argparse.Namespace) -> Results:
+    from pipeline.lab.cascade_study.cascade_bench import H200, bench_published
+    from pipeline.lab.cascade_study.published_judges import Prices
+
+    prices = Prices(*options.prices) if options.prices else None
+    own = tuple(options.errors) if options.errors else None
+    how = (options.alike, own, options.seed)
+    results = bench_published(options.folder, prices or H200, *how)
+    if not options.real:
+        return results
+    real = _real_cascade(options, prices)
+    results["rows"] += real["rows"]
+    results["notes"].append(real["note"])
+    return results | {"real": real}
+
+
+def _real_cascade(options: argparse.Namespace, prices: Any) -> Results:
+    from pipeline.lab.cascade_study.cascade_bench import REWARD, bench_stored
+    from pipeline.lab.tiny_judge.scene_corpus import write_scene_shards
+
+    pairs = options.folder / f"pairs-{options.real_pairs}"
+    write_scene_shards(pairs, 1, options.real_pairs, seed=1_001)
+    given = [*settings_of(options), *REWARD, *options.real_reward]
+    reward = load_config(LabelConfig, options.config, given, own_sections=True)
+    return bench_stored(
+        config_of(options), reward, str(pairs), options.folder, prices, options.seed
+    )
+
+
+def _show_cascade(results: Results, where: str) -> None:
+    shown = {name: results[name] for name in ("benchmark", "rows", "notes", "prices", "alike")}
+    print_results(shown, where)
+
+
 BENCHMARKS = (
     Benchmark(
         name="engine",
@@ -308,6 +424,14 @@ BENCHMARKS = (
         run=_run_scaling,
     ),
     Benchmark(
+        name="gpus",
+        text="the whole job on one GPU and on several of one host, and with a worker killed",
+        example="--stand-in --config jobs/configs/h200-bf16.yaml --shards 14 --gpus 1 2 4",
+        config="cpu.yaml",
+        add_arguments=_gpus_arguments,
+        run=_run_gpus,
+    ),
+    Benchmark(
         name="memory",
         text="pictures queueing before a slow judge: memory, spilling, bytes and CPU a pair",
         example="--mb 512",
@@ -348,6 +472,14 @@ BENCHMARKS = (
         run=_run_soft_votes,
     ),
     Benchmark(
+        name="shared-prompts",
+        text="what pairs of one prompt save: as they come and together, in one engine by turns",
+        example="--pictures 448x448 --prompts 24 --words 8 --set engine.max_num_seqs=8",
+        config="cpu.yaml",
+        add_arguments=_shared_prompts_arguments,
+        run=_run_shared_prompts,
+    ),
+    Benchmark(
         name="review",
         text="pages of `pairmill review` on a large snapshot: first, next, filtered, a search",
         example="--rows 100000 --shards 20 --repeats 3",
@@ -363,5 +495,14 @@ BENCHMARKS = (
         add_arguments=_votes_arguments,
         run=_run_votes,
         show=_show_votes,
+    ),
+    Benchmark(
+        name="cascade",
+        text="error against price of a reward model before a judge: simulated, and on real ones",
+        example="--errors 0.25 0.18 --prices 1 2",
+        config="bench-votes.yaml",
+        add_arguments=_cascade_arguments,
+        run=_run_cascade,
+        show=_show_cascade,
     ),
 )

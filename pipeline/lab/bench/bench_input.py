@@ -19,17 +19,10 @@ def input_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", metavar="URI", help="pair shards; default: scenes, made here")
     parser.add_argument("--shards", type=int, default=4, help="shards of 256 pairs (%(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each side (%(default)s)")
-    parser.add_argument(
-        "--stand-in",
-        dest="dummy_model",
-        action="store_true",
-        help="the dummy-weight model: Flex-VL-7B's exact shape with untrained weights, and pairs "
-        "of usual lengths with a picture each; for a GPU, nothing is downloaded; replies are "
-        "forced to --reply-tokens",
-    )
+    stand_in_arguments(parser)
     parser.add_argument(
         "--picture",
-        type=_size,
+        type=picture_size,
         default=(448, 448),
         metavar="WxH",
         help="pixels of the pictures of --stand-in (448x448)",
@@ -38,6 +31,18 @@ def input_arguments(parser: argparse.ArgumentParser) -> None:
         "--clips",
         action="store_true",
         help="with --stand-in: clips of eight seconds, 640 x 360, instead of pictures",
+    )
+
+
+def stand_in_arguments(parser: argparse.ArgumentParser) -> None:
+    """A model with dummy weights, and how long its replies are."""
+    parser.add_argument(
+        "--stand-in",
+        dest="dummy_model",
+        action="store_true",
+        help="the dummy-weight model: Flex-VL-7B's exact shape with untrained weights, and pairs "
+        "of usual lengths with a picture each; for a GPU, nothing is downloaded; replies are "
+        "forced to --reply-tokens",
     )
     parser.add_argument(
         "--reply-tokens",
@@ -49,7 +54,8 @@ def input_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _size(text: str) -> tuple[int, int]:
+def picture_size(text: str) -> tuple[int, int]:
+    """Width and height in pixels."""
     width, by, height = text.partition("x")
     if not (by and width.isdecimal() and height.isdecimal() and min(int(width), int(height)) >= 28):
         raise argparse.ArgumentTypeError(f"{text!r}: expected WIDTHxHEIGHT, 28 or more each")
@@ -77,30 +83,36 @@ def settings_of(options: argparse.Namespace) -> list[str]:
     return [*forced, *options.set]
 
 
-def pairs_of(options: argparse.Namespace) -> str:
-    """The URI of the pairs; those that are not given are made in ``--folder`` once."""
+def pairs_of(options: argparse.Namespace, shards: int | None = None) -> str:
+    """The URI of the pairs; those that are not given are made in ``--folder`` once.
+
+    Args:
+        options: the command line.
+        shards: how many are made, in place of ``--shards``.
+    """
     if options.input is not None:
         return str(options.input)
+    shards = shards or options.shards
     if options.dummy_model:
-        return str(_dummy_pairs(options))
+        return str(_dummy_pairs(options, shards))
     from pipeline.lab.tiny_judge.scene_corpus import write_scene_shards
 
-    folder: Path = options.folder / f"pairs-{options.shards}x{_SHARD_ROWS}"
-    write_scene_shards(folder, options.shards, _SHARD_ROWS, seed=1)
+    folder: Path = options.folder / f"pairs-{shards}x{_SHARD_ROWS}"
+    write_scene_shards(folder, shards, _SHARD_ROWS, seed=1)
     return str(folder)
 
 
-def _dummy_pairs(options: argparse.Namespace) -> Path:
+def _dummy_pairs(options: argparse.Namespace, shards: int) -> Path:
     from pipeline.lab.bench.dummy_pairs import write_clip_shards, write_picture_shards
 
     folder: Path = options.folder
     if options.clips:
-        clips = folder / f"clips-{options.shards}x{_SHARD_ROWS}"
-        write_clip_shards(clips, options.shards, _SHARD_ROWS)
+        clips = folder / f"clips-{shards}x{_SHARD_ROWS}"
+        write_clip_shards(clips, shards, _SHARD_ROWS)
         return clips
     width, height = options.picture
-    pictures = folder / f"photos-{width}x{height}-{options.shards}x{_SHARD_ROWS}"
-    write_picture_shards(pictures, options.shards, _SHARD_ROWS, options.picture)
+    pictures = folder / f"photos-{width}x{height}-{shards}x{_SHARD_ROWS}"
+    write_picture_shards(pictures, shards, _SHARD_ROWS, options.picture)
     return pictures
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Self
 
@@ -46,8 +45,7 @@ class ProcessTreeCpu(Repeating):
     def look(self) -> None:
         """Takes a sample."""
         self._seen |= _tree_cpu()
-        titles = Counter(_WORKER in _title(child) for child in _tree())
-        self.workers.append((round(time.monotonic() - self._began, 1), titles[True]))
+        self.workers.append((round(time.monotonic() - self._began, 1), len(judge_processes())))
 
 
 class ProcessTreeMemory(Repeating):
@@ -92,6 +90,11 @@ class PeakMemory:
     def __exit__(self, *raised: object) -> None:
         if self._before is not None:
             self.grown_bytes = _status_bytes("VmHWM") - self._before
+
+
+def judge_processes() -> list[psutil.Process]:
+    """The judge actors' processes below this one."""
+    return [child for child in _tree() if _WORKER in _title(child)]
 
 
 def _tree() -> list[psutil.Process]:

@@ -80,9 +80,19 @@ def flips(wrong: float) -> Population:
     return _of_choices(f"flips {wrong:.0%}", np.array([wrong]), np.ones(1))
 
 
-def mixed(mean: float, true_ties: float = TRUE_TIES, bias: float = 0.0) -> Population:
-    """Flip rates that differ from pair to pair, true ties, and a bias towards the first slot."""
-    wrong, weight = _mixed(mean, true_ties)
+def mixed(
+    mean: float,
+    true_ties: float = TRUE_TIES,
+    bias: float = 0.0,
+    *,
+    concentration: float = CONCENTRATION,
+    points: int = _POINTS,
+) -> Population:
+    """Flip rates that differ from pair to pair, true ties, and a bias towards the first slot.
+
+    The first ``points`` kinds are those where ``a`` is better, from the lowest flip rate on.
+    """
+    wrong, weight = _mixed(mean, true_ties, concentration, points)
     name = f"position {bias:g}" if bias else f"mixed {mean:.1%}".replace(".0%", "%")
     return _of_choices(name, wrong, weight, bias, true_ties > 0)
 
@@ -120,11 +130,13 @@ def ties(nu: float) -> Population:
     return Population(name, np.full(len(gap), 1 / len(gap)), np.sign(gap), gaps, False)
 
 
-def _mixed(mean: float, true_ties: float) -> tuple[Floats, Floats]:
-    levels = (np.arange(_POINTS) + 0.5) / _POINTS
-    wrong = betaincinv(mean * CONCENTRATION, (1 - mean) * CONCENTRATION, levels)
+def _mixed(
+    mean: float, true_ties: float, concentration: float, points: int
+) -> tuple[Floats, Floats]:
+    levels = (np.arange(points) + 0.5) / points
+    wrong = betaincinv(mean * concentration, (1 - mean) * concentration, levels)
     wrong = np.clip(wrong * mean / wrong.mean(), 1e-12, 1 - 1e-12)  # the mean as stated
-    weight = np.full(_POINTS, (1 - true_ties) / _POINTS)
+    weight = np.full(points, (1 - true_ties) / points)
     return np.append(wrong, 0.5), np.append(weight, true_ties)
 
 

@@ -23,6 +23,8 @@ from pipeline.lab.vote_study.voting_strategies import (
     Strategy,
     adaptive,
     fixed,
+    gaining,
+    with_ties,
 )
 
 REFERENCE = fixed(8)
@@ -39,6 +41,8 @@ THRESHOLDS = {0.0: (0.65, 0.74, 0.8, 0.85, 0.9), 1.0: (0.65, 0.7, 0.74), 2.0: (0
 KNOBS: tuple[ProductStrategy, ...] = (
     *(adaptive(8, 0.85, 0, prior) for prior in (0.5, 1, 2)),
     *(adaptive(8, label_threshold=threshold) for threshold in (0.8, 0.85)),
+    *(gaining(8, price) for price in (0.02, 0.05, 0.15)),
+    *(with_ties(8, nu) for nu in (1, 3)),
 )
 
 

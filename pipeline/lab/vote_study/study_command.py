@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pipeline.aggregation.davidson import fit_davidson
 from pipeline.lab.vote_study.real_votes import ask_all, replayed, vote_shares
 from pipeline.lab.vote_study.soft_replay import soft_against_sampled
 from pipeline.lab.vote_study.study import (
@@ -19,7 +21,10 @@ from pipeline.lab.vote_study.study import (
     simulate,
 )
 from pipeline.lab.vote_study.study_plots import draw_simulation, draw_stored
+from pipeline.lab.vote_study.voting_strategies import Strategy, gaining, priced, with_ties
 from pipeline.labeling.label_config import LabelConfig
+
+BUDGETS = (2.6, 4.0)  # votes a pair, of the gain rule
 
 
 def bench_votes(folder: Path, seed: int, pairs: int) -> dict[str, Any]:
@@ -48,8 +53,12 @@ def bench_stored_votes(
         seed: of the bootstrap.
     """
     judge_id, pairs = ask_all(config, input_uri, str(folder / "labels"))
+    votes = [pair.votes for pair in pairs]
+    own: list[Strategy] = [gaining(CAPS[0], priced(votes, CAPS[0], budget)) for budget in BUDGETS]
+    if (ties := fit_davidson(votes)) is not None:
+        own.append(with_ties(CAPS[0], ties.tie_odds, ties.gap_spread))
     curves = [each for cap in CAPS for scale in THRESHOLDS for each in curve(cap, scale)]
-    rows = replayed([*FIXED, *DEFAULTS, *KNOBS, *curves], REFERENCE, pairs, seed)
+    rows = replayed([*FIXED, *DEFAULTS, *KNOBS, *own, *curves], REFERENCE, pairs, seed)
     model, heat = config.judge.model.name, config.judge.sampling.temperature
     title = f"{model} at temperature {heat:g}, {len(pairs)} pairs, stored votes replayed"
     draw_stored(rows, title, folder / "votes_real.png")
@@ -59,6 +68,7 @@ def bench_stored_votes(
         "temperature": heat,
         "pairs": len(pairs),
         "votes": vote_shares(pairs),
+        "davidson": None if ties is None else asdict(ties),
         "rows": rows,
         "soft": soft_against_sampled([*FIXED, *DEFAULTS], pairs, seed),
     }

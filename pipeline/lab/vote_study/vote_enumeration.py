@@ -84,10 +84,13 @@ class Enumeration:
 
     def averages(self, population: Population) -> Averages:
         """The expected averages over a population."""
+        return averaged(self.by_kind(population), population.weight, population.gold == 0)
+
+    def by_kind(self, population: Population) -> dict[str, Floats]:
+        """For each of ``COUNTED``, (n,): its expectation for each kind of pair."""
         parsed = population.choices() * (1 - population.unparseable)
         lost = np.full((*parsed.shape[:2], 1), population.unparseable)
-        sums = self._expected(np.concatenate([parsed, lost], axis=-1), population.gold)
-        return averaged(sums, population.weight, population.gold == 0)
+        return self._expected(np.concatenate([parsed, lost], axis=-1), population.gold)
 
     def _expected(self, chances: Floats, gold: Floats) -> dict[str, Floats]:
         """For each of ``COUNTED`` its expectation for each kind of pair, (n,)."""

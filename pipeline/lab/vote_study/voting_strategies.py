@@ -9,6 +9,7 @@ from typing import Protocol
 from pipeline.aggregation.decisions import Decision, decide, decide_pair
 from pipeline.aggregation.evidence import next_orders
 from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule
+from pipeline.aggregation.vote_price import Offers
 from pipeline.judging.bundle import Format
 from pipeline.judging.judge_config import JudgeConfig, VotesConfig
 from pipeline.judging.votes import Vote
@@ -135,3 +136,17 @@ def gaining(cap: int, price: float) -> ProductStrategy:
     """Asks while a round gains ``price``, at most ``cap`` votes; the majority labels."""
     config = VotesConfig(max_votes=cap, stop="gain", price=price)
     return ProductStrategy(f"gain {cap}, {price:g}", config, PolicyConfig(threshold=MAJORITY))
+
+
+def priced(pairs: Sequence[Sequence[Vote]], cap: int, budget: float) -> float:
+    """The price that would have kept pairs to a budget of votes; all were asked to the end."""
+    first = [votes[:cap] for votes in pairs]
+    asked = VotesConfig(min_votes=2, max_votes=cap)
+    return Offers.of(JudgeConfig().declared_format, first, asked).price(budget)
+
+
+def with_ties(cap: int, tie_odds: float, gap_spread: float = 2.0) -> ProductStrategy:
+    """Asks as the default does; labels by Davidson's model of ties."""
+    name = f"adaptive {cap}, Davidson {tie_odds:g}, {gap_spread:g}"
+    policy = PolicyConfig(tie_odds=tie_odds, gap_spread=gap_spread)
+    return ProductStrategy(name, VotesConfig(max_votes=cap), policy)

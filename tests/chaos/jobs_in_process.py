@@ -1,7 +1,8 @@
-"""Nightly runs in forked processes without Ray: units are read and judged one after the other.
+"""Jobs in forked processes without Ray: units are read and judged one after the other.
 
-Reads a line of JSON for each process: ``arguments`` of ``jobs.nightly``. Answers with a line of
-JSON: its ``exit`` code, 1 where it raised, and the ``error``, what it wrote to standard error.
+Reads a line of JSON for each process: the name of a ``job`` and its ``arguments``. Answers with a
+line of JSON: its ``exit`` code, 1 where it raised, and the ``error``, what it wrote to standard
+error.
 
 Everything else is as ever, but that waiting between tries takes a fiftieth of its time.
 """
@@ -21,7 +22,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs import nightly
+from jobs import export, label, nightly, publish
 from pipeline.labeling import dataflow, label_run
 from pipeline.labeling.judge_actor import JudgeActor, RunSpec
 from pipeline.labeling.read_pairs import ShardTask
@@ -30,6 +31,7 @@ from pipeline.runtime.stop import Stop
 from pipeline.store import s3_objects  # noqa: F401 (here, not in every process: it takes a second)
 from pipeline.store.host import Host
 
+JOBS = {"export": export, "label": label, "nightly": nightly, "publish": publish}
 _SHORTER = 50
 _sleep, _host_sleep = asyncio.sleep, Host.sleep
 
@@ -73,7 +75,7 @@ def serve() -> None:
             if child == 0:
                 os.dup2(log.fileno(), 2)
                 os.dup2(said.fileno(), 1)
-                os._exit(run(json.loads(line)["arguments"]))
+                os._exit(run(**json.loads(line)))
             _, status = os.waitpid(child, 0)
             log.seek(0)
             answer = {"exit": os.waitstatus_to_exitcode(status), "error": log.read().decode()}
@@ -81,10 +83,10 @@ def serve() -> None:
         sys.stdout.flush()
 
 
-def run(arguments: list[str]) -> int:
-    """A nightly run in this process."""
+def run(job: str, arguments: list[str]) -> int:
+    """A job in this process."""
     try:
-        return nightly.main(arguments)
+        return int(JOBS[job].main(arguments))
     except Exception:  # noqa: BLE001  as an interpreter does
         traceback.print_exc()
         return 1

@@ -1,0 +1,49 @@
+"""Rows of one prompt are put side by side through files: none lost, their order kept."""
+
+from __future__ import annotations
+
+import itertools
+
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.ingest.grouped_rows import grouped_by_prompt
+from pipeline.pairs.contents import asked_by_user, pair_row, text_part
+from schemas.pairs import PAIRS_V2
+
+
+def tables(prompts: list[list[int]]) -> list[pa.Table]:
+    """Tables of rows that have these prompts; ids count them."""
+    numbers = itertools.count()
+    return [
+        pa.Table.from_pylist(
+            [
+                pair_row(f"{next(numbers)}", asked_by_user(text_part(f"Q{prompt}")), [])
+                for prompt in some
+            ],
+            PAIRS_V2,
+        )
+        for some in prompts
+    ]
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 9), max_size=12), max_size=5),
+    st.sampled_from([1, 2_000, 2**20]),
+    st.sampled_from([1, 2**20]),
+)
+def test_every_row_comes_once_beside_those_of_its_prompt_in_their_order(
+    prompts: list[list[int]], file_bytes: int, held_bytes: int
+) -> None:
+    given_rows = [row for table in tables(prompts) for row in table.to_pylist()]
+    made = [
+        row
+        for table in grouped_by_prompt(tables(prompts), file_bytes, held_bytes)
+        for row in table.to_pylist()
+    ]
+    assert sorted(made, key=lambda row: int(row["pair_id"])) == given_rows
+    asked = [(row["messages"][0]["content"][0]["text"], int(row["pair_id"])) for row in made]
+    runs = [[number for _, number in run] for _, run in itertools.groupby(asked, lambda x: x[0])]
+    assert len(runs) == len({prompt for prompt, _ in asked})
+    assert all(run == sorted(run) for run in runs)

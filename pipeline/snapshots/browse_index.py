@@ -1,9 +1,9 @@
 """The browse index of a snapshot: what its rows are filtered and sorted by, in few small files.
 
 A page of ``pairmill review`` looks at every row. In the tables these columns lie between the texts,
-in some requests a file and two files a group; here they are one request for 16 groups. The index of
-16 groups is written again once one of them changed: of few scattered changes at most 16 times their
-rows, of which it has some 25 bytes each where the tables have hundreds.
+in some requests a file and two files a group; here they are one request for 8 groups. The index of
+8 groups is written again once one of them changed: of few scattered changes at most 8 times their
+rows, of which it has some 30 bytes each where the tables have hundreds.
 
 Files of the index are files of the snapshot like any other: named by their content and listed in
 the manifest, so that a snapshot is believed with them alone, and whatever keeps, checks or removes
@@ -29,11 +29,11 @@ from pipeline.store.object_store import Store
 from schemas.manifest import Manifest, SnapshotFile
 from schemas.snapshots import BROWSE, SNAPSHOT_BROWSE, contract_of
 
-_GROUPS = 16  # of shards, whose rows share files of the index
+_GROUPS = 8  # of shards, whose rows share files of the index
 _FILE_BYTES = 2**22  # a file that has reached this size gets no more rows: each is read at once
 _GROUP_ROWS = 65_536
 _PREFIX = 16  # hexadecimal digits of a pair's hash
-_THREADS = 4
+_THREADS = 8
 # The columns of labels that an index is made of.
 COLUMNS = (*SNAPSHOT_BROWSE.names, "judge_id")
 
@@ -167,7 +167,7 @@ class IndexWriter:
 
 
 def _read(output: Store, file: SnapshotFile) -> pa.Table:
-    data = output.read(file.path)
+    data = output.read_range(file.path, 0, file.bytes)  # one request; a whole read asks twice
     try:
         opened = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         return opened.read(SNAPSHOT_BROWSE.names, use_threads=False)

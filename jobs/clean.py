@@ -32,7 +32,7 @@ def _run(call: Call[PipelineConfig]) -> int:
         return 0
     with writer_lease(output, run_id, config.lease_s, reporter) as lease:
         plan = plan_clean(Stored(output, run_id, options.input), config.clean)
-        plan.apply(lease.check)
+        plan.apply(lease)
     _report(plan, reporter, "removed")
     return 0
 

@@ -47,11 +47,9 @@ def _run(call: Call[PipelineConfig]) -> int:
         forgetting = Forgetting(output, named, config.input)
 
         def composition(policy: PolicyConfig) -> Composition | None:
-            if not config.cascade:
-                return judges_together(config.model_copy(update={"policy": policy}), output)
             # The policy of a cascade is of its last judge; the live bound is of all labels.
-            together, bounded = judges_together(config, output), policy != config.policy
-            return together.at_least(policy.min_confidence) if together and bounded else together
+            own = {} if config.cascade.judges else {"policy": policy}
+            return judges_together(config.model_copy(update=own), output)
 
         states = (config.policy, config.publish, config.input)
         how = NewStates(*states, composition=composition)

@@ -128,7 +128,7 @@ def _hashing(config: PipelineConfig, input_uri: str) -> Callable[[Mapping[str, A
 def _finder(output: Store, snapshot_id: str | None) -> FindPairs:
     """Looks pairs up in a snapshot, by default in the live one; finds none before the first."""
     if snapshot_id is None:
-        latest, _ = read_latest(output)
+        latest = read_latest(output)
         if latest is None:
             return lambda hashes, ids: ()
         snapshot_id = latest.snapshot_id

@@ -60,6 +60,7 @@ def _run(call: Call[PipelineConfig]) -> int:
             read_published=live_shards,
             sample=sample,
             budget=config.run_budget(),
+            explained_from=config.exported_from,
         )
     output = Store(options.output)
     if options.dry_run:

@@ -48,6 +48,7 @@ def _run(call: Call[PipelineConfig]) -> int:
             rerender=rerender,
             canary=config.canary,
             read_published=live_shards,
+            explained_from=config.exported_from,
         )
         for text in estimates(done, Store(options.output), config.report):
             reporter.note(text)

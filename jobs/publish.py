@@ -173,12 +173,12 @@ def _publish(
 def _labels(options: argparse.Namespace, config: PipelineConfig, output: Store) -> dict[str, Any]:
     """Whose votes are published, and by what they are decided: arguments of ``publish``."""
     by = {"policy": config.policy, "calibration": options.calibration}
-    if (config.cascade or config.aggregation.panel) and not options.judge:
+    if (config.cascade.judges or config.aggregation.panel) and not options.judge:
         if options.calibration != "card":
             raise ConfigError("--calibration is of one judge: several have those of their cards")
         several = judges_together(config, output)
         # The probes of a cascade are of the judge that is asked last.
-        judge = several.members[-1].judge_id if several and config.cascade else ""
+        judge = several.members[-1].judge_id if several and config.cascade.judges else ""
         return {"judge": judge, "composition": several, **by}
     if options.judge or "judge" not in config.model_fields_set:
         return {"judge": options.judge, **by}

@@ -52,9 +52,12 @@ class ErrorBound(Record):
         approximate: whether several are of one prompt, so that the test is not exact.
         shift_p: how likely scores as different as those of gold and corpus are by chance.
         min_confidence: the least confidence of a preference; None where no threshold has passed.
+            Of a cascade's last judge it is less by ``ahead``.
         tests: all that were made, in order.
         labels: preferences of the snapshot, and ``outside`` those in shards that no draw could
             have taken: nothing is promised of these. None before there is a snapshot.
+        path: in which order the labels of a cascade are given (``giving_order``).
+        ahead: how much more the confidence of its last judge counts, in all thresholds.
     """
 
     version: Literal["error-bound/v1"] = field(default="error-bound/v1", kw_only=True)
@@ -80,6 +83,8 @@ class ErrorBound(Record):
     tests: tuple[BoundTest, ...]
     labels: int | None = None
     outside: int | None = None
+    path: str = "A"
+    ahead: float = 0.0
 
     @property
     def decisive(self) -> BoundTest | None:
@@ -96,10 +101,15 @@ class ErrorBound(Record):
         ties = "a tie included" if self.loss == "strict" else "pairs that people see as ties aside"
         about = "about " if self.approximate else ""
         within = "" if self.labels is None else f" {self.labels - (self.outside or 0):,}"
+        least = f"a confidence of {self.min_confidence:.4g} or more"
+        if self.ahead:
+            last = max(0.0, self.min_confidence - self.ahead)
+            others = f", of {self.min_confidence:.4g} of others" * (self.min_confidence <= 1)
+            least = f"a confidence of {last:.4g} or more of the last judge{others}"
         outside = f" {self.outside:,} others came later: outside bound." if self.outside else ""
         return (
             f"With {about}{self.confidence:.0%} confidence, at most {self.max_error:.1%} of the"
-            f"{within} preferences with a confidence of {self.min_confidence:.4g} or more disagree "
+            f"{within} preferences with {least} disagree "
             f"with people ({ties}): {test.wrong} of {test.n} checked ones do, of {test.clusters} "
             f"prompts.{outside} Gold set {self.gold_set}, try {self.attempt} of {self.tries}, "
             f"drawn from {self.frame_pairs:,} pairs of snapshot {', '.join(self.frames)}."

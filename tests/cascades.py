@@ -11,20 +11,24 @@ from tests.labeling import write_config
 SCRIPT = {"faults": {"HARD": "flip", "BROKEN": "malformed"}}
 
 
-def cascade_config(path: Path, model: Path, accepts: float = 0.8, **more: Any) -> Path:
+def cascade_config(
+    path: Path, model: Path, accepts: float = 0.8, latency_s: float = 0, **more: Any
+) -> Path:
     """Two scripted judges; the first has two votes a pair, which agree with 0.875.
 
     Args:
         path: of the configuration.
         model: a model folder.
         accepts: the first one's least confidence.
+        latency_s: of its replies.
         more: sections beside them.
     """
+    script = SCRIPT | {"latency_s": latency_s}
     first = {
         "judge": {"model": {"name": str(model)}, "votes": {"max_votes": 2}},
         "policy": {"min_confidence": accepts},
-        "engine": {"kind": "scripted", "decode_threads": 2, "script": SCRIPT},
+        "engine": {"kind": "scripted", "decode_threads": 2, "script": script},
         "workers": {"gpus": 0, "cpus": 1},
     }
     judge = {"sampling": {"temperature": 0.9}}
-    return write_config(path, model, {"judge": judge, "cascade": [first], **more})
+    return write_config(path, model, {"judge": judge, "cascade": {"judges": [first]}, **more})

@@ -126,6 +126,14 @@ def shared_ray() -> Iterator[str]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture
+def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labeling runs of the test are of this process alone: most of a run's CPU is Ray's."""
+    from tests.without_ray import label_here  # it imports most of what we have
+
+    label_here(monkeypatch)
+
+
 def _start_ray() -> Path:
     """Starts Ray in this process; returns its temporary folder."""
     folder = Path(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.aggregation.giving_order import Bools
 from pipeline.aggregation.stored_labels import StoredLabels
 from pipeline.gold.people import People
 from pipeline.gold.roles import tests_bounds
@@ -25,15 +26,17 @@ class Checked:
 
     Attributes:
         scores: their confidence.
+        by_last: which of them the last judge of a cascade gave.
         wrong: 1 where people disagree.
         clusters: of their prompts.
         weights: 1 / the probability with which the pair was drawn.
-        drawn: pairs of the set that are kept for tests, ``answered`` of them decided by people;
+        drawn: pairs of the set that are of this use; people have decided ``answered`` of them,
             ``cannot_say`` and ``disputed`` among these.
         unlabelled: answered pairs of which the judge has no votes.
     """
 
     scores: Floats
+    by_last: Bools
     wrong: Ints
     clusters: Ints
     weights: Floats
@@ -44,13 +47,16 @@ class Checked:
     unlabelled: int
 
 
-def checked_labels(people: People, labels: StoredLabels, loss: Loss) -> Checked:
-    """The labels about the pairs of a set that are kept for tests.
+def checked_labels(
+    people: People, labels: StoredLabels, loss: Loss, *, tests: bool = True
+) -> Checked:
+    """The labels about the pairs of a set that are kept for tests, or of those that are not.
 
     Args:
         people: a set's answers.
         labels: of the judge, or of several together.
         loss: what of ties that people see.
+        tests: whether of those that test, or of those that calibrate.
 
     Raises:
         InputError: a label has no confidence, or stored votes are damaged.
@@ -58,14 +64,14 @@ def checked_labels(people: People, labels: StoredLabels, loss: Loss) -> Checked:
     """
     assert people.set is not None
     assert people.consensus is not None
-    found: list[tuple[float, int, int, float]] = []
+    found: list[tuple[float, int, int, float, bool]] = []
     drawn = answered = cannot_say = disputed = unlabelled = 0
     pairs = list(_probabilities(people))
     rows = labels.of_pairs(pair.pair_hash for pair, _ in pairs)
     for pair, probability in pairs:
         label = rows.get(pair.pair_hash)
         cluster = cluster_of_pair(pair, label.cluster if label else None)
-        if not tests_bounds(people.set.name, cluster):
+        if tests_bounds(people.set.name, cluster) != tests:
             continue
         drawn += 1
         cannot_say += pair.pair_hash in people.consensus.cannot_say
@@ -84,11 +90,13 @@ def checked_labels(people: People, labels: StoredLabels, loss: Loss) -> Checked:
                 "policy.max_error: preferences of this judge have no confidence; fit one with "
                 "pairmill calibrate first"
             )
-        found.append((label.confidence, int(said != label.preference), cluster, 1 / probability))
-    columns = np.array(found, np.float64).reshape(-1, 4).T
+        wrong = int(said != label.preference)
+        found.append((label.confidence, wrong, cluster, 1 / probability, label.by_last))
+    columns = np.array(found, np.float64).reshape(-1, 5).T
     clusters = np.array([each[2] for each in found], np.int64)
     counts = (drawn, answered, cannot_say, disputed, unlabelled)
-    return Checked(columns[0], columns[1].astype(np.int64), clusters, columns[3], *counts)
+    wrongs, by_last = columns[1].astype(np.int64), columns[4].astype(np.bool_)
+    return Checked(columns[0], by_last, wrongs, clusters, columns[3], *counts)
 
 
 def cluster_of_pair(pair: DrawnPair, cluster: str | None) -> int:

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from pipeline.aggregation.calibration import (
     Calibration,
@@ -222,6 +221,7 @@ def _fit_knots(x: Floats, gold: Floats, weights: Weights) -> Knots:
     same as fitting to every pair in both directions. It never reaches one, however many pairs
     agree: the most is what one contradiction among all would leave.
     """
+    from scipy.special import expit
     from sklearn.isotonic import IsotonicRegression
 
     score = x @ np.array(weights)

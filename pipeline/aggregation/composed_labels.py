@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.aggregation.composition import Answer, Combined, Composition
-from pipeline.aggregation.telling_vote import telling_rationales
+from pipeline.aggregation.telling_vote import choice_of, telling_rationales
 from pipeline.judging.judge_cards import label_id
 from pipeline.runtime.errors import InputError
 from schemas.labels import BY_GOLD, BY_SEVERAL, LABELS, NOT_ASKED
@@ -70,9 +70,9 @@ class Composer:
             made[name] = pc.if_else(together, nothing, made[name])
         said = pa.array([each.detail for each in found], pa.string())
         made["detail"] = pc.coalesce(said, made["detail"])
-        made["rationale"] = pc.if_else(
-            together, telling_rationales(tables, found), made["rationale"]
-        )
+        told = [choice_of(each) if self._retold(each) else None for each in found]
+        retold = pa.array([self._retold(each) for each in found], pa.bool_())
+        made["rationale"] = pc.if_else(retold, telling_rationales(tables, told), made["rationale"])
         made["decided_by"] = pc.if_else(together, BY_SEVERAL, made["decided_by"])
         made["n_votes"] = _sum([table["n_votes"] for table in tables])
         judge_id = self._composition.judge_id
@@ -82,6 +82,13 @@ class Composer:
         for name, text in (("judge_id", judge_id), ("policy_id", self._composition.policy_id)):
             made[name] = pa.array([text] * len(found), pa.string())
         return pa.table(made)
+
+    def _retold(self, label: Combined) -> bool:
+        """Whether its rationale is of whichever vote says the same."""
+        if label.together:
+            return True
+        writes = self._composition.members[label.taken].writes
+        return self._composition.rule.explains and not writes
 
     def _combined(self, rows: Sequence[tuple[Any, ...] | None]) -> Combined:
         answers = tuple(None if row is None else _answer(row) for row in rows)

@@ -75,6 +75,11 @@ class Combining(Protocol):
 
     kind: ClassVar[str]
 
+    @property
+    def explains(self) -> bool:
+        """Whether a label of a judge that writes nothing has the rationale of another one."""
+        ...
+
     def combine(self, answers: Sequence[Answer | None]) -> Combined:
         """The label, whatever its confidence.
 
@@ -165,12 +170,14 @@ class Composition:
     Attributes:
         min_confidence: a label or a tie below this becomes undecided.
         undecided: what a pair becomes of which they decide nothing.
+        ahead: how much more the confidence of the last judge counts there (``giving_order``).
     """
 
     members: tuple[Member, ...]
     rule: Combining
     min_confidence: float = 0.0
     undecided: Literal["abstain", "tie"] = "abstain"
+    ahead: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuses fewer than two judges, or one twice."""
@@ -214,12 +221,19 @@ class Composition:
 
     def record(self) -> dict[str, Any]:
         """The rule as manifests have it."""
-        least = {"min_confidence": self.min_confidence, "undecided": self.undecided}
+        least: dict[str, Any] = {"min_confidence": self.min_confidence, "undecided": self.undecided}
+        if self.ahead:
+            least["ahead"] = self.ahead
         return {"kind": self.rule.kind, **least, **self.rule.record()}
 
-    def at_least(self, confidence: float) -> Self:
-        """The same, of which labels of less confidence are undecided."""
-        return replace(self, min_confidence=max(confidence, self.min_confidence))
+    def at_least(self, confidence: float, ahead: float = 0.0) -> Self:
+        """The same, of which labels of less confidence are undecided.
+
+        Args:
+            confidence: the least.
+            ahead: how much more the last judge's counts.
+        """
+        return replace(self, min_confidence=max(confidence, self.min_confidence), ahead=ahead)
 
     def combine(self, answers: Sequence[Answer | None]) -> Combined | None:
         """The label of a row; None where no judge has an answer.
@@ -231,6 +245,8 @@ class Composition:
             return None
         found = self.rule.combine(answers)
         least, stated = self.min_confidence, found.confidence
+        if stated is not None and found.taken == len(self.members) - 1:
+            stated += self.ahead
         decided = found.status in (Status.LABELED, Status.TIE)
         if decided and least and (stated is None or stated < least):
             found = found._replace(status=Status.ABSTAINED, preference=None)

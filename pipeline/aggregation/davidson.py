@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp
 
 from pipeline.judging.votes import Vote, parsed_of
 from pipeline.stats.arrays import Floats
@@ -60,6 +59,7 @@ def fit_davidson(pairs: Sequence[Sequence[Vote]]) -> Davidson | None:
         among them.
     """
     from scipy.optimize import minimize
+    from scipy.special import logsumexp
 
     choices = [Counter(vote.choice for vote in parsed_of(votes)) for votes in pairs]
     asked = [each for each in choices if each.total() > 1]
@@ -88,6 +88,8 @@ def _log_joint(model: Davidson, lead: float | Floats, votes: float | Floats) -> 
 
     The likelihood of a lead of ``a`` is that of the same lead of ``b``, since the prior is even.
     """
+    from scipy.special import logsumexp  # see pipeline.stats.wilson
+
     s = _grid(model)
     prior = -(s**2) / 2 / model.gap_spread**2
     joint: Floats = (

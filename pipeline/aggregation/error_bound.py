@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from pipeline.aggregation.bound_gold import Checked, checked_labels
+from pipeline.aggregation.giving_order import AHEAD, Bools, Path, chosen_path, ranks
 from pipeline.aggregation.policy import PolicyConfig
 from pipeline.aggregation.stored_labels import StoredLabels
 from pipeline.gold.gold_sets import set_folder
 from pipeline.gold.people import GoldConfig, People, read_people
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import ConfigError, InputError
+from pipeline.stats.arrays import Floats
 from pipeline.stats.fixed_sequence import (
     Threshold,
     first_tested,
@@ -85,11 +87,14 @@ def _tested(
     assert people.set is not None
     alpha, delta = _promise(policy)
     checked = checked_labels(people, labels, policy.loss)
-    corpus = labels.confidences()
+    sampled = labels.confidences()
+    path = _path(people, labels, policy, sampled)
+    scores = ranks(checked.scores, checked.by_last, AHEAD[path])
+    corpus = ranks(*sampled, AHEAD[path])
     steps = thresholds_of(corpus)
     _refuse_few(people.set, checked, steps, alpha, delta)
     weighted = not np.allclose(checked.weights, checked.weights[0], rtol=_WEIGHED_ALIKE)
-    shift = None if weighted else float(ks_2samp(checked.scores, corpus).pvalue)
+    shift = None if weighted else float(ks_2samp(scores, corpus).pvalue)
     if shift is not None and shift < _SHIFTED:
         raise InputError(
             f"gold set {people.set.name}: the confidences of its {len(checked.scores)} checked "
@@ -100,7 +105,7 @@ def _tested(
         )
     _refuse_spent(people.set, tried, policy, delta)
     tests = fixed_sequence(
-        steps, checked.scores, checked.wrong, checked.clusters, alpha, delta, checked.weights
+        steps, scores, checked.wrong, checked.clusters, alpha, delta, checked.weights
     )
     passed = [test.threshold for test in tests if test.passed]
     frames = [draw.frame for draw in people.set.draws if draw.frame]
@@ -125,8 +130,21 @@ def _tested(
         shift_p=shift,
         min_confidence=passed[-1] if passed else None,
         tests=tuple(tests),
+        path=path,
+        ahead=AHEAD[path],
     )
     return _stored(output, bound)
+
+
+def _path(
+    people: People, labels: StoredLabels, policy: PolicyConfig, sampled: tuple[Floats, Bools]
+) -> Path:
+    """In which order labels are given: chosen on the pairs of the set that test nothing."""
+    assert policy.max_error is not None
+    if not sampled[1].any():
+        return "A"
+    seen = checked_labels(people, labels, policy.loss, tests=False)
+    return chosen_path(sampled, (seen.scores, seen.by_last), seen.wrong, policy.max_error)
 
 
 def _promise(policy: PolicyConfig) -> tuple[float, float]:

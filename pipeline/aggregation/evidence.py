@@ -21,8 +21,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from scipy.special import betainc
-
 from pipeline.aggregation.policy import Rule, stop_rule
 from pipeline.judging.bundle import Format
 from pipeline.judging.judge_config import VotesConfig
@@ -230,5 +228,7 @@ def _for_sides(vote: Vote, rule: Rule) -> tuple[float, float]:
 
 @functools.lru_cache(100_000)
 def _above_half(wins: float, losses: float, prior: float) -> float:
+    from scipy.special import betainc  # see pipeline.stats.wilson
+
     # P(share > 1/2) under Beta(prior + wins, prior + losses), by the symmetry of betainc.
     return float(betainc(prior + losses, prior + wins, 0.5))

@@ -21,9 +21,12 @@ class FirstSettled:
 
     Attributes:
         accepts: the least confidence of each tier but the last, which settles whatever is left.
+        explains: whether a label of a judge that writes nothing has the rationale of another one
+            that says the same.
     """
 
     accepts: tuple[float, ...]
+    explains: bool = False
     kind: ClassVar[str] = "cascade"
 
     def calibration_id(self, of_judges: Sequence[str | None]) -> str | None:
@@ -58,7 +61,7 @@ class FirstSettled:
 
     def record(self) -> dict[str, Any]:
         """The thresholds."""
-        return {"accepts": list(self.accepts)}
+        return {"accepts": list(self.accepts), **({"explains": True} if self.explains else {})}
 
 
 # The `detail` of a row that none of those asked settles, while a later judge was not asked.

@@ -119,6 +119,7 @@ class Panel:
 
     fit: PanelFit
     kind: ClassVar[str] = "panel"
+    explains: ClassVar[bool] = False  # a panel's rationale is of a vote that agrees, anyway
 
     def calibration_id(self, of_judges: Sequence[str | None]) -> str | None:
         """The fit's, where it gives probabilities."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pipeline.aggregation.composed_labels import Composer
 from pipeline.aggregation.composition import Composition, Member
+from pipeline.aggregation.giving_order import Bools
 from pipeline.aggregation.labeler import Labeler
 from pipeline.aggregation.relabel import Relabeler
 from pipeline.judging.votes import Vote
@@ -31,12 +32,14 @@ class FoundLabel:
     Attributes:
         cluster: of the row.
         status: None where no judge gave votes.
+        by_last: whether the last judge of a cascade gave it.
     """
 
     cluster: str | None
     status: str | None = None
     preference: str | None = None
     confidence: float | None = None
+    by_last: bool = False
 
 
 class StoredLabels(Protocol):
@@ -61,8 +64,9 @@ class StoredLabels(Protocol):
         """
         ...
 
-    def confidences(self) -> Floats:
-        """Those of the preferences in a sample of the corpus, the same for the same parts.
+    def confidences(self) -> tuple[Floats, Bools]:
+        """Those of the preferences in a sample of the corpus, the same for the same parts, and
+        which of them the last judge of a cascade gave.
 
         Raises:
             InputError: a part is damaged.
@@ -101,12 +105,12 @@ class LabelsOfOne:
         label = self.labeler.decide(votes, row["rubric"])
         return FoundLabel(row["cluster"], label.status, label.preference, label.confidence)
 
-    def confidences(self) -> Floats:
+    def confidences(self) -> tuple[Floats, Bools]:
         """See :class:`StoredLabels`."""
         relabeler, found = Relabeler(self.labeler), []
         for key in sorted(self.parts, key=digest)[:_SAMPLED]:
             found += _confidences(relabeler.table(read_part(self.output, key)))
-        return np.array(found, np.float64)
+        return _columns(found, None)
 
 
 @dataclass(frozen=True)
@@ -155,9 +159,16 @@ class LabelsOfSeveral:
         label = None if by_gold else self.composition.label(rows)
         if label is None:
             return FoundLabel(cluster)
-        return FoundLabel(cluster, label.status, label.preference, label.confidence)
+        by_last = self._last is not None and label.taken == len(rows) - 1
+        return FoundLabel(cluster, label.status, label.preference, label.confidence, by_last)
 
-    def confidences(self) -> Floats:
+    @property
+    def _last(self) -> str | None:
+        """The last judge of a cascade."""
+        cascade = self.composition.rule.kind == "cascade"
+        return self.composition.members[-1].judge_id if cascade else None
+
+    def confidences(self) -> tuple[Floats, Bools]:
         """See :class:`StoredLabels`."""
         composer, found = Composer(self.composition), []
         relabelers = [Relabeler(each.labeler) for each in self.composition.members]
@@ -168,7 +179,7 @@ class LabelsOfSeveral:
                 for place, relabeler in zip(piece.parts, relabelers, strict=True)
             ]
             found += _confidences(composer.table(tables))
-        return np.array(found, np.float64)
+        return _columns(found, self._last)
 
 
 def rows_of_judges(
@@ -186,6 +197,16 @@ def rows_of_judges(
     return {pair: [rows.get(pair) for rows in found] for pair in asked if pair in there}
 
 
-def _confidences(table: pa.Table) -> list[float]:
-    rows = zip(table["status"].to_pylist(), table["confidence"].to_pylist(), strict=True)
-    return [score for status, score in rows if status == Status.LABELED and score is not None]
+def _confidences(table: pa.Table) -> list[tuple[float, str | None]]:
+    """Those of preferences, each with the judge that gave it."""
+    columns = (table[name].to_pylist() for name in ("status", "confidence", "decided_by"))
+    return [
+        (score, judge)
+        for status, score, judge in zip(*columns, strict=True)
+        if status == Status.LABELED and score is not None
+    ]
+
+
+def _columns(found: list[tuple[float, str | None]], last: str | None) -> tuple[Floats, Bools]:
+    scores = np.array([score for score, _ in found], np.float64)
+    return scores, np.array([last is not None and judge == last for _, judge in found], np.bool_)

@@ -15,7 +15,7 @@ from schemas.labels import VERDICT, Status
 _FACTS = ("choice", "soft_a", "score_a", "score_b", "outcome", "superseded")
 
 
-def telling_rationales(tables: Sequence[pa.Table], found: Sequence[Combined]) -> pa.Array:
+def telling_rationales(tables: Sequence[pa.Table], choices: Sequence[str | None]) -> pa.Array:
     """Of each row the rationale of the most confident vote that agrees with its label.
 
     Votes are compared within a judge: by how far their probability is from one half, then by the
@@ -24,10 +24,9 @@ def telling_rationales(tables: Sequence[pa.Table], found: Sequence[Combined]) ->
 
     Args:
         tables: of each judge that has the rows, labels v2 decided by its labeler.
-        found: the labels, by row.
+        choices: what each row's label says (:func:`choice_of`); None of rows to leave out.
     """
-    best: list[tuple[tuple[float, ...], str] | None] = [None] * len(found)
-    wanted = [_choice(each) if each.together else None for each in found]
+    best: list[tuple[tuple[float, ...], str] | None] = [None] * len(choices)
     for table in tables:
         votes = table["votes"].combine_chunks()
         counts = pc.fill_null(pc.list_value_length(votes), 0).to_pylist()
@@ -38,7 +37,7 @@ def telling_rationales(tables: Sequence[pa.Table], found: Sequence[Combined]) ->
         )
         texts = pc.struct_field(flat, "rationale")
         own = zip(*(table[name].to_pylist() for name in ("preference", "confidence")), strict=True)
-        for row, (choice, (preference, confidence)) in enumerate(zip(wanted, own, strict=True)):
+        for row, (choice, (preference, confidence)) in enumerate(zip(choices, own, strict=True)):
             if choice is None:
                 continue
             agreeing = [n for n in range(starts[row], starts[row + 1]) if _agrees(facts[n], choice)]
@@ -53,7 +52,8 @@ def telling_rationales(tables: Sequence[pa.Table], found: Sequence[Combined]) ->
     return pa.array([each and each[1] for each in best], pa.string())
 
 
-def _choice(label: Combined) -> str | None:
+def choice_of(label: Combined) -> str | None:
+    """What a label says, as votes say it; None where it says nothing."""
     return "tie" if label.status == Status.TIE else label.preference
 
 

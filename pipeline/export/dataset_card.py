@@ -109,6 +109,8 @@ def _contents(record: ExportRecord, config: ExportConfig) -> Iterator[str]:
     yield "\nRows of one prompt are all in the same split.\n\n"
     if TRAINER_FORMATS[record.format].holds == "pairs":
         yield f"{_noise(record)}\n\n"
+        if config.soft_labels:
+            yield _OWN_GOLD
     if differ := record.longer + record.shorter:
         yield (
             f"The longer response is the better one in {record.longer:,} of the {differ:,} rows "
@@ -116,6 +118,14 @@ def _contents(record: ExportRecord, config: ExportConfig) -> Iterator[str]:
         )
     if named := {name: count for name, count in record.sources.items() if name}:
         yield "\n" + _table(["source", "rows"], [[n, f"{c:,}"] for n, c in named.items()])
+
+
+_OWN_GOLD = (
+    "`p_chosen` is not cross-fitted: where the input has people's answer about a pair, that answer "
+    "may have helped to fit its own probability, which is then too sure (`p_of_own_gold` of "
+    "`jsonl` marks such rows). Pairs of gold sets are held out, unless "
+    "`export.selection.hold_out_gold` is off.\n\n"
+)
 
 
 def _noise(record: ExportRecord) -> str:

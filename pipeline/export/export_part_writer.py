@@ -161,6 +161,7 @@ class _Writing:
             source=pair["source"],
             split=self._split(pair),
             tier=selection.tier_of(confidence_of(label)) or "",
+            own_gold=pair["gold"] in GOLD_VALUES,
         )
         self._write_rows(example)
         self._count(example, sign)

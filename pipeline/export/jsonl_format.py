@@ -65,7 +65,7 @@ class Jsonl(TrainerFormat):
                 ("tie_kind", pa.string()),
                 ("rationale", pa.string()),
                 ("source", pa.string()),
-                *[("p_chosen", pa.float64())] * shape.soft,
+                *[("p_chosen", pa.float64()), ("p_of_own_gold", pa.bool_())] * shape.soft,
                 *[("criteria", pa.list_(CRITERION))] * shape.criteria,
             ]
         )
@@ -86,7 +86,8 @@ class Jsonl(TrainerFormat):
             "source": example.source,
         }
         columns = ("label_id", "status", "preference", *_FACTS, *["criteria"] * shape.criteria)
-        soft = {"p_chosen": example.p_chosen} if shape.soft else {}
+        soft = {"p_chosen": example.p_chosen, "p_of_own_gold": example.own_gold}
+        soft = soft if shape.soft else {}
         return [row | {name: label[name] for name in columns} | soft]
 
     def usage(self, layout: Layout) -> str:

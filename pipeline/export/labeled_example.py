@@ -59,6 +59,7 @@ class Example:
         split: ``train`` or ``validation``.
         tier: ``""`` where there are none.
         ranking: of the answers, in formats that hold rankings.
+        own_gold: whether the input has people's answer about it, which may have calibrated.
     """
 
     pair_id: str
@@ -69,6 +70,7 @@ class Example:
     split: str = "train"
     tier: str = ""
     ranking: Ranking | None = None
+    own_gold: bool = False
 
     @property
     def turns(self) -> list[Turn]:

@@ -14,11 +14,13 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 
+from pipeline.ingest.joined_tables import joined
 from pipeline.pairs.prompts import prompt_key
 
 _FILES = 64  # at each level
 _FILE_BYTES = 256 * 2**20  # of a file that is read whole
 _HELD_BYTES = 2 * 2**20  # of a file's rows, before they are written to it
+_JOINED = 16  # times those: rows that are scattered at once, as each file costs something
 _KEY = "prompt key"
 _KEY_BYTES = 8
 
@@ -41,6 +43,7 @@ def grouped_by_prompt(
 class _Grouping:
     def __init__(self, file_bytes: int, held_bytes: int) -> None:
         self._file_bytes, self._held_bytes = file_bytes, held_bytes
+        self._joined_bytes = _JOINED * held_bytes
 
     def grouped(self, tables: Iterable[pa.Table], folder: Path, level: int) -> Iterator[pa.Table]:
         """Rows by the key's byte of this level, and within a file by the whole key."""
@@ -59,7 +62,7 @@ class _Grouping:
         self, tables: Iterable[pa.Table], folder: Path, level: int
     ) -> list[tuple[Path, int]]:
         files: dict[int, _File] = {}
-        for table in tables:
+        for table in joined(tables, self._joined_bytes):
             places: dict[int, list[int]] = {}
             for row, key in enumerate(table[_KEY].to_pylist()):
                 places.setdefault(key[level] % _FILES, []).append(row)

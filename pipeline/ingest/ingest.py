@@ -19,6 +19,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipeline.ingest.grouped_rows import grouped_by_prompt
+from pipeline.ingest.joined_tables import joined
 from pipeline.ingest.media_paths import MediaPaths
 from pipeline.ingest.ranked_pairs import Expansion, as_pairs
 from pipeline.ingest.source_files import OpenSource, SourceConfig, open_source
@@ -31,6 +32,7 @@ from pipeline.pairs.shard_writer import ShardConfig, ShardWriter, existing_shard
 from pipeline.runtime.errors import ConfigError, InputError, QuarantineError, StorageError
 from pipeline.store.object_store import Store
 
+_JOINED_BYTES = 16 * 2**20  # of rows that are mapped and checked at once
 _EXAMPLES = 3  # bad rows shown for each kind of problem
 
 
@@ -224,7 +226,7 @@ def _pairs(config: IngestConfig, source: OpenSource) -> Iterator[pa.Table]:
     start, mapping = 0, config.mapping()
     prefix = config.shard_name() if mapping.makes_ids(source.schema) else None
     prefix = prefix if config.row_ids is None else config.row_ids
-    for table in source.tables():
+    for table in joined(source.tables(), _JOINED_BYTES):
         if config.limit is not None:
             table = table.slice(0, config.limit - start)
         if not table.num_rows:

@@ -21,12 +21,15 @@ def cascade_of(config: LabelConfig, output: Store) -> Composition | None:
         ConfigError: a judge's model does not exist, or its rows are not pairs.
         InputError: a stored card or calibration is damaged.
     """
-    if not config.cascade:
+    if not config.cascade.judges:
         return None
-    return composition_of([known_judge(tier, output) for tier in config.tiers], output)
+    known = [known_judge(tier, output) for tier in config.tiers]
+    return composition_of(known, output, explains=config.cascade.explain)
 
 
-def composition_of(tiers: Sequence[tuple[LabelConfig, KnownJudge]], output: Store) -> Composition:
+def composition_of(
+    tiers: Sequence[tuple[LabelConfig, KnownJudge]], output: Store, *, explains: bool = False
+) -> Composition:
     """Judges in order of cost, each under its policy and the calibration of its card.
 
     The last judge's policy decides what is left to it: its least confidence is no other's.
@@ -36,7 +39,7 @@ def composition_of(tiers: Sequence[tuple[LabelConfig, KnownJudge]], output: Stor
     fitted = members[-1].labeler.calibration
     members[-1] = Member(known.card, Labeler.of(config.judge, config.policy, fitted))
     accepts = (config.policy.min_confidence for config, _ in tiers[:-1])
-    return Composition(tuple(members), FirstSettled(tuple(accepts)))
+    return Composition(tuple(members), FirstSettled(tuple(accepts), explains))
 
 
 def _member(config: LabelConfig, known: KnownJudge, output: Store) -> Member:

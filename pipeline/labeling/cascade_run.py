@@ -1,26 +1,40 @@
 """A run of a cascade: each judge, in order of cost, is asked about what those before leave open.
 
-Every tier is a labeling run of its own judge, with parts of its own, one after another under one
-lease and one run id: its rows, budget, canaries, record and repeat runs are those of any run. The
-record of the last tier is that of the run; those before it have theirs beside it.
+Every tier is a labeling run of its own judge, with parts of its own, under one lease and one run
+id: its rows, budget, canaries, record and repeat runs are those of any run. The record of the last
+tier is that of the run; those before it have theirs beside it. Tiers run one after another, or all
+at the same time (``cascade.side_by_side``): parts and votes are the same.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pipeline.aggregation.calibration_cards import read_calibration
 from pipeline.judging.judge_cards import KnownJudge
 from pipeline.labeling.canary_config import CanaryConfig
-from pipeline.labeling.label_config import LabelConfig
-from pipeline.labeling.label_run import RunResult, Tier, identified, label
+from pipeline.labeling.label_config import LabelConfig, WorkersConfig
+from pipeline.labeling.label_run import (
+    Run,
+    RunResult,
+    Tier,
+    check_decides,
+    identified,
+    label,
+    plan_run,
+)
 from pipeline.labeling.open_rows import EarlierTier, OpenRows
 from pipeline.labeling.published_shards import ReadPublished, nothing_published
+from pipeline.labeling.ray_session import ray_session
 from pipeline.labeling.run_budget import NO_LIMITS, RunBudget
 from pipeline.labeling.sample_plan import Sample
+from pipeline.labeling.side_by_side import check_cores, judge_side_by_side
 from pipeline.runtime.errors import ConfigError
+from pipeline.runtime.logs import logging_of
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import Step, new_run_id, unrecorded
 from pipeline.runtime.stop import Stop
@@ -49,12 +63,14 @@ def label_tiers(
     lease: Lease | None = None,
     sample: Sample | None = None,
     budget: RunBudget = NO_LIMITS,
+    explained_from: float = 0.0,
 ) -> list[RunResult]:
     """Labels every pair under ``input_uri`` by all judges of a configuration.
 
     Args:
         config: the job's configuration; without a cascade it has one judge.
         budget: what all of them together may spend.
+        explained_from: with ``cascade.explain``, the least confidence of labels that are explained.
 
     The other arguments, and what is raised, are those of :func:`pipeline.labeling.label_run.label`.
 
@@ -70,26 +86,81 @@ def label_tiers(
         **{"canary": canary, "read_published": read_published, "stop": stop, "sample": sample},
     }
     where = (input_uri, output_uri, reporter)
-    if not config.cascade:
+    if not config.cascade.judges:
         return [label(config, *where, **how, step=step, lease=lease, budget=budget)]
     output = Store(output_uri)
     tiers = [identified(tier, output, reporter) for tier in config.tiers]
     check_cascade(tiers, output)
+    explains = explained_from if config.cascade.explain else None
     done: list[RunResult] = []
     with ExitStack() as held:
         if lease is None and not dry_run:
             own = writer_lease(output, run_id, config.lease_s, reporter, stop)
             lease = held.enter_context(own)
+        how |= {"lease": lease}
+        if config.cascade.side_by_side and not (dry_run or sample or budget.limited):
+            return _side_by_side(tiers, output, where, how, step, explains)
         for number, (judged_by, known) in enumerate(tiers, 1):
-            before = earlier_tiers(tiers[: number - 1], output)
-            behind = OpenRows.of(output, before, whole=not dry_run)
+            behind = _behind(tiers, number, output, explains, whole=not dry_run)
             shards = done[0].shards if done else None
             tier = Tier(number, len(tiers), known, behind if done else None, shards)
-            named = step if tier.last else _of_tier(step, number)
             spent = done[-1].budget if done else budget
-            about = how | {"step": named, "lease": lease, "budget": spent, "tier": tier}
+            about = how | {"step": _of_tier(step, tier), "budget": spent, "tier": tier}
             done.append(label(judged_by, *where, **about))
     return done
+
+
+def _side_by_side(
+    tiers: Sequence[tuple[LabelConfig, KnownJudge]],
+    output: Store,
+    where: tuple[str, str, Reporter],
+    how: dict[str, Any],
+    step: Step,
+    explains: float | None,
+) -> list[RunResult]:
+    """Plans all tiers, each by what the one before has to do, and judges them together."""
+    stop, run_id, (input_uri, _, reporter) = how.pop("stop"), how["run_id"], where
+    reporter, epoch = reporter.of_run(run_id), how.pop("lease").epoch
+    for judged_by, known in tiers:
+        check_decides(judged_by, known, output)
+    runs: list[Run] = []
+    with ExitStack() as session:
+        session.enter_context(logging_of(run_id, logging.WARNING))
+        for number, (judged_by, known) in enumerate(tiers, 1):
+            tier = Tier(number, len(tiers), known)
+            if runs:
+                behind = _behind(tiers, number, output, explains)
+                shards, before = runs[0].plan.versions, runs[-1].plan.tasks
+                tier = replace(tier, open_rows=behind, shards=shards, before=before)
+            about = how | {"step": _of_tier(step, tier), "tier": tier, "epoch": epoch}
+            to = (judged_by, known, input_uri, output, reporter.of_tier(number), session)
+            runs.append(plan_run(*to, **about))
+        if any(run.plan.units for run in runs):
+            session.enter_context(ray_session(_all_workers(tiers), reporter))
+            check_cores(runs)
+        steps = [_of_tier(step, run.tier) for run in runs if run.tier]
+        return judge_side_by_side(runs, reporter, steps, stop)
+
+
+def _behind(
+    tiers: Sequence[tuple[LabelConfig, KnownJudge]],
+    number: int,
+    output: Store,
+    explains: float | None,
+    *,
+    whole: bool = True,
+) -> OpenRows:
+    """The rule of the ``number``-th tier; the last one explains."""
+    own = explains if number == len(tiers) else None
+    before = earlier_tiers(tiers[: number - 1], output)
+    return OpenRows.of(output, before, whole=whole, explains=own)
+
+
+def _all_workers(tiers: Sequence[tuple[LabelConfig, KnownJudge]]) -> WorkersConfig:
+    """What the pools of all tiers together may reserve, as one worker of a private Ray."""
+    pools = [config.workers for config, _ in tiers]
+    gpus = sum(pool.max * pool.gpus for pool in pools)
+    return pools[-1].model_copy(update={"min": 1, "max": 1, "gpus": gpus})
 
 
 def earlier_tiers(
@@ -140,8 +211,10 @@ def check_cascade(tiers: Sequence[tuple[LabelConfig, KnownJudge]], output: Store
             )
 
 
-def _of_tier(step: Step, number: int) -> Step:
+def _of_tier(step: Step, tier: Tier) -> Step:
+    """Steps named after the tier; those of the last one are those of the run."""
+
     def named(name: str) -> AbstractContextManager[dict[str, Any]]:
-        return step(f"{name} by judge {number}")
+        return step(name if tier.last else f"{name} by judge {tier.number}")
 
     return named

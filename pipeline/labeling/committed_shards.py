@@ -36,6 +36,7 @@ class CommittedShard:
         changed: whether an earlier version of it has parts.
         former: key of a published shard with the same content under another path.
         unsettled: those of ``parts`` whose rows may have to be asked about again.
+        awaited: keys of those of them whose rows another tier is about to decide.
     """
 
     entry: Entry
@@ -45,6 +46,7 @@ class CommittedShard:
     changed: bool
     former: str | None = None
     unsettled: tuple[Part, ...] = ()
+    awaited: frozenset[str] = frozenset()
 
     def covers(self, rows: int) -> bool:
         """Whether the parts hold each of ``rows`` rows, and none beyond."""

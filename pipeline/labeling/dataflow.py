@@ -1,14 +1,20 @@
 """The flow of labeling on Ray Data: the only module that composes it.
 
 shard tasks → read_units (CPU tasks) → JudgeActor (one engine each; commits parts) → unit results
+
+Where a judge of a cascade works beside the one before it, its shard tasks are what that one has
+opened by then: a task that takes no CPU receives them from an actor beside the driver.
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import pickle
 import re
+import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -22,6 +28,7 @@ from pipeline.labeling.committed_shards import CommittedShard
 from pipeline.labeling.flow_size import readers, units_in_flight
 from pipeline.labeling.judge_actor import JudgeActor, RunSpec
 from pipeline.labeling.label_config import WorkersConfig
+from pipeline.labeling.opened_units import OpenedUnits
 from pipeline.labeling.planned_version import of_planned_version
 from pipeline.labeling.ray_nodes import nodes_of_cluster
 from pipeline.labeling.read_pairs import ShardTask, read_units
@@ -42,7 +49,9 @@ _SPOT_WAIT_S = 24 * 3600  # waiting for capacity is no failure
 _POOL_GROWS_AT = 1.0  # units in flight over units that all workers may judge at once
 
 
-def judge_shards(tasks: Sequence[ShardTask], spec: RunSpec, stop: Stop) -> Iterator[UnitResult]:
+def judge_shards(
+    tasks: Sequence[ShardTask] | OpenedUnits, spec: RunSpec, stop: Stop
+) -> Iterator[UnitResult]:
     """Judges every unit of ``tasks``; yields a unit result when a unit is committed.
 
     Ends early after a stop is asked for: once what was in flight is committed, at the latest after
@@ -52,10 +61,11 @@ def judge_shards(tasks: Sequence[ShardTask], spec: RunSpec, stop: Stop) -> Itera
         PairmillError: a stage met an error that the user can act on.
     """
     take = _SharedSpending(spec.budget) if spec.budget.counted else None
-    for wave in waves(tasks, spec.config.workers.wave_units):
+    _configure(DataContext.get_current(), spec.config.workers)
+    how = (spec, take)
+    for flow in _opened(tasks, *how) if isinstance(tasks, OpenedUnits) else _planned(tasks, *how):
         if stop.asked:
             return
-        flow = _flow(wave, spec, take)
         watch = partial(StopWatch, stop, spec)  # Ray Data calls it without arguments
         flow.context.custom_execution_callback_classes = [watch]  # type: ignore[list-item]
         try:
@@ -96,19 +106,108 @@ class _SharedSpending:
     """A :class:`Spending` in an actor beside the driver, which every worker asks."""
 
     def __init__(self, budget: RunBudget) -> None:
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        beside = ray.remote(Spending).options(num_cpus=0, scheduling_strategy=here)
-        self._actor: Any = beside.remote(budget)
+        self._actor: Any = _beside_driver(Spending).remote(budget)
 
     async def __call__(self, votes: int, begun: bool, usd: float) -> bool:
         return bool(await self._actor.take.remote(votes, begun, usd))
 
 
-def _flow(tasks: Sequence[ShardTask], spec: RunSpec, take: Take | None) -> ray.data.Dataset:
-    workers = spec.config.workers
-    _configure(DataContext.get_current(), workers)
-    blocks = [pa.table({"task": pa.array([pickle.dumps(task)], pa.binary())}) for task in tasks]
-    nodes = nodes_of_cluster()
+class _Handover:
+    """Shard tasks on their way from the driver to the flow of a later judge; an actor.
+
+    What was handed over stays known by its number: Ray runs a task again whose node is lost, and
+    goes on with what the second run yields behind what the first one has.
+    """
+
+    def __init__(self) -> None:
+        self._handed: list[list[ShardTask] | None] = []
+        self._changed = asyncio.Condition()
+
+    async def put(self, tasks: list[ShardTask] | None) -> None:
+        """Adds tasks; None ends them."""
+        async with self._changed:
+            self._handed.append(tasks)
+            self._changed.notify_all()
+
+    async def get(self, number: int) -> list[ShardTask] | None:
+        """What was put as the ``number``-th, once it was."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self._handed) > number)
+        return self._handed[number]
+
+
+def _planned(
+    tasks: Sequence[ShardTask], spec: RunSpec, take: Take | None
+) -> Iterator[ray.data.Dataset]:
+    """A flow for each wave of units."""
+    for wave in waves(tasks, spec.config.workers.wave_units):
+        yield _flow(ray.data.from_arrow(_blocks(wave)), wave, spec, take)
+
+
+def _opened(opened: OpenedUnits, spec: RunSpec, take: Take | None) -> Iterator[ray.data.Dataset]:
+    """A flow for each wave of units, to which they are handed over as they are opened."""
+    left = sum(len(task.units) for task in opened.tasks)
+    while left:
+        handover = _beside_driver(_Handover).remote()
+        size = min(left, spec.config.workers.wave_units)
+        passing = threading.Thread(
+            target=_hand_over, args=(opened, handover, size), name="hand over", daemon=True
+        )
+        passing.start()
+        source = ray.data.from_arrow([pa.table({"wave": [0]})]).map_batches(
+            _Receiver(handover),
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=0,
+            compute=TaskPoolStrategy(1),
+        )
+        yield _flow(source, opened.tasks, spec, take)
+        passing.join()
+        left -= size
+
+
+def _hand_over(opened: OpenedUnits, handover: Any, size: int) -> None:
+    """Hands so many units over, or fewer if no more are opened."""
+    with suppress(RayError):  # the flow meets it, too
+        while size and (tasks := opened.take(size)):
+            size -= sum(len(task.units) for task in tasks)
+            ray.get(handover.put.remote(tasks))
+        ray.get(handover.put.remote(None))
+
+
+class _Receiver:
+    """The first stage of a later judge: yields shard tasks one at a time, as they are opened."""
+
+    def __init__(self, handover: Any) -> None:
+        self._handover = handover
+        self.__name__ = "receive_tasks"
+
+    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        for number in itertools.count():
+            tasks = ray.get(self._handover.get.remote(number))
+            if tasks is None:
+                return
+            yield from _blocks(tasks)
+
+
+def _blocks(tasks: Sequence[ShardTask]) -> list[pa.Table]:
+    return [pa.table({"task": pa.array([pickle.dumps(task)], pa.binary())}) for task in tasks]
+
+
+def _beside_driver(kind: type) -> Any:
+    """An actor class whose actors live where the driver does."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(kind).options(num_cpus=0, scheduling_strategy=here)
+
+
+def _flow(
+    source: ray.data.Dataset,
+    tasks: Sequence[ShardTask],
+    spec: RunSpec,
+    take: Take | None,
+) -> ray.data.Dataset:
+    """The flow of ``tasks``, which come from ``source``."""
+    workers, nodes = spec.config.workers, nodes_of_cluster()
     in_flight = units_in_flight(tasks, spec.config, nodes, spec.share)
     pool = ActorPoolStrategy(
         min_size=workers.min,
@@ -116,24 +215,20 @@ def _flow(tasks: Sequence[ShardTask], spec: RunSpec, take: Take | None) -> ray.d
         max_concurrent_calls_per_actor=in_flight.judged,
         max_tasks_in_flight_per_actor=in_flight.handed_over,
     )
-    return (
-        ray.data.from_arrow(blocks)
-        .map_batches(
-            _Reader(spec),
-            batch_size=1,
-            batch_format="pyarrow",
-            num_cpus=workers.read_cpus,
-            compute=TaskPoolStrategy(readers(tasks, spec.config, nodes)),
-        )
-        .map_batches(
-            JudgeActor,
-            fn_constructor_args=(spec, take),
-            batch_size=1,
-            batch_format="pyarrow",
-            compute=pool,
-            num_gpus=workers.gpus,
-            num_cpus=workers.cpus,  # the default of a GPU actor is 1
-        )
+    return source.map_batches(
+        _Reader(spec),
+        batch_size=1,
+        batch_format="pyarrow",
+        num_cpus=workers.read_cpus,
+        compute=TaskPoolStrategy(readers(tasks, spec.config, nodes)),
+    ).map_batches(
+        JudgeActor,
+        fn_constructor_args=(spec, take),
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=pool,
+        num_gpus=workers.gpus,
+        num_cpus=workers.cpus,  # the default of a GPU actor is 1
     )
 
 

@@ -18,6 +18,7 @@ from pipeline.aggregation.calibration import Calibration
 from pipeline.aggregation.labeler import Labeler
 from pipeline.engines.engine import Engine, Scorer
 from pipeline.engines.engine_registry import start_engine, start_scorer
+from pipeline.engines.shared_gpu import turn_to_start
 from pipeline.labeling.attempts import Starts
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.open_rows import OpenRows
@@ -112,7 +113,10 @@ class JudgeActor:
         output = Store(spec.output_uri)
         starts = Starts(output, spec.judge_id, spec.run_id)
         recorder, began = RayRecorder(spec.judge_id), time.monotonic()
-        with starts.watched(workers.max, workers.max_start_failures):
+        with (
+            turn_to_start(workers.gpus),
+            starts.watched(workers.max, workers.max_start_failures),
+        ):
             reward = config.judge.declared_format.family == "reward"
             start = start_scorer if reward else start_engine
             self._engine: Engine | Scorer = start(config.judge, config.engine)

@@ -110,14 +110,37 @@ class TierConfig(Frozen):
         return self
 
 
+class CascadeConfig(Frozen):
+    """Judges that are asked before ``judge``; a list of them alone is read as ``judges``."""
+
+    judges: tuple[TierConfig, ...] = ()
+    """In order of cost, each with sections ``judge``, ``policy``, ``engine`` and ``workers``. What
+    the policy of one labels or calls a tie is not asked of those behind it. ``judge``, beside
+    ``cascade``, is the last: it is asked what all others leave open.
+    """
+    side_by_side: bool = False
+    """Whether all judges work at the same time, each in a pool of its own (``workers``): a unit is
+    asked of a later judge as soon as those before it have committed it. False lets them work one
+    after the other, as samples and runs with a budget do anyway. Two on one GPU have
+    ``workers.gpus: 0.5`` and their shares of its memory (``engine.args.gpu_memory_utilization``).
+    """
+
+    explain: bool = False
+    """Whether the last judge is asked about pairs, too, that a judge which writes nothing (a reward
+    model) has labelled with the confidence that exports ask for (``export.selection``). Its
+    rationale stands beside the label where its verdict is the same; the label does not change.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _judges_alone(cls, given: Any) -> Any:
+        return {"judges": given} if isinstance(given, list | tuple) else given
+
+
 class LabelConfig(TierConfig):
     """The whole configuration of ``pairmill label``."""
 
-    cascade: tuple[TierConfig, ...] = ()
-    """Judges that are asked before ``judge``, in order of cost, each with sections ``judge``,
-    ``policy``, ``engine`` and ``workers``. What the policy of one labels or calls a tie is not
-    asked of those behind it. ``judge`` above is the last: it is asked what all others leave open.
-    """
+    cascade: CascadeConfig = CascadeConfig()
     input: InputConfig = InputConfig()
     quarantine: QuarantineConfig = QuarantineConfig()
     progress_seconds: float = Field(default=10, gt=0)
@@ -130,7 +153,7 @@ class LabelConfig(TierConfig):
     @model_validator(mode="after")
     def _one_cluster(self) -> Self:
         """All tiers run on one Ray, and end together: ``workers`` above says how."""
-        for number, tier in enumerate(self.cascade, 1):
+        for number, tier in enumerate(self.cascade.judges, 1):
             if stray := sorted(_OF_THE_JOB & tier.workers.model_fields_set):
                 raise ValueError(
                     f"cascade, judge {number}: workers.{stray[0]} is of the whole job: set it "
@@ -142,7 +165,7 @@ class LabelConfig(TierConfig):
     def tiers(self) -> tuple[Self, ...]:
         """Each judge's run as a configuration without a cascade, in order of cost."""
         shared = {name: getattr(self.workers, name) for name in _OF_THE_JOB}
-        alone = self.model_copy(update={"cascade": ()})
+        alone = self.model_copy(update={"cascade": CascadeConfig()})
         before = (
             alone.model_copy(
                 update={
@@ -152,6 +175,6 @@ class LabelConfig(TierConfig):
                     "workers": tier.workers.model_copy(update=shared),
                 }
             )
-            for tier in self.cascade
+            for tier in self.cascade.judges
         )
         return (*before, alone)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from pipeline.aggregation.calibration_cards import read_calibration
@@ -24,11 +25,13 @@ from pipeline.labeling.judge_actor import RunSpec
 from pipeline.labeling.known_judge import Config, known_judge
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.open_rows import OpenRows
+from pipeline.labeling.opened_units import OpenedUnits, ranges_of
 from pipeline.labeling.plan import Plan, plan_shards
 from pipeline.labeling.progress import RunProgress
 from pipeline.labeling.published_shards import ReadPublished, nothing_published
 from pipeline.labeling.ray_recorder import RayRecorder
 from pipeline.labeling.ray_session import ray_session
+from pipeline.labeling.read_pairs import ShardTask
 from pipeline.labeling.reconcile import check_coverage, check_quarantine
 from pipeline.labeling.reopening import Reopening
 from pipeline.labeling.run_budget import NO_LIMITS, RunBudget
@@ -53,6 +56,9 @@ from pipeline.store.writer_lease import writer_lease
 from schemas.labels import NOT_ASKED, Reason, Status
 
 _MANY_SHARDS = 256  # from here on, Ray tasks read their footers in place of threads
+# Of a tier's rows, where the one before has not judged them yet. What is asked of more than that
+# waits in memory, as far as there is room (``flow_size``); of less, an engine would not be full.
+_ASSUMED_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,17 @@ class Run:
         """How many canaries it judges."""
         return self.canaries.plan.rows_to_do if self.canaries else 0
 
+    @property
+    def tasks(self) -> list[ShardTask]:
+        """What is to be judged, canaries among it."""
+        return self.canaries.among(self.plan) if self.canaries else self.plan.tasks
+
+    @cached_property
+    def opened(self) -> OpenedUnits | None:
+        """The same as a judge before opens it; None where none works at the same time."""
+        before = self.tier.before if self.tier else None
+        return None if before is None else OpenedUnits(self.tasks, before)
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -130,6 +147,7 @@ class Tier:
         known: the judge, which the configuration is pinned to.
         open_rows: which rows it is asked about.
         shards: the keys of those that the judges before have judged, by path; None of the first.
+        before: what the judge before has to do at the same time; None where it is done.
     """
 
     number: int
@@ -137,6 +155,7 @@ class Tier:
     known: KnownJudge
     open_rows: OpenRows | None = None
     shards: Mapping[str, str] | None = None
+    before: Sequence[ShardTask] | None = None
 
     @property
     def last(self) -> bool:
@@ -197,79 +216,155 @@ def label(
         LeaseLostError: the lease was lost; what is committed stays.
         PairmillError: with the exit code of the job (see ``pipeline.runtime.errors``).
     """
-    stop = stop or Stop()
+    stop, run_id = stop or Stop(), run_id or new_run_id()
     output = Store(output_uri)
     if tier is None:
         config, known = identified(config, output, reporter)
     else:
         known = tier.known
-    calibrated = read_calibration(output, known.judge_id) is not None
-    check_reachable(config.judge, config.policy, calibrated=calibrated)
+    check_decides(config, known, output)
+    reporter = reporter.of_run(run_id)
     with ExitStack() as session:
-
-        def spread(planner: ShardPlanner, shards: Sequence[CommittedShard]) -> Iterable[ShardPlan]:
-            if len(shards) < _MANY_SHARDS:
-                return map_threads(planner, shards)
-            session.enter_context(ray_session(config.workers, reporter))
-            return plan_shards_by_tasks(planner, shards)
-
-        judge_id, run_id = known.judge_id, run_id or new_run_id()
-        reporter = reporter.of_run(run_id)
         session.enter_context(logging_of(run_id, logging.WARNING))
         if lease is None and not dry_run:
             held = writer_lease(output, run_id, config.lease_s, reporter, stop)
             lease = session.enter_context(held)
-        with step("plan") as detail:
-            price = CarriedPrice.of(output, judge_id, config.judge)
-            if price is not None:
-                config = config.model_copy(update={"judge": price.judge(config.judge)})
-            settled_at = price.settled_at if price else None
-            again = Reopening(config.judge, run_id, retries, rerender, settled_at)
-            index = None if dry_run else update_index(output, judge_id, reporter.note)
-            parts = None if index is None else [key for key, _ in index.part_keys()]
-            open_rows = tier.open_rows if tier else None
-            unsettled = unsettled_parts(output, judge_id, again.asking, index, open_rows)
-            how = (config.input, config.judge, judge_id, spread, again, unsettled, read_published)
-            source, prefix = open_input(input_uri)
-            shards = tier.shards if tier else None
-            of_tier = (None, parts, open_rows, shards)
-            plan = plan_shards(source, prefix, output, *how, *of_tier)
-            plan = sample.of(plan) if sample else plan
-            share = open_rows.share(plan.tasks) if open_rows and not dry_run else 1.0
-            of_run = (config, output, run_id, judge_id, reporter)
-            canaries = plan_canaries(canary, *of_run) if plan.units else None
-            epoch = lease.epoch if lease else 0
-            about = (plan, config, source.uri, output, canaries, budget, seeds_by_id)
-            checked = {key: unsettled.get(key, again.asking) for key in plan.settled}
-            run = Run(again, index, epoch, known.card, *about, checked, tier, share, price)
-            detail.update({"judge_id": judge_id, **plan.summary(), "canaries": run.canary_rows})
-            detail.update(_place(run) | ({"share_asked": round(share, 4)} if open_rows else {}))
-            shown = {"judge_id": judge_id[:16], "judge": known.found}
-            reporter.event("plan", {**detail, **shown})
-            for shard in plan.bad_shards:
-                reporter.note(
-                    f"unreadable shard, left out: {one_line(shard.entry.key)}: {shard.defect}"
-                )
-            if expressions := config.input.translated():
-                reporter.note(f"input.columns is read as this input.map: {expressions}")
-            if plan.unread:
-                names = ", ".join(plan.unread)
-                reporter.note(f"columns that no field of a pair is read from: {names} (input.map)")
+        run = plan_run(
+            config,
+            known,
+            input_uri,
+            output,
+            reporter,
+            session,
+            dry_run=dry_run,
+            retries=retries,
+            rerender=rerender,
+            run_id=run_id,
+            canary=canary,
+            read_published=read_published,
+            step=step,
+            epoch=lease.epoch if lease else 0,
+            sample=sample,
+            budget=budget,
+            tier=tier,
+            seeds_by_id=seeds_by_id,
+        )
         if dry_run:
-            none = RowCounts(run.run_id)
-            return RunResult(judge_id, none, 0, none, plan.versions, plan.summary())
-        with step("label") as detail:
-            stop.check("nothing is judged yet")
-            # Before Ray and engines, so that an output that cannot be written starts none; also
-            # without rows, since a snapshot of no rows names a judge too.
-            write_card(output, known.card)
-            if price is not None:
-                price.begin()
-            for planned in (plan, *([canaries.plan] if canaries else [])):
-                planned.contents.save()
-            if plan.units:
-                session.enter_context(ray_session(config.workers, reporter))
-            return _execute(run, reporter, detail, stop)
+            none = RowCounts(run_id)
+            about = (run.plan.versions, run.plan.summary())
+            return RunResult(run.card["judge_id"], none, 0, none, *about)
+        return judge_planned(run, reporter, step, stop)
+
+
+def check_decides(config: LabelConfig, known: KnownJudge, output: Store) -> None:
+    """Refuses a policy under which no vote of a judge would ever become a preference.
+
+    Raises:
+        ConfigError: with what to do.
+    """
+    calibrated = read_calibration(output, known.judge_id) is not None
+    check_reachable(config.judge, config.policy, calibrated=calibrated)
+
+
+def plan_run(
+    config: LabelConfig,
+    known: KnownJudge,
+    input_uri: str,
+    output: Store,
+    reporter: Reporter,
+    session: ExitStack,
+    *,
+    dry_run: bool,
+    retries: frozenset[Reason],
+    rerender: frozenset[str],
+    run_id: str,
+    canary: CanaryConfig | None,
+    read_published: ReadPublished,
+    step: Step,
+    epoch: int,
+    sample: Sample | None = None,
+    budget: RunBudget = NO_LIMITS,
+    tier: Tier | None = None,
+    seeds_by_id: bool = False,
+) -> Run:
+    """Plans a run, and reports the plan; the arguments are those of :func:`label`.
+
+    Args:
+        config, known: of one judge, which the configuration is pinned to.
+        session: is given Ray, where there are so many shards that it plans them.
+        epoch: of the lease that the caller holds.
+    """
+    judge_id = known.judge_id
+
+    def spread(planner: ShardPlanner, shards: Sequence[CommittedShard]) -> Iterable[ShardPlan]:
+        if len(shards) < _MANY_SHARDS:
+            return map_threads(planner, shards)
+        session.enter_context(ray_session(config.workers, reporter))
+        return plan_shards_by_tasks(planner, shards)
+
+    with step("plan") as detail:
+        price = CarriedPrice.of(output, judge_id, config.judge)
+        if price is not None:
+            config = config.model_copy(update={"judge": price.judge(config.judge)})
+        settled_at = price.settled_at if price else None
+        again = Reopening(config.judge, run_id, retries, rerender, settled_at)
+        index = None if dry_run else update_index(output, judge_id, reporter.note)
+        parts = None if index is None else [key for key, _ in index.part_keys()]
+        open_rows = tier.open_rows if tier else None
+        unsettled = unsettled_parts(output, judge_id, again.asking, index, open_rows)
+        how = (config.input, config.judge, judge_id, spread, again, unsettled, read_published)
+        source, prefix = open_input(input_uri)
+        shards = tier.shards if tier else None
+        before = tier.before if tier else None
+        awaited = ranges_of(before or ())
+        of_tier = (None, parts, open_rows, shards, awaited)
+        plan = plan_shards(source, prefix, output, *how, *of_tier)
+        plan = sample.of(plan) if sample else plan
+        share = 1.0
+        if open_rows is not None and not dry_run:
+            share = _ASSUMED_SHARE if before else open_rows.share(plan.tasks)
+        of_run = (config, output, run_id, judge_id, reporter)
+        canaries = plan_canaries(canary, *of_run) if plan.units else None
+        about = (plan, config, source.uri, output, canaries, budget, seeds_by_id)
+        checked = {key: unsettled.get(key, again.asking) for key in plan.settled}
+        run = Run(again, index, epoch, known.card, *about, checked, tier, share, price)
+        detail.update({"judge_id": judge_id, **plan.summary(), "canaries": run.canary_rows})
+        detail.update(_place(run) | ({"share_asked": round(share, 4)} if open_rows else {}))
+        reporter.event("plan", {**detail, "judge_id": judge_id[:16], "judge": known.found})
+        for shard in plan.bad_shards:
+            reporter.note(
+                f"unreadable shard, left out: {one_line(shard.entry.key)}: {shard.defect}"
+            )
+        if expressions := config.input.translated():
+            reporter.note(f"input.columns is read as this input.map: {expressions}")
+        if plan.unread:
+            names = ", ".join(plan.unread)
+            reporter.note(f"columns that no field of a pair is read from: {names} (input.map)")
+    return run
+
+
+def judge_planned(
+    run: Run, reporter: Reporter, step: Step, stop: Stop, opens: OpenedUnits | None = None
+) -> RunResult:
+    """Judges what a run has planned, and stores its record.
+
+    Args:
+        run: not one that only plans.
+        reporter, step, stop: as of :func:`label`.
+        opens: the units of the judge behind this one, where that works at the same time.
+    """
+    with ExitStack() as session, step("label") as detail:
+        stop.check("nothing is judged yet")
+        # Before Ray and engines, so that an output that cannot be written starts none; also
+        # without rows, since a snapshot of no rows names a judge too.
+        write_card(run.output, run.card)
+        if run.price is not None:
+            run.price.begin()
+        for planned in (run.plan, *([run.canaries.plan] if run.canaries else [])):
+            planned.contents.save()
+        if run.plan.units:
+            session.enter_context(ray_session(run.config.workers, reporter))
+        return _execute(run, reporter, detail, stop, opens)
 
 
 def identified(config: Config, output: Store, reporter: Reporter) -> tuple[Config, KnownJudge]:
@@ -283,7 +378,13 @@ def identified(config: Config, output: Store, reporter: Reporter) -> tuple[Confi
         return known_judge(config, output, reporter.note)
 
 
-def _execute(run: Run, reporter: Reporter, detail: dict[str, Any], stop: Stop) -> RunResult:
+def _execute(
+    run: Run,
+    reporter: Reporter,
+    detail: dict[str, Any],
+    stop: Stop,
+    opens: OpenedUnits | None,
+) -> RunResult:
     began = time.monotonic()
     progress = RunProgress(reporter, run.run_id, run.plan.rows_to_do, run.config.progress_seconds)
     canaries = RowCounts(run.run_id)
@@ -296,7 +397,7 @@ def _execute(run: Run, reporter: Reporter, detail: dict[str, Any], stop: Stop) -
 
     if run.plan.units:
         try:
-            _judge(run, progress, canaries, stop)
+            _judge(run, progress, canaries, stop, opens)
         except KeyboardInterrupt:  # what was in flight may be committed, and is not counted
             with suppress(StorageError):
                 store("stopped")
@@ -326,7 +427,9 @@ def _execute(run: Run, reporter: Reporter, detail: dict[str, Any], stop: Stop) -
     return RunResult(run.card["judge_id"], counts, record["judging_s"], canaries, *of_plan, spent)
 
 
-def _judge(run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop) -> None:
+def _judge(
+    run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop, opens: OpenedUnits | None
+) -> None:
     """Judges all units of a run; counts its pairs in ``progress``, its canaries apart."""
     judge_id = run.card["judge_id"]
     spec = RunSpec(
@@ -346,19 +449,21 @@ def _judge(run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop) -> 
         run.seeds_by_id,
         run.reopening.settled_at,
     )
-    tasks = run.canaries.among(run.plan) if run.canaries else run.plan.tasks
     starts = Starts(run.output, judge_id, run.run_id)
     recorder, rows = RayRecorder(judge_id), run.plan.rows_to_do
     shown = RunMetrics(recorder, rows, starts, progress.engine_starts)
     with progress, shown as metrics, run.budget.timed(stop):
-        for result in judge_shards(tasks, spec, stop):
+        for result in judge_shards(run.opened or run.tasks, spec, stop):
             metrics.count(result)
-            if result.counts.pairs < result.unit.rows and not stop.asked:
+            whole = result.counts.pairs == result.unit.rows
+            if not whole and not stop.asked:
                 run.budget.end(stop)
             if result.corpus:
                 canaries.add(result.counts)
-            else:
-                progress.update(result)
+                continue
+            progress.update(result)
+            if whole and opens is not None:
+                opens.committed(result.unit)
 
 
 def _store(run: Run, record: dict[str, Any], reporter: Reporter, detail: dict[str, Any]) -> None:

@@ -3,8 +3,9 @@
 That follows from stored votes of earlier tiers under today's policies and calibrations. Beside
 open rows, every tier is asked about pairs that people are asked about (gold in the input, gold sets
 and audits) and about one pair in a hundred, so that tiers can be compared and other thresholds
-tried. A part says under ``asking`` what its open rows were derived from: where that has changed,
-the plan looks into it.
+tried. The last one may be asked to explain labels of a tier that writes nothing, too. A part says
+under ``asking`` what its open rows were derived from: where that has changed, the plan looks into
+it.
 """
 
 from __future__ import annotations
@@ -63,6 +64,12 @@ class EarlierTier:
         decided = status in (Status.LABELED, Status.TIE)
         return decided and confidence is not None and confidence >= self.accepts
 
+    def unexplained(self, status: str, confidence: float | None, least: float | None) -> bool:
+        """Whether its label has the confidence to be explained, and nothing that explains it."""
+        if least is None or self.labeler.format.family != "reward":
+            return False
+        return status == Status.LABELED and confidence is not None and confidence >= least
+
 
 @dataclass(frozen=True)
 class Settled:
@@ -82,19 +89,29 @@ class OpenRows:
         tiers: those before it, in order.
         always: hashes of pairs that every tier is asked about.
         whole: whether the tiers before have all rows, as they have but in a dry run.
+        explains: the least confidence of a label that this tier explains where the tier that gave
+            it writes nothing; None explains none.
     """
 
     output: Store
     tiers: tuple[EarlierTier, ...]
     always: frozenset[str] = frozenset()
     whole: bool = True
+    explains: float | None = None
 
     @classmethod
-    def of(cls, output: Store, tiers: Sequence[EarlierTier], *, whole: bool = True) -> OpenRows:
+    def of(
+        cls,
+        output: Store,
+        tiers: Sequence[EarlierTier],
+        *,
+        whole: bool = True,
+        explains: float | None = None,
+    ) -> OpenRows:
         """The rule behind these tiers; reads which pairs people are asked about."""
         sets = (read_set(output, name) for name in set_names(output))
         always = frozenset(pair for each in sets for pair in each.pairs)
-        return cls(output, tuple(tiers), always, whole)
+        return cls(output, tuple(tiers), always, whole, explains)
 
     def settled(self, unit: Unit) -> dict[int, Settled]:
         """The rows of a unit that are not asked about, by their numbers in the shard.
@@ -105,13 +122,17 @@ class OpenRows:
             ReconcileError: a tier before has not committed all of them.
         """
         found: dict[int, Settled] = {}
+        unexplained: set[int] = set()
         for tier, relabeler in zip(self.tiers, self._relabelers, strict=True):
             for row in self._rows(tier, relabeler, unit):
                 number, pair = row["row"], row["pair_hash"]
-                settled = tier.settles(row["status"], row["confidence"])
-                if settled and number not in found and not self.asks_all(pair):
-                    found[number] = Settled(row["decided_by"], pair, row["cluster"])
-        return found
+                said = row["status"], row["confidence"]
+                if number in found or not tier.settles(*said) or self.asks_all(pair):
+                    continue
+                found[number] = Settled(row["decided_by"], pair, row["cluster"])
+                if tier.unexplained(*said, self.explains):
+                    unexplained.add(number)
+        return {number: row for number, row in found.items() if number not in unexplained}
 
     def share(self, tasks: Sequence[ShardTask]) -> float:
         """About which share of the rows of units is asked about, from some of the units.
@@ -167,7 +188,8 @@ class OpenRows:
     def _behind(self) -> dict[str, Any]:
         policies = [[t.judge_id[:16], t.labeler.policy_id[:16], t.accepts] for t in self.tiers]
         people = digest(*sorted(self.always))[:16]
-        return {"tiers": policies, "people": people, "one_in": _ALL_TIERS_ONE_IN}
+        explains = {} if self.explains is None else {"explains": self.explains}
+        return {"tiers": policies, "people": people, "one_in": _ALL_TIERS_ONE_IN, **explains}
 
     def _stated(self, asking: str, revisions: Sequence[int]) -> str:
         how = {**json.loads(asking), "cascade": {**self._behind, "revisions": list(revisions)}}

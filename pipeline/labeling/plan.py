@@ -6,7 +6,7 @@ change.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
@@ -27,6 +27,7 @@ from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.known_layouts import AUTO
 from pipeline.pairs.layout_proposal import proposal_for_shard
 from pipeline.pairs.shards import list_shards
+from pipeline.parts.units import subtract
 from pipeline.runtime.errors import ConfigError, InputError, ShardChangedError
 from pipeline.runtime.fault_blocks import fault_blocks
 from pipeline.store.content_keys import ContentKeys
@@ -160,6 +161,7 @@ def plan_shards(
     parts: Collection[str] | None = None,
     open_rows: OpenRows | None = None,
     wanted: Mapping[str, str] | None = None,
+    awaited: Mapping[str, Sequence[tuple[int, int]]] | None = None,
 ) -> Plan:
     """Plans a run.
 
@@ -179,6 +181,8 @@ def plan_shards(
         open_rows: which rows a tier of a cascade is asked about; all by default.
         wanted: keys of the shards to plan, by path: those that the tiers before have judged; all
             by default.
+        awaited: rows that the tier before has to do at the same time, by shard key; none by
+            default. Parts with such rows are looked into once it has committed them.
 
     Raises:
         ShardChangedError: one of those wanted was rewritten since.
@@ -201,7 +205,11 @@ def plan_shards(
         if wanted is not None and wanted[shard.entry.key] != shard.key:
             raise ShardChangedError(source.path(shard.entry.key))
         every = bool(rule.reasons or rule.rerender)
-        again = [p for p in shard.parts.parts if every or p.key in unsettled]
+        rows = sorted((awaited or {}).get(shard.key, ()))
+        waiting = {
+            p.key for p in shard.parts.parts if rows and subtract([p.rows], rows) != [p.rows]
+        }
+        again = [p for p in shard.parts.parts if every or p.key in unsettled or p.key in waiting]
         # The footer of a published shard that is still the same (its key is made of path, size and
         # content) is not read: the manifest has its number of rows. The shard counts as done only
         # if its parts hold exactly these rows, so that a manifest which is missing, unreadable, or
@@ -213,7 +221,8 @@ def plan_shards(
             )
         else:
             former = published.former(shard, judge_id)
-            rest.append(replace(shard, former=former, unsettled=tuple(again)))
+            looked = replace(shard, unsettled=tuple(again), awaited=frozenset(waiting))
+            rest.append(replace(looked, former=former))
     for plan_ in spread(ShardPlanner(source, output, config, judge_id, rule, open_rows), rest):
         planned[plan_.entry.key] = plan_
     shards = tuple(planned[entry.key] for entry in entries)

@@ -65,6 +65,11 @@ class RunBudget:
         return replace(self, spent_judgments=spent[0], spent_usd=spent[1])
 
     @property
+    def limited(self) -> bool:
+        """Whether there is a limit at all."""
+        return self.judgments is not None or self.usd is not None
+
+    @property
     def counted(self) -> bool:
         """Whether workers have to ask before they begin a pair."""
         return self.judgments is not None or (self.usd is not None and self.token_price is not None)

@@ -117,8 +117,8 @@ class ShardPlanner:
         )
 
     def _pending(self, shard: CommittedShard, part: Part) -> Counter[Why]:
-        settled = {}
-        if self.open_rows is not None:
+        settled = {}  # of rows that a tier before is about to decide, none is yet
+        if self.open_rows is not None and part.key not in shard.awaited:
             settled = self.open_rows.settled(Unit(shard.entry.key, shard.key, *part.rows))
         return self.reopening.pending(read_part(self.output, part.key, COLUMNS), settled)
 

@@ -84,7 +84,7 @@ class FollowUp:
             return {"kept": done["kept"], "removed": [*done["removed"], *done["leftovers"]]}
         stored = Stored(self._output, self._lease.run_id, self._input_uri)
         plan = plan_clean(stored, self._config.clean)
-        plan.apply(self._lease.check)
+        plan.apply(self._lease)
         return {"kinds": plan.summary()}
 
     def _hooks(self, step: Step) -> None:

@@ -19,6 +19,6 @@ def judges_together(config: PipelineConfig, output: Store) -> Composition | None
     Raises:
         PairmillError: what is configured cannot decide labels; see ``panel_of`` and ``cascade_of``.
     """
-    if config.cascade:
+    if config.cascade.judges:
         return cascade_of(config, output)
     return panel_of(output, config.aggregation, config.policy, config.gold)

@@ -177,6 +177,7 @@ class _Night:
             stop=self.stop,
             lease=self.lease,
             budget=self.config.run_budget(),
+            explained_from=self.config.exported_from,
         )
 
     def _probe(self, labeled: RunResult) -> Mapping[str, Probed]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -36,6 +37,7 @@ class NightRecord:
         self._state: NightState = "running"
         self._exit_code: int | None = None
         self._steps: list[dict[str, Any]] = []
+        self._adding = threading.Lock()
         self._store()
 
     @contextmanager
@@ -86,10 +88,10 @@ class NightRecord:
         }
 
     def _add(self, name: str, state: StepState, seconds: float, detail: Mapping[str, Any]) -> None:
-        self._steps.append(
-            {"name": name, "state": state, "seconds": round(seconds, 1), "detail": detail}
-        )
-        self._store()
+        step = {"name": name, "state": state, "seconds": round(seconds, 1), "detail": detail}
+        with self._adding:  # judges that work side by side end their steps in threads of their own
+            self._steps.append(step)
+            self._store()
 
     def _store(self) -> None:
         record = {

@@ -46,7 +46,7 @@ class PipelineConfig(LabelConfig):
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
-        if self.cascade and self.aggregation.panel:
+        if self.cascade.judges and self.aggregation.panel:
             raise ValueError(
                 "cascade and aggregation.panel: labels are decided by one of the two; leave one out"
             )
@@ -60,6 +60,12 @@ class PipelineConfig(LabelConfig):
                 f"the thresholds of {', '.join(PROBE_METRICS)}"
             )
         return self
+
+    @property
+    def exported_from(self) -> float:
+        """The least confidence of a label that is exported."""
+        selection = self.export.selection
+        return max(selection.min_confidence, min(selection.tiers.values(), default=0.0))
 
     def run_budget(self) -> RunBudget:
         """What one labeling run may spend.

@@ -28,6 +28,7 @@ from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 from pipeline.store.object_store import Entry, Store
 from schemas.pairs import PAIRS_V2
 
+_PROCESS = "pipeline.pairs.reading_process"
 _SLOW_READS = 3  # of one shard that take too long: what is left of it is not read
 _NARROW_ROWS = 1_024  # without media
 _DIED = (ProcessDiedError, MemoryError)  # the latter of a process that may have no more memory
@@ -99,7 +100,7 @@ def open_groups(
     Raises:
         StorageError: the store fails, or this is not the file that was planned.
     """
-    processes = store.host.disposables(__name__)
+    processes = store.host.disposables(_PROCESS)
     if processes is None:
         return GroupReader(store, key, size, mapping)
     return IsolatedGroups(processes, store, key, size, mapping, seconds)
@@ -150,7 +151,7 @@ def file_tables(store: Store, entry: Entry) -> Iterator[pa.Table]:
         pa.ArrowException: it is corrupt; rows before are yielded first.
         StorageError: the store fails.
     """
-    processes = store.host.disposables(__name__)
+    processes = store.host.disposables(_PROCESS)
     if processes is None:
         yield from _file_tables(store, entry)
         return
@@ -229,7 +230,7 @@ class _TooSlow(pa.ArrowInvalid):  # type: ignore[misc]  # pyarrow has no types
 def _surviving(
     store: Store, function: Callable[..., Result], *arguments: object, seconds: float = READ_SECONDS
 ) -> Result:
-    processes = store.host.disposables(__name__)
+    processes = store.host.disposables(_PROCESS)
     if processes is None:
         return function(*arguments)
     return _tried(processes, seconds, function, *arguments)

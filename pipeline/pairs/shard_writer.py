@@ -54,6 +54,7 @@ class ShardWriter:
         self.written: list[str] = []
         self._store, self._name, self._config, self._on_shard = store, name, config, on_shard
         self._group: list[pa.Table] = []
+        self._group_rows = self._group_bytes = 0
         self._file = io.BytesIO()
         self._parquet: pq.ParquetWriter | None = None
         self._properties = _properties()
@@ -67,7 +68,7 @@ class ShardWriter:
         while pairs.num_rows:
             rows = self._fitting(pairs)
             if rows:
-                self._group.append(pairs.slice(0, rows))
+                self._hold(pairs.slice(0, rows))
                 pairs = pairs.slice(rows)
             if pairs.num_rows:
                 self._end_group()
@@ -79,11 +80,17 @@ class ShardWriter:
 
     def _fitting(self, pairs: pa.Table) -> int:
         """How many of the first rows still fit into the row group; one always fits an empty one."""
-        held = sum(piece.num_rows for piece in self._group)
-        room = self._config.group_bytes - sum(piece.nbytes for piece in self._group)
-        most = min(pairs.num_rows, self._config.group_rows - held)
+        room = self._config.group_bytes - self._group_bytes
+        most = min(int(pairs.num_rows), self._config.group_rows - self._group_rows)
+        if pairs[:most].nbytes <= room:
+            return most
         fitting = bisect.bisect_right(range(1, most + 1), room, key=lambda n: pairs[:n].nbytes)
         return fitting if fitting or self._group else 1
+
+    def _hold(self, pairs: pa.Table) -> None:
+        self._group.append(pairs)
+        self._group_rows += pairs.num_rows
+        self._group_bytes += pairs.nbytes
 
     def _end_group(self) -> None:
         if not self._group:
@@ -92,7 +99,7 @@ class ShardWriter:
             self._parquet = pq.ParquetWriter(self._file, PAIRS_V2, **self._properties)
         group = pa.concat_tables(self._group)
         self._parquet.write_table(group, row_group_size=group.num_rows)
-        self._group = []
+        self._group, self._group_rows, self._group_bytes = [], 0, 0
         if self._file.tell() >= self._config.file_bytes:
             self._end_file()
 

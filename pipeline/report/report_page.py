@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -63,9 +64,7 @@ def render(
         sample: pairs to show.
         config: how it is reported.
     """
-    environment = page_templates("pipeline.report", "templates")
-    environment.filters |= {"shown": shown, "with_interval": with_interval}
-    environment.filters["pretty"] = lambda value: json.dumps(value, indent=1)
+    environment = _templates()
     sources = {name: _source(environment, name) for name in ("style.css", "gallery.js")}
     runs = [*records.earlier, metrics]
     shown_cards: list[Card] = cards(sample.specimens, sample.thumbnails, config.gallery)
@@ -98,6 +97,15 @@ def render(
         sample=sample,
         config=config,
     )
+
+
+@functools.cache
+def _templates() -> Environment:
+    """Compiled once a process, which takes as long as a third of the charts."""
+    environment = page_templates("pipeline.report", "templates")
+    environment.filters |= {"shown": shown, "with_interval": with_interval}
+    environment.filters["pretty"] = lambda value: json.dumps(value, indent=1)
+    return environment
 
 
 def _source(environment: Environment, name: str) -> str:

@@ -125,7 +125,7 @@ def read_records(
         manifest=manifest,
         quality=quality,
         card=_card(output, run, nightly, manifest),
-        latest=read_latest(output)[0],
+        latest=read_latest(output),
         earlier=_earlier(output, input_uri, run_id, most_runs - 1),
         problems=problems,
     )
@@ -177,7 +177,7 @@ def _manifest(
         if run_id == manifest.created_by or run_id in manifest.run_ids:
             found = manifest
     if found is None and run is not None and run["pairs"] == 0:
-        latest, _ = read_latest(output)
+        latest = read_latest(output)
         return None if latest is None else read_manifest(output, latest.snapshot_id)
     return found
 

@@ -18,7 +18,8 @@ from pipeline.retention.stored import Stored
 from pipeline.retention.stored_parts import drop_from_indexes
 from pipeline.retention.things import Removal, Thing, removals
 from pipeline.runtime.errors import ReconcileError
-from pipeline.snapshots.manifests import read_latest
+from pipeline.snapshots.swap_latest import claim_latest
+from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
 from pipeline.store.removal import remove_objects
 
@@ -55,18 +56,19 @@ class CleanPlan:
             for kind, kept in self.kept.items()
         ]
 
-    def apply(self, check: Callable[[], None]) -> None:
+    def apply(self, lease: Lease) -> None:
         """Removes it.
 
         Args:
-            check: raises once the lease of the output is lost.
+            lease: of the output.
 
         Raises:
+            LeaseLostError: the lease was lost.
             ReconcileError: it would remove what is live now; nothing is removed.
             StorageError: the store fails, or these credentials may not delete.
         """
         output = self.stored.output
-        latest, _ = read_latest(output)
+        latest, _ = claim_latest(output, lease)  # so that nobody makes live what goes
         live = (latest.snapshot_id, latest.previous) if latest else ()
         names = {each.thing.name for each in self.of_kind(SNAPSHOTS.name)}
         if taken := sorted(names.intersection(live)):
@@ -74,7 +76,7 @@ class CleanPlan:
                 f"{output.uri}: refused to remove snapshot {', '.join(taken)}, which is live or "
                 "was live before; nothing was removed; run again"
             )
-        remove_things(output, self.removals, check)
+        remove_things(output, self.removals, lease.check)
         parts = (entry for each in self.of_kind(PARTS) for entry in each.thing.entries)
         drop_from_indexes(output, (entry.key for entry in parts))
 

@@ -52,7 +52,8 @@ from pipeline.runtime.errors import ConfigError, InputError, PairmillError
 from pipeline.runtime.printable import printable
 from pipeline.runtime.reporter import Reporter
 from pipeline.snapshots.publish_config import PublishConfig
-from pipeline.snapshots.publish_snapshot import drop_previous, publish
+from pipeline.snapshots.publish_snapshot import publish
+from pipeline.snapshots.swap_latest import claim_latest, drop_previous
 from pipeline.store.lease import Lease
 from pipeline.store.object_store import Entry, Store
 from schemas.manifest import Manifest
@@ -140,13 +141,14 @@ class Forgetting:
             PairmillError: a new state cannot be made, or these credentials may not delete.
         """
         output, held = self._output, self.held
+        claim_latest(output, lease)  # so that nobody makes live what goes
         held.known = remember(output, held.ids, held.hashes, lease.run_id)
         self._redact(lease)
         self._publish(how, reporter, lease)
         self._export(how, reporter)
         removed = list(_with_pairs(Stored(output, lease.run_id), held))
-        lease.check()
-        drop_previous(output, [each.thing.name for each in removed if each.kind == "snapshot"])
+        snapshots = [each.thing.name for each in removed if each.kind == "snapshot"]
+        drop_previous(output, snapshots, lease)
         remove_things(output, removed, lease.check)
         drop_from_sets(output, held)
         # Last: by them a run that was ended finds the pairs again. Only those that have revisions
@@ -195,6 +197,9 @@ class Forgetting:
             return
         policy = _without_bound(how.policy, live)
         composition = how.composition(policy)
+        if composition is not None and live.policy is not None and live.policy.bound is not None:
+            rule = live.policy.rule
+            composition = composition.at_least(rule["min_confidence"], rule.get("ahead", 0.0))
         if live.judges and composition is None:
             raise ConfigError(
                 f"snapshot {live.snapshot_id} has labels of {len(live.judges)} judges together: "

@@ -32,7 +32,7 @@ def retain(output: Store, keep: int, lease: Lease) -> dict[str, Any]:
         raise ConfigError(f"--keep {keep}: expected 1 or more; the live snapshot always stays")
     config = CleanConfig(snapshots=Limits(keep=keep))
     plan = plan_clean(Stored(output), config, [SNAPSHOTS, SNAPSHOT_FILES])
-    plan.apply(lease.check)
+    plan.apply(lease)
     things = [removal.thing for removal in plan.of_kind(SNAPSHOTS.name)]
     return {
         "kept": _ids(plan.kept[SNAPSHOTS.name]),

@@ -50,7 +50,7 @@ class Stored:
         """
         self.output, self.run_id, self.open_source = output, run_id, open_source
         self.now = output.host.now()
-        self.latest: Latest | None = read_latest(output)[0]
+        self.latest: Latest | None = read_latest(output)
         self._listed: dict[str, list[Entry]] = {}
         self._gone: set[str] = set()
         if self.latest is not None and self.latest.snapshot_id not in self.manifests:

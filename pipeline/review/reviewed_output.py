@@ -324,7 +324,7 @@ class Reviewed:
     def _first_manifest(self, snapshot: str | None) -> Manifest | None:
         if snapshot is not None:
             return open_manifest(self.output, snapshot)
-        latest, _ = read_latest(self.output)
+        latest = read_latest(self.output)
         return open_manifest(self.output, latest.snapshot_id) if latest else None
 
     def _listed(self, prefix: str) -> dict[str, Entry]:

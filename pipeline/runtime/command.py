@@ -150,7 +150,7 @@ class Command(Generic[Config]):
         return parser
 
     def _epilog(self) -> str:
-        sections = dict.fromkeys(name.partition(".")[0] for name, _ in settings_of(self.settings))
+        sections = dict.fromkeys(each.name.partition(".")[0] for each in settings_of(self.settings))
         codes = (f"{code:3}  {EXIT_CODES[code]}" for code in self.exits)
         return "\n".join(
             [
@@ -197,7 +197,7 @@ def split_settings(given: Sequence[str], model: type[BaseModel]) -> tuple[list[s
     Raises:
         ConfigError: a setting has no value.
     """
-    top = {name for name, _ in settings_of(model) if "." not in name}
+    top = {each.name for each in settings_of(model) if "." not in each.name}
     rest: list[str] = []
     overrides: list[str] = []
     words = iter(given)

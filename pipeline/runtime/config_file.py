@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -25,7 +25,7 @@ class Frozen(BaseModel):
     The text under a setting says what it means; ``--help-settings`` and jobs/README.md show it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def without_secret_names(env: dict[str, str]) -> dict[str, str]:
@@ -85,15 +85,23 @@ def load_config(
         raise ConfigError("\n".join([f"configuration {where}:", *lines])) from error
 
 
-def settings_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The settings of a configuration: dotted name and pydantic field, in order of definition.
+class Setting(NamedTuple):
+    """A setting: its dotted name, the model of its section, and its pydantic field there."""
+
+    name: str
+    section: type[BaseModel]
+    field: Any
+
+
+def settings_of(model: type[BaseModel], prefix: str = "") -> Iterator[Setting]:
+    """The settings of a configuration, in order of definition.
 
     A section is not listed itself; its settings are.
     """
     for name, field in model.model_fields.items():
         section = _section(field.annotation)
         if section is None:
-            yield f"{prefix}{name}", field
+            yield Setting(f"{prefix}{name}", model, field)
         else:
             yield from settings_of(section, f"{prefix}{name}.")
 

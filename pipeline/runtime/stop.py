@@ -6,6 +6,7 @@ ends the process at once, as SIGKILL would; what is committed stays then too.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -52,6 +53,11 @@ class Stop:
         if self._since is None:
             self._why, self._error = why, error
             self._since = time.monotonic()
+
+    def drop(self, why: str) -> None:
+        """Asks to end, and to drop what still goes on."""
+        self.ask(why)
+        self._since = -math.inf
 
     def over(self, budget_s: float) -> bool:
         """Whether it was asked ``budget_s`` ago, so that what still goes on is to be dropped.

@@ -50,7 +50,7 @@ def gate_for(
     """
 
     def gate(output: Store, manifest: Manifest) -> Mapping[str, Any]:
-        latest, _ = read_latest(output)
+        latest = read_latest(output)
         against = manifest.parent if latest is None else latest.snapshot_id
         measured = measure(
             output,

@@ -76,6 +76,14 @@ class OneJudge:
             also: a status that its rows may have beside those of labels.
         """
         table = read_part(self.output, part.key)
+        if also != NOT_ASKED and (unasked := pc.sum(pc.equal(table["status"], NOT_ASKED)).as_py()):
+            raise InputError(
+                f"{shard.entry.key}, rows {part.start} to {part.stop - 1}: judge "
+                f"{self.judge_id[:16]} is one of a cascade, and was not asked about {unasked} of "
+                "them, which judges before it had settled: it has no label of its own for these. "
+                "Publish the cascade (its configuration, without --judge), or have this judge "
+                "label alone first (pairmill label with its configuration, without cascade)"
+            )
         rows = pa.chunked_array([pa.array(range(part.start, part.stop), pa.int64())])
         as_named = (
             table["row"].equals(rows)

@@ -15,7 +15,7 @@ def live_shards(output: Store) -> PublishedShards:
         StorageError: the store fails.
     """
     try:
-        latest, _ = read_latest(output)
+        latest = read_latest(output)
         manifest = stored_manifest(output, latest.snapshot_id) if latest else None
     except InputError:  # publishing raises it again, with what to do
         return PublishedShards()

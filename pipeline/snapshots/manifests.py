@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from pipeline.runtime.errors import ConfigError, InputError
-from pipeline.store.object_store import Store, Version
-from pipeline.store.stored_records import parse_record, read_record
+from pipeline.store.object_store import Store
+from pipeline.store.stored_records import read_record
 from schemas.manifest import GateDecision, Manifest, SnapshotFile
 from schemas.records import Record
 
@@ -33,12 +33,14 @@ class Latest(Record):
     """Which snapshot is live.
 
     Attributes:
+        snapshot_id: empty where none is yet, and a run has only claimed the object.
         manifest: the key of its manifest, relative to the output root.
         published_at: UTC in ISO 8601.
         published_by: the run that did it.
         previous: the snapshot that was live before, or None.
         rollback: whether this went back to an earlier snapshot.
         withdrawn: the snapshots that the rollbacks directly before this one withdrew.
+        epoch: of the output's lease, when its holder wrote this; 0 in records of earlier versions.
     """
 
     snapshot_id: str
@@ -48,6 +50,7 @@ class Latest(Record):
     previous: str | None
     rollback: bool = False
     withdrawn: tuple[str, ...] = ()
+    epoch: int = 0
 
     def withdrew(self, snapshot_id: str) -> bool:
         """Whether rollbacks, this one or those directly before it, withdrew this snapshot."""
@@ -64,17 +67,15 @@ def manifest_key(snapshot_id: str) -> str:
     return f"{folder_of(snapshot_id)}/{_MANIFEST}"
 
 
-def read_latest(output: Store) -> tuple[Latest | None, Version | None]:
-    """The live snapshot and the version to swap it by; None and None before the first publish.
+def read_latest(output: Store) -> Latest | None:
+    """The live snapshot; None before the first publish.
 
     Raises:
         InputError: the object is not valid.
         StorageError: the store fails.
     """
-    found = output.read_version(LATEST_KEY)
-    if found is None:
-        return None, None
-    return parse_record(found.data, output.path(LATEST_KEY), Latest), found
+    latest = read_record(output, LATEST_KEY, Latest)
+    return latest if latest and latest.snapshot_id else None
 
 
 def live(output: Store) -> Latest:
@@ -84,11 +85,11 @@ def live(output: Store) -> Latest:
         InputError: nothing is published, or the object is not valid.
         StorageError: the store fails.
     """
-    latest = read_record(output, LATEST_KEY, Latest)
+    latest = read_latest(output)
     if latest is None:
         raise InputError(
-            f"{output.path(LATEST_KEY)} does not exist: nothing is published there; expected an "
-            "output of pairmill publish"
+            f"{output.path(LATEST_KEY)} does not exist, or names no snapshot yet: nothing is "
+            "published there; expected an output of pairmill publish"
         )
     return latest
 

@@ -14,7 +14,7 @@ request that arrives late, harms nobody:
   same, the manifest holds again. Where another version of the Parquet writer gives other bytes, the
   id stays with that manifest, and the snapshot gets the next one (``make_snapshot``).
 * Each decision of the gate is an object of its own, behind those before.
-* ``LATEST.json`` is swapped from the version that was read under the lease.
+* ``LATEST.json`` is swapped from the version that was claimed under the lease (``swap_latest``).
 
 A DELETE has no condition: what removes files and manifests (``retention``) must hold the lease.
 """
@@ -22,7 +22,7 @@ A DELETE has no condition: what removes files and manifests (``retention``) must
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,18 +36,11 @@ from pipeline.gold.people import GoldConfig
 from pipeline.judging.judge_cards import find_card, judge_of
 from pipeline.judging.judge_config import VotesConfig
 from pipeline.pairs.shards import open_input
-from pipeline.runtime.errors import PublishConflictError
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import Step, unrecorded
 from pipeline.runtime.stop import Stop
 from pipeline.snapshots.make_snapshot import SnapshotMaker
-from pipeline.snapshots.manifests import (
-    LATEST_KEY,
-    Latest,
-    add_gate_decision,
-    manifest_key,
-    read_latest,
-)
+from pipeline.snapshots.manifests import add_gate_decision
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.snapshot_inventory import (
     OpenSource,
@@ -55,9 +48,10 @@ from pipeline.snapshots.snapshot_inventory import (
     same_inventory,
     take_inventory,
 )
+from pipeline.snapshots.swap_latest import claim_latest, swap_latest
 from pipeline.snapshots.whose_labels import OfOne, OfSeveral, WhoseLabels
 from pipeline.store.lease import Lease
-from pipeline.store.object_store import Store, Version
+from pipeline.store.object_store import Store
 from schemas.manifest import GateDecision, Manifest
 
 # Decides on a complete snapshot that is not live: `passed` is whether it may go live. The whole
@@ -142,7 +136,7 @@ def publish(
         whose = OfSeveral(composition)
     else:
         whose = _of_one(output, judge, policy or PolicyConfig(), votes, calibration)
-    before, version = read_latest(output)
+    before, version = claim_latest(output, lease)
     with step("reconcile") as detail:
         of = (whose.judge_id, whose.judges)
         if again is not None:
@@ -159,7 +153,7 @@ def publish(
         if policy is not None and policy.max_error is not None:
             labels = whose.stored(output, inventory.shards)
             bound = bound_of(output, labels, policy, gold or GoldConfig())
-            whose = whose.at_least(bound.min_confidence or 0.0)
+            whose = whose.within(bound)
         maker = SnapshotMaker(output, inventory, whose, before, *by, bound)
         manifest, made = maker.make()
         detail |= {"snapshot_id": manifest.snapshot_id, **made}
@@ -177,73 +171,9 @@ def publish(
     if manifest.blocked:
         return Publication(manifest, live=False, changed=False)
     with step("publish") as detail:
-        lease.check()
-        swap_latest(output, snapshot_id, before, version, lease.run_id)
+        swap_latest(output, snapshot_id, before, version, lease)
         detail |= {"snapshot_id": snapshot_id, "before": before and before.snapshot_id}
     return Publication(manifest, live=True, changed=True)
-
-
-def swap_latest(
-    output: Store,
-    snapshot_id: str,
-    before: Latest | None,
-    version: Version | None,
-    run_id: str,
-    *,
-    rollback: bool = False,
-) -> Latest:
-    """Makes a snapshot live, unless ``LATEST.json`` was swapped since ``version`` was read.
-
-    Raises:
-        PublishConflictError: it was.
-        StorageError: the store fails.
-    """
-    withdrawn = (
-        (before.previous, *before.withdrawn) if rollback and before and before.rollback else ()
-    )
-    latest = Latest(
-        snapshot_id=snapshot_id,
-        manifest=manifest_key(snapshot_id),
-        published_at=_now(output),
-        published_by=run_id,
-        previous=before.snapshot_id if before else None,
-        rollback=rollback,
-        withdrawn=tuple(sorted({name for name in withdrawn if name and name != snapshot_id})),
-    )
-    if output.swap(LATEST_KEY, latest.to_json(), version) is None:
-        now, _ = read_latest(output)
-        other = f"{now.snapshot_id}, published by run {now.published_by}" if now else "gone"
-        raise PublishConflictError(
-            f"{output.path(LATEST_KEY)}: expected {before.snapshot_id if before else 'none'}, got "
-            f"{other} while this run was publishing {snapshot_id}; readers see nothing of this "
-            "run; run again if its labels are still wanted"
-        )
-    return latest
-
-
-def drop_previous(output: Store, gone: Collection[str]) -> None:
-    """Has ``LATEST.json`` name none of the snapshots that are about to be removed.
-
-    Args:
-        output: the output root.
-        gone: ids of snapshots, of which none is live.
-
-    Raises:
-        PublishConflictError: another publisher swapped ``LATEST.json`` meanwhile.
-        StorageError: the store fails.
-    """
-    latest, version = read_latest(output)
-    if latest is None or not {latest.previous, *latest.withdrawn}.intersection(gone):
-        return
-    left = replace(
-        latest,
-        previous=None if latest.previous in gone else latest.previous,
-        withdrawn=tuple(name for name in latest.withdrawn if name not in gone),
-    )
-    if output.swap(LATEST_KEY, left.to_json(), version) is None:
-        raise PublishConflictError(
-            f"{output.path(LATEST_KEY)}: another run has written it meanwhile; run again"
-        )
 
 
 def _of_one(

@@ -6,8 +6,9 @@ import hashlib
 
 from pipeline.runtime.errors import ConfigError, ReconcileError
 from pipeline.runtime.reporter import Reporter
-from pipeline.snapshots.manifests import find_snapshot, read_latest, read_manifest
-from pipeline.snapshots.publish_snapshot import Publication, swap_latest
+from pipeline.snapshots.manifests import find_snapshot, read_manifest
+from pipeline.snapshots.publish_snapshot import Publication
+from pipeline.snapshots.swap_latest import claim_latest, swap_latest
 from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
 from schemas.manifest import Manifest, SnapshotFile
@@ -31,7 +32,7 @@ def roll_back(output: Store, snapshot: str, reporter: Reporter, lease: Lease) ->
         LeaseLostError: the lease was lost.
         PublishConflictError: another publisher swapped ``LATEST.json`` first.
     """
-    before, version = read_latest(output)
+    before, version = claim_latest(output, lease)
     manifest = read_manifest(output, find_snapshot(output, snapshot))
     if before is not None and before.snapshot_id == manifest.snapshot_id:
         return Publication(manifest, live=True, changed=False)
@@ -49,8 +50,7 @@ def roll_back(output: Store, snapshot: str, reporter: Reporter, lease: Lease) ->
         )
     reporter.note(f"checking {len(manifest.files)} files, {manifest.total_bytes:,} bytes")
     verify_files(output, manifest)
-    lease.check()
-    swap_latest(output, manifest.snapshot_id, before, version, lease.run_id, rollback=True)
+    swap_latest(output, manifest.snapshot_id, before, version, lease, rollback=True)
     return Publication(manifest, live=True, changed=True)
 
 

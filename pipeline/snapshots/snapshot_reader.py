@@ -7,7 +7,8 @@ the one before it.)
 
 from __future__ import annotations
 
-import pyarrow.dataset as ds
+from typing import TYPE_CHECKING
+
 import pyarrow.fs as pafs
 
 from pipeline.runtime.errors import ConfigError
@@ -17,9 +18,14 @@ from pipeline.store.object_store import Store
 from schemas.manifest import Manifest
 from schemas.snapshots import TABLES
 
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
+
 
 def open_snapshot(uri: str, which: str = LATEST, table: str = "labels") -> ds.Dataset:
     """A table of a snapshot; see :func:`pipeline.open_snapshot`."""
+    import pyarrow.dataset as ds  # it imports pandas, half a second
+
     output = Store(uri)
     keys = _keys(output, open_manifest(output, which), table)
     filesystem, _ = output.filesystem("")

@@ -39,7 +39,7 @@ def publication_fields(publication: Publication, output: Store) -> dict[str, Any
 
 def listing(output: Store) -> Iterator[dict[str, Any]]:
     """The log fields of every snapshot, oldest first, and of unfinished folders."""
-    latest, _ = read_latest(output)
+    latest = read_latest(output)
     listing = SnapshotListing.of(output)
     for manifest in listing.manifests(output):
         state = _state(manifest, latest.snapshot_id if latest else None)

@@ -54,8 +54,8 @@ class WhoseLabels(Protocol):
         """Its labels, to test a bound on."""
         ...
 
-    def at_least(self, confidence: float) -> Self:
-        """The same, of which labels of less confidence are undecided."""
+    def within(self, bound: ErrorBound) -> Self:
+        """The same, of which labels that a bound does not hold for are undecided."""
         ...
 
 
@@ -107,9 +107,9 @@ class OfOne:
         parts = [part.key for shard in shards for part in shard.parts]
         return LabelsOfOne(output, self.judge_id, self.labeler, parts)
 
-    def at_least(self, confidence: float) -> Self:
+    def within(self, bound: ErrorBound) -> Self:
         """See :class:`WhoseLabels`."""
-        return replace(self, labeler=self.labeler.at_least(confidence))
+        return replace(self, labeler=self.labeler.at_least(bound.min_confidence or 0.0))
 
 
 @dataclass(frozen=True)
@@ -157,9 +157,10 @@ class OfSeveral:
         there = [piece for piece in pieces if any(piece.parts)]
         return LabelsOfSeveral(output, self.composition, there)
 
-    def at_least(self, confidence: float) -> Self:
+    def within(self, bound: ErrorBound) -> Self:
         """See :class:`WhoseLabels`."""
-        return replace(self, composition=self.composition.at_least(confidence))
+        kept = self.composition.at_least(bound.min_confidence or 0.0, bound.ahead)
+        return replace(self, composition=kept)
 
 
 def _place(parts: Sequence[CommittedPart], row: int) -> tuple[str, int] | None:

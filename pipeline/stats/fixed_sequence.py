@@ -12,7 +12,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betaincinv
 
 from pipeline.stats.arrays import Floats, Ints
 from schemas.error_bounds import BoundTest
@@ -168,6 +167,8 @@ def _independent(sums: _Sums) -> Floats:
 
 def _upper(share: Floats, independent: Floats, delta: float) -> Floats:
     """Clopper and Pearson's upper end: where no label is checked, or all are wrong, it is 1."""
+    from scipy.special import betaincinv  # see pipeline.stats.wilson
+
     wrong = share * independent
     right = independent - wrong
     with np.errstate(invalid="ignore"):

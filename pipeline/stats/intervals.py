@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import chdtr, chndtrinc
 
 from pipeline.stats.arrays import Ints, Table
 from pipeline.stats.tally import ratio_sums
@@ -172,6 +171,8 @@ def stability_index(before: Sequence[int], now: Sequence[int], effect: float = 1
 
 def _noncentrality(x: float, freedom: int, tail: float) -> float:
     """Of the noncentral chi-square distribution that has the share ``tail`` up to ``x``."""
+    from scipy.special import chdtr, chndtrinc  # see pipeline.stats.wilson
+
     if freedom == 0 or chdtr(freedom, x) <= tail:  # even the central one has no more
         return 0.0
     return float(chndtrinc(x, freedom, tail))

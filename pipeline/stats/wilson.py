@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 
-from scipy.special import ndtri, stdtrit
-
 from pipeline.stats.arrays import Table
 
 LEVEL = 0.95
 LEAST_PROMPTS = 20  # of fewer, the spread between prompts is too uncertain to state an interval
 FEWEST_PROMPTS = 5  # of fewer still, none is stated even of a share
-NORMAL = float(ndtri((1 + LEVEL) / 2))
+NORMAL = 1.959963984540054  # the normal quantile at (1 + LEVEL) / 2
 
 
 def wilson(p: float, independent: float, quantile: float = NORMAL) -> tuple[float, float]:
@@ -33,6 +31,8 @@ def wilson(p: float, independent: float, quantile: float = NORMAL) -> tuple[floa
 
 def student(clusters: int) -> float:
     """The quantile where the spread is estimated from so many clusters."""
+    from scipy.special import stdtrit  # a quarter of a second to import, which few commands need
+
     return float(stdtrit(max(1, clusters - 1), (1 + LEVEL) / 2))
 
 

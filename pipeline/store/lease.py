@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Self
 
-from pipeline.runtime.errors import LeaseHeldError, LeaseLostError, StorageError
+from pipeline.runtime.errors import LeaseHeldError, LeaseLostError, PairmillError, StorageError
 from pipeline.store.host import Host
 from pipeline.store.object_store import Store, Version
 from pipeline.store.process_identity import ProcessIdentity
@@ -30,6 +30,7 @@ TTL_S = 60.0
 _RENEWALS = 6  # in one time to live
 _POLLS = 24  # of a contender, in one time to live
 _MAX_PROCESS = 2**31
+_NONE = -1  # no epoch
 _EPOCH = re.compile(rb'"epoch":\s*(\d{1,18})\b')
 
 
@@ -62,7 +63,7 @@ def take_lease(
     while True:
         if contest.free:
             begun = host.monotonic()
-            record = _new_record(run_id, ttl_s, contest.epoch + 1, host)
+            record = _new_record(run_id, ttl_s, contest.epoch + 1, contest.unfinished, host)
             version = store.swap(key, record.to_json(), contest.found)
             if version is not None:
                 return Lease(store, key, record, version, begun + ttl_s)
@@ -163,6 +164,13 @@ class _Contest:
         return int(stated[1]) if stated else 0
 
     @property
+    def unfinished(self) -> int:
+        """As :class:`LeaseRecord` has it, of whoever takes it now."""
+        if self.found is None:
+            return _NONE
+        return self._held.unfinished if self._held and self._held.released else self.epoch
+
+    @property
     def text(self) -> str:
         """What this waits for, for people."""
         if self._held is None:
@@ -209,8 +217,9 @@ class Lease:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *raised: object) -> None:
-        self.release()
+    def __exit__(self, kind: object, raised: BaseException | None, *rest: object) -> None:
+        refused = isinstance(raised, PairmillError) and not isinstance(raised, StorageError)
+        self.release(failed=raised is not None and not refused)
 
     @property
     def run_id(self) -> str:
@@ -221,6 +230,11 @@ class Lease:
     def epoch(self) -> int:
         """The number of this taking: higher than that of every taking before it."""
         return self.record.epoch
+
+    @property
+    def unfinished(self) -> int:
+        """The last epoch before this one whose holder may be at work still; -1 if none may."""
+        return self.record.unfinished
 
     @property
     def loss(self) -> LeaseLostError | None:
@@ -243,12 +257,18 @@ class Lease:
         if (loss := self.loss) is not None:
             raise loss from self._failure
 
-    def release(self) -> None:
-        """Releases the lease if it is still held, so that the next run need not wait."""
+    def release(self, *, failed: bool = False) -> None:
+        """Releases the lease if it is still held, so that the next run need not wait.
+
+        Args:
+            failed: whether the store failed under it, or it ends by no error of ours: a request may
+                be under way still.
+        """
         self._renewals.stop()
         if self.loss is None:
             with suppress(StorageError):  # then it runs out
-                self._write(self.record.as_released(self._host.now()))
+                record = self.record.as_released(self._host.now())
+                self._write(replace(record, unfinished=self.epoch) if failed else record)
 
     def _keep(self) -> bool:
         """Renews it once; whether it is still held."""
@@ -300,6 +320,8 @@ class LeaseRecord(Record):
         epoch: the number of the taking; 0 where none was counted yet.
         renewals: of this holding so far, so that every renewal changes the object.
         boot_id, pid_namespace, process_started: see :class:`ProcessIdentity`.
+        unfinished: the last epoch whose holder, or a request of it, may be at work still: it has
+            not released the lease, or has after the store failed; -1 if there is none.
     """
 
     remedy = ""
@@ -317,6 +339,7 @@ class LeaseRecord(Record):
     boot_id: str = ""
     pid_namespace: int = 0
     process_started: int = 0
+    unfinished: int = _NONE
 
     def problems(self) -> list[str]:
         """Which numbers are none of a holding."""
@@ -344,7 +367,7 @@ class LeaseRecord(Record):
         return replace(self, expires=_expiry(now, 0), released=True)
 
 
-def _new_record(run_id: str, ttl_s: float, epoch: int, host: Host) -> LeaseRecord:
+def _new_record(run_id: str, ttl_s: float, epoch: int, unfinished: int, host: Host) -> LeaseRecord:
     """A holding by this process that begins now, for ``ttl_s`` seconds."""
     now, own = host.now(), host.this_process()
     return LeaseRecord(
@@ -359,6 +382,7 @@ def _new_record(run_id: str, ttl_s: float, epoch: int, host: Host) -> LeaseRecor
         boot_id=own.boot_id,
         pid_namespace=own.pid_namespace,
         process_started=own.started,
+        unfinished=unfinished,
     )
 
 

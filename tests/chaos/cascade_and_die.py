@@ -2,7 +2,8 @@
 
 Reads a line of JSON for each process: ``arguments`` of ``jobs.nightly``, and ``die_at``, the number
 of the step (from 0) before which it kills itself, or null. Answers as ``publish_and_die`` does. A
-step is the commit of a part, the beginning of a step of the night, or the end.
+step is the commit of a part, the beginning of a step of the night, or the end. Of judges that work
+side by side, which one comes to a step first is anybody's guess.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ from __future__ import annotations
 from typing import Any
 
 from jobs import nightly
-from pipeline.labeling import label_run, unit_runner
+from pipeline.labeling import cascade_run, label_run, unit_runner
 from pipeline.nightly.night_record import NightRecord
-from tests.chaos.jobs_in_process import judge_here, no_session
 from tests.chaos.publish_and_die import Steps, serve
+from tests.without_ray import judge_here, no_session
 
 
 def run(request: dict[str, Any], steps: Steps) -> None:
     """A nightly run in this process."""
     replaced: dict[Any, dict[str, Any]] = {
-        label_run: {"judge_shards": judge_here, "ray_session": no_session}
+        label_run: {"judge_shards": judge_here, "ray_session": no_session},
+        cascade_run: {"ray_session": no_session, "check_cores": no_session},
     }
     for owner, others in replaced.items():
         for name, other in others.items():

@@ -12,47 +12,20 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import pickle
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import pyarrow as pa
-
 from jobs import export, label, nightly, publish
-from pipeline.labeling import dataflow, label_run
-from pipeline.labeling.judge_actor import JudgeActor, RunSpec
-from pipeline.labeling.read_pairs import ShardTask
-from pipeline.labeling.unit_result import UnitResult, unit_results_of
-from pipeline.runtime.stop import Stop
+from pipeline.labeling import label_run
 from pipeline.store import s3_objects  # noqa: F401 (here, not in every process: it takes a second)
 from pipeline.store.host import Host
+from tests.without_ray import judge_here, no_session
 
 JOBS = {"export": export, "label": label, "nightly": nightly, "publish": publish}
 _SHORTER = 50
 _sleep, _host_sleep = asyncio.sleep, Host.sleep
-
-
-def judge_here(tasks: Sequence[ShardTask], spec: RunSpec, stop: Stop) -> Iterator[UnitResult]:
-    """In place of the flow on Ray: its reader, and its worker."""
-    reader, actor = dataflow._Reader(spec), JudgeActor(spec)
-
-    async def judged(row: pa.Table) -> list[pa.Table]:
-        return [table async for table in actor(row)]
-
-    with asyncio.Runner() as loop:
-        for task in tasks:
-            data = pa.table({"task": pa.array([pickle.dumps(task)], pa.binary())})
-            for row in reader(data):
-                for table in loop.run(judged(row)):
-                    yield from unit_results_of(table)
-
-
-def no_session(*arguments: object) -> AbstractContextManager[None]:
-    return nullcontext()
 
 
 async def shorter_sleep(seconds: float, result: Any = None) -> Any:

@@ -12,9 +12,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from jobs import publish
 from tests.cascades import cascade_config
 from tests.chaos.dying import dying
-from tests.labeling import Row, label_arguments, run_records
+from tests.labeling import Row, label_arguments, run_job, run_records
+from tests.processes import processes_with, started, wait_until
 from tests.shards import pair, write_shard
 
 ROWS, UNIT = 40, 8
@@ -71,10 +73,52 @@ def assert_whole(output: Path) -> None:
     assert by == {n: last if n in HARD | BROKEN else first for n in range(ROWS)}
 
 
+def assert_published_alone(source: Path, output: Path) -> None:
+    """One judge of a cascade has labels of its own if it was asked about everything."""
+    codes = {}
+    for judge, rows in recount(output).items():
+        where = ["--input", str(source), "--output", str(output), "--judge", judge]
+        done = run_job(publish.main, where)
+        unasked = sum(row["status"] == "not_asked" for row in rows)
+        codes[unasked > 0] = done.exit_code
+        said = f"judge {judge[:16]} is one of a cascade, and was not asked about"
+        assert (said in done.error) == (unasked > 0)
+    assert codes == {False: 0, True: 2}
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     write_shard(tmp_path / "in/a.parquet", _rows())
     return tmp_path / "in"
+
+
+def test_killed_while_tiers_work_side_by_side(tmp_path: Path, source: Path, model: Path) -> None:
+    config = cascade_config(tmp_path / "config.yaml", model, input={"unit_rows": UNIT})
+    together = ("--set", "cascade.side_by_side=true")
+
+    def request(name: str, die_at: int | None) -> dict[str, Any]:
+        arguments = label_arguments(config, source, tmp_path / name, *together)
+        return {"arguments": arguments, "die_at": die_at}
+
+    with dying("tests.chaos.cascade_and_die", {}) as ask:
+        whole = ask(request("whole", None))
+        assert (whole["signal"], whole["exit"], whole["steps"][-1]) == (None, 0, "exit 0")
+        assert_whole(tmp_path / "whole")
+        commits = [n for n, step in enumerate(whole["steps"]) if step.startswith("commit")]
+        assert len(commits) == 2 * ROWS // UNIT
+        begun = [step for step in whole["steps"] if step.startswith("begin")]
+        plans = ["begin plan by judge 1", "begin plan"]
+        assert (begun[:2], set(begun[2:4])) == (plans, {"begin label by judge 1", "begin label"})
+        assert_published_alone(source, tmp_path / "whole")
+        for number in (commits[0], commits[3], commits[6], commits[-1]):
+            name = f"killed-{number}"
+            assert ask(request(name, number))["signal"] == signal.SIGKILL
+            before = recount(tmp_path / name)
+            again = ask(request(name, None))
+            assert (again["exit"], again["steps"][-1]) == (0, "exit 0")
+            assert_whole(tmp_path / name)
+            after = recount(tmp_path / name)
+            assert all(row in after[judge] for judge, rows in before.items() for row in rows)
 
 
 def test_killed_inside_and_between_tiers(tmp_path: Path, source: Path, model: Path) -> None:
@@ -107,3 +151,36 @@ def test_killed_inside_and_between_tiers(tmp_path: Path, source: Path, model: Pa
             after = recount(tmp_path / name)
             assert all(row in after[judge] for judge, rows in before.items() for row in rows)
             shutil.rmtree(tmp_path / name)
+
+
+@pytest.mark.long
+def test_the_driver_is_killed_while_both_pools_judge(
+    tmp_path: Path, source: Path, model: Path
+) -> None:
+    """With Ray and all its processes: killed once the second judge has committed a unit."""
+    output = tmp_path / "out"
+    changes: dict[str, Any] = {
+        "input": {"unit_rows": UNIT},
+        "engine": {"script": {"latency_s": 0.5}},
+        "workers": {"gpus": 0, "cpus": 1, "local_cpus": 4},
+    }
+    config = cascade_config(tmp_path / "config.yaml", model, latency_s=1.0, **changes)
+    arguments = label_arguments(config, source, output, "--set", "cascade.side_by_side=true")
+    with started("jobs.nightly", arguments) as job:
+
+        def both() -> bool:
+            assert job.process.poll() is None, job.process.communicate()
+            return len(recount(output)) == 2
+
+        wait_until(both)
+        (folder,) = job.ray_folders()
+        assert job.kill() == -signal.SIGKILL
+    assert processes_with(folder) == []
+    before = recount(output)
+    assert sum(map(len, before.values())) < 2 * ROWS
+    with started("jobs.nightly", arguments) as job:
+        _, error = job.process.communicate(timeout=300)
+        assert job.process.returncode == 0, error
+    assert_whole(output)
+    after = recount(output)
+    assert all(row in after[judge] for judge, rows in before.items() for row in rows)

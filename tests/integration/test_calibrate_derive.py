@@ -73,7 +73,7 @@ def gold(tmp_path: Path) -> Path:
     return tmp_path / "in" / "gold.parquet"
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_label_calibrate_label_more_derive(
     tmp_path: Path, config: Path, gold: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,7 +133,7 @@ def test_label_calibrate_label_more_derive(
     assert [row for row in raw if row["shard"] == "gold.parquet"] == plain
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_gold_that_cannot_be_used(
     tmp_path: Path, config: Path, gold: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,7 +39,7 @@ def gold(tmp_path: Path) -> list[Row]:
     return rows
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_canaries_are_judged_in_every_nightly_run_that_judges(
     tmp_path: Path, model: Path, gold: list[Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,7 +49,7 @@ def _by(output: Path) -> dict[int, str]:
     return {row["row"]: row["decided_by"] for row in live_rows(Store(str(output)))}
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_night_after_night(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
     write_shard(source / "a.parquet", _rows())
@@ -125,6 +125,62 @@ def test_night_after_night(tmp_path: Path, model: Path, monkeypatch: pytest.Monk
         ["--config", str(looser), "--input", str(source), "--output", str(output)],
     )
     assert (exported.exit_code, exported.error) == (0, "")
+
+
+def _facts(output: Path) -> list[dict[str, Any]]:
+    """Every row of every judge, without what names runs and times."""
+    gone = {"run_id", "judged_at", "epoch"}
+    return [
+        {name: value for name, value in row.items() if name not in gone}
+        | {"votes": [vote | {"run_id": None} for vote in row["votes"]]}
+        for row in sorted(labels_of(output), key=lambda row: (row["judge_id"], row["row"]))
+    ]
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_side_by_side_is_as_one_after_the_other(tmp_path: Path, model: Path) -> None:
+    source = tmp_path / "in"
+    write_shard(source / "a.parquet", _rows())
+    outputs = [tmp_path / "one-by-one", tmp_path / "together"]
+    small: dict[str, Any] = {"input": {"unit_rows": 4}}
+    for rows in (_rows(), [*_rows()[2:], *_rows(40)[ROWS:]]):
+        write_shard(source / "a.parquet", rows)
+        for together, output in enumerate(outputs):
+            how = ("--set", f"cascade.side_by_side={bool(together)}")
+            config = cascade_config(tmp_path / "config.yaml", model, **small)
+            done = run_label(config, source, output, *how)
+            assert (done.exit_code, done.error) == (0, "")
+        assert _facts(outputs[0]) == _facts(outputs[1])
+    # A calibration that settles no preference opens all of them, in parts that exist.
+    for together, output in enumerate(outputs):
+        cheap, _ = _judges(output)
+        put_calibration(Store(str(output)), calibration(cheap, (0.0, 0.0, 0.0)))
+        how = ("--set", f"cascade.side_by_side={bool(together)}")
+        assert run_label(config, source, output, *how).exit_code == 0
+    assert _facts(outputs[0]) == _facts(outputs[1])
+
+
+@pytest.mark.usefixtures("shared_ray")
+def test_a_row_kills_the_worker_of_the_last_judge_beside_the_first(
+    tmp_path: Path, model: Path
+) -> None:
+    rows, source, output = _rows(16), tmp_path / "in", tmp_path / "out"
+    rows[9]["prompt"] += " DEADLY"
+    write_shard(source / "a.parquet", rows)
+    more: dict[str, Any] = {
+        "engine": {"script": {"faults": {"DEADLY": "kill"}}},
+        "workers": {"max_deaths": 1},
+        "input": {"unit_rows": 4},
+        "quarantine": {"max_fraction": 1},
+    }
+    config = cascade_config(tmp_path / "config.yaml", model, **more)
+    done = run_label(config, source, output, "--set", "cascade.side_by_side=true")
+    assert done.exit_code == 0, done.error  # in which Ray speaks of the death
+    labels = labels_of(output)
+    assert len({(row["judge_id"], row["row"]) for row in labels}) == len(labels) == 2 * 16
+    killed = [row["row"] for row in labels if row["reason"] == "engine_killed"]
+    assert killed == [9]
+    assert sorted(row["row"] for row in labels if row["n_votes"] == 2) == sorted([*range(16), 1, 4])
 
 
 @pytest.mark.usefixtures("shared_ray")

@@ -13,20 +13,31 @@ from scipy.stats import binom
 
 from jobs import audit, export, publish
 from pipeline.aggregation.calibration_cards import put_calibration
+from pipeline.aggregation.composition import Composition, Member
+from pipeline.aggregation.first_settled import FirstSettled
+from pipeline.aggregation.policy import PolicyConfig
 from pipeline.export.export_record import ExportRecord
 from pipeline.gold.answers import give_all
 from pipeline.gold.gold_sets import read_set
+from pipeline.gold.people import GoldConfig
 from pipeline.gold.roles import tests_bounds as kept_for_tests
+from pipeline.judging.judge_cards import find_card
+from pipeline.judging.votes import Vote
+from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.prompts import cluster_number
+from pipeline.retention.forget import Forgetting, NewStates
+from pipeline.retention.forget_file import read_named
+from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.quality.measure_snapshot import read_quality
 from pipeline.snapshots.snapshot_reader import open_manifest
 from pipeline.store.object_store import Store
 from pipeline.store.s3_objects import Objects
+from pipeline.store.writer_lease import writer_lease
 from schemas.benchmark_prompts import BenchmarkPrompts
 from schemas.gold import Answer
 from tests.calibrations import calibration, scored
-from tests.measuring import Corpus
-from tests.publishing import Outcome, live_rows, run_on
+from tests.measuring import Corpus, label
+from tests.publishing import QUIET, Outcome, live_rows, run_on
 from tests.s3_server import BUCKET, CLEANER, S3Server
 from tests.shards import pair, response
 
@@ -305,6 +316,67 @@ def test_the_gate_measures_by_an_audit(tmp_path: Path) -> None:
     assert quality.audit.high - quality.audit.low < 0.12
     unmeasured = published(corpus, *gate, "--publish.file_mb", 512)
     assert "no answers about pairs that were drawn at random" in unmeasured.error
+
+
+def a_cascade(uri: str, rows: int = 800) -> tuple[Corpus, Composition, Gold]:
+    """A cheap judge that is sure of half of the pairs, and right about 70 % of these; and a better
+    one, whose two votes are less sure, right about 97 % of the others.
+    """
+    cheap, dear = (Corpus.at(uri, sampling={"temperature": each}) for each in (0.1, 0.2))
+    rng, pairs = random.Random(5), [asked(number) for number in range(rows)]
+    sides = [rng.choice("ab") for _ in pairs]
+
+    def cast(number: int, right: float, votes: int) -> list[Vote]:
+        side = sides[number] if rng.random() < right else "ba"["ab".index(sides[number])]
+        gap = (9, 2) if side == "a" else (2, 9)
+        return [scored(order, *gap) for order in ("ab", "ba") * votes]
+
+    split = [scored("ab", 9, 2), scored("ba", 2, 9)]
+    first = [cast(n, 0.7, 3) if n % 2 else split for n in range(rows)]
+    cheap.write("s.parquet", pairs, first, identified=True)
+    second = [cast(n, 0.97, 1) for n in range(rows)]
+    label(dear, cheap.output, cheap.source, "s.parquet", second, None, pairs)
+    cards = [find_card(cheap.output, each.made.judge_id) for each in (cheap, dear)]
+    members = tuple(Member.of(card, PolicyConfig(), None) for card in cards)
+    stored = cheap.shards["s.parquet"]
+    gold = {row["pair_hash"]: side for row, side in zip(stored, sides, strict=True)}
+    return cheap, Composition(members, FirstSettled((0.9,))), gold
+
+
+def test_of_a_cascade_the_judge_that_holds_comes_first(tmp_path: Path) -> None:
+    corpus, cascade, gold = a_cascade(str(tmp_path))
+    corpus.publish(composition=cascade)
+    assert run(audit, corpus, "--name", "s", "--size", 600).exit_code == 0
+    answered(corpus, "s", gold)
+    policy, config = PolicyConfig(max_error=0.1), GoldConfig(set="s")
+    manifest = corpus.publish(composition=cascade, policy=policy, gold=config).manifest
+    assert manifest.policy is not None
+    bound = manifest.policy.bound
+    assert bound is not None
+    # 2 agreeing votes have a confidence of .875, 6 of .99: by that alone the worse come first.
+    assert (bound.path, bound.ahead, bound.min_confidence) == ("B", 1.0, 1.875)
+    assert [test.passed for test in bound.tests] == [True, False]
+    assert "of 0.875 or more of the last judge disagree" in bound.sentence
+    assert manifest.policy.rule["ahead"] == 1.0
+    rows = live_rows(corpus.output)
+    by_last = {row["decided_by"] == cascade.members[1].judge_id for row in rows[::2]}
+    assert by_last == {True}
+    assert [row["status"] == "labeled" for row in rows] == [n % 2 == 0 for n in range(len(rows))]
+    wrong = [gold[row["pair_hash"]] != row["preference"] for row in rows[::2]]
+    assert sum(wrong) / len(wrong) < 0.1
+    again = corpus.publish(composition=cascade, policy=policy, gold=config)
+    assert not again.changed
+    assert len(list(corpus.output.list("gold/s/bounds"))) == 1
+
+    # The bound is not tested again where pairs are taken down, and no other labels come back.
+    named = tmp_path / "named"
+    named.write_text(rows[0]["pair_hash"])
+    states = NewStates(policy, PublishConfig(), InputConfig(), composition=lambda _: cascade)
+    with writer_lease(corpus.output, "forget", 5, QUIET) as lease:
+        Forgetting(corpus.output, read_named(str(named))).apply(states, QUIET, lease)
+    left = {row["pair_hash"]: row["status"] for row in live_rows(corpus.output)}
+    expected = {row["pair_hash"]: row["status"] for row in rows[1:]}
+    assert {pair: left[pair] for pair in expected} == expected
 
 
 @pytest.mark.s3

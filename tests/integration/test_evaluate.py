@@ -27,7 +27,7 @@ FIGURES = {
 }
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_gold_pairs_with_every_control(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +123,7 @@ def test_a_limit_and_labels_under_another_policy(tmp_path: Path, model: Path) ->
     assert any("calibrated on 100 gold pairs" in warning for warning in report["warnings"])
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_too_many_quarantined_pairs_are_reported_and_end_with_their_exit_code(
     tmp_path: Path, model: Path
 ) -> None:
@@ -174,7 +174,7 @@ def test_what_cannot_be_done_is_reported_before_anything_starts(
     assert said in outcome.error
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_gold_of_another_kind_is_an_error_that_says_which_is_needed(
     tmp_path: Path, model: Path
 ) -> None:
@@ -188,7 +188,7 @@ def test_gold_of_another_kind_is_an_error_that_says_which_is_needed(
     assert "2 labelled pairs have gold, none of them in gold," in outcome.error
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_a_rubric_is_compared_with_none_on_the_same_gold(tmp_path: Path, model: Path) -> None:
     write_shard(tmp_path / "gold.parquet", gold_pairs(24))
     criteria = [{"name": n, "text": "?"} for n in ("Right", "Full", "Kind", "Short")]

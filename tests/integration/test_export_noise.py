@@ -173,6 +173,14 @@ def test_soft_labels(tmp_path: Path, name: str) -> None:
     }
     ties = {row["pair_id"]: None for row, _ in made.labelled("tie")} if name == "jsonl" else {}
     assert found == pytest.approx(expected | ties)
+    rows = export_rows(made.output, folder_of(done, made.output))
+    if name == "jsonl":
+        with_gold = {row["pair_id"]: row["gold"] is not None for row in made.pairs["a.parquet"]}
+        assert {r["pair_id"]: r["p_of_own_gold"] for r in rows} == {
+            row["pair_id"]: with_gold[row["pair_id"]] for row in rows
+        }
+    else:
+        assert "p_of_own_gold" not in rows[0]
     beside = f"{folder_of(done, made.output)}/soft_dpo.py"
     assert (made.output.size(beside) is not None) == (name == "trl-dpo")
     hard = run_export(made.output, "--format", name)

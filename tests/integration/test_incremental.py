@@ -17,7 +17,7 @@ from tests.labeling import (
 from tests.shards import labels_of, pair, write_shard
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_of_a_changed_shard_only_the_changed_rows_are_judged(tmp_path: Path, model: Path) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
     config = write_config(tmp_path / "label.yaml", model, {"input": {"unit_rows": 16}})
@@ -53,7 +53,7 @@ def test_of_a_changed_shard_only_the_changed_rows_are_judged(tmp_path: Path, mod
     assert {row["run_id"] for row in labels} == {first, second}
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_quarantined_rows_are_tried_again_by_reason(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,7 +41,7 @@ def config(tmp_path: Path, model: Path, name: str, **script: Any) -> Path:
     return write_config(tmp_path / f"{name}.yaml", model, changes)
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_a_gullible_judge_is_blocked_and_a_sound_one_passes(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,7 +88,7 @@ def test_a_gullible_judge_is_blocked_and_a_sound_one_passes(
     assert sorted(root.rglob("*.parquet")) == parts
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_an_evaluation_shows_what_a_judge_falls_for(tmp_path: Path, model: Path) -> None:
     write_shard(tmp_path / "gold/g.parquet", gold(20))
     made = config(tmp_path, model, "judge", gullible=[INSTRUCTION])

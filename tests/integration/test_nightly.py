@@ -72,7 +72,7 @@ def test_a_nightly_run_publishes_and_one_without_news_starts_nothing(
     assert second["judge_id"] == first["judge_id"]
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_of_a_shard_that_was_moved_nothing_is_judged(
     tmp_path: Path, model: Path, corpus: dict[str, list[Row]]
 ) -> None:
@@ -94,7 +94,7 @@ def test_of_a_shard_that_was_moved_nothing_is_judged(
     assert {row["run_id"] for row in live_rows(Store(str(output)))} == {first["run_id"]}
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_too_many_quarantined_are_labelled_and_not_published(
     tmp_path: Path, model: Path, corpus: dict[str, list[Row]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,7 +121,7 @@ def test_too_many_quarantined_are_labelled_and_not_published(
     assert published(output) == rows_of(corpus)
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_a_blocked_nightly_run_leaves_readers_and_hooks_alone(
     tmp_path: Path, model: Path, corpus: dict[str, list[Row]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,7 +162,7 @@ def test_a_blocked_nightly_run_leaves_readers_and_hooks_alone(
     assert reported.read_text().split() == ["one", str(output), last["snapshot_id"], last["run_id"]]
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_what_was_rolled_back_from_comes_back_only_with_other_labels(
     tmp_path: Path, model: Path, corpus: dict[str, list[Row]]
 ) -> None:

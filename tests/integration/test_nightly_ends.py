@@ -53,7 +53,7 @@ def test_the_second_of_two_nightly_runs_names_the_holder_of_the_lease(
     assert published(output) == rows_of(corpus)
 
 
-@pytest.mark.usefixtures("shared_ray", "corpus")
+@pytest.mark.usefixtures("without_ray", "corpus")
 def test_a_nightly_run_that_loses_its_lease_publishes_nothing(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,7 +79,7 @@ def test_a_nightly_run_that_loses_its_lease_publishes_nothing(
     assert store.size(LATEST_KEY) is None
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_shards_added_during_a_nightly_run_are_left_to_the_next(
     tmp_path: Path, model: Path, corpus: dict[str, list[Row]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +132,7 @@ def test_a_failed_nightly_run_is_reported_and_raises_its_own_error(
     assert detail_of(night, "report") == {"error": "the report cannot be written"}
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_a_report_that_fails_hides_nothing(
     tmp_path: Path, model: Path, corpus: dict[str, list[Row]]
 ) -> None:

@@ -31,7 +31,7 @@ _RECORD = (
 _NEED = "import os, sys; sys.exit(0 if os.path.exists(sys.argv[1]) else 7)"
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_a_failed_hook_is_named_and_run_again_with_those_behind_it(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

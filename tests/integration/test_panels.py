@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jobs import audit, export, publish
+from jobs import audit, export, forget, publish
 from pipeline.gold.answers import give_all
 from pipeline.gold.gold_sets import read_set
 from pipeline.gold.roles import tests_bounds as kept_for_tests
@@ -154,6 +154,32 @@ def test_a_stacked_panel_beats_its_best_judge_and_says_how_wrong_it_is(panel: Pa
     again = panel.publish("gold.set=s", "policy.max_error=0.2")
     assert (again.exit_code, open_manifest(output).snapshot_id) == (0, manifest.snapshot_id)
     assert len(list(output.list("panels"))) == 2  # with gold, and without
+
+
+def test_pairs_that_are_forgotten_leave_a_panels_snapshot(panel: Panel, tmp_path: Path) -> None:
+    output = panel.corpora[0].output
+    assert panel.publish().exit_code == 0
+    panel.ask("s", 400, panel.gold.get)
+    assert panel.publish("gold.set=s", "policy.max_error=0.2").exit_code == 0
+    before = {row["pair_hash"]: row["status"] for row in live_rows(output)}
+    asked = read_set(output, "s").pairs
+    gone = sorted(before.keys() - asked.keys())[:2]
+    named = tmp_path / "named"
+    named.write_text("\n".join(gone))
+    settings = [f"aggregation.panel={json.dumps(panel.judges)}", "gold.set=s"]
+    sets = [part for each in (*settings, "policy.max_error=0.2") for part in ("--set", each)]
+    done = panel.run(forget, "--pairs", named, "--apply", *sets)
+    assert (done.exit_code, done.error) == (0, "")
+    after = {row["pair_hash"]: row["status"] for row in live_rows(output)}
+    assert {pair: after.get(pair) for pair in before.keys() - set(gone)} == {
+        pair: status for pair, status in before.items() if pair not in gone
+    }
+    assert not {pair for pair in gone if after.get(pair) == "labeled"}
+    policy = open_manifest(output).policy
+    assert policy is not None
+    assert policy.rule["kind"] == "panel"
+    assert policy.bound is None  # until the next publish tests it again
+    assert panel.publish("gold.set=s", "policy.max_error=0.2").exit_code == 0
 
 
 def test_the_rationale_is_of_the_surest_vote_that_agrees(panel: Panel) -> None:

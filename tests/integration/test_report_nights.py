@@ -35,7 +35,7 @@ def newest(output: Path) -> tuple[str, str, dict[str, Any]]:
     return page.read_text("utf-8"), words(page), metrics
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_every_nightly_run_is_reported_and_trends_grow(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,7 +71,7 @@ def test_every_nightly_run_is_reported_and_trends_grow(
     assert "Nothing was judged: no GPU time, no cost." in text
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_runs_that_end_badly_are_reported_too(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,7 +98,7 @@ def test_runs_that_end_badly_are_reported_too(
     assert "at most 5.0 %" in text
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_a_run_of_labeling_alone(tmp_path: Path, model: Path) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
     config = write_config(tmp_path / "night.yaml", model)

@@ -24,7 +24,7 @@ OWN = json.dumps([{"name": "Style", "text": "terse"}])
 ROWS, OF_OWN, BROKEN = 24, 5, 6
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_four_criteria_from_pairs_to_an_export(tmp_path: Path, model: Path) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
     rows = []

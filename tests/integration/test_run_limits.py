@@ -34,7 +34,7 @@ def config(tmp_path: Path, model: Path) -> Path:
     return write_config(tmp_path / "label.yaml", model)
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_a_sample_is_the_first_part_of_a_whole_run(tmp_path: Path, config: Path) -> None:
     where = (config, tmp_path / "in", tmp_path / "out")
     sampled = run_label(*where, "--sample", "12")
@@ -95,7 +95,7 @@ def test_what_a_plan_will_cost_is_said(tmp_path: Path, config: Path) -> None:
     assert not (tmp_path / "out" / "parts").exists()
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_a_budget_of_votes_sets_the_price_of_later_runs(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

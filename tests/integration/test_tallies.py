@@ -119,7 +119,7 @@ def said(answer: Said) -> Answer:
 def happens(nights: Nights, kind: str, night: int, folder: Path) -> None:
     """Something before a night; a shard is other or new on every one."""
     output, changed = nights.corpus.output, nights.chance.choice(sorted(nights.corpus.shards))
-    latest, _ = read_latest(output)
+    latest = read_latest(output)
     assert latest is not None
     match kind:
         case "add":

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 
 from pipeline.aggregation.policy import PolicyConfig
+from pipeline.export.begun_files import begin
 from pipeline.export.export_config import ExportConfig
 from pipeline.export.export_record import NAME, ExportRecord
 from pipeline.labeling.unit_runner import UnitRunner
@@ -19,7 +20,7 @@ from pipeline.retention.forget import Forgetting, NewStates
 from pipeline.retention.forget_file import NamedPairs
 from pipeline.retention.stored import Stored
 from pipeline.runtime.reporter import Reporter
-from pipeline.snapshots.manifests import live, read_manifest
+from pipeline.snapshots.manifests import live, read_manifest, read_whole_manifest
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
@@ -43,7 +44,7 @@ def clean(output: Store, lease: Lease, chance: random.Random, opened: Opened) ->
         snapshots=limits(), exports=limits(), canaries=limits(), runs=limits(),
         attempts_days=days, parts_days=days,
     )  # fmt: skip
-    plan_clean(Stored(output, lease.run_id, "in", opened), config).apply(lease.check)
+    plan_clean(Stored(output, lease.run_id, "in", opened), config).apply(lease)
 
 
 def forget(output: Store, lease: Lease, quiet: Reporter, pair_id: str) -> None:
@@ -58,7 +59,10 @@ def forget(output: Store, lease: Lease, quiet: Reporter, pair_id: str) -> None:
 
 
 def export_live(output: Store) -> None:
-    """Writes the labels of the live snapshot as an export has them, its record last."""
+    """Writes the labels of the live snapshot in the order in which exports do.
+
+    A file is named before it is written; the record comes last, if the snapshot is still there.
+    """
     manifest = read_manifest(output, live(output).snapshot_id)
     folder = f"exports/{manifest.snapshot_id}/{_FORMAT}"
     if output.size(f"{folder}/{NAME}") is not None:
@@ -67,6 +71,7 @@ def export_live(output: Store) -> None:
     for number, file in enumerate(manifest.files_of("labels")):
         data = output.read(file.path)
         path = f"data/{number:05d}.parquet"
+        begin(output, folder, f"{number:05d}", [path])
         output.put(f"{folder}/{path}", data)
         record = {"path": path, "tier": "", "split": "train", "rows": file.rows}
         files.append({**record, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
@@ -78,6 +83,7 @@ def export_live(output: Store) -> None:
         epsilon=None, longer=0, shorter=0, sources={}, files=files, beside=(),
         snapshot_created_at=manifest.created_at,
     )  # fmt: skip
+    read_whole_manifest(output, manifest.snapshot_id)
     output.put(f"{folder}/{NAME}", made.to_json())
 
 

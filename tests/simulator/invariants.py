@@ -59,6 +59,8 @@ class Promises:
         self._found: dict[str, set[str]] = {}  # those, as a process found them
         self._passed_over: dict[str, frozenset[str]] = {}  # and a manifest's publisher
         self._live: str | None = None
+        self._previous: str | None = None  # as LATEST.json names it
+        self._epoch = -1  # of LATEST.json
         self.published = 0
         self.removals = RemovalPromises(world.objects, self._output, self._broken)
         world.objects.watchers.append(self.changed)
@@ -133,16 +135,22 @@ class Promises:
             self._broken(change.by, "removed LATEST.json")
             return
         latest = json.loads(change.after.data)
-        if latest["snapshot_id"] == self._live and latest["previous"] is None:
-            return  # the one before is to be forgotten
-        if latest["previous"] != self._live:
+        if latest["epoch"] < self._epoch:
             self._broken(
-                change.by,
-                f"swapped LATEST.json from {latest['previous']}, but {self._live} was live",
+                change.by, f"gave LATEST.json the epoch {latest['epoch']} after {self._epoch}"
             )
-        self._live = latest["snapshot_id"]
+        self._epoch = latest["epoch"]
+        live, previous = latest["snapshot_id"] or None, latest["previous"]
+        if live == self._live and previous in (self._previous, None):
+            self._previous = previous  # claimed by another holder, or the one before is to go
+            return
+        if previous != self._live:
+            self._broken(
+                change.by, f"swapped LATEST.json from {previous}, but {self._live} was live"
+            )
+        self._live, self._previous = live, previous
         self.published += 1
-        if not self._passed(f"{self._output}{folder_of(str(self._live))}", change.by):
+        if not self._passed(f"{self._output}{folder_of(str(self._live))}"):
             self._broken(change.by, f"the live snapshot {self._live} has not passed a gate")
         self._check_live(change.by)
 
@@ -199,17 +207,11 @@ class Promises:
             if problem:
                 self._broken(by, f"the live snapshot {self._live}: {problem}")
 
-    def _passed(self, folder: str, by: str) -> bool:
-        """Whether a gate has let a snapshot pass when it is swapped in.
-
-        Who swaps goes by its own decision, or else by an earlier one. Where it stalls before, it
-        may be overtaken by one that refuses the same snapshot, and leaves LATEST as it is.
-        """
-        found = (json.loads(each.data) for each in self._objects.list(f"{folder}/gate/").values())
-        made = {each["decided_by"]: each["decision"]["passed"] for each in found}
-        number = f"-{int(by.rpartition('-')[2]):06x}"
-        own = [passed for run, passed in made.items() if run.endswith(number)]
-        return any(own or made.values())
+    def _passed(self, folder: str) -> bool:
+        """Whether the last decision of a gate has let a snapshot pass."""
+        found = self._objects.list(f"{folder}/gate/").items()
+        made = {int(key.rpartition("/")[2].removesuffix(".json")): each for key, each in found}
+        return bool(made) and bool(json.loads(made[max(made)].data)["decision"]["passed"])
 
     def _is(self, found: StoredObject, sha256: str) -> bool:
         """Whether an object has a digest; looked at once."""

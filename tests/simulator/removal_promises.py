@@ -41,7 +41,6 @@ class RemovalPromises:
         """``broken`` ends the run."""
         self._objects, self._output, self._broken = objects, output, broken
         self._votes: dict[str, frozenset[tuple[Any, ...]]] = {}  # of every part that is there
-        self._revisions: dict[Any, int] = {}  # the last one that a range of rows has had
         self._created: list[str] = []  # keys of parts, each time that one was created
         self._newest: dict[str, tuple[int, int]] = {}  # revision and epoch of the votes of a pair
         self._known: dict[str, dict[str, tuple[int, int]]] = {}  # the same, as a process found it
@@ -98,14 +97,11 @@ class RemovalPromises:
         rows = _rows(change.after, [*_CONTENT, "votes", "revision", "epoch"])
         part, known = Part.of(key), self._known.get(change.by, {})
         assert part is not None
-        place = (key.rpartition("/")[0], part.rows)
-        before = self._revisions.get(place, 0)
-        # A run that lost its lease may commit one when a later revision has been there: its votes
-        # never counted.
-        late = before >= part.revision
+        # A run that lost its lease may commit one when a later revision is there: its votes never
+        # count. One that was removed, with all later ones, may be committed again: it counts.
+        late = part < self._newest_parts().get(_place(part), part)
         self._votes[key] = frozenset() if late else frozenset(_votes_of(rows))
-        self._revisions[place] = max(part.revision, before)
-        if before or part.revision > 1:  # its rows keep the votes that they had, or it comes late
+        if late or part.revision > 1:  # its rows keep the votes that they had, or it comes late
             known = {}
         for row in rows:
             hashed, now = row["pair_hash"], (row["revision"], row["epoch"] or 0)
@@ -153,16 +149,20 @@ class RemovalPromises:
         """
         gone, removed = self._votes.pop(key), Part.of(key)
         assert removed is not None
-        newest: dict[Any, Part] = {}
-        for part in filter(None, map(Part.of, self._votes)):
-            place = (part.key.rpartition("/")[0], part.rows)
-            newest[place] = max(part, newest.get(place, part))
-        earlier = newest.get((key.rpartition("/")[0], removed.rows))
+        newest = self._newest_parts()
+        earlier = newest.get(_place(removed))
         if earlier is not None and earlier < removed:
             self._broken(by, f"removed {key}, so that {earlier.key} counts again")
         left = frozenset[tuple[Any, ...]]().union(*(self._votes[p.key] for p in newest.values()))
         if lost := {vote for vote in gone - left if vote[0] not in self._going}:
             self._broken(by, f"removed {key}, of which {len(lost)} votes are in no other part")
+
+    def _newest_parts(self) -> dict[tuple[str, tuple[int, int]], Part]:
+        """The parts that count, each by its place."""
+        newest: dict[tuple[str, tuple[int, int]], Part] = {}
+        for part in filter(None, map(Part.of, self._votes)):
+            newest[_place(part)] = max(part, newest.get(_place(part), part))
+        return newest
 
     def _canaries_removed(self, key: str, by: str) -> None:
         """The newest canaries that have labels stay."""
@@ -190,6 +190,11 @@ class RemovalPromises:
         if found.etag not in self._named:
             self._named[found.etag] = frozenset(names(json.loads(found.data)))
         return self._named[found.etag]
+
+
+def _place(part: Part) -> tuple[str, tuple[int, int]]:
+    """The shard version and the rows that a part is of, in whatever revision."""
+    return part.key.rpartition("/")[0], part.rows
 
 
 def _paths(files: list[Row]) -> Iterator[str]:

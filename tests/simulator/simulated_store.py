@@ -41,6 +41,8 @@ class Faults:
         killed: the process ends before the request.
         slow: of requests, those that take up to ``slow_s``.
         late: of plain PUTs and DELETEs, those that are delivered again up to ``late_s`` later.
+        adrift_at: of conditional PUTs by the ends of their keys: nobody hears of the request, which
+            arrives up to ``late_s`` later.
         cut_off: the process does not reach lease objects for up to ``cut_off_s`` from then on.
         stalled: the whole process stops for up to ``stalled_s`` before the request.
         stalled_at: the same, of requests that write objects by the ends of their keys.
@@ -57,6 +59,7 @@ class Faults:
     slow_s: float = 1.0
     late: float = 0.0
     late_s: float = 30.0
+    adrift_at: Mapping[str, float] = field(default_factory=dict)
     cut_off: float = 0.0
     cut_off_s: float = 30.0
     stalled: float = 0.0
@@ -274,8 +277,8 @@ class SimulatedClient:
     def _stalled(self, operation: str, key: str) -> float:
         """How often the process stops before such a request."""
         faults = self.world.faults
-        ends = (end for end in faults.stalled_at if key.endswith(end) and "PUT" in operation)
-        return max((faults.stalled_at[end] for end in ends), default=faults.stalled)
+        shares = faults.stalled_at if "PUT" in operation else {}
+        return _share(shares, key, faults.stalled)
 
     def _deliver(
         self, operation: str, key: str, act: Callable[[], Answer]
@@ -289,6 +292,9 @@ class SimulatedClient:
         conditional = operation in ("PUT if none", "PUT if match")
         if chance.random() < faults.conflict * conditional:
             raise code_error("ConditionalRequestConflict", operation)
+        if conditional and faults.adrift_at and chance.random() < _share(faults.adrift_at, key):
+            world.scheduler.later(chance.uniform(0, faults.late_s), act)
+            return "adrift", None
         if draw < faults.refused + faults.lost:
             act()
             return "answer lost", None
@@ -300,6 +306,11 @@ class SimulatedClient:
 
 
 SimulatedStore.client = SimulatedClient
+
+
+def _share(shares: Mapping[str, float], key: str, default: float = 0.0) -> float:
+    """The share of requests of a key, by how it ends."""
+    return max((share for end, share in shares.items() if key.endswith(end)), default=default)
 
 
 def _key(path: str) -> str:

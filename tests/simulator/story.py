@@ -74,6 +74,7 @@ class Story:
         versions: of a shard, of which an upload writes one: an input may be again as it was.
         lease_s: the time to live of leases.
         pause_s: until a slot's next process begins, at most.
+        passes: how often a gate lets a snapshot pass.
         stalling: the kinds of processes that may be stalled; all by default.
         store: the class of the stores; a planted bug is another one.
     """
@@ -86,6 +87,7 @@ class Story:
     versions: int = 20
     lease_s: float = 10
     pause_s: float = 2
+    passes: float = 0.9
     stalling: tuple[str, ...] = ()
     store: StoreKind = SimulatedStore
 
@@ -201,7 +203,7 @@ class Worker:
         run.go(self._chance.choice(self._run.story.unit_rows), reasons)
 
     def _publish_as(self, lease: Lease) -> None:
-        passes = self._chance.random() < 0.9
+        passes = self._chance.random() < self._run.story.passes
         publish(
             "in", self._output, "", _CONFIG, _QUIET, lease,
             gate=lambda output, manifest: {"passed": passes},

@@ -74,10 +74,17 @@ STRAY = with_faults(
     ),
     stalled_at={".parquet": 0.5}, stalled_s=60, killed=0, refused=0.003, lost=0.005,
 )  # fmt: skip
-# Publishers stop before they swap LATEST, and go on when others have.
+# Publishers stop before they swap LATEST, and go on when others have, have refused what they
+# publish, or have removed it.
 RACING = with_faults(
-    Story(roles={"upload": 2, "night": 4, "publish": 4, "roll_back": 1}, lease_s=3, slots=3),
-    stalled_at={"LATEST.json": 0.3}, stalled_s=15, killed=0,
+    Story(
+        roles={
+            "upload": 2, "night": 4, "publish": 4, "roll_back": 1, "clean": 2, "forget": 1,
+        },
+        lease_s=3, slots=3, versions=4, passes=0.6,
+    ),
+    stalled_at={"LATEST.json": 0.5}, stalled_s=15, killed=0,
+    adrift_at={"LATEST.json": 0.2}, late_s=8,
 )  # fmt: skip
 # Work that is checked at every step, and leases that fail now and then.
 WORKING = with_faults(Story(roles={"work": 1}, slots=3), refused=0.02)
@@ -171,7 +178,7 @@ def test_what_the_stories_reach() -> None:
         (planted_bugs.SwapTakesFailureForSuccess, WORKING, "acts on .* without the lease"),
         (planted_bugs.AllProcessesSeemEnded, STEADY, "took the lease"),
         (planted_bugs.UploadIgnoresFailure, STEADY, "of the live snapshot .* is not whole"),
-        (planted_bugs.LatestWithoutCondition, RACING, "swapped LATEST.json from"),
+        (planted_bugs.LatestWithoutCondition, RACING, "LATEST.json (from|the epoch)"),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
@@ -182,7 +189,7 @@ def test_a_planted_bug_of_the_store_is_found(store: StoreKind, story: Story, fou
 
 def test_retention_that_ignores_latest_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored.Stored, "needed_snapshots", {})
-    monkeypatch.setattr(clean, "read_latest", lambda output: (None, None))
+    monkeypatch.setattr(clean, "claim_latest", lambda output, lease: (None, None))
     with pytest.raises(BrokenPromiseError, match=r"removed .*manifest\.json, which LATEST"):
         hunt(STEADY, FIXED_SEED, _RUNS)
 
@@ -210,12 +217,18 @@ def test_a_check_that_is_skipped_before_latest_is_swapped_is_found(
 
     def checked(lease: Lease) -> None:
         caller = sys._getframe(1).f_code.co_name
-        if caller not in ("publish", "roll_back"):  # they check it before that alone
+        if caller != "_swap":  # that of LATEST.json
             check(lease)
 
     monkeypatch.setattr(Lease, "check", checked)
     with pytest.raises(BrokenPromiseError, match=r"acts on .*LATEST.json without the lease"):
         hunt(STALLED, FIXED_SEED, _RUNS)
+
+
+def test_a_latest_that_is_not_claimed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Lease, "unfinished", property(lambda lease: -1))
+    with pytest.raises(BrokenPromiseError, match=r"has not passed a gate|has no manifest"):
+        hunt(RACING, FIXED_SEED, _RUNS)
 
 
 def test_a_contender_that_believes_its_own_clock_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

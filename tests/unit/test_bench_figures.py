@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.lab.bench.bench_plots import draw_pipeline, draw_scaling
+from pipeline.lab.bench.bench_requests import Rates
 from pipeline.lab.bench.gpu_watch import GpuWatch
+from pipeline.lab.bench.job_run import JobRun, compile_cache
+from pipeline.lab.bench.label_timeline import Timeline
 from pipeline.lab.bench.ray_watch import WorkerWatch
 from pipeline.lab.bench.shared_prompts_bench import possible_share
+from pipeline.labeling.label_config import LabelConfig
 
 PAGE = """# HELP ray_pairmill_stage_seconds_total what workers spend
 ray_pairmill_stage_seconds_total{WorkerId="a",judge="j",stage="engine"} 12.5
@@ -111,3 +115,23 @@ def test_what_prompts_allow_is_what_they_begin_with_in_whole_blocks() -> None:
     other = [*frame, *[("picture", 2)] * 20, *[7] * 40]
     # 32 of the second's tokens, 16 of the other's; of the repeated one all but the last block.
     assert possible_share([first, second, other, first]) == (32 + 16 + 64) / 320
+
+
+def test_a_runs_start_and_its_emptying_end_are_read_from_its_requests() -> None:
+    pace = Timeline(2.0, 9.0, 1.0, 1.0, by_second=(1,), first_at=1_012.0)  # a unit came at 1,010
+    in_flight = [(1_009.0, 0), (1_011.0, 8), (1_050.0, 150), (1_080.0, 101), (1_081.0, 100)]
+    rates = Rates(100, 200, 0, 90.0, 1.0)
+    run = JobRun(rates, pace, 0, {}, in_flight, 1, GpuWatch(), 1_000.0, 200, "cold")
+    assert run.ends() == {
+        "first_request_s": 11.0,
+        "compile_cache": "cold",
+        "half_empty_s": 20.0,
+        "half_empty_share": 0.222,
+    }
+
+
+def test_a_compile_cache_is_warm_once_there_are_graphs_in_it(tmp_path: Path) -> None:
+    config = LabelConfig.model_validate({"engine": {"env": {"VLLM_CACHE_ROOT": str(tmp_path)}}})
+    assert compile_cache(config) == "cold"
+    (tmp_path / "torch_compile_cache" / "ab12").mkdir(parents=True)
+    assert compile_cache(config) == "warm"

@@ -17,6 +17,7 @@ from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import Command, run_command, split_settings
 from pipeline.runtime.config_file import load_config, settings_of
 from pipeline.runtime.errors import EXIT_CODES, ConfigError, PairmillError, StoppedError
+from pipeline.runtime.settings_help import meaning_of
 
 NAMES = sorted(name for group in COMMANDS.values() for name in group)
 WITH_SETTINGS = sorted(set(NAMES) - {"bench", "demo", "train_tiny_judge"})
@@ -44,6 +45,16 @@ def test_pairmill_alone_lists_every_command_and_imports_none(
     )
     root = Path(jobs.__file__).parents[1]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+def test_commands_about_what_is_stored_start_without_what_takes_seconds_to_import() -> None:
+    code = (
+        "import sys, jobs.export, jobs.gold, jobs.review; "
+        "print(*{'ray', 'torch', 'pandas', 'scipy', 'matplotlib'} & sys.modules.keys())"
+    )
+    root = Path(jobs.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, check=False, capture_output=True)
+    assert (done.returncode, done.stdout.decode().split()) == (0, [])
 
 
 def test_an_unknown_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,11 +160,12 @@ def test_an_unknown_setting_gets_a_suggestion(override: str, message: str) -> No
 
 
 def test_every_setting_says_what_it_means(capsys: pytest.CaptureFixture[str]) -> None:
-    silent = [name for name, field in settings_of(PipelineConfig) if not field.description]
+    silent = [each.name for each in settings_of(PipelineConfig) if not meaning_of(each)]
     assert silent == []
     assert command_of("label").main(["--help-settings"]) == 0
     text = capsys.readouterr().out
-    assert [name for name, _ in settings_of(PipelineConfig) if f"--{name} " not in text] == []
+    names = [each.name for each in settings_of(PipelineConfig)]
+    assert [name for name in names if f"--{name} " not in text] == []
 
 
 @pytest.mark.parametrize(

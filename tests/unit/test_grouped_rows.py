@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.ingest.grouped_rows import grouped_by_prompt
+from pipeline.ingest.joined_tables import joined
 from pipeline.pairs.contents import asked_by_user, pair_row, text_part
 from schemas.pairs import PAIRS_V2
 
@@ -47,3 +48,19 @@ def test_every_row_comes_once_beside_those_of_its_prompt_in_their_order(
     runs = [[number for _, number in run] for _, run in itertools.groupby(asked, lambda x: x[0])]
     assert len(runs) == len({prompt for prompt, _ in asked})
     assert all(run == sorted(run) for run in runs)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 5)), max_size=9), st.integers(1, 99)
+)
+def test_joined_tables_have_the_same_rows_and_never_two_schemas(
+    sizes: list[tuple[str, int]], most_bytes: int
+) -> None:
+    numbers = itertools.count()
+    small = [pa.table({name: [next(numbers) for _ in range(size)]}) for name, size in sizes]
+    whole = list(joined(small, most_bytes))
+    assert [row for table in whole for row in table.to_pylist()] == [
+        row for table in small for row in table.to_pylist()
+    ]
+    assert len(whole) <= len(small)
+    assert all(table.nbytes < most_bytes + 5 * 8 for table in whole)

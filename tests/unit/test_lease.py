@@ -7,13 +7,20 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.runtime.errors import LeaseHeldError, LeaseLostError, StoppedError, StorageError
+from pipeline.runtime.errors import (
+    InputError,
+    LeaseHeldError,
+    LeaseLostError,
+    StoppedError,
+    StorageError,
+)
 from pipeline.runtime.stop import Stop
 from pipeline.store.host import Host, Repeated
 from pipeline.store.lease import Lease, LeaseRecord, take_lease
@@ -135,6 +142,27 @@ def test_of_many_that_want_it_one_gets_it(store: Store) -> None:
     (lease,) = (lease for lease in leases if lease is not None)
     assert stored(store)["run_id"] == lease.record.run_id
     lease.release()
+
+
+def test_it_says_until_when_a_holder_may_be_at_work_still(store: Store) -> None:
+    def ended_by(error: BaseException | None) -> int:
+        """What the next holder is told."""
+        with suppress(BaseException), take_lease(store, "work", "run", ttl_s=LONG):
+            if error is not None:
+                raise error
+        return int(stored(store)["unfinished"])
+
+    assert ended_by(None) == ended_by(InputError("refused")) == -1
+    assert [ended_by(each) for each in (StorageError("lost"), KeyboardInterrupt(), None)] == [
+        3,
+        4,
+        4,
+    ]
+    far = record_of(epoch=9, released=False)
+    leave(store, far.to_json())
+    other, _ = still_store(store)
+    with take_lease(other, "work", "run") as lease:
+        assert (lease.epoch, lease.unfinished) == (10, 9)
 
 
 @pytest.mark.parametrize("ahead", [-HOUR, HOUR])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from pipeline.stats.cluster_sums import ClusterSums
 from pipeline.stats.intervals import (
@@ -25,7 +25,14 @@ from pipeline.stats.intervals import (
     widened_share,
 )
 from pipeline.stats.tally import ratio_sums
-from pipeline.stats.wilson import clustered_wilson, effective_number, share_interval, wilson
+from pipeline.stats.wilson import (
+    LEVEL,
+    NORMAL,
+    clustered_wilson,
+    effective_number,
+    share_interval,
+    wilson,
+)
 from schemas.quality import Rate
 
 
@@ -145,6 +152,10 @@ def test_all_pairs_are_as_much_alike_as_those_of_the_sample() -> None:
     alone = np.stack([right > 2, np.ones(40)], axis=1).astype(np.int64)
     assert design_effect(alone) == pytest.approx(40 / 39)  # the spread is estimated with n - 1
     assert widened_share(30, 70, alone) == share(30, 70)  # each pair is of another prompt
+
+
+def test_the_normal_quantile_is_that_of_the_level() -> None:
+    assert ndtri((1 + LEVEL) / 2) == NORMAL
 
 
 def test_the_intervals_of_five_pairs_a_prompt_hold_the_truth() -> None:

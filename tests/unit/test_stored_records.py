@@ -46,7 +46,9 @@ LATER_FIELDS: dict[str, dict[str, object]] = {
         "boot_id": "",
         "pid_namespace": 0,
         "process_started": 0,
+        "unfinished": -1,
     },
+    "LATEST.json": {"epoch": 0},
 }
 
 

@@ -244,6 +244,56 @@ def _run_soft_votes(options: argparse.Namespace) -> Results:
     return bench_soft_votes(options.config, settings_of(options), pairs, options.repeats)
 
 
+def _cascade_pools_arguments(parser: Parser) -> None:
+    input_arguments(parser, repeated=False)
+    add = parser.add_argument
+    add(
+        "--escalate",
+        type=float,
+        nargs="+",
+        default=[10, 20, 40],
+        metavar="PERCENT",
+        help="of the pairs, that the second judge is asked about (10 20 40)",
+    )
+    modes = ("in-turn", "one-gpu", "own-gpus")
+    text = (
+        "in-turn: one GPU, one judge after the other; one-gpu: both at once on it, half of its "
+        "memory each; own-gpus: both at once, on GPUs of their own (all three); without --stand-in "
+        "engines that only wait, on pretended GPUs"
+    )
+    add("--modes", nargs="+", default=modes, choices=modes, help=text)
+    text = "of the pool of each judge, for own-gpus (1 1)"
+    add("--workers", type=int, nargs=2, default=(1, 1), metavar=("FIRST", "SECOND"), help=text)
+
+
+def _run_cascade_pools(options: argparse.Namespace) -> Results:
+    from pipeline.lab.bench.cascade_pools_bench import bench_cascade_pools, stand_in_cascade
+    from pipeline.lab.bench.scaling_bench import write_text_shards
+
+    config = config_of(options)
+    if options.dummy_model:
+        config = stand_in_cascade(config)
+    if options.input is None and not options.dummy_model:
+        pairs = options.folder / f"texts-{256 * options.shards}"
+        write_text_shards(pairs, 256 * options.shards, shard_rows=256)
+        options.input = str(pairs)
+    shares = [percent / 100 for percent in options.escalate]
+    folder, workers = options.folder / "cascade-pools", (options.workers[0], options.workers[1])
+    return bench_cascade_pools(config, pairs_of(options), folder, shares, options.modes, workers)
+
+
+def _ingest_arguments(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--picture-mb", type=int, default=1_000, help="of pictures in Parquet (%(default)s)")
+    add("--rows", type=int, default=100_000, help="of texts (%(default)s)")
+
+
+def _run_ingest(options: argparse.Namespace) -> Results:
+    from pipeline.lab.bench.ingest_bench import bench_ingest
+
+    return bench_ingest(options.folder / "ingest", options.picture_mb, options.rows)
+
+
 def _shared_prompts_arguments(parser: Parser) -> None:
     add = parser.add_argument
     stand_in_arguments(parser)
@@ -448,6 +498,14 @@ BENCHMARKS = (
         run=_run_incremental,
     ),
     Benchmark(
+        name="ingest",
+        text="what ingest costs the CPU: pictures and texts, as they come and by prompt",
+        example="--picture-mb 50 --rows 5000",
+        config=None,
+        add_arguments=_ingest_arguments,
+        run=_run_ingest,
+    ),
+    Benchmark(
         name="commit",
         text="what committing a unit costs, and of it reading its part back",
         example="--rows 1000 --units 5",
@@ -470,6 +528,15 @@ BENCHMARKS = (
         config="cpu.yaml",
         add_arguments=input_arguments,
         run=_run_soft_votes,
+    ),
+    Benchmark(
+        name="cascade-pools",
+        text="what a cascade of two judges keeps of their own rates: in turn, or side by side",
+        example="--stand-in --config jobs/configs/cascade.yaml --shards 8 --modes in-turn one-gpu "
+        "--set judge.media.video.max_videos=0",
+        config="bench-cascade.yaml",
+        add_arguments=_cascade_pools_arguments,
+        run=_run_cascade_pools,
     ),
     Benchmark(
         name="shared-prompts",

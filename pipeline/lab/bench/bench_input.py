@@ -14,11 +14,13 @@ _SHARD_ROWS = 256
 # Whatever makes pairs or models is imported when it is needed: it takes many seconds.
 
 
-def input_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which pairs all sides are asked about, and how often."""
+def input_arguments(parser: argparse.ArgumentParser, *, repeated: bool = True) -> None:
+    """Which pairs all sides are asked about, and how often, where that is ``repeated``."""
     parser.add_argument("--input", metavar="URI", help="pair shards; default: scenes, made here")
     parser.add_argument("--shards", type=int, default=4, help="shards of 256 pairs (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each side (%(default)s)")
+    if repeated:
+        text = "runs of each side (%(default)s)"
+        parser.add_argument("--repeats", type=int, default=3, help=text)
     stand_in_arguments(parser)
     parser.add_argument(
         "--picture",
@@ -40,9 +42,15 @@ def stand_in_arguments(parser: argparse.ArgumentParser) -> None:
         "--stand-in",
         dest="dummy_model",
         action="store_true",
-        help="the dummy-weight model: Flex-VL-7B's exact shape with untrained weights, and pairs "
-        "of usual lengths with a picture each; for a GPU, nothing is downloaded; replies are "
+        help="a dummy-weight model: a judge's exact shape with untrained weights (--shape), and "
+        "pairs of usual lengths with a picture each; nothing is downloaded; replies are "
         "forced to --reply-tokens",
+    )
+    parser.add_argument(
+        "--shape",
+        choices=("flex-vl-7b", "qwen2.5-vl-72b"),
+        default="flex-vl-7b",
+        help="of the model of --stand-in (%(default)s)",
     )
     parser.add_argument(
         "--reply-tokens",
@@ -73,8 +81,8 @@ def settings_of(options: argparse.Namespace) -> list[str]:
     if getattr(options, "dummy_model", False):
         from pipeline.lab.bench.dummy_model import write_model
 
-        model = options.folder / "dummy-model"
-        write_model(model)
+        model = options.folder / f"dummy-{options.shape}"
+        write_model(model, options.shape)
         forced = [f"judge.model.name={model}", "judge.model.args.load_format=dummy"]
         tokens = tokens or _DUMMY_REPLY_TOKENS
     if tokens:

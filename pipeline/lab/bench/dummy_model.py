@@ -1,4 +1,4 @@
-"""The dummy-weight model: Flex-VL-7B's exact shape, to measure with where it cannot be downloaded.
+"""Dummy-weight models of a judge's exact shape, to measure with where it cannot be downloaded.
 
 An engine's speed depends on the shape of the model and the lengths of prompts and replies, not on
 the values of the weights.
@@ -18,42 +18,26 @@ from pipeline.judging.judge_config import JudgeConfig
 from pipeline.lab.bench.dummy_pairs import DRAWN_WORDS, dummy_words
 
 _KEPT = ("chat_template.jinja", "preprocessor_config.json", "video_preprocessor_config.json")
-# config.json of Qwen2.5-VL-7B-Instruct, of which Flex-VL-7B is a fine-tune.
-_VOCABULARY, _WIDTH, _LAYERS = 152_064, 3_584, 28
-_TEXT = {
-    "vocab_size": _VOCABULARY,
-    "hidden_size": _WIDTH,
-    "intermediate_size": 18_944,
-    "num_hidden_layers": _LAYERS,
-    "num_attention_heads": 28,
-    "num_key_value_heads": 4,
-    "max_position_embeddings": 128_000,
-    "max_window_layers": _LAYERS,
-    "layer_types": ["full_attention"] * _LAYERS,
-    "rope_parameters": {
-        "rope_type": "default",
-        "rope_theta": 1_000_000.0,
-        "mrope_section": [16, 24, 24],
-    },
-    "tie_word_embeddings": False,
-}
-_VISION = {
-    "depth": 32,
-    "hidden_size": 1_280,
-    "intermediate_size": 3_420,
-    "num_heads": 16,
-    "out_hidden_size": _WIDTH,
-    "fullatt_block_indexes": [7, 15, 23, 31],
-    "tokens_per_second": 2,
+_VOCABULARY = 152_064
+# By name: layers, width, width of a layer's MLP, heads, heads of keys and values, and the width of
+# the vision encoder's MLP. From config.json of Qwen2.5-VL-7B-Instruct, of which Flex-VL-7B is a
+# fine-tune, and of the largest of its family.
+SHAPES = {
+    "flex-vl-7b": (28, 3_584, 18_944, 28, 4, 3_420),
+    "qwen2.5-vl-72b": (80, 8_192, 29_568, 64, 8, 3_456),
 }
 
 
-def write_model(folder: Path) -> None:
+def write_model(folder: Path, shape: str = "flex-vl-7b") -> None:
     """Writes a model's folder without weights; for ``judge.model.args.load_format=dummy``.
 
     Its tokenizer has a token for each word of the judge's prompt and of the dummy pairs, as the
     real one has for common words. It has as many tokens as the model's vocabulary, so that any
     reply can be decoded. A folder that has a model already is left alone.
+
+    Args:
+        folder: of the model.
+        shape: a name of ``SHAPES``.
     """
     if (folder / "config.json").exists():
         return
@@ -70,8 +54,7 @@ def write_model(folder: Path) -> None:
         "eos_token_id": tokenizer.convert_tokens_to_ids("<|im_end|>"),
         "pad_token_id": tokenizer.convert_tokens_to_ids("<|endoftext|>"),
     }
-    config["text_config"] |= _TEXT | ids
-    config["vision_config"] |= _VISION
+    _set_shape(config, shape, ids)
     config["tie_word_embeddings"] = False
     for name, token in (
         ("image_token_id", "<|image_pad|>"),
@@ -81,6 +64,36 @@ def write_model(folder: Path) -> None:
     ):
         config[name] = tokenizer.convert_tokens_to_ids(token)
     (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+
+
+def _set_shape(config: dict[str, Any], shape: str, ids: dict[str, int]) -> None:
+    layers, width, mlp, heads, key_heads, vision_mlp = SHAPES[shape]
+    config["text_config"] |= ids | {
+        "vocab_size": _VOCABULARY,
+        "hidden_size": width,
+        "intermediate_size": mlp,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": key_heads,
+        "max_position_embeddings": 128_000,
+        "max_window_layers": layers,
+        "layer_types": ["full_attention"] * layers,
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 1_000_000.0,
+            "mrope_section": [16, 24, 24],
+        },
+        "tie_word_embeddings": False,
+    }
+    config["vision_config"] |= {
+        "depth": 32,
+        "hidden_size": 1_280,
+        "intermediate_size": vision_mlp,
+        "num_heads": 16,
+        "out_hidden_size": width,
+        "fullatt_block_indexes": [7, 15, 23, 31],
+        "tokens_per_second": 2,
+    }
 
 
 def _tokenizer(tiny: str) -> PreTrainedTokenizerBase:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.lab.bench.bench_requests import Rates
@@ -34,6 +37,9 @@ class JobRun:
         in_flight: pairs of a clock time and how many requests the engines had in flight.
         units: committed.
         gpu: samples of the GPUs meanwhile.
+        began_at: clock time when the process was asked to run it; Ray was not there yet.
+        slots: of all engines.
+        cache: whether vLLM found graphs that it compiled earlier, ``warm``, or not, ``cold``.
     """
 
     rates: Rates
@@ -43,6 +49,9 @@ class JobRun:
     in_flight: Sequence[tuple[float, int]]
     units: int
     gpu: GpuWatch
+    began_at: float
+    slots: int
+    cache: str
 
     def details(self, input_uri: str) -> dict[str, Any]:
         """Where the run's time went, and the bytes that it moved, for JSON."""
@@ -54,6 +63,7 @@ class JobRun:
             "object_store_kb_a_pair": round(self.store_bytes / pairs / kib, 2),
             "input_kb_a_pair": round(_bytes_of(input_uri) / pairs / kib, 2),
             "pair_s": self.pair_seconds(),
+            **self.ends(),
             "gpu_idle_s": None if idle is None else round(idle, 1),
             "labels_by_second": self.pace.by_second,
             "in_flight": [(self._since(when), count) for when, count in self.in_flight],
@@ -62,6 +72,21 @@ class JobRun:
                 for sample in self.gpu.samples
                 if sample.at <= ended
             ],
+        }
+
+    def ends(self) -> dict[str, Any]:
+        """How the run started, and how long at its end less than half of the slots were taken."""
+        ended = self.pace.first_at - self.pace.first_label_s + self.rates.seconds
+        filled = [when for when, count in self.in_flight if count > self.slots / 2]
+        first = next((when for when, count in self.in_flight if count), None)
+        emptying = round(ended - max(filled), 1) if filled else None
+        return {
+            "first_request_s": None if first is None else round(first - self.began_at, 1),
+            "compile_cache": self.cache,
+            "half_empty_s": emptying,
+            "half_empty_share": None
+            if emptying is None
+            else round(emptying / self.rates.seconds, 3),
         }
 
     def _since(self, when: float) -> float:
@@ -79,6 +104,7 @@ class JobRun:
 
 def run_job(config: LabelConfig, input_uri: str, output_uri: str) -> JobRun:
     """The whole labeling job, in this process and its Ray."""
+    began_at, cache = time.time(), compile_cache(config)
     report_every_second()
     with (
         ray_session(config.workers, stderr_reporter()),
@@ -100,7 +126,17 @@ def run_job(config: LabelConfig, input_uri: str, output_uri: str) -> JobRun:
         counts.prompt_tokens,
         counts.cached_tokens,
     )
-    return JobRun(rates, pace, crossed, watch.stage_seconds(), watch.in_flight, units, gpu)
+    slots = config.engine.max_num_seqs * config.workers.max
+    ends = (began_at, slots, cache)
+    return JobRun(rates, pace, crossed, watch.stage_seconds(), watch.in_flight, units, gpu, *ends)
+
+
+def compile_cache(config: LabelConfig) -> str:
+    """``warm`` if vLLM has compiled graphs on this machine before, ``cold`` if not."""
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    root = config.engine.env.get("VLLM_CACHE_ROOT") or os.environ.get("VLLM_CACHE_ROOT")
+    kept = Path(root or f"{home}/vllm") / "torch_compile_cache"
+    return "warm" if kept.is_dir() and any(kept.iterdir()) else "cold"
 
 
 def label_on_stderr(config: LabelConfig, input_uri: str, output_uri: str) -> RunResult:

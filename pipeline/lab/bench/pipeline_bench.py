@@ -83,6 +83,9 @@ def bench_pipeline(
             "pictures of all requests by then, which the job does throughout",
             "first_label_s: from the first label's unit reaching its worker to that label; "
             "tail_s: the last tenth of the labels",
+            "first_request_s: from the process's first line of the job, before Ray starts, to its "
+            "first request; half_empty_s: from the last second with more than half of the "
+            "engines' slots taken to the last commit",
             "gpu_idle_s: from the first unit's arrival to the last label, by the driver's counters",
             "object store: bytes put into Ray's, by its own statistics; input: the shards' files",
             "pair_s: mean seconds; prepare: a pair's media and layout, waiting for a thread "

@@ -193,13 +193,13 @@ def _run(config: LabelConfig, input_uri: str, output_uri: str) -> dict[str, Any]
     }
 
 
-def write_text_shards(folder: Path, pairs: int) -> None:
+def write_text_shards(folder: Path, pairs: int, shard_rows: int = _SHARD_ROWS) -> None:
     """Writes shards of short text pairs; a folder that exists already is left alone."""
     if folder.exists():
         return
     temporary = folder.with_name(f"{folder.name}.{os.urandom(4).hex()}.tmp")
     temporary.mkdir(parents=True)
-    for start in range(0, pairs, _SHARD_ROWS):
+    for start in range(0, pairs, shard_rows):
         rows = [
             pair_row(
                 f"text-{number}",
@@ -209,7 +209,7 @@ def write_text_shards(folder: Path, pairs: int) -> None:
                     [text_part(f"second of {number} score={8 - number % 2 * 6}")],
                 ],
             )
-            for number in range(start, min(start + _SHARD_ROWS, pairs))
+            for number in range(start, min(start + shard_rows, pairs))
         ]
         table: pa.Table = table_of(rows, PAIRS_V2)
         pq.write_table(table, temporary / f"text-{start:07d}.parquet", row_group_size=256)

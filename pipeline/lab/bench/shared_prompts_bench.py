@@ -38,6 +38,7 @@ AS_THEY_COME, TOGETHER = "as they come", "together"
 _CANDIDATES = 4  # of a prompt, so six pairs
 _QUESTION_WORDS = 30
 _BLOCK = 16  # tokens that vLLM's prefix cache keeps or drops together
+_WARM_UP = 4  # prompts, so 24 pairs
 _SHARE = 0.8  # of the replies, up to which the rate is taken: the last ones leave slots empty
 _PLACEHOLDER = "<|image_pad|>"
 Size = tuple[int, int]
@@ -205,20 +206,20 @@ def _measure(
     with phase(stderr_reporter(), "starting the engine"):
         engine = start_engine(config.judge, config.engine)
     start_s = round(time.monotonic() - began, 1)
-    tasks = _tasks(config, write_shared_prompts(folder / "warm", pictures[0], 16, words, 0))
+    tasks = tasks_of(config, write_shared_prompts(folder / "warm", pictures[0], _WARM_UP, words, 0))
     in_flight = 0
 
     async def all_runs() -> list[dict[str, Any]]:
         nonlocal in_flight
-        await _run(engine, config, folder / "warm", tasks, AS_THEY_COME, 1)
+        await run_way(engine, config, folder / "warm", tasks, AS_THEY_COME, 1)
         runs, seed = [], itertools.count(1)
         for size, _, way in itertools.product(pictures, range(repeats), (AS_THEY_COME, TOGETHER)):
             here = folder / f"{size[0]}x{size[1]}"
             await asyncio.to_thread(write_shared_prompts, here, size, prompts, words, next(seed))
-            todo = _tasks(config, here)
+            todo = tasks_of(config, here)
             node = {"GPU": max(1, config.workers.gpus), "object_store_memory": 2**34}
             in_flight = units_in_flight(todo, config, [{"Resources": node}]).judged
-            run = await _run(engine, config, here, todo, way, in_flight)
+            run = await run_way(engine, config, here, todo, way, in_flight)
             runs.append({"picture": here.name, "order": way, **run})
             report_run(way, runs[-1])
         return runs
@@ -230,13 +231,14 @@ def _measure(
     return {"runs": runs, "engine_start_s": start_s, "units_in_flight": in_flight}
 
 
-def _tasks(config: LabelConfig, folder: Path) -> Sequence[ShardTask]:
+def tasks_of(config: LabelConfig, folder: Path) -> Sequence[ShardTask]:
+    """The shard of a folder, cut into units."""
     source, prefix = open_input(str(folder))
     nothing = Store("/nonexistent")
     return plan_shards(source, prefix, nothing, config.input, config.judge, "shared").tasks
 
 
-async def _run(
+async def run_way(
     engine: Engine,
     config: LabelConfig,
     folder: Path,

@@ -201,7 +201,7 @@ def _earlier_tallies(
     output: Store, manifest: Manifest, reporter: Reporter | None
 ) -> Iterator[Tallies]:
     """Those of the snapshots that are likely to have groups of this one."""
-    latest, _ = read_latest(output)
+    latest = read_latest(output)
     live = (latest.snapshot_id, latest.previous) if latest else ()
     ids = (manifest.snapshot_id, *live, manifest.parent)
     for snapshot_id in dict.fromkeys(filter(None, ids)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,7 @@ class _Worker(JudgeActor):
         self._logging.close()
 
 
-def judge_here(tasks: Sequence[ShardTask], spec: RunSpec, stop: Stop) -> Iterator[UnitResult]:
+def judge_here(tasks: Iterable[ShardTask], spec: RunSpec, stop: Stop) -> Iterator[UnitResult]:
     """In place of the flow on Ray: its reader, and one worker."""
     spending = Spending(spec.budget)
 
@@ -69,8 +69,9 @@ def no_session(*arguments: object) -> AbstractContextManager[None]:
 def label_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on, labeling runs are of this process alone."""
     monkeypatch.setattr(label_run, "judge_shards", judge_here)
-    for module in ("labeling.label_run", "evaluation.evaluate"):
+    for module in ("labeling.label_run", "labeling.cascade_run", "evaluation.evaluate"):
         monkeypatch.setattr(f"pipeline.{module}.ray_session", no_session)
+    monkeypatch.setattr("pipeline.labeling.cascade_run.check_cores", no_session)  # of Ray's nodes
     for user in (label_run, judge_actor):
         monkeypatch.setattr(user, "RayRecorder", lambda judge_id: Recorded())
     # Of a worker on Ray, what it logs is in Ray's files, not among what the job says.

@@ -89,6 +89,25 @@ def units_in_flight(
     return InFlight(judged, max(judged, min(judged + 1, fair)))
 
 
+def workers_at_start(
+    tasks: Sequence[ShardTask], config: LabelConfig, nodes: Sequence[Node], handed_over: int
+) -> int:
+    """How many engines start side by side: as many as there is room and work for.
+
+    Ray would begin the second one when the first has more than it can do, which is after it has
+    started, a minute later on a GPU.
+
+    Args:
+        tasks: the shards to read.
+        config: of the job.
+        nodes: those of the cluster that are up.
+        handed_over: units that one worker holds.
+    """
+    units = sum(len(task.units) for task in tasks)
+    needed = min(_workers(config, nodes), math.ceil(units / handed_over))
+    return max(config.workers.min, needed)
+
+
 def _bytes_of_unit(tasks: Sequence[ShardTask]) -> float:
     """Mean bytes of a unit in its shard."""
     units = sum(len(task.units) for task in tasks)

@@ -33,7 +33,9 @@ class WorkersConfig(Frozen):
     max: int = Field(default=1, ge=1)
     """Most judge actors in the pool."""
     gpus: float = Field(default=1, ge=0)
-    """GPUs that each actor reserves (``engine.tensor_parallel_size`` of them at least)."""
+    """GPUs that each actor reserves: ``engine.tensor_parallel_size`` of them at least, or a part of
+    one that it shares with others, such as 0.5.
+    """
     cpus: float = Field(default=0, ge=0)
     """CPUs that each actor reserves."""
     read_cpus: float = Field(default=0.5, gt=0)
@@ -102,7 +104,7 @@ class TierConfig(Frozen):
     @model_validator(mode="after")
     def _enough_gpus(self) -> Self:
         needed = self.engine.tensor_parallel_size
-        if 0 < self.workers.gpus < needed:
+        if needed > 1 and 0 < self.workers.gpus < needed:  # one GPU may be shared by engines
             raise ValueError(
                 f"engine.tensor_parallel_size {needed} needs workers.gpus {needed}, "
                 f"got {self.workers.gpus:g}"

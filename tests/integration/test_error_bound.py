@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, t
 
 from jobs import audit, export, publish
 from pipeline.aggregation.calibration_cards import put_calibration
@@ -145,6 +147,20 @@ def test_a_bound_is_found_stated_and_recomputed(drawn: tuple[Corpus, Gold]) -> N
     assert quality is not None
     assert quality.bound == bound
     assert quality.audit is not None
+    # By hand (PPI++), from the same: of the preferences that are left.
+    remaining = {row["pair_hash"]: row for row in kept}
+    drawn_rows = [remaining[pair] for pair in pairs if pair in remaining]
+    tested = [row for row in drawn_rows if kept_for_tests("s", cluster_number(row["cluster"]))]
+    y = np.array([gold[row["pair_hash"]] == row["preference"] for row in tested], float)
+    f, all_f = (np.array([row["confidence"] for row in some]) for some in (tested, kept))
+    power = np.cov(y, f)[0, 1] / ((1 + len(y) / len(all_f)) * all_f.var())
+    power = min(1.0, max(0.0, power))
+    value = y.mean() + power * (all_f.mean() - f.mean())
+    error = np.sqrt((y - power * f).var(ddof=1) / len(y) + power**2 * all_f.var() / len(all_f))
+    assert quality.audit.n == len(y)
+    assert quality.audit.value == pytest.approx(value)
+    half = t.ppf(0.975, len(y) - 1) * error
+    assert [quality.audit.low, quality.audit.high] == pytest.approx([value - half, value + half])
     assert "at most 10.0% of the" in done.event("published")["bound"]
 
     # Exports: what is promised, without the pairs of the set and of their prompts.
@@ -314,6 +330,25 @@ def test_the_gate_measures_by_an_audit(tmp_path: Path) -> None:
     truth = sum(gold[row["pair_hash"]] == row["preference"] for row in rows) / len(rows)
     assert quality.audit.low <= truth <= quality.audit.high
     assert quality.audit.high - quality.audit.low < 0.12
+
+    # By hand (Hájek), from the stored labels, probabilities and answers alone: pairs that tested.
+    by_pair = {row["pair_hash"]: row for row in rows}
+    stated = fmean(row["confidence"] for row in rows)
+    sums = []
+    for each in drawn.pairs:
+        row = by_pair[each.pair_hash]
+        if kept_for_tests("s", cluster_number(row["cluster"])):
+            right = gold[each.pair_hash] == row["preference"]
+            sums.append((1 / float(each.probability or 0), right - row["confidence"]))
+    weight = sum(w for w, _ in sums)
+    more = sum(w * r for w, r in sums) / weight
+    error = math.sqrt(sum((1 - 1 / w) * (w * (r - more)) ** 2 for w, r in sums)) / weight
+    half = t.ppf(0.975, len(sums) - 1) * error
+    assert quality.audit.n == len(sums)
+    assert quality.audit.value == pytest.approx(stated + more)
+    assert [quality.audit.low, quality.audit.high] == pytest.approx(
+        [stated + more - half, stated + more + half]
+    )
     unmeasured = published(corpus, *gate, "--publish.file_mb", 512)
     assert "no answers about pairs that were drawn at random" in unmeasured.error
 

@@ -1,4 +1,4 @@
-"""The pool of workers grows with what is to do, and shrinks when less is left."""
+"""The workers that have something to do start side by side; the pool shrinks when less is left."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.shards import pair, write_shard
 CHANGES: dict[str, Any] = {
     "judge": {"votes": {"max_votes": 2}},
     "engine": {
-        "script": {"latency_s": 1, "faults": {"<slow>": "hang"}},
+        "script": {"latency_s": 1, "start_s": 4, "faults": {"<slow>": "hang"}},
         "request_timeout_s": 20,
     },
     "input": {"unit_rows": 1},
@@ -30,8 +30,18 @@ def starts(output: Path) -> int:
     return sum(entry.key.endswith(".begun") for entry in Store(str(output)).list("attempts"))
 
 
+def started_side_by_side(output: Path) -> bool:
+    """Whether every worker began to start before the first of them was ready."""
+    marks = [Path(output, entry.key) for entry in Store(str(output)).list("attempts")]
+    times = {
+        state: [mark.stat().st_mtime for mark in marks if mark.suffix == state]
+        for state in (".begun", ".ready")
+    }
+    return max(times[".begun"]) < min(times[".ready"])
+
+
 @pytest.mark.usefixtures("shared_ray")
-def test_a_pool_grows_where_more_waits_than_it_holds_and_shrinks_when_less_is_left(
+def test_workers_start_side_by_side_and_the_pool_shrinks_when_less_is_left(
     tmp_path: Path, model: Path
 ) -> None:
     rows = [pair(number, images=None) for number in range(40)]
@@ -42,14 +52,15 @@ def test_a_pool_grows_where_more_waits_than_it_holds_and_shrinks_when_less_is_le
         outcome = run_label(config, tmp_path / "in", tmp_path / "out")
     assert (outcome.exit_code, outcome.error) == (0, "")
     assert starts(tmp_path / "out") == 2
+    assert started_side_by_side(tmp_path / "out")
     # A process has no title for a moment while Ray changes it, and is then not counted.
     alive = [count for _, count in cpu.workers if count]
-    assert (alive[0], max(alive), alive[-1]) == (1, 2, 1)
+    assert (max(alive), alive[-1]) == (2, 1)
     assert_exact(tmp_path / "out", {"a.parquet": rows}, {("a.parquet", 3): "timeout"})
 
 
 @pytest.mark.usefixtures("shared_ray")
-def test_a_pool_does_not_grow_for_what_one_worker_holds(tmp_path: Path, model: Path) -> None:
+def test_no_second_worker_starts_for_what_one_holds(tmp_path: Path, model: Path) -> None:
     rows = [pair(0, images=None)]
     write_shard(tmp_path / "in" / "a.parquet", rows, 1)
     config = write_config(tmp_path / "label.yaml", model, CHANGES)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.labeling.flow_size import InFlight, readers, units_in_flight
+from pipeline.labeling.flow_size import InFlight, readers, units_in_flight, workers_at_start
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.read_pairs import ShardTask
 from pipeline.parts.units import Unit
@@ -94,6 +94,28 @@ def test_the_first_workers_leave_the_others_their_share(
     units: int, rows: int, nodes: list[dict[str, Any]], expected: InFlight
 ) -> None:
     assert units_in_flight(tasks(units, rows, 1), config(), nodes) == expected
+
+
+@pytest.mark.parametrize(
+    ("units", "handed_over", "nodes", "expected"),
+    [
+        (64, 8, LARGE, 8),
+        (16, 8, LARGE, 2),  # the others would have nothing to do
+        (1, 8, LARGE, 1),
+        (64, 8, [node(1_000, gpus=2)], 2),  # no more than there are GPUs
+        (64, 8, [], 1),  # those of an autoscaler come by and by
+        (64, 8, [*LARGE, *LARGE], 8),  # workers.max
+    ],
+)
+def test_engines_start_side_by_side(
+    units: int, handed_over: int, nodes: list[dict[str, Any]], expected: int
+) -> None:
+    assert workers_at_start(tasks(units, 64, 1), config(), nodes, handed_over) == expected
+
+
+def test_no_fewer_engines_start_than_the_pool_keeps() -> None:
+    many = config(workers={"min": 4})
+    assert workers_at_start(tasks(1, 64, 1), many, LARGE, 8) == 4
 
 
 def test_single_responses_have_half_the_replies() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from pipeline.aggregation.calibration import Calibration, calibration_id
 from pipeline.aggregation.calibration_cards import put_calibration
+from pipeline.aggregation.tie_band import TieBand
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.gold.gold_sets import create_set
 from pipeline.judging.judge_cards import write_card
@@ -42,7 +43,7 @@ MODES = {
     APART: "both at the same time, on GPUs of their own",
 }
 _HALF = 0.44  # of a GPU's memory, to each of two engines
-_WEIGHTS = (1.0, 1.0, 1.0)
+_WEIGHTS, _ANY_GAP = (1.0, 1.0, 1.0), 1e9
 _MEMORY_EVERY_S = 10.0
 _MIB = 2**20
 
@@ -234,11 +235,14 @@ def _script(config: LabelConfig, output: Store, asked: Sequence[str]) -> None:
 
 
 def _made_up(judge_id: str) -> Calibration:
+    """A calibration by which every pair is surely a tie, whatever its scores."""
+    tied = TieBand(margin=_ANY_GAP, ties=1.0)
     return Calibration(
-        calibration_id=calibration_id(judge_id, _WEIGHTS, ()),
+        calibration_id=calibration_id(judge_id, _WEIGHTS, (), tied),
         judge_id=judge_id,
         method="platt",
         weights=_WEIGHTS,
+        tie_band=tied,
         gold_pairs=1,
         gold="made up",
         fitted_at=datetime.datetime.now(datetime.UTC),

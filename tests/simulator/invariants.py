@@ -86,7 +86,8 @@ class Promises:
         lease = _lease_of(key, operation)
         if key.startswith("exports/") and process.name.startswith("export-"):
             lease = None  # it removes what it has written of a snapshot that is gone
-        if operation == "PUT" and lease == "writer" and key != LATEST_KEY:
+        immutable = lease == "writer" or key.startswith("parts/")
+        if operation == "PUT" and immutable and key != LATEST_KEY:
             self._broken(process.name, f"writes {key} without a condition")
         if lease is None or again:
             return

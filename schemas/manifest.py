@@ -20,6 +20,7 @@ from pydantic_core import from_json
 from schemas.error_bounds import ErrorBound
 from schemas.labels import Status
 from schemas.records import Record
+from schemas.snapshots import BROWSE
 
 MISSING = "missing"
 OUTCOMES = (*map(str, Status), MISSING)  # of an input row
@@ -31,10 +32,10 @@ class SnapshotFile:
     """One file, which holds the rows of its group in the order of shards and rows.
 
     Attributes:
-        table: ``labels``, ``quarantine`` or ``votes``.
+        table: ``labels``, ``quarantine`` or ``votes``; or ``browse``, the index over both.
         path: relative to the output root.
         sha256: of the file, in hex.
-        group: the number of its group of shards.
+        group: the number of its group of shards; of the index, of the first of several groups.
     """
 
     table: str
@@ -122,7 +123,7 @@ class Manifest(Record):
         judge: the judge card, with the calibration that was used, if any. Of several judges, that
             of the one whose format is theirs, under the id that all labels have.
         policy: None of manifests v1, whose labels were decided when their pairs were judged.
-        schemas: the contract of each table.
+        schemas: the contract of each table; without ``browse`` there is no index.
         input: the input's URI.
         rows: input rows in all, and ``counts`` of them by outcome.
         group_count: how many groups there may be, and ``groups`` those that have shards.
@@ -187,6 +188,10 @@ class Manifest(Record):
         known = {group.number for group in self.groups}
         used = {file.group for file in self.files} | {shard.group for shard in self.shards}
         found = _counts_problems(self.rows, self.counts, self.shards, self.files)
+        if BROWSE in self.schemas:
+            held = sum(file.rows for file in self.files_of(BROWSE))
+            if held != (expected := self.rows - self.counts[MISSING]):
+                found.append(f"the files of {BROWSE} hold {held} rows, expected {expected}")
         if unknown := sorted(used - known):
             found.append(f"groups: {unknown[:9]} have files or shards and are not listed")
         return found

@@ -1,4 +1,4 @@
-"""The tables of a snapshot: labels without their votes, quarantined rows, and the votes.
+"""The tables of a snapshot: labels without their votes, quarantined rows, the votes, an index.
 
 A reader of labels does not read the rationales of every vote; the one that explains the label,
 ``rationale``, stays with it. Tables of earlier versions are read as these: a column that they lack
@@ -36,10 +36,28 @@ SNAPSHOT_VOTES = versioned(
 
 TABLES = {"labels": SNAPSHOT_LABELS, "quarantine": SNAPSHOT_LABELS, "votes": SNAPSHOT_VOTES}
 
+# The browse index: of every row of both tables what it is filtered and sorted by. Of `pair_hash`
+# it has the first 16 digits; `decided_by` is the label's judge where labels name no other.
+BROWSE = "browse"
+SNAPSHOT_BROWSE = versioned(
+    "snapshot-browse/v1",
+    pa.schema(
+        [
+            SNAPSHOT_LABELS.field(name)
+            for name in (
+                *("pair_id", "pair_hash", "shard", "row", "status", "reason", "preference"),
+                *("confidence", "margin", "p_a", "position_consistent", "n_votes", "decided_by"),
+                "criteria",
+            )
+        ]
+    ),
+)
+FILE_KINDS = {**TABLES, BROWSE: SNAPSHOT_BROWSE}
+
 
 def contract_of(table: str) -> str:
     """The contract of a table in this version of the software."""
-    (name,) = TABLES[table].metadata.values()
+    (name,) = FILE_KINDS[table].metadata.values()
     return str(name.decode())
 
 

@@ -12,7 +12,7 @@ SCRIPT = {"faults": {"HARD": "flip", "BROKEN": "malformed"}}
 
 
 def cascade_config(
-    path: Path, model: Path, accepts: float = 0.8, latency_s: float = 0, **more: Any
+    path: Path, model: Path, accepts: float = 0.8, script: dict[str, Any] | None = None, **more: Any
 ) -> Path:
     """Two scripted judges; the first has two votes a pair, which agree with 0.875.
 
@@ -20,10 +20,10 @@ def cascade_config(
         path: of the configuration.
         model: a model folder.
         accepts: the first one's least confidence.
-        latency_s: of its replies.
+        script: what its engine does beside that.
         more: sections beside them.
     """
-    script = SCRIPT | {"latency_s": latency_s}
+    script = SCRIPT | (script or {})
     first = {
         "judge": {"model": {"name": str(model)}, "votes": {"max_votes": 2}},
         "policy": {"min_confidence": accepts},

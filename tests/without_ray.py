@@ -49,8 +49,8 @@ def judge_here(tasks: Iterable[ShardTask], spec: RunSpec, stop: Stop) -> Iterato
     async def judged(row: pa.Table) -> list[pa.Table]:
         return [table async for table in worker(row)]
 
-    try:
-        with asyncio.Runner() as loop:
+    with asyncio.Runner() as loop:
+        try:
             for task in tasks:
                 data = pa.table({"task": pa.array([pickle.dumps(task)], pa.binary())})
                 for row in reader(data):
@@ -58,8 +58,8 @@ def judge_here(tasks: Iterable[ShardTask], spec: RunSpec, stop: Stop) -> Iterato
                         return
                     for table in loop.run(judged(row)):
                         yield from unit_results_of(table)
-    finally:
-        worker.close()
+        finally:
+            worker.close()  # while its loop is there, in which connections end
 
 
 def no_session(*arguments: object) -> AbstractContextManager[None]:

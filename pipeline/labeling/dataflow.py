@@ -161,7 +161,7 @@ def _opened(opened: OpenedUnits, spec: RunSpec, take: Take | None) -> Iterator[r
             num_cpus=0,
             compute=TaskPoolStrategy(1),
         )
-        yield _flow(source, opened.tasks, spec, take)
+        yield _flow(source, opened.tasks, spec, take, at_start=spec.config.workers.min)
         passing.join()
         left -= size
 
@@ -205,14 +205,23 @@ def _flow(
     tasks: Sequence[ShardTask],
     spec: RunSpec,
     take: Take | None,
+    at_start: int | None = None,
 ) -> ray.data.Dataset:
-    """The flow of ``tasks``, which come from ``source``."""
+    """The flow of ``tasks``, which come from ``source``.
+
+    Args:
+        source: yields the tasks.
+        tasks: all that may come.
+        spec: of the run.
+        take: takes votes from the run's budget, if it has one.
+        at_start: workers to start at once; by default as many as ``tasks`` need.
+    """
     workers, nodes = spec.config.workers, nodes_of_cluster()
     in_flight = units_in_flight(tasks, spec.config, nodes, spec.share)
     pool = ActorPoolStrategy(
         min_size=workers.min,
         max_size=workers.max,
-        initial_size=workers_at_start(tasks, spec.config, nodes, in_flight.handed_over),
+        initial_size=at_start or workers_at_start(tasks, spec.config, nodes, in_flight.handed_over),
         max_concurrent_calls_per_actor=in_flight.judged,
         max_tasks_in_flight_per_actor=in_flight.handed_over,
     )

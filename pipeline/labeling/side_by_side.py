@@ -6,10 +6,10 @@ The first judge that ends by an error ends the others, too: they commit what the
 from __future__ import annotations
 
 import os
-import queue
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from queue import SimpleQueue
 
 from pipeline.labeling.label_run import Run, RunResult, judge_planned
 from pipeline.labeling.ray_nodes import nodes_of_cluster
@@ -33,7 +33,7 @@ class _Judging:
     result: RunResult | None = None
     error: BaseException | None = None
 
-    def __call__(self, ended: queue.SimpleQueue[_Judging]) -> None:
+    def __call__(self, ended: SimpleQueue[_Judging]) -> None:
         opens = self.behind.opened if self.behind else None
         try:
             self.result = judge_planned(self.run, self.reporter, self.step, self.stop, opens)
@@ -83,7 +83,7 @@ def judge_side_by_side(
         BaseException: the error by which the first of them ended; a stop is the error of whichever
             had nothing worse.
     """
-    ended: queue.SimpleQueue[_Judging] = queue.SimpleQueue()
+    ended: SimpleQueue[_Judging] = SimpleQueue()
     behind = [*runs[1:], None]
     judging = [
         _Judging(run, after, reporter.of_tier(number), step, stop)

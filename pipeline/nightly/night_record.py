@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pipeline.runtime.clock import timestamp
 from pipeline.runtime.errors import PairmillError, StoppedError, StorageError
+from pipeline.runtime.faults import is_full
 from pipeline.runtime.printable import printable
 from pipeline.store.object_store import Store
 
@@ -18,6 +19,7 @@ StepState = Literal["done", "skipped", "failed", "blocked", "stopped"]
 NightState = Literal[
     "running", "published", "unchanged", "withdrawn", "blocked", "failed", "stopped"
 ]
+_BRIEF = 500  # characters: so that a record is no larger than a page of a disk
 
 
 class NightRecord:
@@ -31,6 +33,7 @@ class NightRecord:
         """Stores the record of a run that starts now."""
         self.snapshot_id: str | None = None
         self._output, self._run_id, self._input_uri = output, run_id, input_uri
+        self._key = f"runs/{run_id}/nightly.json"
         self._judge_id: str | None = None
         self._started = timestamp()
         self._finished: str | None = None
@@ -75,7 +78,15 @@ class NightRecord:
     def end(self, state: NightState, exit_code: int) -> None:
         """Records how the run ends; the report may follow."""
         self._state, self._exit_code, self._finished = state, exit_code, timestamp()
-        self._store()
+        try:
+            self._store()
+        except StorageError as error:
+            if not self._output.local or not is_full(error.__cause__ or error):
+                raise
+            # What the run has stored of itself makes room for how it ended, in few words.
+            self._output.delete(self._key)
+            self._steps = [step | {"detail": _brief(step["detail"])} for step in self._steps]
+            self._store()
 
     def summary(self) -> dict[str, Any]:
         """The run in a few fields."""
@@ -106,7 +117,12 @@ class NightRecord:
             "input": self._input_uri,
             "output": self._output.uri,
         }
-        self._output.put(f"runs/{self._run_id}/nightly.json", json.dumps(record, indent=1).encode())
+        self._output.put(self._key, json.dumps(record, indent=1).encode())
+
+
+def _brief(detail: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a step's detail the error alone."""
+    return {"error": detail["error"][:_BRIEF]} if "error" in detail else {}
 
 
 def _text(error: BaseException) -> str:

@@ -64,6 +64,9 @@ class GroupReader:
             for pairs in self._batches(self._file, group, rows):
                 yield pairs
                 done += pairs.num_rows
+            if done < self._rows[group]:
+                why = f"corrupt data page: {done} rows, of which the footer has {self._rows[group]}"
+                yield undecodable(self.read_ids(group)[done:], why)
         except UNREADABLE_FILE as error:
             yield from self._salvage(group, done, self._corruption(error))
 

@@ -32,9 +32,11 @@ def sample_problem(store: Store, entry: Entry, mapping: PairMapping) -> str | No
             groups = [n for n in range(footer.num_row_groups) if footer.row_group(n).num_rows]
             if not groups:
                 return None
-            first = next(narrow_batches(file, entry.key, wanted, groups[:1], _ROWS))
+            first = next(narrow_batches(file, entry.key, wanted, groups[:1], _ROWS), None)
     except pa.ArrowInvalid:
         return None  # what cannot be decoded is quarantined row by row when it is read
+    if first is None:  # pages that end early
+        return None
     defects = first["defect"]
     if defects.null_count or not len(defects):
         return None

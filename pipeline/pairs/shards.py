@@ -18,6 +18,8 @@ from pipeline.store.object_store import Entry, Store
 _FAILURES: tuple[type[Exception], ...] = (StorageError, *UNREADABLE_FILE)
 # Hex digits of a shard key that stand for its path; the others stand for its version.
 PATH_DIGITS = 16
+_MOST_ROWS = 10**9  # of a shard: keys of parts have nine digits for a row
+_ROWS_A_BYTE = 16  # at most, where all rows are equal: what claims more would be planned for ever
 
 
 def open_input(uri: str) -> tuple[Store, str]:
@@ -96,6 +98,8 @@ def read_outline(source: Store, entry: Entry) -> ShardOutline:
     rows = [rows for rows, _ in sizes]
     if sum(rows) != file.metadata.num_rows or min(rows, default=0) < 0:
         raise pa.ArrowInvalid(f"{file.metadata.num_rows} rows, but row groups of {rows[:8]}")
+    if sum(rows) > min(_MOST_ROWS, _ROWS_A_BYTE * entry.size):
+        raise pa.ArrowInvalid(f"{sum(rows):,} rows cannot be in {entry.size:,} bytes")
     return ShardOutline(file.schema_arrow, sizes)
 
 

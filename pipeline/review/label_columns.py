@@ -8,7 +8,7 @@ for every page, and memory stays bounded whatever the size of the corpus.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pipeline.parts.part_files import read_part
 from pipeline.parts.part_keys import Part, ShardParts, judge_parts_prefix, parts_prefix
 from pipeline.runtime.map_ahead import map_ahead
+from pipeline.snapshots.browse_index import COLUMNS, has_index, index_rows, read_index
 from pipeline.snapshots.table_reader import map_row_groups
 from pipeline.stats.arrays import Floats, Ints
 from pipeline.store.object_store import Store
@@ -30,10 +31,6 @@ REASONS = ("", *map(str, Reason))
 OUTCOMES = ("a", "b", "tie", "")  # which candidate a label prefers; none of an undecided row
 NO_OUTCOME = OUTCOMES.index("")
 ORDERS = ("", "same", "flips")  # whether both orders of a pair, each alone, say the same
-_NAMES = (
-    *("pair_id", "pair_hash", "shard", "row", "status", "reason", "preference", "confidence"),
-    *("margin", "p_a", "position_consistent", "n_votes", "judge_id", "decided_by", "criteria"),
-)
 _BLOCK_ROWS = 65_536
 _THREADS = 4
 _BYTES_A_ROW = 90  # measured with ids of 12 characters
@@ -77,7 +74,7 @@ class Block:
         return len(self.row)
 
 
-Tables = Callable[[Sequence[str]], Iterator[pa.Table]]
+Tables = Callable[[], Iterator[pa.Table]]
 
 
 class LabelColumns:
@@ -99,7 +96,7 @@ class LabelColumns:
             name: of the source.
             shards: the paths of those that may have rows.
             rows: at most how many it has.
-            tables: reads the columns of these names, table by table.
+            tables: reads them as a browse index has them, table by table.
             memory_bytes: what all blocks may take to be kept.
         """
         self.name, self.rows, self._tables = name, rows, tables
@@ -148,7 +145,7 @@ class LabelColumns:
 
     def _read(self) -> Iterator[Block]:
         waiting: list[pa.Table] = []
-        for table in self._tables(_NAMES):
+        for table in self._tables():
             waiting.append(table)
             if sum(each.num_rows for each in waiting) >= _BLOCK_ROWS:
                 yield self._made(pa.concat_tables(waiting))
@@ -161,7 +158,6 @@ class LabelColumns:
         status = _places(table["status"], STATUSES)
         tie = status == STATUSES.index(Status.TIE)
         outcome = _places(pc.fill_null(table["preference"], ""), OUTCOMES)
-        decided_by = pc.coalesce(table["decided_by"], table["judge_id"])
         consistent = table["position_consistent"]
         orders = pc.if_else(consistent, 1, 2)
         return Block(
@@ -173,7 +169,7 @@ class LabelColumns:
             reason=_places(pc.fill_null(table["reason"], ""), REASONS),
             outcome=np.where(tie, OUTCOMES.index("tie"), outcome).astype(np.uint8),
             orders=_numpy(pc.fill_null(orders, 0)).astype(np.uint8),
-            judge=_numbers(decided_by, self.judges).astype(np.uint8),
+            judge=_numbers(table["decided_by"], self.judges).astype(np.uint8),
             confidence=_floats(table["confidence"]),
             margin=_floats(table["margin"]),
             p_a=_floats(table["p_a"]),
@@ -203,11 +199,17 @@ class LabelColumns:
 
 
 def snapshot_columns(output: Store, manifest: Manifest, memory_bytes: int) -> LabelColumns:
-    """Of a snapshot: labels, ties, abstentions and rows in quarantine."""
+    """Of a snapshot: labels, ties, abstentions and rows in quarantine.
 
-    def tables(names: Sequence[str]) -> Iterator[pa.Table]:
+    They are read from its index; of a snapshot of earlier versions, without one, from its tables.
+    """
+
+    def tables() -> Iterator[pa.Table]:
+        if has_index(manifest):
+            yield from read_index(output, manifest)
+            return
         for table in ("labels", "quarantine"):
-            yield from map_row_groups(output, manifest, table, names, _same, _THREADS)
+            yield from map_row_groups(output, manifest, table, COLUMNS, index_rows, _THREADS)
 
     name = f"snapshot {manifest.snapshot_id}"
     shards = (shard.path for shard in manifest.shards)
@@ -231,9 +233,9 @@ def judge_columns(
             of_shard.append(entry.key)
     parts = [part for found in folders.values() for part in ShardParts.of(found).parts]
 
-    def tables(names: Sequence[str]) -> Iterator[pa.Table]:
+    def tables() -> Iterator[pa.Table]:
         def read(part: Part) -> pa.Table:
-            return read_part(output, part.key, names)
+            return index_rows(read_part(output, part.key, COLUMNS))
 
         yield from map_ahead(output.host.pool(_THREADS), read, parts, _THREADS)
 
@@ -256,10 +258,6 @@ def hash_keys(hashes: pa.ChunkedArray) -> Ints:
 def known(value: float) -> float | None:
     """A number of a block; None where there is none."""
     return None if np.isnan(value) else float(value)
-
-
-def _same(table: pa.Table) -> pa.Table:
-    return table
 
 
 def _numpy(values: pa.ChunkedArray) -> NDArray[np.generic]:

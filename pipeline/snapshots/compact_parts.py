@@ -2,9 +2,10 @@
 
 Every label is decided again here, from its votes, by one labeler; parts have the label of the day.
 Files of groups in which nothing changed are those of an earlier snapshot, and their parts are not
-read. Groups are written in threads. Each of ``THREADS`` holds one part, of the tables labels and
-votes at most one row group each, and one piece of an upload: with ``publish.row_group_mb`` of 64
-about 600 MB in all, whatever the size of the corpus. A file that is not complete waits on disk.
+read. Ranges of groups, which share the files of the browse index, are written in threads. Each of
+``THREADS`` holds one part, of the tables labels and votes at most one row group each, and one piece
+of an upload: with ``publish.row_group_mb`` of 64 about 600 MB in all, whatever the size of the
+corpus. A file that is not complete waits on disk.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.runtime.map_ahead import map_ahead
+from pipeline.snapshots.browse_index import IndexRange, IndexWriter, range_of
 from pipeline.snapshots.judged_rows import JudgedRows, Rows
 from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.snapshots.shard_groups import Group
@@ -47,12 +49,14 @@ class Compacted:
     Attributes:
         outcomes: rows by status of each of its shards, by path.
         reused: whether its files are those of an earlier snapshot.
+        indexed: where that snapshot's index has its rows, if it does.
     """
 
     group: ShardGroup
     files: tuple[SnapshotFile, ...]
     outcomes: Mapping[str, Mapping[str, int]]
     reused: bool = False
+    indexed: IndexRange | None = None
 
     def numbered(self, number: int) -> Compacted:
         """The same group under another number, as where there are more groups than before."""
@@ -88,15 +92,33 @@ def reusable(manifests: Iterable[Manifest], there: Mapping[str, int]) -> dict[st
         for shard in manifest.shards:
             outcomes.setdefault(shard.group, {})[shard.path] = shard.counts
         files: dict[int, list[SnapshotFile]] = {}
-        for file in manifest.files:
+        for file in itertools.chain.from_iterable(map(manifest.files_of, TABLES)):
             files.setdefault(file.group, []).append(file)
+        ranges = IndexRange.all_of(manifest)
+
+        def whole(files: Iterable[SnapshotFile]) -> bool:
+            return all(there.get(file.path) == file.bytes for file in files)
+
         for group in manifest.groups:
             of_group = tuple(files.get(group.number, ()))
-            if all(there.get(file.path) == file.bytes for file in of_group):
+            indexed = ranges.get(range_of(group.number))
+            if whole(of_group):
                 found[group.source] = Compacted(
-                    group, of_group, outcomes.get(group.number, {}), reused=True
+                    group,
+                    of_group,
+                    outcomes.get(group.number, {}),
+                    reused=True,
+                    indexed=indexed if indexed and whole(indexed.files) else None,
                 )
     return found
+
+
+@dataclass(frozen=True)
+class CompactedRange:
+    """Neighbouring groups of a snapshot, and the files of the index over their rows."""
+
+    groups: Sequence[Compacted]
+    index: Sequence[SnapshotFile]
 
 
 @dataclass(frozen=True)
@@ -117,21 +139,37 @@ class Compaction:
     there: Mapping[str, int]
     step: Callable[[int], None]
 
-    def run(self, groups: Sequence[Group], known: Mapping[str, Compacted]) -> list[Compacted]:
+    def run(self, groups: Sequence[Group], known: Mapping[str, Compacted]) -> list[CompactedRange]:
         """The groups of a snapshot, in order; those that are known are not made again.
 
         Raises:
             InputError: a part is corrupt, or holds other rows than its name says.
             StorageError: the store fails.
         """
-        new = [group for group in groups if group.source not in known]
-        made = map_ahead(self.output.host.pool(THREADS), self._written, new, THREADS)
-        return [
-            known[group.source].numbered(group.number) if group.source in known else next(made)
-            for group in groups
-        ]
+        ranges = [list(of) for _, of in itertools.groupby(groups, lambda g: range_of(g.number))]
+        found = [_unchanged(of, known) for of in ranges]
+        new = [of for of, there in zip(ranges, found, strict=True) if there is None]
+        pool = self.output.host.pool(THREADS)
+        made = map_ahead(pool, lambda of: self._range(of, known), new, THREADS)
+        return [there or next(made) for there in found]
 
-    def _written(self, group: Group) -> Compacted:
+    def _range(self, groups: Sequence[Group], known: Mapping[str, Compacted]) -> CompactedRange:
+        """Writes the files of those groups that are not known, and of the index over all."""
+        made = []
+        with IndexWriter(self.output, groups[0].number, self.there) as index:
+            for group in groups:
+                if (found := known.get(group.source)) is None:
+                    made.append(self._written(group, index))
+                    continue
+                self.step(0)
+                if found.indexed:
+                    index.copy(found.indexed, found.outcomes)
+                else:
+                    index.make(found.files, found.outcomes)
+                made.append(found.numbered(group.number))
+            return CompactedRange(made, index.finish())
+
+    def _written(self, group: Group, index: IndexWriter) -> Compacted:
         """Writes the files of one group."""
         sizes = round(self.config.file_mb * 2**20), round(self.config.row_group_mb * 2**20)
         outcomes: dict[str, Counter[str]] = {}
@@ -149,6 +187,7 @@ class Compaction:
                     counts.update(rows.labels["status"].to_pylist())
                     run_ids |= rows.run_ids
                     _write(rows, tables)
+                    index.write(rows.labels)
                 for table in tables.values():
                     table.end_shard()
             files = [tables[name].finish() for name in TABLES]
@@ -164,6 +203,18 @@ class Compaction:
                 pq.write_table(TABLES[table].empty_table(), buffer)
                 number = groups[0].group.number
                 yield store_file(self.output, buffer, table, number, 0, self.there)
+
+
+def _unchanged(groups: Sequence[Group], known: Mapping[str, Compacted]) -> CompactedRange | None:
+    """The range of an earlier snapshot that has exactly these groups and an index of them."""
+    made = [known[group.source] for group in groups if group.source in known]
+    sources = tuple(group.source for group in groups)
+    if len(made) < len(groups) or (indexed := made[0].indexed) is None:
+        return None
+    if indexed.sources != sources or any(each.indexed is None for each in made):
+        return None
+    numbered = [each.numbered(g.number) for each, g in zip(made, groups, strict=True)]
+    return CompactedRange(numbered, [replace(f, group=groups[0].number) for f in indexed.files])
 
 
 def _write(rows: Rows, tables: Mapping[str, TableWriter]) -> None:

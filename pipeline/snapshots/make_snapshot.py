@@ -40,11 +40,12 @@ from pipeline.store.object_store import Store
 from schemas.error_bounds import ErrorBound
 from schemas.labels import Status
 from schemas.manifest import OUTCOMES, InputShard, Manifest, SnapshotFile
-from schemas.snapshots import TABLES, contract_of
+from schemas.snapshots import BROWSE, TABLES, contract_of
 
 _LAYOUT = 2  # raise with any change to which bytes a snapshot's files hold
 _ID_DIGITS = 16
 _PROGRESS_S = 10
+# Of the tables; the index is made of them, and decides no id.
 _CONTRACTS = {name: contract_of(name) for name in TABLES}
 
 
@@ -95,9 +96,11 @@ class SnapshotMaker:
         step = self._each_part()
         rows = self.whose.rows(self.output, Forgotten.read(self.output))
         compaction = Compaction(self.output, rows, self.config, listing.sizes, step)
-        made = compaction.run(groups, reusable(earlier, listing.sizes))
+        ranges = compaction.run(groups, reusable(earlier, listing.sizes))
+        made = [group for each in ranges for group in each.groups]
         files = [file for group in made for file in group.files]
-        manifest = self._manifest(count, made, [*files, *compaction.without_rows(made)])
+        files += [*compaction.without_rows(made), *(f for each in ranges for f in each.index)]
+        manifest = self._manifest(count, made, files)
         reused = sum(group.reused for group in made)
         detail = {"groups_reused": reused, "groups_written": len(made) - reused}
         return self._created(manifest), detail
@@ -174,7 +177,7 @@ class SnapshotMaker:
             parent=self.before.snapshot_id if self.before else None,
             judge=self.whose.card,
             policy=self.whose.policy(self._counted(shards)),
-            schemas=_CONTRACTS,
+            schemas=_CONTRACTS | {BROWSE: contract_of(BROWSE)},
             input=self.inventory.input_uri,
             rows=self.inventory.rows,
             counts={outcome: totals[outcome] for outcome in OUTCOMES},

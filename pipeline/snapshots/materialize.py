@@ -10,6 +10,7 @@ from pipeline.runtime.errors import ConfigError, ReconcileError
 from pipeline.snapshots.manifests import LATEST, find_snapshot, live, read_whole_manifest
 from pipeline.store.object_store import Store
 from schemas.manifest import Manifest, SnapshotFile
+from schemas.snapshots import BROWSE
 
 _MANIFEST = "manifest.json"
 _THREADS = 8
@@ -38,8 +39,12 @@ def materialize(output: Store, snapshot: str, folder: Store) -> Manifest:
     """
     which = live(output).snapshot_id if snapshot == LATEST else find_snapshot(output, snapshot)
     manifest = read_whole_manifest(output, which)
-    places = dict(zip(manifest.files, _places(manifest), strict=True))
-    copied = replace(manifest, files=tuple(replace(f, path=p) for f, p in places.items()))
+    places = _places(manifest)
+    copied = replace(
+        manifest,
+        files=tuple(replace(file, path=path) for file, path in places.items()),
+        schemas={name: manifest.schemas[name] for name in manifest.schemas if name != BROWSE},
+    )
     there = {entry.key for entry in folder.list()}
     if _MANIFEST in there and folder.read(_MANIFEST) == copied.to_json():
         return copied
@@ -69,6 +74,8 @@ def materialize(output: Store, snapshot: str, folder: Store) -> Manifest:
     return copied
 
 
-def _places(manifest: Manifest) -> list[str]:
+def _places(manifest: Manifest) -> dict[SnapshotFile, str]:
+    """Where the files of tables go; the index is for ``pairmill review``, which reads outputs."""
     numbers: dict[str, itertools.count[int]] = defaultdict(itertools.count)
-    return [f"{file.table}/{next(numbers[file.table]):05d}.parquet" for file in manifest.files]
+    files = (file for file in manifest.files if file.table != BROWSE)
+    return {file: f"{file.table}/{next(numbers[file.table]):05d}.parquet" for file in files}

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pipeline.snapshots.manifests import FILES
 from pipeline.store.object_store import Store
 from schemas.manifest import SnapshotFile
-from schemas.snapshots import TABLES
+from schemas.snapshots import FILE_KINDS
 
 _LEAST_GROUP_BYTES = 2**20  # a row group of less would be more footer than rows
 _IN_MEMORY_BYTES = 2**22  # of a file; what is larger waits on disk for its name
@@ -49,7 +49,7 @@ class TableWriter:
 
         Args:
             store: the output.
-            table: one of ``schemas.snapshots.TABLES``.
+            table: one of ``schemas.snapshots.FILE_KINDS``.
             group: the number of the group.
             file_bytes: a file that has reached this size gets no further row group.
             row_group_bytes: most bytes of a row group in memory, before it is encoded.
@@ -102,7 +102,7 @@ class TableWriter:
             self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115  # closed by _close
             options = {"compression": "zstd", "write_page_checksum": True}
             sink = pa.PythonFile(self._file, mode="w")
-            self._writer = pq.ParquetWriter(sink, TABLES[self._table], **options)
+            self._writer = pq.ParquetWriter(sink, FILE_KINDS[self._table], **options)
         self._writer.write_table(rows, row_group_size=rows.num_rows)
         self._rows += rows.num_rows
         if self._file.tell() >= self._file_bytes:

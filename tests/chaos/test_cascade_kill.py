@@ -164,7 +164,7 @@ def test_the_driver_is_killed_while_both_pools_judge(
         "engine": {"script": {"latency_s": 0.5}},
         "workers": {"gpus": 0, "cpus": 1, "local_cpus": 4},
     }
-    config = cascade_config(tmp_path / "config.yaml", model, latency_s=1.0, **changes)
+    config = cascade_config(tmp_path / "config.yaml", model, script={"latency_s": 1.0}, **changes)
     arguments = label_arguments(config, source, output, "--set", "cascade.side_by_side=true")
     with started("jobs.nightly", arguments) as job:
 

@@ -170,6 +170,6 @@ def test_with_a_real_ray(
     on_ray: Place, kind: Kind, share: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
     on_ray.ends.clear()
-    plan = on_ray.survive(f"ray-{kind}-{share}", {kind: share}, 3, ("nightly", *ONE_BY_ONE))
+    plan = on_ray.survive(f"ray-{kind}-{share}", {kind: share}, 3)
     with capsys.disabled():
         print(f"on Ray, {kind} at {share:.0%}: {on_ray.figures(plan)}", flush=True)  # noqa: T201

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -32,6 +32,7 @@ from pipeline.review.shown_text import differences
 from pipeline.review.taken_down import TAKEN_DOWN
 from pipeline.review.text_search import Hit, Searched, search
 from pipeline.runtime.errors import InputError
+from pipeline.snapshots.browse_index import index_rows
 from pipeline.store.object_store import Store
 from schemas.gold import Answer, Draw, DrawnPair, GoldSet
 from schemas.labels import LABELS, Reason, Status
@@ -249,9 +250,9 @@ def test_labels_are_filtered_by_what_each_criterion_prefers(
         ]  # fmt: skip
         rows.append({"shard": "s", "row": number, "status": "abstained", "criteria": scored})
 
-    def tables(names: Sequence[str]) -> Iterator[pa.Table]:
+    def tables() -> Iterator[pa.Table]:
         for start in range(0, len(rows), 7):
-            yield pa.Table.from_pylist(rows[start : start + 7], LABELS).select(names)
+            yield index_rows(pa.Table.from_pylist(rows[start : start + 7], LABELS))
 
     labels = LabelColumns("labels", ["s"], len(rows), tables, 2**30)
     inputs = InputColumns(labels, Store("."), {}, InputConfig().mapping(), {})

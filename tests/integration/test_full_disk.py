@@ -10,6 +10,7 @@ import hashlib
 import re
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -29,9 +30,17 @@ from pipeline.store.host import Host
 from pipeline.store.object_store import Store
 from schemas.gold import Draw, DrawnPair, GoldSet
 from schemas.manifest import Manifest
+from tests.chaos.dying import dying
 from tests.exporting import FOR_A, FOR_B, Corpus, export_rows, folder_of, run_export
 from tests.full_disk import SmallDisk, small_disk
-from tests.labeling import assert_exact, run_label, run_records, write_config
+from tests.labeling import (
+    assert_exact,
+    label_arguments,
+    run_label,
+    run_records,
+    write_config,
+)
+from tests.nights import nights
 from tests.publishing import LabeledInput, assert_live_is, live_rows, run_publish
 from tests.shards import pair, write_shard
 
@@ -204,3 +213,40 @@ def test_label(disk: SmallDisk, tmp_path: Path, model: Path) -> None:
     assert 0 < last.event("done")["pairs"] < 64
     assert_exact(output, shards)
     assert [run["state"] for run in run_records(output)] == ["done"]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended."""
+
+    exit_code: int
+    error: str
+
+
+def test_nights(disk: SmallDisk, tmp_path: Path, model: Path) -> None:
+    """Each a process of its own that judges without Ray."""
+    shards = {"a.parquet": [pair(number, images=None) for number in range(24)]}
+    write_shard(tmp_path / "in" / "a.parquet", shards["a.parquet"], 8)
+    changes = {"input": {"unit_rows": 8}, "nightly": {"exports": [{"format": "jsonl"}]}}
+    config, output = write_config(tmp_path / "c.yaml", model, changes), disk.root / "out"
+    request = {"job": "nightly", "arguments": label_arguments(config, tmp_path / "in", output)}
+    with dying("tests.chaos.jobs_in_process", {}) as ask:
+
+        def night() -> Outcome:
+            answer = ask(request)
+            logged = ("{", "[")  # by the worker, which has another process elsewhere
+            said = [line for line in answer["error"].splitlines() if not line.startswith(logged)]
+            return Ended(answer["exit"], "".join(f"{line}\n" for line in said))
+
+        def closed() -> None:
+            """No record says that a run goes on; where only the report failed, all else is done."""
+            ends = {(found["state"], found["exit_code"]) for found in nights(output)}
+            assert ends <= {("failed", 2), ("published", 2), ("unchanged", 2)}
+
+        assert run_on_ever_more(disk, night, closed, step=4) > 3
+        disk.make_room()
+        assert ask(request)["exit"] == 0
+    assert_exact(output, shards)
+    assert {row["pair_id"] for row in live_rows(Store(str(output)))} == {
+        row["pair_id"] for row in shards["a.parquet"]
+    }

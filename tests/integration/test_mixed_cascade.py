@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from jobs import label, publish
+from pipeline.aggregation.calibration import calibration_id
 from pipeline.aggregation.calibration_cards import put_calibration
+from pipeline.aggregation.tie_band import TieBand
 from pipeline.store.object_store import Store
 from tests.calibrations import calibration
 from tests.chat_server import chat_server, completion
@@ -42,14 +44,13 @@ def _verdict(*scores: int) -> str:
     return "".join(f"<answer>{score}</answer>" for score in scores)
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_what_a_reward_model_leaves_open_is_asked_of_a_server(tmp_path: Path, model: Path) -> None:
     rows, source, output = [pair(number) for number in range(ROWS)], tmp_path / "in", tmp_path / "o"
     write_shard(source / "a.parquet", rows)
     reward: dict[str, Any] = {
         "judge": {"bundle": "skywork-vl-reward", "model": {"name": str(model)}},
         "engine": {"kind": "scripted", "decode_threads": 2},
-        "policy": {"min_confidence": 0.7},
     }
     small = {"input": {"unit_rows": UNIT}}
     alone = write_config(tmp_path / "reward.yaml", model, {**reward, **small})
@@ -57,8 +58,12 @@ def test_what_a_reward_model_leaves_open_is_asked_of_a_server(tmp_path: Path, mo
     write_shard(few / "g.parquet", [pair(0)])
     assert run_label(alone, few, output).exit_code == 0
     (first,) = {row["judge_id"] for row in labels_of(output)}
-    # A logistic function of the gap: 0.7 is between two points and three.
-    put_calibration(Store(str(output)), calibration(first, (0.31, 0.0, 0.0)))
+    # A logistic function of the gap: 0.7 is reached by three points, and 0.85 by six.
+    weights, band = (0.31, 0.0, 0.0), TieBand(margin=0, ties=0.6)
+    name = calibration_id(first, weights, (), band)
+    fitted = calibration(first, weights, tie_band=band, calibration_id=name)
+    put_calibration(Store(str(output)), fitted)
+    reward["policy"] = {"min_confidence": 0.7}
 
     with chat_server() as server:
         server.reply = answer

@@ -82,7 +82,7 @@ def test_what_a_rollback_left_is_reused(
     third = labeled.publish().manifest
     assert_live_is(labeled)
     assert len(read) == 1
-    assert len(paths(third) - paths(second)) == 2 + 0  # labels and votes: nothing is quarantined
+    assert len(paths(third) - paths(second)) == 3  # labels, votes, index: nothing is quarantined
 
 
 def test_one_of_a_hundred_shards_costs_at_most_5_percent(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ ROWS, SHARDS = 1_000_000, 200
 def test_a_million_labels_are_browsed_filtered_and_searched(
     tmp_path: Path, browser: Browser
 ) -> None:
-    write_snapshot(tmp_path, ROWS, SHARDS)
+    write_snapshot(str(tmp_path), ROWS, SHARDS)
     output = Store(str(tmp_path / "labels"))
     ties = open_snapshot(output.uri).count_rows(filter=ds.field("status") == "tie")
     server = Server.start(output.uri)

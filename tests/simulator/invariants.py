@@ -18,6 +18,7 @@ from pipeline.parts.part_keys import Part, parts_prefix
 from pipeline.snapshots.manifests import FILES, LATEST_KEY, folder_of
 from schemas.labels import VOTE, Reason, Status
 from schemas.manifest import Manifest
+from schemas.snapshots import BROWSE
 from tests.simulator.memory_objects import Change, MemoryObjects, StoredObject
 from tests.simulator.removal_promises import RemovalPromises
 from tests.simulator.scheduler import Process
@@ -225,6 +226,8 @@ class Promises:
         wanted = Counter((s.path, row) for s in manifest.shards for row in range(s.rows))
         if got != wanted:
             return f"rows {dict(wanted - got)} are missing, {dict(got - wanted)} are too many"
+        if set(map(_indexed, rows)) != set(map(_indexed, self._rows(manifest, BROWSE))):
+            return "its index has other rows than its tables"
         votes: dict[tuple[str, int], list[Row]] = defaultdict(list)
         for vote in self._rows(manifest, "votes"):
             votes[vote["shard"], vote["row"]].append(vote)
@@ -267,6 +270,11 @@ class Promises:
         scheduler.fail(
             BrokenPromiseError(f"step {scheduler.steps}, {scheduler.now:.3f} s: {by} {what}")
         )
+
+
+def _indexed(row: Row) -> tuple[object, ...]:
+    """What a row of a table and that of the index have in common."""
+    return row["shard"], row["row"], row["pair_id"], (row["pair_hash"] or "")[:16], row["status"]
 
 
 def _lease_of(key: str, operation: str) -> str | None:

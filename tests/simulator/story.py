@@ -7,7 +7,6 @@ of a kind that the seed chooses; a process ends when its work is done, refused, 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -52,7 +51,7 @@ _SHARDS = ("a.parquet", "b.parquet")
 _ROWS = 4
 _UNIT_ROWS = (1, 2, 3)
 _CONFIG = PublishConfig()
-_QUIET = Reporter(Console(file=io.StringIO()), style="json")
+_QUIET = Reporter(Console(quiet=True), style="json")
 
 StoreKind = Callable[[World, Process, str], SimulatedStore]
 # How often a process is of which kind.

@@ -159,7 +159,7 @@ def test_what_the_stories_reach() -> None:
     ended = set(run.ended)
     # Where so much fails, nobody who is to be forgotten is within these steps.
     assert {f"{role}: done" for role in FAILING.roles} - ended <= {"forget: done"}
-    assert "forget: done" in KEPT.run(FIXED_SEED + 1, _STEPS).ended
+    assert "forget: done" in KEPT.run(FIXED_SEED + 3, _STEPS).ended
     assert {"publish: LeaseHeldError", "publish: StorageError", "read: StorageError"} <= ended
     how = {(operation, end) for _, _, operation, _, end in run.world.history}
     assert {

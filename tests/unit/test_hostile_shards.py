@@ -5,6 +5,7 @@ The larger ones of the same kinds take minutes (``-m long``).
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +81,44 @@ def test_what_is_nested_too_deeply_is_a_named_shard(tmp_path: Path) -> None:
     store, _ = stored(tmp_path, nested(1_000))
     with pytest.raises(pa.ArrowInvalid, match="too deeply nested"):
         outline_of(store, next(store.list()))
+
+
+def test_more_rows_than_a_file_can_hold_are_a_named_shard(tmp_path: Path) -> None:
+    """Its units alone would fill the memory of whoever plans them, and never come to an end."""
+    rows = 1_000_000
+    one = pa.array(["x"]).dictionary_encode()
+    held = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows), one.dictionary)
+    store, _ = stored(tmp_path, pa.table({"prompt": held}))
+    with pytest.raises(pa.ArrowInvalid, match=r"1,000,000 rows cannot be in \d,\d\d\d bytes"):
+        outline_of(store, next(store.list()))
+
+
+@pytest.mark.parametrize("values", [0, 2], ids=["none", "fewer"])
+def test_rows_that_a_page_does_not_have_are_quarantined(tmp_path: Path, values: int) -> None:
+    """Arrow ends such a row group early, and says nothing."""
+    options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    buffer = io.BytesIO()
+    pq.write_table(base(6), buffer, row_group_size=3, **options)
+    data = bytearray(buffer.getvalue())
+    footer = pq.ParquetFile(buffer).metadata.row_group(0)
+    names = [footer.column(number).path_in_schema for number in range(footer.num_columns)]
+    start = footer.column(names.index("prompt")).data_page_offset
+    at = data.index(b"\x2c\x15\x06", start)  # a data page, and its first field: three values
+    assert at < start + 20
+    data[at + 2] = 2 * values
+    (tmp_path / "s.parquet").write_bytes(data)
+    store = Store(str(tmp_path))
+    (entry,) = store.list()
+    assert misfit_of(store, entry, PairMapping()) is None
+    task = ShardTask(entry.key, entry.size, (Unit(entry.key, "k", 0, 6),))
+    held = [unit_of(table)[1] for table in read_units(store, task, PairMapping(), UNIT_BYTES)]
+    rows = [pairs[number] for pairs in held for number in range(len(pairs))]
+    assert [row["pair_id"] for row in rows] == [f"pair-{number}" for number in range(6)]
+    whole = [row["defect"] is None for row in rows]
+    assert whole == [number < values or number > 2 for number in range(6)]
+    assert {row["defect"].partition(":")[0] for row in rows if row["defect"]} == {
+        "corrupt data page"
+    }
 
 
 Large = Callable[[], pa.Table]

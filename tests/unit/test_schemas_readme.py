@@ -20,7 +20,7 @@ from schemas.manifest import GateDecision, Manifest
 from schemas.pairs import PAIRS, PAIRS_V2
 from schemas.quality import Quality
 from schemas.records import Record
-from schemas.snapshots import SNAPSHOT_LABELS, SNAPSHOT_VOTES
+from schemas.snapshots import SNAPSHOT_BROWSE, SNAPSHOT_LABELS, SNAPSHOT_VOTES
 
 README = (Path(str(schemas.__file__)).parent / "README.md").read_text(encoding="utf-8")
 
@@ -32,7 +32,7 @@ def example(contract: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("schema", [PAIRS, PAIRS_V2, LABELS, SNAPSHOT_VOTES])
+@pytest.mark.parametrize("schema", [PAIRS, PAIRS_V2, LABELS, SNAPSHOT_VOTES, SNAPSHOT_BROWSE])
 def test_an_example_row_is_a_row_of_its_contract(schema: pa.Schema) -> None:
     row = example(schema.metadata[VERSION_KEY].decode())
     typed = dict(row)
@@ -48,7 +48,7 @@ def test_an_example_record_is_one(kind: type[Record]) -> None:
 
 
 def test_every_contract_is_listed() -> None:
-    arrow = (PAIRS, PAIRS_V2, LABELS, SNAPSHOT_LABELS, SNAPSHOT_VOTES)
+    arrow = (PAIRS, PAIRS_V2, LABELS, SNAPSHOT_LABELS, SNAPSHOT_VOTES, SNAPSHOT_BROWSE)
     expected = [schema.metadata[VERSION_KEY].decode() for schema in arrow]
     listed = re.findall(r"^\| `(\S+/v\d+)` \|", README, re.MULTILINE)
     assert listed == [

@@ -323,13 +323,18 @@ def _review_arguments(parser: Parser) -> None:
     add("--rows", type=int, default=1_000_000, help="labels of the snapshot (%(default)s)")
     add("--shards", type=int, default=200, help="that they lie in (%(default)s)")
     add("--repeats", type=int, default=5, help="of each request (%(default)s)")
+    add("--store", metavar="URI", help="a prefix of a bucket to measure as well, such as s3://b/p")
+    add("--delay-ms", type=float, default=20, help="of each request to it (%(default)s)")
 
 
 def _run_review(options: argparse.Namespace) -> Results:
     from pipeline.lab.bench.review_bench import bench_review
 
-    folder = options.folder / f"review-{options.rows}-{options.shards}"
-    return bench_review(folder, options.rows, options.shards, options.repeats)
+    name = f"review-{options.rows}-{options.shards}"
+    roots = {str(options.folder / name): 0.0}
+    if options.store:
+        roots[f"{options.store}/{name}"] = options.delay_ms / 1_000
+    return bench_review(roots, options.rows, options.shards, options.repeats)
 
 
 def _votes_arguments(parser: Parser) -> None:
@@ -536,7 +541,8 @@ BENCHMARKS = (
     Benchmark(
         name="shared-prompts",
         text="what pairs of one prompt save: as they come and together, in one engine by turns",
-        example="--pictures 448x448 --prompts 24 --words 8 --set engine.max_num_seqs=8",
+        example="--pictures 448x448 --prompts 16 --words 8 --reply-tokens 8 "
+        "--set engine.max_num_seqs=8 --set engine.args.block_size=128",
         config="cpu.yaml",
         add_arguments=_shared_prompts_arguments,
         run=_run_shared_prompts,

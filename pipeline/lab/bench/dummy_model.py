@@ -66,7 +66,7 @@ def write_model(folder: Path, shape: str = "flex-vl-7b") -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
 
 
-def _set_shape(config: dict[str, Any], shape: str, ids: dict[str, int]) -> None:
+def _set_shape(config: dict[str, Any], shape: str, ids: dict[str, Any]) -> None:
     layers, width, mlp, heads, key_heads, vision_mlp = SHAPES[shape]
     config["text_config"] |= ids | {
         "vocab_size": _VOCABULARY,

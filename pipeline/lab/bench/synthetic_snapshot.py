@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections import Counter
-from pathlib import Path
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.judge_identity import ModelVersion
 from pipeline.pairs.contents import asked_by_user, pair_row, text_part
 from pipeline.pairs.shards import shard_key
+from pipeline.snapshots.browse_index import IndexWriter, range_of
 from pipeline.snapshots.manifests import LATEST_KEY, Latest, manifest_key
 from pipeline.snapshots.table_writer import TableWriter
 from pipeline.store.object_store import Store
@@ -23,33 +26,43 @@ from schemas.contract import VERSION_KEY
 from schemas.labels import Status
 from schemas.manifest import MISSING, OUTCOMES, InputShard, Manifest, ShardGroup, SnapshotFile
 from schemas.pairs import PAIRS_V2
-from schemas.snapshots import SNAPSHOT_LABELS, SNAPSHOT_VOTES, TABLES, contract_of
+from schemas.snapshots import FILE_KINDS, SNAPSHOT_LABELS, SNAPSHOT_VOTES, contract_of
 
 RARE = "a zeppelin over the harbour"  # in one text of every shard
 _RATIONALE = "Assistant 1 names what is in the picture; the other one adds what is not there. " * 4
 _ID = "5" * 16
 _WHEN = "2026-01-01T00:00:00+00:00"
 _GROUP_BYTES = 2**26
+_THREADS = 4
 
 
-def write_snapshot(folder: Path, rows: int, shards: int) -> None:
-    """Writes ``<folder>/pairs`` and ``<folder>/labels`` with a live snapshot.
+def write_snapshot(root: str, rows: int, shards: int) -> None:
+    """Writes ``<root>/pairs`` and ``<root>/labels`` with a live snapshot.
 
     Args:
-        folder: where.
+        root: a folder, or a prefix of a bucket.
         rows: in all.
         shards: that they are shared out to evenly.
     """
-    source, output = Store(str(folder / "pairs")), Store(str(folder / "labels"))
+    source, output = Store(f"{root}/pairs"), Store(f"{root}/labels")
     card = judge_card(JudgeConfig(), ModelVersion.named("none"), "scripted")
     write_card(output, card)
-    made: list[InputShard] = []
-    files: list[SnapshotFile] = []
-    for number in range(shards):
-        count = rows // shards + (number < rows % shards)
-        shard, written = _shard(source, output, number, count, card["judge_id"])
-        made.append(shard)
-        files += written
+
+    def written(numbers: Sequence[int]) -> tuple[list[InputShard], list[SnapshotFile]]:
+        made, files = list[InputShard](), list[SnapshotFile]()
+        with IndexWriter(output, numbers[0], {}) as index:
+            for number in numbers:
+                count = rows // shards + (number < rows % shards)
+                shard, of_shard = _shard(source, output, index, number, count, card["judge_id"])
+                made.append(shard)
+                files += of_shard
+            return made, [*files, *index.finish()]
+
+    ranges = [list(of) for _, of in itertools.groupby(range(shards), range_of)]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = list(pool.map(written, ranges))
+    made = [shard for shards, _ in found for shard in shards]
+    files = [file for _, each in found for file in each]
     totals = sum((Counter(shard.counts) for shard in made), Counter[str]())
     manifest = Manifest(
         snapshot_id=_ID,
@@ -58,7 +71,7 @@ def write_snapshot(folder: Path, rows: int, shards: int) -> None:
         parent=None,
         judge=card,
         policy=None,
-        schemas={name: contract_of(name) for name in TABLES},
+        schemas={name: contract_of(name) for name in FILE_KINDS},
         input=source.uri,
         rows=rows,
         counts={outcome: totals[outcome] for outcome in OUTCOMES},
@@ -73,7 +86,7 @@ def write_snapshot(folder: Path, rows: int, shards: int) -> None:
 
 
 def _shard(
-    source: Store, output: Store, number: int, rows: int, judge_id: str
+    source: Store, output: Store, index: IndexWriter, number: int, rows: int, judge_id: str
 ) -> tuple[InputShard, list[SnapshotFile]]:
     name = f"{number:05d}.parquet"
     rng = np.random.default_rng(number)
@@ -85,6 +98,7 @@ def _shard(
     content = source.content_key(entry)
     key = shard_key(name, entry.size, content)
     labels = _labels(ids, name, judge_id, rng)
+    index.write(labels)
     quarantined = np.asarray(labels["status"]) == Status.QUARANTINED
     of_table = {
         "labels": labels.filter(pa.array(~quarantined)),

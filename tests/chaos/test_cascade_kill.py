@@ -157,7 +157,7 @@ def test_killed_inside_and_between_tiers(tmp_path: Path, source: Path, model: Pa
 def test_the_driver_is_killed_while_both_pools_judge(
     tmp_path: Path, source: Path, model: Path
 ) -> None:
-    """With Ray and all its processes: the second judge has committed a unit, the first one hangs."""
+    """With all processes of Ray: the second judge has committed a unit, the first one hangs."""
     output = tmp_path / "out"
     changes: dict[str, Any] = {
         "input": {"unit_rows": UNIT},

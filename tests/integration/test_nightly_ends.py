@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,31 @@ def test_the_second_of_two_nightly_runs_names_the_holder_of_the_lease(
     assert re.search(r", until 20\d\d-[^ ]+ unless it is renewed; wait for it", outcome.error)
     (night,) = nights(output)  # who was not let in leaves nothing
     assert (night["run_id"], night["state"]) == (record["run_id"], "published")
+    assert published(output) == rows_of(corpus)
+
+
+def test_a_nightly_run_that_is_interrupted_says_so_and_the_next_goes_on(
+    tmp_path: Path, model: Path, shared_ray: str, corpus: dict[str, list[Row]]
+) -> None:
+    source, output = tmp_path / "in", tmp_path / "out"
+    slow = {"engine": {"script": {"latency_s": 0.5}, "max_num_seqs": 4}, "input": {"unit_rows": 8}}
+    config = write_config(tmp_path / "night.yaml", model, slow)
+    environment = {"RAY_ADDRESS": shared_ray}
+    with started("jobs.nightly", label_arguments(config, source, output), environment) as night:
+        wait_until(lambda: len(list(Store(str(output)).list("parts"))) >= 2)
+        night.process.send_signal(signal.SIGINT)
+        stdout, stderr = night.process.communicate()
+    assert night.process.returncode == 130, stderr
+    said = [line for line in stderr.splitlines() if ".cc:" not in line]  # Ray's own code
+    assert said == ["interrupted; the same command goes on where this run stopped"]
+    last = json.loads(stdout.splitlines()[-1])
+    assert (last["event"], last["state"], last["exit_code"]) == ("night", "stopped", 130)
+    (record,) = nights(output)
+    assert (record["state"], record["exit_code"]) == ("stopped", 130)
+    at_once = ("--set", "engine.script.latency_s=0")
+    outcome = run_nightly(config, source, output, *at_once)
+    assert (outcome.exit_code, outcome.error) == (0, "")
+    assert [found["state"] for found in nights(output)] == ["stopped", "published"]
     assert published(output) == rows_of(corpus)
 
 

@@ -54,10 +54,10 @@ def test_a_plan_of_an_unchanged_corpus_reads_no_footer() -> None:
 
     estimate = 15  # a column chunk each of the pairs from which prompt lengths are estimated
     # A second page after the first thousand shards, and one listing for each first digit.
-    assert asked(1_024) == {"LIST": 2 + 16, "GET": 2, "HEAD": 1}
-    assert asked(256) == {"LIST": 1 + 16, "GET": 2, "HEAD": 1}
-    assert asked(256, 0.5) == {"LIST": 1 + 16, "GET": 2 + 128 + estimate, "HEAD": 1}
-    assert asked(256, published=False) == {"LIST": 1 + 16, "GET": 1 + 256, "HEAD": 0}
+    assert asked(1_024) == {"LIST": 2 + 16, "GET": 2, "HEAD": 2}
+    assert asked(256) == {"LIST": 1 + 16, "GET": 2, "HEAD": 2}
+    assert asked(256, 0.5) == {"LIST": 1 + 16, "GET": 2 + 128 + estimate, "HEAD": 2}
+    assert asked(256, published=False) == {"LIST": 1 + 16, "GET": 256, "HEAD": 1}
 
 
 def test_the_pace_of_a_run_is_read_from_its_labels(tmp_path: Path) -> None:

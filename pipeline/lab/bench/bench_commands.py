@@ -541,7 +541,8 @@ BENCHMARKS = (
     Benchmark(
         name="shared-prompts",
         text="what pairs of one prompt save: as they come and together, in one engine by turns",
-        example="--pictures 448x448 --prompts 24 --words 8 --set engine.max_num_seqs=8",
+        example="--pictures 448x448 --prompts 16 --words 8 --reply-tokens 8 "
+        "--set engine.max_num_seqs=8 --set engine.args.block_size=128",
         config="cpu.yaml",
         add_arguments=_shared_prompts_arguments,
         run=_run_shared_prompts,

@@ -37,7 +37,7 @@ from schemas.pairs import PAIRS_V2
 AS_THEY_COME, TOGETHER = "as they come", "together"
 _CANDIDATES = 4  # of a prompt, so six pairs
 _QUESTION_WORDS = 30
-_BLOCK = 16  # tokens that vLLM's prefix cache keeps or drops together
+_BLOCK = 16  # tokens that vLLM's prefix cache keeps or drops together; on a CPU 128
 _WARM_UP = 4  # prompts, so 24 pairs
 _SHARE = 0.8  # of the replies, up to which the rate is taken: the last ones leave slots empty
 _PLACEHOLDER = "<|image_pad|>"
@@ -90,7 +90,8 @@ def bench_shared_prompts(
         "repeats": repeats,
         "notes": [
             "cached_share: prompt tokens that the engine had in its prefix cache; possible_share: "
-            f"those with which an earlier request of the run began, in whole blocks of {_BLOCK}",
+            "those with which an earlier request of the run began, in whole blocks of "
+            f"engine.args.block_size, or {_BLOCK} (say so on a CPU, where vLLM has 128)",
             "reached: of what is possible, together; judgments_ratio: together over as they come",
             f"judgments_per_s: up to {100 * _SHARE:.0f} % of the replies; medians",
             "as they come is only worse where pairs of a prompt lie further apart than the engine "
@@ -129,20 +130,21 @@ def write_shared_prompts(
     return folder
 
 
-def possible_share(prompts: Sequence[Sequence[Any]]) -> float:
+def possible_share(prompts: Sequence[Sequence[Any]], size: int = _BLOCK) -> float:
     """The share of tokens with which an earlier prompt began, in whole blocks.
 
     Args:
         prompts: tokens of each, those of a picture told apart from those of others.
+        size: tokens of a block.
     """
     seen: set[int] = set()
     found = 0
     for tokens in prompts:
         before, known = 0, True
-        for block in range((len(tokens) - 1) // _BLOCK):  # the last token is always computed
-            before = hash((before, *tokens[block * _BLOCK : (block + 1) * _BLOCK]))
+        for block in range((len(tokens) - 1) // size):  # the last token is always computed
+            before = hash((before, *tokens[block * size : (block + 1) * size]))
             known = known and before in seen
-            found += _BLOCK * known
+            found += size * known
             seen.add(before)
     return found / sum(map(len, prompts))
 
@@ -268,10 +270,11 @@ def _figures(config: LabelConfig, counting: _Counting, began: float) -> dict[str
     replies, ended = counting.replies, counting.ended
     tokens = sum(reply.prompt_tokens for reply in replies)
     counted = max(1, round(_SHARE * len(ended)))
+    size = int(config.engine.args.get("block_size", _BLOCK))
     expanded = _expanded(config.judge.model.name, counting.asked)
     return {
         "cached_share": round(sum(reply.cached_tokens for reply in replies) / tokens, 4),
-        "possible_share": round(possible_share(expanded), 4),
+        "possible_share": round(possible_share(expanded, size), 4),
         "judgments_per_s": round(counted / (sorted(ended)[counted - 1] - began), 2),
         "prompt_tokens_a_judgment": round(tokens / len(replies), 1),
         "output_tokens_a_judgment": round(sum(r.output_tokens for r in replies) / len(replies), 1),

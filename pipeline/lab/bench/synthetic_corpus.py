@@ -19,7 +19,7 @@ from pipeline.parts.units import Unit
 from pipeline.runtime.digest import digest
 from pipeline.snapshots.manifests import LATEST_KEY, Latest, manifest_key
 from pipeline.store.host import OneProcess
-from pipeline.store.object_store import Entry, Store, Version
+from pipeline.store.object_store import Entry, Store
 from schemas.labels import Status
 from schemas.manifest import OUTCOMES, InputShard, Manifest, ShardGroup, SnapshotFile
 from schemas.pairs import PAIRS_V2
@@ -148,22 +148,16 @@ class SyntheticOutput(_Counted):
                 yield Entry(part, _PART_BYTES, "0" * 32)
 
     def size(self, key: str) -> int | None:
-        """Of the manifest, if there is one."""
+        """Of ``LATEST.json`` and the manifest, if anything is published."""
         self.count("HEAD")
-        return 1 if self._published and key == manifest_key(_SNAPSHOT) else None
-
-    def read_version(self, key: str) -> Version | None:
-        """``LATEST.json``, if anything is published."""
-        self.count("GET")
-        if key != LATEST_KEY or not self._published:
-            return None
-        latest = Latest(_SNAPSHOT, manifest_key(_SNAPSHOT), "2026-01-01", "run", None)
-        return Version(latest.to_json(), "0")
+        return 1 if self._published and key in (LATEST_KEY, manifest_key(_SNAPSHOT)) else None
 
     def read(self, key: str) -> bytes:
-        """The manifest."""
-        assert key == manifest_key(_SNAPSHOT)
+        """``LATEST.json`` or the manifest."""
         self.count("GET")
+        if key == LATEST_KEY:
+            return Latest(_SNAPSHOT, manifest_key(_SNAPSHOT), "2026-01-01", "run", None).to_json()
+        assert key == manifest_key(_SNAPSHOT)
         return self._manifest
 
     def describe(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from tests.labeling import write_config
 
 # The first judge is unsure of a pair with the one, and cannot be read about one with the other.
-SCRIPT = {"faults": {"HARD": "flip", "BROKEN": "malformed"}}
+SCRIPT: dict[str, Any] = {"faults": {"HARD": "flip", "BROKEN": "malformed"}}
 
 
 def cascade_config(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,11 +102,16 @@ def pair_view(reviewed: Reviewed, shard: str, row: int) -> PairView | None:
     label = reviewed.label(shard, row)
     if label is None:
         return None
-    pair, problem = reviewed.pair(shard, row)
+    # Each of these waits for the store many times, one request after another.
+    with ThreadPoolExecutor(3) as threads:
+        reading = threads.submit(reviewed.pair, shard, row)
+        others = threads.submit(reviewed.labels_by_judges, label)
+        before = threads.submit(reviewed.former_label, label)
+    pair, problem = reading.result()
     quarantined = label["status"] == Status.QUARANTINED
     about = REASONS.get(label["reason"] or "", ("", ""))
     gold = reviewed.people.get(label["pair_hash"] or "", pair["gold"] if pair else None)
-    opinions = [_opinion(each, label, reviewed) for each in reviewed.labels_by_judges(label)]
+    opinions = [_opinion(each, label, reviewed) for each in others.result()]
     return PairView(
         shard=shard,
         row=row,
@@ -119,7 +125,7 @@ def pair_view(reviewed: Reviewed, shard: str, row: int) -> PairView | None:
         messages=list(messages_of(pair)) if pair else (),
         candidates=list(candidates_of(pair, label, gold)) if pair else (),
         opinions=opinions,
-        former=_former(reviewed, label),
+        former=_former(before.result()),
         lineage=reviewed.lineage(label),
         as_row=json.dumps(_without_bytes(pair), indent=1, ensure_ascii=False) if pair else "",
     )
@@ -212,8 +218,7 @@ def _facts(label: Mapping[str, Any]) -> dict[str, str]:
     return {n: f"{v:.3g}" if isinstance(v, float) else shown(str(v)) for n, v in found.items()}
 
 
-def _former(reviewed: Reviewed, label: Mapping[str, Any]) -> str | None:
-    former = reviewed.former_label(label)
+def _former(former: Mapping[str, Any] | None) -> str | None:
     if former is None:
         return None
     said = former["preference"] or former["status"]

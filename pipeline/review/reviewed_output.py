@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -112,6 +112,9 @@ class Reviewed:
         self._media = MediaStore((*columns.media_roots, self._store.uri), 2**28)
         self.first = self._of_manifest(manifest) if manifest else self._of_parts()
         self._sources[self.first.name] = self.first
+        self._label_of = self._read_label
+        if manifest:  # a snapshot's rows never change, and a page of a pair needs its own thrice
+            self._label_of = lru_cache(_HELD)(self._read_label)
 
     @cached_property
     def inputs(self) -> InputColumns:
@@ -314,12 +317,17 @@ class Reviewed:
 
     def _labelled(self, shard: str, row: int) -> dict[str, Any] | None:
         """A row of labels without its votes, and without anything of a pair that was taken down."""
+        label = self._label_of(shard, row)
+        if label is None:
+            return None
+        known = self.taken_down.now().knows(label["pair_id"], label["pair_hash"])
+        return forgotten_row(label) if known else {**label}
+
+    def _read_label(self, shard: str, row: int) -> Row | None:
+        """A row of labels without its votes, as it is stored."""
         key = self.first.keys.get(shard)
         rows = self.first.rows.rows(shard, key, row, row + 1) if key is not None else []
-        for label in rows:
-            known = self.taken_down.now().knows(label["pair_id"], label["pair_hash"])
-            return forgotten_row(label) if known else {**label}
-        return None
+        return next(iter(rows), None)
 
     def _first_manifest(self, snapshot: str | None) -> Manifest | None:
         if snapshot is not None:

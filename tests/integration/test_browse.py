@@ -20,6 +20,7 @@ from pipeline.gold.gold_sets import create_set
 from pipeline.gold.people import GoldConfig
 from pipeline.pairs.input_config import InputConfig
 from pipeline.parts.forgotten import remember
+from pipeline.report.label_rows import SnapshotRows
 from pipeline.review.browse import PAGE_ROWS, Browser
 from pipeline.review.compare import compare
 from pipeline.review.filters import RANGES, SORTS, Filters
@@ -290,6 +291,25 @@ def test_answers_of_a_gold_set_take_the_place_of_the_inputs_gold(
     view = pair_view(opened, first["shard"], first["row"])
     assert view is not None
     assert (view.gold, [side.gold for side in view.candidates]) == ("b", [False, True])
+
+
+def test_a_page_of_a_pair_reads_its_label_once(
+    corpus: Corpus, rows: list[Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Reviewed(Store(corpus.output.uri), None, InputConfig(), 2**30)
+    read: list[tuple[str, int]] = []
+    stored = SnapshotRows.rows
+
+    def counted(self: SnapshotRows, shard: str, key: str, start: int, stop: int) -> list[Row]:
+        read.append((shard, start))
+        return stored(self, shard, key, start, stop)
+
+    monkeypatch.setattr(SnapshotRows, "rows", counted)
+    place = (rows[0]["shard"], rows[0]["row"])
+    shown = pair_view(opened, *place)
+    assert shown is not None
+    assert opened.may_show(*place)
+    assert (shown.label["pair_hash"], read) == (rows[0]["pair_hash"], [place])
 
 
 def test_parts_are_browsed_as_the_snapshot_is(corpus: Corpus, reviewed: Reviewed) -> None:

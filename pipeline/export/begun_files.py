@@ -44,8 +44,9 @@ def remove_if_forgotten(
 ) -> None:
     """Removes files that were just written if their snapshot was removed meanwhile.
 
-    An export holds no lease. ``forget`` looks for exports once it has removed the snapshots that
-    hold its pairs: it finds what is written by then, and what is written later goes here.
+    An export holds no lease. It names a file, writes it, then looks for the snapshot. ``forget``
+    removes the snapshots that hold its pairs, and lists exports only then. So what was written
+    while the snapshot was there is listed, with what names it; what is written later goes here.
 
     Args:
         output: the output root.

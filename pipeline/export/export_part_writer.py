@@ -44,11 +44,12 @@ def write_part(spec: PartSpec, part: ExportPart) -> PartReceipt:
             writing.write(list(pieces))
         writing.end_set()
         receipt = writing.finish()
-        remove_if_forgotten(spec.output, spec.folder, spec.snapshot_id, writing.paths)
+        spec.output.put(part.receipt_key(spec.folder), receipt.to_json())
     except BaseException:
         writing.abort()
         raise
-    spec.output.put(part.receipt_key(spec.folder), receipt.to_json())
+    finally:  # where it failed, too: since files of the snapshot went, say
+        remove_if_forgotten(spec.output, spec.folder, spec.snapshot_id, writing.paths)
     return receipt
 
 
@@ -137,8 +138,11 @@ class _Writing:
 
     @property
     def paths(self) -> set[str]:
-        """All files of a part that is complete, media included."""
-        return {record["path"] for _, _, record in self.receipt.files} | self._media.paths
+        """All files of the part so far, media included; those that were given up, too."""
+        complete = {record["path"] for _, _, record in self.receipt.files}
+        path = self.spec.format.path
+        begun = {path(tier, split, self.number) for tier, split in self.files}
+        return complete | begun | self._media.paths
 
     def abort(self) -> None:
         """Gives up all files that are not complete."""

@@ -296,10 +296,12 @@ class _Export:
         for path, data in {**beside, CARD: card.encode()}.items():
             self._output.put(f"{self._folder}/{path}", data)
         record = replace(record, beside=tuple(sorted([*beside, CARD])))
-        # It may hold pairs that were to be forgotten, and is for `clean` to remove then.
-        read_whole_manifest(self._output, record.snapshot_id)
-        self._output.put(f"{self._folder}/{NAME}", record.to_json())
-        remove_if_forgotten(self._output, self._folder, record.snapshot_id, [NAME])
+        try:
+            read_whole_manifest(self._output, record.snapshot_id)
+            self._output.put(f"{self._folder}/{NAME}", record.to_json())
+        finally:
+            written = [NAME, *record.beside, *(str(file["path"]) for file in record.files)]
+            remove_if_forgotten(self._output, self._folder, record.snapshot_id, written)
         return record
 
     def _step(self, what: str, done: int, total: int) -> None:

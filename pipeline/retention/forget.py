@@ -146,14 +146,18 @@ class Forgetting:
         self._redact(lease)
         self._publish(how, reporter, lease)
         self._export(how, reporter)
-        removed = list(_with_pairs(Stored(output, lease.run_id), held))
-        snapshots = [each.thing.name for each in removed if each.kind == "snapshot"]
-        drop_previous(output, snapshots, lease)
+        found = list(_with_pairs(Stored(output, lease.run_id), held))
+        removed = [each for each in found if each.kind != "export"]
+        snapshots = [each for each in removed if each.kind == "snapshot"]
+        drop_previous(output, [each.thing.name for each in snapshots], lease)
         remove_things(output, removed, lease.check)
-        # Exports hold no lease: one of what has just gone may have written more meanwhile.
-        late = list(_exports(Stored(output, lease.run_id), held, snapshots))
-        remove_things(output, late, lease.check)
-        removed += late
+        # Exports hold no lease. What they have written before their snapshots went is found now: a
+        # list from before lacks files, and what names these would go. What they write later they
+        # remove themselves (``remove_if_forgotten``).
+        gone = [each.thing.name for each in snapshots if each.why == _WHY]
+        exports = list(_exports(Stored(output, lease.run_id), held, gone))
+        remove_things(output, exports, lease.check)
+        removed += exports
         drop_from_sets(output, held)
         # Last: by them a run that was ended finds the pairs again. Only those that have revisions
         # without the pairs: what a run that lost its lease has committed meanwhile stays, is not

@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,8 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import forget
+from pipeline.export.begun_files import begin, remove_if_forgotten
+from pipeline.retention import forget as forgetting
 from pipeline.retention.forget import Forgetting
 from pipeline.retention.forget_file import NamedPairs
+from pipeline.snapshots.manifests import live
 from pipeline.store.host import Host
 from pipeline.store.object_store import Store
 from tests.chaos.dying import Ask, dying
@@ -99,6 +103,29 @@ def test_what_a_killed_export_left_is_found(
 def test_forget_removes_what_a_killed_export_left(corpus: Corpus, ask: Ask, tmp_path: Path) -> None:
     steps = killed_at_every_step(corpus, ask, tmp_path)
     output = next(output for _, output in steps if holding(output))
+    (tmp_path / "pairs").write_text(NAMED)
+    outcome = run_on(forget.main, output, "--pairs", str(tmp_path / "pairs"), "--apply")
+    assert (outcome.exit_code, outcome.error) == (0, "")
+    assert holding(output) == []
+    assert [*output.list("exports")] == []
+
+
+def test_forget_removes_what_was_named_before_it_looked_and_written_before_the_snapshot_went(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = Store(str(shutil.copytree(corpus.output.uri, tmp_path / "out")))
+    snapshot, path = live(output).snapshot_id, "train/00000.jsonl"
+    folder = f"exports/{snapshot}/{FORMAT}"
+    begin(output, folder, "00000", [path])
+    drop_previous = forgetting.drop_previous
+
+    def written(*which: Any) -> None:
+        output.put(f"{folder}/{path}", SECRET.encode())
+        remove_if_forgotten(output, folder, snapshot, [path])  # it is there still
+        assert holding(output)
+        drop_previous(*which)
+
+    monkeypatch.setattr(forgetting, "drop_previous", written)
     (tmp_path / "pairs").write_text(NAMED)
     outcome = run_on(forget.main, output, "--pairs", str(tmp_path / "pairs"), "--apply")
     assert (outcome.exit_code, outcome.error) == (0, "")

@@ -145,8 +145,9 @@ def publish(
         if again is not None:
             inventory = same_inventory(again, output, *of)
         else:
-            how = (read_seconds, shards, open_source)
-            inventory = take_inventory(input_uri, output, *of, *how)
+            inventory = take_inventory(
+                input_uri, output, *of, read_seconds, wanted=shards, open_source=open_source
+            )
         check_inventory(
             inventory, output, allow_missing=config.allow_missing, max_defects=max_bad_shards
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.engines.engine_registry import start_engine
 from pipeline.labeling import judge_actor
 from pipeline.labeling.judge_actor import RunSpec
 from pipeline.labeling.label_config import LabelConfig
@@ -23,7 +24,7 @@ from tests.without_ray import judge_here, label_here
 def test_waiting_for_another_engines_start_is_no_part_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now, recorded, start = [0.0], Recorded(), judge_actor.start_engine
+    now, recorded = [0.0], Recorded()
 
     @contextmanager
     def turn(gpus: float) -> Iterator[None]:
@@ -32,7 +33,7 @@ def test_waiting_for_another_engines_start_is_no_part_of_its_own(
 
     def started(*arguments: Any) -> Any:
         now[0] += 5
-        return start(*arguments)
+        return start_engine(*arguments)
 
     label_here(monkeypatch)
     monkeypatch.setattr(judge_actor, "RayRecorder", lambda judge_id: recorded)

@@ -22,6 +22,7 @@ from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.config_file import load_config
 from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.runtime.printable import printable
+from pipeline.runtime.stop import stop_on_sigterm
 
 
 def _options(parser: Parser) -> None:
@@ -82,7 +83,12 @@ def _ingest(config: IngestConfig) -> None:
     source = open_source(config.source)
     for column in config.mapping().unread(source.schema) if config.layout != AUTO else ():
         _print(f"note: column {column!r} is not read; if a judge is meant to see it, map it")
-    report = ingest(config, lambda key, size: _print(f"wrote {key} ({size / 1e6:.1f} MB)"), source)
+
+    def wrote(key: str, size: int) -> None:
+        _print(f"wrote {key} ({size / 1e6:.1f} MB)")
+
+    with stop_on_sigterm() as stop:
+        report = ingest(config, wrote, source, stop)
     _print(
         f"{report.rows} rows in {len(report.shards)} shards ({report.bytes / 1e6:.1f} MB) "
         f"at {config.output}; {report.bad_rows} cannot be judged"
@@ -106,7 +112,7 @@ COMMAND = Command(
     example_setting="--source.split validation",
     add_options=_options,
     run=_run,
-    exits=(0, 2, 4, 130),
+    exits=(0, 2, 4, 130, 143),
     interrupted="interrupted; to start over, add --overwrite true",
 )
 main = COMMAND.main

@@ -70,9 +70,11 @@ class Composer:
             made[name] = pc.if_else(together, nothing, made[name])
         said = pa.array([each.detail for each in found], pa.string())
         made["detail"] = pc.coalesce(said, made["detail"])
-        told = [choice_of(each) if self._retold(each) else None for each in found]
-        retold = pa.array([self._retold(each) for each in found], pa.bool_())
-        made["rationale"] = pc.if_else(retold, telling_rationales(tables, told), made["rationale"])
+        others = [self._explained_by_others(each) for each in found]
+        sides = [choice_of(label) if by else None for label, by in zip(found, others, strict=True)]
+        made["rationale"] = pc.if_else(
+            pa.array(others, pa.bool_()), telling_rationales(tables, sides), made["rationale"]
+        )
         made["decided_by"] = pc.if_else(together, BY_SEVERAL, made["decided_by"])
         made["n_votes"] = _sum([table["n_votes"] for table in tables])
         judge_id = self._composition.judge_id
@@ -83,7 +85,7 @@ class Composer:
             made[name] = pa.array([text] * len(found), pa.string())
         return pa.table(made)
 
-    def _retold(self, label: Combined) -> bool:
+    def _explained_by_others(self, label: Combined) -> bool:
         """Whether its rationale is of whichever vote says the same."""
         if label.together:
             return True

@@ -2,17 +2,18 @@
 
 Rows are scattered over temporary files by a hash of their prompt, so that all of a prompt are in
 one file; then each file is read, and its prompts follow each other as they first appeared in it. A
-file that is too large is scattered again. Rows of a prompt keep their order, and the same rows give
-the same result.
+file that is too large is scattered again, and removed once it is, unless it is of one prompt. Rows
+of a prompt keep their order, and the same rows give the same result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.ingest.joined_tables import joined
 from pipeline.pairs.prompts import prompt_key
@@ -27,7 +28,7 @@ _KEY_BYTES = 8
 
 def grouped_by_prompt(
     tables: Iterable[pa.Table], file_bytes: int = _FILE_BYTES, held_bytes: int = _HELD_BYTES
-) -> Iterator[pa.Table]:
+) -> Generator[pa.Table, None, None]:
     """The rows of all tables, those that have question and media in common side by side.
 
     Args:
@@ -37,7 +38,8 @@ def grouped_by_prompt(
     """
     with TemporaryDirectory(prefix="pairmill-ingest-") as folder:
         grouping = _Grouping(file_bytes, held_bytes)
-        yield from grouping.grouped((_with_keys(table) for table in tables), Path(folder), 0)
+        keyed = (_with_keys(table) for table in tables)
+        yield from grouping.in_order(grouping.scattered(keyed, Path(folder), 0), 0)
 
 
 class _Grouping:
@@ -45,22 +47,24 @@ class _Grouping:
         self._file_bytes, self._held_bytes = file_bytes, held_bytes
         self._joined_bytes = _JOINED * held_bytes
 
-    def grouped(self, tables: Iterable[pa.Table], folder: Path, level: int) -> Iterator[pa.Table]:
-        """Rows by the key's byte of this level, and within a file by the whole key."""
-        for path, size in self._scattered(tables, folder, level):
-            if size <= self._file_bytes:
-                yield _in_order(pa.concat_tables(_rows_of(path)))
-            elif level + 1 < _KEY_BYTES:
-                inner = path.with_suffix("")
+    def in_order(self, files: Iterable[_File], level: int) -> Iterator[pa.Table]:
+        """The rows of files of a level, which it removes, in each by the whole key."""
+        for file in files:
+            if file.bytes <= self._file_bytes:
+                yield _in_order(pa.concat_tables(_rows_of(file.path)))
+                file.path.unlink()
+            elif file.of_one_prompt or level + 1 == _KEY_BYTES:
+                yield from (table.drop_columns(_KEY) for table in _rows_of(file.path))
+                file.path.unlink()
+            else:
+                inner = file.path.with_suffix("")
                 inner.mkdir()
-                yield from self.grouped(_rows_of(path), inner, level + 1)
-            else:  # of one prompt
-                yield from (table.drop_columns(_KEY) for table in _rows_of(path))
-            path.unlink()
+                smaller = self.scattered(_rows_of(file.path), inner, level + 1)
+                file.path.unlink()
+                yield from self.in_order(smaller, level + 1)
 
-    def _scattered(
-        self, tables: Iterable[pa.Table], folder: Path, level: int
-    ) -> list[tuple[Path, int]]:
+    def scattered(self, tables: Iterable[pa.Table], folder: Path, level: int) -> list[_File]:
+        """Files in the folder, by the key's byte of this level; together they have all rows."""
         files: dict[int, _File] = {}
         for table in joined(tables, self._joined_bytes):
             places: dict[int, list[int]] = {}
@@ -73,7 +77,7 @@ class _Grouping:
                 files[number].add(table.take(pa.array(rows)))
         for file in files.values():
             file.close()
-        return [(files[number].path, files[number].bytes) for number in sorted(files)]
+        return [files[number] for number in sorted(files)]
 
 
 class _File:
@@ -81,15 +85,20 @@ class _File:
 
     Attributes:
         bytes: of all its rows.
+        of_one_prompt: whether all of them have one key.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, held_bytes: int) -> None:
-        self.path, self.bytes = path, 0
+        self.path, self.bytes, self.of_one_prompt = path, 0, True
+        self._key: bytes | None = None  # of the first row
         self._schema, self._most = schema, held_bytes
         self._held: list[pa.Table] = []
         self._held_bytes = 0
 
     def add(self, rows: pa.Table) -> None:
+        """Takes rows, at least one."""
+        self._key = self._key or rows[_KEY][0].as_py()
+        self.of_one_prompt &= pc.all(pc.equal(rows[_KEY], self._key)).as_py()
         self._held.append(rows)
         self._held_bytes += rows.nbytes
         if self._held_bytes >= self._most:

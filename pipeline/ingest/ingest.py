@@ -9,8 +9,10 @@ and is counted in the report.
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
@@ -29,7 +31,14 @@ from pipeline.pairs.layout_proposal import proposal
 from pipeline.pairs.mapped_rows import to_pairs
 from pipeline.pairs.mapping_config import MappingConfig
 from pipeline.pairs.shard_writer import ShardConfig, ShardWriter, existing_shards, refuse_existing
-from pipeline.runtime.errors import ConfigError, InputError, QuarantineError, StorageError
+from pipeline.runtime.errors import (
+    ConfigError,
+    InputError,
+    QuarantineError,
+    StoppedError,
+    StorageError,
+)
+from pipeline.runtime.stop import Stop
 from pipeline.store.object_store import Store
 
 _JOINED_BYTES = 16 * 2**20  # of rows that are mapped and checked at once
@@ -60,7 +69,7 @@ class IngestConfig(MappingConfig):
     of their size (``TMPDIR``).
     """
     limit: int | None = Field(default=None, ge=1)
-    """Read only so many rows."""
+    """Read only so many rows, and nothing behind them."""
     media_root: str | None = None
     """Folder that relative media paths start at; by default that of the data files. A row whose
     media are not there counts as one that cannot be judged.
@@ -124,6 +133,7 @@ def ingest(
     config: IngestConfig,
     on_shard: Callable[[str, int], None] = lambda key, size: None,
     source: OpenSource | None = None,
+    stop: Stop | None = None,
 ) -> IngestReport:
     """Reads the source and writes its shards.
 
@@ -131,11 +141,13 @@ def ingest(
         config: the job's configuration.
         on_shard: called with each shard's key and size in bytes once it is written.
         source: read in place of ``config.source``, which then only gives the name.
+        stop: asks to end, which it does between two tables of rows.
 
     Raises:
         ConfigError: the output has shards of this name; the source is of no kind that can be read.
         InputError: the source cannot be opened or read, or its columns do not fit.
         StorageError: the output cannot be written, or holds shards of a longer, earlier ingest.
+        StoppedError: a stop was asked for; the shards written by then stay.
     """
     store, name = Store(config.output), config.shard_name()
     if not config.overwrite:
@@ -156,15 +168,25 @@ def ingest(
 
     writer = ShardWriter(store, name, config.shards, count)
 
-    def placed_rows() -> Iterator[pa.Table]:
+    def check_stop() -> None:
+        if stop is not None and stop.asked:
+            raise StoppedError(
+                f"stopped by SIGTERM: {len(writer.written)} shards are written; to start over, "
+                "add --overwrite true"
+            )
+
+    def placed_rows() -> Generator[pa.Table, None, None]:
         for pairs in _pairs(config, source):
+            check_stop()
             placed = media.apply(with_defects_kept(pairs))
             report.note(pairs["pair_id"], media.with_missing(placed, pairs["defect"]))
             yield placed
 
-    rows = placed_rows()
-    for table in rows if config.group_by is None else grouped_by_prompt(rows):
-        writer.add(table)
+    rows = placed_rows() if config.group_by is None else grouped_by_prompt(placed_rows())
+    with closing(rows):  # and so its temporary files go however this ends
+        for table in rows:
+            check_stop()
+            writer.add(table)
     writer.close()
     report.shards = writer.written
     if not report.rows:
@@ -226,16 +248,23 @@ def _pairs(config: IngestConfig, source: OpenSource) -> Iterator[pa.Table]:
     start, mapping = 0, config.mapping()
     prefix = config.shard_name() if mapping.makes_ids(source.schema) else None
     prefix = prefix if config.row_ids is None else config.row_ids
-    for table in joined(source.tables(), _JOINED_BYTES):
-        if config.limit is not None:
-            table = table.slice(0, config.limit - start)
-        if not table.num_rows:
-            return
+    for table in joined(_first_rows(source.tables(), config.limit), _JOINED_BYTES):
         rows = range(start, start + table.num_rows)
         ids = None if prefix is None else [f"{prefix}-{row:09d}" for row in rows]
         pairs = to_pairs(mapping, table, ids)
         yield pairs if config.ranked_pairs is None else as_pairs(pairs, config.ranked_pairs)
         start += table.num_rows
+
+
+def _first_rows(tables: Iterable[pa.Table], limit: int | None) -> Iterator[pa.Table]:
+    """The tables that have rows, up to the limit; none behind it is asked for."""
+    left = sys.maxsize if limit is None else limit
+    for table in tables:
+        if table.num_rows:
+            yield table.slice(0, left)
+        left -= table.num_rows
+        if left <= 0:
+            return
 
 
 def _refuse_leftovers(store: Store, name: str, written: list[str]) -> None:

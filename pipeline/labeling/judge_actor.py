@@ -112,15 +112,16 @@ class JudgeActor:
         self._logging.enter_context(logging_of(spec.run_id, logging.INFO))
         output = Store(spec.output_uri)
         starts = Starts(output, spec.judge_id, spec.run_id)
-        recorder, began = RayRecorder(spec.judge_id), time.monotonic()
+        recorder = RayRecorder(spec.judge_id)
         with (
             turn_to_start(workers.gpus),
             starts.watched(workers.max, workers.max_start_failures),
         ):
             reward = config.judge.declared_format.family == "reward"
             start = start_scorer if reward else start_engine
+            began = time.monotonic()  # waiting for another engine's start is no part of it
             self._engine: Engine | Scorer = start(config.judge, config.engine)
-        seconds = round(time.monotonic() - began, 3)
+            seconds = round(time.monotonic() - began, 3)
         logger.info("engine started", extra=log_fields(kind=config.engine.kind, seconds=seconds))
         recorder.set(ENGINE_START_SECONDS, seconds)
         self._activity, self._recorder = Activity(recorder), recorder

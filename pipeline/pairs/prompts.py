@@ -70,7 +70,7 @@ def cluster_number(cluster: str) -> int:
 def prompt_key(messages: Messages | None) -> bytes:
     """A short key that pairs of one question with the same media share, media not fetched.
 
-    Media are told apart by their path, or by size and ends: what has the same key is put side by
+    Media are distinguished by their path, or by size and ends: what has the same key is put side by
     side, and nothing else follows from it.
 
     Args:
@@ -80,13 +80,13 @@ def prompt_key(messages: Messages | None) -> bytes:
     for message in messages or ():
         for part in (message and message["content"]) or ():
             medium = part["image"] or part["video"]
-            for value in (part["text"], *(_told_apart(medium) if medium else ())):
+            for value in (part["text"], *(_distinguished(medium) if medium else ())):
                 data = value.encode(errors="surrogatepass") if isinstance(value, str) else value
                 hashed.update(b"%d:" % len(data or b"") + (data or b""))
     return hashed.digest()
 
 
-def _told_apart(medium: Mapping[str, Any]) -> tuple[str | bytes, ...]:
+def _distinguished(medium: Mapping[str, Any]) -> tuple[str | bytes, ...]:
     data = medium["bytes"]
     if data is None:
         return (medium["path"] or "",)

@@ -12,7 +12,7 @@ import pytest
 from pipeline.lab.bench.bench_plots import draw_pipeline, draw_scaling
 from pipeline.lab.bench.bench_requests import Rates
 from pipeline.lab.bench.gpu_watch import GpuWatch
-from pipeline.lab.bench.job_run import JobRun, compile_cache
+from pipeline.lab.bench.job_run import JobRun, compile_cache, compiled_graphs
 from pipeline.lab.bench.label_timeline import Timeline
 from pipeline.lab.bench.ray_watch import WorkerWatch
 from pipeline.lab.bench.shared_prompts_bench import possible_share
@@ -130,8 +130,15 @@ def test_a_runs_start_and_its_emptying_end_are_read_from_its_requests() -> None:
     }
 
 
-def test_a_compile_cache_is_warm_once_there_are_graphs_in_it(tmp_path: Path) -> None:
+def test_a_compile_cache_is_warm_where_an_engine_adds_no_graphs_to_it(tmp_path: Path) -> None:
     config = LabelConfig.model_validate({"engine": {"env": {"VLLM_CACHE_ROOT": str(tmp_path)}}})
-    assert compile_cache(config) == "cold"
-    (tmp_path / "torch_compile_cache" / "ab12").mkdir(parents=True)
-    assert compile_cache(config) == "warm"
+    nothing = compiled_graphs(config)
+    assert compile_cache(nothing, nothing) == "cold"
+    (tmp_path / "torch_compile_cache" / "ab12" / "rank_0_0").mkdir(parents=True)
+    one = compiled_graphs(config)
+    assert [compile_cache(nothing, one), compile_cache(one, one)] == ["cold", "warm"]
+    for model in ("cd34", "ef56"):  # compiled ahead of time, they lie a folder deeper
+        (tmp_path / "torch_compile_cache" / "torch_aot_compile" / model).mkdir(parents=True)
+        more = compiled_graphs(config)
+        assert [compile_cache(one, more), compile_cache(more, more)] == ["cold", "warm"]
+        one = more

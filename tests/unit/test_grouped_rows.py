@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
+from pathlib import Path
 
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ingest.grouped_rows import grouped_by_prompt
+from pipeline.ingest.grouped_rows import _rows_of, grouped_by_prompt
 from pipeline.ingest.joined_tables import joined
 from pipeline.pairs.contents import asked_by_user, pair_row, text_part
 from schemas.pairs import PAIRS_V2
@@ -48,6 +51,23 @@ def test_every_row_comes_once_beside_those_of_its_prompt_in_their_order(
     runs = [[number for _, number in run] for _, run in itertools.groupby(asked, lambda x: x[0])]
     assert len(runs) == len({prompt for prompt, _ in asked})
     assert all(run == sorted(run) for run in runs)
+
+
+def test_no_row_is_on_disk_twice_while_rows_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    prompts = [0] * 90 + list(range(200))  # of one many, and several in each file of a level
+    given_out = 0
+    for table in grouped_by_prompt(tables([prompts]), file_bytes=1, held_bytes=2**20):
+        files = list(tmp_path.rglob("*.arrow"))
+        left = sum(rows.num_rows for file in files for rows in _rows_of(file))
+        # What is given out goes from disk when the next rows are asked for.
+        assert left <= len(prompts) - given_out
+        assert max(len(file.relative_to(tmp_path).parts) for file in files) <= 4
+        given_out += table.num_rows
+    assert given_out == len(prompts)
+    assert not list(tmp_path.iterdir())
 
 
 @given(

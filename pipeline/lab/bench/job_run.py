@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class JobRun:
         gpu: samples of the GPUs meanwhile.
         began_at: clock time when the process was asked to run it; Ray was not there yet.
         slots: of all engines.
-        cache: whether vLLM found graphs that it compiled earlier, ``warm``, or not, ``cold``.
+        cache: whether vLLM used graphs that it compiled earlier, ``warm``, or not, ``cold``.
     """
 
     rates: Rates
@@ -104,7 +104,7 @@ class JobRun:
 
 def run_job(config: LabelConfig, input_uri: str, output_uri: str) -> JobRun:
     """The whole labeling job, in this process and its Ray."""
-    began_at, cache = time.time(), compile_cache(config)
+    began_at, compiled = time.time(), compiled_graphs(config)
     report_every_second()
     with (
         ray_session(config.workers, stderr_reporter()),
@@ -127,16 +127,21 @@ def run_job(config: LabelConfig, input_uri: str, output_uri: str) -> JobRun:
         counts.cached_tokens,
     )
     slots = config.engine.max_num_seqs * config.workers.max
-    ends = (began_at, slots, cache)
+    ends = (began_at, slots, compile_cache(compiled, compiled_graphs(config)))
     return JobRun(rates, pace, crossed, watch.stage_seconds(), watch.in_flight, units, gpu, *ends)
 
 
-def compile_cache(config: LabelConfig) -> str:
-    """``warm`` if vLLM has compiled graphs on this machine before, ``cold`` if not."""
+def compile_cache(before: Set[Path], after: Set[Path]) -> str:
+    """``warm`` if an engine found its graphs among those that there were before it started."""
+    return "warm" if after and after <= before else "cold"
+
+
+def compiled_graphs(config: LabelConfig) -> set[Path]:
+    """The folders of graphs that vLLM keeps on this machine, each of a model and its settings."""
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     root = config.engine.env.get("VLLM_CACHE_ROOT") or os.environ.get("VLLM_CACHE_ROOT")
     kept = Path(root or f"{home}/vllm") / "torch_compile_cache"
-    return "warm" if kept.is_dir() and any(kept.iterdir()) else "cold"
+    return {*kept.glob("*"), *kept.glob("torch_aot_compile/*")}
 
 
 def label_on_stderr(config: LabelConfig, input_uri: str, output_uri: str) -> RunResult:

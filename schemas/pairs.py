@@ -53,7 +53,6 @@ PAIRS = versioned(
     ),
 )
 
-CONTENT_TYPES = ("text", "image", "video")  # which one of a part's fields is not null
 
 # As chat templates of Hugging Face models take them.
 CONTENT_PART = pa.struct(

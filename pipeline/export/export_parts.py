@@ -58,6 +58,7 @@ class PartSpec:
         max_media_bytes: of one medium.
         modes: how pictures and videos are written, those that are.
         calibrated: hashes of pairs whose answers in a gold set may have fitted probabilities.
+        read_seconds: how long each batch of pairs may take.
     """
 
     export_id: str
@@ -69,6 +70,7 @@ class PartSpec:
     max_media_bytes: int
     modes: Mapping[str, MediaMode]
     columns: PairMapping
+    read_seconds: float
     config: ExportConfig
     shape: Shape
     balance: Balance | None = None

@@ -15,7 +15,7 @@ class BoundTest:
     """The test of one least confidence.
 
     Attributes:
-        threshold: the confidence.
+        threshold: the confidence; of a cascade's last judge more by ``ahead``.
         coverage: share of the corpus' preferences that reach it.
         n: checked preferences that reach it, of ``clusters`` prompts, ``wrong`` of them wrong.
         independent: of how many independent ones they have the variance.
@@ -92,6 +92,18 @@ class ErrorBound(Record):
         passed = [test for test in self.tests if test.passed]
         return passed[-1] if passed else None
 
+    def reaching(self, threshold: float) -> str:
+        """The confidence of labels that reach a threshold, in words: by the judges that gave them.
+
+        Args:
+            threshold: of this bound, which ``ahead`` may lift above 1.
+        """
+        if not self.ahead:
+            return f"a confidence of {threshold:.4g} or more"
+        others = f", of {threshold:.4g} of others" * (threshold <= 1)
+        last = max(0.0, threshold - self.ahead)
+        return f"a confidence of {last:.4g} or more of the last judge{others}"
+
     @property
     def sentence(self) -> str:
         """The bound in words, with what it was measured on."""
@@ -101,11 +113,7 @@ class ErrorBound(Record):
         ties = "a tie included" if self.loss == "strict" else "pairs that people see as ties aside"
         about = "about " if self.approximate else ""
         within = "" if self.labels is None else f" {self.labels - (self.outside or 0):,}"
-        least = f"a confidence of {self.min_confidence:.4g} or more"
-        if self.ahead:
-            last = max(0.0, self.min_confidence - self.ahead)
-            others = f", of {self.min_confidence:.4g} of others" * (self.min_confidence <= 1)
-            least = f"a confidence of {last:.4g} or more of the last judge{others}"
+        least = self.reaching(self.min_confidence)
         outside = f" {self.outside:,} others came later: outside bound." if self.outside else ""
         return (
             f"With {about}{self.confidence:.0%} confidence, at most {self.max_error:.1%} of the"

@@ -22,7 +22,9 @@ from pipeline.stats.arrays import Floats
 LEAST_PAIRS = 500
 _POINTS = 1_201
 _REACH = 6.0  # of the grid, in sigmas
-_BOUNDS = ((np.log(0.01), np.log(100.0)), (np.log(0.2), np.log(8.0)))
+MOST_ODDS, MOST_SPREAD = 100.0, 8.0
+_BOUNDS = ((np.log(0.01), np.log(MOST_ODDS)), (np.log(0.2), np.log(MOST_SPREAD)))
+_AT_BOUND = 0.01  # nearer to one, in logarithms, it is the bound that was found
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,9 @@ def fit_davidson(pairs: Sequence[Sequence[Vote]]) -> Davidson | None:
         pairs: the votes about each pair; soft ones count by their sampled choice.
 
     Returns:
-        None of fewer than ``LEAST_PAIRS`` pairs with two votes or more, or without a vote for a tie
-        among them.
+        None of fewer than ``LEAST_PAIRS`` pairs with two votes or more, without a vote for a tie
+        among them, or where votes are the likelier the farther a number goes: they then say no
+        more than that it is large, or small.
     """
     from scipy.optimize import minimize
     from scipy.special import logsumexp
@@ -75,6 +78,8 @@ def fit_davidson(pairs: Sequence[Sequence[Vote]]) -> Davidson | None:
         return -float(count @ (each + ties * x[0])) / len(asked)
 
     found = minimize(unlikely, np.log([1.0, 2.0]), method="L-BFGS-B", bounds=_BOUNDS)
+    if np.abs(np.array(_BOUNDS) - found.x[:, None]).min() < _AT_BOUND:
+        return None
     tie_odds, gap_spread = np.exp(found.x).tolist()
     return Davidson(tie_odds, gap_spread)
 

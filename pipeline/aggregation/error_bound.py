@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.aggregation.bound_gold import Checked, checked_labels
-from pipeline.aggregation.giving_order import AHEAD, Bools, Path, chosen_path, ranks
+from pipeline.aggregation.giving_order import AHEAD, Bools, Calibrating, Path, chosen_path, ranks
 from pipeline.aggregation.policy import PolicyConfig
 from pipeline.aggregation.stored_labels import StoredLabels
 from pipeline.gold.gold_sets import set_folder
@@ -88,7 +88,7 @@ def _tested(
     alpha, delta = _promise(policy)
     checked = checked_labels(people, labels, policy.loss)
     sampled = labels.confidences()
-    path = _path(people, labels, policy, sampled)
+    path = _path(people, labels, policy, sampled, len(checked.scores))
     scores = ranks(checked.scores, checked.by_last, AHEAD[path])
     corpus = ranks(*sampled, AHEAD[path])
     steps = thresholds_of(corpus)
@@ -99,7 +99,7 @@ def _tested(
         raise InputError(
             f"gold set {people.set.name}: the confidences of its {len(checked.scores)} checked "
             f"preferences (mean {checked.scores.mean():.3f}) are not those of the corpus (mean "
-            f"{corpus.mean():.3f} of {len(corpus):,}); by chance they differ so with p = "
+            f"{sampled[0].mean():.3f} of {len(corpus):,}); by chance they differ so with p = "
             f"{shift:.2g}, expected {_SHIFTED:g} or more: the corpus is another one by now. Draw "
             "pairs from it: pairmill audit"
         )
@@ -137,14 +137,18 @@ def _tested(
 
 
 def _path(
-    people: People, labels: StoredLabels, policy: PolicyConfig, sampled: tuple[Floats, Bools]
+    people: People,
+    labels: StoredLabels,
+    policy: PolicyConfig,
+    sampled: tuple[Floats, Bools],
+    tested: int,
 ) -> Path:
     """In which order labels are given: chosen on the pairs of the set that test nothing."""
-    assert policy.max_error is not None
     if not sampled[1].any():
         return "A"
     seen = checked_labels(people, labels, policy.loss, tests=False)
-    return chosen_path(sampled, (seen.scores, seen.by_last), seen.wrong, policy.max_error)
+    gold = Calibrating(seen.scores, seen.by_last, seen.wrong, seen.weights)
+    return chosen_path(sampled, gold, tested, *_promise(policy))
 
 
 def _promise(policy: PolicyConfig) -> tuple[float, float]:
@@ -213,7 +217,7 @@ def _refusal(bound: ErrorBound, gold: GoldSet) -> str:
     test = bound.tests[-1]
     return (
         f"policy.max_error {bound.max_error:g} cannot be promised by gold set {gold.name}: of the "
-        f"{test.n} checked preferences with a confidence of {test.threshold:.4g} or more, "
+        f"{test.n} checked preferences with {bound.reaching(test.threshold)}, "
         f"{test.wrong} are wrong, which shows {test.upper:.1%} at most with {bound.confidence:.0%} "
         f"confidence (try {bound.attempt} of {bound.tries}). A better judge or more votes lower "
         "it; a larger set narrows it; a larger max_error may be tried if bound_tries allows it"

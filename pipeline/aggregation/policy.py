@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.aggregation.davidson import Davidson
+from pipeline.aggregation.davidson import MOST_ODDS, MOST_SPREAD, Davidson
 from pipeline.judging.judge_config import VotesConfig
 from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.digest import digest
@@ -40,13 +40,14 @@ class PolicyConfig(Frozen):
     """
     soft_weight: float | None = Field(default=None, ge=1, le=4)
     """How many sampled votes a soft one counts for; by default as its judge had it."""
-    tie_odds: float | None = Field(default=None, gt=0)
+    tie_odds: float | None = Field(default=None, gt=0, le=MOST_ODDS)
     """Counts votes by Davidson's model in place of the Beta posterior, for judges that call ties:
     they then say that the two are nearly equal, and a label is a tie where the judge would mostly
     call one. How likely the judge is to call a tie of equals, against either side; ``pairmill
     calibrate`` fits it where 500 pairs have votes. Changes no vote: the stop rule is the judge's.
+    ``prior`` and ``tie_threshold`` are of the Beta posterior: not beside it.
     """
-    gap_spread: float | None = Field(default=None, gt=0)
+    gap_spread: float | None = Field(default=None, gt=0, le=MOST_SPREAD)
     """Of ``tie_odds``: how far pairs are apart, a standard deviation in log-odds; 2 by default."""
     max_error: float | None = Field(default=None, gt=0, lt=0.5)
     """What share of a snapshot's preferences may disagree with people at most. ``publish`` finds
@@ -71,6 +72,12 @@ class PolicyConfig(Frozen):
     def _whole_model(self) -> Self:
         if self.gap_spread is not None and self.tie_odds is None:
             raise ValueError("gap_spread is of tie_odds; set both, or leave it")
+        of_beta = [name for name in ("prior", "tie_threshold") if getattr(self, name) is not None]
+        if self.tie_odds is not None and of_beta:
+            raise ValueError(
+                f"{' and '.join(of_beta)}: of the Beta posterior, in place of which tie_odds "
+                "counts votes; leave the one or the other"
+            )
         return self
 
 

@@ -121,10 +121,10 @@ def _contents(record: ExportRecord, config: ExportConfig) -> Iterator[str]:
 
 
 _OWN_GOLD = (
-    "`p_chosen` is not cross-fitted: where the input has people's answer about a pair, that answer "
-    "may have helped to fit its own probability, which is then too sure (`p_of_own_gold` of "
-    "`jsonl` marks such rows). Pairs of gold sets are held out, unless "
-    "`export.selection.hold_out_gold` is off.\n\n"
+    "`p_chosen` is not cross-fitted: where people have answered about a pair, that answer may have "
+    "helped to fit its own probability, which is then too sure (`p_of_own_gold` of `jsonl` marks "
+    "such rows). Pairs of gold sets are held out, unless `export.selection.hold_out_gold` is "
+    "off.\n\n"
 )
 
 

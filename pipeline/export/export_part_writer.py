@@ -164,7 +164,7 @@ class _Writing:
                 "p_a; publish a snapshot whose labels are all derived with the calibration"
             )
         asked, answers = self._media.of_row(pair, label["pair_hash"], label["rubric"])
-        selection = self.spec.config.selection
+        spec, selection = self.spec, self.spec.config.selection
         example = Example(
             pair_id=pair["pair_id"],
             prompt=messages_of(pair, asked),
@@ -173,7 +173,7 @@ class _Writing:
             source=pair["source"],
             split=self._split(pair),
             tier=selection.tier_of(confidence_of(label)) or "",
-            own_gold=pair["gold"] in GOLD_VALUES,
+            own_gold=pair["gold"] in GOLD_VALUES or label["pair_hash"] in spec.calibrated,
         )
         self._write_rows(example)
         self._count(example, sign)

@@ -57,6 +57,7 @@ class PartSpec:
         source: the root of the shards, and ``media_roots`` where paths of media may point.
         max_media_bytes: of one medium.
         modes: how pictures and videos are written, those that are.
+        calibrated: hashes of pairs whose answers in a gold set may have fitted probabilities.
         read_seconds: how long each batch of pairs may take.
     """
 
@@ -73,6 +74,7 @@ class PartSpec:
     config: ExportConfig
     shape: Shape
     balance: Balance | None = None
+    calibrated: frozenset[str] = frozenset()
 
     @property
     def format(self) -> TrainerFormat:

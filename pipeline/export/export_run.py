@@ -139,8 +139,7 @@ class _Export:
         self._judge = judge_of(dict(manifest.judge))
         self._reported = time.monotonic()
         asked = config.model_dump(mode="json", exclude_defaults=True, exclude={"format", "card"})
-        selection = config.selection
-        self._held = held_out(output, manifest, selection)
+        self._held = held_out(output, manifest, config)
         held = self._held.identity
         layout = json.dumps([_LAYOUT, asked, *[held] * bool(held)], sort_keys=True)
         suffix = f"-{digest(layout)[:8]}" if asked or held else ""
@@ -224,6 +223,7 @@ class _Export:
             config=self._config,
             shape=shape,
             balance=selected.balance,
+            calibrated=self._held.calibrated,
         )
 
     def _record(

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from pipeline.aggregation.bound_gold import cluster_of_pair
-from pipeline.export.export_config import SelectionConfig
+from pipeline.export.export_config import ExportConfig
 from pipeline.gold.gold_sets import frame_shards, read_set, set_names
 from pipeline.gold.people import GoldConfig, People, read_people
 from pipeline.gold.roles import tests_bounds
@@ -33,12 +33,15 @@ class HeldOut:
         benchmarks: clusters of prompts of benchmarks.
         gold: what people say about pairs of sets that were drawn at random, by hash.
         shards: the numbers of shards that came later than the draws of the snapshot's bound.
+        calibrated: hashes of pairs of gold sets that are exported with their probabilities, though
+            people's answers about them may have fitted these.
     """
 
     names: frozenset[str] = frozenset()
     benchmarks: frozenset[str] = frozenset()
     gold: Mapping[str, str] = field(default_factory=dict)
     shards: frozenset[int] = frozenset()
+    calibrated: frozenset[str] = frozenset()
 
     @property
     def identity(self) -> str:
@@ -46,30 +49,36 @@ class HeldOut:
         named: list[object] = [sorted(self.names), sorted(self.shards)]
         if self.benchmarks or self.gold:
             named += [sorted(self.benchmarks), sorted(self.gold.items())]
-        known = self.names or self.shards or self.benchmarks
+        if self.calibrated:
+            named.append({"calibrated": sorted(self.calibrated)})
+        known = self.names or self.shards or self.benchmarks or self.calibrated
         return digest(json.dumps(named)) if known else ""
 
 
-def held_out(output: Store, manifest: Manifest, selection: SelectionConfig) -> HeldOut:
+def held_out(output: Store, manifest: Manifest, config: ExportConfig) -> HeldOut:
     """What an export of a snapshot holds out.
 
     Args:
         output: the output root.
         manifest: of the snapshot.
-        selection: of the export.
+        config: of the export.
 
     Raises:
         ConfigError: the snapshot does not promise so little.
         InputError: a record of a gold set is damaged.
         StorageError: the store fails.
     """
-    max_error, names, gold = selection.max_error, set[str](), dict[str, str]()
-    for name in set_names(output) if selection.hold_out_gold else ():
-        for pair in read_set(output, name).pairs.values():
-            names.update(filter(None, (pair.pair_hash, pair.cluster)))
-        gold |= _checks(read_people(output, GoldConfig(set=name)), fitted=_fitted(manifest))
+    selection, names, gold = config.selection, set[str](), dict[str, str]()
+    max_error, calibrated = selection.max_error, frozenset[str]()
+    if selection.hold_out_gold:
+        for name in set_names(output):
+            for pair in read_set(output, name).pairs.values():
+                names.update(filter(None, (pair.pair_hash, pair.cluster)))
+            gold |= _checks(read_people(output, GoldConfig(set=name)), fitted=_fitted(manifest))
+    elif config.soft_labels:
+        calibrated = frozenset(_answered(output))
     benchmarks = frozenset(_benchmarks(output)) if selection.hold_out_benchmarks else frozenset()
-    found = HeldOut(frozenset(names), benchmarks, gold)
+    found = HeldOut(frozenset(names), benchmarks, gold, calibrated=calibrated)
     if max_error is None:
         return found
     bound = manifest.policy.bound if manifest.policy else None
@@ -104,6 +113,12 @@ def _checks(people: People, *, fitted: bool) -> dict[str, str]:
         if pair.pair_hash in people.gold
         and (not fitted or tests_bounds(name, cluster_of_pair(pair, None)))
     }
+
+
+def _answered(output: Store) -> Iterator[str]:
+    """The pairs of all gold sets that people have decided."""
+    for name in set_names(output):
+        yield from read_people(output, GoldConfig(set=name)).gold
 
 
 def _benchmarks(output: Store) -> Iterator[str]:

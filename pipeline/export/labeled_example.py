@@ -59,7 +59,7 @@ class Example:
         split: ``train`` or ``validation``.
         tier: ``""`` where there are none.
         ranking: of the answers, in formats that hold rankings.
-        own_gold: whether the input has people's answer about it, which may have calibrated.
+        own_gold: whether people's answer about it, in input or gold set, may have calibrated.
     """
 
     pair_id: str

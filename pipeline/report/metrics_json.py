@@ -59,7 +59,10 @@ MEANINGS = {
     "drift_judge_changed": "whether that is another judge's",
     "drift_<name>": "the drift's figure, and with _low, _high and _n as a rate has them",
     "bound_max_error": "share of preferences that are wrong at most; null if not promised",
-    "bound_min_confidence": "from which confidence on",
+    "bound_min_confidence": "from which confidence on; of a cascade's last judge less by "
+    "bound_ahead, so that it may be above 1",
+    "bound_path": "in which order a cascade's labels are given: A, B or C",
+    "bound_ahead": "how much more the confidence of its last judge counts",
     "bound_outside": "preferences that came later, of which nothing is promised",
     "gate_passed": "whether the gate let the snapshot go live; null without a gate",
     "gate_checks": "how many checks it made",
@@ -161,6 +164,8 @@ def _of_quality(quality: Quality | None) -> dict[str, Any]:
     found |= {
         "bound_max_error": bound.max_error if bound else None,
         "bound_min_confidence": bound.min_confidence if bound else None,
+        "bound_path": bound.path if bound else None,
+        "bound_ahead": bound.ahead if bound else None,
         "bound_outside": bound.outside if bound else None,
         **_rate("rate_audited_accuracy", quality.audit or NOTHING),
     }

@@ -163,7 +163,8 @@ def publish(
         manifest, made = maker.make()
         detail |= {"snapshot_id": manifest.snapshot_id, **made}
         if bound is not None:
-            detail |= {"max_error": bound.max_error, "min_confidence": bound.min_confidence}
+            least = {"min_confidence": bound.min_confidence, "ahead": bound.ahead}
+            detail |= {"max_error": bound.max_error, **least, "path": bound.path}
     snapshot_id = manifest.snapshot_id
     if before is not None and before.snapshot_id == snapshot_id:
         return Publication(manifest, live=True, changed=False)

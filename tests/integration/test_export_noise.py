@@ -11,7 +11,10 @@ import pytest
 from scipy.stats import t
 
 from pipeline.aggregation.calibration_cards import put_calibration
+from pipeline.gold.answers import give_all
+from pipeline.gold.gold_sets import create_set
 from pipeline.stats.wilson import wilson
+from schemas.gold import Answer, Draw, DrawnPair, GoldSet
 from tests.calibrations import calibration
 from tests.exporting import (
     FOR_A,
@@ -28,6 +31,7 @@ from tests.exporting import (
 )
 from tests.shards import response
 
+NOW = "2026-11-30T00:00:00Z"
 # Of every ten prompts, how many of their five labels people share.
 RIGHT = (5, 5, 0, 5, 3, 5, 4, 5, 5, 2)
 CHECKED = {
@@ -186,6 +190,24 @@ def test_soft_labels(tmp_path: Path, name: str) -> None:
     hard = run_export(made.output, "--format", name)
     assert hard.event()["folder"] != done.event()["folder"]
     assert "p_chosen" not in export_rows(made.output, folder_of(hard, made.output))[0]
+
+
+def test_answers_of_a_gold_set_that_is_exported_mark_their_pairs(tmp_path: Path) -> None:
+    made = corpus(tmp_path, 4, gold=False, figures={"ece": 0.1})
+    asked = [DrawnPair(each["pair_hash"]) for each in made.labels["a.parquet"][:3]]
+    draw = Draw(NOW, "run", "imported", tuple(asked))
+    create_set(made.output, GoldSet("people", NOW, "run", draws=(draw,)))
+    said = asked[1].pair_hash
+    give_all(made.output, "people", [("ann", said, Answer("a", NOW, "test"))])
+    done = run_export(
+        made.output,
+        "--format",
+        "jsonl",
+        *settings(soft_labels=True, selection__hold_out_gold=False),
+    )
+    rows = export_rows(made.output, folder_of(done, made.output))
+    marked = [row["pair_id"] for row in rows if row["p_of_own_gold"]]
+    assert marked == [made.pairs["a.parquet"][1]["pair_id"]]
 
 
 def test_soft_labels_need_a_calibration_and_a_format(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def test_a_cascade_passes_on_what_has_too_little_confidence() -> None:
     found = cascade(pairs, "both orders", 0.8)
     assert (found.passed, found.error, found.price) == (0.5, 0, 1 + 4 / 2)
     assert cascade(pairs, "both orders", 0.85).error == pytest.approx(1 / 6)
-    assert {route.passed for route in cascades(pairs)} == {0, 0.25, 0.5, 0.75}
+    assert {route.passed for route in cascades(pairs)} == {0, 0.25, 0.5, 0.75, 1}
 
 
 def test_at_random_price_and_error_lie_between_the_judges() -> None:
@@ -69,6 +70,16 @@ def test_the_cheapest_within_an_error() -> None:
     assert cheapest(routes, 0.4) == alone(four_pairs())[0]
     assert cheapest(alone(four_pairs()), 0.1) is None
     assert most_accurate(routes).error == 0
+
+
+def test_where_most_confidences_are_one_number_a_cascade_may_pass_all_on() -> None:
+    """A plateau of the calibration: no confidence is above it, and the best judge is in reach."""
+    pairs = four_pairs()
+    flat = replace(pairs, confidence=np.full(4, 0.9))
+    best = most_accurate(alone(flat))
+    route = cheapest(cascades(flat), best.error)
+    assert route is not None
+    assert (route.passed, route.error, route.price) == (1, best.error, 5)
 
 
 @pytest.mark.parametrize("judge", PUBLISHED, ids=lambda each: each.name)

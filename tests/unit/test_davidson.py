@@ -73,11 +73,17 @@ def test_the_numbers_of_a_judge_are_found_in_its_votes(nu: float) -> None:
 
 
 def test_few_pairs_or_none_with_ties_tell_nothing() -> None:
-    pairs = [cast(["a", "tie"])] * LEAST_PAIRS
+    pairs = [pair.votes[:2] for pair in sample_pairs(ties(1), LEAST_PAIRS, seed=3)]
     assert fit_davidson(pairs[1:]) is None
     assert fit_davidson([*pairs[1:], cast(["a"])]) is None
     assert fit_davidson([cast(["a", "a"])] * LEAST_PAIRS) is None
     assert fit_davidson(pairs) is not None
+
+
+def test_numbers_at_a_bound_are_none_that_were_found() -> None:
+    """Sides that always agree are the likelier the farther pairs are apart, without an end."""
+    agreeing = [cast(["a", "a"]), cast(["b", "b"])] * 295
+    assert fit_davidson([*agreeing, *[cast(["tie", "tie"])] * 10]) is None
 
 
 @pytest.mark.parametrize(
@@ -101,6 +107,10 @@ def test_it_is_part_of_the_policys_identity_and_changes_nothing_where_it_is_not_
     assert len({policy_id(rule, None) for rule in rules}) == len(GIVEN)
     with pytest.raises(ValidationError, match="gap_spread is of tie_odds"):
         PolicyConfig(gap_spread=1)
+    with pytest.raises(ValidationError, match="prior and tie_threshold: of the Beta posterior"):
+        PolicyConfig(tie_odds=1, prior=0.5, tie_threshold=0.9)
+    with pytest.raises(ValidationError, match=r"gap_spread\n.*less than or equal to 8"):
+        PolicyConfig(tie_odds=1, gap_spread=236)
 
 
 GIVEN: list[dict[str, float]] = [{}, {"tie_odds": 1}, {"tie_odds": 1, "gap_spread": 1}]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from pipeline.aggregation.giving_order import AHEAD, Bools, Path, chosen_path, ranks
+from pipeline.aggregation.error_bound import _refusal
+from pipeline.aggregation.giving_order import AHEAD, Bools, Calibrating, Path, chosen_path, ranks
 from pipeline.stats.arrays import Floats, Ints
 from pipeline.stats.fixed_sequence import fixed_sequence, thresholds_of
+from schemas.error_bounds import BoundTest, ErrorBound
+from schemas.gold import GoldSet
 
 DRAWS = 2_000
 ALPHA, DELTA = 0.1, 0.05
@@ -54,7 +57,7 @@ def simulated(
     violated, coverage, paths = 0, 0.0, set[Path]()
     for _ in range(draws):
         first = checked(rng, cascade, 300, per_prompt, alike)
-        path = chosen_path(few, first[:2], first[2], ALPHA)
+        path = chosen_path(few, calibrating(*first[:3]), 500, ALPHA, DELTA)
         paths.add(path)
         score, last, wrong, prompts = checked(rng, cascade, 500, per_prompt, alike)
         tests = fixed_sequence(
@@ -65,6 +68,11 @@ def simulated(
             violated += errors[path][passed[-1].threshold] > ALPHA
             coverage += passed[-1].coverage
     return violated / draws, coverage / draws, paths
+
+
+def calibrating(scores: Floats, by_last: Bools, wrong: Ints) -> Calibrating:
+    """Of pairs that were drawn alike."""
+    return Calibrating(scores, by_last, wrong, np.ones(len(wrong)))
 
 
 def checked(
@@ -98,11 +106,61 @@ def test_the_path_is_the_one_that_keeps_most() -> None:
     scores = np.repeat([0.95, 0.7], 100)
     by_last = np.repeat([False, True], 100)
     wrong: Ints = np.zeros(200, np.int64)
-    both = (scores, by_last)
-    assert chosen_path(both, both, wrong, ALPHA) == "A"  # everything holds either way
+    both, promise = (scores, by_last), (200, ALPHA, DELTA)
+    assert chosen_path(both, calibrating(*both, wrong), *promise) == "A"  # all hold either way
     wrong[:40] = 1  # the cheap judge is wrong where it is sure
-    assert chosen_path(both, both, wrong, ALPHA) == "B"
-    few = (scores[80:120], by_last[80:120])
-    assert chosen_path(both, few, wrong[80:120], ALPHA) == "A"
+    gold = calibrating(*both, wrong)
+    assert chosen_path(both, gold, *promise) == "B"
+    few = calibrating(scores[80:120], by_last[80:120], wrong[80:120])
+    assert chosen_path(both, few, *promise) == "A"
     alone = (scores, np.zeros(200, np.bool_))
-    assert chosen_path(alone, both, wrong, ALPHA) == "A"
+    assert chosen_path(alone, gold, *promise) == "A"
+    # Drawn so often that its errors stand for few pairs of the corpus, it is good enough.
+    weights = np.where(wrong == 1, 0.01, 1.0)
+    assert chosen_path(both, replace(gold, weights=weights), *promise) == "A"
+
+
+def test_errors_above_the_first_threshold_that_is_tested_end_no_path() -> None:
+    """One error among the five surest says nothing: the tests begin where enough are checked."""
+    scores = np.linspace(1, 0.5, 200)
+    by_last = np.arange(200) % 2 == 1
+    wrong: Ints = np.zeros(200, np.int64)
+    wrong[[0, 2, 4]] = 1
+    corpus = (np.round(scores, 1), by_last)
+    gold = calibrating(*corpus, wrong)
+    sure = (ranks(*corpus, AHEAD["A"]) == 1.0).sum()
+    assert wrong[:sure].mean() > ALPHA
+    assert chosen_path(corpus, gold, 200, ALPHA, DELTA) == "A"
+
+
+def test_a_threshold_is_said_as_the_confidence_of_each_judge() -> None:
+    test = BoundTest(1.63, 0.4, 80, 9, 80, 80.0, 0.2, passed=False)
+    bound = ErrorBound(
+        key="",
+        max_error=0.05,
+        confidence=0.95,
+        loss="strict",
+        delta=0.05,
+        attempt=1,
+        tries=1,
+        gold_set="s",
+        frames=(),
+        frame_pairs=500,
+        drawn=200,
+        answered=200,
+        cannot_say=0,
+        disputed=0,
+        checked=200,
+        weighted=False,
+        approximate=False,
+        shift_p=None,
+        min_confidence=None,
+        tests=(test,),
+        path="B",
+        ahead=1.0,
+    )
+    said = _refusal(bound, GoldSet("s", "2026-11-30T00:00:00Z", "run"))
+    assert "with a confidence of 0.63 or more of the last judge, 9 are wrong" in said
+    both = "a confidence of 0.6 or more of the last judge, of 0.8 of others"
+    assert replace(bound, ahead=0.2).reaching(0.8) == both
+    assert replace(bound, ahead=0.0).reaching(0.8) == "a confidence of 0.8 or more"

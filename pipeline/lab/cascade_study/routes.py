@@ -91,9 +91,14 @@ def alone(pairs: Routed) -> list[Route]:
 
 
 def cascades(pairs: Routed) -> list[Route]:
-    """The second judge, in each way, about the shares of the pairs that the first knows least."""
+    """The second judge, in each way, about the shares of the pairs that the first knows least.
+
+    From none of them to all, so that one is as right as any judge alone.
+    """
+    above = np.nextafter(pairs.confidence.max(), np.inf)
     accepts = np.unique(np.quantile(pairs.confidence, _SHARES, method="higher"))
-    return [cascade(pairs, way.name, float(least)) for way in pairs.second for least in accepts]
+    every = [float(least) for least in (*accepts, above)]
+    return [cascade(pairs, way.name, least) for way in pairs.second for least in every]
 
 
 def cascade(pairs: Routed, way: str, accepts: float) -> Route:

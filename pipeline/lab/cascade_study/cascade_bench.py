@@ -41,7 +41,8 @@ TIMES = 2.0  # cheaper than the best judge at that error
 _PAIRS = 50_000
 _VOTES = 8
 _RESAMPLES = 1_000
-# Seconds of an H200, of a pair and of a vote of 550 tokens: infra/benchmarks/h200_2026-11-29.md.
+# Assumed seconds of an H200, of a pair and of a vote of 550 tokens; infra/benchmarks/h200_2026-11-29.md
+# has what was seen with other lengths.
 H200 = Prices(1 / 36, 1 / 20.3)
 REWARD = [
     "judge.bundle=skywork-vl-reward",

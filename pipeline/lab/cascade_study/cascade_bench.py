@@ -41,8 +41,8 @@ TIMES = 2.0  # cheaper than the best judge at that error
 _PAIRS = 50_000
 _VOTES = 8
 _RESAMPLES = 1_000
-# Assumed seconds of an H200, of a pair and of a vote of 550 tokens; infra/benchmarks/h200_2026-11-29.md
-# has what was seen with other lengths.
+# Assumed: seconds of an H200, of a pair and of a vote of 550 tokens. Seen with other lengths:
+# infra/benchmarks/h200_2026-11-29.md.
 H200 = Prices(1 / 36, 1 / 20.3)
 REWARD = [
     "judge.bundle=skywork-vl-reward",

@@ -19,9 +19,6 @@ from pipeline.pairs.prompts import prompt_key
 # Of pairs that go before the one that waits longest: a prompt that half of all rows have must not
 # keep the others, and so their units, waiting for as long as the run takes.
 _MOST_AHEAD = 32
-_END = (
-    4_096  # bytes at each end of a medium that tell it from others: no more than order is at stake
-)
 
 
 def prompt_keys(pairs: Pairs) -> list[bytes]:

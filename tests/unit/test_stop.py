@@ -18,6 +18,7 @@ import pytest
 from pipeline.labeling import unit_runner
 from pipeline.labeling.stop_mark import StopMark
 from pipeline.labeling.unit_result import UnitResult
+from pipeline.parts.commit import commit_part
 from pipeline.runtime.command import run_command
 from pipeline.runtime.errors import ConfigError, StoppedError
 from pipeline.runtime.stop import Stop, stop_on_sigterm
@@ -109,11 +110,10 @@ def test_the_runs_of_a_stopped_unit_are_committed_side_by_side(
     output: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = threading.Barrier(3)
-    commit = unit_runner.commit_part
 
     def committed(*how: Any) -> bool:
         together.wait(60)
-        return commit(*how)
+        return commit_part(*how)
 
     monkeypatch.setattr(unit_runner, "commit_part", committed)
     result = stopped_in_between(output, 10, prompts=3)

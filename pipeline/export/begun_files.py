@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from pipeline.export.export_parts import PartReceipt, receipts_folder
-from pipeline.runtime.errors import InputError
+from pipeline.runtime.digest import digest
+from pipeline.runtime.errors import InputError, StorageError
+from pipeline.runtime.faults import is_refusal
 from pipeline.snapshots.manifests import manifest_key
 from pipeline.store.object_store import Store
 from pipeline.store.removal import remove_objects
@@ -56,14 +58,30 @@ def remove_if_forgotten(
 
     Raises:
         InputError: the snapshot is gone, and the files are.
-        StorageError: the store fails.
+        StorageError: the store fails, or these credentials may not delete; the files are named
+            again then, so that the next ``forget`` finds them.
     """
     if output.size(manifest_key(snapshot_id)) is not None:
         return
-    remove_objects(output, (f"{folder}/{path}" for path in sorted(paths)), lambda: None)
+    try:
+        remove_objects(output, (f"{folder}/{path}" for path in sorted(paths)), lambda: None)
+    except StorageError as error:
+        if is_refusal(error.__cause__):
+            raise _left(output, folder, sorted(paths)) from error
+        raise
     raise InputError(
         f"{output.path(manifest_key(snapshot_id))}: the snapshot was removed while it was "
         "exported, as forget does; what was written since is removed too: export the live snapshot"
+    )
+
+
+def _left(output: Store, folder: str, paths: Sequence[str]) -> StorageError:
+    """Names files once more that may not be removed here: ``forget`` removed what named them."""
+    begin(output, folder, f"left_{digest(*paths)[:16]}", paths)
+    return StorageError(
+        f"{output.path(folder)}: the snapshot was removed while it was exported, as forget does, "
+        f"and this role may not remove what was written since: {len(paths)} files, such as "
+        f"{paths[0]}; run pairmill forget --apply again, or pairmill clean --apply a day later"
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -47,6 +47,7 @@ from schemas.labels import NOT_ASKED, Reason, Status
 logger = logging.getLogger(__name__)
 Found = TypeVar("Found")
 MAX_AFTER_DEATH = 3  # units at once on a worker, of those whose worker died once
+_COMMITS = 8  # at once, of a unit that a stop has left with gaps
 _PIECES = 8  # an isolated unit of 512 rows needs three splits, and as many deaths, to find one row
 
 
@@ -200,11 +201,28 @@ class UnitRunner:
         earlier = EarlierLabels(None, *known, await self._settled_before(unit))
         rows = await self._judge_rows(unit, pairs, earlier)
         with self._judge.activity.stage("commit"):
-            for judged in _runs_of(rows):
-                if len(rows) < unit.rows and all(row["status"] == NOT_ASKED for row in judged):
-                    continue  # the run ends: what lies between rows that it has left out
-                first, last = judged[0]["row"], judged[-1]["row"]
-                await self._commit(replace(unit, start=first, stop=last + 1), judged, counts)
+            runs = _runs_of(rows)
+            if len(rows) < unit.rows:  # the run ends: not what lies between rows that it left out
+                runs = [run for run in runs if any(row["status"] != NOT_ASKED for row in run)]
+            await self._commit_runs(unit, runs, counts)
+
+    async def _commit_runs(
+        self, unit: Unit, runs: Sequence[list[dict[str, Any]]], counts: RowCounts
+    ) -> None:
+        """Commits runs of a unit's rows side by side: who stops the run does not wait for long."""
+        slots = asyncio.Semaphore(_COMMITS)
+
+        async def commit(rows: list[dict[str, Any]]) -> None:
+            async with slots:
+                piece = replace(unit, start=rows[0]["row"], stop=rows[-1]["row"] + 1)
+                await self._commit(piece, rows, counts)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for rows in runs:
+                    group.create_task(commit(rows))
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from failed
 
     async def _settled_before(self, unit: Unit) -> dict[int, Settled]:
         """The unit's rows that a judge before this one has settled."""

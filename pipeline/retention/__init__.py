@@ -1,4 +1,4 @@
-"""What of an output is kept, and what is removed: ``pairmill clean``, the one that deletes.
+"""What of an output is kept, and what is removed: ``pairmill clean`` and ``forget``.
 
 In: everything that is stored under an output root, and how much of each kind is to stay. Out: a
 list of what may go and why, and, if asked, an output without it. What is live, what a kept snapshot

@@ -6,8 +6,8 @@ in some requests a file and two files a group; here they are one request for 8 g
 rows, of which it has some 30 bytes each where the tables have hundreds.
 
 Files of the index are files of the snapshot like any other: named by their content and listed in
-the manifest, so that a snapshot is believed with them alone, and whatever keeps, checks or removes
-its files does so with these.
+the manifest, so that whatever keeps, checks or removes its files does so with these. A snapshot
+that lacks some is read without an index (``read_whole_manifest``) until a publish writes them.
 """
 
 from __future__ import annotations
@@ -115,6 +115,7 @@ class IndexWriter:
         self._writer = TableWriter(output, BROWSE, group, _FILE_BYTES, 1, there)
         self._waiting: list[pa.Table] = []
         self._last: tuple[str, pa.Table] | None = None
+        self._held: dict[str, set[str]] = {}  # the shards of files that were read
 
     def __enter__(self) -> Self:
         self._writer.__enter__()
@@ -131,20 +132,27 @@ class IndexWriter:
         """Appends those rows of some shards that an earlier index has."""
         wanted = pa.array(shards, pa.string())
         for file in earlier.files:
+            if self._held.get(file.path, set(shards)).isdisjoint(shards):
+                continue
             if self._last is None or self._last[0] != file.path:
                 self._last = file.path, _read(self._output, file)
             rows = self._last[1]
+            self._held.setdefault(file.path, set(pc.unique(rows["shard"]).to_pylist()))
             self._append(rows.filter(pc.is_in(rows["shard"], wanted)))
 
     def make(self, files: Sequence[SnapshotFile], shards: Collection[str]) -> None:
-        """Appends the rows of some shards, in order, by the files of their tables."""
+        """Appends the rows of some shards, in order, by the files of their tables.
+
+        Every file is read once; memory holds the index of these rows.
+        """
         tables = [TableFile(self._output, f) for f in files if f.table in ("labels", "quarantine")]
-        for shard in shards:
-            found = [
-                rows for file in tables for rows in file.of_shard(shard, 0, 2**63 - 1, COLUMNS)
-            ]
-            if found:
-                self.write(pa.concat_tables(found).sort_by("row"))
+        found = [index_rows(rows) for file in tables for rows in file.tables(COLUMNS)]
+        if not found:
+            return
+        rows = pa.concat_tables(found)
+        place = pc.index_in(rows["shard"], pa.array(shards, pa.string()))
+        rows = rows.append_column("place", place).filter(pc.is_valid(place))
+        self._append(rows.sort_by([(by, "ascending") for by in ("place", "row")]).drop("place"))
 
     def finish(self) -> list[SnapshotFile]:
         """Completes the last file; returns all."""

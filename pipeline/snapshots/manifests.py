@@ -19,6 +19,7 @@ from pipeline.store.object_store import Store
 from pipeline.store.stored_records import read_record
 from schemas.manifest import GateDecision, Manifest, SnapshotFile
 from schemas.records import Record
+from schemas.snapshots import BROWSE
 
 SNAPSHOTS = "snapshots"
 LATEST_KEY = f"{SNAPSHOTS}/LATEST.json"
@@ -133,10 +134,10 @@ def stored_manifest(output: Store, snapshot_id: str) -> Manifest | None:
 
 
 def read_whole_manifest(output: Store, snapshot_id: str) -> Manifest:
-    """As :func:`read_manifest`, of a snapshot whose files are there.
+    """As :func:`read_manifest`, of a snapshot whose tables are there; without an index that is not.
 
     Raises:
-        InputError: as there, or files are missing.
+        InputError: as there, or files of tables are missing.
         StorageError: the store fails.
     """
     manifest = read_manifest(output, snapshot_id)
@@ -149,12 +150,23 @@ def read_whole_manifest(output: Store, snapshot_id: str) -> Manifest:
             f"{output.path(lost[0].path)}; restore them, or publish again: pairmill publish "
             f"--input {manifest.input}"
         )
-    return manifest
+    return manifest if SnapshotListing(sizes).whole(manifest) else _without_index(manifest)
 
 
 def lost_files(manifest: Manifest, sizes: Mapping[str, int]) -> list[SnapshotFile]:
-    """The files that are not there, by the sizes of those that are."""
-    return [file for file in manifest.files if sizes.get(file.path) != file.bytes]
+    """The files of tables that are not there, by the sizes of those that are.
+
+    The browse index is no table: what is in it is read from these where it is not whole.
+    """
+    lost = (file for file in manifest.files if sizes.get(file.path) != file.bytes)
+    return [file for file in lost if file.table != BROWSE]
+
+
+def _without_index(manifest: Manifest) -> Manifest:
+    """As versions without a browse index wrote it."""
+    files = tuple(file for file in manifest.files if file.table != BROWSE)
+    schemas = {table: kept for table, kept in manifest.schemas.items() if table != BROWSE}
+    return replace(manifest, files=files, schemas=schemas)
 
 
 def add_gate_decision(output: Store, decision: GateDecision, check: Callable[[], None]) -> None:
@@ -208,8 +220,8 @@ class SnapshotListing:
         return sorted(found, key=lambda manifest: manifest.created_at)
 
     def whole(self, manifest: Manifest) -> bool:
-        """Whether all files of a snapshot are there with their sizes."""
-        return not lost_files(manifest, self.sizes)
+        """Whether all files of a snapshot are there with their sizes, its index too."""
+        return all(self.sizes.get(file.path) == file.bytes for file in manifest.files)
 
 
 def find_snapshot(output: Store, prefix: str) -> str:

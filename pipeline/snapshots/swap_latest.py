@@ -12,10 +12,10 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from pipeline.runtime.errors import PublishConflictError
-from pipeline.snapshots.manifests import LATEST_KEY, Latest, manifest_key, read_latest
+from pipeline.snapshots.manifests import LATEST_KEY, Latest, manifest_key
 from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store, Version
-from pipeline.store.stored_records import parse_record
+from pipeline.store.stored_records import parse_record, read_record
 
 _NOTHING = Latest("", "", "", "", None)
 
@@ -35,7 +35,7 @@ def claim_latest(output: Store, lease: Lease) -> tuple[Latest | None, Version | 
     if not lease.unfinished < latest.epoch <= lease.epoch:
         version = _swap(output, latest, version, lease)
         if version is None:
-            raise PublishConflictError(f"{where}: another run has written it meanwhile; run again")
+            raise _written_meanwhile(output)
     return latest if latest.snapshot_id else None, version
 
 
@@ -75,12 +75,10 @@ def swap_latest(
         withdrawn=tuple(sorted({name for name in withdrawn if name and name != snapshot_id})),
     )
     if _swap(output, latest, version, lease) is None:
-        now = read_latest(output)
-        other = f"{now.snapshot_id}, published by run {now.published_by}" if now else "gone"
         raise PublishConflictError(
             f"{output.path(LATEST_KEY)}: expected {before.snapshot_id if before else 'none'}, got "
-            f"{other} while this run was publishing {snapshot_id}; readers see nothing of this "
-            "run; run again if its labels are still wanted"
+            f"{_found(output, before)} while this run was publishing {snapshot_id}; readers see "
+            "nothing of this run; run again if its labels are still wanted"
         )
     return latest
 
@@ -104,8 +102,23 @@ def drop_previous(output: Store, gone: Collection[str], lease: Lease) -> None:
         withdrawn=tuple(name for name in latest.withdrawn if name not in gone),
     )
     if _swap(output, left, version, lease) is None:
-        where = output.path(LATEST_KEY)
-        raise PublishConflictError(f"{where}: another run has written it meanwhile; run again")
+        raise _written_meanwhile(output)
+
+
+def _found(output: Store, before: Latest | None) -> str:
+    """What is there in place of what was claimed, for people."""
+    now = read_record(output, LATEST_KEY, Latest)
+    if now is None:
+        return "nothing: the object is gone"
+    was = before or _NOTHING
+    if (now.snapshot_id, now.published_at) == (was.snapshot_id, was.published_at):
+        return f"the same, claimed by the holder of the lease's epoch {now.epoch}"
+    return f"{now.snapshot_id}, published by run {now.published_by}"
+
+
+def _written_meanwhile(output: Store) -> PublishConflictError:
+    where = output.path(LATEST_KEY)
+    return PublishConflictError(f"{where}: another run has written it meanwhile; run again")
 
 
 def _swap(output: Store, latest: Latest, version: Version | None, lease: Lease) -> Version | None:

@@ -1,4 +1,8 @@
-"""Removes objects. Nothing else in this software calls ``Store.delete``."""
+"""Removes objects.
+
+Nothing else calls ``Store.delete``, but the record of a nightly run on a full disk, to make room
+for how the run ended.
+"""
 
 from __future__ import annotations
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
 from pipeline.export.export_run import EXPORTS
+from pipeline.retention.clean import plan_clean
+from pipeline.retention.clean_config import CleanConfig
+from pipeline.retention.stored import Stored
+from pipeline.runtime.errors import StorageError
+from pipeline.store.lease import take_lease
+from pipeline.store.object_store import Store, Version
 from tests.iam_policies import IAM, Request, allows, denies, document, listed
 from tests.infra.manifests import ROOT, rendered, run, tool
 
@@ -127,7 +134,8 @@ KINDS = (
         ("s3:PutObject", f"{OUT}/leases/writer.json", True),
         ("s3:PutObject", f"{OUT}/index/judge=1/000000001.json", True),
         ("s3:PutObject", f"{OUT}/parts/1.parquet", False),
-        ("s3:PutObject", f"{OUT}/snapshots/LATEST.json", False),
+        ("s3:PutObject", f"{OUT}/snapshots/LATEST.json", True),  # claimed, never swapped
+        ("s3:PutObject", f"{OUT}/snapshots/0123456789abcdef/manifest.json", False),
         ("s3:DeleteObject", f"{OUT}/judges/1.json", False),
         ("s3:DeleteObject", f"{OUT}/gold/1.json", False),
         ("s3:DeleteObject", f"{OUT}/leases/writer.json", False),
@@ -138,6 +146,26 @@ KINDS = (
 )
 def test_only_the_role_that_cleans_deletes(action: str, key: str, may: bool) -> None:
     assert allows(CLEAN, ask(action, key)) == may
+
+
+def test_clean_after_a_run_that_was_ended_writes_what_its_role_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = Store(str(tmp_path / "out"))
+    with pytest.raises(StorageError), take_lease(output, "writer", "ended"):
+        raise StorageError("a request may be under way still")
+    swap, written = Store.swap, []
+
+    def swapped(store: Store, key: str, data: bytes, expected: Version | None) -> Version | None:
+        written.append(key)
+        return swap(store, key, data, expected)
+
+    monkeypatch.setattr(Store, "swap", swapped)
+    with take_lease(output, "writer", "clean") as lease:
+        assert lease.unfinished == 1
+        plan_clean(Stored(output), CleanConfig()).apply(lease)
+    assert "snapshots/LATEST.json" in written
+    assert all(allows(CLEAN, ask("s3:PutObject", f"{OUT}/{key}")) for key in written)
 
 
 def test_what_clean_removes_is_what_its_role_may_delete() -> None:

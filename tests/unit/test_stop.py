@@ -11,11 +11,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipeline.labeling import unit_runner
 from pipeline.labeling.stop_mark import StopMark
 from pipeline.labeling.unit_result import UnitResult
+from pipeline.parts.commit import commit_part
 from pipeline.runtime.command import run_command
 from pipeline.runtime.errors import ConfigError, StoppedError
 from pipeline.runtime.stop import Stop, stop_on_sigterm
@@ -101,6 +104,20 @@ def test_pairs_that_were_begun_out_of_turn_are_kept_and_no_other_is_lost(output:
         asyncio.run(run.run(unit(start, stop), pairs_of(rows[start:stop])))
     assert len(engine.asked) == 14
     assert [label["row"] for label in labels_of(output.uri)] == list(range(10))
+
+
+def test_the_runs_of_a_stopped_unit_are_committed_side_by_side(
+    output: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = threading.Barrier(3)
+
+    def committed(*how: Any) -> bool:
+        together.wait(60)
+        return commit_part(*how)
+
+    monkeypatch.setattr(unit_runner, "commit_part", committed)
+    result = stopped_in_between(output, 10, prompts=3)
+    assert (result.counts.pairs, together.broken) == (3, False)
 
 
 def test_units_that_arrive_after_the_stop_are_not_touched(output: Store) -> None:

@@ -137,8 +137,8 @@ def _side_by_side(
             about = how | {"step": _of_tier(step, tier), "tier": tier, "epoch": epoch}
             to = (judged_by, known, input_uri, output, reporter.of_tier(number), session)
             runs.append(plan_run(*to, **about))
-        at_once = True
-        if any(run.plan.units for run in runs):
+        at_once, busy = True, [run for run in runs if run.plan.units]
+        if busy:
             session.enter_context(ray_session(how["pools"], reporter))
             at_once = pools_fit(runs)
             if not at_once:
@@ -146,6 +146,8 @@ def _side_by_side(
                     "cascade.side_by_side: the pools of all judges do not fit on the nodes that "
                     "are up: each starts once the judges before it have committed pairs"
                 )
+        pools = [tuple(each.config.workers for each in busy if each is not run) for run in runs]
+        runs = [replace(run, beside=others) for run, others in zip(runs, pools, strict=True)]
         steps = [_of_tier(step, run.tier) for run in runs if run.tier]
         return judge_side_by_side(runs, reporter, steps, stop, at_once=at_once)
 

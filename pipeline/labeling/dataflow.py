@@ -25,7 +25,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.labeling.committed_shards import CommittedShard
-from pipeline.labeling.flow_size import readers, units_in_flight, workers_at_start
+from pipeline.labeling.flow_size import nodes_beside, readers, units_in_flight, workers_at_start
 from pipeline.labeling.judge_actor import JudgeActor, RunSpec
 from pipeline.labeling.opened_units import OpenedUnits
 from pipeline.labeling.planned_version import of_planned_version
@@ -229,7 +229,8 @@ def _flow(
         take: takes votes from the run's budget, if it has one.
         at_start: workers to start at once; by default as many as ``tasks`` need.
     """
-    workers, nodes = spec.config.workers, nodes_of_cluster()
+    workers = spec.config.workers
+    nodes = nodes_beside(nodes_of_cluster(), workers, spec.beside)
     in_flight = units_in_flight(tasks, spec.config, nodes, spec.share)
     pool = ActorPoolStrategy(
         min_size=workers.min,

@@ -81,6 +81,7 @@ class Run:
         tier: which one of a cascade it is.
         share: of its rows, about how many its judge is asked about.
         price: of a vote, where a budget sets it.
+        beside: the pools of other judges that work at the same time.
     """
 
     reopening: Reopening
@@ -98,6 +99,7 @@ class Run:
     tier: Tier | None = None
     share: float = 1.0
     price: CarriedPrice | None = None
+    beside: tuple[WorkersConfig, ...] = ()
 
     @property
     def run_id(self) -> str:
@@ -463,6 +465,7 @@ def _judge(
         run.share,
         run.seeds_by_id,
         run.reopening.settled_at,
+        run.beside,
     )
     starts = Starts(run.output, judge_id, run.run_id)
     recorder, rows = RayRecorder(judge_id), run.plan.rows_to_do

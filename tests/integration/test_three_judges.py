@@ -11,7 +11,7 @@ from pipeline.labeling import label_run
 from pipeline.labeling.label_config import WorkersConfig
 from pipeline.parts.label_index import open_index
 from pipeline.store.object_store import Store
-from tests.labeling import Row, forbid_ray, run_label, write_config
+from tests.labeling import Row, forbid_ray, run_label, run_records, write_config
 from tests.shards import labels_of, pair, write_shard
 from tests.without_ray import no_session
 
@@ -103,3 +103,18 @@ def test_a_judge_is_put_before_two_that_have_done_some(
     assert len(behind) == 2
     for judge_id in behind:
         assert all("cascade" in asking for asking in open_index(store, judge_id).state.askings)
+
+
+@pytest.mark.usefixtures("without_ray")
+def test_parts_that_are_looked_into_state_the_judges_before_as_they_did(
+    tmp_path: Path, model: Path
+) -> None:
+    source, output = tmp_path / "in", tmp_path / "out"
+    write_shard(source / "a.parquet", _rows(0, 8))
+    config = _config(tmp_path / "config.yaml", model, [_judge(model, 0.5)], together=True)
+    for retries in ((), ("--retry-quarantined",)):  # none is
+        done = run_label(config, source, output, *retries)
+        assert (done.exit_code, done.error) == (0, "")
+    last = run_records(output)[0]["judge_id"]
+    askings = open_index(Store(str(output)), last).state.askings
+    assert [("cascade" in asking, parts) for asking, parts in askings.items()] == [(True, 2)]

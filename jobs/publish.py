@@ -157,6 +157,7 @@ def _publish(
         lease=lease,
         **labels,
         max_bad_shards=config.quarantine.max_shards,
+        read_seconds=config.input.read_seconds,
         gold=config.gold,
         gate=gate_for(
             config.gate,

@@ -59,7 +59,7 @@ def read_judged(
     contents = ContentKeys(source, hashes or output)
     judged: list[JudgedPair] = []
     rows = gold = answered = 0
-    for entry in readable_shards(source, prefix):
+    for entry in readable_shards(source, prefix, config.read_seconds):
         key = shard_key(entry.key, entry.size, contents.of(entry))
         labels = {row["row"]: row for row in read_labels(output, judge_id, key)}
         for number, pair in enumerate(_pairs(source, entry, config)):
@@ -105,7 +105,7 @@ def read_labels(output: Store, judge_id: str, shard_key_: str) -> Iterator[dict[
 
 def _pairs(source: Store, entry: Entry, config: InputConfig) -> Iterator[dict[str, Any]]:
     mapping = config.mapping().narrowed(PAIRS_V2.names)
-    groups = open_groups(source, entry.key, entry.size, mapping)
+    groups = open_groups(source, entry.key, entry.size, mapping, config.read_seconds)
     for group in range(groups.count):
         for table in groups.read(group):
             yield from table.to_pylist()

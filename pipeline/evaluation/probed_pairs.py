@@ -147,7 +147,7 @@ def write_altered(rows: Sequence[GoldRow], judge: JudgeConfig, folder: Store) ->
 def _rows(source: GoldSource) -> Iterator[tuple[tuple[str, int], dict[str, Any]]]:
     """The rows of pairs that may have gold and can be judged."""
     store, prefix = open_input(source.uri)
-    for entry in readable_shards(store, prefix):
+    for entry in readable_shards(store, prefix, source.config.read_seconds):
         where = (entry.key, entry.size, source.config.mapping(), source.config.read_seconds)
         groups = open_groups(store, *where)
         number = 0

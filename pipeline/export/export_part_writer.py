@@ -99,7 +99,8 @@ class _Writing:
             piece.mark(kept)
         label_columns = (*_LABEL_COLUMNS, *spec.format.label_columns)
         add = self._add if spec.format.holds == "rankings" else self._write
-        for row in joined_rows(spec.output, spec.source, shard, spec.columns, label_columns, kept):
+        read = (spec.columns, label_columns, kept, spec.read_seconds)
+        for row in joined_rows(spec.output, spec.source, shard, *read):
             try:
                 add(row.pair, row.label)
             except MisjoinedError as error:

@@ -57,6 +57,7 @@ class PartSpec:
         source: the root of the shards, and ``media_roots`` where paths of media may point.
         max_media_bytes: of one medium.
         modes: how pictures and videos are written, those that are.
+        read_seconds: how long each batch of pairs may take.
     """
 
     export_id: str
@@ -68,6 +69,7 @@ class PartSpec:
     max_media_bytes: int
     modes: Mapping[str, MediaMode]
     columns: PairMapping
+    read_seconds: float
     config: ExportConfig
     shape: Shape
     balance: Balance | None = None

@@ -35,10 +35,19 @@ class JoinedRow:
 
 
 def kept_pairs(
-    source: Store, shard: LabeledShard, columns: PairMapping, kept: NDArray[np.bool_]
+    source: Store,
+    shard: LabeledShard,
+    columns: PairMapping,
+    kept: NDArray[np.bool_],
+    read_seconds: float,
 ) -> Iterator[pa.Table]:
-    """The pairs of the rows that are kept, some at a time, with their numbers as ``row``."""
-    reader = open_groups(source, shard.entry.key, shard.entry.size, columns)
+    """The pairs of the rows that are kept, some at a time, with their numbers as ``row``.
+
+    Raises:
+        InputError: one of them cannot be read, or not in time.
+        StorageError: the store fails.
+    """
+    reader = open_groups(source, shard.entry.key, shard.entry.size, columns, read_seconds)
     stop = 0
     for group in range(reader.count):
         start, stop = stop, stop + reader.rows(group)
@@ -48,8 +57,21 @@ def kept_pairs(
             inside = np.flatnonzero(kept[start : start + len(pairs)])
             numbered = pairs.append_column("row", pa.arange(start, start + len(pairs)))
             if len(inside):
-                yield numbered if len(inside) == len(pairs) else numbered.take(pa.array(inside))
+                whole = len(inside) == len(pairs)
+                found = numbered if whole else numbered.take(pa.array(inside))
+                _check_read(source, shard, found)
+                yield found
             start += len(pairs)
+
+
+def _check_read(source: Store, shard: LabeledShard, pairs: pa.Table) -> None:
+    unread = pairs.select(["row", "defect"]).filter(pairs["defect"].is_valid())
+    for row in unread.slice(0, 1).to_pylist():
+        raise InputError(
+            f"{source.shown(shard.entry.key)}, row {row['row']}: the pair that was labelled cannot "
+            f"be read: {row['defect']}; give the input section that the pairs were labelled with "
+            "(input.map), or let reading take longer (input.read_seconds)"
+        )
 
 
 def joined_rows(
@@ -59,6 +81,7 @@ def joined_rows(
     columns: PairMapping,
     label_columns: Sequence[str],
     kept: NDArray[np.bool_],
+    read_seconds: float,
 ) -> Iterator[JoinedRow]:
     """The kept rows of a shard with their labels, one at a time, media and all.
 
@@ -66,9 +89,10 @@ def joined_rows(
         output: where the labels are, and ``label_columns`` what is read of them.
         source: where the shard is.
         kept: a truth value for each row of the shard.
+        read_seconds: how long each batch of pairs may take.
 
     Raises:
-        InputError: a row is not the pair that its label is about.
+        InputError: a row cannot be read, or is not the pair that its label is about.
         StorageError: a store fails.
     """
     first, last = np.flatnonzero(kept)[[0, -1]].tolist()
@@ -77,15 +101,15 @@ def joined_rows(
     # One pair at a time: its media are copied as they become Python objects.
     pairs = (
         table.slice(place, 1).to_pylist()[0]
-        for table in kept_pairs(source, shard, columns, kept)
+        for table in kept_pairs(source, shard, columns, kept, read_seconds)
         for place in range(len(table))
     )
     for label, pair in itertools.zip_longest(rows_of(labels), pairs):
         if label is None or pair is None or label["row"] != pair["row"]:
             raise AssertionError(f"{shard.entry.key}: label {label} for row {pair and pair['row']}")
         where = f"{source.shown(shard.entry.key)}, row {pair['row']}"
-        if pair["defect"] is not None or pair["pair_id"] != label["pair_id"]:
-            raise misjoined(where, pair["defect"] or f"its id is {pair['pair_id']!r}")
+        if pair["pair_id"] != label["pair_id"]:
+            raise misjoined(where, f"its id is {pair['pair_id']!r}")
         yield JoinedRow(pair, label, where)
 
 

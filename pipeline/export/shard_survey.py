@@ -84,6 +84,7 @@ class Surveyor:
     Attributes:
         output: where snapshots are.
         source: the root of the shards, and ``columns`` how their pairs are mapped.
+        read_seconds: how long a footer, and each batch of pairs, may take.
         contents: identifies the shards' versions.
         held: what is held out.
     """
@@ -91,6 +92,7 @@ class Surveyor:
     output: Store
     source: Store
     columns: PairMapping
+    read_seconds: float
     config: ExportConfig
     contents: ContentKeys
     held: HeldOut
@@ -106,7 +108,7 @@ class Surveyor:
         if self.contents.of(shard.entry) != shard.content:
             found.changed = True
             return found
-        outline = outline_of(self.source, shard.entry)
+        outline = outline_of(self.source, shard.entry, self.read_seconds)
         found.groups = list(outline.groups)
         labels = self._by_labels(shard, found)
         if len(labels):
@@ -223,7 +225,7 @@ class Surveyor:
     ) -> Iterator[pa.Table]:
         """The kept rows with some of their columns, some rows at a time."""
         columns = self.columns.narrowed(only, media=media)
-        for pairs in kept_pairs(self.source, shard, columns, found.kept):
+        for pairs in kept_pairs(self.source, shard, columns, found.kept, self.read_seconds):
             yield pairs.select(sorted(only))
 
 

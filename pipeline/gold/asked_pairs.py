@@ -121,7 +121,8 @@ def find_asked(
             found.gone.append(pair)
     for shard, wanted in sorted(by_shard.items()):
         numbers = {int(pair.row or 0) for pair in wanted}
-        rows = dict(rows_at(source, entries[shard], numbers, config.mapping()))
+        how = (config.mapping(), config.read_seconds)
+        rows = dict(rows_at(source, entries[shard], numbers, *how))
         for pair in wanted:
             row = rows.get(int(pair.row or 0))
             if row is None or not _is(pair, row, hashed):

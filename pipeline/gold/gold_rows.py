@@ -59,7 +59,7 @@ def gold_rows(
         StorageError: the store fails.
     """
     source, prefix = open_input(input_uri)
-    for entry in readable_shards(source, prefix, note):
+    for entry in readable_shards(source, prefix, config.read_seconds, note):
         where = (entry.key, entry.size, config.mapping(), config.read_seconds)
         groups = open_groups(source, *where)
         number = 0

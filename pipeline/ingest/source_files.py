@@ -19,6 +19,7 @@ from datasets.exceptions import DatasetsError
 from pydantic import Field
 
 from pipeline.ingest.text_files import CODECS, csv_tables, decompressed, json_tables
+from pipeline.pairs.input_config import READ_SECONDS
 from pipeline.pairs.input_files import PARQUET, list_files, open_files
 from pipeline.pairs.isolated_reading import file_tables, outline_of
 from pipeline.pairs.shard_columns import ShardColumns
@@ -220,7 +221,7 @@ def kind_of(name: str) -> str | None:
 def _schema(kind: str, store: Store, entry: Entry, keyed: bool) -> pa.Schema:
     """A file's columns. Those of JSON are known only when all of it is read."""
     if kind == "parquet":
-        return outline_of(store, entry).schema
+        return outline_of(store, entry, READ_SECONDS).schema
     if kind == "csv":
         return next(_tables(kind, store, entry)).schema
     schemas = [table.schema for table in _tables(kind, store, entry, keyed)]
@@ -246,7 +247,7 @@ def _tables(kind: str, store: Store, entry: Entry, keyed: bool = False) -> Itera
 
     try:
         if kind == "parquet":
-            yield from file_tables(store, entry)
+            yield from file_tables(store, entry, READ_SECONDS)
         elif kind == "json":
             yield from json_tables(decompressed(content(), path), path, keyed)
         else:

@@ -194,7 +194,7 @@ def plan_shards(
     if wanted is not None:
         entries = [entry for entry in entries if entry.key in wanted]
     if config.layout == AUTO:
-        raise ConfigError(proposal_for_shard(source, entries[0]))
+        raise ConfigError(proposal_for_shard(source, entries[0], config.read_seconds))
     published = read_published(output)
     planned: dict[str, ShardPlan] = {}
     rest: list[CommittedShard] = []
@@ -240,7 +240,7 @@ def plan_shards(
     plan = Plan(shards, votes, judge_id, live, contents)
     if not plan.tasks:
         return plan
-    tokens = estimate_prompt_tokens(source, plan.tasks[0], config.mapping(), judge)
+    tokens = estimate_prompt_tokens(source, plan.tasks[0], config, judge)
     return replace(plan, prompt_tokens=tokens)
 
 

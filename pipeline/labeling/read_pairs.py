@@ -108,9 +108,11 @@ def read_units(
             position = end
 
 
-def first_pairs(store: Store, task: ShardTask, mapping: PairMapping) -> pa.Table:
+def first_pairs(
+    store: Store, task: ShardTask, mapping: PairMapping, read_seconds: float
+) -> pa.Table:
     """The first few pairs of a shard's first row group that has rows, with their defects."""
-    groups = open_groups(store, task.key, task.size, mapping)
+    groups = open_groups(store, task.key, task.size, mapping, read_seconds)
     filled = next(group for group in range(groups.count) if groups.rows(group))
     return next(groups.read(filled))
 

@@ -208,6 +208,7 @@ class _Night:
             policy=config.policy,
             votes=config.judge.votes,
             max_bad_shards=config.quarantine.max_shards,
+            read_seconds=config.input.read_seconds,
             gate=gate_for(
                 config.gate,
                 config.quality,

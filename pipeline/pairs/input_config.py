@@ -20,7 +20,7 @@ class InputConfig(MappingConfig):
     """Most pairs of one unit of work."""
     unit_bytes: int = Field(default=64 * 2**20, ge=2**16)
     """About the most bytes in memory of one unit of work."""
-    read_seconds: float = Field(default=READ_SECONDS, gt=0)
+    read_seconds: float = Field(default=READ_SECONDS, gt=0, le=86_400, allow_inf_nan=False)
     """How long a shard's footer, and each batch of its rows, may take to decode, without the time
     that the store takes. What takes longer counts as corrupt: the shard is named unreadable, or the
     rows are quarantined.

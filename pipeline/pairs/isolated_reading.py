@@ -2,13 +2,15 @@
 
 A shard that ends its reader is read again; one that does so again is corrupt: a footer is, as any
 other corrupt one, the shard's fault, and a page costs the rest of its row group. The same goes for
-what is not read in time, which is not tried again.
+what is not read in time. Of that, a footer is not tried again; a row group is, row by row, and then
+its ids are read: until three reads of the shard were too slow.
 """
 
 from __future__ import annotations
 
 import bisect
 import functools
+import itertools
 import pickle
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Protocol, TypeVar
@@ -17,7 +19,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.pairs.batch_rows import rows_at_a_time
-from pipeline.pairs.input_config import READ_SECONDS
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.row_groups import BUFFER, GroupReader, undecodable
 from pipeline.pairs.shard_columns import ShardColumns, narrow_batches
@@ -52,15 +53,21 @@ class Groups(Protocol):
         """The group's pair ids; null where they cannot be decoded."""
 
 
-def outline_of(store: Store, entry: Entry, seconds: float = READ_SECONDS) -> ShardOutline:
+def outline_of(store: Store, entry: Entry, seconds: float) -> ShardOutline:
     """What a shard's footer says; raises as :func:`pipeline.pairs.shards.read_outline` does."""
-    return _surviving(store, read_outline, store, entry, seconds=seconds)
+    return _surviving(store, seconds, read_outline, store, entry)
 
 
 def readable_shards(
-    store: Store, prefix: str, note: Callable[[str], None] = lambda text: None
+    store: Store, prefix: str, seconds: float, note: Callable[[str], None] = lambda text: None
 ) -> Iterator[Entry]:
     """The shards of an input, but for those whose footer cannot be read: these are noted.
+
+    Args:
+        store: the input root.
+        prefix: of the shards.
+        seconds: how long a footer may take.
+        note: receives a sentence about each that is left out.
 
     Raises:
         InputError: the input has no shard.
@@ -68,26 +75,22 @@ def readable_shards(
     """
     for entry in list_shards(store, prefix):
         try:
-            outline_of(store, entry)
+            outline_of(store, entry, seconds)
         except UNREADABLE_FILE as error:
             note(f"{store.shown(entry.key)}: left out: corrupt footer: {first_line(error)}")
         else:
             yield entry
 
 
-def misfit_of(
-    store: Store, entry: Entry, mapping: PairMapping, seconds: float = READ_SECONDS
-) -> str | None:
+def misfit_of(store: Store, entry: Entry, mapping: PairMapping, seconds: float) -> str | None:
     """As :func:`pipeline.pairs.shard_sample.sample_problem`; None where rows end their reader."""
     try:
-        return _surviving(store, sample_problem, store, entry, mapping, seconds=seconds)
+        return _surviving(store, seconds, sample_problem, store, entry, mapping)
     except pa.ArrowInvalid:
         return None  # what cannot be decoded is quarantined row by row when it is read
 
 
-def open_groups(
-    store: Store, key: str, size: int, mapping: PairMapping, seconds: float = READ_SECONDS
-) -> Groups:
+def open_groups(store: Store, key: str, size: int, mapping: PairMapping, seconds: float) -> Groups:
     """Opens the shard ``key`` of ``size`` bytes.
 
     Args:
@@ -107,10 +110,13 @@ def open_groups(
 
 
 def rows_at(
-    store: Store, entry: Entry, rows: Collection[int], mapping: PairMapping
+    store: Store, entry: Entry, rows: Collection[int], mapping: PairMapping, seconds: float
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Some rows of a shard by their numbers; row groups without any are not read."""
-    groups = open_groups(store, entry.key, entry.size, mapping)
+    """Some rows of a shard by their numbers; row groups without any are not read.
+
+    A batch of rows that takes more than ``seconds`` is of rows without any field but their id.
+    """
+    groups = open_groups(store, entry.key, entry.size, mapping, seconds)
     wanted, start = sorted(rows), 0
     for group in range(groups.count):
         stop = start + groups.rows(group)
@@ -125,13 +131,13 @@ def rows_at(
         start = stop
 
 
-def first_rows(store: Store, entry: Entry, count: int) -> pa.Table:
+def first_rows(store: Store, entry: Entry, count: int, seconds: float) -> pa.Table:
     """A shard's first rows, as they are."""
-    return _surviving(store, _first_rows, store, entry, count)
+    return _surviving(store, seconds, _first_rows, store, entry, count)
 
 
 def narrow_rows(
-    store: Store, entry: Entry, mapping: PairMapping, group: int | None = None
+    store: Store, entry: Entry, mapping: PairMapping, seconds: float, group: int | None = None
 ) -> tuple[int, list[pa.Table]]:
     """Rows of a shard as pairs without media, and the number of the first.
 
@@ -139,28 +145,25 @@ def narrow_rows(
         store: the input root.
         entry: the shard.
         mapping: narrowed to the columns that are wanted; nothing is read where none is there.
+        seconds: how long each batch of rows may take.
         group: of one row group alone, counted around the shard's groups; or of all of them.
+
+    Raises:
+        pa.ArrowException: it is corrupt.
+        StorageError: the store fails.
     """
-    return _surviving(store, _narrow_rows, store, entry, mapping, group)
+    found = list(_streamed(store, seconds, _narrow_rows, store, entry, mapping, group))
+    return (found[0][0] if found else 0), [table for _, table in found]
 
 
-def file_tables(store: Store, entry: Entry) -> Iterator[pa.Table]:
-    """All rows of a Parquet file, as they are.
+def file_tables(store: Store, entry: Entry, seconds: float) -> Iterator[pa.Table]:
+    """All rows of a Parquet file, as they are; each batch may take so many seconds.
 
     Raises:
         pa.ArrowException: it is corrupt; rows before are yielded first.
         StorageError: the store fails.
     """
-    processes = store.host.disposables(_PROCESS)
-    if processes is None:
-        yield from _file_tables(store, entry)
-        return
-    try:
-        yield from processes.stream(_file_tables, store, entry, seconds=READ_SECONDS)
-    except _DIED as died:
-        raise pa.ArrowInvalid(f"whatever reads it dies ({died})") from died
-    except TimeLimitError as late:
-        raise pa.ArrowInvalid(f"it takes too long to read: {late}") from late
+    return _streamed(store, seconds, _file_tables, store, entry)
 
 
 class IsolatedGroups:
@@ -228,7 +231,7 @@ class _TooSlow(pa.ArrowInvalid):  # type: ignore[misc]  # pyarrow has no types
 
 
 def _surviving(
-    store: Store, function: Callable[..., Result], *arguments: object, seconds: float = READ_SECONDS
+    store: Store, seconds: float, function: Callable[..., Result], *arguments: object
 ) -> Result:
     processes = store.host.disposables(_PROCESS)
     if processes is None:
@@ -250,6 +253,34 @@ def _tried(
         raise pa.ArrowInvalid(f"whatever opens it dies ({died})") from died
     except TimeLimitError as late:
         raise _TooSlow(f"it takes too long to open: {late} (input.read_seconds)") from late
+
+
+def _streamed(
+    store: Store, seconds: float, function: Callable[..., Iterator[Result]], *arguments: object
+) -> Iterator[Result]:
+    """What a generator function yields, each item in time; run again where its process dies.
+
+    Raises:
+        pa.ArrowInvalid: it dies again, or an item is not done in time.
+    """
+    processes = store.host.disposables(_PROCESS)
+    if processes is None:
+        yield from function(*arguments)
+        return
+    done, died = 0, None
+    for _ in range(2):
+        items = processes.stream(function, *arguments, seconds=seconds)
+        try:
+            for item in itertools.islice(items, done, None):
+                yield item
+                done += 1
+        except _DIED as error:
+            died = error
+        except TimeLimitError as late:
+            raise pa.ArrowInvalid(f"it takes too long to read: {late}") from late
+        else:
+            return
+    raise pa.ArrowInvalid(f"whatever reads it dies ({died})") from died
 
 
 # What follows runs in those processes.
@@ -284,16 +315,18 @@ def _first_rows(store: Store, entry: Entry, count: int) -> pa.Table:
 
 def _narrow_rows(
     store: Store, entry: Entry, mapping: PairMapping, group: int | None
-) -> tuple[int, list[pa.Table]]:
+) -> Iterator[tuple[int, pa.Table]]:
+    """Batches of rows, each with the number of the first row of all."""
     source = store.open(entry.key, entry.size)
     with source.reading():
         file = pq.ParquetFile(pa.PythonFile(source, mode="r"), page_checksum_verification=True)
         if not mapping.needed(ShardColumns(entry.key, file.schema_arrow).schema):
-            return 0, []
+            return
         groups = list(range(file.num_row_groups))
         groups = groups if group is None else [group % len(groups)]
         start = sum(file.metadata.row_group(each).num_rows for each in range(groups[0]))
-        return start, list(narrow_batches(file, entry.key, mapping, groups, _NARROW_ROWS))
+        for pairs in narrow_batches(file, entry.key, mapping, groups, _NARROW_ROWS):
+            yield start, pairs
 
 
 def _file_tables(store: Store, entry: Entry) -> Iterator[pa.Table]:

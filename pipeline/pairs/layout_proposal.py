@@ -23,15 +23,15 @@ _SHOWN = 200  # characters of a value
 Row = Mapping[str, Any]
 
 
-def proposal_for_shard(store: Store, entry: Entry) -> str:
-    """What is proposed for a shard, by its first rows.
+def proposal_for_shard(store: Store, entry: Entry, seconds: float) -> str:
+    """What is proposed for a shard, by its first rows, which may take so many seconds to read.
 
     Raises:
         InputError: it cannot be read.
         StorageError: the store fails.
     """
     try:
-        table = first_rows(store, entry, _ROWS)
+        table = first_rows(store, entry, _ROWS, seconds)
     except UNREADABLE_FILE as error:
         raise InputError(f"{store.shown(entry.key)}: cannot be read: {error}") from error
     return proposal(table, store.shown(entry.key))

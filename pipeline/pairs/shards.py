@@ -19,7 +19,9 @@ _FAILURES: tuple[type[Exception], ...] = (StorageError, *UNREADABLE_FILE)
 # Hex digits of a shard key that stand for its path; the others stand for its version.
 PATH_DIGITS = 16
 _MOST_ROWS = 10**9  # of a shard: keys of parts have nine digits for a row
-_ROWS_A_BYTE = 16  # at most, where all rows are equal: what claims more would be planned for ever
+# More than real files have: equal rows that pyarrow writes come to about 100. A footer that claims
+# more would be planned for ever.
+_ROWS_A_BYTE = 1_024
 
 
 def open_input(uri: str) -> tuple[Store, str]:

@@ -63,7 +63,7 @@ def draw_sample(records: Records, columns: InputConfig, config: GalleryConfig) -
     except (InputError, StorageError) as error:
         return Sample((), None, f"The input cannot be read: {error}")
     seed = records.manifest.snapshot_id if records.manifest else records.run_id
-    specimens = draw(source, contents, shards, labels, columns.mapping(), config, seed)
+    specimens = draw(source, contents, shards, labels, columns, config, seed)
     judge = judge_of(dict(records.card))
     roots = (*columns.media_roots, source.uri)  # the first one's are relative paths
     media = MediaStore(roots, judge.media.max_bytes)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.isolated_reading import Groups, open_groups
-from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.shards import shard_key
 from pipeline.report.label_rows import LabelRows, Row
 from pipeline.report.report_config import GalleryConfig
@@ -103,7 +103,7 @@ def draw(
     contents: ContentKeys,
     shards: Sequence[ShardRef],
     labels: LabelRows,
-    columns: PairMapping,
+    columns: InputConfig,
     config: GalleryConfig,
     seed: str,
 ) -> list[Specimen]:
@@ -113,7 +113,7 @@ def draw(
         source: the input root, and ``contents`` its shards' versions.
         shards: those to draw from, each of which has rows.
         labels: reads their labels.
-        columns: where foreign columns hold what pairs v2 asks for.
+        columns: how the shards are read.
         config: how many, and what may be read for them.
         seed: another one draws other rows.
     """
@@ -169,7 +169,7 @@ def _blocks(
     source: Store,
     contents: ContentKeys,
     shard: ShardRef,
-    columns: PairMapping,
+    columns: InputConfig,
     room: float,
     rows: int,
     seed: str,
@@ -197,11 +197,11 @@ def _blocks(
             yield _Block(shard, 0, min(shard.rows, _UNREAD_ROWS), problem=str(error))
 
 
-def _open(source: Store, contents: ContentKeys, shard: ShardRef, columns: PairMapping) -> Groups:
+def _open(source: Store, contents: ContentKeys, shard: ShardRef, columns: InputConfig) -> Groups:
     """The shard, if it is still the one that was labelled."""
     found = {entry.key: entry for entry in source.list(shard.path)}.get(shard.path)
     if found is None:
         raise InputError("the shard is not there any more")
     if shard_key(found.key, found.size, contents.of(found)) != shard.key:
         raise InputError("the shard was rewritten since it was labelled")
-    return open_groups(source, found.key, found.size, columns)
+    return open_groups(source, found.key, found.size, columns.mapping(), columns.read_seconds)

@@ -51,7 +51,8 @@ def contents_of(input_uri: str, columns: InputConfig, labels: Sequence[Row]) -> 
         for entry in list_shards(source, prefix):
             wanted = {int(label["row"]): label for label in by_shard[entry.key]}
             with suppress(*UNREADABLE_FILE):
-                for number, pair in rows_at(source, entry, wanted, columns.mapping()):
+                how = (columns.mapping(), columns.read_seconds)
+                for number, pair in rows_at(source, entry, wanted, *how):
                     content = _content(pair, media)
                     if content is not None and is_asked(wanted[number], [content]):
                         found[wanted[number]["pair_hash"]] = content

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.isolated_reading import narrow_rows
-from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.review.label_columns import NO_OUTCOME, OUTCOMES, Block, LabelColumns, hash_keys
 from pipeline.runtime.errors import InputError, StorageError
 from pipeline.runtime.printable import one_line
@@ -51,7 +51,7 @@ class InputColumns:
         labels: LabelColumns,
         store: Store,
         entries: Mapping[str, Entry],
-        mapping: PairMapping,
+        columns: InputConfig,
         people: Mapping[str, str],
     ) -> None:
         """Binds to an input; reads nothing yet.
@@ -60,11 +60,12 @@ class InputColumns:
             labels: whose shards are numbered.
             store: the input root.
             entries: its shards that are as they were labelled, by path.
-            mapping: how they are read.
+            columns: how they are read.
             people: answers of a gold set by pair hash, which take the place of the input's.
         """
         self._labels, self._store, self._entries = labels, store, entries
-        self._mapping = mapping.narrowed(("gold", "source"))
+        self._mapping = columns.mapping().narrowed(("gold", "source"))
+        self._seconds = columns.read_seconds
         self._known: dict[str, int] = {"": 0}
         self._shards: dict[str, OfRows] = {}
         self.unread: dict[str, str] = {}
@@ -90,7 +91,7 @@ class InputColumns:
             if self._stopped.is_set():
                 return
             try:
-                _, tables = narrow_rows(self._store, entry, self._mapping)
+                _, tables = narrow_rows(self._store, entry, self._mapping, self._seconds)
             except (pa.ArrowException, UnicodeDecodeError, InputError, StorageError) as error:
                 self.unread[path] = one_line(str(error))[:300]
                 continue

@@ -124,8 +124,7 @@ class Reviewed:
             for path, entry in self.entries.items()
             if self.first.keys.get(path) == self._key(entry)
         }
-        mapping = self._columns.mapping()
-        return InputColumns(self.first.columns, self._store, current, mapping, self.people)
+        return InputColumns(self.first.columns, self._store, current, self._columns, self.people)
 
     @cached_property
     def other_judges(self) -> OtherJudges:
@@ -239,7 +238,7 @@ class Reviewed:
         if entry is None or self._key(entry) != self.first.keys.get(shard):
             raise InputError("it was removed or rewritten since its rows were labelled")
         mapping = self._columns.mapping().narrowed(("messages", "candidates"))
-        return narrow_rows(self._store, entry, mapping)
+        return narrow_rows(self._store, entry, mapping, self._columns.read_seconds)
 
     def media(self, reference: Row) -> bytes:
         """The bytes of a picture or a clip; raises as :meth:`MediaStore.fetch` does."""
@@ -410,7 +409,8 @@ class Reviewed:
     def _opened_groups(self, entry: Entry) -> tuple[Groups, list[int]]:
         """A shard, and the numbers of the first rows of its row groups."""
         if entry.key not in self._groups:
-            groups = open_groups(self._store, entry.key, entry.size, self._columns.mapping())
+            how = (self._columns.mapping(), self._columns.read_seconds)
+            groups = open_groups(self._store, entry.key, entry.size, *how)
             rows = map(groups.rows, range(groups.count))
             self._groups[entry.key] = groups, [0, *itertools.accumulate(rows)]
             while len(self._groups) > _HELD:

@@ -35,6 +35,7 @@ from pipeline.aggregation.reachable import check_reachable
 from pipeline.gold.people import GoldConfig
 from pipeline.judging.judge_cards import find_card, judge_of
 from pipeline.judging.judge_config import VotesConfig
+from pipeline.pairs.input_config import READ_SECONDS
 from pipeline.pairs.shards import open_input
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import Step, unrecorded
@@ -95,6 +96,7 @@ def publish(
     again: Manifest | None = None,
     gold: GoldConfig | None = None,
     composition: Composition | None = None,
+    read_seconds: float = READ_SECONDS,
 ) -> Publication:
     """Publishes the input as it is now with what follows from a judge's votes, or from several's.
 
@@ -122,6 +124,7 @@ def publish(
         gold: people's answers, by which ``policy.max_error`` is kept to.
         composition: several judges, whose votes are published in place of ``judge``'s; ``votes``
             and ``calibration`` are then those that it was made with.
+        read_seconds: how long the footer of a shard may take.
 
     Raises:
         ConfigError: the policy is one that no votes of the judge reach.
@@ -142,7 +145,9 @@ def publish(
         if again is not None:
             inventory = same_inventory(again, output, *of)
         else:
-            inventory = take_inventory(input_uri, output, *of, shards, open_source)
+            inventory = take_inventory(
+                input_uri, output, *of, read_seconds, wanted=shards, open_source=open_source
+            )
         check_inventory(
             inventory, output, allow_missing=config.allow_missing, max_defects=max_bad_shards
         )

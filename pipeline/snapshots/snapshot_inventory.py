@@ -145,6 +145,7 @@ def take_inventory(
     output: Store,
     judge_id: str,
     judges: Sequence[str],
+    read_seconds: float,
     wanted: Mapping[str, str] | None = None,
     open_source: OpenSource = open_input,
 ) -> Inventory:
@@ -158,6 +159,7 @@ def take_inventory(
         output: the output root.
         judge_id: of whom the snapshot's labels are.
         judges: whose parts.
+        read_seconds: how long a footer may take.
         wanted: keys of the shards to include, by path; all by default. Others are only counted.
         open_source: opens the input.
 
@@ -184,7 +186,7 @@ def take_inventory(
                 return shard
         try:
             with unless_changed(source, entry):
-                rows = outline_of(source, entry).rows
+                rows = outline_of(source, entry, read_seconds).rows
         except UNREADABLE_FILE as error:
             defect = f"corrupt footer: {first_line(error)}"
             return InventoryShard(entry, content, key, 0, (), defect, ((),) * len(others))

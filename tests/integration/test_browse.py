@@ -256,7 +256,7 @@ def test_labels_are_filtered_by_what_each_criterion_prefers(
             yield index_rows(pa.Table.from_pylist(rows[start : start + 7], LABELS))
 
     labels = LabelColumns("labels", ["s"], len(rows), tables, 2**30)
-    inputs = InputColumns(labels, Store("."), {}, InputConfig().mapping(), {})
+    inputs = InputColumns(labels, Store("."), {}, InputConfig(), {})
     expected = []
     for row, criteria in enumerate(of_rows):
         scores = (criteria or {}).get("style") or []

@@ -146,7 +146,7 @@ def sixty_again(labeled: LabeledInput, older: Manifest, files: dict[str, bytes])
 def browse(labeled: LabeledInput, manifest: Manifest) -> list[Any]:
     """Pages by several filters, with their counts."""
     columns = snapshot_columns(labeled.output, manifest, 2**30)
-    inputs = InputColumns(columns, labeled.source, {}, InputConfig().mapping(), {})
+    inputs = InputColumns(columns, labeled.source, {}, InputConfig(), {})
     browser = Browser(columns, inputs)
     asked = ["", "status=tie", "reason=media_corrupt&sort=-votes", "pair=0-031", "sort=confidence"]
     found = [browser.find(Filters.parse(_fields(each))) for each in asked]

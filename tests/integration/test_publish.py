@@ -130,9 +130,9 @@ def test_footers_of_what_is_published_are_not_read_again(
     labeled.shard("a.parquet", 20, seed=5)
     read: list[str] = []
 
-    def watched(source: Store, entry: Entry) -> Any:
+    def watched(source: Store, entry: Entry, seconds: float) -> Any:
         read.append(entry.key)
-        return outline_of(source, entry)
+        return outline_of(source, entry, seconds)
 
     monkeypatch.setattr("pipeline.snapshots.snapshot_inventory.outline_of", watched)
     assert labeled.publish().manifest.parent == first.snapshot_id

@@ -15,6 +15,7 @@ import pytest
 
 from pipeline.lab.bench.process_watch import ProcessTreeMemory
 from pipeline.labeling.read_pairs import ShardTask, read_units, unit_of
+from pipeline.pairs.input_config import READ_SECONDS
 from pipeline.pairs.isolated_reading import misfit_of, outline_of
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.parts.units import Unit
@@ -80,17 +81,30 @@ def stored(folder: Path, table: pa.Table) -> tuple[Store, ShardTask]:
 def test_what_is_nested_too_deeply_is_a_named_shard(tmp_path: Path) -> None:
     store, _ = stored(tmp_path, nested(1_000))
     with pytest.raises(pa.ArrowInvalid, match="too deeply nested"):
-        outline_of(store, next(store.list()))
+        outline_of(store, next(store.list()), READ_SECONDS)
 
 
 def test_more_rows_than_a_file_can_hold_are_a_named_shard(tmp_path: Path) -> None:
     """Its units alone would fill the memory of whoever plans them, and never come to an end."""
-    rows = 1_000_000
+    pq.write_table(
+        pa.table({"prompt": pa.nulls(10_000_000)}),
+        tmp_path / "s.parquet",
+        **{"row_group_size": 10_000_000, "max_rows_per_page": 10_000_000, "data_page_size": 2**30},
+    )
+    store = Store(str(tmp_path))
+    with pytest.raises(pa.ArrowInvalid, match=r"10,000,000 rows cannot be in \d\d\d bytes"):
+        outline_of(store, next(store.list()), READ_SECONDS)
+
+
+def test_many_equal_rows_are_a_shard_as_any(tmp_path: Path) -> None:
+    """Their ids may be made of the row's number, and one text of all takes next to no bytes."""
+    rows = 400_000
     one = pa.array(["x"]).dictionary_encode()
     held = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows), one.dictionary)
     store, _ = stored(tmp_path, pa.table({"prompt": held}))
-    with pytest.raises(pa.ArrowInvalid, match=r"1,000,000 rows cannot be in \d,\d\d\d bytes"):
-        outline_of(store, next(store.list()))
+    (entry,) = store.list()
+    assert entry.size < rows / 40
+    assert outline_of(store, entry, READ_SECONDS).rows == rows
 
 
 @pytest.mark.parametrize("values", [0, 2], ids=["none", "fewer"])
@@ -109,7 +123,7 @@ def test_rows_that_a_page_does_not_have_are_quarantined(tmp_path: Path, values: 
     (tmp_path / "s.parquet").write_bytes(data)
     store = Store(str(tmp_path))
     (entry,) = store.list()
-    assert misfit_of(store, entry, PairMapping()) is None
+    assert misfit_of(store, entry, PairMapping(), READ_SECONDS) is None
     task = ShardTask(entry.key, entry.size, (Unit(entry.key, "k", 0, 6),))
     held = [unit_of(table)[1] for table in read_units(store, task, PairMapping(), UNIT_BYTES)]
     rows = [pairs[number] for pairs in held for number in range(len(pairs))]
@@ -139,11 +153,11 @@ CASES = [
 def test_every_row_is_read_within_the_budget(tmp_path: Path, make: Large, most: int) -> None:
     store, task = stored(tmp_path, make())
     (entry,), mapping, rows = store.list(), PairMapping(), 0
-    outline_of(store, entry)  # from here on there is a process
+    outline_of(store, entry, READ_SECONDS)  # from here on there is a process
     before = ProcessTreeMemory()
     before.look()
     with ProcessTreeMemory(0.2) as during:
-        assert misfit_of(store, entry, mapping) is None
+        assert misfit_of(store, entry, mapping, READ_SECONDS) is None
         for table in read_units(store, task, mapping, UNIT_BYTES):
             unit, pairs = unit_of(table)
             rows += len(pairs)

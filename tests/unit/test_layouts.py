@@ -248,7 +248,7 @@ def test_a_layout_is_proposed_with_its_reasons(
     pq.write_table(table_of(rows), tmp_path / "in.parquet")
     store = Store(str(tmp_path))
     (entry,) = store.list()
-    text = proposal_for_shard(store, entry)
+    text = proposal_for_shard(store, entry, 300)
     if proposed is None:
         assert "no known layout" in text
         return

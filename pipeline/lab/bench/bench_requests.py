@@ -94,9 +94,10 @@ def prompts_of(config: LabelConfig, input_uri: str, engine: Engine | Scorer) -> 
     judge = Judge(engine, config.judge, config.engine, media)
     nothing = Store("/nonexistent")
     plan = plan_shards(source, prefix, nothing, config.input, config.judge, "raw")
+    limits = (config.input.unit_bytes, config.input.read_seconds)
     prompts: list[Rendered] = []
     for task in plan.tasks:
-        for table in read_units(source, task, config.input.mapping(), config.input.unit_bytes):
+        for table in read_units(source, task, config.input.mapping(), *limits):
             _, pairs = unit_of(table)
             for index in range(len(pairs)):
                 prompts.extend(judge.prepare(pairs[index]).prompts.values())

@@ -253,8 +253,8 @@ async def run_way(
     turns = PairTurns if way == TOGETHER else _AsTheyCome
     judge = Judge(counting, config.judge, config.engine, media, turns=turns)
     units, source = asyncio.Semaphore(in_flight), Store(str(folder))
-    mapping, most = config.input.mapping(), config.input.unit_bytes
-    tables = [table for task in tasks for table in read_units(source, task, mapping, most)]
+    how = (config.input.mapping(), config.input.unit_bytes, config.input.read_seconds)
+    tables = [table for task in tasks for table in read_units(source, task, *how)]
 
     async def one(table: Any) -> list[dict[str, Any]]:
         async with units:

@@ -65,7 +65,7 @@ def input_checks(name: str, uri: str, config: InputConfig) -> list[Check]:
     checks = [Check(f"{name}: list", "ok", f"{len(entries):,} shards, {size / 1e9:.2f} GB")]
     first = source.shown(entries[0].key)
     try:
-        outline = outline_of(source, entries[0])
+        outline = outline_of(source, entries[0], config.read_seconds)
         schema, rows = outline.schema, outline.rows
     except StorageError as error:
         return [*checks, Check(f"{name}: get", "fail", str(error), "the job needs get there")]

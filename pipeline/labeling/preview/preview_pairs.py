@@ -84,10 +84,11 @@ def preview(
     source, prefix = open_input(input_uri)
     entries = {entry.key: entry for entry in list_shards(source, prefix)}
     if config.input.layout == AUTO:
-        raise ConfigError(proposal_for_shard(source, next(iter(entries.values()))))
-    mapping = config.input.mapping()
+        first = next(iter(entries.values()))
+        raise ConfigError(proposal_for_shard(source, first, config.input.read_seconds))
+    mapping, seconds = config.input.mapping(), config.input.read_seconds
     media = MediaStore((*config.input.media_roots, source.uri), config.judge.media.max_bytes)
-    shards = _Shards(source, mapping, Prompting(layout, config.judge, media))
+    shards = _Shards(source, mapping, seconds, Prompting(layout, config.judge, media))
     if rows:
         shown = tuple(shards.named(name, entries) for name in rows)
     else:
@@ -100,11 +101,13 @@ class _Shards:
     """The shards of an input, of which some rows are previewed.
 
     Attributes:
+        seconds: how long a footer, and each batch of rows, may take.
         reads: the fields that each column of the first shard that was read is read for.
     """
 
     source: Store
     mapping: PairMapping
+    seconds: float
     prompting: Prompting
     reads: dict[str, list[str]] = field(default_factory=dict)
 
@@ -119,7 +122,7 @@ class _Shards:
             )
         found = self._first(entries[shard], range(int(row), int(row) + 1))
         if not found:
-            rows = outline_of(self.source, entries[shard]).rows
+            rows = outline_of(self.source, entries[shard], self.seconds).rows
             raise InputError(
                 f"--row {name}: {self.source.path(shard)} has {rows} rows"
                 + (f", which are numbered from 0 to {rows - 1}" if rows else ": there is none")
@@ -143,7 +146,8 @@ class _Shards:
         """The rows of these numbers; of a shard that cannot be read one that says why."""
         if problem := self._problem(entry):
             return [PreviewedPair(entry.key, 0, None, None, None, problem=problem)]
-        groups, start, found = open_groups(self.source, entry.key, entry.size, self.mapping), 0, []
+        groups = open_groups(self.source, entry.key, entry.size, self.mapping, self.seconds)
+        start, found = 0, []
         for group in range(groups.count):
             stop = start + groups.rows(group)
             if numbers.start < stop and start < numbers.stop:
@@ -163,7 +167,8 @@ class _Shards:
     def _problem(self, entry: Entry) -> str | None:
         """Why no row of a shard can be read; notes what its columns are read for."""
         try:
-            schema = ShardColumns(entry.key, outline_of(self.source, entry).schema).schema
+            stored = outline_of(self.source, entry, self.seconds).schema
+            schema = ShardColumns(entry.key, stored).schema
         except UNREADABLE_FILE as error:
             return f"corrupt footer: {first_line(error)}"
         self.reads = self.reads or self.mapping.uses(schema)

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.pairs.contents import candidate_texts
+from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.isolated_reading import narrow_rows
-from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.prompts import cluster_key
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.errors import InputError
@@ -78,15 +78,16 @@ class SnapshotInput:
         unread: why shards could not be read, by path.
     """
 
-    def __init__(self, manifest: Manifest, mapping: PairMapping, output: Store) -> None:
-        """Lists the input; ``output`` keeps the hashes of its files.
+    def __init__(self, manifest: Manifest, columns: InputConfig, output: Store) -> None:
+        """Lists the input, read as ``columns`` say; ``output`` keeps the hashes of its files.
 
         Raises:
             StorageError: it cannot be reached.
         """
         self.unread: dict[str, str] = {}
         self._store, prefix = open_input(manifest.input)
-        self._mapping, self._contents = mapping, ContentKeys(self._store, output)
+        self._mapping, self._seconds = columns.mapping(), columns.read_seconds
+        self._contents = ContentKeys(self._store, output)
         try:
             entries = {entry.key: entry for entry in list_shards(self._store, prefix)}
         except InputError:  # none is left, and the snapshot is measured without them
@@ -200,7 +201,8 @@ class SnapshotInput:
         entry = self._entries.get(path)
         if entry is None:
             return 0, []
-        found = narrow_rows(self._store, entry, self._mapping.narrowed(wanted), group)
+        mapping = self._mapping.narrowed(wanted)
+        found = narrow_rows(self._store, entry, mapping, self._seconds, group)
         local = bool(found[1]) and entry.etag is None
         if local and self._contents.of(entry) != self._shards[path].content:
             self.unread[path] = _CHANGED  # of the same size as before

@@ -172,7 +172,7 @@ def _measured(
 ) -> Quality:
     config, columns, gold = how
     people = read_people(output, gold)
-    source = SnapshotInput(manifest, columns.mapping(), output)
+    source = SnapshotInput(manifest, columns, output)
     audit = Audit.of(output, manifest, people)
     step = _progress(reporter, stop or Stop(), manifest.rows)
     what = (output, manifest, config, columns, source, people, audit)

@@ -59,7 +59,7 @@ def test_what_hands_tasks_over_ends_the_flow_whatever_happens(
     def broken(most: int) -> list[Any]:
         raise AssertionError("a bug")
 
-    monkeypatch.setattr(dataflow.ray, "get", lambda answer: answer)
+    monkeypatch.setattr("pipeline.labeling.dataflow.ray.get", lambda answer: answer)
     handed, failed = _Handed(), list[BaseException]()
     dataflow._hand_over(SimpleNamespace(take=broken), handed, 4, failed)  # type: ignore[arg-type]
     assert handed.got == [None]

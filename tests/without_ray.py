@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from pipeline.labeling import dataflow, judge_actor, label_run
 from pipeline.labeling.judge_actor import JudgeActor, RunSpec
+from pipeline.labeling.opened_units import OpenedUnits
 from pipeline.labeling.read_pairs import ShardTask
 from pipeline.labeling.run_budget import Spending
 from pipeline.labeling.unit_result import UnitResult, unit_results_of
@@ -37,7 +38,9 @@ class _Worker(JudgeActor):
         self._logging.close()
 
 
-def judge_here(tasks: Iterable[ShardTask], spec: RunSpec, stop: Stop) -> Iterator[UnitResult]:
+def judge_here(
+    tasks: Sequence[ShardTask] | OpenedUnits, spec: RunSpec, stop: Stop
+) -> Iterator[UnitResult]:
     """In place of the flow on Ray: its reader, and one worker."""
     spending = Spending(spec.budget)
 
@@ -51,7 +54,7 @@ def judge_here(tasks: Iterable[ShardTask], spec: RunSpec, stop: Stop) -> Iterato
 
     with asyncio.Runner() as loop:
         try:
-            for task in tasks:
+            for task in _opened(tasks) if isinstance(tasks, OpenedUnits) else tasks:
                 data = pa.table({"task": pa.array([pickle.dumps(task)], pa.binary())})
                 for row in reader(data):
                     if stop.asked:
@@ -62,8 +65,17 @@ def judge_here(tasks: Iterable[ShardTask], spec: RunSpec, stop: Stop) -> Iterato
             worker.close()  # while its loop is there, in which connections end
 
 
+def _opened(opened: OpenedUnits) -> Iterator[ShardTask]:
+    while taken := opened.take(1):
+        yield from taken
+
+
 def no_session(*arguments: object) -> AbstractContextManager[None]:
     return nullcontext()
+
+
+def they_fit(*arguments: object) -> bool:
+    return True
 
 
 def label_here(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +83,7 @@ def label_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(label_run, "judge_shards", judge_here)
     for module in ("labeling.label_run", "labeling.cascade_run", "evaluation.evaluate"):
         monkeypatch.setattr(f"pipeline.{module}.ray_session", no_session)
-    monkeypatch.setattr("pipeline.labeling.cascade_run.check_cores", no_session)  # of Ray's nodes
+    monkeypatch.setattr("pipeline.labeling.cascade_run.pools_fit", they_fit)  # on Ray's nodes
     for user in (label_run, judge_actor):
         monkeypatch.setattr(user, "RayRecorder", lambda judge_id: Recorded())
     # Of a worker on Ray, what it logs is in Ray's files, not among what the job says.

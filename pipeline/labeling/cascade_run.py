@@ -32,7 +32,7 @@ from pipeline.labeling.published_shards import ReadPublished, nothing_published
 from pipeline.labeling.ray_session import ray_session
 from pipeline.labeling.run_budget import NO_LIMITS, RunBudget
 from pipeline.labeling.sample_plan import Sample
-from pipeline.labeling.side_by_side import check_cores, judge_side_by_side
+from pipeline.labeling.side_by_side import judge_side_by_side, pools_fit
 from pipeline.runtime.errors import ConfigError
 from pipeline.runtime.logs import logging_of
 from pipeline.runtime.reporter import Reporter
@@ -99,7 +99,8 @@ def label_tiers(
             lease = held.enter_context(own)
         how |= {"lease": lease}
         if config.cascade.side_by_side and not (dry_run or sample or budget.limited):
-            return _side_by_side(tiers, output, where, how, step, explains)
+            of_all = how | {"budget": budget, "pools": _all_workers(tiers)}
+            return _side_by_side(tiers, output, where, of_all, step, explains)
         for number, (judged_by, known) in enumerate(tiers, 1):
             behind = _behind(tiers, number, output, explains, whole=not dry_run)
             shards = done[0].shards if done else None
@@ -118,7 +119,7 @@ def _side_by_side(
     step: Step,
     explains: float | None,
 ) -> list[RunResult]:
-    """Plans all tiers, each by what the one before has to do, and judges them together."""
+    """Plans all tiers, each by what those before have to do, and judges them together."""
     stop, run_id, (input_uri, _, reporter) = how.pop("stop"), how["run_id"], where
     reporter, epoch = reporter.of_run(run_id), how.pop("lease").epoch
     for judged_by, known in tiers:
@@ -130,16 +131,25 @@ def _side_by_side(
             tier = Tier(number, len(tiers), known)
             if runs:
                 behind = _behind(tiers, number, output, explains)
-                shards, before = runs[0].plan.versions, runs[-1].plan.tasks
+                shards = runs[0].plan.versions
+                before = [task for run in runs for task in run.plan.tasks]
                 tier = replace(tier, open_rows=behind, shards=shards, before=before)
             about = how | {"step": _of_tier(step, tier), "tier": tier, "epoch": epoch}
             to = (judged_by, known, input_uri, output, reporter.of_tier(number), session)
             runs.append(plan_run(*to, **about))
-        if any(run.plan.units for run in runs):
-            session.enter_context(ray_session(_all_workers(tiers), reporter))
-            check_cores(runs)
+        at_once, busy = True, [run for run in runs if run.plan.units]
+        if busy:
+            session.enter_context(ray_session(how["pools"], reporter))
+            at_once = pools_fit(runs)
+            if not at_once:
+                reporter.note(
+                    "cascade.side_by_side: the pools of all judges do not fit on the nodes that "
+                    "are up: each starts once the judges before it have committed pairs"
+                )
+        pools = [tuple(each.config.workers for each in busy if each is not run) for run in runs]
+        runs = [replace(run, beside=others) for run, others in zip(runs, pools, strict=True)]
         steps = [_of_tier(step, run.tier) for run in runs if run.tier]
-        return judge_side_by_side(runs, reporter, steps, stop)
+        return judge_side_by_side(runs, reporter, steps, stop, at_once=at_once)
 
 
 def _behind(

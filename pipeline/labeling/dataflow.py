@@ -25,9 +25,8 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.labeling.committed_shards import CommittedShard
-from pipeline.labeling.flow_size import readers, units_in_flight, workers_at_start
+from pipeline.labeling.flow_size import nodes_beside, readers, units_in_flight, workers_at_start
 from pipeline.labeling.judge_actor import JudgeActor, RunSpec
-from pipeline.labeling.label_config import WorkersConfig
 from pipeline.labeling.opened_units import OpenedUnits
 from pipeline.labeling.planned_version import of_planned_version
 from pipeline.labeling.ray_nodes import nodes_of_cluster
@@ -61,13 +60,16 @@ def judge_shards(
         PairmillError: a stage met an error that the user can act on.
     """
     take = _SharedSpending(spec.budget) if spec.budget.counted else None
-    _configure(DataContext.get_current(), spec.config.workers)
+    _configure(DataContext.get_current())
     how = (spec, take)
     for flow in _opened(tasks, *how) if isinstance(tasks, OpenedUnits) else _planned(tasks, *how):
         if stop.asked:
             return
         watch = partial(StopWatch, stop, spec)  # Ray Data calls it without arguments
+        # Of the flow, which has a copy: what is Ray's own is that of all judges side by side.
         flow.context.custom_execution_callback_classes = [watch]  # type: ignore[list-item]
+        deaths = spec.config.workers.max_start_failures
+        flow.context.max_consecutive_actor_init_deaths = deaths
         try:
             for table in tables_of(flow):
                 yield from unit_results_of(table)
@@ -147,11 +149,12 @@ def _planned(
 def _opened(opened: OpenedUnits, spec: RunSpec, take: Take | None) -> Iterator[ray.data.Dataset]:
     """A flow for each wave of units, to which they are handed over as they are opened."""
     left = sum(len(task.units) for task in opened.tasks)
+    failed: list[BaseException] = []
     while left:
         handover = _beside_driver(_Handover).remote()
         size = min(left, spec.config.workers.wave_units)
         passing = threading.Thread(
-            target=_hand_over, args=(opened, handover, size), name="hand over", daemon=True
+            target=_hand_over, args=(opened, handover, size, failed), name="hand over", daemon=True
         )
         passing.start()
         source = ray.data.from_arrow([pa.table({"wave": [0]})]).map_batches(
@@ -163,16 +166,26 @@ def _opened(opened: OpenedUnits, spec: RunSpec, take: Take | None) -> Iterator[r
         )
         yield _flow(source, opened.tasks, spec, take, at_start=spec.config.workers.min)
         passing.join()
+        for error in failed:
+            raise error
         left -= size
 
 
-def _hand_over(opened: OpenedUnits, handover: Any, size: int) -> None:
-    """Hands so many units over, or fewer if no more are opened."""
-    with suppress(RayError):  # the flow meets it, too
-        while size and (tasks := opened.take(size)):
-            size -= sum(len(task.units) for task in tasks)
-            ray.get(handover.put.remote(tasks))
-        ray.get(handover.put.remote(None))
+def _hand_over(opened: OpenedUnits, handover: Any, size: int, failed: list[BaseException]) -> None:
+    """Hands so many units over, or fewer if no more are opened; ``failed`` gets an error of ours.
+
+    The flow meets one of Ray, too; it ends in any case.
+    """
+    with suppress(RayError):
+        try:
+            while size and (tasks := opened.take(size)):
+                size -= sum(len(task.units) for task in tasks)
+                ray.get(handover.put.remote(tasks))
+        except BaseException as error:  # noqa: BLE001  raised again by who waits for this thread
+            if not isinstance(error, RayError):
+                failed.append(error)
+        finally:
+            ray.get(handover.put.remote(None))
 
 
 class _Receiver:
@@ -216,7 +229,8 @@ def _flow(
         take: takes votes from the run's budget, if it has one.
         at_start: workers to start at once; by default as many as ``tasks`` need.
     """
-    workers, nodes = spec.config.workers, nodes_of_cluster()
+    workers = spec.config.workers
+    nodes = nodes_beside(nodes_of_cluster(), workers, spec.beside)
     in_flight = units_in_flight(tasks, spec.config, nodes, spec.share)
     pool = ActorPoolStrategy(
         min_size=workers.min,
@@ -242,14 +256,14 @@ def _flow(
     )
 
 
-def _configure(context: DataContext, workers: WorkersConfig) -> None:
+def _configure(context: DataContext) -> None:
+    """Sets what is the same for all flows of this process."""
     # One block for each unit: Ray would join small units to one block, for one actor.
     context.target_max_block_size = 1
     context.enable_progress_bars = False
     context.execution_options.preserve_order = False
     # Ray's own 1.75 is beyond what workers may have in flight here: the pool would never grow.
     context.autoscaling_config.actor_pool_util_upscaling_threshold = _POOL_GROWS_AT
-    context.max_consecutive_actor_init_deaths = workers.max_start_failures
     context.execution_no_progress_timeout_s = _SPOT_WAIT_S
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.labeling.label_config import LabelConfig
+from pipeline.labeling.label_config import LabelConfig, WorkersConfig
 from pipeline.labeling.ray_nodes import Node
 from pipeline.labeling.read_pairs import ShardTask
 
@@ -103,9 +103,42 @@ def workers_at_start(
         nodes: those of the cluster that are up.
         handed_over: units that one worker holds.
     """
-    units = sum(len(task.units) for task in tasks)
+    units, pool = sum(len(task.units) for task in tasks), config.workers
     needed = min(_workers(config, nodes), math.ceil(units / handed_over))
-    return max(config.workers.min, needed)
+    if pool.cpus:  # without a reader they would have nothing to do
+        cpus = sum(_there(node, "CPU") for node in nodes)
+        needed = min(needed, int((cpus - pool.read_cpus) / pool.cpus))
+    return max(pool.min, needed)
+
+
+def nodes_beside(
+    nodes: Sequence[Node], own: WorkersConfig, others: Sequence[WorkersConfig]
+) -> list[Node]:
+    """What pools of other judges leave of the nodes to one that works at the same time.
+
+    Each has the same share of the object stores, and the others their least workers, but for the
+    place of one worker of its own on each node: pools that do not fit come one after the other.
+
+    Args:
+        nodes: those of the cluster that are up.
+        own: its pool.
+        others: the other pools.
+    """
+    reserved = {
+        "GPU": (own.gpus, sum(pool.min * pool.gpus for pool in others)),
+        "CPU": (own.cpus, sum(pool.min * pool.cpus for pool in others)),
+    }
+    left: list[Node] = []
+    for node in nodes:
+        resources = {**node["Resources"]}
+        resources["object_store_memory"] = _store_bytes(node) / (1 + len(others))
+        for name, (kept, wanted) in reserved.items():
+            there = _there(node, name)
+            taken = min(wanted, max(0.0, there - kept))
+            reserved[name] = (kept, wanted - taken)
+            resources[name] = there - taken
+        left.append({**node, "Resources": resources})
+    return left
 
 
 def _bytes_of_unit(tasks: Sequence[ShardTask]) -> float:
@@ -128,10 +161,14 @@ def _workers(config: LabelConfig, nodes: Sequence[Node]) -> int:
 
 def _workers_on(node: Node, config: LabelConfig) -> int:
     """How many workers fit on a node."""
-    gpus = node["Resources"].get("GPU", 0)
-    room = int(gpus / config.workers.gpus) if config.workers.gpus else config.workers.max
-    return min(room, config.workers.max)
+    pool = config.workers
+    reserved = (("GPU", pool.gpus), ("CPU", pool.cpus))
+    return min([pool.max, *(int(_there(node, name) / each) for name, each in reserved if each)])
 
 
 def _store_bytes(node: Node) -> float:
-    return float(node["Resources"].get("object_store_memory", 0))
+    return _there(node, "object_store_memory")
+
+
+def _there(node: Node, name: str) -> float:
+    return float(node["Resources"].get(name, 0))

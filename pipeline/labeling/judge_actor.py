@@ -20,7 +20,7 @@ from pipeline.engines.engine import Engine, Scorer
 from pipeline.engines.engine_registry import start_engine, start_scorer
 from pipeline.engines.shared_gpu import turn_to_start
 from pipeline.labeling.attempts import Starts
-from pipeline.labeling.label_config import LabelConfig
+from pipeline.labeling.label_config import LabelConfig, WorkersConfig
 from pipeline.labeling.open_rows import OpenRows
 from pipeline.labeling.pair_judge import Judge
 from pipeline.labeling.prometheus_metrics import ENGINE_START_SECONDS
@@ -68,6 +68,7 @@ class RunSpec:
         share: of its rows, about how many are asked about.
         seeds_by_id: whether a vote's seed follows from the pair's id, in place of its content.
         settled_at: see ``pipeline.labeling.reopening``.
+        beside: the pools of other judges that work at the same time.
     """
 
     config: LabelConfig = field(repr=False)  # Ray Data logs what its operators are made with
@@ -85,6 +86,7 @@ class RunSpec:
     share: float = 1.0
     seeds_by_id: bool = False
     settled_at: float | None = None
+    beside: tuple[WorkersConfig, ...] = ()
 
     @property
     def corpora(self) -> list[Corpus]:

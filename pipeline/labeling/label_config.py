@@ -118,7 +118,8 @@ class CascadeConfig(Frozen):
     judges: tuple[TierConfig, ...] = ()
     """In order of cost, each with sections ``judge``, ``policy``, ``engine`` and ``workers``. What
     the policy of one labels or calls a tie is not asked of those behind it. ``judge``, beside
-    ``cascade``, is the last: it is asked what all others leave open.
+    ``cascade``, is the last: it is asked what all others leave open. A list in place of ``cascade``
+    is read as these; nothing else of it can be set then.
     """
     side_by_side: bool = False
     """Whether all judges work at the same time, each in a pool of its own (``workers``): a unit is

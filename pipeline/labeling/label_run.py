@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,7 +23,7 @@ from pipeline.labeling.committed_shards import CommittedShard
 from pipeline.labeling.dataflow import judge_shards, plan_shards_by_tasks
 from pipeline.labeling.judge_actor import RunSpec
 from pipeline.labeling.known_judge import Config, known_judge
-from pipeline.labeling.label_config import LabelConfig
+from pipeline.labeling.label_config import LabelConfig, WorkersConfig
 from pipeline.labeling.open_rows import OpenRows
 from pipeline.labeling.opened_units import OpenedUnits, ranges_of
 from pipeline.labeling.plan import Plan, plan_shards
@@ -43,6 +43,7 @@ from pipeline.labeling.unit_result import RowCounts
 from pipeline.pairs.shards import open_input
 from pipeline.parts.index_update import mark_asked, update_index
 from pipeline.parts.label_index import LabelIndex
+from pipeline.parts.units import Unit
 from pipeline.runtime.errors import StorageError
 from pipeline.runtime.logs import logging_of
 from pipeline.runtime.phases import phase
@@ -60,6 +61,12 @@ _MANY_SHARDS = 256  # from here on, Ray tasks read their footers in place of thr
 # waits in memory, as far as there is room (``flow_size``); of less, an engine would not be full.
 _ASSUMED_SHARE = 0.1
 
+Committed = Callable[[Unit], None]
+
+
+def _nobody(unit: Unit) -> None:
+    """Nobody waits for units of a judge that works alone."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -74,6 +81,7 @@ class Run:
         tier: which one of a cascade it is.
         share: of its rows, about how many its judge is asked about.
         price: of a vote, where a budget sets it.
+        beside: the pools of other judges that work at the same time.
     """
 
     reopening: Reopening
@@ -91,6 +99,7 @@ class Run:
     tier: Tier | None = None
     share: float = 1.0
     price: CarriedPrice | None = None
+    beside: tuple[WorkersConfig, ...] = ()
 
     @property
     def run_id(self) -> str:
@@ -109,7 +118,10 @@ class Run:
 
     @cached_property
     def opened(self) -> OpenedUnits | None:
-        """The same as a judge before opens it; None where none works at the same time."""
+        """The same as judges before open it; None where none works at the same time.
+
+        It is one: whoever starts threads that share it asks for it before (``judge_side_by_side``).
+        """
         before = self.tier.before if self.tier else None
         return None if before is None else OpenedUnits(self.tasks, before)
 
@@ -147,7 +159,8 @@ class Tier:
         known: the judge, which the configuration is pinned to.
         open_rows: which rows it is asked about.
         shards: the keys of those that the judges before have judged, by path; None of the first.
-        before: what the judge before has to do at the same time; None where it is done.
+        before: what the judges before have to do at the same time, of all of them; None where they
+            are done.
     """
 
     number: int
@@ -286,6 +299,7 @@ def plan_run(
     budget: RunBudget = NO_LIMITS,
     tier: Tier | None = None,
     seeds_by_id: bool = False,
+    pools: WorkersConfig | None = None,
 ) -> Run:
     """Plans a run, and reports the plan; the arguments are those of :func:`label`.
 
@@ -293,13 +307,14 @@ def plan_run(
         config, known: of one judge, which the configuration is pinned to.
         session: is given Ray, where there are so many shards that it plans them.
         epoch: of the lease that the caller holds.
+        pools: the size of that Ray, where pools of other judges share it.
     """
     judge_id = known.judge_id
 
     def spread(planner: ShardPlanner, shards: Sequence[CommittedShard]) -> Iterable[ShardPlan]:
         if len(shards) < _MANY_SHARDS:
             return map_threads(planner, shards)
-        session.enter_context(ray_session(config.workers, reporter))
+        session.enter_context(ray_session(pools or config.workers, reporter))
         return plan_shards_by_tasks(planner, shards)
 
     with step("plan") as detail:
@@ -322,11 +337,13 @@ def plan_run(
         plan = sample.of(plan) if sample else plan
         share = 1.0
         if open_rows is not None and not dry_run:
+            # Where those before have nothing to do, all of their parts are there.
             share = _ASSUMED_SHARE if before else open_rows.share(plan.tasks)
         of_run = (config, output, run_id, judge_id, reporter)
         canaries = plan_canaries(canary, *of_run) if plan.units else None
         about = (plan, config, source.uri, output, canaries, budget, seeds_by_id)
-        checked = {key: unsettled.get(key, again.asking) for key in plan.settled}
+        asked = dict.fromkeys(plan.settled, again.asking) if open_rows is None else {}
+        checked = asked | {key: unsettled[key] for key in plan.settled if key in unsettled}
         run = Run(again, index, epoch, known.card, *about, checked, tier, share, price)
         detail.update({"judge_id": judge_id, **plan.summary(), "canaries": run.canary_rows})
         detail.update(_place(run) | ({"share_asked": round(share, 4)} if open_rows else {}))
@@ -344,14 +361,14 @@ def plan_run(
 
 
 def judge_planned(
-    run: Run, reporter: Reporter, step: Step, stop: Stop, opens: OpenedUnits | None = None
+    run: Run, reporter: Reporter, step: Step, stop: Stop, committed: Committed = _nobody
 ) -> RunResult:
     """Judges what a run has planned, and stores its record.
 
     Args:
         run: not one that only plans.
         reporter, step, stop: as of :func:`label`.
-        opens: the units of the judge behind this one, where that works at the same time.
+        committed: is told of each unit that it commits, or piece of one, canaries aside.
     """
     with ExitStack() as session, step("label") as detail:
         stop.check("nothing is judged yet")
@@ -364,7 +381,7 @@ def judge_planned(
             planned.contents.save()
         if run.plan.units:
             session.enter_context(ray_session(run.config.workers, reporter))
-        return _execute(run, reporter, detail, stop, opens)
+        return _execute(run, reporter, detail, stop, committed)
 
 
 def identified(config: Config, output: Store, reporter: Reporter) -> tuple[Config, KnownJudge]:
@@ -383,7 +400,7 @@ def _execute(
     reporter: Reporter,
     detail: dict[str, Any],
     stop: Stop,
-    opens: OpenedUnits | None,
+    committed: Committed,
 ) -> RunResult:
     began = time.monotonic()
     progress = RunProgress(reporter, run.run_id, run.plan.rows_to_do, run.config.progress_seconds)
@@ -397,7 +414,7 @@ def _execute(
 
     if run.plan.units:
         try:
-            _judge(run, progress, canaries, stop, opens)
+            _judge(run, progress, canaries, stop, committed)
         except KeyboardInterrupt:  # what was in flight may be committed, and is not counted
             with suppress(StorageError):
                 store("stopped")
@@ -428,7 +445,7 @@ def _execute(
 
 
 def _judge(
-    run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop, opens: OpenedUnits | None
+    run: Run, progress: RunProgress, canaries: RowCounts, stop: Stop, committed: Committed
 ) -> None:
     """Judges all units of a run; counts its pairs in ``progress``, its canaries apart."""
     judge_id = run.card["judge_id"]
@@ -448,6 +465,7 @@ def _judge(
         run.share,
         run.seeds_by_id,
         run.reopening.settled_at,
+        run.beside,
     )
     starts = Starts(run.output, judge_id, run.run_id)
     recorder, rows = RayRecorder(judge_id), run.plan.rows_to_do
@@ -462,8 +480,8 @@ def _judge(
                 canaries.add(result.counts)
                 continue
             progress.update(result)
-            if whole and opens is not None:
-                opens.committed(result.unit)
+            if whole:
+                committed(result.unit)
 
 
 def _store(run: Run, record: dict[str, Any], reporter: Reporter, detail: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """The units of a judge behind another one, in the order in which that one's commits open them.
 
-Where the judges of a cascade work side by side, a unit is handed to a later judge once the one
-before it has committed all rows that it has to do among those of the unit. That one waits for the
-one before it in the same way, so that each judge need only look at the one before.
+Where the judges of a cascade work side by side, a unit is handed to a later judge once each of
+those before it has committed all rows that it has to do among those of the unit. The one before
+alone does not tell: it may have all of its parts, and a judge that is new before it none.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class OpenedUnits:
 
         Args:
             tasks: of this judge; units of a shard ascend and do not overlap.
-            before: what the judge before has to do in the same run.
+            before: what the judges before have to do in the same run, of all of them.
         """
         self.tasks = tuple(tasks)
         self._changed = threading.Condition()
@@ -49,7 +49,7 @@ class OpenedUnits:
             self._add(task, shard.free())
 
     def committed(self, unit: Unit) -> None:
-        """Receives a unit, or a piece of one, that the judge before has committed."""
+        """Receives a unit, or a piece of one, that a judge before has committed."""
         shard = self._waiting.get(unit.shard_key)
         if shard is None:
             return
@@ -76,18 +76,13 @@ class OpenedUnits:
             self._left -= sum(len(task.units) for task in taken)
             return taken
 
-    def __iter__(self) -> Iterator[ShardTask]:
-        """All tasks, each as soon as it is open."""
-        while taken := self.take(self._left):
-            yield from taken
-
     def _add(self, task: ShardTask, units: Sequence[Unit]) -> None:
         if units:
             self._ready.append(replace(task, units=tuple(units)))
 
 
 class _Shard:
-    """The units of a shard, each with how many of its rows are still awaited."""
+    """The units of a shard, each with how many of its rows are still awaited of all judges."""
 
     def __init__(self, task: ShardTask, awaited: Sequence[tuple[int, int]]) -> None:
         self.task = task
@@ -124,7 +119,7 @@ class _Shard:
 
 
 def ranges_of(tasks: Sequence[ShardTask]) -> dict[str, list[tuple[int, int]]]:
-    """The rows of a judge's own input that it has to do, by the key of their shard."""
+    """The rows of their own input that judges have to do, by the key of their shard."""
     found = defaultdict(list)
     for task in tasks:
         if task.corpus == _OWN_CORPUS:

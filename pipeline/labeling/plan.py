@@ -181,8 +181,8 @@ def plan_shards(
         open_rows: which rows a tier of a cascade is asked about; all by default.
         wanted: keys of the shards to plan, by path: those that the tiers before have judged; all
             by default.
-        awaited: rows that the tier before has to do at the same time, by shard key; none by
-            default. Parts with such rows are looked into once it has committed them.
+        awaited: rows that the tiers before have to do at the same time, by shard key; none by
+            default. Parts with such rows are looked into once they have committed them.
 
     Raises:
         ShardChangedError: one of those wanted was rewritten since.

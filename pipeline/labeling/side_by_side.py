@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 
 from pipeline.labeling.label_run import Run, RunResult, judge_planned
+from pipeline.labeling.opened_units import OpenedUnits
 from pipeline.labeling.ray_nodes import nodes_of_cluster
+from pipeline.parts.units import Unit
 from pipeline.runtime.errors import ConfigError, RayLostError, StoppedError
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import Step
@@ -23,72 +25,103 @@ _DROP_S = 10.0  # until judges have dropped what they had in flight
 
 @dataclass
 class _Judging:
-    """What one of them does, in a thread."""
+    """What one of them does, in a thread.
+
+    Attributes:
+        opens: the units of all judges behind it.
+        after: what is waited for, so that pools of judges before have their places.
+        under_way: is set once it has committed a unit, or has ended.
+    """
 
     run: Run
-    behind: Run | None
+    opens: Sequence[OpenedUnits]
+    after: Sequence[threading.Event]
     reporter: Reporter
     step: Step
     stop: Stop
+    under_way: threading.Event = field(default_factory=threading.Event)
     result: RunResult | None = None
     error: BaseException | None = None
 
     def __call__(self, ended: SimpleQueue[_Judging]) -> None:
-        opens = self.behind.opened if self.behind else None
         try:
-            self.result = judge_planned(self.run, self.reporter, self.step, self.stop, opens)
+            for each in self.after:
+                each.wait()
+            how = (self.reporter, self.step, self.stop)
+            self.result = judge_planned(self.run, *how, self.committed)
         except BaseException as error:  # noqa: BLE001  raised again by who waits for it
             self.error = error
             self.stop.ask("another judge of the cascade ended before")
-            if opens is not None:
-                opens.close()
+            for opened in self.opens:
+                opened.close()
         finally:
             if self.run.opened is not None:
                 self.run.opened.close()
+            self.under_way.set()
             ended.put(self)
 
+    def committed(self, unit: Unit) -> None:
+        """Opens what waits for a unit that this judge has committed."""
+        self.under_way.set()
+        for opened in self.opens:
+            opened.committed(unit)
 
-def check_cores(runs: Sequence[Run]) -> None:
-    """Checks that pools leave a core to read with, on a private Ray, which gets no more of them.
+
+def pools_fit(runs: Sequence[Run]) -> bool:
+    """Whether the least workers of all pools, and a reader, fit on the nodes that are up.
 
     Raises:
-        ConfigError: they would wait for pairs for ever.
+        ConfigError: they do not, on a private Ray, which gets no more nodes: a pool that waits for
+            the judge before would keep that one's from starting, for ever.
     """
-    if os.environ.get("RAY_ADDRESS"):
-        return
     pools = [run.config.workers for run in runs if run.plan.units]
-    reserved = sum(pool.min * pool.cpus for pool in pools)
-    there = sum(node["Resources"].get("CPU", 0.0) for node in nodes_of_cluster())
-    least = max((pool.read_cpus for pool in pools), default=0.0)
-    if reserved + least > there:
-        raise ConfigError(
-            f"cascade.side_by_side: the pools of all judges reserve {reserved:g} CPUs "
-            f"(workers.min times workers.cpus of each), and a reader {least:g}; there are "
-            f"{there:g}: lower workers.cpus, or let the judges work one after the other"
-        )
+    read = max((pool.read_cpus for pool in pools), default=0.0)
+    needed = {
+        "CPU": sum(pool.min * pool.cpus for pool in pools) + read,
+        "GPU": sum(pool.min * pool.gpus for pool in pools),
+    }
+    nodes = nodes_of_cluster()
+    there = {name: sum(node["Resources"].get(name, 0.0) for node in nodes) for name in needed}
+    if all(needed[name] <= there[name] for name in needed):
+        return True
+    if os.environ.get("RAY_ADDRESS"):
+        return False
+    raise ConfigError(
+        f"cascade.side_by_side: the pools of all judges reserve {needed['GPU']:g} GPUs and "
+        f"{needed['CPU']:g} CPUs together (workers.min times workers.gpus and workers.cpus of "
+        f"each, and {read:g} CPUs of a reader); there are {there['GPU']:g} and {there['CPU']:g}: "
+        "lower workers.gpus or workers.cpus, or let the judges work one after the other"
+    )
 
 
 def judge_side_by_side(
-    runs: Sequence[Run], reporter: Reporter, steps: Sequence[Step], stop: Stop
+    runs: Sequence[Run],
+    reporter: Reporter,
+    steps: Sequence[Step],
+    stop: Stop,
+    *,
+    at_once: bool = True,
 ) -> list[RunResult]:
     """Judges what several tiers have planned, at the same time; Ray is there.
 
     Args:
-        runs: of each judge, in order of cost; each knows what the one before has to do.
+        runs: of each judge, in order of cost; each knows what those before have to do.
         reporter: receives what each of them does, under its number.
         steps: of each.
         stop: of all of them.
+        at_once: whether all pools may start at once. Otherwise each judge waits until those before
+            it have committed a unit, so that it never holds a place that they need.
 
     Raises:
         BaseException: the error by which the first of them ended; a stop is the error of whichever
             had nothing worse.
     """
     ended: SimpleQueue[_Judging] = SimpleQueue()
-    behind = [*runs[1:], None]
-    judging = [
-        _Judging(run, after, reporter.of_tier(number), step, stop)
-        for number, (run, after, step) in enumerate(zip(runs, behind, steps, strict=True), 1)
-    ]
+    judging: list[_Judging] = []
+    for number, (run, step) in enumerate(zip(runs, steps, strict=True), 1):
+        opens = [each.opened for each in runs[number:] if each.opened is not None]
+        after = [] if at_once else [each.under_way for each in judging]
+        judging.append(_Judging(run, opens, after, reporter.of_tier(number), step, stop))
     # Daemons: where Ray is lost, they may wait for it for ever.
     threads = [threading.Thread(target=each, args=(ended,), daemon=True) for each in judging]
     for thread in threads:

@@ -114,6 +114,11 @@ def _apply(model: type[BaseModel], data: dict[str, Any], override: str) -> None:
     *parents, last = dotted.split(".")
     for parent in parents:
         data = data.setdefault(parent, {})
+        if isinstance(data, list):
+            raise ConfigError(
+                f"override {dotted!r}: {parent!r} is a list in the file; give the list under its "
+                f"own name there, such as cascade: {{judges: [...]}}, to set what is beside it"
+            )
         if not isinstance(data, dict):
             raise ConfigError(f"override {dotted!r}: {parent!r} is not a section")
     try:

@@ -59,6 +59,7 @@ def test_overrides_win_over_the_file_and_are_yaml(tmp_path: Path) -> None:
         ("", ["temperature"], "expected key.path=value"),
         ("", ["=1"], "expected key.path=value"),
         ("progress_seconds: 5", ["progress_seconds.x=1"], "'progress_seconds' is not a section"),
+        ("cascade: [{}]", ["cascade.side_by_side=true"], r"'cascade' is a list .* {judges: "),
         ("", ["judge.model.name=["], "the value is not YAML"),
     ],
 )

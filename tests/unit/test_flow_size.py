@@ -6,8 +6,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.labeling.flow_size import InFlight, readers, units_in_flight, workers_at_start
-from pipeline.labeling.label_config import LabelConfig
+from pipeline.labeling.flow_size import (
+    InFlight,
+    nodes_beside,
+    readers,
+    units_in_flight,
+    workers_at_start,
+)
+from pipeline.labeling.label_config import LabelConfig, WorkersConfig
 from pipeline.labeling.read_pairs import ShardTask
 from pipeline.parts.units import Unit
 
@@ -111,6 +117,34 @@ def test_engines_start_side_by_side(
     units: int, handed_over: int, nodes: list[dict[str, Any]], expected: int
 ) -> None:
     assert workers_at_start(tasks(units, 64, 1), config(), nodes, handed_over) == expected
+
+
+@pytest.mark.parametrize(("cpus", "expected"), [(8, 7), (2, 1), (1, 1), (40, 8)])
+def test_workers_that_reserve_cpus_leave_a_reader_some(cpus: int, expected: int) -> None:
+    nodes = [{"Resources": {"CPU": cpus}}]
+    served = config(workers={"gpus": 0, "cpus": 1})
+    assert workers_at_start(tasks(64, 64, 1), served, nodes, 8) == expected
+
+
+@pytest.mark.parametrize(
+    ("gpus", "others", "nodes", "expected"),
+    [
+        (1, [{}], LARGE, [7]),
+        (1, [{"min": 2, "max": 2}, {"gpus": 0}], LARGE, [6]),
+        (1, [{}], [node(1_000), node(1_000, gpus=2)], [1, 1]),
+        (0.5, [{"gpus": 0.5}], ONE, [0.5]),
+        (1, [{}], ONE, [1]),  # they take turns
+    ],
+)
+def test_pools_side_by_side_leave_each_other_their_least_workers(
+    gpus: float, others: list[dict[str, Any]], nodes: list[dict[str, Any]], expected: list[float]
+) -> None:
+    pools = [WorkersConfig.model_validate(each) for each in others]
+    left = nodes_beside(nodes, WorkersConfig(gpus=gpus), pools)
+    assert [each["Resources"]["GPU"] for each in left] == expected
+    stores = [each["Resources"]["object_store_memory"] for each in nodes]
+    shares = [each["Resources"]["object_store_memory"] for each in left]
+    assert shares == [store / (1 + len(pools)) for store in stores]
 
 
 def test_no_fewer_engines_start_than_the_pool_keeps() -> None:

@@ -113,14 +113,15 @@ def _apply(model: type[BaseModel], data: dict[str, Any], override: str) -> None:
         raise ConfigError(f"override {name!r}: expected key.path=value")
     *parents, last = dotted.split(".")
     for parent in parents:
-        data = data.setdefault(parent, {})
-        if isinstance(data, list):
+        section: Any = data.setdefault(parent, {})
+        if isinstance(section, list):
             raise ConfigError(
                 f"override {dotted!r}: {parent!r} is a list in the file; give the list under its "
-                f"own name there, such as cascade: {{judges: [...]}}, to set what is beside it"
+                "own name there, such as cascade: {judges: [...]}, to set what is beside it"
             )
-        if not isinstance(data, dict):
+        if not isinstance(section, dict):
             raise ConfigError(f"override {dotted!r}: {parent!r} is not a section")
+        data = section
     try:
         written = _holds_expressions(model, parents) and text.strip() not in _NULLS
         data[last] = text if written else yaml.safe_load(text)

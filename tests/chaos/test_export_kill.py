@@ -16,10 +16,10 @@ import pytest
 
 from jobs import forget
 from pipeline.export.begun_files import begin, remove_if_forgotten
-from pipeline.retention import forget as forgetting
 from pipeline.retention.forget import Forgetting
 from pipeline.retention.forget_file import NamedPairs
 from pipeline.snapshots.manifests import live
+from pipeline.snapshots.swap_latest import drop_previous
 from pipeline.store.host import Host
 from pipeline.store.object_store import Store
 from tests.chaos.dying import Ask, dying
@@ -117,7 +117,6 @@ def test_forget_removes_what_was_named_before_it_looked_and_written_before_the_s
     snapshot, path = live(output).snapshot_id, "train/00000.jsonl"
     folder = f"exports/{snapshot}/{FORMAT}"
     begin(output, folder, "00000", [path])
-    drop_previous = forgetting.drop_previous
 
     def written(*which: Any) -> None:
         output.put(f"{folder}/{path}", SECRET.encode())
@@ -125,7 +124,7 @@ def test_forget_removes_what_was_named_before_it_looked_and_written_before_the_s
         assert holding(output)
         drop_previous(*which)
 
-    monkeypatch.setattr(forgetting, "drop_previous", written)
+    monkeypatch.setattr("pipeline.retention.forget.drop_previous", written)
     (tmp_path / "pairs").write_text(NAMED)
     outcome = run_on(forget.main, output, "--pairs", str(tmp_path / "pairs"), "--apply")
     assert (outcome.exit_code, outcome.error) == (0, "")

@@ -52,7 +52,8 @@ class Disposables:
 
         Args:
             modules: names of modules, those of the functions that will be called among them.
-            memory: bytes that each may allocate; what asks for more fails, or ends its process.
+            memory: bytes that each may allocate beside what the modules take; what asks for more
+                fails, or ends its process.
         """
         self._modules, self._memory = list(modules), memory
         self._lock = threading.Lock()

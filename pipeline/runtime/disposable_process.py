@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 FORK, STATUS, DONE, ITEM, FAILED, ASKED = range(6)
@@ -65,7 +66,8 @@ def main(control_fd: int, modules: Sequence[str], memory: int | None) -> None:
         return
     if memory is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        soft = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
+        soft = _data_bytes() + memory
+        soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
     control.send(DONE, None)
     children: set[int] = set()
@@ -96,6 +98,13 @@ def main(control_fd: int, modules: Sequence[str], memory: int | None) -> None:
     for pid in children:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def _data_bytes() -> int:
+    """What counts for the limit already: imports alone may take more than a small one."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    (line,) = (line for line in lines if line.startswith("VmData:"))
+    return int(line.split()[1]) * 1024
 
 
 def _serve(channel: Channel) -> None:

@@ -14,6 +14,7 @@ from pipeline.runtime.errors import PairmillError, StoppedError, StorageError
 from pipeline.runtime.faults import is_full
 from pipeline.runtime.printable import printable
 from pipeline.store.object_store import Store
+from pipeline.store.removal import remove_objects
 
 StepState = Literal["done", "skipped", "failed", "blocked", "stopped"]
 NightState = Literal[
@@ -84,7 +85,7 @@ class NightRecord:
             if not self._output.local or not is_full(error.__cause__ or error):
                 raise
             # What the run has stored of itself makes room for how it ended, in few words.
-            self._output.delete(self._key)
+            remove_objects(self._output, [self._key], lambda: None)
             self._steps = [step | {"detail": _brief(step["detail"])} for step in self._steps]
             self._store()
 

@@ -1,8 +1,4 @@
-"""Removes objects.
-
-Nothing else calls ``Store.delete``, but the record of a nightly run on a full disk, to make room
-for how the run ended.
-"""
+"""Removes objects; nothing else calls ``Store.delete``."""
 
 from __future__ import annotations
 

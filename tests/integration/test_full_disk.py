@@ -10,7 +10,7 @@ import hashlib
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -25,7 +25,7 @@ from pipeline.review.annotation import shown_order
 from pipeline.review.review_server import application
 from pipeline.review.reviewed_output import Reviewed
 from pipeline.snapshots import table_writer
-from pipeline.snapshots.manifests import LATEST_KEY
+from pipeline.snapshots.manifests import live, read_latest
 from pipeline.store.host import Host
 from pipeline.store.object_store import Store
 from schemas.gold import Draw, DrawnPair, GoldSet
@@ -100,7 +100,7 @@ def test_publish(disk: SmallDisk, tmp_path: Path) -> None:
 
     def whole_or_none() -> None:
         """What readers find before this publishes: nothing, and no damaged manifest."""
-        assert output.size(LATEST_KEY) is None
+        assert read_latest(output) is None
         for entry in output.list("snapshots"):
             if entry.key.endswith("manifest.json"):
                 assert_files_are_whole(output, entry.key)
@@ -114,11 +114,12 @@ def test_publish(disk: SmallDisk, tmp_path: Path) -> None:
 
     # A later snapshot, for which files of earlier tries stay: the one before is live until then.
     disk.make_room()
-    before = output.read(LATEST_KEY)
+    before = live(output)
     labeled.shard("z.parquet", 30, seed=7)
 
     def still() -> None:
-        assert output.read(LATEST_KEY) == before
+        found = live(output)
+        assert replace(found, epoch=before.epoch) == before
 
     assert run_on_ever_more(disk, publish, still) > 3
     assert_live_is(labeled)

@@ -71,7 +71,7 @@ def test_killed_at_every_step(place: tuple[str, Mapping[str, str]]) -> None:
         folder = f"snapshots/{new.snapshot_id}"
         reused = {file.path for file in old.files}
         files = [file.path for file in new.files if file.path not in reused]
-        assert len(files) == 3  # of the one shard that changed
+        assert len(files) == 4  # of the one shard that changed, and its browse index
         written = [f"{step} {path}" for path in files for step in ("begin", "commit")]
         # On S3 a create is a swap of nothing.
         created = [f"{folder}/manifest.json", f"{folder}/gate/0.json"]

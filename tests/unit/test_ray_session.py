@@ -120,3 +120,18 @@ def test_settings_that_ray_refuses_are_not_tried_again(plant: Callable[..., Fake
     with pytest.raises(ConfigError, match=refused), ray_session(WorkersConfig()):
         raise AssertionError("not reached")
     assert [folder.parent.exists() for folder in fake.folders] == [False]
+
+
+def test_what_ray_says_of_actors_that_the_run_ended_is_left_out(
+    plant: Callable[..., FakeRay], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant(0, lambda: Exception(TIMED_OUT))
+    killed = "The actor is dead because it was killed by `ray.kill`."
+    with ray_session(WorkersConfig()):
+        print("(raylet) A worker died: its memory ran out.")
+        print(f"(raylet) Task Map.submit failed, and will be retried. Error: {killed}")
+        print(f"(raylet) Task Map.submit failed. Error: {killed} [repeated 2x across cluster]")
+        print("(raylet) The node is lost.")
+    out, err = capsys.readouterr()
+    said = "(raylet) A worker died: its memory ran out.\n(raylet) The node is lost.\n"
+    assert (out, err) == ("", said)

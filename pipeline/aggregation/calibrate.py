@@ -152,6 +152,10 @@ def _show(calibration: Calibration, *, left_out: int, reporter: Reporter) -> Non
             **{name: round(value, 6) for name, value in figures.items()},
         },
     )
+    reporter.note(
+        f"expected calibration error {figures['ece']:.3f}: of {figures['pairs']:.0f} pairs, "
+        f"probabilities that are right have {figures['ece_by_chance']:.3f} on average"
+    )
     for text in _warnings(calibration.weights, figures["log_loss"], figures["log_loss_raw"]):
         reporter.note(text)
     reporter.note(

@@ -27,7 +27,11 @@ from pipeline.aggregation.tie_band import fit_tie_band, labels_right
 from pipeline.judging.votes import Vote
 from pipeline.runtime.clock import utc_now
 from pipeline.runtime.errors import InputError
-from pipeline.stats.agreement import brier_score, expected_calibration_error
+from pipeline.stats.agreement import (
+    brier_score,
+    calibration_error_by_chance,
+    expected_calibration_error,
+)
 from pipeline.stats.error_rate import Check, counts_by_prompt
 from pipeline.stats.wilson import LEAST_PROMPTS
 
@@ -122,6 +126,7 @@ def fit_calibration(
             "prompts": len({pair.prompt for pair in pairs}),
             **_figures(raw, gold, "_raw"),
             **_figures(held_out, gold, ""),
+            "ece_by_chance": calibration_error_by_chance(held_out),
             **_check(pairs, held_out).figures(),
             **(_of_band(x[:, 0], gold, fold) if scores else {}),
             **_of_votes([p.votes for p in pairs]),

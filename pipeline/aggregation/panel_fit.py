@@ -32,7 +32,11 @@ from pipeline.parts.part_keys import Part, judge_parts_prefix
 from pipeline.runtime.clock import utc_now
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import ConfigError, InputError
-from pipeline.stats.agreement import brier_score, expected_calibration_error
+from pipeline.stats.agreement import (
+    brier_score,
+    calibration_error_by_chance,
+    expected_calibration_error,
+)
 from pipeline.stats.arrays import Floats, Ints
 from pipeline.stats.error_rate import Check, counts_by_prompt
 from pipeline.stats.joint_votes import (
@@ -263,6 +267,7 @@ def _figures(values: Floats, said: Verdicts) -> dict[str, float]:
         "right_best_judge": max(alone),
         "right_majority": _right(np.sign(values[decided]).sum(axis=1), gold),
         "ece": expected_calibration_error(p, said.gold),
+        "ece_by_chance": calibration_error_by_chance(p),
         "brier": brier_score(p, said.gold),
         "log_loss": log_loss(p, said.gold),
         **check.figures(),

@@ -74,7 +74,8 @@ def test_the_fit_is_as_calibrated_as_a_fit_of_its_own_model() -> None:
     """Twenty draws of gold of 300: what a right model loses by so few pairs, and no more."""
     truth, verdicts = clones(np.random.default_rng(99), 100_000)
     model = odd_weights(verdicts, (truth + 1) / 2, np.ones(5))
-    stated, least = [], []
+    stated: list[float] = []
+    least: list[float] = []
     for seed in range(3, 23):
         rng = np.random.default_rng(seed)
         gold, verdicts = clones(rng, 300)

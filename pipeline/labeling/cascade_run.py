@@ -92,7 +92,6 @@ def label_tiers(
     tiers = [identified(tier, output, reporter) for tier in config.tiers]
     check_cascade(tiers, output)
     explains = explained_from if config.cascade.explain else None
-    done: list[RunResult] = []
     with ExitStack() as held:
         if lease is None and not dry_run:
             own = writer_lease(output, run_id, config.lease_s, reporter, stop)
@@ -101,13 +100,26 @@ def label_tiers(
         if config.cascade.side_by_side and not (dry_run or sample or budget.limited):
             of_all = how | {"budget": budget, "pools": _all_workers(tiers)}
             return _side_by_side(tiers, output, where, of_all, step, explains)
-        for number, (judged_by, known) in enumerate(tiers, 1):
-            behind = _behind(tiers, number, output, explains, whole=not dry_run)
-            shards = done[0].shards if done else None
-            tier = Tier(number, len(tiers), known, behind if done else None, shards)
-            spent = done[-1].budget if done else budget
-            about = how | {"step": _of_tier(step, tier), "budget": spent, "tier": tier}
-            done.append(label(judged_by, *where, **about))
+        return _one_after_another(tiers, output, where, how | {"budget": budget}, step, explains)
+
+
+def _one_after_another(
+    tiers: Sequence[tuple[LabelConfig, KnownJudge]],
+    output: Store,
+    where: tuple[str, str, Reporter],
+    how: dict[str, Any],
+    step: Step,
+    explains: float | None,
+) -> list[RunResult]:
+    """Runs each tier once those before it are done; each spends what they leave of the budget."""
+    done: list[RunResult] = []
+    for number, (judged_by, known) in enumerate(tiers, 1):
+        rule = _open_rows(tiers, number, output, explains, whole=not how["dry_run"])
+        shards = done[0].shards if done else None
+        tier = Tier(number, len(tiers), known, rule if done else None, shards)
+        about = how | {"step": _of_tier(step, tier), "tier": tier}
+        done.append(label(judged_by, *where, **about))
+        how["budget"] = done[-1].budget
     return done
 
 
@@ -130,10 +142,10 @@ def _side_by_side(
         for number, (judged_by, known) in enumerate(tiers, 1):
             tier = Tier(number, len(tiers), known)
             if runs:
-                behind = _behind(tiers, number, output, explains)
+                rule = _open_rows(tiers, number, output, explains)
                 shards = runs[0].plan.versions
                 before = [task for run in runs for task in run.plan.tasks]
-                tier = replace(tier, open_rows=behind, shards=shards, before=before)
+                tier = replace(tier, open_rows=rule, shards=shards, before=before)
             about = how | {"step": _of_tier(step, tier), "tier": tier, "epoch": epoch}
             to = (judged_by, known, input_uri, output, reporter.of_tier(number), session)
             runs.append(plan_run(*to, **about))
@@ -152,7 +164,7 @@ def _side_by_side(
         return judge_side_by_side(runs, reporter, steps, stop, at_once=at_once)
 
 
-def _behind(
+def _open_rows(
     tiers: Sequence[tuple[LabelConfig, KnownJudge]],
     number: int,
     output: Store,

@@ -28,7 +28,7 @@ class _Judging:
     """What one of them does, in a thread.
 
     Attributes:
-        opens: the units of all judges behind it.
+        opens: the units of all judges after it.
         after: what is waited for, so that pools of judges before have their places.
         under_way: is set once it has committed a unit, or has ended.
     """

@@ -81,7 +81,8 @@ def they_fit(*arguments: object) -> bool:
 def label_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on, labeling runs are of this process alone."""
     monkeypatch.setattr(label_run, "judge_shards", judge_here)
-    for module in ("labeling.label_run", "labeling.cascade_run", "evaluation.evaluate"):
+    starting = ("label_run", "planned_run", "cascade_run")
+    for module in (*(f"labeling.{name}" for name in starting), "evaluation.evaluate"):
         monkeypatch.setattr(f"pipeline.{module}.ray_session", no_session)
     monkeypatch.setattr("pipeline.labeling.cascade_run.pools_fit", they_fit)  # on Ray's nodes
     for user in (label_run, judge_actor):

@@ -29,6 +29,7 @@ from pipeline.labeling.label_run import label
 from pipeline.labeling.plan import plan_shards
 from pipeline.labeling.preview.preview_pairs import Preview, preview
 from pipeline.labeling.ray_session import ray_session
+from pipeline.labeling.run_request import RunRequest
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import open_input
 from pipeline.runtime.digest import digest
@@ -190,7 +191,7 @@ class _Runs:
             # One session for all runs; `label` joins it.
             self._session.enter_context(ray_session(config.workers, self._reporter))
         try:
-            label(config, input_uri, self.output.uri, self._reporter, dry_run=False)
+            label(config, input_uri, self.output.uri, self._reporter, RunRequest())
         except QuarantineError as error:
             self.failures.append(error)
         found = read_judged(input_uri, how, self.output, judge_id, None, people)

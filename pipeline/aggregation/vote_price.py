@@ -35,9 +35,10 @@ class Offers:
 
     Attributes:
         pairs: how many.
-        fixed: votes that they cost under every price: least votes, and replies that were no
-            verdict.
+        fixed: votes that they cost under every price: those of the least rounds.
         votes: of all offered rounds, by their reach, rounded down.
+
+    Replies that were no verdict are votes of the round in which they were asked for.
     """
 
     pairs: int = 0
@@ -53,11 +54,12 @@ class Offers:
             if not parsed:
                 continue
             a_round = len(format_.orders(len(parsed[0].order), 0, ""))
-            least = math.ceil(config.min_votes / a_round) * a_round
+            least = _least(config, a_round)
+            costs = _costs(votes, a_round)
             count += 1
-            fixed += len(votes) - len(parsed) + min(least, len(parsed))
-            for reach in _reaches(format_, parsed, config, least, a_round):
-                offered[reach] += a_round
+            fixed += sum(costs[number] for number in range(least // a_round))
+            for reach, cost in _offered(format_, parsed, config, costs, a_round):
+                offered[reach] += cost
         return cls(count, fixed, tuple(sorted(offered.items())))
 
     def with_earlier(self, earlier: Offers) -> Offers:
@@ -84,15 +86,31 @@ class Offers:
         return price
 
 
-def _reaches(
-    format_: Format, parsed: Sequence[Vote], config: VotesConfig, least: int, a_round: int
-) -> Iterator[float]:
+def _least(config: VotesConfig, a_round: int) -> int:
+    """The least votes, in whole rounds."""
+    return math.ceil(config.min_votes / a_round) * a_round
+
+
+def _costs(votes: Sequence[Vote], a_round: int) -> Counter[int]:
+    """By the number of each round that was begun: its votes, those that were no verdict too."""
+    costs, parsed = Counter[int](), 0
+    for vote in votes:
+        costs[parsed // a_round] += 1
+        parsed += vote.parsed
+    return costs
+
+
+def _offered(
+    format_: Format, parsed: Sequence[Vote], config: VotesConfig, costs: Counter[int], a_round: int
+) -> Iterator[tuple[float, int]]:
+    """The reach of each round that may be asked for, and its votes."""
     reach, rule = 1.0, stop_rule(config)
-    for asked in range(least, len(parsed) + 1, a_round):
-        if asked + a_round > config.max_votes:
+    for asked in range(_least(config, a_round), len(parsed) + 1, a_round):
+        number = asked // a_round
+        if sum(costs[before] for before in range(number)) + a_round > config.max_votes:
             return
         reach = min(reach, round_gain(format_, parsed[:asked], rule, a_round))
         rounded = math.floor(reach * _STEPS) / _STEPS
         if rounded <= 0:
             return  # it is asked for under no price
-        yield rounded
+        yield rounded, max(a_round, costs[number])

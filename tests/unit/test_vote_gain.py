@@ -22,7 +22,7 @@ from pipeline.judging.asking import asking_of
 from pipeline.judging.judge_config import FIRST_PRICE, JudgeConfig, VotesConfig
 from pipeline.judging.votes import Vote
 from pipeline.lab.vote_study.judge_noise import Population, mixed, scores, ties
-from pipeline.lab.vote_study.strategy_averages import Averages
+from pipeline.lab.vote_study.vote_bounds import best_curve, reached
 from pipeline.lab.vote_study.vote_enumeration import Enumeration, unparseable, vote_for
 from pipeline.lab.vote_study.vote_replay import sample_pairs
 from pipeline.lab.vote_study.voting_strategies import MAJORITY, adaptive, gaining
@@ -137,6 +137,7 @@ def test_a_price_says_how_is_asked_unless_a_budget_moves_it() -> None:
     assert not {asking(), asking(stop="gain")} & budget
 
 
+PRICES = (0.0001, 0.02, 0.03, 0.05, 0.1, 0.15, 0.17, 0.3)
 ASKED_TO_THE_END = VotesConfig(min_votes=2, max_votes=8)
 
 
@@ -174,11 +175,23 @@ def test_few_pairs_say_no_price_alone() -> None:
     assert (both.price(2.2), both.price(2.3), both.price(2)) == (0.175, 0.1, 0.4999)
 
 
-def test_unparseable_replies_and_least_votes_cost_the_same_under_every_price() -> None:
+def test_least_votes_cost_the_same_under_every_price() -> None:
     votes = [unparseable("ab"), *cast(["a", "b"]), *cast(["a", "b"])]
     config = VotesConfig(min_votes=4)
     offers = Offers.of(FORMAT, [votes, [unparseable("ab")] * 8], config)
     assert offers == Offers(1, 5, ((floor(exact_gain(2, 2, 0) * 10_000) / 10_000, 2),))
+
+
+def test_unparseable_replies_cost_what_their_round_costs() -> None:
+    first, second = (floor(exact_gain(n, n, 0) * 10_000) / 10_000 for n in (1, 2))
+    lost = unparseable("ab")
+    begun = [*cast(["a", "b"]), lost, lost, *cast(["a", "b"])]
+    config = VotesConfig(max_votes=8)
+    assert Offers.of(FORMAT, [begun], config) == Offers(1, 2, ((second, 2), (first, 4)))
+    ended = [*begun, lost, lost]  # the whole budget, in a round without a verdict
+    assert Offers.of(FORMAT, [ended], config) == Offers(1, 2, ((second, 2), (first, 4)))
+    spent = [lost, *ended]  # nothing is left for another round
+    assert Offers.of(FORMAT, [spent], config) == Offers(1, 3, ((first, 4),))
 
 
 def threshold_rule(population: Population, votes: float) -> float:
@@ -188,14 +201,7 @@ def threshold_rule(population: Population, votes: float) -> float:
         for threshold in (0.55, 0.65, 0.74, 0.85, 0.9)
         for cap in (2, 4, 6, 8)
     ]
-    fewer = [each for each in known if each.votes <= votes]
-    more = [each for each in known if each.votes > votes]
-    return max(_between(low, high, votes) for low in fewer for high in more)
-
-
-def _between(low: Averages, high: Averages, votes: float) -> float:
-    share = (votes - low.votes) / (high.votes - low.votes)
-    return low.accuracy + share * (high.accuracy - low.accuracy)
+    return reached([(each.votes, each.accuracy) for each in known], votes)
 
 
 @pytest.mark.parametrize(
@@ -215,6 +221,19 @@ def test_votes_change_more_labels_than_by_a_threshold(population: Population, mo
 def test_a_judge_without_ties_is_asked_alike_by_both_rules(population: Population) -> None:
     threshold = Enumeration(adaptive(8, 0.55, label_threshold=MAJORITY)).averages(population)
     assert Enumeration(gaining(8, FIRST_PRICE)).averages(population) == threshold
+
+
+@pytest.mark.parametrize(
+    "population",
+    [ties(1), ties(3), scores(2), scores(2, 2, slot=1), mixed(0.136), mixed(0.136, bias=1.0)],
+    ids=lambda each: each.name,
+)
+def test_no_rule_does_better_by_a_tenth_of_a_point(population: Population) -> None:
+    """At 2.6 votes, of rules that know how the judge errs: the mix of two prices around that."""
+    known = [Enumeration(gaining(8, price)).averages(population) for price in PRICES]
+    found = reached([(each.votes, each.accuracy) for each in known], 2.6)
+    best = reached(best_curve(population, cap=8), 2.6)
+    assert best - 0.001 <= found <= best + 1e-5
 
 
 GAIN = {"stop": "gain", "budget_per_pair": 2.5}

@@ -20,7 +20,6 @@ from pipeline.labeling.label_config import LabelConfig, WorkersConfig
 from pipeline.labeling.label_run import RunResult, check_decides, identified, label
 from pipeline.labeling.open_rows import EarlierTier, OpenRows
 from pipeline.labeling.planned_run import Run, plan_run
-from pipeline.labeling.ray_session import ray_session
 from pipeline.labeling.run_request import RunRequest, Tier
 from pipeline.labeling.side_by_side import judge_side_by_side, pools_fit
 from pipeline.runtime.errors import ConfigError
@@ -122,6 +121,8 @@ def _judge_together(
     """Judges what all tiers have planned, each on workers of its own."""
     at_once, busy = True, [run for run in runs if run.plan.units]
     if busy:
+        from pipeline.labeling.ray_session import ray_session  # Ray takes seconds to load
+
         session.enter_context(ray_session(pools, reporter))
         at_once = pools_fit(runs)
         if not at_once:

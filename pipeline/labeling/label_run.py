@@ -14,19 +14,16 @@ from pipeline.aggregation.reachable import check_reachable
 from pipeline.engines.engine_registry import check_engine
 from pipeline.judging.judge_cards import KnownJudge, write_card
 from pipeline.labeling.attempts import Starts
-from pipeline.labeling.dataflow import judge_shards
-from pipeline.labeling.judge_actor import RunSpec
 from pipeline.labeling.known_judge import Config, known_judge
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.planned_run import Run, plan_run
 from pipeline.labeling.progress import RunProgress
-from pipeline.labeling.ray_recorder import RayRecorder
-from pipeline.labeling.ray_session import ray_session
 from pipeline.labeling.reconcile import check_coverage, check_quarantine
 from pipeline.labeling.run_budget import NO_LIMITS, RunBudget
 from pipeline.labeling.run_metrics import RunMetrics
 from pipeline.labeling.run_record import run_record, store_record
 from pipeline.labeling.run_request import RunRequest, Tier
+from pipeline.labeling.run_spec import RunSpec
 from pipeline.labeling.unit_result import RowCounts
 from pipeline.parts.index_update import mark_asked
 from pipeline.parts.units import Unit
@@ -149,6 +146,8 @@ def judge_planned(run: Run, reporter: Reporter, committed: Committed = _nobody) 
         for planned in (run.plan, *([run.canaries.plan] if run.canaries else [])):
             planned.contents.save()
         if run.plan.units:
+            from pipeline.labeling.ray_session import ray_session  # Ray takes seconds to load
+
             session.enter_context(ray_session(run.config.workers, reporter))
         return _execute(run, reporter, detail, committed)
 
@@ -217,6 +216,9 @@ def _execute(
 
 def _judge(run: Run, progress: RunProgress, canaries: RowCounts, committed: Committed) -> None:
     """Judges all units of a run; counts its pairs in ``progress``, its canaries apart."""
+    from pipeline.labeling.dataflow import judge_shards  # Ray Data takes seconds to load
+    from pipeline.labeling.ray_recorder import RayRecorder
+
     judge_id, request = run.card["judge_id"], run.request
     stop, budget = request.stop, request.budget
     spec = RunSpec(

@@ -12,11 +12,9 @@ from pipeline.judging.judge_cards import KnownJudge
 from pipeline.labeling.canaries import Canaries, plan_canaries
 from pipeline.labeling.carried_price import CarriedPrice
 from pipeline.labeling.committed_shards import CommittedShard
-from pipeline.labeling.dataflow import plan_shards_by_tasks
 from pipeline.labeling.label_config import LabelConfig, WorkersConfig
 from pipeline.labeling.opened_units import OpenedUnits, ranges_of
 from pipeline.labeling.plan import Plan, plan_shards
-from pipeline.labeling.ray_session import ray_session
 from pipeline.labeling.read_pairs import ShardTask
 from pipeline.labeling.reopening import Reopening
 from pipeline.labeling.run_request import RunRequest, Tier
@@ -129,6 +127,9 @@ def plan_run(
     def spread(planner: ShardPlanner, shards: Sequence[CommittedShard]) -> Iterable[ShardPlan]:
         if len(shards) < _MANY_SHARDS:
             return map_threads(planner, shards)
+        from pipeline.labeling.dataflow import plan_shards_by_tasks  # Ray takes seconds to load
+        from pipeline.labeling.ray_session import ray_session
+
         session.enter_context(ray_session(pools or config.workers, reporter))
         return plan_shards_by_tasks(planner, shards)
 

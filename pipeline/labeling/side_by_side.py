@@ -14,7 +14,6 @@ from queue import SimpleQueue
 from pipeline.labeling.label_run import RunResult, judge_planned
 from pipeline.labeling.opened_units import OpenedUnits
 from pipeline.labeling.planned_run import Run
-from pipeline.labeling.ray_nodes import nodes_of_cluster
 from pipeline.parts.units import Unit
 from pipeline.runtime.errors import ConfigError, RayLostError, StoppedError
 from pipeline.runtime.reporter import Reporter
@@ -70,6 +69,8 @@ def pools_fit(runs: Sequence[Run]) -> bool:
         ConfigError: they do not, on a private Ray, which gets no more nodes: a pool that waits for
             the judge before would keep that one's from starting, for ever.
     """
+    from pipeline.labeling.ray_nodes import nodes_of_cluster  # Ray takes seconds to load
+
     pools = [run.config.workers for run in runs if run.plan.units]
     read = max((pool.read_cpus for pool in pools), default=0.0)
     needed = {

@@ -138,7 +138,7 @@ def _show(calibration: Calibration, *, left_out: int, reporter: Reporter) -> Non
         reporter.console.print(table)
     weights = dict(zip(FEATURES, calibration.weights, strict=True))
     fields = calibration.model_dump(
-        mode="json", exclude={"weights", "knots", "tie_band", "figures"}
+        mode="json", exclude={"weights", "knots", "tie_band", "figures", "folds"}
     )
     band = calibration.tie_band
     reporter.event(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from pipeline.aggregation.calibration import fold_of
 from pipeline.aggregation.calibration_cards import read_calibration
 from pipeline.aggregation.calibration_fit import log_loss
 from pipeline.aggregation.composition import Composition, Member, check_judges
@@ -244,7 +245,7 @@ def _check_enough(members: Sequence[Member], said: Verdicts) -> None:
 
 def _figures(values: Floats, said: Verdicts) -> dict[str, float]:
     """How right the probabilities and preferences are on pairs that a fit has not seen."""
-    fold = np.array([int(digest("fold", str(p))[:12], 16) % _FOLDS for p in said.prompts])
+    fold = np.array([fold_of(prompt, _FOLDS) for prompt in said.prompts.tolist()])
     p = np.full(len(values), 0.5)
     for number in np.unique(fold):
         own = fold == number

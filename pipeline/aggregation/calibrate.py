@@ -12,6 +12,7 @@ from pipeline.aggregation.calibration_fit import GoldVotes, Method, fit_calibrat
 from pipeline.aggregation.decisions import decide
 from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
 from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule
+from pipeline.aggregation.settled_share import settled_shares
 from pipeline.gold.people import NOBODY, People
 from pipeline.gold.roles import calibrating
 from pipeline.judging.bundle import Format
@@ -87,6 +88,11 @@ def calibrate(
     lease.check()
     put_calibration(output, calibration)
     _show(calibration, left_out=len(judged) - len(pairs), reporter=reporter)
+    for each in settled_shares(calibration, pairs):
+        right = {"right": each.right.value, "low": each.right.low, "high": each.right.high}
+        shown = {name: round(value, 4) for name, value in right.items() if value is not None}
+        found = {"min_confidence": each.min_confidence, "settles": round(each.share, 4)}
+        reporter.event("as a tier of a cascade", found | shown)
     return calibration
 
 

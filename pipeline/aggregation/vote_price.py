@@ -6,8 +6,10 @@ price costs is a sum over stored votes:
 
     votes a pair = (votes that every price costs + votes of rounds whose reach >= price) / pairs
 
-The price is the least reach at which this is within the budget. What lies behind a round that
-nobody took is not known: where prices fall, they fall by one round a run.
+The price is the least at which this is within the budget. Many rounds have the same reach: where
+all of them are too many, the price lies within its step, and a share of the pairs pays it
+(``evidence``). What would follow a round that nobody took is not known: where prices fall, they
+fall by one round a run.
 """
 
 from __future__ import annotations
@@ -18,13 +20,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from pipeline.aggregation.evidence import round_gain
+from pipeline.aggregation.evidence import GAIN_STEPS, round_gain
 from pipeline.aggregation.policy import stop_rule
 from pipeline.judging.bundle import Format
 from pipeline.judging.judge_config import FIRST_PRICE, VotesConfig
 from pipeline.judging.votes import Vote, parsed_of
 
-_STEPS = 10_000  # prices are multiples of 1/10,000, so that few numbers are stored
 _NEVER = 0.4999  # above what any round gains
 LEAST_PAIRS = 200
 
@@ -77,12 +78,12 @@ class Offers:
         """
         if self.pairs < LEAST_PAIRS:
             return FIRST_PRICE
-        price, spent = _NEVER, self.fixed
+        price, left = _NEVER, budget * self.pairs - self.fixed
         for reach, votes in reversed(self.votes):
-            spent += votes
-            if spent > budget * self.pairs:
-                break
-            price = reach
+            if votes > left:
+                share = max(0.0, left / votes)
+                return reach + (1 - share) / GAIN_STEPS if share else price
+            price, left = reach, left - votes
         return price
 
 
@@ -110,7 +111,7 @@ def _offered(
         if sum(costs[before] for before in range(number)) + a_round > config.max_votes:
             return
         reach = min(reach, round_gain(format_, parsed[:asked], rule, a_round))
-        rounded = math.floor(reach * _STEPS) / _STEPS
+        rounded = math.floor(reach * GAIN_STEPS) / GAIN_STEPS
         if rounded <= 0:
             return  # it is asked for under no price
         yield rounded, max(a_round, costs[number])

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import ray
+import ray.data  # sets the level of its loggers when it is loaded
 
 from pipeline.labeling.label_config import WorkersConfig
 from pipeline.labeling.ray_access import private_access, private_folder, refuse_open_cluster

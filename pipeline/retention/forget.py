@@ -177,8 +177,9 @@ class Forgetting:
             for key, gone in self.held.in_parts(self._entries(counting.values())).items():
                 lease.check()
                 redact_part(self._output, counting[key], gone)
+        hashes = self.held.hashes | self.held.earlier
         for judge in sorted(judges):
-            drop_pairs(open_index(self._output, judge), self._output, self.held.hashes)
+            drop_pairs(open_index(self._output, judge), self._output, hashes)
 
     def _versions(self) -> Iterator[tuple[str, ShardParts]]:
         """The judge and the parts of every version of a shard, as they are now."""

@@ -39,6 +39,8 @@ class HeldPairs:
         other_rubrics_unknown: of how many pairs with a rubric of their row the input has nothing,
             so that the same pairs under other rubrics are not found.
         seen_ids: the ids of all rows about them.
+        earlier: the hashes of pairs that were forgotten before and are in parts still. An index may
+            have entries of them: of a run after a ``forget`` that was ended.
     """
 
     output: Store
@@ -47,6 +49,7 @@ class HeldPairs:
     ids: set[str] = field(default_factory=set)
     hashes: set[str] = field(default_factory=set)
     seen_ids: set[str] = field(default_factory=set)
+    earlier: set[str] = field(default_factory=set)
     other_rubrics_unknown: int = 0
 
     def __post_init__(self) -> None:
@@ -68,6 +71,8 @@ class HeldPairs:
         parts, named, rubrics = list(parts), list[Row](), False
         for _, rows in self._read(parts):
             named += [row for row in rows if self.named.names(row)]
+            before = (r for r in rows if self.known.knows(r["pair_id"], r["pair_hash"]))
+            self.earlier |= {row["pair_hash"] for row in before} - {None}
             rubrics = rubrics or any(row["rubric"] is not None for row in rows)
         for each in named:
             self._take(each)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from pipeline.export.begun_files import named_paths
 from pipeline.export.export_parts import receipts_folder
+from pipeline.parts.index_files import hash_words
 from pipeline.parts.part_keys import Part
 from pipeline.runtime.digest import digest
 from pipeline.snapshots.manifests import FILES, LATEST_KEY
@@ -43,7 +44,7 @@ class RemovalPromises:
         """``broken`` ends the run."""
         self._objects, self._output, self._broken = objects, output, broken
         self._votes: dict[str, frozenset[tuple[Any, ...]]] = {}  # of every part that is there
-        # Keys of parts and of files of exports, each time that one was created, and by whom.
+        # Keys of parts, and of files of exports and indexes, each time that one was made, by whom.
         self._created: list[tuple[str, str]] = []
         self._exported: set[str] = set()  # the processes that have ended an export
         self._newest: dict[str, tuple[int, int]] = {}  # revision and epoch of the votes of a pair
@@ -64,8 +65,9 @@ class RemovalPromises:
     def forgot(self, pair_id: str, process: Process, last: int, created: int) -> None:
         """It has taken it down: nothing may hold it, and no later process brings it back.
 
-        Parts may that were committed meanwhile by a run that has lost its lease, and files that
-        were exported meanwhile, as long as that goes on, or where it was killed.
+        Parts may that were committed meanwhile by a run that has lost its lease, and files of an
+        index that it has made; and files that were exported meanwhile, as long as that goes on, or
+        where it was killed.
 
         Args:
             pair_id: of the pair.
@@ -78,10 +80,13 @@ class RemovalPromises:
         stray = {
             f"{self._output}{key}"
             for key, by in self._created[created:]
-            if key.startswith("parts/") or by not in {process.name, *self._exported}
+            if key.startswith(("parts/", "index/")) or by not in {process.name, *self._exported}
         }
+        words = hash_words(digest(pair_id))
         for key, found in self._objects.list(self._output).items():
-            if key.endswith(".parquet") and key not in stray and self._brings_back(found, 0):
+            if not key.endswith(".parquet") or key in stray:
+                continue
+            if self._brings_back(found, 0) or words in _indexed(found):
                 self._broken(process.name, f"left {pair_id} in {key}, which was to be forgotten")
 
     def exported(self, process: Process) -> None:
@@ -105,7 +110,7 @@ class RemovalPromises:
             number = int(change.by.rpartition("-")[2])
             if self._forgotten and self._brings_back(change.after, number):
                 self._broken(change.by, f"wrote {key} with a pair that was forgotten")
-            if key.startswith(("parts/", "exports/")) and change.before is None:
+            if key.startswith(("parts/", "exports/", "index/")) and change.before is None:
                 self._created.append((key, change.by))
             if key.startswith("parts/") and change.before is None:
                 self._part(key, change)
@@ -249,6 +254,14 @@ def _votes_of(rows: list[Row]) -> Iterator[tuple[Any, ...]]:
     for row in rows:
         for vote in row["votes"] or ():
             yield (row["pair_hash"], *(str(vote[name]) for name in _VOTES))
+
+
+def _indexed(found: StoredObject) -> set[tuple[int, int]]:
+    """The pairs that a file of an index has entries of; none of another file."""
+    columns = ["high", "low"]
+    if not set(columns) <= set(pq.read_schema(pa.BufferReader(found.data)).names):
+        return set()
+    return {(row["high"], row["low"]) for row in _rows(found, columns)}
 
 
 def _rows(found: StoredObject, columns: list[str]) -> list[Row]:

@@ -40,11 +40,13 @@ class Faults:
         gives_up: of failed attempts, those after which the client retries no more.
         killed: the process ends before the request.
         slow: of requests, those that take up to ``slow_s``.
+        slow_back: of answers, those that take up to ``slow_s``; the others take no time.
         late: of plain PUTs and DELETEs, those that are delivered again up to ``late_s`` later.
         adrift_at: of conditional PUTs by the ends of their keys: nobody hears of the request, which
             arrives up to ``late_s`` later.
         cut_off: the process does not reach lease objects for up to ``cut_off_s`` from then on.
-        stalled: the whole process stops for up to ``stalled_s`` before the request.
+        stalled: the whole process stops for up to ``stalled_s`` before the request; and, of those
+            whose answers are slow, before the answer.
         stalled_at: the same, of requests that write objects by the ends of their keys.
         skew_s: how far clocks of processes are wrong at most.
         clock_set: the process's clock is set, to be wrong in another way.
@@ -56,6 +58,7 @@ class Faults:
     gives_up: float = 0.2
     killed: float = 0.003
     slow: float = 0.05
+    slow_back: float = 0.02
     slow_s: float = 1.0
     late: float = 0.0
     late_s: float = 30.0
@@ -243,6 +246,7 @@ class SimulatedClient:
                 how, error = type(failure).__name__, failure
             world.history.append((round(world.scheduler.now, 6), process.name, operation, key, how))
             world.scheduler.step()
+            self._return()
             if error is not None:
                 raise translate_boto_error(error)
             if how in ("done", "done twice"):
@@ -266,13 +270,24 @@ class SimulatedClient:
             self.world.scheduler.kill(self.process)
             raise Killed
         if self.process.stalls and chance.random() < self._stalled(operation, key):
-            stop_s = chance.uniform(0, faults.stalled_s)
-            self.process.stalled_until = self.world.scheduler.now + stop_s
-            self.world.scheduler.wait(0)
+            self._stall()
         if chance.random() < faults.cut_off:
             self.process.cut_off_until = self.world.scheduler.now + chance.uniform(
                 0, faults.cut_off_s
             )
+
+    def _return(self) -> None:
+        """The way back of an answer: the store has done by then what the process learns of now."""
+        chance, faults = self.world.scheduler.random, self.world.faults
+        if chance.random() < faults.slow_back:
+            self.world.scheduler.wait(chance.uniform(0, faults.slow_s))
+            if self.process.stalls and faults.stalled:
+                self._stall()
+
+    def _stall(self) -> None:
+        stop_s = self.world.scheduler.random.uniform(0, self.world.faults.stalled_s)
+        self.process.stalled_until = self.world.scheduler.now + stop_s
+        self.world.scheduler.wait(0)
 
     def _stalled(self, operation: str, key: str) -> float:
         """How often the process stops before such a request."""

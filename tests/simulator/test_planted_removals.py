@@ -140,6 +140,10 @@ def _removes_names_that_may_be_written(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(stored_exports, "may_be_written", lambda output, key: False)
 
 
+def _leaves_them_in_the_index(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(forget, "drop_pairs", lambda index, store, hashes: index)
+
+
 @pytest.mark.parametrize(
     ("plant", "story", "found"),
     [
@@ -153,6 +157,7 @@ def _removes_names_that_may_be_written(patch: pytest.MonkeyPatch) -> None:
         (_looks_for_exports_before_snapshots_go, EXPORTED, "left .* in .*exports/"),
         (_forgets_no_begun_exports, EXPORTED, "left .* in .*exports/"),
         (_removes_names_that_may_be_written, EXPORTED, "left .* which nothing names"),
+        (_leaves_them_in_the_index, EXPORTED, "left .* in out/index/"),
         (_keeps_no_canaries, KEPT, "of the newest canaries"),
         (_indexes_the_oldest_votes, BUSY, "of which there are those of"),
         (_publishes_first_revisions, BUSY, "are in no part"),

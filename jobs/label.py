@@ -19,6 +19,7 @@ from pipeline.labeling.reopening import (
     parse_reasons,
 )
 from pipeline.labeling.run_budget import add_budget_options, budget_settings
+from pipeline.labeling.run_request import RunRequest
 from pipeline.labeling.sample_plan import add_sample_options, sample_of
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.report.cascade_estimate import estimates
@@ -48,11 +49,7 @@ def _run(call: Call[PipelineConfig]) -> int:
         return 0
     sample = sample_of(options)
     with stop_on_sigterm() as stop:
-        done = label_tiers(
-            config,
-            options.input,
-            options.output,
-            call.reporter,
+        request = RunRequest(
             dry_run=options.dry_run,
             retries=parse_reasons(options.retry_quarantined),
             rerender=parse_kinds(options.rerender),
@@ -60,8 +57,9 @@ def _run(call: Call[PipelineConfig]) -> int:
             read_published=live_shards,
             sample=sample,
             budget=config.run_budget(),
-            explained_from=config.exported_from,
         )
+        where = (options.input, options.output, call.reporter)
+        done = label_tiers(config, *where, request, explained_from=config.exported_from)
     output = Store(options.output)
     if options.dry_run:
         for text in estimates(done, output, config.report):

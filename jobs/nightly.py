@@ -13,6 +13,7 @@ from pipeline.labeling.reopening import (
     parse_reasons,
 )
 from pipeline.labeling.run_budget import add_budget_options, budget_settings
+from pipeline.labeling.run_request import RunRequest
 from pipeline.nightly.exit_metrics import exit_reported
 from pipeline.nightly.night import night_report, run_night
 from pipeline.nightly.pipeline_config import PipelineConfig
@@ -39,17 +40,15 @@ def _run(call: Call[PipelineConfig]) -> int:
     where = (options.input, options.output)
     retries, rerender = parse_reasons(options.retry_quarantined), parse_kinds(options.rerender)
     if options.dry_run:
-        done = label_tiers(
-            config,
-            *where,
-            reporter,
+        request = RunRequest(
             dry_run=True,
             retries=retries,
             rerender=rerender,
             canary=config.canary,
             read_published=live_shards,
-            explained_from=config.exported_from,
         )
+        explained_from = config.exported_from
+        done = label_tiers(config, *where, reporter, request, explained_from=explained_from)
         for text in estimates(done, Store(options.output), config.report):
             reporter.note(text)
         note_first_pair(config, options.input, reporter)

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipeline.labeling import dataflow, judge_actor, label_run
-from pipeline.labeling.judge_actor import JudgeActor, RunSpec
+from pipeline.labeling import cascade_run, dataflow, judge_actor, ray_recorder, ray_session
+from pipeline.labeling.judge_actor import JudgeActor
 from pipeline.labeling.opened_units import OpenedUnits
 from pipeline.labeling.read_pairs import ShardTask
 from pipeline.labeling.run_budget import Spending
+from pipeline.labeling.run_spec import RunSpec
 from pipeline.labeling.unit_result import UnitResult, unit_results_of
 from pipeline.runtime.stop import Stop
 from tests.recording import Recorded
@@ -80,11 +81,10 @@ def they_fit(*arguments: object) -> bool:
 
 def label_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on, labeling runs are of this process alone."""
-    monkeypatch.setattr(label_run, "judge_shards", judge_here)
-    for module in ("labeling.label_run", "labeling.cascade_run", "evaluation.evaluate"):
-        monkeypatch.setattr(f"pipeline.{module}.ray_session", no_session)
-    monkeypatch.setattr("pipeline.labeling.cascade_run.pools_fit", they_fit)  # on Ray's nodes
-    for user in (label_run, judge_actor):
+    monkeypatch.setattr(dataflow, "judge_shards", judge_here)
+    monkeypatch.setattr(ray_session, "ray_session", no_session)
+    monkeypatch.setattr(cascade_run, "pools_fit", they_fit)  # on Ray's nodes
+    for user in (ray_recorder, judge_actor):
         monkeypatch.setattr(user, "RayRecorder", lambda judge_id: Recorded())
     # Of a worker on Ray, what it logs is in Ray's files, not among what the job says.
     monkeypatch.setattr(judge_actor, "logging_of", no_session)

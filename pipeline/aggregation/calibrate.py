@@ -12,6 +12,7 @@ from pipeline.aggregation.calibration_fit import GoldVotes, Method, fit_calibrat
 from pipeline.aggregation.decisions import decide
 from pipeline.aggregation.judged_pairs import JudgedPair, read_judged
 from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule
+from pipeline.aggregation.settled_share import settled_shares
 from pipeline.gold.people import NOBODY, People
 from pipeline.gold.roles import calibrating
 from pipeline.judging.bundle import Format
@@ -87,6 +88,11 @@ def calibrate(
     lease.check()
     put_calibration(output, calibration)
     _show(calibration, left_out=len(judged) - len(pairs), reporter=reporter)
+    for each in settled_shares(calibration, pairs):
+        right = {"right": each.right.value, "low": each.right.low, "high": each.right.high}
+        shown = {name: round(value, 4) for name, value in right.items() if value is not None}
+        found = {"min_confidence": each.min_confidence, "settles": round(each.share, 4)}
+        reporter.event("as a tier of a cascade", found | shown)
     return calibration
 
 
@@ -138,7 +144,7 @@ def _show(calibration: Calibration, *, left_out: int, reporter: Reporter) -> Non
         reporter.console.print(table)
     weights = dict(zip(FEATURES, calibration.weights, strict=True))
     fields = calibration.model_dump(
-        mode="json", exclude={"weights", "knots", "tie_band", "figures"}
+        mode="json", exclude={"weights", "knots", "tie_band", "figures", "folds"}
     )
     band = calibration.tie_band
     reporter.event(
@@ -151,6 +157,10 @@ def _show(calibration: Calibration, *, left_out: int, reporter: Reporter) -> Non
             "left_out": left_out,
             **{name: round(value, 6) for name, value in figures.items()},
         },
+    )
+    reporter.note(
+        f"expected calibration error {figures['ece']:.3f}: of {figures['pairs']:.0f} pairs, "
+        f"probabilities that are right have {figures['ece_by_chance']:.3f} on average"
     )
     for text in _warnings(calibration.weights, figures["log_loss"], figures["log_loss_raw"]):
         reporter.note(text)

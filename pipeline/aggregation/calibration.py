@@ -28,6 +28,15 @@ Weights = tuple[float, float, float]
 Knots = tuple[tuple[float, float], ...]
 
 
+class FoldFit(Frozen):
+    """The numbers of a calibration that has not seen one fold of its gold."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    weights: Weights
+    knots: Knots = ()
+
+
 class Calibration(Frozen):
     """A fitted calibration, as a judge card stores it.
 
@@ -46,6 +55,8 @@ class Calibration(Frozen):
         fitted_with: the library that fitted it, and its version.
         figures: what was measured on folds that the fit had not seen (ECE, Brier, …), raw and
             calibrated.
+        folds: the fits without each fold, by its number (:func:`fold_of`); empty of calibrations
+            of earlier versions.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -61,6 +72,7 @@ class Calibration(Frozen):
     fitted_at: AwareDatetime
     fitted_with: str
     figures: dict[str, float]
+    folds: tuple[FoldFit, ...] = ()
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
@@ -82,6 +94,23 @@ class Calibration(Frozen):
     def p_a(self, votes: Sequence[Vote]) -> float:
         """Calibrated probability that a human prefers ``a``, by parsed votes about a pair."""
         return probability(features(votes), self.weights, self.knots)
+
+    def p_a_unseen(self, votes: Sequence[Vote], prompt: int) -> float | None:
+        """The same by the fit that has seen no gold about a prompt; None where there is none.
+
+        Args:
+            votes: parsed ones, about a pair.
+            prompt: the key of its prompt.
+        """
+        if not self.folds:
+            return None
+        fold = self.folds[fold_of(prompt, len(self.folds))]
+        return probability(features(votes), fold.weights, fold.knots)
+
+
+def fold_of(prompt: int, folds: int) -> int:
+    """In which fold the pairs of a prompt are, of so many."""
+    return int(digest("fold", str(prompt))[:12], 16) % folds
 
 
 def calibration_id(

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from pipeline.aggregation.calibration import (
     Calibration,
+    FoldFit,
     Knots,
     Weights,
     calibration_id,
     features,
+    fold_of,
     probability,
 )
 from pipeline.aggregation.davidson import fit_davidson
@@ -24,9 +26,12 @@ from pipeline.aggregation.soft_weight import soft_weight
 from pipeline.aggregation.tie_band import fit_tie_band, labels_right
 from pipeline.judging.votes import Vote
 from pipeline.runtime.clock import utc_now
-from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError
-from pipeline.stats.agreement import brier_score, expected_calibration_error
+from pipeline.stats.agreement import (
+    brier_score,
+    calibration_error_by_chance,
+    expected_calibration_error,
+)
 from pipeline.stats.error_rate import Check, counts_by_prompt
 from pipeline.stats.wilson import LEAST_PROMPTS
 
@@ -92,12 +97,14 @@ def fit_calibration(
     isotonic = len(pairs) >= MIN_ISOTONIC if method == "auto" else method == "isotonic"
     x = np.array([features(pair.votes) for pair in pairs])
     gold = np.array([pair.gold for pair in pairs])
-    fold = np.array([int(digest("fold", str(p.prompt))[:12], 16) % folds for p in pairs])
+    fold = np.array([fold_of(pair.prompt, folds) for pair in pairs])
     held_out = np.zeros(len(pairs))
-    for number in np.unique(fold):
+    fits = []
+    for number in range(folds):
         own = fold == number
-        weights, knots = _fit(x[~own], gold[~own], isotonic=isotonic)
-        held_out[own] = [probability(row, weights, knots) for row in x[own].tolist()]
+        fit = _fit(x[~own], gold[~own], isotonic=isotonic)
+        held_out[own] = [probability(row, *fit) for row in x[own].tolist()]
+        fits.append(FoldFit(weights=fit[0], knots=fit[1]))
     weights, knots = _fit(x, gold, isotonic=isotonic)
     band = fit_tie_band(x[:, 0], gold) if scores else None
     raw = np.array([pair.p_a_raw for pair in pairs])
@@ -119,10 +126,12 @@ def fit_calibration(
             "prompts": len({pair.prompt for pair in pairs}),
             **_figures(raw, gold, "_raw"),
             **_figures(held_out, gold, ""),
+            "ece_by_chance": calibration_error_by_chance(held_out),
             **_check(pairs, held_out).figures(),
             **(_of_band(x[:, 0], gold, fold) if scores else {}),
             **_of_votes([p.votes for p in pairs]),
         },
+        folds=tuple(fits),
     )
 
 

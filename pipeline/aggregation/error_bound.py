@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -82,8 +83,6 @@ def _tested(
     tried: Sequence[ErrorBound],
 ) -> ErrorBound:
     """Makes the tests, and stores what they say."""
-    from scipy.stats import ks_2samp  # a second to import, which few jobs need
-
     assert people.set is not None
     alpha, delta = _promise(policy)
     checked = checked_labels(people, labels, policy.loss)
@@ -93,31 +92,41 @@ def _tested(
     corpus = ranks(*sampled, AHEAD[path])
     steps = thresholds_of(corpus)
     _refuse_few(people.set, checked, steps, alpha, delta)
-    weighted = not np.allclose(checked.weights, checked.weights[0], rtol=_WEIGHED_ALIKE)
-    shift = None if weighted else float(ks_2samp(scores, corpus).pvalue)
+    shift = None if _weighted(checked) else _shift(scores, corpus)
     if shift is not None and shift < _SHIFTED:
-        raise InputError(
-            f"gold set {people.set.name}: the confidences of its {len(checked.scores)} checked "
-            f"preferences (mean {checked.scores.mean():.3f}) are not those of the corpus (mean "
-            f"{sampled[0].mean():.3f} of {len(corpus):,}); by chance they differ so with p = "
-            f"{shift:.2g}, expected {_SHIFTED:g} or more: the corpus is another one by now. Draw "
-            "pairs from it: pairmill audit"
-        )
+        raise _shifted(people.set, checked, sampled[0], shift)
     _refuse_spent(people.set, tried, policy, delta)
     tests = fixed_sequence(
         steps, scores, checked.wrong, checked.clusters, alpha, delta, checked.weights
     )
     passed = [test.threshold for test in tests if test.passed]
-    frames = [draw.frame for draw in people.set.draws if draw.frame]
-    bound = ErrorBound(
+    bound = replace(
+        _promised(people.set, checked, policy),
         key=key,
+        attempt=len(tried) + 1,
+        shift_p=shift,
+        min_confidence=passed[-1] if passed else None,
+        tests=tuple(tests),
+        path=path,
+        ahead=AHEAD[path],
+    )
+    return _stored(output, bound)
+
+
+def _promised(gold: GoldSet, checked: Checked, policy: PolicyConfig) -> ErrorBound:
+    """What is promised of what, and on which labels it is tested; nothing is tested yet."""
+    alpha, delta = _promise(policy)
+    frames = [draw.frame for draw in gold.draws if draw.frame]
+    weighted = _weighted(checked)
+    return ErrorBound(
+        key="",
         max_error=alpha,
         confidence=policy.confidence,
         loss=policy.loss,
         delta=delta,
-        attempt=len(tried) + 1,
+        attempt=0,
         tries=policy.bound_tries,
-        gold_set=people.set.name,
+        gold_set=gold.name,
         frames=tuple(dict.fromkeys(frame.snapshot_id for frame in frames)),
         frame_pairs=max(frame.pairs for frame in frames),
         drawn=checked.drawn,
@@ -127,13 +136,32 @@ def _tested(
         checked=len(checked.scores),
         weighted=weighted,
         approximate=len(np.unique(checked.clusters)) < len(checked.clusters) or weighted,
-        shift_p=shift,
-        min_confidence=passed[-1] if passed else None,
-        tests=tuple(tests),
-        path=path,
-        ahead=AHEAD[path],
+        shift_p=None,
+        min_confidence=None,
+        tests=(),
     )
-    return _stored(output, bound)
+
+
+def _weighted(checked: Checked) -> bool:
+    """Whether pairs were drawn with unequal probabilities."""
+    return not np.allclose(checked.weights, checked.weights[0], rtol=_WEIGHED_ALIKE)
+
+
+def _shift(scores: Floats, corpus: Floats) -> float:
+    """How likely chance makes two samples of one distribution differ so (Kolmogorov, Smirnov)."""
+    from scipy.stats import ks_2samp  # a second to import, which few jobs need
+
+    return float(ks_2samp(scores, corpus).pvalue)
+
+
+def _shifted(gold: GoldSet, checked: Checked, corpus: Floats, shift: float) -> InputError:
+    return InputError(
+        f"gold set {gold.name}: the confidences of its {len(checked.scores)} checked preferences "
+        f"(mean {checked.scores.mean():.3f}) are not those of the corpus (mean "
+        f"{corpus.mean():.3f} of {len(corpus):,}); by chance they differ so with p = {shift:.2g}, "
+        f"expected {_SHIFTED:g} or more: the corpus is another one by now. Draw pairs from it: "
+        "pairmill audit"
+    )
 
 
 def _path(

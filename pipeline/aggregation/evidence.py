@@ -25,8 +25,10 @@ from pipeline.aggregation.policy import Rule, stop_rule
 from pipeline.judging.bundle import Format
 from pipeline.judging.judge_config import VotesConfig
 from pipeline.judging.votes import Vote, parsed_of, standing
+from pipeline.runtime.digest import digest
 
 _DIGITS = 9  # of a gain: equal votes gain equally on every machine
+GAIN_STEPS = 10_000  # gains are compared with a price in steps of 1/10,000
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,8 @@ def next_orders(
         votes: every vote so far, in the order asked.
         config: budget and stop rule.
         count: number of candidates.
-        pair_hash: the row's identity, from which a ranking's permutations derive.
+        pair_hash: the row's identity, from which a ranking's permutations derive, and by which
+            equal gains are told apart.
     """
     answered = Counter(vote.order for vote in parsed_of(votes))
     if format_.family == "reward":  # asked again it would say the same
@@ -150,18 +153,26 @@ def next_orders(
             break
         answered.subtract(orders)
     round_begun = len(missing) < len(orders) or number == 0
-    if not round_begun and enough and _suffice(format_, votes, config, left, len(orders)):
-        return ()
+    if not round_begun and enough:
+        rule = stop_rule(config)
+        if config.stop == "threshold" and settled(format_, votes, rule, left):
+            return ()
+        if config.stop == "gain":
+            gain = round_gain(format_, votes, rule, len(orders))
+            if _of_pair(gain, pair_hash) < config.least_gain:
+                return ()
     return missing if len(missing) <= left else ()
 
 
-def _suffice(
-    format_: Format, votes: Sequence[Vote], config: VotesConfig, left: int, a_round: int
-) -> bool:
-    rule = stop_rule(config)
-    if config.stop == "gain":
-        return round_gain(format_, votes, rule, a_round) < config.least_gain
-    return settled(format_, votes, rule, left)
+def _of_pair(gain: float, pair_hash: str) -> float:
+    """A gain as it is compared with a price: those of one step are told apart by their pairs.
+
+    Counts of votes are few, and many pairs gain the same: a price between two steps is paid by a
+    share of them, always the same pairs. A gain of less than a step is none.
+    """
+    steps = math.floor(gain * GAIN_STEPS)
+    luck = int(digest("gain", pair_hash)[:8], 16) / 2**32
+    return (steps + luck) / GAIN_STEPS if steps else 0.0
 
 
 def round_gain(format_: Format, votes: Sequence[Vote], rule: Rule, a_round: int) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from pipeline.aggregation.calibration import fold_of
 from pipeline.aggregation.calibration_cards import read_calibration
 from pipeline.aggregation.calibration_fit import log_loss
 from pipeline.aggregation.composition import Composition, Member, check_judges
@@ -31,7 +32,11 @@ from pipeline.parts.part_keys import Part, judge_parts_prefix
 from pipeline.runtime.clock import utc_now
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import ConfigError, InputError
-from pipeline.stats.agreement import brier_score, expected_calibration_error
+from pipeline.stats.agreement import (
+    brier_score,
+    calibration_error_by_chance,
+    expected_calibration_error,
+)
 from pipeline.stats.arrays import Floats, Ints
 from pipeline.stats.error_rate import Check, counts_by_prompt
 from pipeline.stats.joint_votes import (
@@ -244,7 +249,7 @@ def _check_enough(members: Sequence[Member], said: Verdicts) -> None:
 
 def _figures(values: Floats, said: Verdicts) -> dict[str, float]:
     """How right the probabilities and preferences are on pairs that a fit has not seen."""
-    fold = np.array([int(digest("fold", str(p))[:12], 16) % _FOLDS for p in said.prompts])
+    fold = np.array([fold_of(prompt, _FOLDS) for prompt in said.prompts.tolist()])
     p = np.full(len(values), 0.5)
     for number in np.unique(fold):
         own = fold == number
@@ -262,6 +267,7 @@ def _figures(values: Floats, said: Verdicts) -> dict[str, float]:
         "right_best_judge": max(alone),
         "right_majority": _right(np.sign(values[decided]).sum(axis=1), gold),
         "ece": expected_calibration_error(p, said.gold),
+        "ece_by_chance": calibration_error_by_chance(p),
         "brier": brier_score(p, said.gold),
         "log_loss": log_loss(p, said.gold),
         **check.figures(),

@@ -6,8 +6,10 @@ price costs is a sum over stored votes:
 
     votes a pair = (votes that every price costs + votes of rounds whose reach >= price) / pairs
 
-The price is the least reach at which this is within the budget. What lies behind a round that
-nobody took is not known: where prices fall, they fall by one round a run.
+The price is the least at which this is within the budget. Many rounds have the same reach: where
+all of them are too many, the price lies within its step, and a share of the pairs pays it
+(``evidence``). What would follow a round that nobody took is not known: where prices fall, they
+fall by one round a run.
 """
 
 from __future__ import annotations
@@ -18,13 +20,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from pipeline.aggregation.evidence import round_gain
+from pipeline.aggregation.evidence import GAIN_STEPS, round_gain
 from pipeline.aggregation.policy import stop_rule
 from pipeline.judging.bundle import Format
 from pipeline.judging.judge_config import FIRST_PRICE, VotesConfig
 from pipeline.judging.votes import Vote, parsed_of
 
-_STEPS = 10_000  # prices are multiples of 1/10,000, so that few numbers are stored
 _NEVER = 0.4999  # above what any round gains
 LEAST_PAIRS = 200
 
@@ -35,9 +36,10 @@ class Offers:
 
     Attributes:
         pairs: how many.
-        fixed: votes that they cost under every price: least votes, and replies that were no
-            verdict.
+        fixed: votes that they cost under every price: those of the least rounds.
         votes: of all offered rounds, by their reach, rounded down.
+
+    Replies that were no verdict are votes of the round in which they were asked for.
     """
 
     pairs: int = 0
@@ -53,11 +55,12 @@ class Offers:
             if not parsed:
                 continue
             a_round = len(format_.orders(len(parsed[0].order), 0, ""))
-            least = math.ceil(config.min_votes / a_round) * a_round
+            least = _least(config, a_round)
+            costs = _costs(votes, a_round)
             count += 1
-            fixed += len(votes) - len(parsed) + min(least, len(parsed))
-            for reach in _reaches(format_, parsed, config, least, a_round):
-                offered[reach] += a_round
+            fixed += sum(costs[number] for number in range(least // a_round))
+            for reach, cost in _offered(format_, parsed, config, costs, a_round):
+                offered[reach] += cost
         return cls(count, fixed, tuple(sorted(offered.items())))
 
     def with_earlier(self, earlier: Offers) -> Offers:
@@ -75,24 +78,40 @@ class Offers:
         """
         if self.pairs < LEAST_PAIRS:
             return FIRST_PRICE
-        price, spent = _NEVER, self.fixed
+        price, left = _NEVER, budget * self.pairs - self.fixed
         for reach, votes in reversed(self.votes):
-            spent += votes
-            if spent > budget * self.pairs:
-                break
-            price = reach
+            if votes > left:
+                share = max(0.0, left / votes)
+                return reach + (1 - share) / GAIN_STEPS if share else price
+            price, left = reach, left - votes
         return price
 
 
-def _reaches(
-    format_: Format, parsed: Sequence[Vote], config: VotesConfig, least: int, a_round: int
-) -> Iterator[float]:
+def _least(config: VotesConfig, a_round: int) -> int:
+    """The least votes, in whole rounds."""
+    return math.ceil(config.min_votes / a_round) * a_round
+
+
+def _costs(votes: Sequence[Vote], a_round: int) -> Counter[int]:
+    """By the number of each round that was begun: its votes, those that were no verdict too."""
+    costs, parsed = Counter[int](), 0
+    for vote in votes:
+        costs[parsed // a_round] += 1
+        parsed += vote.parsed
+    return costs
+
+
+def _offered(
+    format_: Format, parsed: Sequence[Vote], config: VotesConfig, costs: Counter[int], a_round: int
+) -> Iterator[tuple[float, int]]:
+    """The reach of each round that may be asked for, and its votes."""
     reach, rule = 1.0, stop_rule(config)
-    for asked in range(least, len(parsed) + 1, a_round):
-        if asked + a_round > config.max_votes:
+    for asked in range(_least(config, a_round), len(parsed) + 1, a_round):
+        number = asked // a_round
+        if sum(costs[before] for before in range(number)) + a_round > config.max_votes:
             return
         reach = min(reach, round_gain(format_, parsed[:asked], rule, a_round))
-        rounded = math.floor(reach * _STEPS) / _STEPS
+        rounded = math.floor(reach * GAIN_STEPS) / GAIN_STEPS
         if rounded <= 0:
             return  # it is asked for under no price
-        yield rounded
+        yield rounded, max(a_round, costs[number])

@@ -2,7 +2,7 @@
 
 A judge that writes runs on vLLM's generating runner, a reward model on its pooling one.
 
-This module and the scheduler it names to vLLM are the only ones that import vllm.
+This module, the one that starts vLLM and the scheduler it names are all that import vllm.
 """
 
 from __future__ import annotations
@@ -16,21 +16,18 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from pipeline.engines.chat_layout import ChatRenderer
-from pipeline.engines.engine import (
-    Chat,
-    Rendered,
-    Reply,
-    Sampling,
-    Scalar,
-    Score,
-    merged_args,
-    model_path,
-)
+from pipeline.engines.engine import Chat, Rendered, Reply, Sampling, Scalar, Score
 from pipeline.engines.engine_config import EngineConfig
-from pipeline.engines.orphan_guard import guard_children
 from pipeline.engines.request_groups import RequestGroups
 from pipeline.engines.reward_checkpoint import RewardCheckpoint
 from pipeline.engines.slot_reading import read_reply
+from pipeline.engines.vllm_start import (
+    asks_behind,
+    hides_metadata,
+    prefill_group,
+    refusals,
+    start_vllm,
+)
 from pipeline.judging.constraint import LEAST_MEANT, Constraint
 from pipeline.judging.endings import Watch
 from pipeline.judging.judge_config import JudgeConfig
@@ -39,22 +36,9 @@ from pipeline.media.clip import Clip, frames_of
 from pipeline.runtime.errors import ConfigError, EngineDeadError, EngineStartError, RowRejected
 from schemas.labels import Reason
 
-PREFILL_GROUP = "PAIRMILL_PREFILL_GROUP"  # in the environment of vLLM's engine core
-_SCHEDULER = "pipeline.engines.vllm_scheduler.make_scheduler"
 _ALIVE_S = 2.0  # how often a request in flight looks whether its engine core is alive
-_WATCHED_EVERY = 64  # tokens from one look at a reply that is watched to the next
 _MOST_SPACES = 3  # tokens of white space before a verdict
 _FIRST = -1  # the priority of a request that goes before those that wait
-_GROUPS = 32  # groups that fill an engine, unless engine.prefill_group is set
-
-# Clips reach the engine sampled and resized, and must stay so: by default the model's processor
-# would enlarge small frames to 128 tokens. A clip of the wrong size shows in the prompt's length.
-_AS_SAMPLED: dict[str, Any] = {
-    "videos_kwargs": {
-        "do_sample_frames": False,
-        "size": {"shortest_edge": 1, "longest_edge": 2**40},
-    }
-}
 
 
 class VllmEngine:
@@ -78,63 +62,15 @@ class VllmEngine:
         self.at_once = engine.max_num_seqs
         self._reward = None if scalar is None else RewardCheckpoint(judge.model, scalar)
         self._checked: asyncio.Task[None] | None = None
-        # Read by vLLM when it is imported; this process exists for this engine alone.
-        group = prefill_group(engine) if scalar is None else 1  # scores free their slots at once
-        os.environ.update({PREFILL_GROUP: str(group), **engine.env, **judge.model.env})
-        import torch
-
-        # For its pictures alone: on a machine of 64 cores, 64 threads took seven times as long for
-        # one of 448 x 448 as one thread did. A worker of Ray has one anyway.
-        torch.set_num_threads(1)
-        from vllm import AsyncEngineArgs
-        from vllm.v1.engine.async_llm import AsyncLLM
+        self._groups = RequestGroups(1 if self._reward else 2 * prefill_group(engine))
+        self._priorities = asks_behind(judge)
+        self._llm = start_vllm(judge, engine, self._reward)
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
         self._vllm_dead: type[Exception] = VllmDeadError
-        self._refusals = _refusals()
-        free = merged_args(judge, engine)
-        self._groups = RequestGroups(2 * group)
-        self._priorities = judge.sampling.soft_votes or judge.sampling.constrained
-        known = AsyncEngineArgs.__dataclass_fields__
-        # Where nothing is generated vLLM 0.32 cannot do with it.
-        watched = "stream_interval" in known and self._reward is None
-        arguments: dict[str, Any] = {
-            "model": model_path(judge.model.name),
-            "revision": judge.model.revision,
-            "dtype": judge.model.dtype,
-            "quantization": judge.model.quantization,
-            "max_model_len": judge.model.max_model_len,
-            "tensor_parallel_size": engine.tensor_parallel_size,
-            "max_num_seqs": engine.max_num_seqs,
-            "limit_mm_per_prompt": {
-                "image": judge.media.max_images,
-                "video": judge.media.video.max_videos,
-            },
-            "disable_log_stats": True,
-            **({"scheduler_cls": _SCHEDULER} if group > 1 else {}),
-            **({"stream_interval": _WATCHED_EVERY} if watched else {}),
-            # What is asked about a written reply must find its prefix in the cache.
-            **({"scheduling_policy": "priority"} if self._priorities else {}),
-            **(self._reward.engine_arguments(free) if self._reward else free),
-            "mm_processor_kwargs": _AS_SAMPLED | free.get("mm_processor_kwargs", {}),
-            "trust_remote_code": False,
-        }
-        drops = judge.media.video.max_videos > 0 and _drops_metadata()
-        if drops:
-            # It would ask for no metadata of cached clips, and then refuse that of the others.
-            arguments["mm_processor_cache_gb"] = 0
-        try:
-            self._llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
-            guard_children()
-            if (pictures := self._llm.renderer.mm_processor) is not None:
-                # vLLM 0.26 would load it with the first picture, while all other requests wait.
-                pictures.info.get_hf_processor()
-        except (TypeError, ValueError, OSError, RuntimeError) as error:
-            raise EngineStartError(
-                f"vLLM cannot start {judge.model.name!r}: {type(error).__name__}: {error}; "
-                "check judge.model, engine.args and the free memory"
-            ) from error
-        self._drops_metadata = drops and self._llm.model_config.hf_config.model_type == "qwen2_5_vl"
+        self._refusals = refusals()
+        of_qwen = self._llm.model_config.hf_config.model_type == "qwen2_5_vl"
+        self._drops_metadata = of_qwen and judge.media.video.max_videos > 0 and hides_metadata()
 
     def render(self, chat: Chat) -> Rendered:
         """Lays out a chat with the model's own template."""
@@ -437,37 +373,11 @@ async def _last(outputs: AsyncGenerator[Any], watch: Watch | None) -> Any:
     return final
 
 
-def _refusals() -> tuple[type[Exception], ...]:
-    """What vLLM raises for one request that it cannot serve, while it serves others.
-
-    Of 0.26 a request that breaks a rule is a ValueError, and from 0.27 on an error class of its
-    own; whatever else a request runs into, such as a picture that the model's processor refuses, is
-    an EngineGenerateError in all of them.
-    """
-    from vllm import exceptions
-    from vllm.v1.engine.exceptions import EngineGenerateError
-
-    own = getattr(exceptions, "VLLMClientError", ValueError)
-    return ValueError, own, EngineGenerateError
-
-
 def _cause(error: BaseException) -> str:
     """What is behind an error: vLLM's own often has no text."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {error}"
-
-
-def prefill_group(engine: EngineConfig) -> int:
-    """How many waiting requests vLLM admits at a time; 1 leaves that to vLLM."""
-    return engine.prefill_group or max(1, engine.max_num_seqs // _GROUPS)
-
-
-def _drops_metadata() -> bool:
-    """Whether this vLLM (0.26 to 0.30) hides a clip's frame rate from Qwen2.5-VL's processor."""
-    from vllm.model_executor.models.qwen2_5_vl import Qwen2_5_VLProcessingInfo
-
-    return "get_data_parser" not in vars(Qwen2_5_VLProcessingInfo)
 
 
 def _metadata(clip: Clip) -> dict[str, Any]:

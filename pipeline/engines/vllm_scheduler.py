@@ -20,7 +20,7 @@ from vllm.v1.core.sched.interface import PauseState
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
 
-from pipeline.engines.vllm_engine import PREFILL_GROUP
+from pipeline.engines.vllm_start import PREFILL_GROUP
 
 _FULL = 0.97  # of the memory for keys and values; replies in flight still grow
 

@@ -28,7 +28,7 @@ from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.label_run import label
 from pipeline.labeling.plan import plan_shards
 from pipeline.labeling.preview.preview_pairs import Preview, preview
-from pipeline.labeling.ray_session import ray_session
+from pipeline.labeling.run_request import RunRequest
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import open_input
 from pipeline.runtime.digest import digest
@@ -187,10 +187,9 @@ class _Runs:
         judge_id = self._card["judge_id"]
         source = open_input(input_uri)
         if plan_shards(*source, self.output, how, config.judge, judge_id).tasks:
-            # One session for all runs; `label` joins it.
-            self._session.enter_context(ray_session(config.workers, self._reporter))
+            self._start_ray()
         try:
-            label(config, input_uri, self.output.uri, self._reporter, dry_run=False)
+            label(config, input_uri, self.output.uri, self._reporter, RunRequest())
         except QuarantineError as error:
             self.failures.append(error)
         found = read_judged(input_uri, how, self.output, judge_id, None, people)
@@ -209,8 +208,14 @@ class _Runs:
         run = ProbeRun(self.config, how, self._card, source, self.output)
         if (before := run.stored()) is not None:
             return before
-        self._session.enter_context(ray_session(self.config.workers, self._reporter))
+        self._start_ray()
         return run.judged(self._reporter)
+
+    def _start_ray(self) -> None:
+        """Starts the one session of all runs; each of them joins it."""
+        from pipeline.labeling.ray_session import ray_session  # Ray takes seconds to load
+
+        self._session.enter_context(ray_session(self.config.workers, self._reporter))
 
 
 def gold_input(

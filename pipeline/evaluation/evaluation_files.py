@@ -9,7 +9,6 @@ from typing import Any
 
 from pipeline.aggregation.judged_pairs import JudgedPair
 from pipeline.evaluation.evaluation_page import evaluation_page
-from pipeline.evaluation.evaluation_plots import evaluation_plots
 from pipeline.evaluation.evaluation_tables import INTERVALS, sections, summary
 from pipeline.runtime.markdown_table import table_row
 from pipeline.runtime.printable import printable
@@ -25,6 +24,8 @@ def store_report(
     Raises:
         StorageError: the store refuses.
     """
+    from pipeline.evaluation.evaluation_plots import evaluation_plots  # matplotlib loads a second
+
     plots = {f"figures/{name}": data for name, data in evaluation_plots(report, rows).items()}
     for name, data in plots.items():
         output.put(f"{folder}/{name}", data)

@@ -32,6 +32,7 @@ from pipeline.judging.judge_cards import write_card
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.label_run import label
 from pipeline.labeling.run_budget import NO_LIMITS, RunBudget
+from pipeline.labeling.run_request import RunRequest
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.parts.forgotten import Forgotten
 from pipeline.runtime.digest import digest
@@ -135,8 +136,8 @@ class ProbeRun:
         config = self.config.model_copy(update={"input": read})
         write_card(root, dict(self.card))
         try:
-            how: dict[str, Any] = {"stop": stop, "budget": budget, "seeds_by_id": True}
-            label(config, pairs.uri, root.uri, reporter, dry_run=False, **how)
+            request = RunRequest(stop=stop or Stop(), budget=budget, seeds_by_id=True)
+            label(config, pairs.uri, root.uri, reporter, request)
         except QuarantineError as error:
             reporter.note(f"probes: {error}")
         found = read_judged(pairs.uri, read, root, self.card["judge_id"])

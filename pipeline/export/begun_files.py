@@ -1,13 +1,15 @@
 """The files that an export has begun to write, named before they are: so that none is nobody's.
 
-What a killed process leaves is in no receipt and no record. ``_parts/<name>.begun.json`` names it;
-names are only added, and these objects go last of all when an export is removed.
+What a killed process leaves is in no receipt and no record: ``_parts/<name>_<time>_….begun.json``
+names it, an object of its own for each set of paths, so that no process writes over another one's
+names. When an export is removed they stay until their writer has ended (``may_be_written``).
 """
 
 from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -20,6 +22,9 @@ from pipeline.store.object_store import Store
 from pipeline.store.removal import remove_objects
 
 BESIDE = "beside"  # in place of a part's number: card, and what else is beside the rows
+_WRITING = datetime.timedelta(days=1)  # nobody takes longer for one file
+_TIME = "%Y%m%dT%H%M%S"  # in UTC, as in the names of runs
+_BEGUN = re.compile(r".*_(\d{8}T\d{6})_[0-9a-f]{16}\.begun\.json")
 NAMING = r"_parts/(?:\d{5}|\w+\.begun)\.json"  # what names files, by its path in the folder
 
 
@@ -35,9 +40,10 @@ def begin(output: Store, folder: str, name: str, paths: Iterable[str]) -> None:
     Raises:
         StorageError: the store fails.
     """
-    key = f"{receipts_folder(folder)}/{name}.begun.json"
-    before = named_paths(output.read(key)) if output.size(key) is not None else ()
-    begun = {"at": output.host.now().isoformat(), "paths": sorted({*before, *paths})}
+    named = sorted({*paths})
+    now = output.host.now()
+    begun = {"at": now.isoformat(), "paths": named}
+    key = f"{receipts_folder(folder)}/{name}_{now:{_TIME}}_{digest(*named)[:16]}.begun.json"
     output.put(key, json.dumps(begun).encode())
 
 
@@ -48,7 +54,8 @@ def remove_if_forgotten(
 
     An export holds no lease. It names a file, writes it, then looks for the snapshot. ``forget``
     removes the snapshots that hold its pairs, and lists exports only then. So what was written
-    while the snapshot was there is listed, with what names it; what is written later goes here.
+    while the snapshot was there is listed, with what names it; what is written later goes here, or,
+    where the process is killed before, with the next ``forget`` or ``clean``: what names it stays.
 
     Args:
         output: the output root.
@@ -77,11 +84,11 @@ def remove_if_forgotten(
 
 def _left(output: Store, folder: str, paths: Sequence[str]) -> StorageError:
     """Names files once more that may not be removed here: ``forget`` removed what named them."""
-    begin(output, folder, f"left_{digest(*paths)[:16]}", paths)
+    begin(output, folder, "left", paths)
     return StorageError(
         f"{output.path(folder)}: the snapshot was removed while it was exported, as forget does, "
         f"and this role may not remove what was written since: {len(paths)} files, such as "
-        f"{paths[0]}; run pairmill forget --apply again, or pairmill clean --apply a day later"
+        f"{paths[0]}; run pairmill forget --apply again, or pairmill clean --apply"
     )
 
 
@@ -96,10 +103,15 @@ def named_paths(data: bytes) -> Collection[str]:
         return frozenset()
 
 
-def begun_at(data: bytes) -> datetime.datetime | None:
-    """When files were begun last, by a stored list of them; None of anything else."""
-    begun = _begun(data)
-    return datetime.datetime.fromisoformat(begun["at"]) if begun else None
+def may_be_written(output: Store, key: str) -> bool:
+    """Whether somebody may write, still, what an object names; a receipt names what is written."""
+    if match := _BEGUN.fullmatch(key):
+        moment = datetime.datetime.fromisoformat(f"{match[1]}+00:00")
+    elif key.endswith(".begun.json") and (begun := _begun(output.read(key))):  # of earlier versions
+        moment = datetime.datetime.fromisoformat(begun["at"])
+    else:
+        return False
+    return output.host.now() - moment < _WRITING
 
 
 def _begun(data: bytes) -> dict[str, Any]:

@@ -121,9 +121,10 @@ def _contents(record: ExportRecord, config: ExportConfig) -> Iterator[str]:
 
 
 _OWN_GOLD = (
-    "`p_chosen` is not cross-fitted: where people have answered about a pair, that answer may have "
-    "helped to fit its own probability, which is then too sure (`p_of_own_gold` of `jsonl` marks "
-    "such rows). Pairs of gold sets are held out, unless `export.selection.hold_out_gold` is "
+    "`p_chosen` is cross-fitted: where people have answered about a pair, it is of a fit that has "
+    "not seen their answers about its prompt. Rows of which there is none (calibrations of "
+    "versions before this, panels) are marked `p_of_own_gold` in `jsonl`: their probability is "
+    "too sure. Pairs of gold sets are held out, unless `export.selection.hold_out_gold` is "
     "off.\n\n"
 )
 

@@ -130,7 +130,8 @@ class ExportConfig(Frozen):
     soft_labels: bool = False
     """Adds ``p_chosen`` to every row, the calibrated probability that people prefer the chosen
     response (``jsonl`` and ``trl-*``); needs labels with a calibration. Of pairs with gold it
-    may be fitted to that very answer: ``jsonl`` marks them (``p_of_own_gold``).
+    is by a fit without the gold of their prompts; ``jsonl`` marks rows of which there is none
+    (``p_of_own_gold``): of panels, and of calibrations of earlier versions.
     """
     validation: float = Field(default=0.05, ge=0, lt=1)
     """Share of the prompts whose rows are for validation, chosen by hash."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.export import export_rules as rules
 from pipeline.export.begun_files import begin, remove_if_forgotten
+from pipeline.export.cross_fitted import CrossFitted
 from pipeline.export.export_file import RowFile
 from pipeline.export.export_media import ExportMedia, MediaDropped, MisjoinedError
 from pipeline.export.export_parts import RECEIPT_VERSION, ExportPart, PartReceipt, PartSpec, Piece
@@ -24,7 +25,7 @@ from schemas.pairs import GOLD_VALUES
 
 _LABEL_COLUMNS = (
     *("label_id", "pair_hash", "status", "preference"),
-    *("margin", "scores", "confidence", "p_a", "cluster", "rubric", "decided_by"),
+    *("margin", "scores", "confidence", "p_a", "cluster", "rubric", "decided_by", "judge_id"),
 )
 
 
@@ -95,6 +96,7 @@ class _Writing:
     def write(self, pieces: Sequence[Piece]) -> None:
         """Writes the kept rows of pieces of one shard."""
         spec, shard = self.spec, pieces[0].shard
+        self._unseen = CrossFitted(spec.output, shard, spec.labelers)
         kept = np.zeros(shard.rows, np.bool_)
         for piece in pieces:
             piece.mark(kept)
@@ -165,6 +167,8 @@ class _Writing:
             )
         asked, answers = self._media.of_row(pair, label["pair_hash"], label["rubric"])
         spec, selection = self.spec, self.spec.config.selection
+        own_gold = pair["gold"] in GOLD_VALUES or label["pair_hash"] in spec.calibrated
+        unseen = self._unseen.p_a(pair, label) if own_gold and spec.shape.soft else None
         example = Example(
             pair_id=pair["pair_id"],
             prompt=messages_of(pair, asked),
@@ -173,7 +177,8 @@ class _Writing:
             source=pair["source"],
             split=self._split(pair),
             tier=selection.tier_of(confidence_of(label)) or "",
-            own_gold=pair["gold"] in GOLD_VALUES or label["pair_hash"] in spec.calibrated,
+            own_gold=own_gold and unseen is None,
+            p_a_unseen=unseen,
         )
         self._write_rows(example)
         self._count(example, sign)
@@ -252,7 +257,7 @@ class _Writing:
 
     def _count_preference(self, example: Example, pair: Row) -> None:
         """Counts a preference, and whether people share it, for the noise of labels."""
-        receipt, p = self.receipt, example.p_chosen
+        receipt, p = self.receipt, example.p_stated
         preferred, stated = example.label["preference"], 0.0 if p is None else 1 - p
         if preferred is None or example.by_gold:  # a score, a ranking; or no judge's label
             return

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.aggregation.labeler import Labeler
 from pipeline.export.export_config import ExportConfig, MediaMode
 from pipeline.export.export_file import FileRecord
 from pipeline.export.format_registry import TRAINER_FORMATS
@@ -58,6 +59,7 @@ class PartSpec:
         max_media_bytes: of one medium.
         modes: how pictures and videos are written, those that are.
         calibrated: hashes of pairs whose answers in a gold set may have fitted probabilities.
+        labelers: by judge, what says how likely labels of pairs with gold are (``cross_fitted``).
         read_seconds: how long each batch of pairs may take.
     """
 
@@ -75,6 +77,7 @@ class PartSpec:
     shape: Shape
     balance: Balance | None = None
     calibrated: frozenset[str] = frozenset()
+    labelers: Mapping[str, Labeler] = field(default_factory=dict)
 
     @property
     def format(self) -> TrainerFormat:

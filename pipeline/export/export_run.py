@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from pipeline.export.begun_files import BESIDE, begin, remove_if_forgotten
+from pipeline.export.cross_fitted import labelers_of
 from pipeline.export.dataset_card import card_of
 from pipeline.export.export_config import ExportConfig
 from pipeline.export.export_flow import TaskMap, task_map
@@ -224,6 +225,7 @@ class _Export:
             shape=shape,
             balance=selected.balance,
             calibrated=self._held.calibrated,
+            labelers=labelers_of(self._manifest) if self._config.soft_labels else {},
         )
 
     def _record(

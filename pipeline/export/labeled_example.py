@@ -59,7 +59,9 @@ class Example:
         split: ``train`` or ``validation``.
         tier: ``""`` where there are none.
         ranking: of the answers, in formats that hold rankings.
-        own_gold: whether people's answer about it, in input or gold set, may have calibrated.
+        own_gold: whether people's answer about it, in input or gold set, may have fitted
+            ``p_chosen``.
+        p_a_unseen: the probability of ``a`` by a fit that has not seen it, if there is one.
     """
 
     pair_id: str
@@ -71,6 +73,7 @@ class Example:
     tier: str = ""
     ranking: Ranking | None = None
     own_gold: bool = False
+    p_a_unseen: float | None = None
 
     @property
     def turns(self) -> list[Turn]:
@@ -122,7 +125,15 @@ class Example:
 
         None of a tie, and of labels without a calibration; 1 where people have said so.
         """
-        p_a, preferred = self.label["p_a"], self.label["preference"]
+        return self._p_chosen(self.label["p_a"] if self.p_a_unseen is None else self.p_a_unseen)
+
+    @property
+    def p_stated(self) -> float | None:
+        """The same as the label has it, whatever it was fitted to."""
+        return self._p_chosen(self.label["p_a"])
+
+    def _p_chosen(self, p_a: float | None) -> float | None:
+        preferred = self.label["preference"]
         if self.by_gold and preferred is not None:
             return 1.0
         if p_a is None or preferred is None:

@@ -36,6 +36,7 @@ class LabeledShard:
         content: what it was when it was labelled.
         rows: how many it had, ``labels`` of them with a label.
         files: that hold its labels, besides those of other shards.
+        votes: the files of its group's votes.
     """
 
     number: int
@@ -44,6 +45,7 @@ class LabeledShard:
     rows: int
     labels: int
     files: tuple[SnapshotFile, ...]
+    votes: tuple[SnapshotFile, ...] = ()
 
     def read_labels(
         self, output: Store, columns: Sequence[str], rows: tuple[int, int] | None = None
@@ -92,6 +94,9 @@ def labeled_shards(
     files: dict[int, list[SnapshotFile]] = defaultdict(list)
     for file in manifest.files_of("labels"):
         files[file.group].append(file)
+    votes: dict[int, list[SnapshotFile]] = defaultdict(list)
+    for file in manifest.files_of("votes"):
+        votes[file.group].append(file)
     ends = {group: list(itertools.accumulate(f.rows for f in of)) for group, of in files.items()}
     stops: dict[int, int] = defaultdict(int)
     found: list[LabeledShard] = []
@@ -111,5 +116,6 @@ def labeled_shards(
             end = ends.get(shard.group, [])
             holding = files[shard.group][bisect_right(end, start) : bisect_left(end, stop) + 1]
             of_shard = tuple(holding) if labels else ()
-            found.append(LabeledShard(number, entry, shard.content, shard.rows, labels, of_shard))
+            whole = (number, entry, shard.content, shard.rows, labels, of_shard)
+            found.append(LabeledShard(*whole, tuple(votes[shard.group])))
     return found, problems

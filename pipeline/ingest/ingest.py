@@ -20,6 +20,7 @@ from typing import Literal
 import pyarrow as pa
 from pydantic import Field
 
+from pipeline.ingest.csv_tables import separator_hint
 from pipeline.ingest.grouped_rows import grouped_by_prompt
 from pipeline.ingest.media_paths import MediaPaths
 from pipeline.ingest.ranked_pairs import Expansion, as_pairs
@@ -215,7 +216,9 @@ def column_problems(config: IngestConfig, source: OpenSource) -> list[str]:
         for name, paths in source.absent.items()
         if uses.get(name)
     ]
-    return [*mapping.check(schema), *lacking]
+    problems = [*mapping.check(schema), *lacking]
+    hint = separator_hint(source.schema.names) if problems else None
+    return [*problems, hint] if hint else problems
 
 
 def describe_columns(config: IngestConfig, schema: pa.Schema) -> list[str]:

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.labeling.canary_config import CanaryConfig, canary_root
-from pipeline.labeling.judge_actor import Corpus
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.plan import Plan, plan_shards
 from pipeline.labeling.read_pairs import ShardTask
+from pipeline.labeling.run_spec import Corpus
 from pipeline.pairs.shards import open_input
 from pipeline.runtime.printable import one_line
 from pipeline.runtime.reporter import Reporter

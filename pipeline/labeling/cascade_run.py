@@ -16,32 +16,19 @@ from typing import Any, TypeVar
 
 from pipeline.aggregation.calibration_cards import read_calibration
 from pipeline.judging.judge_cards import KnownJudge
-from pipeline.labeling.canary_config import CanaryConfig
 from pipeline.labeling.label_config import LabelConfig, WorkersConfig
-from pipeline.labeling.label_run import (
-    Run,
-    RunResult,
-    Tier,
-    check_decides,
-    identified,
-    label,
-    plan_run,
-)
+from pipeline.labeling.label_run import RunResult, check_decides, identified, label
 from pipeline.labeling.open_rows import EarlierTier, OpenRows
-from pipeline.labeling.published_shards import ReadPublished, nothing_published
-from pipeline.labeling.ray_session import ray_session
-from pipeline.labeling.run_budget import NO_LIMITS, RunBudget
-from pipeline.labeling.sample_plan import Sample
+from pipeline.labeling.planned_run import Run, plan_run
+from pipeline.labeling.run_request import RunRequest, Tier
 from pipeline.labeling.side_by_side import judge_side_by_side, pools_fit
 from pipeline.runtime.errors import ConfigError
 from pipeline.runtime.logs import logging_of
 from pipeline.runtime.reporter import Reporter
-from pipeline.runtime.steps import Step, new_run_id, unrecorded
-from pipeline.runtime.stop import Stop
+from pipeline.runtime.steps import Step
 from pipeline.store.lease import Lease
 from pipeline.store.object_store import Store
 from pipeline.store.writer_lease import writer_lease
-from schemas.labels import Reason
 
 Config = TypeVar("Config", bound=LabelConfig)
 
@@ -51,25 +38,16 @@ def label_tiers(
     input_uri: str,
     output_uri: str,
     reporter: Reporter,
+    request: RunRequest,
     *,
-    dry_run: bool,
-    retries: frozenset[Reason] = frozenset(),
-    rerender: frozenset[str] = frozenset(),
-    run_id: str | None = None,
-    canary: CanaryConfig | None = None,
-    read_published: ReadPublished = nothing_published,
-    step: Step = unrecorded,
-    stop: Stop | None = None,
     lease: Lease | None = None,
-    sample: Sample | None = None,
-    budget: RunBudget = NO_LIMITS,
     explained_from: float = 0.0,
 ) -> list[RunResult]:
     """Labels every pair under ``input_uri`` by all judges of a configuration.
 
     Args:
         config: the job's configuration; without a cascade it has one judge.
-        budget: what all of them together may spend.
+        request: what the run is asked to do; all judges together may spend its budget.
         explained_from: with ``cascade.explain``, the least confidence of labels that are explained.
 
     The other arguments, and what is raised, are those of :func:`pipeline.labeling.label_run.label`.
@@ -80,34 +58,31 @@ def label_tiers(
     Raises:
         ConfigError: a judge would settle nothing or everything, or is there twice.
     """
-    stop, run_id = stop or Stop(), run_id or new_run_id()
-    how: dict[str, Any] = {
-        **{"dry_run": dry_run, "retries": retries, "rerender": rerender, "run_id": run_id},
-        **{"canary": canary, "read_published": read_published, "stop": stop, "sample": sample},
-    }
     where = (input_uri, output_uri, reporter)
     if not config.cascade.judges:
-        return [label(config, *where, **how, step=step, lease=lease, budget=budget)]
+        return [label(config, *where, request, lease=lease)]
     output = Store(output_uri)
     tiers = [identified(tier, output, reporter) for tier in config.tiers]
     check_cascade(tiers, output)
     explains = explained_from if config.cascade.explain else None
     done: list[RunResult] = []
     with ExitStack() as held:
-        if lease is None and not dry_run:
-            own = writer_lease(output, run_id, config.lease_s, reporter, stop)
-            lease = held.enter_context(own)
-        how |= {"lease": lease}
-        if config.cascade.side_by_side and not (dry_run or sample or budget.limited):
-            of_all = how | {"budget": budget, "pools": _all_workers(tiers)}
-            return _side_by_side(tiers, output, where, of_all, step, explains)
+        if lease is None and not request.dry_run:
+            of_run = (request.run_id, config.lease_s, reporter, request.stop)
+            lease = held.enter_context(writer_lease(output, *of_run))
+        alone = request.dry_run or request.sample or request.budget.limited
+        if config.cascade.side_by_side and lease is not None and not alone:
+            return _side_by_side(tiers, output, where, request, lease, explains)
         for number, (judged_by, known) in enumerate(tiers, 1):
-            behind = _behind(tiers, number, output, explains, whole=not dry_run)
+            rule = _open_rows(tiers, number, output, explains, whole=not request.dry_run)
             shards = done[0].shards if done else None
-            tier = Tier(number, len(tiers), known, behind if done else None, shards)
-            spent = done[-1].budget if done else budget
-            about = how | {"step": _of_tier(step, tier), "budget": spent, "tier": tier}
-            done.append(label(judged_by, *where, **about))
+            tier = Tier(number, len(tiers), known, rule if done else None, shards)
+            asked = replace(
+                request,
+                step=_of_tier(request.step, tier),
+                budget=done[-1].budget if done else request.budget,
+            )
+            done.append(label(judged_by, *where, asked, lease=lease, tier=tier))
     return done
 
 
@@ -115,44 +90,52 @@ def _side_by_side(
     tiers: Sequence[tuple[LabelConfig, KnownJudge]],
     output: Store,
     where: tuple[str, str, Reporter],
-    how: dict[str, Any],
-    step: Step,
+    request: RunRequest,
+    lease: Lease,
     explains: float | None,
 ) -> list[RunResult]:
     """Plans all tiers, each by what those before have to do, and judges them together."""
-    stop, run_id, (input_uri, _, reporter) = how.pop("stop"), how["run_id"], where
-    reporter, epoch = reporter.of_run(run_id), how.pop("lease").epoch
+    input_uri, _, reporter = where
+    reporter, pools = reporter.of_run(request.run_id), _all_workers(tiers)
     for judged_by, known in tiers:
         check_decides(judged_by, known, output)
     runs: list[Run] = []
     with ExitStack() as session:
-        session.enter_context(logging_of(run_id, logging.WARNING))
+        session.enter_context(logging_of(request.run_id, logging.WARNING))
         for number, (judged_by, known) in enumerate(tiers, 1):
             tier = Tier(number, len(tiers), known)
             if runs:
-                behind = _behind(tiers, number, output, explains)
+                rule = _open_rows(tiers, number, output, explains)
                 shards = runs[0].plan.versions
                 before = [task for run in runs for task in run.plan.tasks]
-                tier = replace(tier, open_rows=behind, shards=shards, before=before)
-            about = how | {"step": _of_tier(step, tier), "tier": tier, "epoch": epoch}
-            to = (judged_by, known, input_uri, output, reporter.of_tier(number), session)
-            runs.append(plan_run(*to, **about))
-        at_once, busy = True, [run for run in runs if run.plan.units]
-        if busy:
-            session.enter_context(ray_session(how["pools"], reporter))
-            at_once = pools_fit(runs)
-            if not at_once:
-                reporter.note(
-                    "cascade.side_by_side: the pools of all judges do not fit on the nodes that "
-                    "are up: each starts once the judges before it have committed pairs"
-                )
-        pools = [tuple(each.config.workers for each in busy if each is not run) for run in runs]
-        runs = [replace(run, beside=others) for run, others in zip(runs, pools, strict=True)]
-        steps = [_of_tier(step, run.tier) for run in runs if run.tier]
-        return judge_side_by_side(runs, reporter, steps, stop, at_once=at_once)
+                tier = replace(tier, open_rows=rule, shards=shards, before=before)
+            asked = replace(request, step=_of_tier(request.step, tier))
+            about = (judged_by, known, input_uri, output, reporter.of_tier(number), asked)
+            runs.append(plan_run(*about, session, epoch=lease.epoch, tier=tier, pools=pools))
+        return _judge_together(runs, pools, reporter, session)
 
 
-def _behind(
+def _judge_together(
+    runs: Sequence[Run], pools: WorkersConfig, reporter: Reporter, session: ExitStack
+) -> list[RunResult]:
+    """Judges what all tiers have planned, each on workers of its own."""
+    at_once, busy = True, [run for run in runs if run.plan.units]
+    if busy:
+        from pipeline.labeling.ray_session import ray_session  # Ray takes seconds to load
+
+        session.enter_context(ray_session(pools, reporter))
+        at_once = pools_fit(runs)
+        if not at_once:
+            reporter.note(
+                "cascade.side_by_side: the pools of all judges do not fit on the nodes that "
+                "are up: each starts once the judges before it have committed pairs"
+            )
+    others = [tuple(each.config.workers for each in busy if each is not run) for run in runs]
+    runs = [replace(run, beside=beside) for run, beside in zip(runs, others, strict=True)]
+    return judge_side_by_side(runs, reporter, at_once=at_once)
+
+
+def _open_rows(
     tiers: Sequence[tuple[LabelConfig, KnownJudge]],
     number: int,
     output: Store,

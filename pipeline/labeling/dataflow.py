@@ -26,12 +26,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.labeling.committed_shards import CommittedShard
 from pipeline.labeling.flow_size import nodes_beside, readers, units_in_flight, workers_at_start
-from pipeline.labeling.judge_actor import JudgeActor, RunSpec
+from pipeline.labeling.judge_actor import JudgeActor
 from pipeline.labeling.opened_units import OpenedUnits
 from pipeline.labeling.planned_version import of_planned_version
 from pipeline.labeling.ray_nodes import nodes_of_cluster
 from pipeline.labeling.read_pairs import ShardTask, read_units
 from pipeline.labeling.run_budget import RunBudget, Spending, Take
+from pipeline.labeling.run_spec import RunSpec
 from pipeline.labeling.shard_planner import ShardPlan, ShardPlanner, map_threads
 from pipeline.labeling.stop_mark import StopMark
 from pipeline.labeling.stop_watch import StopBudgetOver, StopWatch

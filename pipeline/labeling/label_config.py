@@ -117,7 +117,7 @@ class CascadeConfig(Frozen):
 
     judges: tuple[TierConfig, ...] = ()
     """In order of cost, each with sections ``judge``, ``policy``, ``engine`` and ``workers``. What
-    the policy of one labels or calls a tie is not asked of those behind it. ``judge``, beside
+    the policy of one labels or calls a tie is not asked of those after it. ``judge``, beside
     ``cascade``, is the last: it is asked what all others leave open. A list in place of ``cascade``
     is read as these; nothing else of it can be set then.
     """

@@ -108,7 +108,7 @@ class OpenRows:
         whole: bool = True,
         explains: float | None = None,
     ) -> OpenRows:
-        """The rule behind these tiers; reads which pairs people are asked about."""
+        """The rule of the tier after these; reads which pairs people are asked about."""
         sets = (read_set(output, name) for name in set_names(output))
         always = frozenset(pair for each in sets for pair in each.pairs)
         return cls(output, tuple(tiers), always, whole, explains)
@@ -155,7 +155,7 @@ class OpenRows:
         return chosen or pair_hash in self.always
 
     def asking(self, asking: str, unit: Unit) -> str:
-        """What a part of a unit states: how its judge is asked, and behind what.
+        """What a part of a unit states: how its judge is asked, and after what.
 
         Args:
             asking: how the judge is asked (``pipeline.judging.asking``).
@@ -185,14 +185,14 @@ class OpenRows:
         return {name: value for name, value in self.__dict__.items() if name != "_relabelers"}
 
     @cached_property
-    def _behind(self) -> dict[str, Any]:
+    def _before(self) -> dict[str, Any]:
         policies = [[t.judge_id[:16], t.labeler.policy_id[:16], t.accepts] for t in self.tiers]
         people = digest(*sorted(self.always))[:16]
         explains = {} if self.explains is None else {"explains": self.explains}
         return {"tiers": policies, "people": people, "one_in": _ALL_TIERS_ONE_IN, **explains}
 
     def _stated(self, asking: str, revisions: Sequence[int]) -> str:
-        how = {**json.loads(asking), "cascade": {**self._behind, "revisions": list(revisions)}}
+        how = {**json.loads(asking), "cascade": {**self._before, "revisions": list(revisions)}}
         return json.dumps(how, sort_keys=True)
 
     def _rows(

@@ -1,6 +1,6 @@
-"""The units of a judge behind another one, in the order in which that one's commits open them.
+"""The units of a judge after another one, in the order in which that one's commits open them.
 
-Where the judges of a cascade work side by side, a unit is handed to a later judge once each of
+Where the judges of a cascade work side by side, a unit is opened for a later judge once each of
 those before it has committed all rows that it has to do among those of the unit. The one before
 alone does not tell: it may have all of its parts, and a judge that is new before it none.
 """
@@ -38,7 +38,7 @@ class OpenedUnits:
         self._closed = False
         self._waiting: dict[str, _Shard] = {}
         self._ready: list[ShardTask] = []
-        self._left = sum(len(task.units) for task in tasks)  # to be handed over
+        self._left = sum(len(task.units) for task in tasks)  # to be taken
         awaited = ranges_of(before)
         for task in tasks:
             held = awaited.get(task.units[0].shard_key) if task.corpus == _OWN_CORPUS else None
@@ -58,7 +58,7 @@ class OpenedUnits:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Hands over nothing more, since the run ends before all is committed."""
+        """Opens nothing more, since the run ends before all is committed."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

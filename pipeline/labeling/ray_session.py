@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import os
@@ -13,9 +14,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import ray
+import ray.data  # sets the level of its loggers when it is loaded
 
 from pipeline.labeling.label_config import WorkersConfig
 from pipeline.labeling.ray_access import private_access, private_folder, refuse_open_cluster
@@ -27,6 +29,7 @@ from pipeline.runtime.reporter import Reporter
 
 logger = logging.getLogger(__name__)
 _MiB = 2**20
+_KILLED_BY_US = "it was killed by `ray.kill`"
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
@@ -60,8 +63,28 @@ def ray_session(workers: WorkersConfig, reporter: Reporter | None = None) -> Ite
         StoppedError: SIGTERM came while Ray started.
         RayLostError: a process of a private instance died.
     """
-    with redirect_stdout(sys.stderr), _connection(workers, reporter):
+    with redirect_stdout(_ErrorsOfOthers(sys.stderr)), _connection(workers, reporter):
         yield
+
+
+class _ErrorsOfOthers(io.TextIOBase):
+    """A stream for what Ray prints, without what it says of actors that this run has ended.
+
+    An interrupted run ends its workers, and Ray announces that it will retry what they did.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._left_out = False
+
+    def write(self, text: str) -> int:
+        # The end of a printed line is a second call.
+        self._left_out = _KILLED_BY_US in text or (self._left_out and text == "\n")
+        return len(text) if self._left_out else self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 @contextmanager

@@ -41,8 +41,8 @@ def unsettled_parts(
     alike = {asking, without_narrow(asking)}
     if open_rows is not None:
         stated = dict(index.part_keys())
-        behind = open_rows.askings(asking, stated)
-        return {key: now for key, now in behind.items() if stated[key] != now}
+        today = open_rows.askings(asking, stated)
+        return {key: now for key, now in today.items() if stated[key] != now}
     if all((stated or unstated) in alike for stated in index.state.askings):
         return {}
     parts = index.part_keys()

@@ -11,14 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
-from pipeline.labeling.label_run import Run, RunResult, judge_planned
+from pipeline.labeling.label_run import RunResult, judge_planned
 from pipeline.labeling.opened_units import OpenedUnits
-from pipeline.labeling.ray_nodes import nodes_of_cluster
+from pipeline.labeling.planned_run import Run
 from pipeline.parts.units import Unit
 from pipeline.runtime.errors import ConfigError, RayLostError, StoppedError
 from pipeline.runtime.reporter import Reporter
-from pipeline.runtime.steps import Step
-from pipeline.runtime.stop import Stop
 
 _DROP_S = 10.0  # until judges have dropped what they had in flight
 
@@ -28,7 +26,7 @@ class _Judging:
     """What one of them does, in a thread.
 
     Attributes:
-        opens: the units of all judges behind it.
+        opens: the units of all judges after it.
         after: what is waited for, so that pools of judges before have their places.
         under_way: is set once it has committed a unit, or has ended.
     """
@@ -37,8 +35,6 @@ class _Judging:
     opens: Sequence[OpenedUnits]
     after: Sequence[threading.Event]
     reporter: Reporter
-    step: Step
-    stop: Stop
     under_way: threading.Event = field(default_factory=threading.Event)
     result: RunResult | None = None
     error: BaseException | None = None
@@ -47,11 +43,10 @@ class _Judging:
         try:
             for each in self.after:
                 each.wait()
-            how = (self.reporter, self.step, self.stop)
-            self.result = judge_planned(self.run, *how, self.committed)
+            self.result = judge_planned(self.run, self.reporter, self.committed)
         except BaseException as error:  # noqa: BLE001  raised again by who waits for it
             self.error = error
-            self.stop.ask("another judge of the cascade ended before")
+            self.run.request.stop.ask("another judge of the cascade ended before")
             for opened in self.opens:
                 opened.close()
         finally:
@@ -74,6 +69,8 @@ def pools_fit(runs: Sequence[Run]) -> bool:
         ConfigError: they do not, on a private Ray, which gets no more nodes: a pool that waits for
             the judge before would keep that one's from starting, for ever.
     """
+    from pipeline.labeling.ray_nodes import nodes_of_cluster  # Ray takes seconds to load
+
     pools = [run.config.workers for run in runs if run.plan.units]
     read = max((pool.read_cpus for pool in pools), default=0.0)
     needed = {
@@ -95,20 +92,14 @@ def pools_fit(runs: Sequence[Run]) -> bool:
 
 
 def judge_side_by_side(
-    runs: Sequence[Run],
-    reporter: Reporter,
-    steps: Sequence[Step],
-    stop: Stop,
-    *,
-    at_once: bool = True,
+    runs: Sequence[Run], reporter: Reporter, *, at_once: bool = True
 ) -> list[RunResult]:
     """Judges what several tiers have planned, at the same time; Ray is there.
 
     Args:
-        runs: of each judge, in order of cost; each knows what those before have to do.
+        runs: of each judge, in order of cost; each knows what those before have to do. One stop
+            is of all of them.
         reporter: receives what each of them does, under its number.
-        steps: of each.
-        stop: of all of them.
         at_once: whether all pools may start at once. Otherwise each judge waits until those before
             it have committed a unit, so that it never holds a place that they need.
 
@@ -118,10 +109,10 @@ def judge_side_by_side(
     """
     ended: SimpleQueue[_Judging] = SimpleQueue()
     judging: list[_Judging] = []
-    for number, (run, step) in enumerate(zip(runs, steps, strict=True), 1):
+    for number, run in enumerate(runs, 1):
         opens = [each.opened for each in runs[number:] if each.opened is not None]
         after = [] if at_once else [each.under_way for each in judging]
-        judging.append(_Judging(run, opens, after, reporter.of_tier(number), step, stop))
+        judging.append(_Judging(run, opens, after, reporter.of_tier(number)))
     # Daemons: where Ray is lost, they may wait for it for ever.
     threads = [threading.Thread(target=each, args=(ended,), daemon=True) for each in judging]
     for thread in threads:
@@ -131,7 +122,7 @@ def judge_side_by_side(
     except RayLostError:
         raise
     except BaseException:  # Ctrl-C
-        stop.drop("interrupted")
+        runs[0].request.stop.drop("interrupted")
         for thread in threads:
             thread.join(_DROP_S)
         raise

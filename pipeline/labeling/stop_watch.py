@@ -11,7 +11,7 @@ from typing import Any
 
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 
-from pipeline.labeling.judge_actor import RunSpec
+from pipeline.labeling.run_spec import RunSpec
 from pipeline.labeling.stop_mark import StopMark
 from pipeline.runtime.stop import Stop
 from pipeline.store.object_store import Store

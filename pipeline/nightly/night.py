@@ -16,6 +16,7 @@ from typing import Any
 
 from pipeline.labeling.cascade_run import label_tiers
 from pipeline.labeling.label_run import RunResult
+from pipeline.labeling.run_request import RunRequest
 from pipeline.nightly.follow_up import FollowUp
 from pipeline.nightly.gate_probes import gate_probes
 from pipeline.nightly.judges_together import judges_together
@@ -162,12 +163,7 @@ class _Night:
             self.report(self.output, self.run_id, self.record.snapshot_id)
 
     def _label(self, retries: frozenset[Reason], rerender: frozenset[str]) -> list[RunResult]:
-        return label_tiers(
-            self.config,
-            self.input_uri,
-            self.output.uri,
-            self.reporter,
-            dry_run=False,
+        request = RunRequest(
             retries=retries,
             rerender=rerender,
             run_id=self.run_id,
@@ -175,9 +171,12 @@ class _Night:
             read_published=live_shards,
             step=self._step,
             stop=self.stop,
-            lease=self.lease,
             budget=self.config.run_budget(),
-            explained_from=self.config.exported_from,
+        )
+        where = (self.input_uri, self.output.uri, self.reporter)
+        explained_from = self.config.exported_from
+        return label_tiers(
+            self.config, *where, request, lease=self.lease, explained_from=explained_from
         )
 
     def _probe(self, labeled: RunResult) -> Mapping[str, Probed]:

@@ -33,6 +33,7 @@ from schemas.pairs import PAIRS_V2
 _PROCESS = "pipeline.pairs.reading_process"
 _SLOW_READS = 3  # of one shard that take too long: what is left of it is not read
 _NARROW_ROWS = 1_024  # without media
+_TOO_DEEP = "its columns are nested too deeply"
 _DIED = (ProcessDiedError, MemoryError)  # the latter of a process that may have no more memory
 Result = TypeVar("Result")
 
@@ -153,7 +154,7 @@ def narrow_rows(
         pa.ArrowException: it is corrupt.
         StorageError: the store fails.
     """
-    found = list(_streamed(store, seconds, _narrow_rows, store, entry, mapping, group))
+    found = list(isolated(store, seconds, _narrow_rows, store, entry, mapping, group))
     return (found[0][0] if found else 0), [table for _, table in found]
 
 
@@ -164,7 +165,7 @@ def file_tables(store: Store, entry: Entry, seconds: float) -> Iterator[pa.Table
         pa.ArrowException: it is corrupt; rows before are yielded first.
         StorageError: the store fails.
     """
-    return _streamed(store, seconds, _file_tables, store, entry)
+    return isolated(store, seconds, _file_tables, store, entry)
 
 
 class IsolatedGroups:
@@ -251,18 +252,27 @@ def _tried(
     try:
         return processes.call(function, *arguments, seconds=seconds)
     except _DIED as died:
-        raise pa.ArrowInvalid(f"whatever opens it dies ({died})") from died
+        raise pa.ArrowInvalid(_why("opens", died)) from died
     except TimeLimitError as late:
         raise _TooSlow(f"it takes too long to open: {late} (input.read_seconds)") from late
+    except RecursionError as deep:  # a schema that nobody can pass on
+        raise pa.ArrowInvalid(_TOO_DEEP) from deep
 
 
-def _streamed(
+def isolated(
     store: Store, seconds: float, function: Callable[..., Iterator[Result]], *arguments: object
 ) -> Iterator[Result]:
-    """What a generator function yields, each item in time; run again where its process dies.
+    """What a generator function yields, run where dying is allowed, and again where it dies.
+
+    Args:
+        store: what it reads; its host has the processes.
+        seconds: how long each item may take.
+        function: at the top of a module.
+        arguments: pickled.
 
     Raises:
         pa.ArrowInvalid: it dies again, or an item is not done in time.
+        Exception: whatever the function raises.
     """
     processes = store.host.disposables(_PROCESS)
     if processes is None:
@@ -279,9 +289,17 @@ def _streamed(
             died = error
         except TimeLimitError as late:
             raise pa.ArrowInvalid(f"it takes too long to read: {late}") from late
+        except RecursionError as deep:
+            raise pa.ArrowInvalid(_TOO_DEEP) from deep
         else:
             return
-    raise pa.ArrowInvalid(f"whatever reads it dies ({died})") from died
+    raise pa.ArrowInvalid(_why("reads", died)) from died
+
+
+def _why(does: str, died: BaseException | None) -> str:
+    if isinstance(died, MemoryError):
+        return f"whatever {does} it needs more memory than it may have ({first_line(died)})"
+    return f"whatever {does} it dies ({died})"
 
 
 # What follows runs in those processes.

@@ -78,7 +78,7 @@ def _of(plan: Mapping[str, int], pairs: int) -> dict[str, int]:
 
 
 def _asked(plan: Mapping[str, int], output: Store, each: RunResult) -> tuple[int, str]:
-    """How many pairs of its plan a judge behind others is asked about, and how that is known."""
+    """How many pairs of its plan a judge after others is asked about, and how that is known."""
     again, revised = plan["pairs_again"], plan["pairs_of_revised_parts"]
     new = plan["pairs_to_do"] - revised
     if not new:

@@ -6,7 +6,6 @@ from pipeline.pairs.input_config import InputConfig
 from pipeline.report.gallery_source import draw_sample
 from pipeline.report.metrics_json import make_metrics, metrics_json
 from pipeline.report.report_config import ReportConfig
-from pipeline.report.report_page import render
 from pipeline.report.run_outcome import state_of
 from pipeline.report.run_records import read_records
 from pipeline.runtime.reporter import Reporter
@@ -45,6 +44,8 @@ def write_report(
     metrics = make_metrics(records, state, config)
     output.put(f"runs/{run_id}/metrics.json", metrics_json(metrics))
     sample = draw_sample(records, columns, config.gallery)
+    from pipeline.report.report_page import render  # matplotlib takes a second to load
+
     page = render(records, state, metrics, sample, config).encode()
     key = f"runs/{run_id}/report.html"
     output.put(key, page)

@@ -1,12 +1,15 @@
-"""The exports of an output. Which of their files are ours, their own records say."""
+"""The exports of an output. Which of their files are ours, their own records say.
+
+An export holds no lease, so that one may go on, and write what it has named, while its folder is
+removed. What names files stays until nobody can be writing them: a later removal finds them so.
+"""
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections.abc import Iterator
 
-from pipeline.export.begun_files import NAMING, begun_at, named_paths
+from pipeline.export.begun_files import NAMING, may_be_written, named_paths
 from pipeline.export.export_media import MEDIA_FOLDER
 from pipeline.export.export_record import NAME, ExportRecord
 from pipeline.export.export_run import EXPORTS
@@ -16,7 +19,6 @@ from pipeline.retention.things import Thing
 from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Entry
 
-_WRITING = datetime.timedelta(days=1)  # nobody takes longer for one file
 _MEDIA = re.compile(rf"{MEDIA_FOLDER}/[0-9a-f]{{2}}/[0-9a-f]{{64}}\.\w+")  # named by content
 _NAMING = re.compile(NAMING)
 _FORMATS = "|".join(map(re.escape, TRAINER_FORMATS))
@@ -48,7 +50,7 @@ def _finished(stored: Stored, name: str, paths: dict[str, Entry]) -> Thing:
         name,
         first=(paths[NAME],),
         then=_then(paths, ours - {NAME}),
-        last=_naming(paths),
+        last=_ended(stored, paths),
         born=time_of(made),
         group=snapshot,
         needed=needed and f"its snapshot {needed}",
@@ -57,14 +59,11 @@ def _finished(stored: Stored, name: str, paths: dict[str, Entry]) -> Thing:
 
 def _unfinished(stored: Stored, name: str, paths: dict[str, Entry]) -> Thing:
     """An export that was ended can be finished as long as its snapshot is there."""
-    then, last = _then(paths, _named(stored, paths)), _naming(paths)
+    then, last = _then(paths, _named(stored, paths)), _ended(stored, paths)
     if name.partition("/")[0] in stored.staying:
         return Thing(name, (), then, last=last, needed="the same export goes on with it")
-    begun = filter(None, (begun_at(stored.output.read(entry.key)) for entry in last))
-    writing = any(stored.now - moment < _WRITING for moment in begun)
     why = "was never finished, and its snapshot is gone"
-    needed = "its snapshot is gone, and it may be written still: it goes a day later" * writing
-    return Thing(name, (), then, useless=why, needed=needed, last=last)
+    return Thing(name, (), then, useless=why, last=last)
 
 
 def _named(stored: Stored, paths: dict[str, Entry]) -> set[str]:
@@ -74,6 +73,11 @@ def _named(stored: Stored, paths: dict[str, Entry]) -> set[str]:
 
 def _naming(paths: dict[str, Entry]) -> tuple[Entry, ...]:
     return tuple(entry for path, entry in paths.items() if _NAMING.fullmatch(path))
+
+
+def _ended(stored: Stored, paths: dict[str, Entry]) -> tuple[Entry, ...]:
+    """Those of the objects that name files which nobody writes any more."""
+    return tuple(e for e in _naming(paths) if not may_be_written(stored.output, e.key))
 
 
 def _then(paths: dict[str, Entry], ours: set[str]) -> tuple[Entry, ...]:

@@ -209,6 +209,22 @@ def expected_calibration_error(
     return float(np.sum(count * np.abs(stated - observed)) / np.sum(count))
 
 
+def calibration_error_by_chance(p: Floats, draws: int = 200, seed: int = 1) -> float:
+    """The mean calibration error that these probabilities have though they are right.
+
+    Few pairs never agree with their probabilities to the last one: an error that is no larger than
+    this is no sign of a wrong one.
+
+    Args:
+        p: as :func:`expected_calibration_error` takes them.
+        draws: how often outcomes are drawn by them.
+        seed: of the draws.
+    """
+    rng, p = np.random.default_rng(seed), np.sort(p)  # whatever the order of the pairs
+    drawn = ((rng.random(len(p)) < p).astype(np.float64) for _ in range(draws))
+    return float(np.mean([expected_calibration_error(p, outcome) for outcome in drawn]))
+
+
 def calibration_curve(
     p: Sequence[float] | Floats, outcome: Sequence[float] | Floats, bins: int = 10
 ) -> tuple[Floats, Floats, Ints]:

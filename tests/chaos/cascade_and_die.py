@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobs import nightly
-from pipeline.labeling import cascade_run, label_run, unit_runner
+from pipeline.labeling import cascade_run, dataflow, ray_session, unit_runner
 from pipeline.nightly.night_record import NightRecord
 from tests.chaos.publish_and_die import Steps, serve
 from tests.without_ray import judge_here, no_session, they_fit
@@ -20,8 +20,9 @@ from tests.without_ray import judge_here, no_session, they_fit
 def run(request: dict[str, Any], steps: Steps) -> None:
     """A nightly run in this process."""
     replaced: dict[Any, dict[str, Any]] = {
-        label_run: {"judge_shards": judge_here, "ray_session": no_session},
-        cascade_run: {"ray_session": no_session, "pools_fit": they_fit},
+        dataflow: {"judge_shards": judge_here},
+        ray_session: {"ray_session": no_session},
+        cascade_run: {"pools_fit": they_fit},
     }
     for owner, others in replaced.items():
         for name, other in others.items():

@@ -18,7 +18,7 @@ import traceback
 from typing import Any
 
 from jobs import export, label, nightly, publish
-from pipeline.labeling import label_run
+from pipeline.labeling import dataflow, ray_session
 from pipeline.store import s3_objects  # noqa: F401 (here, not in every process: it takes a second)
 from pipeline.store.host import Host
 from tests.without_ray import judge_here, no_session
@@ -35,8 +35,8 @@ async def shorter_sleep(seconds: float, result: Any = None) -> Any:
 def serve() -> None:
     """Serves requests until there are none."""
     replaced: list[tuple[Any, str, Any]] = [
-        (label_run, "judge_shards", judge_here),
-        (label_run, "ray_session", no_session),
+        (dataflow, "judge_shards", judge_here),
+        (ray_session, "ray_session", no_session),
         (asyncio, "sleep", shorter_sleep),
         (Host, "sleep", lambda host, seconds: _host_sleep(host, seconds / _SHORTER)),
     ]

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import forget
-from pipeline.export.begun_files import begin, remove_if_forgotten
+from pipeline.export.begun_files import begin, named_paths, remove_if_forgotten
 from pipeline.retention.forget import Forgetting
 from pipeline.retention.forget_file import NamedPairs
 from pipeline.snapshots.manifests import live
@@ -100,6 +100,11 @@ def test_what_a_killed_export_left_is_found(
     assert any(step.endswith("README.md") for step in held)
 
 
+def names_alone(output: Store) -> bool:
+    """Whether what is left of exports is what names their files, which nobody's text is in."""
+    return all(entry.key.endswith(".begun.json") for entry in output.list("exports"))
+
+
 def test_forget_removes_what_a_killed_export_left(corpus: Corpus, ask: Ask, tmp_path: Path) -> None:
     steps = killed_at_every_step(corpus, ask, tmp_path)
     output = next(output for _, output in steps if holding(output))
@@ -107,7 +112,7 @@ def test_forget_removes_what_a_killed_export_left(corpus: Corpus, ask: Ask, tmp_
     outcome = run_on(forget.main, output, "--pairs", str(tmp_path / "pairs"), "--apply")
     assert (outcome.exit_code, outcome.error) == (0, "")
     assert holding(output) == []
-    assert [*output.list("exports")] == []
+    assert names_alone(output)
 
 
 def test_forget_removes_what_was_named_before_it_looked_and_written_before_the_snapshot_went(
@@ -129,20 +134,39 @@ def test_forget_removes_what_was_named_before_it_looked_and_written_before_the_s
     outcome = run_on(forget.main, output, "--pairs", str(tmp_path / "pairs"), "--apply")
     assert (outcome.exit_code, outcome.error) == (0, "")
     assert holding(output) == []
+    assert names_alone(output)
+
+
+def test_what_an_export_writes_after_forget_and_is_killed_is_found_by_the_next(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = Store(str(shutil.copytree(corpus.output.uri, tmp_path / "out")))
+    snapshot, path = live(output).snapshot_id, "train/00000.jsonl"
+    folder = f"exports/{snapshot}/{FORMAT}"
+    begin(output, folder, "00000", [path])
+    (tmp_path / "pairs").write_text(NAMED)
+    arguments = ("--pairs", str(tmp_path / "pairs"), "--apply")
+    assert run_on(forget.main, output, *arguments).exit_code == 0
+    output.put(f"{folder}/{path}", SECRET.encode())  # and killed before it looks
+    assert run_on(forget.main, output, *arguments).exit_code == 0
+    assert holding(output) == []
+
+    output.put(f"{folder}/{path}", SECRET.encode())
+    assert run_clean(output, "--apply").exit_code == 0
+    assert holding(output) == []
+    assert [*output.list("exports")]  # another one may be about to write it
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
+    monkeypatch.setattr(Host, "now", lambda host: later)
+    assert run_clean(output, "--apply").exit_code == 0
     assert [*output.list("exports")] == []
 
 
-def test_clean_leaves_an_export_alone_that_is_being_written(
-    corpus: Corpus, ask: Ask, tmp_path: Path
-) -> None:
-    output = Store(str(shutil.copytree(corpus.output.uri, tmp_path / "out")))
-    assert ask({"output": output.uri, "format": FORMAT, "die_at": None})["exit"] == 0
-    for entry in [*output.list("snapshots"), *output.list("exports")]:
-        if entry.key.startswith("snapshots/") or entry.key.endswith("/export.json"):
-            output.delete(entry.key)
-    before = {entry.key for entry in output.list("exports")}
-    assert run_clean(output, "--apply").exit_code == 0
-    assert {entry.key for entry in output.list("exports")} == before
+def test_two_who_write_a_part_name_its_files_side_by_side(tmp_path: Path) -> None:
+    output, folder = Store(str(tmp_path)), f"exports/{'0' * 16}/{FORMAT}"
+    for path in ("train/00000.jsonl", "validation/00000.jsonl", "train/00000.jsonl"):
+        begin(output, folder, "00000", [path])
+    named = {path for entry in output.list(folder) for path in named_paths(output.read(entry.key))}
+    assert named == {"train/00000.jsonl", "validation/00000.jsonl"}
 
 
 def test_forget_looks_into_exports_whose_snapshot_is_gone(corpus: Corpus, tmp_path: Path) -> None:
@@ -167,4 +191,5 @@ def test_forget_looks_into_exports_whose_snapshot_is_gone(corpus: Corpus, tmp_pa
     (tmp_path / "pairs").write_text(NAMED)
     outcome = run_on(forget.main, output, "--pairs", str(tmp_path / "pairs"), "--apply")
     assert (outcome.exit_code, outcome.error) == (0, "")
-    assert {entry.key.split("/")[1] for entry in output.list("exports")} == {"0" * 16}
+    left = [e.key for e in output.list("exports") if not e.key.endswith(".begun.json")]
+    assert {key.split("/")[1] for key in left} == {"0" * 16}

@@ -21,8 +21,8 @@ from vllm.v1.request import Request, RequestStatus
 from vllm.v1.structured_output import StructuredOutputManager
 
 from pipeline.engines.engine import TINY_JUDGE, model_path
-from pipeline.engines.vllm_engine import PREFILL_GROUP
 from pipeline.engines.vllm_scheduler import make_scheduler
+from pipeline.engines.vllm_start import PREFILL_GROUP
 from tests.engines.conftest import TinyJudge
 
 pytestmark = pytest.mark.engine

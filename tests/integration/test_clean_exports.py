@@ -27,7 +27,15 @@ def corpus_of(tmp_path: Path, snapshots: int) -> tuple[Corpus, list[str]]:
     return corpus, folders
 
 
-def test_exports_of_older_snapshots_go_with_what_their_records_name(tmp_path: Path) -> None:
+def a_day_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By when nobody writes what was begun, so that what names it may go."""
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
+    monkeypatch.setattr(Host, "now", lambda host: later)
+
+
+def test_exports_of_older_snapshots_go_with_what_their_records_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     corpus, folders = corpus_of(tmp_path, 4)
     output = corpus.output
     kept, old = folders[-4:], folders[:-4]  # those of what is live and was live before stay
@@ -35,6 +43,7 @@ def test_exports_of_older_snapshots_go_with_what_their_records_name(tmp_path: Pa
     for key in theirs:
         output.put(key, b"theirs")
     before = objects(output)
+    a_day_later(monkeypatch)
     outcome = run_clean(output, "--clean.exports.keep=1", "--apply")
     assert {name for kind, name in gone(outcome) if kind == "export"} == {
         folder.removeprefix("exports/") for folder in old
@@ -54,12 +63,18 @@ def test_an_unfinished_export_goes_once_it_cannot_be_finished(
     output.delete(f"{first}/{NAME}")  # killed before its end
     assert not gone(run_clean(output, "--apply"))
     outcome = run_clean(output, "--clean.snapshots.keep=1", "--apply")
-    assert gone(outcome) == {("snapshot", first.split("/")[1]): "not among the newest 1"}
-    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
-    monkeypatch.setattr(Host, "now", lambda host: later)
-    assert gone(run_clean(output, "--apply")) == {
+    unfinished = {
         ("export", first[len("exports/") :]): "was never finished, and its snapshot is gone",
     }
+    assert gone(outcome) == unfinished | {
+        ("snapshot", first.split("/")[1]): "not among the newest 1"
+    }
+    left = [entry.key for entry in output.list(first)]
+    assert left
+    assert all(key.endswith(".begun.json") for key in left)  # its writer may go on
+    assert not gone(run_clean(output, "--apply"))
+    a_day_later(monkeypatch)
+    assert gone(run_clean(output, "--apply")) == unfinished
     assert [*output.list(first)] == []
 
 

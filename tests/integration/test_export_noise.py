@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 import pytest
 from scipy.stats import t
 
+from pipeline.aggregation.calibration import fold_of
 from pipeline.aggregation.calibration_cards import put_calibration
 from pipeline.gold.answers import give_all
 from pipeline.gold.gold_sets import create_set
+from pipeline.pairs.contents import asked_by_user, text_part
+from pipeline.pairs.prompts import cluster_key
 from pipeline.stats.wilson import wilson
 from schemas.gold import Answer, Draw, DrawnPair, GoldSet
 from tests.calibrations import calibration
@@ -190,6 +194,36 @@ def test_soft_labels(tmp_path: Path, name: str) -> None:
     hard = run_export(made.output, "--format", name)
     assert hard.event()["folder"] != done.event()["folder"]
     assert "p_chosen" not in export_rows(made.output, folder_of(hard, made.output))[0]
+
+
+def test_soft_labels_of_pairs_with_gold_are_by_fits_that_have_not_seen_it(tmp_path: Path) -> None:
+    made = Corpus.at(tmp_path)
+    rows = [
+        texts(number, prompt=f"{number}?", gold="a" if number % 2 else None) for number in range(40)
+    ]
+    prompts = {row["pair_id"]: f"{number}?" for number, row in enumerate(rows)}
+    cast = [FOR_A if number % 3 else FOR_B for number in range(40)]
+    made.shard("a.parquet", rows, cast)
+    folds = [{"weights": (0.0, 0.0, 0.1 * (number + 1))} for number in range(5)]
+    made_up = calibration(made.made.judge_id, figures={"ece": 0.1}, folds=folds)
+    put_calibration(made.output, made_up)
+    made.publish()
+    done = run_export(made.output, "--format", "jsonl", *settings(soft_labels=True))
+    found = {r["pair_id"]: r for r in export_rows(made.output, folder_of(done, made.output))}
+    assert len(found) == 40
+    seen = set()
+    for row, label in made.labelled():
+        line = found[row["pair_id"]]
+        assert line["p_of_own_gold"] is False
+        odds = whole = 2.5 if abs(label["margin"]) == 7 else 2.0
+        if row["gold"] is not None:
+            prompt = asked_by_user(text_part(prompts[row["pair_id"]]))
+            fold = fold_of(cluster_key(label["cluster"], prompt), 5)
+            seen.add(fold)
+            odds = 0.2 * (fold + 1)
+        assert line["p_chosen"] == pytest.approx(1 / (1 + math.exp(-odds)))
+        assert line["confidence"] == pytest.approx(1 / (1 + math.exp(-whole)))  # the label's
+    assert seen == set(range(5))
 
 
 def test_answers_of_a_gold_set_that_is_exported_mark_their_pairs(tmp_path: Path) -> None:

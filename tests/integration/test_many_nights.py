@@ -32,9 +32,9 @@ from pipeline.engines.scripted_engine import ScriptedEngine
 from pipeline.export.export_config import ExportConfig
 from pipeline.export.export_run import export_snapshot
 from pipeline.export.hub_upload import push
-from pipeline.labeling import label_run
-from pipeline.labeling.judge_actor import RunSpec
+from pipeline.labeling import dataflow, ray_session
 from pipeline.labeling.pair_judge import Judge
+from pipeline.labeling.run_spec import RunSpec
 from pipeline.labeling.unit_result import UnitResult
 from pipeline.labeling.unit_runner import UnitRunner
 from pipeline.media.media_store import MediaStore
@@ -358,8 +358,8 @@ def in_process(book: Book, tasks: Any, spec: RunSpec, stop: Any) -> Iterator[Uni
 def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Story:
     """A corpus before its first night."""
     book = Book()
-    monkeypatch.setattr(label_run, "judge_shards", functools.partial(in_process, book))
-    monkeypatch.setattr(label_run, "ray_session", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(dataflow, "judge_shards", functools.partial(in_process, book))
+    monkeypatch.setattr(ray_session, "ray_session", lambda *_: contextlib.nullcontext())
     meter = Meter()
     meter.watch(monkeypatch)
     made = Story(tmp_path, book, random.Random(16), meter)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.labeling import label_run
+from pipeline.labeling import dataflow, planned_run, ray_session
 from pipeline.labeling.label_config import WorkersConfig
 from pipeline.parts.label_index import open_index
 from pipeline.store.object_store import Store
@@ -89,9 +89,9 @@ def test_a_judge_is_put_before_two_that_have_done_some(
         sizes.append(workers)
         return no_session()
 
-    monkeypatch.setattr(label_run, "_MANY_SHARDS", 1)  # Ray plans them
-    monkeypatch.setattr(label_run, "plan_shards_by_tasks", lambda plan, some: list(map(plan, some)))
-    monkeypatch.setattr(label_run, "ray_session", started)
+    monkeypatch.setattr(planned_run, "_MANY_SHARDS", 1)  # Ray plans them
+    monkeypatch.setattr(dataflow, "plan_shards_by_tasks", lambda plan, some: list(map(plan, some)))
+    monkeypatch.setattr(ray_session, "ray_session", started)
     config = _config(tmp_path / "config.yaml", model, [new, old], together=True)
     done = run_label(config, source, output)
     assert (done.exit_code, done.error) == (0, "")

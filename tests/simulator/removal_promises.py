@@ -10,6 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.export.begun_files import named_paths
+from pipeline.export.export_parts import receipts_folder
 from pipeline.parts.part_keys import Part
 from pipeline.runtime.digest import digest
 from pipeline.snapshots.manifests import FILES, LATEST_KEY
@@ -107,6 +109,8 @@ class RemovalPromises:
                 self._created.append((key, change.by))
             if key.startswith("parts/") and change.before is None:
                 self._part(key, change)
+            if key.startswith("exports/"):
+                self._named_by_its_export(key, change.by)
 
     def _part(self, key: str, change: Change) -> None:
         assert change.after is not None
@@ -151,8 +155,11 @@ class RemovalPromises:
             newest = max(self._ending(folder, ".json"), default="")
             if newest and key in self._names(newest, _of_index):
                 self._broken(by, f"removed {key}, which {newest} names")
+        elif key.startswith(f"{receipts_folder(_export_of(key))}/"):
+            for path in named_paths(before.data):
+                self._named_by_its_export(f"{_export_of(key)}/{path}", by)
         elif key.startswith("exports/"):
-            record = f"{'/'.join(key.split('/')[:3])}/export.json"
+            record = f"{_export_of(key)}/export.json"
             manifest = f"{self._output}snapshots/{key.split('/')[1]}/manifest.json"
             # Of a snapshot that is gone, the exporter removes a record that it has just written.
             wanted = manifest in self._objects.objects
@@ -160,6 +167,14 @@ class RemovalPromises:
                 files = self._names(record, lambda made: _paths(made["files"]))
                 if key.removeprefix(record.removesuffix("export.json")) in files:
                     self._broken(by, f"removed {key}, which {record} names")
+
+    def _named_by_its_export(self, key: str, by: str) -> None:
+        """What is there of an export is named beside it: whoever it belongs to was killed, say."""
+        folder = f"{self._output}{_export_of(key)}"
+        naming = self._objects.list(f"{receipts_folder(folder)}/").values()
+        named = {f"{folder}/{path}" for found in naming for path in named_paths(found.data)}
+        if f"{self._output}{key}" in self._objects.objects.keys() - named:
+            self._broken(by, f"left {key}, which nothing names")
 
     def _part_removed(self, key: str, by: str) -> None:
         """Every vote must be in another part, unless its pair was to be forgotten.
@@ -214,6 +229,11 @@ class RemovalPromises:
 def _place(part: Part) -> tuple[str, tuple[int, int]]:
     """The shard version and the rows that a part is of, in whatever revision."""
     return part.key.rpartition("/")[0], part.rows
+
+
+def _export_of(key: str) -> str:
+    """The folder of an export that a key is below."""
+    return "/".join(key.split("/")[:3])
 
 
 def _paths(files: list[Row]) -> Iterator[str]:

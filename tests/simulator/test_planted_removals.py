@@ -136,6 +136,10 @@ def _forgets_no_begun_exports(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(stored_exports, "_named", lambda stored, paths: set())
 
 
+def _removes_names_that_may_be_written(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(stored_exports, "may_be_written", lambda output, key: False)
+
+
 @pytest.mark.parametrize(
     ("plant", "story", "found"),
     [
@@ -148,6 +152,7 @@ def _forgets_no_begun_exports(patch: pytest.MonkeyPatch) -> None:
         (_exports_on_what_is_gone, EXPORTED, "left .* in exports/"),
         (_looks_for_exports_before_snapshots_go, EXPORTED, "left .* in .*exports/"),
         (_forgets_no_begun_exports, EXPORTED, "left .* in .*exports/"),
+        (_removes_names_that_may_be_written, EXPORTED, "left .* which nothing names"),
         (_keeps_no_canaries, KEPT, "of the newest canaries"),
         (_indexes_the_oldest_votes, BUSY, "of which there are those of"),
         (_publishes_first_revisions, BUSY, "are in no part"),

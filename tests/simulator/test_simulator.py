@@ -70,11 +70,13 @@ KEPT = Story(
 EXPORTED = with_faults(
     Story(
         roles={"upload": 1, "night": 2, "export": 4, "forget": 3},
-        slots=4, unit_rows=(3,), versions=8, lease_s=40, passes=1,
+        slots=5, unit_rows=(3,), versions=8, lease_s=60, passes=1,
         stalling=("export", "forget"),
     ),
-    stalled_at={"/00000.parquet": 0.7, "/export.json": 0.5, "LATEST.json": 0.4}, stalled_s=30,
-    killed=0.001, refused=0.001, lost=0.001,
+    stalled_at={
+        "/00000.parquet": 0.7, "/00001.parquet": 0.5, "/export.json": 0.5, "LATEST.json": 0.1,
+    },
+    stalled_s=50, killed=0.001, refused=0.001, lost=0.001,
 )  # fmt: skip
 # Labeling runs stop anywhere, and commit when others have taken their lease, have removed what they
 # know, and have taken pairs down.

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.aggregation.calibration import Calibration
+from pipeline.aggregation.calibration import Calibration, features, fold_of, probability
 from pipeline.aggregation.calibration_fit import GoldVotes, fit_calibration, log_loss
 from pipeline.aggregation.decisions import decide_pair
 from pipeline.aggregation.policy import Rule
@@ -90,6 +90,29 @@ def test_the_reliability_that_made_the_gold_is_found() -> None:
             votes = [scored("ab", 9, 9 - gap), scored("ba", 9, 9 - gap)]
             expected = 0.9 * overconfident(gap) + 0.1 * 0.5  # a tenth are ties
             assert fitted.p_a(votes) == pytest.approx(expected, abs=0.03)
+
+
+def test_a_pair_that_was_fitted_to_has_a_fit_without_its_prompt() -> None:
+    pairs = judged(200, overconfident)
+    whole = fit(pairs)
+    assert len(whole.folds) == 5
+    for number, fold in enumerate(whole.folds):
+        others = [pair for pair in pairs if fold_of(pair.prompt, 5) != number]
+        assert 0 < len(others) < len(pairs)
+        assert fold.weights == pytest.approx(fit(others).weights)
+    one = pairs[7]
+    unseen = whole.p_a_unseen(one.votes, one.prompt)
+    weights = whole.folds[fold_of(one.prompt, 5)].weights
+    assert unseen == probability(features(one.votes), weights, ())
+    assert unseen != whole.p_a(one.votes)
+    assert of_an_earlier_version(whole).p_a_unseen(one.votes, one.prompt) is None
+
+
+def of_an_earlier_version(fitted: Calibration) -> Calibration:
+    """As an earlier version stored it: the same calibration by its id."""
+    stored = fitted.model_dump(mode="json")
+    del stored["folds"]
+    return Calibration.model_validate(stored)
 
 
 def test_isotonic_from_a_thousand_pairs_on() -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from pipeline.engines.engine_registry import start_engine
 from pipeline.labeling import judge_actor
-from pipeline.labeling.judge_actor import RunSpec
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.prometheus_metrics import ENGINE_START_SECONDS
+from pipeline.labeling.run_spec import RunSpec
 from pipeline.runtime.stop import Stop
 from tests.recording import Recorded
 from tests.without_ray import judge_here, label_here

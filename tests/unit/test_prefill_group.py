@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.engines.engine_config import EngineConfig
-from pipeline.engines.vllm_engine import prefill_group
+from pipeline.engines.vllm_start import prefill_group
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.labeling import dataflow, side_by_side
+from pipeline.labeling import dataflow, ray_nodes
 from pipeline.labeling.label_config import WorkersConfig
 from pipeline.labeling.side_by_side import pools_fit
 from pipeline.runtime.errors import ConfigError
@@ -19,7 +19,7 @@ def _runs(*pools: dict[str, Any]) -> list[Any]:
 
 
 def _nodes(monkeypatch: pytest.MonkeyPatch, **resources: float) -> None:
-    monkeypatch.setattr(side_by_side, "nodes_of_cluster", lambda: [{"Resources": resources}])
+    monkeypatch.setattr(ray_nodes, "nodes_of_cluster", lambda: [{"Resources": resources}])
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,11 @@ def test_the_same_seed_gives_the_same_votes_and_another_others() -> None:
     assert first != other
 
 
-@pytest.mark.parametrize("population", [flips(0.1), flips(0.3), mixed(0.136), mixed(0.2, bias=1.0)])
+@pytest.mark.parametrize(
+    "population",
+    [flips(0.1), flips(0.3), mixed(0.136), mixed(0.2, bias=1.0), ties(3), scores(2, 2, slot=1)],
+    ids=lambda each: each.name,
+)
 def test_no_way_of_asking_beats_the_bound(population: Population) -> None:
     votes, accuracy = zip(*best_curve(population), strict=True)
     for way in [fixed(8), *study.DEFAULTS, *study.curve(8, 0.0), *study.curve(16, 0.0)]:

@@ -28,6 +28,7 @@ from pipeline.lab.bench.results_table import report_run
 from pipeline.labeling.cascade_run import label_tiers
 from pipeline.labeling.label_config import CascadeConfig, LabelConfig, TierConfig, WorkersConfig
 from pipeline.labeling.label_run import RunResult, identified
+from pipeline.labeling.run_request import RunRequest
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.parts.part_files import read_part
 from pipeline.parts.part_keys import Part, judge_parts_prefix
@@ -211,7 +212,7 @@ def _run(
         _script(config, output, asked)
     tree = ProcessTreeMemory(_MEMORY_EVERY_S)
     with GpuWatch() as gpu, tree as memory, ProcessTreeCpu() as cpu, PeakMemory() as driver:
-        results = label_tiers(config, input_uri, output_uri, reporter, dry_run=False)
+        results = label_tiers(config, input_uri, output_uri, reporter, RunRequest())
     spans = tuple(_span(output, each) for each in results)
     idle = gpu.idle_seconds(min(s.began for s in spans), max(s.ended for s in spans))
     sizes = (round((driver.grown_bytes or 0) / _MIB), round(memory.peak_bytes / _MIB))

@@ -22,6 +22,7 @@ from pipeline.lab.bench.ray_watch import (
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.label_run import RunResult, label
 from pipeline.labeling.ray_session import ray_session
+from pipeline.labeling.run_request import RunRequest
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.parts.part_keys import judge_parts_prefix
 from pipeline.store.object_store import Store
@@ -146,7 +147,7 @@ def compiled_graphs(config: LabelConfig) -> set[Path]:
 
 def label_on_stderr(config: LabelConfig, input_uri: str, output_uri: str) -> RunResult:
     """Runs the labeling job; it reports on standard error, as standard output is for results."""
-    return label(config, input_uri, output_uri, stderr_reporter(), dry_run=False)
+    return label(config, input_uri, output_uri, stderr_reporter(), RunRequest())
 
 
 def _bytes_of(input_uri: str) -> int:

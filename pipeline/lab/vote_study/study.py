@@ -161,7 +161,7 @@ def sampled(
 
 
 def bounds(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """For each population without votes for a tie, the fewest votes that reach the reference.
+    """For each population the fewest votes that reach the reference.
 
     ``wald`` (where votes are iid) bounds any test; ``best`` any strategy that asks in rounds,
     knows the population and sees the votes without margins.
@@ -170,8 +170,6 @@ def bounds(rows: Sequence[Row]) -> list[dict[str, Any]]:
     exact = [row for row in rows if row.method == "exact"]
     reached = {(row.population, row.strategy): row.averages.accuracy for row in exact}
     for population in populations():
-        if population.choices()[..., 2].any():
-            continue  # votes for a tie are beyond the bound
         aim = reached[population.name, REFERENCE.name]
         points = best_curve(population)
         votes, accuracy = zip(*points, strict=True)

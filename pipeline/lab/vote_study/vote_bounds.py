@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.lab.vote_study.judge_noise import Population
 from pipeline.lab.vote_study.strategy_averages import Floats
 
-State = tuple[int, int, int]  # rounds with two votes for a, with one for each, with two for b
+Bools = NDArray[np.bool_]
+Counts = tuple[int, int, int]  # votes for a, for b and for a tie
+State = tuple[Counts, Counts]  # of order ab and of order ba, equally many
 _PRICES = np.geomspace(3e-5, 0.2, 60)  # of a vote, in accuracy
 
 
@@ -30,78 +34,106 @@ def best_curve(population: Population, cap: int = 16) -> list[tuple[float, float
     """Votes and accuracy of the best strategies that ask in rounds and know the population.
 
     By backward induction for a range of prices of a vote: optimal stopping by a rule that knows
-    how the judge errs on average, sees the choice of each vote, and always labels.
+    how the judge errs on average, sees the choice and the order of each vote, and always labels.
 
     Args:
-        population: all votes are for ``a`` or ``b`` and can be parsed.
+        population: all votes can be parsed.
         cap: most votes of a pair.
     """
-    problem = _Problem(population, cap // 2)
-    points = sorted({problem.solved(float(price)) for price in _PRICES})
+    return curve_of(*_Problem(population, cap // 2).solved(_PRICES))
+
+
+def curve_of(votes: Iterable[float], accuracy: Iterable[float]) -> list[tuple[float, float]]:
+    """The points that no other one with fewer votes reaches, by their votes."""
     curve: list[tuple[float, float]] = []
-    for votes, accuracy in points:
-        if not curve or accuracy > curve[-1][1]:
-            curve.append((votes, accuracy))
+    for point in sorted(zip(votes, accuracy, strict=True)):
+        if not curve or point[1] > curve[-1][1]:
+            curve.append(point)
     return curve
 
 
+def reached(curve: Sequence[tuple[float, float]], votes: float) -> float:
+    """The accuracy at so many votes of the best mix of two points, pairs parted between them.
+
+    Where all points have fewer votes, it is the best of them.
+
+    Raises:
+        ValueError: all of them have more votes.
+    """
+    fewer = [point for point in curve if point[0] <= votes]
+    mixes = [
+        low[1] + (votes - low[0]) / (high[0] - low[0]) * (high[1] - low[1])
+        for low in fewer
+        for high in curve
+        if high[0] > votes
+    ]
+    return max([accuracy for _, accuracy in fewer] + mixes)
+
+
 class _Problem:
-    """Optimal stopping on the counts of rounds; masses are those of one sequence of rounds."""
+    """Optimal stopping on the counts of votes; masses are those of one sequence of rounds."""
 
     def __init__(self, population: Population, rounds: int) -> None:
-        first, second = population.choices()[:, 0, 0], population.choices()[:, 1, 0]
-        split = first * (1 - second) + (1 - first) * second
-        self._rounds, self._gold = rounds, population.gold
-        self._better = population.weight[population.gold != 0].sum()
-        self._mass: dict[State, Floats] = {
-            state: population.weight
-            * (first * second) ** state[0]
-            * split ** state[1]
-            * ((1 - first) * (1 - second)) ** state[2]
-            for count in range(1, rounds + 1)
-            for state in _states(count)
-        }
+        chances, gold = population.choices(), population.gold
+        seen = [np.flatnonzero(chances[:, order].any(axis=0)).tolist() for order in (0, 1)]
+        self._replies = list(itertools.product(*seen))  # that a round can have
+        self._better = population.weight[gold != 0].sum()
+        self._states: list[dict[State, tuple[float, float]]] = []
+        for votes in range(1, rounds + 1):
+            first, second = (_products(chances[:, n], seen[n], votes) for n in (0, 1))
+            mass, for_a, for_b = (
+                np.stack(list(first.values())) * weight @ np.stack(list(second.values())).T
+                for weight in (population.weight * some for some in (1, gold > 0, gold < 0))
+            )
+            pairs = itertools.product(first, second)
+            likelier = np.maximum(for_a, for_b)
+            both = zip(mass.ravel().tolist(), likelier.ravel().tolist(), strict=True)
+            self._states.append(dict(zip(pairs, both, strict=True)))
 
-    def solved(self, price: float) -> tuple[float, float]:
-        """Votes and accuracy of the best rule when a vote costs ``price``."""
-        value: dict[State, float] = {}
-        stops: set[State] = set()
-        for count in range(self._rounds, 0, -1):
-            for state in _states(count):
-                stop = self._right(state) - price * 2 * count * self._mass[state].sum()
-                more = -math.inf if count == self._rounds else sum(value[s] for s in _next(state))
-                value[state] = max(stop, more)
-                if stop >= more:
-                    stops.add(state)
-        return self._averages(stops)
+    def solved(self, prices: Floats) -> tuple[list[float], list[float]]:
+        """Votes and accuracy of the best rule for each price of a vote."""
+        value: dict[State, Floats] = {}
+        stops: dict[State, Bools] = {}
+        for number, states in reversed(list(enumerate(self._states, 1))):
+            last = number == len(self._states)
+            for state, (mass, right) in states.items():
+                stop = right - prices * 2 * number * mass
+                more = stop if last else sum(value[after] for after in self._next(state))
+                value[state], stops[state] = np.maximum(stop, more), stop >= more
+        return self._averages(stops, len(prices))
 
-    def _averages(self, stops: set[State]) -> tuple[float, float]:
-        paths: dict[State, int] = dict.fromkeys(_next((0, 0, 0)), 1)  # sequences that lead there
-        votes = right = 0.0
-        for count in range(1, self._rounds + 1):
-            later: dict[State, int] = {}
-            for state, number in paths.items():
-                if state in stops:
-                    votes += number * 2 * count * float(self._mass[state].sum())
-                    right += number * self._right(state)
-                    continue
-                for after in _next(state):
-                    later[after] = later.get(after, 0) + number
+    def _averages(self, stops: dict[State, Bools], count: int) -> tuple[list[float], list[float]]:
+        # Sequences that lead to a state, for each price: none where one has stopped before.
+        paths = dict.fromkeys(self._next(((0, 0, 0), (0, 0, 0))), np.ones(count))
+        votes, right = np.zeros(count), np.zeros(count)
+        for number, states in enumerate(self._states, 1):
+            later: dict[State, Floats] = {}
+            for state, sequences in paths.items():
+                ended, (mass, of_likelier) = sequences * stops[state], states[state]
+                votes += ended * 2 * number * mass
+                right += ended * of_likelier
+                for after in self._next(state):
+                    later[after] = later.get(after, 0.0) + sequences - ended
             paths = later
-        return round(votes, 6), round(right / float(self._better), 6)
+        return votes.round(6).tolist(), (right / self._better).round(6).tolist()
 
-    def _right(self, state: State) -> float:
-        """Mass of the pairs for which the likelier label is right."""
-        mass = self._mass[state]
-        return float(max(mass[self._gold > 0].sum(), mass[self._gold < 0].sum()))
+    def _next(self, state: State) -> list[State]:
+        return [(_plus(state[0], one), _plus(state[1], other)) for one, other in self._replies]
 
 
-def _states(rounds: int) -> Iterator[State]:
-    for for_a, for_b in itertools.product(range(rounds + 1), repeat=2):
-        if for_a + for_b <= rounds:
-            yield for_a, rounds - for_a - for_b, for_b
+def _products(chances: Floats, replies: Sequence[int], votes: int) -> dict[Counts, Floats]:
+    """For all counts of so many votes in one order: the chance of one sequence, of each kind."""
+    found: dict[Counts, Floats] = {(0, 0, 0): np.ones(len(chances))}
+    for _ in range(votes):
+        found = {
+            _plus(counts, reply): chance * chances[:, reply]
+            for counts, chance in found.items()
+            for reply in replies
+        }
+    return found
 
 
-def _next(state: State) -> list[State]:
-    a, split, b = state
-    return [(a + 1, split, b), (a, split + 1, b), (a, split, b + 1)]
+@functools.cache
+def _plus(counts: Counts, reply: int) -> Counts:
+    a, b, tie = (count + (reply == n) for n, count in enumerate(counts))
+    return a, b, tie

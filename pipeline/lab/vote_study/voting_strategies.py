@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from pipeline.aggregation.decisions import Decision, decide, decide_pair
-from pipeline.aggregation.evidence import next_orders
+from pipeline.aggregation.evidence import GAIN_STEPS, next_orders
 from pipeline.aggregation.policy import PolicyConfig, Rule, label_rule
 from pipeline.aggregation.vote_price import Offers
 from pipeline.judging.bundle import Format
@@ -139,10 +140,14 @@ def gaining(cap: int, price: float) -> ProductStrategy:
 
 
 def priced(pairs: Sequence[Sequence[Vote]], cap: int, budget: float) -> float:
-    """The price that would have kept pairs to a budget of votes; all were asked to the end."""
+    """The price that would have kept pairs to a budget of votes; all were asked to the end.
+
+    That of a whole step, which all pairs pay alike.
+    """
     first = [votes[:cap] for votes in pairs]
     asked = VotesConfig(min_votes=2, max_votes=cap)
-    return Offers.of(JudgeConfig().declared_format, first, asked).price(budget)
+    price = Offers.of(JudgeConfig().declared_format, first, asked).price(budget)
+    return math.ceil(round(price * GAIN_STEPS, 6)) / GAIN_STEPS
 
 
 def with_ties(cap: int, tie_odds: float, gap_spread: float = 2.0) -> ProductStrategy:

@@ -16,8 +16,6 @@ import psutil
 
 from pipeline.labeling.label_config import WorkersConfig
 from pipeline.labeling.preflight.check import Check
-from pipeline.labeling.ray_nodes import nodes_of_cluster
-from pipeline.labeling.ray_session import ray_session
 from pipeline.runtime.errors import PairmillError
 from pipeline.runtime.faults import first_line
 
@@ -59,6 +57,9 @@ def cluster_check(address: str, workers: WorkersConfig) -> Check:
             advice = "check the address; without RAY_ADDRESS a private Ray is started"
             return Check(name, "fail", found, advice)
     try:
+        from pipeline.labeling.ray_nodes import nodes_of_cluster  # Ray takes seconds to load
+        from pipeline.labeling.ray_session import ray_session
+
         with ray_session(workers):
             nodes = nodes_of_cluster()
     except PairmillError as error:

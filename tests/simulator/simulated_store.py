@@ -58,7 +58,7 @@ class Faults:
     gives_up: float = 0.2
     killed: float = 0.003
     slow: float = 0.05
-    slow_back: float = 0.02
+    slow_back: float = 0.0
     slow_s: float = 1.0
     late: float = 0.0
     late_s: float = 30.0
@@ -279,7 +279,7 @@ class SimulatedClient:
     def _return(self) -> None:
         """The way back of an answer: the store has done by then what the process learns of now."""
         chance, faults = self.world.scheduler.random, self.world.faults
-        if chance.random() < faults.slow_back:
+        if faults.slow_back and chance.random() < faults.slow_back:
             self.world.scheduler.wait(chance.uniform(0, faults.slow_s))
             if self.process.stalls and faults.stalled:
                 self._stall()

@@ -53,7 +53,7 @@ LATE = with_faults(Story(roles=_PUBLISHERS), late=0.3)
 # Processes stop anywhere, and go on when others have taken their lease.
 STALLED = with_faults(
     Story(roles=_PUBLISHERS, unit_rows=(2,), lease_s=3, slots=3),
-    stalled=0.01, stalled_s=15, killed=0,
+    stalled=0.01, stalled_s=15, slow_back=0.02, killed=0,
 )  # fmt: skip
 
 # Little but nights, whose input is often as it was before.
@@ -162,10 +162,9 @@ def test_the_same_seed_gives_the_same_history() -> None:
 def test_what_the_stories_reach() -> None:
     run = FAILING.run(FIXED_SEED, 4 * _STEPS)
     ended = set(run.ended)
-    # Where so much fails, neither a night nor a forget comes to its end within these steps.
-    long = {"forget: done", "night: done"}
-    assert {f"{role}: done" for role in FAILING.roles} - ended <= long
-    assert long <= set(EXPORTED.run(FIXED_SEED, _STEPS).ended)
+    # Where so much fails, nobody who is to be forgotten is within these steps.
+    assert {f"{role}: done" for role in FAILING.roles} - ended <= {"forget: done"}
+    assert "forget: done" in KEPT.run(FIXED_SEED + 3, _STEPS).ended
     assert {"publish: LeaseHeldError", "publish: StorageError", "read: StorageError"} <= ended
     how = {(operation, end) for _, _, operation, _, end in run.world.history}
     assert {

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.pairs.batch_rows import rows_at_a_time
+from pipeline.pairs.joined_tables import joined
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.row_groups import BUFFER, GroupReader, undecodable
 from pipeline.pairs.shard_columns import ShardColumns, narrow_batches
@@ -353,8 +354,9 @@ def _file_tables(store: Store, entry: Entry) -> Iterator[pa.Table]:
         file = pq.ParquetFile(pa.PythonFile(source, mode="r"), buffer_size=BUFFER, pre_buffer=False)
         for group in range(file.num_row_groups):
             rows = rows_at_a_time(file.metadata.row_group(group))
-            for batch in file.iter_batches(rows, row_groups=[group], use_threads=False):
-                yield pa.Table.from_batches([batch])
+            batches = file.iter_batches(rows, row_groups=[group], use_threads=False)
+            # A message costs as much as 100 kB of it, and rows may have to be decoded one by one.
+            yield from joined(pa.Table.from_batches([each]) for each in batches)
 
 
 def _read_ids(where: bytes, group: int) -> list[str | None]:

@@ -127,7 +127,7 @@ def hides_metadata() -> bool:
 def refusals() -> tuple[type[Exception], ...]:
     """What vLLM raises for one request that it cannot serve, while it serves others.
 
-    Up to 0.28 a request that breaks a rule is a ValueError, and from 0.29 on an error class of its
+    Of 0.26 a request that breaks a rule is a ValueError, and from 0.27 on an error class of its
     own; whatever else a request runs into, such as a picture that the model's processor refuses, is
     an EngineGenerateError in all of them.
     """

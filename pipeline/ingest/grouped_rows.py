@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.ingest.joined_tables import joined
+from pipeline.pairs.joined_tables import joined
 from pipeline.pairs.prompts import prompt_key
 
 _FILES = 64  # at each level

@@ -20,12 +20,13 @@ from typing import Literal
 import pyarrow as pa
 from pydantic import Field
 
+from pipeline.ingest.csv_tables import separator_hint
 from pipeline.ingest.grouped_rows import grouped_by_prompt
-from pipeline.ingest.joined_tables import joined
 from pipeline.ingest.media_paths import MediaPaths
 from pipeline.ingest.ranked_pairs import Expansion, as_pairs
 from pipeline.ingest.source_files import OpenSource, SourceConfig, open_source
 from pipeline.pairs.contract_checks import with_defects_kept
+from pipeline.pairs.joined_tables import joined
 from pipeline.pairs.known_layouts import AUTO
 from pipeline.pairs.layout_proposal import proposal
 from pipeline.pairs.mapped_rows import to_pairs
@@ -41,7 +42,6 @@ from pipeline.runtime.errors import (
 from pipeline.runtime.stop import Stop
 from pipeline.store.object_store import Store
 
-_JOINED_BYTES = 16 * 2**20  # of rows that are mapped and checked at once
 _EXAMPLES = 3  # bad rows shown for each kind of problem
 
 
@@ -216,7 +216,9 @@ def column_problems(config: IngestConfig, source: OpenSource) -> list[str]:
         for name, paths in source.absent.items()
         if uses.get(name)
     ]
-    return [*mapping.check(schema), *lacking]
+    problems = [*mapping.check(schema), *lacking]
+    hint = separator_hint(source.schema.names) if problems else None
+    return [*problems, hint] if hint else problems
 
 
 def describe_columns(config: IngestConfig, schema: pa.Schema) -> list[str]:
@@ -248,7 +250,7 @@ def _pairs(config: IngestConfig, source: OpenSource) -> Iterator[pa.Table]:
     start, mapping = 0, config.mapping()
     prefix = config.shard_name() if mapping.makes_ids(source.schema) else None
     prefix = prefix if config.row_ids is None else config.row_ids
-    for table in joined(_first_rows(source.tables(), config.limit), _JOINED_BYTES):
+    for table in joined(_first_rows(source.tables(), config.limit)):
         rows = range(start, start + table.num_rows)
         ids = None if prefix is None else [f"{prefix}-{row:09d}" for row in rows]
         pairs = to_pairs(mapping, table, ids)

@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import datasets
 import pyarrow as pa
 from datasets.exceptions import DatasetsError
 from pydantic import Field
 
-from pipeline.ingest.text_files import CODECS, csv_tables, decompressed, json_tables
+from pipeline.ingest.text_files import CODECS, text_schemas, text_tables
 from pipeline.pairs.input_config import READ_SECONDS
 from pipeline.pairs.input_files import PARQUET, list_files, open_files
-from pipeline.pairs.isolated_reading import file_tables, outline_of
+from pipeline.pairs.isolated_reading import file_tables, isolated, outline_of
 from pipeline.pairs.shard_columns import ShardColumns
 from pipeline.runtime.config_file import Frozen
 from pipeline.runtime.errors import ConfigError, InputError
 from pipeline.store.object_store import Entry, Store
-from pipeline.store.source_file import SourceFile
 
 
 def _packed(*suffixes: str) -> tuple[str, ...]:
@@ -43,6 +43,7 @@ BUILDERS = (*KINDS, "imagefolder")
 SUFFIXES = tuple(suffix for suffixes in KINDS.values() for suffix in suffixes)
 BATCH_ROWS = 64  # rows of a hub set in memory at a time, besides the row group they come from
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+Item = TypeVar("Item")
 _ERRORS = (OSError, ValueError, pa.ArrowException, DatasetsError)
 
 
@@ -111,9 +112,8 @@ class OpenSource:
             try:
                 table = next(batches, None)
             except (*_ERRORS, InputError) as error:
-                raise InputError(
-                    f"{self.name}: cannot be read after row {rows}: {error}"
-                ) from error
+                said = str(error).removeprefix(f"{self.name}: ")
+                raise InputError(f"{self.name}: cannot be read after row {rows}: {said}") from error
             if table is None:
                 return
             rows += table.num_rows
@@ -138,7 +138,8 @@ def open_source(config: SourceConfig) -> OpenSource:
             opened[store.path(entry.key)] = ShardColumns(entry.key, stored)
         except (*_ERRORS, InputError) as error:
             where = "" if isinstance(error, InputError) else f"{store.shown(entry.key)}: "
-            raise InputError(f"{config.path}: cannot be opened: {where}{error}") from error
+            said = f"{where}{error}".removeprefix(f"{config.path}: ")
+            raise InputError(f"{config.path}: cannot be opened: {said}") from error
     schemas = {path: columns.schema for path, columns in opened.items()}
     columns = {column.name: column for s in reversed(schemas.values()) for column in s}
     order = dict.fromkeys(name for schema in schemas.values() for name in schema.names)
@@ -183,10 +184,10 @@ def _open_set(config: SourceConfig) -> OpenSource:
 
 def _completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """A table with empty columns for those that it lacks."""
-    for column in schema:
-        if column.name not in table.column_names:
-            table = table.append_column(column, pa.nulls(table.num_rows, column.type))
-    return table
+    there = set(table.column_names)
+    lacking = [column for column in schema if column.name not in there]
+    empty = [pa.nulls(table.num_rows, column.type) for column in lacking]
+    return pa.table([*table.columns, *empty], pa.schema([*table.schema, *lacking]))
 
 
 def _files(config: SourceConfig) -> tuple[str, list[tuple[Store, Entry]]]:
@@ -223,11 +224,15 @@ def _schema(kind: str, store: Store, entry: Entry, keyed: bool) -> pa.Schema:
     if kind == "parquet":
         return outline_of(store, entry, READ_SECONDS).schema
     if kind == "csv":
-        return next(_tables(kind, store, entry)).schema
-    schemas = [table.schema for table in _tables(kind, store, entry, keyed)]
+        with closing(_tables(kind, store, entry)) as tables:
+            return next(tables).schema
     columns: dict[str, pa.Field] = {}
-    for column in itertools.chain.from_iterable(schemas):
+    schemas = isolated(store, READ_SECONDS, text_schemas, store, entry, kind, keyed)
+    for column in itertools.chain.from_iterable(_named(schemas, store, entry)):
         before = columns.get(column.name, column)
+        if before.equals(column):
+            columns[column.name] = before
+            continue
         try:
             (columns[column.name],) = pa.unify_schemas(
                 [pa.schema([before]), pa.schema([column])], promote_options="permissive"
@@ -237,22 +242,20 @@ def _schema(kind: str, store: Store, entry: Entry, keyed: bool) -> pa.Schema:
     return pa.schema(columns.values())
 
 
-def _tables(kind: str, store: Store, entry: Entry, keyed: bool = False) -> Iterator[pa.Table]:
+def _tables(
+    kind: str, store: Store, entry: Entry, keyed: bool = False
+) -> Generator[pa.Table, None, None]:
     """A file's rows; raises StorageError where it is the store that fails."""
-    path, opened = store.path(entry.key), []
+    if kind == "parquet":
+        read = file_tables(store, entry, READ_SECONDS)
+    else:
+        read = isolated(store, READ_SECONDS, text_tables, store, entry, kind, keyed)
+    yield from _named(read, store, entry)
 
-    def content() -> SourceFile:
-        opened.append(store.open(entry.key, entry.size))
-        return opened[-1]
 
+def _named(items: Iterator[Item], store: Store, entry: Entry) -> Iterator[Item]:
+    """What is read of a file, which is named where that fails."""
     try:
-        if kind == "parquet":
-            yield from file_tables(store, entry, READ_SECONDS)
-        elif kind == "json":
-            yield from json_tables(decompressed(content(), path), path, keyed)
-        else:
-            is_tsv = path.lower().endswith(_packed(".tsv"))
-            yield from csv_tables(lambda: decompressed(content(), path), "\t" if is_tsv else ",")
-    except _ERRORS as error:
-        failure = next(filter(None, [file.take_failure() for file in opened]), None)
-        raise failure or InputError(f"{store.shown(entry.key)}: {error}") from error
+        yield from items
+    except (*_ERRORS, InputError) as error:
+        raise InputError(f"{store.shown(entry.key)}: {error}") from error

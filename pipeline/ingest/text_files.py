@@ -1,62 +1,90 @@
-"""Reads JSON, JSON lines, CSV and TSV as Arrow tables whose text is as it was written."""
+"""Reads JSON, JSON lines, CSV and TSV as Arrow tables whose text is as it was written.
+
+``text_tables`` and ``text_schemas`` run where dying is allowed (see
+:func:`pipeline.pairs.isolated_reading.isolated`): a few bytes may stand for more than memory holds.
+"""
 
 from __future__ import annotations
 
 import io
-import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pyarrow.types as pt
 
+from pipeline.ingest.csv_tables import csv_tables
+from pipeline.ingest.json_array import MOST_JSON, array_items
+from pipeline.ingest.text_encoding import refuse_utf16
+from pipeline.media.signatures import LFS_POINTER
 from pipeline.runtime.errors import InputError
+from pipeline.store.object_store import Entry, Store
 from pipeline.store.source_file import SourceFile
 
 CODECS = {".gz": "gzip", ".zst": "zstd"}
 _BATCH_ROWS = 64  # at most, in one table
 _BATCH_BYTES = 64 * 2**20  # about the most bytes of text in one table; one row is the least
 _BUFFER = 4 * 2**20
-_CSV_BLOCK = 32 * 2**20  # the longest row of a CSV file
+_BLANK = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
 _JSON = pa.json_(pa.string())
+_EXPECTED = "expected one object on each line, or one array of objects"
+_ERRORS = (OSError, ValueError, pa.ArrowException)
 Row = dict[str, Any]
 
 
-def decompressed(file: SourceFile, name: str) -> pa.NativeFile:
-    """A file's content, unpacked where its name ends in one of `CODECS`."""
-    stream = pa.PythonFile(file, mode="r")
-    codec = next((c for end, c in CODECS.items() if name.lower().endswith(end)), None)
-    return stream if codec is None else pa.CompressedInputStream(stream, codec)
+def text_tables(store: Store, entry: Entry, kind: str, keyed: bool) -> Iterator[pa.Table]:
+    """The rows of a stored file of JSON or CSV.
 
-
-def csv_tables(open_file: Callable[[], pa.NativeFile], delimiter: str) -> Iterator[pa.Table]:
-    """A file's rows; every value is text, and only an empty field without quotes is null.
+    Args:
+        store: where it is.
+        entry: the file; its name says how it is packed, and of CSV what separates values.
+        kind: "json" or "csv".
+        keyed: as of :func:`json_tables`.
 
     Raises:
-        pa.ArrowInvalid: a row has too many or too few fields, or is longer than 32 MiB; the text
-            is not UTF-8.
+        InputError: it is damaged, or of another kind; says how.
+        StorageError: the store fails.
     """
-    form = {
-        "read_options": pa_csv.ReadOptions(block_size=_CSV_BLOCK, use_threads=False),
-        "parse_options": pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-    }
-    names = pa_csv.open_csv(open_file(), **form).schema.names
-    as_written = pa_csv.ConvertOptions(
-        column_types=dict.fromkeys(names, pa.string()),
-        null_values=[""],
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=False,
-    )
-    for block in pa_csv.open_csv(open_file(), convert_options=as_written, **form):
-        table = pa.Table.from_batches([block])
-        for start in range(0, max(1, table.num_rows), _BATCH_ROWS):
-            yield table.slice(start, _BATCH_ROWS)
+    name, opened = (entry.key or store.uri).lower(), list[SourceFile]()
+
+    def content() -> pa.NativeFile:
+        opened.append(store.open(entry.key, entry.size))
+        return _unpacked(opened[-1], name)
+
+    try:
+        if store.open(entry.key, entry.size).read(len(LFS_POINTER)) == LFS_POINTER:
+            raise InputError("a Git LFS pointer: run git lfs pull where the files come from")
+        if kind == "json":
+            yield from json_tables(content(), keyed)
+        else:
+            is_tsv = name.removesuffix(_codec_of(name)).endswith(".tsv")
+            yield from csv_tables(content, "\t" if is_tsv else ",")
+    except _ERRORS as error:
+        failure = next(filter(None, [file.take_failure() for file in opened]), None)
+        raise failure or InputError(str(error)) from error
+    except RecursionError as error:
+        raise InputError(f"a value is nested too deeply ({error})") from error
 
 
-def json_tables(file: pa.NativeFile, name: str, keyed: bool = False) -> Iterator[pa.Table]:
+def text_schemas(store: Store, entry: Entry, kind: str, keyed: bool) -> Iterator[pa.Schema]:
+    """The columns of each of those tables."""
+    for table in text_tables(store, entry, kind, keyed):
+        yield table.schema
+
+
+def _codec_of(name: str) -> str:
+    return next((end for end in CODECS if name.endswith(end)), "")
+
+
+def _unpacked(file: SourceFile, name: str) -> pa.NativeFile:
+    """A file's content, unpacked where its name ends in one of `CODECS`."""
+    stream, end = pa.PythonFile(file, mode="r"), _codec_of(name)
+    return pa.CompressedInputStream(stream, CODECS[end]) if end else stream
+
+
+def json_tables(file: pa.NativeFile, keyed: bool = False) -> Iterator[pa.Table]:
     """The objects of a JSON array, or one of each line; tables have the columns of their rows.
 
     A column with values of several kinds in one place (a number here, text there, an object in
@@ -64,7 +92,6 @@ def json_tables(file: pa.NativeFile, name: str, keyed: bool = False) -> Iterator
 
     Args:
         file: its content.
-        name: for messages.
         keyed: whether it is one object whose values are the rows, by their ids.
 
     Raises:
@@ -72,7 +99,7 @@ def json_tables(file: pa.NativeFile, name: str, keyed: bool = False) -> Iterator
     """
     rows, size = list[dict[str, Any]](), 0
     opened = io.BufferedReader(cast(Any, file), _BUFFER)
-    for row, length in _keyed(opened, name) if keyed else _objects(opened, name):
+    for row, length in _keyed(opened) if keyed else _objects(opened):
         if rows and (len(rows) == _BATCH_ROWS or size + length > _BATCH_BYTES):
             yield _table(rows)
             rows, size = [], 0
@@ -82,40 +109,50 @@ def json_tables(file: pa.NativeFile, name: str, keyed: bool = False) -> Iterator
         yield _table(rows)
 
 
-def _objects(file: io.BufferedReader, name: str) -> Iterator[tuple[Row, int]]:
+def _objects(file: io.BufferedReader) -> Iterator[tuple[Row, int]]:
     """Each object, and its size in bytes of JSON."""
-    lines = (line for line in enumerate(file, 1))
-    number, first = next(
-        ((n, text) for n, text in lines if text.strip(b" \t\r\n" + _BOM)), (0, b"")
-    )
-    first = first.removeprefix(_BOM)
-    if first.lstrip().startswith(b"["):
-        text = first + file.read()
-        values = _parsed(text, f"{name}: line {number} and after")
-        for place, value in enumerate(values):
-            yield _object(value, f"{name}: item {place}"), len(text) // len(values)
+    refuse_utf16(file.peek())
+    number = _skip_blank(file)
+    if file.peek()[:1] == b"[":
+        file.read(1)
+        for place, (value, length) in enumerate(array_items(file)):
+            yield _object(value, f"item {place}"), length
         return
-    for n, line in itertools.chain([(number, first)], lines):
+    while line := file.readline(MOST_JSON + 1):
+        where = f"line {number}"
+        if len(line) > MOST_JSON:
+            raise InputError(f"{where}: longer than {MOST_JSON >> 30} GiB; {_EXPECTED}")
         if line.strip():
-            where = f"{name}: line {n}"
             yield _object(_parsed(line, where), where), len(line)
+        number += 1
 
 
-def _keyed(file: io.BufferedReader, name: str) -> Iterator[tuple[Row, int]]:
+def _skip_blank(file: io.BufferedReader) -> int:
+    """Reads up to the first character that means something; returns the number of its line."""
+    number = 1
+    while ahead := file.peek():
+        rest = ahead.lstrip(_BLANK + _BOM)
+        number += file.read(len(ahead) - len(rest)).count(b"\n")
+        if rest:
+            break
+    return number
+
+
+def _keyed(file: io.BufferedReader) -> Iterator[tuple[Row, int]]:
     """The values of one object, each with its key; and their sizes in bytes of JSON."""
     text = file.read().removeprefix(_BOM)
-    rows = _object(_parsed(text, name), name)
+    rows = _object(_parsed(text, "the file"), "the file")
     for key, value in rows.items():
-        yield {"key": key} | _object(value, f"{name}: {key!r}"), len(text) // len(rows)
+        yield {"key": key} | _object(value, repr(key)), len(text) // len(rows)
 
 
 def _parsed(text: bytes, where: str) -> Any:
     try:
         return json.loads(text)
+    except RecursionError as error:
+        raise InputError(f"{where}: nested too deeply ({error})") from error
     except ValueError as error:  # text that is not UTF-8, too
-        raise InputError(
-            f"{where}: no JSON ({error}); expected one object on each line, or one array of objects"
-        ) from error
+        raise InputError(f"{where}: no JSON ({error}); {_EXPECTED}") from error
 
 
 def _object(value: Any, where: str) -> Row:

@@ -55,11 +55,11 @@ _BRANDS = {
 HEIC_FORMATS = ("HEIC", "HEIF")
 _MP4 = "MP4 or QuickTime"
 _TS_PACKET = 188  # bytes
-_LFS = b"version https://git-lfs.github.com/spec/"
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _CONVERT = "convert it to PNG, JPEG or WEBP"
 # Beginnings of what is no picture or clip that can be shown: what it is, and what to do.
 _OTHERS: tuple[tuple[bytes, str, str], ...] = (
-    (_LFS, "a Git LFS pointer", "run git lfs pull where the files come from"),
+    (LFS_POINTER, "a Git LFS pointer", "run git lfs pull where the files come from"),
     (b"\xff\x0a", "a JPEG XL picture", _CONVERT),
     (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture", _CONVERT),
     (b"8BPS", "a Photoshop file", _CONVERT),

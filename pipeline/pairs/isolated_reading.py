@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.pairs.batch_rows import rows_at_a_time
+from pipeline.pairs.joined_tables import joined
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.row_groups import BUFFER, GroupReader, undecodable
 from pipeline.pairs.shard_columns import ShardColumns, narrow_batches
@@ -32,6 +33,7 @@ from schemas.pairs import PAIRS_V2
 _PROCESS = "pipeline.pairs.reading_process"
 _SLOW_READS = 3  # of one shard that take too long: what is left of it is not read
 _NARROW_ROWS = 1_024  # without media
+_TOO_DEEP = "its columns are nested too deeply"
 _DIED = (ProcessDiedError, MemoryError)  # the latter of a process that may have no more memory
 Result = TypeVar("Result")
 
@@ -152,7 +154,7 @@ def narrow_rows(
         pa.ArrowException: it is corrupt.
         StorageError: the store fails.
     """
-    found = list(_streamed(store, seconds, _narrow_rows, store, entry, mapping, group))
+    found = list(isolated(store, seconds, _narrow_rows, store, entry, mapping, group))
     return (found[0][0] if found else 0), [table for _, table in found]
 
 
@@ -163,7 +165,7 @@ def file_tables(store: Store, entry: Entry, seconds: float) -> Iterator[pa.Table
         pa.ArrowException: it is corrupt; rows before are yielded first.
         StorageError: the store fails.
     """
-    return _streamed(store, seconds, _file_tables, store, entry)
+    return isolated(store, seconds, _file_tables, store, entry)
 
 
 class IsolatedGroups:
@@ -250,18 +252,27 @@ def _tried(
     try:
         return processes.call(function, *arguments, seconds=seconds)
     except _DIED as died:
-        raise pa.ArrowInvalid(f"whatever opens it dies ({died})") from died
+        raise pa.ArrowInvalid(_why("opens", died)) from died
     except TimeLimitError as late:
         raise _TooSlow(f"it takes too long to open: {late} (input.read_seconds)") from late
+    except RecursionError as deep:  # a schema that nobody can pass on
+        raise pa.ArrowInvalid(_TOO_DEEP) from deep
 
 
-def _streamed(
+def isolated(
     store: Store, seconds: float, function: Callable[..., Iterator[Result]], *arguments: object
 ) -> Iterator[Result]:
-    """What a generator function yields, each item in time; run again where its process dies.
+    """What a generator function yields, run where dying is allowed, and again where it dies.
+
+    Args:
+        store: what it reads; its host has the processes.
+        seconds: how long each item may take.
+        function: at the top of a module.
+        arguments: pickled.
 
     Raises:
         pa.ArrowInvalid: it dies again, or an item is not done in time.
+        Exception: whatever the function raises.
     """
     processes = store.host.disposables(_PROCESS)
     if processes is None:
@@ -278,9 +289,17 @@ def _streamed(
             died = error
         except TimeLimitError as late:
             raise pa.ArrowInvalid(f"it takes too long to read: {late}") from late
+        except RecursionError as deep:
+            raise pa.ArrowInvalid(_TOO_DEEP) from deep
         else:
             return
-    raise pa.ArrowInvalid(f"whatever reads it dies ({died})") from died
+    raise pa.ArrowInvalid(_why("reads", died)) from died
+
+
+def _why(does: str, died: BaseException | None) -> str:
+    if isinstance(died, MemoryError):
+        return f"whatever {does} it needs more memory than it may have ({first_line(died)})"
+    return f"whatever {does} it dies ({died})"
 
 
 # What follows runs in those processes.
@@ -335,8 +354,9 @@ def _file_tables(store: Store, entry: Entry) -> Iterator[pa.Table]:
         file = pq.ParquetFile(pa.PythonFile(source, mode="r"), buffer_size=BUFFER, pre_buffer=False)
         for group in range(file.num_row_groups):
             rows = rows_at_a_time(file.metadata.row_group(group))
-            for batch in file.iter_batches(rows, row_groups=[group], use_threads=False):
-                yield pa.Table.from_batches([batch])
+            batches = file.iter_batches(rows, row_groups=[group], use_threads=False)
+            # A message costs as much as 100 kB of it, and rows may have to be decoded one by one.
+            yield from joined(pa.Table.from_batches([each]) for each in batches)
 
 
 def _read_ids(where: bytes, group: int) -> list[str | None]:

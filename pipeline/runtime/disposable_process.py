@@ -189,8 +189,9 @@ class Channel:
             fds = [*fds, self._memory]
         head = _HEAD.pack(kind, len(body), len(views), large)
         lengths = struct.pack(f"<{len(sizes)}Q", *sizes)
-        pieces: list[bytes | memoryview] = [head + lengths, body]
-        pieces += [view for view in views if view.nbytes <= _INLINE]
+        # As one piece: a table of many columns has more buffers than one call takes (IOV_MAX).
+        small = b"".join(view for view in views if view.nbytes <= _INLINE)
+        pieces = [head + lengths, body, small]
         sent = socket.send_fds(self._socket, pieces, fds) if fds else self._socket.sendmsg(pieces)
         for piece in pieces:
             view = memoryview(piece)

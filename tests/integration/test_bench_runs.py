@@ -41,6 +41,15 @@ def test_a_setting_is_measured_in_a_process_of_its_own(
     assert str(written) in capsys.readouterr().out
 
 
+@pytest.mark.long  # a process each for the corpus, its publish and its export
+def test_a_corpus_is_published_and_exported(tmp_path: Path) -> None:
+    arguments = ["export", "--rows", "40", "--shard-rows", "20", "--formats", "jsonl"]
+    assert main([*arguments, "--folder", str(tmp_path)]) == 0
+    rows = json.loads((tmp_path / "export.json").read_text(encoding="utf-8"))["rows"]
+    assert [(row["what"], row["rows"]) for row in rows] == [("publish", 40), ("jsonl", 40)]
+    assert 0 < rows[1]["kept"] <= 40
+
+
 def test_the_vote_study_plots_and_writes_what_it_computed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

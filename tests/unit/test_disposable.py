@@ -40,6 +40,13 @@ def test_values_come_back_as_they_are(processes: Disposables, size: int) -> None
     np.testing.assert_array_equal(back["array"], sent)
 
 
+def test_more_values_than_one_call_of_the_system_takes(processes: Disposables) -> None:
+    sent = [np.full(4, number) for number in range(3_000)]
+    assert [each.tolist() for each in processes.call(hazards.echo, sent)] == [
+        each.tolist() for each in sent
+    ]
+
+
 def test_a_process_serves_many_calls(processes: Disposables) -> None:
     first = processes.call(hazards.pid)
     assert first != os.getpid()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.ingest.grouped_rows import _rows_of, grouped_by_prompt
-from pipeline.ingest.joined_tables import joined
 from pipeline.pairs.contents import asked_by_user, pair_row, text_part
+from pipeline.pairs.joined_tables import joined
 from schemas.pairs import PAIRS_V2
 
 
@@ -84,3 +85,14 @@ def test_joined_tables_have_the_same_rows_and_never_two_schemas(
     ]
     assert len(whole) <= len(small)
     assert all(table.nbytes < most_bytes + 5 * 8 for table in whole)
+
+
+def test_rows_before_an_error_are_joined_and_yielded_first() -> None:
+    def failing() -> Iterator[pa.Table]:
+        yield from (pa.table({"n": [number]}) for number in range(3))
+        raise pa.ArrowInvalid("corrupt")
+
+    whole = joined(failing(), 2**20)
+    assert next(whole).to_pydict() == {"n": [0, 1, 2]}
+    with pytest.raises(pa.ArrowInvalid, match="corrupt"):
+        next(whole)

@@ -78,8 +78,9 @@ def stored(folder: Path, table: pa.Table) -> tuple[Store, ShardTask]:
     return store, ShardTask(entry.key, entry.size, (Unit(entry.key, "k", 0, table.num_rows),))
 
 
-def test_what_is_nested_too_deeply_is_a_named_shard(tmp_path: Path) -> None:
-    store, _ = stored(tmp_path, nested(1_000))
+@pytest.mark.parametrize("depth", [400, 1_000], ids=["for us", "for Arrow"])
+def test_what_is_nested_too_deeply_is_a_named_shard(tmp_path: Path, depth: int) -> None:
+    store, _ = stored(tmp_path, nested(depth))
     with pytest.raises(pa.ArrowInvalid, match="too deeply nested"):
         outline_of(store, next(store.list()), READ_SECONDS)
 

@@ -89,6 +89,14 @@ def test_what_dies_once_is_read_on_from_where_it_was(
     assert [len(table) for table in file_tables(*shard, 7)] == [_ROWS] * _GROUPS
 
 
+def test_rows_of_a_file_that_are_decoded_singly_come_as_one_table(
+    watched: Watched, shard: tuple[Store, Entry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.pairs.isolated_reading.rows_at_a_time", lambda info: 1)
+    assert [len(table) for table in file_tables(*shard, 7)] == [_ROWS] * _GROUPS
+    assert watched.limits == [("item", 7)] * _GROUPS
+
+
 def test_an_exported_pair_that_is_late_is_named_with_the_setting(
     watched: Watched, shard: tuple[Store, Entry]
 ) -> None:

@@ -15,12 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.ingest import csv_tables, json_array, text_files
 from pipeline.ingest.source_files import SourceConfig, open_source
 from pipeline.pairs.arrow_values import values_of
 from pipeline.pairs.contents import text_part
 from pipeline.pairs.known_layouts import known_layout
 from pipeline.pairs.mapped_rows import to_pairs
 from pipeline.runtime.errors import ConfigError, InputError
+
+DEEP = '{"a":' + "[" * 100_000
+DEEP_OBJECTS = '{"a":' * 300 + "1" + "}" * 300
+LFS = "version https://git-lfs.github.com/spec/v1"
 
 
 def rows_of(path: Path, **more: Any) -> list[dict[str, Any]]:
@@ -136,7 +141,29 @@ def test_text_in_some_rows_and_objects_in_others_are_read_row_by_row(tmp_path: P
         ("a.jsonl", '{"id": 1}\n{"id": \n', "a.jsonl: line 2: no JSON"),
         ("a.jsonl", '{"id": 1}\n7\n', "a.jsonl: line 2: expected a JSON object, got int"),
         ("a.json", '[{"id": 1}, 7]', "a.json: item 1: expected a JSON object, got int"),
+        ("a.json", '[{"id": 1}, {"id": 2', r"a.json: item 1: no JSON \(.*, at the end of the file"),
+        ("a.json", '[{"id": 1}, {"id": 2}', r"a.json: item 1: no JSON \(it is cut off"),
+        (
+            "a.json",
+            '[{"id": 1}, {"id": 2}\n',
+            "a.json: item 1: expected .* got the end of the file",
+        ),
+        (
+            "a.json",
+            '[{"id": 1} {"id": 2}]',
+            "a.json: item 0: expected ',' or ']' behind it, got '{'",
+        ),
+        ("a.json", '[{"id": 1}]\n[]', "a.json: expected one array and nothing else, got '\\['"),
+        ("a.json", '[{"id": nothing}' + 64 * " ", r"a.json: item 0: no JSON \(Expecting value\)"),
+        ("a.jsonl", DEEP, "a.jsonl: line 1: nested too deeply"),
+        ("a.json", f"[{DEEP}]", "a.json: item 0: no JSON .maximum recursion depth"),
+        ("a.jsonl", DEEP_OBJECTS, "a.jsonl: its columns are nested too deeply"),
         ("a.csv", "id,text\n1,2,3\n", "a.csv: CSV parse error: Row #2: Expected 2 columns, got 3"),
+        ("a.csv", "id,text,id\n1,2,3\n", "a.csv: two columns are called 'id'"),
+        ("a.csv", 'id,text\n1,"open\n2,x\n', "a.csv: a quote is never closed"),
+        ("a.csv", 'id,text\n1,x\n2,"open', "a.csv: a quote is never closed"),
+        ("a.csv", f"{LFS}\noid sha256:00\n", "a.csv: a Git LFS pointer: run git lfs pull"),
+        ("a.jsonl.gz", f"{LFS}\noid sha256:00\n", "a.jsonl.gz: a Git LFS pointer: run git lfs"),
     ],
 )
 def test_what_is_no_text_of_its_kind_is_named(
@@ -145,6 +172,68 @@ def test_what_is_no_text_of_its_kind_is_named(
     (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message):
         rows_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding", "message"),
+    [
+        ("a.csv", "latin-1", "not UTF-8 .*iconv -f WINDOWS-1252 -t UTF-8 converts it"),
+        ("a.csv", "utf-16", "its text is UTF-16, expected UTF-8: iconv -f UTF-16 -t UTF-8"),
+        ("a.jsonl", "utf-16", "its text is UTF-16, expected UTF-8: iconv -f UTF-16 -t UTF-8"),
+        ("a.jsonl", "latin-1", "line 1: no JSON .'utf-8' codec can't decode byte 0xe4"),
+        ("a.json", "latin-1", "its text is not UTF-8: invalid continuation byte"),
+    ],
+)
+def test_text_of_another_encoding_is_refused_with_what_to_do(
+    tmp_path: Path, name: str, encoding: str, message: str
+) -> None:
+    text = {
+        ".csv": "id,text\n1,spät\n",
+        ".jsonl": '{"text": "spät"}',
+        ".json": '[{"text": "spät"}]',
+    }
+    (tmp_path / name).write_text(text[Path(name).suffix], encoding=encoding)
+    with pytest.raises(InputError, match=message):
+        rows_of(tmp_path)
+
+
+def test_a_csv_file_of_a_header_has_no_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,text\n", encoding="utf-8")
+    assert open_source(SourceConfig(path=str(tmp_path))).schema.names == ["id", "text"]
+    assert rows_of(tmp_path) == []
+
+
+def test_a_line_without_an_end_is_refused_before_memory_is_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(text_files, "MOST_JSON", 2**20)
+    monkeypatch.setattr(csv_tables, "_BLOCK", 2**20)
+
+    def endless(start: bytes) -> pa.NativeFile:
+        return pa.CompressedInputStream(pa.BufferReader(packed(start.ljust(2**23), ".gz")), "gzip")
+
+    with pytest.raises(InputError, match="line 2: longer than"):
+        list(text_files.json_tables(endless(b"\n{")))
+    with pytest.raises(InputError, match="a row is longer than 1 MiB: is a quote never closed"):
+        list(csv_tables.csv_tables(lambda: endless(b'id,text\n1,"'), ","))
+    with pytest.raises(InputError, match="no line in its first 1 MiB: is it CSV"):
+        list(csv_tables.csv_tables(lambda: endless(b"id,text"), ","))
+
+
+def test_many_columns_and_an_array_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"id": n} | {f"c{n}-{k}": "é" * k for k in range(400)} for n in range(4)]
+    (tmp_path / "a.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    names = dict.fromkeys(name for row in rows for name in row)
+    whole = [{name: row.get(name) for name in names} for row in rows]
+    assert rows_of(tmp_path) == whole
+    pq.write_table(pa.Table.from_pylist(whole), tmp_path / "b.parquet")
+    assert rows_of(tmp_path / "b.parquet") == whole
+    monkeypatch.setattr(json_array, "_CHUNK", 7)
+    text = io.BytesIO((tmp_path / "a.json").read_bytes()[1:])
+    items = [value for value, _ in json_array.array_items(io.BufferedReader(text))]
+    assert items == rows
 
 
 _TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r"), min_size=1)

@@ -203,6 +203,25 @@ def _run_incremental(options: argparse.Namespace) -> Results:
     return plans | {"publish": bench_publish(folder, *how)}
 
 
+def _export_arguments(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--rows", type=int, nargs="+", default=[250_000, 1_000_000], help="(250000 1000000)")
+    add("--shard-rows", type=int, default=1_000, help="of each shard (%(default)s)")
+    add(
+        "--formats",
+        nargs="*",
+        default=["trl-dpo", "jsonl"],
+        help="of the exports (trl-dpo jsonl)",
+    )
+
+
+def _run_export(options: argparse.Namespace) -> Results:
+    from pipeline.lab.bench.export_bench import bench_export
+
+    sizes = sorted(options.rows)
+    return bench_export(options.folder / "export", sizes, options.shard_rows, options.formats)
+
+
 def _commit_arguments(parser: Parser) -> None:
     add = parser.add_argument
     add("--stores", nargs="*", default=[], metavar="URI", help="empty folders, beside a local one")
@@ -504,6 +523,14 @@ BENCHMARKS = (
         config=None,
         add_arguments=_ingest_arguments,
         run=_run_ingest,
+    ),
+    Benchmark(
+        name="export",
+        text="publishing and exporting up to a million labels: seconds, CPU, the most memory",
+        example="--rows 20000 --formats trl-dpo",
+        config=None,
+        add_arguments=_export_arguments,
+        run=_run_export,
     ),
     Benchmark(
         name="commit",

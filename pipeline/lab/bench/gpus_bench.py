@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from pipeline.lab.bench.fresh_process import in_fresh_process
@@ -15,6 +15,7 @@ from pipeline.lab.bench.job_run import JobRun, run_job
 from pipeline.lab.bench.process_watch import ProcessTreeCpu, ProcessTreeMemory, judge_processes
 from pipeline.lab.bench.results_table import report_run
 from pipeline.labeling.label_config import LabelConfig
+from pipeline.runtime.repeating import every
 
 _MIB = 2**20
 _LOADING = 2**30  # bytes on a GPU that an engine has begun to load its weights on
@@ -99,25 +100,19 @@ def _run(
     }
 
 
-@contextmanager
-def _one_worker_killed(after_s: float) -> Iterator[None]:
-    """Kills the first worker, so many seconds after it is there."""
-    ended = threading.Event()
+def _one_worker_killed(after_s: float) -> AbstractContextManager[None]:
+    """Kills a worker, so many seconds after the first of them is there."""
+    there_at, killed = list[float](), list[int]()
 
-    def kill() -> None:
-        while not (found := judge_processes()):
-            if ended.wait(1):
-                return
-        if not ended.wait(after_s):
-            os.kill(found[0].pid, signal.SIGKILL)
+    def kill_when_due() -> None:
+        workers = [] if killed else judge_processes()
+        if workers and not there_at:
+            there_at.append(time.monotonic())
+        if workers and time.monotonic() - there_at[0] >= after_s:
+            os.kill(workers[0].pid, signal.SIGKILL)
+            killed.append(workers[0].pid)
 
-    thread = threading.Thread(target=kill, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    return every(1, kill_when_due)
 
 
 def _loads_within(samples: Sequence[GpuSample]) -> float | None:

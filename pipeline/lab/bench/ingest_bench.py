@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import resource
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,8 +55,11 @@ def bench_ingest(folder: Path, picture_mb: int, rows: int) -> dict[str, Any]:
         ),
     }
     made = []
-    for name, (path, settings) in cases.items():
-        run = {"source": name, **in_fresh_process(_run, path, folder / "shards", settings)}
+    for number, (name, (path, settings)) in enumerate(cases.items()):
+        # A folder each: shards that an earlier case has left would be refused.
+        shards = folder / f"shards-{number}"
+        run = {"source": name, **in_fresh_process(_run, path, shards, settings)}
+        shutil.rmtree(shards)
         report_run(name, run)
         made.append(run)
     return {

@@ -7,18 +7,21 @@ Measured on real files of a local folder: shards and parts are made up, publishi
 from __future__ import annotations
 
 import random
+import shutil
 import string
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.aggregation.decisions import Decision
 from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.judge_cards import judge_card, write_card
 from pipeline.judging.judge_config import JudgeConfig
@@ -47,6 +50,7 @@ _VOTES = (2, 2, 2, 4)  # of a row, by chance
 _RATIONALE = 400  # characters
 _GOLD = ("a", "b", "tie", *[None] * 7)
 _MiB = 2**20
+_DISTINCT = 2_000  # rows of a large corpus with votes of their own
 
 
 class CountingStore(Store):
@@ -97,20 +101,27 @@ class CountingStore(Store):
 
 @dataclass
 class _Corpus:
-    """Shards of made-up pairs and the parts of a judge that has labelled them."""
+    """Shards of made-up pairs and the parts of a judge that has labelled them.
+
+    Attributes:
+        distinct: so many rows have votes of their own; those behind them repeat some of these,
+            which takes a tenth of the time to make.
+    """
 
     source: CountingStore
     output: CountingStore
     judge_id: str
     chance: random.Random
+    distinct: int = sys.maxsize
+    judged: list[tuple[list[Vote], Decision]] = field(default_factory=list)
 
     @classmethod
-    def at(cls, folder: Path) -> _Corpus:
+    def at(cls, folder: Path, distinct: int = sys.maxsize) -> _Corpus:
         output = CountingStore(str(folder / "labels"))
         card = judge_card(_JUDGE, ModelVersion.named("none"), "scripted")
         write_card(output, card)
         source = CountingStore(str(folder / "pairs"))
-        return cls(source, output, card["judge_id"], random.Random(1))
+        return cls(source, output, card["judge_id"], random.Random(1), distinct)
 
     def shard(self, number: int, rows: int) -> None:
         """Writes a shard, in place of the one before, and its labels."""
@@ -130,14 +141,22 @@ class _Corpus:
         labeler = Labeler.of(_JUDGE)
         made = []
         for row, pair_id in enumerate(ids):
-            votes = self._votes()
+            votes, decision = self._judged(labeler)
             where = {"shard": name, "unit": "", "row": row, "judge_id": self.judge_id}
-            decision = labeler.decide(votes)
             hashed, stamp = digest(pair_id), where | {"run_id": "bench"}
             made.append(
                 label_row({"pair_id": pair_id}, stamp, hashed, decision, votes, labeler.policy_id)
             )
         commit_part(self.output, self.judge_id, Unit(name, key, 0, rows), made)
+
+    def _judged(self, labeler: Labeler) -> tuple[list[Vote], Decision]:
+        if len(self.judged) == self.distinct:
+            return self.chance.choice(self.judged)
+        votes = self._votes()
+        made = votes, labeler.decide(votes)
+        if self.distinct < sys.maxsize:
+            self.judged.append(made)
+        return made
 
     def _votes(self) -> list[Vote]:
         lean, chance = self.chance.gauss(0, 1.5), self.chance
@@ -230,3 +249,16 @@ def bench_publish(folder: Path, shards: int, rows: int, changed: int) -> dict[st
         "then": again,
         "nothing_changed": nothing,
     }
+
+
+def write_corpus(folder: Path, shards: int, rows: int) -> None:
+    """Writes shards of so many rows each and their labels, for `publish_corpus`."""
+    corpus = _Corpus.at(folder, _DISTINCT)
+    for number in range(shards):
+        corpus.shard(number, rows)
+
+
+def publish_corpus(folder: Path) -> dict[str, Any]:
+    """Publishes a corpus for the first time; returns what that cost."""
+    shutil.rmtree(folder / "labels" / "snapshots", ignore_errors=True)
+    return _Corpus.at(folder).publish()

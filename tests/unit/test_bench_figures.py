@@ -11,6 +11,8 @@ import pytest
 
 from pipeline.lab.bench.bench_plots import draw_pipeline, draw_scaling
 from pipeline.lab.bench.bench_requests import Rates
+from pipeline.lab.bench.early_verdicts_bench import _Reasoned
+from pipeline.lab.bench.early_verdicts_bench import _row as early_row
 from pipeline.lab.bench.gpu_watch import GpuWatch
 from pipeline.lab.bench.job_run import JobRun, compile_cache, compiled_graphs
 from pipeline.lab.bench.label_timeline import Timeline
@@ -142,3 +144,24 @@ def test_a_compile_cache_is_warm_where_an_engine_adds_no_graphs_to_it(tmp_path: 
         more = compiled_graphs(config)
         assert [compile_cache(one, more), compile_cache(more, more)] == ["cold", "warm"]
         one = more
+
+
+def test_an_early_verdict_needs_both_orders_at_two_marks_in_a_row() -> None:
+    def reasoned(verdict: str, *early: str) -> _Reasoned:
+        return _Reasoned(verdict, 100, early, (5,) * len(early))
+
+    agree = (reasoned("a", "b", "a", "a", "a"), reasoned("a", "a", "a", "a"))
+    unread = (reasoned("b", "unread", "unread"), reasoned("b", "unread", "unread"))
+    turned = (reasoned("a", "b", "b"), reasoned("b", "b", "b"))
+    assert early_row(16, [agree, unread, turned]) == {
+        "every": 16,
+        "pairs": 3,
+        "tokens_a_reply": 100,
+        "ended_early": 2,
+        # 2 x 48 and 2 x 32 tokens of 600, and the 200 of the pair that is never settled.
+        "saved": 0.4,
+        # Six, four and four probes of five tokens.
+        "with_probes": 0.283,
+        "changed": 1,  # b where both replies come to different verdicts, so to a tie
+        "changed_share": 0.3333,
+    }

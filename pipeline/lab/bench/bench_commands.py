@@ -263,6 +263,19 @@ def _run_soft_votes(options: argparse.Namespace) -> Results:
     return bench_soft_votes(options.config, settings_of(options), pairs, options.repeats)
 
 
+def _early_verdicts_arguments(parser: Parser) -> None:
+    input_arguments(parser, repeated=False)
+    text = "tokens of reasoning from one mark to the next (16 32)"
+    parser.add_argument("--every", type=int, nargs="+", default=[16, 32], help=text)
+
+
+def _run_early_verdicts(options: argparse.Namespace) -> Results:
+    from pipeline.lab.bench.early_verdicts_bench import bench_early_verdicts
+
+    pairs = pairs_of(options)
+    return bench_early_verdicts(options.config, settings_of(options), pairs, options.every)
+
+
 def _cascade_pools_arguments(parser: Parser) -> None:
     input_arguments(parser, repeated=False)
     add = parser.add_argument
@@ -555,6 +568,14 @@ BENCHMARKS = (
         config="cpu.yaml",
         add_arguments=input_arguments,
         run=_run_soft_votes,
+    ),
+    Benchmark(
+        name="early-verdicts",
+        text="what ending a judge's reasoning at marks would save, and which verdicts it changes",
+        example="--shards 1 --every 16 32",
+        config="bench-votes.yaml",
+        add_arguments=_early_verdicts_arguments,
+        run=_run_early_verdicts,
     ),
     Benchmark(
         name="cascade-pools",

@@ -29,10 +29,10 @@ from pipeline.judging.judge_identity import ModelVersion
 from pipeline.judging.votes import Vote
 from pipeline.labeling.pair_judge import label_row
 from pipeline.pairs.input_config import InputConfig
+from pipeline.pairs.pair_hash import Content, v1_hash
 from pipeline.pairs.shards import shard_key
 from pipeline.parts.commit import commit_part
 from pipeline.parts.units import Unit
-from pipeline.runtime.digest import digest
 from pipeline.runtime.reporter import Reporter
 from pipeline.snapshots.gate import gate_for
 from pipeline.snapshots.gate_checks import GateConfig
@@ -127,7 +127,7 @@ class _Corpus:
         """Writes a shard, in place of the one before, and its labels."""
         name, buffer = f"{number:07d}.parquet", pa.BufferOutputStream()
         ids = [f"{number}-{self.chance.random()}" for _ in range(rows)]
-        pairs = {
+        pairs: dict[str, list[Any]] = {
             "pair_id": ids,
             "prompt": [f"Which is better, {each}?" for each in ids],
             "response_a": [{"text": self.chance.randint(1, 400) * "a"} for _ in ids],
@@ -143,7 +143,8 @@ class _Corpus:
         for row, pair_id in enumerate(ids):
             votes, decision = self._judged(labeler)
             where = {"shard": name, "unit": "", "row": row, "judge_id": self.judge_id}
-            hashed, stamp = digest(pair_id), where | {"run_id": "bench"}
+            texts = (pairs["prompt"][row], pairs["response_a"][row], pairs["response_b"][row])
+            hashed, stamp = _pair_hash(*texts), where | {"run_id": "bench"}
             made.append(
                 label_row({"pair_id": pair_id}, stamp, hashed, decision, votes, labeler.policy_id)
             )
@@ -201,6 +202,12 @@ class _Corpus:
             "gate_s": round(gate.seconds, 2),
             "gate_read_mb": round(gate.read / _MiB, 2),
         }
+
+
+def _pair_hash(prompt: str, a: Mapping[str, str], b: Mapping[str, str]) -> str:
+    """That of a pair of texts, by which an export knows what was labelled."""
+    candidates = [Content(each["text"]).hashed() for each in (a, b)]
+    return v1_hash({"prompt": prompt, "messages": None}, candidates, Content(None))
 
 
 class _TimedGate:

@@ -119,6 +119,8 @@ def shared_ray() -> Iterator[str]:
 
     It pretends to have two GPUs, so that a pool of two workers fits.
     """
+    import ray.data  # sets the level of its loggers when it is loaded
+
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # it is long, and hides the failure
     folder = start_or_retry(_start_ray)
     yield str(ray.get_runtime_context().gcs_address)

@@ -30,10 +30,17 @@ from pipeline.runtime.disposable_process import (
     STATUS,
     Channel,
 )
+from pipeline.runtime.errors import Fault, PairmillError
 
 Result = TypeVar("Result")
 Granted = Callable[[Any], AbstractContextManager[Any]]
 _START_S = 120  # imports on a busy machine
+
+
+class ProcessStartError(PairmillError):
+    """The process that others are forked from did not start."""
+
+    fault = Fault.TRANSIENT
 
 
 class ProcessDiedError(Exception):
@@ -191,7 +198,16 @@ class Disposables:
                     stderr=subprocess.DEVNULL,  # what C libraries say when they abort
                 )
             self._control = Channel(ours)
-            kind, error = self._control.receive(until=time.monotonic() + _START_S)
+            try:
+                kind, error = self._control.receive(until=time.monotonic() + _START_S)
+            except (TimeoutError, EOFError) as early:
+                self._parent.kill()
+                self._forget()
+                raise ProcessStartError(
+                    f"a process that reads shards and media did not start within {_START_S} s, or "
+                    f"was ended (load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores); look at "
+                    "what else keeps this machine busy, and at its memory, then run it again"
+                ) from early
             self._control.limit(None)
             if kind == FAILED:
                 self._forget()

@@ -51,7 +51,7 @@ def test_every_count_is_in_the_digest(
 
     def more(*rows: Any) -> Tally:
         counted: Tally = counts(*rows)
-        numbers = Counter(counted.numbers)
+        numbers: Counter[str] = Counter(counted.numbers)
         numbers["more"] += 1
         return Tally(numbers, counted.tables, counted.clusters)
 

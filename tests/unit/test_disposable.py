@@ -18,7 +18,13 @@ import numpy as np
 import psutil
 import pytest
 
-from pipeline.runtime.disposable import Disposables, ProcessDiedError, TimeLimitError
+from pipeline.runtime import disposable
+from pipeline.runtime.disposable import (
+    Disposables,
+    ProcessDiedError,
+    ProcessStartError,
+    TimeLimitError,
+)
 from pipeline.runtime.errors import InputError, RowRejected
 from schemas.labels import Reason
 from tests.processes import ROOT
@@ -198,3 +204,15 @@ def test_a_module_that_is_not_there_is_said() -> None:
     processes = Disposables(["tests.unit.no_such_module"])
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         processes.call(hazards.pid)
+
+
+def test_a_start_that_takes_too_long_is_said_and_the_next_one_is_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    family = Disposables(["tests.unit.hazards"])
+    with monkeypatch.context() as impatient:
+        impatient.setattr(disposable, "_START_S", 0.001)
+        with pytest.raises(ProcessStartError, match=r"did not start within 0\.001 s, or was ended"):
+            family.call(hazards.pid)
+    assert family.call(hazards.echo, "served") == "served"
+    family.close()

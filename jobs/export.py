@@ -6,7 +6,7 @@ import sys
 
 from pipeline.export.export_run import export_snapshot
 from pipeline.export.export_summary import export_fields, locate
-from pipeline.export.format_registry import TRAINER_FORMATS
+from pipeline.export.formats.format_registry import TRAINER_FORMATS
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.command import Call, Command, Parser
 from pipeline.runtime.errors import ConfigError

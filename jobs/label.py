@@ -5,22 +5,22 @@ from __future__ import annotations
 import sys
 
 from pipeline.engines.engine_registry import layout_of
-from pipeline.labeling.cascade_run import label_tiers
+from pipeline.labeling.cascade.cascade_run import label_tiers
+from pipeline.labeling.planning.reopening import (
+    add_rerender_option,
+    add_retry_option,
+    parse_kinds,
+    parse_reasons,
+)
+from pipeline.labeling.planning.sample_plan import add_sample_options, sample_of
 from pipeline.labeling.preview.preview_pairs import preview
 from pipeline.labeling.preview.show_preview import (
     add_preview_option,
     note_first_pair,
     show_preview,
 )
-from pipeline.labeling.reopening import (
-    add_rerender_option,
-    add_retry_option,
-    parse_kinds,
-    parse_reasons,
-)
 from pipeline.labeling.run_budget import add_budget_options, budget_settings
 from pipeline.labeling.run_request import RunRequest
-from pipeline.labeling.sample_plan import add_sample_options, sample_of
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.report.cascade_estimate import estimates
 from pipeline.runtime.command import Call, Command, Parser

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from pipeline.labeling.cascade_run import label_tiers
-from pipeline.labeling.preview.show_preview import note_first_pair
-from pipeline.labeling.reopening import (
+from pipeline.labeling.cascade.cascade_run import label_tiers
+from pipeline.labeling.planning.reopening import (
     add_rerender_option,
     add_retry_option,
     parse_kinds,
     parse_reasons,
 )
+from pipeline.labeling.preview.show_preview import note_first_pair
 from pipeline.labeling.run_budget import add_budget_options, budget_settings
 from pipeline.labeling.run_request import RunRequest
 from pipeline.nightly.exit_metrics import exit_reported

@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from pipeline.labeling import ray_session
+from pipeline.labeling.cluster import ray_session
 from pipeline.labeling.label_config import WorkersConfig
 
 _SIZE = WorkersConfig(local_cpus=2, local_object_store_mb=100, max=2)

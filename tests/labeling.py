@@ -155,7 +155,7 @@ def forbid_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object) -> None:
         raise AssertionError("Ray was asked for")
 
-    monkeypatch.setattr("pipeline.labeling.ray_session.ray_session", refuse)
+    monkeypatch.setattr("pipeline.labeling.cluster.ray_session.ray_session", refuse)
 
 
 def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

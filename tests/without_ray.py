@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipeline.labeling import cascade_run, dataflow, judge_actor, ray_recorder, ray_session
+from pipeline.labeling import dataflow, judge_actor
+from pipeline.labeling.cascade import cascade_run
+from pipeline.labeling.cluster import ray_recorder, ray_session
 from pipeline.labeling.judge_actor import JudgeActor
 from pipeline.labeling.opened_units import OpenedUnits
 from pipeline.labeling.read_pairs import ShardTask

@@ -26,7 +26,7 @@ from pipeline.gold.people import NOBODY, GoldConfig, People, read_people
 from pipeline.labeling.known_judge import known_judge
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.label_run import label
-from pipeline.labeling.plan import plan_shards
+from pipeline.labeling.planning.plan import plan_shards
 from pipeline.labeling.preview.preview_pairs import Preview, preview
 from pipeline.labeling.run_request import RunRequest
 from pipeline.pairs.input_config import InputConfig
@@ -213,7 +213,7 @@ class _Runs:
 
     def _start_ray(self) -> None:
         """Starts the one session of all runs; each of them joins it."""
-        from pipeline.labeling.ray_session import ray_session  # Ray takes seconds to load
+        from pipeline.labeling.cluster.ray_session import ray_session  # Ray takes seconds to load
 
         self._session.enter_context(ray_session(self.config.workers, self._reporter))
 

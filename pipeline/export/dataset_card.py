@@ -10,7 +10,7 @@ import yaml
 from pipeline.export.export_config import CardConfig, ExportConfig
 from pipeline.export.export_record import ExportRecord
 from pipeline.export.export_rules import MEANINGS
-from pipeline.export.format_registry import TRAINER_FORMATS
+from pipeline.export.formats.format_registry import TRAINER_FORMATS
 from pipeline.export.label_noise import MOST_EPSILON, MOST_HALF_WIDTH
 from pipeline.export.trainer_format import Layout
 from pipeline.runtime.markdown_table import table_row

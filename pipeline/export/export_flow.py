@@ -50,7 +50,7 @@ def task_map(manifest: Manifest, workers: WorkersConfig, reporter: Reporter) -> 
     if fits_in_process(manifest):
         yield map_in_threads
         return
-    from pipeline.labeling.ray_session import ray_session  # Ray takes seconds to import
+    from pipeline.labeling.cluster.ray_session import ray_session  # Ray takes seconds to import
 
     with ray_session(workers, reporter):
         yield map_on_ray

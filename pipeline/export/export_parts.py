@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.aggregation.labeler import Labeler
 from pipeline.export.export_config import ExportConfig, MediaMode
 from pipeline.export.export_file import FileRecord
-from pipeline.export.format_registry import TRAINER_FORMATS
+from pipeline.export.formats.format_registry import TRAINER_FORMATS
 from pipeline.export.labeled_shards import LabeledShard
 from pipeline.export.trainer_format import Shape, TrainerFormat
 from pipeline.pairs.pair_mapping import PairMapping

@@ -24,7 +24,7 @@ from pipeline.export.export_part_writer import write_part
 from pipeline.export.export_parts import PartReceipt, PartSpec, cut_parts
 from pipeline.export.export_record import NAME, ExportRecord
 from pipeline.export.export_selection import Selected, Selection
-from pipeline.export.format_registry import (
+from pipeline.export.formats.format_registry import (
     TRAINER_FORMATS,
     check_calibrated,
     check_format,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pipeline.export import export_rules as rules
 from pipeline.export.export_config import ExportConfig
 from pipeline.export.export_parts import GoldCounts, SetEnds
-from pipeline.export.format_registry import TRAINER_FORMATS
+from pipeline.export.formats.format_registry import TRAINER_FORMATS
 from pipeline.export.held_out import HeldOut
 from pipeline.export.joined_rows import Row, kept_pairs, rows_of
 from pipeline.export.labeled_example import media_lead

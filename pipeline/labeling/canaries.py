@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.labeling.canary_config import CanaryConfig, canary_root
 from pipeline.labeling.label_config import LabelConfig
-from pipeline.labeling.plan import Plan, plan_shards
+from pipeline.labeling.planning.plan import Plan, plan_shards
 from pipeline.labeling.read_pairs import ShardTask
 from pipeline.labeling.run_spec import Corpus
 from pipeline.pairs.shards import open_input

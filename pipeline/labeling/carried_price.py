@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.aggregation.vote_price import Offers
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.votes import Vote
-from pipeline.labeling.reopening import counted_votes, votes_of
+from pipeline.labeling.planning.reopening import counted_votes, votes_of
 from pipeline.parts.commit import committed_rows
 from pipeline.parts.units import Unit
 from pipeline.store.object_store import Store

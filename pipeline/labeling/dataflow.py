@@ -24,16 +24,16 @@ from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipeline.labeling.committed_shards import CommittedShard
+from pipeline.labeling.cluster.ray_nodes import nodes_of_cluster
 from pipeline.labeling.flow_size import nodes_beside, readers, units_in_flight, workers_at_start
 from pipeline.labeling.judge_actor import JudgeActor
 from pipeline.labeling.opened_units import OpenedUnits
-from pipeline.labeling.planned_version import of_planned_version
-from pipeline.labeling.ray_nodes import nodes_of_cluster
+from pipeline.labeling.planning.committed_shards import CommittedShard
+from pipeline.labeling.planning.planned_version import of_planned_version
+from pipeline.labeling.planning.shard_planner import ShardPlan, ShardPlanner, map_threads
 from pipeline.labeling.read_pairs import ShardTask, read_units
 from pipeline.labeling.run_budget import RunBudget, Spending, Take
 from pipeline.labeling.run_spec import RunSpec
-from pipeline.labeling.shard_planner import ShardPlan, ShardPlanner, map_threads
 from pipeline.labeling.stop_mark import StopMark
 from pipeline.labeling.stop_watch import StopBudgetOver, StopWatch
 from pipeline.labeling.unit_result import UnitResult, unit_results_of

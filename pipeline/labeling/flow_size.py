@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.labeling.cluster.ray_nodes import Node
 from pipeline.labeling.label_config import LabelConfig, WorkersConfig
-from pipeline.labeling.ray_nodes import Node
 from pipeline.labeling.read_pairs import ShardTask
 
 # Shares of the object store: for units that no worker has taken yet, and for those being judged.

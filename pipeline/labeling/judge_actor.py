@@ -19,11 +19,11 @@ from pipeline.engines.engine import Engine, Scorer
 from pipeline.engines.engine_registry import start_engine, start_scorer
 from pipeline.engines.shared_gpu import turn_to_start
 from pipeline.labeling.attempts import Starts
+from pipeline.labeling.cluster.ray_nodes import threads_for_media
+from pipeline.labeling.cluster.ray_recorder import RayRecorder
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.pair_judge import Judge
 from pipeline.labeling.prometheus_metrics import ENGINE_START_SECONDS
-from pipeline.labeling.ray_nodes import threads_for_media
-from pipeline.labeling.ray_recorder import RayRecorder
 from pipeline.labeling.read_pairs import corpus_of, unit_of
 from pipeline.labeling.run_budget import Purse, Take
 from pipeline.labeling.run_spec import Corpus, RunSpec

@@ -17,8 +17,8 @@ from pipeline.labeling.attempts import Starts
 from pipeline.labeling.known_judge import Config, known_judge
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.planned_run import Run, plan_run
+from pipeline.labeling.planning.reconcile import check_coverage, check_quarantine
 from pipeline.labeling.progress import RunProgress
-from pipeline.labeling.reconcile import check_coverage, check_quarantine
 from pipeline.labeling.run_budget import NO_LIMITS, RunBudget
 from pipeline.labeling.run_metrics import RunMetrics
 from pipeline.labeling.run_record import run_record, store_record
@@ -85,7 +85,7 @@ def label(
         reporter: receives the plan, the phases, the progress and the result.
         request: what the run is asked to do.
         lease: of the output, if the caller holds it; otherwise this takes it, except to only plan.
-        tier: of a run that is one of a cascade's (``pipeline.labeling.cascade_run``).
+        tier: of a run that is one of a cascade's (``pipeline.labeling.cascade.cascade_run``).
 
     Returns:
         Counts over the rows judged by this run, and how long judging took.
@@ -146,7 +146,9 @@ def judge_planned(run: Run, reporter: Reporter, committed: Committed = _nobody) 
         for planned in (run.plan, *([run.canaries.plan] if run.canaries else [])):
             planned.contents.save()
         if run.plan.units:
-            from pipeline.labeling.ray_session import ray_session  # Ray takes seconds to load
+            from pipeline.labeling.cluster.ray_session import (
+                ray_session,  # Ray takes seconds to load
+            )
 
             session.enter_context(ray_session(run.config.workers, reporter))
         return _execute(run, reporter, detail, committed)
@@ -216,8 +218,8 @@ def _execute(
 
 def _judge(run: Run, progress: RunProgress, canaries: RowCounts, committed: Committed) -> None:
     """Judges all units of a run; counts its pairs in ``progress``, its canaries apart."""
+    from pipeline.labeling.cluster.ray_recorder import RayRecorder
     from pipeline.labeling.dataflow import judge_shards  # Ray Data takes seconds to load
-    from pipeline.labeling.ray_recorder import RayRecorder
 
     judge_id, request = run.card["judge_id"], run.request
     stop, budget = request.stop, request.budget

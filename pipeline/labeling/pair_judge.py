@@ -24,11 +24,11 @@ from pipeline.judging.renderings import Rendering, rendering_of, shown_kinds
 from pipeline.judging.row_rubrics import rubric_text
 from pipeline.judging.soft_verdicts import SlotReading, SoftReader, soft_first
 from pipeline.judging.votes import Vote, joined, mapped_back, softened, standing, vote_seed
-from pipeline.labeling.earlier_labels import NONE, EarlierLabels
 from pipeline.labeling.pair_turns import PairTurns, prompt_keys
+from pipeline.labeling.planning.earlier_labels import NONE, EarlierLabels
+from pipeline.labeling.planning.reopening import votes_of
 from pipeline.labeling.prompting import Prepared, Prompting, media_threads
 from pipeline.labeling.read_pairs import Pairs
-from pipeline.labeling.reopening import votes_of
 from pipeline.labeling.run_budget import Purse, VotesSpentError
 from pipeline.labeling.score_votes import ScoreVotes
 from pipeline.labeling.worker_activity import Activity

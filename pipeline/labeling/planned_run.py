@@ -11,15 +11,15 @@ from typing import Any
 from pipeline.judging.judge_cards import KnownJudge
 from pipeline.labeling.canaries import Canaries, plan_canaries
 from pipeline.labeling.carried_price import CarriedPrice
-from pipeline.labeling.committed_shards import CommittedShard
 from pipeline.labeling.label_config import LabelConfig, WorkersConfig
 from pipeline.labeling.opened_units import OpenedUnits, ranges_of
-from pipeline.labeling.plan import Plan, plan_shards
+from pipeline.labeling.planning.committed_shards import CommittedShard
+from pipeline.labeling.planning.plan import Plan, plan_shards
+from pipeline.labeling.planning.reopening import Reopening
+from pipeline.labeling.planning.settled_parts import unsettled_parts
+from pipeline.labeling.planning.shard_planner import ShardPlan, ShardPlanner, map_threads
 from pipeline.labeling.read_pairs import ShardTask
-from pipeline.labeling.reopening import Reopening
 from pipeline.labeling.run_request import RunRequest, Tier
-from pipeline.labeling.settled_parts import unsettled_parts
-from pipeline.labeling.shard_planner import ShardPlan, ShardPlanner, map_threads
 from pipeline.pairs.shards import open_input
 from pipeline.parts.index_update import update_index
 from pipeline.parts.label_index import LabelIndex
@@ -127,8 +127,8 @@ def plan_run(
     def spread(planner: ShardPlanner, shards: Sequence[CommittedShard]) -> Iterable[ShardPlan]:
         if len(shards) < _MANY_SHARDS:
             return map_threads(planner, shards)
+        from pipeline.labeling.cluster.ray_session import ray_session
         from pipeline.labeling.dataflow import plan_shards_by_tasks  # Ray takes seconds to load
-        from pipeline.labeling.ray_session import ray_session
 
         session.enter_context(ray_session(pools or config.workers, reporter))
         return plan_shards_by_tasks(planner, shards)

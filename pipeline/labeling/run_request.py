@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pipeline.judging.judge_cards import KnownJudge
 from pipeline.labeling.canary_config import CanaryConfig
 from pipeline.labeling.open_rows import OpenRows
-from pipeline.labeling.published_shards import ReadPublished, nothing_published
+from pipeline.labeling.planning.published_shards import ReadPublished, nothing_published
+from pipeline.labeling.planning.sample_plan import Sample
 from pipeline.labeling.read_pairs import ShardTask
 from pipeline.labeling.run_budget import NO_LIMITS, RunBudget
-from pipeline.labeling.sample_plan import Sample
 from pipeline.runtime.steps import Step, new_run_id, unrecorded
 from pipeline.runtime.stop import Stop
 from schemas.labels import Reason

@@ -31,11 +31,11 @@ class RunSpec:
         calibration: of this judge, from its card; None if it has none.
         budget: what all of them may spend.
         retries: committed rows that are quarantined for one of these reasons are re-judged.
-        rerender: narrow kinds; see ``pipeline.labeling.reopening``.
+        rerender: narrow kinds; see ``pipeline.labeling.planning.reopening``.
         open_rows: which rows a tier of a cascade is asked about; None for all.
         share: of its rows, about how many are asked about.
         seeds_by_id: whether a vote's seed follows from the pair's id, in place of its content.
-        settled_at: see ``pipeline.labeling.reopening``.
+        settled_at: see ``pipeline.labeling.planning.reopening``.
         beside: the pools of other judges that work at the same time.
     """
 

@@ -21,11 +21,11 @@ import pyarrow as pa
 
 from pipeline.aggregation.decisions import Decision
 from pipeline.labeling.attempts import Attempts
-from pipeline.labeling.earlier_labels import EarlierLabels
 from pipeline.labeling.open_rows import OpenRows, Settled
 from pipeline.labeling.pair_judge import Judge, label_row
+from pipeline.labeling.planning.earlier_labels import EarlierLabels
+from pipeline.labeling.planning.reopening import Reopening
 from pipeline.labeling.read_pairs import Pairs
-from pipeline.labeling.reopening import Reopening
 from pipeline.labeling.stop_mark import StopMark
 from pipeline.labeling.unit_result import RowCounts, UnitResult
 from pipeline.parts.commit import (
@@ -84,9 +84,9 @@ class UnitRunner:
             forgotten: pairs that are not to be judged; none by default.
             fence: called before each commit; raises once another run has taken the lease. A commit
                 that is under way then harms nobody (``pipeline.parts.commit``).
-            rerender: narrow kinds; see ``pipeline.labeling.reopening``.
+            rerender: narrow kinds; see ``pipeline.labeling.planning.reopening``.
             open_rows: which rows a tier of a cascade is asked about; all by default.
-            settled_at: see ``pipeline.labeling.reopening``.
+            settled_at: see ``pipeline.labeling.planning.reopening``.
         """
         self._open_rows = open_rows
         self._forgotten, self._fence = forgotten or Forgotten(), fence

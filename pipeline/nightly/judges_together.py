@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.aggregation.composition import Composition
 from pipeline.aggregation.panel_fit import panel_of
-from pipeline.labeling.cascade_labels import cascade_of
+from pipeline.labeling.cascade.cascade_labels import cascade_of
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.store.object_store import Store
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.labeling.cascade_run import label_tiers
+from pipeline.labeling.cascade.cascade_run import label_tiers
 from pipeline.labeling.label_run import RunResult
 from pipeline.labeling.run_request import RunRequest
 from pipeline.nightly.follow_up import FollowUp

@@ -13,7 +13,7 @@ from pipeline.export.begun_files import NAMING, may_be_written, named_paths
 from pipeline.export.export_media import MEDIA_FOLDER
 from pipeline.export.export_record import NAME, ExportRecord
 from pipeline.export.export_run import EXPORTS
-from pipeline.export.format_registry import TRAINER_FORMATS
+from pipeline.export.formats.format_registry import TRAINER_FORMATS
 from pipeline.retention.stored import SNAPSHOT, Stored, grouped, time_of
 from pipeline.retention.things import Thing
 from pipeline.runtime.errors import InputError

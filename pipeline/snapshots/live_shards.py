@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.labeling.published_shards import PublishedShards
+from pipeline.labeling.planning.published_shards import PublishedShards
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.manifests import read_latest, stored_manifest
 from pipeline.store.object_store import Store

@@ -11,7 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from jobs import nightly
-from pipeline.labeling import cascade_run, dataflow, ray_session, unit_runner
+from pipeline.labeling import dataflow, unit_runner
+from pipeline.labeling.cascade import cascade_run
+from pipeline.labeling.cluster import ray_session
 from pipeline.nightly.night_record import NightRecord
 from tests.chaos.publish_and_die import Steps, serve
 from tests.without_ray import judge_here, no_session, they_fit

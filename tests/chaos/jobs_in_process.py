@@ -18,7 +18,8 @@ import traceback
 from typing import Any
 
 from jobs import export, label, nightly, publish
-from pipeline.labeling import dataflow, ray_session
+from pipeline.labeling import dataflow
+from pipeline.labeling.cluster import ray_session
 from pipeline.store import s3_objects  # noqa: F401 (here, not in every process: it takes a second)
 from pipeline.store.host import Host
 from tests.without_ray import judge_here, no_session

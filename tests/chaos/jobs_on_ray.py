@@ -13,8 +13,8 @@ import traceback
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, TextIO
 
+from pipeline.labeling.cluster.ray_session import ray_session
 from pipeline.labeling.label_config import WorkersConfig
-from pipeline.labeling.ray_session import ray_session
 from pipeline.store.s3_objects import Objects
 
 _SIZE = WorkersConfig(local_cpus=2, local_object_store_mb=100, max=2)

@@ -82,7 +82,7 @@ def test_gold_pairs_with_every_control(
 
     # Nothing is judged twice, and nothing starts.
     forbid_ray(monkeypatch)
-    monkeypatch.setattr("pipeline.labeling.ray_session.ray_session", _refuse)
+    monkeypatch.setattr("pipeline.labeling.cluster.ray_session.ray_session", _refuse)
     parts = contents(output, "parts")
     again = run(*command)
     assert again.exit_code == 0, again.error
@@ -164,7 +164,7 @@ def test_what_cannot_be_done_is_reported_before_anything_starts(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     forbid_ray(monkeypatch)
-    monkeypatch.setattr("pipeline.labeling.ray_session.ray_session", _refuse)
+    monkeypatch.setattr("pipeline.labeling.cluster.ray_session.ray_session", _refuse)
     write_shard(tmp_path / "gold/s.parquet", gold_pairs(3))
     config = config_for(tmp_path, model)
 

@@ -32,7 +32,8 @@ from pipeline.engines.scripted_engine import ScriptedEngine
 from pipeline.export.export_config import ExportConfig
 from pipeline.export.export_run import export_snapshot
 from pipeline.export.hub_upload import push
-from pipeline.labeling import dataflow, ray_session
+from pipeline.labeling import dataflow
+from pipeline.labeling.cluster import ray_session
 from pipeline.labeling.pair_judge import Judge
 from pipeline.labeling.run_spec import RunSpec
 from pipeline.labeling.unit_result import UnitResult

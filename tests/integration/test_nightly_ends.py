@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.labeling.plan import Plan
+from pipeline.labeling.planning.plan import Plan
 from pipeline.nightly.night import run_night
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.config_file import load_config

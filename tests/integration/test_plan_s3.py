@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.labeling import committed_shards as committed
-from pipeline.labeling.committed_shards import CommittedShard, committed_shards
+from pipeline.labeling.planning import committed_shards as committed
+from pipeline.labeling.planning.committed_shards import CommittedShard, committed_shards
 from pipeline.pairs.shards import shard_key
 from pipeline.parts.part_keys import ShardParts, judge_parts_prefix
 from pipeline.parts.units import Unit

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.lab.bench.process_watch import ProcessTreeCpu
-from pipeline.labeling.ray_nodes import cores_of_worker
+from pipeline.labeling.cluster.ray_nodes import cores_of_worker
 from pipeline.store.object_store import Store
 from tests.labeling import assert_exact, run_label, write_config
 from tests.shards import pair, write_shard

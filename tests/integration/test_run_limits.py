@@ -9,7 +9,7 @@ import pytest
 from jobs import publish as publish_job
 from pipeline.aggregation.vote_price import Offers
 from pipeline.labeling.carried_price import VotePrices
-from pipeline.labeling.sample_plan import Sample
+from pipeline.labeling.planning.sample_plan import Sample
 from pipeline.store.object_store import Store
 from tests.labeling import (
     Row,

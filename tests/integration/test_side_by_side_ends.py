@@ -66,7 +66,7 @@ def test_ctrl_c_drops_what_is_in_flight_and_the_next_run_goes_on(
     output = tmp_path / "out"
     config = cascade_config(tmp_path / "config.yaml", model, input={"unit_rows": 4})
     with monkeypatch.context() as interrupted:
-        interrupted.setattr("pipeline.labeling.side_by_side.SimpleQueue", Interrupted)
+        interrupted.setattr("pipeline.labeling.cascade.side_by_side.SimpleQueue", Interrupted)
         done = together(config, source, output)
     assert done.exit_code == 130
     assert {record["state"] for record in run_records(output)} <= {"stopped", "done"}

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.labeling import dataflow, planned_run, ray_session
+from pipeline.labeling import dataflow, planned_run
+from pipeline.labeling.cluster import ray_session
 from pipeline.labeling.label_config import WorkersConfig
 from pipeline.parts.label_index import open_index
 from pipeline.store.object_store import Store
@@ -54,7 +55,7 @@ def _verdicts(output: Path) -> list[tuple[Any, ...]]:
 def test_a_judge_is_put_before_two_that_are_done(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
 ) -> None:
-    monkeypatch.setattr("pipeline.labeling.cascade_run.pools_fit", lambda runs: at_once)
+    monkeypatch.setattr("pipeline.labeling.cascade.cascade_run.pools_fit", lambda runs: at_once)
     source, outputs = tmp_path / "in", [tmp_path / "one-by-one", tmp_path / "together"]
     # The second judge settles nothing, so that the last one has labelled every row.
     new, old = _judge(model, 0.2), _judge(model, 0.5, unsure_of="Question")

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.votes import standing
-from pipeline.labeling.reopening import votes_of
+from pipeline.labeling.planning.reopening import votes_of
 from pipeline.parts.part_keys import Part, parts_prefix
 from pipeline.snapshots.manifests import FILES, LATEST_KEY, folder_of
 from schemas.labels import VOTE, Reason, Status

@@ -24,11 +24,11 @@ from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.renderings import rendering_of
 from pipeline.judging.votes import Vote, standing
 from pipeline.labeling.pair_judge import Judge
-from pipeline.labeling.plan import plan_shards
+from pipeline.labeling.planning.plan import plan_shards
+from pipeline.labeling.planning.reconcile import check_coverage
+from pipeline.labeling.planning.reopening import Reopening
+from pipeline.labeling.planning.settled_parts import unsettled_parts
 from pipeline.labeling.read_pairs import Pairs
-from pipeline.labeling.reconcile import check_coverage
-from pipeline.labeling.reopening import Reopening
-from pipeline.labeling.settled_parts import unsettled_parts
 from pipeline.labeling.unit_runner import UnitRunner
 from pipeline.labeling.worker_activity import Activity
 from pipeline.pairs.input_config import InputConfig

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.labeling import unit_runner
-from pipeline.labeling.earlier_labels import EarlierLabels
+from pipeline.labeling.planning.earlier_labels import EarlierLabels
 from pipeline.parts import index_update
 from pipeline.parts.forgotten import Forgotten
 from pipeline.parts.index_files import ENTRIES, IndexState

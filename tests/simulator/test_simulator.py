@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from pipeline.judging.votes import standing
-from pipeline.labeling import shard_planner, unit_runner
-from pipeline.labeling.reopening import Reopening
+from pipeline.labeling import unit_runner
+from pipeline.labeling.planning import shard_planner
+from pipeline.labeling.planning.reopening import Reopening
 from pipeline.parts import commit
 from pipeline.retention import clean, stored
 from pipeline.snapshots import judged_rows

@@ -18,7 +18,7 @@ trl = pytest.importorskip("trl")
 
 
 def test_the_known_answers_of_conservative_and_robust_dpo() -> None:
-    from pipeline.export.soft_dpo import smoothing_of, soft_loss
+    from pipeline.export.formats.soft_dpo import smoothing_of, soft_loss
 
     one, epsilon = torch.tensor([1.0]), 0.1
     assert soft_loss(one, 1 - one * epsilon).item() == pytest.approx(0.4133, abs=5e-5)
@@ -35,7 +35,7 @@ def test_the_known_answers_of_conservative_and_robust_dpo() -> None:
 def test_the_trainer_weighs_each_row_by_its_probability(
     talks: Corpus, shared_ray: str, tmp_path: Path
 ) -> None:
-    from pipeline.export.soft_dpo import SoftDPOTrainer
+    from pipeline.export.formats.soft_dpo import SoftDPOTrainer
 
     data = datasets.load_dataset(str(exported(talks, "trl-dpo")), cache_dir=str(tmp_path / "cache"))
     train = data["train"]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from pipeline.aggregation.ranking import Ranking
 from pipeline.export.export_config import ExportConfig
-from pipeline.export.format_registry import TRAINER_FORMATS, check_format, media_modes
+from pipeline.export.formats.format_registry import TRAINER_FORMATS, check_format, media_modes
 from pipeline.export.labeled_example import Answer, Example
 from pipeline.export.media_placeholders import escaped, placed
 from pipeline.export.trainer_format import Layout, Shape

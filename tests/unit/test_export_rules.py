@@ -29,7 +29,7 @@ from pipeline.export.export_rules import (
     near_identical,
     prompt_number,
 )
-from pipeline.export.format_registry import TRAINER_FORMATS
+from pipeline.export.formats.format_registry import TRAINER_FORMATS
 from pipeline.export.labeled_shards import LabeledShard, labeled_shards
 from pipeline.export.prompt_cap import RECORD, PromptCap
 from pipeline.nightly.pipeline_config import PipelineConfig

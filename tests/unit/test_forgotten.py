@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.labeling.reopening import parse_reasons
+from pipeline.labeling.planning.reopening import parse_reasons
 from pipeline.parts.commit import commit_part, revise_part, shard_parts
 from pipeline.parts.forgotten import FOLDER, Forgotten, remember
 from pipeline.parts.part_files import read_part

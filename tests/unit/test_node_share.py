@@ -7,7 +7,7 @@ import os
 import pytest
 import ray
 
-from pipeline.labeling.ray_nodes import cores_of_worker, share_of_cores, threads_for_media
+from pipeline.labeling.cluster.ray_nodes import cores_of_worker, share_of_cores, threads_for_media
 
 
 @pytest.mark.parametrize(

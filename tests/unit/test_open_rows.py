@@ -14,9 +14,9 @@ from pipeline.aggregation.policy import PolicyConfig
 from pipeline.gold.gold_sets import create_set
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.labeling.open_rows import EarlierTier, OpenRows
-from pipeline.labeling.plan import Plan, plan_shards
-from pipeline.labeling.reopening import Reopening
-from pipeline.labeling.settled_parts import unsettled_parts
+from pipeline.labeling.planning.plan import Plan, plan_shards
+from pipeline.labeling.planning.reopening import Reopening
+from pipeline.labeling.planning.settled_parts import unsettled_parts
 from pipeline.labeling.unit_result import RowCounts
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import open_input

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.labeling.plan import Plan, plan_shards
+from pipeline.labeling.planning.plan import Plan, plan_shards
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import open_input
 from pipeline.parts.commit import commit_part

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.labeling.plan import Plan, plan_shards
-from pipeline.labeling.reopening import Reopening
+from pipeline.labeling.planning.plan import Plan, plan_shards
+from pipeline.labeling.planning.reopening import Reopening
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import shard_key
 from pipeline.parts.units import Unit

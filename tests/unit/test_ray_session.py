@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.labeling.cluster.ray_session import ray_session
 from pipeline.labeling.label_config import WorkersConfig
-from pipeline.labeling.ray_session import ray_session
 from pipeline.runtime.command import run_command
 from pipeline.runtime.errors import ConfigError
 from tests.processes import dead
@@ -57,7 +57,7 @@ class FakeRay:
 def plant(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeRay]:
     def planted(failures: int, error: Callable[[], Exception]) -> FakeRay:
         fake = FakeRay(failures, error)
-        monkeypatch.setattr("pipeline.labeling.ray_session.ray", fake)
+        monkeypatch.setattr("pipeline.labeling.cluster.ray_session.ray", fake)
         return fake
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)

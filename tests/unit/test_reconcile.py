@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from pipeline.labeling.label_config import QuarantineConfig
-from pipeline.labeling.plan import Plan
-from pipeline.labeling.published_shards import PublishedShards
-from pipeline.labeling.reconcile import check_coverage, check_quarantine
-from pipeline.labeling.shard_planner import ShardPlan
+from pipeline.labeling.planning.plan import Plan
+from pipeline.labeling.planning.published_shards import PublishedShards
+from pipeline.labeling.planning.reconcile import check_coverage, check_quarantine
+from pipeline.labeling.planning.shard_planner import ShardPlan
 from pipeline.parts.part_keys import ShardParts
 from pipeline.runtime.errors import QuarantineError, ReconcileError
 from pipeline.store.content_keys import ContentKeys

@@ -10,7 +10,7 @@ import pytest
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.renderings import CURRENT
 from pipeline.labeling.pair_judge import Judge
-from pipeline.labeling.reopening import COLUMNS, Reopening, parse_reasons
+from pipeline.labeling.planning.reopening import COLUMNS, Reopening, parse_reasons
 from pipeline.labeling.unit_result import RowCounts
 from pipeline.parts.commit import commit_part
 from pipeline.parts.part_files import read_part

@@ -17,7 +17,7 @@ from pipeline.judging import asking, renderings
 from pipeline.judging.asking import asking_of, without_narrow
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.judging.renderings import CURRENT, NARROW, may_have, shown_kinds
-from pipeline.labeling.reopening import COLUMNS, Reopening, parse_kinds
+from pipeline.labeling.planning.reopening import COLUMNS, Reopening, parse_kinds
 from pipeline.labeling.row_kinds import kinds_of
 from pipeline.media.decoder import MediaDecoder
 from pipeline.media.images import decode_image, kinds_of_picture

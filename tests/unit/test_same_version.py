@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.labeling.planned_version import of_planned_version
+from pipeline.labeling.planning.planned_version import of_planned_version
 from pipeline.labeling.read_pairs import ShardTask, read_units, unit_of
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.shards import shard_key

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.labeling.plan import Plan, plan_shards
-from pipeline.labeling.sample_plan import Sample
+from pipeline.labeling.planning.plan import Plan, plan_shards
+from pipeline.labeling.planning.sample_plan import Sample
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import open_input
 from pipeline.parts.commit import commit_part

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.labeling import dataflow, ray_nodes
+from pipeline.labeling import dataflow
+from pipeline.labeling.cascade.side_by_side import pools_fit
+from pipeline.labeling.cluster import ray_nodes
 from pipeline.labeling.label_config import WorkersConfig
-from pipeline.labeling.side_by_side import pools_fit
 from pipeline.runtime.errors import ConfigError
 
 

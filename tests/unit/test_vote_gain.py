@@ -27,7 +27,7 @@ from pipeline.lab.vote_study.vote_enumeration import Enumeration, unparseable, v
 from pipeline.lab.vote_study.vote_replay import sample_pairs
 from pipeline.lab.vote_study.voting_strategies import MAJORITY, adaptive, gaining
 from pipeline.labeling.carried_price import CarriedPrice, VotePrices
-from pipeline.labeling.reopening import Reopening
+from pipeline.labeling.planning.reopening import Reopening
 from pipeline.store.object_store import Store
 from tests.judging import JUDGE_ID, pairs_of, runner, scripted, text_pair, unit
 from tests.shards import labels_of

@@ -14,7 +14,7 @@ from pipeline.judging.judge_config import JudgeConfig
 from pipeline.lab.bench.label_timeline import full_rate
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.pair_judge import Judge
-from pipeline.labeling.plan import plan_shards
+from pipeline.labeling.planning.plan import plan_shards
 from pipeline.labeling.read_pairs import read_units, unit_of
 from pipeline.media.media_store import MediaStore
 from pipeline.pairs.shards import open_input

@@ -25,7 +25,7 @@ from pipeline.lab.bench.gpu_watch import GpuWatch
 from pipeline.lab.bench.label_timeline import committed_timeline
 from pipeline.lab.bench.process_watch import PeakMemory, ProcessTreeCpu, ProcessTreeMemory
 from pipeline.lab.bench.results_table import report_run
-from pipeline.labeling.cascade_run import label_tiers
+from pipeline.labeling.cascade.cascade_run import label_tiers
 from pipeline.labeling.label_config import CascadeConfig, LabelConfig, TierConfig, WorkersConfig
 from pipeline.labeling.label_run import RunResult, identified
 from pipeline.labeling.run_request import RunRequest

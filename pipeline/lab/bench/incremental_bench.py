@@ -16,8 +16,8 @@ from pipeline.judging.judge_config import JudgeConfig
 from pipeline.lab.bench.fresh_process import in_fresh_process
 from pipeline.lab.bench.process_watch import PeakMemory
 from pipeline.lab.bench.synthetic_corpus import Corpus, SyntheticInput, SyntheticOutput
-from pipeline.labeling.committed_shards import THREADS
-from pipeline.labeling.plan import plan_shards
+from pipeline.labeling.planning.committed_shards import THREADS
+from pipeline.labeling.planning.plan import plan_shards
 from pipeline.pairs.input_config import InputConfig
 from pipeline.snapshots.live_shards import live_shards
 

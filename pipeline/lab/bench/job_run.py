@@ -19,9 +19,9 @@ from pipeline.lab.bench.ray_watch import (
     metrics_urls,
     report_every_second,
 )
+from pipeline.labeling.cluster.ray_session import ray_session
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.label_run import RunResult, label
-from pipeline.labeling.ray_session import ray_session
 from pipeline.labeling.run_request import RunRequest
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.parts.part_keys import judge_parts_prefix

@@ -15,8 +15,8 @@ from pipeline.lab.bench.fresh_process import stderr_reporter
 from pipeline.lab.bench.job_run import label_on_stderr
 from pipeline.lab.bench.process_watch import ProcessTreeCpu, ProcessTreeMemory
 from pipeline.lab.bench.ray_watch import created_bytes, spilled_bytes
+from pipeline.labeling.cluster.ray_session import ray_session
 from pipeline.labeling.label_config import LabelConfig
-from pipeline.labeling.ray_session import ray_session
 from pipeline.pairs.contents import asked_by_user, media_part, pair_row, text_part
 from schemas.contract import table_of
 from schemas.pairs import PAIRS_V2

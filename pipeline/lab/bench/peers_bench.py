@@ -17,8 +17,8 @@ from pipeline.engines.forced_lengths import forced_length
 from pipeline.lab.bench.bench_requests import LayoutOnly, Rates, prompts_of, steady_judgments
 from pipeline.lab.bench.fresh_process import in_fresh_process, stderr_reporter
 from pipeline.lab.bench.pipeline_bench import Sides, bench_pipeline
+from pipeline.labeling.cluster.ray_session import ray_session
 from pipeline.labeling.label_config import LabelConfig
-from pipeline.labeling.ray_session import ray_session
 from pipeline.runtime.errors import ConfigError
 
 _BATCH, _BATCHES_AT_ONCE = 64, 20  # its best on an H200

@@ -16,8 +16,8 @@ from typing import Any
 
 from ray._private import internal_api
 
+from pipeline.labeling.cluster.ray_nodes import nodes_of_cluster
 from pipeline.labeling.prometheus_metrics import REQUESTS_IN_FLIGHT, STAGE_SECONDS
-from pipeline.labeling.ray_nodes import nodes_of_cluster
 from pipeline.runtime.repeating import Repeating
 
 _LINE = re.compile(r"(ray_pairmill_\w+)\{([^}]*)\} (\S+)")

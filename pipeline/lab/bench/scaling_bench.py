@@ -19,8 +19,8 @@ from pipeline.lab.bench.fresh_process import in_fresh_process, stderr_reporter
 from pipeline.lab.bench.job_run import label_on_stderr
 from pipeline.lab.bench.label_timeline import committed_timeline
 from pipeline.lab.bench.process_watch import ProcessTreeCpu, ProcessTreeMemory
+from pipeline.labeling.cluster.ray_session import ray_session
 from pipeline.labeling.label_config import LabelConfig
-from pipeline.labeling.ray_session import ray_session
 from pipeline.pairs.contents import asked_by_user, pair_row, text_part
 from pipeline.store.object_store import Store
 from schemas.contract import table_of

@@ -23,7 +23,7 @@ from pipeline.labeling.flow_size import units_in_flight
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.pair_judge import Judge
 from pipeline.labeling.pair_turns import PairTurns
-from pipeline.labeling.plan import plan_shards
+from pipeline.labeling.planning.plan import plan_shards
 from pipeline.labeling.read_pairs import ShardTask, read_units, unit_of
 from pipeline.media.media_store import MediaStore
 from pipeline.pairs.contents import asked_by_user, media_part, pair_row, text_part

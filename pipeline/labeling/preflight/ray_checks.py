@@ -57,8 +57,10 @@ def cluster_check(address: str, workers: WorkersConfig) -> Check:
             advice = "check the address; without RAY_ADDRESS a private Ray is started"
             return Check(name, "fail", found, advice)
     try:
-        from pipeline.labeling.ray_nodes import nodes_of_cluster  # Ray takes seconds to load
-        from pipeline.labeling.ray_session import ray_session
+        from pipeline.labeling.cluster.ray_nodes import (
+            nodes_of_cluster,  # Ray takes seconds to load
+        )
+        from pipeline.labeling.cluster.ray_session import ray_session
 
         with ray_session(workers):
             nodes = nodes_of_cluster()

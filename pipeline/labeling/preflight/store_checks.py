@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.labeling.plan import check_apart
+from pipeline.labeling.planning.plan import check_apart
 from pipeline.labeling.preflight.check import Check
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.isolated_reading import outline_of

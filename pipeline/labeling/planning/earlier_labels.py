@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline.judging.votes import Vote
 from pipeline.labeling.open_rows import Settled
-from pipeline.labeling.reopening import Reopening
+from pipeline.labeling.planning.reopening import Reopening
 from pipeline.parts.forgotten import Forgotten
 from pipeline.parts.label_index import LabelIndex
 from schemas.labels import NOT_ASKED

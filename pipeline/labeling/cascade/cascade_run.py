@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 
 from pipeline.aggregation.calibration_cards import read_calibration
 from pipeline.judging.judge_cards import KnownJudge
+from pipeline.labeling.cascade.side_by_side import judge_side_by_side, pools_fit
 from pipeline.labeling.label_config import LabelConfig, WorkersConfig
 from pipeline.labeling.label_run import RunResult, check_decides, identified, label
 from pipeline.labeling.open_rows import EarlierTier, OpenRows
 from pipeline.labeling.planned_run import Run, plan_run
 from pipeline.labeling.run_request import RunRequest, Tier
-from pipeline.labeling.side_by_side import judge_side_by_side, pools_fit
 from pipeline.runtime.errors import ConfigError
 from pipeline.runtime.logs import logging_of
 from pipeline.runtime.reporter import Reporter
@@ -121,7 +121,7 @@ def _judge_together(
     """Judges what all tiers have planned, each on workers of its own."""
     at_once, busy = True, [run for run in runs if run.plan.units]
     if busy:
-        from pipeline.labeling.ray_session import ray_session  # Ray takes seconds to load
+        from pipeline.labeling.cluster.ray_session import ray_session  # Ray takes seconds to load
 
         session.enter_context(ray_session(pools, reporter))
         at_once = pools_fit(runs)

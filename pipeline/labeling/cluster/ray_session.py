@@ -19,9 +19,9 @@ from typing import Any, TextIO
 import ray
 import ray.data  # sets the level of its loggers when it is loaded
 
+from pipeline.labeling.cluster.ray_access import private_access, private_folder, refuse_open_cluster
+from pipeline.labeling.cluster.ray_watch import end_processes_of, remove, watched_ray
 from pipeline.labeling.label_config import WorkersConfig
-from pipeline.labeling.ray_access import private_access, private_folder, refuse_open_cluster
-from pipeline.labeling.ray_watch import end_processes_of, remove, watched_ray
 from pipeline.runtime.errors import ConfigError, Fault, PairmillError, RayLostError, StoppedError
 from pipeline.runtime.faults import first_line
 from pipeline.runtime.phases import phase

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.labeling.committed_shards import THREADS, CommittedShard
 from pipeline.labeling.open_rows import OpenRows
-from pipeline.labeling.reopening import COLUMNS, Reopening, Why
+from pipeline.labeling.planning.committed_shards import THREADS, CommittedShard
+from pipeline.labeling.planning.reopening import COLUMNS, Reopening, Why
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.isolated_reading import misfit_of, outline_of
 from pipeline.pairs.shard_columns import ShardColumns

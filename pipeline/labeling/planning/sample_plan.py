@@ -12,9 +12,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.labeling.plan import Plan
+from pipeline.labeling.planning.plan import Plan
+from pipeline.labeling.planning.shard_planner import ShardPlan
 from pipeline.labeling.preview.show_preview import positive
-from pipeline.labeling.shard_planner import ShardPlan
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping
 
 from pipeline.export.export_config import ExportConfig, MediaMode, SelectionConfig
 from pipeline.export.export_rules import HAS_IMAGES, HAS_VIDEOS
-from pipeline.export.jsonl_format import Jsonl
-from pipeline.export.llama_factory import LlamaFactory
-from pipeline.export.ms_swift import MsSwift
-from pipeline.export.nemo_rl import NemoRl
-from pipeline.export.openrlhf import OpenRlhf
-from pipeline.export.pointwise_format import Pointwise
+from pipeline.export.formats.jsonl_format import Jsonl
+from pipeline.export.formats.llama_factory import LlamaFactory
+from pipeline.export.formats.ms_swift import MsSwift
+from pipeline.export.formats.nemo_rl import NemoRl
+from pipeline.export.formats.openrlhf import OpenRlhf
+from pipeline.export.formats.pointwise_format import Pointwise
+from pipeline.export.formats.trl import TrlDpo, TrlReward
+from pipeline.export.formats.verl import VerlRl
 from pipeline.export.rankings import Rankings
 from pipeline.export.trainer_format import Holds, TrainerFormat
-from pipeline.export.trl import TrlDpo, TrlReward
-from pipeline.export.verl import VerlRl
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.runtime.errors import ConfigError, InputError
 from schemas.manifest import Manifest

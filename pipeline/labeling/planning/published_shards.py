@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
-from pipeline.labeling.committed_shards import CommittedShard
-from pipeline.labeling.shard_planner import ShardPlan
+from pipeline.labeling.planning.committed_shards import CommittedShard
+from pipeline.labeling.planning.shard_planner import ShardPlan
 from pipeline.store.object_store import Store
 
 # Why a shard has rows to do: it is unknown; it was published under another path; its content

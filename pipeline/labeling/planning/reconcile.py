@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.labeling.label_config import QuarantineConfig
-from pipeline.labeling.plan import Plan
-from pipeline.labeling.shard_planner import ShardPlan
+from pipeline.labeling.planning.plan import Plan
+from pipeline.labeling.planning.shard_planner import ShardPlan
 from pipeline.parts.commit import shard_parts
 from pipeline.parts.units import subtract
 from pipeline.runtime.errors import QuarantineError, ReconcileError

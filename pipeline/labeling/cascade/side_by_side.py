@@ -69,7 +69,7 @@ def pools_fit(runs: Sequence[Run]) -> bool:
         ConfigError: they do not, on a private Ray, which gets no more nodes: a pool that waits for
             the judge before would keep that one's from starting, for ever.
     """
-    from pipeline.labeling.ray_nodes import nodes_of_cluster  # Ray takes seconds to load
+    from pipeline.labeling.cluster.ray_nodes import nodes_of_cluster  # Ray takes seconds to load
 
     pools = [run.config.workers for run in runs if run.plan.units]
     read = max((pool.read_cpus for pool in pools), default=0.0)

@@ -11,18 +11,18 @@ from dataclasses import dataclass, field, replace
 from typing import get_args
 
 from pipeline.judging.judge_config import JudgeConfig
-from pipeline.labeling.committed_shards import CommittedShard, committed_shards
 from pipeline.labeling.open_rows import OpenRows
-from pipeline.labeling.prompt_estimate import estimate_prompt_tokens
-from pipeline.labeling.published_shards import (
+from pipeline.labeling.planning.committed_shards import CommittedShard, committed_shards
+from pipeline.labeling.planning.published_shards import (
     Kind,
     PublishedShards,
     ReadPublished,
     nothing_published,
 )
+from pipeline.labeling.planning.reopening import Reopening
+from pipeline.labeling.planning.shard_planner import ShardPlan, ShardPlanner, Spread, map_threads
+from pipeline.labeling.prompt_estimate import estimate_prompt_tokens
 from pipeline.labeling.read_pairs import ShardTask
-from pipeline.labeling.reopening import Reopening
-from pipeline.labeling.shard_planner import ShardPlan, ShardPlanner, Spread, map_threads
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.known_layouts import AUTO
 from pipeline.pairs.layout_proposal import proposal_for_shard

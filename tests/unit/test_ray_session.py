@@ -10,14 +10,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from pipeline.labeling.cluster.ray_session import ray_session
 from pipeline.labeling.label_config import WorkersConfig
 from pipeline.runtime.command import run_command
 from pipeline.runtime.errors import ConfigError
-from tests.processes import dead
 
 # As ray 2.60 raises it when its raylet has not registered after 30 seconds.
 TIMED_OUT = (
@@ -33,7 +31,7 @@ class FakeRay:
     def __init__(self, failures: int, error: Callable[[], Exception]) -> None:
         self._failures, self._error = failures, error
         self.folders: list[Path] = []
-        self.left: list[psutil.Process] = []
+        self.left: list[subprocess.Popen[bytes]] = []
 
     def is_initialized(self) -> bool:
         return False
@@ -46,7 +44,7 @@ class FakeRay:
         (logs / "raylet.err").write_text("why", encoding="utf-8")
         if len(self.folders) <= self._failures:
             waits = [sys.executable, "-c", "import time; time.sleep(600)", f"--temp={folder}/x"]
-            self.left.append(psutil.Process(subprocess.Popen(waits).pid))
+            self.left.append(subprocess.Popen(waits))
             raise self._error()
 
     def shutdown(self) -> None:
@@ -83,7 +81,7 @@ def test_a_start_that_fails_once_is_tried_again_in_a_fresh_folder(
         assert first.parent != second.parent
         assert second.parent.stat().st_mode & 0o777 == 0o700
         assert (first.parent.exists(), second.exists()) == (False, True)
-        assert [dead(process) for process in fake.left] == [True]
+        assert [process.poll() is None for process in fake.left] == [False]
     assert not second.parent.exists()
     assert caplog.messages == [f"Ray did not start ({CAUSE}); starting it once more"]
 
@@ -97,7 +95,7 @@ def test_a_start_that_fails_twice_ends_the_job_with_what_to_look_at(
     assert not first.exists()
     logs = second / "session_latest" / "logs"
     assert (logs / "raylet.err").read_text(encoding="utf-8") == "why"
-    assert [dead(process) for process in fake.left] == [True, True]
+    assert [process.poll() is None for process in fake.left] == [False, False]
     last = capsys.readouterr().err.splitlines()[-1]
     assert re.fullmatch(
         rf"error: Ray did not start in two attempts \({re.escape(CAUSE)}\); look at what else "
@@ -120,6 +118,7 @@ def test_settings_that_ray_refuses_are_not_tried_again(plant: Callable[..., Fake
     with pytest.raises(ConfigError, match=refused), ray_session(WorkersConfig()):
         raise AssertionError("not reached")
     assert [folder.parent.exists() for folder in fake.folders] == [False]
+    assert [process.poll() is None for process in fake.left] == [False]
 
 
 def test_what_ray_says_of_actors_that_the_run_ended_is_left_out(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -26,8 +25,8 @@ def csv_tables(open_file: Callable[[], pa.NativeFile], delimiter: str) -> Iterat
     The first table has no rows, but all columns.
 
     Raises:
-        InputError: a row has too many or too few fields, or is longer than 32 MiB; two columns have
-            one name; a quote is not closed; the text is not UTF-8.
+        InputError: a row has too many or too few fields, or is longer than 32 MiB; a quote is not
+            closed; the text is not UTF-8.
     """
     form = {
         "read_options": pa_csv.ReadOptions(block_size=_BLOCK, use_threads=False),
@@ -36,7 +35,6 @@ def csv_tables(open_file: Callable[[], pa.NativeFile], delimiter: str) -> Iterat
     try:
         refuse_utf16(open_file().read(2))
         names = pa_csv.open_csv(open_file(), **form).schema.names
-        _refuse_doubles(names)
         as_written = pa_csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),
             null_values=[""],
@@ -98,13 +96,6 @@ def _until_the_end(blocks: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]
     if held is None or held.columns[-1][row].as_py() != _END:
         raise InputError("a quote is never closed: all rows behind it would be one value")
     yield held.slice(0, row)
-
-
-def _refuse_doubles(names: Sequence[str]) -> None:
-    """Whoever reads one of two columns may read the wrong one; one without a name is not read."""
-    double = next((name for name, times in Counter(names).items() if name and times > 1), None)
-    if double is not None:
-        raise InputError(f"two columns are called {double!r}: rename or remove one")
 
 
 def _problem(said: str) -> str:

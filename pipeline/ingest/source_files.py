@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,6 +136,7 @@ def open_source(config: SourceConfig) -> OpenSource:
     for store, entry in files:
         try:
             stored = _schema(kind, store, entry, config.keyed)
+            _refuse_doubles(stored.names, store.shown(entry.key))
             opened[store.path(entry.key)] = ShardColumns(entry.key, stored)
         except (*_ERRORS, InputError) as error:
             where = "" if isinstance(error, InputError) else f"{store.shown(entry.key)}: "
@@ -180,6 +182,13 @@ def _open_set(config: SourceConfig) -> OpenSource:
         raise InputError(f"{name}: no rows")
     schema = dataset.features.arrow_schema if first is None else first.schema
     return OpenSource(name, schema, lambda: dataset.with_format("arrow").iter(BATCH_ROWS))
+
+
+def _refuse_doubles(names: Sequence[str], where: str) -> None:
+    """Whoever reads one of two columns may read the wrong one; one without a name is not read."""
+    double = next((name for name, times in Counter(names).items() if name and times > 1), None)
+    if double is not None:
+        raise InputError(f"{where}: two columns are called {double!r}: rename or remove one")
 
 
 def _completed(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
@@ -94,7 +95,7 @@ class PairMapping:
         return self.is_stored(group) and bool(group.v1) and not any(map(_of_parts, there))
 
     def check(self, schema: pa.Schema) -> list[str]:
-        """What is missing in a table of ``schema``, one line each; [] if nothing."""
+        """What a table of ``schema`` lacks or has twice, one line each; [] if nothing."""
         there = f"columns there: {', '.join(schema.names) or 'none'}"
         problems = [
             f"layout {self.layout}: column {' or '.join(map(repr, names))} is missing; {there}"
@@ -114,7 +115,19 @@ class PairMapping:
             if mapped.isdisjoint(fields) and not set(columns) & set(schema.names):
                 names = " or ".join(map(repr, columns))
                 problems.append(f"required column {names} is missing; {there}")
-        return problems
+        return problems or self._doubled(schema)
+
+    def _doubled(self, schema: pa.Schema) -> list[str]:
+        """Columns that are read, and of whose name there is another one: which is not known."""
+        doubles = {name for name, times in Counter(schema.names).items() if times > 1}
+        if not doubles:
+            return []
+        once = pa.schema({field.name: field for field in schema}.values())
+        read = {name for _, path in self._reads(once) for name in path[:1] or doubles}
+        return [
+            f"two columns are called {name!r}: rename or remove one"
+            for name in sorted(doubles & read)
+        ]
 
     def uses(self, schema: pa.Schema) -> dict[str, list[str]]:
         """Which fields are read from each top-level column of ``schema``, in its order."""

@@ -191,3 +191,14 @@ def test_row_problems_name_the_first_thing_wrong() -> None:
         None,
         None,
     ]
+
+
+def test_a_column_that_is_read_and_there_twice_is_named() -> None:
+    again = [
+        pa.field("prompt", pa.string()),
+        pa.field("note", pa.int8()),
+        pa.field("note", pa.int8()),
+    ]
+    doubled = pa.schema([*PAIRS, *again])
+    assert PairMapping().check(doubled) == ["two columns are called 'prompt': rename or remove one"]
+    assert PairMapping().check(pa.schema([*PAIRS, *again[1:]])) == []

@@ -313,3 +313,10 @@ def test_large_rows_stream(tmp_path: Path) -> None:
         assert table.nbytes <= 64 * 2**20
         tables += [row[0]["path"] for row in table["images"].to_pylist()]
     assert tables == [str(n) for n in range(6)]
+
+
+def test_a_column_of_parquet_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    doubled = pa.Table.from_arrays([pa.array([1]), pa.array([2])], ["id", "id"])
+    pq.write_table(doubled, tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"a\.parquet: two columns are called 'id'"):
+        open_source(SourceConfig(path=str(tmp_path)))

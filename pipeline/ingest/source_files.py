@@ -101,7 +101,7 @@ class OpenSource:
     absent: Mapping[str, list[str]] = field(default_factory=dict, kw_only=True)
 
     def tables(self) -> Iterator[pa.Table]:
-        """The rows in order, some at a time.
+        """The rows in order, some at a time; no table is without rows.
 
         Raises:
             InputError: reading fails; says after how many rows.
@@ -118,7 +118,8 @@ class OpenSource:
             if table is None:
                 return
             rows += table.num_rows
-            yield table
+            if table.num_rows:  # the first one of CSV is there for its columns
+                yield table
 
 
 def open_source(config: SourceConfig) -> OpenSource:

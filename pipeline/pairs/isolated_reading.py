@@ -30,7 +30,6 @@ from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 from pipeline.store.object_store import Entry, Store
 from schemas.pairs import PAIRS_V2
 
-_PROCESS = "pipeline.pairs.reading_process"
 _SLOW_READS = 3  # of one shard that take too long: what is left of it is not read
 _NARROW_ROWS = 1_024  # without media
 _TOO_DEEP = "its columns are nested too deeply"
@@ -105,7 +104,7 @@ def open_groups(store: Store, key: str, size: int, mapping: PairMapping, seconds
     Raises:
         StorageError: the store fails, or this is not the file that was planned.
     """
-    processes = store.host.disposables(_PROCESS)
+    processes = store.host.disposables(__name__)
     if processes is None:
         return GroupReader(store, key, size, mapping)
     return IsolatedGroups(processes, store, key, size, mapping, seconds)
@@ -235,7 +234,7 @@ class _TooSlow(pa.ArrowInvalid):  # type: ignore[misc]  # pyarrow has no types
 def _surviving(
     store: Store, seconds: float, function: Callable[..., Result], *arguments: object
 ) -> Result:
-    processes = store.host.disposables(_PROCESS)
+    processes = store.host.disposables(__name__)
     if processes is None:
         return function(*arguments)
     return _tried(processes, seconds, function, *arguments)
@@ -274,7 +273,7 @@ def isolated(
         pa.ArrowInvalid: it dies again, or an item is not done in time.
         Exception: whatever the function raises.
     """
-    processes = store.host.disposables(_PROCESS)
+    processes = store.host.disposables(__name__)
     if processes is None:
         yield from function(*arguments)
         return

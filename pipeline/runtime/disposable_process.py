@@ -26,6 +26,8 @@ FORK, STATUS, DONE, ITEM, FAILED, ASKED = range(6)
 _HEAD = struct.Struct("<BQIQ")  # kind, bytes of the pickle, number of buffers, bytes in memory file
 _INLINE = 2**16  # bytes; larger buffers go through a file in memory
 _KEPT = 2**25  # bytes of such a file that are kept for the next message
+# pyarrow imports it at its first conversion, for half a second: nothing that runs here needs it.
+_UNNEEDED = ("pandas",)
 
 _serving: Channel | None = None
 
@@ -58,6 +60,8 @@ def main(control_fd: int, modules: Sequence[str], memory: int | None) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
     control = Channel(socket.socket(fileno=control_fd))
+    for name in _UNNEEDED:
+        sys.modules[name] = None  # type: ignore[assignment]  # it cannot be imported
     try:
         for name in modules:
             importlib.import_module(name)

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,9 @@ def pytest_collection_finish() -> None:
 os.environ["RAY_DATA_PARQUET_FOOTER_NUM_ACTORS"] = "1"
 os.environ["RAY_metrics_report_interval_ms"] = "1000"  # noqa: SIM112
 os.environ.pop("RAY_ADDRESS", None)
+# Tests that a shell has started in the background ignore it, and so would the jobs they interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A shared machine is slow at times, and that fails nothing. `make test-long` takes the other one.
 settings.register_profile("quick", deadline=None, max_examples=25)

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +55,21 @@ def uncounted() -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, left)
 
 
+class _Refused(MetaPathFinder):
+    """Does not let modules be imported; whoever can do without does."""
+
+    def find_spec(self, fullname: str, *rest: object) -> None:
+        if fullname in _UNNEEDED:
+            raise ModuleNotFoundError(f"{fullname} is not imported here", name=fullname)
+
+
 def main(control_fd: int, modules: Sequence[str], memory: int | None) -> None:
     """Imports, then forks processes as it is told to, until the other side is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
     control = Channel(socket.socket(fileno=control_fd))
-    for name in _UNNEEDED:
-        sys.modules[name] = None  # type: ignore[assignment]  # it cannot be imported
+    sys.meta_path.insert(0, _Refused())
     try:
         for name in modules:
             importlib.import_module(name)

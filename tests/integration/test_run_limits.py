@@ -112,7 +112,7 @@ def test_a_budget_of_votes_sets_the_price_of_later_runs(
     assert VotePrices.parse(store.read(key), key).offers.pairs == 20
     before = contents(output, "parts")
 
-    dearer = VotePrices(0.05, Offers(200, 400, ((0.1, 300), (0.175, 40))))
+    dearer = VotePrices(0.05, Offers(200, 460, ((0.1, 300), (0.175, 40))))
     store.put(key, dearer.to_json())
     write_shard(source / "b.parquet", ROWS[20:40])
     second = run_label(config, source, output).event("done")

@@ -165,12 +165,15 @@ def _carries(row: Row, other: Row | None) -> bool:
 
 
 def stored_index_files(stored: Stored) -> Iterator[Thing]:
-    """The files of each judge's index that its newest state does not name, and earlier states."""
+    """The files of each judge's index that its newest state does not name, and earlier states.
+
+    Where a run was ended before it wrote the first state, they are all files.
+    """
     for judge, found in grouped(stored.matching("index", INDEX_FILES)).items():
         index = open_index(stored.output, judge.removeprefix("judge="))
-        if not index.state.parts:  # damaged, and made again by the next run
-            continue
         needed = {state_key(index.state.judge_id, index.number)}
+        if not index.state.parts and needed & {entry.key for _, entry in found}:
+            continue  # damaged, and made again by the next run
         needed |= {file.key for file in index.state.files}
         left = tuple(entry for _, entry in found if entry.key not in needed)
         yield Thing(judge, (), left, useless="a later state of the index does not name them")

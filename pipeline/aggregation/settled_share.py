@@ -55,9 +55,9 @@ def settled_shares(calibration: Calibration, pairs: Sequence[GoldVotes]) -> list
     found = []
     for step in sorted(steps):
         reaching = sure >= step
-        counts = [np.bincount(prompts[which]) for which in (reaching & right, reaching)]
-        width = max(len(each) for each in counts)
-        by_prompt = np.stack([np.pad(each, (0, width - len(each))) for each in counts], axis=1)
+        parts = (reaching & right, reaching)
+        counts = [np.bincount(prompts[part], minlength=prompts.max() + 1) for part in parts]
+        by_prompt = np.stack(counts, axis=1)
         rate = share_by_prompt(by_prompt[by_prompt[:, 1] > 0])
         found.append(SettledShare(float(step), float(reaching.sum() / len(pairs)), rate))
     return found

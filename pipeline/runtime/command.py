@@ -249,8 +249,8 @@ def _ended(body: Callable[[], int], left: str, signals: Signals) -> int:
     except KeyboardInterrupt as came:
         return _stopped_by(came, left)
     except Exception as error:
-        if (came := signals.raised) is not None:
-            return _stopped_by(came, left)
+        if (cause := signals.raised) is not None:
+            return _stopped_by(cause, left)
         sentence = str(error) if isinstance(error, PairmillError) else sentence_of(error)
         if sentence is None:
             raise

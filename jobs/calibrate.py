@@ -99,8 +99,8 @@ COMMAND = Command(
     example_setting="--judge.candidates image",
     add_options=_options,
     run=_run,
-    exits=(0, 2, 5, 130),
-    interrupted="interrupted; the card is as it was",
+    exits=(0, 2, 5),
+    left="the card is as it was",
 )
 main = COMMAND.main
 

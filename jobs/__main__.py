@@ -6,6 +6,7 @@ import importlib
 import sys
 from typing import Any
 
+from pipeline.runtime.ending import this_process_is_a_command
 from pipeline.runtime.suggestion import did_you_mean
 
 COMMANDS = {
@@ -45,6 +46,8 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command; without one, or with ``--help``, lists them all."""
+    if arguments is None:
+        this_process_is_a_command()
     given = sys.argv[1:] if arguments is None else arguments
     if not given or given[0] in ("-h", "--help"):
         sys.stdout.write(_listing())

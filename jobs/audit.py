@@ -70,8 +70,8 @@ COMMAND = Command(
     example_setting="--input.layout trl",
     add_options=_options,
     run=_run,
-    exits=(0, 2, 130),
-    interrupted="interrupted; nothing was stored, or the whole draw",
+    exits=(0, 2),
+    left="nothing was stored, or the whole draw",
 )
 main = COMMAND.main
 

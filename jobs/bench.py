@@ -23,7 +23,7 @@ exit codes:
 def main(arguments: list[str] | None = None) -> int:
     """Runs one benchmark; returns the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
-    return run_command(lambda: _run(given), "interrupted; nothing is measured; run it again")
+    return run_command(lambda: _run(given), "nothing is measured; run it again")
 
 
 def _run(given: list[str]) -> int:

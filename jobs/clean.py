@@ -59,8 +59,8 @@ COMMAND = Command(
     example_setting="--clean.exports.keep 3",
     add_options=_options,
     run=_run,
-    exits=(0, 1, 2, 5, 130),
-    interrupted="interrupted; what is live is whole; the same command goes on",
+    exits=(0, 1, 2, 5),
+    left="what is live is whole; the same command goes on",
 )
 
 

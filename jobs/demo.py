@@ -44,9 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_log_option(parser, default="text")
     options = parser.parse_args(arguments)
     reporter = Reporter(style=options.log)
-    return run_command(
-        lambda: _run(options.folder, reporter), "interrupted; run it again: it goes on"
-    )
+    return run_command(lambda: _run(options.folder, reporter), "run it again: it goes on")
 
 
 def _run(folder: Path, reporter: Reporter) -> int:

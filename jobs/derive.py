@@ -58,7 +58,7 @@ COMMAND = Command(
     example_setting="--policy.threshold 0.8",
     add_options=_options,
     run=_run,
-    exits=(0, 1, 2, 5, 130),
+    exits=(0, 1, 2, 5),
 )
 main = COMMAND.main
 

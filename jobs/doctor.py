@@ -67,8 +67,8 @@ COMMAND = Command(
     example_setting="--workers.max 4",
     add_options=_options,
     run=_run,
-    exits=(0, 2, 130),
-    interrupted="interrupted; run it again",
+    exits=(0, 2),
+    left="run it again",
     log="text",
 )
 main = COMMAND.main

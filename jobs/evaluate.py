@@ -137,7 +137,7 @@ COMMAND = Command(
     example_setting="--judge.candidates image",
     add_options=_options,
     run=_run,
-    exits=(0, 2, 4, 5, 130),
+    exits=(0, 2, 4, 5),
 )
 main = COMMAND.main
 

@@ -67,8 +67,8 @@ COMMAND = Command(
     example_setting="--export.selection.min_confidence 0.9",
     add_options=_options,
     run=_run,
-    exits=(0, 1, 2, 5, 130),
-    interrupted="interrupted; an unfinished export has no export.json; run the same command again",
+    exits=(0, 1, 2, 5),
+    left="an unfinished export has no export.json; run the same command again",
 )
 main = COMMAND.main
 

@@ -72,7 +72,7 @@ COMMAND = Command(
     example_setting="--policy.threshold 0.9",
     add_options=_options,
     run=_run,
-    exits=(0, 1, 2, 5, 130),
+    exits=(0, 1, 2, 5),
 )
 
 

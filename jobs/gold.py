@@ -160,8 +160,8 @@ COMMAND = Command(
     example_setting="--input.layout trl",
     add_options=_options,
     run=_run,
-    exits=(0, 2, 130),
-    interrupted="interrupted; what was stored stays, and the same command stores the rest",
+    exits=(0, 2),
+    left="what was stored stays, and the same command stores the rest",
 )
 main = COMMAND.main
 

@@ -112,8 +112,8 @@ COMMAND = Command(
     example_setting="--source.split validation",
     add_options=_options,
     run=_run,
-    exits=(0, 2, 4, 130, 143),
-    interrupted="interrupted; to start over, add --overwrite true",
+    exits=(0, 2, 4),
+    left="to start over, add --overwrite true",
 )
 main = COMMAND.main
 

@@ -98,8 +98,8 @@ COMMAND = Command(
     example_setting="--judge.bundle r1-reward",
     add_options=_options,
     run=_run,
-    exits=(0, 2, 130),
-    interrupted="interrupted; nothing was changed",
+    exits=(0, 2),
+    left="nothing was changed",
 )
 main = COMMAND.main
 

@@ -81,7 +81,7 @@ COMMAND = Command(
     example_setting="--judge.sampling.temperature 0",
     add_options=_options,
     run=_run,
-    exits=(0, 1, 2, 4, 5, 6, 130, 143),
+    exits=(0, 1, 2, 4, 5, 6),
 )
 main = COMMAND.main
 

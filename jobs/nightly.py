@@ -78,7 +78,7 @@ COMMAND = Command(
     example_setting="--gate.at_most.tie 0.25",
     add_options=_options,
     run=_run,
-    exits=(0, 1, 2, 3, 4, 5, 6, 130, 143),
+    exits=(0, 1, 2, 3, 4, 5, 6),
 )
 main = COMMAND.main
 

@@ -59,8 +59,8 @@ COMMAND = Command(
     example_setting="--input.layout trl",
     add_options=_options,
     run=_run,
-    exits=(0, 1, 2, 130),
-    interrupted="interrupted; run it again",
+    exits=(0, 1, 2),
+    left="run it again",
     log="text",
 )
 

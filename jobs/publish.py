@@ -207,8 +207,8 @@ COMMAND = Command(
     example_setting="--publish.file_mb 512",
     add_options=_options,
     run=_run,
-    exits=(0, 1, 2, 3, 4, 5, 130),
-    interrupted="interrupted; readers see what they saw; run the same command again",
+    exits=(0, 1, 2, 3, 4, 5),
+    left="readers see what they saw; run the same command again",
 )
 main = COMMAND.main
 

@@ -42,8 +42,8 @@ COMMAND = Command(
     example_setting="--report.gpu_usd_per_hour 2.5",
     add_options=_options,
     run=_run,
-    exits=(0, 2, 130),
-    interrupted="interrupted; an earlier report may be still there",
+    exits=(0, 2),
+    left="an earlier report may be still there",
 )
 main = COMMAND.main
 

@@ -106,8 +106,8 @@ COMMAND = Command(
     example_setting="--input.layout trl",
     add_options=_options,
     run=_run,
-    exits=(0, 2, 130),
-    interrupted="the server has ended",
+    exits=(0, 2),
+    left="the server has ended",
 )
 main = COMMAND.main
 

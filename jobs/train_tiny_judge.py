@@ -35,9 +35,7 @@ exit codes:
 def main(arguments: list[str] | None = None) -> int:
     """Parses the command line and runs; returns the exit code."""
     options = vars(_parser().parse_args(arguments))
-    return run_command(
-        lambda: _run(options), "interrupted; --resume continues from the last complete run"
-    )
+    return run_command(lambda: _run(options), "--resume continues from the last complete run")
 
 
 def _run(options: dict[str, Any]) -> int:

@@ -66,7 +66,7 @@ def checked_labels(
     assert people.consensus is not None
     found: list[tuple[float, int, int, float, bool]] = []
     drawn = answered = cannot_say = disputed = unlabelled = 0
-    pairs = list(_probabilities(people))
+    pairs = list(drawn_probabilities(people))
     rows = labels.of_pairs(pair.pair_hash for pair, _ in pairs)
     for pair, probability in pairs:
         label = rows.get(pair.pair_hash)
@@ -104,7 +104,7 @@ def cluster_of_pair(pair: DrawnPair, cluster: str | None) -> int:
     return cluster_number(cluster or pair.cluster or digest("alone", pair.pair_hash))
 
 
-def _probabilities(people: People) -> Iterator[tuple[DrawnPair, float]]:
+def drawn_probabilities(people: People) -> Iterator[tuple[DrawnPair, float]]:
     """The pairs of a set, each with the probability that any of its draws takes it."""
     assert people.set is not None
     missed: dict[str, float] = {}

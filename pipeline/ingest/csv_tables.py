@@ -15,6 +15,8 @@ from pipeline.runtime.faults import first_line
 
 _BATCH_ROWS = 64  # at most, in one table
 _BLOCK = 32 * 2**20  # the longest row
+_HEADER = 2**20  # bytes at the beginning of a file in which columns are counted
+_COLUMNS = 10_000  # at most: what Arrow takes grows faster than they do (200,000: minutes)
 _SEPARATORS = ";\t|,"  # what stands in place of the right one
 _END = "pairmill: the end of the file"
 
@@ -25,15 +27,17 @@ def csv_tables(open_file: Callable[[], pa.NativeFile], delimiter: str) -> Iterat
     The first table has no rows, but all columns.
 
     Raises:
-        InputError: a row has too many or too few fields, or is longer than 32 MiB; a quote is not
-            closed; the text is not UTF-8.
+        InputError: a row has too many or too few fields, or is longer than 32 MiB; there are more
+            than 10,000 columns; a quote is not closed; the text is not UTF-8.
     """
     form = {
         "read_options": pa_csv.ReadOptions(block_size=_BLOCK, use_threads=False),
         "parse_options": pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
     }
     try:
-        refuse_utf16(open_file().read(2))
+        header = open_file().read(_HEADER)
+        refuse_utf16(header[:2])
+        _refuse_too_wide(header, delimiter)
         names = pa_csv.open_csv(open_file(), **form).schema.names
         as_written = pa_csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),
@@ -51,6 +55,15 @@ def csv_tables(open_file: Callable[[], pa.NativeFile], delimiter: str) -> Iterat
         raise InputError(not_utf8(f"in its header: {error}")) from error
     except pa.ArrowInvalid as error:
         raise InputError(_problem(first_line(error))) from error
+
+
+def _refuse_too_wide(header: bytes, delimiter: str) -> None:
+    line = next(filter(None, header.splitlines()), b"")
+    if (columns := line.count(delimiter.encode()) + 1) > _COLUMNS:
+        raise InputError(
+            f"its first line has {columns:,} columns or more, expected at most {_COLUMNS:,}: keep "
+            "those that a pair is made of"
+        )
 
 
 def separator_hint(names: Sequence[str]) -> str | None:

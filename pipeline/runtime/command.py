@@ -14,9 +14,11 @@ from typing import Any, Generic
 from pydantic import BaseModel
 
 from pipeline.runtime.config_file import Config, load_config, settings_of
+from pipeline.runtime.ending import Signals, how_it_ended
 from pipeline.runtime.errors import (
     EXIT_CODES,
     INTERRUPTED,
+    TERMINATED,
     ConfigError,
     PairmillError,
     StoppedError,
@@ -29,6 +31,7 @@ from pipeline.runtime.suggestion import did_you_mean
 
 Parser = argparse.ArgumentParser
 _WIDTH = 96
+_OF_SIGNALS = (INTERRUPTED, TERMINATED)
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,8 @@ class Command(Generic[Config]):
         example_setting: one that users of this command change, for ``--help``.
         add_options: adds its own options.
         run: does the work; returns the exit code.
-        exits: the exit codes that it can end with.
-        interrupted: what Ctrl-C leaves behind and what to do next.
+        exits: the exit codes that it can end with, beside those of signals.
+        left: what Ctrl-C and SIGTERM leave behind and what to do next.
         log: in which form it reports; by default text on a terminal and JSON elsewhere.
     """
 
@@ -85,7 +88,7 @@ class Command(Generic[Config]):
     add_options: Callable[[Parser], None]
     run: Callable[[Call[Config]], int]
     exits: tuple[int, ...]
-    interrupted: str = "interrupted; the same command goes on where this run stopped"
+    left: str = "the same command goes on where this run stopped"
     log: Style | None = None
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
@@ -98,7 +101,7 @@ class Command(Generic[Config]):
         if "--help-settings" in given:
             sys.stdout.write(settings_text(self.settings))
             return 0
-        return run_command(lambda: self._call(given), self.interrupted)
+        return run_command(lambda: self._call(given), self.left)
 
     def parse(self, given: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         """A command line as its options and settings, the latter as ``key.path=value``.
@@ -151,7 +154,7 @@ class Command(Generic[Config]):
 
     def _epilog(self) -> str:
         sections = dict.fromkeys(each.name.partition(".")[0] for each in settings_of(self.settings))
-        codes = (f"{code:3}  {EXIT_CODES[code]}" for code in self.exits)
+        codes = (f"{code:3}  {EXIT_CODES[code]}" for code in (*self.exits, *_OF_SIGNALS))
         return "\n".join(
             [
                 "settings:",
@@ -213,33 +216,52 @@ def split_settings(given: Sequence[str], model: type[BaseModel]) -> tuple[list[s
     return rest, overrides
 
 
-def run_command(body: Callable[[], int], interrupted: str) -> int:
+def run_command(body: Callable[[], int], left: str) -> int:
     """Runs a command's work; returns its exit code.
 
     Args:
         body: the work; returns the exit code.
-        interrupted: what Ctrl-C leaves behind and what to do next.
+        left: what Ctrl-C and SIGTERM leave behind and what to do next.
 
     Raises:
         Exception: a bug, as what it is; what a user can act on becomes a message on stderr.
     """
     sys.excepthook = _show_bug
+    signals = Signals()
+    code = _ended(body, left, signals)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    signals.end_with(code)
+    return code
+
+
+def _ended(body: Callable[[], int], left: str, signals: Signals) -> int:
+    """The exit code of a command's work; what is to be said of it is on stderr."""
     try:
-        return body()
+        try:
+            signals.raise_them()
+            return body()
+        finally:
+            signals.hold_them()
     except StoppedError as stopped:  # no error: it did what it was asked to
         sys.stderr.write(printable(f"{stopped}\n"))
         return stopped.exit_code
-    except PairmillError as error:
-        sys.stderr.write(printable(f"error: {error}\n"))
-        return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write(f"{interrupted}\n")
-        return INTERRUPTED
+    except KeyboardInterrupt as came:
+        return _stopped_by(came, left)
     except Exception as error:
-        if (sentence := sentence_of(error)) is None:
+        if (cause := signals.raised) is not None:
+            return _stopped_by(cause, left)
+        sentence = str(error) if isinstance(error, PairmillError) else sentence_of(error)
+        if sentence is None:
             raise
         sys.stderr.write(printable(f"error: {sentence}\n"))
         return exit_code_of(error)
+
+
+def _stopped_by(came: KeyboardInterrupt, left: str) -> int:
+    what, code = how_it_ended(came)
+    sys.stderr.write(f"{what}; {left}\n")
+    return code
 
 
 def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -24,7 +24,7 @@ EXIT_CODES = {
 }
 """What the exit code of a command means."""
 
-BLOCKED, INTERRUPTED = 3, 130
+BLOCKED, INTERRUPTED, TERMINATED = 3, 130, 143
 _MOST_DETAIL = 1_000  # characters
 
 
@@ -169,7 +169,7 @@ class LeaseLostError(PairmillError):
 class StoppedError(PairmillError):
     """Something has asked this command to end; what is committed stays, and it can go on."""
 
-    exit_code = 143  # as shells have it: 128 and the number of SIGTERM
+    exit_code = TERMINATED  # as shells have it: 128 and the number of SIGTERM
 
 
 class BudgetSpentError(StoppedError):

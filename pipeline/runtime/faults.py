@@ -14,7 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.runtime.errors import INTERRUPTED, Fault, PairmillError, RowRejected
+from pipeline.runtime.ending import how_it_ended
+from pipeline.runtime.errors import Fault, PairmillError, RowRejected
 from pipeline.runtime.printable import one_line
 
 UNREADABLE_FILE: tuple[type[Exception], ...] = (pa.ArrowException, OSError, UnicodeDecodeError)
@@ -229,7 +230,7 @@ def exit_code_of(error: BaseException) -> int:
     if isinstance(error, PairmillError):
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED
+        return how_it_ended(error)[1]
     return (Fault.BUG if sentence_of(error) is None else Fault.TRANSIENT).exit_code
 
 

@@ -91,7 +91,7 @@ def fixed_sequence(
     sums = _sums(thresholds, scores, wrong, clusters, weights)
     independent = _independent(sums)
     share = sums.wrong_weight.sum(0) / np.maximum(sums.weight.sum(0), 1e-300)
-    upper = _upper(share, independent, delta)
+    upper = upper_share(share, independent, delta)
     made = []
     for number in range(start, len(thresholds)):
         test = BoundTest(
@@ -165,8 +165,14 @@ def _independent(sums: _Sums) -> Floats:
     return np.where(none, np.minimum(groups, most), np.minimum(most, np.maximum(1.0, found)))
 
 
-def _upper(share: Floats, independent: Floats, delta: float) -> Floats:
-    """Clopper and Pearson's upper end: where no label is checked, or all are wrong, it is 1."""
+def upper_share(share: Floats, independent: Floats, delta: float) -> Floats:
+    """Clopper and Pearson's upper end: where no label is checked, or all are wrong, it is 1.
+
+    Args:
+        share: of labels that are wrong.
+        independent: how many independent labels show that.
+        delta: with which probability at most more of them are wrong.
+    """
     from scipy.special import betaincinv  # see pipeline.stats.wilson
 
     wrong = share * independent

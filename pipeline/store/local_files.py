@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import secrets
+import stat
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +24,9 @@ _UNFINISHED = re.compile(r"\.(.*)\.[0-9a-f]{12}\.tmp")
 def find(base: str, start: str, now: float) -> dict[str, dict[str, Any]]:
     """As ``find`` of fsspec, but follows links and raises every error.
 
+    Devices, pipes and sockets hold no object, and whoever reads one may wait for ever: they are
+    left out, as links are that lead to no file.
+
     Args:
         base: a folder, or one file.
         start: the prefix of names of files and folders directly in ``base``.
@@ -33,8 +37,10 @@ def find(base: str, start: str, now: float) -> dict[str, dict[str, Any]]:
         if not isinstance(error, FileNotFoundError):
             raise error
 
-    if Path(base).is_file():
-        return {base: _info(Path(base), now)}
+    if (top := Path(base)).exists() and not top.is_dir():
+        if not top.is_file():
+            raise OSError("a device, pipe or socket, expected a file or a folder")
+        return {base: _info(top.stat(), now)}
     paths: list[Path] = []
     for folder, folders, names in os.walk(base, onerror=stop, followlinks=True):
         if folder == base and start:
@@ -45,26 +51,34 @@ def find(base: str, start: str, now: float) -> dict[str, dict[str, Any]]:
     found = {}
     for path in paths:
         try:
-            found[str(path)] = _info(path, now)
+            status = path.stat()
         except OSError as error:  # removed meanwhile, a dangling link, or one to itself
             if error.errno not in (errno.ENOENT, errno.ELOOP):
                 raise
             if path.is_symlink():
                 logger.warning("%s: a link that leads to no file; it is left out", path)
+        else:
+            if stat.S_ISREG(status.st_mode):
+                found[str(path)] = _info(status, now)
+            else:
+                logger.warning("%s: a device, pipe or socket; it is left out", path)
     return found
 
 
 def stat_of(path: Path) -> tuple[int, int, int, int]:
     """What changes once a file is written again: size, times of the last changes, and inode."""
-    found = path.stat()
+    return _numbers(path.stat())
+
+
+def _numbers(found: os.stat_result) -> tuple[int, int, int, int]:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
-def _info(path: Path, now: float) -> dict[str, Any]:
-    size, *stat = stat_of(path)
+def _info(status: os.stat_result, now: float) -> dict[str, Any]:
+    size, *changes = _numbers(status)
     # Two changes within one tick of the file system's clock leave the same times (as git has it).
-    young = stat[0] > (now - _TICK_S) * 1e9
-    return {"type": "file", "size": size, "stat": None if young else tuple(stat)}
+    young = changes[0] > (now - _TICK_S) * 1e9
+    return {"type": "file", "size": size, "stat": None if young else tuple(changes)}
 
 
 def _leads_back(path: Path, base: str) -> bool:

@@ -117,7 +117,7 @@ class Store:
 
     def real_path(self, key: str = "") -> str:
         """The URI of ``key`` with the links of a local path resolved, to compare locations by."""
-        return str(Path(self.path(key)).resolve()) if self.local else self.path(key)
+        return os.path.realpath(self.path(key)) if self.local else self.path(key)
 
     def list(self, prefix: str = "", start: str = "") -> Iterator[Entry]:
         """Every object under the folder ``prefix``, sorted by key; empty if there is none.

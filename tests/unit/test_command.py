@@ -174,7 +174,7 @@ def test_every_setting_says_what_it_means(capsys: pytest.CaptureFixture[str]) ->
         (ConfigError("no"), 2, "error: no\n"),
         (PairmillError("no"), 1, "error: no\n"),
         (StoppedError("stopped"), 143, "stopped\n"),
-        (KeyboardInterrupt(), 130, "go on so\n"),
+        (KeyboardInterrupt(), 130, "interrupted; go on so\n"),
     ],
 )
 def test_how_a_command_ends(

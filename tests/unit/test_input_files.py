@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.pairs.input_files import list_files, open_files
-from pipeline.runtime.errors import InputError
+from pipeline.runtime.errors import InputError, StorageError
 
 
 def made(folder: Path, *names: str) -> Path:
@@ -73,6 +74,26 @@ def test_a_dangling_link_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     (tmp_path / "b.parquet").symlink_to(tmp_path / "gone")
     assert found(tmp_path) == [str(tmp_path / "a.parquet")]
     assert f"{tmp_path / 'b.parquet'}: a link that leads to no file" in caplog.text
+
+
+@pytest.mark.timeout(20)  # of a device, reading would never end
+def test_what_is_no_file_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made(tmp_path, "a.parquet")
+    os.mkfifo(tmp_path / "pipe.parquet")
+    (tmp_path / "zero.parquet").symlink_to("/dev/zero")
+    assert found(tmp_path) == [str(tmp_path / "a.parquet")]
+    for name in ("pipe.parquet", "zero.parquet"):
+        assert f"{tmp_path / name}: a device, pipe or socket; it is left out" in caplog.text
+        with pytest.raises(StorageError, match=f"{name}: .*pipe or socket, expected a file"):
+            found(tmp_path / name)
+
+
+def test_links_that_lead_in_a_circle_lead_to_no_file(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").symlink_to(tmp_path / "a.parquet")
+    store, name = open_files(str(tmp_path / "a.parquet"))
+    assert store.real_path(name) == str(tmp_path / "a.parquet")
+    with pytest.raises(StorageError, match="Too many levels of symbolic links"):
+        list_files(store, name)
 
 
 @given(stem=st.text("ab[]*?!:-", min_size=1, max_size=6).filter(lambda stem: stem[0] != "."))

@@ -190,6 +190,6 @@ def test_how_commands_end(
     def body() -> int:
         raise raised
 
-    assert run_command(body, "interrupted; run it again") == code
+    assert run_command(body, "run it again") == code
     assert capsys.readouterr().err == f"{said}\n"
     assert run_command(lambda: 3, "") == 3

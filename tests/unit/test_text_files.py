@@ -25,6 +25,7 @@ from pipeline.runtime.errors import ConfigError, InputError
 
 DEEP = '{"a":' + "[" * 100_000
 DEEP_OBJECTS = '{"a":' * 300 + "1" + "}" * 300
+WIDE = ",".join(f"c{number}" for number in range(10_001))
 LFS = "version https://git-lfs.github.com/spec/v1"
 
 
@@ -160,6 +161,7 @@ def test_text_in_some_rows_and_objects_in_others_are_read_row_by_row(tmp_path: P
         ("a.jsonl", DEEP_OBJECTS, "a.jsonl: its columns are nested too deeply"),
         ("a.csv", "id,text\n1,2,3\n", "a.csv: CSV parse error: Row #2: Expected 2 columns, got 3"),
         ("a.csv", "id,text,id\n1,2,3\n", "a.csv: two columns are called 'id'"),
+        ("a.csv", WIDE, "a.csv: its first line has 10,001 columns or more"),
         ("a.csv", 'id,text\n1,"open\n2,x\n', "a.csv: a quote is never closed"),
         ("a.csv", 'id,text\n1,x\n2,"open', "a.csv: a quote is never closed"),
         ("a.csv", f"{LFS}\noid sha256:00\n", "a.csv: a Git LFS pointer: run git lfs pull"),

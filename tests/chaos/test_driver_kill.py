@@ -68,7 +68,7 @@ def without_run(labels: list[Row]) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_killed_at_any_moment_and_run_again(tmp_path: Path, model: Path) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
     shards = {
@@ -123,7 +123,7 @@ def test_killed_at_any_moment_and_run_again(tmp_path: Path, model: Path) -> None
     assert without_run(assert_exact(tmp_path / "calm", shards)) == without_run(labels)
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_asked_to_stop_it_commits_what_is_in_flight(tmp_path: Path, model: Path) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
     shards = {"a.parquet": [pair(number) for number in range(120)]}
@@ -161,7 +161,7 @@ def test_asked_to_stop_it_commits_what_is_in_flight(tmp_path: Path, model: Path)
     assert record["judgments"] + last.event("done")["judgments"] == 240
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_interrupted_it_says_so_and_goes_on_later(tmp_path: Path, model: Path) -> None:
     """Ctrl-C, which a terminal sends to every process of the job."""
     source, output = tmp_path / "in", tmp_path / "out"

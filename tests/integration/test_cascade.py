@@ -19,6 +19,7 @@ from tests.nights import run_nightly
 from tests.publishing import latest_of, live_rows
 from tests.reporting import newest_report
 from tests.shards import labels_of, pair, write_shard
+from tests.without_ray import label_here
 
 ROWS = 30
 HARD = {4, 9, 22}
@@ -138,25 +139,33 @@ def _facts(output: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("shared_ray")
-def test_side_by_side_is_as_one_after_the_other(tmp_path: Path, model: Path) -> None:
+def test_side_by_side_is_as_one_after_the_other(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = tmp_path / "in"
     write_shard(source / "a.parquet", _rows())
     outputs = [tmp_path / "one-by-one", tmp_path / "together"]
     small: dict[str, Any] = {"input": {"unit_rows": 4}}
+
+    def labelled(config: Path, together: int, output: Path) -> Outcome:
+        with monkeypatch.context() as patch:
+            if not together:
+                label_here(patch)
+            how = ("--set", f"cascade.side_by_side={bool(together)}")
+            return run_label(config, source, output, *how)
+
     for rows in (_rows(), [*_rows()[2:], *_rows(40)[ROWS:]]):
         write_shard(source / "a.parquet", rows)
         for together, output in enumerate(outputs):
-            how = ("--set", f"cascade.side_by_side={bool(together)}")
             config = cascade_config(tmp_path / "config.yaml", model, **small)
-            done = run_label(config, source, output, *how)
+            done = labelled(config, together, output)
             assert (done.exit_code, done.error) == (0, "")
         assert _facts(outputs[0]) == _facts(outputs[1])
     # A calibration that settles no preference opens all of them, in parts that exist.
     for together, output in enumerate(outputs):
         cheap, _ = _judges(output)
         put_calibration(Store(str(output)), calibration(cheap, (0.0, 0.0, 0.0)))
-        how = ("--set", f"cascade.side_by_side={bool(together)}")
-        assert run_label(config, source, output, *how).exit_code == 0
+        assert labelled(config, together, output).exit_code == 0
     assert _facts(outputs[0]) == _facts(outputs[1])
 
 
@@ -184,12 +193,15 @@ def test_a_row_kills_the_worker_of_the_last_judge_beside_the_first(
 
 
 @pytest.mark.usefixtures("shared_ray")
-def test_a_budget_is_of_all_judges_together(tmp_path: Path, model: Path) -> None:
+def test_a_budget_is_of_all_judges_together(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
     write_shard(source / "a.parquet", _rows())
     config = cascade_config(tmp_path / "config.yaml", model)
     spent = run_label(config, source, output, "--max-judgments", str(2 * ROWS + 4))
     assert (spent.exit_code, "the budget is spent" in spent.error) == (6, True)
+    label_here(monkeypatch)
     rest = run_label(config, source, output)
     assert (rest.exit_code, _asked(rest)) == (0, [0, 2 * (len(HARD) + 1) - 4])
 

@@ -43,6 +43,7 @@ from tests.labeling import (
 from tests.nights import nights
 from tests.publishing import LabeledInput, assert_live_is, live_rows, run_publish
 from tests.shards import pair, write_shard
+from tests.without_ray import label_here
 
 
 class Outcome(Protocol):
@@ -197,7 +198,9 @@ def test_an_answer_of_review(disk: SmallDisk) -> None:
 
 
 @pytest.mark.usefixtures("shared_ray")
-def test_label(disk: SmallDisk, tmp_path: Path, model: Path) -> None:
+def test_label(
+    disk: SmallDisk, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With room for nothing, and for some of the parts."""
     shards = {"a.parquet": [pair(number, images=None) for number in range(64)]}
     write_shard(tmp_path / "in" / "a.parquet", shards["a.parquet"], 32)
@@ -209,6 +212,7 @@ def test_label(disk: SmallDisk, tmp_path: Path, model: Path) -> None:
         assert disk.unfinished() == []
         assert run_records(output) == []
     disk.make_room()
+    label_here(monkeypatch)
     last = run_label(config, tmp_path / "in", output)
     assert (last.exit_code, last.error) == (0, "")
     assert 0 < last.event("done")["pairs"] < 64

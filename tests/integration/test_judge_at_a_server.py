@@ -12,6 +12,7 @@ import pytest
 from tests.chat_server import ChatServer, Fault, chat_server, completion
 from tests.labeling import assert_exact, forbid_ray, run_label, write_config
 from tests.shards import labels_of, pair, write_shard
+from tests.without_ray import label_here
 
 _STATED = re.compile(r"score=(\d+)")
 
@@ -73,7 +74,9 @@ def test_faults_pass_and_refusals_stay_with_their_row(server: ChatServer, tmp_pa
 
 
 @pytest.mark.usefixtures("shared_ray")
-def test_a_key_that_is_refused_ends_the_run_and_no_row(server: ChatServer, tmp_path: Path) -> None:
+def test_a_key_that_is_refused_ends_the_run_and_no_row(
+    server: ChatServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = [pair(number) for number in range(40)]
     write_shard(tmp_path / "in" / "a.parquet", rows, 10)
     config = judge_at(server, tmp_path)
@@ -91,6 +94,7 @@ def test_a_key_that_is_refused_ends_the_run_and_no_row(server: ChatServer, tmp_p
     assert "JUDGE_KEY" in outcome.error
     assert {row["status"] for row in labels_of(str(tmp_path / "out"))} <= {"labeled", "tie"}
     server.reply = by_stated_scores
+    label_here(monkeypatch)
     outcome = run_label(config, tmp_path / "in", tmp_path / "out", "--set", "input.unit_rows=10")
     assert (outcome.exit_code, outcome.error) == (0, "")
     assert_exact(tmp_path / "out", {"a.parquet": rows})

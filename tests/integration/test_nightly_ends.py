@@ -25,6 +25,7 @@ from tests.nights import detail_of, nights, published, rows_of, run_nightly, ste
 from tests.processes import started, wait_until
 from tests.publishing import QUIET, LabeledInput
 from tests.shards import pair, write_shard
+from tests.without_ray import label_here
 
 
 @pytest.fixture
@@ -55,7 +56,11 @@ def test_the_second_of_two_nightly_runs_names_the_holder_of_the_lease(
 
 
 def test_a_nightly_run_that_is_interrupted_says_so_and_the_next_goes_on(
-    tmp_path: Path, model: Path, shared_ray: str, corpus: dict[str, list[Row]]
+    tmp_path: Path,
+    model: Path,
+    shared_ray: str,
+    corpus: dict[str, list[Row]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
     slow = {"engine": {"script": {"latency_s": 0.5}, "max_num_seqs": 4}, "input": {"unit_rows": 8}}
@@ -73,6 +78,7 @@ def test_a_nightly_run_that_is_interrupted_says_so_and_the_next_goes_on(
     (record,) = nights(output)
     assert (record["state"], record["exit_code"]) == ("stopped", 130)
     at_once = ("--set", "engine.script.latency_s=0")
+    label_here(monkeypatch)
     outcome = run_nightly(config, source, output, *at_once)
     assert (outcome.exit_code, outcome.error) == (0, "")
     assert [found["state"] for found in nights(output)] == ["stopped", "published"]

@@ -23,6 +23,7 @@ from tests.labeling import (
     write_config,
 )
 from tests.shards import labels_of, pair, write_shard
+from tests.without_ray import label_here
 
 ROWS = [pair(number, images=None) for number in range(60)]
 
@@ -61,7 +62,9 @@ def test_a_sample_is_the_first_part_of_a_whole_run(tmp_path: Path, config: Path)
 
 
 @pytest.mark.usefixtures("shared_ray")
-def test_a_run_ends_with_its_budget_and_the_next_goes_on(tmp_path: Path, config: Path) -> None:
+def test_a_run_ends_with_its_budget_and_the_next_goes_on(
+    tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     where = (config, tmp_path / "in", tmp_path / "out")
     first = run_label(*where, "--max-judgments", "50")
     assert first.exit_code == 6
@@ -73,6 +76,7 @@ def test_a_run_ends_with_its_budget_and_the_next_goes_on(tmp_path: Path, config:
         "committed; the same command goes on from there\n"
     )
     assert len(labels_of(where[2])) == 25
+    label_here(monkeypatch)
     second = run_label(*where, "--max-judgments", "70")
     assert (second.exit_code, second.event("done")["pairs"]) == (0, 35)
     assert_exact(where[2], {"a.parquet": ROWS[:40], "b.parquet": ROWS[40:]})

@@ -7,6 +7,7 @@ import json
 import platform
 import sys
 from pathlib import Path
+from textwrap import fill
 
 from pipeline.lab.bench.bench_commands import BENCHMARKS, Benchmark
 from pipeline.runtime.command import run_command
@@ -52,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         own = subcommands.add_parser(
             each.name,
             help=each.text,
-            description=each.text,
+            description=f"{each.text}\n\n{fill(each.about, 80)}",
             epilog=_epilog(f"{each.name} {each.example}"),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )

@@ -85,12 +85,11 @@ def write_control(
     pictures = AlteredPictures(store, judge)
     made = ControlPairs(control, output, left_out=pictures.left_out)
     change = swapped if control == "swap-text" else picture_change(control, pictures)
-    writer = ShardWriter(Store(output), control, ShardConfig(), lambda key, size: None)
-    for window in windows(gold_rows(input_uri, config, judge.declared_format.about)):
-        rows = list(change(window))
-        made.places += [row.place for row in rows]
-        writer.add(pa.Table.from_pylist([row.pair for row in rows], schema=PAIRS_V2))
-    writer.close()
+    with ShardWriter(Store(output), control, ShardConfig()) as writer:
+        for window in windows(gold_rows(input_uri, config, judge.declared_format.about)):
+            rows = list(change(window))
+            made.places += [row.place for row in rows]
+            writer.add(pa.Table.from_pylist([row.pair for row in rows], schema=PAIRS_V2))
     if not made.places:
         why = ", ".join(f"{count} {reason}" for reason, count in made.left_out.items())
         raise InputError(f"control {control}: none of the gold pairs of {input_uri} fits ({why})")

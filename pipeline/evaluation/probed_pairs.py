@@ -135,11 +135,10 @@ def write_altered(rows: Sequence[GoldRow], judge: JudgeConfig, folder: Store) ->
     """
     left_out, stored = {}, set[str]()
     for name, changed, missing in altered(rows, judge):
-        writer = ShardWriter(folder, name, ShardConfig(), lambda key, size: None)
-        for row in changed:
-            pair = _apart(row.pair, folder, stored)
-            writer.add(pa.Table.from_pylist([pair], schema=PAIRS_V2))
-        writer.close()
+        with ShardWriter(folder, name, ShardConfig()) as writer:
+            for row in changed:
+                pair = _apart(row.pair, folder, stored)
+                writer.add(pa.Table.from_pylist([pair], schema=PAIRS_V2))
         left_out[name] = dict(missing)
     return left_out
 

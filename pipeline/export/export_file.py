@@ -44,7 +44,7 @@ class RowFile:
         """Writes ``<folder>/<path>``; its suffix says which of the two."""
         self.rows = 0
         self._path, self._schema = path, schema
-        self._upload = store.upload(f"{folder}/{path}")
+        self._upload = store.upload(f"{folder}/{path}", hashed=True)
         self._held: list[Row] = []
         self._held_bytes = 0
         self._parquet: pq.ParquetWriter | None = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from pathlib import Path
 
 from pipeline.export.begun_files import named_paths
@@ -19,7 +18,6 @@ from pipeline.store import local_files
 from pipeline.store.object_store import Store
 from pipeline.store.removal import remove_objects
 
-_DEAD_S = 60  # an unfinished file that nobody wrote to for so long is nobody's
 _ROW_FILE = re.compile(r"(?:\w+-)?\d{5}\.(?:parquet|jsonl)")
 
 
@@ -44,7 +42,9 @@ def remove_leftovers(
     remove_objects(output, (f"{folder}/{path}" for path in sorted(ours)), lambda: None)
     if output.local:
         for place in sorted(places):
-            _remove_unfinished(Path(output.path(f"{folder}/{place}")))
+            within = Path(output.path(f"{folder}/{place}"))
+            while local_files.remove_dead(within, _ROW_FILE, utc_now().timestamp()):
+                time.sleep(1)  # until those still written to are finished
     if others := [path for path in beside if path not in ours]:
         note(
             f"{output.path(folder)}: {len(others)} files among the rows are not of this export, "
@@ -58,14 +58,3 @@ def _named(output: Store, folder: str) -> set[str]:
     for entry in output.list(receipts_folder(folder)):
         named.update(named_paths(output.read(entry.key)))
     return named
-
-
-def _remove_unfinished(place: Path) -> None:
-    """Removes unfinished files of rows; waits for those still written to."""
-    while left := [p for p, of in local_files.unfinished(place).items() if _ROW_FILE.fullmatch(of)]:
-        for path in left:
-            with suppress(FileNotFoundError):  # finished meanwhile, or removed by another run
-                if utc_now().timestamp() - path.stat().st_mtime > _DEAD_S:
-                    path.unlink()
-        if any(path.exists() for path in left):
-            time.sleep(1)

@@ -239,10 +239,9 @@ def _write_pairs(
         for each in pairs
         if each.pair.pair_hash in people
     ]
-    writer = ShardWriter(store, name, ShardConfig(), lambda key, size: None)
-    for row in rows:
-        writer.add(pa.Table.from_pylist([row], schema=PAIRS_V2))
-    writer.close()
+    with ShardWriter(store, name, ShardConfig()) as writer:
+        for row in rows:
+            writer.add(pa.Table.from_pylist([row], schema=PAIRS_V2))
     return len(rows)
 
 

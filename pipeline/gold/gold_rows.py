@@ -92,7 +92,6 @@ def write_first(rows: Iterator[GoldRow], limit: int, output: str) -> None:
     Raises:
         StorageError: the store fails.
     """
-    writer = ShardWriter(Store(output), "first", ShardConfig(), lambda key, size: None)
-    for window in windows(itertools.islice(rows, limit)):
-        writer.add(pa.Table.from_pylist([row.pair for row in window], schema=PAIRS_V2))
-    writer.close()
+    with ShardWriter(Store(output), "first", ShardConfig()) as writer:
+        for window in windows(itertools.islice(rows, limit)):
+            writer.add(pa.Table.from_pylist([row.pair for row in window], schema=PAIRS_V2))

@@ -163,15 +163,14 @@ def ingest(
     report = IngestReport(media_problems=media.problems)
 
     def count(key: str, size: int) -> None:
+        report.shards.append(key)
         report.bytes += size
         on_shard(key, size)
-
-    writer = ShardWriter(store, name, config.shards, count)
 
     def check_stop() -> None:
         if stop is not None and stop.asked:
             raise StoppedError(
-                f"stopped by SIGTERM: {len(writer.written)} shards are written; to start over, "
+                f"stopped by SIGTERM: {len(report.shards)} shards are written; to start over, "
                 "add --overwrite true"
             )
 
@@ -183,12 +182,11 @@ def ingest(
             yield placed
 
     rows = placed_rows() if config.group_by is None else grouped_by_prompt(placed_rows())
-    with closing(rows):  # and so its temporary files go however this ends
+    # However this ends, temporary files of the rows and of a shard that is not whole go.
+    with ShardWriter(store, name, config.shards, count) as writer, closing(rows):
         for table in rows:
             check_stop()
             writer.add(table)
-    writer.close()
-    report.shards = writer.written
     if not report.rows:
         raise InputError(f"{source.name}: no rows")
     _refuse_leftovers(store, name, report.shards)

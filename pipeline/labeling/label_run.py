@@ -203,7 +203,7 @@ def _execute(
             f"run {run.run_id}: {planned} rows and canaries planned, {counts.pairs} and "
             f"{canaries.pairs} committed"
         )
-    check_coverage(run.plan, run.output, run.card["judge_id"])
+    check_coverage(run.plan, run.output, run.card["judge_id"], stop)
     if run.index is not None and run.plan.settled:
         mark_asked(run.index, run.output, run.checked)
     if run.price is not None:

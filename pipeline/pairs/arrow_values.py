@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
@@ -68,7 +69,7 @@ def value_of_json(text: str) -> Any:
 def _of_scalars(array: pa.Array) -> list[Any]:
     kind = array.type
     if _is_bytes(kind):
-        return [memoryview(each.as_buffer()) if each.is_valid else None for each in array]
+        return _views(array)
     if pt.is_floating(kind):
         return [None if x is None or math.isnan(x) else float(x) for x in array.to_pylist()]
     if pt.is_decimal(kind):
@@ -76,6 +77,22 @@ def _of_scalars(array: pa.Array) -> list[Any]:
     if pt.is_temporal(kind):
         return list(array.cast(pa.string()).to_pylist())
     return list(array.to_pylist())
+
+
+def _views(array: pa.Array) -> list[memoryview | None]:
+    """Where the bytes of each value lie; ``array[n].as_buffer()`` would copy them."""
+    if not (pt.is_binary(array.type) or pt.is_large_binary(array.type)):
+        return [memoryview(each.as_buffer()) if each.is_valid else None for each in array]
+    _, ends, data = array.buffers()
+    if data is None or not len(array):
+        return [memoryview(b"") if each.is_valid else None for each in array]
+    kind = np.int32 if pt.is_binary(array.type) else np.int64
+    at = np.frombuffer(ends, kind)[array.offset : array.offset + len(array) + 1].tolist()
+    whole, valid = memoryview(data).toreadonly(), array.is_valid().to_pylist()
+    return [
+        whole[start:stop] if there else None
+        for start, stop, there in zip(at, at[1:], valid, strict=False)
+    ]
 
 
 def _decimal(written: str) -> int | DecimalNumber:

@@ -52,7 +52,7 @@ def with_defects_kept(pairs: pa.Table) -> pa.Table:
     judged by what was left of it.
     """
     rest = pairs.select(PAIRS_V2.names)
-    columns = {name: rest[name].combine_chunks() for name in rest.column_names}
+    columns = {name: _whole(rest[name]) for name in rest.column_names}
     shown = pc.equal(pairs["defect"], row_problems(columns))
     hidden = pc.and_(pairs["defect"].is_valid(), pc.invert(pc.fill_null(shown, False)))
     if not pc.any(hidden).as_py():
@@ -65,6 +65,11 @@ def with_defects_kept(pairs: pa.Table) -> pa.Table:
     at = PAIRS_V2.names.index("metadata")
     made = rest.set_column(at, column, pa.chunked_array([pa.array(metadata, column.type)]))
     return made.cast(PAIRS_V2)
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array; ``combine_chunks`` copies pictures even where there is one chunk."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _empty(column: pa.Array) -> pa.Array:

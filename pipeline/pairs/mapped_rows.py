@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.pairs.array_of import array_of
 from pipeline.pairs.arrow_layouts import Mismatch
 from pipeline.pairs.arrow_values import values_of
 from pipeline.pairs.contents import KINDS
@@ -176,12 +177,12 @@ def _array(name: str, values: list[Any], numbers: Sequence[int], problems: _Prob
     """A column of Python values; one that Arrow cannot hold costs its row."""
     kind = READ.field(name).type
     try:
-        return pa.array(values, kind)
+        return array_of(values, kind)
     except (pa.ArrowException, UnicodeEncodeError):
         arrays = []
     for number, value in zip(numbers, values, strict=True):
         try:
-            arrays.append(pa.array([value], kind))
+            arrays.append(array_of([value], kind))
         except (pa.ArrowException, UnicodeEncodeError) as error:
             problems[number].append(f"{name}: {str(error).splitlines()[0][:200]}")
             arrays.append(pa.nulls(1, kind))

@@ -100,7 +100,9 @@ def drop_parts(index: LabelIndex, store: Store, keys: Collection[str]) -> LabelI
 
 
 def drop_pairs(index: LabelIndex, store: Store, hashes: Collection[str]) -> LabelIndex:
-    """The index without its entries about some pairs.
+    """The index without its entries about some pairs, and without those of parts that are gone.
+
+    Whose the latter are is known to nobody: no part names them.
 
     Args:
         index: the newest one.
@@ -108,16 +110,24 @@ def drop_pairs(index: LabelIndex, store: Store, hashes: Collection[str]) -> Labe
         hashes: of the pairs.
     """
     words = {hash_words(each) for each in hashes}
+    gone = {number for number, (key, _) in enumerate(index.part_keys()) if not key}
     runs, state = [], index.state
     for run in state.runs:
         files = []
         for file in run:
-            if not any(file.first <= high <= file.last for high, _ in words):
+            if not gone and not any(file.first <= high <= file.last for high, _ in words):
                 files.append(file)
                 continue
             table = read_file(store, file)
-            places = zip(table["high"].to_pylist(), table["low"].to_pylist(), strict=True)
-            left = table.filter(pa.array([place not in words for place in places], pa.bool_()))
+            columns = [table[name].to_pylist() for name in ("high", "low", "part")]
+            stay = [
+                (high, low) not in words and part not in gone
+                for high, low, part in zip(*columns, strict=True)
+            ]
+            if all(stay):
+                files.append(file)
+                continue
+            left = table.filter(pa.array(stay, pa.bool_()))
             files += [write_file(store, state.judge_id, left)] if left.num_rows else []
         runs += [tuple(files)] if files else []
     if tuple(runs) == state.runs:

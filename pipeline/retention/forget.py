@@ -24,17 +24,20 @@ from pipeline.gold.gold_sets import drop_from_sets, read_set, set_names
 from pipeline.pairs.input_config import InputConfig
 from pipeline.parts.commit import redact_part
 from pipeline.parts.forgotten import Forgotten, remember
-from pipeline.parts.index_update import drop_pairs
-from pipeline.parts.label_index import open_index
+from pipeline.parts.index_update import drop_pairs, update_index
 from pipeline.parts.part_keys import Part, ShardParts
 from pipeline.retention.clean import remove_things
 from pipeline.retention.forget_file import NamedPairs
 from pipeline.retention.held_pairs import HeldPairs, Row
 from pipeline.retention.row_contents import contents_of
-from pipeline.retention.stored import JUDGE, PART, Stored
+from pipeline.retention.stored import JUDGE, PART, Stored, grouped
 from pipeline.retention.stored_evaluations import evaluated_pairs
 from pipeline.retention.stored_exports import stored_exports
-from pipeline.retention.stored_parts import drop_from_indexes, stored_index_files
+from pipeline.retention.stored_parts import (
+    INDEX_FILES,
+    drop_from_indexes,
+    stored_index_files,
+)
 from pipeline.retention.stored_runs import (
     stored_canaries,
     stored_derivations,
@@ -130,7 +133,7 @@ class Forgetting:
 
     def plan(self) -> list[Removal]:
         """What holds the pairs now; of parts and of what is live, new states take the place."""
-        parts = [part for _, version in self._versions() for part in version.all]
+        parts = [part for version in self._versions() for part in version.all]
         return [*_with_pairs(Stored(self._output), self.held), *self._removals(parts)]
 
     def apply(self, how: NewStates, reporter: Reporter, lease: Lease) -> list[Removal]:
@@ -162,7 +165,7 @@ class Forgetting:
         # Last: by them a run that was ended finds the pairs again. Only those that have revisions
         # without the pairs: what a run that lost its lease has committed meanwhile stays, is not
         # shown (``Forgotten.redacted``), and goes when ``forget`` is run again.
-        replaced = [part for _, version in self._versions() for part in version.revised]
+        replaced = [part for version in self._versions() for part in version.revised]
         parts = list(self._removals(replaced))
         remove_things(output, parts, lease.check)
         drop_from_indexes(output, (removal.thing.name for removal in parts))
@@ -170,25 +173,25 @@ class Forgetting:
 
     def _redact(self, lease: Lease) -> None:
         """Writes revisions without the rows, and takes the pairs out of the indexes."""
-        judges = set()
-        for judge, version in self._versions():
-            judges.add(judge)
+        for version in self._versions():
             counting = {part.key: part for part in (*version.parts, *version.doubled)}
             for key, gone in self.held.in_parts(self._entries(counting.values())).items():
                 lease.check()
                 redact_part(self._output, counting[key], gone)
         hashes = self.held.hashes | self.held.earlier
-        for judge in sorted(judges):
-            drop_pairs(open_index(self._output, judge), self._output, hashes)
+        indexes = grouped(Stored(self._output).matching("index", INDEX_FILES))
+        for judge in sorted(name.removeprefix("judge=") for name in indexes):
+            # One that is damaged is made again, so that clean knows its old files.
+            drop_pairs(update_index(self._output, judge), self._output, hashes)
 
-    def _versions(self) -> Iterator[tuple[str, ShardParts]]:
-        """The judge and the parts of every version of a shard, as they are now."""
+    def _versions(self) -> Iterator[ShardParts]:
+        """The parts of every version of a shard by every judge, as they are now."""
         self._listed = {e.key: e for _, e in Stored(self._output).matching("parts", _PARTS)}
         folders: dict[str, list[str]] = defaultdict(list)
         for key in self._listed:
             folders[key.rpartition("/")[0]].append(key)
-        for folder, keys in sorted(folders.items()):
-            yield folder.split("/")[1].removeprefix("judge="), ShardParts.of(keys)
+        for _, keys in sorted(folders.items()):
+            yield ShardParts.of(keys)
 
     def _entries(self, parts: Iterable[Part]) -> Iterator[Entry]:
         return (self._listed[part.key] for part in parts)

@@ -78,10 +78,18 @@ class Stop:
             StoppedError: it has been asked to end.
             PairmillError: the fault that ends the work, if there is one.
         """
-        if (fault := self._fault()) is not None:
-            raise fault
+        self.check_fault()
         if self._since is not None:
             raise self._error(f"{self._why}: {done}; the same command goes on from there")
+
+    def check_fault(self) -> None:
+        """For work that is done, and that need not be thrown away because a stop was asked for.
+
+        Raises:
+            PairmillError: the fault that ends the work, if there is one.
+        """
+        if (fault := self._fault()) is not None:
+            raise fault
 
     def __deepcopy__(self, memo: object) -> Self:
         return self

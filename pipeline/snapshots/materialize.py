@@ -55,7 +55,7 @@ def materialize(output: Store, snapshot: str, folder: Store) -> Manifest:
         )
 
     def copy(file: SnapshotFile) -> None:
-        upload = folder.upload(places[file])
+        upload = folder.upload(places[file], hashed=True)
         upload.write_all(
             output.read_range(file.path, start, min(file.bytes, start + _PIECE_BYTES))
             for start in range(0, file.bytes, _PIECE_BYTES)

@@ -10,12 +10,14 @@ import os
 import re
 import secrets
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 logger = logging.getLogger(__name__)
 
 _TICK_S = 2.0  # of the coarsest file systems
+_DEAD_S = 60  # an unfinished file that nobody wrote to for so long is nobody's
 # Files that are no objects: writes that are not committed yet, and the locks of swapped objects.
 _HIDDEN = re.compile(r"\..*\.(?:[0-9a-f]{12}\.tmp|lock)")
 _UNFINISHED = re.compile(r"\.(.*)\.[0-9a-f]{12}\.tmp")
@@ -145,6 +147,27 @@ def unfinished(folder: Path) -> dict[Path, str]:
     """
     matches = {path: _UNFINISHED.fullmatch(path.name) for path in folder.iterdir()}
     return {path: match[1] for path, match in matches.items() if match}
+
+
+def remove_dead(folder: Path, ours: re.Pattern[str], now: float) -> list[Path]:
+    """Removes unfinished files that nobody writes any more: their process was killed.
+
+    Args:
+        folder: where they lie; there may be none.
+        ours: matches the names of what they were to become.
+        now: the time of day, seconds since 1970.
+
+    Returns:
+        Those that may be written still.
+    """
+    alive = []
+    for path, becomes in unfinished(folder).items() if folder.is_dir() else ():
+        with suppress(FileNotFoundError):  # finished meanwhile, or removed by another process
+            if ours.fullmatch(becomes) and now - path.stat().st_mtime > _DEAD_S:
+                path.unlink()
+            elif ours.fullmatch(becomes):
+                alive.append(path)
+    return alive
 
 
 def _write_temporary(path: Path, data: bytes) -> Path:

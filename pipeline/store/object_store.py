@@ -223,12 +223,17 @@ class Store:
                 new = s3_objects.swap(self._fs, self._join(key), data, tag, self.host.sleep)
         return None if new is None else Version(data, new)
 
-    def upload(self, key: str) -> Upload:
-        """Begins to write a large object piece by piece; see :class:`Upload`."""
+    def upload(self, key: str, *, hashed: bool = False) -> Upload:
+        """Begins to write a large object piece by piece; see :class:`Upload`.
+
+        Args:
+            key: the object.
+            hashed: whether its SHA-256 will be asked for.
+        """
         path = self._join(key)
         with self._errors(key):
             sink = LocalSink(Path(path)) if self.local else S3Sink(self._fs, path)
-        return Upload(self.shown(key), sink, lambda: self._errors(key))
+        return Upload(self.shown(key), sink, lambda: self._errors(key), hashed=hashed)
 
     def delete(self, key: str) -> None:
         """Removes an object, if it exists. Needs a permission that labeling does not need."""

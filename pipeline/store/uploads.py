@@ -81,13 +81,18 @@ class Upload(io.RawIOBase):
     """
 
     def __init__(
-        self, name: str, sink: Sink, errors: Callable[[], AbstractContextManager[None]]
+        self,
+        name: str,
+        sink: Sink,
+        errors: Callable[[], AbstractContextManager[None]],
+        *,
+        hashed: bool,
     ) -> None:
         """Made by ``Store.upload``; ``errors`` turns the store's errors into StorageError."""
         super().__init__()
         self.name = name
         self._sink, self._errors = sink, errors
-        self._hash, self._size = hashlib.sha256(), 0
+        self._hash, self._size = hashlib.sha256() if hashed else None, 0
 
     def writable(self) -> bool:
         return True
@@ -96,7 +101,8 @@ class Upload(io.RawIOBase):
         view = memoryview(data).cast("B")
         with self._errors():
             self._sink.write(view)
-        self._hash.update(view)
+        if self._hash is not None:
+            self._hash.update(view)
         self._size += len(view)
         return len(view)
 
@@ -105,7 +111,8 @@ class Upload(io.RawIOBase):
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of what has been written, in hex."""
+        """SHA-256 of what has been written, in hex, if it was asked for."""
+        assert self._hash is not None
         return self._hash.hexdigest()
 
     def write_all(self, pieces: Iterable[bytes]) -> None:

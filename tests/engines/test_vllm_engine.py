@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -60,6 +62,29 @@ def test_a_reply_goes_on_where_its_reasoning_only_looks_like_a_verdict(tiny: Tin
     short = replace(GREEDY, ending=often, max_tokens=expected.output_tokens - 4)
     cut = tiny.run(tiny.engine.reply("cut off", prompt, short))
     assert (cut.output_tokens, cut.finish_reason) == (short.max_tokens, "length")
+
+
+def test_a_watched_reply_comes_in_few_pieces_and_whole(
+    tiny: TinyJudge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine: Any = tiny.engine
+    prompt = tiny.judge.prepare(scene_rows(1, seed=16)[0] | {"defect": None}).prompts["ab"]
+    ending = ending_of(tiny.config.judge, 2, prompt.chat.user, media=True)
+    assert ending is not None
+    assert ending.watched
+    expected = tiny.run(engine.reply("at once", prompt, GREEDY))
+    generate, pieces = engine._llm.generate, []
+
+    async def noted(*asked: Any, **more: Any) -> AsyncIterator[Any]:
+        async for output in generate(*asked, **more):
+            pieces.append(len(output.outputs[0].token_ids))
+            yield output
+
+    monkeypatch.setattr(engine._llm, "generate", noted)
+    got = tiny.run(engine.reply("watched", prompt, replace(GREEDY, ending=ending)))
+    assert (got.text, got.output_tokens) == (expected.text, expected.output_tokens)
+    assert sum(pieces) == got.output_tokens
+    assert len(pieces) <= 2 + got.output_tokens // 64  # the first token, and one for 64 tokens each
 
 
 def test_a_prompt_beyond_the_models_limit_is_quarantined(tiny: TinyJudge) -> None:

@@ -155,7 +155,7 @@ class LabelingRun:
                     self.stop.check("a unit was the next step")
                     loop.run(runner.run(unit, self._pairs(unit)))
         try:
-            check_coverage(plan, self.output, self.judge_id)
+            check_coverage(plan, self.output, self.judge_id, self.stop)
         except ReconcileError as error:
             raise BrokenPromiseError(f"{self.lease.run_id}: {error}") from error
         if plan.settled:

@@ -73,9 +73,11 @@ class _Blind(SimulatedHost):
 class UploadIgnoresFailure(SimulatedStore):
     """Goes on where a file of a snapshot was not written, as it now and then is not."""
 
-    def upload(self, key: str) -> Upload:
+    def upload(self, key: str, *, hashed: bool = False) -> Upload:
         lost = self._fs.world.scheduler.random.random() < _LOST
-        return _Uploading(super().upload(key), lambda upload: None if lost else upload.commit())
+        return _Uploading(
+            super().upload(key, hashed=hashed), lambda whole: None if lost else whole.commit()
+        )
 
 
 class ManifestBeforeFiles(SimulatedStore):
@@ -83,9 +85,9 @@ class ManifestBeforeFiles(SimulatedStore):
 
     _pending: list[Upload]
 
-    def upload(self, key: str) -> Upload:
+    def upload(self, key: str, *, hashed: bool = False) -> Upload:
         self._pending = getattr(self, "_pending", [])
-        return _Uploading(super().upload(key), self._pending.append)
+        return _Uploading(super().upload(key, hashed=hashed), self._pending.append)
 
     def create(self, key: str, data: bytes) -> bool:
         created = super().create(key, data)

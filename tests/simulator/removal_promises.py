@@ -67,8 +67,7 @@ class RemovalPromises:
 
         Parts may that were committed meanwhile by a run that has lost its lease, and files of an
         index that it has made; and files that were exported meanwhile, as long as that goes on, or
-        where it was killed. Files of an index that cannot be used may, as a run that has lost its
-        lease leaves it: the next run makes it again, and then they go.
+        where it was killed.
 
         Args:
             pair_id: of the pair.
@@ -87,16 +86,8 @@ class RemovalPromises:
         for key, found in self._objects.list(self._output).items():
             if not key.endswith(".parquet") or key in stray:
                 continue
-            indexed = words in _indexed(found) and self._in_use(key.removeprefix(self._output))
-            if self._brings_back(found, 0) or indexed:
+            if self._brings_back(found, 0) or words in _indexed(found):
                 self._broken(process.name, f"left {pair_id} in {key}, which was to be forgotten")
-
-    def _in_use(self, key: str) -> bool:
-        """Whether a file is of an index of which all files are there."""
-        newest = max(self._ending(f"{key.partition('/files/')[0]}/", ".json"), default="")
-        named = self._names(newest, _of_index) if newest else frozenset[str]()
-        there = self._objects.objects
-        return key in named and all(f"{self._output}{each}" in there for each in named)
 
     def exported(self, process: Process) -> None:
         """An export has ended by itself: it has left nothing of pairs that were forgotten."""

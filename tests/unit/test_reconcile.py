@@ -16,7 +16,8 @@ from pipeline.labeling.planning.published_shards import PublishedShards
 from pipeline.labeling.planning.reconcile import check_coverage, check_quarantine
 from pipeline.labeling.planning.shard_planner import ShardPlan
 from pipeline.parts.part_keys import ShardParts
-from pipeline.runtime.errors import QuarantineError, ReconcileError
+from pipeline.runtime.errors import LeaseLostError, QuarantineError, ReconcileError
+from pipeline.runtime.stop import Stop
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.host import Host
 from pipeline.store.object_store import Entry, Store
@@ -44,7 +45,7 @@ class PatientHost(Host):
 def test_parts_that_cover_a_shard_once_reconcile(tmp_path: Path) -> None:
     output = Store(str(tmp_path))
     commit(output, (4, 10), (0, 1), (1, 4))
-    check_coverage(PLAN, output, JUDGE_ID)
+    check_coverage(PLAN, output, JUDGE_ID, Stop())
 
 
 @pytest.mark.parametrize(
@@ -63,21 +64,34 @@ def test_gaps_and_overlaps_are_named(
     output.host = PatientHost()
     commit(output, *ranges)
     with pytest.raises(ReconcileError, match=f"s.parquet: {message}"):
-        check_coverage(PLAN, output, JUDGE_ID)
+        check_coverage(PLAN, output, JUDGE_ID, Stop())
+
+
+def test_a_run_that_has_lost_its_lease_says_so_in_place_of_what_others_removed(
+    tmp_path: Path,
+) -> None:
+    output, stop = Store(str(tmp_path)), Stop()
+    output.host = PatientHost()
+    commit(output, (4, 10))
+    stop.end_on(lambda: LeaseLostError("the lease is lost"))
+    with pytest.raises(LeaseLostError, match="the lease is lost"):
+        check_coverage(PLAN, output, JUDGE_ID, stop)
+    commit(output, (0, 4))
+    check_coverage(PLAN, output, JUDGE_ID, stop)  # what it did is whole
 
 
 def test_parts_that_are_listed_later_are_waited_for(tmp_path: Path) -> None:
     output = Store(str(tmp_path))
     output.host = PatientHost(lambda: commit(output, (4, 10)))
     commit(output, (0, 4))
-    check_coverage(PLAN, output, JUDGE_ID)
+    check_coverage(PLAN, output, JUDGE_ID, Stop())
 
 
 def test_parts_that_do_not_count_are_named_also_where_nothing_was_judged(tmp_path: Path) -> None:
     doubled = ShardParts.of([unit(0, 10).part_key(JUDGE_ID), unit(2, 3).part_key(JUDGE_ID)]).doubled
     shard = ShardPlan(Entry("s.parquet", 1, None), "key", rows=10, doubled=doubled)
     with pytest.raises(ReconcileError, match=r"002-000000003\.1\.parquet: its rows are in other"):
-        check_coverage(replace(PLAN, shards=(shard,)), Store(str(tmp_path)), JUDGE_ID)
+        check_coverage(replace(PLAN, shards=(shard,)), Store(str(tmp_path)), JUDGE_ID, Stop())
 
 
 def record(run_id: str, pairs: int, quarantined: int, **more: Any) -> dict[str, Any]:

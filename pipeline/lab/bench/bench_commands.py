@@ -32,6 +32,7 @@ class Benchmark:
     Attributes:
         name: ``pairmill bench <name>``.
         text: what it measures, for ``--help``.
+        about: what it needs, and which figures to look at first.
         example: its arguments in one command line.
         config: the configuration file it uses by default; None if it needs none.
         add_arguments: adds its own arguments.
@@ -41,6 +42,7 @@ class Benchmark:
 
     name: str
     text: str
+    about: str
     example: str
     config: str | None
     add_arguments: Callable[[Parser], None]
@@ -88,7 +90,9 @@ def _run_peers(options: argparse.Namespace) -> Results:
 
 
 def _decode_arguments(parser: Parser) -> None:
-    parser.add_argument("--seconds", type=float, default=5, help="a measurement (%(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=5, help="of each measurement (%(default)s)"
+    )
     parser.add_argument("--rate", type=float, default=30, help="judgments/s of a GPU (%(default)s)")
 
 
@@ -100,17 +104,26 @@ def _run_decode(options: argparse.Namespace) -> Results:
 
 def _scaling_arguments(parser: Parser) -> None:
     parser.add_argument(
-        "--engines", type=int, nargs="+", default=[1, 2, 4, 8], help="how many (1 2 4 8)"
+        "--engines",
+        type=int,
+        nargs="+",
+        default=[1, 2, 4, 8],
+        metavar="N",
+        help="how many, a run each (1 2 4 8)",
     )
-    parser.add_argument("--rate", type=float, default=30, help="judgments/s of one (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=60, help="of each run (%(default)s)")
+    parser.add_argument(
+        "--rate", type=float, default=30, help="judgments/s of one engine (%(default)s)"
+    )
+    text = "of each run, if it scales (%(default)s)"
+    parser.add_argument("--seconds", type=float, default=60, help=text)
     parser.add_argument(
         "--driver-units",
         type=int,
         nargs="*",
         default=[500, 2_000],
         metavar="N",
-        help="units of two runs that show what one costs the driver (500 2000); none: left out",
+        help="units of one pair in two more runs, whose difference is what a unit costs the driver "
+        "(500 2000); without a number: left out",
     )
 
 
@@ -132,7 +145,12 @@ def _run_scaling(options: argparse.Namespace) -> Results:
 def _gpus_arguments(parser: Parser) -> None:
     input_arguments(parser)
     parser.add_argument(
-        "--gpus", type=int, nargs="+", default=[1, 2], help="how many; --shards for each (1 2)"
+        "--gpus",
+        type=int,
+        nargs="+",
+        default=[1, 2],
+        metavar="N",
+        help="how many, a run each, with --shards for each GPU (1 2)",
     )
     parser.add_argument(
         "--kill-after",
@@ -205,13 +223,15 @@ def _run_incremental(options: argparse.Namespace) -> Results:
 
 def _export_arguments(parser: Parser) -> None:
     add = parser.add_argument
-    add("--rows", type=int, nargs="+", default=[250_000, 1_000_000], help="(250000 1000000)")
-    add("--shard-rows", type=int, default=1_000, help="of each shard (%(default)s)")
+    text = "labels, a run each (250000 1000000)"
+    add("--rows", type=int, nargs="+", default=[250_000, 1_000_000], metavar="N", help=text)
+    add("--shard-rows", type=int, default=1_000, metavar="N", help="labels a shard (%(default)s)")
     add(
         "--formats",
         nargs="*",
         default=["trl-dpo", "jsonl"],
-        help="of the exports (trl-dpo jsonl)",
+        metavar="FORMAT",
+        help="to export them in, as of pairmill export (trl-dpo jsonl)",
     )
 
 
@@ -224,9 +244,15 @@ def _run_export(options: argparse.Namespace) -> Results:
 
 def _commit_arguments(parser: Parser) -> None:
     add = parser.add_argument
-    add("--stores", nargs="*", default=[], metavar="URI", help="empty folders, beside a local one")
-    add("--rows", type=int, default=1_000, help="of a unit (%(default)s)")
-    add("--units", type=int, default=20, help="committed to each store (%(default)s)")
+    add(
+        "--stores",
+        nargs="*",
+        default=[],
+        metavar="URI",
+        help="empty prefixes, beside the local disk",
+    )
+    add("--rows", type=int, default=1_000, help="pairs of a unit (%(default)s)")
+    add("--units", type=int, default=20, help="that are committed to each store (%(default)s)")
     add(
         "--rates",
         type=float,
@@ -316,8 +342,8 @@ def _run_cascade_pools(options: argparse.Namespace) -> Results:
 
 def _ingest_arguments(parser: Parser) -> None:
     add = parser.add_argument
-    add("--picture-mb", type=int, default=1_000, help="of pictures in Parquet (%(default)s)")
-    add("--rows", type=int, default=100_000, help="of texts (%(default)s)")
+    add("--picture-mb", type=int, default=1_000, help="megabytes of pictures (%(default)s)")
+    add("--rows", type=int, default=100_000, help="rows of texts (%(default)s)")
 
 
 def _run_ingest(options: argparse.Namespace) -> Results:
@@ -468,6 +494,9 @@ BENCHMARKS = (
     Benchmark(
         name="engine",
         text="engine settings against each other, the bare engine on the same requests",
+        about="By default the judge is the embedded one, on a CPU; on a GPU give --config, or "
+        "--stand-in, a model of a real judge's shape that needs no download. Look at "
+        "judgments/s by setting.",
         example="--sweep jobs/configs/bench-engine-cpu.yaml --shards 1 --repeats 1",
         config="cpu.yaml",
         add_arguments=_engine_arguments,
@@ -476,6 +505,9 @@ BENCHMARKS = (
     Benchmark(
         name="pipeline",
         text="the whole job against the engine alone, same requests",
+        about="By default the judge is the embedded one, on a CPU; on a GPU give --config, or "
+        "--stand-in, a model of a real judge's shape that needs no download. Look at "
+        "ratios: the job's judgments/s over the engine's own, in the same run.",
         example="--shards 2 --repeats 1",
         config="cpu.yaml",
         add_arguments=input_arguments,
@@ -484,6 +516,9 @@ BENCHMARKS = (
     Benchmark(
         name="peers",
         text="the whole job against the engine alone and against ray.data.llm, same requests",
+        about="By default the judge is the embedded one, on a CPU; on a GPU give --config, or "
+        "--stand-in, a model of a real judge's shape that needs no download. Look at "
+        "judgments/s of the three sides.",
         example="--stand-in --config jobs/configs/h200-bf16.yaml --shards 8 --repeats 1",
         config="cpu.yaml",
         add_arguments=input_arguments,
@@ -492,6 +527,8 @@ BENCHMARKS = (
     Benchmark(
         name="decode",
         text="what pictures and clips cost the CPU, and how many cores a GPU needs for them",
+        about="Needs neither GPU nor model. Look at cores_a_gpu: how many cores a GPU of --rate "
+        "keeps busy, by kind of medium.",
         example="--seconds 1 --rate 30",
         config="bench-decode.yaml",
         add_arguments=_decode_arguments,
@@ -500,6 +537,9 @@ BENCHMARKS = (
     Benchmark(
         name="scaling",
         text="1 to N engines that only wait, at a real one's pace; driver costs; autoscaling",
+        about="Needs neither GPU nor model. A judgment costs the job some ms of CPU: with many "
+        "engines on few cores lower --rate, or the cores are the limit. Look at "
+        "steady_efficiency (1 is linear) beside tree_cpu_s_1000_pairs.",
         example="--engines 1 2 --seconds 20 --driver-units",
         config="bench-scaling.yaml",
         add_arguments=_scaling_arguments,
@@ -508,6 +548,8 @@ BENCHMARKS = (
     Benchmark(
         name="gpus",
         text="the whole job on one GPU and on several of one host, and with a worker killed",
+        about="Needs as many GPUs as the largest of --gpus; with engine.kind=scripted, none. "
+        "Look at against_linear and driver_cpu_s.",
         example="--stand-in --config jobs/configs/h200-bf16.yaml --shards 14 --gpus 1 2 4",
         config="cpu.yaml",
         add_arguments=_gpus_arguments,
@@ -516,6 +558,8 @@ BENCHMARKS = (
     Benchmark(
         name="memory",
         text="pictures queueing before a slow judge: memory, spilling, bytes and CPU a pair",
+        about="Needs neither GPU nor model. Look at spilled_mb, and at peak_process_tree_mb "
+        "against --mb.",
         example="--mb 512",
         config="bench-memory.yaml",
         add_arguments=_memory_arguments,
@@ -524,6 +568,8 @@ BENCHMARKS = (
     Benchmark(
         name="incremental",
         text="what a night costs beside judging, by how much is new: its plan, and publishing",
+        about="Needs neither GPU nor model. Look at seconds and requests of a plan without "
+        "news, and at share_written of publishing.",
         example="--units 1000 10000 --new 0 1 --published 100 --rewritten 1",
         config=None,
         add_arguments=_incremental_arguments,
@@ -532,6 +578,8 @@ BENCHMARKS = (
     Benchmark(
         name="ingest",
         text="what ingest costs the CPU: pictures and texts, as they come and by prompt",
+        about="Needs neither GPU nor model. Look at mb_a_core_second of pictures and at "
+        "rows_a_core_second of texts.",
         example="--picture-mb 50 --rows 5000",
         config=None,
         add_arguments=_ingest_arguments,
@@ -540,6 +588,9 @@ BENCHMARKS = (
     Benchmark(
         name="export",
         text="publishing and exporting up to a million labels: seconds, CPU, the most memory",
+        about="Needs neither GPU nor model. Labels are made first, at a minute of CPU for "
+        "200,000, and kept for the next call. Look at all_cpu_s, which should grow with "
+        "the rows, and at peak_mb, which should not.",
         example="--rows 20000 --formats trl-dpo",
         config=None,
         add_arguments=_export_arguments,
@@ -548,6 +599,8 @@ BENCHMARKS = (
     Benchmark(
         name="commit",
         text="what committing a unit costs, and of it reading its part back",
+        about="Needs neither GPU nor model. --stores measures buckets beside the local disk. "
+        "Look at commit_ms.",
         example="--rows 1000 --units 5",
         config=None,
         add_arguments=_commit_arguments,
@@ -556,6 +609,8 @@ BENCHMARKS = (
     Benchmark(
         name="endpoint",
         text="what a request to a judge's server costs the worker that sends it",
+        about="Needs neither GPU nor model. A server that replies after --latency is started "
+        "here. Look at requests_per_s of one core.",
         example="--requests 1000 --at-once 100",
         config=None,
         add_arguments=_endpoint_arguments,
@@ -564,6 +619,9 @@ BENCHMARKS = (
     Benchmark(
         name="soft-votes",
         text="what reading the log-probabilities of each verdict costs, in one engine by turns",
+        about="By default the judge is the embedded one, on a CPU; on a GPU give --config, or "
+        "--stand-in, a model of a real judge's shape that needs no download. Look at "
+        "cost: what it takes from judgments/s.",
         example="--stand-in --config jobs/configs/h200-bf16.yaml --shards 4",
         config="cpu.yaml",
         add_arguments=input_arguments,
@@ -572,6 +630,7 @@ BENCHMARKS = (
     Benchmark(
         name="early-verdicts",
         text="what ending a judge's reasoning at marks would save, and which verdicts it changes",
+        about="Look at saved (tokens) against changed_share (verdicts).",
         example="--shards 1 --every 16 32",
         config="bench-votes.yaml",
         add_arguments=_early_verdicts_arguments,
@@ -580,8 +639,10 @@ BENCHMARKS = (
     Benchmark(
         name="cascade-pools",
         text="what a cascade of two judges keeps of their own rates: in turn, or side by side",
-        example="--stand-in --config jobs/configs/cascade.yaml --shards 8 --modes in-turn one-gpu "
-        "--set judge.media.video.max_videos=0",
+        about="Without --stand-in engines only wait, on pretended GPUs: what is measured is the "
+        "job's own part. With it, own-gpus needs two GPUs, other modes one. Look at "
+        "ratio: the time that the judges' own rates allow over the time that it took.",
+        example="--shards 8 --modes own-gpus --escalate 20",
         config="bench-cascade.yaml",
         add_arguments=_cascade_pools_arguments,
         run=_run_cascade_pools,
@@ -589,6 +650,9 @@ BENCHMARKS = (
     Benchmark(
         name="shared-prompts",
         text="what pairs of one prompt save: as they come and together, in one engine by turns",
+        about="By default the judge is the embedded one, on a CPU; on a GPU give --config, or "
+        "--stand-in, a model of a real judge's shape that needs no download. Look at "
+        "reached: of what the cache could hold of the prompts, how much it did.",
         example="--pictures 448x448 --prompts 16 --words 8 --reply-tokens 8 "
         "--set engine.max_num_seqs=8 --set engine.args.block_size=128",
         config="cpu.yaml",
@@ -598,6 +662,8 @@ BENCHMARKS = (
     Benchmark(
         name="review",
         text="pages of `pairmill review` on a large snapshot: first, next, filtered, a search",
+        about="Needs neither GPU nor model. The snapshot is made once and kept. Look at the "
+        "slowest page.",
         example="--rows 100000 --shards 20 --repeats 3",
         config=None,
         add_arguments=_review_arguments,
@@ -606,6 +672,8 @@ BENCHMARKS = (
     Benchmark(
         name="votes",
         text="voting strategies, on simulated judges and on stored votes of a real one",
+        about="Needs neither GPU nor model. With --real the embedded judge is asked, on a CPU. "
+        "Look at votes a pair for as many right labels.",
         example="--pairs 50 --seed 1",
         config="bench-votes.yaml",
         add_arguments=_votes_arguments,
@@ -615,6 +683,8 @@ BENCHMARKS = (
     Benchmark(
         name="cascade",
         text="error against price of a reward model before a judge: simulated, and on real ones",
+        about="Needs neither GPU nor model. With --real both embedded judges are asked, on a "
+        "CPU. Look at the error that a price buys.",
         example="--errors 0.25 0.18 --prices 1 2",
         config="bench-votes.yaml",
         add_arguments=_cascade_arguments,

@@ -265,8 +265,9 @@ def _hashes(output: Store, judge_id: str) -> list[str]:
 
 
 def _alone(config: LabelConfig) -> LabelConfig:
-    """One worker of one judge, on a GPU of its own."""
-    return config.model_copy(update={"workers": _pool(config.workers, 1, 1)})
+    """One worker of one judge, on a GPU of its own; it need not be calibrated."""
+    policy = config.policy.model_copy(update={"min_confidence": 0.0})
+    return config.model_copy(update={"workers": _pool(config.workers, 1, 1), "policy": policy})
 
 
 def _sized(config: LabelConfig, mode: str, workers: tuple[int, int]) -> LabelConfig:

@@ -23,12 +23,13 @@ class ProcessTreeCpu(Repeating):
         own_s: CPU seconds of this process alone.
         tree_s: of all; of a process that ended, those of its last sample.
         workers: judge actors alive, by seconds since the block began.
+        looking_s: CPU seconds of the samples themselves.
     """
 
     def __init__(self, every_seconds: float = 0.5) -> None:
         """Samples every so many seconds."""
         super().__init__(every_seconds)
-        self.own_s = self.tree_s = 0.0
+        self.own_s = self.tree_s = self.looking_s = 0.0
         self.workers: list[tuple[float, int]] = []
         self._seen: dict[int, float] = {}
 
@@ -46,6 +47,7 @@ class ProcessTreeCpu(Repeating):
         """Takes a sample."""
         self._seen |= _tree_cpu()
         self.workers.append((round(time.monotonic() - self._began, 1), len(judge_processes())))
+        self.looking_s = time.thread_time()
 
 
 class ProcessTreeMemory(Repeating):
@@ -56,18 +58,21 @@ class ProcessTreeMemory(Repeating):
     Attributes:
         peak_bytes: the largest sum of a sample.
         peak_processes: how many processes there were at that moment.
+        looking_s: CPU seconds of the samples themselves: the kernel looks at each page.
     """
 
     def __init__(self, every_seconds: float = 1.0) -> None:
         """Samples every so many seconds."""
         super().__init__(every_seconds)
         self.peak_bytes = self.peak_processes = 0
+        self.looking_s = 0.0
 
     def look(self) -> None:
         """Takes a sample."""
         sizes = [_proportional_size(process) for process in _tree()]
         if sum(sizes) > self.peak_bytes:
             self.peak_bytes, self.peak_processes = sum(sizes), len(sizes)
+        self.looking_s = time.thread_time()
 
 
 class PeakMemory:

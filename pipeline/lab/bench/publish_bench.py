@@ -88,8 +88,8 @@ class CountingStore(Store):
         self.count("written", len(data))
         return super().create(key, data)
 
-    def upload(self, key: str) -> Upload:
-        upload, commit = super().upload(key), Upload.commit
+    def upload(self, key: str, *, hashed: bool = False) -> Upload:
+        upload, commit = super().upload(key, hashed=hashed), Upload.commit
 
         def counted() -> None:
             self.count("written", upload.tell())

@@ -13,6 +13,7 @@ from pipeline.parts.commit import shard_parts
 from pipeline.parts.units import subtract
 from pipeline.runtime.errors import QuarantineError, ReconcileError
 from pipeline.runtime.fault_blocks import fault_blocks
+from pipeline.runtime.stop import Stop
 from pipeline.store.object_store import Store
 from schemas.labels import NOT_ASKED, Reason
 
@@ -20,15 +21,23 @@ _THREADS = 16
 _LOOKS_AGAIN_S = (0.2, 0.5, 1, 1, 2, 2, 3)  # for parts that a listing does not have yet
 
 
-def check_coverage(plan: Plan, output: Store, judge_id: str) -> None:
+def check_coverage(plan: Plan, output: Store, judge_id: str, stop: Stop) -> None:
     """Checks that every row of every shard is in exactly one part, or each that was to be judged.
 
     The latter where the plan leaves rows to another run. What is missing is looked for again: a
     store may list what has just been written a little later.
 
+    Args:
+        plan: what was to be judged.
+        output: where the parts are.
+        judge_id: whose.
+        stop: knows whether the run has lost its lease: what others have done since, such as to
+            remove parts of a shard that was rewritten, is then why they do not reconcile.
+
     Raises:
         ReconcileError: a row that was judged is in no part, or a row of any shard is in two, which
             two runs at once can cause.
+        LeaseLostError: the same, of a run that has lost its lease.
     """
 
     def gaps(shard: ShardPlan) -> list[str]:
@@ -49,6 +58,7 @@ def check_coverage(plan: Plan, output: Store, judge_id: str) -> None:
     wrong = [line for _, lines in found for line in lines]
     wrong += [f"{key}: its rows are in other parts too; it does not count" for key in plan.doubled]
     if wrong:
+        stop.check_fault()
         shown = "\n  ".join(wrong[:20])
         raise ReconcileError(
             f"parts under {output.uri} do not reconcile:\n  {shown}\n"

@@ -15,9 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar, cast
 
-import datasets
 import pyarrow as pa
-from datasets.exceptions import DatasetsError
 from pydantic import Field
 
 from pipeline.ingest.text_files import CODECS, text_schemas, text_tables
@@ -45,7 +43,7 @@ SUFFIXES = tuple(suffix for suffixes in KINDS.values() for suffix in suffixes)
 BATCH_ROWS = 64  # rows of a hub set in memory at a time, besides the row group they come from
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 Item = TypeVar("Item")
-_ERRORS = (OSError, ValueError, pa.ArrowException, DatasetsError)
+_ERRORS = (OSError, ValueError, pa.ArrowException)
 
 
 class SourceConfig(Frozen):
@@ -166,6 +164,9 @@ def is_hub_id(path: str) -> bool:
 
 def _open_set(config: SourceConfig) -> OpenSource:
     """A set of the hub or a picture folder, as `datasets` streams it."""
+    import datasets  # seconds, and most sources are files
+    from datasets.exceptions import DatasetsError
+
     name = f"{config.path}, split {config.split}"
     given = config.model_dump(exclude={"path", "split", "keyed"}, exclude_none=True)
     if isinstance(config.data_files, tuple):
@@ -177,12 +178,19 @@ def _open_set(config: SourceConfig) -> OpenSource:
         if dataset.features is not None:
             dataset = dataset.decode(False)
         first = next(dataset.with_format("arrow").iter(batch_size=1), None)
-    except _ERRORS as error:
+    except (*_ERRORS, DatasetsError) as error:
         raise InputError(f"{name}: cannot be opened: {error}") from error
     if first is None and dataset.features is None:
         raise InputError(f"{name}: no rows")
     schema = dataset.features.arrow_schema if first is None else first.schema
-    return OpenSource(name, schema, lambda: dataset.with_format("arrow").iter(BATCH_ROWS))
+
+    def read() -> Iterator[pa.Table]:
+        try:
+            yield from dataset.with_format("arrow").iter(BATCH_ROWS)
+        except DatasetsError as error:
+            raise InputError(str(error)) from error
+
+    return OpenSource(name, schema, read)
 
 
 def _refuse_doubles(names: Sequence[str], where: str) -> None:

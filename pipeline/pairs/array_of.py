@@ -29,7 +29,7 @@ def array_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         pa.ArrowException: a value does not fit.
         UnicodeEncodeError: a text cannot be stored.
     """
-    if not _holds_bytes(kind):
+    if not holds_bytes(kind):
         return pa.array(values, kind)
     there = [value for value in values if value is not None]
     if not there:
@@ -50,10 +50,13 @@ def array_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     return pa.StructArray.from_arrays(parts, fields=list(kind), mask=mask)
 
 
-def _holds_bytes(kind: pa.DataType) -> bool:
+def holds_bytes(kind: pa.DataType) -> bool:
+    """Whether a type has bytes in it, as pictures are."""
     if pt.is_struct(kind):
-        return any(_holds_bytes(part.type) for part in kind)
-    return _holds_bytes(kind.value_type) if pt.is_list(kind) else bool(pt.is_binary(kind))
+        return any(holds_bytes(part.type) for part in kind)
+    if pt.is_list(kind) or pt.is_large_list(kind):
+        return holds_bytes(kind.value_type)
+    return bool(pt.is_binary(kind) or pt.is_large_binary(kind))
 
 
 def _bytes(values: Sequence[Any], there: Sequence[Any]) -> pa.Array:

@@ -7,14 +7,14 @@ defect then names the field, the expression, what it got and what it expected.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.pairs.array_of import array_of
+from pipeline.pairs.array_of import array_of, holds_bytes
 from pipeline.pairs.arrow_layouts import Mismatch
 from pipeline.pairs.arrow_values import values_of
 from pipeline.pairs.contents import KINDS
@@ -162,7 +162,9 @@ def _read_rows(
                 problems[number] += found
             for name in group.columns:
                 columns[name].append(made[name])
-    return {name: _array(name, each, numbers, problems) for name, each in columns.items()}
+    media = any(holds_bytes(batch.schema.field(name).type) for name in names)
+    make = array_of if media else pa.array  # which is quicker with texts
+    return {name: _array(make, name, each, numbers, problems) for name, each in columns.items()}
 
 
 def _values(batch: pa.RecordBatch, name: str) -> list[Any]:
@@ -173,16 +175,22 @@ def _values(batch: pa.RecordBatch, name: str) -> list[Any]:
         raise UnicodeDecodeError(*where, f"in column {name}") from error
 
 
-def _array(name: str, values: list[Any], numbers: Sequence[int], problems: _Problems) -> pa.Array:
+def _array(
+    make: Callable[[Sequence[Any], pa.DataType], pa.Array],
+    name: str,
+    values: list[Any],
+    numbers: Sequence[int],
+    problems: _Problems,
+) -> pa.Array:
     """A column of Python values; one that Arrow cannot hold costs its row."""
     kind = READ.field(name).type
     try:
-        return array_of(values, kind)
+        return make(values, kind)
     except (pa.ArrowException, UnicodeEncodeError):
         arrays = []
     for number, value in zip(numbers, values, strict=True):
         try:
-            arrays.append(array_of([value], kind))
+            arrays.append(make([value], kind))
         except (pa.ArrowException, UnicodeEncodeError) as error:
             problems[number].append(f"{name}: {str(error).splitlines()[0][:200]}")
             arrays.append(pa.nulls(1, kind))

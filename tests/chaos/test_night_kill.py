@@ -16,6 +16,7 @@ from tests.labeling import assert_exact, contents, forbid_ray, run_label, write_
 from tests.nights import nights, run_nightly, steps_of
 from tests.publishing import latest_of, live_rows
 from tests.shards import labels_of, pair, write_shard
+from tests.without_ray import label_here
 
 STEPS = ("plan", "label", "reconcile", "compact", "gate", "publish", "hooks")
 SHARDS = {
@@ -65,10 +66,11 @@ def place(tmp_path: Path, model: Path) -> Place:
     return Place(tmp_path, model)
 
 
-@pytest.mark.usefixtures("shared_ray")
 def test_killed_between_any_two_steps(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     labelled = place.root / "labelled"
-    assert run_label(place.config("labelled"), place.source, labelled).exit_code == 0
+    with monkeypatch.context() as patch:
+        label_here(patch)
+        assert run_label(place.config("labelled"), place.source, labelled).exit_code == 0
     forbid_ray(monkeypatch)
     with dying("tests.chaos.night_and_die", {}) as ask:
         shutil.copytree(labelled, place.root / "whole")

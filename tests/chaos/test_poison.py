@@ -74,7 +74,7 @@ def test_killers_are_found_and_their_neighbours_labelled(tmp_path: Path, model: 
     assert attempts(tmp_path / "out") == marks
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_replies_that_never_become_a_verdict_are_quarantined(tmp_path: Path, model: Path) -> None:
     faults = {
         3: ("<hang>", "hang", "timeout"),

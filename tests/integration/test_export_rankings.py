@@ -39,7 +39,7 @@ def ranked_file(folder: Path) -> dict[str, list[int]]:
     return stated
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_a_ranked_file_comes_back_as_rankings(tmp_path: Path) -> None:
     stated = ranked_file(tmp_path)
     source, output = tmp_path / "pairs", Store(f"{tmp_path}/labels")

@@ -25,6 +25,7 @@ from pipeline.parts.forgotten import Forgotten, remember
 from pipeline.parts.index_update import update_index
 from pipeline.parts.label_index import open_index
 from pipeline.parts.units import Unit
+from pipeline.retention.forget import Forgetting
 from pipeline.snapshots.publish_snapshot import publish
 from pipeline.store.object_store import Store
 from pipeline.store.writer_lease import writer_lease
@@ -214,6 +215,38 @@ def test_a_part_that_comes_afterwards_is_not_shown(corpus: Corpus, tmp_path: Pat
     (row,) = [row for row in rows if (row["shard"], row["row"]) == ("a.parquet", 0)]
     assert (row["reason"], row["pair_id"], row["pair_hash"]) == ("forgotten", None, None)
     assert not [v for v in live_rows(corpus.output, "votes") if v["pair_id"] == label["pair_id"]]
+
+
+def test_a_part_that_comes_meanwhile_keeps_the_votes_of_other_pairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that has lost its lease commits a part with the pair once the others are revised."""
+    made = measuring.Corpus.at(str(tmp_path))
+    pairs = [measuring.text_pair(number, None, "x", "y") for number in range(3)]
+    cast: list[measuring.Cast] = [measuring.ranking(("ab", "ba"), 9, 2)] * 2
+    made.write("a.parquet", pairs[:2], cast, identified=True)
+    made.publish()
+    publishes = Forgetting._publish
+
+    def late(forgetting: Forgetting, *how: Any) -> None:
+        made.write("late.parquet", [pairs[0], pairs[2]], cast, identified=True)
+        publishes(forgetting, *how)
+
+    (tmp_path / "pairs.txt").write_text(str(pairs[0]["pair_id"]))
+    arguments = ("--pairs", str(tmp_path / "pairs.txt"), "--apply")
+    with monkeypatch.context() as patch:
+        patch.setattr(Forgetting, "_publish", late)
+        assert run_forget(made.output, *arguments).exit_code == 0
+    gone = [{"pair_id": pairs[0]["pair_id"], "pair_hash": hash_of(pairs[0]), "label_id": None}]
+    kept = [{"pair_id": pairs[2]["pair_id"], "pair_hash": hash_of(pairs[2]), "label_id": None}]
+    assert len(holding(made.output, gone)) == 1
+    assert holding(made.output, gone) == holding(made.output, kept)
+    assert run_forget(made.output, *arguments).exit_code == 0
+    assert holding(made.output, gone) == set()
+    (revised,) = {key for key in holding(made.output, kept) if key.startswith("parts/")}
+    (row,) = [row for row in pq.read_table(Path(made.output.uri) / revised).to_pylist()
+              if row["pair_hash"] == hash_of(pairs[2])]  # fmt: skip
+    assert len(row["votes"]) == 2
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 
 from tests.chat_server import ChatServer, Fault, chat_server, completion
-from tests.labeling import assert_exact, run_label, write_config
+from tests.labeling import assert_exact, forbid_ray, run_label, write_config
 from tests.shards import labels_of, pair, write_shard
-
-pytestmark = pytest.mark.usefixtures("shared_ray")
 
 _STATED = re.compile(r"score=(\d+)")
 
@@ -44,6 +42,7 @@ def judge_at(server: ChatServer, folder: Path, **endpoint: Any) -> Path:
     return write_config(folder / "label.yaml", Path("unused"), changes)
 
 
+@pytest.mark.usefixtures("without_ray")
 def test_faults_pass_and_refusals_stay_with_their_row(server: ChatServer, tmp_path: Path) -> None:
     rows = [pair(number) for number in range(12)]
     rows[5]["prompt"] = "a row that the server refuses"
@@ -73,6 +72,7 @@ def test_faults_pass_and_refusals_stay_with_their_row(server: ChatServer, tmp_pa
     assert len(server.requests) >= 22 + 1 + 9 + 1
 
 
+@pytest.mark.usefixtures("shared_ray")
 def test_a_key_that_is_refused_ends_the_run_and_no_row(server: ChatServer, tmp_path: Path) -> None:
     rows = [pair(number) for number in range(40)]
     write_shard(tmp_path / "in" / "a.parquet", rows, 10)
@@ -96,7 +96,10 @@ def test_a_key_that_is_refused_ends_the_run_and_no_row(server: ChatServer, tmp_p
     assert_exact(tmp_path / "out", {"a.parquet": rows})
 
 
-def test_a_server_that_is_away_starts_nothing(tmp_path: Path) -> None:
+def test_a_server_that_is_away_starts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbid_ray(monkeypatch)
     write_shard(tmp_path / "in" / "a.parquet", [pair(0)], 1)
     with chat_server() as gone:
         config = judge_at(gone, tmp_path, retry_s=0.2)

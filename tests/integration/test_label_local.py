@@ -159,7 +159,7 @@ def test_a_second_run_is_kept_out_while_one_writes(
     assert [entry.key for entry in Store(str(output)).list()] == ["leases/writer.json"]
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_what_is_stale_and_only_that_is_judged_again(tmp_path: Path, config: Path) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
     shards = {"a.parquet": [pair(i) for i in range(40)], "b.parquet": [pair(i) for i in range(9)]}
@@ -197,7 +197,7 @@ def test_what_is_stale_and_only_that_is_judged_again(tmp_path: Path, config: Pat
     assert [(row["shard"], row["row"]) for row in rows] == [("a.parquet", 17)]
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_foreign_columns_of_a_single_file(tmp_path: Path, model: Path) -> None:
     rows = [pair(number) for number in range(5)]
     foreign = pa.table(

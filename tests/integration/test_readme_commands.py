@@ -41,7 +41,7 @@ def write_table(folder: Path) -> None:
             table.write(json.dumps(row | {"better": better}) + "\n")
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_own_pairs_from_table_to_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_table(tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -14,7 +14,7 @@ from tests.processes import started
 from tests.shards import pair, write_shard
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_any_set_of_parts_is_completed(tmp_path: Path, model: Path) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
     shards = {

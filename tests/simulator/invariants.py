@@ -60,11 +60,14 @@ class Promises:
         self._passed_over: dict[str, frozenset[str]] = {}  # and a manifest's publisher
         self._live: str | None = None
         self._previous: str | None = None  # as LATEST.json names it
-        self._epoch = -1  # of LATEST.json
+        self._epoch = -1  # of LATEST.json, or of whoever has claimed it by looking at it
+        self._epochs: dict[str, int] = {}  # of the lease that each process has taken
+        self._looking: set[str] = set()  # processes that have read LATEST.json to claim it
         self.published = 0
         self.removals = RemovalPromises(world.objects, self._output, self._broken)
         world.objects.watchers.append(self.changed)
         world.on_begin = self.begins
+        world.on_claim = lambda process: self._looking.add(process.name)
 
     def knows(self, process: Process) -> None:
         """Registers a process before its first request."""
@@ -74,6 +77,7 @@ class Promises:
 
     def begins(self, process: Process, operation: str, key: str) -> None:
         """A process acts: it must hold the lease of what it does at this moment."""
+        self._claimed(process, operation, key)
         now, asked = self._world.scheduler.now, self._asked[process.name, key]
         # A conditional PUT that was refused may be tried again after a look at what is there.
         last = next((each for each in reversed(asked) if each != "GET"), None)
@@ -94,6 +98,17 @@ class Promises:
         held = self._holdings.get(lease)
         if held is None or held.process is not process or held.deadline <= now:
             self._broken(process.name, f"acts on {key} without the lease {lease}")
+
+    def _claimed(self, process: Process, operation: str, key: str) -> None:
+        """A process that has read LATEST.json, and goes on without a swap, has claimed it by that.
+
+        It acts on what it has read: no earlier holder of the lease may swap it any more.
+        """
+        renewal = key.startswith(f"{self._output}leases/")  # by another thread of it
+        if process.name in self._looking and not renewal:
+            self._looking.discard(process.name)
+            if key != f"{self._output}{LATEST_KEY}" or not operation.startswith("PUT if"):
+                self._epoch = max(self._epoch, self._epochs.get(process.name, -1))
 
     def changed(self, change: Change) -> None:
         """Checks what one change of the bucket may break."""
@@ -116,6 +131,7 @@ class Promises:
             return
         record = json.loads(change.after.data)
         process, held = self._processes[change.by], self._holdings.get(name)
+        self._epochs[change.by] = record["epoch"]
         other = held is not None and held.token != record["token"]
         now = self._world.scheduler.now
         lives = held is not None and self._world.scheduler.lives(held.process.number)

@@ -17,8 +17,9 @@ import fsspec.asyn
 from botocore.exceptions import ReadTimeoutError
 from s3fs.errors import translate_boto_error
 
+from pipeline.snapshots.manifests import LATEST_KEY
 from pipeline.store.host import Host, Repeated
-from pipeline.store.object_store import Store
+from pipeline.store.object_store import Store, Version
 from pipeline.store.process_identity import ProcessIdentity
 from tests.simulator.memory_objects import MemoryObjects, code_error
 from tests.simulator.scheduler import Killed, Process, Scheduler, SimulatedThread
@@ -79,6 +80,7 @@ class World:
     Attributes:
         history: every step: when, which process, the request, and how it ended.
         on_begin: called with process, operation and key when a request begins.
+        on_claim: called with a process that has read LATEST.json to claim it.
     """
 
     scheduler: Scheduler
@@ -86,6 +88,7 @@ class World:
     faults: Faults
     history: list[tuple[float, str, str, str, str]]
     on_begin: Callable[[Process, str, str], None] = lambda process, operation, key: None
+    on_claim: Callable[[Process], None] = lambda process: None
 
 
 class SimulatedHost(Host):
@@ -167,6 +170,12 @@ class SimulatedStore(Store):
         self.local, self.uri, self._root = False, f"s3://{BUCKET}/{root}", f"{BUCKET}/{root}"
         self._fs = self.client(world, process)
         self.host = SimulatedHost(world, process)
+
+    def read_version(self, key: str) -> Version | None:
+        version = super().read_version(key)
+        if key == LATEST_KEY:  # which is read by its version to claim it alone
+            self._fs.world.on_claim(self._fs.process)
+        return version
 
 
 class SimulatedClient:

@@ -100,6 +100,8 @@ RACING = with_faults(
     stalled_at={"LATEST.json": 0.5}, stalled_s=15, killed=0,
     adrift_at={"LATEST.json": 0.2}, late_s=8,
 )  # fmt: skip
+# The same, and hardly anything else is done between two of them.
+SWAPPING = replace(RACING, roles={"upload": 1, "night": 2, "publish": 2, "roll_back": 6}, slots=4)
 # Work that is checked at every step, and leases that fail now and then.
 WORKING = with_faults(Story(roles={"work": 1}, slots=3), refused=0.02)
 
@@ -249,6 +251,32 @@ def test_a_latest_that_is_not_claimed_is_found(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Lease, "unfinished", property(lambda lease: -1))
     with pytest.raises(BrokenPromiseError, match=r"has not passed a gate|has no manifest"):
         hunt(RACING, FIXED_SEED, _RUNS)
+
+
+def _takes_the_last_unfinished_for_ended(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Lease, "unfinished", property(lambda lease: lease.record.unfinished - 1))
+
+
+def _takes_a_failed_run_for_finished(patch: pytest.MonkeyPatch) -> None:
+    release = Lease.release
+    patch.setattr(Lease, "release", lambda lease, *, failed=False: release(lease))
+
+
+@pytest.mark.parametrize(
+    ("plant", "story"),
+    [
+        # One in nine runs: it takes a claim, and a swap after it, of a run that stops in between.
+        pytest.param(_takes_the_last_unfinished_for_ended, RACING, marks=pytest.mark.long),
+        (_takes_a_failed_run_for_finished, SWAPPING),
+    ],
+    ids=["last-unfinished", "failed"],
+)
+def test_a_swap_by_who_was_taken_for_ended_is_found(
+    plant: Callable[[pytest.MonkeyPatch], None], story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    with pytest.raises(BrokenPromiseError, match=r"gave LATEST.json the epoch"):
+        hunt(story, FIXED_SEED, _RUNS)
 
 
 def test_a_contender_that_believes_its_own_clock_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,10 +47,10 @@ def test_pairmill_alone_lists_every_command_and_imports_none(
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 
 
-def test_commands_about_what_is_stored_start_without_what_takes_seconds_to_import() -> None:
+def test_commands_that_judge_nothing_start_without_what_takes_seconds_to_import() -> None:
     code = (
-        "import sys, jobs.export, jobs.gold, jobs.review; "
-        "print(*{'ray', 'torch', 'pandas', 'scipy', 'matplotlib'} & sys.modules.keys())"
+        "import sys, jobs.export, jobs.gold, jobs.review, jobs.ingest, jobs.evaluate; "
+        "print(*{'ray', 'torch', 'pandas', 'scipy', 'matplotlib', 'datasets'} & sys.modules.keys())"
     )
     root = Path(jobs.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, check=False, capture_output=True)

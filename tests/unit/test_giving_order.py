@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
+from pipeline.aggregation import giving_order
 from pipeline.aggregation.error_bound import _refusal
 from pipeline.aggregation.giving_order import AHEAD, Bools, Calibrating, Path, chosen_path, ranks
 from pipeline.stats.arrays import Floats, Ints
-from pipeline.stats.fixed_sequence import fixed_sequence, thresholds_of
+from pipeline.stats.fixed_sequence import Threshold, fixed_sequence, thresholds_of
 from schemas.error_bounds import BoundTest, ErrorBound
 from schemas.gold import GoldSet
 
@@ -70,6 +72,17 @@ def simulated(
     return violated / draws, coverage / draws, paths
 
 
+@pytest.fixture
+def one_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thresholds of the simulated corpus, the same in all draws, are found once."""
+
+    @functools.cache
+    def found(corpus: bytes) -> list[Threshold]:
+        return thresholds_of(np.frombuffer(corpus))
+
+    monkeypatch.setattr(giving_order, "thresholds_of", lambda corpus: found(corpus.tobytes()))
+
+
 def calibrating(scores: Floats, by_last: Bools, wrong: Ints) -> Calibrating:
     """Of pairs that were drawn alike."""
     return Calibrating(scores, by_last, wrong, np.ones(len(wrong)))
@@ -87,6 +100,7 @@ def checked(
     return scores, by_last, (luck > right).astype(np.int64), prompts
 
 
+@pytest.mark.usefixtures("one_corpus")
 @pytest.mark.parametrize(("honest", "usual"), [(1.0, "A"), (0.5, "B")])
 def test_of_independent_labels_few_bounds_fail(honest: float, usual: Path) -> None:
     violated, coverage, paths = simulated(Cascade(honest), 21, DRAWS)
@@ -95,6 +109,7 @@ def test_of_independent_labels_few_bounds_fail(honest: float, usual: Path) -> No
     assert usual in paths
 
 
+@pytest.mark.usefixtures("one_corpus")
 def test_of_clusters_few_bounds_fail() -> None:
     """Five labels a prompt, nearly all alike."""
     violated, coverage, _ = simulated(Cascade(0.5), 22, DRAWS, per_prompt=5, alike=0.9)

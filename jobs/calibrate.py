@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import math
 import sys
 
 from pipeline.aggregation.calibrate import calibrate
@@ -37,7 +39,7 @@ def _options(parser: Parser) -> None:
     )
     add(
         "--prices",
-        type=numbers,
+        type=_prices,
         metavar="P,…",
         help="with --cascade: what each judge costs a pair, the last one last, in any unit",
     )
@@ -50,8 +52,14 @@ def _options(parser: Parser) -> None:
     )
 
 
-def numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(each) for each in text.split(","))
+def _prices(text: str) -> tuple[float, ...]:
+    try:
+        found = tuple(float(each) for each in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or not all(0 <= each < math.inf for each in found):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a price of each judge, as 1,40")
+    return found
 
 
 def _run(call: Call[PipelineConfig]) -> int:

@@ -14,19 +14,28 @@ import sys
 import psutil
 
 
-def guard_children() -> None:
-    """Starts a guard over every process that this one has started so far.
+class OrphanGuard:
+    """A guard over every process that this one has started so far.
 
-    Call it after the engine has started: processes forked later would hold the pipe open.
+    Make it after the engine has started: processes forked later would hold the pipe open.
     """
-    children = psutil.Process().children(recursive=True)
-    if not children:
-        return
-    marks = [f"{child.pid}:{child.create_time()}" for child in children]
-    # Nobody waits for the guard: it ends after this process, once its standard input is closed.
-    subprocess.Popen(
-        [sys.executable, __file__, *marks], stdin=subprocess.PIPE, start_new_session=True
-    )
+
+    def __init__(self) -> None:
+        """Starts the guard, if there is anything to guard."""
+        children = psutil.Process().children(recursive=True)
+        marks = [f"{child.pid}:{child.create_time()}" for child in children]
+        command = [sys.executable, __file__, *marks]
+        self._guard = (
+            subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+            if marks
+            else None
+        )
+
+    def close(self) -> None:
+        """Ends the guard alone: the engine has been closed, and this process lives on."""
+        if self._guard is not None:
+            self._guard.kill()  # it would take its closed pipe for the end of this process
+            self._guard.communicate()
 
 
 def end_processes(marks: list[str]) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from pipeline.engines.chat_layout import ChatRenderer
 from pipeline.engines.engine import Chat, Rendered, Reply, Sampling, Scalar, Score
 from pipeline.engines.engine_config import EngineConfig
+from pipeline.engines.orphan_guard import OrphanGuard
 from pipeline.engines.request_groups import RequestGroups
 from pipeline.engines.reward_checkpoint import RewardCheckpoint
 from pipeline.engines.slot_reading import read_reply
@@ -65,6 +66,7 @@ class VllmEngine:
         self._groups = RequestGroups(1 if self._reward else 2 * prefill_group(engine))
         self._priorities = asks_behind(judge)
         self._llm = start_vllm(judge, engine, self._reward)
+        self._guard = OrphanGuard()
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
         self._vllm_dead: type[Exception] = VllmDeadError
@@ -338,6 +340,7 @@ class VllmEngine:
     def close(self) -> None:
         """Ends the engine core and its workers."""
         self._llm.shutdown()
+        self._guard.close()
 
     def _media(self, chat: Chat) -> dict[str, Any]:
         """Pictures and clips, each kind in the order of its placeholders."""

@@ -7,7 +7,6 @@ from typing import Any
 
 from pipeline.engines.engine import merged_args, model_path
 from pipeline.engines.engine_config import EngineConfig
-from pipeline.engines.orphan_guard import guard_children
 from pipeline.engines.reward_checkpoint import RewardCheckpoint
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.runtime.errors import EngineStartError
@@ -56,7 +55,6 @@ def start_vllm(judge: JudgeConfig, engine: EngineConfig, reward: RewardCheckpoin
     arguments = _arguments(judge, engine, reward, group)
     try:
         llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
-        guard_children()
         if (pictures := llm.renderer.mm_processor) is not None:
             # vLLM 0.26 would load it with the first picture, while all other requests wait.
             pictures.info.get_hf_processor()

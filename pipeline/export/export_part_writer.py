@@ -19,6 +19,7 @@ from pipeline.export.labeled_example import Answer, Example, confidence_of
 from pipeline.export.ranked_rows import RankedRows, place_of
 from pipeline.pairs.contents import Message, Part, media_of, question_parts
 from pipeline.pairs.prompts import cluster_key
+from pipeline.pairs.shards import of_one_version
 from pipeline.runtime.errors import InputError
 from schemas.labels import BY_GOLD
 from schemas.pairs import GOLD_VALUES
@@ -94,7 +95,11 @@ class _Writing:
         self._set: RankedRows | None = None  # that the rows before this one are of
 
     def write(self, pieces: Sequence[Piece]) -> None:
-        """Writes the kept rows of pieces of one shard."""
+        """Writes the kept rows of pieces of one shard.
+
+        Raises:
+            ShardChangedError: it was rewritten since it was listed.
+        """
         spec, shard = self.spec, pieces[0].shard
         self._unseen = CrossFitted(spec.output, shard, spec.labelers)
         kept = np.zeros(shard.rows, np.bool_)
@@ -103,18 +108,19 @@ class _Writing:
         label_columns = (*_LABEL_COLUMNS, *spec.format.label_columns)
         add = self._add if spec.format.holds == "rankings" else self._write
         read = (spec.columns, label_columns, kept, spec.read_seconds)
-        for row in joined_rows(spec.output, spec.source, shard, *read):
-            try:
-                add(row.pair, row.label)
-            except MisjoinedError as error:
-                raise misjoined(row.where, str(error)) from error
-            except MediaDropped as error:
-                if spec.config.media.strict:
-                    raise InputError(
-                        f"{row.where}: {error.reason}: {error.detail}; restore it, or drop such "
-                        "rows (export.media.strict=false)"
-                    ) from error
-                self._drop(error.reason, f"{row.where}: {error.detail}")
+        with of_one_version(spec.source, shard.entry):
+            for row in joined_rows(spec.output, spec.source, shard, *read):
+                try:
+                    add(row.pair, row.label)
+                except MisjoinedError as error:
+                    raise misjoined(row.where, str(error)) from error
+                except MediaDropped as error:
+                    if spec.config.media.strict:
+                        raise InputError(
+                            f"{row.where}: {error.reason}: {error.detail}; restore it, or drop "
+                            "such rows (export.media.strict=false)"
+                        ) from error
+                    self._drop(error.reason, f"{row.where}: {error.detail}")
 
     def end_set(self) -> None:
         """Writes the ranking of the ranked set at hand, or counts its labels as dropped."""

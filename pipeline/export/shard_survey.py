@@ -31,6 +31,7 @@ from pipeline.pairs.isolated_reading import outline_of
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.prompts import cluster_number
 from pipeline.pairs.shard_columns import ShardColumns
+from pipeline.pairs.shards import of_one_version
 from pipeline.runtime.digest import digest
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
@@ -102,12 +103,18 @@ class Surveyor:
 
         Raises:
             InputError: labels and pairs do not fit together.
+            ShardChangedError: it was rewritten since it was listed.
             StorageError: a store fails.
         """
         found = Survey(shard.number, np.zeros(shard.rows, np.bool_))
-        if self.contents.of(shard.entry) != shard.content:
-            found.changed = True
-            return found
+        with of_one_version(self.source, shard.entry):
+            if self.contents.of(shard.entry) == shard.content:
+                self._read(shard, found)
+            else:
+                found.changed = True
+        return found
+
+    def _read(self, shard: LabeledShard, found: Survey) -> None:
         outline = outline_of(self.source, shard.entry, self.read_seconds)
         found.groups = list(outline.groups)
         labels = self._by_labels(shard, found)
@@ -116,7 +123,6 @@ class Surveyor:
             self._by_sets(shard, found)
             stored = ShardColumns(shard.entry.key, outline.schema).schema
             self._by_media(shard, found, media=not self.columns.in_parts(stored))
-        return found
 
     def _by_labels(self, shard: LabeledShard, found: Survey) -> pa.Table:
         """Applies the rules that concern labels; returns the labels that pass."""

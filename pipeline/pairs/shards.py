@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline.pairs.input_files import list_files, open_files
 from pipeline.runtime.digest import digest
-from pipeline.runtime.errors import ShardChangedError, StorageError
+from pipeline.runtime.errors import InputError, ShardChangedError, StorageError
 from pipeline.runtime.faults import UNREADABLE_FILE
 from pipeline.store.object_store import Entry, Store
 
@@ -51,19 +51,38 @@ def open_shard(source: Store, entry: Entry) -> pq.ParquetFile:
 
 
 @contextmanager
-def unless_changed(source: Store, entry: Entry) -> Iterator[None]:
+def unless_changed(source: Store, entry: Entry, *more: type[Exception]) -> Iterator[None]:
     """Sorts what a shard that was listed as ``entry`` raises: it may be another by now.
+
+    Args:
+        source: the input root.
+        entry: the shard.
+        more: what is sorted, too, beside what reading raises.
 
     Raises:
         ShardChangedError: it is; otherwise what was raised.
     """
     try:
         yield
-    except _FAILURES as error:
+    except (*_FAILURES, *more) as error:
         with suppress(StorageError):  # the first error says more
             if _is_another(entry, next(source.list(entry.key), None)):
                 raise ShardChangedError(source.path(entry.key)) from error
         raise
+
+
+@contextmanager
+def of_one_version(source: Store, entry: Entry) -> Iterator[None]:
+    """Whatever is read of a shard in the block is of the version that was listed as ``entry``.
+
+    Raises:
+        ShardChangedError: it is another at the end of the block, or where that raises that
+            something is not as it should be; otherwise what was raised.
+    """
+    with unless_changed(source, entry, InputError):
+        yield
+    if _is_another(entry, next(source.list(entry.key), None)):
+        raise ShardChangedError(source.path(entry.key))
 
 
 def _is_another(entry: Entry, now: Entry | None) -> bool:

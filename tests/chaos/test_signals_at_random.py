@@ -127,7 +127,8 @@ def signals(chance: random.Random, lasts: float) -> tuple[list[tuple[float, sign
     for number in numbers:
         sent.append((at, number))
         at += chance.choice([0.005, 0.1, 1.0]) * chance.random()
-    return sent, chance.random() < 0.5
+    # SIGTERM is sent to the job alone: Ray's own processes end by it.
+    return sent, numbers[0] is signal.SIGINT and chance.random() < 0.5
 
 
 @dataclass
@@ -250,14 +251,15 @@ def test_whatever_moment_it_ends_at(
     lasts = time.monotonic() - begun
     assert (whole.code, whole.faults()) == (0, [])
     scene.finish()
-    found, codes = [], Counter[int]()
+    found, codes = list[str](), Counter[int]()
     for number in range(_MOMENTS):
         scene.fresh()
         sent, group = signals(chance, lasts)
         ended = run(scene.arguments, sent, group)
         codes[ended.code] += 1
         if faults := ended.faults():
-            found.append((number, faults, group, ended))
+            found.append(f"{number}: {', '.join(faults)}, {group=}, {ended}")
         scene.finish()
     record_property("ended", f"{command}, seed {seed}: {lasts:.1f} s, {dict(codes)}")
-    assert found == [], f"{_SEED}={seed}"
+    if found:
+        pytest.fail("\n\n".join([f"{_SEED}={seed}", *found]))

@@ -111,6 +111,8 @@ def test_what_cannot_be_proposed_is_refused(tmp_path: Path, model: Path) -> None
     assert "policy.max_error is not set" in refusal("--prices", "1,40")
     assert "--prices: got 1, expected 2" in refusal(*bounded, "--prices", "40")
     assert "--prices: got 0, expected 2" in refusal(*bounded)
-    assert "--prices" in refusal(*bounded, "--prices", "a,b")
+    for wrong in ("a,b", "1,nan", "1,"):
+        said = f"--prices: got '{wrong}', expected a price of each judge"
+        assert said in refusal(*bounded, "--prices", wrong)
     alone = ("--set", "cascade.judges=[]", "--prices", "1")
     assert "the configuration has one judge" in refusal(*bounded, *alone)

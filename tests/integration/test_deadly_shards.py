@@ -112,19 +112,29 @@ def test_many_deadly_shards(tmp_path: Path, model: Path, every: int) -> None:
     assert set(rows_of.values()) == {9}
 
 
+_LONG = [pytest.mark.long, pytest.mark.timeout(2_400)]
+
+
 @pytest.mark.parametrize(
-    "every", [120, pytest.param(6, marks=[pytest.mark.long, pytest.mark.timeout(1_200)])]
+    ("every", "places"),
+    [
+        (120, "amz"),
+        pytest.param(6, "amz", marks=_LONG),
+        *(pytest.param(1, place, marks=_LONG) for place in "amz"),
+    ],
 )
 @pytest.mark.usefixtures("shared_ray")
-def test_each_kind_first_in_the_middle_and_last(tmp_path: Path, model: Path, every: int) -> None:
+def test_each_kind_first_in_the_middle_and_last(
+    tmp_path: Path, model: Path, every: int, places: str
+) -> None:
     good = {f"{name}.parquet": [pair(n) for n in range(9)] for name in ("b", "n", "y")}
     for name, rows in good.items():
         write_shard(tmp_path / "in" / name, rows, 4)
-    deadly = [*edited(2 * every), *miscounted(every)]
+    deadly = [*edited(2 * every), *miscounted(max(every, 6))]
     for number, data in enumerate(deadly):
-        for place in ("a", "m", "z"):
+        for place in places:
             (tmp_path / "in" / f"{place}-{number:03d}.parquet").write_bytes(data)
-    quarantine = {"max_fraction": 1, "max_shards": 3 * len(deadly)}
+    quarantine = {"max_fraction": 1, "max_shards": len(places) * len(deadly)}
     config = write_config(tmp_path / "label.yaml", model, {"quarantine": quarantine})
     outcome = run_label(config, tmp_path / "in", tmp_path / "out")
     assert outcome.exit_code == 0, outcome.error

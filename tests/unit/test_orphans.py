@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 
 import psutil
+import pytest
 
-from pipeline.engines.orphan_guard import end_processes
+from pipeline.engines.orphan_guard import OrphanGuard, end_processes
 from tests.processes import ROOT, dead, wait_until
 
 # A worker whose engine is two processes, a shell and what it has started.
 WORKER = """
 import subprocess, sys
-from pipeline.engines.orphan_guard import guard_children
+from pipeline.engines.orphan_guard import OrphanGuard
 
 command = ["sh", "-c", "sleep 600 & echo $!; wait"]
 engine = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 below = engine.stdout.readline().strip()
-guard_children()
+guard = OrphanGuard()
 print(engine.pid, below, flush=True)
 sys.stdin.read()
 """
@@ -46,3 +48,18 @@ def test_another_process_that_got_the_same_id_is_left_alone() -> None:
         assert process.poll() is None
         end_processes([f"{process.pid}:{created}"])
     assert process.returncode == -9
+
+
+@pytest.mark.filterwarnings(
+    "error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning"
+)
+def test_a_guard_that_is_closed_is_gone_and_touches_nothing() -> None:
+    with subprocess.Popen(["sleep", "600"]) as process:
+        before = psutil.Process().children()
+        guard = OrphanGuard()
+        (own,) = set(psutil.Process().children()) - set(before)
+        guard.close()
+        del guard
+        gc.collect()
+        assert (dead(own), process.poll()) == (True, None)
+        process.kill()

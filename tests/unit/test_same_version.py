@@ -10,9 +10,9 @@ import pytest
 from pipeline.labeling.planning.planned_version import of_planned_version
 from pipeline.labeling.read_pairs import ShardTask, read_units, unit_of
 from pipeline.pairs.pair_mapping import PairMapping
-from pipeline.pairs.shards import shard_key
+from pipeline.pairs.shards import of_one_version, shard_key
 from pipeline.parts.units import Unit
-from pipeline.runtime.errors import ShardChangedError
+from pipeline.runtime.errors import InputError, ShardChangedError
 from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Store
 from tests.shards import pair, shard_bytes
@@ -67,3 +67,22 @@ def test_units_read_before_a_shard_changed_are_kept(tmp_path: Path) -> None:
     scratch.replace(file)  # of equal size and time
     with pytest.raises(ShardChangedError):
         next(units)
+
+
+def test_what_is_read_of_a_shard_that_was_rewritten_meanwhile_is_not_taken(tmp_path: Path) -> None:
+    store, file = Store(str(tmp_path)), tmp_path / NAME
+    file.write_bytes(shard_bytes(ROWS, 4))
+    (entry,) = store.list(NAME)
+
+    def read(error: Exception | None, written: bytes) -> None:
+        with of_one_version(store, entry):
+            file.write_bytes(written)
+            if error:
+                raise error
+
+    read(None, shard_bytes(ROWS, 4))
+    with pytest.raises(InputError, match="no such row"):
+        read(InputError("no such row"), shard_bytes(ROWS, 4))
+    for error in (None, InputError("no such row")):
+        with pytest.raises(ShardChangedError, match=r"a\.parquet: the shard was rewritten"):
+            read(error, shard_bytes(ROWS[1:], 4))

@@ -366,7 +366,7 @@ async def _last(outputs: AsyncGenerator[Any], watch: Watch | None) -> Any:
 
     One that is stopped before its end is aborted. What is watched comes in pieces of some tokens
     (``stream_interval``): vLLM keeps to these for pieces alone, and would tell the whole reply so
-    far with each token, for seven times as much of its process's CPU.
+    far with each token, for six times as much of its process's CPU.
     """
     final: Any = None
     text, written = "", list[int]()

@@ -291,11 +291,11 @@ def test_a_run_that_was_killed_goes_on(
     count = itertools.count()
 
     def killed(real: Callable[..., Any]) -> Callable[..., Any]:
-        def change(store: Store, key: str, *more: Any) -> Any:
+        def change(store: Store, key: str, *more: Any, **options: Any) -> Any:
             ours = store.uri == corpus.output.uri and not key.startswith("leases/")
             if ours and next(count) >= steps:
                 raise KeyboardInterrupt
-            return real(store, key, *more)
+            return real(store, key, *more, **options)
 
         return change
 

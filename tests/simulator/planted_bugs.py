@@ -110,7 +110,7 @@ class _Uploading(Upload):
     """An upload that is committed in another way."""
 
     def __init__(self, upload: Upload, commit: Callable[[Upload], object]) -> None:
-        super().__init__(upload.name, upload._sink, upload._errors)
+        super().__init__(upload.name, upload._sink, upload._errors, hashed=False)
         self._other, self._commit = upload, commit
 
     def commit(self) -> None:

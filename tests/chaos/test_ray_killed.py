@@ -17,7 +17,7 @@ from tests.shards import pair, write_shard
 
 @pytest.mark.parametrize("name", ["gcs_server", pytest.param("raylet", marks=pytest.mark.long)])
 def test_ray_dies_under_a_night(tmp_path: Path, model: Path, name: str) -> None:
-    rows = [pair(number) for number in range(120)]
+    rows = [pair(number) for number in range(64)]
     write_shard(tmp_path / "in" / "a.parquet", rows, 32)
     changes: dict[str, Any] = {
         "engine": {"script": {"latency_s": 0.3}},

@@ -68,7 +68,9 @@ def test_killed_in_mid_run_and_resumed_every_score_is_transformers(tmp_path: Pat
     assert 0 < len(before) < ROWS
 
     last = run_label(config, source, output)
-    assert last.exit_code == 0, last.error  # where Ray may say that it starts a second time
+    # A machine too busy may have Ray start a second time.
+    said = [line for line in last.error.splitlines() if "Ray did not start (" not in line]
+    assert (last.exit_code, said) == (0, [])
     assert last.event("done")["pairs"] == ROWS - len(before)
     after = contents(output, "parts")
     assert {key: after[key] for key in kept} == kept

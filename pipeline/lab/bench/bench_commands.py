@@ -490,13 +490,15 @@ def _show_cascade(results: Results, where: str) -> None:
     print_results(shown, where)
 
 
+_ANY_JUDGE = (
+    "By default the judge is the embedded one, on a CPU; on a GPU give --config, or --stand-in, a "
+    "model of a real judge's shape that needs no download."
+)
 BENCHMARKS = (
     Benchmark(
         name="engine",
         text="engine settings against each other, the bare engine on the same requests",
-        about="By default the judge is the embedded one, on a CPU; on a GPU give --config, or "
-        "--stand-in, a model of a real judge's shape that needs no download. Look at "
-        "judgments/s by setting.",
+        about=f"{_ANY_JUDGE} Look at judgments/s by setting.",
         example="--sweep jobs/configs/bench-engine-cpu.yaml --shards 1 --repeats 1",
         config="cpu.yaml",
         add_arguments=_engine_arguments,
@@ -505,8 +507,7 @@ BENCHMARKS = (
     Benchmark(
         name="pipeline",
         text="the whole job against the engine alone, same requests",
-        about="By default the judge is the embedded one, on a CPU; on a GPU give --config, or "
-        "--stand-in, a model of a real judge's shape that needs no download. Look at "
+        about=f"{_ANY_JUDGE} Look at "
         "ratios: the job's judgments/s over the engine's own, in the same run.",
         example="--shards 2 --repeats 1",
         config="cpu.yaml",
@@ -516,9 +517,7 @@ BENCHMARKS = (
     Benchmark(
         name="peers",
         text="the whole job against the engine alone and against ray.data.llm, same requests",
-        about="By default the judge is the embedded one, on a CPU; on a GPU give --config, or "
-        "--stand-in, a model of a real judge's shape that needs no download. Look at "
-        "judgments/s of the three sides.",
+        about=f"{_ANY_JUDGE} Look at judgments/s of the three sides.",
         example="--stand-in --config jobs/configs/h200-bf16.yaml --shards 8 --repeats 1",
         config="cpu.yaml",
         add_arguments=input_arguments,
@@ -619,9 +618,7 @@ BENCHMARKS = (
     Benchmark(
         name="soft-votes",
         text="what reading the log-probabilities of each verdict costs, in one engine by turns",
-        about="By default the judge is the embedded one, on a CPU; on a GPU give --config, or "
-        "--stand-in, a model of a real judge's shape that needs no download. Look at "
-        "cost: what it takes from judgments/s.",
+        about=f"{_ANY_JUDGE} Look at cost: what it takes from judgments/s.",
         example="--stand-in --config jobs/configs/h200-bf16.yaml --shards 4",
         config="cpu.yaml",
         add_arguments=input_arguments,
@@ -650,8 +647,7 @@ BENCHMARKS = (
     Benchmark(
         name="shared-prompts",
         text="what pairs of one prompt save: as they come and together, in one engine by turns",
-        about="By default the judge is the embedded one, on a CPU; on a GPU give --config, or "
-        "--stand-in, a model of a real judge's shape that needs no download. Look at "
+        about=f"{_ANY_JUDGE} Look at "
         "reached: of what the cache could hold of the prompts, how much it did.",
         example="--pictures 448x448 --prompts 16 --words 8 --reply-tokens 8 "
         "--set engine.max_num_seqs=8 --set engine.args.block_size=128",

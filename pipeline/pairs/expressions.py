@@ -11,12 +11,14 @@ import jmespath
 import pyarrow as pa
 import pyarrow.types as pt
 from jmespath.exceptions import JMESPathError
+from jmespath.visitor import TreeInterpreter
 
 from pipeline.pairs.conversations import Unfit
 from pipeline.pairs.mapping_functions import FUNCTIONS, arity_problem
 from pipeline.runtime.suggestion import did_you_mean
 
-_OPTIONS = jmespath.Options(custom_functions=FUNCTIONS)
+# One for all rows: it remembers its method for each kind of node, which a new one looks up anew.
+_INTERPRETER = TreeInterpreter(jmespath.Options(custom_functions=FUNCTIONS))
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Expression:
         if compiled.parsed["type"] == "field":  # a mere name, as most are, needs no interpreter
             return row.get(compiled.parsed["value"])
         try:
-            return compiled.search(row, options=_OPTIONS)
+            return _INTERPRETER.visit(compiled.parsed, row)
         except (JMESPathError, TypeError) as error:  # contains('x', `1`) is a TypeError there
             raise Unfit(str(error).strip().splitlines()[0]) from error
 

@@ -35,8 +35,8 @@ def place(
         Unfit: there are places, and not as many as media.
     """
     placed = [list(parts) for parts in contents]
-    mere = all(part["type"] == "text" for parts in placed for part in parts)
-    if mere and not strict and not any(held.values()):  # as most are
+    there = {part["type"] for parts in placed for part in parts}
+    if there <= {"text"} and not strict and not any(held.values()):  # as in most rows
         return placed
     for kind in KINDS:
         media = list(held.get(kind, ()))

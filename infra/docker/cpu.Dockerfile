@@ -9,7 +9,9 @@ FROM docker.io/library/python:3.12.12-slim-bookworm AS build
 COPY infra/requirements /requirements
 RUN pip install --no-cache-dir --no-deps --require-hashes --requirement /requirements/uv.txt \
     && python -m venv --without-pip /opt/venv
-ENV VIRTUAL_ENV=/opt/venv
+# Compiled here: the image's user may write no bytecode, and each engine would compile vLLM anew.
+ENV VIRTUAL_ENV=/opt/venv \
+    UV_COMPILE_BYTECODE=1
 # First and alone, since it is large and changes rarely: torch and its kin as CPU builds from
 # PyTorch's index, all else from the lock, each file with its hash.
 RUN uv pip install --no-cache --no-deps --no-build \

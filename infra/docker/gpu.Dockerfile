@@ -34,7 +34,7 @@ RUN groupadd --gid 10001 pairmill \
 RUN --mount=type=bind,from=wheel,source=/dist,target=/dist \
     compiled() { python3 -c 'from importlib.metadata import version as v; print(*map(v, ("vllm", "torch", "triton", "flashinfer-python")))'; } \
     && before="$(compiled)" \
-    && uv pip install --system --no-cache "/dist/pairmill-${VERSION}-py3-none-any.whl[gpu]" \
+    && uv pip install --system --no-cache --compile-bytecode "/dist/pairmill-${VERSION}-py3-none-any.whl[gpu]" \
     && after="$(compiled)" \
     && if [ "$before" != "$after" ]; then echo "error: the base had $before, now $after" >&2; exit 1; fi
 

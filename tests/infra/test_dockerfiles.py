@@ -68,6 +68,18 @@ def test_versions_are_the_projects(path: Path) -> None:
     assert set(found) == {f"VERSION={project()['version']}"}
 
 
+def test_what_engines_import_is_compiled_in_the_image() -> None:
+    """Its user may not write to the packages' folders: each process would compile them anew."""
+    (gpu,) = (
+        text for _, text in instructions(ROOT / "infra/docker/gpu.Dockerfile") if "[gpu]" in text
+    )
+    assert "uv pip install --system --no-cache --compile-bytecode" in gpu
+    cpu = instructions(ROOT / "infra/docker/cpu.Dockerfile")
+    (compiles,) = (n for n, (_, text) in enumerate(cpu) if "UV_COMPILE_BYTECODE=1" in text)
+    installs = [number for number, (_, text) in enumerate(cpu) if "uv pip install" in text]
+    assert compiles < min(installs)
+
+
 def test_engines_are_those_of_the_extras() -> None:
     extras = project()["optional-dependencies"]
     assert extras["gpu"] == ["vllm==0.32.0"]

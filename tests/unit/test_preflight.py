@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import json
 import os
+import py_compile
 import resource
 import shutil
 import socket
@@ -133,6 +134,37 @@ def test_the_build_of_vllm_is_held_against_the_gpu(
     gpu: str, cpu: str, here: bool | None, state: str
 ) -> None:
     assert software_checks.vllm_check([Requirement(gpu)], [Requirement(cpu)], here).state == state
+
+
+@pytest.mark.parametrize(
+    ("compiled", "writable", "kept", "state"),
+    [
+        (True, False, False, "ok"),
+        (False, True, True, "ok"),
+        (False, True, False, "warn"),
+        (False, False, True, "warn"),
+    ],
+)
+def test_bytecode_that_is_neither_there_nor_can_be_kept_is_said(
+    compiled: bool,
+    writable: bool,
+    kept: bool,
+    state: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    init = tmp_path / "large_package" / "__init__.py"
+    init.parent.mkdir()
+    init.write_text("")
+    if compiled:
+        py_compile.compile(str(init))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(
+        software_checks.os, "access", lambda *_: writable
+    )  # root may write anywhere
+    check = software_checks.bytecode_check(["large_package"], kept)
+    assert check.state == state
+    assert (f"compileall -q -j 0 {tmp_path}," in check.advice) == (state == "warn")
 
 
 # Weights and memory.

@@ -99,5 +99,5 @@ def test_refusals_at_any_moment_of_commands_one_by_one(
 def test_refusals_at_any_moment_of_a_nightly_run(
     place: Place, record_property: Callable[[str, object], None]
 ) -> None:
-    figures = survive(place, "nightly", "nothing", 2 * _MOMENTS)
+    figures = survive(place, "nightly", "nothing", _MOMENTS)
     record_property("ended", "; ".join(figures))

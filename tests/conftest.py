@@ -36,7 +36,8 @@ def pytest_collection_finish() -> None:
 
 # Read by Ray in this process and in every one that it starts.
 os.environ["RAY_DATA_PARQUET_FOOTER_NUM_ACTORS"] = "1"
-os.environ["RAY_metrics_report_interval_ms"] = "1000"  # noqa: SIM112
+os.environ["RAY_metrics_report_interval_ms"] = "2500"  # noqa: SIM112
+os.environ["REPORTER_UPDATE_INTERVAL_MS"] = "60000"  # of the nodes, for dashboards
 os.environ.pop("RAY_ADDRESS", None)
 # Tests that a shell has started in the background ignore it, and so would the jobs they interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -54,6 +55,7 @@ _OWN_RAY = {
     "test_nothing_untrusted_speaks.py",
 }
 _FROM_THE_END = "gw2"
+_RAY_RANK = 1  # of files that need Ray: behind those with engines, which may need it, too
 # Files that import what takes seconds, by what that is.
 _SHARED = {
     "torch": re.compile(
@@ -106,7 +108,7 @@ def _rank_of(file: Path) -> int:
     if _group_of(file) == "engine":
         return 0
     if _needs_ray(file):
-        return 1
+        return _RAY_RANK
     return 3 if file.parent.name == "unit" else 2
 
 
@@ -117,19 +119,56 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Files:
     return _Files(config, log)
 
 
-@pytest.fixture(scope="session")
-def shared_ray() -> Iterator[str]:
-    """One Ray for all tests that run the job in this process; yields its address.
+class _SharedRay:
+    """The Ray of this process, from the first test that asks for it to the last file with one.
+
+    While it is idle its processes take a tenth of a core.
+    """
+
+    def __init__(self) -> None:
+        self._folder: Path | None = None
+
+    def address(self) -> str:
+        """Starts it, unless it is there."""
+        if self._folder is None:
+            # Sets the level of the loggers of ray.data, which is loaded by it.
+            from pipeline.labeling.cluster.ray_session import no_log_monitor
+
+            no_log_monitor()
+            # It is long, and hides the failure.
+            logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+            self._folder = start_or_retry(_start_ray)
+        return str(ray.get_runtime_context().gcs_address)
+
+    def end(self) -> None:
+        """Ends it, if it is there."""
+        if self._folder is not None:
+            ray.shutdown()
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+
+_RAY = _SharedRay()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Ends the shared Ray with the last of the files that need one, which come first."""
+    if _rank_of(item.path) > _RAY_RANK:
+        _RAY.end()
+
+
+def pytest_sessionfinish() -> None:
+    """Ends the shared Ray of a process that had only such files."""
+    _RAY.end()
+
+
+@pytest.fixture
+def shared_ray() -> str:
+    """The address of one Ray for all tests that run the job in this process.
 
     It pretends to have two GPUs, so that a pool of two workers fits.
     """
-    import ray.data  # sets the level of its loggers when it is loaded
-
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # it is long, and hides the failure
-    folder = start_or_retry(_start_ray)
-    yield str(ray.get_runtime_context().gcs_address)
-    ray.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
+    return _RAY.address()
 
 
 @pytest.fixture

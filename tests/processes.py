@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 # They look for their raylet once a minute and hold nothing meanwhile; all else must end by itself.
 _AGENTS = (["ray::DashboardAgent"], ["ray::RuntimeEnvAgent"])
 _PATIENCE_S = 400
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.02, 0.1  # conditions look at folders, or at all processes
 
 
 @dataclass
@@ -92,10 +93,11 @@ def wait_until(condition: Callable[[], object], patience_s: float = _PATIENCE_S)
     Raises:
         AssertionError: it has not come about after minutes.
     """
-    end = time.monotonic() + patience_s
+    end, wait_s = time.monotonic() + patience_s, _FIRST_WAIT_S
     while not condition():
         assert time.monotonic() < end, f"not within {patience_s:.0f} s: {_source(condition)}"
-        time.sleep(0.02)
+        time.sleep(wait_s)
+        wait_s = min(1.2 * wait_s, _LONGEST_WAIT_S)
 
 
 def _source(condition: Callable[[], object]) -> str:

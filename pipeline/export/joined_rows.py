@@ -17,7 +17,7 @@ from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.runtime.errors import InputError
 from pipeline.store.object_store import Store
 
-_LABELS_AT_ONCE = 256
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 256, 2**20  # as Python objects: media are copied
 Row = dict[str, Any]
 
 
@@ -98,16 +98,13 @@ def joined_rows(
     first, last = np.flatnonzero(kept)[[0, -1]].tolist()
     labels = shard.read_labels(output, ("pair_id", *label_columns), (first, last + 1))
     labels = labels.filter(pa.array(kept[labels["row"].to_numpy()]))
-    # One pair at a time: its media are copied as they become Python objects.
-    pairs = (
-        table.slice(place, 1).to_pylist()[0]
-        for table in kept_pairs(source, shard, columns, kept, read_seconds)
-        for place in range(len(table))
-    )
+    tables = kept_pairs(source, shard, columns, kept, read_seconds)
+    pairs = itertools.chain.from_iterable(map(rows_of, tables))
+    shown = source.shown(shard.entry.key)
     for label, pair in itertools.zip_longest(rows_of(labels), pairs):
         if label is None or pair is None or label["row"] != pair["row"]:
             raise AssertionError(f"{shard.entry.key}: label {label} for row {pair and pair['row']}")
-        where = f"{source.shown(shard.entry.key)}, row {pair['row']}"
+        where = f"{shown}, row {pair['row']}"
         if pair["pair_id"] != label["pair_id"]:
             raise misjoined(where, f"its id is {pair['pair_id']!r}")
         yield JoinedRow(pair, label, where)
@@ -121,7 +118,8 @@ def misjoined(where: str, what: str) -> InputError:
     )
 
 
-def rows_of(labels: pa.Table) -> Iterator[Row]:
+def rows_of(table: pa.Table) -> Iterator[Row]:
     """The rows of a table, of which few at a time are Python objects."""
-    for batch in labels.to_batches(max_chunksize=_LABELS_AT_ONCE):
+    small = _BYTES_AT_ONCE * len(table) // max(1, table.nbytes)
+    for batch in table.to_batches(max_chunksize=max(1, min(_ROWS_AT_ONCE, small))):
         yield from batch.to_pylist()

@@ -27,7 +27,7 @@ def media_part(kind: str, value: Media | None) -> Part:
 def text_of(parts: Sequence[Mapping[str, Any]] | None) -> str | None:
     """The texts of a content as one; None if it has none."""
     texts = [part["text"] for part in parts or () if part["type"] == "text"]
-    return "".join(text for text in texts if text) if texts else None
+    return "".join(filter(None, texts)) if texts else None
 
 
 def shown_text(parts: Sequence[Mapping[str, Any]]) -> str:

@@ -43,6 +43,16 @@ class Expression:
         except (JMESPathError, TypeError) as error:  # contains('x', `1`) is a TypeError there
             raise Unfit(str(error).strip().splitlines()[0]) from error
 
+    @property
+    def columns(self) -> str | list[str]:
+        """The column that it is, or the columns that it lists; [] of any other expression."""
+        parsed = _compiled(self.text).parsed
+        if parsed["type"] == "field":
+            return str(parsed["value"])
+        listed = parsed["children"] if parsed["type"] == "multi_select_list" else ()
+        mere = all(node["type"] == "field" for node in listed)
+        return [node["value"] for node in listed] if mere else []
+
     def problems(self) -> list[str]:
         """Why it can be evaluated over no row at all; [] if nothing stands against it."""
         try:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,10 +24,12 @@ from pipeline.pairs.expressions import Expression
 from pipeline.pairs.pair_fields import READ, Group, Reading
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.stored_columns import stored_column
+from pipeline.pairs.text_columns import texts_of
 from pipeline.pairs.v1_columns import Whole
 
 _BATCH_BYTES = 2**30  # pieces that stay clear of the 2 GiB that 32-bit offsets can address
 _Problems = dict[int, list[str]]
+_Numbers = npt.NDArray[np.intp]  # of rows
 
 
 def to_pairs(
@@ -106,65 +109,68 @@ def _stored(mapping: PairMapping, group: Group, batch: pa.RecordBatch) -> dict[s
 def _read(
     mapping: PairMapping, groups: Sequence[Group], batch: pa.RecordBatch, problems: _Problems
 ) -> dict[str, pa.Array]:
-    """The columns of some groups: of ordinary rows of pairs v1 at once, of others row by row."""
-    columns, ordinary = _whole(mapping, groups, batch)
-    if not ordinary.any():
-        return _read_rows(mapping, groups, batch, range(len(batch)), problems)
-    if ordinary.all():
-        return columns
-    others = np.flatnonzero(~ordinary)
-    read = _read_rows(mapping, groups, batch, others.tolist(), problems)
-    order = np.arange(len(batch))
-    order[others] = len(batch) + np.arange(len(others))
-    return {
-        name: pa.concat_arrays([columns[name], each]).take(pa.array(order))
-        for name, each in read.items()
-    }
-
-
-def _whole(mapping: PairMapping, groups: Sequence[Group], batch: pa.RecordBatch) -> Whole:
-    """The columns of some groups, and the rows of which they hold; none if not as pairs v1."""
+    """The columns of some groups: of each group's ordinary rows at once, of others row by row."""
     columns: dict[str, pa.Array] = {}
-    ordinary = np.ones(len(batch), bool)
+    others: list[tuple[Group, _Numbers]] = []
+    for group in groups:
+        made, ordinary = _whole(mapping, group, batch)
+        columns |= made
+        if not ordinary.all():
+            others.append((group, np.flatnonzero(~ordinary)))
+    read = _read_rows(mapping, others, batch, problems)
+    for group, numbers in others:
+        for name in group.columns:
+            whole = len(numbers) == len(batch)
+            columns[name] = read[name] if whole else _mixed(columns[name], read[name], numbers)
+    return columns
+
+
+def _mixed(column: pa.Array, others: pa.Array, numbers: _Numbers) -> pa.Array:
+    """A column with other values in the rows of these numbers."""
+    order = np.arange(len(column))
+    order[numbers] = len(column) + np.arange(len(others))
+    return pa.concat_arrays([column, others]).take(pa.array(order))
+
+
+def _whole(mapping: PairMapping, group: Group, batch: pa.RecordBatch) -> Whole:
+    """A group's columns, and the rows of which they hold: none of what is read row by row."""
     try:
-        for group in groups:
-            if group.whole is None or not mapping.is_v1(group, batch.schema):
-                raise Mismatch(f"{group.fields[0]}: expected columns of pairs v1")
-            made, fits = group.whole(batch)
-            columns |= made
-            ordinary &= fits
+        if group.whole is not None and mapping.is_v1(group, batch.schema):
+            return group.whole(batch)
+        if group.texts is not None and not mapping.is_stored(group):
+            return group.texts(texts_of(mapping.by_expressions(group), batch))
     except Mismatch:  # read value by value, then
-        return {}, np.zeros(len(batch), bool)
-    return columns, ordinary
+        pass
+    return {}, np.zeros(len(batch), bool)
 
 
 def _read_rows(
     mapping: PairMapping,
-    groups: Sequence[Group],
+    wanted: Sequence[tuple[Group, _Numbers]],
     batch: pa.RecordBatch,
-    numbers: Sequence[int],
     problems: _Problems,
 ) -> dict[str, pa.Array]:
-    """The columns of some groups, evaluated row by row for the rows of these numbers."""
-    wanted = [(group, mapping.by_expressions(group)) for group in groups]
-    reads = [Expression(text).reads(batch.schema) for _, es in wanted for text in es.values()]
+    """The columns of groups, evaluated row by row for the rows of these numbers."""
+    expressions = [mapping.by_expressions(group) for group, _ in wanted]
+    reads = [Expression(text).reads(batch.schema) for es in expressions for text in es.values()]
     roots = {path[:1] for each in reads for path in each.paths}
     names = [name for name in batch.schema.names if () in roots or (name,) in roots]
     values = [_values(batch, name) for name in names]
     rows = [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
     rows = rows or [{} for _ in range(len(batch))]
-    columns: dict[str, list[Any]] = defaultdict(list)
-    for group, expressions in wanted:
+    columns: dict[str, tuple[_Numbers, list[Any]]] = {}
+    for (group, numbers), by_field in zip(wanted, expressions, strict=True):
         how = _reading(mapping, group, batch.schema)
-        for number in numbers:
-            made, found = group.read(expressions, rows[number], how)
+        columns |= {name: (numbers, []) for name in group.columns}
+        for number in numbers.tolist():
+            made, found = group.read(by_field, rows[number], how)
             if found:
                 problems[number] += found
             for name in group.columns:
-                columns[name].append(made[name])
+                columns[name][1].append(made[name])
     media = any(holds_bytes(batch.schema.field(name).type) for name in names)
     make = array_of if media else pa.array  # which is quicker with texts
-    return {name: _array(make, name, each, numbers, problems) for name, each in columns.items()}
+    return {name: _array(make, name, each, of, problems) for name, (of, each) in columns.items()}
 
 
 def _values(batch: pa.RecordBatch, name: str) -> list[Any]:
@@ -179,7 +185,7 @@ def _array(
     make: Callable[[Sequence[Any], pa.DataType], pa.Array],
     name: str,
     values: list[Any],
-    numbers: Sequence[int],
+    numbers: _Numbers,
     problems: _Problems,
 ) -> pa.Array:
     """A column of Python values; one that Arrow cannot hold costs its row."""
@@ -188,7 +194,7 @@ def _array(
         return make(values, kind)
     except (pa.ArrowException, UnicodeEncodeError):
         arrays = []
-    for number, value in zip(numbers, values, strict=True):
+    for number, value in zip(numbers.tolist(), values, strict=True):
         try:
             arrays.append(make([value], kind))
         except (pa.ArrowException, UnicodeEncodeError) as error:

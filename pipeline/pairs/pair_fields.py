@@ -10,12 +10,13 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.pairs import conversations as read
-from pipeline.pairs import v1_columns
+from pipeline.pairs import text_columns, v1_columns
 from pipeline.pairs.contents import KINDS, Part, opening, text_of
 from pipeline.pairs.conversations import Unfit
 from pipeline.pairs.expressions import Expression
 from pipeline.pairs.pair_hash import v1_question
 from pipeline.pairs.placing import place
+from pipeline.pairs.text_columns import Texts
 from pipeline.pairs.v1_columns import Whole
 from schemas.pairs import PAIRS_V2
 
@@ -75,6 +76,7 @@ class Group:
         make: the columns' values, by the fields' values and the row.
         v1: columns that pairs v1 had instead.
         whole: the columns of ordinary rows of pairs v1, at once.
+        texts: those of rows whose fields are columns of texts.
     """
 
     columns: tuple[str, ...]
@@ -82,6 +84,7 @@ class Group:
     make: Make
     v1: tuple[str, ...] = ()
     whole: Callable[[pa.RecordBatch], Whole] | None = None
+    texts: Callable[[Texts], Whole] | None = None
 
     def read(
         self, expressions: Mapping[str, str], row: Mapping[str, Any], how: Reading
@@ -211,13 +214,14 @@ def _metadata(values: Mapping[str, Any], row: Mapping[str, Any], how: Reading) -
 
 
 GROUPS = (
-    Group(("pair_id",), ("pair_id",), _itself("pair_id")),
+    Group(("pair_id",), ("pair_id",), _itself("pair_id"), texts=text_columns.itself),
     Group(
         ("messages", "hashed_question"),
         ("messages", "images", "videos"),
         _question,
         ("prompt", "images", "videos"),
         v1_columns.question,
+        text_columns.question,
     ),
     Group(
         ("candidates", "gold_scores", "hashed_answers"),
@@ -225,8 +229,9 @@ GROUPS = (
         _answers,
         ("response_a", "response_b"),
         v1_columns.answers,
+        text_columns.answers,
     ),
     Group(("gold",), ("gold",), _itself("gold")),
-    Group(("source",), ("source",), _itself("source")),
+    Group(("source",), ("source",), _itself("source"), texts=text_columns.itself),
     Group(("metadata",), ("metadata",), _metadata),
 )

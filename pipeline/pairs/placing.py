@@ -35,6 +35,9 @@ def place(
         Unfit: there are places, and not as many as media.
     """
     placed = [list(parts) for parts in contents]
+    mere = all(part["type"] == "text" for parts in placed for part in parts)
+    if mere and not strict and not any(held.values()):  # as most are
+        return placed
     for kind in KINDS:
         media = list(held.get(kind, ()))
         if media or kind in strict:

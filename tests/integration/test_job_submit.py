@@ -1,7 +1,8 @@
 """Jobs as operators start them: ``ray job submit`` to a cluster's job server.
 
-A run of labeling that is stopped and goes on; and three nightly runs on a bucket, and
-a change of everything that changes. What readers get is recounted from the input alone.
+A run of labeling that is stopped and goes on; and nightly runs on a bucket, with a change of
+everything that changes in between: one judges on the cluster, one is blocked there, and the rest
+are of this process. What readers get is recounted from the input alone.
 """
 
 from __future__ import annotations
@@ -127,7 +128,8 @@ def test_stopped_and_submitted_again(tmp_path: Path, model: Path, server: JobSer
     config, output = write_config(tmp_path / "slow.yaml", model, slow), tmp_path / "slow"
     job = label_arguments(config, tmp_path / "more", output)
     how = ["--working-dir=.", "--submission-id=stopped", "--no-wait", "--"]
-    server.job("submit", *how, "python", "-m", "jobs.label", *job)
+    submitted = server.job("submit", *how, "python", "-m", "jobs.label", *job)
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     store = Store(str(output))
     wait_until(lambda: any("/shared/" in entry.key for entry in store.list("attempts")))
     server.job("stop", "stopped")  # comes back when the job has ended
@@ -157,7 +159,7 @@ def _assert_nothing_superfluous_was_uploaded(server: JobServer) -> None:
         assert size < _UPLOAD_LIMIT
 
 
-def test_three_nightly_runs(
+def test_nightly_runs(
     tmp_path: Path, model: Path, s3: S3Server, gate: PolicyGate, server: JobServer, corpus: Corpus
 ) -> None:
     for number in range(6):
@@ -235,18 +237,25 @@ def _change(corpus: Corpus) -> None:
 
 
 def _second_night(server: JobServer, config: Path, corpus: Corpus, first: str) -> str:
-    before = published()
-    done = _night(server, config, "--set", "gate.at_most.tie=0.2")
-    assert done.returncode != 0
-    assert re.search(r"exit code 3\b", done.stdout + done.stderr)
-    (night,) = [night for night in nights(OUTPUT) if night["state"] == "blocked"]
-    assert night["exit_code"] == 3
+    """Judges in this process and is blocked; so is a job, which has nothing left to judge."""
+    before, strict = published(), ("--set", "gate.at_most.tie=0.2")
+    with pytest.MonkeyPatch.context() as patch:
+        label_here(patch)
+        assert run_nightly(config, SOURCE, OUTPUT, *strict).exit_code == 3
+    night = nights(OUTPUT)[-1]
+    assert (night["state"], night["exit_code"]) == ("blocked", 3)
     plan, labeled = detail_of(night, "plan"), detail_of(night, "label")
     assert [plan[f"shards_{kind}"] for kind in ("new", "changed", "stale", "deleted")] == [
         *(2, 2, 0, 1)
     ]
     assert plan["pairs_of_deleted_shards"] == 40
     assert (labeled["pairs"], labeled["reused"]) == (40 + 80, 80 - 12)
+
+    done = _night(server, config, *strict)
+    assert done.returncode != 0
+    assert re.search(r"exit code 3\b", done.stdout + done.stderr)
+    night = nights(OUTPUT)[-1]
+    assert (night["state"], night["exit_code"]) == ("blocked", 3)
     text = f"snapshot {night['snapshot_id']} is blocked"
     assert text in done.stdout + done.stderr
     assert live() == first

@@ -16,7 +16,8 @@ from tests.shards import pair, write_shard
 CHANGES: dict[str, Any] = {
     "judge": {"votes": {"max_votes": 2}},
     "engine": {
-        "script": {"latency_s": 1, "start_s": 4, "faults": {"<slow>": "hang"}},
+        # On two cores that others use, the second worker's process is there long after the first's.
+        "script": {"latency_s": 1, "start_s": 20, "faults": {"<slow>": "hang"}},
         "request_timeout_s": 20,
     },
     "input": {"unit_rows": 1},
@@ -64,7 +65,8 @@ def test_no_second_worker_starts_for_what_one_holds(tmp_path: Path, model: Path)
     rows = [pair(0, images=None)]
     write_shard(tmp_path / "in" / "a.parquet", rows, 1)
     config = write_config(tmp_path / "label.yaml", model, CHANGES)
-    outcome = run_label(config, tmp_path / "in", tmp_path / "out")
+    start = ("--set", "engine.script.start_s=4")
+    outcome = run_label(config, tmp_path / "in", tmp_path / "out", *start)
     assert (outcome.exit_code, outcome.error) == (0, "")
     assert starts(tmp_path / "out") == 1
     assert_exact(tmp_path / "out", {"a.parquet": rows})

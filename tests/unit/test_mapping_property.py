@@ -188,10 +188,42 @@ def test_ordinary_rows_of_pairs_v1_are_read_as_single_ones_are(
     rows: list[Row], skipped: int, shown_media: bool
 ) -> None:
     table = pa.Table.from_pylist([dict.fromkeys(PAIRS.names) | row for row in rows], PAIRS)
-    mapping = PairMapping(media=shown_media)
-    pairs = to_pairs(mapping, table.slice(skipped))
+    assert_read_as_single_rows(PairMapping(media=shown_media), table.slice(skipped))
+
+
+TEXT_ROWS = st.fixed_dictionaries(
+    {
+        **dict.fromkeys(("id", "x", "y"), st.sampled_from(["words", "words", ""]) | V1_TEXTS),
+        "q": st.sampled_from(["q", "q"]) | TEXT,
+        "number": st.sampled_from([0.5, None]),  # no id
+    }
+)
+TEXT_MAPS = [
+    {"pair_id": "id", "messages": "q", "candidates": "[x, y]"},
+    {"pair_id": "number", "messages": "q", "a": "x", "b": "y", "gold": "y", "source": "id"},
+    {"messages": "[q]", "candidates": "[x, y, q]", "gold_scores": "[number]"},
+    {"messages": "q", "images": "x", "a": "x", "candidates": "[y]"},
+    {"messages": "q || x", "a": "none", "b": "y", "pair_id": "[id]", "source": "[x, y]"},
+]
+
+
+@given(st.lists(TEXT_ROWS, max_size=5), st.integers(0, 2), st.sampled_from(TEXT_MAPS))
+def test_columns_of_texts_are_read_as_single_texts_are(
+    rows: list[Row], skipped: int, fields: dict[str, str]
+) -> None:
+    kinds = {"q": pa.large_string(), "number": pa.float64()}
+    columns = {
+        name: pa.array([row[name] for row in rows], kinds.get(name, pa.string()))
+        for name in ("id", "q", "x", "y", "number")
+    }
+    mapping = MappingConfig(map=fields).mapping()
+    assert_read_as_single_rows(mapping, pa.table(columns).slice(skipped))
+
+
+def assert_read_as_single_rows(mapping: PairMapping, table: pa.Table) -> None:
+    pairs = to_pairs(mapping, table)
     pairs.validate(full=True)
-    for pair, row in zip(pairs.to_pylist(), table.slice(skipped).to_pylist(), strict=True):
+    for pair, row in zip(pairs.to_pylist(), table.to_pylist(), strict=True):
         read, problems = pair_of(mapping, row)
         one = pa.Table.from_pylist([read], READ)
         if not problems:

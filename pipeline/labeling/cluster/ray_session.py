@@ -106,6 +106,7 @@ def _connection(workers: WorkersConfig, reporter: Reporter | None) -> Iterator[N
     # Of Ray's C++ side: one line says that restarted actors need their arguments (issue 53727), as
     # if something were wrong; the driver holds them for as long as the run lasts.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    no_log_monitor()
     with phase(reporter, "starting Ray"):
         folder = _start_private(workers)
     lost = False
@@ -119,6 +120,16 @@ def _connection(workers: WorkersConfig, reporter: Reporter | None) -> Iterator[N
         if not lost:  # else Ray would wait for what is gone, and then end this process
             ray.shutdown()
             remove(folder)
+
+
+def no_log_monitor() -> None:
+    """Has the next Ray of this process not look for what its workers print.
+
+    No driver of ours shows it (``log_to_driver``), and Ray would look through all files of all
+    workers that ever were ten times a second: some percent of a core, more with every worker.
+    """
+    os.environ.setdefault("RAY_LOG_MONITOR_MANY_FILES_THRESHOLD", "0")
+    os.environ.setdefault("LOG_NAME_UPDATE_INTERVAL_S", "1e9")
 
 
 @contextmanager

@@ -40,12 +40,12 @@ from pipeline.labeling.label_config import WorkersConfig
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.runtime.digest import digest
-from pipeline.runtime.errors import ConfigError, ReconcileError
+from pipeline.runtime.errors import ConfigError, InputError, ReconcileError
 from pipeline.runtime.reporter import Reporter
 from pipeline.snapshots.manifests import LATEST, find_snapshot, live, read_whole_manifest
 from pipeline.snapshots.quality.measure_snapshot import read_quality
 from pipeline.store.content_keys import ContentKeys
-from pipeline.store.object_store import Store
+from pipeline.store.object_store import Entry, Store
 from schemas.manifest import Manifest
 
 EXPORTS = "exports"
@@ -180,8 +180,7 @@ class _Export:
             contents,
             self._held,
         )
-        entries = list_shards(self._source, self._prefix)
-        selection = Selection(self._manifest, entries, self._config, surveyor)
+        selection = Selection(self._manifest, self._entries(), self._config, surveyor)
         selected = selection.run(map_tasks, self._step)
         contents.save()
         if not selected.rows:
@@ -196,6 +195,15 @@ class _Export:
             self._step("parts", len(receipts), len(parts))
         receipts.sort(key=lambda receipt: receipt.number)
         return self._finish(self._record(selected, receipts, shape))
+
+    def _entries(self) -> list[Entry]:
+        """The input's shards as they are now; none where all that were labelled are gone."""
+        try:
+            return list_shards(self._source, self._prefix)
+        except InputError:
+            if self._source.path(self._prefix) != self._manifest.input:
+                raise  # another input was given, and is none
+            return []
 
     def _shape(self, selected: Selected) -> Shape:
         return Shape(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from pipeline.pairs.input_files import list_files, open_files
 from pipeline.runtime.digest import digest
 from pipeline.runtime.errors import InputError, ShardChangedError, StorageError
 from pipeline.runtime.faults import UNREADABLE_FILE
+from pipeline.store.content_keys import ContentKeys
 from pipeline.store.object_store import Entry, Store
 
 _FAILURES: tuple[type[Exception], ...] = (StorageError, *UNREADABLE_FILE)
@@ -50,6 +51,25 @@ def open_shard(source: Store, entry: Entry) -> pq.ParquetFile:
         return pq.ParquetFile(pa.PythonFile(file, mode="r"))
 
 
+def list_planned(source: Store, prefix: str, planned: Mapping[str, str]) -> tuple[list[Entry], int]:
+    """Of the shards that an input has now those that were planned, and how many came later.
+
+    Args:
+        source, prefix: the input.
+        planned: keys of the shards, by path.
+
+    Raises:
+        ShardChangedError: one was removed.
+    """
+    listed = list[Entry]()
+    with suppress(InputError):  # none is left
+        listed = list_shards(source, prefix)
+    entries = [entry for entry in listed if entry.key in planned]
+    if gone := planned.keys() - {entry.key for entry in entries}:
+        raise ShardChangedError(source.shown(min(gone)))
+    return entries, len(listed) - len(entries)
+
+
 @contextmanager
 def unless_changed(source: Store, entry: Entry, *more: type[Exception]) -> Iterator[None]:
     """Sorts what a shard that was listed as ``entry`` raises: it may be another by now.
@@ -67,8 +87,19 @@ def unless_changed(source: Store, entry: Entry, *more: type[Exception]) -> Itera
     except (*_FAILURES, *more) as error:
         with suppress(StorageError):  # the first error says more
             if _is_another(entry, next(source.list(entry.key), None)):
-                raise ShardChangedError(source.path(entry.key)) from error
+                raise ShardChangedError(source.shown(entry.key)) from error
         raise
+
+
+def content_of(contents: ContentKeys, entry: Entry) -> str:
+    """Identifies the content of a shard that was listed as ``entry``.
+
+    Raises:
+        ShardChangedError: it was removed, or rewritten while it was read.
+        StorageError: it has to be read, and cannot be.
+    """
+    with unless_changed(contents.source, entry):
+        return contents.of(entry)
 
 
 @contextmanager
@@ -81,8 +112,17 @@ def of_one_version(source: Store, entry: Entry) -> Iterator[None]:
     """
     with unless_changed(source, entry, InputError):
         yield
+    check_unchanged(source, entry)
+
+
+def check_unchanged(source: Store, entry: Entry) -> None:
+    """Asks the store whether a shard is what was listed as ``entry``.
+
+    Raises:
+        ShardChangedError: it was rewritten or removed.
+    """
     if _is_another(entry, next(source.list(entry.key), None)):
-        raise ShardChangedError(source.path(entry.key))
+        raise ShardChangedError(source.shown(entry.key))
 
 
 def _is_another(entry: Entry, now: Entry | None) -> bool:

@@ -14,18 +14,19 @@ import pyarrow as pa
 
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.isolated_reading import Groups, open_groups
-from pipeline.pairs.shards import shard_key
+from pipeline.pairs.shards import content_of, of_one_version, shard_key
 from pipeline.report.label_rows import LabelRows, Row
 from pipeline.report.report_config import GalleryConfig
 from pipeline.runtime.digest import digest
-from pipeline.runtime.errors import InputError, StorageError
+from pipeline.runtime.errors import InputError, ShardChangedError, StorageError
 from pipeline.store.content_keys import ContentKeys
-from pipeline.store.object_store import Store
+from pipeline.store.object_store import Entry, Store
 from schemas.labels import Status
 from schemas.pairs import GOLD_VALUES
 
 _MOST_ROWS = 4_096  # whose labels are looked at
 _UNREAD_ROWS = 64  # of a shard that cannot be read any more
+_REWRITTEN = "the shard was rewritten since it was labelled"
 
 # In the order in which they get their turns: what is seldom first.
 KINDS = ("gold", "flips", "low", "tie", "abstained", "quarantined", "labeled")
@@ -173,35 +174,46 @@ def _blocks(
     room: float,
     rows: int,
     seed: str,
-) -> Iterator[_Block]:
+) -> list[_Block]:
     """Row groups of a shard, as far as bytes and rows allow; at least some rows."""
-    read = 0
+    blocks: list[_Block] = []
+    problem: str | None = None
     try:
-        groups = _open(source, contents, shard, columns)
-        starts = [sum(map(groups.rows, range(group))) for group in range(groups.count)]
-        order = sorted(range(groups.count), key=lambda g: digest(seed, shard.path, f"group {g}"))
-        for group in order:
-            if room <= 0 or rows <= 0:
-                return
-            block = _Block(shard, starts[group], starts[group])
-            for table in groups.read(group):
-                block.tables.append(table)
-                block.stop += table.num_rows
-                room, rows = room - table.nbytes, rows - table.num_rows
-                if room <= 0 or rows <= 0:
-                    break
-            read += 1
-            yield block
+        entry = _entry(source, contents, shard)
+        with of_one_version(source, entry):
+            how = (columns.mapping(), columns.read_seconds)
+            groups = open_groups(source, entry.key, entry.size, *how)
+            blocks.extend(_read(groups, shard, room, rows, seed))
+    except ShardChangedError:
+        blocks, problem = [], _REWRITTEN
     except (StorageError, InputError, pa.ArrowException) as error:
-        if not read:
-            yield _Block(shard, 0, min(shard.rows, _UNREAD_ROWS), problem=str(error))
+        problem = str(error)
+    if problem and not blocks:
+        return [_Block(shard, 0, min(shard.rows, _UNREAD_ROWS), problem=problem)]
+    return blocks
 
 
-def _open(source: Store, contents: ContentKeys, shard: ShardRef, columns: InputConfig) -> Groups:
+def _entry(source: Store, contents: ContentKeys, shard: ShardRef) -> Entry:
     """The shard, if it is still the one that was labelled."""
     found = {entry.key: entry for entry in source.list(shard.path)}.get(shard.path)
     if found is None:
         raise InputError("the shard is not there any more")
-    if shard_key(found.key, found.size, contents.of(found)) != shard.key:
-        raise InputError("the shard was rewritten since it was labelled")
-    return open_groups(source, found.key, found.size, columns.mapping(), columns.read_seconds)
+    if shard_key(found.key, found.size, content_of(contents, found)) != shard.key:
+        raise InputError(_REWRITTEN)
+    return found
+
+
+def _read(groups: Groups, shard: ShardRef, room: float, rows: int, seed: str) -> Iterator[_Block]:
+    starts = [sum(map(groups.rows, range(group))) for group in range(groups.count)]
+    order = sorted(range(groups.count), key=lambda g: digest(seed, shard.path, f"group {g}"))
+    for group in order:
+        if room <= 0 or rows <= 0:
+            return
+        block = _Block(shard, starts[group], starts[group])
+        for table in groups.read(group):
+            block.tables.append(table)
+            block.stop += table.num_rows
+            room, rows = room - table.nbytes, rows - table.num_rows
+            if room <= 0 or rows <= 0:
+                break
+        yield block

@@ -14,7 +14,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.pairs.isolated_reading import outline_of
-from pipeline.pairs.shards import list_shards, open_input, shard_key, unless_changed
+from pipeline.pairs.shards import (
+    content_of,
+    list_planned,
+    list_shards,
+    open_input,
+    shard_key,
+    unless_changed,
+)
 from pipeline.parts.part_keys import ShardParts, judge_parts_prefix, parts_prefix
 from pipeline.parts.units import subtract
 from pipeline.runtime.digest import digest
@@ -164,7 +171,7 @@ def take_inventory(
         open_source: opens the input.
 
     Raises:
-        InputError: there is no shard, or none of those wanted.
+        InputError: there is no shard.
         ShardChangedError: one of those wanted was rewritten or removed since.
         StorageError: the input or the output cannot be reached.
     """
@@ -174,11 +181,10 @@ def take_inventory(
     stored = [_StoredParts(output, each) for each in judges]
 
     def shard_of(entry: Entry) -> InventoryShard:
-        with unless_changed(source, entry):
-            content = contents.of(entry)
+        content = content_of(contents, entry)
         key = shard_key(entry.key, entry.size, content)
         if wanted is not None and wanted[entry.key] != key:
-            raise ShardChangedError(source.path(entry.key))
+            raise ShardChangedError(source.shown(entry.key))
         parts, *others = [parts_of(key) for parts_of in stored]
         if known := published.get(key):
             shard = InventoryShard(entry, content, key, known, parts, others=tuple(others))
@@ -192,21 +198,15 @@ def take_inventory(
             return InventoryShard(entry, content, key, 0, (), defect, ((),) * len(others))
         return InventoryShard(entry, content, key, rows, parts, others=tuple(others))
 
-    listed = list_shards(source, prefix)
-    entries = [entry for entry in listed if wanted is None or entry.key in wanted]
-    if not entries:
-        raise InputError(
-            f"{source.path(prefix)}: all of its {len(listed)} shards were added after the plan was "
-            "made, and none that was planned is left: was the folder replaced meanwhile? run again"
-        )
-    if gone := sorted((wanted or {}).keys() - {entry.key for entry in entries}):
-        raise ShardChangedError(source.path(gone[0]))
+    if wanted is None:
+        entries, came_later = list_shards(source, prefix), 0
+    else:
+        entries, came_later = list_planned(source, prefix, wanted)
     with output.host.pool(_THREADS) as pool:
         shards = tuple(pool.map(shard_of, entries))
     contents.save()
     for each in stored:
         each.save()
-    came_later = len(listed) - len(entries)
     return Inventory(source.path(prefix), judge_id, shards, tuple(judges), came_later)
 
 

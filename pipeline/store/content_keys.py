@@ -28,18 +28,22 @@ _Known = dict[str, list[Any]]  # by path: size, the numbers of ``Entry.stat``, a
 
 
 class ContentKeys:
-    """The content keys of the objects of one store; safe to use from many threads, picklable."""
+    """The content keys of the objects of one store; safe to use from many threads, picklable.
+
+    Attributes:
+        source: the store of the objects.
+    """
 
     def __init__(self, source: Store, output: Store) -> None:
         """Binds to the store of the objects, and to the output that keeps their hashes."""
-        self._source, self._output = source, output
+        self.source, self._output = source, output
         self._folder = f"{FOLDER}/{digest(source.uri)[:16]}"
         self._known: dict[int, _Known] = {}
         self._new: dict[int, _Known] = defaultdict(dict)
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[ContentKeys], tuple[Store, Store]]:
-        return ContentKeys, (self._source, self._output)
+        return ContentKeys, (self.source, self._output)
 
     def of(self, entry: Entry) -> str:
         """Identifies the version of an object; the same as ``Store.content_key``.
@@ -49,8 +53,8 @@ class ContentKeys:
         """
         if entry.etag is not None:
             return entry.etag
-        if entry.stat is None:
-            return self._source.content_key(entry)
+        if entry.stat is None or entry.young:
+            return self.source.content_key(entry)
         bucket, stat = _bucket_of(entry.key), [entry.size, *entry.stat]
         with self._lock:
             if bucket not in self._known:
@@ -58,9 +62,9 @@ class ContentKeys:
             found = self._known[bucket].get(entry.key)
         if found is not None and found[:-1] == stat:
             return str(found[-1])
-        content = self._source.content_key(entry)
+        content = self.source.content_key(entry)
         with suppress(OSError):  # removed meanwhile
-            now = local_files.stat_of(Path(self._source.path(entry.key)))
+            now = local_files.stat_of(Path(self.source.path(entry.key)))
             if list(now) == stat:  # else it changed since it was listed
                 with self._lock:
                     self._known[bucket][entry.key] = self._new[bucket][entry.key] = [*stat, content]
@@ -76,9 +80,9 @@ class ContentKeys:
             there = {
                 path: known
                 for path, known in merged.items()
-                if path in found or Path(self._source.path(path)).exists()
+                if path in found or Path(self.source.path(path)).exists()
             }
-            record = {"version": _VERSION, "source": self._source.uri, "files": there}
+            record = {"version": _VERSION, "source": self.source.uri, "files": there}
             self._output.put(self._key(bucket), json.dumps(record, sort_keys=True).encode())
 
     def _read(self, bucket: int) -> _Known:

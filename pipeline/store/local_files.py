@@ -80,7 +80,7 @@ def _info(status: os.stat_result, now: float) -> dict[str, Any]:
     size, *changes = _numbers(status)
     # Two changes within one tick of the file system's clock leave the same times (as git has it).
     young = changes[0] > (now - _TICK_S) * 1e9
-    return {"type": "file", "size": size, "stat": None if young else tuple(changes)}
+    return {"type": "file", "size": size, "stat": tuple(changes), "young": young}
 
 
 def _leads_back(path: Path, base: str) -> bool:

@@ -49,14 +49,16 @@ class Entry:
         size: in bytes.
         etag: where there is one.
         stat: of a local file what changes once it is written again: times of its last change and
-            of its inode's in nanoseconds, and the inode. None while the file is so young that a
-            further change could have the same times.
+            of its inode's in nanoseconds, and the inode.
+        young: whether it was changed so shortly before that a further change could have the same
+            times.
     """
 
     key: str
     size: int
     etag: str | None
     stat: tuple[int, int, int] | None = None
+    young: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,8 +142,8 @@ class Store:
             info = found[path]
             if info["type"] == "file":
                 etag = str(info["ETag"]).strip('"') if "ETag" in info else None
-                stat = info.get("stat")
-                yield Entry(path[strip:].lstrip("/"), int(info["size"]), etag, stat)
+                of_file = (info.get("stat"), info.get("young", False))
+                yield Entry(path[strip:].lstrip("/"), int(info["size"]), etag, *of_file)
 
     def read(self, key: str) -> bytes:
         """The whole object."""

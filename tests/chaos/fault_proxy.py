@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 Kind = Literal["5xx", "reset", "lost", "truncated", "slow", "stale", "refused", "down"]
 _BURST = 3  # requests after one that fails with 5xx
@@ -56,8 +56,12 @@ class Plan:
         self.rng = random.Random(self.seed)
         self.burst = 0
 
-    def choose(self) -> Kind | None:
-        """The fault of the next request."""
+    def choose(self, line: str) -> Kind | None:
+        """The fault of the next request.
+
+        Args:
+            line: the request's first, with what is quoted in its URL as it is meant.
+        """
         self.requests += 1
         if self.burst:
             self.burst -= 1
@@ -104,7 +108,7 @@ class FaultProxy:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head, body = await _read_request(reader, writer)
         plan, method = self.plan, head.split(b" ", 1)[0]
-        fault = plan.choose()
+        fault = plan.choose(unquote(head.partition(b"\r\n")[0].decode()))
         listing = head.split(b"\r\n", 1)[0] if b"list-type=2" in head else None
         if fault == "5xx" or fault == "refused":
             plan.planted[fault] += 1

@@ -84,6 +84,13 @@ def test_a_shard_that_changed_is_not_joined(corpus: Corpus) -> None:
     assert done.event()["dropped_shard_changed"] == 6
     found = export_rows(corpus.output, folder_of(done, corpus.output))
     assert {row["pair_id"] for row in found} == {f"a.parquet-{number}" for number in range(6)}
+    corpus.source.delete("a.parquet")
+    none_left = run_export(corpus.output)
+    assert none_left.exit_code == 5
+    assert "a.parquet: it is gone" in none_left.error
+    elsewhere = run_export(corpus.output, "--input", f"{corpus.source.uri}/elsewhere")
+    assert elsewhere.exit_code == 2
+    assert "no *.parquet" in elsewhere.error
 
 
 def test_another_mapping_than_the_pairs_were_labelled_with(corpus: Corpus) -> None:

@@ -15,7 +15,7 @@ from pipeline.labeling.planning.plan import Plan
 from pipeline.nightly.night import run_night
 from pipeline.nightly.pipeline_config import PipelineConfig
 from pipeline.runtime.config_file import load_config
-from pipeline.runtime.errors import InputError, StoppedError, StorageError
+from pipeline.runtime.errors import InputError, ShardChangedError, StoppedError, StorageError
 from pipeline.runtime.stop import Stop
 from pipeline.snapshots.manifests import LATEST_KEY
 from pipeline.store.object_store import Store
@@ -134,8 +134,10 @@ def test_shards_added_during_a_nightly_run_are_left_to_the_next(
 
 
 def test_an_input_replaced_during_a_nightly_run_is_not_published(labeled: LabeledInput) -> None:
-    with pytest.raises(InputError, match="all of its 3 shards were added after the plan was made"):
-        labeled.publish(shards=frozenset({"gone.parquet"}))
+    with pytest.raises(
+        ShardChangedError, match=r"/gone\.parquet: the shard was rewritten or removed"
+    ):
+        labeled.publish(shards={"gone.parquet": "its key"})
     assert labeled.output.size(LATEST_KEY) is None
 
 

@@ -13,7 +13,10 @@ import pytest
 from pipeline.runtime.errors import InputError
 from pipeline.snapshots.snapshot_reader import open_snapshot
 from pipeline.snapshots.table_reader import map_row_groups
+from pipeline.store.host import Host, OneProcess
+from pipeline.store.object_store import Store
 from schemas.quality import RATES, Quality, Rate
+from tests.labeling import Row
 from tests.measuring import (
     Corpus,
     counts,
@@ -32,6 +35,11 @@ from tests.shards import pair
 @pytest.fixture
 def corpus(tmp_path: Path) -> Corpus:
     return random_corpus(str(tmp_path))
+
+
+def pairs_of(corpus: Corpus, name: str) -> list[tuple[Row, Row]]:
+    """The pairs of a shard with their labels."""
+    return list(zip(corpus.pairs[name], corpus.shards[name], strict=True))
 
 
 def test_ranked_groups_agree_by_the_pairs_that_a_human_orders(tmp_path: Path) -> None:
@@ -97,8 +105,7 @@ def test_the_input_may_have_changed_or_be_unreadable_since(corpus: Corpus) -> No
     damaged[4 : entry.size // 2] = bytes(entry.size // 2 - 4)
     corpus.source.put("d.parquet", bytes(damaged))
     rest = measure_it(corpus, manifest)
-    pairs = list(zip(corpus.pairs["b/c.parquet"], corpus.shards["b/c.parquet"], strict=True))
-    expected = recount(pairs)
+    expected = recount(pairs_of(corpus, "b/c.parquet"))
     for name in ("gold_agreement", "gold_agreement_all", "longer_wins"):
         assert counts(rest.rates[name]) == expected[name]
     # Its interval follows from how alike pairs of one prompt are in what can be read.
@@ -121,6 +128,26 @@ def test_a_shard_of_the_same_size_is_not_taken_for_the_same(corpus: Corpus) -> N
         "gold and texts of 1 shards are not known, such as b/c.parquet: it was removed or replaced "
         "since the snapshot was made"
     )
+
+
+@pytest.mark.parametrize("rewritten", [True, False])
+def test_a_shard_that_is_rewritten_or_removed_while_it_is_measured_is_not_known(
+    corpus: Corpus, rewritten: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, read = corpus.publish().manifest, Store.read_range
+
+    def changed(store: Store, key: str, start: int, stop: int) -> bytes:
+        if key == "b/c.parquet" and store.size(key):
+            put(store, key, corpus.pairs[key][::-1]) if rewritten else store.delete(key)
+        return read(store, key, start, stop)
+
+    monkeypatch.setattr(Host, "disposables", OneProcess.disposables)
+    monkeypatch.setattr(Store, "read_range", changed)
+    quality = measure_it(corpus, manifest)
+    known = [n for name in ("a.parquet", "d.parquet") for n in pairs_of(corpus, name)]
+    assert counts(quality.rates["gold_agreement"]) == recount(known)["gold_agreement"]
+    (note,) = quality.notes
+    assert "of 1 shards are not known, such as b/c.parquet: it was removed or replaced" in note
 
 
 def test_without_its_input_a_snapshot_has_the_figures_of_its_own(corpus: Corpus) -> None:

@@ -27,7 +27,15 @@ from pipeline.snapshots.publish_config import PublishConfig
 from pipeline.store.host import Host, OneProcess
 from pipeline.store.object_store import Store
 from pipeline.store.source_file import SourceFile
-from tests.measuring import Corpus, random_corpus, random_pairs, random_votes, ranking, text_pair
+from tests.measuring import (
+    Corpus,
+    put,
+    random_corpus,
+    random_pairs,
+    random_votes,
+    ranking,
+    text_pair,
+)
 from tests.publishing import QUIET, live_rows
 from tests.shards import pair, picture, response
 
@@ -133,6 +141,27 @@ def test_a_shard_that_is_another_one_now_shows_labels_alone(tmp_path: Path) -> N
     drawn = sample(corpus)
     assert [s.pair for s in drawn.specimens] == [None] * 3
     assert {s.problem for s in drawn.specimens} == {"the shard was rewritten since it was labelled"}
+
+
+def test_a_shard_that_is_rewritten_while_it_is_drawn_from_shows_labels_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus, read = Corpus.at(str(tmp_path)), Store.read_range
+    pairs = [text_pair(n, None, "a", "b") for n in range(3)]
+    corpus.write("s.parquet", pairs, random_votes(random.Random(1), 3))
+    corpus.publish()
+
+    def rewritten(store: Store, key: str, start: int, stop: int) -> bytes:
+        if key == "s.parquet":
+            put(store, key, pairs[::-1])
+        return read(store, key, start, stop)
+
+    monkeypatch.setattr(Host, "disposables", OneProcess.disposables)
+    monkeypatch.setattr(Store, "read_range", rewritten)
+    drawn = sample(corpus)
+    assert [(s.pair, s.problem) for s in drawn.specimens] == [
+        (None, "the shard was rewritten since it was labelled")
+    ] * 3
 
 
 def test_thumbnails_are_small_and_end_where_their_share_does(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipeline.labeling.planning.planned_version import of_planned_version
@@ -69,20 +71,37 @@ def test_units_read_before_a_shard_changed_are_kept(tmp_path: Path) -> None:
         next(units)
 
 
+def test_a_shard_that_has_fewer_rows_by_now_does_not_end_early(tmp_path: Path) -> None:
+    store, file = Store(str(tmp_path)), tmp_path / NAME
+    file.write_bytes(shard_bytes(ROWS, 4))
+    task = planned(store)
+    contents = ContentKeys(store, store)
+
+    def fewer() -> Iterator[pa.Table]:
+        file.write_bytes(shard_bytes(ROWS[:1], 4))
+        yield from ()
+
+    with pytest.raises(ShardChangedError):
+        list(of_planned_version(store, task, fewer(), contents))
+
+
 def test_what_is_read_of_a_shard_that_was_rewritten_meanwhile_is_not_taken(tmp_path: Path) -> None:
     store, file = Store(str(tmp_path)), tmp_path / NAME
     file.write_bytes(shard_bytes(ROWS, 4))
     (entry,) = store.list(NAME)
 
-    def read(error: Exception | None, written: bytes) -> None:
+    def read(error: Exception | None, written: bytes | None) -> None:
         with of_one_version(store, entry):
-            file.write_bytes(written)
+            if written is not None:
+                file.write_bytes(written)
             if error:
                 raise error
 
-    read(None, shard_bytes(ROWS, 4))
+    read(None, None)
     with pytest.raises(InputError, match="no such row"):
-        read(InputError("no such row"), shard_bytes(ROWS, 4))
-    for error in (None, InputError("no such row")):
-        with pytest.raises(ShardChangedError, match=r"a\.parquet: the shard was rewritten"):
-            read(error, shard_bytes(ROWS[1:], 4))
+        read(InputError("no such row"), None)
+    assert len(shard_bytes(OTHER, 4)) == entry.size
+    for rows in (OTHER, ROWS[1:]):
+        for error in (None, InputError("no such row")):
+            with pytest.raises(ShardChangedError, match=r"a\.parquet: the shard was rewritten"):
+                read(error, shard_bytes(rows, 4))

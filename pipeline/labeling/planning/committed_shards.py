@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pipeline.pairs.shards import PATH_DIGITS, shard_key
+from pipeline.pairs.shards import PATH_DIGITS, content_of, shard_key
 from pipeline.parts.part_keys import (
     Part,
     ShardParts,
@@ -75,12 +76,14 @@ def committed_shards(
         keys: of all parts of the judge, where they are known; nothing is listed then.
 
     Raises:
+        ShardChangedError: one was removed meanwhile.
         StorageError: the input or the output cannot be reached.
     """
     digits = _shared_digits(len(entries), output) if keys is None else 0
+    of = functools.partial(content_of, contents)
     with output.host.pool(THREADS) as pool:
         groups = defaultdict(list)
-        for entry, content in zip(entries, pool.map(contents.of, entries), strict=True):
+        for entry, content in zip(entries, pool.map(of, entries), strict=True):
             key = shard_key(entry.key, entry.size, content)
             groups[key[:digits]].append((entry, content, key))
         if keys is not None:

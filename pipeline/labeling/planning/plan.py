@@ -26,7 +26,7 @@ from pipeline.labeling.read_pairs import ShardTask
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.known_layouts import AUTO
 from pipeline.pairs.layout_proposal import proposal_for_shard
-from pipeline.pairs.shards import list_shards
+from pipeline.pairs.shards import list_planned, list_shards, unless_changed
 from pipeline.parts.units import subtract
 from pipeline.runtime.errors import ConfigError, InputError, ShardChangedError
 from pipeline.runtime.fault_blocks import fault_blocks
@@ -185,14 +185,15 @@ def plan_shards(
             default. Parts with such rows are looked into once they have committed them.
 
     Raises:
-        ShardChangedError: one of those wanted was rewritten since.
+        ShardChangedError: one of those wanted was rewritten or removed since, or any meanwhile.
         InputError: no shard was found, or none fits the mapping (all are listed).
         StorageError: the input or the output cannot be reached.
     """
     check_apart(source, prefix, output)
-    entries = list_shards(source, prefix)
-    if wanted is not None:
-        entries = [entry for entry in entries if entry.key in wanted]
+    if wanted is None:
+        entries = list_shards(source, prefix)
+    else:
+        entries, _ = list_planned(source, prefix, wanted)
     if config.layout == AUTO:
         raise ConfigError(proposal_for_shard(source, entries[0], config.read_seconds))
     published = read_published(output)
@@ -203,7 +204,7 @@ def plan_shards(
     unsettled = unsettled or {}
     for shard in committed_shards(contents, output, judge_id, entries, parts):
         if wanted is not None and wanted[shard.entry.key] != shard.key:
-            raise ShardChangedError(source.path(shard.entry.key))
+            raise ShardChangedError(source.shown(shard.entry.key))
         every = bool(rule.reasons or rule.rerender)
         rows = sorted((awaited or {}).get(shard.key, ()))
         waiting = {
@@ -240,7 +241,9 @@ def plan_shards(
     plan = Plan(shards, votes, judge_id, live, contents)
     if not plan.tasks:
         return plan
-    tokens = estimate_prompt_tokens(source, plan.tasks[0], config, judge)
+    first = next(shard for shard in shards if shard.units)
+    with unless_changed(source, first.entry):
+        tokens = estimate_prompt_tokens(source, plan.tasks[0], config, judge)
     return replace(plan, prompt_tokens=tokens)
 
 

@@ -13,7 +13,7 @@ from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.isolated_reading import misfit_of, outline_of
 from pipeline.pairs.shard_columns import ShardColumns
 from pipeline.pairs.shard_sample import stored_as_pairs
-from pipeline.pairs.shards import unless_changed
+from pipeline.pairs.shards import check_unchanged, unless_changed
 from pipeline.parts.part_files import read_part
 from pipeline.parts.part_keys import Part
 from pipeline.parts.units import RowGroup, Unit, subtract, unit_ranges
@@ -74,7 +74,13 @@ class ShardPlanner:
     open_rows: OpenRows | None = None
 
     def __call__(self, shard: CommittedShard) -> ShardPlan:
-        """Plans one shard."""
+        """Plans one shard.
+
+        Raises:
+            ShardChangedError: it was rewritten or removed since it was listed. Where its rows do
+                not show that, those who read them find out.
+            StorageError: a store fails.
+        """
         entry, mapping = shard.entry, self.config.mapping()
         try:
             with unless_changed(self.source, entry):
@@ -85,9 +91,7 @@ class ShardPlanner:
             defect = f"corrupt footer: {first_line(error)}"
             return ShardPlan(entry, shard.key, former=shard.former, defect=defect)
         if problems:
-            return ShardPlan(
-                entry, shard.key, former=shard.former, defect="; ".join(problems), misfit=True
-            )
+            return self._misfit(shard, "; ".join(problems))
         groups = [RowGroup(*sizes) for sizes in outline.groups]
         ranges = unit_ranges(groups, self.config.unit_rows, self.config.unit_bytes)
         pending = {part: self._pending(shard, part) for part in shard.unsettled}
@@ -99,9 +103,10 @@ class ShardPlanner:
         stored = stored_as_pairs(mapping, columns.schema)
         problem = None
         if units and not stored:
-            problem = misfit_of(self.source, entry, mapping, self.config.read_seconds)
+            with unless_changed(self.source, entry):
+                problem = misfit_of(self.source, entry, mapping, self.config.read_seconds)
         if problem:
-            return ShardPlan(entry, shard.key, former=shard.former, defect=problem, misfit=True)
+            return self._misfit(shard, problem)
         return ShardPlan(
             entry,
             shard.key,
@@ -115,6 +120,10 @@ class ShardPlanner:
             shard.former,
             unread=tuple(mapping.unread(columns.schema)),
         )
+
+    def _misfit(self, shard: CommittedShard, problem: str) -> ShardPlan:
+        check_unchanged(self.source, shard.entry)
+        return ShardPlan(shard.entry, shard.key, former=shard.former, defect=problem, misfit=True)
 
     def _pending(self, shard: CommittedShard, part: Part) -> Counter[Why]:
         settled = {}  # of rows that a tier before is about to decide, none is yet

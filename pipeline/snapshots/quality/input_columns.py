@@ -20,8 +20,8 @@ from pipeline.pairs.contents import candidate_texts
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.isolated_reading import narrow_rows
 from pipeline.pairs.prompts import cluster_key
-from pipeline.pairs.shards import list_shards, open_input
-from pipeline.runtime.errors import InputError
+from pipeline.pairs.shards import check_unchanged, list_shards, open_input, unless_changed
+from pipeline.runtime.errors import InputError, ShardChangedError
 from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 from pipeline.stats.arrays import Floats, Ints
 from pipeline.store.content_keys import ContentKeys
@@ -163,6 +163,8 @@ class SnapshotInput:
         except UNREADABLE_FILE as error:
             self.unread[path] = first_line(error)
             return None
+        if path in self.unread:  # by the second reading
+            return None
         prompts = _prompt_keys(pieces, np.asarray(pc.is_valid(values), bool))
         if prompts is None:  # the shard has no prompts: they are all the same
             prompts = np.zeros(len(values), np.int64)
@@ -202,7 +204,14 @@ class SnapshotInput:
         if entry is None:
             return 0, []
         mapping = self._mapping.narrowed(wanted)
-        found = narrow_rows(self._store, entry, mapping, self._seconds, group)
+        try:
+            with unless_changed(self._store, entry):
+                found = narrow_rows(self._store, entry, mapping, self._seconds, group)
+            if found[1]:
+                check_unchanged(self._store, entry)
+        except ShardChangedError:
+            self.unread[path] = _CHANGED
+            return 0, []
         local = bool(found[1]) and entry.etag is None
         if local and self._contents.of(entry) != self._shards[path].content:
             self.unread[path] = _CHANGED  # of the same size as before

@@ -19,13 +19,11 @@ from pipeline.engines.chat_layout import ChatRenderer
 from pipeline.engines.engine import Chat, Rendered, Reply, Sampling, Scalar, Score
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.orphan_guard import OrphanGuard
-from pipeline.engines.request_groups import RequestGroups
 from pipeline.engines.reward_checkpoint import RewardCheckpoint
 from pipeline.engines.slot_reading import read_reply
 from pipeline.engines.vllm_start import (
     asks_behind,
     hides_metadata,
-    prefill_group,
     refusals,
     start_vllm,
 )
@@ -63,7 +61,6 @@ class VllmEngine:
         self.at_once = engine.max_num_seqs
         self._reward = None if scalar is None else RewardCheckpoint(judge.model, scalar)
         self._checked: asyncio.Task[None] | None = None
-        self._groups = RequestGroups(1 if self._reward else 2 * prefill_group(engine))
         self._priorities = asks_behind(judge)
         self._llm = start_vllm(judge, engine, self._reward)
         self._guard = OrphanGuard()
@@ -220,7 +217,6 @@ class VllmEngine:
             **self._media(prompt.chat),
         }
         name = f"{request_id}-after-{len(written)}-{os.urandom(2).hex()}"
-        await self._groups.join()
         first = _FIRST if self._priorities else 0
         asked = self._llm.generate(inputs, params, name, priority=first)
         found = (await self._last_output(asked)).outputs[0].logprobs

@@ -7,6 +7,10 @@ launched kernel by kernel for one picture. The engine core's CPU is then the lim
 Here slots stay empty until a group of them is free. Then most steps are of replies alone, which one
 CUDA graph covers, and the others carry as many prompts as they may.
 
+What is asked about a reply once it is written (soft votes, whether a verdict is meant) has a
+priority below 0 and slots of its own, and goes with the next group. In slots of the group, it would
+double the number of such steps.
+
 Imported by vLLM in its engine core, vLLM 0.26 to 0.32.
 """
 
@@ -19,8 +23,9 @@ from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.interface import PauseState
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
+from vllm.v1.request import Request, RequestStatus
 
-from pipeline.engines.vllm_start import PREFILL_GROUP
+from pipeline.engines.vllm_start import PREFILL_GROUP, QUESTION_SLOTS
 
 _FULL = 0.97  # of the memory for keys and values; replies in flight still grow
 
@@ -33,13 +38,28 @@ class PrefillGroups(Scheduler):
         super().__init__(*args, **kwargs)
         # Not in vLLM's configuration, which is part of the key of compiled graphs.
         self._group = int(os.environ[PREFILL_GROUP])
-        self._slots: int = self.scheduler_config.max_num_seqs
+        self._question_slots = int(os.environ[QUESTION_SLOTS])
+        self._slots: int = self.scheduler_config.max_num_seqs - self._question_slots
+        self._questions: set[str] = set()
+        # How many may run: of 0.26 the number of slots is the limit, of 0.32 one of its own.
+        own = hasattr(self, "max_num_active_reqs")
+        self._limit = "max_num_active_reqs" if own else "max_num_running_reqs"
         self._filling = True
+
+    def add_request(self, request: Request) -> None:
+        """Takes a request, whose turn it is later."""
+        if request.priority < 0:
+            self._questions.add(request.request_id)
+        super().add_request(request)
 
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
         """Plans a step; without new requests until a group of slots is free."""
         if self._pause_state is not PauseState.UNPAUSED:
             return super().schedule(*args, **kwargs)
+        self._questions &= self.requests.keys()
+        # All of them are before the others in the queue, so that they take none of their slots.
+        beside = min(len(self._questions), self._question_slots)
+        setattr(self, self._limit, self._slots + beside)
         self._filling = self._filling or self._has_room()
         # Not set_pause_state, which writes a log record.
         self._pause_state = PauseState.UNPAUSED if self._filling else PauseState.PAUSED_NEW
@@ -51,7 +71,7 @@ class PrefillGroups(Scheduler):
         return step
 
     def _has_room(self) -> bool:
-        running, waiting = self.get_request_counts()
+        running, waiting = self._counts()
         if not running:
             return True
         next_ones = min(self._group, waiting)
@@ -59,8 +79,15 @@ class PrefillGroups(Scheduler):
         return running + next_ones <= self._slots and self.kv_cache_manager.usage <= most
 
     def _is_full(self) -> bool:
-        running, _ = self.get_request_counts()
+        running, _ = self._counts()
         return running >= self._slots or self.kv_cache_manager.usage >= _FULL
+
+    def _counts(self) -> tuple[int, int]:
+        """Requests that run and that wait, without questions."""
+        running, waiting = self.get_request_counts()
+        states = [self.requests[each].status for each in self._questions & self.requests.keys()]
+        asked = sum(state is RequestStatus.RUNNING for state in states)
+        return running - asked, waiting - (len(states) - asked)
 
 
 class AsyncPrefillGroups(PrefillGroups, AsyncScheduler):

@@ -11,7 +11,8 @@ from pipeline.engines.reward_checkpoint import RewardCheckpoint
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.runtime.errors import EngineStartError
 
-PREFILL_GROUP = "PAIRMILL_PREFILL_GROUP"  # in the environment of vLLM's engine core
+# In the environment of vLLM's engine core; not in its configuration, which compiled graphs hang on.
+PREFILL_GROUP, QUESTION_SLOTS = "PAIRMILL_PREFILL_GROUP", "PAIRMILL_QUESTION_SLOTS"
 _SCHEDULER = "pipeline.engines.vllm_scheduler.make_scheduler"
 _WATCHED_EVERY = 64  # tokens from one look at a reply that is watched to the next
 _GROUPS = 32  # groups that fill an engine, unless engine.prefill_group is set
@@ -42,8 +43,11 @@ def start_vllm(judge: JudgeConfig, engine: EngineConfig, reward: RewardCheckpoin
     """
     # Scores free their slots at once.
     group = prefill_group(engine) if reward is None else 1
+    # Two groups of replies may end before the questions about them have their turn.
+    questions = 2 * group if group > 1 and asks_behind(judge) else 0
+    ours = {PREFILL_GROUP: str(group), QUESTION_SLOTS: str(questions)}
     # Read by vLLM when it is imported.
-    os.environ.update({PREFILL_GROUP: str(group), **engine.env, **judge.model.env})
+    os.environ.update({**ours, **engine.env, **judge.model.env})
     import torch
 
     # For its pictures alone: on a machine of 64 cores, 64 threads took seven times as long for
@@ -52,7 +56,7 @@ def start_vllm(judge: JudgeConfig, engine: EngineConfig, reward: RewardCheckpoin
     from vllm import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    arguments = _arguments(judge, engine, reward, group)
+    arguments = _arguments(judge, engine, reward, group, engine.max_num_seqs + questions)
     try:
         llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         if (pictures := llm.renderer.mm_processor) is not None:
@@ -67,7 +71,11 @@ def start_vllm(judge: JudgeConfig, engine: EngineConfig, reward: RewardCheckpoin
 
 
 def _arguments(
-    judge: JudgeConfig, engine: EngineConfig, reward: RewardCheckpoint | None, group: int
+    judge: JudgeConfig,
+    engine: EngineConfig,
+    reward: RewardCheckpoint | None,
+    group: int,
+    slots: int,
 ) -> dict[str, Any]:
     from vllm import AsyncEngineArgs
 
@@ -79,7 +87,7 @@ def _arguments(
         "quantization": judge.model.quantization,
         "max_model_len": judge.model.max_model_len,
         "tensor_parallel_size": engine.tensor_parallel_size,
-        "max_num_seqs": engine.max_num_seqs,
+        "max_num_seqs": slots,
         "limit_mm_per_prompt": {
             "image": judge.media.max_images,
             "video": judge.media.video.max_videos,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from collections.abc import Iterable
 
@@ -22,7 +23,7 @@ from vllm.v1.structured_output import StructuredOutputManager
 
 from pipeline.engines.engine import TINY_JUDGE, model_path
 from pipeline.engines.vllm_scheduler import make_scheduler
-from pipeline.engines.vllm_start import PREFILL_GROUP
+from pipeline.engines.vllm_start import PREFILL_GROUP, QUESTION_SLOTS
 from tests.engines.conftest import TinyJudge
 
 pytestmark = pytest.mark.engine
@@ -37,17 +38,25 @@ class Engine:
         admitted: how many requests each step so far admitted.
         running: how many were being replied to after each step.
         asked, ended: names of requests.
+        behind: how many tokens are asked for behind each reply once it is written; 0 for none.
     """
 
     def __init__(
-        self, slots: int, group: int, blocks: int = 1_000, asynchronous: bool = False
+        self,
+        slots: int,
+        group: int,
+        blocks: int = 1_000,
+        asynchronous: bool = False,
+        questions: int = 0,
     ) -> None:
-        """Makes a scheduler with so many slots that admits requests in groups of this size."""
+        """Makes a scheduler with so many slots that admits requests in groups of this size, and
+        with so many more for questions about written replies."""
         config = AsyncEngineArgs(
             model=model_path(TINY_JUDGE),
             dtype="float32",
             max_model_len=256,
-            max_num_seqs=slots,
+            max_num_seqs=slots + questions,
+            scheduling_policy="priority",
             max_num_batched_tokens=1_024,
             enable_chunked_prefill=False,
             enable_prefix_caching=False,
@@ -57,6 +66,7 @@ class Engine:
         layer = FullAttentionSpec(block_size=BLOCK, num_kv_heads=1, head_size=1, dtype=torch.float)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(PREFILL_GROUP, str(group))
+            patch.setenv(QUESTION_SLOTS, str(questions))
             self.scheduler: Scheduler = make_scheduler(
                 vllm_config=config,
                 kv_cache_config=KVCacheConfig(blocks, [], [KVCacheGroupSpec(["layer"], layer)]),
@@ -68,15 +78,19 @@ class Engine:
         self.running: list[int] = []
         self.asked: list[str] = []
         self.ended: list[str] = []
+        self.behind = 0
         self._planned: deque[SchedulerOutput] = deque()
         self._ahead = 1 if asynchronous else 0  # steps planned before one is computed
 
     def ask(self, lengths: Iterable[int]) -> None:
         """Adds requests whose replies will have so many tokens."""
         for length in lengths:
-            self.asked.append(str(len(self.asked)))
-            how = SamplingParams(max_tokens=length, ignore_eos=True)
-            self.scheduler.add_request(Request(self.asked[-1], [5] * PROMPT, how, None))
+            self._add(str(len(self.asked)), length)
+
+    def _add(self, name: str, length: int, priority: int = 0) -> None:
+        self.asked.append(name)
+        how = SamplingParams(max_tokens=length, ignore_eos=True)
+        self.scheduler.add_request(Request(name, [5] * PROMPT, how, None, priority=priority))
 
     def abort(self, name: str) -> None:
         """Ends a request of which no more is wanted."""
@@ -98,7 +112,11 @@ class Engine:
         index = {name: number for number, name in enumerate(names)}
         tokens = ModelRunnerOutput(names, index, sampled_token_ids=[[7]] * len(names))
         for outputs in self.scheduler.update_from_output(plan, tokens).values():
-            self.ended += [each.request_id for each in outputs.outputs if each.finish_reason]
+            names = [each.request_id for each in outputs.outputs if each.finish_reason]
+            self.ended += names
+            for name in names:
+                if self.behind and not name.endswith("?"):
+                    self._add(f"{name}?", self.behind, priority=-1)
 
     def finish(self, most_steps: int) -> None:
         """Goes on until every reply is written."""
@@ -163,6 +181,26 @@ def test_a_pause_is_a_pause(state: PauseState) -> None:
     assert engine.admitted == [0, 1]
 
 
+def _steps_that_admit(behind: int, questions: int) -> tuple[int, int]:
+    """Steps that compute a prompt, and the most requests at once, of 200 replies in 16 slots."""
+    engine = Engine(slots=16, group=4, questions=questions, asynchronous=True)
+    engine.behind = behind
+    engine.ask(random.Random(1).choices(range(20, 80), k=200))
+    engine.finish(2_000)
+    assert sorted(engine.ended) == sorted(engine.asked)
+    return sum(count > 0 for count in engine.admitted), max(engine.running)
+
+
+def test_questions_about_replies_go_with_the_next_group_beside_its_slots() -> None:
+    without, most = _steps_that_admit(behind=0, questions=0)
+    assert (without, most) == (46, 16)
+    among, most = _steps_that_admit(behind=1, questions=0)
+    assert (among, most) == (126, 16)
+    beside, most = _steps_that_admit(behind=1, questions=8)
+    assert beside == 60  # 14 about the last replies, behind which nobody waits
+    assert 16 < most <= 24
+
+
 @settings(max_examples=80)
 @given(
     arrivals=st.lists(st.lists(st.integers(1, 30), max_size=12), max_size=12),
@@ -170,6 +208,8 @@ def test_a_pause_is_a_pause(state: PauseState) -> None:
     shape=st.sampled_from([(1, 1), (4, 2), (4, 4), (8, 3), (8, 8)]),
     blocks=st.sampled_from([9, 17, 1_000]),
     asynchronous=st.booleans(),
+    behind=st.integers(0, 3),
+    questions=st.sampled_from([1, 4]),
 )
 def test_every_request_ends_whatever_comes_and_goes(
     arrivals: list[list[int]],
@@ -177,8 +217,11 @@ def test_every_request_ends_whatever_comes_and_goes(
     shape: tuple[int, int],
     blocks: int,
     asynchronous: bool,
+    behind: int,
+    questions: int,
 ) -> None:
-    engine = Engine(*shape, blocks, asynchronous)
+    engine = Engine(*shape, blocks, asynchronous, questions)
+    engine.behind = behind
     for lengths in arrivals:
         engine.ask(lengths)
         engine.step()
@@ -186,7 +229,7 @@ def test_every_request_ends_whatever_comes_and_goes(
         engine.abort(str(number))
     engine.finish(2_000)
     assert sorted(engine.ended) == sorted(engine.asked)
-    assert max(engine.running, default=0) <= shape[0]
+    assert max(engine.running, default=0) <= shape[0] + questions
 
 
 @pytest.mark.parametrize("asynchronous", [True, False])

@@ -20,7 +20,6 @@ from pipeline.aggregation.soft_weight import soft_weight
 from pipeline.engines.engine import Sampling
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.engine_registry import check_engine
-from pipeline.engines.request_groups import RequestGroups
 from pipeline.engines.slot_reading import read_reply
 from pipeline.engines.stated_logprobs import read_stated
 from pipeline.judging.asking import asking_of
@@ -339,25 +338,6 @@ def test_the_weight_does_not_reopen_rows_unless_it_is_set() -> None:
     assert "soft_weight" not in asking_of(JudgeConfig())
     heavier = JudgeConfig.model_validate({"votes": {"soft_weight": 2}})
     assert '"soft_weight": 2.0' in asking_of(heavier)
-
-
-def test_short_requests_go_in_groups() -> None:
-    async def go() -> list[int]:
-        groups, through = RequestGroups(3, held_s=0.01), list[int]()
-
-        async def one(number: int) -> None:
-            await groups.join()
-            through.append(number)
-
-        tasks = [asyncio.create_task(one(number)) for number in range(4)]
-        await asyncio.sleep(0)
-        await asyncio.gather(*tasks[:3])
-        assert sorted(through) == [0, 1, 2]
-        tasks[3].cancel()
-        await groups.join()  # alone, after the time
-        return sorted(through)
-
-    assert asyncio.run(go()) == [0, 1, 2]
 
 
 def test_a_judge_with_soft_votes() -> None:

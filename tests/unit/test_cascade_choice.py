@@ -87,8 +87,9 @@ def test_it_decides_as_the_rule_of_cascades_does() -> None:
     kinds = [("labeled", "a"), ("tie", None), ("abstained", None), ("quarantined", None)]
     rows = [
         [
-            Answer(*kinds[k], confidence=rng.choice([0.5, 0.7, 0.9]) if k < 2 else None)
+            Answer(kind, choice, confidence=rng.choice([0.5, 0.7, 0.9]) if k < 2 else None)
             for k in rng.integers(0, 4, 3)
+            for kind, choice in (kinds[k],)
         ]
         for _ in range(500)
     ]

@@ -159,9 +159,7 @@ def test_bytecode_that_is_neither_there_nor_can_be_kept_is_said(
     if compiled:
         py_compile.compile(str(init))
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(
-        software_checks.os, "access", lambda *_: writable
-    )  # root may write anywhere
+    monkeypatch.setattr(os, "access", lambda *_: writable)  # root may write anywhere
     check = software_checks.bytecode_check(["large_package"], kept)
     assert check.state == state
     assert (f"compileall -q -j 0 {tmp_path}," in check.advice) == (state == "warn")

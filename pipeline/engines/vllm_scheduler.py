@@ -57,9 +57,10 @@ class PrefillGroups(Scheduler):
         if self._pause_state is not PauseState.UNPAUSED:
             return super().schedule(*args, **kwargs)
         self._questions &= self.requests.keys()
-        # All of them are before the others in the queue, so that they take none of their slots.
+        # They are before the others in the queue, and so take none of their slots; unless they wait
+        # for a grammar and others have theirs, which vLLM 0.26 would not forgive.
         beside = min(len(self._questions), self._question_slots)
-        setattr(self, self._limit, self._slots + beside)
+        setattr(self, self._limit, max(self._slots + beside, len(self.running)))
         self._filling = self._filling or self._has_room()
         # Not set_pause_state, which writes a log record.
         self._pause_state = PauseState.UNPAUSED if self._filling else PauseState.PAUSED_NEW

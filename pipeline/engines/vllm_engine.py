@@ -21,12 +21,7 @@ from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.orphan_guard import OrphanGuard
 from pipeline.engines.reward_checkpoint import RewardCheckpoint
 from pipeline.engines.slot_reading import read_reply
-from pipeline.engines.vllm_start import (
-    asks_behind,
-    hides_metadata,
-    refusals,
-    start_vllm,
-)
+from pipeline.engines.vllm_start import asks_behind, hides_metadata, refusals, start_vllm
 from pipeline.judging.constraint import LEAST_MEANT, Constraint
 from pipeline.judging.endings import Watch
 from pipeline.judging.judge_config import JudgeConfig

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.pairs.contents import KINDS, Message, Part, opening, text_of
+from pipeline.pairs.contents import KINDS, Message, Part, leading, opening, text_of
 from pipeline.runtime.digest import digest
 
 _json = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode  # json.dumps makes one a call
@@ -99,9 +99,9 @@ def v1_question(messages: Sequence[Message]) -> dict[str, Any] | None:
 
 def _media_first(content: Sequence[Part]) -> bool:
     """Whether pictures, then clips, then texts make a content."""
-    kinds = [part["type"] for part in content]
-    media = kinds[: kinds.index("text")] if "text" in kinds else kinds
-    return media == sorted(media) and set(kinds[len(media) :]) <= {"text"}
+    media, rest = leading(content)
+    kinds = [part["type"] for part in media]
+    return kinds == sorted(kinds) and all(part["type"] == "text" for part in rest)
 
 
 def _in_place(messages: Sequence[Message], asked: Sequence[Sequence[Piece]]) -> dict[str, Any]:

@@ -51,16 +51,21 @@ def open_shard(source: Store, entry: Entry) -> pq.ParquetFile:
         return pq.ParquetFile(pa.PythonFile(file, mode="r"))
 
 
-def list_planned(source: Store, prefix: str, planned: Mapping[str, str]) -> tuple[list[Entry], int]:
+def list_planned(
+    source: Store, prefix: str, planned: Mapping[str, str] | None
+) -> tuple[list[Entry], int]:
     """Of the shards that an input has now those that were planned, and how many came later.
 
     Args:
         source, prefix: the input.
-        planned: keys of the shards, by path.
+        planned: keys of the shards, by path; None before there is a plan: all of them are meant.
 
     Raises:
         ShardChangedError: one was removed.
+        InputError: there is no shard, nor was one planned.
     """
+    if planned is None:
+        return list_shards(source, prefix), 0
     listed = list[Entry]()
     with suppress(InputError):  # none is left
         listed = list_shards(source, prefix)

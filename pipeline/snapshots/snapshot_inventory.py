@@ -17,7 +17,6 @@ from pipeline.pairs.isolated_reading import outline_of
 from pipeline.pairs.shards import (
     content_of,
     list_planned,
-    list_shards,
     open_input,
     shard_key,
     unless_changed,
@@ -198,10 +197,7 @@ def take_inventory(
             return InventoryShard(entry, content, key, 0, (), defect, ((),) * len(others))
         return InventoryShard(entry, content, key, rows, parts, others=tuple(others))
 
-    if wanted is None:
-        entries, came_later = list_shards(source, prefix), 0
-    else:
-        entries, came_later = list_planned(source, prefix, wanted)
+    entries, came_later = list_planned(source, prefix, wanted)
     with output.host.pool(_THREADS) as pool:
         shards = tuple(pool.map(shard_of, entries))
     contents.save()

@@ -26,7 +26,7 @@ from pipeline.labeling.read_pairs import ShardTask
 from pipeline.pairs.input_config import InputConfig
 from pipeline.pairs.known_layouts import AUTO
 from pipeline.pairs.layout_proposal import proposal_for_shard
-from pipeline.pairs.shards import list_planned, list_shards, unless_changed
+from pipeline.pairs.shards import list_planned, unless_changed
 from pipeline.parts.units import subtract
 from pipeline.runtime.errors import ConfigError, InputError, ShardChangedError
 from pipeline.runtime.fault_blocks import fault_blocks
@@ -190,10 +190,7 @@ def plan_shards(
         StorageError: the input or the output cannot be reached.
     """
     check_apart(source, prefix, output)
-    if wanted is None:
-        entries = list_shards(source, prefix)
-    else:
-        entries, _ = list_planned(source, prefix, wanted)
+    entries, _ = list_planned(source, prefix, wanted)
     if config.layout == AUTO:
         raise ConfigError(proposal_for_shard(source, entries[0], config.read_seconds))
     published = read_published(output)

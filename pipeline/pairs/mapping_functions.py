@@ -14,6 +14,7 @@ from jmespath.functions import Functions, signature
 
 from pipeline.pairs.arrow_values import value_of_json
 from pipeline.pairs.conversations import (
+    TURNS,
     Unfit,
     as_messages,
     content,
@@ -89,7 +90,7 @@ class PairFunctions(Functions):  # type: ignore[misc]  # jmespath has no types
     def _func_whole(self, said: Any) -> Any:
         """whole(m): whether a conversation begins before the answer, with another's message."""
         if isinstance(said, str):
-            return said.startswith("\n\nHuman:")
+            return said.startswith(TURNS)
         said = as_messages(said)
         if not isinstance(said, list) or not said or not is_message(said[0]):
             return False

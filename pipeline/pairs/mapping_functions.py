@@ -94,7 +94,8 @@ class PairFunctions(Functions):  # type: ignore[misc]  # jmespath has no types
         said = as_messages(said)
         if not isinstance(said, list) or not said or not is_message(said[0]):
             return False
-        return messages(said[0])[0]["role"] != "assistant"
+        first = messages(said[0])  # none of an object of empty lists
+        return bool(first) and first[0]["role"] != "assistant"
 
     @_takes(1)
     def _func_turns(self, said: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What expressions are in plain rows: in those whose texts are neither empty nor turns.
+"""What expressions are in plain rows: their texts are neither empty nor turns, their media there.
 
 Most rows are plain. Of these it is known beforehand which alternative of an expression holds, so
 that nothing has to be evaluated row by row.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.types as pt
 from jmespath.exceptions import JMESPathError
 
 from pipeline.pairs.arrow_layouts import Mismatch, is_text
@@ -23,28 +24,29 @@ _OF_TEXT = {"type": "string", "whole": False}  # what functions answer of a plai
 
 @dataclass(frozen=True)
 class Column:
-    """The text that a column has in a row."""
+    """The text, or the picture or clip, that a column has in a row."""
 
     name: str
+    is_text: bool = True
 
 
 class PlainRows:
     """All plain rows of a table at once.
 
     Attributes:
-        columns: names of those that were read, whose texts are to be plain.
+        columns: those that were read, whose values are to be plain.
     """
 
     def __init__(self, schema: pa.Schema) -> None:
         """Takes the rows' schema."""
-        self.columns: set[str] = set()
+        self.columns: set[Column] = set()
         self._schema = schema
 
     def value(self, text: str) -> Any:
         """What an expression is in all of them: a column, a list of such values, or a constant.
 
         Raises:
-            Mismatch: it is not the same for all of them, or reads what is no text.
+            Mismatch: it is not the same for all of them, or reads what is neither text nor media.
         """
         return self._value(Expression(text).tree)
 
@@ -70,14 +72,21 @@ class PlainRows:
         raise Mismatch(f"{node['type']}: expected what is one column in all rows")
 
     def _field(self, name: str) -> Column | None:
-        """A column of texts; None of one that is not there, as rows have it."""
-        times = self._schema.names.count(name)
-        if not times:
+        """A column; None of one that is not there, as rows have it."""
+        if name not in self._schema.names:
             return None
-        if times > 1 or not is_text(self._schema.field(name).type):
-            raise Mismatch(f"column {name!r}: expected texts")
-        self.columns.add(name)
-        return Column(name)
+        at = self._schema.get_field_index(name)  # -1 of several
+        column = Column(name, at >= 0 and is_text(self._schema.field(at).type))
+        if at < 0 or not (column.is_text or _is_media(self._schema.field(at).type)):
+            raise Mismatch(f"column {name!r}: expected one of texts, or of bytes and path")
+        self.columns.add(column)
+        return column
+
+
+def _is_media(kind: pa.DataType) -> bool:
+    """Whether values are media in the form of pairs."""
+    names = [field.name for field in kind] if pt.is_struct(kind) else []
+    return sorted(names) == ["bytes", "path"]
 
 
 def _item(items: Any, at: _Node) -> Any:
@@ -98,8 +107,9 @@ def _compared(node: _Node, one: Any, other: Any) -> Any:
 
 
 def _called(node: _Node, *given: Any) -> Any:
-    if len(given) == 1 and isinstance(given[0], Column) and node["value"] in _OF_TEXT:
-        return _OF_TEXT[node["value"]]
+    match given:
+        case [Column(is_text=True)] if node["value"] in _OF_TEXT:
+            return _OF_TEXT[node["value"]]
     return _constant(node, *given)
 
 

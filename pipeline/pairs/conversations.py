@@ -27,6 +27,7 @@ _KINDS = {
     **dict.fromkeys(("image", "image_url", "input_image"), "image"),
     **dict.fromkeys(("video", "video_url", "input_video"), "video"),
 }
+TURNS = "\n\nHuman:"  # how a text of turns begins that is a whole conversation
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,2})?\s*")
 _MEDIA = "media: bytes, a path, or an object of bytes and path"

@@ -41,19 +41,15 @@ class Expression:
         if compiled.parsed["type"] == "field":  # a mere name, as most are, needs no interpreter
             return row.get(compiled.parsed["value"])
         try:
-            return _INTERPRETER.visit(compiled.parsed, row)
+            return evaluated(compiled.parsed, row)
         except (JMESPathError, TypeError) as error:  # contains('x', `1`) is a TypeError there
             raise Unfit(str(error).strip().splitlines()[0]) from error
 
     @property
-    def columns(self) -> str | list[str]:
-        """The column that it is, or the columns that it lists; [] of any other expression."""
-        parsed = _compiled(self.text).parsed
-        if parsed["type"] == "field":
-            return str(parsed["value"])
-        listed = parsed["children"] if parsed["type"] == "multi_select_list" else ()
-        mere = all(node["type"] == "field" for node in listed)
-        return [node["value"] for node in listed] if mere else []
+    def tree(self) -> Mapping[str, Any]:
+        """Its nodes, as JMESPath parses them: each has a type, children and mostly a value."""
+        parsed: Mapping[str, Any] = _compiled(self.text).parsed
+        return parsed
 
     def problems(self) -> list[str]:
         """Why it can be evaluated over no row at all; [] if nothing stands against it."""
@@ -81,6 +77,11 @@ class Reads:
 
     paths: tuple[tuple[str, ...], ...]
     missing: tuple[str, ...]
+
+
+def evaluated(node: Mapping[str, Any], row: Mapping[str, Any]) -> Any:
+    """The value of a node of an expression's tree for a row; raises what JMESPath raises."""
+    return _INTERPRETER.visit(node, row)
 
 
 @cache

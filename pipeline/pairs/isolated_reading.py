@@ -32,6 +32,7 @@ from schemas.pairs import PAIRS_V2
 
 _SLOW_READS = 3  # of one shard that take too long: what is left of it is not read
 _NARROW_ROWS = 1_024  # without media
+_FETCHED_BYTES = 64 * 2**20  # of a row group that is fetched as it is
 _TOO_DEEP = "its columns are nested too deeply"
 _DIED = (ProcessDiedError, MemoryError)  # the latter of a process that may have no more memory
 Result = TypeVar("Result")
@@ -350,12 +351,24 @@ def _narrow_rows(
 def _file_tables(store: Store, entry: Entry) -> Iterator[pa.Table]:
     source = store.open(entry.key, entry.size)
     with source.reading():
-        file = pq.ParquetFile(pa.PythonFile(source, mode="r"), buffer_size=BUFFER, pre_buffer=False)
+        file = _by_groups(pa.PythonFile(source, mode="r"))
         for group in range(file.num_row_groups):
             rows = rows_at_a_time(file.metadata.row_group(group))
             batches = file.iter_batches(rows, row_groups=[group], use_threads=False)
             # A message costs as much as 100 kB of it, and rows may have to be decoded one by one.
             yield from joined(pa.Table.from_batches([each]) for each in batches)
+
+
+def _by_groups(source: pa.NativeFile) -> pq.ParquetFile:
+    """A file whose row groups are fetched as they are where they are small: buffers cost a copy."""
+    footer = pq.read_metadata(source)
+    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+    sizes = [
+        sum(group.column(number).total_compressed_size for number in range(group.num_columns))
+        for group in groups
+    ]
+    buffer = BUFFER if max(sizes, default=0) > _FETCHED_BYTES else 0
+    return pq.ParquetFile(source, metadata=footer, buffer_size=buffer, pre_buffer=False)
 
 
 def _read_ids(where: bytes, group: int) -> list[str | None]:

@@ -13,19 +13,21 @@ JOINED_BYTES = 16 * 2**20  # by default
 
 
 def joined(tables: Iterable[pa.Table], most_bytes: int = JOINED_BYTES) -> Iterator[pa.Table]:
-    """The same rows in tables of about so many bytes, where tables in a row have one schema.
+    """The same rows in tables of at most so many bytes, where tables in a row have one schema.
 
-    Where the tables end with an error, the rows before it are yielded first.
+    A larger one stays as it is: what is joined is copied. Where the tables end with an error, the
+    rows before it are yielded first.
     """
     held: list[pa.Table] = []
     size = 0
     try:
         for table in tables:
-            if held and (size >= most_bytes or table.schema != held[0].schema):
+            more = table.nbytes
+            if held and (size + more > most_bytes or table.schema != held[0].schema):
                 yield _one(held)
                 held, size = [], 0
             held.append(table)
-            size += table.nbytes
+            size += more
     except Exception:
         if held:
             yield _one(held)

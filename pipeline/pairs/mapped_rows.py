@@ -137,8 +137,11 @@ def _whole(mapping: PairMapping, group: Group, batch: pa.RecordBatch) -> Whole:
     try:
         if group.whole is not None and mapping.is_v1(group, batch.schema):
             return group.whole(batch)
-        if group.texts is not None and not mapping.is_stored(group):
-            return group.texts(texts_of(mapping.by_expressions(group), batch))
+        # A placeholder is never a mere text where the layout says so.
+        if group.texts is not None and not mapping.is_stored(group) and not mapping.placeholders:
+            texts, plain = texts_of(mapping.by_expressions(group), batch)
+            columns, ordinary = group.texts(texts)
+            return columns, ordinary & plain
     except Mismatch:  # read value by value, then
         pass
     return {}, np.zeros(len(batch), bool)

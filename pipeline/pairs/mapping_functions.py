@@ -14,6 +14,7 @@ from jmespath.functions import Functions, signature
 
 from pipeline.pairs.arrow_values import value_of_json
 from pipeline.pairs.conversations import (
+    TURNS,
     Unfit,
     as_messages,
     content,
@@ -89,11 +90,12 @@ class PairFunctions(Functions):  # type: ignore[misc]  # jmespath has no types
     def _func_whole(self, said: Any) -> Any:
         """whole(m): whether a conversation begins before the answer, with another's message."""
         if isinstance(said, str):
-            return said.startswith("\n\nHuman:")
+            return said.startswith(TURNS)
         said = as_messages(said)
         if not isinstance(said, list) or not said or not is_message(said[0]):
             return False
-        return messages(said[0])[0]["role"] != "assistant"
+        first = messages(said[0])  # none of an object of empty lists
+        return bool(first) and first[0]["role"] != "assistant"
 
     @_takes(1)
     def _func_turns(self, said: Any) -> Any:

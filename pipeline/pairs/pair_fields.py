@@ -231,7 +231,7 @@ GROUPS = (
         v1_columns.answers,
         text_columns.answers,
     ),
-    Group(("gold",), ("gold",), _itself("gold")),
+    Group(("gold",), ("gold",), _itself("gold"), texts=text_columns.gold),
     Group(("source",), ("source",), _itself("source"), texts=text_columns.itself),
     Group(("metadata",), ("metadata",), _metadata),
 )

@@ -104,19 +104,17 @@ def _messages(roles: pa.Array | str, contents: pa.Array) -> pa.Array:
 
 def _contents(text: pa.Array, media: Sequence[pa.Array]) -> pa.Array:
     """Of each row, its pictures, its clips, and its text unless that is empty."""
-    there = _filled(text)
-    lengths = [*(_lengths(each) for each in media), there.astype(np.int64)]
-    items = [*(_items(each) for each in media), text.filter(pa.array(there))]
+    filled = _filled(text)
+    lengths = [*(_lengths(each) for each in media), filled.astype(np.int64)]
+    items = [*(_items(each) for each in media), text.filter(pa.array(filled))]
     names = [*KINDS[: len(media)], "text"]
     rows = np.concatenate([np.repeat(np.arange(len(text)), each) for each in lengths])
     order = np.argsort(rows, kind="stable")
-    starts = np.cumsum([0, *map(len, items)])
-    kinds = np.repeat(np.arange(len(items)), np.diff(starts))[order]
+    kinds = np.repeat(np.arange(len(items)), [*map(len, items)])[order]
     fields = {"type": pa.array(names).take(pa.array(kinds))}
     for number, name in enumerate(names):
         if len(items[number]):
-            at = pa.array(order - starts[number], mask=kinds != number)
-            fields[name] = items[number].take(at)
+            fields[name] = _among(items[number], kinds == number)
     columns = [
         fields[field.name] if field.name in fields else pa.nulls(len(rows), field.type)
         for field in CONTENT_PART
@@ -125,14 +123,34 @@ def _contents(text: pa.Array, media: Sequence[pa.Array]) -> pa.Array:
     return _lists(np.cumsum([0, *np.sum(lengths, axis=0)]), parts)
 
 
+def _among(items: pa.Array, places: Flags) -> pa.Array:
+    """All items in order, each at one of the places, nulls elsewhere; their bytes are shared."""
+    valid = places.copy()
+    valid[places] = _flags(items.is_valid())
+    if pa.types.is_struct(items.type):
+        parts = [_among(items.field(n), places) for n in range(items.type.num_fields)]
+        fields = list(items.type)
+        return pa.StructArray.from_arrays(parts, fields=fields, mask=pa.array(~valid))
+    _, ends, data = items.buffers()
+    offsets = np.frombuffer(ends, np.int32)[items.offset : items.offset + len(items) + 1]
+    at = offsets[np.concatenate([[0], np.cumsum(places)])]
+    buffers = [pa.array(valid).buffers()[1], pa.py_buffer(at), data]
+    return pa.Array.from_buffers(items.type, len(places), buffers)
+
+
 def _items(lists: pa.Array) -> pa.Array:
     """The media of lists; one without bytes and path is missing."""
     if lists.null_count == len(lists):
         return pa.nulls(0, MEDIA)
     items = lists.flatten()
-    data, path = (pc.struct_field(items, field.name) for field in MEDIA)
-    missing = _flags(data.is_null()) & ~_filled(path)
-    return pa.StructArray.from_arrays([data, path], fields=list(MEDIA), mask=pa.array(missing))
+    parts = [pc.struct_field(items, field.name) for field in MEDIA]
+    return pa.StructArray.from_arrays(parts, fields=list(MEDIA), mask=pa.array(~there(items)))
+
+
+def there(media: pa.Array) -> Flags:
+    """Which media have bytes or a path."""
+    data, path = (pc.struct_field(media, field.name) for field in MEDIA)
+    return _flags(data.is_valid()) | _filled(path)
 
 
 def _ask_for_places(text: pa.Array, media: Sequence[pa.Array]) -> Flags:

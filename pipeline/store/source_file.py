@@ -13,6 +13,10 @@ from pipeline.runtime.disposable_process import uncounted
 from pipeline.runtime.errors import StorageError
 from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 
+# Larger reads are put together of such pieces, in memory that Arrow uses again: new memory for all
+# of them would cost the kernel more than it costs to copy them.
+_PIECE_BYTES = 2**20
+
 
 class SourceFile(io.RawIOBase):
     """A seekable object that remembers the store's failure, if there was one, until it is taken.
@@ -81,3 +85,15 @@ class SourceFile(io.RawIOBase):
             raise OSError(str(error)) from error
         self._position += len(data)
         return data
+
+    def read_buffer(self, size: int) -> pa.Buffer:
+        """As ``read``: Arrow asks for this one where it keeps what it gets."""
+        left = max(0, min(size, self._size - self._position))
+        if left <= _PIECE_BYTES:
+            return pa.py_buffer(self.read(left))
+        block, done = pa.allocate_buffer(left), 0
+        view = memoryview(block).cast("B")
+        while done < left and (piece := self.read(min(_PIECE_BYTES, left - done))):
+            view[done : done + len(piece)] = piece
+            done += len(piece)
+        return block.slice(0, done)

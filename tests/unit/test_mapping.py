@@ -38,6 +38,11 @@ def one(expressions: Row, **columns: Any) -> tuple[Row, list[str]]:
     return as_v1(found), problems
 
 
+def test_a_conversation_of_objects_without_messages_is_not_whole() -> None:
+    assert one({"source": "whole(m)"}, m=[{"role": []}])[1] == []
+    assert one({"source": "whole(m)"}, m=[{"role": []}])[0]["source"] == "false"
+
+
 @pytest.mark.parametrize(
     ("value", "written"),
     [

@@ -21,7 +21,7 @@ from pipeline.pairs.mapping_functions import FUNCTIONS, PairFunctions
 from pipeline.pairs.pair_fields import READ
 from pipeline.pairs.pair_mapping import PairMapping
 from pipeline.pairs.placing import place
-from schemas.pairs import PAIRS
+from schemas.pairs import MEDIA, PAIRS
 from tests.shards import as_v1
 
 Row = dict[str, Any]
@@ -196,6 +196,8 @@ TEXT_ROWS = st.fixed_dictionaries(
         **dict.fromkeys(("id", "x", "y"), st.sampled_from(["words", "words", ""]) | V1_TEXTS),
         "q": st.sampled_from(["q", "q"]) | TEXT,
         "number": st.sampled_from([0.5, None]),  # no id
+        "nothing": st.none(),
+        "medium": st.sampled_from([{"bytes": b"1", "path": None}] * 2 + [*PATHS, None]),
     }
 )
 TEXT_MAPS = [
@@ -204,6 +206,15 @@ TEXT_MAPS = [
     {"messages": "[q]", "candidates": "[x, y, q]", "gold_scores": "[number]"},
     {"messages": "q", "images": "x", "a": "x", "candidates": "[y]"},
     {"messages": "q || x", "a": "none", "b": "y", "pair_id": "[id]", "source": "[x, y]"},
+    {"messages": "(whole(q) && turns(q) || q)", "a": "y", "b": "[y, x][1]", "gold": "'tie'"},
+    {"messages": "[q, x][1]", "a": "x && y", "b": "none || 'said'", "source": "type(x)"},
+    {"messages": "q", "a": "x", "b": "y", "gold": "x == `null` && 'a' || y != 'b' && 'b' || q"},
+    {"messages": "q", "images": "none", "a": "x", "b": "y", "gold": "winner(none, number)"},
+    {"messages": "q", "images": "[medium]", "videos": "id", "a": "x", "b": "y"},
+    {"messages": "q", "images": "none || medium", "a": "x", "b": "y", "pair_id": "medium"},
+    {"messages": "q", "videos": "[medium, medium]", "a": "x", "b": "type(medium)"},
+    {"messages": "medium", "images": "[[medium]][0]", "a": "medium", "b": "y"},
+    {"messages": "q", "images": "nothing", "a": "[x, y][2]", "b": "x == y", "gold": "x"},
 ]
 
 
@@ -211,13 +222,28 @@ TEXT_MAPS = [
 def test_columns_of_texts_are_read_as_single_texts_are(
     rows: list[Row], skipped: int, fields: dict[str, str]
 ) -> None:
-    kinds = {"q": pa.large_string(), "number": pa.float64()}
+    kinds = {"q": pa.large_string(), "number": pa.float64(), "nothing": pa.null(), "medium": MEDIA}
     columns = {
         name: pa.array([row[name] for row in rows], kinds.get(name, pa.string()))
-        for name in ("id", "q", "x", "y", "number")
+        for name in ("id", "q", "x", "y", *kinds)
     }
     mapping = MappingConfig(map=fields).mapping()
     assert_read_as_single_rows(mapping, pa.table(columns).slice(skipped))
+
+
+@given(st.lists(TEXT_ROWS, max_size=5), st.sets(st.sampled_from(["prompt", "image", "scores"])))
+def test_texts_of_a_layout_are_read_as_single_texts_are(rows: list[Row], there: set[str]) -> None:
+    def column(name: str) -> pa.Array:
+        return pa.array([row[name] for row in rows], pa.float64() if name == "number" else None)
+
+    columns = {"chosen": column("x").cast(pa.string()), "rejected": column("y").cast(pa.string())}
+    if "prompt" in there:
+        columns["prompt"] = column("q").cast(pa.string())
+    if "image" in there:
+        columns["image"] = column("nothing")
+    if "scores" in there:
+        columns |= dict.fromkeys(("score_chosen", "score_rejected"), column("number"))
+    assert_read_as_single_rows(known_layout("trl").mapping, pa.table(columns))
 
 
 def assert_read_as_single_rows(mapping: PairMapping, table: pa.Table) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.runtime.errors import StorageError
+from pipeline.store import source_file
 from pipeline.store.object_store import Store
 
 DATA = bytes(range(256)) * 5
@@ -164,10 +165,14 @@ def test_a_folder_that_cannot_be_listed_is_an_error(store: Store, tmp_path: Path
 def test_source_file_reads_like_the_bytes(reads: list[tuple[int, int]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Store, "read_range", lambda self, key, start, stop: DATA[start:stop])
+        patch.setattr(source_file, "_PIECE_BYTES", 100)
         source, expected = Store(".").open("data", len(DATA)), io.BytesIO(DATA)
         for offset, size in reads:
             assert source.seek(offset) == expected.seek(offset)
             assert source.read(size) == expected.read(size)
+            assert source.tell() == expected.tell()
+            assert source.seek(offset) == expected.seek(offset)
+            assert source.read_buffer(abs(size)).to_pybytes() == expected.read(abs(size))
             assert source.tell() == expected.tell()
         assert source.seek(-3, io.SEEK_END) == len(DATA) - 3
         assert source.seek(1, io.SEEK_CUR) == len(DATA) - 2

@@ -333,6 +333,25 @@ def test_a_renewal_of_which_the_answer_is_lost_is_no_loss(
     assert stored(store)["renewals"] == 3
 
 
+def test_a_taking_whose_answer_is_slow_gives_no_more_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A contender may have watched it since it was written."""
+    other, host = still_store(store)
+    swap = other.swap
+
+    def slow(key: str, data: bytes, expected: Version | None) -> Version | None:
+        taken = swap(key, data, expected)
+        host.seconds += 5
+        return taken
+
+    monkeypatch.setattr(other, "swap", slow)
+    lease = take_lease(other, "work", "run-1", ttl_s=6)
+    assert lease.loss is None
+    host.seconds = 6
+    assert lease.loss is not None
+
+
 def test_a_renewal_that_is_found_again_later_gives_no_more_time(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -159,9 +159,7 @@ class UnitRunner:
                         await self._revise_some(unit, part, table, rows, counts)
                         return
                     asking = await asyncio.to_thread(self._asking, unit)
-                    how = (self._output, self._judge_id, unit, part, rows, asking)
-                    await asyncio.to_thread(self._fence)
-                    await asyncio.to_thread(revise_part, *how)
+                    await self._commit_revision(unit, part, rows, asking)
         counts.add_rows(await self._in_store(committed_rows, unit))
 
     async def _revise_some(
@@ -171,8 +169,7 @@ class UnitRunner:
         if any(row["run_id"] == self._run_id for row in rows):
             asked = {row["row"]: row for row in rows}
             merged = [asked.get(row["row"], row) for row in table.to_pylist()]
-            how = (self._output, self._judge_id, unit, part, merged, asking_of(table))
-            await asyncio.to_thread(revise_part, *how)
+            await self._commit_revision(unit, part, merged, asking_of(table))
             counts.add_rows(rows)
 
     async def _isolate(self, unit: Unit, pairs: Pairs, counts: RowCounts) -> None:
@@ -257,6 +254,13 @@ class UnitRunner:
         if left != [unit] or not all(created):  # another run committed some: what is stored counts
             rows = await self._in_store(committed_rows, unit)
         counts.add_rows(rows)
+
+    async def _commit_revision(
+        self, unit: Unit, part: Part, rows: list[dict[str, Any]], asking: str
+    ) -> None:
+        await asyncio.to_thread(self._fence)
+        how = (self._output, self._judge_id, unit, part, rows, asking)
+        await asyncio.to_thread(revise_part, *how)
 
     async def _create(self, unit: Unit, rows: list[dict[str, Any]]) -> bool:
         asking = await asyncio.to_thread(self._asking, unit)

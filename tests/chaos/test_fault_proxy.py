@@ -32,6 +32,7 @@ HARD: list[tuple[Kind, float]] = [
     ("refused", 0.5), ("down", 0.5), ("stale", 0.5), ("truncated", 0.5),
     ("stale", 0.1), ("refused", 0.1), ("down", 0.1),
 ]  # fmt: skip
+ROWS = {"a.parquet": range(9), "sub/b.parquet": range(20, 29)}
 _TRIES = 3  # with faults, before the one without
 _OF_THE_TABLE = {0, 2, 5}  # ended well, or by the store, or by what looked like another run
 
@@ -100,19 +101,17 @@ class Place:
 
 @contextmanager
 def placed(
-    s3: S3Server, model: Path, folder: Path, module: str, rows_a_shard: int = 9
+    s3: S3Server, model: Path, folder: Path, module: str, rows: Mapping[str, range] = ROWS
 ) -> Iterator[Place]:
-    """A place whose jobs a module runs."""
-    shards = {
-        name: [pair(n) for n in range(start, start + rows_a_shard)] for name, start in NAMES.items()
-    }
-    for name, rows in shards.items():
-        for row in rows:
+    """A place whose jobs a module runs, with shards of these rows."""
+    shards = {name: [pair(n) for n in numbers] for name, numbers in rows.items()}
+    for name, pairs in shards.items():
+        for row in pairs:
             number = int(row["pair_id"].partition("-")[2])
             path = f"s3://{BUCKET}/in/proxied/pictures/{number}.png"
             s3.put(path.removeprefix(f"s3://{BUCKET}/"), picture(number))
             row["images"] = [{"bytes": None, "path": path}]
-        s3.put(f"in/proxied/{name}", shard_bytes(rows, 8))
+        s3.put(f"in/proxied/{name}", shard_bytes(pairs, 8))
     changes = {
         "input": {"unit_rows": 6},
         "nightly": {"exports": [{"format": "jsonl", "validation": 0}]},
@@ -143,9 +142,6 @@ def on_ray(s3: S3Server, model: Path, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("on_ray")
     with placed(s3, model, folder, "tests.chaos.jobs_on_ray") as made:
         yield made
-
-
-NAMES = {"a.parquet": 0, "sub/b.parquet": 20}
 
 
 def test_faults_of_all_kinds_lose_nothing(place: Place) -> None:

@@ -19,6 +19,7 @@ from tests.s3_server import BUCKET, S3Server
 
 pytestmark = [pytest.mark.s3, pytest.mark.timeout(3_600)]
 _FOR_EVER = 1_000_000
+_ROWS = {"a.parquet": range(7)}  # two units: requests of another shard would be more of the same
 _MOMENTS = 5  # of a command
 # Requests that are refused, and the exit codes that may be: each request is tried four times.
 _LASTS = {2: {0}, 30: {0, 2}, _FOR_EVER: {2}}
@@ -39,7 +40,7 @@ class Refusals(Plan):
 @pytest.fixture(scope="module")
 def place(s3: S3Server, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("refused")
-    with placed(s3, model, folder, "tests.chaos.jobs_in_process", 3) as made:
+    with placed(s3, model, folder, "tests.chaos.jobs_in_process", _ROWS) as made:
         yield made
 
 

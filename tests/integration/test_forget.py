@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,18 @@ from pipeline.gold.gold_sets import create_set, read_set
 from pipeline.judging.row_rubrics import asked_hash, rubric_text
 from pipeline.judging.rubric_config import RubricConfig
 from pipeline.pairs.shards import shard_key
-from pipeline.parts.commit import commit_part
+from pipeline.parts.commit import commit_part, committed_rows
 from pipeline.parts.forgotten import Forgotten, remember
 from pipeline.parts.index_update import update_index
 from pipeline.parts.label_index import open_index
 from pipeline.parts.units import Unit
 from pipeline.retention.forget import Forgetting
+from pipeline.snapshots.manifests import read_manifest
 from pipeline.snapshots.publish_snapshot import publish
 from pipeline.store.object_store import Store
 from pipeline.store.writer_lease import writer_lease
 from schemas.gold import Answer, Draw, DrawnPair, GoldSet
+from schemas.labels import LABELS
 from tests import measuring
 from tests.cleaning import objects, run_clean
 from tests.derivations import rows_of, run_derive
@@ -247,6 +250,31 @@ def test_a_part_that_comes_meanwhile_keeps_the_votes_of_other_pairs(
     (row,) = [row for row in pq.read_table(Path(made.output.uri) / revised).to_pylist()
               if row["pair_hash"] == hash_of(pairs[2])]  # fmt: skip
     assert len(row["votes"]) == 2
+
+
+def test_a_part_whose_rows_another_one_holds_too_loses_the_pairs(tmp_path: Path) -> None:
+    """Two runs have cut other units of a version that is gone: one of the parts does not count."""
+    made = measuring.Corpus.at(str(tmp_path))
+    pairs = [measuring.text_pair(number, None, "x", "y") for number in range(3)]
+    cast: list[measuring.Cast] = [measuring.ranking(("ab", "ba"), 9, 2)] * 3
+    made.write("a.parquet", pairs, cast, identified=True)
+    made.publish()
+    manifest = read_manifest(made.output, latest_of(made.output)["snapshot_id"])
+    (shard,), judge_id = manifest.shards, manifest.judge["judge_id"]
+    whole = Unit(shard.path, shard.shard_key, 0, 3)
+    rows = committed_rows(made.output, judge_id, whole, LABELS.names)
+    for number in (1, 2):
+        piece = replace(whole, start=number, stop=number + 1)
+        assert commit_part(made.output, judge_id, piece, [rows[number] | {"unit": piece.name}])
+    made.write("a.parquet", pairs[:1], cast[:1], identified=True)
+    made.publish()
+    gone = [{"pair_id": pairs[1]["pair_id"], "pair_hash": hash_of(pairs[1]), "label_id": None}]
+    parts = [key for key in holding(made.output, gone) if key.startswith("parts/")]
+    assert len(parts) == 2
+    (tmp_path / "pairs.txt").write_text(str(pairs[1]["pair_id"]))
+    outcome = run_forget(made.output, "--pairs", str(tmp_path / "pairs.txt"), "--apply")
+    assert (outcome.exit_code, outcome.error) == (0, "")
+    assert holding(made.output, gone) == set()
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -63,6 +63,7 @@ class Promises:
         self._epoch = -1  # of LATEST.json, or of whoever has claimed it by looking at it
         self._epochs: dict[str, int] = {}  # of the lease that each process has taken
         self._looking: set[str] = set()  # processes that have read LATEST.json to claim it
+        self._judging: set[str] = set()  # those that have not looked at the lease since they began
         self.published = 0
         self.removals = RemovalPromises(world.objects, self._output, self._broken)
         world.objects.watchers.append(self.changed)
@@ -78,6 +79,7 @@ class Promises:
     def begins(self, process: Process, operation: str, key: str) -> None:
         """A process acts: it must hold the lease of what it does at this moment."""
         self._claimed(process, operation, key)
+        self._fenced(process, operation, key.removeprefix(self._output))
         now, asked = self._world.scheduler.now, self._asked[process.name, key]
         # A conditional PUT that was refused may be tried again after a look at what is there.
         last = next((each for each in reversed(asked) if each != "GET"), None)
@@ -109,6 +111,16 @@ class Promises:
             self._looking.discard(process.name)
             if key != f"{self._output}{LATEST_KEY}" or not operation.startswith("PUT if"):
                 self._epoch = max(self._epoch, self._epochs.get(process.name, -1))
+
+    def _fenced(self, process: Process, operation: str, key: str) -> None:
+        """A worker that has judged a unit looks at the lease before it commits any of it."""
+        if key.startswith("attempts/"):
+            self._judging.add(process.name)
+        elif key.startswith("leases/") and operation == "GET":
+            self._judging.discard(process.name)
+        commits = key.startswith("parts/") and operation == "PUT if none"
+        if commits and process.name in self._judging:
+            self._broken(process.name, f"commits {key} without a look at the lease")
 
     def changed(self, change: Change) -> None:
         """Checks what one change of the bucket may break."""
@@ -157,6 +169,12 @@ class Promises:
         if latest["epoch"] < self._epoch:
             self._broken(
                 change.by, f"gave LATEST.json the epoch {latest['epoch']} after {self._epoch}"
+            )
+        own = self._epochs[change.by]
+        if latest["epoch"] != own:
+            self._broken(
+                change.by,
+                f"gave LATEST.json the epoch {latest['epoch']}, and holds the lease's {own}",
             )
         self._epoch = latest["epoch"]
         live, previous = latest["snapshot_id"] or None, latest["previous"]

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from pipeline.export.begun_files import named_paths
 from pipeline.export.export_parts import receipts_folder
 from pipeline.parts.index_files import hash_words
-from pipeline.parts.part_keys import Part
+from pipeline.parts.part_keys import Part, parts_prefix
 from pipeline.runtime.digest import digest
-from pipeline.snapshots.manifests import FILES, LATEST_KEY
+from pipeline.snapshots.manifests import FILES, LATEST_KEY, manifest_key
 from tests.simulator.memory_objects import Change, MemoryObjects, StoredObject
 from tests.simulator.scheduler import Process
 
@@ -144,12 +144,10 @@ class RemovalPromises:
     def _removed(self, key: str, before: StoredObject, by: str) -> None:
         if key.startswith(f"{FILES}/"):
             for manifest in self._ending("snapshots/", "/manifest.json"):
-                if key in self._names(manifest, lambda made: _paths(made["files"])):
+                if key in self._names(manifest, _of_manifest):
                     self._broken(by, f"removed {key}, which {manifest} names")
         elif key.startswith("snapshots/") and key.endswith("/manifest.json"):
-            stored = self._objects.objects.get(f"{self._output}{LATEST_KEY}")
-            latest = json.loads(stored.data) if stored else {}
-            if key.split("/")[1] in (latest.get("snapshot_id"), latest.get("previous")):
+            if key in self._in_latest():
                 self._broken(by, f"removed {key}, which LATEST.json names")
         elif Part.of(key) and key.startswith("parts/"):
             self._part_removed(key, by)
@@ -173,6 +171,13 @@ class RemovalPromises:
                 if key.removeprefix(record.removesuffix("export.json")) in files:
                     self._broken(by, f"removed {key}, which {record} names")
 
+    def _in_latest(self) -> set[str]:
+        """The manifests of the snapshots that LATEST.json names."""
+        stored = self._objects.objects.get(f"{self._output}{LATEST_KEY}")
+        latest = json.loads(stored.data) if stored else {}
+        named = filter(None, (latest.get("snapshot_id"), latest.get("previous")))
+        return {manifest_key(snapshot_id) for snapshot_id in named}
+
     def _named_by_its_export(self, key: str, by: str) -> None:
         """What is there of an export is named beside it: whoever it belongs to was killed, say."""
         folder = f"{self._output}{_export_of(key)}"
@@ -184,7 +189,8 @@ class RemovalPromises:
     def _part_removed(self, key: str, by: str) -> None:
         """Every vote must be in another part, unless its pair was to be forgotten.
 
-        No earlier revision may count in its place.
+        No earlier revision may count in its place; and what is live, or was before, can be made
+        again of the parts of its shard versions.
         """
         gone, removed = self._votes.pop(key), Part.of(key)
         assert removed is not None
@@ -195,6 +201,11 @@ class RemovalPromises:
         left = frozenset[tuple[Any, ...]]().union(*(self._votes[p.key] for p in newest.values()))
         if lost := {vote for vote in gone - left if vote[0] not in self._going}:
             self._broken(by, f"removed {key}, of which {len(lost)} votes are in no other part")
+        counted = earlier is None or earlier < removed
+        for manifest in self._in_latest() if counted else ():
+            there = f"{self._output}{manifest}" in self._objects.objects
+            if there and key.rpartition("/")[0] in self._names(manifest, _of_manifest):
+                self._broken(by, f"removed {key}, of a shard version that {manifest} has")
 
     def _newest_parts(self) -> dict[tuple[str, tuple[int, int]], Part]:
         """The parts that count, each by its place."""
@@ -243,6 +254,13 @@ def _export_of(key: str) -> str:
 
 def _paths(files: list[Row]) -> Iterator[str]:
     return (file["path"] for file in files)
+
+
+def _of_manifest(made: Row) -> Iterator[str]:
+    """The files of a snapshot, and the folders of the parts that it was made of."""
+    yield from _paths(made["files"])
+    for shard in made["shards"]:
+        yield parts_prefix(made["judge"]["judge_id"], shard["shard_key"])
 
 
 def _of_index(state: Row) -> Iterator[str]:

@@ -7,6 +7,7 @@ keeps the oldest votes, an inventory of first revisions.
 
 from __future__ import annotations
 
+import copy
 import datetime
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -48,6 +49,17 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 def _takes_votes_for_kept(patch: pytest.MonkeyPatch) -> None:
     moment = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     patch.setattr(stored_parts._Votes, "elsewhere", lambda votes, key, successor: moment)
+
+
+def _needs_no_parts_of_snapshots(patch: pytest.MonkeyPatch) -> None:
+    alive = stored_parts._alive
+
+    def of_the_input(stored: Stored) -> set[str]:
+        without = copy.copy(stored)
+        without._gone = {*stored.manifests}
+        return alive(without)
+
+    patch.setattr(stored_parts, "_alive", of_the_input)
 
 
 def _needs_files_of_one_snapshot(patch: pytest.MonkeyPatch) -> None:
@@ -148,6 +160,7 @@ def _leaves_them_in_the_index(patch: pytest.MonkeyPatch) -> None:
     ("plant", "story", "found"),
     [
         (_takes_votes_for_kept, KEPT, "votes are in no other part"),
+        (_needs_no_parts_of_snapshots, KEPT, "of a shard version that"),
         (_needs_files_of_one_snapshot, KEPT, "removed snapshots/files/.* names"),
         (_removes_what_finds_others_last, KEPT, "removed snapshots/files/.* names|counts again"),
         (_forgets_without_a_record, KEPT, "a pair that was forgotten|to be forgotten"),

@@ -23,11 +23,12 @@ from pipeline.labeling.planning import shard_planner
 from pipeline.labeling.planning.reopening import Reopening
 from pipeline.parts import commit
 from pipeline.retention import clean, stored
-from pipeline.snapshots import judged_rows
-from pipeline.snapshots.manifests import SnapshotListing
+from pipeline.snapshots import judged_rows, swap_latest
+from pipeline.snapshots.manifests import LATEST_KEY, Latest, SnapshotListing
 from pipeline.store import lease
 from pipeline.store.lease import Lease
-from tests.simulator import planted_bugs
+from pipeline.store.object_store import Store, Version
+from tests.simulator import labeling_run, planted_bugs
 from tests.simulator.invariants import BrokenPromiseError
 from tests.simulator.story import StoreKind, Story, with_faults
 
@@ -251,6 +252,23 @@ def test_a_latest_that_is_not_claimed_is_found(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Lease, "unfinished", property(lambda lease: -1))
     with pytest.raises(BrokenPromiseError, match=r"not passed a gate|has no manifest|the epoch"):
         hunt(RACING, FIXED_SEED, _RUNS)
+
+
+def test_a_claim_that_leaves_the_epoch_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def swap(output: Store, latest: Latest, version: Version | None, lease: Lease) -> object:
+        lease.check()
+        epoch = latest.epoch or lease.epoch  # the object, and its tag, stay as they are
+        return output.swap(LATEST_KEY, replace(latest, epoch=epoch).to_json(), version)
+
+    monkeypatch.setattr(swap_latest, "_swap", swap)
+    with pytest.raises(BrokenPromiseError, match=r"gave LATEST.json the epoch \d+, and holds"):
+        hunt(RACING, FIXED_SEED, _RUNS)
+
+
+def test_a_commit_without_a_look_at_the_lease_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labeling_run, "check_writer", lambda output, epoch: None)
+    with pytest.raises(BrokenPromiseError, match="without a look at the lease"):
+        hunt(STEADY, FIXED_SEED, _RUNS)
 
 
 def _takes_the_last_unfinished_for_ended(patch: pytest.MonkeyPatch) -> None:

@@ -49,8 +49,21 @@ def shown(value: object) -> str:
     kind = kinds.get(type(value), "number" if isinstance(value, float) else "bytes")
     if value is None or kind == "bytes":
         return "null" if value is None else "bytes"
-    text = str(written(value)) if kind in ("boolean", "number") else repr(value)
+    text = str(written(value)) if kind in ("boolean", "number") else _as_code(value)
     return f"the {kind} {text if len(text) <= _SHOWN else text[:_SHOWN] + '…'}"
+
+
+def _as_code(value: object) -> str:
+    """A value as Python writes it, but for bytes: a view of them would be shown by its address."""
+    match value:
+        case dict():
+            items = (f"{name!r}: {_as_code(each)}" for name, each in value.items())
+            return f"{{{', '.join(items)}}}"
+        case list():
+            return f"[{', '.join(map(_as_code, value))}]"
+        case bytes() | memoryview():
+            return "bytes"
+    return repr(value)
 
 
 def text(value: object) -> str | None:

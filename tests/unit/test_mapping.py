@@ -121,6 +121,7 @@ def test_gold(expressions: Row, columns: Row, got: str | None) -> None:
         ({"images": "x"}, {"x": {"bytes": 1, "path": None}}, "expected media"),
         ({"pair_id": "x"}, {"x": 1.5}, "got the number 1.5, expected a text or an integer"),
         ({"metadata": "x"}, {"x": "hi"}, "got the text 'hi', expected an object"),
+        ({"pair_id": "x"}, {"x": {"n": [memoryview(b"1")]}}, "got the object {'n': [bytes]}, exp"),
         ({"candidates": "[x, x]", "gold_scores": "[x]"}, {"x": "1"}, "got 1 gold scores, expec"),
         ({"source": "length(x)"}, {"x": None}, "length()"),
     ],

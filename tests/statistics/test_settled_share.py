@@ -9,7 +9,7 @@ import pytest
 from pipeline.aggregation.settled_share import settled_shares
 from schemas.quality import Rate
 from tests.calibrations import calibration, scored
-from tests.unit.test_calibration_fit import JUDGE, fit, gold_votes, judged, overconfident
+from tests.statistics.test_calibration_fit import JUDGE, fit, gold_votes, judged, overconfident
 
 FOLDS = [{"weights": (0.25, 0.0, 0.0)}] * 2
 

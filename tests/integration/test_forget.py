@@ -27,8 +27,10 @@ from pipeline.parts.index_update import update_index
 from pipeline.parts.label_index import open_index
 from pipeline.parts.units import Unit
 from pipeline.retention.forget import Forgetting
-from pipeline.snapshots.manifests import read_manifest
+from pipeline.snapshots.manifests import LATEST_KEY, read_manifest
 from pipeline.snapshots.publish_snapshot import publish
+from pipeline.snapshots.swap_latest import claim_latest
+from pipeline.store.lease import take_lease
 from pipeline.store.object_store import Store
 from pipeline.store.writer_lease import writer_lease
 from schemas.gold import Answer, Draw, DrawnPair, GoldSet
@@ -275,6 +277,33 @@ def test_a_part_whose_rows_another_one_holds_too_loses_the_pairs(tmp_path: Path)
     outcome = run_forget(made.output, "--pairs", str(tmp_path / "pairs.txt"), "--apply")
     assert (outcome.exit_code, outcome.error) == (0, "")
     assert holding(made.output, gone) == set()
+
+
+def test_from_its_first_step_on_nobody_else_makes_anything_live(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nothing that is live has the pair: what a lost run is about to publish may."""
+    made = measuring.Corpus.at(str(tmp_path))
+    pairs = [measuring.text_pair(number, None, "x", "y") for number in range(2)]
+    cast: list[measuring.Cast] = [measuring.ranking(("ab", "ba"), 9, 2)] * 2
+    for kept in (pairs, pairs[1:]):
+        made.write("a.parquet", kept, cast[: len(kept)], identified=True)
+        made.publish()
+    lost = take_lease(made.output, "writer", "lost", ttl_s=60)
+    _, claimed = claim_latest(made.output, lost)
+    assert claimed is not None
+    lost.release(failed=True)
+    swaps = []
+
+    def late(output: Store, *what: Any) -> Forgotten:
+        swaps.append(output.swap(LATEST_KEY, claimed.data, claimed))
+        return remember(output, *what)
+
+    monkeypatch.setattr("pipeline.retention.forget.remember", late)
+    (tmp_path / "pairs.txt").write_text(str(pairs[0]["pair_id"]))
+    outcome = run_forget(made.output, "--pairs", str(tmp_path / "pairs.txt"), "--apply")
+    assert (outcome.exit_code, outcome.error) == (0, "")
+    assert swaps == [None]  # refused
 
 
 @pytest.mark.parametrize("there", [True, False])

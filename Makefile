@@ -54,7 +54,7 @@ test: test-tools
 	$(BIN)/python -m pytest -n 3
 
 test-fast: env
-	$(BIN)/python -m pytest -n 2 tests/unit
+	$(BIN)/python -m pytest -n 3 tests/unit
 
 test-long: test-tools
 	$(BIN)/python -m pytest -m long

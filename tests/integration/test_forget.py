@@ -105,6 +105,18 @@ def run_forget(output: Store, *arguments: str) -> Outcome:
     return run_on(forget.main, output, *arguments)
 
 
+def take_down(output: Store, folder: Path, pair_id: str) -> Outcome:
+    """Forgets one pair by its id."""
+    path = folder / "pairs.txt"
+    path.write_text(f"{pair_id}\n")
+    return run_forget(output, "--pairs", str(path), "--apply")
+
+
+def found_by(pair: Row) -> list[Row]:
+    """By what ``holding`` finds a pair: its id and its hash."""
+    return [{"pair_id": pair["pair_id"], "pair_hash": hash_of(pair), "label_id": None}]
+
+
 def holding(output: Store, labels: list[Row]) -> set[str]:
     """The keys of all objects that have an id or a hash of the pairs, in whatever column."""
     ids = {label["pair_id"] for label in labels}
@@ -237,16 +249,14 @@ def test_a_part_that_comes_meanwhile_keeps_the_votes_of_other_pairs(
         made.write("late.parquet", [pairs[0], pairs[2]], cast, identified=True)
         publishes(forgetting, *how)
 
-    (tmp_path / "pairs.txt").write_text(str(pairs[0]["pair_id"]))
-    arguments = ("--pairs", str(tmp_path / "pairs.txt"), "--apply")
     with monkeypatch.context() as patch:
         patch.setattr(Forgetting, "_publish", late)
-        assert run_forget(made.output, *arguments).exit_code == 0
-    gone = [{"pair_id": pairs[0]["pair_id"], "pair_hash": hash_of(pairs[0]), "label_id": None}]
-    kept = [{"pair_id": pairs[2]["pair_id"], "pair_hash": hash_of(pairs[2]), "label_id": None}]
+        assert take_down(made.output, tmp_path, pairs[0]["pair_id"]).exit_code == 0
+    gone = found_by(pairs[0])
+    kept = found_by(pairs[2])
     assert len(holding(made.output, gone)) == 1
     assert holding(made.output, gone) == holding(made.output, kept)
-    assert run_forget(made.output, *arguments).exit_code == 0
+    assert take_down(made.output, tmp_path, pairs[0]["pair_id"]).exit_code == 0
     assert holding(made.output, gone) == set()
     (revised,) = {key for key in holding(made.output, kept) if key.startswith("parts/")}
     (row,) = [row for row in pq.read_table(Path(made.output.uri) / revised).to_pylist()
@@ -270,11 +280,10 @@ def test_a_part_whose_rows_another_one_holds_too_loses_the_pairs(tmp_path: Path)
         assert commit_part(made.output, judge_id, piece, [rows[number] | {"unit": piece.name}])
     made.write("a.parquet", pairs[:1], cast[:1], identified=True)
     made.publish()
-    gone = [{"pair_id": pairs[1]["pair_id"], "pair_hash": hash_of(pairs[1]), "label_id": None}]
+    gone = found_by(pairs[1])
     parts = [key for key in holding(made.output, gone) if key.startswith("parts/")]
     assert len(parts) == 2
-    (tmp_path / "pairs.txt").write_text(str(pairs[1]["pair_id"]))
-    outcome = run_forget(made.output, "--pairs", str(tmp_path / "pairs.txt"), "--apply")
+    outcome = take_down(made.output, tmp_path, pairs[1]["pair_id"])
     assert (outcome.exit_code, outcome.error) == (0, "")
     assert holding(made.output, gone) == set()
 
@@ -300,8 +309,7 @@ def test_from_its_first_step_on_nobody_else_makes_anything_live(
         return remember(output, *what)
 
     monkeypatch.setattr("pipeline.retention.forget.remember", late)
-    (tmp_path / "pairs.txt").write_text(str(pairs[0]["pair_id"]))
-    outcome = run_forget(made.output, "--pairs", str(tmp_path / "pairs.txt"), "--apply")
+    outcome = take_down(made.output, tmp_path, pairs[0]["pair_id"])
     assert (outcome.exit_code, outcome.error) == (0, "")
     assert swaps == [None]  # refused
 
@@ -328,8 +336,7 @@ def test_a_pair_is_forgotten_under_all_rubrics_of_its_rows(tmp_path: Path, there
     made.publish()
     if not there:
         made.source.delete("a.parquet")
-    (tmp_path / "pairs.txt").write_text("id-0\n")
-    done = run_forget(made.output, "--pairs", str(tmp_path / "pairs.txt"), "--apply")
+    done = take_down(made.output, tmp_path, "id-0")
     assert (done.exit_code, done.error) == (0, "")
     gone = {row["row"] for row in live_rows(made.output, "quarantine")}
     assert gone == ({0, 1, 2} if there else {0})

@@ -60,7 +60,7 @@ _RAY_RANK = 1  # of files that need Ray: behind those with engines, which may ne
 _SHARED = {
     "torch": re.compile(
         r"decode_image|evaluation\.(controls|altered_pictures)|tests\.(pictures|videos) import"
-        r"|safetensors"
+        r"|safetensors|MediaDecoder|shared_prompts"
     ),
     "sklearn": re.compile(r"calibration_fit|sklearn"),
 }

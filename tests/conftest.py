@@ -183,6 +183,14 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     label_here(monkeypatch)
 
 
+@pytest.fixture
+def without_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluations of the test have no charts: for tests whose proof is another."""
+    from tests.evaluating import draw_no_charts  # it imports matplotlib
+
+    draw_no_charts(monkeypatch)
+
+
 def _start_ray() -> Path:
     """Starts Ray in this process; returns its temporary folder."""
     folder = Path(

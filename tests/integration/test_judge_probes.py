@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.snapshots.quality.measure_snapshot import read_quality
 from pipeline.store.object_store import Store
-from tests.evaluating import report_of, run
+from tests.evaluating import draw_no_charts, report_of, run
 from tests.labeling import forbid_ray, write_config
 from tests.nights import detail_of, nights, run_nightly
 from tests.publishing import live_rows
@@ -89,7 +89,9 @@ def test_a_gullible_judge_is_blocked_and_a_sound_one_passes(
 
 
 @pytest.mark.usefixtures("without_ray")
-def test_an_evaluation_shows_what_a_judge_falls_for(tmp_path: Path, model: Path) -> None:
+def test_an_evaluation_shows_what_a_judge_falls_for(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_shard(tmp_path / "gold/g.parquet", gold(20))
     made = config(tmp_path, model, "judge", gullible=[INSTRUCTION])
     command = ("--config", made, "--input", tmp_path / "gold", "--output", tmp_path / "out")
@@ -115,6 +117,7 @@ def test_an_evaluation_shows_what_a_judge_falls_for(tmp_path: Path, model: Path)
     assert json.loads(record.read_text())["probes"] == probes
 
     # Another policy labels the same votes.
+    draw_no_charts(monkeypatch)
     again = run(*command, "--probes", "--set", "policy.threshold=0.9")
     assert again.exit_code == 0, again.error
     undecided = report_of(tmp_path / "out", "gold")[0]["probes"]["probes"]

@@ -185,8 +185,8 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def without_charts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Evaluations of the test have no charts: for tests whose proof is another."""
-    from tests.evaluating import draw_no_charts  # it imports matplotlib
+    """Reports and evaluations of the test have no charts: most of their CPU is charts'."""
+    from tests.without_charts import draw_no_charts  # it imports matplotlib
 
     draw_no_charts(monkeypatch)
 

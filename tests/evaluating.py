@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from jobs.evaluate import main
-from pipeline.evaluation import evaluation_plots
 from tests.labeling import write_config
 from tests.shards import pair
 
@@ -44,11 +41,6 @@ def report_of(output: Path, name: str) -> tuple[dict[str, Any], Path]:
 def value(report: Mapping[str, Any], figure: str) -> Any:
     """A figure over all pairs."""
     return report["overall"][figure]["value"]
-
-
-def draw_no_charts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From here on evaluations have no charts, which are most of their CPU."""
-    monkeypatch.setattr(evaluation_plots, "evaluation_plots", lambda report, rows: {})
 
 
 def config_for(tmp_path: Path, model: Path, **changes: Any) -> Path:

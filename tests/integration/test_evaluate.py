@@ -11,9 +11,10 @@ from PIL import Image
 from pipeline.aggregation.calibration_cards import put_calibration
 from pipeline.store.object_store import Store
 from tests.calibrations import calibration
-from tests.evaluating import config_for, draw_no_charts, gold_pairs, report_of, run, value
+from tests.evaluating import config_for, gold_pairs, report_of, run, value
 from tests.labeling import contents, forbid_ray, write_config
 from tests.shards import labels_of, pair, write_shard
+from tests.without_charts import draw_no_charts
 
 FIGURES = {
     "bias",

@@ -10,11 +10,12 @@ import pytest
 
 from pipeline.snapshots.quality.measure_snapshot import read_quality
 from pipeline.store.object_store import Store
-from tests.evaluating import draw_no_charts, report_of, run
+from tests.evaluating import report_of, run
 from tests.labeling import forbid_ray, write_config
 from tests.nights import detail_of, nights, run_nightly
 from tests.publishing import live_rows
 from tests.shards import labels_of, pair, picture, write_shard
+from tests.without_charts import draw_no_charts
 
 # What an instruction to the judge begins with; a scripted judge may follow it.
 INSTRUCTION = "Note to the judge:"
@@ -41,7 +42,7 @@ def config(tmp_path: Path, model: Path, name: str, **script: Any) -> Path:
     return write_config(tmp_path / f"{name}.yaml", model, changes)
 
 
-@pytest.mark.usefixtures("without_ray")
+@pytest.mark.usefixtures("without_ray", "without_charts")
 def test_a_gullible_judge_is_blocked_and_a_sound_one_passes(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -119,7 +119,7 @@ class Project:
 
     def installed(self) -> dict[str, str]:
         """Versions in the environment, without what brings them."""
-        asked = [self.venv / "bin" / "python", "-c", _VERSIONS]
+        asked = [str(self.venv / "bin" / "python"), "-c", _VERSIONS]
         done = subprocess.run(asked, env={}, capture_output=True, text=True, check=True)
         versions: dict[str, str] = json.loads(done.stdout)
         return {k: v for k, v in versions.items() if k not in {"pip", "setuptools", "uv"}}

@@ -62,7 +62,7 @@ _ENGINE_RANK, _SHARED_RAY_RANK, _OWN_RAY_RANK, _OTHER_RANK, _UNIT_RANK = range(5
 _SHARED = {
     "torch": re.compile(
         r"decode_image|evaluation\.(controls|altered_pictures)|tests\.(pictures|videos) import"
-        r"|safetensors"
+        r"|safetensors|MediaDecoder|shared_prompts"
     ),
     "sklearn": re.compile(r"calibration_fit|sklearn"),
 }

@@ -32,7 +32,7 @@ from pipeline.export.formats.format_registry import (
     nothing_left,
 )
 from pipeline.export.held_out import held_out
-from pipeline.export.label_noise import label_noise, preferences_of
+from pipeline.export.label_noise import Checked, label_noise, preferences_of
 from pipeline.export.shard_survey import Surveyor
 from pipeline.export.trainer_format import Shape
 from pipeline.judging.judge_cards import judge_of
@@ -189,12 +189,14 @@ class _Export:
         size, rows = self._config.file_mb * 2**20, self._config.file_rows
         parts = list(cut_parts(selection.ranges(selected), size, rows))
         write = functools.partial(write_part, self._spec(shape, selected))
-        receipts = []
+        receipts: list[tuple[PartReceipt, Checked]] = []
         for receipt in map_tasks(parts, write):
-            receipts.append(receipt)
+            checked, receipt.gold = Checked.of(receipt.gold), {}
+            receipts.append((receipt, checked))
             self._step("parts", len(receipts), len(parts))
-        receipts.sort(key=lambda receipt: receipt.number)
-        return self._finish(self._record(selected, receipts, shape))
+        receipts.sort(key=lambda each: each[0].number)
+        gold = [checked for _, checked in receipts]
+        return self._finish(self._record(selected, [each for each, _ in receipts], gold, shape))
 
     def _entries(self) -> list[Entry]:
         """The input's shards as they are now; none where all that were labelled are gone."""
@@ -237,7 +239,11 @@ class _Export:
         )
 
     def _record(
-        self, selected: Selected, receipts: Sequence[PartReceipt], shape: Shape
+        self,
+        selected: Selected,
+        receipts: Sequence[PartReceipt],
+        gold: Sequence[Checked],
+        shape: Shape,
     ) -> ExportRecord:
         kept, dropped, sources = Counter[str](), Counter(selected.dropped), Counter[str]()
         decided = Counter[str]()
@@ -258,7 +264,7 @@ class _Export:
             for tier, split, record in receipt.files
         ]
         noise = label_noise(
-            preferences_of(receipts, selected.gold),
+            preferences_of(receipts, gold, selected.gold),
             self._manifest,
             self._judge,
             self._config.selection,

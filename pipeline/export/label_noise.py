@@ -9,16 +9,18 @@ with the reason.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
 from pipeline.aggregation.calibration import Calibration
 from pipeline.aggregation.policy import PolicyConfig, label_rule, rule_record
 from pipeline.export.export_config import SelectionConfig
-from pipeline.export.export_parts import GoldCounts, PartReceipt, add_counts
+from pipeline.export.export_parts import GoldCounts, PartReceipt
 from pipeline.judging.judge_config import JudgeConfig
+from pipeline.stats.arrays import Floats, Ints
 from pipeline.stats.error_rate import Check
 from pipeline.stats.wilson import LEAST_PROMPTS
 from schemas.manifest import Manifest
@@ -51,33 +53,70 @@ class LabelNoise:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """``GoldCounts`` in 32 bytes a prompt, which they take several hundred of.
+
+    Attributes:
+        prompts: the keys, each once.
+        counts: of each prompt, shape (prompts, 3).
+    """
+
+    prompts: Ints
+    counts: Floats
+
+    @classmethod
+    def of(cls, gold: GoldCounts) -> Self:
+        """The same counts."""
+        counts = np.array([*gold.values()], np.float64).reshape(-1, 3)
+        return cls(np.array([*map(int, gold)], np.int64), counts)
+
+    @classmethod
+    def joined(cls, some: Sequence[Checked]) -> Self:
+        """The sums of several."""
+        keys = np.concatenate([np.empty(0, np.int64), *(each.prompts for each in some)])
+        prompts, places = np.unique(keys, return_inverse=True)
+        counts = np.zeros((len(prompts), 3))
+        np.add.at(counts, places, np.concatenate([counts[:0], *(each.counts for each in some)]))
+        return cls(prompts, counts)
+
+    @property
+    def rows(self) -> int:
+        """How many rows people have labelled."""
+        return int(self.counts[:, 0].sum())
+
+
+@dataclass(frozen=True)
 class Preferences:
     """The exported rows of which one response is better.
 
     Attributes:
         rows: how many, ``calibrated`` of them with a calibrated probability.
         stated: sum of 1 - p over these.
-        gold: of each prompt, its rows that people have labelled (see ``GoldCounts``).
+        gold: those of them that people have labelled.
         held_out: the same of pairs of gold sets, which are selected as these are and not exported.
     """
 
     rows: int
     calibrated: int
     stated: float
-    gold: GoldCounts
-    held_out: GoldCounts
+    gold: Checked
+    held_out: Checked
 
 
-def preferences_of(receipts: Iterable[PartReceipt], held_out: GoldCounts) -> Preferences:
-    """What all parts of an export found, beside the pairs that are held out of it."""
-    rows = calibrated = 0
-    stated: list[float] = []
-    gold: GoldCounts = {}
-    for receipt in receipts:
-        rows, calibrated = rows + receipt.preferences, calibrated + receipt.calibrated
-        stated.append(receipt.stated)
-        add_counts(gold, receipt.gold)
-    return Preferences(rows, calibrated, math.fsum(stated), gold, held_out)
+def preferences_of(
+    receipts: Sequence[PartReceipt], gold: Sequence[Checked], held_out: GoldCounts
+) -> Preferences:
+    """What all parts of an export found, beside the pairs that are held out of it.
+
+    Args:
+        receipts: of the parts.
+        gold: that of the parts, in the order of their numbers, or the sums differ in the last bits.
+        held_out: of these pairs.
+    """
+    rows = sum(receipt.preferences for receipt in receipts)
+    calibrated = sum(receipt.calibrated for receipt in receipts)
+    stated = math.fsum(receipt.stated for receipt in receipts)
+    return Preferences(rows, calibrated, stated, Checked.joined(gold), Checked.of(held_out))
 
 
 def label_noise(
@@ -85,10 +124,7 @@ def label_noise(
 ) -> LabelNoise:
     """ε of an export."""
     known = 0 < found.rows == found.calibrated
-    gold: GoldCounts = {}
-    for each in (found.gold, found.held_out):
-        add_counts(gold, each)
-    counts = np.array([*gold.values()], np.float64).reshape(-1, 3)
+    counts = Checked.joined([found.gold, found.held_out]).counts
     if not known:
         counts[:, 2] = 0
     check = Check.of(counts)
@@ -135,9 +171,7 @@ def _fitted(manifest: Manifest) -> tuple[Mapping[str, float], str] | None:
 
 def _checked(found: Preferences) -> str:
     """Which rows people have labelled."""
-    of_rows, of_sets = (
-        int(sum(counts[0] for counts in each.values())) for each in (found.gold, found.held_out)
-    )
+    of_rows, of_sets = found.gold.rows, found.held_out.rows
     kinds = [f"{of_rows:,} of these rows that people have labelled"] * bool(of_rows)
     return " and ".join(
         [*kinds, *[f"{of_sets:,} pairs of gold sets, selected alike and held out"] * bool(of_sets)]

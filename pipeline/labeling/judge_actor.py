@@ -113,7 +113,8 @@ class JudgeActor:
                 # exits, Ray starts another one and gives it the units in flight of this one.
                 logger.exception("the engine died")
                 os._exit(1)
-        yield unit_result_table(replace(result, corpus=corpus))
+        work = self._activity.take_work()
+        yield unit_result_table(replace(result, corpus=corpus, work=work))
 
     def _tick(self) -> None:
         while True:

@@ -25,6 +25,7 @@ from pipeline.labeling.run_record import run_record, store_record
 from pipeline.labeling.run_request import RunRequest, Tier
 from pipeline.labeling.run_spec import RunSpec
 from pipeline.labeling.unit_result import RowCounts
+from pipeline.labeling.worker_activity import Work
 from pipeline.parts.index_update import mark_asked
 from pipeline.parts.units import Unit
 from pipeline.runtime.errors import StorageError
@@ -55,6 +56,7 @@ class RunResult:
         shards: the keys of all shards that it planned, by path.
         plan: the plan in numbers.
         budget: what it was given, with what it has spent of it.
+        work: what its workers did; of one that died, nothing since its last unit result.
     """
 
     judge_id: str
@@ -64,6 +66,7 @@ class RunResult:
     shards: Mapping[str, str]
     plan: Mapping[str, int] = field(default_factory=dict)
     budget: RunBudget = NO_LIMITS
+    work: Work = field(default_factory=Work)
 
 
 def label(
@@ -173,7 +176,7 @@ def _execute(
 ) -> RunResult:
     stop, began = run.request.stop, time.monotonic()
     progress = RunProgress(reporter, run.run_id, run.plan.rows_to_do, run.config.progress_seconds)
-    canaries = RowCounts(run.run_id)
+    canaries, work = RowCounts(run.run_id), Work()
 
     def store(state: str) -> dict[str, Any]:
         seconds = time.monotonic() - began
@@ -186,7 +189,7 @@ def _execute(
 
     if run.plan.units:
         try:
-            _judge(run, progress, canaries, committed)
+            _judge(run, progress, canaries, work, committed)
         except KeyboardInterrupt:  # what was in flight may be committed, and is not counted
             with suppress(StorageError):
                 store("stopped")
@@ -213,11 +216,14 @@ def _execute(
     check_quarantine(run.output, record, run.config.quarantine)
     of_plan = (run.plan.versions, run.plan.summary())
     spent = _spent(run.request.budget, counts, canaries, time.monotonic() - began)
-    return RunResult(run.card["judge_id"], counts, record["judging_s"], canaries, *of_plan, spent)
+    judge_id, judging_s = run.card["judge_id"], record["judging_s"]
+    return RunResult(judge_id, counts, judging_s, canaries, *of_plan, spent, work)
 
 
-def _judge(run: Run, progress: RunProgress, canaries: RowCounts, committed: Committed) -> None:
-    """Judges all units of a run; counts its pairs in ``progress``, its canaries apart."""
+def _judge(
+    run: Run, progress: RunProgress, canaries: RowCounts, work: Work, committed: Committed
+) -> None:
+    """Judges all units of a run; counts its pairs in ``progress``, its canaries and work apart."""
     from pipeline.labeling.cluster.ray_recorder import RayRecorder
     from pipeline.labeling.dataflow import judge_shards  # Ray Data takes seconds to load
 
@@ -247,6 +253,7 @@ def _judge(run: Run, progress: RunProgress, canaries: RowCounts, committed: Comm
     with progress, shown as metrics, budget.timed(stop):
         for result in judge_shards(run.opened or run.tasks, spec, stop):
             metrics.count(result)
+            work.add(result.work)
             whole = result.counts.pairs == result.unit.rows
             if not whole and not stop.asked:
                 budget.end(stop)

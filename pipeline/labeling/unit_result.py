@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.labeling.worker_activity import Work
 from pipeline.parts.units import Unit
 from schemas.labels import BY_GOLD
 
@@ -79,6 +80,7 @@ class UnitResult:
         seconds: from the unit's arrival at its worker to its commit.
         corpus: which of the run's inputs the unit belongs to.
         deaths: earlier attempts at the unit that were lost with their worker.
+        work: what its worker did, for this unit and others, since its last unit result.
     """
 
     unit: Unit
@@ -86,6 +88,7 @@ class UnitResult:
     seconds: float
     corpus: int = 0
     deaths: int = 0
+    work: Work = field(default_factory=Work)
 
 
 def unit_result_table(result: UnitResult) -> pa.Table:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.labeling.prometheus_metrics import (
@@ -21,15 +23,46 @@ from pipeline.labeling.prometheus_metrics import (
 )
 
 
+@dataclass
+class Work:
+    """What workers did for some time; that of several times or workers adds up.
+
+    Attributes:
+        stage_s: seconds in each stage, summed over pairs, replies and units there at the same time.
+        requests: how many were in flight at each whole second of the clock.
+    """
+
+    stage_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    requests: Counter[int] = field(default_factory=Counter)
+
+    def add(self, other: Work) -> None:
+        """Adds what another worker did, or the same one at another time."""
+        for stage, seconds in other.stage_s.items():
+            self.stage_s[stage] += seconds
+        self.requests.update(other.requests)
+
+
 class Activity:
     """The activity of one worker, from the moment its engine is ready."""
 
     def __init__(
-        self, recorder: Recorder | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        recorder: Recorder | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        time_of_day: float | None = None,
     ) -> None:
-        """Records in ``recorder``; by default nothing is recorded."""
+        """Records in ``recorder``; by default nothing is recorded.
+
+        Args:
+            recorder: receives metrics.
+            clock: never goes back and never leaps.
+            time_of_day: when the clock is looked at first; now, by default.
+        """
         self._recorder = recorder or Unrecorded()
         self._clock, self._lock = clock, threading.Lock()
+        self._ahead = (time.time() if time_of_day is None else time_of_day) - clock()
+        self._second = int(self._ahead + clock())
+        self._work = Work()
         self._counts = dict.fromkeys((UNITS_IN_FLIGHT, PAIRS_IN_FLIGHT, REQUESTS_IN_FLIGHT), 0)
         self._empty_since: dict[Metric, float] = dict.fromkeys(self._counts, clock())
 
@@ -59,7 +92,17 @@ class Activity:
         try:
             yield
         finally:
-            self._recorder.add(STAGE_SECONDS, self._clock() - began, stage=name)
+            seconds = self._clock() - began
+            self._recorder.add(STAGE_SECONDS, seconds, stage=name)
+            with self._lock:
+                self._work.stage_s[name] += seconds
+
+    def take_work(self) -> Work:
+        """What the worker did since this was last called."""
+        with self._lock:
+            self._note_requests()
+            work, self._work = self._work, Work()
+        return work
 
     def tick(self) -> None:
         """Records the idle seconds so far; to be called every few seconds."""
@@ -80,9 +123,18 @@ class Activity:
         with self._lock:
             if not self._counts[metric]:
                 self._end_of_gap(metric)
+            if metric is REQUESTS_IN_FLIGHT:
+                self._note_requests()
             self._counts[metric] += by
             self._empty_since[metric] = self._clock()
             self._recorder.set(metric, self._counts[metric])
+
+    def _note_requests(self) -> None:
+        """Notes the requests in flight at the whole seconds since the last note, all the same."""
+        now = int(self._ahead + self._clock())
+        count = self._counts[REQUESTS_IN_FLIGHT]
+        self._work.requests.update(dict.fromkeys(range(self._second + 1, now + 1), count))
+        self._second = now
 
     def _end_of_gap(self, metric: Metric) -> None:
         now = self._clock()

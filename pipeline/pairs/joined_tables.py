@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
-JOINED_BYTES = 16 * 2**20  # by default
+JOINED_BYTES = 32 * 2**20  # by default; for larger blocks glibc takes new memory each time
 
 
 def joined(tables: Iterable[pa.Table], most_bytes: int = JOINED_BYTES) -> Iterator[pa.Table]:

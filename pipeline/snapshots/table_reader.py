@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -142,7 +142,8 @@ def map_files(
     """As :func:`map_row_groups`, of some files; ``columns`` are those of each table."""
 
     def groups(file: TableFile) -> list[tuple[TableFile, int]]:
-        return [(file, number) for number in file.groups()]
+        own = replace(file)  # whose footer goes with its last group: 67 kB, and files may be kept
+        return [(own, number) for number in own.groups()]
 
     def counted(group: tuple[TableFile, int]) -> Found:
         file, number = group

@@ -104,6 +104,16 @@ def create(path: Path, data: bytes) -> bool:
     return True
 
 
+def read_into(path: Path, start: int, memory: memoryview) -> int:
+    """Fills memory with a file's bytes from ``start`` on; returns how many there were."""
+    done = 0
+    with path.open("rb", buffering=0) as file:
+        file.seek(start)
+        while read := file.readinto(memory[done:]):  # one call reads 2 GiB at most
+            done += read
+    return done
+
+
 def replace(path: Path, data: bytes) -> None:
     """Writes a file atomically, replacing what is there."""
     _write_temporary(path, data).replace(path)

@@ -27,6 +27,7 @@ from pipeline.store.source_file import SourceFile
 from pipeline.store.uploads import LocalSink, S3Sink, Upload
 
 SCHEMES = ("file", "s3")
+_PIECE_BYTES = 16 * 2**20  # of a bucket's object in one request, where they are copied elsewhere
 _HINTS = {
     PermissionError: "access is denied: check the credentials in use and what they may do there",
     FileNotFoundError: "it does not exist: check bucket and path",
@@ -155,6 +156,21 @@ class Store:
         with self._errors(key):
             return bytes(self._fs.cat_file(self._join(key), start=start, end=stop))
 
+    def read_into(self, key: str, start: int, memory: memoryview) -> int:
+        """Fills memory with an object's bytes from ``start`` on; returns how many there were."""
+        if self.local:
+            with self._errors(key):
+                return local_files.read_into(Path(self._join(key)), start, memory)
+        done = 0
+        while done < len(memory):
+            stop = start + min(len(memory), done + _PIECE_BYTES)
+            piece = self.read_range(key, start + done, stop)
+            memory[done : done + len(piece)] = piece
+            done += len(piece)
+            if start + done < stop:
+                break
+        return done
+
     def size(self, key: str) -> int | None:
         """The object's size in bytes, or None if there is no such object."""
         with self._errors(key):
@@ -166,7 +182,8 @@ class Store:
 
     def open(self, key: str, size: int) -> SourceFile:
         """A seekable reader that distinguishes a failing store from a corrupt file."""
-        return SourceFile(self.shown(key), size, functools.partial(self.read_range, key))
+        how = (functools.partial(self.read_range, key), functools.partial(self.read_into, key))
+        return SourceFile(self.shown(key), size, *how)
 
     def create(self, key: str, data: bytes) -> bool:
         """Writes an object in one PUT unless it exists; True if this call created it.

@@ -13,9 +13,8 @@ from pipeline.runtime.disposable_process import uncounted
 from pipeline.runtime.errors import StorageError
 from pipeline.runtime.faults import UNREADABLE_FILE, first_line
 
-# Larger reads are put together of such pieces, in memory that Arrow uses again: new memory for all
-# of them would cost the kernel more than it costs to copy them.
-_PIECE_BYTES = 2**20
+# Larger reads go into memory that Arrow uses again: new memory costs the kernel more than a copy.
+_SMALL_BYTES = 2**20
 
 
 class SourceFile(io.RawIOBase):
@@ -25,12 +24,26 @@ class SourceFile(io.RawIOBase):
     quarantine, the second must be raised.
     """
 
-    def __init__(self, name: str, size: int, read_range: Callable[[int, int], bytes]) -> None:
-        """Wraps an object of ``size`` bytes; ``read_range`` returns its bytes ``[start, stop)``."""
+    def __init__(
+        self,
+        name: str,
+        size: int,
+        read_range: Callable[[int, int], bytes],
+        read_into: Callable[[int, memoryview], int],
+    ) -> None:
+        """Wraps an object.
+
+        Args:
+            name: for messages.
+            size: its bytes.
+            read_range: returns its bytes ``[start, stop)``.
+            read_into: fills memory with its bytes from a start on; returns how many there were.
+        """
         super().__init__()
         self._failure: StorageError | None = None
         self.name = name
-        self._size, self._read_range, self._position = size, read_range, 0
+        self._size, self._position = size, 0
+        self._read_range, self._read_into = read_range, read_into
 
     def readable(self) -> bool:
         return True
@@ -75,25 +88,30 @@ class SourceFile(io.RawIOBase):
         stop = self._size if size < 0 else min(self._size, self._position + size)
         if stop <= self._position:
             return b""
-        try:
-            with uncounted():  # a slow store is no fault of the file
-                data = self._read_range(self._position, stop)
-        except StorageError as error:
-            # One that is raised holds the frames that it passes, and with them Arrow's file around
-            # this one: kept here, it would close a cycle through C++ that nobody could free.
-            self._failure = copy.copy(error)
-            raise OSError(str(error)) from error
+        with self._asking():
+            data = self._read_range(self._position, stop)
         self._position += len(data)
         return data
 
     def read_buffer(self, size: int) -> pa.Buffer:
         """As ``read``: Arrow asks for this one where it keeps what it gets."""
         left = max(0, min(size, self._size - self._position))
-        if left <= _PIECE_BYTES:
+        if left <= _SMALL_BYTES:
             return pa.py_buffer(self.read(left))
-        block, done = pa.allocate_buffer(left), 0
-        view = memoryview(block).cast("B")
-        while done < left and (piece := self.read(min(_PIECE_BYTES, left - done))):
-            view[done : done + len(piece)] = piece
-            done += len(piece)
-        return block.slice(0, done)
+        block = pa.allocate_buffer(left)
+        with self._asking():
+            read = self._read_into(self._position, memoryview(block).cast("B"))
+        self._position += read
+        return block.slice(0, read)
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Around what asks the store: its failure is remembered, its time is not counted."""
+        try:
+            with uncounted():  # a slow store is no fault of the file
+                yield
+        except StorageError as error:
+            # One that is raised holds the frames that it passes, and with them Arrow's file around
+            # this one: kept here, it would close a cycle through C++ that nobody could free.
+            self._failure = copy.copy(error)
+            raise OSError(str(error)) from error

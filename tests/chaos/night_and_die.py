@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import ray.data  # noqa: F401  (once, not in every process)
+
 from pipeline.nightly.night import run_night
 from pipeline.nightly.night_record import NightRecord
 from pipeline.nightly.pipeline_config import PipelineConfig

@@ -5,7 +5,8 @@ step (from 0) before which it kills itself, or null. Answers with a line of JSON
 ended the process, or null; its exit code, or null; and the steps that it came to.
 
 A step is a write that others can see, the first byte of a file that is not visible yet, or the
-end. Forked, so that each takes no second to start; nothing here uses a thread before it forks.
+end. Forked, so that each takes no second to start; nothing here uses a thread before it forks. What
+takes long to import is imported here, once.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import scipy.special  # noqa: F401
+
 from pipeline.pairs.input_config import InputConfig
 from pipeline.runtime.reporter import Reporter
 from pipeline.runtime.steps import new_run_id
@@ -25,7 +28,7 @@ from pipeline.snapshots.gate import gate_for
 from pipeline.snapshots.gate_checks import GateConfig
 from pipeline.snapshots.publish_snapshot import publish
 from pipeline.snapshots.quality.snapshot_counts import QualityConfig
-from pipeline.store import s3_objects  # noqa: F401 (here, not in every process: it takes a second)
+from pipeline.store import s3_objects  # noqa: F401
 from pipeline.store.host import Host
 from pipeline.store.object_store import Store
 from pipeline.store.uploads import Upload

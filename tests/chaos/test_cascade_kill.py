@@ -92,7 +92,13 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def test_killed_while_tiers_work_side_by_side(tmp_path: Path, source: Path, model: Path) -> None:
+@pytest.mark.parametrize(
+    "died_at", [(3, -1), pytest.param((0, 1, 2, 4, 5, 6, 7, 8), marks=pytest.mark.long)]
+)
+def test_killed_while_tiers_work_side_by_side(
+    tmp_path: Path, source: Path, model: Path, died_at: tuple[int, ...]
+) -> None:
+    """Before some of the ten commits."""
     config = cascade_config(tmp_path / "config.yaml", model, input={"unit_rows": UNIT})
     together = ("--set", "cascade.side_by_side=true")
 
@@ -110,7 +116,7 @@ def test_killed_while_tiers_work_side_by_side(tmp_path: Path, source: Path, mode
         plans = ["begin plan by judge 1", "begin plan"]
         assert (begun[:2], set(begun[2:4])) == (plans, {"begin label by judge 1", "begin label"})
         assert_published_alone(source, tmp_path / "whole")
-        for number in (commits[0], commits[3], commits[6], commits[-1]):
+        for number in (commits[which] for which in died_at):
             name = f"killed-{number}"
             assert ask(request(name, number))["signal"] == signal.SIGKILL
             before = recount(tmp_path / name)

@@ -28,6 +28,7 @@ from tests.labeling import (
 from tests.private_ray import assert_private
 from tests.processes import Job, dead, processes_with, started, wait_until
 from tests.shards import labels_of, pair, write_shard
+from tests.without_ray import label_here
 
 UNIT_ROWS, IN_FLIGHT = 8, 3
 AT_ONCE = ("--set", "engine.script.latency_s=0")  # no matter for what is judged
@@ -123,18 +124,20 @@ def test_killed_at_any_moment_and_run_again(tmp_path: Path, model: Path) -> None
     assert without_run(assert_exact(tmp_path / "calm", shards)) == without_run(labels)
 
 
-@pytest.mark.usefixtures("without_ray")
-def test_asked_to_stop_it_commits_what_is_in_flight(tmp_path: Path, model: Path) -> None:
+def test_asked_to_stop_it_commits_what_is_in_flight(
+    tmp_path: Path, model: Path, shared_ray: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
     shards = {"a.parquet": [pair(number) for number in range(120)]}
     write_shard(source / "a.parquet", shards["a.parquet"], 60)
     changes = {
         "engine": {"script": {"latency_s": 0.25}, "units_in_flight": 2, "max_num_seqs": 4},
         "input": {"unit_rows": 30},
+        "workers": {"max": 1},
     }
     config = write_config(tmp_path / "label.yaml", model, changes)
     arguments = label_arguments(config, source, output)
-    with started("jobs.label", arguments) as job:
+    with started("jobs.label", arguments, {"RAY_ADDRESS": shared_ray}) as job:
         # Of two units of 30 pairs each that are in flight, three pairs are judged at once.
         wait_for(job, output, "parts", 1)
         wait_until(lambda: len(attempts(output)) >= 3)
@@ -153,6 +156,7 @@ def test_asked_to_stop_it_commits_what_is_in_flight(tmp_path: Path, model: Path)
     assert json.loads(stdout.splitlines()[-1])["event"] == "stopped"
 
     # Not one pair was judged in vain, and none is judged again.
+    label_here(monkeypatch)
     last = run_label(config, source, output, *AT_ONCE)
     assert (last.exit_code, last.error) == (0, "")
     assert last.event("done")["pairs"] == 120 - len(labels)

@@ -40,17 +40,29 @@ def attempts(output: Path) -> dict[tuple[str, str], int]:
 
 
 @pytest.mark.usefixtures("shared_ray")
-def test_killers_are_found_and_their_neighbours_labelled(tmp_path: Path, model: Path) -> None:
-    killers = {1: "poison!", 2: "poison!", 27: "deadly!"}  # two in the first unit, one in another
-    rows = poisoned([pair(number) for number in range(40)], killers)
+@pytest.mark.parametrize(
+    ("killers", "count"),
+    [
+        ({1: "poison!", 6: "deadly!"}, 12),  # one in each of two units
+        pytest.param(
+            {1: "poison!", 2: "poison!", 27: "deadly!"}, 40, marks=pytest.mark.long
+        ),  # two in the first unit, which tests/unit/test_unit_runner.py shows without Ray
+    ],
+)
+def test_killers_are_found_and_their_neighbours_labelled(
+    tmp_path: Path, model: Path, killers: dict[int, str], count: int
+) -> None:
+    rows = poisoned([pair(number) for number in range(count)], killers)
     write_shard(tmp_path / "in" / "a.parquet", rows)
     script = {"latency_s": 0.01, "faults": {"poison!": "kill", "deadly!": "die"}}
     config = config_for(tmp_path, model, script)
     pool = ("--set", "workers.min=2", "--set", "workers.max=2")
     outcome = run_label(config, tmp_path / "in", tmp_path / "out", *pool)
 
-    assert outcome.exit_code == 4  # 3 of 40 rows are more than the default 5%
-    assert "3 of 40 rows are quarantined (engine_killed 3)" in outcome.error.splitlines()[-1]
+    assert outcome.exit_code == 4  # more than the default 5%
+    found = len(killers)
+    said = f"{found} of {count} rows are quarantined (engine_killed {found})"
+    assert said in outcome.error.splitlines()[-1]
     killed = {("a.parquet", number): "engine_killed" for number in killers}
     labels = assert_exact(tmp_path / "out", {"a.parquet": rows}, killed)
     for number in killers:
@@ -58,7 +70,7 @@ def test_killers_are_found_and_their_neighbours_labelled(tmp_path: Path, model: 
             f"its worker died {MAX_DEATHS} times while judging this row alone"
         )
         assert labels[number]["votes"] == []
-    assert outcome.event("done")["quarantined_by_reason"] == {"engine_killed": 3}
+    assert outcome.event("done")["quarantined_by_reason"] == {"engine_killed": found}
 
     marks = attempts(tmp_path / "out")
     for (row_range, kind), count in marks.items():

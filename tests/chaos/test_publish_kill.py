@@ -53,7 +53,9 @@ def copied(labeled: LabeledInput, uri: str) -> LabeledInput:
     return LabeledInput(labeled.source, made, dict(labeled.shards))
 
 
-def test_killed_at_every_step(place: tuple[str, Mapping[str, str]]) -> None:
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_killed_at_every_step(place: tuple[str, Mapping[str, str]], every: bool) -> None:
+    """Of the files that are written one after another, at those of the first and the last."""
     uri, environment = place
     before = LabeledInput.at(uri)
     for number in range(3):
@@ -98,8 +100,12 @@ def test_killed_at_every_step(place: tuple[str, Mapping[str, str]]) -> None:
         published = steps.index("swap snapshots/LATEST.json")
 
         # On S3, where a process takes seconds to connect, only around what readers follow.
-        first = published - 1 if environment else 0
-        for number in range(first, len(steps)):
+        died_at = set(range(published - 1, len(steps)))
+        if every or not environment:
+            died_at = set(range(len(steps)))
+        if not every:
+            died_at -= set(range(3, len(written)))
+        for number in sorted(died_at):
             labeled = copied(before, f"{uri}/killed-{number}")
             died = ask(request(labeled, number))
             assert (died["signal"], died["exit"]) == (signal.SIGKILL, None)

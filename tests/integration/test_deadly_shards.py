@@ -11,9 +11,9 @@ import pytest
 
 from pipeline.runtime.disposable import Disposables, ProcessDiedError
 from tests.footers import footer_of, with_footer
+from tests.hostile import hazards
 from tests.labeling import run_label, verdict_of, write_config
 from tests.shards import labels_of, pair, write_shard
-from tests.unit import hazards
 
 # Both end a process that looks at their columns' metadata: one has a damaged byte there, the other
 # is encrypted with a footer that is not.
@@ -23,7 +23,7 @@ PAGES, ENCRYPTED = "abort_on_read.parquet", "encrypted_plaintext_footer.parquet"
 
 @pytest.mark.parametrize("name", [PAGES, ENCRYPTED])
 def test_they_end_a_process_that_is_not_protected(name: str) -> None:
-    processes = Disposables(["tests.unit.hazards"])
+    processes = Disposables(["tests.hostile.hazards"])
     with pytest.raises(ProcessDiedError, match="SIGABRT"):
         processes.call(hazards.column_sizes, (DEADLY / name).read_bytes())
     processes.close()
@@ -76,7 +76,7 @@ Made = Callable[[int], Iterator[bytes]]
 
 @DEADLY_KINDS
 def test_every_edit_ends_a_process_that_is_not_protected(make: Made, every: int) -> None:
-    processes = Disposables(["tests.unit.hazards"])
+    processes = Disposables(["tests.hostile.hazards"])
     survived = []
     for number, data in enumerate(make(every)):
         try:

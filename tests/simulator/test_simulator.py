@@ -3,6 +3,9 @@
 A failure names its seed: ``PAIRMILL_SIMULATOR_SEED=<seed> pytest tests/simulator`` replays it, for
 long stories with ``PAIRMILL_SIMULATOR_STEPS=<steps>``. ``PAIRMILL_SOAK_S`` are the seconds of the
 soak, by default an hour.
+
+A planted bug is looked for in runs of one seed and those that follow it. Where the first of them
+takes long to find it, the seed is one that is known to find it early.
 """
 
 from __future__ import annotations
@@ -132,11 +135,13 @@ def hunt(story: Story, seed: int, runs: int, steps: int = _STEPS) -> None:
 
 
 @pytest.mark.parametrize("story", PROMISED.values(), ids=PROMISED)
-@pytest.mark.parametrize("fresh", [False, True], ids=["fixed", "fresh"])
+@pytest.mark.parametrize(
+    "fresh", [False, pytest.param(True, marks=pytest.mark.long)], ids=["fixed", "fresh"]
+)
 def test_the_protocol_keeps_its_promises(story: Story, fresh: bool) -> None:
-    seed = int(os.environ.get(_SEED, random.SystemRandom().randrange(10**9)))
-    seed = seed if fresh else FIXED_SEED
-    hunt(story, seed, 1, int(os.environ.get(_LENGTH, _STEPS)))
+    seed = random.SystemRandom().randrange(10**9) if fresh else FIXED_SEED
+    seed, steps = int(os.environ.get(_SEED, seed)), int(os.environ.get(_LENGTH, _STEPS))
+    hunt(story, seed, 1, steps)
 
 
 @pytest.mark.long
@@ -156,21 +161,27 @@ def test_a_soak_of_all_stories(record_property: Callable[[str, object], None]) -
 
 
 def test_the_same_seed_gives_the_same_history() -> None:
-    first, second = (FAILING.run(FIXED_SEED, _STEPS) for _ in range(2))
-    assert len(first.world.history) >= _STEPS
+    steps = _STEPS // 3
+    first, second = (FAILING.run(FIXED_SEED, steps) for _ in range(2))
+    assert len(first.world.history) >= steps
     assert first.world.history == second.world.history
     assert first.ended == second.ended
-    assert FAILING.run(FIXED_SEED + 1, _STEPS).world.history != first.world.history
+    assert FAILING.run(FIXED_SEED + 1, steps).world.history != first.world.history
 
 
 def test_what_the_stories_reach() -> None:
-    run = FAILING.run(FIXED_SEED, 4 * _STEPS)
-    ended = set(run.ended)
     # Where so much fails, nobody who is to be forgotten is within these steps.
-    assert {f"{role}: done" for role in FAILING.roles} - ended <= {"forget: done"}
-    assert "forget: done" in KEPT.run(FIXED_SEED + 3, _STEPS).ended
+    done = {f"{role}: done" for role in FAILING.roles if role != "forget"}
+    ended, how = set[str](), set[tuple[str, str]]()
+    for seed in range(10, 14):  # the first of them reaches all
+        run = FAILING.run(seed, _STEPS)
+        ended |= {*run.ended}
+        how |= {(operation, end) for _, _, operation, _, end in run.world.history}
+        if done <= ended:
+            break
+    assert done <= ended
+    assert any("forget: done" in KEPT.run(seed, _STEPS // 3).ended for seed in range(1, 5))
     assert {"publish: LeaseHeldError", "publish: StorageError", "read: StorageError"} <= ended
-    how = {(operation, end) for _, _, operation, _, end in run.world.history}
     assert {
         ("PUT if match", "answer lost"),
         ("PUT if match", "503"),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,42 +15,9 @@ from pipeline.lab.bench.early_verdicts_bench import _row as early_row
 from pipeline.lab.bench.gpu_watch import GpuWatch
 from pipeline.lab.bench.job_run import JobRun, compile_cache, compiled_graphs
 from pipeline.lab.bench.label_timeline import Timeline
-from pipeline.lab.bench.ray_watch import WorkerWatch
 from pipeline.lab.bench.shared_prompts_bench import possible_share
 from pipeline.labeling.label_config import LabelConfig
-
-PAGE = """# HELP ray_pairmill_stage_seconds_total what workers spend
-ray_pairmill_stage_seconds_total{WorkerId="a",judge="j",stage="engine"} 12.5
-ray_pairmill_stage_seconds_total{WorkerId="b",judge="j",stage="engine"} 2.5
-ray_pairmill_stage_seconds_total{WorkerId="b",judge="j",stage="commit"} 1e-1
-ray_pairmill_requests_in_flight{WorkerId="a",judge="j"} 64.0
-ray_pairmill_requests_in_flight{WorkerId="b",judge="j"} 32.0
-ray_pairmill_units_in_flight{WorkerId="b",judge="j"} 3.0
-"""
-
-
-class Page(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(PAGE.encode())
-
-    def log_message(self, *arguments: object) -> None:
-        """Says nothing."""
-
-
-def test_workers_are_read_from_what_their_nodes_export() -> None:
-    with HTTPServer(("127.0.0.1", 0), Page) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        began = time.time()
-        urls = ["http://127.0.0.1:1/gone", f"http://127.0.0.1:{server.server_port}/metrics"]
-        with WorkerWatch(urls, every_seconds=0.01) as watch:
-            while not watch.in_flight:
-                time.sleep(0.01)
-        server.shutdown()
-    assert watch.stage_seconds() == {"engine": 15, "commit": 0.1}
-    assert {count for _, count in watch.in_flight} == {96}
-    assert watch.in_flight[0][0] >= began
+from pipeline.labeling.worker_activity import Work
 
 
 def test_gpus_are_read_from_what_their_driver_prints(
@@ -121,9 +87,12 @@ def test_what_prompts_allow_is_what_they_begin_with_in_whole_blocks() -> None:
 
 def test_a_runs_start_and_its_emptying_end_are_read_from_its_requests() -> None:
     pace = Timeline(2.0, 9.0, 1.0, 1.0, by_second=(1,), first_at=1_012.0)  # a unit came at 1,010
-    in_flight = [(1_009.0, 0), (1_011.0, 8), (1_050.0, 150), (1_080.0, 101), (1_081.0, 100)]
+    work, last = Work(), Work(requests=Counter({1_011: 0, 1_050: 50, 1_080: 51, 1_081: 50}))
+    work.add(Work(requests=Counter({1_009: 0, 1_011: 8, 1_050: 100})))
+    work.add(Work(requests=Counter({1_080: 50, 1_081: 50})))
+    work.add(last)  # of another worker
     rates = Rates(100, 200, 0, 90.0, 1.0)
-    run = JobRun(rates, pace, 0, {}, in_flight, 1, GpuWatch(), 1_000.0, 200, "cold")
+    run = JobRun(rates, pace, 0, work, 1, GpuWatch(), 1_000.0, 200, "cold")
     assert run.ends() == {
         "first_request_s": 11.0,
         "compile_cache": "cold",

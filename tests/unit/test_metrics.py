@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from pipeline.engines.engine import Rendered, Reply, Sampling
 from pipeline.engines.engine_config import EngineConfig
@@ -15,16 +17,21 @@ from pipeline.engines.scripted_engine import ScriptedEngine
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.labeling import prometheus_metrics as metrics
 from pipeline.labeling.attempts import Starts
+from pipeline.labeling.label_config import LabelConfig
+from pipeline.labeling.label_run import label as label_pairs
 from pipeline.labeling.pair_judge import Judge
 from pipeline.labeling.run_metrics import RunMetrics
+from pipeline.labeling.run_request import RunRequest
 from pipeline.labeling.unit_result import RowCounts, UnitResult
-from pipeline.labeling.worker_activity import Activity
+from pipeline.labeling.worker_activity import Activity, Work
 from pipeline.media.media_store import MediaStore
 from pipeline.runtime.errors import EngineDeadError
+from pipeline.runtime.reporter import Reporter
 from pipeline.store.object_store import Store
 from tests.judging import JUDGE_ID, pairs_of, runner, scripted, text_pair, unit
 from tests.recording import Recorded
-from tests.shards import labels_of
+from tests.shards import labels_of, pair, shard_bytes
+from tests.without_ray import label_here
 
 
 class Clock:
@@ -74,6 +81,44 @@ def test_idle_seconds_are_those_without_a_request() -> None:
     activity.tick()
     assert recorded.sum(metrics.STAGE_SECONDS, stage="read") == 5 + 8
     assert recorded.last(metrics.UNITS_IN_FLIGHT) == 0
+
+
+def test_work_is_counted_once_whoever_takes_it_and_when() -> None:
+    clock = Clock()
+    activity = Activity(clock=clock, time_of_day=clock.now)
+    clock.now += 1.5
+    with activity.request():
+        clock.now += 2
+        with activity.request(), activity.stage("decode"):
+            clock.now += 1
+            first = activity.take_work()
+            assert first == Work(requests=Counter({101: 0, 102: 1, 103: 1, 104: 2}))
+            clock.now += 0.25
+    clock.now += 1
+    second = activity.take_work()
+    assert second.requests == {105: 0}
+    assert second.stage_s == {"decode": 1.25, "engine": 3.25 + 1.25}
+    assert activity.take_work() == Work()
+    first.add(second)
+    assert first.requests == {101: 0, 102: 1, 103: 1, 104: 2, 105: 0}
+
+
+def test_who_ran_a_job_learns_what_its_workers_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label_here(monkeypatch)
+    source = Store(str(tmp_path / "in"))
+    source.put("a.parquet", shard_bytes([pair(number, images=None) for number in range(3)]))
+    engine = {"kind": "scripted", "script": {"latency_s": 1.1}}
+    judge = {"model": {"name": "tiny-judge"}}
+    config = LabelConfig.model_validate({"judge": judge, "engine": engine})
+    where = (source.uri, str(tmp_path / "out"), Reporter(Console(file=io.StringIO())))
+    work = label_pairs(config, *where, RunRequest()).work
+    assert set(work.stage_s) == {"decode", "engine", "commit"}
+    assert work.stage_s["engine"] >= 6 * 1.1
+    seconds = sorted(work.requests)
+    assert seconds == list(range(seconds[0], seconds[-1] + 1))
+    assert 1 <= max(work.requests.values()) <= 6  # of each pair both orders at once
 
 
 class FullBeforeItReplies(ScriptedEngine):

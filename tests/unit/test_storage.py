@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.runtime.errors import StorageError
-from pipeline.store import source_file
+from pipeline.store import object_store, source_file
 from pipeline.store.object_store import Store
 
 DATA = bytes(range(256)) * 5
@@ -97,6 +97,16 @@ def test_size_and_ranges(store: Store) -> None:
     assert store.read_range("data", 250, 260) == DATA[250:260]
 
 
+def test_ranges_are_read_into_memory(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_store, "_PIECE_BYTES", 7)
+    store.put("data", DATA)
+    memory = bytearray(20)
+    assert store.read_into("data", 250, memoryview(memory)[:10]) == 10
+    assert memory == DATA[250:260] + bytes(10)
+    assert store.read_into("data", len(DATA) - 5, memoryview(memory)) == 5  # there are no more
+    assert memory[:10] == DATA[-5:] + DATA[255:260]
+
+
 def test_content_key_is_of_the_content(store: Store) -> None:
     for key, data in (("a", b"1"), ("b", b"1"), ("c", b"2")):
         store.put(key, data)
@@ -161,11 +171,18 @@ def test_a_folder_that_cannot_be_listed_is_an_error(store: Store, tmp_path: Path
         keys(Store(str(deep)))
 
 
+def _data_into(store: Store, key: str, start: int, memory: memoryview) -> int:
+    piece = DATA[start : start + len(memory)]
+    memory[: len(piece)] = piece
+    return len(piece)
+
+
 @given(st.lists(st.tuples(st.integers(0, len(DATA) + 9), st.integers(-1, 300)), max_size=8))
 def test_source_file_reads_like_the_bytes(reads: list[tuple[int, int]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Store, "read_range", lambda self, key, start, stop: DATA[start:stop])
-        patch.setattr(source_file, "_PIECE_BYTES", 100)
+        patch.setattr(Store, "read_into", _data_into)
+        patch.setattr(source_file, "_SMALL_BYTES", 100)
         source, expected = Store(".").open("data", len(DATA)), io.BytesIO(DATA)
         for offset, size in reads:
             assert source.seek(offset) == expected.seek(offset)
@@ -180,15 +197,19 @@ def test_source_file_reads_like_the_bytes(reads: list[tuple[int, int]]) -> None:
         assert source.take_failure() is None
 
 
-def test_source_file_remembers_that_the_store_failed(store: Store, tmp_path: Path) -> None:
+def test_source_file_remembers_that_the_store_failed(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_file, "_SMALL_BYTES", 100)
     store.put("data", DATA)
     source = store.open("data", len(DATA))
     assert source.read(4) == DATA[:4]
     (tmp_path / "data").unlink()
-    with pytest.raises(OSError, match="does not exist"):
-        source.read(4)
-    assert isinstance(source.take_failure(), StorageError)
-    assert source.take_failure() is None
+    for read, size in ((source.read, 4), (source.read_buffer, 200)):
+        with pytest.raises(OSError, match="does not exist"):
+            read(size)
+        assert isinstance(source.take_failure(), StorageError)
+        assert source.take_failure() is None
 
 
 def test_a_full_disk_is_named_and_not_filled_further(

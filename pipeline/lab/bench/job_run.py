@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,12 @@ from pipeline.lab.bench.bench_requests import Rates
 from pipeline.lab.bench.fresh_process import stderr_reporter
 from pipeline.lab.bench.gpu_watch import GpuWatch
 from pipeline.lab.bench.label_timeline import Timeline, committed_timeline
-from pipeline.lab.bench.ray_watch import (
-    WorkerWatch,
-    created_bytes,
-    metrics_urls,
-    report_every_second,
-)
+from pipeline.lab.bench.ray_watch import created_bytes
 from pipeline.labeling.cluster.ray_session import ray_session
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.label_run import RunResult, label
 from pipeline.labeling.run_request import RunRequest
+from pipeline.labeling.worker_activity import Work
 from pipeline.pairs.shards import list_shards, open_input
 from pipeline.parts.part_keys import judge_parts_prefix
 from pipeline.store.object_store import Store
@@ -34,8 +30,7 @@ class JobRun:
 
     Attributes:
         store_bytes: put into Ray's object store.
-        stage_s: seconds that pairs, replies and units spent in the workers' stages.
-        in_flight: pairs of a clock time and how many requests the engines had in flight.
+        work: what the workers say that they did.
         units: committed.
         gpu: samples of the GPUs meanwhile.
         began_at: clock time when the process was asked to run it; Ray was not there yet.
@@ -46,8 +41,7 @@ class JobRun:
     rates: Rates
     pace: Timeline
     store_bytes: int
-    stage_s: Mapping[str, float]
-    in_flight: Sequence[tuple[float, int]]
+    work: Work
     units: int
     gpu: GpuWatch
     began_at: float
@@ -67,7 +61,7 @@ class JobRun:
             **self.ends(),
             "gpu_idle_s": None if idle is None else round(idle, 1),
             "labels_by_second": self.pace.by_second,
-            "in_flight": [(self._since(when), count) for when, count in self.in_flight],
+            "in_flight": [(self._since(when), count) for when, count in self._in_flight()],
             "gpu": [
                 (self._since(sample.at), sample.busy, round(sample.watts))
                 for sample in self.gpu.samples
@@ -76,10 +70,14 @@ class JobRun:
         }
 
     def ends(self) -> dict[str, Any]:
-        """How the run started, and how long at its end less than half of the slots were taken."""
+        """How the run started, and how long at its end less than half of the slots were taken.
+
+        That is None of a run in which at no whole second more than half of them were.
+        """
+        in_flight = self._in_flight()
         ended = self.pace.first_at - self.pace.first_label_s + self.rates.seconds
-        filled = [when for when, count in self.in_flight if count > self.slots / 2]
-        first = next((when for when, count in self.in_flight if count), None)
+        filled = [when for when, count in in_flight if count > self.slots / 2]
+        first = next((when for when, count in in_flight if count), None)
         emptying = round(ended - max(filled), 1) if filled else None
         return {
             "first_request_s": None if first is None else round(first - self.began_at, 1),
@@ -90,6 +88,10 @@ class JobRun:
             else round(emptying / self.rates.seconds, 3),
         }
 
+    def _in_flight(self) -> list[tuple[int, int]]:
+        """Pairs of a whole second of the clock and how many requests the engines had then."""
+        return sorted(self.work.requests.items())
+
     def _since(self, when: float) -> float:
         return round(when - self.pace.first_at, 1)
 
@@ -98,7 +100,7 @@ class JobRun:
         of = {"decode": self.rates.pairs, "engine": self.rates.judgments, "commit": self.units}
         named = {"decode": "prepare"}
         return {
-            named.get(stage, stage): round(self.stage_s.get(stage, 0.0) / max(count, 1), 4)
+            named.get(stage, stage): round(self.work.stage_s[stage] / max(count, 1), 4)
             for stage, count in of.items()
         }
 
@@ -106,12 +108,7 @@ class JobRun:
 def run_job(config: LabelConfig, input_uri: str, output_uri: str) -> JobRun:
     """The whole labeling job, in this process and its Ray."""
     began_at, compiled = time.time(), compiled_graphs(config)
-    report_every_second()
-    with (
-        ray_session(config.workers, stderr_reporter()),
-        WorkerWatch(metrics_urls()) as watch,
-        GpuWatch() as gpu,
-    ):
+    with ray_session(config.workers, stderr_reporter()), GpuWatch() as gpu:
         result = label_on_stderr(config, input_uri, output_uri)
         crossed = created_bytes()
     counts = result.counts
@@ -129,7 +126,7 @@ def run_job(config: LabelConfig, input_uri: str, output_uri: str) -> JobRun:
     )
     slots = config.engine.max_num_seqs * config.workers.max
     ends = (began_at, slots, compile_cache(compiled, compiled_graphs(config)))
-    return JobRun(rates, pace, crossed, watch.stage_seconds(), watch.in_flight, units, gpu, *ends)
+    return JobRun(rates, pace, crossed, result.work, units, gpu, *ends)
 
 
 def compile_cache(before: Set[Path], after: Set[Path]) -> str:

@@ -85,12 +85,11 @@ def bench_pipeline(
             "tail_s: the last tenth of the labels",
             "first_request_s: from the process's first line of the job, before Ray starts, to its "
             "first request; half_empty_s: from the last second with more than half of the "
-            "engines' slots taken to the last commit",
+            "engines' slots taken to the last commit; -: at no whole second more than half were",
             "gpu_idle_s: from the first unit's arrival to the last label, by the driver's counters",
             "object store: bytes put into Ray's, by its own statistics; input: the shards' files",
             "pair_s: mean seconds; prepare: a pair's media and layout, waiting for a thread "
-            "included; engine: one reply, waiting for a slot included; commit: a unit's part; "
-            "without each worker's last second, so run more units than two or three",
+            "included; engine: one reply, waiting for a slot included; commit: a unit's part",
         ],
     }
 

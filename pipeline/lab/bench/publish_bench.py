@@ -76,6 +76,10 @@ class CountingStore(Store):
         self.count("read", stop - start)
         return super().read_range(key, start, stop)
 
+    def read_into(self, key: str, start: int, memory: memoryview) -> int:
+        self.count("read", len(memory))
+        return super().read_into(key, start, memory)
+
     def content_key(self, entry: Entry) -> str:
         self.count("read", entry.size)
         return super().content_key(entry)

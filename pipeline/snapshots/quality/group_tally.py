@@ -7,9 +7,10 @@ with it: nothing else knows of it.
 
 from __future__ import annotations
 
-import gzip
+import itertools
 import json
-from collections.abc import Collection, Mapping
+import zlib
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -23,6 +24,8 @@ from schemas.labels import Status
 
 _VERSION = "tallies/v1"
 _LEVEL = 5  # of compression; they are mostly zeros
+_GZIP = 31  # zlib's word for it
+_PIECE_BYTES = 2**16
 
 
 @dataclass
@@ -70,12 +73,13 @@ class StoredTally:
     Attributes:
         source: digest of what was counted.
         sampled, said: of :class:`GroupTally`.
+        packed: its line of the stored object, compressed by itself: a tenth of it.
     """
 
     source: str
     sampled: tuple[str, ...]
     said: Mapping[str, str | None]
-    counts: bytes
+    packed: bytes
 
     @classmethod
     def of(cls, source: str, tally: GroupTally) -> Self:
@@ -85,24 +89,18 @@ class StoredTally:
             "sampled": {path: each.as_record() for path, each in sorted(tally.sampled.items())},
             "drawn": tally.drawn,
         }
-        said = dict(sorted(tally.said.items()))
-        return cls(source, tuple(sorted(tally.sampled)), said, _json(counts))
+        head = [source, sorted(tally.sampled), dict(sorted(tally.said.items()))]
+        return cls.of_line(_json(head) + b"\t" + _json(counts) + b"\n")
 
     @classmethod
-    def of_line(cls, line: bytes) -> Self:
-        """Of a line of the stored object."""
-        head, _, counts = line.rstrip(b"\n").partition(b"\t")
-        source, sampled, said = json.loads(head)
-        return cls(source, tuple(sampled), dict(said), counts)
-
-    @property
-    def line(self) -> bytes:
-        """The line of the stored object."""
-        return _json([self.source, self.sampled, self.said]) + b"\t" + self.counts + b"\n"
+    def of_line(cls, line: bytes, packed: bytes | None = None) -> Self:
+        """Of a line of the stored object, compressed here unless that is given, too."""
+        source, sampled, said = json.loads(line.partition(b"\t")[0])
+        return cls(source, tuple(sampled), dict(said), packed or _compressed(line))
 
     def tally(self) -> GroupTally:
         """The counts."""
-        counts = json.loads(self.counts)
+        counts = json.loads(zlib.decompress(self.packed, _GZIP).partition(b"\t")[2])
         return GroupTally(
             [Tally.of_record(each) for each in counts["row_groups"]],
             {path: Tally.of_record(each) for path, each in counts["sampled"].items()},
@@ -147,21 +145,20 @@ class Tallies:
         if output.size(key) is None:
             return None
         try:
-            lines = iter(gzip.decompress(output.read(key)).splitlines())
-            version, how, asked = json.loads(next(lines))
+            lines = _lines(output.read(key))
+            version, how, asked = json.loads(next(lines)[0])
             if version != _VERSION:
                 raise ValueError(f"version: got {version!r}, expected {_VERSION!r}")
-            found = [StoredTally.of_line(line) for line in lines]
+            found = itertools.starmap(StoredTally.of_line, lines)
             return cls(how, frozenset(asked), {each.source: each for each in found})
-        except (EOFError, OSError, StopIteration, TypeError, ValueError) as error:
+        except (EOFError, StopIteration, TypeError, ValueError, zlib.error) as error:
             raise InputError(f"{output.path(key)}: damaged ({error})") from error
 
     def write(self, output: Store, snapshot_id: str) -> None:
         """Stores them as those of a snapshot."""
         head = _json([_VERSION, self.how, sorted(self.asked)]) + b"\n"
-        lines = (each.line for _, each in sorted(self.groups.items()))
-        data = gzip.compress(b"".join([head, *lines]), _LEVEL, mtime=0)
-        output.put(tallies_key(snapshot_id), data)
+        lines = (each.packed for _, each in sorted(self.groups.items()))
+        output.put(tallies_key(snapshot_id), b"".join([_compressed(head), *lines]))
 
 
 def asked_pairs(people: People) -> frozenset[str]:
@@ -173,6 +170,32 @@ def asked_pairs(people: People) -> frozenset[str]:
 def tallies_key(snapshot_id: str) -> str:
     """Where the tallies of a snapshot are, under the output root."""
     return f"{folder_of(snapshot_id)}/tallies.jsonl.gz"
+
+
+def _compressed(line: bytes) -> bytes:
+    """A gzip file of one line; several of them, one behind the other, are one of all lines."""
+    return zlib.compress(line, _LEVEL, _GZIP)
+
+
+def _lines(data: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+    """The lines of a gzip file, each with its own part of it; None where parts have several.
+
+    Raises:
+        EOFError: it is cut off.
+        zlib.error: it is damaged.
+    """
+    at = 0
+    while at < len(data):
+        part, start, text = zlib.decompressobj(_GZIP), at, list[bytes]()
+        while at < len(data) and not part.eof:
+            text.append(part.decompress(data[at : at + _PIECE_BYTES]))
+            at += _PIECE_BYTES
+        if not part.eof:
+            raise EOFError("it is cut off")
+        at = min(at, len(data)) - len(part.unused_data)
+        lines = b"".join(text).splitlines(keepends=True)
+        for line in lines:
+            yield line, data[start:at] if len(lines) == 1 else None
 
 
 def _json(value: Any) -> bytes:

@@ -19,8 +19,8 @@ from pipeline.media.videos import decode_video
 from pipeline.runtime.disposable import Disposables
 from pipeline.runtime.errors import RowRejected
 from schemas.labels import Reason
+from tests.hostile import hazards
 from tests.shards import picture
-from tests.unit import hazards
 from tests.videos import numbered, video
 
 LIMITS = MediaConfig.model_validate({"video": {"max_videos": 1}})
@@ -104,7 +104,7 @@ def test_only_so_many_bytes_of_decoded_media_are_kept() -> None:
 def test_deadly_media_are_their_rows_fault(
     monkeypatch: pytest.MonkeyPatch, hazard: Any, reason: Reason, said: str
 ) -> None:
-    processes = Disposables(["tests.unit.hazards"])
+    processes = Disposables(["tests.hostile.hazards"])
     monkeypatch.setattr(decoder, "_image", hazard)
     monkeypatch.setattr(decoder, "disposables_of", lambda _: processes)
     with pytest.raises(RowRejected, match=said) as rejected:

@@ -16,16 +16,16 @@ from pipeline.parts.units import Unit
 from pipeline.runtime.disposable import Disposables
 from pipeline.store.host import Host
 from pipeline.store.object_store import Store
+from tests.hostile import hazards
 from tests.shards import pair, write_shard
-from tests.unit import hazards
 
 _ROWS = 6  # of a group
 
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Shards are read as :mod:`tests.unit.slow_reading` does it."""
-    processes = Disposables(["tests.unit.slow_reading"])
+    """Shards are read as :mod:`tests.hostile.slow_reading` does it."""
+    processes = Disposables(["tests.hostile.slow_reading"])
     monkeypatch.setattr(Host, "disposables", lambda host, module: processes)
     yield
     processes.close()
@@ -60,7 +60,7 @@ def test_a_slow_page_costs_the_rows_behind_it_and_three_of_them_the_rest_of_the_
 def test_a_slow_footer_is_an_unreadable_shard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    processes = Disposables(["pipeline.pairs.isolated_reading", "tests.unit.hazards"])
+    processes = Disposables(["pipeline.pairs.isolated_reading", "tests.hostile.hazards"])
     monkeypatch.setattr(Host, "disposables", lambda host, module: processes)
     monkeypatch.setattr(isolated_reading, "read_outline", hazards.slow_outline)
     write_shard(tmp_path / "s.parquet", [pair(0, images=None)])

@@ -27,13 +27,13 @@ from pipeline.runtime.disposable import (
 )
 from pipeline.runtime.errors import InputError, RowRejected
 from schemas.labels import Reason
+from tests.hostile import hazards
 from tests.processes import ROOT
-from tests.unit import hazards
 
 
 @pytest.fixture(scope="module")
 def processes() -> Iterator[Disposables]:
-    made = Disposables(["tests.unit.hazards"])
+    made = Disposables(["tests.hostile.hazards"])
     yield made
     made.close()
 
@@ -165,7 +165,7 @@ def test_threads_have_a_process_each(processes: Disposables) -> None:
 
 
 def test_the_parent_of_all_may_be_killed_too() -> None:
-    processes = Disposables(["tests.unit.hazards"])
+    processes = Disposables(["tests.hostile.hazards"])
     child = processes.call(hazards.pid)
     parent = psutil.Process(child).parent()
     assert parent is not None
@@ -182,8 +182,8 @@ def test_none_outlives_its_owner() -> None:
     code = (
         "import time\n"
         "from pipeline.runtime.disposable import Disposables\n"
-        "from tests.unit import hazards\n"
-        "made = Disposables(['tests.unit.hazards'])\n"
+        "from tests.hostile import hazards\n"
+        "made = Disposables(['tests.hostile.hazards'])\n"
         "print(made.call(hazards.pid), flush=True)\n"
         "time.sleep(60)\n"
     )
@@ -201,7 +201,7 @@ def test_none_outlives_its_owner() -> None:
 
 
 def test_a_module_that_is_not_there_is_said() -> None:
-    processes = Disposables(["tests.unit.no_such_module"])
+    processes = Disposables(["tests.hostile.no_such_module"])
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         processes.call(hazards.pid)
 
@@ -209,7 +209,7 @@ def test_a_module_that_is_not_there_is_said() -> None:
 def test_a_start_that_takes_too_long_is_said_and_the_next_one_is_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    family = Disposables(["tests.unit.hazards"])
+    family = Disposables(["tests.hostile.hazards"])
     with monkeypatch.context() as impatient:
         impatient.setattr(disposable, "_START_S", 0.001)
         with pytest.raises(ProcessStartError, match=r"did not start within 0\.001 s, or was ended"):

@@ -353,7 +353,7 @@ def test_the_gate_measures_by_an_audit(tmp_path: Path) -> None:
     assert "no answers about pairs that were drawn at random" in unmeasured.error
 
 
-def a_cascade(uri: str, rows: int = 800) -> tuple[Corpus, Composition, Gold]:
+def a_cascade(uri: str, rows: int) -> tuple[Corpus, Composition, Gold]:
     """A cheap judge that is sure of half of the pairs, and right about 70 % of these; and a better
     one, whose two votes are less sure, right about 97 % of the others.
     """
@@ -379,9 +379,9 @@ def a_cascade(uri: str, rows: int = 800) -> tuple[Corpus, Composition, Gold]:
 
 
 def test_of_a_cascade_the_judge_that_holds_comes_first(tmp_path: Path) -> None:
-    corpus, cascade, gold = a_cascade(str(tmp_path))
+    corpus, cascade, gold = a_cascade(str(tmp_path), 400)
     corpus.publish(composition=cascade)
-    assert run(audit, corpus, "--name", "s", "--size", 600).exit_code == 0
+    assert run(audit, corpus, "--name", "s", "--size", 300).exit_code == 0
     answered(corpus, "s", gold)
     policy, config = PolicyConfig(max_error=0.1), GoldConfig(set="s")
     manifest = corpus.publish(composition=cascade, policy=policy, gold=config).manifest
@@ -420,8 +420,8 @@ def test_on_s3(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in s3.environment(CLEANER).items():
         monkeypatch.setenv(name, value)
     Objects.clear_instance_cache()
-    corpus, gold = a_corpus(f"s3://{BUCKET}/cleaned/bound-{id(monkeypatch)}", shards=1, rows=300)
-    assert run(audit, corpus, "--name", "s", "--size", 200).exit_code == 0
+    corpus, gold = a_corpus(f"s3://{BUCKET}/cleaned/bound-{id(monkeypatch)}", shards=1, rows=150)
+    assert run(audit, corpus, "--name", "s", "--size", 100).exit_code == 0
     answered(corpus, "s", gold)
     done = published(corpus, "--policy.max_error", 0.2, "--gold.set", "s")
     assert (done.exit_code, done.error) == (0, "")

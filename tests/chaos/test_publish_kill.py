@@ -101,7 +101,7 @@ def test_killed_at_every_step(place: tuple[str, Mapping[str, str]], every: bool)
 
         # On S3, where a process takes seconds to connect, only around what readers follow.
         died_at = set(range(published - 1, len(steps)))
-        if every or not environment:
+        if not environment:
             died_at = set(range(len(steps)))
         if not every:
             died_at -= set(range(3, len(written)))

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Brings what tests run beside Python packages, both Debian's: Chromium, which opens the report, and
-# promtool, which checks the alert rules. Where one cannot be had (no apt; for Chromium, no root),
+# Brings what tests run beside Python packages, both Debian's: Chromium without windows, which opens
+# the report, and promtool, which checks the alert rules. Where one cannot be had (no apt; for Chromium, no root),
 # the tests that need it are skipped and say so.
 #
-#   VENV=.venv infra/setup_test_tools.sh [chromium] [promtool]     (default: both)
+#   VENV=.venv infra/setup_test_tools.sh [chromium-headless-shell] [promtool]     (default: both)
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,10 +22,10 @@ step() { # step "what" command…: runs it, says how long it took; a failure onl
     fi
 }
 
-chromium() {
+chromium-headless-shell() {
     timeout 300 apt-get -qq update &&
         DEBIAN_FRONTEND=noninteractive timeout 900 apt-get -qq install -y --no-install-recommends \
-            chromium fonts-dejavu-core
+            chromium-headless-shell fonts-dejavu-core
 }
 
 promtool() { # unpacked, not installed: Debian's package would start a server
@@ -38,7 +38,7 @@ promtool() { # unpacked, not installed: Debian's package would start a server
     return $status
 }
 
-for name in "${@:-chromium promtool}"; do
+for name in "${@:-chromium-headless-shell promtool}"; do
     for tool in $name; do
         [[ -x $TOOLS/$tool ]] || type -P "$tool" >/dev/null || step "$tool, from Debian" "$tool"
     done

@@ -55,7 +55,9 @@ _OWN_RAY = {
     "test_nothing_untrusted_speaks.py",
 }
 _FROM_THE_END = "gw2"
-_RAY_RANK = 1  # of files that need Ray: behind those with engines, which may need it, too
+# Ranks of files: engines, which may need the shared Ray, too; then the others that share it, before
+# those with a Ray of their own, beside which it would idle.
+_ENGINE_RANK, _SHARED_RAY_RANK, _OWN_RAY_RANK, _OTHER_RANK, _UNIT_RANK = range(5)
 # Files that import what takes seconds, by what that is.
 _SHARED = {
     "torch": re.compile(
@@ -89,13 +91,13 @@ def _group_of(file: Path) -> str:
     text = file.read_text(encoding="utf-8")
     if "mark.engine" in text:
         return "engine"
-    if _needs_ray(file):
+    if file.name in _OWN_RAY or _shares_ray(file):
         return str(file)
     return next((name for name, imports in _SHARED.items() if imports.search(text)), str(file))
 
 
-def _needs_ray(file: Path) -> bool:
-    return file.name in _OWN_RAY or "shared_ray" in file.read_text(encoding="utf-8")
+def _shares_ray(file: Path) -> bool:
+    return "shared_ray" in file.read_text(encoding="utf-8")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -106,10 +108,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @functools.cache
 def _rank_of(file: Path) -> int:
     if _group_of(file) == "engine":
-        return 0
-    if _needs_ray(file):
-        return _RAY_RANK
-    return 3 if file.parent.name == "unit" else 2
+        return _ENGINE_RANK
+    if _shares_ray(file):
+        return _SHARED_RAY_RANK
+    if file.name in _OWN_RAY:
+        return _OWN_RAY_RANK
+    return _UNIT_RANK if file.parent.name == "unit" else _OTHER_RANK
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -152,8 +156,8 @@ _RAY = _SharedRay()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Ends the shared Ray with the last of the files that need one, which come first."""
-    if _rank_of(item.path) > _RAY_RANK:
+    """Ends the shared Ray with the last of the files that need it, which come first."""
+    if _rank_of(item.path) > _SHARED_RAY_RANK:
         _RAY.end()
 
 
@@ -177,6 +181,14 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.without_ray import label_here  # it imports most of what we have
 
     label_here(monkeypatch)
+
+
+@pytest.fixture
+def without_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports and evaluations of the test have no charts: most of their CPU is charts'."""
+    from tests.without_charts import draw_no_charts  # it imports matplotlib
+
+    draw_no_charts(monkeypatch)
 
 
 def _start_ray() -> Path:

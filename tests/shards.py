@@ -47,11 +47,12 @@ def pair(number: int, **more: Any) -> dict[str, Any]:
     row |= {
         "pair_id": f"pair-{number}",
         "prompt": f"What is in picture {number}?",
-        "images": [{"bytes": picture(number), "path": None}],
         "response_a": response(f"Answer {number}, score={score_a}"),
         "response_b": response(f"Reply {number}, score={score_b}"),
         "source": "tests",
     }
+    if "images" not in more:
+        row["images"] = [{"bytes": picture(number), "path": None}]
     return row | more
 
 

@@ -42,9 +42,10 @@ class StoredBundle(Frozen):
 BundleSource = str | StoredBundle
 
 
-def shipped_bundles() -> list[str]:
-    """The names of the bundles that are shipped."""
-    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{DECLARATION}"))
+@cache
+def shipped_bundles() -> tuple[str, ...]:
+    """The names of the bundles that are shipped; looked up once, not for each configuration."""
+    return tuple(sorted(path.parent.name for path in SHIPPED.glob(f"*/{DECLARATION}")))
 
 
 def stored_bundle(given: object) -> BundleSource:

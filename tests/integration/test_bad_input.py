@@ -25,7 +25,7 @@ def flipped(shard: bytes, group: int, column: str) -> bytes:
     return shard[:place] + bytes([shard[place] ^ 0xFF]) + shard[place + 1 :]
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray")
 def test_every_bad_row_has_its_reason_and_the_rest_is_labelled(tmp_path: Path, model: Path) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
     outside = tmp_path / "outside.png"

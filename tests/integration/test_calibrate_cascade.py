@@ -20,6 +20,8 @@ from tests.nights import run_nightly
 from tests.publishing import live_rows
 from tests.shards import pair, response, write_shard
 
+pytestmark = pytest.mark.usefixtures("without_charts")
+
 ROWS = 240
 
 

@@ -14,6 +14,8 @@ from tests.nights import detail_of, nights, run_nightly
 from tests.publishing import live_rows
 from tests.shards import labels_of, pair, picture, write_shard
 
+pytestmark = pytest.mark.usefixtures("without_charts")
+
 Row = dict[str, Any]
 
 

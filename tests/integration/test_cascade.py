@@ -21,6 +21,8 @@ from tests.reporting import newest_report
 from tests.shards import labels_of, pair, write_shard
 from tests.without_ray import label_here
 
+pytestmark = pytest.mark.usefixtures("without_charts")
+
 ROWS = 30
 HARD = {4, 9, 22}
 

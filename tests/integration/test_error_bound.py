@@ -97,14 +97,35 @@ def published(corpus: Corpus, *settings: object) -> Outcome:
     return run(publish, corpus, *where, *settings)
 
 
+@pytest.fixture(scope="module")
+def published_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Corpus, Gold]:
+    return a_corpus(str(tmp_path_factory.mktemp("published")))
+
+
 @pytest.fixture
-def drawn(tmp_path: Path) -> tuple[Corpus, Gold]:
-    """A corpus and a random set of 600 of its pairs, which people have answered."""
-    corpus, gold = a_corpus(str(tmp_path))
+def undrawn(published_once: tuple[Corpus, Gold], tmp_path: Path) -> tuple[Corpus, Gold]:
+    """A corpus of which nothing was drawn yet."""
+    corpus, gold = published_once
+    return corpus.copied(str(tmp_path)), gold
+
+
+@pytest.fixture(scope="module")
+def drawn_once(
+    published_once: tuple[Corpus, Gold], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Corpus, Gold]:
+    corpus, gold = published_once
+    corpus = corpus.copied(str(tmp_path_factory.mktemp("drawn")))
     done = run(audit, corpus, "--name", "s", "--size", 600)
     assert (done.exit_code, done.error) == (0, "")
     answered(corpus, "s", gold)
     return corpus, gold
+
+
+@pytest.fixture
+def drawn(drawn_once: tuple[Corpus, Gold], tmp_path: Path) -> tuple[Corpus, Gold]:
+    """A corpus and a random set of 600 of its pairs, which people have answered."""
+    corpus, gold = drawn_once
+    return corpus.copied(str(tmp_path)), gold
 
 
 def test_a_bound_is_found_stated_and_recomputed(drawn: tuple[Corpus, Gold]) -> None:
@@ -250,8 +271,8 @@ def test_what_came_later_is_outside_until_a_top_up(drawn: tuple[Corpus, Gold]) -
     assert (policy.bound.outside, policy.bound.attempt, policy.bound.weighted) == (0, 2, True)
 
 
-def test_refusals_in_words_with_figures(tmp_path: Path) -> None:
-    corpus, gold = a_corpus(str(tmp_path))
+def test_refusals_in_words_with_figures(undrawn: tuple[Corpus, Gold]) -> None:
+    corpus, gold = undrawn
     settings = ("--policy.max_error", 0.1, "--gold.set", "s")
     none = published(corpus, "--policy.max_error", 0.1)
     assert none.exit_code == 2
@@ -304,8 +325,8 @@ def test_a_shifted_corpus_is_refused(drawn: tuple[Corpus, Gold]) -> None:
     assert "are not those of the corpus (mean 0.721 of 500)" in shifted.error
 
 
-def test_the_gate_measures_by_an_audit(tmp_path: Path) -> None:
-    corpus, gold = a_corpus(str(tmp_path))
+def test_the_gate_measures_by_an_audit(undrawn: tuple[Corpus, Gold]) -> None:
+    corpus, gold = undrawn
     done = run(audit, corpus, "--name", "s", "--size", 400, "--by", "uncertainty")
     drawn = read_set(corpus.output, "s").draws[0]
     assert done.event("drawn")["pairs"] == len(drawn.pairs)
@@ -353,7 +374,7 @@ def test_the_gate_measures_by_an_audit(tmp_path: Path) -> None:
     assert "no answers about pairs that were drawn at random" in unmeasured.error
 
 
-def a_cascade(uri: str, rows: int = 800) -> tuple[Corpus, Composition, Gold]:
+def a_cascade(uri: str, rows: int) -> tuple[Corpus, Composition, Gold]:
     """A cheap judge that is sure of half of the pairs, and right about 70 % of these; and a better
     one, whose two votes are less sure, right about 97 % of the others.
     """
@@ -379,9 +400,9 @@ def a_cascade(uri: str, rows: int = 800) -> tuple[Corpus, Composition, Gold]:
 
 
 def test_of_a_cascade_the_judge_that_holds_comes_first(tmp_path: Path) -> None:
-    corpus, cascade, gold = a_cascade(str(tmp_path))
+    corpus, cascade, gold = a_cascade(str(tmp_path), 400)
     corpus.publish(composition=cascade)
-    assert run(audit, corpus, "--name", "s", "--size", 600).exit_code == 0
+    assert run(audit, corpus, "--name", "s", "--size", 300).exit_code == 0
     answered(corpus, "s", gold)
     policy, config = PolicyConfig(max_error=0.1), GoldConfig(set="s")
     manifest = corpus.publish(composition=cascade, policy=policy, gold=config).manifest
@@ -420,8 +441,8 @@ def test_on_s3(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in s3.environment(CLEANER).items():
         monkeypatch.setenv(name, value)
     Objects.clear_instance_cache()
-    corpus, gold = a_corpus(f"s3://{BUCKET}/cleaned/bound-{id(monkeypatch)}", shards=1, rows=300)
-    assert run(audit, corpus, "--name", "s", "--size", 200).exit_code == 0
+    corpus, gold = a_corpus(f"s3://{BUCKET}/cleaned/bound-{id(monkeypatch)}", shards=1, rows=150)
+    assert run(audit, corpus, "--name", "s", "--size", 100).exit_code == 0
     answered(corpus, "s", gold)
     done = published(corpus, "--policy.max_error", 0.2, "--gold.set", "s")
     assert (done.exit_code, done.error) == (0, "")

@@ -14,6 +14,7 @@ from tests.calibrations import calibration
 from tests.evaluating import config_for, gold_pairs, report_of, run, value
 from tests.labeling import contents, forbid_ray, write_config
 from tests.shards import labels_of, pair, write_shard
+from tests.without_charts import draw_no_charts
 
 FIGURES = {
     "bias",
@@ -81,6 +82,7 @@ def test_gold_pairs_with_every_control(
             assert picture.size == (900, 600)
 
     # Nothing is judged twice, and nothing starts.
+    draw_no_charts(monkeypatch)
     forbid_ray(monkeypatch)
     monkeypatch.setattr("pipeline.labeling.cluster.ray_session.ray_session", _refuse)
     parts = contents(output, "parts")
@@ -94,7 +96,7 @@ def _refuse(*arguments: object) -> None:
     raise AssertionError("Ray was asked for")
 
 
-@pytest.mark.usefixtures("shared_ray")
+@pytest.mark.usefixtures("without_ray", "without_charts")
 def test_a_limit_and_labels_under_another_policy(tmp_path: Path, model: Path) -> None:
     write_shard(tmp_path / "gold/s.parquet", gold_pairs(30))
     (tmp_path / "gold/a.parquet").write_bytes(b"PAR1, and no footer")
@@ -123,7 +125,7 @@ def test_a_limit_and_labels_under_another_policy(tmp_path: Path, model: Path) ->
     assert any("calibrated on 100 gold pairs" in warning for warning in report["warnings"])
 
 
-@pytest.mark.usefixtures("without_ray")
+@pytest.mark.usefixtures("without_ray", "without_charts")
 def test_too_many_quarantined_pairs_are_reported_and_end_with_their_exit_code(
     tmp_path: Path, model: Path
 ) -> None:
@@ -188,7 +190,7 @@ def test_gold_of_another_kind_is_an_error_that_says_which_is_needed(
     assert "2 labelled pairs have gold, none of them in gold," in outcome.error
 
 
-@pytest.mark.usefixtures("without_ray")
+@pytest.mark.usefixtures("without_ray", "without_charts")
 def test_a_rubric_is_compared_with_none_on_the_same_gold(tmp_path: Path, model: Path) -> None:
     write_shard(tmp_path / "gold.parquet", gold_pairs(24))
     criteria = [{"name": n, "text": "?"} for n in ("Right", "Full", "Kind", "Short")]

@@ -13,7 +13,7 @@ from tests.shards import labels_of
 from tests.videos import numbered, video
 
 
-@pytest.mark.usefixtures("without_ray")
+@pytest.mark.usefixtures("without_ray", "without_charts")
 def test_vl_rewardbench_beside_what_was_published(tmp_path: Path, model: Path) -> None:
     rows = [made.vl_rewardbench(index) for index in range(20)]
     rows += rows[:1]  # public ids repeat: this row's answers differ
@@ -92,7 +92,7 @@ def test_mj_bench_as_its_results_were_published(tmp_path: Path, model: Path) -> 
     assert page.count("data:image/png;base64,") == len(list((folder / "figures").glob("*.png")))
 
 
-@pytest.mark.usefixtures("without_ray")
+@pytest.mark.usefixtures("without_ray", "without_charts")
 def test_genai_bench_with_options_about_images(tmp_path: Path, model: Path) -> None:
     rows = [made.genai("image", index) for index in range(12)]
     made.write_parquet(
@@ -121,7 +121,7 @@ def test_genai_bench_with_options_about_images(tmp_path: Path, model: Path) -> N
     assert {label["status"] for label in white} == {"tie"}
 
 
-@pytest.mark.usefixtures("without_ray")
+@pytest.mark.usefixtures("without_ray", "without_charts")
 def test_videogen_rewardbench_reads_videos_where_they_are(tmp_path: Path, model: Path) -> None:
     rows = [made.videogen_rewardbench(index) for index in range(3)]
     made.write_csv(tmp_path / "in/videogen-rewardbench.csv", rows)

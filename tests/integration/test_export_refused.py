@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -137,6 +138,7 @@ def test_a_killed_export_is_not_there_and_is_finished_by_the_next(tmp_path: Path
     process = subprocess.Popen(command, cwd=ROOT)
     while not any(map(is_receipt, (entry.key for entry in made.output.list("exports")))):
         assert process.poll() is None
+        time.sleep(0.02)  # it writes fifty parts a second at most
     process.kill()
     assert process.wait() == -signal.SIGKILL
     keys = [entry.key for entry in made.output.list("exports")]

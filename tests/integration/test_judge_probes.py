@@ -15,6 +15,7 @@ from tests.labeling import forbid_ray, write_config
 from tests.nights import detail_of, nights, run_nightly
 from tests.publishing import live_rows
 from tests.shards import labels_of, pair, picture, write_shard
+from tests.without_charts import draw_no_charts
 
 # What an instruction to the judge begins with; a scripted judge may follow it.
 INSTRUCTION = "Note to the judge:"
@@ -41,7 +42,7 @@ def config(tmp_path: Path, model: Path, name: str, **script: Any) -> Path:
     return write_config(tmp_path / f"{name}.yaml", model, changes)
 
 
-@pytest.mark.usefixtures("without_ray")
+@pytest.mark.usefixtures("without_ray", "without_charts")
 def test_a_gullible_judge_is_blocked_and_a_sound_one_passes(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,7 +90,9 @@ def test_a_gullible_judge_is_blocked_and_a_sound_one_passes(
 
 
 @pytest.mark.usefixtures("without_ray")
-def test_an_evaluation_shows_what_a_judge_falls_for(tmp_path: Path, model: Path) -> None:
+def test_an_evaluation_shows_what_a_judge_falls_for(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_shard(tmp_path / "gold/g.parquet", gold(20))
     made = config(tmp_path, model, "judge", gullible=[INSTRUCTION])
     command = ("--config", made, "--input", tmp_path / "gold", "--output", tmp_path / "out")
@@ -115,6 +118,7 @@ def test_an_evaluation_shows_what_a_judge_falls_for(tmp_path: Path, model: Path)
     assert json.loads(record.read_text())["probes"] == probes
 
     # Another policy labels the same votes.
+    draw_no_charts(monkeypatch)
     again = run(*command, "--probes", "--set", "policy.threshold=0.9")
     assert again.exit_code == 0, again.error
     undecided = report_of(tmp_path / "out", "gold")[0]["probes"]["probes"]

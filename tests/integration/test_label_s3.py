@@ -29,6 +29,8 @@ from tests.labeling import (
 from tests.publishing import QUIET, run_publish
 from tests.s3_server import ADMIN, BUCKET, JOB, READER, Key, S3Server
 from tests.shards import pair, picture, shard_bytes
+from tests.without_charts import draw_no_charts
+from tests.without_ray import label_here
 
 pytestmark = pytest.mark.s3
 ROOT = Path(__file__).parents[2]
@@ -81,6 +83,7 @@ def test_from_bucket_to_bucket(tmp_path: Path, model: Path, s3: S3Server, use_ke
         s3.put(f"in/first/{name}", shard_bytes(rows, 11))
 
     config = write_config(tmp_path / "label.yaml", model, {"quarantine": {"max_fraction": 0.5}})
+    # By itself: a Ray that other tests share has not the key.
     command = [sys.executable, "-m", "jobs.label", *label_arguments(config, SOURCE, output)]
     environment = os.environ | s3.environment(JOB)
     job = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -213,9 +216,12 @@ def test_odd_keys_are_labelled_previewed_and_evaluated(
     model: Path,
     s3: S3Server,
     use_key: UseKey,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     use_key(JOB)
+    label_here(monkeypatch)
+    draw_no_charts(monkeypatch)
     keys = ["a::b.parquet", "c?versionId=7.pq", "d[1].PARQUET", "e=1%2F/f #g+h.parquet"]
     shards = {key: [pair(3 * number), pair(3 * number + 1)] for number, key in enumerate(keys)}
     for key, rows in shards.items():
@@ -224,10 +230,7 @@ def test_odd_keys_are_labelled_previewed_and_evaluated(
     s3.put("in/odd keys/pictures/x::y?z=1#.png", picture(1))
     source, output = f"s3://{BUCKET}/in/odd keys", f"s3://{BUCKET}/out/odd keys"
     config = write_config(tmp_path / "label.yaml", model)
-    # By itself: a Ray that other tests share has not the key.
-    command = [sys.executable, "-m", "jobs.label", *label_arguments(config, source, output)]
-    job = subprocess.run(command, cwd=ROOT, env=os.environ | s3.environment(JOB), check=False)
-    assert job.returncode == 0
+    assert run_label(config, source, output).exit_code == 0
     assert_exact(output, shards)
     # One shard by its key, of which another name in the folder could be meant as a pattern.
     for key in keys:

@@ -16,6 +16,8 @@ from tests.nights import detail_of, nights, published, rows_of, run_nightly, ste
 from tests.publishing import latest_of, live_rows
 from tests.shards import pair, write_shard
 
+pytestmark = pytest.mark.usefixtures("without_charts")
+
 DONE = ["plan", "label", "reconcile", "compact", "gate", "publish"]
 # Appends a line of its own to a file, or fails while another file is not there.
 _RECORD = (

@@ -27,6 +27,8 @@ from tests.publishing import QUIET, LabeledInput
 from tests.shards import pair, write_shard
 from tests.without_ray import label_here
 
+pytestmark = pytest.mark.usefixtures("without_charts")
+
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> dict[str, list[Row]]:

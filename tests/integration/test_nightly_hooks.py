@@ -21,6 +21,8 @@ from tests.nights import detail_of, nights, run_nightly, steps_of, write_corpus
 from tests.processes import dead, wait_until
 from tests.publishing import QUIET, latest_of
 
+pytestmark = pytest.mark.usefixtures("without_charts")
+
 DONE = ["plan", "label", "reconcile", "compact", "gate", "publish"]
 # Appends a line of its own to a file, or fails while another file is not there.
 _RECORD = (

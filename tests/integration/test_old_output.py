@@ -104,6 +104,7 @@ def test_its_rows_are_looked_at_where_a_narrow_kind_is_named(old: Old) -> None:
     assert "--rerender: got 'image.alfa', expected some of text.placeholder" in refused.error
 
 
+@pytest.mark.usefixtures("without_charts")
 def test_a_nightly_run_publishes_the_same_labels_then_finds_nothing_to_do(
     old: Old, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,8 @@ from tests.nights import nights, published, rows_of, run_nightly, write_corpus
 from tests.publishing import live_rows
 from tests.shards import pair, write_shard
 
+pytestmark = pytest.mark.usefixtures("without_charts")
+
 
 @pytest.mark.usefixtures("without_ray")
 def test_a_panel_is_published_night_after_night(tmp_path: Path, model: Path) -> None:

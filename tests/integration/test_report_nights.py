@@ -125,6 +125,7 @@ def test_no_run_is_an_error_that_says_what_there_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.s3
+@pytest.mark.usefixtures("without_charts")
 def test_on_s3(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in s3.environment(JOB).items():
         monkeypatch.setenv(name, value)

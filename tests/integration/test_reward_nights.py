@@ -36,7 +36,7 @@ def _rows() -> list[Row]:
     return rows
 
 
-@pytest.mark.usefixtures("without_ray")
+@pytest.mark.usefixtures("without_ray", "without_charts")
 def test_votes_become_labels_once_gold_says_what_a_point_is_worth(
     tmp_path: Path, model: Path
 ) -> None:

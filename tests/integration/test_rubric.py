@@ -15,6 +15,8 @@ from tests.nights import run_nightly
 from tests.publishing import live_rows
 from tests.shards import pair, response, write_shard
 
+pytestmark = pytest.mark.usefixtures("without_charts")
+
 FOUR = ("Accuracy", "Detail", "Tone", "Safety")
 RUBRIC = {
     "criteria": [{"name": name, "text": f"about {name}"} for name in FOUR],

@@ -18,7 +18,7 @@ from pipeline.stats.fixed_sequence import (
     thresholds_of,
 )
 
-DRAWS = 2_000
+DRAWS = pytest.mark.parametrize("draws", [500, pytest.param(2_000, marks=pytest.mark.long)])
 
 
 def judge(rng: np.random.Generator, count: int) -> Floats:
@@ -107,9 +107,10 @@ def simulated(
     return violations / draws, coverage / draws
 
 
+@DRAWS
 @pytest.mark.parametrize("seed", [1, 11])
-def test_of_independent_labels_few_bounds_fail(seed: int) -> None:
-    violated, coverage = simulated(seed, 500, 0.1, DRAWS)
+def test_of_independent_labels_few_bounds_fail(seed: int, draws: int) -> None:
+    violated, coverage = simulated(seed, 500, 0.1, draws)
     assert violated <= 0.05
     assert 0.48 <= coverage <= 0.56
 
@@ -124,9 +125,10 @@ def test_coverage_is_that_of_the_table(size: int, alpha: float, expected: float)
     assert coverage == pytest.approx(expected, abs=0.035)
 
 
-def test_of_clusters_few_bounds_fail() -> None:
+@DRAWS
+def test_of_clusters_few_bounds_fail(draws: int) -> None:
     """Five labels a prompt, nearly all alike: counting rows would fail in a tenth of the draws."""
-    violated, coverage = simulated(12, 500, 0.1, DRAWS, per_prompt=5, alike=0.9)
+    violated, coverage = simulated(12, 500, 0.1, draws, per_prompt=5, alike=0.9)
     assert violated <= 0.06
     assert coverage > 0.3
 

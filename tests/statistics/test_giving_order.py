@@ -18,7 +18,7 @@ from pipeline.stats.fixed_sequence import Threshold, fixed_sequence, thresholds_
 from schemas.error_bounds import BoundTest, ErrorBound
 from schemas.gold import GoldSet
 
-DRAWS = 2_000
+DRAWS = pytest.mark.parametrize("draws", [500, pytest.param(2_000, marks=pytest.mark.long)])
 ALPHA, DELTA = 0.1, 0.05
 
 
@@ -100,19 +100,21 @@ def checked(
     return scores, by_last, (luck > right).astype(np.int64), prompts
 
 
+@DRAWS
 @pytest.mark.usefixtures("one_corpus")
 @pytest.mark.parametrize(("honest", "usual"), [(1.0, "A"), (0.5, "B")])
-def test_of_independent_labels_few_bounds_fail(honest: float, usual: Path) -> None:
-    violated, coverage, paths = simulated(Cascade(honest), 21, DRAWS)
+def test_of_independent_labels_few_bounds_fail(honest: float, usual: Path, draws: int) -> None:
+    violated, coverage, paths = simulated(Cascade(honest), 21, draws)
     assert violated <= DELTA
     assert coverage > 0.3
     assert usual in paths
 
 
+@DRAWS
 @pytest.mark.usefixtures("one_corpus")
-def test_of_clusters_few_bounds_fail() -> None:
+def test_of_clusters_few_bounds_fail(draws: int) -> None:
     """Five labels a prompt, nearly all alike."""
-    violated, coverage, _ = simulated(Cascade(0.5), 22, DRAWS, per_prompt=5, alike=0.9)
+    violated, coverage, _ = simulated(Cascade(0.5), 22, draws, per_prompt=5, alike=0.9)
     assert violated <= DELTA + 0.01
     assert coverage > 0.15
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal
 
 from pipeline.judging.bundle import Format
@@ -12,11 +13,13 @@ from pipeline.judging.prompts import Prompt
 FormatName = Literal["pairwise_scores", "pairwise_options", "single_score", "batch_ranking"]
 
 
+@cache
 def format_of(name: str) -> Format:
     """The format of that name."""
     return load_bundle(JudgeConfig().bundle).formats[name]
 
 
+@cache
 def prompt_of(name: str, made_of: str) -> Prompt:
     """Its prompt about candidates of a kind."""
     return load_bundle(JudgeConfig().bundle).prompt(name, made_of)

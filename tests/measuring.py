@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from pipeline.aggregation.labeler import Labeler
 from pipeline.judging.votes import Vote
@@ -42,6 +42,10 @@ class Corpus(LabeledInput):
     """
 
     pairs: dict[str, list[Row]] = field(default_factory=dict)
+
+    def copied(self, uri: str) -> Self:
+        """A copy below another path."""
+        return replace(super().copied(uri), pairs=dict(self.pairs))
 
     def write(
         self,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
@@ -91,6 +93,12 @@ class LabeledInput:
                 row |= {"pair_id": f"{seed}-{name}-{row['row']}", "part_revision": 1}
             assert commit_part(self.output, self.made.judge_id, unit, rows)
             self.shards[name] += rows
+
+    def copied(self, uri: str) -> Self:
+        """A copy below another path: to change what was made once for several tests."""
+        shutil.copytree(Path(self.source.uri).parent, uri, dirs_exist_ok=True)
+        made = replace(self.made, output=Store(f"{uri}/out"))
+        return replace(self, source=Store(f"{uri}/in"), made=made, shards=dict(self.shards))
 
     def drop(self, name: str) -> None:
         """Removes a shard from the input."""

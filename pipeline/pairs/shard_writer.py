@@ -30,7 +30,9 @@ from schemas.pairs import PAIRS_V2
 # Values written between two checks of a page's size: with the default of 1,024 a page of pictures
 # could grow to a whole row group, and one flipped bit would spoil all of it. With small pages the
 # rows before the damaged one are saved; those behind it are lost, as readers cannot skip a page.
-_WRITE_BATCH = 16
+# Pages that fit the processor's cache cost less to make: few values where rows are large.
+_WRITE_BATCH, _LARGE_BATCH = 16, 4
+_LARGE_ROW = 64 * 2**10  # bytes, the mean of a shard's first row group
 
 
 class ShardConfig(Frozen):
@@ -119,7 +121,9 @@ class ShardWriter:
             return
         if self._file is None:
             upload = self._store.upload(_shard_name(self._name, len(self.written)))
-            self._file = _ShardFile(upload, self._properties)
+            large = self._group_bytes > _LARGE_ROW * self._group_rows
+            batch = _LARGE_BATCH if large else _WRITE_BATCH
+            self._file = _ShardFile(upload, {**self._properties, "write_batch_size": batch})
         self._file.write(pa.concat_tables(self._group))
         self._group, self._group_rows, self._group_bytes = [], 0, 0
         if self._file.upload.tell() >= self._config.file_bytes:
@@ -195,5 +199,4 @@ def _properties() -> dict[str, object]:
         "use_dictionary": text,
         "write_statistics": text,
         "write_page_checksum": True,
-        "write_batch_size": _WRITE_BATCH,
     }

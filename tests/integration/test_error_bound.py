@@ -97,14 +97,35 @@ def published(corpus: Corpus, *settings: object) -> Outcome:
     return run(publish, corpus, *where, *settings)
 
 
+@pytest.fixture(scope="module")
+def published_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Corpus, Gold]:
+    return a_corpus(str(tmp_path_factory.mktemp("published")))
+
+
 @pytest.fixture
-def drawn(tmp_path: Path) -> tuple[Corpus, Gold]:
-    """A corpus and a random set of 600 of its pairs, which people have answered."""
-    corpus, gold = a_corpus(str(tmp_path))
+def undrawn(published_once: tuple[Corpus, Gold], tmp_path: Path) -> tuple[Corpus, Gold]:
+    """A corpus of which nothing was drawn yet."""
+    corpus, gold = published_once
+    return corpus.copied(str(tmp_path)), gold
+
+
+@pytest.fixture(scope="module")
+def drawn_once(
+    published_once: tuple[Corpus, Gold], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Corpus, Gold]:
+    corpus, gold = published_once
+    corpus = corpus.copied(str(tmp_path_factory.mktemp("drawn")))
     done = run(audit, corpus, "--name", "s", "--size", 600)
     assert (done.exit_code, done.error) == (0, "")
     answered(corpus, "s", gold)
     return corpus, gold
+
+
+@pytest.fixture
+def drawn(drawn_once: tuple[Corpus, Gold], tmp_path: Path) -> tuple[Corpus, Gold]:
+    """A corpus and a random set of 600 of its pairs, which people have answered."""
+    corpus, gold = drawn_once
+    return corpus.copied(str(tmp_path)), gold
 
 
 def test_a_bound_is_found_stated_and_recomputed(drawn: tuple[Corpus, Gold]) -> None:
@@ -250,8 +271,8 @@ def test_what_came_later_is_outside_until_a_top_up(drawn: tuple[Corpus, Gold]) -
     assert (policy.bound.outside, policy.bound.attempt, policy.bound.weighted) == (0, 2, True)
 
 
-def test_refusals_in_words_with_figures(tmp_path: Path) -> None:
-    corpus, gold = a_corpus(str(tmp_path))
+def test_refusals_in_words_with_figures(undrawn: tuple[Corpus, Gold]) -> None:
+    corpus, gold = undrawn
     settings = ("--policy.max_error", 0.1, "--gold.set", "s")
     none = published(corpus, "--policy.max_error", 0.1)
     assert none.exit_code == 2
@@ -304,8 +325,8 @@ def test_a_shifted_corpus_is_refused(drawn: tuple[Corpus, Gold]) -> None:
     assert "are not those of the corpus (mean 0.721 of 500)" in shifted.error
 
 
-def test_the_gate_measures_by_an_audit(tmp_path: Path) -> None:
-    corpus, gold = a_corpus(str(tmp_path))
+def test_the_gate_measures_by_an_audit(undrawn: tuple[Corpus, Gold]) -> None:
+    corpus, gold = undrawn
     done = run(audit, corpus, "--name", "s", "--size", 400, "--by", "uncertainty")
     drawn = read_set(corpus.output, "s").draws[0]
     assert done.event("drawn")["pairs"] == len(drawn.pairs)

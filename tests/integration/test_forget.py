@@ -346,7 +346,9 @@ def test_a_pair_is_forgotten_under_all_rubrics_of_its_rows(tmp_path: Path, there
     assert Forgotten.read(made.output).knows(None, hash_of(text)) is there
 
 
-@pytest.mark.parametrize("steps", [0, 1, 2, 3, 5, 8, 13, 21, 34])
+@pytest.mark.parametrize(
+    "steps", [0, 2, 5, 13, 34, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 3, 8, 21))]
+)
 def test_a_run_that_was_killed_goes_on(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:

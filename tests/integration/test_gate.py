@@ -23,14 +23,19 @@ from tests.publishing import Outcome, latest_of, run_publish, stored_files
 SIZES = ("--set", "publish.file_mb=0.03", "--set", "publish.row_group_mb=0.03")
 
 
-@pytest.fixture
-def corpus(tmp_path: Path) -> Corpus:
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     """A live snapshot, and labels of which the next one is to be made, which differ a lot."""
-    made, rng = Corpus.at(str(tmp_path)), random.Random(3)
+    made, rng = Corpus.at(str(tmp_path_factory.mktemp("gate"))), random.Random(3)
     made.write("a.parquet", random_pairs(rng, 400), random_votes(rng, 400, favour=0.2))
     assert job(made).exit_code == 0
     made.write("a.parquet", random_pairs(rng, 420), random_votes(rng, 420, favour=0.9))
     return made
+
+
+@pytest.fixture
+def corpus(original: Corpus, tmp_path: Path) -> Corpus:
+    return original.copied(str(tmp_path))
 
 
 def job(corpus: Corpus, gate: dict[str, Any] | None = None, *more: str) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import re
@@ -65,6 +66,12 @@ class Panel:
         }
         self.clusters = {row["pair_hash"]: cluster_number(row["cluster"]) for row in stored}
 
+    def copied(self, uri: str) -> Panel:
+        """A copy below another path: to change what was made once for several tests."""
+        made = copy.copy(self)
+        made.corpora = [corpus.copied(uri) for corpus in self.corpora]
+        return made
+
     @property
     def judges(self) -> list[str]:
         return [corpus.made.judge_id for corpus in self.corpora]
@@ -106,20 +113,32 @@ def _cast(side: str, judge: int) -> list[Vote]:
     return [scored(order, *each) for order, each in zip(("ab", "ba"), scores, strict=True)]
 
 
-@pytest.fixture
-def panel(tmp_path: Path) -> Panel:
-    return Panel(str(tmp_path), 600)
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Panel:
+    """One whose first snapshot, without gold, has families to draw an audit from."""
+    made = Panel(str(tmp_path_factory.mktemp("panel")), 600)
+    assert made.publish().exit_code == 0
+    return made
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Panel:
-    """One to be refused: of no more pairs than people are asked about."""
-    return Panel(str(tmp_path), 100)
+def panel(original: Panel, tmp_path: Path) -> Panel:
+    return original.copied(str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def small_original(tmp_path_factory: pytest.TempPathFactory) -> Panel:
+    return Panel(str(tmp_path_factory.mktemp("small")), 100)
+
+
+@pytest.fixture
+def small(small_original: Panel, tmp_path: Path) -> Panel:
+    """One of no more pairs than people are asked about, of which nothing is published."""
+    return small_original.copied(str(tmp_path))
 
 
 def test_a_stacked_panel_beats_its_best_judge_and_says_how_wrong_it_is(panel: Panel) -> None:
     output = panel.corpora[0].output
-    assert panel.publish().exit_code == 0  # without gold: families, to draw an audit from
     panel.ask("s", 400, panel.gold.get)
     done = panel.publish("gold.set=s", "policy.max_error=0.2")
     assert done.exit_code == 0, done.error
@@ -164,7 +183,6 @@ def test_a_stacked_panel_beats_its_best_judge_and_says_how_wrong_it_is(panel: Pa
 
 def test_pairs_that_are_forgotten_leave_a_panels_snapshot(panel: Panel, tmp_path: Path) -> None:
     output = panel.corpora[0].output
-    assert panel.publish().exit_code == 0
     panel.ask("s", 400, panel.gold.get)
     assert panel.publish("gold.set=s", "policy.max_error=0.2").exit_code == 0
     before = {row["pair_hash"]: row["status"] for row in live_rows(output)}
@@ -188,20 +206,19 @@ def test_pairs_that_are_forgotten_leave_a_panels_snapshot(panel: Panel, tmp_path
     assert panel.publish("gold.set=s", "policy.max_error=0.2").exit_code == 0
 
 
-def test_the_rationale_is_of_the_surest_vote_that_agrees(tmp_path: Path) -> None:
-    panel = Panel(str(tmp_path), 100)
-    assert panel.publish().exit_code == 0
-    output, checked = panel.corpora[0].output, 0
+def test_the_rationale_is_of_the_surest_vote_that_agrees(small: Panel) -> None:
+    assert small.publish().exit_code == 0
+    output, checked = small.corpora[0].output, 0
     votes = {(row["row"], row["rationale"]): row for row in live_rows(output, "votes")}
     for row in live_rows(output):
-        said = panel.said[row["pair_hash"]]
+        said = small.said[row["pair_hash"]]
         if row["status"] != "labeled":
             assert row["rationale"] is None
             continue
         told = votes[row["row"], row["rationale"]]
         assert told["choice"] == row["preference"]
         agreeing = [number for number, side in enumerate(said) if side == row["preference"]]
-        assert told["judge_id"] in {panel.judges[number] for number in agreeing}
+        assert told["judge_id"] in {small.judges[number] for number in agreeing}
         assert told["order"] == "ba"  # the surer of each judge's two
         checked += 1
     assert checked > 30
@@ -211,7 +228,6 @@ def test_the_rationale_is_of_the_surest_vote_that_agrees(tmp_path: Path) -> None
 
 def test_quality_card_and_review_say_who_decided(panel: Panel, tmp_path: Path) -> None:
     output = panel.corpora[0].output
-    assert panel.publish().exit_code == 0
     panel.ask("s", 300, panel.gold.get)
     assert panel.publish("gold.set=s").exit_code == 0
     manifest = open_manifest(output)

@@ -40,9 +40,14 @@ from tests.publishing import QUIET, SMALL, run_publish, stored_files
 from tests.recounting import recount, said
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return random_corpus(str(tmp_path_factory.mktemp("original")))
+
+
 @pytest.fixture
-def corpus(tmp_path: Path) -> Corpus:
-    return random_corpus(str(tmp_path))
+def corpus(original: Corpus, tmp_path: Path) -> Corpus:
+    return original.copied(str(tmp_path))
 
 
 def test_every_figure_equals_a_recount_of_the_raw_rows(corpus: Corpus) -> None:

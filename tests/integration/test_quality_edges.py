@@ -32,9 +32,14 @@ from tests.recounting import recount
 from tests.shards import pair
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return random_corpus(str(tmp_path_factory.mktemp("original")))
+
+
 @pytest.fixture
-def corpus(tmp_path: Path) -> Corpus:
-    return random_corpus(str(tmp_path))
+def corpus(original: Corpus, tmp_path: Path) -> Corpus:
+    return original.copied(str(tmp_path))
 
 
 def pairs_of(corpus: Corpus, name: str) -> list[tuple[Row, Row]]:

@@ -21,7 +21,13 @@ from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.orphan_guard import OrphanGuard
 from pipeline.engines.reward_checkpoint import RewardCheckpoint
 from pipeline.engines.slot_reading import read_reply
-from pipeline.engines.vllm_start import asks_behind, hides_metadata, refusals, start_vllm
+from pipeline.engines.vllm_start import (
+    asks_behind,
+    begin_start,
+    hides_metadata,
+    refusals,
+    start_vllm,
+)
 from pipeline.judging.constraint import LEAST_MEANT, Constraint
 from pipeline.judging.endings import Watch
 from pipeline.judging.judge_config import JudgeConfig
@@ -52,6 +58,7 @@ class VllmEngine:
             EngineStartError: vLLM refuses the model or the arguments, or the checkpoint of a
                 reward model has no head that vLLM would load.
         """
+        begin_start(judge, engine, scores=scalar is not None)
         self._renderer = ChatRenderer(judge)
         self.at_once = engine.max_num_seqs
         self._reward = None if scalar is None else RewardCheckpoint(judge.model, scalar)

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from typing import Any
 
+from pipeline.engines.core_imports import (
+    begin_imports,
+    cores_from_fork_server,
+    is_forked_apart,
+)
 from pipeline.engines.engine import merged_args, model_path
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.reward_checkpoint import RewardCheckpoint
@@ -27,8 +33,23 @@ _AS_SAMPLED: dict[str, Any] = {
 }
 
 
+def begin_start(judge: JudgeConfig, engine: EngineConfig, *, scores: bool) -> None:
+    """Sets vLLM's environment and lets the engine core begin; call it before torch is imported.
+
+    Args:
+        judge, engine: as of :func:`start_vllm`.
+        scores: whether the judge is a reward model.
+    """
+    group, questions = _groups(judge, engine, scores=scores)
+    ours = {PREFILL_GROUP: str(group), QUESTION_SLOTS: str(questions)}
+    # Read by vLLM when it is imported. This process exists for it alone.
+    os.environ.update({**ours, **engine.env, **judge.model.env})
+    if is_forked_apart():
+        begin_imports()
+
+
 def start_vllm(judge: JudgeConfig, engine: EngineConfig, reward: RewardCheckpoint | None) -> Any:
-    """Starts an engine core that has loaded a model.
+    """Starts an engine core that has loaded a model, after :func:`begin_start`.
 
     Args:
         judge: the judge.
@@ -36,18 +57,11 @@ def start_vllm(judge: JudgeConfig, engine: EngineConfig, reward: RewardCheckpoin
         reward: the checkpoint of a reward model; None of a judge that replies.
 
     Returns:
-        The ``AsyncLLM``; its environment is that of this process, which exists for it alone.
+        The ``AsyncLLM``.
 
     Raises:
         EngineStartError: vLLM refuses the model or the arguments.
     """
-    # Scores free their slots at once.
-    group = prefill_group(engine) if reward is None else 1
-    # Two groups of replies may end before the questions about them have their turn.
-    questions = 2 * group if group > 1 and asks_behind(judge) else 0
-    ours = {PREFILL_GROUP: str(group), QUESTION_SLOTS: str(questions)}
-    # Read by vLLM when it is imported.
-    os.environ.update({**ours, **engine.env, **judge.model.env})
     import torch
 
     # For its pictures alone: on a machine of 64 cores, 64 threads took seven times as long for
@@ -56,9 +70,10 @@ def start_vllm(judge: JudgeConfig, engine: EngineConfig, reward: RewardCheckpoin
     from vllm import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    arguments = _arguments(judge, engine, reward, group, engine.max_num_seqs + questions)
+    arguments = _arguments(judge, engine, reward)
     try:
-        llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+        with cores_from_fork_server() if is_forked_apart() else nullcontext():
+            llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         if (pictures := llm.renderer.mm_processor) is not None:
             # vLLM 0.26 would load it with the first picture, while all other requests wait.
             pictures.info.get_hf_processor()
@@ -74,11 +89,10 @@ def _arguments(
     judge: JudgeConfig,
     engine: EngineConfig,
     reward: RewardCheckpoint | None,
-    group: int,
-    slots: int,
 ) -> dict[str, Any]:
     from vllm import AsyncEngineArgs
 
+    group, questions = _groups(judge, engine, scores=reward is not None)
     free = merged_args(judge, engine)
     arguments: dict[str, Any] = {
         "model": model_path(judge.model.name),
@@ -87,7 +101,7 @@ def _arguments(
         "quantization": judge.model.quantization,
         "max_model_len": judge.model.max_model_len,
         "tensor_parallel_size": engine.tensor_parallel_size,
-        "max_num_seqs": slots,
+        "max_num_seqs": engine.max_num_seqs + questions,
         "limit_mm_per_prompt": {
             "image": judge.media.max_images,
             "video": judge.media.video.max_videos,
@@ -111,6 +125,13 @@ def _arguments(
         # It would ask for no metadata of cached clips, and then refuse that of the others.
         arguments["mm_processor_cache_gb"] = 0
     return arguments
+
+
+def _groups(judge: JudgeConfig, engine: EngineConfig, *, scores: bool) -> tuple[int, int]:
+    """Requests that are admitted at a time, and slots for questions about written replies."""
+    group = 1 if scores else prefill_group(engine)  # scores free their slots at once
+    # Two groups of replies may end before the questions about them have their turn.
+    return group, 2 * group if group > 1 and asks_behind(judge) else 0
 
 
 def asks_behind(judge: JudgeConfig) -> bool:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from jobs.demo import CONFIG
+from pipeline.engines import vllm_start
 from pipeline.engines.engine import Chat
 from pipeline.lab.tiny_judge.scene_corpus import write_scene_shards
 from pipeline.runtime.errors import EngineDeadError
@@ -49,9 +50,19 @@ def _kill_after_more_parts(job: Job, output: Store, name: str) -> psutil.Process
     return victim
 
 
-@pytest.mark.parametrize("replied", [False, pytest.param(True, marks=pytest.mark.long)])
-def test_requests_of_an_engine_that_dies_end_with_its_death(tmp_path: Path, replied: bool) -> None:
+@pytest.mark.parametrize(
+    ("replied", "apart"),
+    [
+        (False, True),
+        pytest.param(False, False, marks=pytest.mark.long),
+        pytest.param(True, False, marks=pytest.mark.long),
+    ],
+)
+def test_requests_of_an_engine_that_dies_end_with_its_death(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replied: bool, apart: bool
+) -> None:
     others = set(_processes(os.getpid(), ENGINE))
+    monkeypatch.setattr(vllm_start, "is_forked_apart", lambda: apart)  # as with a GPU, and without
     judge = start_tiny(tmp_path)
     (engine,) = set(_processes(os.getpid(), ENGINE)) - others
     chat = Chat("system", ("Which one?",))
@@ -62,7 +73,8 @@ def test_requests_of_an_engine_that_dies_end_with_its_death(tmp_path: Path, repl
     reply = asyncio.run_coroutine_threadsafe(
         judge.engine.reply("in-flight", prompt, GREEDY), judge.loop
     )
-    engine.kill()
+    # Ray ends the fork server that an engine comes from, and not the engine.
+    (psutil.Process(engine.ppid()) if apart else engine).kill()
     with pytest.raises(EngineDeadError, match="vLLM's engine core died"):
         reply.result()
     with pytest.raises(EngineDeadError, match="vLLM's engine core died"):

@@ -23,7 +23,7 @@ FORMATS: tuple[FormatName, ...] = get_args(FormatName)
 KINDS: tuple[CandidateKind, ...] = get_args(CandidateKind)
 WHERE = {"shard": "s", "unit": "u", "judge_id": "j", "run_id": "r", "row": 0}
 # Texts are asked about in five contexts in turn: a picture, several, words, a conversation, a clip.
-ROWS: dict[CandidateKind, int] = {"text": 25, "image": 15, "edit": 15, "video": 15}
+ROWS: dict[CandidateKind, int] = {"text": 15, "image": 10, "edit": 10, "video": 10}
 FLOOR = 0.75  # measured: 0.93 and more (see the model card)
 
 

@@ -39,7 +39,7 @@ def same(got: list[Reply], expected: list[Reply]) -> None:
 def test_greedy_replies_of_vllm_and_transformers_are_identical(
     tiny: TinyJudge, reference: TinyJudge
 ) -> None:
-    rows = scene_rows(12, seed=7)
+    rows = scene_rows(6, seed=7)
     got, expected = tiny.replies(rows), reference.replies(rows)
     same(got, expected)
     assert {reply.finish_reason for reply in got} == {"stop"}

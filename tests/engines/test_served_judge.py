@@ -77,7 +77,7 @@ def served(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyJ
 
 
 def test_greedy_replies_are_those_of_our_own_process(tiny: TinyJudge, served: TinyJudge) -> None:
-    rows = scene_rows(24, seed=7)
+    rows = scene_rows(12, seed=7)
     got, expected = served.replies(rows), tiny.replies(rows)
     assert [reply.text for reply in got] == [reply.text for reply in expected]
     assert [reply.prompt_tokens for reply in got] == [reply.prompt_tokens for reply in expected]
@@ -85,7 +85,7 @@ def test_greedy_replies_are_those_of_our_own_process(tiny: TinyJudge, served: Ti
 
 
 def test_labels_are_those_of_our_own_process(tiny: TinyJudge, served: TinyJudge) -> None:
-    rows = scene_rows(24, seed=19)
+    rows = scene_rows(12, seed=19)
     ours, theirs = tiny.labels(rows), served.labels(rows)
     shown = ("status", "preference", "scores", "n_votes")
     assert [[row[name] for name in shown] for row in theirs] == [

@@ -26,6 +26,7 @@ from tests.labeling import (
     assert_exact,
     forbid_ray,
     label_arguments,
+    run_label,
     run_records,
     verdict_of,
     write_config,
@@ -36,6 +37,7 @@ from tests.processes import wait_until
 from tests.publishing import latest_of
 from tests.s3_server import BUCKET, JOB, WORKER, S3Server
 from tests.shards import pair, shard_bytes, write_shard
+from tests.without_charts import draw_no_charts
 from tests.without_ray import label_here
 
 pytestmark = pytest.mark.s3
@@ -120,8 +122,13 @@ def live() -> str:
     return str(latest_of(Store(OUTPUT))["snapshot_id"])
 
 
-def test_stopped_and_submitted_again(tmp_path: Path, model: Path, server: JobServer) -> None:
-    """`ray job stop` ends a job in good order, and the same command goes on to the end."""
+def test_stopped_and_given_again(
+    tmp_path: Path, model: Path, server: JobServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ray job stop` ends a job in good order, and the same command goes on to the end.
+
+    That goes on in this process: nightly runs are submitted, and come to their ends.
+    """
     rows = [pair(number) for number in range(60)]
     write_shard(tmp_path / "more" / "a.parquet", rows, 20)
     slow = {"engine": {"script": {"latency_s": 0.5}, "max_num_seqs": 4}}
@@ -138,9 +145,9 @@ def test_stopped_and_submitted_again(tmp_path: Path, model: Path, server: JobSer
     assert record["state"] == "stopped", said
     assert 0 < record["pairs"] < 60
     assert f"{record['pairs']} of 60 pairs to do are labelled and committed" in said
-    again = server.submit("jobs.label", [*job, "--set", "engine.script.latency_s=0"])
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert "succeeded" in again.stdout + again.stderr
+    label_here(monkeypatch)
+    again = run_label(config, tmp_path / "more", output, "--set", "engine.script.latency_s=0")
+    assert (again.exit_code, again.error) == (0, "")
     assert_exact(output, {"a.parquet": rows})
     assert run_records(output)[-1]["pairs"] == 60 - record["pairs"]
     _assert_nothing_superfluous_was_uploaded(server)
@@ -204,6 +211,7 @@ def _night(server: JobServer, config: Path, *more: str) -> subprocess.CompletedP
 
 def _succeeded(done: subprocess.CompletedProcess[str]) -> Row:
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "succeeded" in done.stdout + done.stderr
     return _last_published()
 
 
@@ -241,6 +249,7 @@ def _second_night(server: JobServer, config: Path, corpus: Corpus, first: str) -
     before, strict = published(), ("--set", "gate.at_most.tie=0.2")
     with pytest.MonkeyPatch.context() as patch:
         label_here(patch)
+        draw_no_charts(patch)
         assert run_nightly(config, SOURCE, OUTPUT, *strict).exit_code == 3
     night = nights(OUTPUT)[-1]
     assert (night["state"], night["exit_code"]) == ("blocked", 3)
@@ -264,6 +273,7 @@ def _second_night(server: JobServer, config: Path, corpus: Corpus, first: str) -
     # There is nothing left to judge, so this run needs no cluster: it runs in this process.
     with pytest.MonkeyPatch.context() as patch:
         forbid_ray(patch)
+        draw_no_charts(patch)
         again = run_nightly(config, SOURCE, OUTPUT)
     assert (again.exit_code, again.error) == (0, "")
     night = _last_published()
@@ -278,6 +288,7 @@ def _third_night(config: Path, corpus: Corpus, second: str) -> None:
     """Another judge judges all of it anew: in this process, since jobs are shown by then."""
     with pytest.MonkeyPatch.context() as patch:
         label_here(patch)
+        draw_no_charts(patch)
         other = ("--set", "judge.sampling.temperature=0.5")
         assert run_nightly(config, SOURCE, OUTPUT, *other).exit_code == 0
     night = _last_published()

@@ -49,9 +49,9 @@ audit: env
 demo: env-demo
 	$(BIN)/python -m jobs.demo
 
-# Three processes on two cores: tests/conftest.py says which tests are whose.
+# Four processes on two cores, since most tests wait: tests/conftest.py says which tests are whose.
 test: test-tools
-	$(BIN)/python -m pytest -n 3
+	$(BIN)/python -m pytest -n 4
 
 test-fast: env
 	$(BIN)/python -m pytest -n 3 tests/unit

@@ -54,7 +54,7 @@ _OWN_RAY = {
     *("test_job_submit.py", "test_label_s3.py", "test_nodes.py", "test_ray_killed.py"),
     "test_nothing_untrusted_speaks.py",
 }
-_FROM_THE_END = "gw2"
+_FROM_THE_END = {"gw2", "gw3"}
 # Ranks of files: engines, which may need the shared Ray, too; then the others that share it, before
 # those with a Ray of their own, beside which it would idle.
 _ENGINE_RANK, _SHARED_RAY_RANK, _OWN_RAY_RANK, _OTHER_RANK, _UNIT_RANK = range(5)
@@ -69,16 +69,16 @@ _SHARED = {
 
 
 class _Files(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """What one process runs where there are several (``pytest -n 3``).
+    """What one process runs where there are several (``pytest -n 4``).
 
     A file is never divided, and files that share what takes long to start are one process's:
     engines, torch, scikit-learn. The first process begins with engines, the second with files that
-    need Ray, which it keeps. These mostly wait, so a third fills two cores: it begins at the other
+    need Ray, which it keeps. These mostly wait, so two more fill two cores: they begin at the other
     end, with unit tests.
     """
 
     def _assign_work_unit(self, node: Any) -> None:
-        if node.gateway.id == _FROM_THE_END:
+        if node.gateway.id in _FROM_THE_END:
             self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
         super()._assign_work_unit(node)
 

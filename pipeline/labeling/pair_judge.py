@@ -43,7 +43,7 @@ from schemas.labels import BY_GOLD, NOT_ASKED, Reason, Status
 
 Result = TypeVar("Result")
 # Requests in flight to replies that the engine generates at once: some must always wait for it.
-_QUEUE_FACTOR = 1.5
+QUEUE_FACTOR = 1.5
 
 
 async def _never() -> bool:
@@ -95,7 +95,7 @@ class Judge:
         if self._format.family == "reward":
             self._scores = ScoreVotes(cast(Scorer, engine), how.reply_limit_s, self.activity)
         self._threads = media_threads(threads)
-        rows_at_once = round(engine.at_once * _QUEUE_FACTOR / self._format.requests_at_once)
+        rows_at_once = round(engine.at_once * QUEUE_FACTOR / self._format.requests_at_once)
         self._turns = turns(max(1, rows_at_once))
 
     @property

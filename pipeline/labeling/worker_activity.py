@@ -21,6 +21,7 @@ from pipeline.labeling.prometheus_metrics import (
     Recorder,
     Unrecorded,
 )
+from pipeline.runtime.clock import utc_now
 
 
 @dataclass
@@ -60,7 +61,7 @@ class Activity:
         """
         self._recorder = recorder or Unrecorded()
         self._clock, self._lock = clock, threading.Lock()
-        self._ahead = (time.time() if time_of_day is None else time_of_day) - clock()
+        self._ahead = (utc_now().timestamp() if time_of_day is None else time_of_day) - clock()
         self._second = int(self._ahead + clock())
         self._work = Work()
         self._counts = dict.fromkeys((UNITS_IN_FLIGHT, PAIRS_IN_FLIGHT, REQUESTS_IN_FLIGHT), 0)

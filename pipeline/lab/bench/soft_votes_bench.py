@@ -17,10 +17,12 @@ from pipeline.lab.bench.bench_requests import prompts_of
 from pipeline.lab.bench.fresh_process import in_fresh_process, stderr_reporter
 from pipeline.lab.bench.results_table import report_run
 from pipeline.labeling.label_config import LabelConfig
+from pipeline.labeling.pair_judge import QUEUE_FACTOR
 from pipeline.runtime.config_file import load_config
 from pipeline.runtime.phases import phase
 
-_SHARE = 0.8  # of the replies, up to which the rate is taken: the last ones leave slots empty
+# Of the replies, between which the rate is taken: slots are filled before and left empty behind.
+_FROM, _TO = 0.25, 0.8
 
 
 def bench_soft_votes(
@@ -47,8 +49,9 @@ def bench_soft_votes(
         "repeats": repeats,
         "notes": [
             f"cost: {100 * cost:.1f} % of the judgments/s; medians, by turns, in one engine",
-            f"judgments_per_s: up to {100 * _SHARE:.0f} % of the replies, so that the last ones, "
-            "with which no others are in flight, do not count",
+            f"judgments_per_s: from {100 * _FROM:.0f} to {100 * _TO:.0f} % of the replies, so that "
+            "neither filling the slots counts nor the last replies, with which no others are in "
+            f"flight; as in a job, {QUEUE_FACTOR:g} requests are in flight for each slot",
         ],
     }
 
@@ -87,21 +90,23 @@ async def _run(
     how = Sampling(settings.temperature, settings.top_p, settings.max_tokens, number)
     if soft:
         how = replace(how, soft=SoftReader(judge.declared_format, 2, judge.reply_prefix))
+    in_flight = asyncio.Semaphore(round(engine.at_once * QUEUE_FACTOR))
     ended: list[float] = []
 
     async def ask(place: int, prompt: Rendered) -> Reply:
         media = bool(prompt.chat.images or prompt.chat.clips)
         ending = ending_of(judge, 2, prompt.chat.user, media=media)
         name = f"{'soft' if soft else 'sampled'}-{number}-{place}"
-        reply = await engine.reply(name, prompt, replace(how, ending=ending))
+        async with in_flight:
+            reply = await engine.reply(name, prompt, replace(how, ending=ending))
         ended.append(time.monotonic())
         return reply
 
-    began, spent = time.monotonic(), time.process_time()
+    spent = time.process_time()
     replies = await asyncio.gather(*(ask(place, each) for place, each in enumerate(prompts)))
-    counted = round(_SHARE * len(ended))
+    first, last = (round(share * (len(ended) - 1)) for share in (_FROM, _TO))
     return {
-        "judgments_per_s": round(counted / (sorted(ended)[counted - 1] - began), 2),
+        "judgments_per_s": round((last - first) / (ended[last] - ended[first]), 2),
         "read": sum(reply.slot is not None for reply in replies),
         "output_tokens_a_judgment": round(sum(r.output_tokens for r in replies) / len(replies), 1),
         # Of this process, which feeds the engine core.

@@ -55,9 +55,9 @@ _OWN_RAY = {
     "test_nothing_untrusted_speaks.py",
 }
 _FROM_THE_END = {"gw2", "gw3"}
-# Ranks of files: engines, which may need the shared Ray, too; then the others that share it, before
-# those with a Ray of their own, beside which it would idle.
-_ENGINE_RANK, _SHARED_RAY_RANK, _OWN_RAY_RANK, _OTHER_RANK, _UNIT_RANK = range(5)
+# Ranks of files: engines, which may need the shared Ray, too; then those with a Ray of their own,
+# which wait for minutes and would end the run alone; then the others that share it.
+_ENGINE_RANK, _OWN_RAY_RANK, _SHARED_RAY_RANK, _OTHER_RANK, _UNIT_RANK = range(5)
 # Files that import what takes seconds, by what that is.
 _SHARED = {
     "torch": re.compile(
@@ -156,8 +156,8 @@ _RAY = _SharedRay()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Ends the shared Ray with the last of the files that need it, which come first."""
-    if _rank_of(item.path) > _SHARED_RAY_RANK:
+    """Ends the shared Ray before files that do not need it."""
+    if _rank_of(item.path) not in (_ENGINE_RANK, _SHARED_RAY_RANK):
         _RAY.end()
 
 

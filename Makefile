@@ -49,9 +49,9 @@ audit: env
 demo: env-demo
 	$(BIN)/python -m jobs.demo
 
-# Four processes on two cores, since most tests wait: tests/conftest.py says which tests are whose.
+# Three processes on two cores: tests/conftest.py says which tests are whose.
 test: test-tools
-	$(BIN)/python -m pytest -n 4
+	$(BIN)/python -m pytest -n 3
 
 test-fast: env
 	$(BIN)/python -m pytest -n 3 tests/unit

@@ -54,7 +54,7 @@ _OWN_RAY = {
     *("test_job_submit.py", "test_label_s3.py", "test_nodes.py", "test_ray_killed.py"),
     "test_nothing_untrusted_speaks.py",
 }
-_FROM_THE_END = {"gw2", "gw3"}
+_FROM_THE_END = "gw2"
 # Ranks of files: engines, which may need the shared Ray, too; then those with a Ray of their own,
 # which wait for minutes and would end the run alone; then the others that share it.
 _ENGINE_RANK, _OWN_RAY_RANK, _SHARED_RAY_RANK, _OTHER_RANK, _UNIT_RANK = range(5)
@@ -69,16 +69,16 @@ _SHARED = {
 
 
 class _Files(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """What one process runs where there are several (``pytest -n 4``).
+    """What one process runs where there are several (``pytest -n 3``).
 
     A file is never divided, and files that share what takes long to start are one process's:
     engines, torch, scikit-learn. The first process begins with engines, the second with files that
-    need Ray, which it keeps. These mostly wait, so two more fill two cores: they begin at the other
-    end, with unit tests.
+    need Ray, which it keeps. These mostly wait, so a third fills two cores: it begins at the other
+    end, with unit tests. A fourth made each wait longer, and the whole no shorter.
     """
 
     def _assign_work_unit(self, node: Any) -> None:
-        if node.gateway.id in _FROM_THE_END:
+        if node.gateway.id == _FROM_THE_END:
             self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
         super()._assign_work_unit(node)
 

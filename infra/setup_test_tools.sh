@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings what tests run beside Python packages, both Debian's: Chromium without windows, which opens
-# the report, and promtool, which checks the alert rules. Where one cannot be had (no apt; for Chromium, no root),
-# the tests that need it are skipped and say so.
+# the report, and promtool, which checks the alert rules. Where one cannot be had (no apt; for
+# Chromium, no root), the tests that need it are skipped and say so.
 #
 #   VENV=.venv infra/setup_test_tools.sh [chromium-headless-shell] [promtool]     (default: both)
 set -uo pipefail

@@ -15,7 +15,8 @@ import os
 import signal
 from collections.abc import Iterator
 from multiprocessing import context, forkserver
-from pathlib import Path
+
+from pipeline.engines.shared_gpu import has_gpu
 
 _END_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
 _IMPORTED = (
@@ -29,7 +30,7 @@ def is_forked_apart() -> bool:
 
     Those on CPUs need libraries that are loaded before Python.
     """
-    return Path("/dev/nvidiactl").exists()
+    return has_gpu()
 
 
 def begin_imports() -> None:

@@ -1,7 +1,8 @@
-"""Engines that share a GPU start one after the other.
+"""What engines ask about GPUs: whether there are any, and whose turn it is to start on one.
 
-An engine measures what is free of the GPU's memory before and after it loads: with another one
-that loads meanwhile, it would count that one's memory as its own, or see less than it was promised.
+Engines that share a GPU start one after the other. An engine measures what is free of the GPU's
+memory before and after it loads: with another one that loads meanwhile, it would count that one's
+memory as its own, or see less than it was promised.
 """
 
 from __future__ import annotations
@@ -12,6 +13,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def has_gpu() -> bool:
+    """Whether this machine has an NVIDIA GPU."""
+    return Path("/dev/nvidiactl").exists()
 
 
 @contextmanager

@@ -23,9 +23,10 @@ import scipy.special  # noqa: F401  (once here, not in every process: it takes h
 from jobs import export, label, nightly, publish
 from pipeline.labeling import dataflow
 from pipeline.labeling.cluster import ray_session
-from pipeline.report import report_charts, report_page
+from pipeline.report import report_page
 from pipeline.store import s3_objects  # noqa: F401  (the same: 1 s)
 from pipeline.store.host import Host
+from tests.without_charts import REPLACED
 from tests.without_ray import judge_here, no_session
 
 JOBS = {"export": export, "label": label, "nightly": nightly, "publish": publish}
@@ -44,7 +45,7 @@ def serve() -> None:
         (ray_session, "ray_session", no_session),
         (asyncio, "sleep", shorter_sleep),
         (Host, "sleep", lambda host, seconds: _host_sleep(host, seconds / _SHORTER)),
-        *((report_charts, name, lambda *of: []) for name in ("distributions", "biases", "trends")),
+        *REPLACED,
     ]
     for owner, name, other in replaced:
         setattr(owner, name, other)

@@ -23,7 +23,7 @@ def request(labeled: LabeledInput, die_at: int | None) -> dict[str, Any]:
     return {"source": labeled.source.uri, "output": labeled.output.uri, "die_at": die_at}
 
 
-@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
+@pytest.fixture
 def place(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[str, Mapping[str, str]]]:
@@ -53,7 +53,15 @@ def copied(labeled: LabeledInput, uri: str) -> LabeledInput:
     return LabeledInput(labeled.source, made, dict(labeled.shards))
 
 
-@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("place", "every"),
+    [
+        ("local", False),
+        pytest.param("s3", False, marks=pytest.mark.s3),
+        pytest.param("local", True, marks=pytest.mark.long),
+    ],
+    indirect=["place"],
+)
 def test_killed_at_every_step(place: tuple[str, Mapping[str, str]], every: bool) -> None:
     """Of the files that are written one after another, at those of the first and the last."""
     uri, environment = place

@@ -19,6 +19,7 @@ from typing import Any, TextIO
 import ray
 import ray.data  # sets the level of its loggers when it is loaded
 
+from pipeline.engines.shared_gpu import has_gpu
 from pipeline.labeling.cluster.ray_access import private_access, private_folder, refuse_open_cluster
 from pipeline.labeling.cluster.ray_watch import end_processes_of, remove, watched_ray
 from pipeline.labeling.label_config import WorkersConfig
@@ -242,8 +243,3 @@ def _free_mb(folder: str) -> int:
         return shutil.disk_usage(folder).free // _MiB
     except OSError:
         return 0
-
-
-def has_gpu() -> bool:
-    """Whether this machine has an NVIDIA GPU."""
-    return Path("/dev/nvidiactl").exists()

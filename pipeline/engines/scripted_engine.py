@@ -142,11 +142,10 @@ class ScriptedEngine:
         slot = sampling.soft.locate(text) if sampling.soft else None
         if slot is None:
             return None
-        written = max(
-            (each for each in slot.outcomes if text.startswith(each, slot.start)), key=len
-        )
-        others = (1 - self._script.sure) / max(1, len(slot.outcomes) - 1)
-        likely = dict.fromkeys(slot.outcomes, others) | {written: self._script.sure}
+        every = slot.literals.outcomes
+        written = max((each for each in every if text.startswith(each, slot.start)), key=len)
+        others = (1 - self._script.sure) / max(1, len(every) - 1)
+        likely = dict.fromkeys(every, others) | {written: self._script.sure}
 
         async def following(path: tuple[NextToken, ...]) -> list[NextToken] | None:
             ended = [NextToken("", 0.0)]

@@ -2,7 +2,7 @@
 
 A judge that writes runs on vLLM's generating runner, a reward model on its pooling one.
 
-This module, the two that start vLLM and the scheduler they name are all that import vllm.
+This module, those that start vLLM and the scheduler they name are all that import vllm.
 """
 
 from __future__ import annotations

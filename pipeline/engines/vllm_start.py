@@ -68,15 +68,14 @@ def start_vllm(judge: JudgeConfig, engine: EngineConfig, reward: RewardCheckpoin
     # one of 448 x 448 as one thread did. A worker of Ray has one anyway.
     torch.set_num_threads(1)
     from vllm import AsyncEngineArgs
-    from vllm.v1.engine.async_llm import AsyncLLM
+
+    from pipeline.engines.early_processor import EarlyProcessor
 
     arguments = _arguments(judge, engine, reward)
     try:
         with cores_from_fork_server() if is_forked_apart() else nullcontext():
-            llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
-        if (pictures := llm.renderer.mm_processor) is not None:
-            # vLLM 0.26 would load it with the first picture, while all other requests wait.
-            pictures.info.get_hf_processor()
+            llm: Any = EarlyProcessor.from_engine_args(AsyncEngineArgs(**arguments))
+        llm.finish_loading()
     except (TypeError, ValueError, OSError, RuntimeError) as error:
         raise EngineStartError(
             f"vLLM cannot start {judge.model.name!r}: {type(error).__name__}: {error}; "

@@ -90,11 +90,16 @@ class WrittenContents:
     """
 
     grammar: ReplyGrammar
-    slots: Sequence[Slot]
-    contents: Sequence[Any]
+    slots: tuple[Slot, ...]
+    contents: tuple[Any, ...]
     last: int
     start: int
     count: int
+
+    def with_last_open(self) -> WrittenContents:
+        """The same, wherever it stands and whatever the last slot holds."""
+        contents = (*self.contents[: self.last], None, *self.contents[self.last + 1 :])
+        return replace(self, contents=contents, start=0)
 
     def verdict_with(self, literal: str) -> Verdict | None:
         """The verdict if the last slot held a literal; None if there would be none."""
@@ -168,8 +173,8 @@ def written_contents(grammar: ReplyGrammar, reply: str, count: int) -> WrittenCo
         found.update(zip(of, zip(starts, _contents(grammar, match), strict=True), strict=True))
     starts = [found[slot][0] for slot in slots]
     last = starts.index(max(starts))
-    contents = [found[slot][1] for slot in slots]
-    return WrittenContents(grammar, slots, contents, last, starts[last], count)
+    contents = tuple(found[slot][1] for slot in slots)
+    return WrittenContents(grammar, tuple(slots), contents, last, starts[last], count)
 
 
 def _read(grammar: ReplyGrammar, zone: str, rationale: str, count: int) -> Verdict:

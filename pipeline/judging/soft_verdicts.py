@@ -9,13 +9,14 @@ is written decides who is preferred. Nothing here knows an engine: it is asked w
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from pipeline.judging.bundle import Format
-from pipeline.judging.parsing import Verdict, written_contents
+from pipeline.judging.parsing import Verdict, WrittenContents, written_contents
 from pipeline.judging.reply_grammar import ReplyGrammar
 
 LEAST_MASS = 0.9  # of the verdicts that were resolved, below which a vote stays as it was sampled
@@ -55,49 +56,62 @@ class SlotReading:
     mass: float
 
 
-@dataclass(frozen=True)
-class WrittenSlot:
-    """The last slot of a verdict in a reply.
+class Literals:
+    """What may be written in a slot, and what the verdict would be with it."""
 
-    Attributes:
-        start: where its content begins, in characters of the reply without its prefix.
-        outcomes: each literal and what the verdict would be with it.
-        loose: whether literals may be written in any case and spacing.
-    """
+    def __init__(self, outcomes: Mapping[str, Outcome], *, loose: bool = False) -> None:
+        """Takes the outcome of each literal.
 
-    start: int
-    outcomes: Mapping[str, Outcome]
-    loose: bool = False
-    _shapes: dict[str, Outcome] = field(default_factory=dict, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Brings the literals into the form in which texts are compared with them."""
-        self._shapes.update((self._shape(text), said) for text, said in self.outcomes.items())
+        Args:
+            outcomes: by the literal's text.
+            loose: whether literals may be written in any case and spacing.
+        """
+        self.outcomes = outcomes
+        self._loose = loose
+        self._shapes = {self._shape(text): said for text, said in outcomes.items()}
+        self._begun: dict[str, set[Outcome]] = {}  # what a text may go on to
+        for shape, said in self._shapes.items():
+            for end in range(len(shape) + 1):
+                self._begun.setdefault(shape[:end], set()).add(said)
 
     def possible(self, text: str) -> set[Outcome]:
         """What the verdict may still be once a text is written where the content begins."""
         shape = self._shape(text.lstrip())
-        return {said for literal, said in self._shapes.items() if _fits(shape, literal)}
+        behind = range(len(shape))  # where a literal may end, and something else follow
+        written = {self._shapes[shape[:end]] for end in behind if self._ends_at(shape, end)}
+        return self._begun.get(shape, set()) | written
 
     def ended(self, text: str) -> set[Outcome]:
         """What the verdict is if nothing more is written."""
         said = self._shapes.get(self._shape(text.strip()))
         return set() if said is None else {said}
 
+    def _ends_at(self, shape: str, end: int) -> bool:
+        if shape[:end] not in self._shapes:
+            return False
+        behind = shape[end:]
+        joined = behind[:1].isalnum() or _is_decimal(behind)
+        return not (shape[:end][-1:].isalnum() and joined)
+
     def _shape(self, text: str) -> str:
-        if self.loose:
+        """The form in which texts are compared."""
+        if self._loose:
             return "".join(text.split()).casefold()
         ends = " " if text[-1:].isspace() and text.strip() else ""
         return " ".join(text.split()) + ends
 
 
-def _fits(text: str, literal: str) -> bool:
-    """Whether a text may go on to the literal, or is it and something else behind."""
-    if literal.startswith(text):
-        return True
-    behind = text[len(literal) :]
-    joined = literal[-1:].isalnum() and (behind[:1].isalnum() or _is_decimal(behind))
-    return text.startswith(literal) and not joined
+@dataclass(frozen=True)
+class WrittenSlot:
+    """The last slot of a verdict in a reply.
+
+    Attributes:
+        start: where its content begins, in characters of the reply without its prefix.
+        literals: what may be written there.
+    """
+
+    start: int
+    literals: Literals
 
 
 def _is_decimal(text: str) -> bool:
@@ -123,12 +137,14 @@ class SoftReader:
         found = written_contents(grammar, self.prefix + reply, self.count)
         if found is None or found.start < len(self.prefix):
             return None
-        outcomes = {}
-        for literal in literals_of(grammar):
-            verdict = found.verdict_with(literal)
-            if verdict is not None:
-                outcomes[literal] = outcome_of(verdict)
-        return WrittenSlot(found.start - len(self.prefix), outcomes, grammar.loose)
+        return WrittenSlot(found.start - len(self.prefix), _literals(found.with_last_open()))
+
+
+@functools.lru_cache(1_024)  # as many as other slots may hold: a hundred verdicts are made of each
+def _literals(written: WrittenContents) -> Literals:
+    verdicts = {text: written.verdict_with(text) for text in literals_of(written.grammar)}
+    outcomes = {text: outcome_of(made) for text, made in verdicts.items() if made is not None}
+    return Literals(outcomes, loose=written.grammar.loose)
 
 
 def why_not_soft(format_: Format) -> str | None:
@@ -230,8 +246,8 @@ class _Walk:
                 return set()
             text, before = text[len(self._lead) :], before[len(self._lead) :]
         if not token.text:  # a token that ends the reply
-            return self._slot.ended(before)
-        return self._slot.possible(text)
+            return self._slot.literals.ended(before)
+        return self._slot.literals.possible(text)
 
     def _sampled(self, tokens: Sequence[tuple[NextToken, set[Outcome]]]) -> list[float]:
         """How likely each token is to be sampled, among those with which a verdict goes on."""

@@ -29,9 +29,11 @@ from pipeline.judging.judge_config import JudgeConfig, VotesConfig
 from pipeline.judging.reply_grammar import ReplyGrammar
 from pipeline.judging.reply_writer import write_reply
 from pipeline.judging.soft_verdicts import (
+    Literals,
     NextToken,
     SlotReading,
     SoftReader,
+    WrittenSlot,
     read_slot,
     soft_first,
     why_not_soft,
@@ -322,7 +324,46 @@ def test_formats_that_can_be_soft() -> None:
         reply = write_reply(format_.grammar, [7, 2], "x")
         slot = SoftReader(format_, 2).locate(reply)
         assert slot is not None
-        assert set(slot.outcomes.values()) == {"first", "second", "tie"}
+        assert set(slot.literals.outcomes.values()) == {"first", "second", "tie"}
+
+
+@given(
+    st.sets(st.text("1 0.,aB", min_size=1, max_size=4), min_size=1),
+    st.text("1 0.,aB", max_size=6),
+    st.booleans(),
+)
+def test_a_text_goes_on_to_a_literal_or_ends_it_before_something_else(
+    literals: set[str], text: str, loose: bool
+) -> None:
+    def compared(each: str) -> str:
+        if loose:
+            return "".join(each.split()).casefold()
+        return " ".join(each.split()) + (" " if each.strip() and each[-1].isspace() else "")
+
+    def fits(literal: str) -> bool:
+        if literal.startswith(begun):
+            return True
+        behind = begun[len(literal) :]
+        number = behind[:1] in (".", ",") and behind[1:2].isdigit()
+        joined = literal[-1:].isalnum() and (behind[:1].isalnum() or number)
+        return begun.startswith(literal) and not joined
+
+    begun = compared(text.lstrip())
+    shapes = {compared(each): each for each in sorted(literals)}
+    read = Literals({each: each for each in sorted(literals)}, loose=loose)
+    assert read.possible(text) == {said for shape, said in shapes.items() if fits(shape)}
+
+
+def test_replies_alike_but_for_the_last_slot_share_what_may_be_written_there() -> None:
+    def slot(first: int, last: int) -> WrittenSlot:
+        reply = write_reply(SCORES.grammar, [first, last], "x")
+        found = SoftReader(SCORES, 2).locate(reply)
+        assert found is not None
+        return found
+
+    assert slot(7, 2).literals is slot(7, 9).literals
+    assert slot(7, 2).literals.outcomes["7"] == "tie"
+    assert slot(3, 2).literals.outcomes["7"] == "second"
 
 
 def test_an_engine_without_log_probabilities_is_refused_before_it_starts() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from PIL.Image import Image
 
@@ -164,6 +164,14 @@ class Engine(Layout, Protocol):
 
     def close(self) -> None:
         """Ends the engine and every process of its own."""
+
+
+@runtime_checkable
+class CachingEngine(Protocol):
+    """An engine that keeps what it has computed of prompts for later ones."""
+
+    async def forget_prompts(self) -> None:
+        """Empties its caches, so that a benchmark can ask the same prompts anew."""
 
 
 class Scorer(Layout, Protocol):

@@ -8,7 +8,7 @@ import math
 from dataclasses import replace
 from statistics import NormalDist
 
-from pipeline.engines.engine import Chat, Engine, Rendered, Reply, Sampling
+from pipeline.engines.engine import CachingEngine, Chat, Engine, Rendered, Reply, Sampling
 from pipeline.judging.soft_verdicts import Literals, SoftReader, WrittenSlot, literals_of
 
 _SIGMA = 0.5  # of the logarithm of lengths: about the spread of Flex-VL-7B's replies
@@ -33,6 +33,11 @@ class ForcedLengths:
         if how.soft is not None:
             how = replace(how, soft=_AtTheEnd(how.soft.format_, how.soft.count))
         return await self._engine.reply(request_id, prompt, how)
+
+    async def forget_prompts(self) -> None:
+        """Empties the engine's caches, where it has any."""
+        if isinstance(self._engine, CachingEngine):
+            await self._engine.forget_prompts()
 
     def close(self) -> None:
         """Ends the engine."""

@@ -344,6 +344,12 @@ class VllmEngine:
                 "its factor or pixel bounds do not fit the model's processor"
             )
 
+    async def forget_prompts(self) -> None:
+        """Empties all caches of prompts and media, so that a benchmark can ask the same anew."""
+        await self._llm.reset_mm_cache()
+        await self._llm.reset_encoder_cache()
+        await self._llm.reset_prefix_cache()
+
     def close(self) -> None:
         """Ends the engine core and its workers."""
         self._llm.shutdown()

@@ -9,7 +9,9 @@ CUDA graph covers, and the others carry as many prompts as they may.
 
 What is asked about a reply once it is written (soft votes, whether a verdict is meant) has a
 priority below 0 and slots of its own, and goes with the next group. In slots of the group, it would
-double the number of such steps.
+double the number of such steps. Behind the last prompts no group comes: then questions make groups
+of their own, or go after some steps. One by one they would make a step of 10 ms one of 38 (H200,
+270 replies in flight).
 
 Imported by vLLM in its engine core, vLLM 0.26 to 0.32.
 """
@@ -28,6 +30,7 @@ from vllm.v1.request import Request, RequestStatus
 from pipeline.engines.vllm_start import PREFILL_GROUP, QUESTION_SLOTS
 
 _FULL = 0.97  # of the memory for keys and values; replies in flight still grow
+_MOST_HELD = 16  # steps that a question waits for others or for prompts to go with
 
 
 class PrefillGroups(Scheduler):
@@ -45,23 +48,38 @@ class PrefillGroups(Scheduler):
         own = hasattr(self, "max_num_active_reqs")
         self._limit = "max_num_active_reqs" if own else "max_num_running_reqs"
         self._filling = True
+        self._held: list[Request] = []  # questions that are not in vLLM's queue yet
+        self._steps_held = 0
 
     def add_request(self, request: Request) -> None:
         """Takes a request, whose turn it is later."""
         if request.priority < 0:
-            self._questions.add(request.request_id)
-        super().add_request(request)
+            self._held.append(request)
+        else:
+            super().add_request(request)
+
+    def finish_requests(self, *args: Any, **kwargs: Any) -> Any:
+        """Ends requests before they have ended by themselves."""
+        self._queue_questions()  # which may be among them
+        return super().finish_requests(*args, **kwargs)
+
+    def get_num_unfinished_requests(self) -> int:
+        """How many requests are not answered yet."""
+        held = len(self._held) if self._pause_state is PauseState.UNPAUSED else 0
+        return super().get_num_unfinished_requests() + held
 
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
         """Plans a step; without new requests until a group of slots is free."""
         if self._pause_state is not PauseState.UNPAUSED:
             return super().schedule(*args, **kwargs)
+        self._filling = self._filling or self._has_room()
+        if self._held and self._go_now():
+            self._queue_questions()
         self._questions &= self.requests.keys()
         # They are before the others in the queue, and so take none of their slots; unless they wait
         # for a grammar and others have theirs, which vLLM 0.26 would not forgive.
         beside = min(len(self._questions), self._question_slots)
         setattr(self, self._limit, max(self._slots + beside, len(self.running)))
-        self._filling = self._filling or self._has_room()
         # Not set_pause_state, which writes a log record.
         self._pause_state = PauseState.UNPAUSED if self._filling else PauseState.PAUSED_NEW
         try:
@@ -70,6 +88,21 @@ class PrefillGroups(Scheduler):
             self._pause_state = PauseState.UNPAUSED
         self._filling = self._filling and not self._is_full()
         return step
+
+    def _go_now(self) -> bool:
+        """Whether questions go with this step."""
+        self._steps_held += 1
+        running, waiting = self._counts()
+        with_prompts = self._filling and waiting > 0
+        enough = len(self._held) >= self._group or self._steps_held > _MOST_HELD
+        return with_prompts or enough or running == 0
+
+    def _queue_questions(self) -> None:
+        self._questions.update(request.request_id for request in self._held)
+        for request in self._held:
+            super().add_request(request)
+        self._held.clear()
+        self._steps_held = 0
 
     def _has_room(self) -> bool:
         running, waiting = self._counts()

@@ -195,10 +195,23 @@ def test_questions_about_replies_go_with_the_next_group_beside_its_slots() -> No
     without, most = _steps_that_admit(behind=0, questions=0)
     assert (without, most) == (46, 16)
     among, most = _steps_that_admit(behind=1, questions=0)
-    assert (among, most) == (126, 16)
+    assert (among, most) == (119, 16)
     beside, most = _steps_that_admit(behind=1, questions=8)
-    assert beside == 60  # 14 about the last replies, behind which nobody waits
+    assert beside == 50  # 4 about the last 16 replies, behind which nobody waits
     assert 16 < most <= 24
+
+
+def test_the_last_question_does_not_wait_for_the_replies_beside_it() -> None:
+    engine = Engine(slots=16, group=4, questions=8)
+    engine.behind = 1
+    engine.ask([2, 60])
+    for _ in range(2 + 17):  # the first reply, and the steps that its question waits for others
+        engine.step()
+    assert engine.ended == ["0", "0?"]
+    assert engine.admitted == [2, *[0] * 17, 1]
+    engine.finish(60)
+    assert engine.ended[2:] == ["1", "1?"]
+    assert engine.admitted[-2:] == [0, 1]
 
 
 @settings(max_examples=80)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
-from pipeline.engines.engine import Engine, Rendered, Reply, Sampling
+from pipeline.engines.engine import CachingEngine, Engine, Rendered, Reply, Sampling
 from pipeline.engines.engine_registry import start_engine
 from pipeline.judging.endings import ending_of
 from pipeline.judging.soft_verdicts import SoftReader
@@ -19,10 +20,10 @@ from pipeline.lab.bench.results_table import report_run
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.pair_judge import QUEUE_FACTOR
 from pipeline.runtime.config_file import load_config
+from pipeline.runtime.errors import ConfigError
 from pipeline.runtime.phases import phase
 
-# Of the replies, between which the rate is taken: slots are filled before and left empty behind.
-_FROM, _TO = 0.25, 0.8
+_LEAST_MEASURED = 0.25  # of the replies, by which a rate is taken
 
 
 def bench_soft_votes(
@@ -34,7 +35,10 @@ def bench_soft_votes(
         config_path: of the job's configuration.
         overrides: of it; ``judge.sampling.soft_votes`` is set.
         input_uri: pair shards.
-        repeats: runs of each way, after one of each that is left out.
+        repeats: runs of each way, after a short one of each that is left out.
+
+    Raises:
+        ConfigError: too few pairs for the engine's slots.
     """
     settings = [*overrides, "judge.sampling.soft_votes=true"]
     runs = in_fresh_process(_measure, config_path, settings, input_uri, repeats)
@@ -49,9 +53,9 @@ def bench_soft_votes(
         "repeats": repeats,
         "notes": [
             f"cost: {100 * cost:.1f} % of the judgments/s; medians, by turns, in one engine",
-            f"judgments_per_s: from {100 * _FROM:.0f} to {100 * _TO:.0f} % of the replies, so that "
-            "neither filling the slots counts nor the last replies, with which no others are in "
-            f"flight; as in a job, {QUEUE_FACTOR:g} requests are in flight for each slot",
+            "judgments_per_s: once each slot was filled again, and while prompts wait for slots; "
+            f"as in a job, {QUEUE_FACTOR:g} requests are in flight for each slot, and no prompt is "
+            "in the cache from an earlier run",
         ],
     }
 
@@ -71,20 +75,62 @@ def _measure(
 async def _by_turns(
     engine: Engine, config: LabelConfig, prompts: Sequence[Rendered], repeats: int
 ) -> list[dict[str, Any]]:
+    measured = _measured(len(prompts), engine.at_once)
+    for soft in (False, True):  # what is compiled with the first requests
+        await _run(engine, config, prompts[: engine.at_once], soft, 0)
     runs = []
-    for number in range(repeats + 1):
+    for number in range(1, repeats + 1):
         for name in ("sampled", "soft"):
-            # Seeds of its own: each run's replies are new, and its prompts are in the cache.
-            run = {"votes": name, **await _run(engine, config, prompts, name == "soft", number)}
-            if number:  # the first of each compiles and fills the cache
-                report_run(name, run)
-                runs.append(run)
+            if isinstance(engine, CachingEngine):
+                await engine.forget_prompts()
+            # Seeds of its own: each run's replies are new.
+            run = await _run(engine, config, prompts, name == "soft", number)
+            rate = (measured[1] - measured[0]) / (run.ended[measured[1]] - run.ended[measured[0]])
+            row = {"votes": name, "judgments_per_s": round(rate, 2), **run.row()}
+            report_run(name, row)
+            runs.append(row)
     return runs
+
+
+def _measured(requests: int, slots: int) -> tuple[int, int]:
+    """Replies, by their number, between which all slots are filled and prompts wait for them."""
+    first, last = slots, requests - round(slots * QUEUE_FACTOR)
+    if last - first < _LEAST_MEASURED * requests:
+        least = math.ceil(slots * (1 + QUEUE_FACTOR) / (1 - _LEAST_MEASURED))
+        raise ConfigError(
+            f"{requests:,} requests for {slots:,} slots: at least {least:,} are needed, two for "
+            "each pair; give more --shards, or a lower engine.max_num_seqs"
+        )
+    return first, last
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The replies of a run, when each ended, and the CPU of this process, which feeds the core."""
+
+    replies: Sequence[Reply]
+    ended: Sequence[float]
+    cpu_s: float
+
+    def row(self) -> dict[str, Any]:
+        count = len(self.replies)
+        return {
+            "read": sum(reply.slot is not None for reply in self.replies),
+            "output_tokens_a_judgment": round(
+                sum(reply.output_tokens for reply in self.replies) / count, 1
+            ),
+            "cached_share": round(
+                sum(reply.cached_tokens for reply in self.replies)
+                / sum(reply.prompt_tokens for reply in self.replies),
+                3,
+            ),
+            "cpu_ms_a_judgment": round(1_000 * self.cpu_s / count, 2),
+        }
 
 
 async def _run(
     engine: Engine, config: LabelConfig, prompts: Sequence[Rendered], soft: bool, number: int
-) -> dict[str, Any]:
+) -> _Run:
     judge = config.judge
     settings = judge.sampling
     how = Sampling(settings.temperature, settings.top_p, settings.max_tokens, number)
@@ -104,16 +150,9 @@ async def _run(
 
     spent = time.process_time()
     replies = await asyncio.gather(*(ask(place, each) for place, each in enumerate(prompts)))
-    first, last = (round(share * (len(ended) - 1)) for share in (_FROM, _TO))
-    return {
-        "judgments_per_s": round((last - first) / (ended[last] - ended[first]), 2),
-        "read": sum(reply.slot is not None for reply in replies),
-        "output_tokens_a_judgment": round(sum(r.output_tokens for r in replies) / len(replies), 1),
-        # Of this process, which feeds the engine core.
-        "cpu_ms_a_judgment": round(1_000 * (time.process_time() - spent) / len(replies), 2),
-    }
+    return _Run(replies, ended, time.process_time() - spent)
 
 
 def _middle(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    names = ("judgments_per_s", "read", "output_tokens_a_judgment", "cpu_ms_a_judgment")
+    names = [name for name in runs[0] if name != "votes"]
     return {name: round(median(run[name] for run in runs), 3) for name in names}

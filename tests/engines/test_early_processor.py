@@ -18,7 +18,7 @@ def _unstarted(load: object) -> Any:
     """An AsyncLLM as it is before it has started anything, with a renderer that loads so."""
     llm: Any = EarlyProcessor.__new__(EarlyProcessor)
     pictures = SimpleNamespace(info=SimpleNamespace(get_hf_processor=load))
-    llm.renderer = SimpleNamespace(mm_processor=pictures)
+    llm.renderer = SimpleNamespace(mm_processor=pictures, shutdown=lambda: None)
     return llm
 
 

@@ -76,6 +76,7 @@ def test_filters_combine_and_stand_in_the_address(
     )
     assert rows_shown(page) == [f"{shard}:{row}" for shard, row in expected]
     assert "status=abstained" in page.url
+    assert "orders=flips" in page.url
     page.keyboard.press("ArrowDown")  # the keyboard goes from row to row, and in
     page.keyboard.press("Enter")
     page.wait_for_url("**/pair?**")

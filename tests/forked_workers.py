@@ -106,7 +106,7 @@ def _import_all(environment: Mapping[str, str]) -> None:
     import ray
 
     # The first title takes the place of the environment that a process begins with.
-    ray._raylet.setproctitle("parent of workers")
+    ray._raylet.setproctitle("parent of workers")  # type: ignore[attr-defined]
 
 
 def _be_worker(request: Mapping[str, Any], fds: list[int]) -> None:

@@ -88,7 +88,8 @@ def map_on_ray(tasks: Sequence[Task], function: Callable[[Task], Result]) -> Ite
         pa.table({"task": pa.array(packed[start : start + size], pa.large_binary())})
         for start in range(0, len(packed), size)
     ]
-    flow = ray.data.from_arrow(blocks).map_batches(
+    # `from_arrow` looks at each block in a task of its own, of which 44 kB stay in this process.
+    flow = ray.data.from_blocks(blocks).map_batches(
         _Stage(function), batch_size=1, batch_format="pyarrow", num_cpus=1
     )
     for table in tables_of(flow):

@@ -16,9 +16,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from pipeline.runtime.disposable_process import (
@@ -66,7 +66,9 @@ class Disposables:
         self._lock = threading.Lock()
         self._control: Channel | None = None
         self._parent: subprocess.Popen[bytes] | None = None
-        self._free: SimpleQueue[Disposable] = SimpleQueue()
+        # The one that was used last is used next: each that is used takes memory of its own and
+        # keeps it, and of those that one step used at once the next step may need a few.
+        self._free: deque[Disposable] = deque()
 
     def call(
         self,
@@ -133,23 +135,23 @@ class Disposables:
 
     def close(self) -> None:
         """Ends all processes."""
-        while not self._free.empty():
-            self._free.get().end()
+        while self._free:
+            self._free.pop().end()
         with self._lock:
             self._forget()
 
     @contextmanager
     def _borrowed(self) -> Iterator[Disposable]:
         try:
-            process = self._free.get_nowait()
-        except Empty:
+            process = self._free.pop()  # without a lock: a generator's end may put one back
+        except IndexError:
             process = Disposable(self)
         process.refresh()
         try:
             yield process
         finally:
             process.settle()
-            self._free.put(process)
+            self._free.append(process)
 
     def fork(self) -> tuple[int, Channel]:
         """A new process, and the channel that it serves."""

@@ -3,11 +3,13 @@
 A call's time is limited by an alarm of its own process, which ends it wherever it is: no Python has
 to run for that, and what it waits for on behalf of others can be left out.
 
-Only the standard library is imported here, and the modules that the parent is told to import.
+Only the standard library is imported here, and the modules that the parent is told to import, with
+what these would import later.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import pickle
@@ -29,6 +31,8 @@ _INLINE = 2**16  # bytes; larger buffers go through a file in memory
 _KEPT = 2**25  # bytes of such a file that are kept for the next message
 # pyarrow imports it at its first conversion, for half a second: nothing that runs here needs it.
 _UNNEEDED = ("pandas",)
+# What it imports then even so: once before processes are forked, not in each of them (7 MB).
+_CONVERTING = ("numpy.ma", "dateutil.relativedelta")
 
 _serving: Channel | None = None
 
@@ -76,11 +80,15 @@ def main(control_fd: int, modules: Sequence[str], memory: int | None) -> None:
     except Exception as error:  # noqa: BLE001  raised again on the other side
         control.send(FAILED, _picklable(error))
         return
+    for name in _CONVERTING if "pyarrow" in sys.modules else ():
+        with suppress(ImportError):
+            importlib.import_module(name)
     if memory is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         soft = _data_bytes() + memory
         soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+    gc.freeze()  # a collection writes to all that it looks at, and so copies it in every process
     control.send(DONE, None)
     children: set[int] = set()
     with suppress(EOFError, ConnectionError):

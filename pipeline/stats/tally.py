@@ -89,5 +89,6 @@ def ratio_sums(part: Table, whole: Table) -> Table:
     Returns:
         Sums of part, whole, part², part * whole, whole²; and the number of rows.
     """
-    products = (part, whole, part * part, part * whole, whole * whole, whole > 0)
-    return np.array([product.sum() for product in products])
+    sums = [part.sum(), whole.sum()]  # and one product at a time: there may be many groups
+    sums += [(part * part).sum(), (part * whole).sum(), (whole * whole).sum(), (whole > 0).sum()]
+    return np.array(sums)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -57,6 +58,17 @@ def test_a_process_serves_many_calls(processes: Disposables) -> None:
     first = processes.call(hazards.pid)
     assert first != os.getpid()
     assert processes.call(hazards.pid) == first
+
+
+def test_of_many_processes_those_used_last_serve(processes: Disposables) -> None:
+    at_once = [processes.stream(iter, [1, 2]) for _ in range(3)]
+    assert [next(each) for each in at_once] == [1, 1, 1]
+    assert [list(each) for each in at_once] == [[2], [2], [2]]
+    assert len({processes.call(hazards.pid) for _ in range(6)}) == 1
+
+
+def test_what_is_imported_is_shared_by_all_processes(processes: Disposables) -> None:
+    assert processes.call(gc.get_freeze_count) > 10_000  # a collection does not write to these
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ _IMPORTED = ("ray.data", "pipeline.labeling.dataflow", "pipeline.labeling.judge_
 _READ_AT_IMPORT = ("RAY_JOB_ID", "RAY_RAYLET_PID")
 _NO_JOB = "ffffffff"  # of workers that are started before there is one
 _LENGTH = 8  # bytes that say how long a request is
+_FORKED = b"forked"
 
 
 @contextmanager
@@ -58,10 +59,12 @@ def forked_workers(folder: Path) -> Iterator[None]:
         subprocess.Popen([sys.executable, "-c", code], pass_fds=[listener.fileno()])
     ours = {_LISTENS: path, _PROGRAM: default_worker.__file__}
     os.environ.update(ours)  # and what Ray sets for its other jobs stays
-    with patch.object(RayParams, "update_if_absent", with_this_file):
-        yield
-    for name in ours:
-        del os.environ[name]
+    try:
+        with patch.object(RayParams, "update_if_absent", with_this_file):
+            yield
+    finally:
+        for name in ours:
+            del os.environ[name]
 
 
 def serve(listening: int, path: str) -> None:
@@ -85,7 +88,7 @@ def serve(listening: int, path: str) -> None:
             if fixed == known and os.fork() == 0:
                 listener.close()
                 _be_worker(request, fds)
-            asked.sendall(b"forked" if fixed == known else b"no")
+            asked.sendall(_FORKED if fixed == known else b"no")
         for fd in fds:
             os.close(fd)
 
@@ -130,20 +133,20 @@ def _be_worker(request: Mapping[str, Any], fds: list[int]) -> None:
 
 
 def main() -> None:
-    """Is a worker, or has one forked and ends with it."""
-    if os.environ["RAY_JOB_ID"] != _NO_JOB:
-        request = {
-            "arguments": sys.argv[1:],
-            "environment": dict(os.environ),
-            "folder": str(Path.cwd()),
-            "niceness": os.getpriority(os.PRIO_PROCESS, 0),
-        }
-        message = json.dumps(request).encode()
-        with socket.socket(socket.AF_UNIX) as parent:
-            parent.connect(os.environ[_LISTENS])
+    """Has a worker forked and ends with it, or is one."""
+    with socket.socket(socket.AF_UNIX) as parent:
+        # One that has ended forks nobody: then this is a worker as any other.
+        if os.environ["RAY_JOB_ID"] != _NO_JOB and not parent.connect_ex(os.environ[_LISTENS]):
+            request = {
+                "arguments": sys.argv[1:],
+                "environment": dict(os.environ),
+                "folder": str(Path.cwd()),
+                "niceness": os.getpriority(os.PRIO_PROCESS, 0),
+            }
+            message = json.dumps(request).encode()
             socket.send_fds(parent, [len(message).to_bytes(_LENGTH, "big")], [0, 1, 2])
             parent.sendall(message)
-            if parent.recv(16) == b"forked":
+            if parent.recv(len(_FORKED)) == _FORKED:
                 parent.recv(1)  # until the worker is gone
                 return
     os.execv(sys.executable, [sys.executable, os.environ[_PROGRAM], *sys.argv[1:]])

@@ -74,10 +74,9 @@ def map_on_ray(tasks: Sequence[Task], function: Callable[[Task], Result]) -> Ite
     Raises:
         PairmillError: a task met an error that the user can act on.
     """
-    import ray
     from ray.data import DataContext
 
-    from pipeline.labeling.dataflow import tables_of
+    from pipeline.labeling.dataflow import source_of, tables_of
 
     if not tasks:
         return
@@ -88,8 +87,7 @@ def map_on_ray(tasks: Sequence[Task], function: Callable[[Task], Result]) -> Ite
         pa.table({"task": pa.array(packed[start : start + size], pa.large_binary())})
         for start in range(0, len(packed), size)
     ]
-    # `from_arrow` looks at each block in a task of its own, of which 44 kB stay in this process.
-    flow = ray.data.from_blocks(blocks).map_batches(
+    flow = source_of(blocks).map_batches(
         _Stage(function), batch_size=1, batch_format="pyarrow", num_cpus=1
     )
     for table in tables_of(flow):

@@ -19,7 +19,6 @@ import ray
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.forked_workers import forked_workers
 from tests.s3_server import S3Server, s3_server
 from tests.starting import NotStartedError, end_all_with, ray_logs, start_or_retry
 
@@ -198,16 +197,15 @@ def _start_ray() -> Path:
         tempfile.mkdtemp(prefix="ray-test-", dir="/tmp")
     )  # short: Unix sockets lie below it
     try:
-        with forked_workers(folder):
-            ray.init(
-                num_cpus=2,
-                num_gpus=2,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                _temp_dir=str(folder),
-            )
+        ray.init(
+            num_cpus=2,
+            num_gpus=2,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=str(folder),
+        )
     except Exception as error:  # a start that takes too long raises just that
         failed = NotStartedError("the Ray that tests share", error, ray_logs(folder))
         ray.shutdown()

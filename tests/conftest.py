@@ -19,6 +19,7 @@ import ray
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
+from pipeline.labeling.cluster.bare_ray import bare_ray
 from tests.s3_server import S3Server, s3_server
 from tests.starting import NotStartedError, end_all_with, ray_logs, start_or_retry
 
@@ -135,10 +136,8 @@ class _SharedRay:
     def address(self) -> str:
         """Starts it, unless it is there."""
         if self._folder is None:
-            # Sets the level of the loggers of ray.data, which is loaded by it.
-            from pipeline.labeling.cluster.ray_session import no_log_monitor
+            import ray.data  # sets the level of its loggers
 
-            no_log_monitor()
             # It is long, and hides the failure.
             logging.getLogger("ray.data").setLevel(logging.CRITICAL)
             self._folder = start_or_retry(_start_ray)
@@ -197,15 +196,16 @@ def _start_ray() -> Path:
         tempfile.mkdtemp(prefix="ray-test-", dir="/tmp")
     )  # short: Unix sockets lie below it
     try:
-        ray.init(
-            num_cpus=2,
-            num_gpus=2,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=str(folder),
-        )
+        with bare_ray(metrics=True):
+            ray.init(
+                num_cpus=2,
+                num_gpus=2,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=str(folder),
+            )
     except Exception as error:  # a start that takes too long raises just that
         failed = NotStartedError("the Ray that tests share", error, ray_logs(folder))
         ray.shutdown()

@@ -136,10 +136,6 @@ class _SharedRay:
     def address(self) -> str:
         """Starts it, unless it is there."""
         if self._folder is None:
-            import ray.data  # sets the level of its loggers
-
-            # It is long, and hides the failure.
-            logging.getLogger("ray.data").setLevel(logging.CRITICAL)
             self._folder = start_or_retry(_start_ray)
         return str(ray.get_runtime_context().gcs_address)
 
@@ -192,6 +188,9 @@ def without_charts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _start_ray() -> Path:
     """Starts Ray in this process; returns its temporary folder."""
+    from ray import data as _  # sets the level of its loggers
+
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # they are long, and hide a failure
     folder = Path(
         tempfile.mkdtemp(prefix="ray-test-", dir="/tmp")
     )  # short: Unix sockets lie below it

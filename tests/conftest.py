@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib
 import logging
 import os
 import re
@@ -188,8 +189,7 @@ def without_charts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _start_ray() -> Path:
     """Starts Ray in this process; returns its temporary folder."""
-    from ray import data as _  # sets the level of its loggers
-
+    importlib.import_module("ray.data")  # sets the level of its loggers
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # they are long, and hide a failure
     folder = Path(
         tempfile.mkdtemp(prefix="ray-test-", dir="/tmp")

@@ -19,6 +19,7 @@ import ray
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.forked_workers import WorkersParent
 from tests.s3_server import S3Server, s3_server
 from tests.starting import NotStartedError, end_all_with, ray_logs, start_or_retry
 
@@ -130,26 +131,28 @@ class _SharedRay:
     """
 
     def __init__(self) -> None:
-        self._folder: Path | None = None
+        self._started: tuple[Path, WorkersParent] | None = None
 
     def address(self) -> str:
         """Starts it, unless it is there."""
-        if self._folder is None:
+        if self._started is None:
             # Sets the level of the loggers of ray.data, which is loaded by it.
             from pipeline.labeling.cluster.ray_session import no_log_monitor
 
             no_log_monitor()
             # It is long, and hides the failure.
             logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-            self._folder = start_or_retry(_start_ray)
+            self._started = start_or_retry(_start_ray)
         return str(ray.get_runtime_context().gcs_address)
 
     def end(self) -> None:
         """Ends it, if it is there."""
-        if self._folder is not None:
+        if self._started is not None:
+            folder, parent = self._started
             ray.shutdown()
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+            parent.end()
+            shutil.rmtree(folder, ignore_errors=True)
+            self._started = None
 
 
 _RAY = _SharedRay()
@@ -191,28 +194,31 @@ def without_charts(monkeypatch: pytest.MonkeyPatch) -> None:
     draw_no_charts(monkeypatch)
 
 
-def _start_ray() -> Path:
-    """Starts Ray in this process; returns its temporary folder."""
+def _start_ray() -> tuple[Path, WorkersParent]:
+    """Starts Ray in this process; returns its temporary folder, and what its workers come from."""
     folder = Path(
         tempfile.mkdtemp(prefix="ray-test-", dir="/tmp")
     )  # short: Unix sockets lie below it
+    parent = WorkersParent(folder)
     try:
-        ray.init(
-            num_cpus=2,
-            num_gpus=2,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=str(folder),
-        )
+        with parent.asked():
+            ray.init(
+                num_cpus=2,
+                num_gpus=2,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=str(folder),
+            )
     except Exception as error:  # a start that takes too long raises just that
         failed = NotStartedError("the Ray that tests share", error, ray_logs(folder))
         ray.shutdown()
+        parent.end()
         end_all_with(folder)
         shutil.rmtree(folder, ignore_errors=True)
         raise failed from error
-    return folder
+    return folder, parent
 
 
 @pytest.fixture(scope="session")

@@ -60,12 +60,12 @@ class VllmEngine:
                 reward model has no head that vLLM would load.
         """
         begin_start(judge, engine, scores=scalar is not None)
-        self._renderer = ChatRenderer(judge)
         self.at_once = engine.max_num_seqs
         self._reward = None if scalar is None else RewardCheckpoint(judge.model, scalar)
         self._checked: asyncio.Task[None] | None = None
         self._priorities = asks_behind(judge)
-        self._llm = start_vllm(judge, engine, self._reward)
+        begun = start_vllm(judge, engine, self._reward, lambda: ChatRenderer(judge))
+        self._llm, self._renderer = begun
         self._guard = OrphanGuard()
         from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 

@@ -9,9 +9,11 @@ CUDA graph covers, and the others carry as many prompts as they may.
 
 What is asked about a reply once it is written (soft votes, whether a verdict is meant) has a
 priority below 0 and slots of its own, and goes with the next group. In slots of the group, it would
-double the number of such steps. Behind the last prompts no group comes: then questions make groups
-of their own, or go after some steps. One by one they would make a step of 10 ms one of 38 (H200,
-270 replies in flight).
+double the number of such steps. Where the prompts of a group take several steps, it goes with the
+second: the engine core's CPU needs a millisecond to take up a question, and has it while the GPU
+computes the first of them. Behind the last prompts no group comes: then questions make groups of
+their own, or go after some steps. One by one they would make a step of 10 ms one of 38 (H200, 270
+replies in flight).
 
 Imported by vLLM in its engine core, vLLM 0.26 to 0.32.
 """
@@ -30,7 +32,9 @@ from vllm.v1.request import Request, RequestStatus
 from pipeline.engines.vllm_start import PREFILL_GROUP, QUESTION_SLOTS
 
 _FULL = 0.97  # of the memory for keys and values; replies in flight still grow
-_MOST_HELD = 16  # steps that a question waits for others or for prompts to go with
+_LONG = 0.9  # of the tokens that a step may have: prompts of its group wait for the next one
+_MOST_HELD = 64  # steps that a question waits for prompts to go with
+_MOST_HELD_LAST = 16  # and for other questions, where no prompts wait
 
 
 class PrefillGroups(Scheduler):
@@ -50,6 +54,8 @@ class PrefillGroups(Scheduler):
         self._filling = True
         self._held: list[Request] = []  # questions that are not in vLLM's queue yet
         self._steps_held = 0
+        self._last_long = False  # whether the last step was
+        self._groups_long = False  # whether steps of the last group were
 
     def add_request(self, request: Request) -> None:
         """Takes a request, whose turn it is later."""
@@ -86,16 +92,25 @@ class PrefillGroups(Scheduler):
             step = super().schedule(*args, **kwargs)
         finally:
             self._pause_state = PauseState.UNPAUSED
+        self._note_length(step, filling=self._filling)
         self._filling = self._filling and not self._is_full()
         return step
+
+    def _note_length(self, step: SchedulerOutput, *, filling: bool) -> None:
+        long = step.total_num_scheduled_tokens >= _LONG * self.max_num_scheduled_tokens
+        if long or (filling and not self._last_long):
+            self._groups_long = long
+        self._last_long = long
 
     def _go_now(self) -> bool:
         """Whether questions go with this step."""
         self._steps_held += 1
         running, waiting = self._counts()
-        with_prompts = self._filling and waiting > 0
-        enough = len(self._held) >= self._group or self._steps_held > _MOST_HELD
-        return with_prompts or enough or running == 0
+        if waiting:
+            with_prompts = self._filling and not self._groups_long
+            return with_prompts or self._last_long or self._steps_held > _MOST_HELD
+        enough = len(self._held) >= self._group or self._steps_held > _MOST_HELD_LAST
+        return enough or running == 0
 
     def _queue_questions(self) -> None:
         self._questions.update(request.request_id for request in self._held)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from pipeline.engines.core_imports import (
     begin_imports,
@@ -16,6 +16,8 @@ from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.reward_checkpoint import RewardCheckpoint
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.runtime.errors import EngineStartError
+
+Loaded = TypeVar("Loaded")
 
 # In the environment of vLLM's engine core; not in its configuration, which compiled graphs hang on.
 PREFILL_GROUP, QUESTION_SLOTS = "PAIRMILL_PREFILL_GROUP", "PAIRMILL_QUESTION_SLOTS"
@@ -48,19 +50,25 @@ def begin_start(judge: JudgeConfig, engine: EngineConfig, *, scores: bool) -> No
         begin_imports()
 
 
-def start_vllm(judge: JudgeConfig, engine: EngineConfig, reward: RewardCheckpoint | None) -> Any:
+def start_vllm(
+    judge: JudgeConfig,
+    engine: EngineConfig,
+    reward: RewardCheckpoint | None,
+    load: Callable[[], Loaded],
+) -> tuple[Any, Loaded]:
     """Starts an engine core that has loaded a model, after :func:`begin_start`.
 
     Args:
         judge: the judge.
         engine: how it is run.
         reward: the checkpoint of a reward model; None of a judge that replies.
+        load: loads what this process needs besides, where it can while the engine core starts.
 
     Returns:
-        The ``AsyncLLM``.
+        The ``AsyncLLM``, and what ``load`` has loaded.
 
     Raises:
-        EngineStartError: vLLM refuses the model or the arguments.
+        EngineStartError: vLLM refuses the model or the arguments; or as ``load`` does.
     """
     import torch
 
@@ -68,20 +76,25 @@ def start_vllm(judge: JudgeConfig, engine: EngineConfig, reward: RewardCheckpoin
     # one of 448 x 448 as one thread did. A worker of Ray has one anyway.
     torch.set_num_threads(1)
     from vllm import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
 
-    from pipeline.engines.early_processor import EarlyProcessor
+    from pipeline.engines.early_core import EarlyCore, load_processor
 
-    arguments = _arguments(judge, engine, reward)
+    given, loaded = _arguments(judge, engine, reward), list[Loaded]()
     try:
-        with cores_from_fork_server() if is_forked_apart() else nullcontext():
-            llm: Any = EarlyProcessor.from_engine_args(AsyncEngineArgs(**arguments))
-        llm.finish_loading()
+        if is_forked_apart():
+            with cores_from_fork_server():
+                llm: AsyncLLM = EarlyCore(AsyncEngineArgs(**given), lambda: loaded.append(load()))
+        else:
+            loaded.append(load())
+            llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**given))
+            load_processor(llm)
     except (TypeError, ValueError, OSError, RuntimeError) as error:
         raise EngineStartError(
             f"vLLM cannot start {judge.model.name!r}: {type(error).__name__}: {error}; "
             "check judge.model, engine.args and the free memory"
         ) from error
-    return llm
+    return llm, loaded[0]
 
 
 def _arguments(

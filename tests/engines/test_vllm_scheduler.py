@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import deque
 from collections.abc import Iterable
@@ -36,6 +37,7 @@ class Engine:
 
     Attributes:
         admitted: how many requests each step so far admitted.
+        with_questions: how many of these asked about a reply.
         running: how many were being replied to after each step.
         asked, ended: names of requests.
         behind: how many tokens are asked for behind each reply once it is written; 0 for none.
@@ -48,17 +50,18 @@ class Engine:
         blocks: int = 1_000,
         asynchronous: bool = False,
         questions: int = 0,
+        step_tokens: int = 1_024,
     ) -> None:
         """Makes a scheduler with so many slots that admits requests in groups of this size, and
-        with so many more for questions about written replies."""
+        with so many more for questions about written replies; a step has so many tokens."""
         config = AsyncEngineArgs(
             model=model_path(TINY_JUDGE),
             dtype="float32",
             max_model_len=256,
             max_num_seqs=slots + questions,
             scheduling_policy="priority",
-            max_num_batched_tokens=1_024,
-            enable_chunked_prefill=False,
+            max_num_batched_tokens=step_tokens,
+            enable_chunked_prefill=step_tokens < 1_024,
             enable_prefix_caching=False,
         ).create_engine_config()
         config.cache_config.num_gpu_blocks = blocks
@@ -79,7 +82,8 @@ class Engine:
         self.asked: list[str] = []
         self.ended: list[str] = []
         self.behind = 0
-        self._planned: deque[SchedulerOutput] = deque()
+        self.with_questions: list[int] = []
+        self._planned: deque[tuple[SchedulerOutput, set[str]]] = deque()
         self._ahead = 1 if asynchronous else 0  # steps planned before one is computed
 
     def ask(self, lengths: Iterable[int]) -> None:
@@ -99,18 +103,27 @@ class Engine:
             self.ended.append(name)
 
     def step(self) -> None:
-        """Plans a step and computes one: every request in it gets a token."""
+        """Plans a step and computes one: each request in it gets a token behind its prompt."""
         plan = self.scheduler.schedule()
+        requests = self.scheduler.requests
+        whole = {
+            name
+            for name in plan.num_scheduled_tokens
+            if requests[name].num_computed_tokens >= requests[name].num_prompt_tokens
+        }
+        new = [each.req_id for each in plan.scheduled_new_reqs]
+        self.with_questions.append(sum(name.endswith("?") for name in new))
         self.admitted.append(len(plan.scheduled_new_reqs))
         self.running.append(len(self.scheduler.running))
-        self._planned.append(plan)
+        self._planned.append((plan, whole))
         if len(self._planned) > self._ahead:
-            self._compute(self._planned.popleft())
+            self._compute(*self._planned.popleft())
 
-    def _compute(self, plan: SchedulerOutput) -> None:
+    def _compute(self, plan: SchedulerOutput, whole: set[str]) -> None:
         names = list(plan.num_scheduled_tokens)
         index = {name: number for number, name in enumerate(names)}
-        tokens = ModelRunnerOutput(names, index, sampled_token_ids=[[7]] * len(names))
+        sampled = [[7] if name in whole else [] for name in names]
+        tokens = ModelRunnerOutput(names, index, sampled_token_ids=sampled)
         for outputs in self.scheduler.update_from_output(plan, tokens).values():
             names = [each.request_id for each in outputs.outputs if each.finish_reason]
             self.ended += names
@@ -199,6 +212,24 @@ def test_questions_about_replies_go_with_the_next_group_beside_its_slots() -> No
     beside, most = _steps_that_admit(behind=1, questions=8)
     assert beside == 50  # 4 about the last 16 replies, behind which nobody waits
     assert 16 < most <= 24
+
+
+def _groups_of(engine: Engine) -> list[list[tuple[int, int]]]:
+    """Runs of steps that admit: how many prompts, and how many questions, in each step."""
+    steps = zip(engine.admitted, engine.with_questions, strict=True)
+    split = [(count - asked, asked) for count, asked in steps]
+    return [list(run) for admits, run in itertools.groupby(split, any) if admits]
+
+
+def test_questions_go_with_the_second_step_of_a_group_whose_prompts_take_several() -> None:
+    engine = Engine(slots=16, group=8, questions=16, step_tokens=128, asynchronous=True)
+    engine.behind = 1
+    engine.ask([*range(60, 76)] * 4)
+    engine.finish(2_000)
+    first, *behind, _, _, _, _ = _groups_of(engine)
+    assert first == [(7, 0), (6, 0), (3, 0)]
+    # A question takes as many tokens as a prompt here, so that the last prompts go behind them.
+    assert behind == [[(7, 0), (0, 5), (1, 5), (3, 1)]] * 4
 
 
 def test_the_last_question_does_not_wait_for_the_replies_beside_it() -> None:

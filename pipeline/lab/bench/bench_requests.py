@@ -15,7 +15,7 @@ from pipeline.lab.bench.label_timeline import full_rate
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.pair_judge import Judge
 from pipeline.labeling.planning.plan import plan_shards
-from pipeline.labeling.read_pairs import read_units, unit_of
+from pipeline.labeling.read_pairs import ShardTask, read_units, unit_of
 from pipeline.media.media_store import MediaStore
 from pipeline.pairs.shards import open_input
 from pipeline.store.object_store import Store
@@ -87,21 +87,30 @@ class LayoutOnly:
         """Nothing to end."""
 
 
+def pairs_in(config: LabelConfig, input_uri: str) -> int:
+    """How many pairs an input has."""
+    source, prefix = open_input(input_uri)
+    return sum(unit.rows for task in _tasks(config, source, prefix) for unit in task.units)
+
+
 def prompts_of(config: LabelConfig, input_uri: str, engine: Engine | Scorer) -> list[Rendered]:
     """Both prompts of every pair, side by side, in the job's sequence: orders or candidates."""
     source, prefix = open_input(input_uri)
     media = MediaStore([*config.input.media_roots, source.uri], config.judge.media.max_bytes)
     judge = Judge(engine, config.judge, config.engine, media)
-    nothing = Store("/nonexistent")
-    plan = plan_shards(source, prefix, nothing, config.input, config.judge, "raw")
     limits = (config.input.unit_bytes, config.input.read_seconds)
     prompts: list[Rendered] = []
-    for task in plan.tasks:
+    for task in _tasks(config, source, prefix):
         for table in read_units(source, task, config.input.mapping(), *limits):
             _, pairs = unit_of(table)
             for index in range(len(pairs)):
                 prompts.extend(judge.prepare(pairs[index]).prompts.values())
     return prompts
+
+
+def _tasks(config: LabelConfig, source: Store, prefix: str) -> Sequence[ShardTask]:
+    nothing = Store("/nonexistent")
+    return plan_shards(source, prefix, nothing, config.input, config.judge, "raw").tasks
 
 
 def ask_all(engine: Engine, prompts: Sequence[Rendered], judge: JudgeConfig) -> Rates:

@@ -14,7 +14,7 @@ from pipeline.engines.engine import CachingEngine, Engine, Rendered, Reply, Samp
 from pipeline.engines.engine_registry import start_engine
 from pipeline.judging.endings import ending_of
 from pipeline.judging.soft_verdicts import SoftReader
-from pipeline.lab.bench.bench_requests import prompts_of
+from pipeline.lab.bench.bench_requests import pairs_in, prompts_of
 from pipeline.lab.bench.fresh_process import in_fresh_process, stderr_reporter
 from pipeline.lab.bench.results_table import report_run
 from pipeline.labeling.label_config import LabelConfig
@@ -64,6 +64,8 @@ def _measure(
     config_path: str, overrides: Sequence[str], input_uri: str, repeats: int
 ) -> list[dict[str, Any]]:
     config = load_config(LabelConfig, config_path, list(overrides), own_sections=True)
+    # Too few are refused before an engine starts.
+    _measured(2 * pairs_in(config, input_uri), config.engine.max_num_seqs)
     with phase(stderr_reporter(), "starting the engine"):
         engine = start_engine(config.judge, config.engine)
     prompts = prompts_of(config, input_uri, engine)

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 _LISTENS = "PAIRMILL_TEST_WORKERS"  # the socket of the parent process
 _PROGRAM = "PAIRMILL_TEST_WORKER_PROGRAM"  # Ray's own
-_IMPORTED = ("ray.data", "pipeline.labeling.dataflow", "pipeline.labeling.judge_actor")
+_IMPORTED = (
+    *("ray.data", "pipeline.labeling.dataflow", "pipeline.labeling.judge_actor"),
+    # What comes with pickled settings and operators.
+    *("pipeline.nightly.pipeline_config", "ray.data._internal.issue_detection"),
+)
 # Of the environment Ray's library reads these once, when it is imported. A worker that is not of
 # the tests' own Ray job has others, and is not forked.
 _READ_AT_IMPORT = ("RAY_JOB_ID", "RAY_RAYLET_PID")

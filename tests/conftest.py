@@ -21,6 +21,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from pipeline.labeling.cluster.bare_ray import bare_ray
+from tests.forked_workers import WorkersParent
 from tests.s3_server import S3Server, s3_server
 from tests.starting import NotStartedError, end_all_with, ray_logs, start_or_retry
 
@@ -132,20 +133,22 @@ class _SharedRay:
     """
 
     def __init__(self) -> None:
-        self._folder: Path | None = None
+        self._started: tuple[Path, WorkersParent] | None = None
 
     def address(self) -> str:
         """Starts it, unless it is there."""
-        if self._folder is None:
-            self._folder = start_or_retry(_start_ray)
+        if self._started is None:
+            self._started = start_or_retry(_start_ray)
         return str(ray.get_runtime_context().gcs_address)
 
     def end(self) -> None:
         """Ends it, if it is there."""
-        if self._folder is not None:
+        if self._started is not None:
+            folder, parent = self._started
             ray.shutdown()
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+            parent.end()
+            shutil.rmtree(folder, ignore_errors=True)
+            self._started = None
 
 
 _RAY = _SharedRay()
@@ -187,15 +190,16 @@ def without_charts(monkeypatch: pytest.MonkeyPatch) -> None:
     draw_no_charts(monkeypatch)
 
 
-def _start_ray() -> Path:
-    """Starts Ray in this process; returns its temporary folder."""
+def _start_ray() -> tuple[Path, WorkersParent]:
+    """Starts Ray in this process; returns its temporary folder, and what its workers come from."""
     importlib.import_module("ray.data")  # sets the level of its loggers
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # they are long, and hide a failure
     folder = Path(
         tempfile.mkdtemp(prefix="ray-test-", dir="/tmp")
     )  # short: Unix sockets lie below it
+    parent = WorkersParent(folder)
     try:
-        with bare_ray(metrics=True):
+        with parent.asked(), bare_ray(metrics=True):
             ray.init(
                 num_cpus=2,
                 num_gpus=2,
@@ -208,10 +212,11 @@ def _start_ray() -> Path:
     except Exception as error:  # a start that takes too long raises just that
         failed = NotStartedError("the Ray that tests share", error, ray_logs(folder))
         ray.shutdown()
+        parent.end()
         end_all_with(folder)
         shutil.rmtree(folder, ignore_errors=True)
         raise failed from error
-    return folder
+    return folder, parent
 
 
 @pytest.fixture(scope="session")

@@ -1,22 +1,16 @@
-"""The portable reference engine: ``generate`` of a Hugging Face model, one reply at a time.
-
-It computes the positions of a Qwen2.5-VL prompt's tokens itself, as Qwen published the model and as
-vLLM runs it: transformers (5.19 among others) starts the text after a clip at the end of the clip's
-longer side even where its positions in time reach further.
-"""
+"""The portable reference engine: ``generate`` of a Hugging Face model, one reply at a time."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL.Image import Image
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoVideoProcessor
 
@@ -33,6 +27,7 @@ from pipeline.engines.engine import (
 )
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.reward_checkpoint import RewardCheckpoint
+from pipeline.engines.rope_positions import Grid, positions
 from pipeline.engines.scalar_head import HeadWeights
 from pipeline.engines.slot_reading import read_reply
 from pipeline.judging.endings import Watch
@@ -41,38 +36,6 @@ from pipeline.judging.soft_verdicts import MOST_TOKENS
 from pipeline.media.clip import Clip, frames_of
 from pipeline.media.model_sizes import FRAMES_A_PATCH
 from pipeline.runtime.errors import EngineStartError
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The merged patches of a picture or a clip; a token of text is a grid of one.
-
-    Attributes:
-        steps, rows, columns: temporal patches (1 of a picture), and merged patches down and across.
-        interval: positions in time from one temporal patch to the next.
-    """
-
-    steps: int = 1
-    rows: int = 1
-    columns: int = 1
-    interval: float = 1.0
-
-    @property
-    def tokens(self) -> int:
-        """How many tokens it has."""
-        return self.steps * self.rows * self.columns
-
-
-def positions(grids: Iterable[Grid]) -> NDArray[np.int64]:
-    """Positions (3, tokens) of a prompt: in time, height and width."""
-    found: list[NDArray[np.int64]] = []
-    start = 0
-    for grid in grids:
-        within = np.indices((grid.steps, grid.rows, grid.columns))
-        within[0] = (within[0] * grid.interval).astype(np.int64)
-        found.append(within.reshape(3, -1) + start)
-        start = int(found[-1].max()) + 1
-    return np.concatenate(found, axis=1)
 
 
 class TransformersEngine:

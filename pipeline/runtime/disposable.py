@@ -63,12 +63,17 @@ class Disposables:
                 fails, or ends its process.
         """
         self._modules, self._memory = list(modules), memory
+        self._added: dict[str, None] = {}
         self._lock = threading.Lock()
         self._control: Channel | None = None
         self._parent: subprocess.Popen[bytes] | None = None
         # The one that was used last is used next: each that is used takes memory of its own and
         # keeps it, and of those that one step used at once the next step may need a few.
         self._free: deque[Disposable] = deque()
+
+    def add(self, modules: Sequence[str]) -> None:
+        """Has these imported, too, before the next process is forked: once, and not in each."""
+        self._added |= dict.fromkeys(modules)
 
     def call(
         self,
@@ -158,7 +163,7 @@ class Disposables:
         ours, theirs = socket.socketpair()
         with theirs, ExitStack() as unless_forked:
             unless_forked.enter_context(ours)
-            pid = self._asked(FORK, dict(os.environ), [theirs.fileno()])
+            pid = self._asked(FORK, (dict(os.environ), list(self._added)), [theirs.fileno()])
             unless_forked.pop_all()
         return pid, Channel(ours)
 

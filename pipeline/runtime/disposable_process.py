@@ -96,11 +96,13 @@ def main(control_fd: int, modules: Sequence[str], memory: int | None) -> None:
             fds: list[int] = []
             kind, value = control.receive(fds=fds)
             if kind == FORK:
+                environment, wanted = value
+                _import_later(wanted)
                 pid = os.fork()
                 if pid == 0:
                     control.close()
                     os.environ.clear()
-                    os.environ.update(value)
+                    os.environ.update(environment)
                     _serve(Channel(socket.socket(fileno=fds[0])))
                 os.close(fds[0])
                 children.add(pid)
@@ -118,6 +120,15 @@ def main(control_fd: int, modules: Sequence[str], memory: int | None) -> None:
     for pid in children:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def _import_later(modules: Sequence[str]) -> None:
+    """Imports what has been asked for since; what cannot be imported fails who needs it."""
+    if missing := [name for name in modules if name not in sys.modules]:
+        for name in missing:
+            with suppress(Exception):
+                importlib.import_module(name)
+        gc.freeze()
 
 
 def _data_bytes() -> int:

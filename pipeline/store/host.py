@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Protocol
 
@@ -30,7 +30,13 @@ class Repeated(Protocol):
 
 
 class Host:
-    """The real machine."""
+    """The real machine.
+
+    Attributes:
+        imports: modules that a process needs to reach the store.
+    """
+
+    imports: Sequence[str] = ()
 
     def monotonic(self) -> float:
         """Seconds on a clock that never goes back."""
@@ -61,7 +67,9 @@ class Host:
 
         None where the store can be reached from this process alone.
         """
-        return disposables_of(module, _READER_BYTES)
+        processes = disposables_of(module, _READER_BYTES)
+        processes.add(self.imports)
+        return processes
 
     def repeat(self, step: Callable[[], bool], pause_s: float, name: str) -> Repeated:
         """Calls ``step`` every ``pause_s`` seconds in a thread, until it returns False.

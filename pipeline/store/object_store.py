@@ -104,6 +104,7 @@ class Store:
         self.uri = uri.rstrip("/")
         from pipeline.store import s3_objects
 
+        self.host.imports = [s3_objects.__name__]
         self._root = self.uri.removeprefix("s3://")
         self._fs = s3_objects.Objects(use_listings_cache=False, patient=patient)
 

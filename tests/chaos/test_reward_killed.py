@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.engines.engine import TINY_REWARD_JUDGE, Scalar
+from pipeline.engines.engine import TINY_REWARD_JUDGE
 from pipeline.engines.engine_config import EngineConfig
-from pipeline.engines.transformers_engine import TransformersEngine
+from pipeline.engines.engine_registry import start_scorer
 from pipeline.lab.tiny_judge.scene_corpus import scene_rows, write_scene_shards
 from pipeline.labeling.label_config import LabelConfig
 from pipeline.labeling.pair_judge import Judge
@@ -80,7 +80,7 @@ def test_killed_in_mid_run_and_resumed_every_score_is_transformers(tmp_path: Pat
 
     # Counted again without vLLM, Ray, or what is stored: each vote holds both scores.
     loaded = LabelConfig.model_validate(CONFIG)
-    reference = TransformersEngine(loaded.judge, EngineConfig(kind="transformers"), Scalar())
+    reference = start_scorer(loaded.judge, EngineConfig(kind="transformers"))
     judge = Judge(reference, loaded.judge, loaded.engine, MediaStore([str(source)], 10**8))
     for row, label in [*zip(scene_rows(ROWS, SEED), labels, strict=True)][::RECOUNTED]:
         prompts = judge.prepare(row | {"defect": None}).prompts

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import pkgutil
 import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from vllm import AsyncEngineArgs
-from vllm.v1.engine import async_llm
 
-from pipeline.engines import early_core
-from pipeline.engines.early_core import EarlyCore
 from pipeline.engines.engine import TINY_JUDGE, model_path
 
 pytestmark = pytest.mark.engine
+_MADE_BY = "vllm.v1.engine.async_llm.EngineCoreClient"  # vLLM is imported by the tests alone
 
 
 class Core:
@@ -49,13 +47,17 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Core]:
 
     def start(fails: Exception | None = None) -> Core:
         core = Core(fails)
-        monkeypatch.setattr(async_llm, "EngineCoreClient", core)
+        monkeypatch.setattr(_MADE_BY, core)
         return core
 
     return start
 
 
-def _start(meanwhile: Callable[[], object]) -> EarlyCore:
+def _start(meanwhile: Callable[[], object]) -> Any:
+    from vllm import AsyncEngineArgs
+
+    from pipeline.engines.early_core import EarlyCore
+
     model = model_path(TINY_JUDGE)
     how = AsyncEngineArgs(model=model, max_model_len=256, disable_log_stats=True)
     return EarlyCore(how, meanwhile)
@@ -75,11 +77,11 @@ def test_all_else_is_loaded_while_the_core_starts(
         assert core.asked.wait(60)
         loaded.append(("meanwhile", core.may_start.is_set()))
 
-    monkeypatch.setattr(early_core, "load_processor", processor)
+    monkeypatch.setattr("pipeline.engines.early_core.load_processor", processor)
     llm: Any = _start(meanwhile)
     assert loaded == [("meanwhile", False), ("processor", False)]
     assert llm.engine_core is core
-    assert vars(async_llm)["EngineCoreClient"] is core  # and not what stood for it meanwhile
+    assert pkgutil.resolve_name(_MADE_BY) is core  # and not what stood for it meanwhile
     llm.shutdown()
     assert core.ended == 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.engines.transformers_engine import Grid, positions
+from pipeline.engines.rope_positions import Grid, positions
 
 
 def columns(*grids: Grid) -> list[tuple[int, ...]]:

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
-from transformers import AutoTokenizer
 
 from jobs.demo import CONFIG
 from pipeline.engines.chat_layout import ChatRenderer
@@ -22,7 +21,6 @@ from pipeline.engines.engine import (
 from pipeline.engines.engine_config import EngineConfig
 from pipeline.engines.engine_registry import start_scorer
 from pipeline.engines.reward_checkpoint import RewardCheckpoint
-from pipeline.engines.transformers_engine import TransformersEngine
 from pipeline.lab.tiny_judge.blind_controls import blank
 from pipeline.lab.tiny_judge.scene_corpus import scene_cases, scene_rows
 from pipeline.labeling.label_config import LabelConfig
@@ -82,7 +80,7 @@ def test_scores_are_those_of_transformers(reward: TinyJudge) -> None:
     rows = scene_rows(5, 23, TEXTS)
     prepared = [reward.judge.prepare(row | {"defect": None}) for row in rows]
     prompts = [prompt for each in prepared for prompt in each.prompts.values()]
-    reference = TransformersEngine(reward.config.judge, EngineConfig(kind="transformers"), Scalar())
+    reference = start_scorer(reward.config.judge, EngineConfig(kind="transformers"))
     expected = [reward.run(reference.score("", prompt)).value for prompt in prompts]
     got = _scores(reward, prompts)
     assert [score.value for score in got] == pytest.approx(expected, abs=1e-3)
@@ -101,6 +99,8 @@ def test_the_second_candidate_finds_the_question_in_the_prefix_cache(reward: Tin
 
 
 def test_hostile_answers_are_text(reward: TinyJudge) -> None:
+    from transformers import AutoTokenizer
+
     row = scene_rows(1, 25)[0]
     first, second = row["candidates"]
     hostile = row | {"candidates": [first | {"content": [text_part(HOSTILE)]}, second]}

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.engines.engine import Engine, Rendered, Reply, Sampling
 from pipeline.engines.engine_config import EngineConfig
-from pipeline.engines.transformers_engine import TransformersEngine
+from pipeline.engines.engine_registry import start_engine
 from pipeline.judging.constraint import Constraint
 from pipeline.judging.parsing import Verdict
 from pipeline.judging.soft_verdicts import LEAST_MASS, SoftReader
@@ -41,7 +41,7 @@ def test_what_else_a_verdict_could_have_been_is_that_of_transformers(tiny: TinyJ
     prompts = prompts_of(tiny, 3, 31)
     how = replace(GREEDY, temperature=0, soft=SoftReader(format_, 2))
     got = replies(tiny, tiny.engine, prompts, lambda _: how)
-    reference = TransformersEngine(tiny.config.judge, EngineConfig(kind="transformers"))
+    reference = start_engine(tiny.config.judge, EngineConfig(kind="transformers"))
     expected = replies(tiny, reference, prompts, lambda _: how)
     plain = replies(tiny, tiny.engine, prompts, lambda _: GREEDY)
     assert [reply.text for reply in got] == [reply.text for reply in plain]

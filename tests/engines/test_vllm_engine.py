@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from transformers import AutoTokenizer
 
 from pipeline.engines.engine import TINY_JUDGE, Chat, model_path
 from pipeline.judging.endings import ending_of
@@ -28,6 +27,12 @@ HOSTILE = (
 )
 
 
+def _tokenizer() -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(model_path(TINY_JUDGE))
+
+
 def test_the_second_order_is_served_from_the_prefix_cache(tiny: TinyJudge) -> None:
     votes = tiny.labels(scene_rows(1, seed=11))[0]["votes"]
     tiny_block = 128  # tokens: vLLM caches whole blocks only
@@ -36,7 +41,7 @@ def test_the_second_order_is_served_from_the_prefix_cache(tiny: TinyJudge) -> No
 
 def test_nothing_is_written_after_the_verdict(tiny: TinyJudge) -> None:
     rows = scene_rows(4, seed=15)
-    tokenizer = AutoTokenizer.from_pretrained(model_path(TINY_JUDGE))
+    tokenizer = _tokenizer()
     for reply in tiny.replies(rows):
         assert reply.finish_reason == "stop"
         assert reply.text.endswith("</answer>")
@@ -111,7 +116,7 @@ def test_hostile_text_reaches_the_engine_as_text(tiny: TinyJudge) -> None:
     hostile = asking(row, str(text_of(row["messages"][0]["content"])) + HOSTILE)
     prepared = tiny.judge.prepare(hostile | {"defect": None})
     plain = tiny.judge.prepare(row | {"defect": None})
-    special = set(AutoTokenizer.from_pretrained(model_path(TINY_JUDGE)).all_special_ids)
+    special = set(_tokenizer().all_special_ids)
     framing = [token for token in plain.prompts["ab"].token_ids if token in special]
     assert [t for t in prepared.prompts["ab"].token_ids if t in special] == framing
     label = tiny.labels([hostile])[0]  # the engine takes it: no placeholder without a picture

@@ -1,147 +1,32 @@
-"""vLLM's own schedulers with groups of requests, without a model: every token is a 7."""
+"""vLLM's own schedulers with groups of requests, without a model."""
 
 from __future__ import annotations
 
 import itertools
 import random
-from collections import deque
-from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vllm import SamplingParams
-from vllm.engine.arg_utils import AsyncEngineArgs
-from vllm.v1.core.sched.async_scheduler import AsyncScheduler
-from vllm.v1.core.sched.interface import PauseState
-from vllm.v1.core.sched.output import SchedulerOutput
-from vllm.v1.core.sched.scheduler import Scheduler
-from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
-from vllm.v1.outputs import ModelRunnerOutput
-from vllm.v1.request import Request, RequestStatus
-from vllm.v1.structured_output import StructuredOutputManager
 
-from pipeline.engines.engine import TINY_JUDGE, model_path
-from pipeline.engines.vllm_scheduler import make_scheduler
-from pipeline.engines.vllm_start import PREFILL_GROUP, QUESTION_SLOTS
 from tests.engines.conftest import TinyJudge
 
+if TYPE_CHECKING:
+    from tests.engines.scheduled_engine import ScheduledEngine
+
 pytestmark = pytest.mark.engine
-PROMPT = 20  # tokens, of which a block of keys and values holds 16
-BLOCK = 16
 
 
-class Engine:
-    """A scheduler and what an engine core does with it.
+def started(*how: Any, **settings: Any) -> ScheduledEngine:
+    """A :class:`ScheduledEngine`; vLLM, which takes seconds to import, is so for these tests."""
+    from tests.engines.scheduled_engine import ScheduledEngine
 
-    Attributes:
-        admitted: how many requests each step so far admitted.
-        with_questions: how many of these asked about a reply.
-        running: how many were being replied to after each step.
-        asked, ended: names of requests.
-        behind: how many tokens are asked for behind each reply once it is written; 0 for none.
-    """
-
-    def __init__(
-        self,
-        slots: int,
-        group: int,
-        blocks: int = 1_000,
-        asynchronous: bool = False,
-        questions: int = 0,
-        step_tokens: int = 1_024,
-    ) -> None:
-        """Makes a scheduler with so many slots that admits requests in groups of this size, and
-        with so many more for questions about written replies; a step has so many tokens."""
-        config = AsyncEngineArgs(
-            model=model_path(TINY_JUDGE),
-            dtype="float32",
-            max_model_len=256,
-            max_num_seqs=slots + questions,
-            scheduling_policy="priority",
-            max_num_batched_tokens=step_tokens,
-            enable_chunked_prefill=step_tokens < 1_024,
-            enable_prefix_caching=False,
-        ).create_engine_config()
-        config.cache_config.num_gpu_blocks = blocks
-        config.scheduler_config.async_scheduling = asynchronous  # vLLM has none on CPUs
-        layer = FullAttentionSpec(block_size=BLOCK, num_kv_heads=1, head_size=1, dtype=torch.float)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(PREFILL_GROUP, str(group))
-            patch.setenv(QUESTION_SLOTS, str(questions))
-            self.scheduler: Scheduler = make_scheduler(
-                vllm_config=config,
-                kv_cache_config=KVCacheConfig(blocks, [], [KVCacheGroupSpec(["layer"], layer)]),
-                structured_output_manager=StructuredOutputManager(config),
-                block_size=BLOCK,
-                hash_block_size=BLOCK,
-            )
-        self.admitted: list[int] = []
-        self.running: list[int] = []
-        self.asked: list[str] = []
-        self.ended: list[str] = []
-        self.behind = 0
-        self.with_questions: list[int] = []
-        self._planned: deque[tuple[SchedulerOutput, set[str]]] = deque()
-        self._ahead = 1 if asynchronous else 0  # steps planned before one is computed
-
-    def ask(self, lengths: Iterable[int]) -> None:
-        """Adds requests whose replies will have so many tokens."""
-        for length in lengths:
-            self._add(str(len(self.asked)), length)
-
-    def _add(self, name: str, length: int, priority: int = 0) -> None:
-        self.asked.append(name)
-        how = SamplingParams(max_tokens=length, ignore_eos=True)
-        self.scheduler.add_request(Request(name, [5] * PROMPT, how, None, priority=priority))
-
-    def abort(self, name: str) -> None:
-        """Ends a request of which no more is wanted."""
-        if name in self.scheduler.requests:
-            self.scheduler.finish_requests(name, RequestStatus.FINISHED_ABORTED)
-            self.ended.append(name)
-
-    def step(self) -> None:
-        """Plans a step and computes one: each request in it gets a token behind its prompt."""
-        plan = self.scheduler.schedule()
-        requests = self.scheduler.requests
-        whole = {
-            name
-            for name in plan.num_scheduled_tokens
-            if requests[name].num_computed_tokens >= requests[name].num_prompt_tokens
-        }
-        new = [each.req_id for each in plan.scheduled_new_reqs]
-        self.with_questions.append(sum(name.endswith("?") for name in new))
-        self.admitted.append(len(plan.scheduled_new_reqs))
-        self.running.append(len(self.scheduler.running))
-        self._planned.append((plan, whole))
-        if len(self._planned) > self._ahead:
-            self._compute(*self._planned.popleft())
-
-    def _compute(self, plan: SchedulerOutput, whole: set[str]) -> None:
-        names = list(plan.num_scheduled_tokens)
-        index = {name: number for number, name in enumerate(names)}
-        sampled = [[7] if name in whole else [] for name in names]
-        tokens = ModelRunnerOutput(names, index, sampled_token_ids=sampled)
-        for outputs in self.scheduler.update_from_output(plan, tokens).values():
-            names = [each.request_id for each in outputs.outputs if each.finish_reason]
-            self.ended += names
-            for name in names:
-                if self.behind and not name.endswith("?"):
-                    self._add(f"{name}?", self.behind, priority=-1)
-
-    def finish(self, most_steps: int) -> None:
-        """Goes on until every reply is written."""
-        for _ in range(most_steps):
-            if not self.scheduler.has_unfinished_requests():
-                return
-            self.step()
-        raise AssertionError(f"unfinished after {most_steps} steps: {self.admitted}")
+    return ScheduledEngine(*how, **settings)
 
 
 def test_requests_are_admitted_once_a_group_of_slots_is_free() -> None:
-    engine = Engine(slots=4, group=2)
+    engine = started(slots=4, group=2)
     engine.ask([1, 2, 3, 4, 5, 5, 5, 5])
     engine.finish(20)
     # After the first step one slot is free, after the second two; after the fourth two again.
@@ -149,14 +34,14 @@ def test_requests_are_admitted_once_a_group_of_slots_is_free() -> None:
 
 
 def test_with_groups_of_one_each_slot_is_filled_at_once() -> None:
-    engine = Engine(slots=4, group=1)
+    engine = started(slots=4, group=1)
     engine.ask([1, 2, 3, 4, 5, 5, 5, 5])
     engine.finish(20)
     assert engine.admitted == [4, 1, 1, 1, 1, 0, 0, 0, 0]
 
 
 def test_a_request_that_arrives_at_free_slots_does_not_wait() -> None:
-    engine = Engine(slots=4, group=3)
+    engine = started(slots=4, group=3)
     engine.ask([1, 9, 9, 9])
     engine.step()
     engine.ask([9])
@@ -165,7 +50,7 @@ def test_a_request_that_arrives_at_free_slots_does_not_wait() -> None:
 
 
 def test_the_last_requests_do_not_wait_for_a_full_group() -> None:
-    engine = Engine(slots=4, group=4)
+    engine = started(slots=4, group=4)
     engine.ask([1, 9, 9, 9, 2])
     engine.step()
     engine.step()
@@ -174,7 +59,7 @@ def test_the_last_requests_do_not_wait_for_a_full_group() -> None:
 
 def test_free_memory_counts_as_free_slots_do() -> None:
     """Each request takes two blocks: of 24 (and one that vLLM keeps) there is room for twelve."""
-    engine = Engine(slots=16, group=4, blocks=25)
+    engine = started(slots=16, group=4, blocks=25)
     engine.ask([2, 2, 2, 3, *[9] * 8, *[9] * 6])
     engine.finish(40)
     # Three have ended after the second step, four after the third: a third of the memory.
@@ -182,9 +67,12 @@ def test_free_memory_counts_as_free_slots_do() -> None:
     assert max(engine.running) == 12
 
 
-@pytest.mark.parametrize("state", [PauseState.PAUSED_NEW, PauseState.PAUSED_ALL])
-def test_a_pause_is_a_pause(state: PauseState) -> None:
-    engine = Engine(slots=4, group=2)
+@pytest.mark.parametrize("name", ["PAUSED_NEW", "PAUSED_ALL"])
+def test_a_pause_is_a_pause(name: str) -> None:
+    from vllm.v1.core.sched.interface import PauseState
+
+    state = PauseState[name]
+    engine = started(slots=4, group=2)
     engine.scheduler.set_pause_state(state)
     engine.ask([3])
     engine.step()
@@ -196,7 +84,7 @@ def test_a_pause_is_a_pause(state: PauseState) -> None:
 
 def _steps_that_admit(behind: int, questions: int) -> tuple[int, int]:
     """Steps that compute a prompt, and the most requests at once, of 200 replies in 16 slots."""
-    engine = Engine(slots=16, group=4, questions=questions, asynchronous=True)
+    engine = started(slots=16, group=4, questions=questions, asynchronous=True)
     engine.behind = behind
     engine.ask(random.Random(1).choices(range(20, 80), k=200))
     engine.finish(2_000)
@@ -214,7 +102,7 @@ def test_questions_about_replies_go_with_the_next_group_beside_its_slots() -> No
     assert 16 < most <= 24
 
 
-def _groups_of(engine: Engine) -> list[list[tuple[int, int]]]:
+def _groups_of(engine: ScheduledEngine) -> list[list[tuple[int, int]]]:
     """Runs of steps that admit: how many prompts, and how many questions, in each step."""
     steps = zip(engine.admitted, engine.with_questions, strict=True)
     split = [(count - asked, asked) for count, asked in steps]
@@ -222,7 +110,7 @@ def _groups_of(engine: Engine) -> list[list[tuple[int, int]]]:
 
 
 def test_questions_go_with_the_second_step_of_a_group_whose_prompts_take_several() -> None:
-    engine = Engine(slots=16, group=8, questions=16, step_tokens=128, asynchronous=True)
+    engine = started(slots=16, group=8, questions=16, step_tokens=128, asynchronous=True)
     engine.behind = 1
     engine.ask([*range(60, 76)] * 4)
     engine.finish(2_000)
@@ -233,7 +121,7 @@ def test_questions_go_with_the_second_step_of_a_group_whose_prompts_take_several
 
 
 def test_the_last_question_does_not_wait_for_the_replies_beside_it() -> None:
-    engine = Engine(slots=16, group=4, questions=8)
+    engine = started(slots=16, group=4, questions=8)
     engine.behind = 1
     engine.ask([2, 60])
     for _ in range(2 + 17):  # the first reply, and the steps that its question waits for others
@@ -264,7 +152,7 @@ def test_every_request_ends_whatever_comes_and_goes(
     behind: int,
     questions: int,
 ) -> None:
-    engine = Engine(*shape, blocks, asynchronous, questions)
+    engine = started(*shape, blocks, asynchronous, questions)
     engine.behind = behind
     for lengths in arrivals:
         engine.ask(lengths)
@@ -278,7 +166,9 @@ def test_every_request_ends_whatever_comes_and_goes(
 
 @pytest.mark.parametrize("asynchronous", [True, False])
 def test_it_plans_ahead_where_vllm_does(asynchronous: bool) -> None:
-    engine = Engine(slots=4, group=2, asynchronous=asynchronous)
+    from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+
+    engine = started(slots=4, group=2, asynchronous=asynchronous)
     assert isinstance(engine.scheduler, AsyncScheduler) == asynchronous
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -24,6 +25,14 @@ def echo(value: Any) -> Any:
 
 def pid() -> int:
     return os.getpid()
+
+
+def is_imported(module: str) -> bool:
+    return module in sys.modules
+
+
+def are_imported(modules: list[str]) -> Iterator[bool]:
+    return map(is_imported, modules)
 
 
 def abort() -> None:

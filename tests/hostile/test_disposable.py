@@ -71,6 +71,16 @@ def test_what_is_imported_is_shared_by_all_processes(processes: Disposables) -> 
     assert processes.call(gc.get_freeze_count) > 10_000  # a collection does not write to these
 
 
+def test_what_is_added_is_imported_before_processes_are_forked() -> None:
+    processes = Disposables(["tests.hostile.hazards"])
+    first = processes.stream(hazards.are_imported, ["mailbox", "mailbox"])
+    assert not next(first)
+    processes.add(["mailbox", "tests.hostile.is_no_module"])
+    assert processes.call(hazards.is_imported, "mailbox")  # by another: the first is at work
+    assert list(first) == [False]
+    processes.close()
+
+
 @pytest.mark.parametrize(
     ("hazard", "said"),
     [(hazards.abort, "SIGABRT"), (hazards.leave, "status 7")],

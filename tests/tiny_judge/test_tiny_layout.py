@@ -5,29 +5,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
 from pipeline.engines.chat_layout import ChatRenderer
 from pipeline.engines.engine import TINY_JUDGE, Chat, ChatPart, model_path
-from pipeline.engines.transformers_engine import Grid, positions
+from pipeline.engines.rope_positions import Grid, positions
 from pipeline.judging.judge_config import JudgeConfig
 from pipeline.lab.tiny_judge.asked_formats import prompt_of
-from pipeline.lab.tiny_judge.blank_model import build_model
-from pipeline.lab.tiny_judge.forward_parity import check_parity
 from pipeline.lab.tiny_judge.judging_cases import Case, Context
-from pipeline.lab.tiny_judge.judging_tasks import TASKS, Task
+from pipeline.lab.tiny_judge.judging_tasks import REWARD_CONTEXTS, TASKS, Task
 from pipeline.lab.tiny_judge.motions import Motion
-from pipeline.lab.tiny_judge.reward_batches import CONTEXTS as REWARD_CONTEXTS
-from pipeline.lab.tiny_judge.reward_batches import SYSTEM
 from pipeline.lab.tiny_judge.sample_layout import (
+    DEFAULT_SYSTEM,
     FACTOR,
     SPECIAL_TOKENS,
     TOKENS_A_SECOND,
     Layout,
     Slot,
 )
-from pipeline.lab.tiny_judge.training_batches import sample_batch
 from pipeline.media.clip import Clip
 
 IDS = [task.name for task in TASKS]
@@ -104,6 +99,12 @@ def test_positions_are_those_of_the_engines(name: str, layout: Layout) -> None:
     ["pairwise_scores/text/pictures", "pairwise_scores/edit/prompt", "batch_ranking/video/prompt"],
 )
 def test_batched_logits_are_those_of_hugging_face(name: str, layout: Layout) -> None:
+    import torch
+
+    from pipeline.lab.tiny_judge.blank_model import build_model
+    from pipeline.lab.tiny_judge.forward_parity import check_parity
+    from pipeline.lab.tiny_judge.training_batches import sample_batch
+
     torch.manual_seed(0)
     model = build_model(layout)
     batch = sample_batch(random.Random(3), layout, TASKS[IDS.index(name)], 2)
@@ -119,7 +120,7 @@ def test_the_reward_judge_is_trained_on_the_prompt_that_the_product_serves(
     answer = str(case.candidates[2].text)
     parts = (*(_medium(slot) for slot in slots), case.question)
     served = renderer.render(Chat(None, parts, answer=answer))
-    prefix = layout.prefix_of(SYSTEM)
+    prefix = layout.prefix_of(DEFAULT_SYSTEM)
     laid = layout.lay_out_answer([*slots, case.question], answer, len(prefix))
     assert [*prefix, *laid.ids] == _expanded(served.token_ids, slots, layout)
     assert layout.tokenizer.decode(laid.ids[laid.reply :], skip_special_tokens=False) == (
@@ -135,6 +136,8 @@ def test_special_tokens_in_user_text_are_inert(layout: Layout) -> None:
 
 
 def test_targets_are_the_tokens_of_the_replies(layout: Layout) -> None:
+    from pipeline.lab.tiny_judge.training_batches import sample_batch
+
     batch = sample_batch(random.Random(4), layout, TASKS[0], 3)
     flat = batch.ids.flatten()
     assert flat[batch.positions + 1].tolist() == batch.targets.tolist()

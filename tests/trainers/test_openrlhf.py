@@ -6,12 +6,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from transformers import AutoTokenizer
 
 from tests.exporting import Corpus
 from tests.trainers.conftest import WEIGHTS, exported
 
 pytest.importorskip("openrlhf")
+from transformers import AutoTokenizer  # behind the skip: it takes seconds
+
 _KEYS = {"prompt_key": "prompt", "chosen_key": "chosen", "rejected_key": "rejected"}
 
 

@@ -7,8 +7,13 @@ from typing import Any
 
 import datasets
 import pytest
-import torch
-from transformers import (
+
+from tests.exporting import Corpus
+from tests.trainers.conftest import WEIGHTS, exported
+
+trl = pytest.importorskip("trl")
+import torch  # noqa: E402  behind the skip: it takes seconds
+from transformers import (  # noqa: E402
     AutoConfig,
     AutoProcessor,
     AutoTokenizer,
@@ -16,11 +21,6 @@ from transformers import (
     Qwen2Config,
     Qwen2ForSequenceClassification,
 )
-
-from tests.exporting import Corpus
-from tests.trainers.conftest import WEIGHTS, exported
-
-trl = pytest.importorskip("trl")
 
 
 def policy() -> Any:

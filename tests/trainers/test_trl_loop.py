@@ -16,7 +16,6 @@ from typing import Any
 
 import datasets
 import pytest
-import torch
 from PIL import Image
 
 from jobs.demo import CONFIG
@@ -28,6 +27,9 @@ from tests.labeling import run_label
 from tests.publishing import run_publish
 from tests.shards import pair, response, write_shard
 from tests.trainers.test_trl import arguments, policy, processor, trl
+
+pytest.importorskip("trl")
+import torch  # behind the skip: it takes seconds
 
 Row = dict[str, Any]
 _CAREFUL, _CARELESS = 1, 2  # "The circle is red." and "The colour is red."

@@ -7,14 +7,14 @@ from typing import Any
 
 import datasets
 import pytest
-import torch
-from transformers import AutoTokenizer
 
 from tests.exporting import Corpus
 from tests.trainers.conftest import WEIGHTS, exported
 from tests.trainers.test_trl import arguments, policy
 
 trl = pytest.importorskip("trl")
+import torch  # noqa: E402  behind the skip: it takes seconds
+from transformers import AutoTokenizer  # noqa: E402
 
 
 def test_the_known_answers_of_conservative_and_robust_dpo() -> None:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from transformers import AutoProcessor, AutoTokenizer
 
 from tests.exporting import Corpus
 from tests.shards import as_v1
 from tests.trainers.conftest import WEIGHTS, exported
 
 pytest.importorskip("verl")
+from transformers import AutoProcessor, AutoTokenizer  # behind the skip: it takes seconds
 
 
 def loaded(folder: Path, cache: Path, load: Any) -> list[dict[str, Any]]:

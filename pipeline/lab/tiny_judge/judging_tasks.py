@@ -63,6 +63,15 @@ WEIGHTS_OF_TASKS: Final[dict[Task, float]] = {
 }
 """How often training samples each task."""
 
+REWARD_CONTEXTS: Final[dict[Context, float]] = {
+    "picture": 0.46,
+    "pictures": 0.14,
+    "words": 0.12,
+    "turns": 0.13,
+    "clip": 0.15,
+}
+"""What the tiny reward judge is trained on questions about, and how often."""
+
 TASKS: Final = tuple(WEIGHTS_OF_TASKS)
 
 

@@ -15,26 +15,16 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from pipeline.lab.tiny_judge.judging_cases import Context
-from pipeline.lab.tiny_judge.judging_tasks import Task
-from pipeline.lab.tiny_judge.sample_layout import Laid, Layout, Slot
+from pipeline.lab.tiny_judge.judging_tasks import REWARD_CONTEXTS, Task
+from pipeline.lab.tiny_judge.sample_layout import DEFAULT_SYSTEM, Laid, Layout, Slot
 from pipeline.lab.tiny_judge.scene_questions import Grade
 from pipeline.lab.tiny_judge.served_media import sample_slot, served_frames
 from pipeline.lab.tiny_judge.training_batches import Batch, Seen, alike, by_size, pack, shown_in
 
 ANSWERS: Final = 4
 """Answers to every question, each with a grade of its own."""
-SYSTEM: Final = "You are a helpful assistant."
-"""What the chat template puts before a turn without a system text."""
 REWARDS: Final[dict[Grade, float]] = {"right": 1.0, "partly": 0.5, "wrong": 0.0}
 """The share of a person's approval that an answer of each grade is trained to predict."""
-CONTEXTS: Final[dict[Context, float]] = {
-    "picture": 0.46,
-    "pictures": 0.14,
-    "words": 0.12,
-    "turns": 0.13,
-    "clip": 0.15,
-}
-"""What questions are about, and how often."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +72,7 @@ class RewardBatches(IterableDataset[RewardBatch]):
         rng = random.Random(f"reward/{self.seed}/{worker.id if worker else 0}")
         layout = Layout.load(self.folder)
         while True:
-            about = rng.choices(list(CONTEXTS), list(CONTEXTS.values()))[0]
+            about = rng.choices(list(REWARD_CONTEXTS), list(REWARD_CONTEXTS.values()))[0]
             yield sample_reward_batch(rng, layout, about, self.cases)
 
 
@@ -90,7 +80,7 @@ def held_out_batches(folder: Path, cases: int) -> list[RewardBatch]:
     """Two batches of every context about held-out scenes, for evaluations while training."""
     layout = Layout.load(folder)
     found = []
-    for about in CONTEXTS:
+    for about in REWARD_CONTEXTS:
         rng = random.Random(f"reward/held out/{about}")
         halves = (cases // 2, cases - cases // 2)
         found += [sample_reward_batch(rng, layout, about, n, held_out=True) for n in halves]
@@ -104,7 +94,7 @@ def sample_reward_batch(
     task = Task("batch_ranking", "text", about)
     cases = alike(rng, task, size, held_out, ANSWERS)
     slots = [sample_slot(rng, shown) for shown in shown_in(cases[0])]
-    prefix = layout.prefix_of(SYSTEM)
+    prefix = layout.prefix_of(DEFAULT_SYSTEM)
     pictures: list[list[NDArray[np.uint8]]] = [[] for _ in slots]
     for case in cases:
         for stack, slot, shown in zip(pictures, slots, shown_in(case), strict=True):

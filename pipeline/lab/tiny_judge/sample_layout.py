@@ -32,6 +32,8 @@ SPECIAL_TOKENS: Final = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
+DEFAULT_SYSTEM: Final = "You are a helpful assistant."
+"""What the chat template puts before a turn without a system text."""
 MIN_PIXELS: Final = 9_000
 MAX_PIXELS: Final = 17_500
 """Bounds of a picture or a frame after resizing, in pixels: 12 to 21 merged tokens of 28 x 28.

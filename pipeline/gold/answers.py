@@ -115,12 +115,6 @@ def revisions(output: Store, name: str, annotator: str, pair_hash: str) -> list[
     ]
 
 
-def newest_answer(output: Store, name: str, annotator: str, pair_hash: str) -> Given:
-    """What a person says about a pair; of revision 0 where they said nothing."""
-    found = revisions(output, name, annotator, pair_hash)
-    return found[-1] if found else Given(annotator, pair_hash, 0, None)
-
-
 def read_answers(
     output: Store, name: str, annotator: str | None = None, known: Iterable[Given] = ()
 ) -> list[Given]:

@@ -13,7 +13,6 @@ from pipeline.gold.answers import (
     answers_about,
     give_all,
     give_answer,
-    newest_answer,
     read_answers,
     revisions,
     undo,
@@ -56,7 +55,7 @@ def test_an_answer_is_stored_and_changed_by_revisions(output: Store) -> None:
     first = give_answer(output, "one", "ann", A, said("a", note="clear", shown="ba"), after=0)
     assert (first.revision, first.said, first.mine) == (1, "a", True)
     second = give_answer(output, "one", "ann", A, said("tie"), after=1)
-    assert newest_answer(output, "one", "ann", A) == second
+    assert revisions(output, "one", "ann", A)[-1] == second
     assert [each.said for each in revisions(output, "one", "ann", A)] == ["a", "tie"]
     assert [entry.key for entry in output.list()] == [
         f"gold/one/answers/ann/{A}/{revision:06d}.json" for revision in (1, 2)
@@ -146,7 +145,7 @@ def test_answers_that_are_known_are_not_stored_again(output: Store) -> None:
     assert give_all(output, "one", many) == {"stored": 3, "known": 0, "overtaken": 0}
     changed = [*many[:2], ("bob", A, said("tie"))]
     assert give_all(output, "one", changed) == {"stored": 1, "known": 2, "overtaken": 0}
-    assert newest_answer(output, "one", "bob", A).revision == 2
+    assert revisions(output, "one", "bob", A)[-1].revision == 2
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 65, "a b"])

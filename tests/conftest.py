@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib
 import logging
 import os
 import re
@@ -19,6 +20,7 @@ import ray
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
+from pipeline.labeling.cluster.bare_ray import bare_ray
 from tests.forked_workers import WorkersParent
 from tests.s3_server import S3Server, s3_server
 from tests.starting import NotStartedError, end_all_with, ray_logs, start_or_retry
@@ -136,12 +138,6 @@ class _SharedRay:
     def address(self) -> str:
         """Starts it, unless it is there."""
         if self._started is None:
-            # Sets the level of the loggers of ray.data, which is loaded by it.
-            from pipeline.labeling.cluster.ray_session import no_log_monitor
-
-            no_log_monitor()
-            # It is long, and hides the failure.
-            logging.getLogger("ray.data").setLevel(logging.CRITICAL)
             self._started = start_or_retry(_start_ray)
         return str(ray.get_runtime_context().gcs_address)
 
@@ -196,12 +192,14 @@ def without_charts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _start_ray() -> tuple[Path, WorkersParent]:
     """Starts Ray in this process; returns its temporary folder, and what its workers come from."""
+    importlib.import_module("ray.data")  # sets the level of its loggers
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # they are long, and hide a failure
     folder = Path(
         tempfile.mkdtemp(prefix="ray-test-", dir="/tmp")
     )  # short: Unix sockets lie below it
     parent = WorkersParent(folder)
     try:
-        with parent.asked():
+        with parent.asked(), bare_ray(metrics=True):
             ray.init(
                 num_cpus=2,
                 num_gpus=2,

@@ -51,7 +51,7 @@ class WorkersConfig(Frozen):
     local_object_store_mb: int = Field(default=1_024, ge=80)
     """MiB of its object store, in shared memory."""
     local_metrics_port: int | None = Field(default=None, ge=1, le=65_535)
-    """Where it exports metrics for Prometheus, on loopback; any free port by default."""
+    """Where it exports metrics for Prometheus, on loopback; by default it exports none."""
     cluster_without_token: bool = False
     """Whether a Ray cluster (``RAY_ADDRESS``, ``ray job submit``) may be used that asks nobody for
     a token: whoever reaches its ports can run code with this job's credentials.

@@ -20,6 +20,7 @@ import ray
 import ray.data  # sets the level of its loggers when it is loaded
 
 from pipeline.engines.shared_gpu import has_gpu
+from pipeline.labeling.cluster.bare_ray import bare_ray
 from pipeline.labeling.cluster.ray_access import private_access, private_folder, refuse_open_cluster
 from pipeline.labeling.cluster.ray_watch import end_processes_of, remove, watched_ray
 from pipeline.labeling.label_config import WorkersConfig
@@ -107,7 +108,6 @@ def _connection(workers: WorkersConfig, reporter: Reporter | None) -> Iterator[N
     # Of Ray's C++ side: one line says that restarted actors need their arguments (issue 53727), as
     # if something were wrong; the driver holds them for as long as the run lasts.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    no_log_monitor()
     with phase(reporter, "starting Ray"):
         folder = _start_private(workers)
     lost = False
@@ -121,16 +121,6 @@ def _connection(workers: WorkersConfig, reporter: Reporter | None) -> Iterator[N
         if not lost:  # else Ray would wait for what is gone, and then end this process
             ray.shutdown()
             remove(folder)
-
-
-def no_log_monitor() -> None:
-    """Has the next Ray of this process not look for what its workers print.
-
-    No driver of ours shows it (``log_to_driver``), and Ray would look through all files of all
-    workers that ever were ten times a second: some percent of a core, more with every worker.
-    """
-    os.environ.setdefault("RAY_LOG_MONITOR_MANY_FILES_THRESHOLD", "0")
-    os.environ.setdefault("LOG_NAME_UPDATE_INTERVAL_S", "1e9")
 
 
 @contextmanager
@@ -175,7 +165,8 @@ def _start_private(workers: WorkersConfig) -> Path:
 def _attempt(workers: WorkersConfig) -> Path:
     folder = private_folder()
     try:
-        with _own_sigterm(), private_access():
+        metrics = workers.local_metrics_port is not None
+        with _own_sigterm(), private_access(), bare_ray(metrics=metrics):
             ray.init(
                 num_cpus=workers.local_cpus,
                 num_gpus=None if has_gpu() else math.ceil(workers.max * workers.gpus),

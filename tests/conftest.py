@@ -21,7 +21,6 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from pipeline.labeling.cluster.bare_ray import bare_ray
-from tests.forked_workers import WorkersParent
 from tests.s3_server import S3Server, s3_server
 from tests.starting import NotStartedError, end_all_with, ray_logs, start_or_retry
 
@@ -133,22 +132,20 @@ class _SharedRay:
     """
 
     def __init__(self) -> None:
-        self._started: tuple[Path, WorkersParent] | None = None
+        self._folder: Path | None = None
 
     def address(self) -> str:
         """Starts it, unless it is there."""
-        if self._started is None:
-            self._started = start_or_retry(_start_ray)
+        if self._folder is None:
+            self._folder = start_or_retry(_start_ray)
         return str(ray.get_runtime_context().gcs_address)
 
     def end(self) -> None:
         """Ends it, if it is there."""
-        if self._started is not None:
-            folder, parent = self._started
+        if self._folder is not None:
             ray.shutdown()
-            parent.end()
-            shutil.rmtree(folder, ignore_errors=True)
-            self._started = None
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
 
 
 _RAY = _SharedRay()
@@ -190,16 +187,15 @@ def without_charts(monkeypatch: pytest.MonkeyPatch) -> None:
     draw_no_charts(monkeypatch)
 
 
-def _start_ray() -> tuple[Path, WorkersParent]:
-    """Starts Ray in this process; returns its temporary folder, and what its workers come from."""
+def _start_ray() -> Path:
+    """Starts Ray in this process; returns its temporary folder."""
     importlib.import_module("ray.data")  # sets the level of its loggers
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # they are long, and hide a failure
     folder = Path(
         tempfile.mkdtemp(prefix="ray-test-", dir="/tmp")
     )  # short: Unix sockets lie below it
-    parent = WorkersParent(folder)
     try:
-        with parent.asked(), bare_ray(metrics=True):
+        with bare_ray(metrics=True):
             ray.init(
                 num_cpus=2,
                 num_gpus=2,
@@ -212,11 +208,10 @@ def _start_ray() -> tuple[Path, WorkersParent]:
     except Exception as error:  # a start that takes too long raises just that
         failed = NotStartedError("the Ray that tests share", error, ray_logs(folder))
         ray.shutdown()
-        parent.end()
         end_all_with(folder)
         shutil.rmtree(folder, ignore_errors=True)
         raise failed from error
-    return folder, parent
+    return folder
 
 
 @pytest.fixture(scope="session")

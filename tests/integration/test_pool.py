@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.lab.bench.process_watch import ProcessTreeCpu, judge_processes
+from pipeline.lab.bench.process_watch import ProcessTreeCpu
 from pipeline.labeling.cluster.ray_nodes import cores_of_worker
 from pipeline.store.object_store import Store
 from tests.labeling import assert_exact, run_label, write_config
-from tests.processes import wait_until
 from tests.shards import pair, write_shard
 
 CHANGES: dict[str, Any] = {
@@ -50,7 +49,6 @@ def test_workers_start_side_by_side_and_the_pool_shrinks_when_less_is_left(
     rows[3]["prompt"] += "<slow>"  # the last to be done, and long after the others
     write_shard(tmp_path / "in" / "a.parquet", rows, 1)
     config = write_config(tmp_path / "label.yaml", model, CHANGES)
-    wait_until(lambda: not judge_processes())  # Ray ends those of the run before behind its end
     with ProcessTreeCpu() as cpu:
         outcome = run_label(config, tmp_path / "in", tmp_path / "out")
     assert (outcome.exit_code, outcome.error) == (0, "")

@@ -163,12 +163,15 @@ def pytest_sessionfinish() -> None:
 
 
 @pytest.fixture
-def shared_ray() -> str:
+def shared_ray() -> Iterator[str]:
     """The address of one Ray for all tests that run the job in this process.
 
     It pretends to have two GPUs, so that a pool of two workers fits.
     """
-    return _RAY.address()
+    yield _RAY.address()
+    # Ray Data refers to the workers of a run that failed in a circle, and only ends them, and frees
+    # their GPUs, with that: a job ends its Ray, which goes on here.
+    gc.collect()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from multiprocessing import context, forkserver
 
 from pipeline.engines.shared_gpu import has_gpu
+from pipeline.runtime.replaced import replaced
 
 _END_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
 _IMPORTED = (
@@ -42,14 +43,10 @@ def begin_imports() -> None:
 @contextlib.contextmanager
 def cores_from_fork_server() -> Iterator[None]:
     """Engine cores that vLLM starts inside are forked from the fork server."""
-    from vllm.utils import system_utils
     from vllm.v1.engine import utils
 
-    vars(utils).update(get_mp_context=_CoreContext)
-    try:
+    with replaced(utils, "get_mp_context", _CoreContext):
         yield
-    finally:
-        vars(utils).update(get_mp_context=system_utils.get_mp_context)
 
 
 class _CoreProcess(context.ForkServerProcess):

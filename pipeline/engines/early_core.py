@@ -20,6 +20,8 @@ from vllm.v1.engine import async_llm
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.executor import Executor
 
+from pipeline.runtime.replaced import replaced
+
 
 class EarlyCore(AsyncLLM):
     """An AsyncLLM whose engine core starts first."""
@@ -44,16 +46,14 @@ class EarlyCore(AsyncLLM):
         with ThreadPoolExecutor(1, "engine-core") as pool:
             starting = pool.submit(client.make_async_mp_client, **how)
             begun = _Begun(starting, lambda: load_processor(self))
-            vars(async_llm).update(EngineCoreClient=begun)
             try:
                 meanwhile()
-                super().__init__(**how, log_requests=arguments.enable_log_requests)
+                with replaced(async_llm, "EngineCoreClient", begun):
+                    super().__init__(**how, log_requests=arguments.enable_log_requests)
             except BaseException:
                 if starting.exception() is None:
                     starting.result().shutdown()
                 raise
-            finally:
-                vars(async_llm).update(EngineCoreClient=client)
 
 
 class _Begun:

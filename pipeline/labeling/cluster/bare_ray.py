@@ -9,12 +9,13 @@ all workers that ever were ten times a second. Ray 2.60 has no setting to leave 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import ray._private.utils
 from ray._private.node import Node
+
+from pipeline.runtime.replaced import replaced
 
 _STARTS = ("start_api_server", "start_monitor", "start_log_monitor")
 
@@ -26,23 +27,13 @@ def bare_ray(*, metrics: bool) -> Iterator[None]:
     Args:
         metrics: whether it exports metrics.
     """
-    with ExitStack() as replaced:
+    with ExitStack() as inside:
         for name in _STARTS:
-            replaced.enter_context(_replaced(Node, name, _nothing))
+            inside.enter_context(replaced(Node, name, _nothing))
         if not metrics:  # as where the packages that Ray needs for it are not installed
             missing = (ray._private.utils, "get_dashboard_dependency_error", _left_out)
-            replaced.enter_context(_replaced(*missing))
+            inside.enter_context(replaced(*missing))
         yield
-
-
-@contextmanager
-def _replaced(owner: Any, name: str, by: Callable[..., object]) -> Iterator[None]:
-    before = getattr(owner, name)
-    setattr(owner, name, by)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
 
 
 def _nothing(*_given: object, **_named: object) -> None:
